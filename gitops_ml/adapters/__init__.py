@@ -1,0 +1,1 @@
+"""One neighbour each: files, git, the Docker engine, the registry, Helm."""

@@ -1,0 +1,1 @@
+"""Decisions: no disk, no network, no clock, no environment variables in here."""

@@ -1,0 +1,29 @@
+"""Rendered files, and what changes when they replace the files of a GitOps repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RenderedFile:
+    """One file of the GitOps repository as it should be; ``path`` is POSIX and relative to the root."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Change:
+    """One file before and after; ``None`` where it is not there."""
+
+    path: str
+    before: bytes | None
+    after: bytes | None
+
+    @property
+    def action(self) -> str:
+        """``add``, ``modify`` or ``delete``."""
+        if self.before is None:
+            return "add"
+        return "delete" if self.after is None else "modify"

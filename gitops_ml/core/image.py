@@ -1,0 +1,67 @@
+"""Images: what goes in, and the names of what comes out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_REFERENCE = re.compile(
+    r"(?P<repository>[a-z0-9.\-]+(?::\d+)?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}))?"
+    r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """``repository[:tag][@digest]`` in the words of the OCI distribution specification.
+
+    >>> ImageRef.parse("ghcr.io/acme/iris:h-0123").repository
+    'ghcr.io/acme/iris'
+    """
+
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ImageRef:
+        """The reference that ``text`` spells.
+
+        Raises:
+            ValueError: it is no image reference.
+        """
+        if not (match := _REFERENCE.fullmatch(text)):
+            raise ValueError(f"{text!r} is not an image reference (repository[:tag][@sha256:…])")
+        return cls(match["repository"], match["tag"], match["digest"])
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InputFile:
+    """One file or symbolic link that enters an image.
+
+    ``fingerprint`` is the sha256 hex of a file's bytes, or the link's target as written.
+    """
+
+    path: str
+    """POSIX, relative to the root of the build context."""
+    is_link: bool
+    is_executable: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentHash:
+    """Our fingerprint of everything that enters an image: 64 hex digits of sha256."""
+
+    hex: str
+
+    @property
+    def tag(self) -> str:
+        """``h-`` and 20 hex digits; the letter keeps YAML from reading a number."""
+        return f"h-{self.hex[:20]}"

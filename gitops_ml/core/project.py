@@ -1,0 +1,124 @@
+"""The project file ``gitops-ml.yaml``: where images, releases and clusters are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gitops_ml.core.release import KubernetesObject, Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuClass:
+    """What ``compute.gpu_class`` stands for on one cluster."""
+
+    resource: str
+    """The extended resource, ``nvidia.com/gpu`` or a MIG slice such as ``nvidia.com/mig-1g.5gb``."""
+    node_selector: Labels
+    tolerations: tuple[KubernetesObject, ...]
+    spare: bool
+    """Whether a further GPU can be had during an update (a spare one, or a pool that grows)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotPool:
+    node_selector: Labels
+    tolerations: tuple[KubernetesObject, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySpec:
+    """Where HTTP comes in: a Gateway (HTTPRoute) or an Ingress class."""
+
+    type: str
+    """``gateway-api`` or ``ingress``."""
+    name: str
+    namespace: str
+    """Of the Gateway, or of the ingress controller's pods: the NetworkPolicy lets it in."""
+    section: str | None
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusSpec:
+    address: str | None
+    namespace: str
+    pod_monitors: bool
+    """Whether the Prometheus Operator is there, so that a PodMonitor means something."""
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSpec:
+    name: str
+    server: str
+    """The API server as Argo CD knows it; ``https://kubernetes.default.svc`` is Argo CD's own."""
+    kubernetes_version: str | None
+    gpu_classes: Mapping[str, GpuClass]
+    spot: SpotPool | None
+    node_groups: Mapping[str, Labels]
+    gateway: GatewaySpec | None
+    prometheus: PrometheusSpec
+    keda_namespace: str
+    http_addon: bool
+    external_secrets: bool
+    image_pull_secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSpec:
+    name: str
+    cluster: str
+    namespace: str
+    overrides: Mapping[str, Any]
+    """Merged below the API's own words: the environment's defaults."""
+    delivery: str
+    """``push`` or ``pull_request``."""
+    protected: bool
+    """Production manners: `create-update`, resources kept when an Application goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitopsSpec:
+    repository: str
+    branch: str
+    mode: str
+    """``chart`` or ``manifests``."""
+    argocd_namespace: str
+    author_name: str | None
+    author_email: str | None
+    username: str | None
+    token_env: str | None
+    """The environment variable that holds the token for HTTP; never the token itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSettings:
+    repository: str | None
+    """Registry and path, ``ghcr.io/acme/ml``; an API's images are ``<repository>/<api>``."""
+    base: str
+    """The base image, by digest."""
+    platform: str
+    python_version: str
+    insecure: bool
+    """Whether the registry may be spoken to over plain HTTP although it is not on this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamSpec:
+    name: str
+    namespaces: tuple[str, ...]
+    groups: tuple[str, ...]
+    """SSO groups that may see and sync the team's Applications."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    name: str
+    image: ImageSettings
+    gitops: GitopsSpec | None
+    clusters: Mapping[str, ClusterSpec]
+    environments: Mapping[str, EnvironmentSpec]
+    teams: Mapping[str, TeamSpec]
+    default_team: str

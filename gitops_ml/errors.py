@@ -1,0 +1,127 @@
+"""Every failure that gitops-ml raises on purpose.
+
+    GitopsMlError               1   a deliberate failure that fits nowhere below
+    ├── UsageError              2   the call itself is off: an unknown environment, two options that exclude each other
+    ├── InvalidDocument         3   a document that people write is wrong; carries every problem
+    ├── ProgramFailed           4   a program that we started ended badly (git, helm, the predictor)
+    ├── EngineFailed            4   the Docker engine cannot be reached, or a build failed
+    ├── ServerFailed            4   a server answered with a failure, or did not answer
+    ├── Refused                 5   the registry or the forge said no (credentials, permissions)
+    ├── RepositoryMoved         6   the GitOps repository moved, is dirty, or is not one of ours
+    └── DifferencesFound        7   differences or policy findings, where the command was asked to fail on them
+
+Exceptions carry facts as attributes and build their sentence. They never print, exit or log, and never hold a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong with a document, with its place.
+
+    ``line`` and ``column`` count from 1; 0 means that the place is the whole file (or a dict that
+    never was a file). ``path`` starts with the API's name: ``iris.autoscaling.max_replicas``.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    rule: str = "schema"
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        label = "" if self.severity == "error" else f"{self.severity}: "
+        return f"{place}: {label}{self.path + ': ' if self.path else ''}{self.message}"
+
+
+class GitopsMlError(Exception):
+    """The root: anything that we raise on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(GitopsMlError):
+    """The call is off; the message names what would be right."""
+
+    exit_code = 2
+
+
+class InvalidDocument(GitopsMlError):
+    """A manifest or project file is wrong; ``problems`` holds every problem of every file."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(sorted(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class ProgramFailed(GitopsMlError):
+    """A program ended badly: its command, exit code and stderr."""
+
+    exit_code = 4
+
+    def __init__(self, command: Sequence[str], returncode: int, stderr: str) -> None:
+        self.command = tuple(command)
+        self.returncode = returncode
+        self.stderr = stderr
+        super().__init__(
+            f"{' '.join(command)} ended with exit code {returncode}"
+            + (f":\n{stderr.strip()}" if stderr.strip() else "")
+        )
+
+
+class EngineFailed(GitopsMlError):
+    """The Docker engine cannot be reached, or a build in it failed."""
+
+    exit_code = 4
+
+
+class ServerFailed(GitopsMlError):
+    """A server answered with a failure, or did not answer."""
+
+    exit_code = 4
+
+
+class Refused(GitopsMlError):
+    """The registry or the forge said no."""
+
+    exit_code = 5
+
+
+class RepositoryMoved(GitopsMlError):
+    """The GitOps repository moved under us, is dirty, or holds what we did not write."""
+
+    exit_code = 6
+
+
+class DifferencesFound(GitopsMlError):
+    """There are differences, and the command was asked to fail on them."""
+
+    exit_code = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """What a check found: errors that stop, warnings that do not."""
+
+    errors: tuple[Problem, ...] = field(default=())
+    warnings: tuple[Problem, ...] = field(default=())
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> Problems:
+        found = sorted(problems)
+        return cls(
+            tuple(p for p in found if p.severity == "error"),
+            tuple(p for p in found if p.severity != "error"),
+        )

@@ -1,0 +1,121 @@
+"""What we ask of the outside. Adapters and test fakes implement these and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from gitops_ml.core.changes import Change
+from gitops_ml.core.image import ImageRef
+
+Progress = Callable[[str], None]
+"""Called with one line of text whenever long work has something to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInput:
+    """One entry of the build context: bytes, a file on disk, or a link's target."""
+
+    path: str
+    """POSIX path inside the context."""
+    mode: int
+    """0o644 or 0o755; 0o777 for links."""
+    source: bytes | Path | str
+    """Content, the file that holds it, or (``str``) the target of a symbolic link."""
+
+
+class Registry(Protocol):
+    """A container registry, asked over the OCI distribution API."""
+
+    def digest(self, image: ImageRef) -> str | None:
+        """The digest behind the tag, or ``None`` where the registry has no such image.
+
+        Raises:
+            Refused: the registry wants other credentials.
+            ServerFailed: it cannot be reached, or answered with a failure.
+        """
+        ...
+
+
+class ImageBuilder(Protocol):
+    """Something that turns a build context into an image."""
+
+    def build(
+        self, context: Iterable[BuildInput], image: ImageRef, *, platform: str, progress: Progress
+    ) -> str:
+        """Build, tag as ``image`` in the local store, and return the image id.
+
+        Raises:
+            EngineFailed: no engine answers, or the build failed (with its last lines).
+        """
+        ...
+
+    def push(self, image: ImageRef, *, progress: Progress) -> str:
+        """Push the tag and return the digest that the registry gave it.
+
+        Raises:
+            Refused: the registry said no.
+            EngineFailed: no engine answers, or the push failed.
+        """
+        ...
+
+
+class Snapshot(Protocol):
+    """The GitOps repository at one commit."""
+
+    @property
+    def commit(self) -> str | None:
+        """The commit's hex id; ``None`` while the branch does not exist yet."""
+        ...
+
+    def blob_ids(self, prefix: str = "") -> Mapping[str, str]:
+        """Path to git blob id (hex SHA-1 of git's blob object) of every file below ``prefix``."""
+        ...
+
+    def read(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        """The content of those of ``paths`` that exist, in one go."""
+        ...
+
+
+class GitopsRepository(Protocol):
+    """A clone in the cache that follows the GitOps repository; never the user's checkout."""
+
+    def fetch(self) -> Snapshot:
+        """The newest commit of the branch.
+
+        Raises:
+            Refused: wrong or missing credentials.
+            ServerFailed: the server cannot be reached, or there is no such repository.
+        """
+        ...
+
+    def commit(
+        self, base: Snapshot, changes: Iterable[Change], *, message: str, author: tuple[str, str]
+    ) -> str:
+        """Write a commit on top of ``base`` and return its id. Nothing moves yet."""
+        ...
+
+    def push(self, commit: str, *, base: Snapshot) -> None:
+        """Move the branch from ``base`` to ``commit``, never by force.
+
+        Raises:
+            RepositoryMoved: somebody else was faster; fetch and render again.
+            Refused: the server said no (credentials, protected branch, hook).
+        """
+        ...
+
+
+class HelmEngine(Protocol):
+    """Helm itself, in process or as a program."""
+
+    def template(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], ...]:
+        """The Kubernetes objects of one release, in Helm's order, without notes and hooks.
+
+        Raises:
+            ProgramFailed: Helm refused the values or a template failed; holds Helm's words.
+        """
+        ...
