@@ -1,0 +1,249 @@
+"""What one server is told to serve: the settings file, read once at start.
+
+The file is JSON with camelCase keys, as the chart writes it. All keys are optional but `path`; an unknown key is an
+error that lists the known ones, so that a typo is an answer and not a silence.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from .errors import InvalidSettings
+
+DEFAULT_FILE = Path("/etc/predictor/predictor.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    max_batch_size: int = 8
+    "Requests handed to one call of predict, at most."
+    batch_interval_seconds: float = 0.01
+    "How long the first request of a batch waits for others."
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPath:
+    name: str
+    path: str
+    signature_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    path: str | None = None
+    paths: tuple[ModelPath, ...] = ()
+    dir: str | None = None
+    signature_key: str | None = None
+    cache_size: int | None = None
+    "Models kept in memory; none means all."
+    disk_cache_size: int | None = None
+    "Models kept on disk; none means all."
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    model_type: Literal["classification", "regression"]
+    key: str | None = None
+    "Where in the response the prediction is, with dots for nested keys; none means the whole response."
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionLogSettings:
+    sink: Literal["stdout", "http", "file"] = "stdout"
+    url: str | None = None
+    path: str | None = None
+    sample_rate: float = 1.0
+    max_payload_bytes: int = 65536
+    redact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    allow_origins: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorflowServing:
+    address: str = "127.0.0.1:8501"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    path: str = "predictor.py"
+    "The file with the predictor's class, relative to the project."
+    name: str = "predictor"
+    environment: str = ""
+    deployment_id: str = ""
+    image_digest: str = ""
+    git_sha: str = ""
+    model_name: str = ""
+    "The name in /v2/models/{name}; the API's name when empty."
+    model_version: str = ""
+    class_name: str | None = None
+    type: Literal["python", "tensorflow", "onnx"] = "python"
+    python_path: str | None = None
+    "A folder to import from instead of the project's root."
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    processes_per_replica: int = 1
+    threads_per_process: int = 1
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    max_concurrency: int | None = None
+    "Requests a replica works on at once; the threads, or 128 when predict is async."
+    max_queue_length: int = 100
+    "Requests of a replica that may wait; one more is answered with 429."
+    request_timeout_seconds: float = 60
+    max_request_bytes: int = 33554432
+    drain_delay_seconds: float = 5
+    "How long the server goes on accepting after SIGTERM, while load balancers notice."
+    grace_seconds: float = 30
+    "How long running requests may take to finish after that."
+    stall_seconds: float = 120
+    "A predict that runs longer, while nothing else completes, makes the process not live."
+
+    batching: Batching | None = None
+    models: Models | None = None
+    multi_model_reloading: Models | None = None
+    monitoring: Monitoring | None = None
+    prediction_log: PredictionLogSettings | None = None
+    cors: Cors | None = None
+    tensorflow_serving: TensorflowServing = TensorflowServing()
+
+    @property
+    def served_name(self) -> str:
+        return self.model_name or self.name
+
+    @property
+    def served_version(self) -> str:
+        return self.model_version or self.deployment_id.removeprefix(f"{self.name}-") or "1"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """The settings of the file that the environment names, or of the default one, or empty ones.
+
+        Raises:
+            InvalidSettings: see `from_file`.
+        """
+        named = environ.get("PREDICTOR_CONFIG_FILE")
+        if named:
+            return cls.from_file(Path(named))
+        return cls.from_file(DEFAULT_FILE) if DEFAULT_FILE.exists() else cls()
+
+    @classmethod
+    def from_file(cls, file: Path) -> Settings:
+        """The settings in this JSON file.
+
+        Raises:
+            InvalidSettings: it cannot be read, is no JSON object, or has unknown, missing or wrong keys.
+        """
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InvalidSettings(str(file), [f"cannot be read: {error}"]) from error
+        return cls.from_document(document, source=str(file))
+
+    @classmethod
+    def from_document(cls, document: object, *, source: str = "settings") -> Settings:
+        """The settings in this JSON value.
+
+        Raises:
+            InvalidSettings: with every problem, not only the first.
+        """
+        problems: list[str] = []
+        if isinstance(document, Mapping) and "path" not in document:
+            problems.append("path: is required")
+        settings = _convert(document, cls, "", problems)
+        problems.extend(_contradictions(settings) if not problems else ())
+        if problems:
+            raise InvalidSettings(source, problems)
+        assert isinstance(settings, cls)
+        return settings
+
+
+_POSITIVE = (
+    "processes_per_replica threads_per_process max_concurrency request_timeout_seconds max_request_bytes stall_seconds"
+).split()
+_NOT_NEGATIVE = "max_queue_length drain_delay_seconds grace_seconds".split()
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    for name in _POSITIVE:
+        value = getattr(settings, name)
+        if value is not None and value <= 0:
+            yield f"{_camel(name)}: {value} is not more than 0"
+    for name in _NOT_NEGATIVE:
+        if getattr(settings, name) < 0:
+            yield f"{_camel(name)}: {getattr(settings, name)} is less than 0"
+    if settings.batching and settings.batching.max_batch_size < 1:
+        yield f"batching.maxBatchSize: {settings.batching.max_batch_size} is less than 1"
+    if settings.batching and settings.batching.batch_interval_seconds < 0:
+        yield "batching.batchIntervalSeconds: is less than 0"
+    if settings.prediction_log and not 0 <= settings.prediction_log.sample_rate <= 1:
+        yield "predictionLog.sampleRate: is not between 0 and 1"
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _convert(value: object, kind: Any, place: str, problems: list[str]) -> Any:  # JSON: any shape
+    """The value as this type; what does not fit is told in `problems`, with its place."""
+    arguments = get_args(kind)
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        return _convert(value, arguments[0], place, problems)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        problems.append(f"{place}: {value!r} is not one of {', '.join(map(str, arguments))}")
+    elif origin is tuple:
+        if isinstance(value, list):
+            return tuple(
+                _convert(item, arguments[0], f"{place}[{index}]", problems)
+                for index, item in enumerate(value)
+            )
+        problems.append(f"{place}: is not a list")
+    elif is_dataclass(kind):
+        return _convert_object(value, kind, place, problems)
+    else:
+        return _convert_plain(value, origin or kind, place, problems)
+    return None
+
+
+def _convert_plain(value: object, kind: Any, place: str, problems: list[str]) -> Any:
+    accepted = (int, float) if kind is float else kind
+    if isinstance(value, accepted) and not (isinstance(value, bool) and kind is not bool):
+        return value
+    name = {str: "a text", int: "a whole number", float: "a number"}.get(kind, "an object")
+    problems.append(f"{place}: {value!r} is not {name}")
+    return None
+
+
+def _convert_object(value: object, kind: Any, place: str, problems: list[str]) -> Any:
+    if not isinstance(value, Mapping):
+        problems.append(f"{place or 'the document'}: is not an object")
+        return None
+    dot = f"{place}." if place else ""
+    hints = get_type_hints(kind)
+    known = {_camel(each.name): each for each in fields(kind)}
+    for key in sorted(value.keys() - known.keys()):
+        problems.append(f"{dot}{key}: unknown key; the known ones are {', '.join(known)}")
+    given: dict[str, Any] = {}
+    for key, each in known.items():
+        if value.get(key) is not None:
+            given[each.name] = _convert(value[key], hints[each.name], f"{dot}{key}", problems)
+        elif _is_required(each):
+            problems.append(f"{dot}{key}: is required")
+    return None if problems else kind(**given)
+
+
+def _is_required(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
