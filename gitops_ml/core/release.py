@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 Labels = Mapping[str, str]
+Seconds = Annotated[float, "seconds"]
+"""Written as a Go duration (``90s``, ``5m``) by people."""
+Quantity = Annotated[str, "quantity"]
+"""A Kubernetes quantity in its canonical form."""
 KubernetesObject = Mapping[str, Any]
 """A piece of a Kubernetes object that people may write verbatim (a toleration, an affinity, a probe)."""
 
@@ -41,7 +45,7 @@ class Models:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batching:
     max_batch_size: int
-    batch_interval: float
+    batch_interval: Seconds
     """Seconds to wait for more items, counted from the first."""
 
 
@@ -75,7 +79,7 @@ class PredictorSpec:
     max_concurrency: int | None
     max_queue_length: int
     log_level: str
-    shm_size: str | None
+    shm_size: Quantity | None
     models: Models | None
     multi_model_reloading: Models | None
     server_side_batching: Batching | None
@@ -94,8 +98,8 @@ class Sidecar:
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: Mapping[str, str]
-    cpu: str
-    mem: str
+    cpu: Quantity
+    mem: Quantity
     readiness_probe: KubernetesObject | None
     liveness_probe: KubernetesObject | None
 
@@ -120,19 +124,19 @@ class ContainerSpec:
     pre_stop: KubernetesObject | None
     run_as_user: int
     read_only_root: bool
-    shm_size: str | None
+    shm_size: Quantity | None
     sidecars: tuple[Sidecar, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeSpec:
-    cpu: str
-    cpu_limit: str | None
-    mem: str
+    cpu: Quantity
+    cpu_limit: Quantity | None
+    mem: Quantity
     gpu: int
     gpu_class: str | None
     inf: int
-    ephemeral_storage: str
+    ephemeral_storage: Quantity
     spot: bool
     node_groups: tuple[str, ...]
     node_selector: Labels
@@ -170,16 +174,16 @@ class AutoscalingSpec:
     max_replicas: int
     init_replicas: int | None
     target_in_flight: float
-    window: float
-    downscale_stabilization_period: float
-    upscale_stabilization_period: float
+    window: Seconds
+    downscale_stabilization_period: Seconds
+    upscale_stabilization_period: Seconds
     max_downscale_factor: float
     max_upscale_factor: float
     downscale_tolerance: float
     upscale_tolerance: float
     schedule: tuple[CronWindow, ...]
     triggers: tuple[Trigger, ...]
-    cooldown_period: float
+    cooldown_period: Seconds
     """Seconds without activity before the last replica goes, where ``min_replicas`` is 0."""
     scale_to_zero: str | None
     """How an API with ``min_replicas: 0`` wakes up: ``http`` (add-on), ``schedule`` or ``trigger``."""
@@ -200,7 +204,7 @@ class NetworkingSpec:
     hosts: tuple[str, ...]
     visibility: str
     """``public`` (gateway), ``cluster`` (inside the cluster only)."""
-    timeout: float
+    timeout: Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,11 +215,11 @@ class MonitoringSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTimings:
-    startup_seconds: float
+    startup: Seconds
     """The budget for loading models: the startup probe fails after it."""
-    drain_delay: float
+    drain_delay: Seconds
     """Seconds between "not ready" and closing the door."""
-    grace: float
+    grace: Seconds
     """Seconds that running requests get to finish."""
 
 

@@ -1,0 +1,19 @@
+"""The deployment id: one name for one state of one release, found again at every prediction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def deployment_id(api: str, release: Mapping[str, Any]) -> str:
+    """``<api>-<12 hex>`` over the canonical release.
+
+    ``release`` holds what reaches the cluster and nothing else: the values (the resolved spec and
+    the image's digest in the chart's words), the chart with its version, and the destination.
+    Equal releases have equal ids on every machine; a release that differs in a byte has another.
+    """
+    canonical = json.dumps(release, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"{api}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"

@@ -1,0 +1,38 @@
+"""Where everything is in a GitOps repository.
+
+    charts/<chart>/<version>/…                   base charts, immutable once there
+    releases/<environment>/<api>/values.yaml     the Helm values of one release
+    releases/<environment>/<api>/release.yaml    what the ApplicationSet reads; where it came from
+    releases/<environment>/<api>/manifest.yaml   the rendered objects, in mode ``manifests`` only
+    argocd/<environment>.yaml                    one ApplicationSet per environment
+    argocd/projects/<team>.yaml                  one AppProject per team
+"""
+
+from __future__ import annotations
+
+RELEASES = "releases"
+VALUES, RELEASE, MANIFEST = "values.yaml", "release.yaml", "manifest.yaml"
+
+
+def release_directory(environment: str, api: str) -> str:
+    return f"{RELEASES}/{environment}/{api}"
+
+
+def chart_directory(chart: str, version: str) -> str:
+    return f"charts/{chart}/{version}"
+
+
+def application_set_path(environment: str) -> str:
+    return f"argocd/{environment}.yaml"
+
+
+def app_project_path(team: str) -> str:
+    return f"argocd/projects/{team}.yaml"
+
+
+def release_of(path: str) -> tuple[str, str] | None:
+    """``(environment, api)`` of a file below ``releases/``, ``None`` for any other path."""
+    match path.split("/"):
+        case ["releases", environment, api, _]:
+            return environment, api
+    return None
