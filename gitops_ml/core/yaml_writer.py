@@ -33,7 +33,8 @@ _WORTH_REMEMBERING = 200
 """Shorter strings come again and again in a thousand releases."""
 
 _LONGEST_SIMPLE_KEY = 150
-"""YAML readers look ahead 1,024 characters for the colon of a key (an escaped character takes six of them); longer keys need a ``?``."""
+"""YAML readers look ahead 1,024 characters for the colon of a key, and an escaped character takes
+six of them; longer keys need a ``?``."""
 
 
 def write_yaml(data: Any) -> str:
@@ -99,9 +100,10 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _scalar(value: Any, pad: str | None) -> str:
-    """One scalar or empty collection; ``pad`` is the indentation of a literal block, if one may be."""
+    """One scalar or empty collection; ``pad`` indents a literal block, ``None`` forbids one."""
     if isinstance(value, str):
-        return _text(str(value), pad) if pad is not None else _string(str(value))
+        text = str.__str__(value)
+        return _string(text) if pad is None else _text(text, pad)
     if value is None:
         return "null"
     if value is True or value is False:
