@@ -1,0 +1,33 @@
+"""The schemas and charts that gitops-ml carries: in the wheel, or beside the package in a checkout."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from gitops_ml.core.schema import Schema
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def resource_directory(name: str) -> Path:
+    """The folder ``schemas`` or ``charts``.
+
+    Raises:
+        FileNotFoundError: the installation is broken; neither place has it.
+    """
+    for candidate in (_PACKAGE / name, _PACKAGE.parent / name):
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError(f"the installation of gitops-ml lacks its folder {name!r}")
+
+
+def schema_text(name: str) -> str:
+    """The text of ``schemas/<name>.schema.json``: ``api`` or ``project``."""
+    return (resource_directory("schemas") / f"{name}.schema.json").read_text(encoding="utf-8")
+
+
+@lru_cache
+def load_schema(name: str) -> Schema:
+    """The compiled schema ``api`` or ``project``."""
+    return Schema.parse(schema_text(name))

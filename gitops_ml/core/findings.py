@@ -1,0 +1,58 @@
+"""A finding: what a check says about a place in a document, before the place has a line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Path = tuple["str | int", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence about one path; ``manifest.problem(finding)`` gives it file, line and column."""
+
+    path: Path
+    message: str
+    rule: str = "schema"
+    severity: str = "error"
+
+
+def error(path: Path, message: str, *, rule: str) -> Finding:
+    """A finding that makes the document invalid."""
+    return Finding(path, message, rule)
+
+
+def warning(path: Path, message: str, *, rule: str) -> Finding:
+    """A finding that people should know, and that stops nothing."""
+    return Finding(path, message, rule, "warning")
+
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def dotted(path: Path) -> str:
+    """``("autoscaling", "triggers", 0, "name")`` as ``autoscaling.triggers[0].name``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _BARE.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{step!r}]"
+    return text
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` where a known word is close, then the known words."""
+    words = [each for each in known if isinstance(each, str)]
+    lowered = {each.lower(): each for each in words}
+    close = difflib.get_close_matches(str(word).lower(), lowered, n=1, cutoff=0.6)
+    meant = f"; did you mean {lowered[close[0]]!r}?" if close else ";"
+    return f"{meant} known: {', '.join(words)}"
