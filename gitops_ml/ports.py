@@ -24,6 +24,8 @@ class BuildInput:
     """0o644 or 0o755; 0o777 for links."""
     source: bytes | Path | str
     """Content, the file that holds it, or (``str``) the target of a symbolic link."""
+    fingerprint: str | None = None
+    """The sha256 that entered the content hash: the bytes that are sent must still have it."""
 
 
 class Registry(Protocol):

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gitops_ml.core.release import Dependencies
+    from gitops_ml.errors import Problem
 
 _REFERENCE = re.compile(
     r"(?P<repository>[a-z0-9.\-]+(?::\d+)?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
@@ -65,3 +73,32 @@ class ContentHash:
     def tag(self) -> str:
         """``h-`` and 20 hex digits; the letter keeps YAML from reading a number."""
         return f"h-{self.hex[:20]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A whole directory that did not enter a build context, and the rule that kept it out."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """What enters one API's image, and where it is on this machine.
+
+    The paths of ``inputs`` start with a key of ``roots``: ``app/`` is the project directory,
+    ``runtime/`` holds ``predictor_base``. Neither can hide the other, whatever a project contains.
+    """
+
+    inputs: tuple[InputFile, ...]
+    """Everything that the content hash reads, sorted."""
+    roots: Mapping[str, Path]
+    dependencies: Dependencies
+    """With ``None`` for each file that the project does not have."""
+    pip_files: tuple[str, ...]
+    """What `pip install -r` reads, relative to the project; ``.`` where it may read anything."""
+    shell_files: tuple[str, ...]
+    """What ``dependencies.sh`` reads, in the same way."""
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[Problem, ...]
