@@ -1,0 +1,237 @@
+"""The GitOps repository over GitPython: a bare clone in the cache, without a work tree.
+
+There is nothing to check out, so line-ending settings, LFS filters, submodules and hooks have no
+say, and the user's own checkout is never touched. Commits are written by ``git fast-import`` and
+moved by a plain push.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.cache import cache_folder
+from gitops_ml.adapters.git_clone import Clone
+from gitops_ml.adapters.git_failures import connection_failure, push_failure
+from gitops_ml.adapters.git_objects import TreeEntry, commit_stream, parse_blobs, parse_tree
+from gitops_ml.adapters.git_program import Answer, GitProgram
+from gitops_ml.adapters.git_remote import Credentials, Remote
+from gitops_ml.errors import Refused, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from gitops_ml.core.changes import Change
+    from gitops_ml.core.project import GitopsSpec
+    from gitops_ml.ports import Progress, Snapshot
+
+_PENDING = "refs/gitops-ml/pending"
+
+
+class GitRepository:
+    """The branch of a GitOps repository that Argo CD follows."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        *,
+        branch: str,
+        cache: Path,
+        environ: Mapping[str, str],
+        credentials: Credentials | None = None,
+        progress: Progress = lambda line: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.remote = remote
+        self.branch = branch
+        self._credentials = credentials or Credentials()
+        self._clock = clock
+        folder = cache / "git" / remote.name
+        self._git = GitProgram(folder, remote, credentials=self._credentials, environ=environ)
+        self._clone = Clone(folder, self._git, progress=progress)
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: GitopsSpec,
+        *,
+        folder: Path,
+        environ: Mapping[str, str],
+        progress: Progress = lambda line: None,
+    ) -> GitRepository:
+        """The repository that the project file in ``folder`` names.
+
+        Raises:
+            UsageError: the address or the variable for the token is off, or no cache can be made.
+        """
+        return cls(
+            Remote.parse(spec.repository, folder=folder),
+            branch=spec.branch,
+            cache=cache_folder(environ),
+            environ=environ,
+            credentials=Credentials.from_environ(
+                environ, username=spec.username, token_env=spec.token_env
+            ),
+            progress=progress,
+        )
+
+    def fetch(self) -> GitSnapshot:
+        """See ``GitopsRepository.fetch``.
+
+        Raises:
+            Refused: wrong or missing credentials.
+            ServerFailed: the server cannot be reached, or there is no such repository.
+            UsageError: the repository has branches, but not this one.
+        """
+        with self._clone.hold():
+            commit = self._fetch()
+            self._clone.tidy()
+        return GitSnapshot(commit, self)
+
+    def commit(
+        self, base: Snapshot, changes: Iterable[Change], *, message: str, author: tuple[str, str]
+    ) -> str:
+        """See ``GitopsRepository.commit``."""
+        stream = commit_stream(
+            changes,
+            parent=base.commit,
+            ref=_PENDING,
+            message=message,
+            author=author,
+            seconds=int(self._clock()),
+        )
+        with self._clone.hold():
+            output = self._local("fast-import", "--quiet", "--force", input=stream)
+        return output.decode("ascii").strip()
+
+    def push(self, commit: str, *, base: Snapshot) -> None:
+        """See ``GitopsRepository.push``."""
+        with self._clone.hold():
+            answer = self._git.remote(
+                "push", "--porcelain", "--no-verify", "--", self.remote.url,
+                f"{commit}:refs/heads/{self.branch}",
+            )  # fmt: skip
+        if answer.status:
+            raise push_failure(answer, self.remote, self.branch, self._credentials)
+
+    def tree(self, commit: str) -> tuple[TreeEntry, ...]:
+        """Every entry of the commit, at any depth."""
+        return parse_tree(self._local_read("ls-tree", "-r", "-z", "--full-tree", commit))
+
+    def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """The content of blobs of the repository.
+
+        Raises:
+            ProgramFailed: the clone is damaged and a new one does not have them either.
+        """
+        wanted = sorted(set(ids))
+        if not wanted:
+            return {}
+        request = "".join(f"{id}\n" for id in wanted).encode()
+        found = parse_blobs(self._local_read("cat-file", "--batch", input=request))
+        if len(found) < len(wanted):
+            self._renew()
+            found = parse_blobs(self._local_read("cat-file", "--batch", input=request))
+        return found
+
+    def _local_read(self, *arguments: str, input: bytes | None = None) -> bytes:
+        answer = self._git.local(*arguments, input=input)
+        if answer.status:
+            with self._clone.hold():
+                return self._local(*arguments, input=input)
+        return answer.stdout
+
+    def _local(self, *arguments: str, input: bytes | None = None) -> bytes:
+        """What git answers from the clone; a clone that fails is made anew first, once."""
+        answer = self._git.local(*arguments, input=input)
+        if answer.status:
+            self._clone.renew()
+            self._fetch()
+            answer = self._git.local(*arguments, input=input)
+        return answer.required()
+
+    def _renew(self) -> None:
+        with self._clone.hold():
+            self._clone.renew()
+            self._fetch()
+
+    def _fetch(self) -> str | None:
+        self._clone.ensure()
+        answer = self._fetch_branch()
+        if answer.status == 0:
+            return self._head()
+        failure = connection_failure(answer, self.remote, self._credentials)
+        if isinstance(failure, Refused):
+            raise failure
+        # The server may be well and have no such branch, or be well while our clone is not.
+        if self.branch in (branches := self._branches()):
+            self._clone.renew()
+            answer = self._fetch_branch()
+            if answer.status == 0:
+                return self._head()
+            raise connection_failure(answer, self.remote, self._credentials)
+        if branches:
+            raise UsageError(
+                f"{self.remote} has no branch {self.branch!r}; it has {', '.join(branches)}. "
+                "Name the one that Argo CD follows in gitops.branch"
+            )
+        return None
+
+    def _fetch_branch(self) -> Answer:
+        return self._git.remote(
+            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head",
+            "--update-shallow", "--", self.remote.url,
+            f"+refs/heads/{self.branch}:{self._tracking}",
+        )  # fmt: skip
+
+    def _branches(self) -> tuple[str, ...]:
+        """The branches of the server, its default first."""
+        answer = self._git.remote_alone("ls-remote", "--symref", "--", self.remote.url)
+        if answer.status:
+            raise connection_failure(answer, self.remote, self._credentials)
+        lines = answer.stdout.decode("utf-8", "replace").splitlines()
+        default = [x.split("\t")[0].removeprefix("ref: ") for x in lines if x.startswith("ref: ")]
+        heads = [ref for line in lines if (ref := line.split("\t")[-1]).startswith("refs/heads/")]
+        ordered = sorted(heads, key=lambda ref: (ref not in default, ref))
+        return tuple(ref.removeprefix("refs/heads/") for ref in ordered)
+
+    @property
+    def _tracking(self) -> str:
+        return f"refs/remotes/origin/{self.branch}"
+
+    def _head(self) -> str:
+        try:
+            # Saves a process; a ref that git has packed away is asked for below.
+            return (self._clone.folder / self._tracking).read_text().strip()
+        except FileNotFoundError:
+            return self._local("rev-parse", "--verify", self._tracking).decode().strip()
+
+
+class GitSnapshot:
+    """One commit of the GitOps repository; read on demand, then kept."""
+
+    def __init__(self, commit: str | None, repository: GitRepository) -> None:
+        self._commit = commit
+        self._repository = repository
+        self._ids: dict[str, str] | None = None
+
+    @property
+    def commit(self) -> str | None:
+        return self._commit
+
+    def blob_ids(self, prefix: str = "") -> Mapping[str, str]:
+        """See ``Snapshot.blob_ids``; submodules have no blob and are left out."""
+        return {path: id for path, id in self._all().items() if path.startswith(prefix)}
+
+    def read(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        """See ``Snapshot.read``."""
+        ids = {path: id for path in paths if (id := self._all().get(path)) is not None}
+        blobs = self._repository.blobs(ids.values())
+        return {path: blobs[id] for path, id in ids.items()}
+
+    def _all(self) -> dict[str, str]:
+        if self._ids is None:
+            entries = self._repository.tree(self._commit) if self._commit else ()
+            self._ids = {entry.path: entry.id for entry in entries if entry.kind == "blob"}
+        return self._ids

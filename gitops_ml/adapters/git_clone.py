@@ -1,0 +1,101 @@
+"""A bare clone in the cache: changed by one process at a time, and thrown away when damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gitops_ml.adapters.git_program import GitProgram
+    from gitops_ml.ports import Progress
+
+_PACKS_BEFORE_TIDYING = 50
+_LOOSE_BEFORE_TIDYING = 20
+"""Loose objects in one of 256 folders, as `git gc --auto` estimates: about 5,000 in all."""
+
+
+class Clone:
+    """The clone in ``folder``; the methods but ``hold`` want the lock to be held."""
+
+    def __init__(self, folder: Path, git: GitProgram, *, progress: Progress) -> None:
+        self.folder = folder
+        self._git = git
+        self._progress = progress
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other processes out. The kernel lets go of the lock when this process dies."""
+        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(f"{self.folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._wait_for(lock)
+            self._sweep()
+            yield
+        finally:
+            os.close(lock)
+
+    def _wait_for(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._progress("waiting for another gitops-ml that works on the same repository")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left behind: half-made clones and git's own lock files."""
+        for stale in self.folder.parent.glob(f"{self.folder.name}.*-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        if self.folder.is_dir():
+            for place in (self.folder.glob("*.lock"), (self.folder / "refs").rglob("*.lock")):
+                for stale in place:
+                    stale.unlink(missing_ok=True)
+
+    def ensure(self) -> None:
+        """Make the clone, without content yet, where there is none."""
+        if (self.folder / "HEAD").is_file():
+            return
+        self._progress("making a clone of the GitOps repository in the cache")
+        # Renamed into place when it is whole: no half-made clone is ever taken for one.
+        new = self._beside("new")
+        new.mkdir(mode=0o700)
+        self._git.remote_alone("init", "--quiet", "--bare", "--template=", str(new)).required()
+        self._remove()
+        new.rename(self.folder)
+
+    def renew(self) -> None:
+        """Throw the clone away and make an empty one."""
+        self._progress("the clone in the cache is damaged; it is made anew")
+        self._remove()
+        self.ensure()
+
+    def tidy(self) -> None:
+        """Pack what many small commits have piled up."""
+        packs = _count(self.folder / "objects" / "pack", suffix=".pack")
+        loose = _count(self.folder / "objects" / "17")
+        if packs > _PACKS_BEFORE_TIDYING or loose > _LOOSE_BEFORE_TIDYING:
+            self._progress("tidying the clone in the cache")
+            self._git.local("gc", "--quiet")
+
+    def _remove(self) -> None:
+        if self.folder.is_dir():
+            old = self.folder.rename(self._beside("old"))
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            self.folder.unlink(missing_ok=True)
+
+    def _beside(self, word: str) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{word}-{secrets.token_hex(4)}")
+
+
+def _count(folder: Path, suffix: str = "") -> int:
+    try:
+        return sum(path.name.endswith(suffix) for path in folder.iterdir())
+    except FileNotFoundError:
+        return 0

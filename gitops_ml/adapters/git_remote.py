@@ -1,0 +1,142 @@
+"""Where the GitOps repository is, and how git gets in without a secret being written anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gitops_ml.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SSH = frozenset({"ssh", "git+ssh", "ssh+git"})
+_SCHEMES = frozenset({"file", "git", "http", "https"}) | _SSH
+_SCP_LIKE = re.compile(r"(?P<user>[^/@:]+@)?(?P<host>\[[^]/]+\]|[^/:]+):(?P<path>.+)", re.S)
+_LOOKS_LIKE_A_TOKEN = re.compile(r"(gh[pousr]_|github_pat_|glpat-|gldt-|gltok-)|.{40,}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The repository's address; ``url`` holds no secret and may be shown."""
+
+    url: str
+    scheme: str
+    """``path``, ``file``, ``git``, ``http``, ``https`` or ``ssh``."""
+    server: str
+    """``host[:port]``, empty for what is on this machine."""
+    user: str | None
+
+    @classmethod
+    def parse(cls, text: str, *, folder: Path) -> Remote:
+        """The address in ``text``; a relative path starts at ``folder``.
+
+        Raises:
+            UsageError: it is no address that git knows, or it carries a password.
+        """
+        if not text.strip() or text.startswith("-") or re.search(r"[\0\r\n]", text):
+            raise UsageError(f"{text!r} is not the address of a git repository")
+        if "://" in text:
+            return _parse_url(text)
+        if match := _SCP_LIKE.fullmatch(text):
+            if match["path"].startswith(":"):
+                raise UsageError("remote helpers (`name::address`) are not supported for GitOps")
+            return cls(text, "ssh", match["host"], (match["user"] or "").rstrip("@") or None)
+        return cls(str((folder / Path(text).expanduser()).absolute()), "path", "", None)
+
+    @property
+    def name(self) -> str:
+        """A file name of its own for this address."""
+        last = re.sub(r"[^A-Za-z0-9]+", "-", self.url.rstrip("/").removesuffix(".git"))[-32:]
+        return f"{last.strip('-')}-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
+
+    @property
+    def is_http(self) -> bool:
+        return self.scheme in {"http", "https"}
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def _parse_url(text: str) -> Remote:
+    scheme, _, rest = text.partition("://")
+    scheme = scheme.lower()
+    if scheme not in _SCHEMES:
+        known = ", ".join(f"{name}://" for name in sorted(_SCHEMES))
+        raise UsageError(f"{scheme}:// is no way to a git repository; known are {known} and paths")
+    userinfo, at, _ = rest.split("/", 1)[0].rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    if colon or (scheme in {"http", "https"} and _LOOKS_LIKE_A_TOKEN.fullmatch(user)):
+        raise UsageError(
+            "the address of the GitOps repository carries a password or token; it would end up in "
+            "files and logs; take it out, put it in an environment variable and name that one in "
+            "gitops.token_env"
+        )
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{text} is no address of a git repository: {error}") from error
+    server = (parts.hostname or "") + (f":{port}" if port else "")
+    return Remote(text, "ssh" if scheme in _SSH else scheme, server, user if at else None)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """How to get in over HTTP; without a token the user's own ways (helpers, netrc) count."""
+
+    username: str | None = None
+    token_env: str | None = None
+    token: str | None = None
+
+    @classmethod
+    def from_environ(
+        cls, environ: Mapping[str, str], *, username: str | None, token_env: str | None
+    ) -> Credentials:
+        """The credentials whose token is in the variable ``token_env``.
+
+        Raises:
+            UsageError: that is no variable's name, or its value is no token.
+        """
+        if token_env is None:
+            return cls(username)
+        if not _VARIABLE.fullmatch(token_env):
+            raise UsageError(
+                "gitops.token_env is the name of an environment variable, never the token itself"
+            )
+        token = environ.get(token_env, "").strip()
+        if re.search(r"[\0-\x1f]", token):
+            raise UsageError(f"the environment variable {token_env} does not hold one line of text")
+        return cls(username, token_env, token or None)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.token,) if self.token else ()
+
+    def options(self, remote: Remote) -> tuple[str, ...]:
+        """Options for git that name our credential helper; what it says comes from ``environ``."""
+        if not (remote.is_http and self.token):
+            return ()
+        scope = f"credential.{remote.scheme}://{remote.server}.helper"
+        return ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
+
+    def environ(self, remote: Remote) -> dict[str, str]:
+        """The variables that the credential helper reads."""
+        if not (remote.is_http and self.token):
+            return {}
+        # GitHub wants this name with a token of an App; the other forges take any.
+        username = self.username or remote.user or "x-access-token"
+        return {"GITOPS_ML_GIT_USERNAME": username, "GITOPS_ML_GIT_TOKEN": self.token}
+
+
+# A shell function, so that the secret goes from the environment into a pipe: `printf` is a builtin
+# and no command line shows it. Scoped to the server: a redirect does not take the token along.
+_HELPER = (
+    '!f() { test "$1" = get && '
+    'printf "username=%s\\npassword=%s\\n" "$GITOPS_ML_GIT_USERNAME" "$GITOPS_ML_GIT_TOKEN"; }; f'
+)

@@ -1,0 +1,166 @@
+"""The one door through which programs are started: an argument list, never a shell.
+
+What comes back or is raised holds no secret: neither passwords in URLs, nor the values of variables
+that are named like secrets.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import ProgramFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+_GIT_VARIABLES_OF_THE_USER = frozenset(
+    {
+        "GIT_ALLOW_PROTOCOL",
+        "GIT_ASKPASS",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_CONFIG_SYSTEM",
+        "GIT_EXEC_PATH",
+        "GIT_HTTP_LOW_SPEED_LIMIT",
+        "GIT_HTTP_LOW_SPEED_TIME",
+        "GIT_HTTP_PROXY_AUTHMETHOD",
+        "GIT_HTTP_USER_AGENT",
+        "GIT_PROXY_COMMAND",
+        "GIT_PROXY_SSL_CAINFO",
+        "GIT_PROXY_SSL_CERT",
+        "GIT_PROXY_SSL_KEY",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_SSH_VARIANT",
+        "GIT_SSL_CAINFO",
+        "GIT_SSL_CAPATH",
+        "GIT_SSL_CERT",
+        "GIT_SSL_KEY",
+        "GIT_SSL_NO_VERIFY",
+        "GIT_TERMINAL_PROMPT",
+    }
+)
+"""How the user reaches servers. Everything else (``GIT_DIR``, ``GIT_INDEX_FILE``…) speaks of some
+other repository, usually because we run inside one of its hooks."""
+
+_USERINFO = re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]*(?=@)")
+_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE_KEY|API_?KEY", re.I)
+_SHORTEST_SECRET = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that ended well, and what it said."""
+
+    command: tuple[str, ...]
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Its standard output as text."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: bytes | str | None = None,
+    timeout: float | None = None,
+) -> Completed:
+    """What the program said, once it has ended well. ``env`` is added to our own environment.
+
+    Raises:
+        ProgramFailed: it is not installed, ended badly or did not end in time; holds no secret.
+    """
+    command = [os.fspath(part) for part in argv]
+    environ = {**without_foreign_git(os.environ), **(env or {})}
+    shown = tuple(redacted(part, secrets_in(environ)) for part in command)
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environ,
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ProgramFailed(shown, 127, f"cannot be started: {error.strerror}") from error
+    stdout, stderr = _communicate(process, shown, input=input, timeout=timeout)
+    words = redacted(stderr.decode("utf-8", "replace"), secrets_in(environ))
+    if process.returncode:
+        raise ProgramFailed(shown, process.returncode, words)
+    return Completed(shown, stdout, words)
+
+
+def _communicate(
+    process: subprocess.Popen[bytes],
+    shown: tuple[str, ...],
+    *,
+    input: bytes | str | None,
+    timeout: float | None,
+) -> tuple[bytes, bytes]:
+    """Both outputs; whatever goes wrong meanwhile, the program does not outlive it."""
+    data = input.encode() if isinstance(input, str) else input
+    with process:
+        try:
+            return process.communicate(data, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            _kill(process)
+            raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
+        except BaseException:
+            _kill(process)
+            raise
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    # It leads its own session, so that what it started goes with it.
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def foreign_git_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the ``GIT_…`` variables that would point our git at somebody else's repository."""
+    return tuple(
+        sorted(
+            name
+            for name in environ
+            if name.startswith("GIT_")
+            and name not in _GIT_VARIABLES_OF_THE_USER
+            and not re.fullmatch(r"GIT_CONFIG_(KEY|VALUE)_\d+", name)
+        )
+    )
+
+
+def without_foreign_git(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the variables of ``foreign_git_variables``."""
+    foreign = set(foreign_git_variables(environ))
+    return {name: value for name, value in environ.items() if name not in foreign}
+
+
+def secrets_in(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of all variables that are named like secrets, longest first."""
+    found = {v for k, v in environ.items() if _SECRET_NAME.search(k) and len(v) >= _SHORTEST_SECRET}
+    return tuple(sorted(found, key=lambda value: (-len(value), value)))
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """``text`` with ``***`` for each of ``secrets`` and for each password in a URL.
+
+    >>> redacted("cannot reach https://ann:s3cret@example.org/x")
+    'cannot reach https://***@example.org/x'
+    """
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return _USERINFO.sub("***", text)
