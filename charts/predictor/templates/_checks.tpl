@@ -1,0 +1,172 @@
+{{/*
+What a schema cannot say: rules between values, and between values and the release's name. Each ends the rendering with a
+sentence that names the value to change.
+*/}}
+{{- define "predictor.checks" -}}
+{{- include "predictor.checkName" . }}
+{{- include "predictor.checkImage" . }}
+{{- include "predictor.checkPods" . }}
+{{- include "predictor.checkScheduling" . }}
+{{- include "predictor.checkRoute" . }}
+{{- if .Values.autoscaling.enabled }}
+{{- include "predictor.checkAutoscaling" . }}
+{{- include "predictor.checkScaleToZero" . }}
+{{- include "predictor.checkTriggers" . }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.checkName" -}}
+{{- if gt (len .Release.Name) 54 }}
+{{- fail (printf "the release name %q has %d characters, and 54 are allowed: KEDA puts keda-hpa- before it, and Kubernetes takes 63" .Release.Name (len .Release.Name)) }}
+{{- end }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name) }}
+{{- fail (printf "the release name %q is not a DNS label: a Service needs lower case letters, digits and dashes, with a letter first" .Release.Name) }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.checkImage" -}}
+{{- if not .Values.image.repository }}
+{{- fail "image.repository is required: the registry and path of the image, for example ghcr.io/acme/ml/iris-classifier" }}
+{{- end }}
+{{- if not (or .Values.image.digest .Values.image.tag) }}
+{{- fail "image.digest (or image.tag) is required: there is no default version of your predictor" }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.checkPods" -}}
+{{- range $name, $probe := .Values.probes }}
+{{- if gt (len (pick ($probe | default dict) "httpGet" "tcpSocket" "exec" "grpc")) 1 }}
+{{- fail (printf "probes.%s names more than one of httpGet, tcpSocket, exec and grpc" $name) }}
+{{- end }}
+{{- end }}
+{{- $variables := .Values.container.env | default dict | keys }}
+{{- range .Values.secretEnv }}
+{{- if has .env $variables }}
+{{- fail (printf "secretEnv sets %s, which container.env or another secretEnv sets too" .env) }}
+{{- end }}
+{{- $variables = append $variables .env }}
+{{- end }}
+{{- $containers := list "predictor" }}
+{{- range .Values.sidecars }}
+{{- if has .name $containers }}
+{{- fail (printf "two containers of the pod are called %s" .name) }}
+{{- end }}
+{{- $containers = append $containers .name }}
+{{- end }}
+{{- $secrets := list }}
+{{- range .Values.externalSecrets }}
+{{- if has .name $secrets }}
+{{- fail (printf "two externalSecrets are called %s" .name) }}
+{{- end }}
+{{- $secrets = append $secrets .name }}
+{{- end }}
+{{- if and (not .Values.metrics.path) (or .Values.podMonitor.enabled .Values.metrics.scrapeAnnotations) }}
+{{- fail "podMonitor.enabled and metrics.scrapeAnnotations need a metrics.path" }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.checkScheduling" -}}
+{{- $strategy := .Values.updateStrategy }}
+{{- if and (eq $strategy.type "RollingUpdate") (has (toString $strategy.maxSurge) (list "0" "0%")) (has (toString $strategy.maxUnavailable) (list "0" "0%")) }}
+{{- fail "updateStrategy.maxSurge and maxUnavailable are both 0: no pod could ever be replaced" }}
+{{- end }}
+{{- if not (include "predictor.hasGpu" .) }}
+{{- range .Values.scheduling.tolerations }}
+{{- if has (.key | default "") (list "" "nvidia.com/gpu" "amd.com/gpu" "habana.ai/gaudi" "aws.amazon.com/neuron" "google.com/tpu") }}
+{{- fail (printf "scheduling.tolerations accepts the taint %q without asking for a GPU: the pods would take up GPU nodes (put it under resources.gpu.tolerations)" (.key | default "*")) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.checkRoute" -}}
+{{- $route := .Values.route }}
+{{- if and (eq $route.type "httpRoute") (not $route.gateway.name) }}
+{{- fail "route.type httpRoute needs route.gateway.name" }}
+{{- end }}
+{{- if eq $route.type "ingress" }}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.gatewayNamespace) }}
+{{- fail "route.type ingress needs networkPolicy.gatewayNamespace, the namespace of the ingress controller's pods: nobody else is let in (or networkPolicy.enabled false)" }}
+{{- end }}
+{{- if include "predictor.intercepted" . }}
+{{- fail "autoscaling.httpAddon needs route.type httpRoute or none: an Ingress cannot lead to a Service in another namespace" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.checkAutoscaling" -}}
+{{- $autoscaling := .Values.autoscaling }}
+{{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) }}
+{{- fail (printf "autoscaling.minReplicas (%d) is more than maxReplicas (%d)" (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) }}
+{{- end }}
+{{- if and $autoscaling.inFlight.enabled (not $autoscaling.inFlight.prometheus.address) (not .Values.metrics.path) }}
+{{- fail "autoscaling.inFlight without a Prometheus address needs a metrics.path, where KEDA reads the gauge (or switch to autoscaling.cpu)" }}
+{{- end }}
+{{- if and (not (kindIs "invalid" $autoscaling.fallback.replicas)) (gt (int $autoscaling.fallback.replicas) (int $autoscaling.maxReplicas)) }}
+{{- fail (printf "autoscaling.fallback.replicas (%d) is more than maxReplicas (%d)" (int $autoscaling.fallback.replicas) (int $autoscaling.maxReplicas)) }}
+{{- end }}
+{{- range $autoscaling.cron }}
+{{- if eq .start .end }}
+{{- fail (printf "autoscaling.cron: a window that starts and ends at %q is none" .start) }}
+{{- end }}
+{{- if gt (int .replicas) (int $autoscaling.maxReplicas) }}
+{{- fail (printf "autoscaling.cron: %d replicas are more than maxReplicas (%d)" (int .replicas) (int $autoscaling.maxReplicas)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The own metric of a release does not exist while it sleeps, so something else has to wake it. */}}
+{{- define "predictor.checkScaleToZero" -}}
+{{- $autoscaling := .Values.autoscaling }}
+{{- if eq (int $autoscaling.minReplicas) 0 }}
+{{- $wakes := or $autoscaling.httpAddon.enabled (not (empty $autoscaling.cron)) }}
+{{- range $autoscaling.triggers }}
+{{- if not (has .type (list "cpu" "memory")) }}
+{{- $wakes = true }}
+{{- end }}
+{{- end }}
+{{- if not $wakes }}
+{{- fail "autoscaling.minReplicas is 0 and nothing can wake the release: without a pod there are no requests in progress and no CPU to measure (enable httpAddon, add cron or triggers, or let minReplicas be 1)" }}
+{{- end }}
+{{- if and $autoscaling.inFlight.enabled (not $autoscaling.inFlight.prometheus.address) }}
+{{- fail "autoscaling.inFlight without a Prometheus address cannot be used with minReplicas 0: KEDA finds no pod to read while the release sleeps (give an address, or set autoscaling.inFlight.enabled to false)" }}
+{{- end }}
+{{- if not (kindIs "invalid" $autoscaling.fallback.replicas) }}
+{{- fail "autoscaling.fallback.replicas cannot be used with minReplicas 0: a trigger that cannot be read would keep the release awake" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What KEDA's admission webhook would refuse, or worse, does not see. */}}
+{{- define "predictor.checkTriggers" -}}
+{{- $triggers := include "predictor.triggers" . | fromYamlArray }}
+{{- $names := list }}
+{{- $external := 0 }}
+{{- range $triggers }}
+{{- if has .name $names }}
+{{- fail (printf "two triggers of autoscaling are called %s" .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- if has .type (list "cpu" "memory") }}
+{{- if not (has (.metricType | default "") (list "Utilization" "AverageValue")) }}
+{{- fail (printf "autoscaling.triggers: %s (%s) needs metricType Utilization or AverageValue" .name .type) }}
+{{- end }}
+{{- else }}
+{{- $external = add1 $external }}
+{{- end }}
+{{- if and .useCachedMetrics (has .type (list "cpu" "memory" "cron")) }}
+{{- fail (printf "autoscaling.triggers: %s (%s) cannot have useCachedMetrics" .name .type) }}
+{{- end }}
+{{- end }}
+{{- range append .Values.autoscaling.triggers .Values.autoscaling.inFlight.prometheus }}
+{{- if and .authentication .authenticationRef }}
+{{- fail "a trigger of autoscaling has both authentication and authenticationRef: give one" }}
+{{- end }}
+{{- end }}
+{{- if not $triggers }}
+{{- fail "autoscaling is enabled without any trigger: enable inFlight, cpu or httpAddon, or add cron or triggers" }}
+{{- end }}
+{{- if and (not (kindIs "invalid" .Values.autoscaling.fallback.replicas)) (not $external) }}
+{{- fail "autoscaling.fallback.replicas needs a trigger other than cpu and memory, which KEDA has no fallback for" }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,158 @@
+{{/* The name of every object: the release's. `predictor.checks` refuses one that Kubernetes would. */}}
+{{- define "predictor.fullname" -}}
+{{- .Release.Name -}}
+{{- end }}
+
+{{/* What the API is called outside Kubernetes. */}}
+{{- define "predictor.apiName" -}}
+{{- .Values.api.name | default .Release.Name -}}
+{{- end }}
+
+{{/* Selectors cannot be changed once a Deployment exists, so nothing that ever changes is in here. */}}
+{{- define "predictor.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{/* Labels that say whose pods these are, and stay the same when the chart is upgraded. */}}
+{{- define "predictor.apiLabels" -}}
+{{ include "predictor.selectorLabels" . }}
+gitops-ml.dev/api: {{ include "predictor.apiName" . | quote }}
+gitops-ml.dev/kind: {{ .Values.api.kind | quote }}
+{{- with .Values.api.environment }}
+gitops-ml.dev/environment: {{ . | quote }}
+{{- end }}
+{{- with .Values.api.team }}
+gitops-ml.dev/team: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of every object; the user's own come last and replace none of ours. */}}
+{{- define "predictor.labels" -}}
+{{- $ours := include "predictor.apiLabels" . | fromYaml }}
+{{- $ours = merge $ours (dict "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version) "app.kubernetes.io/managed-by" .Release.Service) }}
+{{- merge $ours .Values.labels | toYaml }}
+{{- end }}
+
+{{- define "predictor.podLabels" -}}
+{{- $ours := include "predictor.apiLabels" . | fromYaml }}
+{{- with .Values.api.deploymentId }}
+{{- $_ := set $ours "gitops-ml.dev/deployment-id" . }}
+{{- end }}
+{{- merge $ours .Values.podLabels .Values.labels | toYaml }}
+{{- end }}
+
+{{- define "predictor.podAnnotations" -}}
+{{- $ours := dict "kubectl.kubernetes.io/default-container" "predictor" }}
+{{- if .Values.runtime }}
+{{- $_ := set $ours "checksum/settings" (include "predictor.settings" . | sha256sum) }}
+{{- end }}
+{{- if .Values.metrics.scrapeAnnotations }}
+{{- $ours = merge $ours (dict "prometheus.io/scrape" "true" "prometheus.io/port" (.Values.container.port | toJson) "prometheus.io/path" .Values.metrics.path) }}
+{{- end }}
+{{- merge $ours .Values.podAnnotations .Values.annotations | toYaml }}
+{{- end }}
+
+{{/*
+The metadata of an object. Takes `root`, and may take `name`, `wave` (of Argo CD's sync; 0 is not written),
+`labels` and `annotations`.
+*/}}
+{{- define "predictor.metadata" -}}
+{{- $annotations := dict }}
+{{- with .wave }}
+{{- $_ := set $annotations "argocd.argoproj.io/sync-wave" (toString .) }}
+{{- end }}
+{{- $annotations = merge $annotations (.annotations | default dict) .root.Values.annotations -}}
+name: {{ .name | default (include "predictor.fullname" .root) }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- merge (include "predictor.labels" .root | fromYaml) (.labels | default dict) | toYaml | nindent 2 }}
+{{- with $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The image: by digest where there is one. */}}
+{{- define "predictor.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag }}
+{{- end -}}
+{{- end }}
+
+{{/* What the runtime reads. Facts about the release that stand elsewhere in the values are added here. */}}
+{{- define "predictor.settings" -}}
+{{- $facts := dict "name" (include "predictor.apiName" .) "drainDelaySeconds" .Values.timing.drainSeconds "graceSeconds" .Values.timing.graceSeconds }}
+{{- with .Values.api.environment }}
+{{- $_ := set $facts "environment" . }}
+{{- end }}
+{{- with .Values.api.deploymentId }}
+{{- $_ := set $facts "deploymentId" . }}
+{{- end }}
+{{- with .Values.image.digest }}
+{{- $_ := set $facts "imageDigest" . }}
+{{- end }}
+{{- range $key, $value := .Values.runtime }}
+{{- $_ := set $facts $key $value }}
+{{- end }}
+{{- $facts | toPrettyJson }}
+{{- end }}
+
+{{/* Whether a GPU (or another accelerator) is asked for; empty means no. */}}
+{{- define "predictor.hasGpu" -}}
+{{- if gt (int .Values.resources.gpu.count) 0 }}yes{{ end -}}
+{{- end }}
+
+{{- define "predictor.terminationGracePeriodSeconds" -}}
+{{- $timing := .Values.timing -}}
+{{- addf $timing.preStopSeconds $timing.drainSeconds $timing.graceSeconds 5 | ceil | int64 -}}
+{{- end }}
+
+{{/* How many replicas there can be at most. */}}
+{{- define "predictor.maxReplicas" -}}
+{{- if .Values.autoscaling.enabled -}}
+{{ int64 .Values.autoscaling.maxReplicas }}
+{{- else -}}
+{{ int64 .Values.replicas }}
+{{- end -}}
+{{- end }}
+
+{{/* Whether KEDA reads the pods itself; empty means no. */}}
+{{- define "predictor.kedaReadsPods" -}}
+{{- $autoscaling := .Values.autoscaling -}}
+{{- if and $autoscaling.enabled $autoscaling.inFlight.enabled (not $autoscaling.inFlight.prometheus.address) }}yes{{ end -}}
+{{- end }}
+
+{{/* Whether requests from outside come by the HTTP add-on's interceptor; empty means no. */}}
+{{- define "predictor.intercepted" -}}
+{{- if and .Values.autoscaling.enabled .Values.autoscaling.httpAddon.enabled }}yes{{ end -}}
+{{- end }}
+
+{{/* The host by which the interceptor tells releases apart, whatever host and path the caller used. */}}
+{{- define "predictor.interceptorHost" -}}
+{{ include "predictor.fullname" . }}.{{ .Release.Namespace }}
+{{- end }}
+
+{{/* The pod's security context and that of its containers: Pod Security "restricted". */}}
+{{- define "predictor.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+privileged: false
+readOnlyRootFilesystem: {{ .readOnlyRootFilesystem }}
+runAsGroup: {{ int64 .runAsUser }}
+runAsNonRoot: true
+runAsUser: {{ int64 .runAsUser }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Environment variables as Kubernetes wants them, in a stable order. */}}
+{{- define "predictor.env" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,55 @@
+{{/* The handler among the keys of a probe, as YAML; empty when it names none. */}}
+{{- define "predictor.probeHandler" -}}
+{{- with pick (. | default dict) "httpGet" "tcpSocket" "exec" "grpc" }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* How to ask the container when the values do not say. Takes `root` and the runtime's `path`. */}}
+{{- define "predictor.defaultHandler" -}}
+{{- if .root.Values.runtime -}}
+httpGet:
+  path: {{ .path }}
+  port: http
+{{- else -}}
+tcpSocket:
+  port: http
+{{- end }}
+{{- end }}
+
+{{- define "predictor.readinessHandler" -}}
+{{- include "predictor.probeHandler" .Values.probes.readiness | trim | default (include "predictor.defaultHandler" (dict "root" . "path" "/readyz")) }}
+{{- end }}
+
+{{/* The timings of a probe, as YAML. */}}
+{{- define "predictor.probeTimings" -}}
+{{- with omit . "httpGet" "tcpSocket" "exec" "grpc" }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.probes" -}}
+{{- $timing := .Values.timing }}
+{{- with .Values.probes.startup }}
+startupProbe:
+  {{- include "predictor.probeHandler" . | trim | default (include "predictor.readinessHandler" $) | nindent 2 }}
+  {{- with include "predictor.probeTimings" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  failureThreshold: {{ divf $timing.startupSeconds (.periodSeconds | default 10) | ceil | int64 }}
+{{- end }}
+{{- with .Values.probes.readiness }}
+readinessProbe:
+  {{- include "predictor.readinessHandler" $ | nindent 2 }}
+  {{- with include "predictor.probeTimings" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- with .Values.probes.liveness }}
+livenessProbe:
+  {{- include "predictor.probeHandler" . | trim | default (include "predictor.defaultHandler" (dict "root" $ "path" "/livez")) | nindent 2 }}
+  {{- with include "predictor.probeTimings" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,37 @@
+{{/* Where the pods may run. GPU nodes are chosen, and their taints accepted, by pods that ask for a GPU alone. */}}
+{{- define "predictor.scheduling" -}}
+{{- $scheduling := .Values.scheduling }}
+{{- $nodeSelector := $scheduling.nodeSelector }}
+{{- $tolerations := $scheduling.tolerations }}
+{{- if include "predictor.hasGpu" . }}
+{{- $nodeSelector = merge (dict) .Values.resources.gpu.nodeSelector $nodeSelector }}
+{{- $tolerations = concat .Values.resources.gpu.tolerations $tolerations }}
+{{- end }}
+{{- with $nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $scheduling.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $scheduling.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- if $scheduling.topologySpread }}
+topologySpreadConstraints:
+  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "predictor.selectorLabels" $ | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,106 @@
+{{/*
+The release's own pods in Prometheus, added up and averaged over the window. The average is taken of the sum and not
+of each pod, so that pods which came or went within the window count for as long as they were there.
+
+Where the release may sleep there is no series while it does: `or vector(0)` makes that a zero, which neither wakes it
+nor counts as a failure. Elsewhere a missing series is a failure, and never a reason to scale down.
+*/}}
+{{- define "predictor.inFlightQuery" -}}
+{{- $inFlight := .Values.autoscaling.inFlight -}}
+{{- if $inFlight.prometheus.query -}}
+{{ $inFlight.prometheus.query }}
+{{- else -}}
+avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote }},app_kubernetes_io_instance={{ .Release.Name | quote }}})[{{ int64 $inFlight.prometheus.windowSeconds }}s:10s])
+{{- if eq (int .Values.autoscaling.minReplicas) 0 }} or vector(0){{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* KEDA asks each endpoint of the Service at the port that the pod listens on, which is not the Service's. */}}
+{{- define "predictor.inFlightTrigger" -}}
+{{- $inFlight := .Values.autoscaling.inFlight }}
+{{- if $inFlight.prometheus.address }}
+- type: prometheus
+  name: in-flight
+  metricType: AverageValue
+  metadata:
+    {{- $metadata := dict "serverAddress" $inFlight.prometheus.address "query" (include "predictor.inFlightQuery" .) "threshold" (toJson $inFlight.target) "ignoreNullValues" "false" }}
+    {{- merge $metadata $inFlight.prometheus.metadata | toYaml | nindent 4 }}
+  {{- with include "predictor.authenticationRef" (dict "trigger" $inFlight.prometheus "name" (printf "%s-in-flight" (include "predictor.fullname" .))) }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- else }}
+- type: metrics-api
+  name: in-flight
+  metricType: AverageValue
+  metadata:
+    url: http://{{ include "predictor.fullname" . }}.{{ .Release.Namespace }}.svc.cluster.local:{{ int64 .Values.container.port }}{{ .Values.metrics.path }}
+    format: prometheus
+    valueLocation: {{ $inFlight.metric }}
+    targetValue: {{ $inFlight.target | toJson | quote }}
+    aggregateFromKubeServiceEndpoints: "true"
+    aggregationType: sum
+{{- end }}
+{{- end }}
+
+{{/* How a trigger proves itself. Takes the `trigger` and the `name` of the object made for it. */}}
+{{- define "predictor.authenticationRef" -}}
+{{- if .trigger.authenticationRef -}}
+authenticationRef:
+  name: {{ .trigger.authenticationRef.name }}
+  kind: {{ .trigger.authenticationRef.kind | default "TriggerAuthentication" }}
+{{- else if .trigger.authentication -}}
+authenticationRef:
+  name: {{ .name }}
+  kind: TriggerAuthentication
+{{- end }}
+{{- end }}
+
+{{- define "predictor.triggers" -}}
+{{- $autoscaling := .Values.autoscaling }}
+{{- if $autoscaling.inFlight.enabled }}
+{{- include "predictor.inFlightTrigger" . }}
+{{- end }}
+{{- with $autoscaling.httpAddon }}
+{{- if .enabled }}
+- type: external-push
+  name: http
+  metricType: AverageValue
+  metadata:
+    scalerAddress: {{ .scalerAddress | default (printf "keda-add-ons-http-external-scaler.%s:9090" .namespace) | quote }}
+    interceptorRoute: {{ include "predictor.fullname" $ }}
+{{- end }}
+{{- end }}
+{{- if $autoscaling.cpu.enabled }}
+- type: cpu
+  name: cpu
+  metricType: Utilization
+  metadata:
+    value: {{ $autoscaling.cpu.utilization | toJson | quote }}
+    containerName: predictor
+{{- end }}
+{{- range $index, $window := $autoscaling.cron }}
+- type: cron
+  name: cron-{{ $index }}
+  metricType: AverageValue
+  metadata:
+    timezone: {{ $window.timezone | quote }}
+    start: {{ $window.start | quote }}
+    end: {{ $window.end | quote }}
+    desiredReplicas: {{ $window.replicas | toJson | quote }}
+{{- end }}
+{{- range $index, $trigger := $autoscaling.triggers }}
+- type: {{ $trigger.type }}
+  name: {{ $trigger.name | default (printf "%s-%d" $trigger.type $index) }}
+  {{- with $trigger.metricType }}
+  metricType: {{ . }}
+  {{- end }}
+  {{- with $trigger.useCachedMetrics }}
+  useCachedMetrics: {{ . }}
+  {{- end }}
+  metadata:
+    {{- toYaml $trigger.metadata | nindent 4 }}
+  {{- with include "predictor.authenticationRef" (dict "trigger" $trigger "name" (printf "%s-%s-%d" (include "predictor.fullname" $) $trigger.type $index)) }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}
