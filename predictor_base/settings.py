@@ -70,6 +70,8 @@ class Cors:
 @dataclass(frozen=True, slots=True)
 class TensorflowServing:
     address: str = "127.0.0.1:8501"
+    model_dir: str | None = None
+    "A folder that TensorFlow Serving's container sees too; models are put there. None: it has its own."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,87 @@
+"""Models that are not part of the code: found, fetched, verified, loaded and replaced live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .clients import ModelClient, required_models
+from .shelf import Shelf, default_root
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from predictor_base.settings import Models, Settings
+
+    from .download import Count
+
+__all__ = ["ModelClient", "build_client"]
+
+
+def build_client(
+    settings: Settings,
+    *,
+    registry: CollectorRegistry | None = None,
+    interval: float = 10.0,
+    root: Path | None = None,
+) -> ModelClient | None:
+    """The client for the predictor's constructor; None for a Python predictor without models.
+
+    Raises:
+        StartFailure: the settings name no models where there must be some, or contradict
+        themselves.
+    """
+    count = _download_counter(settings, registry)
+
+    def shelf(models: Models, root: Path) -> Shelf:
+        return Shelf(root, size=models.disk_cache_size, count=count)
+
+    here = root or default_root()
+    if settings.type == "tensorflow":
+        return _tensorflow_client(settings, count=count, interval=interval)
+    if settings.type == "onnx":
+        from .onnx_client import OnnxClient
+
+        models = required_models(settings)
+        processes = settings.processes_per_replica
+        return OnnxClient(models, shelf=shelf(models, here), interval=interval, processes=processes)
+    if settings.multi_model_reloading is None:
+        return None
+    from .python_client import PythonClient
+
+    models = settings.multi_model_reloading
+    return PythonClient(models, shelf=shelf(models, here), interval=interval)
+
+
+def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> ModelClient:
+    from .serving_rest import ServingRest
+    from .tensorflow_client import PublishingClient, TensorflowClient, signature_keys_of
+
+    serving = settings.tensorflow_serving
+    rest = ServingRest(serving.address)
+    name = settings.served_name
+    if serving.model_dir is None:
+        return TensorflowClient(
+            rest, signature_keys=signature_keys_of(settings), default_model=name
+        )
+    models = required_models(settings)
+    model_dir = Path(serving.model_dir)
+    # beside the models, so that what was fetched outlives a restart of this container
+    shelf = Shelf(model_dir / ".fetched", size=models.disk_cache_size, count=count)
+    return PublishingClient(
+        rest, models, model_dir=model_dir, shelf=shelf, default_model=name, interval=interval
+    )
+
+
+def _download_counter(settings: Settings, registry: CollectorRegistry | None) -> Count:
+    if registry is None:
+        return lambda _: None
+    from prometheus_client import Counter
+
+    counter = Counter(
+        "predictor_model_download_bytes",
+        "Bytes of models fetched from their stores.",
+        ["model_name", "model_version"],
+        registry=registry,
+    )
+    return counter.labels(settings.served_name, settings.served_version).inc

@@ -1,0 +1,280 @@
+"""`tensorflow_client`: models that TensorFlow Serving runs beside us, asked over REST.
+
+    class TensorFlowPredictor:
+        def __init__(self, tensorflow_client, config):
+            self.client = tensorflow_client
+
+        def predict(self, payload):
+            return self.client.predict(payload)["class_ids"][0]
+
+With `tensorflowServing.modelDir`, a folder that both containers see, the models are put there and
+TensorFlow Serving is told by a model configuration file
+(`--model_config_file=<modelDir>/models.config --model_config_file_poll_wait_seconds=5`). Without
+it, TensorFlow Serving has its models from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.errors import BadRequest
+
+from .clients import LibraryClient, version_number
+from .errors import LoadFailed, UnknownModel
+from .versions import SINGLE_MODEL, ModelVersion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from predictor_base.settings import Models, Settings
+
+    from .library import Loaded
+    from .serving_rest import ServingRest
+    from .shelf import Shelf
+
+
+class TensorflowClient:
+    """Asks for predictions; `load` waits until TensorFlow Serving has the models."""
+
+    def __init__(
+        self,
+        rest: ServingRest,
+        *,
+        signature_keys: Mapping[str, str | None],
+        default_model: str,
+        load_seconds: float = 600.0,
+    ) -> None:
+        self._rest = rest
+        self._signature_keys = signature_keys
+        self._default_model = default_model
+        self._load_seconds = load_seconds
+        self._signatures: dict[tuple[str, int | None], str] = {}
+        self._stop = Event()
+        self._is_loaded = False
+
+    def load(self, predictor: object) -> None:
+        """Wait until every named model can be asked.
+
+        Raises:
+            LoadFailed: TensorFlow Serving could not load one, or not in time.
+        """
+        for name in self._signature_keys:
+            self._rest.wait_until_available(name, None, seconds=self._load_seconds, stop=self._stop)
+        self._is_loaded = True
+
+    def is_ready(self) -> bool:
+        return self._is_loaded
+
+    def close(self) -> None:
+        self._stop.set()
+        self._rest.close()
+
+    def describe(self) -> dict[str, Any]:
+        described = {}
+        for name in self._signature_keys:
+            numbers = self._rest.available_versions(name)
+            described[name] = {"versions": [str(each) for each in numbers]}
+        return described
+
+    def predict(
+        self,
+        model_input: Mapping[str, Any],
+        model_name: str | None = None,
+        model_version: str | int | None = "latest",
+        *,
+        nested: bool = False,
+    ) -> dict[str, Any]:
+        """The outputs by name: flat lists as in Cortex, or shaped as the tensors are if `nested`.
+
+        Raises:
+            BadRequest: TensorFlow Serving does not accept the input.
+            UnknownModel: there is no such model or version.
+            ModelUnavailable: TensorFlow Serving does not answer.
+        """
+        name = self._name(model_name)
+        number = version_number(model_version)
+        signature = self._signature(name, number)
+        if not isinstance(model_input, Mapping):
+            raise BadRequest("the input of a TensorFlow model is an object of named tensors")
+        outputs = self._rest.predict(name, number, signature=signature, inputs=model_input)
+        if nested:
+            return outputs
+        return {key: list(_flat(value)) for key, value in outputs.items()}
+
+    def _name(self, model_name: str | None) -> str:
+        names = tuple(self._signature_keys)
+        if self._default_model in names or (model_name is None and not names):
+            return self._default_model
+        if model_name is None and len(names) == 1:
+            return names[0]
+        if model_name is None or (names and model_name not in names):
+            raise UnknownModel(f"the model {model_name or 'without model_name'}", names)
+        return model_name
+
+    def _signature(self, name: str, number: int | None) -> str:
+        # a new version may have other signatures, but which of them is meant is the manifest's to
+        # say
+        key = (name, number)
+        if key not in self._signatures:
+            wanted = self._signature_keys.get(name)
+            self._signatures[key] = wanted or choose_signature(self._rest.signatures(name, number))
+        return self._signatures[key]
+
+
+def choose_signature(found: Iterable[str]) -> str:
+    """The only signature, or `predict`, or `serving_default`, in this order.
+
+    Raises:
+        LoadFailed: it could be any of several; the message lists them.
+    """
+    names = sorted(name for name in found if not name.startswith("__"))
+    if len(names) == 1:
+        return names[0]
+    for name in ("predict", "serving_default"):
+        if name in names:
+            return name
+    raise LoadFailed(f"signatureKey must be one of the model's signatures: {', '.join(names)}")
+
+
+def _flat(value: Any) -> Iterable[Any]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _flat(each)
+    else:
+        yield value
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    folder: Path
+    "What TensorFlow Serving sees as this version."
+
+
+class PublishingClient(TensorflowClient):
+    """The same, with the models put where TensorFlow Serving finds them, as they come."""
+
+    def __init__(
+        self,
+        rest: ServingRest,
+        models: Models,
+        *,
+        model_dir: Path,
+        shelf: Shelf,
+        default_model: str,
+        interval: float = 10.0,
+        load_seconds: float = 600.0,
+    ) -> None:
+        names = (default_model,) if models.path else tuple(each.name for each in models.paths)
+        keys: dict[str, str | None] = dict.fromkeys(names, models.signature_key)
+        keys.update(
+            {each.name: each.signature_key or models.signature_key for each in models.paths}
+        )
+        super().__init__(
+            rest, signature_keys=keys, default_model=default_model, load_seconds=load_seconds
+        )
+        self._model_dir = model_dir
+        self._published: set[str] = set()
+        self._library = LibraryClient(
+            models, load=self._publish, shelf=shelf, interval=interval, drop=self._withdraw
+        )
+
+    def load(self, predictor: object) -> None:
+        """Put the models there and wait until TensorFlow Serving has them.
+
+        Raises:
+            ModelUnavailable: a model cannot be fetched, or TensorFlow Serving could not load it.
+        """
+        self._write_config()
+        self._library.load(predictor)
+        self._is_loaded = True
+
+    def close(self) -> None:
+        super().close()
+        self._library.close()
+
+    def describe(self) -> dict[str, Any]:
+        return self._library.describe()
+
+    def predict(
+        self,
+        model_input: Mapping[str, Any],
+        model_name: str | None = None,
+        model_version: str | int | None = "latest",
+        *,
+        nested: bool = False,
+    ) -> dict[str, Any]:
+        """As `TensorflowClient.predict`; a version that is not published yet is, first."""
+        found = self._library._get(model_name, model_version).version
+        name = self._serving_name(found)
+        return super().predict(model_input, name, found.number, nested=nested)
+
+    def _name(self, model_name: str | None) -> str:
+        return model_name or self._default_model
+
+    def _serving_name(self, version: ModelVersion) -> str:
+        return self._default_model if version.model == SINGLE_MODEL else version.model
+
+    def _publish(self, path: Path, version: ModelVersion) -> Published:
+        name = self._serving_name(version)
+        folder = self._model_dir / name / str(version.number)
+        marker = folder.with_name(f".{version.number}.{version.fingerprint[:32]}")
+        if folder.exists() and not marker.exists():
+            # it looks at numbers only: another content under the same number would never be served
+            raise ValueError("TensorFlow Serving cannot replace a version: store it as a new one")
+        if not folder.exists():
+            partial = folder.with_name(f".{version.number}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(path, partial)
+            marker.touch()
+            partial.rename(folder)
+        self._published.add(name)
+        self._write_config()
+        self._rest.wait_until_available(
+            name, version.number, seconds=self._load_seconds, stop=self._stop
+        )
+        return Published(folder)
+
+    def _withdraw(self, loaded: Loaded[Published]) -> None:
+        folder = loaded.model.folder
+        gone = folder.with_name(f".{folder.name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone)
+        self._signatures.pop((folder.parent.name, loaded.version.number), None)
+
+    def _write_config(self) -> None:
+        """Tell TensorFlow Serving which folders to watch; it reads the file every few seconds."""
+        self._model_dir.mkdir(parents=True, exist_ok=True)
+        names = sorted(self._published | set(self._signature_keys))
+        text = config_text({name: self._model_dir / name for name in names})
+        file = self._model_dir / "models.config"
+        partial = file.with_name(".models.config.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+
+
+def config_text(folders: Mapping[str, Path]) -> str:
+    """TensorFlow Serving's ModelServerConfig, in protobuf's text format."""
+    entries = "".join(
+        "  config {\n"
+        f"    name: {json.dumps(name)}\n"
+        f"    base_path: {json.dumps(str(folder.absolute()))}\n"
+        '    model_platform: "tensorflow"\n'
+        "    model_version_policy { all {} }\n"
+        "  }\n"
+        for name, folder in folders.items()
+    )
+    return f"model_config_list {{\n{entries}}}\n"
+
+
+def signature_keys_of(settings: Settings) -> dict[str, str | None]:
+    """The models that TensorFlow Serving must have, with the signature named for each."""
+    models = settings.models
+    if models is None or models.path:
+        return {settings.served_name: models.signature_key if models else None}
+    return {each.name: each.signature_key or models.signature_key for each in models.paths}

@@ -1,0 +1,349 @@
+"""Models in folders: which there are, which version is served, and what happens when they change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from predictor_base.errors import BadRequest, StartFailure
+from predictor_base.models import build_client
+from predictor_base.models.errors import LoadFailed, UnknownModel
+from predictor_base.settings import Settings
+
+NEVER = 3600.0
+
+
+class Predictor:
+    """Its models are the text of a file."""
+
+    def __init__(self) -> None:
+        self.loads: list[str] = []
+
+    def load_model(self, model_path: str) -> str:
+        self.loads.append(model_path)
+        path = Path(model_path)
+        text = (path if path.is_file() else path / "model.txt").read_text()
+        if text == "broken":
+            raise ValueError("the file is broken")
+        return text
+
+
+def write(folder: Path, versions: dict[str, str]) -> None:
+    for version, text in versions.items():
+        (folder / version).mkdir(parents=True, exist_ok=True)
+        (folder / version / "model.txt").write_text(text)
+
+
+def remove(folder: Path) -> None:
+    (folder / "model.txt").unlink()
+    folder.rmdir()
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    return Predictor()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, predictor: Predictor) -> Iterator[Any]:
+    clients = []
+
+    def build(**models: Any) -> Any:
+        settings = Settings.from_document({"path": "predictor.py", "multiModelReloading": models})
+        client = build_client(settings, interval=NEVER, root=tmp_path / "shelf")
+        assert client is not None
+        clients.append(client)
+        client.load(predictor)
+        return client
+
+    yield build
+    for client in clients:
+        client.close()
+
+
+def look_twice(client: Any) -> None:
+    client._library.look_again()
+    client._library.look_again()
+
+
+def test_a_python_predictor_without_models_has_no_client() -> None:
+    assert build_client(Settings()) is None
+
+
+def test_the_latest_version_is_the_highest_number_and_not_the_last_in_the_alphabet(
+    tmp_path: Path, serve: Any
+) -> None:
+    write(tmp_path / "iris", {"9": "nine", "10": "ten"})
+    client = serve(path=str(tmp_path / "iris"))
+    assert client.get_model() == "ten"
+    assert client.get_model(model_version="9") == "nine"
+    assert client.get_model(model_version=9) == "nine"
+    assert client.get_model(model_version=None) == "ten"
+
+
+def test_a_folder_without_numbered_versions_is_version_one(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path, {"iris": "only"})
+    client = serve(path=str(tmp_path / "iris"))
+    assert client.get_model(model_version="1") == client.get_model() == "only"
+
+
+def test_a_number_beside_other_files_is_no_version(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path, {"iris": "root", "iris/1": "a part"})
+    assert serve(path=str(tmp_path / "iris")).get_model() == "root"
+
+
+def test_a_model_may_be_one_file_and_load_model_gets_its_path(
+    tmp_path: Path, serve: Any, predictor: Predictor
+) -> None:
+    file = tmp_path / "iris.txt"
+    file.write_text("file")
+    assert serve(path=f"file://{file}").get_model() == "file"
+    assert predictor.loads == [str(file)]
+
+
+def test_load_model_gets_the_version_folder_itself_and_once(
+    tmp_path: Path, serve: Any, predictor: Predictor
+) -> None:
+    write(tmp_path / "iris", {"1": "a", "2": "b"})
+    client = serve(path=str(tmp_path / "iris"))
+    client.get_model()
+    client.get_model(model_version="2")
+    assert predictor.loads == [str(tmp_path / "iris" / "2")]
+
+
+def test_every_model_of_paths_is_loaded_before_ready(
+    tmp_path: Path, serve: Any, predictor: Predictor
+) -> None:
+    write(tmp_path, {"iris/1": "iris", "mpg/1": "mpg"})
+    paths = [{"name": name, "path": str(tmp_path / name)} for name in ("iris", "mpg")]
+    client = serve(paths=paths)
+    assert client.is_ready()
+    assert len(predictor.loads) == 2
+    assert client.get_model("mpg") == "mpg"
+
+
+def test_a_folder_of_models_names_them(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path, {"iris/1": "iris", "mpg/3": "mpg"})
+    (tmp_path / "README.md").write_text("not a model")
+    client = serve(dir=str(tmp_path))
+    assert client.get_model("iris") == "iris"
+    assert client.describe()["mpg"]["latest"] == "3"
+    with pytest.raises(UnknownModel, match="'cars' is not there; the ones that are: iris, mpg"):
+        client.get_model("cars")
+    with pytest.raises(UnknownModel, match="model_name"):
+        client.get_model()
+
+
+def test_an_unknown_version_lists_the_known_ones(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path / "iris", {"1": "a", "2": "b"})
+    client = serve(path=str(tmp_path / "iris"))
+    with pytest.raises(UnknownModel, match="the ones that are: 1, 2"):
+        client.get_model(model_version="7")
+    with pytest.raises(BadRequest, match="neither a whole number nor latest"):
+        client.get_model(model_version="newest")
+
+
+def test_a_predictor_without_load_model_is_told_what_is_missing(tmp_path: Path) -> None:
+    write(tmp_path / "iris", {"1": "a"})
+    document = {"path": "p.py", "multiModelReloading": {"path": str(tmp_path / "iris")}}
+    client = build_client(Settings.from_document(document))
+    assert client is not None
+    with pytest.raises(StartFailure, match=r"load_model\(self, model_path\)"):
+        client.load(object())
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({}, "not none"),
+        ({"path": "a", "dir": "b"}, "not path and dir"),
+        ({"path": "ftp://host/model"}, "not ftp://"),
+        ({"path": "s3:///key"}, "s3://bucket/key"),
+        ({"path": "hf://gpt2"}, "hf://organisation/repository"),
+        ({"path": "https://host/m.onnx#md5=12"}, "sha256="),
+    ],
+)
+def test_a_location_that_cannot_be_meant_is_refused_at_start(
+    models: dict[str, str], message: str
+) -> None:
+    settings = Settings.from_document({"path": "p.py", "multiModelReloading": models})
+    with pytest.raises(StartFailure, match=message):
+        build_client(settings)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path / "iris", {"1": "broken"})
+    with pytest.raises(LoadFailed, match="iris.*the file is broken"):
+        serve(paths=[{"name": "iris", "path": str(tmp_path / "iris")}])
+
+
+def test_a_new_version_serves_after_it_looked_the_same_twice(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path / "iris", {"1": "old"})
+    client = serve(path=str(tmp_path / "iris"))
+    write(tmp_path / "iris", {"2": "half an upl"})
+    client._library.look_again()
+    assert client.get_model() == "old"
+    write(tmp_path / "iris", {"2": "a whole upload"})
+    client._library.look_again()
+    assert client.get_model() == "old"
+    client._library.look_again()
+    assert client.get_model() == "a whole upload"
+
+
+def test_a_new_version_that_cannot_be_loaded_takes_nobodys_place(
+    tmp_path: Path, serve: Any, predictor: Predictor
+) -> None:
+    write(tmp_path / "iris", {"1": "good"})
+    client = serve(path=str(tmp_path / "iris"))
+    write(tmp_path / "iris", {"2": "broken"})
+    look_twice(client)
+    look_twice(client)
+    assert client.get_model() == "good"
+    assert len(predictor.loads) == 2, "a broken file is not tried again and again"
+    write(tmp_path / "iris", {"2": "mended"})
+    look_twice(client)
+    assert client.get_model() == "mended"
+
+
+def test_a_changed_version_is_loaded_again(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path / "iris", {"1": "before"})
+    client = serve(path=str(tmp_path / "iris"))
+    write(tmp_path / "iris", {"1": "after it"})
+    look_twice(client)
+    assert client.get_model() == "after it"
+
+
+def test_removing_the_latest_version_goes_back_to_the_one_before(
+    tmp_path: Path, serve: Any, predictor: Predictor
+) -> None:
+    write(tmp_path / "iris", {"1": "one", "2": "two"})
+    client = serve(path=str(tmp_path / "iris"))
+    remove(tmp_path / "iris" / "2")
+    client._library.look_again()
+    assert client.get_model() == "two", "once may be a hiccup of the store"
+    client._library.look_again()
+    loads = len(predictor.loads)
+    assert client.get_model() == "one"
+    assert len(predictor.loads) == loads, "it was loaded before a request had to wait for it"
+
+
+def test_a_model_whose_store_is_empty_for_a_while_stays(
+    tmp_path: Path, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "iris", {"1": "one"})
+    client = serve(path=str(tmp_path / "iris"))
+    remove(tmp_path / "iris" / "1")
+    look_twice(client)
+    assert client.get_model() == "one"
+    assert "models stay as they are" in caplog.text
+
+
+def test_models_of_a_folder_come_and_go(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path, {"iris/1": "iris", "mpg/1": "mpg"})
+    client = serve(dir=str(tmp_path))
+    write(tmp_path, {"cars/1": "cars"})
+    remove(tmp_path / "mpg" / "1")
+    look_twice(client)
+    assert client.get_model("cars") == "cars"
+    with pytest.raises(UnknownModel, match="cars, iris"):
+        client.get_model("mpg")
+
+
+def test_memory_holds_the_latest_version_and_those_asked_for_by_number(
+    tmp_path: Path, serve: Any
+) -> None:
+    write(tmp_path / "iris", {"1": "one", "2": "two"})
+    client = serve(path=str(tmp_path / "iris"))
+    client.get_model(model_version="1")
+    write(tmp_path / "iris", {"3": "three"})
+    look_twice(client)
+    assert list(client.describe()["model"]["loaded"]) == ["1", "3"]
+
+
+def test_with_a_cache_models_load_when_asked_for_and_the_least_used_goes(
+    tmp_path: Path, serve: Any, predictor: Predictor
+) -> None:
+    write(tmp_path, {"a/1": "a", "b/1": "b", "c/1": "c"})
+    client = serve(dir=str(tmp_path), cacheSize=2, diskCacheSize=2)
+    assert client.is_ready()
+    assert predictor.loads == []
+    for name in "abac":
+        assert client.get_model(name) == name
+    assert len(predictor.loads) == 3
+    assert client.get_model("a") == "a"
+    assert len(predictor.loads) == 3, "a was used after b, so b went"
+    client.get_model("b")
+    assert len(predictor.loads) == 4
+
+
+def test_a_model_asked_for_by_many_threads_is_loaded_once(tmp_path: Path, serve: Any) -> None:
+    write(tmp_path, {"a/1": "a"})
+    loads = []
+    everyone = threading.Barrier(8)
+
+    class Slow(Predictor):
+        def load_model(self, model_path: str) -> str:
+            loads.append(model_path)
+            return super().load_model(model_path)
+
+    client = serve(dir=str(tmp_path), cacheSize=1, diskCacheSize=1)
+    client._load_model = Slow().load_model
+
+    def ask() -> None:
+        everyone.wait()
+        assert client.get_model("a") == "a"
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1
+
+
+def test_a_mounted_folder_that_kubernetes_swaps_is_one_model(tmp_path: Path, serve: Any) -> None:
+    mount = tmp_path / "mount"
+    write(mount, {"..2026_01": "old", "..2026_02": "new!"})
+    data = mount / "..data"
+    data.symlink_to("..2026_01")
+    (mount / "model.txt").symlink_to("..data/model.txt")
+    client = serve(path=str(mount))
+    assert client.get_model() == "old"
+    data.unlink()
+    data.symlink_to("..2026_02")
+    look_twice(client)
+    assert client.get_model() == "new!"
+
+
+def test_the_background_thread_brings_new_versions(tmp_path: Path, predictor: Predictor) -> None:
+    write(tmp_path / "iris", {"1": "one"})
+    document = {"path": "p.py", "multiModelReloading": {"path": str(tmp_path / "iris")}}
+    loaded = threading.Event()
+
+    class Watching(Predictor):
+        def load_model(self, model_path: str) -> str:
+            text = super().load_model(model_path)
+            if text == "two":
+                loaded.set()
+            return text
+
+    client = build_client(Settings.from_document(document), interval=0.01)
+    assert client is not None
+    client.load(Watching())
+    try:
+        write(tmp_path / "iris", {"2": "two"})
+        assert loaded.wait(timeout=10)
+    finally:
+        client.close()
+
+
+def test_get_model_inside_the_constructor_is_told_why_it_cannot_work(tmp_path: Path) -> None:
+    write(tmp_path / "iris", {"1": "a"})
+    document = {"path": "p.py", "multiModelReloading": {"path": str(tmp_path / "iris")}}
+    client: Any = build_client(Settings.from_document(document))
+    with pytest.raises(LoadFailed, match="__init__"):
+        client.get_model()
