@@ -1,0 +1,296 @@
+"""The HTTP side: which path is what, and which status an error has. Nothing else knows status codes.
+
+A request for a prediction passes through here in one piece, without middleware, because its cost is what a client
+notices when the model is small.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import compile_path
+
+from . import errors
+from .exchange import Exchange, Receive, Reply, Scope, Send, request_id_of_task
+from .jsontext import dump
+from .payload import JSON, decode, encode
+from .streaming import event_stream
+
+if TYPE_CHECKING:
+    import re
+
+    from .loader import Method
+    from .metrics import Metrics
+    from .service import Service
+    from .settings import Settings
+
+Endpoint = Callable[[Exchange], Awaitable[Reply]]
+Routes = Mapping[str, Mapping[str, Endpoint]]
+"By path pattern as Starlette writes them, then by HTTP verb."
+
+logger = logging.getLogger("predictor_base")
+
+STATUS: Mapping[type[errors.RuntimeFailure], int] = {
+    errors.InvalidPayload: 422,
+    errors.TooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.BadRequest: 400,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.NotAcceptable: 406,
+    errors.NotImplementedHere: 501,
+    errors.QueueFull: 429,
+    errors.NotReady: 503,
+    errors.TimedOut: 504,
+    errors.ClientGone: 499,  # counted; there is nobody to send it to
+    errors.PredictFailed: 500,
+}
+RETRY_AFTER = (b"retry-after", b"1")
+CLOSE = (b"connection", b"close")
+
+
+class App:
+    """The ASGI application of one process."""
+
+    def __init__(self, settings: Settings, service: Service, metrics: Metrics) -> None:
+        self.settings = settings
+        self.service = service
+        self.metrics = metrics
+        self.record_response: Callable[[object], None] | None = None
+        "Prediction tracking, when there is any."
+        self.record_exchange: Callable[[Exchange, Reply], None] | None = None
+        "The prediction log, when there is one."
+        self._exact: dict[str, Mapping[str, Endpoint]] = {}
+        self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
+        self._identity = _identity_headers(settings)
+
+    def add_routes(self, routes: Routes) -> None:
+        """Answer these paths too."""
+        for path, verbs in routes.items():
+            if "GET" in verbs:
+                verbs = {"HEAD": verbs["GET"], **verbs}
+            if "{" in path:
+                self._patterns.append((compile_path(path)[0], verbs))
+            else:
+                self._exact[path] = verbs
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, timeout=self.settings.request_timeout_seconds)
+        request_id_of_task.set(exchange.request_id)
+        try:
+            endpoint = self._endpoint(exchange)
+            reply = await endpoint(exchange)
+        except Exception as error:  # noqa: BLE001 - every failure has a reply
+            reply = self.failure(error, exchange)
+        try:
+            await self._send(reply, exchange, send)
+        finally:
+            self._account(reply, exchange)
+
+    # Predicting
+
+    async def predict(self, exchange: Exchange) -> Reply:
+        """The plain routes: payload by content type, answer by returned type."""
+        exchange.is_prediction = True
+        verbs = self.service.predictor.verbs
+        method = verbs.get(exchange.scope["method"])
+        if method is None:
+            raise errors.MethodNotAllowed(verbs)
+        if method.wants_payload:
+            body = await exchange.read_body(self.settings.max_request_bytes)
+            payload = await decode(exchange.content_type, body)
+            exchange.payload = method.convert(payload) if method.convert else payload
+        return await self.answer(method, exchange)
+
+    async def answer(self, method: Method, exchange: Exchange) -> Reply:
+        """Call the method with the exchange's payload and reply with what it returns."""
+        if method.is_stream:
+            return await event_stream(self.service.stream(method, exchange), exchange, self.metrics)
+        result = await self.call(method, exchange)
+        return self.reply(result, exchange)
+
+    async def call(self, method: Method, exchange: Exchange) -> Any:
+        """What the method returns, with the stages before and while timed."""
+        before = time.perf_counter()
+        exchange.pre_seconds = before - exchange.started
+        return await self.service.call(method, exchange)
+
+    def reply(self, result: Any, exchange: Exchange) -> Reply:
+        """The reply for a value that a predictor returned."""
+        started = time.perf_counter()
+        after = None
+        if type(result) is tuple and len(result) == 2 and callable(result[1]):
+            result, after = result  # Cortex: handlers may return what to do afterwards
+        if hasattr(result, "background") and hasattr(result, "media_type"):
+            return Reply(result.status_code, response=result, after=after)
+        media_type, body = encode(result)
+        exchange.post_seconds = time.perf_counter() - started
+        return Reply(200, body, media_type, after=after, result=result)
+
+    def failure(self, error: Exception, exchange: Exchange) -> Reply:
+        """The reply for an error, by the one table."""
+        if isinstance(error, errors.HTTPError):
+            headers = tuple((k.encode(), v.encode()) for k, v in error.headers.items())
+            return Reply(error.status_code, dump({"error": error.detail}), headers=headers)
+        status = status_of(error)
+        if status == 500:
+            cause = error.__cause__ or error
+            logger.error("predict failed: %s", error, exc_info=cause)
+            message = "internal server error"
+            return Reply(500, dump({"error": message, "request_id": exchange.request_id}))
+        return Reply(status, dump({"error": str(error)}), headers=self._error_headers(error, exchange))
+
+    def _error_headers(self, error: Exception, exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
+        match error:
+            case errors.QueueFull():
+                self._reject("queue_full")
+                return (RETRY_AFTER,)
+            case errors.NotReady(reason=reason):
+                if exchange.is_prediction:
+                    self._reject(reason)
+                return (RETRY_AFTER,)
+            case errors.TimedOut():
+                self._reject("timeout")
+            case errors.TooLarge():
+                self._reject("too_large")
+                return (CLOSE,)
+            case errors.MethodNotAllowed(allowed=allowed):
+                return ((b"allow", ", ".join(allowed).encode()),)
+            case errors.ClientGone():
+                self.metrics.tallies["disconnects"] += 1
+        return ()
+
+    def _reject(self, reason: str) -> None:
+        self.metrics.rejected[reason] += 1
+
+    # Routing, sending, counting
+
+    def _endpoint(self, exchange: Exchange) -> Endpoint:
+        path, verb = exchange.scope["path"], exchange.scope["method"]
+        verbs = self._exact.get(path) or self._match(path, exchange)
+        endpoint = verbs.get(verb)
+        if endpoint is None:
+            raise errors.MethodNotAllowed(verbs)
+        return endpoint
+
+    def _match(self, path: str, exchange: Exchange) -> Mapping[str, Endpoint]:
+        for pattern, verbs in self._patterns:
+            if found := pattern.match(path):
+                exchange.parameters = found.groupdict()
+                return verbs
+        raise errors.NotFound(f"there is nothing at {path}")
+
+    async def _send(self, reply: Reply, exchange: Exchange, send: Send) -> None:
+        exchange.status = reply.status
+        if reply.response is not None:
+            await self._send_response(reply, exchange, send)
+        elif reply.chunks is not None:
+            await self._send_chunks(reply, exchange, send)
+        else:
+            headers = self._headers(reply, exchange)
+            headers.append((b"content-length", b"%d" % len(reply.body)))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
+
+    def _headers(self, reply: Reply, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        timing = (
+            f"queue;dur={exchange.queue_seconds * 1000:.3f}, "
+            f"pre;dur={exchange.pre_seconds * 1000:.3f}, "
+            f"predict;dur={exchange.predict_seconds * 1000:.3f}, "
+            f"post;dur={exchange.post_seconds * 1000:.3f}"
+        )
+        headers = [
+            (b"content-type", reply.media_type),
+            (b"x-request-id", exchange.request_id.encode()),
+            *self._identity,
+            (b"server-timing", timing.encode()),
+            *reply.headers,
+        ]
+        if self.service.state != "ready" and self.service.state != "loading":
+            headers.append(CLOSE)
+        return headers
+
+    async def _send_response(self, reply: Reply, exchange: Exchange, send: Send) -> None:
+        """A Starlette response of the predictor's, with our headers added."""
+        ours = self._headers(reply, exchange)[1:]
+
+        async def send_with_ours(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *ours]
+            await send(message)
+
+        assert reply.response is not None
+        await reply.response(exchange.scope, exchange.receive, send_with_ours)
+
+    async def _send_chunks(self, reply: Reply, exchange: Exchange, send: Send) -> None:
+        assert reply.chunks is not None
+        headers = self._headers(reply, exchange)
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        async for chunk in reply.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _account(self, reply: Reply, exchange: Exchange) -> None:
+        """Count a prediction, and do what comes after its reply."""
+        if not exchange.is_prediction:
+            return
+        metrics = self.metrics
+        metrics.note_request()
+        metrics.requests[exchange.scope["method"], exchange.status] += 1
+        metrics.observed["request"].observe(time.perf_counter() - exchange.started)
+        if exchange.predict_seconds:
+            metrics.observed["queue"].observe(exchange.queue_seconds)
+            metrics.stages["pre"].observe(exchange.pre_seconds)
+            metrics.stages["predict"].observe(exchange.predict_seconds)
+            metrics.stages["post"].observe(exchange.post_seconds)
+        if self.record_response is not None and reply.status < 400 and reply.result is not None:
+            self.record_response(reply.result)
+        if self.record_exchange is not None:
+            self.record_exchange(exchange, reply)
+        self._run_afterwards(reply, exchange)
+
+    def _run_afterwards(self, reply: Reply, exchange: Exchange) -> None:
+        if after := reply.after:
+            self.service.in_background(lambda _: after(), None)
+        method = self.service.post_predict
+        if method is not None and reply.status < 400:
+            call = method.call
+            self.service.in_background(call, AfterPredict(exchange, reply.result))
+
+
+class AfterPredict:
+    """What post_predict may ask for: the request's arguments and the response."""
+
+    def __init__(self, exchange: Exchange, response: object) -> None:
+        self._exchange = exchange
+        self.response = response
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+
+def status_of(error: Exception) -> int:
+    """The status that an error is answered with."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return 500
+
+
+def _identity_headers(settings: Settings) -> tuple[tuple[bytes, bytes], ...]:
+    facts = {
+        "x-deployment-id": settings.deployment_id,
+        "x-model-name": settings.served_name,
+        "x-model-version": settings.served_version,
+    }
+    return tuple((name.encode(), value.encode("ascii", "replace")) for name, value in facts.items())
+
+
+def json_reply(value: object, status: int = 200) -> Reply:
+    return Reply(status, dump(value), JSON)

@@ -1,0 +1,158 @@
+"""One request and its reply, as the HTTP side sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .errors import BadRequest, ClientGone, TooLarge
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers, QueryParams
+    from starlette.responses import Response
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_SECONDS = 30
+"How long a client may pause between two parts of its body."
+
+request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
+"The request that the present task or thread works for; log lines carry it."
+
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
+
+
+@dataclass(slots=True)
+class Reply:
+    """What to answer; or, with `chunks`, what to stream; or, with `response`, the predictor's own."""
+
+    status: int = 200
+    body: bytes = b""
+    media_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    chunks: AsyncIterator[bytes] | None = None
+    response: Response | None = None
+    after: Callable[[], object] | None = None
+    "To be called once the reply is sent."
+    result: object = None
+    "What the predictor returned, for tracking."
+
+
+class Exchange:
+    """One request: what came, what a predictor may ask for by name, and how long things took."""
+
+    __slots__ = (
+        "body",
+        "deadline",
+        "header",
+        "is_prediction",
+        "parameters",
+        "payload",
+        "post_seconds",
+        "pre_seconds",
+        "predict_seconds",
+        "queue_seconds",
+        "receive",
+        "request_id",
+        "scope",
+        "started",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, *, timeout: float) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.started = time.perf_counter()
+        self.header: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.header.get(b"x-request-id")
+        if given is not None and _SAFE_ID(given):
+            self.request_id = given.decode("ascii")
+        else:
+            self.request_id = mint_request_id()
+        cap = self.header.get(b"x-request-timeout-ms")
+        if cap is not None and cap.isdigit():
+            timeout = min(timeout, int(cap) / 1000)
+        self.deadline = self.started + timeout
+        self.parameters: Mapping[str, str] = {}
+        self.payload: Any = None
+        self.body = b""
+        self.pre_seconds = self.queue_seconds = self.predict_seconds = self.post_seconds = 0.0
+        self.is_prediction = False
+        self.status = 0
+
+    @property
+    def content_type(self) -> bytes:
+        return self.header.get(b"content-type", b"")
+
+    @property
+    def headers(self) -> Headers:
+        from starlette.datastructures import Headers
+
+        return Headers(raw=list(self.scope["headers"]))
+
+    @property
+    def query_params(self) -> QueryParams:
+        from starlette.datastructures import QueryParams
+
+        return QueryParams(self.scope["query_string"])
+
+    @property
+    def batch_id(self) -> None:
+        return None  # Cortex's batch jobs have one, its realtime requests none
+
+    async def gone(self) -> None:
+        """Return when the client has left."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLarge: it is longer than the limit.
+            ClientGone: it never came to its end.
+        """
+        length = self.header.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > limit:
+            raise TooLarge(f"the body has {int(length)} bytes, more than {limit}")
+        message = await self.receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            body = await self._read_rest(body, limit)
+        elif message["type"] == "http.disconnect":
+            raise ClientGone("the client left before the end of its body")
+        if len(body) > limit:
+            raise TooLarge(f"the body has more than {limit} bytes")
+        self.body = body
+        return body
+
+    async def _read_rest(self, first: bytes, limit: int) -> bytes:
+        body = bytearray(first)
+        while len(body) <= limit:
+            try:
+                message = await asyncio.wait_for(self.receive(), BODY_SECONDS)
+            except asyncio.TimeoutError:
+                raise BadRequest("the body did not come in time") from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone("the client left before the end of its body")
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        return bytes(body)
+
+
+def mint_request_id() -> str:
+    """A UUIDv7: sortable by time, unlike the random ones."""
+    value = (time.time_ns() // 1_000_000) << 80 | random.getrandbits(74)  # noqa: S311 - no secret
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

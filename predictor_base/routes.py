@@ -1,0 +1,82 @@
+"""All paths of a server, gathered from the protocols that it speaks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .app import App, Endpoint, json_reply
+from .exchange import Exchange, Reply
+from .metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from .board import Board
+
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def all_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
+    """Path pattern to verb to endpoint."""
+    return {**plain_routes(app), **probe_routes(app, board)}
+
+
+def plain_routes(app: App) -> dict[str, dict[str, Endpoint]]:
+    """The predictor itself at / and /predict."""
+
+    async def index(exchange: Exchange) -> Reply:
+        verbs = app.service.predictor.verbs
+        return await app.predict(exchange) if "GET" in verbs else json_reply(information(app))
+
+    everything = dict.fromkeys(VERBS, app.predict)
+    return {"/predict": everything, "/": {**everything, "GET": index}}
+
+
+def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
+    """What Kubernetes, Prometheus and people ask about the process."""
+
+    async def live(_: Exchange) -> Reply:
+        ok = board.is_live()
+        return json_reply({"live": ok}, 200 if ok else 503)
+
+    async def ready(_: Exchange) -> Reply:
+        ok = app.service.is_ready and board.is_ready()
+        return json_reply({"ready": ok}, 200 if ok else 503)
+
+    async def metrics(_: Exchange) -> Reply:
+        return Reply(200, app.metrics.render(), CONTENT_TYPE.encode())
+
+    async def info(_: Exchange) -> Reply:
+        return json_reply(information(app))
+
+    return {
+        "/livez": {"GET": live},
+        "/readyz": {"GET": ready},
+        "/healthz": {"GET": ready},
+        "/v2/health/live": {"GET": live},
+        "/v2/health/ready": {"GET": ready},
+        "/metrics": {"GET": metrics},
+        "/info": {"GET": info},
+    }
+
+
+def information(app: App) -> dict[str, object]:
+    """Which deployment this is and how it is set up."""
+    settings = app.settings
+    batching = settings.batching
+    return {
+        "name": settings.name,
+        "environment": settings.environment,
+        "deployment_id": settings.deployment_id,
+        "git_sha": settings.git_sha,
+        "image_digest": settings.image_digest,
+        "model_name": settings.served_name,
+        "model_version": settings.served_version,
+        "type": settings.type,
+        "processes_per_replica": settings.processes_per_replica,
+        "threads_per_process": settings.threads_per_process,
+        "batching": batching
+        and {
+            "max_batch_size": batching.max_batch_size,
+            "batch_interval_seconds": batching.batch_interval_seconds,
+        },
+        "state": app.service.state,
+    }
