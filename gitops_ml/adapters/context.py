@@ -1,0 +1,268 @@
+"""Build contexts: a project directory and the installed ``predictor_base`` as image inputs."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+import os
+import posixpath
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.tree import Fault, Tree, walk, with_fingerprints
+from gitops_ml.core.ignore import (
+    IGNORE_FILES,
+    MANIFEST_NAMES,
+    IgnoreRules,
+    ignore_rules,
+    is_manifest,
+)
+from gitops_ml.core.image import BuildContext, InputFile
+from gitops_ml.core.local_files import EVERYTHING, pip_files, shell_files
+from gitops_ml.core.release import Dependencies
+from gitops_ml.core.wildcards import BadPattern
+from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
+from gitops_ml.ports import BuildInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gitops_ml.core.release import PredictorSpec
+
+APP = "app"
+RUNTIME = "runtime"
+
+_OPTIONAL = ("requirements.txt", "conda-packages.txt", "dependencies.sh")
+"""Cortex's names: a project has these files or has not. A file of another name was asked for."""
+_RUNTIME_SUFFIXES = (".py", ".txt", ".html", ".typed")
+"""What the wheel of ``predictor_base`` carries: a checkout has the same image inputs as a wheel."""
+_MANIFEST_PEEK = 1 << 16
+
+
+def read_context(
+    directory: Path, *, predictor: PredictorSpec, manifests: Iterable[str] = ("api.yaml",)
+) -> BuildContext:
+    """Everything that enters the image of ``predictor``, whose project is ``directory``.
+
+    ``manifests`` are names of files in ``directory`` that describe APIs. They stay out, and so do
+    other manifests, other APIs' directories (those that hold a manifest of their own) and virtual
+    environments, unless an ignore file says ``!path``.
+
+    Raises:
+        InvalidDocument: files that cannot enter an image, bad ignore files, dependencies or a
+            predictor that are not there. All of them at once.
+        GitopsMlError: ``predictor_base`` is not installed.
+    """
+    rules, faults = _rules(directory)
+    tree = walk(directory, rules=rules, found=lambda path, names: _found(directory, path, names))
+    own_manifests = _manifests(directory, tree, set(manifests), rules)
+    entries = sorted(entry for entry in tree.entries if entry.path not in own_manifests)
+    faults += tree.faults
+    paths = {entry.path for entry in entries}
+    dependencies, missing = _dependencies(directory, predictor, paths, rules)
+    references, leaving = _references(directory, dependencies, paths)
+    faults += missing + leaving
+    if not faults:
+        entries, unreadable = with_fingerprints(directory, entries)
+        faults += unreadable
+    if faults:
+        raise InvalidDocument(_problem(directory, fault) for fault in faults)
+    runtime = runtime_directory()
+    return BuildContext(
+        inputs=tuple(sorted((*_under(APP, entries), *_under(RUNTIME, _runtime_files(runtime))))),
+        roots={APP: directory, RUNTIME: runtime},
+        dependencies=dependencies,
+        pip_files=references[0],
+        shell_files=references[1],
+        left_out=tuple(sorted(tree.left_out, key=lambda entry: entry.path)),
+        warnings=tuple(_warnings(directory, paths)),
+    )
+
+
+def build_inputs(
+    context: BuildContext, *, dockerfile: str, settings: Mapping[str, bytes]
+) -> Iterator[BuildInput]:
+    """The entries of the build context, one after the other, files by name and not by content.
+
+    ``settings`` are the files that only the build may see, see `build_settings`.
+    """
+    yield BuildInput("Dockerfile", 0o644, dockerfile.encode())
+    for name in sorted(settings):
+        yield BuildInput(f"settings/{name}", 0o644, settings[name])
+    for file in context.inputs:
+        if file.is_link:
+            yield BuildInput(file.path, 0o777, file.fingerprint)
+        else:
+            root, _, path = file.path.partition("/")
+            mode = 0o755 if file.is_executable else 0o644
+            yield BuildInput(file.path, mode, context.roots[root] / path, file.fingerprint)
+
+
+def dockerfile_template() -> str:
+    """The template that `core.dockerfile.render_dockerfile` fills in."""
+    files = importlib.resources.files("gitops_ml.templates")
+    return files.joinpath("Dockerfile.j2").read_text("utf-8")
+
+
+def runtime_directory() -> Path:
+    """The directory that holds the installed ``predictor_base``, found without importing it.
+
+    Raises:
+        GitopsMlError: it is not installed.
+    """
+    spec = importlib.util.find_spec("predictor_base")
+    if spec is None or not spec.origin:
+        raise GitopsMlError("predictor_base is not installed: install gitops-ml anew, it brings it")
+    return Path(spec.origin).resolve().parent.parent
+
+
+def _runtime_files(directory: Path) -> Iterator[InputFile]:
+    package = directory / "predictor_base"
+    tree = walk(package, rules=ignore_rules(()), found=lambda path, names: None)
+    wanted = [e for e in tree.entries if e.path.endswith(_RUNTIME_SUFFIXES)]
+    files, faults = with_fingerprints(package, sorted(wanted))
+    if faults := faults + tree.faults:
+        raise InvalidDocument(_problem(package, fault) for fault in faults)
+    # Installers differ in permissions: none of these files is a program.
+    return (replace(f, path=f"predictor_base/{f.path}", is_executable=False) for f in files)
+
+
+def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:
+    """The rules of the project; where an ignore file is wrong, those without it."""
+    texts: list[tuple[str, str]] = []
+    faults: list[Fault] = []
+    for name in IGNORE_FILES:
+        try:
+            text = (directory / name).read_text("utf-8")
+            ignore_rules([(name, text)])
+            texts.append((name, text))
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(Fault(name, f"cannot be read as UTF-8 text ({error})"))
+        except BadPattern as error:
+            faults.append(Fault(f"{name}:{error.line}", str(error)))
+    return ignore_rules(texts), faults
+
+
+def _found(directory: Path, path: str, names: Sequence[str]) -> str | None:
+    if "pyvenv.cfg" in names:
+        return "it is a virtual environment (pyvenv.cfg)"
+    if "conda-meta" in names:
+        return "it is a conda environment (conda-meta)"
+    for name in MANIFEST_NAMES:
+        if name in names and _is_manifest_file(directory / path / name):
+            return f"it is another API's directory ({name})"
+    return None
+
+
+def _is_manifest_file(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_manifest(file.read(_MANIFEST_PEEK).decode("utf-8", "replace"))
+    except OSError:
+        return False
+
+
+def _manifests(directory: Path, tree: Tree, names: set[str], rules: IgnoreRules) -> set[str]:
+    """Manifests in the root that no ignore file brings back."""
+    candidates = [
+        entry.path
+        for entry in tree.entries
+        if entry.path in names
+        or (
+            "/" not in entry.path
+            and entry.path.endswith((".yaml", ".yml"))
+            and _is_manifest_file(directory / entry.path)
+        )
+    ]
+    return {
+        path
+        for path in candidates
+        if rules.decide(path, is_directory=False, found="it is a manifest").is_excluded
+    }
+
+
+def _dependencies(
+    directory: Path, predictor: PredictorSpec, paths: set[str], rules: IgnoreRules
+) -> tuple[Dependencies, list[Fault]]:
+    """The dependency files that the project has, and what was asked for in vain."""
+    asked = predictor.dependencies
+    found: dict[str, str | None] = {}
+    faults = [*_missing(directory, "predictor.path", predictor.path, paths, rules)]
+    for kind in ("pip", "conda", "shell"):
+        name = getattr(asked, kind)
+        path = posixpath.normpath(name) if name else None
+        is_there = path is not None and (directory / path).is_file()
+        found[kind] = path if is_there else None
+        if path and (is_there or path not in _OPTIONAL):
+            faults += _missing(directory, f"predictor.dependencies.{kind}", path, paths, rules)
+    return Dependencies(
+        pip=found["pip"], conda=found["conda"], shell=found["shell"], system=asked.system
+    ), faults
+
+
+def _missing(
+    directory: Path, field: str, name: str, paths: set[str], rules: IgnoreRules
+) -> Iterator[Fault]:
+    path = posixpath.normpath(name)
+    if path in paths:
+        return
+    if not (directory / path).is_file():
+        yield Fault(path, f"{field} names it, but there is no such file in the project")
+    else:
+        reason = rules.decide(path, is_directory=False).reason or "the directory it is in"
+        yield Fault(path, f"{field} names it, but it is left out by {reason}: add !{path} there")
+
+
+def _references(
+    directory: Path, dependencies: Dependencies, paths: set[str]
+) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], list[Fault]]:
+    """What the steps of ``dependencies`` read, and references that leave the project."""
+
+    def read(path: str) -> str | None:
+        if path not in paths:
+            return None
+        return (directory / path).read_text("utf-8", errors="replace")
+
+    pip = pip_files(dependencies.pip, read=read) if dependencies.pip else ()
+    shell: tuple[str, ...] = ()
+    if dependencies.shell:
+        script = f"{dependencies.shell}\n{read(dependencies.shell) or ''}"
+        shell = shell_files(script, paths=paths)
+    faults = [
+        Fault(dependencies.pip or "", f"names {path}, which leaves the project: copy it into it")
+        for path in pip
+        if path.startswith("../")
+    ]
+    inside = {parent for path in paths for parent in _with_parents(path)} | {EVERYTHING}
+    return (tuple(path for path in pip if path in inside), shell), faults
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = posixpath.dirname(path)
+
+
+def _warnings(directory: Path, paths: set[str]) -> Iterator[Problem]:
+    if ".env" in paths:
+        message = (
+            "goes into the image, as in Cortex, where everyone who may pull the image can read it: "
+            "put secrets under `secrets`, or list .env in .gitopsmlignore"
+        )
+        place = os.fspath(directory / ".env")
+        yield Problem(place, 0, 0, "", message, rule="context", severity="warning")
+
+
+def _under(prefix: str, files: Iterable[InputFile]) -> Iterator[InputFile]:
+    return (replace(file, path=f"{prefix}/{file.path}") for file in files)
+
+
+def _problem(directory: Path, fault: Fault) -> Problem:
+    name, _, line = fault.path.rpartition(":")
+    if name in IGNORE_FILES:
+        return Problem(os.fspath(directory / name), int(line), 1, "", fault.message, rule="context")
+    place = os.fspath(directory / fault.path)
+    return Problem(place, 0, 0, "", fault.message, rule="context")

@@ -1,0 +1,114 @@
+"""Which files of a project the dependency steps of an image build read.
+
+Only those are copied before the step runs, so that a change of other files does not repeat it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+EVERYTHING = "."
+"""Stands for the whole project directory."""
+
+_NESTED = ("-r", "--requirement", "-c", "--constraint")
+_LOCAL = ("-e", "--editable", "-f", "--find-links")
+_ARCHIVES = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz")
+_SAFE = re.compile(r"[\w./@+ -]*")
+_SHELL_WORD_ENDS = re.compile(r"[\s;|&<>()'\"=`]+")
+
+
+def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
+    """What `pip install -r name` reads: requirement files, wheels, directories, or `EVERYTHING`.
+
+    ``read`` gives the text of a file of the project, or ``None`` where it has none. Paths that
+    leave the project are in the answer as they are (``../x``), for the caller to refuse.
+    """
+    found: dict[str, None] = {}
+    waiting = [name]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found[file] = None
+        for option, target in _references(read(file) or ""):
+            if option in _NESTED:
+                waiting.append(posixpath.normpath(posixpath.join(posixpath.dirname(file), target)))
+            else:
+                found[posixpath.normpath(target)] = None
+    return _simplified(found)
+
+
+def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
+    """The files and directories among ``paths`` that a shell script names.
+
+    A script that installs the project itself, or names files by a pattern, gets `EVERYTHING`.
+    """
+    directories = {parent for path in paths for parent in _parents(path)}
+    found: dict[str, None] = {}
+    for line in script.splitlines():
+        words = _SHELL_WORD_ENDS.split("" if line.lstrip().startswith("#") else line)
+        for at, word in enumerate(words):
+            path = posixpath.normpath(word.removeprefix("/app/") or EVERYTHING) if word else ""
+            if path == EVERYTHING and "pip" in words[:at]:
+                found[EVERYTHING] = None
+            elif path in directories or path in paths:
+                found[path] = None
+            elif re.search(r"[*?\[]", path) and not path.startswith("/"):
+                found[EVERYTHING] = None
+    return _simplified(found)
+
+
+def _references(text: str) -> Iterator[tuple[str, str]]:
+    """Option (or nothing) and local path of each line of a requirements file that has one."""
+    for line in re.sub(r"\\\r?\n", "", text).splitlines():
+        words = _words(line)
+        if not words:
+            continue
+        option, equals, value = words[0].partition("=")
+        if option in _NESTED + _LOCAL:
+            target = value if equals else " ".join(words[1:2])
+        elif words[0].startswith("-"):
+            continue
+        else:
+            option, target = "", words[2] if words[1:2] == ["@"] else words[0]
+        if path := _local_path(target, is_option=bool(option)):
+            yield option, path
+
+
+def _words(line: str) -> list[str]:
+    line = re.sub(r"(^|\s)#.*", "", line)
+    line = re.sub(r"^\s*(-[rcef])(?=[^\s-])", r"\1 ", line)
+    try:
+        return shlex.split(line.split(";")[0])
+    except ValueError:
+        return line.split()
+
+
+def _local_path(target: str, *, is_option: bool) -> str:
+    """The path in a requirement, or nothing where it names a distribution or a server."""
+    path = re.sub(r"\[[\w, .-]*\]$", "", target)
+    if path.startswith("file:") and not path.startswith("file://"):
+        path = path.removeprefix("file:")
+    if "://" in path or not path or posixpath.isabs(path):
+        return ""
+    looks_local = path.startswith(".") or "/" in path or path.endswith(_ARCHIVES)
+    return path if is_option or looks_local else ""
+
+
+def _simplified(found: Collection[str]) -> tuple[str, ...]:
+    """Sorted; everything where that is named, or where a name is more than COPY can take."""
+    names = sorted(found)
+    if EVERYTHING in names or not all(map(_SAFE.fullmatch, names)):
+        return (EVERYTHING, *(name for name in names if name.startswith("../")))
+    return tuple(n for n in names if not any(parent in found for parent in _parents(n)))
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := posixpath.dirname(path):
+        yield path
