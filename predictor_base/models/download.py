@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from .checksums import Checksum, verify
 from .errors import StoreBusy, StoreError
@@ -105,11 +105,20 @@ def _append(
         out.seek(body.offset)
         out.truncate()
         for chunk in body.chunks:
-            out.write(chunk)
+            _write(out, chunk, name=store.location)
             count(len(chunk))
             if stop.is_set():
                 raise StoreBusy(f"{store.location}: the server is stopping")
         return body.checksum
+
+
+def _write(out: IO[bytes], chunk: bytes, *, name: str) -> None:
+    try:
+        out.write(chunk)
+        out.flush()
+    except OSError as error:
+        # not to be taken for a failure of the connection, which would be tried again
+        raise StoreError(f"{name}: cannot be written: {error}") from error
 
 
 def _check(part: Path, file: StoredFile, checksum: Checksum | None, *, name: str) -> None:

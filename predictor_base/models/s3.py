@@ -8,7 +8,7 @@ requests are anonymous.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure
@@ -75,7 +75,7 @@ class S3Store:
         from_offset = {"Range": f"bytes={offset}-"} if offset else {}
         with _translated(f"{self.location}/{file.path}".rstrip("/")):
             answer = self._client.get_object(**name, IfMatch=file.tag, **from_offset)
-            with answer["Body"] as stream:
+            with closing(answer["Body"]) as stream:
                 checksum = self._checksum(name, answer)
                 yield Body(offset, stream.iter_chunks(_CHUNK), checksum)
 
@@ -123,7 +123,12 @@ def _client() -> Any:  # boto3 builds its clients at run time; there is no class
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        HTTPClientError,
+        IncompleteReadError,
+    )
     from urllib3.exceptions import HTTPError
 
     try:
@@ -132,7 +137,7 @@ def _translated(what: str) -> Iterator[None]:
         code = error.response.get("Error", {}).get("Code", "")
         kind = StoreBusy if code in _BUSY_CODES else StoreError
         raise kind(f"{what}: {error}") from error
-    except (HTTPClientError, HTTPError) as error:
+    except (HTTPClientError, IncompleteReadError, HTTPError) as error:
         raise StoreBusy(f"{what}: {error}") from error
     except BotoCoreError as error:
         raise StoreError(f"{what}: {error}") from error

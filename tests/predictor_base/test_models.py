@@ -1,11 +1,10 @@
-"""Models in folders: which there are, which version is served, and what happens when they change."""
+"""Models in folders: which there are, which version serves, and what happens on changes."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +12,9 @@ from predictor_base.errors import BadRequest, StartFailure
 from predictor_base.models import build_client
 from predictor_base.models.errors import LoadFailed, UnknownModel
 from predictor_base.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NEVER = 3600.0
 
@@ -177,7 +179,7 @@ def test_a_location_that_cannot_be_meant_is_refused_at_start(
 
 def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path, serve: Any) -> None:
     write(tmp_path / "iris", {"1": "broken"})
-    with pytest.raises(LoadFailed, match="iris.*the file is broken"):
+    with pytest.raises(LoadFailed, match=r"iris.*the file is broken"):
         serve(paths=[{"name": "iris", "path": str(tmp_path / "iris")}])
 
 
