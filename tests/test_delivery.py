@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+
+from gitops_ml.core.changes import Change
+from gitops_ml.delivery import Delivered, deliver, pause
+from gitops_ml.errors import Refused, RepositoryMoved
+from gitops_ml.ports import Snapshot
+from tests.fakes import FakeGitopsRepository
+
+AUTHOR = ("Ann", "ann@example.org")
+
+
+def one_file(path: str, content: bytes):
+    """Changes that make ``path`` hold ``content``."""
+
+    def make(base: Snapshot) -> tuple[tuple[Change, ...], str]:
+        before = base.read([path]).get(path)
+        return () if before == content else (Change(path, before, content),), f"Write {path}"
+
+    return make
+
+
+def no_sleep(seconds: float) -> None:
+    pass
+
+
+def test_a_change_becomes_one_commit_on_what_was_there():
+    repository = FakeGitopsRepository.holding({"README.md": b"hello\n"})
+    base = repository.head
+
+    delivered = deliver(repository, one_file("a.yaml", b"a"), author=AUTHOR)
+
+    assert delivered == Delivered(base, repository.head, (Change("a.yaml", None, b"a"),), 1)
+    assert repository.files == {"README.md": b"hello\n", "a.yaml": b"a"}
+    assert (repository.commits[-1].message, repository.commits[-1].author) == (
+        "Write a.yaml",
+        AUTHOR,
+    )
+
+
+def test_no_change_is_no_commit():
+    repository = FakeGitopsRepository.holding({"a.yaml": b"a"})
+    base = repository.head
+
+    assert deliver(repository, one_file("a.yaml", b"a"), author=AUTHOR) == Delivered(
+        base, None, (), 1
+    )
+    assert repository.head == base
+    assert not repository.pending
+
+
+def test_when_somebody_is_faster_the_changes_are_made_again_on_their_commit():
+    repository = FakeGitopsRepository.holding({"README.md": b"hello\n"})
+    others = iter([{"b.yaml": b"b"}, {"c.yaml": b"c"}])
+    repository.before_push = lambda: repository.somebody_else_commits(x) if (
+        x := next(others, None)
+    ) else None
+    pauses: list[float] = []
+
+    delivered = deliver(
+        repository,
+        one_file("a.yaml", b"a"),
+        author=AUTHOR,
+        sleep=pauses.append,
+        jitter=lambda: 0.5,
+    )
+
+    assert delivered.attempts == 3
+    assert sorted(repository.files) == ["README.md", "a.yaml", "b.yaml", "c.yaml"]
+    assert pauses == [pause(1, 0.5), pause(2, 0.5)]
+
+
+def test_a_change_that_somebody_else_has_made_meanwhile_is_not_made_twice():
+    repository = FakeGitopsRepository.holding({})
+    repository.before_push = lambda: repository.somebody_else_commits({"a.yaml": b"a"})
+
+    delivered = deliver(repository, one_file("a.yaml", b"a"), author=AUTHOR, sleep=no_sleep)
+
+    assert (delivered.commit, delivered.attempts) == (None, 2)
+
+
+def test_after_the_last_attempt_the_failure_is_told():
+    repository = FakeGitopsRepository.holding({})
+    numbers = iter(range(100))
+    repository.before_push = lambda: repository.somebody_else_commits({f"{next(numbers)}": b""})
+
+    with pytest.raises(RepositoryMoved):
+        deliver(repository, one_file("a", b"a"), author=AUTHOR, attempts=3, sleep=no_sleep)
+    assert next(numbers) == 3
+
+
+def test_a_refusal_is_not_tried_again():
+    repository = FakeGitopsRepository.holding({})
+    repository.refusal = Refused("protected branch")
+
+    with pytest.raises(Refused):
+        deliver(repository, one_file("a", b"a"), author=AUTHOR, sleep=no_sleep)
+    assert len(repository.pending) == 1
+
+
+def test_pauses_double_up_to_two_seconds():
+    assert [pause(n, 1.0) for n in (1, 2, 3, 7, 40)] == [0.04, 0.08, 0.16, 2.0, 2.0]
