@@ -1,4 +1,4 @@
-"""The schemas and charts that gitops-ml carries: in the wheel, or beside the package in a checkout."""
+"""The schemas and charts that gitops-ml carries, in the wheel or beside it in a checkout."""
 
 from __future__ import annotations
 

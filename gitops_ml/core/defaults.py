@@ -1,8 +1,9 @@
 """Defaults, taken from the schema: the one place where they are stated.
 
-A property that is absent gets its schema's ``default``; an object that is there, or that a default
-makes, is filled in turn, and so are the items of lists. ``default: {}`` on a section thus means
-"always there, with the defaults of its own properties".
+A property that is absent or null gets its schema's ``default``; an object that is there, or that a
+default makes, is filled in turn, and so are the items of lists. ``default: {}`` on a section thus
+means "always there, with the defaults of its own properties". What the schema marks as
+``x-partial`` (an environment's overrides) stays as it is: it is laid over something else first.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class _Compiler:
     def fill(self, schema: Any) -> Fill | None:
         """How to fill a value of ``schema``; ``None`` where there is nothing to fill."""
         schema = self._merged(schema)
+        if schema.get("x-partial"):
+            return None
         properties = {k: self._merged(v) for k, v in schema.get("properties", {}).items()}
         fills = {k: fill for k, v in properties.items() if (fill := self.fill(v))}
         defaults = {k: v["default"] for k, v in properties.items() if "default" in v}
@@ -75,9 +78,10 @@ def _object(defaults: Mapping[str, Any], fills: Mapping[str, Fill]) -> Fill:
             return value
         filled = {k: fills[k](v) if k in fills else v for k, v in value.items()}
         for name, default in simple.items():
-            filled.setdefault(name, default)
+            if filled.get(name) is None:
+                filled[name] = default
         for name, default in made.items():
-            if name not in filled:
+            if filled.get(name) is None:
                 filled[name] = copy.deepcopy(default)
         return filled
 

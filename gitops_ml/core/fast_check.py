@@ -13,19 +13,15 @@ from typing import Any
 Check = Callable[[Any], bool]
 
 ANNOTATIONS = frozenset(
-    (
-        "$schema",
-        "$id",
-        "$comment",
-        "$defs",
-        "title",
-        "description",
-        "default",
-        "examples",
-        "deprecated",
-        "patternErrorMessage",
-    )
+    {"$schema", "$id", "$comment", "$defs", "title", "description", "default", "examples"}
+    | {"deprecated", "patternErrorMessage", "x-partial"}
 )
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is a whole number; unlike in JSON Schema, 1.0 is not, for it stays 1.0."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
 
 _TYPES: dict[str, Check] = {
     "object": lambda value: isinstance(value, dict),
@@ -33,10 +29,7 @@ _TYPES: dict[str, Check] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
-    "integer": lambda value: (
-        (isinstance(value, int) and not isinstance(value, bool))
-        or (isinstance(value, float) and value.is_integer())
-    ),
+    "integer": is_integer,
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
 }
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.findings import Finding, Path, dotted
-from gitops_ml.core.spellings import Spelling, todays_spelling
+from gitops_ml.core.spellings import Spelling, original, todays_spelling
 from gitops_ml.errors import Problem
 
 if TYPE_CHECKING:
-    from gitops_ml.core.yaml_reader import Document, Place
     from gitops_ml.core.schema import Schema
+    from gitops_ml.core.yaml_reader import Document, Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +45,21 @@ class Manifest:
 
         What is nowhere in the file is at the nearest thing above it; in a dict it is at ``(0, 0)``.
         """
-        return self.document.place(self._written_path(path, environment))
+        return self.document.place((self.index, *self.written_path(path, environment=environment)))
 
     def problem(self, finding: Finding, *, environment: str | None = None) -> Problem:
         """The finding with file, line, column and the API's name."""
-        line, column = self.place(finding.path, environment=environment)
-        return _problem(self.file, (line, column), self.name, finding)
+        path = self.written_path(finding.path, environment=environment)
+        place = self.document.place((self.index, *path))
+        return _problem(self.file, place, self.name, replace(finding, path=path))
 
-    def _written_path(self, path: Path, environment: str | None) -> Path:
+    def written_path(self, path: Path, *, environment: str | None = None) -> Path:
+        """The path by which the author says ``path``, in an override or by an older name."""
         if environment is not None:
             override = _depth(self.environments.get(environment, {}), path)
-            if override == len(path) or override > _depth(self.body, path):
+            if path and (override == len(path) or override > _depth(self.body, path)):
                 path = ("environments", environment, *path)
-        return (self.index, *original(self.renamed, path))
+        return original(self.renamed, path)
 
 
 def parse_manifests(
@@ -112,7 +114,7 @@ def _findings(
         return document.written((index, *original(spelling.renamed, path)))
 
     yield from spelling.findings
-    yield from schema.findings(spelling.body, written=written)
+    yield from schema.definition("api").findings(spelling.body, written=written)
 
 
 def _manifest(
@@ -151,16 +153,6 @@ def _not_a_list(document: Document) -> Problem:
     else:
         message = "the file must be a list with at least one API: - name: my-api"
     return Problem(document.file, *document.place(()), "", message)
-
-
-def original(renamed: Mapping[Path, Path], path: Path) -> Path:
-    """Where ``path`` stands in the file, by the longest of its beginnings that was renamed."""
-    if not renamed:
-        return path
-    for length in range(len(path), 0, -1):
-        if path[:length] in renamed:
-            return (*renamed[path[:length]], *path[length:])
-    return path
 
 
 def _depth(body: Any, path: Path) -> int:

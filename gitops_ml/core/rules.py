@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
-    from gitops_ml.core.findings import Finding
     from collections.abc import Iterable, Iterator
+
+    from gitops_ml.core.findings import Finding
     from gitops_ml.core.manifest import Manifest
     from gitops_ml.core.project import ClusterSpec, EnvironmentSpec
     from gitops_ml.core.release import ReleaseSpec

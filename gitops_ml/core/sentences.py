@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.core.fast_check import compile_pattern
 from gitops_ml.core.findings import Finding, Path, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
     from jsonschema import ValidationError
 
 _TYPE_WORDS = {
@@ -55,7 +57,7 @@ def _explain(error: ValidationError, written: Callable[[Path], str | None]) -> I
                     yield Finding((*path, key), f"unknown key{suggestion(key, known)}")
         case "required":
             for key in _any(error.validator_value):
-                if key not in error.instance:
+                if key not in _any(error.instance):
                     yield Finding(path, f"{key!r} is missing{_what(schema, key)}")
         case "type":
             yield Finding(path, _wrong_type(error, written(path)))
@@ -95,11 +97,20 @@ def _wrong_type(error: ValidationError, source: str | None) -> str:
     if isinstance(value, str) and value.lower() in _YES_AND_NO and "boolean" in names:
         hint = f"; write {_YES_AND_NO[value.lower()]}"
     elif isinstance(value, bool | int | float) and "string" in names:
-        hint = f'; quote it: "{text}"'
+        hint = _quoting(error, text)
     elif "array" in names and isinstance(value, str | dict):
         hint = "; write '- ' before each item"
     shown_value = f"{value!r:.{_LONGEST_SHOWN}}" if isinstance(value, str) else text
     return f"{shown_value} is {_type_of(value)}; it must be {wanted}{hint}"
+
+
+def _quoting(error: ValidationError, text: str) -> str:
+    """What to do about a number that should be text: quotes, if they are enough."""
+    schema = _any(error.schema)
+    message = schema.get("patternErrorMessage")
+    if message and not compile_pattern(schema.get("pattern", "")).search(text):
+        return f": {message}"
+    return f'; quote it: "{text}"'
 
 
 def _type_of(value: Any) -> str:

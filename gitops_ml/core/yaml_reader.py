@@ -8,10 +8,11 @@ the number of nodes while parsing, and the nodes that aliases add afterwards.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -55,7 +56,7 @@ class Document:
     root: yaml.Node | None = field(default=None, repr=False, compare=False)
 
     def place(self, path: Path, *, key: bool = True) -> Place:
-        """Where ``path`` stands: its key (its value with ``key=False``), or else what is above it."""
+        """Where ``path`` stands: its key (or value, with ``key=False``), or what is above it."""
         if self.root is None:
             return (0, 0)
         node, found = self.root, self.root
@@ -104,6 +105,8 @@ def document_of(data: Any, *, file: str) -> Document:
 def _plain(data: Any, depth: int) -> Any:
     if depth > _DEEPEST:
         raise _Unreadable((0, 0), f"the nesting is deeper than {_DEEPEST} levels")
+    if isinstance(data, float) and not math.isfinite(data):
+        raise _Unreadable((0, 0), f"{data!r} is no number that a manifest can hold")
     if data is None or isinstance(data, str | bool | int | float):
         return data
     if isinstance(data, Mapping):
