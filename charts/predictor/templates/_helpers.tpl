@@ -135,7 +135,13 @@ annotations:
 {{ include "predictor.fullname" . }}.{{ .Release.Namespace }}
 {{- end }}
 
-{{/* The pod's security context and that of its containers: Pod Security "restricted". */}}
+{{/* How many seconds a request may have to wait for a release that sleeps. */}}
+{{- define "predictor.wakingSeconds" -}}
+{{- $timing := .Values.timing -}}
+{{- .Values.autoscaling.httpAddon.readinessTimeoutSeconds | default (add $timing.nodeProvisionSeconds $timing.startupSeconds) | int64 -}}
+{{- end }}
+
+{{/* The security context of a container: Pod Security "restricted". */}}
 {{- define "predictor.containerSecurityContext" -}}
 allowPrivilegeEscalation: false
 capabilities:
