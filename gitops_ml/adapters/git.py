@@ -16,7 +16,7 @@ from gitops_ml.adapters.git_failures import connection_failure, push_failure
 from gitops_ml.adapters.git_objects import TreeEntry, commit_stream, parse_blobs, parse_tree
 from gitops_ml.adapters.git_program import Answer, GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
-from gitops_ml.errors import Refused, UsageError
+from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -112,8 +112,14 @@ class GitRepository:
                 "push", "--porcelain", "--no-verify", "--", self.remote.url,
                 f"{commit}:refs/heads/{self.branch}",
             )  # fmt: skip
-        if answer.status:
-            raise push_failure(answer, self.remote, self.branch, self._credentials)
+            if answer.status:
+                failure = push_failure(answer, self.remote, self.branch, self._credentials)
+                if isinstance(failure, ServerFailed) and not self._has(commit):
+                    self._clone.renew()
+                    raise RepositoryMoved(
+                        f"the clone of {self.remote} in the cache was damaged and is made anew"
+                    ) from failure
+                raise failure
 
     def tree(self, commit: str) -> tuple[TreeEntry, ...]:
         """Every entry of the commit, at any depth."""
@@ -155,6 +161,10 @@ class GitRepository:
         with self._clone.hold():
             self._clone.renew()
             self._fetch()
+
+    def _has(self, commit: str) -> bool:
+        """Whether the commit is in the clone, with all that it refers to."""
+        return self._git.local("rev-list", "--objects", "--quiet", commit).status == 0
 
     def _fetch(self) -> str | None:
         self._clone.ensure()

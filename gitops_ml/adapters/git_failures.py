@@ -23,23 +23,17 @@ _SOMEBODY_WAS_FASTER = re.compile(
     r"|incorrect old value|reference already exists|is at [0-9a-f]+ but expected",
     re.I,
 )
-_OUR_CLONE_IS_DAMAGED = re.compile(
-    r"^(?!remote:).*(pack-objects died|unable to read [0-9a-f]{40}|bad object"
-    r"|object file .* is empty|loose object .* is corrupt|missing (blob|tree|commit)"
-    r"|src refspec .* does not match)",
-    re.I | re.M,
-)
 _NOISE = re.compile(r"^(hint:.*|To .*|Done|remote: *)$\n?", re.M)
 
 
 def connection_failure(
-    answer: Answer, remote: Remote, credentials: Credentials
+    answer: Answer, remote: Remote, credentials: Credentials, *, verb: str = "read"
 ) -> Refused | ServerFailed:
     """Why a conversation with the server did not happen."""
     words = _NOISE.sub("", answer.stderr).strip()
     if _NOT_LET_IN.search(words):
         return Refused(f"{remote} does not let us in: {words}\n{_way_in(remote, credentials)}")
-    return ServerFailed(f"{remote} cannot be read: {words or f'git ended with {answer.status}'}")
+    return ServerFailed(f"{remote} cannot be {verb}: {words or f'git ended with {answer.status}'}")
 
 
 def push_failure(
@@ -52,11 +46,9 @@ def push_failure(
         return RepositoryMoved(f"{branch} of {remote} moved meanwhile ({status or words})")
     if status and "unpacker error" not in status:
         return Refused(f"{remote} did not take the commit on {branch}: {status}\n{words}".rstrip())
-    if _OUR_CLONE_IS_DAMAGED.search(words):
-        return RepositoryMoved(f"the clone of {remote} in the cache is damaged: {words}")
     if not status and _NOT_WRITABLE.search(words) and not _NOT_LET_IN.search(words):
         return Refused(f"{remote} takes no commits from us: {words}")
-    return connection_failure(answer, remote, credentials)
+    return connection_failure(answer, remote, credentials, verb="written to")
 
 
 def _ref_status(porcelain: str) -> str:

@@ -1,4 +1,4 @@
-"""Real git servers on this machine, started and ended by the tests: git://, HTTP with a password, SSH."""
+"""Real git servers on this machine for the tests: git://, HTTP with a password, SSH."""
 
 from __future__ import annotations
 
@@ -10,30 +10,38 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 USER, TOKEN = "x-access-token", "tok-3f9a1c77e2b84d55"
 
 
-def git(*arguments: str | os.PathLike[str], cwd: Path | None = None, input: str | None = None) -> str:
+def git(
+    *arguments: str | os.PathLike[str], cwd: Path | None = None, input: str | None = None
+) -> str:
     """What git prints; with nobody's configuration but its own defaults."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    environ |= {
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_AUTHOR_NAME": "T", "GIT_AUTHOR_EMAIL": "t@example.org",
-        "GIT_COMMITTER_NAME": "T", "GIT_COMMITTER_EMAIL": "t@example.org",
-    }  # fmt: skip
     command = ["git", "-c", "init.defaultBranch=main", *map(os.fspath, arguments)]
     done = subprocess.run(
-        command, cwd=cwd, env=environ, input=input, capture_output=True, text=True, check=False
+        command, cwd=cwd, env=_environ(), input=input, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout.strip()
+
+
+def _environ() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_AUTHOR_NAME": "T",
+        "GIT_AUTHOR_EMAIL": "t@example.org",
+        "GIT_COMMITTER_NAME": "T",
+        "GIT_COMMITTER_EMAIL": "t@example.org",
+    }
 
 
 def bare_repository(folder: Path, files: Mapping[str, str | bytes] | None = None) -> Path:
@@ -54,9 +62,8 @@ def commit_files(repository: Path, files: Mapping[str, str | bytes], branch: str
     for path, content in files.items():
         data = content.encode() if isinstance(content, str) else content
         parts.append(f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n")
-    subprocess.run(
-        ["git", "fast-import", "--quiet"], cwd=repository, input=b"".join(parts), check=True
-    )
+    command = ["git", "fast-import", "--quiet"]
+    subprocess.run(command, cwd=repository, env=_environ(), input=b"".join(parts), check=True)
     return git("rev-parse", ref, cwd=repository)
 
 
@@ -102,9 +109,7 @@ def ssh_server(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
     )
-    (folder / "known_hosts").write_text(
-        f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}"
-    )
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     (folder / "ssh_config").write_text(
         f"Host *\n  User {getpass.getuser()}\n  IdentityFile {folder}/client\n"
         f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
