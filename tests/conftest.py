@@ -1,0 +1,26 @@
+"""Fixtures that several rooms share: the real neighbours of `tests.real`."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ("tests.real", "tests.base_image")
+
+
+def pytest_report_header() -> str:
+    from tests.real import missing
+
+    lacking = missing()
+    return (
+        f"real engine and registry: {'missing ' + ', '.join(lacking) if lacking else 'available'}"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the person who runs the tests has set for gitops-ml does not reach them."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("GITOPS_ML_") and name != "GITOPS_ML_REQUIRE_REAL":
+            monkeypatch.delenv(name)
