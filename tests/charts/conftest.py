@@ -31,7 +31,7 @@ CRD_SCHEMAS = Path(
 Object = dict[str, Any]
 Values = Mapping[str, Any]
 
-# The library reads its schemas anew for every object; with this a document takes 0.6 ms in place of 12.
+# The library reads its schemas anew for every object: 12 ms each, and 0.6 ms with these.
 utils.schema_contents = functools.lru_cache(None)(utils.schema_contents)
 utils.all_versions = functools.lru_cache(None)(utils.all_versions)
 
@@ -139,7 +139,8 @@ def crd_schemas() -> Path:
 
 def is_custom(item: Object) -> bool:
     group = item["apiVersion"].partition("/")[0]
-    return "." in group and not group.endswith(".k8s.io") or group.startswith("gateway.")
+    own = group.endswith(".k8s.io") and not group.startswith("gateway.")
+    return "." in group and not own
 
 
 @pytest.fixture(scope="session")
