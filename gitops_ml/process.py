@@ -104,6 +104,27 @@ def run(
     return Completed(shown, stdout, words)
 
 
+def attend(
+    argv: Sequence[str | os.PathLike[str]], *, cwd: Path, env: Mapping[str, str]
+) -> int:
+    """Run a program in the foreground with our own terminal; returns its exit code.
+
+    Being interrupted or terminated is passed on, and the program may finish what it is doing.
+    """
+    command = [os.fspath(part) for part in argv]
+    process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **env})
+    # Ctrl-C reaches the whole foreground process group: the program has it already.
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+    }
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _communicate(
     process: subprocess.Popen[bytes],
     shown: tuple[str, ...],

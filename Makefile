@@ -1,0 +1,40 @@
+# What there is to do here. `make` alone prints it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := .demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench bench-serving clean
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "gitops-ml needs Python 3.10 or newer; name one with make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: ## Take a real predictor through the whole main job: no cluster, Docker or registry needed
+	@$(PYTHON) examples/demo.py --home $(DEMO)
+
+test: $(VENV)/.installed ## Run the test suite
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, layers, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory test
+
+bench: $(VENV)/.installed ## Measure, with a peer beside us in the same run
+	$(BIN)/python -m bench
+
+bench-serving: $(VENV)/.installed ## Measure the runtime beside other serving runtimes
+	PATH="$(abspath $(BIN)):$$PATH" bench/serving.sh
+
+clean: ## Remove what make made
+	rm -rf $(VENV) $(DEMO) .bench-serving build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

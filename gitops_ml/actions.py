@@ -1,0 +1,531 @@
+"""The verbs of gitops-ml, each told once from start to end.
+
+What a verb needs from the outside comes in as `Tools`; what it found goes out as a value. Nothing is
+printed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitops_ml._version import __version__
+from gitops_ml.adapters import resources, scaffold
+from gitops_ml.adapters.files import write_files
+from gitops_ml.adapters.serve import serve_predictor
+from gitops_ml.adapters.source import read_author, read_provenance
+from gitops_ml.core import layout
+from gitops_ml.core.changes import Change, RenderedFile
+from gitops_ml.core.differences import ObjectChange, object_changes
+from gitops_ml.core.message import commit_message, summary_of
+from gitops_ml.core.render import Release, objects_text
+from gitops_ml.delivery import deliver
+from gitops_ml.errors import GitopsMlError, Refused, UsageError
+from gitops_ml.images import ImagePlanner, PlannedImage, build_image, look_up
+from gitops_ml.ports import GitopsRepository, HelmEngine, ImageBuilder, Progress, Registry, Snapshot
+from gitops_ml.rendering import (
+    Objects,
+    Standing,
+    changes_against,
+    left_behind,
+    make_releases,
+    named_by_tag,
+    removals,
+    render_files,
+    render_objects,
+)
+from gitops_ml.workspace import Planned, Workspace, checked, read_workspace
+
+__all__ = ["objects_text"]
+
+
+def _silent(_: str) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The neighbours that verbs ask; each is made when it is first needed."""
+
+    registry: Callable[[], Registry] | None
+    """`None`: no registry is asked."""
+    builder: Callable[[], ImageBuilder]
+    repository: Callable[[], GitopsRepository]
+    helm: Callable[[], HelmEngine]
+    progress: Progress = _silent
+
+
+# -- documents -------------------------------------------------------------------------------------
+
+
+def schema(document: str) -> str:
+    """The JSON Schema of ``api`` or ``project``, as text."""
+    return resources.schema_text(document)
+
+
+def init(
+    directory: Path, *, name: str | None, image_repository: str, gitops_repository: str
+) -> scaffold.Scaffolded:
+    """A project that passes everything, beside whatever is there already.
+
+    Raises:
+        UsageError: the name is not one that an API can have.
+    """
+    return scaffold.write_scaffold(
+        directory,
+        name=name,
+        image_repository=image_repository,
+        gitops_repository=gitops_repository,
+    )
+
+
+def validate(
+    paths: Sequence[Path],
+    *,
+    project_file: Path | None = None,
+    environments: Iterable[str] = (),
+    apis: Iterable[str] = (),
+) -> Workspace:
+    """The documents below ``paths`` with everything that is wrong in them.
+
+    Raises:
+        UsageError: a path, an environment or an API does not exist.
+    """
+    return read_workspace(
+        paths, project_file=project_file, environments=environments, apis=apis
+    )
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of one image."""
+
+    apis: tuple[str, ...]
+    image: str
+    """Repository and tag."""
+    content_hash: str
+    digest: str | None
+    state: str
+    """``exists`` (in the registry already), ``built`` (and pushed), ``local`` or ``to build``."""
+
+
+def build(
+    workspace: Workspace, *, tools: Tools, push: bool = True, dry_run: bool = False
+) -> tuple[Built, ...]:
+    """Build and push what the registry lacks.
+
+    Raises:
+        InvalidDocument: the documents or the files of a project are wrong.
+        EngineFailed: no engine answers, or a build failed.
+        Refused: the registry said no.
+    """
+    images = _plan_images(checked(workspace), tools)
+    if push and images and workspace.project.image.repository is None:
+        raise UsageError(
+            "where should images go? Set image.repository in gitops-ml.yaml (for example "
+            "ghcr.io/<you>/ml), or build with --no-push"
+        )
+    registry = tools.registry() if tools.registry and push else None
+    digests = look_up(images.values(), known={}, registry=registry)
+    return tuple(
+        _build(apis, image, digests, tools=tools, push=push, dry_run=dry_run)
+        for apis, image in _own_images(images)
+    )
+
+
+def _build(
+    apis: tuple[str, ...],
+    image: PlannedImage,
+    digests: Mapping[str, str],
+    *,
+    tools: Tools,
+    push: bool,
+    dry_run: bool,
+) -> Built:
+    name = str(image.ref)
+    content_hash = image.content_hash.hex if image.content_hash else ""
+    if digest := digests.get(name):
+        return Built(apis, name, content_hash, digest, "exists")
+    if dry_run:
+        return Built(apis, name, content_hash, None, "to build")
+    result = build_image(image, builder=tools.builder(), push=push, progress=tools.progress)
+    return Built(apis, name, content_hash, result, "built" if push else "local")
+
+
+def _plan_images(workspace: Workspace, tools: Tools) -> dict[str, PlannedImage]:
+    """The image of each release, by the release's directory."""
+    planner = ImagePlanner(workspace, registry=tools.registry() if tools.registry else None)
+    return {planned.directory: planner.plan(planned) for planned in workspace.releases}
+
+
+def _own_images(
+    images: Mapping[str, PlannedImage],
+) -> list[tuple[tuple[str, ...], PlannedImage]]:
+    """Each image that we build, once, with the APIs that run it."""
+    by_name: dict[str, tuple[set[str], PlannedImage]] = {}
+    for directory, image in images.items():
+        if image.content_hash:
+            users, _ = by_name.setdefault(str(image.ref), (set(), image))
+            users.add(directory.rpartition("/")[2])
+    return [(tuple(sorted(users)), image) for users, image in by_name.values()]
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What would be in the GitOps repository."""
+
+    releases: tuple[Release, ...]
+    files: tuple[RenderedFile, ...]
+    objects: tuple[tuple[Release, Objects], ...]
+    """The Kubernetes objects, where they were asked for or the mode wants them."""
+    warnings: tuple[str, ...]
+
+
+def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> Rendering:
+    """The files of every release, as if the GitOps repository were empty.
+
+    Raises:
+        InvalidDocument: the documents or the files of a project are wrong.
+    """
+    planned = checked(workspace).releases
+    unanswered: list[GitopsMlError] = []
+    images = _with_digests(_plan_images(workspace, tools), {}, tools, unanswered.append)
+    releases = make_releases(planned, images, workspace)
+    objects = _objects(releases, workspace, tools, asked=with_objects)
+    files = render_files(
+        releases,
+        workspace,
+        provenance=read_provenance(workspace.root, tool_version=__version__),
+        standing=Standing.nothing(),
+        objects=objects if _wants_manifests(workspace) else None,
+    )
+    shown = tuple((item, objects[item.directory]) for item in releases) if objects else ()
+    return Rendering(
+        releases, files, shown, (*map(str, unanswered), *_tag_warnings(releases))
+    )
+
+
+def write(rendering: Rendering, folder: Path) -> tuple[str, ...]:
+    """The rendering's files in ``folder``; returns the paths of those that were not equal already."""
+    return write_files(folder, rendering.files)
+
+
+def _with_digests(
+    images: Mapping[str, PlannedImage],
+    known: Mapping[str, str],
+    tools: Tools,
+    unanswered: Callable[[GitopsMlError], None] | None = None,
+) -> dict[str, PlannedImage]:
+    registry = tools.registry() if tools.registry else None
+    digests = look_up(images.values(), known=known, registry=registry, unanswered=unanswered)
+    return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
+
+
+def _wants_manifests(workspace: Workspace) -> bool:
+    gitops = workspace.project.gitops
+    return gitops is not None and gitops.mode == "manifests"
+
+
+def _objects(
+    releases: tuple[Release, ...], workspace: Workspace, tools: Tools, *, asked: bool
+) -> dict[str, Objects] | None:
+    if not (asked or _wants_manifests(workspace)):
+        return None
+    return render_objects(releases, helm=tools.helm())
+
+
+def _tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
+    return tuple(
+        f"{image} has no digest yet; the deployment id will be another one once it is built"
+        for image in named_by_tag(releases)
+    )
+
+
+# -- the GitOps repository -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What `deploy` would change."""
+
+    changed: tuple[Release, ...]
+    """The releases whose files would change."""
+    changes: tuple[Change, ...]
+    objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...]
+    """By release directory, where objects were asked for."""
+    left: tuple[str, ...]
+    """Releases of this project that no manifest describes any more."""
+    warnings: tuple[str, ...]
+
+    def summary(self) -> str:
+        return summary_of(self.changes)
+
+
+def diff(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> Differences:
+    """Compare with the GitOps repository.
+
+    Raises:
+        InvalidDocument: the documents or the files of a project are wrong.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+        RepositoryMoved: it holds what we did not write.
+    """
+    checked(workspace)
+    snapshot = _repository(workspace, tools).fetch()
+    images = _plan_images(workspace, tools)
+    target = _Target(workspace, images, DeployOptions(by_tag=True, build=False), tools)
+    step = target.against(snapshot)
+    objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...] = ()
+    if with_objects:
+        objects = _object_differences(step, snapshot, tools)
+    return Differences(
+        changed=step.changed_releases(),
+        changes=step.changes,
+        objects=objects,
+        left=step.left,
+        warnings=(*_tag_warnings(step.releases), *_left_warnings(step.left)),
+    )
+
+
+def _object_differences(
+    step: _Step, snapshot: Snapshot, tools: Tools
+) -> tuple[tuple[str, tuple[ObjectChange, ...]], ...]:
+    """What Kubernetes would see of those releases whose values change."""
+    from gitops_ml.adapters.standing import standing_objects
+
+    changed = {change.path for change in step.changes}
+    found = []
+    for item in step.releases:
+        if f"{item.directory}/{layout.VALUES}" not in changed:
+            continue
+        before = standing_objects(snapshot, item, helm=tools.helm())
+        after = render_objects([item], helm=tools.helm())[item.directory]
+        if fields := object_changes(before, after):
+            found.append((item.directory, fields))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class DeployOptions:
+    message: str | None = None
+    prune: bool = False
+    by_tag: bool = False
+    """Whether a content-hash tag may stand in where no digest can be had."""
+    build: bool = True
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What became of the releases."""
+
+    releases: tuple[Release, ...]
+    """Those whose files changed."""
+    changes: tuple[Change, ...]
+    removed: tuple[str, ...]
+    commit: str | None
+    """`None` where nothing had to change, or nothing was to be pushed."""
+    dry_run: bool
+    warnings: tuple[str, ...]
+
+    def summary(self) -> str:
+        if not self.changes:
+            return "nothing to change"
+        if self.dry_run:
+            return f"would commit: {summary_of(self.changes)}"
+        return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
+
+
+def deploy(
+    workspace: Workspace,
+    *,
+    tools: Tools,
+    options: DeployOptions = DeployOptions(),  # noqa: B008 - frozen
+) -> Deployment:
+    """Build what is missing, render, commit and push in one transaction.
+
+    Where somebody else was faster, everything is rendered anew on top of theirs; nothing is forced.
+
+    Raises:
+        InvalidDocument: the documents or the files of a project are wrong.
+        EngineFailed: an image has to be built, and no engine answers or the build failed.
+        Refused, ServerFailed: the registry or the GitOps repository said no or cannot be reached.
+        RepositoryMoved: the repository holds what we did not write, or somebody else was faster
+            again and again.
+    """
+    checked(workspace)
+    repository = _repository(workspace, tools)
+    target = _Target(workspace, _plan_images(workspace, tools), options, tools)
+    steps: list[_Step] = []
+
+    def make_changes(snapshot: Snapshot) -> tuple[tuple[Change, ...], str]:
+        steps.append(target.against(snapshot))
+        return steps[-1].changes, target.message(steps[-1])
+
+    if options.dry_run:
+        make_changes(repository.fetch())
+        commit = None
+    else:
+        author = read_author(workspace.root, workspace.project.gitops)
+        commit = deliver(repository, make_changes, author=author).commit
+    step = steps[-1]
+    return Deployment(
+        releases=step.changed_releases(),
+        changes=step.changes,
+        removed=step.left if options.prune else (),
+        commit=commit,
+        dry_run=options.dry_run,
+        warnings=(*_tag_warnings(step.releases), *(() if options.prune else _left_warnings(step.left))),
+    )
+
+
+def _left_warnings(left: Iterable[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{directory} is in the GitOps repository, but no manifest describes it any more; "
+        "`gitops-ml deploy --prune` removes it"
+        for directory in left
+    )
+
+
+def _repository(workspace: Workspace, tools: Tools) -> GitopsRepository:
+    if workspace.project.gitops is None:
+        raise UsageError(
+            "the project file does not say where the GitOps repository is: "
+            "set gitops.repository in gitops-ml.yaml"
+            if workspace.has_project_file
+            else "there is no gitops-ml.yaml here or above, so the GitOps repository is unknown: "
+            "`gitops-ml init` writes one"
+        )
+    return tools.repository()
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The releases rendered on top of one snapshot."""
+
+    releases: tuple[Release, ...]
+    changes: tuple[Change, ...]
+    left: tuple[str, ...]
+
+    def changed_releases(self) -> tuple[Release, ...]:
+        touched = {change.path.rpartition("/")[0] for change in self.changes}
+        return tuple(item for item in self.releases if item.directory in touched)
+
+
+@dataclass(slots=True)
+class _Target:
+    """Where the GitOps repository should go, whatever snapshot it starts from."""
+
+    workspace: Workspace
+    images: dict[str, PlannedImage]
+    options: DeployOptions
+    tools: Tools
+    digests: dict[str, str] = field(default_factory=dict)
+    """What was built or looked up already, by ``repository:tag``: a retry does neither again."""
+
+    def against(self, snapshot: Snapshot) -> _Step:
+        """What has to change in ``snapshot``."""
+        workspace = self.workspace
+        standing = Standing.read(snapshot, workspace.project.environments)
+        images = self._resolved_images(standing)
+        releases = make_releases(workspace.releases, images, workspace)
+        objects = _objects(releases, workspace, self.tools, asked=False)
+        files = render_files(
+            releases,
+            workspace,
+            provenance=read_provenance(workspace.root, tool_version=__version__),
+            standing=standing,
+            objects=objects,
+        )
+        left = left_behind(standing, workspace, releases)
+        changes = changes_against(standing, snapshot, files)
+        if self.options.prune:
+            changes += removals(standing, snapshot, left)
+        return _Step(releases, tuple(sorted(changes, key=lambda change: change.path)), left)
+
+    def message(self, step: _Step) -> str:
+        provenance = read_provenance(self.workspace.root, tool_version=__version__)
+        return commit_message(
+            step.changed_releases(),
+            removed=step.left if self.options.prune else (),
+            subject=self.options.message,
+            source_commit=provenance.commit,
+        )
+
+    def _resolved_images(self, standing: Standing) -> dict[str, PlannedImage]:
+        known = standing.digests() | self.digests
+        images = _with_digests(self.images, known, self.tools)
+        for apis, image in _own_images(images):
+            if image.ref.digest is None and self.options.build:
+                self._build(image)
+        images = {
+            key: image.with_digest(self.digests.get(str(image.ref)))
+            for key, image in images.items()
+        }
+        self._refuse_without_digest(images.values())
+        return images
+
+    def _build(self, image: PlannedImage) -> None:
+        if self.options.dry_run or self.options.by_tag:
+            return
+        self.digests[str(image.ref)] = build_image(
+            image, builder=self.tools.builder(), push=True, progress=self.tools.progress
+        )
+
+    def _refuse_without_digest(self, images: Iterable[PlannedImage]) -> None:
+        if self.options.by_tag or self.options.dry_run:
+            return
+        if missing := sorted({str(i.ref) for i in images if i.ref.digest is None}):
+            raise Refused(
+                f"{', '.join(missing)}: the registry has no such image, and a release names its "
+                "image by digest. Build it first (`gitops-ml build`), or name it by its tag with "
+                "--by-tag"
+            )
+
+
+# -- serving ---------------------------------------------------------------------------------------
+
+
+def run(
+    workspace: Workspace,
+    *,
+    host: str,
+    port: int,
+    reloads: bool,
+    tell: Callable[[str], None],
+) -> int:
+    """Serve the one predictor of the workspace until it is told to stop; returns its exit code.
+
+    Raises:
+        InvalidDocument: the documents are wrong.
+        UsageError: there are several APIs, or this one has no predictor.
+    """
+    planned = _one_predictor(checked(workspace).releases)
+    return serve_predictor(
+        planned.spec,
+        directory=workspace.directory_of(planned.manifest),
+        host=host,
+        port=port,
+        reloads=reloads,
+        tell=tell,
+    )
+
+
+def _one_predictor(releases: tuple[Planned, ...]) -> Planned:
+    names = sorted({planned.spec.name for planned in releases})
+    if len(names) != 1:
+        known = f": {', '.join(names)}" if names else ""
+        raise UsageError(f"there are {len(names)} APIs here{known}; choose one with --api")
+    if releases[0].spec.predictor is None:
+        raise UsageError(
+            f"{names[0]} is a ready-made container: start it with "
+            f"`docker run -p 8080:{releases[0].spec.container and releases[0].spec.container.port} "
+            f"{releases[0].spec.container and releases[0].spec.container.image}`"
+        )
+    return releases[0]

@@ -1,0 +1,28 @@
+"""The base charts that come with gitops-ml, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from gitops_ml.adapters.resources import resource_directory
+from gitops_ml.core.changes import RenderedFile
+from gitops_ml.core.render import Chart
+
+
+def chart_path(name: str) -> Path:
+    """The folder of a base chart, for Helm."""
+    return resource_directory("charts") / name
+
+
+def read_chart(name: str) -> Chart:
+    """The chart ``name`` with all of its files, sorted by path."""
+    root = chart_path(name)
+    described = yaml.safe_load((root / "Chart.yaml").read_bytes())
+    files = sorted(
+        RenderedFile(path.relative_to(root).as_posix(), path.read_bytes())
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    )
+    return Chart(described["name"], described["version"], tuple(files))

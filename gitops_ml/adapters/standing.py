@@ -1,0 +1,58 @@
+"""What runs now, as Kubernetes objects: rendered from the GitOps repository's own files.
+
+The values and the chart of the snapshot are used, not ours: a chart upgrade shows what it changes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gitops_ml.adapters.files import write_files
+from gitops_ml.core import layout
+from gitops_ml.core.changes import RenderedFile
+from gitops_ml.core.render import Release
+from gitops_ml.ports import HelmEngine, Snapshot
+
+Objects = tuple[Mapping[str, Any], ...]
+
+
+def standing_objects(snapshot: Snapshot, release: Release, *, helm: HelmEngine) -> Objects:
+    """The objects of the release as it stands; none where it is not deployed yet.
+
+    Raises:
+        ProgramFailed: Helm refuses what stands there.
+    """
+    paths = [f"{release.directory}/{name}" for name in (layout.MANIFEST, layout.VALUES, layout.RELEASE)]
+    found = snapshot.read(paths)
+    manifest, values, facts = (found.get(path) for path in paths)
+    if manifest is not None:
+        return tuple(item for item in yaml.load_all(manifest, Loader=_loader()) if item)
+    if values is None or facts is None:
+        return ()
+    return _rendered(snapshot, release, yaml.load(values, Loader=_loader()), facts, helm)
+
+
+def _rendered(
+    snapshot: Snapshot, release: Release, values: Any, facts: bytes, helm: HelmEngine
+) -> Objects:
+    described = yaml.load(facts, Loader=_loader())
+    chart_name, version = described["chart"]["name"], described["chart"]["version"]
+    prefix = layout.chart_directory(chart_name, version)
+    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
+        chart = snapshot.read(p for p in snapshot.blob_ids() if p.startswith(f"{prefix}/"))
+        write_files(Path(folder), [RenderedFile(path, text) for path, text in chart.items()])
+        return helm.template(
+            Path(folder) / prefix,
+            release=release.spec.name,
+            namespace=described["namespace"],
+            values=values,
+        )
+
+
+def _loader() -> Any:
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

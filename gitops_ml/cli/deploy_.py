@@ -1,0 +1,82 @@
+"""`gitops-ml deploy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitops_ml import actions
+from gitops_ml.cli import report, wiring
+from gitops_ml.cli.options import dry_run_option, output_option, selection
+
+
+@click.command("deploy")
+@selection
+@click.option("-m", "--message", help="The commit's subject; otherwise it names the releases.")
+@click.option(
+    "--prune", is_flag=True, help="Remove the releases of this project that left the manifests."
+)
+@click.option(
+    "--by-tag",
+    is_flag=True,
+    help="Where no digest can be had (no registry, no engine), name the image by its content-hash "
+    "tag instead of refusing.",
+)
+@click.option("--build/--no-build", default=True, help="Build images that the registry lacks.")
+@dry_run_option
+@output_option
+def command(
+    paths: tuple[Path, ...],
+    project_file: Path | None,
+    environments: tuple[str, ...],
+    apis: tuple[str, ...],
+    message: str | None,
+    prune: bool,
+    by_tag: bool,
+    build: bool,
+    dry_run: bool,
+    output: str,
+) -> None:
+    """Build, render, commit and push in one transaction.
+
+    Nothing is forced: where somebody else was faster, the changes are rendered anew on top of
+    theirs. Where nothing changes, nothing is committed.
+
+    \b
+    Examples:
+      gitops-ml deploy -e staging
+      gitops-ml deploy -e production --api iris-classifier --dry-run
+    """
+    workspace = actions.validate(
+        paths, project_file=project_file, environments=environments, apis=apis
+    )
+    deployment = actions.deploy(
+        workspace,
+        tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
+        options=actions.DeployOptions(
+            message=message,
+            prune=prune,
+            by_tag=by_tag,
+            build=build,
+            dry_run=dry_run,
+            is_partial=bool(apis or paths),
+        ),
+        explicit_environments=bool(environments),
+    )
+    for warning in deployment.warnings:
+        report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")
+    if output == "json":
+        report.as_json(wiring.deployment_facts(deployment))
+        return
+    if deployment.releases:
+        report.table(
+            ("environment", "api", "deployment id", "image"),
+            [
+                (r.spec.environment, r.spec.name, r.deployment_id, r.image)
+                for r in deployment.releases
+            ],
+        )
+    for directory in deployment.removed:
+        click.echo(f"removed {directory}")
+    click.echo(deployment.summary())

@@ -1,0 +1,92 @@
+"""`gitops-ml diff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitops_ml import actions
+from gitops_ml.cli import report, wiring
+from gitops_ml.cli.options import offline_option, output_option, selection
+from gitops_ml.core.differences import ObjectChange, unified_diff
+from gitops_ml.errors import DifferencesFound
+
+
+@click.command("diff")
+@selection
+@click.option(
+    "--manifests", is_flag=True, help="Show the Kubernetes objects that would change, by field."
+)
+@click.option("--exit-code", is_flag=True, help="Exit with 7 where there are differences.")
+@offline_option
+@output_option
+def command(
+    paths: tuple[Path, ...],
+    project_file: Path | None,
+    environments: tuple[str, ...],
+    apis: tuple[str, ...],
+    manifests: bool,
+    exit_code: bool,
+    offline: bool,
+    output: str,
+) -> None:
+    """Compare with the GitOps repository: what would `deploy` change?
+
+    \b
+    Examples:
+      gitops-ml diff -e staging
+      gitops-ml diff --manifests --exit-code
+    """
+    workspace = actions.validate(
+        paths, project_file=project_file, environments=environments, apis=apis
+    )
+    tools = wiring.tools(
+        workspace.project, root=workspace.root, offline=offline, progress=report.progress
+    )
+    differences = actions.diff(workspace, tools=tools, with_objects=manifests)
+    for warning in differences.warnings:
+        report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")
+    if output == "json":
+        report.as_json(wiring.differences_facts(differences))
+    elif manifests:
+        for directory, changed in differences.objects:
+            click.echo(directory)
+            for change in changed:
+                _show_object(change)
+    else:
+        for change in differences.changes:
+            _show_file(unified_diff(change))
+    if output != "json":
+        click.echo(differences.summary())
+    if exit_code and differences.changes:
+        raise click.exceptions.Exit(DifferencesFound.exit_code)
+
+
+def _show_file(text: str) -> None:
+    for line in text.splitlines():
+        what = {"+": "add", "-": "delete"}.get(line[:1], "")
+        click.echo(report.styled(line, what))
+
+
+def _show_object(change: ObjectChange) -> None:
+    mark = {"add": "+", "delete": "-", "modify": "~"}[change.action]
+    click.echo(report.styled(f"  {mark} {change.kind}/{change.name}", change.action))
+    for field in change.fields:
+        match field.action:
+            case "add":
+                text = f"{field.path}: {_short(field.after)}"
+            case "delete":
+                text = f"{field.path}: {_short(field.before)}"
+            case _:
+                text = f"{field.path}: {_short(field.before)} -> {_short(field.after)}"
+        sign = {"add": "+", "delete": "-", "modify": "~"}[field.action]
+        click.echo(report.styled(f"      {sign} {text}", field.action))
+
+
+def _short(value: object) -> str:
+    """A value on one line, cut where it goes on and on."""
+    import json
+
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -1,0 +1,138 @@
+"""The command `gitops-ml`: finds the subcommand, and turns errors into words and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from gitops_ml._version import __version__
+from gitops_ml.errors import GitopsMlError, InvalidDocument
+
+# What `--help` lists. The modules are imported when they are called: `gitops-ml --help` answers
+# before Git, Docker and jsonschema have been looked at.
+COMMANDS: Mapping[str, str] = {
+    "init": "Start a project: a manifest, a predictor and the project file.",
+    "validate": "Check manifests and the project file; report every error with its place.",
+    "schema": "Print the JSON Schema of a document.",
+    "run": "Serve a predictor on this machine, as the image would.",
+    "build": "Build and push the images that are not in the registry yet.",
+    "render": "Write what would be in the GitOps repository.",
+    "diff": "Compare with the GitOps repository.",
+    "deploy": "Build, render, commit and push in one transaction.",
+    "completion": "Print the completion script of a shell.",
+    "version": "Print the version.",
+}
+
+EXAMPLES = """
+\b
+Examples:
+  gitops-ml init my-project && cd my-project
+  gitops-ml validate
+  gitops-ml run
+  gitops-ml diff -e staging
+  gitops-ml deploy -e staging
+
+\b
+Exit codes: 0 ok, 1 other deliberate failure, 2 usage, 3 invalid document, 4 a program or server
+failed, 5 the forge or registry refused, 6 the GitOps repository moved, 7 differences were found
+where the command was asked to fail on them.
+"""
+
+
+class Commands(click.Group):
+    """A group whose commands live in modules of the same name, imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"gitops_ml.cli.{cmd_name}_")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(_unknown_command(args[0]))
+        return super().resolve_command(ctx, args)
+
+
+def _unknown_command(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"no such command {name!r}.{hint} The commands are: {', '.join(COMMANDS)}."
+
+
+@click.group(
+    cls=Commands,
+    epilog=EXAMPLES,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "GITOPS_ML",
+        "max_content_width": 110,
+    },
+)
+@click.version_option(__version__, "-V", "--version", message="gitops-ml %(version)s")
+def gitops_ml() -> None:
+    """Turn a predictor and a manifest into a reviewed, reproducible, autoscaled release in Git."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The console script. Deliberate failures become a sentence and an exit code.
+
+    An error that we did not plan keeps its traceback: it is a bug, and the traceback is how we
+    fix it.
+    """
+    try:
+        code = gitops_ml.main(
+            args=list(args) if args is not None else None,
+            prog_name="gitops-ml",
+            standalone_mode=False,
+        )
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except GitopsMlError as error:
+        _show(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader has seen enough (`gitops-ml diff | head`): nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show(error: GitopsMlError) -> None:
+    """Errors go to stderr; with ``--output json`` the same facts go to stdout for machines."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.params.get("output") == "json":
+        click.echo(json.dumps({"error": _facts(error)}, indent=2))
+    from gitops_ml.cli import report
+
+    report.error(error)
+
+
+def _facts(error: GitopsMlError) -> Mapping[str, Any]:
+    facts: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, InvalidDocument):
+        from gitops_ml.cli.report import problem_facts
+
+        facts["problems"] = [problem_facts(problem) for problem in error.problems]
+    return facts

@@ -1,0 +1,69 @@
+"""The options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="GITOPS_ML_OUTPUT",
+    help="Text for people, or the same facts as JSON.",
+)
+
+project_option = click.option(
+    "--project",
+    "project_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="GITOPS_ML_PROJECT",
+    help="The project file; otherwise gitops-ml.yaml is looked for from the first PATH upwards.",
+)
+
+environment_option = click.option(
+    "-e",
+    "--environment",
+    "environments",
+    multiple=True,
+    metavar="NAME",
+    envvar="GITOPS_ML_ENVIRONMENT",
+    help="An environment of the project file; may be given several times.",
+)
+
+api_option = click.option(
+    "-a",
+    "--api",
+    "apis",
+    multiple=True,
+    metavar="NAME",
+    help="Only this API; may be given several times.",
+)
+
+dry_run_option = click.option(
+    "-n", "--dry-run", is_flag=True, help="Do everything but the last act."
+)
+
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    help="Ask no registry; an image whose digest is unknown is named by its content-hash tag.",
+)
+
+paths_argument = click.argument(
+    "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]..."
+)
+
+
+def selection(command: Command) -> Command:
+    """``[PATH]… --project --environment --api``: which releases a command is about."""
+    for decorate in (api_option, environment_option, project_option, paths_argument):
+        command = decorate(command)
+    return command

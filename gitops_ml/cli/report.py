@@ -1,0 +1,99 @@
+"""What people see: tables, problems, changes. Actions return values; this prints them.
+
+Results go to stdout, everything else to stderr. Nothing is coloured where it is not a terminal or
+``NO_COLOR`` is set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
+
+_COLOURS = {"error": "red", "warning": "yellow", "add": "green", "delete": "red", "modify": "yellow"}
+
+
+def styled(text: str, what: str, *, err: bool = False) -> str:
+    """``text`` in the colour of ``what``, on terminals that want colours."""
+    stream = sys.stderr if err else sys.stdout
+    if os.environ.get("NO_COLOR") or not stream.isatty() or what not in _COLOURS:
+        return text
+    return click.style(text, fg=_COLOURS[what])
+
+
+def say(text: str) -> None:
+    """One line that is not the result: to stderr."""
+    click.echo(text, err=True)
+
+
+def progress(text: str) -> None:
+    """One line about long work, where somebody watches: terminals only."""
+    if sys.stderr.isatty():
+        click.echo(click.style(text, dim=True), err=True)
+
+
+def as_json(facts: Any) -> None:
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns as wide as their widest cell, two spaces between, nothing drawn."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    for row in ([name.upper() for name in head], *cells):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def problem_facts(problem: Problem) -> Mapping[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.message,
+        "rule": problem.rule,
+        "severity": problem.severity,
+    }
+
+
+def problems(found: Iterable[Problem], *, err: bool = True) -> None:
+    for problem in found:
+        place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+        label = styled(problem.severity, problem.severity, err=err)
+        path = f"{problem.path}: " if problem.path else ""
+        lead = "" if problem.severity == "error" else f"{label}: "
+        click.echo(f"{place}: {lead}{path}{problem.message}", err=err)
+
+
+def annotation(problem: Problem) -> str:
+    """One problem as a GitHub workflow command, shown on the line of the pull request.
+
+    See "Workflow commands for GitHub Actions": properties escape ``% CR LF : ,``, data ``% CR LF``.
+    """
+    level = "error" if problem.severity == "error" else "warning"
+    place = {"file": problem.file, "line": problem.line or 1, "col": problem.column or 1}
+    properties = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in place.items())
+    message = f"{problem.path}: {problem.message}" if problem.path else problem.message
+    return f"::{level} {properties},title=gitops-ml {problem.rule}::{_escaped(message, '')}"
+
+
+def _escaped(text: str, more: str) -> str:
+    for character in "%\r\n" + more:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+def error(failure: GitopsMlError) -> None:
+    if isinstance(failure, InvalidDocument):
+        problems(failure.problems)
+        count = len(failure.problems)
+        say(f"{count} problem{'s' if count != 1 else ''} found")
+    else:
+        say(f"{styled('error', 'error', err=True)}: {failure}")

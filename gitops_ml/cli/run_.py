@@ -1,0 +1,47 @@
+"""`gitops-ml run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitops_ml import actions
+from gitops_ml.cli import report
+from gitops_ml.cli.options import paths_argument, project_option
+
+
+@click.command("run")
+@paths_argument
+@project_option
+@click.option("-a", "--api", help="Which API, where the manifests have several.")
+@click.option("-e", "--environment", help="With this environment's overrides.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("-p", "--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option("--reload", "reloads", is_flag=True, help="Start anew when a file changes.")
+def command(
+    paths: tuple[Path, ...],
+    project_file: Path | None,
+    api: str | None,
+    environment: str | None,
+    host: str,
+    port: int,
+    reloads: bool,
+) -> None:
+    """Serve a predictor on this machine, with the runtime and the settings of the image.
+
+    \b
+    Example:
+      gitops-ml run &
+      curl http://127.0.0.1:8080/predict -H 'Content-Type: application/json' -d @sample.json
+    """
+    workspace = actions.validate(
+        paths,
+        project_file=project_file,
+        environments=(environment,) if environment else (),
+        apis=(api,) if api else (),
+    )
+    code = actions.run(
+        workspace, host=host, port=port, reloads=reloads, tell=report.say
+    )
+    raise click.exceptions.Exit(code)

@@ -1,0 +1,21 @@
+"""`gitops-ml schema`."""
+
+from __future__ import annotations
+
+import click
+
+from gitops_ml import actions
+
+
+@click.command("schema")
+@click.argument("document", type=click.Choice(["api", "project"]))
+def command(document: str) -> None:
+    """Print the JSON Schema of a document: `api` (the manifest) or `project` (gitops-ml.yaml).
+
+    \b
+    Example: let an editor complete and check while you type.
+      gitops-ml schema api > api.schema.json
+      # then, as the first line of api.yaml:
+      # yaml-language-server: $schema=api.schema.json
+    """
+    click.echo(actions.schema(document), nl=False)

@@ -1,0 +1,22 @@
+"""`gitops-ml version`."""
+
+from __future__ import annotations
+
+import platform
+
+import click
+
+from gitops_ml._version import __version__
+from gitops_ml.cli import report
+from gitops_ml.cli.options import output_option
+
+
+@click.command("version")
+@output_option
+def command(output: str) -> None:
+    """Print the version of gitops-ml and of the Python that runs it."""
+    facts = {"gitops_ml": __version__, "python": platform.python_version()}
+    if output == "json":
+        report.as_json(facts)
+    else:
+        click.echo(f"gitops-ml {facts['gitops_ml']} (Python {facts['python']})")

@@ -1,0 +1,62 @@
+"""The words of a commit: which releases change, with trailers that lead back to their source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gitops_ml.core.changes import Change
+from gitops_ml.core.render import Release
+
+_LONGEST_SUBJECT = 72
+_MOST_TRAILERS = 100
+"""A commit of thousands of releases names them in its files; a message of a megabyte helps nobody."""
+
+
+def commit_message(
+    releases: Sequence[Release],
+    *,
+    removed: Sequence[str],
+    subject: str | None,
+    source_commit: str | None,
+) -> str:
+    """Subject, one line per release, and the trailers ``Deployment-Id`` and ``Source-Commit``."""
+    lines = [
+        f"* {item.spec.name} in {item.spec.environment}: {item.deployment_id}"
+        for item in releases[:_MOST_TRAILERS]
+    ]
+    if len(releases) > _MOST_TRAILERS:
+        lines.append(f"* and {len(releases) - _MOST_TRAILERS} more")
+    lines += [f"* {directory} removed" for directory in removed]
+    trailers = [f"Deployment-Id: {item.deployment_id}" for item in releases[:_MOST_TRAILERS]]
+    if source_commit:
+        trailers.append(f"Source-Commit: {source_commit}")
+    paragraphs = [subject or _subject(releases, removed), "\n".join(lines), "\n".join(trailers)]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def _subject(releases: Sequence[Release], removed: Sequence[str]) -> str:
+    if not releases:
+        return _removal(removed) if removed else "Update charts and Argo CD objects"
+    apis = sorted({item.spec.name for item in releases})
+    environments = ", ".join(sorted({item.spec.environment for item in releases}))
+    named = f"Deploy {', '.join(apis)} to {environments}"
+    return named if len(named) <= _LONGEST_SUBJECT else f"Deploy {len(apis)} APIs to {environments}"
+
+
+def _removal(removed: Sequence[str]) -> str:
+    if len(removed) > 1:
+        return f"Remove {len(removed)} releases"
+    _, environment, api = removed[0].split("/")
+    return f"Remove {api} from {environment}"
+
+
+def summary_of(changes: Iterable[Change]) -> str:
+    """``3 files added, 1 modified``; the releases they belong to are told elsewhere."""
+    words = {"add": "added", "modify": "modified", "delete": "deleted"}
+    actions = [change.action for change in changes]
+    counts = [
+        f"{actions.count(action)} {word}" for action, word in words.items() if action in actions
+    ]
+    return f"{'1 file' if len(actions) == 1 else f'{len(actions)} files'}: {', '.join(counts)}" if (
+        counts
+    ) else "no differences"

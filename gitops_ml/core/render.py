@@ -1,0 +1,228 @@
+"""The files of the GitOps repository: a release becomes text, byte for byte the same every time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gitops_ml.core import argo, layout
+from gitops_ml.core.changes import RenderedFile
+from gitops_ml.core.identity import deployment_id
+from gitops_ml.core.image import ImageRef
+from gitops_ml.core.project import ClusterSpec, Project
+from gitops_ml.core.release import ReleaseSpec
+from gitops_ml.core.values import chart_values
+from gitops_ml.core.yaml_writer import write_yaml
+
+PROVENANCE = "provenance:\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A base chart: its name, its version, and its files relative to the chart's folder."""
+
+    name: str
+    version: str
+    files: tuple[RenderedFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a deployment came from. Written when the deployment id changes, kept otherwise."""
+
+    repository: str | None
+    commit: str | None
+    is_dirty: bool
+    """Whether the source had changes that no commit holds."""
+    author: str
+    tool_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One release with everything that its files need."""
+
+    spec: ReleaseSpec
+    image: ImageRef
+    content_hash: str | None
+    """Of the image's inputs, 64 hex; ``None`` for a ready-made image."""
+    chart: Chart
+    server: str
+    values: Mapping[str, Any]
+    deployment_id: str
+    manifest: Mapping[str, Any]
+    """As submitted."""
+    source_path: str
+    """The manifest's file, relative to the root of the source repository."""
+
+    @property
+    def directory(self) -> str:
+        return layout.release_directory(self.spec.environment, self.spec.name)
+
+
+def release(
+    spec: ReleaseSpec,
+    cluster: ClusterSpec,
+    *,
+    image: ImageRef,
+    content_hash: str | None,
+    chart: Chart,
+    manifest: Mapping[str, Any],
+    source_path: str,
+) -> Release:
+    """The release of ``spec`` with its values and its deployment id."""
+    values = chart_values(spec, cluster, image=image)
+    identity = deployment_id(
+        spec.name,
+        {
+            "chart": [chart.name, chart.version],
+            "destination": [cluster.server, spec.namespace],
+            "values": values,
+        },
+    )
+    values["api"]["deploymentId"] = identity
+    return Release(
+        spec=spec,
+        image=image,
+        content_hash=content_hash,
+        chart=chart,
+        server=cluster.server,
+        values=values,
+        deployment_id=identity,
+        manifest=manifest,
+        source_path=source_path,
+    )
+
+
+def release_files(
+    release: Release,
+    *,
+    project: Project,
+    provenance: Provenance,
+    previous: bytes | None,
+    manifests: bytes | None = None,
+) -> tuple[RenderedFile, ...]:
+    """``values.yaml``, ``release.yaml`` and, in mode ``manifests``, ``manifest.yaml``.
+
+    ``previous`` is the ``release.yaml`` that stands there now: its provenance is kept while the
+    deployment id is the same, so that an unrelated commit rewrites nothing.
+    """
+    facts = write_yaml(_facts(release, project))
+    files = [
+        RenderedFile(f"{release.directory}/{layout.RELEASE}", _with_provenance(
+            facts, release.deployment_id, provenance, previous
+        )),
+        RenderedFile(f"{release.directory}/{layout.VALUES}", write_yaml(release.values).encode()),
+    ]
+    if manifests is not None:
+        files.append(RenderedFile(f"{release.directory}/{layout.MANIFEST}", manifests))
+    return tuple(sorted(files))
+
+
+def _facts(release: Release, project: Project) -> Mapping[str, Any]:
+    """What the ApplicationSet reads, and what `trace` answers; no top-level key ``path``."""
+    spec, image = release.spec, release.image
+    return {
+        "name": spec.name,
+        "environment": spec.environment,
+        "team": spec.team,
+        "namespace": spec.namespace,
+        "server": release.server,
+        "project": project.name,
+        "deployment_id": release.deployment_id,
+        "chart": {"name": release.chart.name, "version": release.chart.version},
+        "image": {"repository": image.repository, "tag": image.tag, "digest": image.digest},
+        "content_hash": release.content_hash,
+        "manifest_file": release.source_path,
+        "manifest": release.manifest,
+    }
+
+
+def _with_provenance(
+    facts: str, identity: str, provenance: Provenance, previous: bytes | None
+) -> bytes:
+    # The provenance is the last block of the file, and `provenance:` stands at the start of a line
+    # nowhere else: everything above it is indented or a key of ours.
+    head, mark, tail = (previous or b"").decode(errors="replace").rpartition("\n" + PROVENANCE)
+    if mark and deployment_id_of(head) == identity:
+        return (facts + PROVENANCE + tail).encode()
+    return (facts + write_yaml({"provenance": _provenance(provenance)})).encode()
+
+
+def _provenance(provenance: Provenance) -> Mapping[str, Any]:
+    return {
+        "repository": provenance.repository,
+        "commit": provenance.commit,
+        "dirty": provenance.is_dirty,
+        "author": provenance.author,
+        "gitops_ml": provenance.tool_version,
+    }
+
+
+_DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
+_PROJECT = re.compile(r"^project: (.+)$", re.M)
+_IMAGE = re.compile(
+    r"^image:\n  repository: (?P<repository>\S+)\n  tag: (?P<tag>\S+)\n"
+    r"  digest: \"?(?P<digest>sha256:[0-9a-f]{64})\"?$",
+    re.M,
+)
+
+
+def deployment_id_of(text: str) -> str | None:
+    """The deployment id in a ``release.yaml`` that we wrote; a look, not a parse, as there may be
+    thousands of them."""
+    match = _DEPLOYMENT_ID.search(text)
+    return match[1] if match else None
+
+
+def project_of(text: str) -> str | None:
+    """The project that a ``release.yaml`` belongs to."""
+    match = _PROJECT.search(text)
+    return match[1].strip('"') if match else None
+
+
+def image_of(text: str) -> ImageRef | None:
+    """The image with its digest in a ``release.yaml``, ``None`` where it has none."""
+    match = _IMAGE.search(text)
+    return ImageRef(match["repository"], match["tag"], match["digest"]) if match else None
+
+
+def environment_files(
+    project: Project, environments: Iterable[str], teams: Iterable[str]
+) -> tuple[RenderedFile, ...]:
+    """The ApplicationSets of ``environments`` and the AppProjects of every team."""
+    gitops = project.gitops
+    if gitops is None:
+        return ()
+    files = []
+    for name in environments:
+        environment = project.environments[name]
+        cluster = project.clusters[environment.cluster]
+        document = argo.application_set(environment, cluster, gitops)
+        files.append(_document(layout.application_set_path(name), document))
+    for team in argo.teams_of(project, teams):
+        files.append(
+            _document(layout.app_project_path(team), argo.app_project(team, project, gitops))
+        )
+    return tuple(sorted(files))
+
+
+def _document(path: str, data: Mapping[str, Any]) -> RenderedFile:
+    return RenderedFile(path, write_yaml(data).encode())
+
+
+def chart_files(charts: Iterable[Chart]) -> tuple[RenderedFile, ...]:
+    """The base charts in their places."""
+    return tuple(
+        RenderedFile(f"{layout.chart_directory(chart.name, chart.version)}/{file.path}", file.content)
+        for chart in charts
+        for file in chart.files
+    )
+
+
+def objects_text(objects: Iterable[Mapping[str, Any]]) -> bytes:
+    """Rendered Kubernetes objects as one YAML stream, in the order that Helm gave them."""
+    write: Callable[[Any], str] = write_yaml
+    return "".join(f"---\n{write(item)}" for item in objects).encode()

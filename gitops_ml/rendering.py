@@ -1,0 +1,192 @@
+"""Releases as files: what stands in the GitOps repository already decides what has to be written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gitops_ml.adapters.charts import chart_path, read_chart
+from gitops_ml.core import layout
+from gitops_ml.core.changes import Change, RenderedFile
+from gitops_ml.core.image import ImageRef
+from gitops_ml.core.render import (
+    Provenance,
+    Release,
+    chart_files,
+    environment_files,
+    image_of,
+    objects_text,
+    project_of,
+    release,
+    release_files,
+)
+from gitops_ml.errors import RepositoryMoved
+from gitops_ml.images import PlannedImage
+from gitops_ml.ports import HelmEngine, Snapshot
+from gitops_ml.workspace import Planned, Workspace
+
+CHART = "predictor"
+Objects = tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the GitOps repository holds now: blob ids of all files, and the ``release.yaml`` files."""
+
+    blob_ids: Mapping[str, str]
+    releases: Mapping[str, bytes]
+
+    @classmethod
+    def read(cls, snapshot: Snapshot, environments: Iterable[str]) -> Standing:
+        blob_ids = snapshot.blob_ids()
+        prefixes = tuple(f"{layout.RELEASES}/{environment}/" for environment in environments)
+        wanted = [
+            path
+            for path in blob_ids
+            if path.startswith(prefixes) and path.endswith(f"/{layout.RELEASE}")
+        ]
+        return cls(blob_ids, snapshot.read(wanted))
+
+    @classmethod
+    def nothing(cls) -> Standing:
+        """An empty GitOps repository."""
+        return cls({}, {})
+
+    def digests(self) -> dict[str, str]:
+        """Digest by ``repository:tag`` of everything that is deployed."""
+        found = {}
+        for content in self.releases.values():
+            image = image_of(content.decode(errors="replace"))
+            if image is not None and image.digest:
+                found[f"{image.repository}:{image.tag}"] = image.digest
+        return found
+
+    def has(self, file: RenderedFile) -> bool:
+        """Whether exactly this file stands there; by git's blob id, so nothing has to be read."""
+        blob_id = self.blob_ids.get(file.path)
+        return blob_id is not None and blob_id == _blob_id(file.content, length=len(blob_id))
+
+
+def _blob_id(content: bytes, *, length: int) -> str:
+    """Git's name for a file's content; 40 hex digits are SHA-1, 64 are SHA-256 repositories."""
+    head = b"blob %d\0" % len(content)
+    if length == 64:
+        return hashlib.sha256(head + content).hexdigest()
+    return hashlib.sha1(head + content, usedforsecurity=False).hexdigest()
+
+
+def make_releases(
+    planned: Iterable[Planned], images: Mapping[str, PlannedImage], workspace: Workspace
+) -> tuple[Release, ...]:
+    """The releases with their values and deployment ids, in the order of the manifests."""
+    chart = read_chart(CHART)
+    return tuple(
+        release(
+            plan.spec,
+            plan.cluster,
+            image=images[plan.directory].ref,
+            content_hash=_hex(images[plan.directory]),
+            chart=chart,
+            manifest=plan.manifest.submitted,
+            source_path=workspace.source_path(plan.manifest),
+        )
+        for plan in planned
+    )
+
+
+def _hex(image: PlannedImage) -> str | None:
+    return image.content_hash.hex if image.content_hash else None
+
+
+def render_files(
+    releases: tuple[Release, ...],
+    workspace: Workspace,
+    *,
+    provenance: Provenance,
+    standing: Standing,
+    objects: Mapping[str, Objects] | None = None,
+) -> tuple[RenderedFile, ...]:
+    """Every file that the releases need, charts and Argo CD's objects included, sorted by path."""
+    project = workspace.project
+    charts = {release.chart.name: release.chart for release in releases}
+    environments = sorted({release.spec.environment for release in releases})
+    files = [
+        *chart_files(charts.values()),
+        *environment_files(project, environments, {r.spec.team for r in releases}),
+    ]
+    for item in releases:
+        files += release_files(
+            item,
+            project=project,
+            provenance=provenance,
+            previous=standing.releases.get(f"{item.directory}/{layout.RELEASE}"),
+            manifests=objects_text(objects[item.directory]) if objects else None,
+        )
+    return tuple(sorted(files))
+
+
+def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, Objects]:
+    """The Kubernetes objects of each release, by its directory."""
+    return {
+        item.directory: helm.template(
+            chart_path(item.chart.name),
+            release=item.spec.name,
+            namespace=item.spec.namespace,
+            values=item.values,
+        )
+        for item in releases
+    }
+
+
+def changes_against(
+    standing: Standing, snapshot: Snapshot, files: Iterable[RenderedFile]
+) -> tuple[Change, ...]:
+    """The files that differ from what stands there.
+
+    Raises:
+        RepositoryMoved: a base chart of this version stands there with other content. Versions are
+            immutable, as releases that were reviewed point at them.
+    """
+    different = [file for file in files if not standing.has(file)]
+    before = snapshot.read(file.path for file in different if file.path in standing.blob_ids)
+    if altered := sorted(path for path in before if path.startswith("charts/")):
+        raise RepositoryMoved(
+            f"{altered[0]} in the GitOps repository is not what this version of gitops-ml "
+            "carries, and a chart version never changes: restore the folder from its history, or "
+            "use the version of gitops-ml that wrote it"
+        )
+    return tuple(Change(f.path, before.get(f.path), f.content) for f in different)
+
+
+def left_behind(
+    standing: Standing, workspace: Workspace, releases: Iterable[Release]
+) -> tuple[str, ...]:
+    """Directories of releases that are this project's and that no manifest describes any more."""
+    if not workspace.covers_project:
+        return ()
+    current = {item.directory for item in releases}
+    return tuple(
+        sorted(
+            directory
+            for path, content in standing.releases.items()
+            if (directory := path.removesuffix(f"/{layout.RELEASE}")) not in current
+            and project_of(content.decode(errors="replace")) == workspace.project.name
+        )
+    )
+
+
+def removals(
+    standing: Standing, snapshot: Snapshot, directories: Iterable[str]
+) -> tuple[Change, ...]:
+    """Every file of the directories, deleted."""
+    prefixes = tuple(f"{directory}/" for directory in directories)
+    if not prefixes:
+        return ()
+    contents = snapshot.read(path for path in standing.blob_ids if path.startswith(prefixes))
+    return tuple(Change(path, content, None) for path, content in sorted(contents.items()))
+
+
+def named_by_tag(releases: Iterable[Release]) -> tuple[ImageRef, ...]:
+    """Images without a digest."""
+    return tuple(sorted({r.image for r in releases if r.image.digest is None}, key=str))
