@@ -1,0 +1,181 @@
+"""`metrics_client`: the predictor's own counters, gauges and histograms, as Cortex offered them.
+
+    def __init__(self, config, metrics_client):
+        self.metrics = metrics_client
+
+    def predict(self, payload):
+        self.metrics.increment("rows", value=len(payload), tags={"source": "web"})
+
+They are part of /metrics under the names they are given, a counter with `_total` behind it. Only a
+name that belongs to the runtime is an error; anything else that is wrong with a call is logged
+once, because no prediction should fail for its statistics.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+RESERVED_PREFIXES = (
+    "predictor_",
+    "request_preprocess_seconds",
+    "request_predict_seconds",
+    "request_postprocess_seconds",
+    "request_explain_seconds",
+    "model_infer_request_",
+    "process_",
+    "python_",
+    "cortex_",
+    "istio_",
+)
+MAX_SERIES = 1000
+"Combinations of tags per metric: one tag that takes ids would fill memory here and in Prometheus."
+
+BUCKETS = tuple(digit * 10.0**power for power in range(-4, 6) for digit in (1, 2.5, 5))
+"A histogram may be of seconds or of dollars: three buckets for each power of ten to 500,000."
+
+_Family = Counter | Gauge | Histogram
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsClient(Collector):
+    """One series per metric and set of tags; the tags may differ from call to call."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._families: dict[tuple[str, tuple[str, ...]], _Family] = {}
+        self._kinds: dict[str, type[_Family]] = {}
+        self._series: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+        self._series_count: dict[str, int] = {}
+        self._logged: set[str] = set()
+        self._lock = threading.Lock()
+        registry.register(self)
+
+    def increment(
+        self, metric: str, value: float = 1, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Add to a counter.
+
+        Raises:
+            ValueError: the name is the runtime's.
+        """
+        self._record(Counter, metric, value, tags)
+
+    def gauge(self, metric: str, value: float, tags: Mapping[str, str] | None = None) -> None:
+        """Set a gauge; of several processes, the last one that did is right.
+
+        Raises:
+            ValueError: the name is the runtime's.
+        """
+        self._record(Gauge, metric, value, tags)
+
+    def histogram(self, metric: str, value: float, tags: Mapping[str, str] | None = None) -> None:
+        """Observe a value.
+
+        Raises:
+            ValueError: the name is the runtime's.
+        """
+        self._record(Histogram, metric, value, tags)
+
+    def collect(self) -> Iterable[Metric]:
+        """One family per metric, whatever tags it had."""
+        merged: dict[str, Metric] = {}
+        for family in tuple(self._families.values()):
+            for metric in family.collect():
+                known = merged.setdefault(metric.name, metric)
+                if known is not metric:
+                    known.samples.extend(metric.samples)
+        return merged.values()
+
+    def _record(
+        self, kind: type[_Family], metric: str, value: float, tags: Mapping[str, str] | None
+    ) -> None:
+        metric = valid_name(metric)
+        if metric.startswith(RESERVED_PREFIXES):
+            raise ValueError(f"{metric}: names that begin with {_beginning(metric)} are reserved")
+        try:
+            number = float(value)
+            if math.isnan(number):
+                raise ValueError("the value is not a number")
+            series = self._find(kind, metric, tags or {})
+            if series is not None:
+                _apply(series, number)
+        except Exception as error:  # noqa: BLE001 — whatever it is, the prediction is worth more
+            self._log_once(metric, str(error))
+
+    def _find(self, kind: type[_Family], metric: str, tags: Mapping[str, str]) -> Any:
+        key = (metric, tuple(sorted((str(name), str(tags[name])) for name in tags)))
+        found = self._series.get(key)
+        if found is None:
+            with self._lock:
+                found = self._series.get(key) or self._add(kind, metric, dict(key[1]))
+                self._series[key] = found
+        if found is not None and self._kinds[metric] is not kind:
+            raise ValueError(f"is a {self._kinds[metric].__name__.lower()} already")
+        return found
+
+    def _add(self, kind: type[_Family], metric: str, tags: Mapping[str, str]) -> Any:
+        if self._kinds.setdefault(metric, kind) is not kind:
+            raise ValueError(f"is a {self._kinds[metric].__name__.lower()} already")
+        count = self._series_count.get(metric, 0)
+        if count >= MAX_SERIES:
+            raise ValueError(f"has {MAX_SERIES} combinations of tags; others are not counted")
+        self._series_count[metric] = count + 1
+        labels = {valid_name(name): value for name, value in tags.items()}
+        family = self._family(kind, metric, tuple(sorted(labels)))
+        return family.labels(**labels) if labels else family
+
+    def _family(self, kind: type[_Family], metric: str, labels: tuple[str, ...]) -> _Family:
+        key = (metric, labels)
+        if key not in self._families:
+            # several families of one name cannot be registered, so this collector is, and merges
+            # them
+            self._families[key] = _new_family(kind, metric, labels)
+        return self._families[key]
+
+    def _log_once(self, metric: str, problem: str) -> None:
+        text = f"{metric}: {problem}"
+        if text not in self._logged and len(self._logged) < MAX_SERIES:
+            self._logged.add(text)
+            logger.warning("metrics_client: %s", text)
+
+
+@functools.lru_cache(maxsize=4096)
+def valid_name(name: str) -> str:
+    """The name as Prometheus allows it: dots and dashes, which statsd knew, become underscores."""
+    clean = re.sub(r"[^a-zA-Z0-9_]", "_", name)
+    return clean if re.match(r"[a-zA-Z]", clean) else f"n{clean}"
+
+
+def _new_family(kind: type[_Family], name: str, labels: tuple[str, ...]) -> _Family:
+    text = "Of the predictor's own."
+    if kind is Gauge:
+        return Gauge(name, text, labels, registry=None, multiprocess_mode="mostrecent")
+    if kind is Histogram:
+        return Histogram(name, text, labels, registry=None, buckets=BUCKETS)
+    return Counter(name, text, labels, registry=None)
+
+
+def _apply(series: Any, value: float) -> None:
+    if isinstance(series, Counter):
+        series.inc(value)
+    elif isinstance(series, Gauge):
+        series.set(value)
+    else:
+        series.observe(value)
+
+
+def _beginning(metric: str) -> str:
+    return next(prefix for prefix in RESERVED_PREFIXES if metric.startswith(prefix))
