@@ -61,7 +61,7 @@ class Tracker:
             # a histogram with negative buckets has no sum in Prometheus' formats
             self._sum = Gauge(
                 "predictor_predicted_value_sum",
-                "Sum of the predicted values; divided by predictor_prediction_value_count, their mean.",
+                "Sum of the predicted values, whose number is predictor_prediction_value_count.",
                 ["deployment_id"],
                 registry=registry,
                 multiprocess_mode="sum",

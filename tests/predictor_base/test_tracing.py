@@ -1,0 +1,166 @@
+"""Traces: what arrives at a collector, and that nothing is loaded when nobody asks for them."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from predictor_base.settings import Settings
+from predictor_base.tracing import exporter_names, start_tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SCRIPT = f"""
+    import os
+    from predictor_base.settings import Settings
+    from predictor_base.tracing import start_tracing
+    document = {{"path": "p.py", "name": "iris", "deploymentId": "iris-0123456789ab"}}
+    tracing = start_tracing(Settings.from_document(document), os.environ)
+    headers = {{"traceparent": "00-{TRACE}-00f067aa0ba902b7-01"}}
+    with tracing.request("POST /predict", headers=headers, attributes={{"request.id": "r-1"}}) as span:
+        span.set_attribute("http.response.status_code", 200)
+        with tracing.stage("predict"):
+            pass
+    try:
+        with tracing.request("POST /", headers={{}}, attributes={{}}):
+            raise ValueError("bad input")
+    except ValueError:
+        pass
+    tracing.close()
+"""
+
+
+class Collector(ThreadingHTTPServer):
+    """Takes traces as an OpenTelemetry collector does, in OTLP over HTTP."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), CollectorHandler)
+        self.bodies: list[bytes] = []
+
+
+class CollectorHandler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        assert self.path == "/v1/traces"
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        is_packed = self.headers.get("Content-Encoding") == "gzip"
+        self.server.bodies.append(gzip.decompress(body) if is_packed else body)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    server = Collector()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def run(source: str, **environment: str) -> str:
+    """What a process of its own prints: OpenTelemetry's provider is set once per process."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        env={**clean, **environment},
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ).stdout
+
+
+def test_a_request_arrives_at_the_collector_in_the_callers_trace(collector: Collector) -> None:
+    trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    url = f"http://127.0.0.1:{collector.server_address[1]}"
+    run(SCRIPT, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+    spans = {}
+    for body in collector.bodies:
+        request = trace_service.ExportTraceServiceRequest.FromString(body)
+        for resource in request.resource_spans:
+            said = {each.key: each.value.string_value for each in resource.resource.attributes}
+            assert said["service.name"] == "iris"
+            assert said["service.version"] == "iris-0123456789ab"
+            for scope in resource.scope_spans:
+                spans.update({span.name: span for span in scope.spans})
+    first, stage, failed = spans["POST /predict"], spans["predict"], spans["POST /"]
+    assert first.trace_id.hex() == stage.trace_id.hex() == TRACE
+    assert first.parent_span_id.hex() == "00f067aa0ba902b7"
+    assert stage.parent_span_id == first.span_id
+    assert {each.key for each in first.attributes} == {"request.id", "http.response.status_code"}
+    assert failed.trace_id.hex() != TRACE
+    assert failed.status.code == 2
+    assert failed.events[0].name == "exception"
+
+
+def test_the_environment_names_the_service_if_it_wants_to(collector: Collector) -> None:
+    url = f"http://127.0.0.1:{collector.server_address[1]}"
+    run(SCRIPT, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_SERVICE_NAME="flowers")
+    assert b"flowers" in collector.bodies[0]
+
+
+def test_a_collector_that_is_not_there_costs_no_request() -> None:
+    # it tries for as long as it may, which is a variable of its own
+    out = run(
+        SCRIPT, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_TIMEOUT="1"
+    )
+    assert "Traceback" not in out.split("Connection")[0]
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({}, ()),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, ("otlp",)),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c"}, ("otlp",)),
+        ({"OTEL_TRACES_EXPORTER": "console, otlp"}, ("console", "otlp")),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"}, ()),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "true"}, ()),
+        ({"OTEL_SERVICE_NAME": "iris"}, ()),
+    ],
+)
+def test_the_standard_variables_decide(environ: dict[str, str], names: tuple[str, ...]) -> None:
+    assert exporter_names(environ) == names
+    if not names:
+        assert start_tracing(Settings(), environ) is None
+
+
+def test_nothing_is_imported_when_nobody_asks() -> None:
+    source = """
+        import os, sys
+        from predictor_base.settings import Settings
+        from predictor_base.tracing import start_tracing
+        assert start_tracing(Settings(), os.environ) is None
+        print([name for name in sys.modules if name.startswith("opentelemetry")])
+    """
+    assert run(source) == "[]\n"
+
+
+def test_missing_libraries_are_told_and_the_server_goes_on() -> None:
+    source = """
+        import os, sys
+        sys.modules["opentelemetry.sdk.resources"] = None
+        from predictor_base.settings import Settings
+        from predictor_base.tracing import start_tracing
+        print(start_tracing(Settings(), os.environ))
+    """
+    out = run(source, OTEL_TRACES_EXPORTER="otlp")
+    assert "add opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http" in out
+    assert out.endswith("None\n")
