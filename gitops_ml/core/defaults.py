@@ -95,4 +95,10 @@ def _values(each: Fill) -> Fill:
 
 
 def _items(each: Fill) -> Fill:
-    return lambda value: [each(item) for item in value] if isinstance(value, list) else value
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            # A single item of a document that is a list: one API of a manifest.
+            return each(value)
+        return [each(item) for item in value] if isinstance(value, list) else value
+
+    return fill

@@ -1,0 +1,172 @@
+"""The documents of a project on disk: which files they are, and their text."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.resources import load_schema
+from gitops_ml.core.findings import Finding, error
+from gitops_ml.core.project_reader import default_project, read_project
+from gitops_ml.core.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
+from gitops_ml.errors import InvalidDocument, Problem, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gitops_ml.core.manifest import Manifest
+    from gitops_ml.core.project import Project
+
+PROJECT_FILES = ("gitops-ml.yaml", "gitops-ml.yml")
+MANIFESTS = ("api.yaml", "api.yml")
+CORTEX_MANIFESTS = ("cortex.yaml", "cortex.yml")
+"""Looked for only where there is no `MANIFESTS` beside them."""
+
+_NEVER_SEARCHED = frozenset({"node_modules", "__pycache__", "site-packages"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The documents that a call is about."""
+
+    root: Path
+    """The folder of the project file; without one, the folder that was looked in."""
+    project_file: Path | None
+    manifests: tuple[Path, ...]
+
+    def label(self, file: Path) -> str:
+        """The file's name in messages: from the current folder, with forward slashes."""
+        return label(file)
+
+
+def label(file: Path) -> str:
+    """How a file is named to people: from the current folder where it is below, with ``/``."""
+    try:
+        return file.relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return file.as_posix()
+
+
+def find(paths: Sequence[Path], *, project_file: Path | None = None) -> Found:
+    """The project file above the paths, and the manifests at or below them.
+
+    Raises:
+        UsageError: a path does not exist.
+        InvalidDocument: a manifest is a symlink that leaves the project.
+    """
+    starts = [_absolute(path) for path in paths] or [Path.cwd()]
+    for start, path in zip(starts, paths, strict=False):
+        if not start.exists():
+            raise UsageError(f"{path} does not exist")
+    if project_file is not None and not project_file.is_file():
+        raise UsageError(f"the project file {project_file} does not exist")
+    folders = [start if start.is_dir() else start.parent for start in starts]
+    project = _absolute(project_file) if project_file else _project_file(folders[0])
+    root = project.parent if project else folders[0]
+    manifests = tuple(dict.fromkeys(file for start in starts for file in _manifests(start)))
+    if leaving := [file for file in manifests if not _stays(file, (root, *folders))]:
+        raise InvalidDocument(_leaves(file) for file in leaving)
+    return Found(root, project, manifests)
+
+
+def read_document(file: Path, *, label: str) -> Document:
+    """The YAML document in a file; what is wrong with the file is in its ``problems``."""
+    try:
+        facts = file.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            return _unreadable(label, "this is not a regular file")
+        if facts.st_size > LARGEST_FILE:
+            return _unreadable(label, too_large(facts.st_size))
+        with file.open("rb") as opened:
+            return read_yaml(opened.read(LARGEST_FILE + 1), file=label)
+    except OSError as failure:
+        return _unreadable(label, f"the file cannot be read: {failure.strerror}")
+
+
+def read_project_file(file: Path | None) -> tuple[Project | None, tuple[Problem, ...]]:
+    """The project of a project file, or none and its problems; without a file, the default one."""
+    schema = load_schema("project")
+    if file is None:
+        return default_project(schema), ()
+    document = read_document(file, label=label(file))
+    return read_project(document, schema=schema, api_schema=load_schema("api"))
+
+
+def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
+    """What ``manifest`` names and ``directory``, the folder of its file, does not have."""
+    for section in ("predictor", "definition"):
+        words = manifest.body.get(section) or {}
+        for keys in (("path",), ("python_path",)):
+            yield from _missing(manifest, directory, (section, *keys), words.get(keys[0]))
+        for key in ("pip", "conda", "shell"):
+            said = (words.get("dependencies") or {}).get(key)
+            yield from _missing(manifest, directory, (section, "dependencies", key), said)
+
+
+def _missing(
+    manifest: Manifest, directory: Path, path: tuple[str, ...], name: str | None
+) -> Iterator[Problem]:
+    if name is None:
+        return
+    file = directory / name
+    finding: Finding | None = None
+    if not (file.is_dir() if path[-1] == "python_path" else file.is_file()):
+        kind = "folder" if path[-1] == "python_path" else "file"
+        finding = error(path, f"there is no {kind} {name!r} beside {manifest.file}", rule="file")
+    elif not _stays(file, (directory,)):
+        finding = error(path, f"{name!r} is a symlink that leaves the project", rule="file")
+    if finding is not None:
+        yield manifest.problem(finding)
+
+
+def _absolute(path: Path) -> Path:
+    """The path from the root, symlinks and all: a symlink is judged later, by where it leads."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow the symlink
+
+
+def _unreadable(label: str, message: str) -> Document:
+    return Document(label, None, (Problem(label, 0, 0, "", message, rule="file"),))
+
+
+def _leaves(file: Path) -> Problem:
+    message = f"this is a symlink that leaves the project, to {os.path.realpath(file)}"
+    return Problem(label(file), 0, 0, "", message, rule="file")
+
+
+def _stays(file: Path, folders: Sequence[Path]) -> bool:
+    real = Path(os.path.realpath(file))
+    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
+def _project_file(folder: Path) -> Path | None:
+    """The nearest project file upwards, not beyond the top of the Git repository."""
+    for directory in (folder, *folder.parents):
+        for name in PROJECT_FILES:
+            if (directory / name).is_file():
+                return directory / name
+        if (directory / ".git").exists():
+            return None
+    return None
+
+
+def _manifests(start: Path) -> Iterator[Path]:
+    if not start.is_dir():
+        yield start
+        return
+    for directory, folders, files in os.walk(start):
+        folders[:] = sorted(name for name in folders if _is_searched(Path(directory, name)))
+        names = [name for name in MANIFESTS if name in files]
+        names = names or [name for name in CORTEX_MANIFESTS if name in files]
+        yield from (Path(directory, name) for name in names)
+
+
+def _is_searched(folder: Path) -> bool:
+    """Neither hidden nor installed software; symlinked folders are not followed by `os.walk`."""
+    return not (
+        folder.name.startswith(".")
+        or folder.name in _NEVER_SEARCHED
+        or (folder / "pyvenv.cfg").exists()
+    )

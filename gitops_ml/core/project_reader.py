@@ -1,0 +1,261 @@
+"""The project file as a `Project`: presets expanded, defaults filled in, references checked."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.core.findings import Finding, Path, dotted, error, suggestion
+from gitops_ml.core.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
+from gitops_ml.core.project import (
+    ClusterSpec,
+    EnvironmentSpec,
+    GatewaySpec,
+    GitopsSpec,
+    GpuClass,
+    ImageSettings,
+    Project,
+    PrometheusSpec,
+    SpotPool,
+    TeamSpec,
+)
+from gitops_ml.core.secret_signs import has_secret_shape
+from gitops_ml.core.spellings import original, todays_spelling
+from gitops_ml.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.core.schema import Schema
+    from gitops_ml.core.yaml_reader import Document
+
+_RULE = "project"
+_ONLY_CLUSTER = "in-cluster"
+_URL_WITH_USER = re.compile(r"(?i)^(?:https?|ftp)://[^/\s@]*@|^[a-z+]+://[^/\s:@]*:[^/\s@]*@")
+
+
+def read_project(
+    document: Document, *, schema: Schema, api_schema: Schema
+) -> tuple[Project | None, tuple[Problem, ...]]:
+    """The project that a document describes, or none and everything that is wrong with it."""
+    if any(problem.severity == "error" for problem in document.problems):
+        return None, document.problems
+    if not isinstance(document.data, dict):
+        message = "the project file must be a mapping that begins with project: my-project"
+        return None, (Problem(document.file, *document.place(()), "", message),)
+    findings = list(schema.findings(document.data, written=document.written))
+    overrides, more = _overrides(document.data, api_schema)
+    findings += more
+    if not any(finding.severity == "error" for finding in findings):
+        findings += _relations(document.data)
+    problems = tuple(_problem(document, finding) for finding in findings)
+    if any(problem.severity == "error" for problem in problems):
+        return None, problems
+    return _project(document.data, schema, overrides), problems
+
+
+def default_project(schema: Schema) -> Project:
+    """The project of people who have no project file: one environment on Argo CD's own cluster."""
+    cluster = {"gpu_classes": {"gpu": {"preset": "nvidia"}}}
+    document = {
+        "project": "default",
+        "clusters": {_ONLY_CLUSTER: cluster},
+        "environments": {"default": {"namespace": "ml"}},
+    }
+    return _project(document, schema, {})
+
+
+def _problem(document: Document, finding: Finding) -> Problem:
+    place = document.place(finding.path)
+    path = dotted(finding.path)
+    return Problem(document.file, *place, path, finding.message, finding.rule, finding.severity)
+
+
+def _overrides(
+    data: Mapping[str, Any], api_schema: Schema
+) -> tuple[dict[str, Mapping[str, Any]], list[Finding]]:
+    """The environments' overrides in today's spelling; they have the shape of an API's."""
+    spelled: dict[str, Mapping[str, Any]] = {}
+    findings: list[Finding] = []
+    environments = data.get("environments")
+    for name, environment in (environments if isinstance(environments, dict) else {}).items():
+        words = environment.get("overrides") if isinstance(environment, dict) else None
+        if not isinstance(words, dict):
+            continue
+        spelling = todays_spelling({"kind": "", **words})
+        body = {key: value for key, value in spelling.body.items() if key != "kind"}
+        found = [*spelling.findings, *api_schema.definition("overrides").findings(body)]
+        at: Path = ("environments", name, "overrides")
+        for each in found:
+            path = (*at, *original(spelling.renamed, each.path))
+            findings.append(Finding(path, each.message, each.rule, each.severity))
+        spelled[name] = body
+    return spelled, findings
+
+
+def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
+    yield from _repository(data.get("gitops") or {})
+    clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
+    for name, cluster in clusters.items():
+        at: Path = ("clusters", name)
+        for gpu, words in ((cluster or {}).get("gpu_classes") or {}).items():
+            yield from _gpu_class_relations(words, (*at, "gpu_classes", gpu))
+        spot = (cluster or {}).get("spot")
+        if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
+            yield error((*at, "spot"), "it needs a preset or a node_selector", rule=_RULE)
+    for name, environment in data["environments"].items():
+        yield from _environment_cluster(environment.get("cluster"), clusters, name)
+    teams, default = data.get("teams") or {}, data.get("default_team")
+    if teams and default is not None and default not in teams:
+        yield error(
+            ("default_team",), f"{default!r} is no team{suggestion(default, teams)}", rule=_RULE
+        )
+
+
+def _repository(gitops: Mapping[str, Any]) -> Iterator[Finding]:
+    at: Path = ("gitops",)
+    if _URL_WITH_USER.search(gitops.get("repository", "")):
+        yield error(
+            (*at, "repository"),
+            "the URL holds a user name or password; put the token in an environment variable and "
+            "name it in gitops.token_env (a user name goes to gitops.username)",
+            rule="secret",
+        )
+    if has_secret_shape(gitops.get("token_env") or ""):
+        yield error(
+            (*at, "token_env"),
+            "this looks like the token itself; name the environment variable that holds it, and "
+            "revoke the token if this file was ever pushed",
+            rule="secret",
+        )
+
+
+def _gpu_class_relations(words: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    preset = words.get("preset")
+    if preset is None:
+        if not words.get("resource"):
+            yield error(at, "a GPU class needs a preset or a resource", rule=_RULE)
+        for key in ("model", "mig", "spot"):
+            if words.get(key):
+                yield error((*at, key), f"{key!r} means something with a preset only", rule=_RULE)
+    elif words.get("spot") and preset not in SPOT_PRESETS:
+        yield error(
+            (*at, "spot"),
+            f"the preset {preset!r} has no spot nodes; write their labels to node_selector",
+            rule=_RULE,
+        )
+
+
+def _environment_cluster(
+    cluster: str | None, clusters: Mapping[str, Any], environment: str
+) -> Iterator[Finding]:
+    at: Path = ("environments", environment)
+    if cluster is None and len(clusters) > 1:
+        names = ", ".join(clusters)
+        yield error(at, f"'cluster' is missing; there are several: {names}", rule=_RULE)
+    elif cluster is not None and cluster not in clusters:
+        message = f"{cluster!r} is no cluster{suggestion(cluster, clusters)}"
+        yield error((*at, "cluster"), message, rule=_RULE)
+
+
+# -- data to values --------------------------------------------------------------------------------
+
+
+def _project(
+    document: Mapping[str, Any], schema: Schema, overrides: Mapping[str, Mapping[str, Any]]
+) -> Project:
+    clusters = document.get("clusters") or {_ONLY_CLUSTER: {}}
+    data = schema.with_defaults({**document, "clusters": clusters})
+    return _filled_project(data, overrides)
+
+
+def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Project:
+    clusters = {name: _cluster(name, words) for name, words in data["clusters"].items()}
+    environments = {
+        name: _environment(name, words, clusters, overrides.get(name, {}))
+        for name, words in data["environments"].items()
+    }
+    teams = {name: _team(name, words) for name, words in data["teams"].items()}
+    default_team = data["default_team"]
+    if teams and default_team not in teams:
+        default_team = next(iter(teams))
+    return Project(
+        name=data["project"],
+        image=ImageSettings(**data["image"]),
+        gitops=GitopsSpec(**data["gitops"]) if data["gitops"] else None,
+        clusters=clusters,
+        environments=environments,
+        teams=teams,
+        default_team=default_team,
+    )
+
+
+def _cluster(name: str, words: Mapping[str, Any]) -> ClusterSpec:
+    gateway, spot = words["gateway"], words["spot"]
+    classes = {gpu: _gpu_class(each) for gpu, each in words["gpu_classes"].items()}
+    return ClusterSpec(
+        name=name,
+        server=words["server"],
+        kubernetes_version=words["kubernetes_version"],
+        gpu_classes=classes,
+        spot=_spot(spot) if spot else None,
+        node_groups=words["node_groups"],
+        gateway=GatewaySpec(**{**gateway, "hosts": tuple(gateway["hosts"])}) if gateway else None,
+        prometheus=PrometheusSpec(**words["prometheus"]),
+        keda_namespace=words["keda_namespace"],
+        http_addon=words["http_addon"],
+        external_secrets=words["external_secrets"],
+        image_pull_secrets=tuple(words["image_pull_secrets"]),
+    )
+
+
+def _gpu_class(words: Mapping[str, Any]) -> GpuClass:
+    selector, tolerations = words["node_selector"], tuple(words["tolerations"])
+    if words["preset"] is None:
+        return GpuClass(
+            resource=words["resource"],
+            node_selector=selector,
+            tolerations=tolerations,
+            spare=words["spare"],
+        )
+    preset = preset_gpu_class(
+        words["preset"], model=words["model"], mig=words["mig"], spot=words["spot"]
+    )
+    return GpuClass(
+        resource=words["resource"] or preset.resource,
+        node_selector={**preset.node_selector, **selector},
+        tolerations=(*preset.tolerations, *tolerations),
+        spare=words["spare"],
+    )
+
+
+def _spot(words: Mapping[str, Any]) -> SpotPool:
+    preset = (
+        preset_spot_pool(words["preset"])
+        if words["preset"]
+        else SpotPool(node_selector={}, tolerations=())
+    )
+    return SpotPool(
+        node_selector={**preset.node_selector, **words["node_selector"]},
+        tolerations=(*preset.tolerations, *words["tolerations"]),
+    )
+
+
+def _environment(
+    name: str,
+    words: Mapping[str, Any],
+    clusters: Mapping[str, ClusterSpec],
+    overrides: Mapping[str, Any],
+) -> EnvironmentSpec:
+    return EnvironmentSpec(
+        name=name,
+        cluster=words["cluster"] or next(iter(clusters)),
+        namespace=words["namespace"],
+        overrides=overrides,
+        delivery=words["delivery"],
+        protected=words["protected"],
+    )
+
+
+def _team(name: str, words: Mapping[str, Any]) -> TeamSpec:
+    return TeamSpec(name=name, namespaces=tuple(words["namespaces"]), groups=tuple(words["groups"]))
