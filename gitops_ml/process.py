@@ -104,9 +104,7 @@ def run(
     return Completed(shown, stdout, words)
 
 
-def attend(
-    argv: Sequence[str | os.PathLike[str]], *, cwd: Path, env: Mapping[str, str]
-) -> int:
+def attend(argv: Sequence[str | os.PathLike[str]], *, cwd: Path, env: Mapping[str, str]) -> int:
     """Run a program in the foreground with our own terminal; returns its exit code.
 
     Being interrupted or terminated is passed on, and the program may finish what it is doing.

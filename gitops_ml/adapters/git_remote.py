@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SSH = frozenset({"ssh", "git+ssh", "ssh+git"})
 _SCHEMES = frozenset({"file", "git", "http", "https"}) | _SSH
 _SCP_LIKE = re.compile(r"(?P<user>[^/@:]+@)?(?P<host>\[[^]/]+\]|[^/:]+):(?P<path>.+)", re.S)
-_LOOKS_LIKE_A_TOKEN = re.compile(r"(gh[pousr]_|github_pat_|glpat-|gldt-|gltok-)|.{40,}")
+_LOOKS_LIKE_A_TOKEN = re.compile(r"(gh[pousr]_|github_pat_|glpat-|gldt-|gltok-).+|.{40,}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

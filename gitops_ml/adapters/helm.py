@@ -113,12 +113,21 @@ class ProgramHelm:
             "--namespace", namespace, "--no-hooks", "--values", "-",
         ]  # fmt: skip
         try:
-            # JSON is YAML, and Helm reads it with the same parser.
-            done = process.run(command, input=json.dumps(dict(values)))
+            done = process.run(command, input=_values_text(values))
         except ProgramFailed as failure:
-            words = failure.stderr.removeprefix("Error: ")
+            words = failure.stderr.removeprefix("Error: ").removesuffix(_ADVICE)
             raise ProgramFailed(failure.command, failure.returncode, words) from failure
         return tuple(_objects(done.text, str(chart), done.command))
+
+
+def _values_text(values: Mapping[str, Any]) -> str:
+    """The values as JSON that is YAML, too: no escaped pairs of surrogates, nothing unprintable."""
+    text = json.dumps(dict(values), ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_ADVICE = "\n\nUse --debug flag to render out invalid YAML\n"
 
 
 def _objects(text: str, path: str, command: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:

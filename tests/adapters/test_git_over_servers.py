@@ -269,7 +269,7 @@ def test_the_users_own_ssh_command_is_left_alone(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_token_is_in_no_command_line_file_or_exception(http, tmp_path):
-    """Looked for in every process while a push hangs, in all files afterwards, in what is raised."""
+    """Looked for in every process while a push hangs, in all files, and in what is raised."""
     repository = opened(f"{http.url}/gitops.git", tmp_path)
     http.before_push = threading.Event()
     failures: list[GitopsMlError] = []
