@@ -264,6 +264,15 @@ class Differences:
     """Releases of this project that no manifest describes any more."""
     warnings: tuple[str, ...]
 
+    def own_changes(self) -> tuple[Change, ...]:
+        """The changes without base charts, which come with gitops-ml and hold nothing of the project."""
+        return tuple(change for change in self.changes if layout.chart_of(change.path) is None)
+
+    def new_charts(self) -> tuple[tuple[str, int], ...]:
+        """Folders of base charts that would be added, with their number of files."""
+        charts = [layout.chart_of(change.path) for change in self.changes]
+        return tuple((chart, charts.count(chart)) for chart in sorted({c for c in charts if c}))
+
     def summary(self) -> str:
         return summary_of(self.changes)
 
@@ -289,7 +298,7 @@ def diff(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> D
         changes=step.changes,
         objects=objects,
         left=step.left,
-        warnings=(*_tag_warnings(step.releases), *_left_warnings(step.left)),
+        warnings=(*target.warnings(step), *_left_warnings(step.left)),
     )
 
 
@@ -381,7 +390,10 @@ def deploy(
         removed=step.left if options.prune else (),
         commit=commit,
         dry_run=options.dry_run,
-        warnings=(*_tag_warnings(step.releases), *(() if options.prune else _left_warnings(step.left))),
+        warnings=(
+            *target.warnings(step),
+            *(() if options.prune else _left_warnings(step.left)),
+        ),
     )
 
 
@@ -427,7 +439,8 @@ class _Target:
     options: DeployOptions
     tools: Tools
     digests: dict[str, str] = field(default_factory=dict)
-    """What was built or looked up already, by ``repository:tag``: a retry does neither again."""
+    """What was built already, by ``repository:tag``: a retry does not do it again."""
+    unanswered: list[GitopsMlError] = field(default_factory=list)
 
     def against(self, snapshot: Snapshot) -> _Step:
         """What has to change in ``snapshot``."""
@@ -458,9 +471,14 @@ class _Target:
             source_commit=provenance.commit,
         )
 
+    def warnings(self, step: _Step) -> tuple[str, ...]:
+        return (*dict.fromkeys(map(str, self.unanswered)), *_tag_warnings(step.releases))
+
     def _resolved_images(self, standing: Standing) -> dict[str, PlannedImage]:
         known = standing.digests() | self.digests
-        images = _with_digests(self.images, known, self.tools)
+        # Where a tag will do, a registry that gives no answer is told and not an end.
+        unanswered = self.unanswered.append if self.options.by_tag else None
+        images = _with_digests(self.images, known, self.tools, unanswered)
         for apis, image in _own_images(images):
             if image.ref.digest is None and self.options.build:
                 self._build(image)

@@ -6,6 +6,7 @@ be told of the next.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core import layout
 from gitops_ml.core.manifest import Manifest, parse_manifests
 from gitops_ml.core.project import ClusterSpec, Project
+from gitops_ml.core.project_reader import default_project
 from gitops_ml.core.release import ReleaseSpec
 from gitops_ml.core.resolve import resolve, unresolvable
 from gitops_ml.core.rules import check_manifests, check_release
@@ -34,6 +36,16 @@ class Workspace:
     manifests: tuple[Manifest, ...]
     releases: tuple[Planned, ...]
     problems: Problems
+    covers_project: bool
+    """Whether everything that the project has was looked at: what is not here is gone."""
+
+    def directory_of(self, manifest: Manifest) -> Path:
+        """The folder of the manifest, which its predictor's paths start from."""
+        return Path.cwd() / manifest.directory
+
+    def source_path(self, manifest: Manifest) -> str:
+        """The manifest's file, relative to the project."""
+        return Path(os.path.relpath(Path.cwd() / manifest.file, self.root)).as_posix()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +73,28 @@ def read_workspace(
 
     Raises:
         UsageError: a path, an environment or an API does not exist.
+        InvalidDocument: a manifest is a symlink that leaves the project.
     """
     found = documents.find(paths, project_file=project_file)
-    project, problems = documents.read_project_file(found.project_file)
-    project = project or Project.default()
-    chosen = _chosen_environments(project, tuple(environments))
+    project, found_problems = documents.read_project_file(found.project_file)
+    problems = list(found_problems)
     manifests, more = _read_manifests(found)
-    problems += more
-    manifests = _chosen_apis(manifests, tuple(apis))
-    problems += tuple(check_manifests(manifests))
-    releases, more = _resolve(manifests, project, chosen)
+    problems += [*more, *check_manifests(manifests)]
+    manifests = _chosen_apis(manifests, tuple(apis), is_complete=not more)
+    releases: tuple[Planned, ...] = ()
+    if project is not None:
+        chosen = _chosen_environments(project, tuple(environments))
+        releases, refused = _resolve(manifests, project, chosen)
+        problems += refused
     return Workspace(
         root=found.root,
-        project=project,
+        project=project or default_project(load_schema("project")),
         has_project_file=found.project_file is not None,
+        covers_project=not tuple(apis) and found.root in (paths and _absolute(paths) or [Path.cwd()]),
         files=tuple(found.label(file) for file in found.manifests),
         manifests=manifests,
         releases=releases,
-        problems=Problems.of({*problems, *more}),
+        problems=Problems.of(set(problems)),
     )
 
 
@@ -93,15 +109,19 @@ def checked(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def _read_manifests(
-    found: documents.Found,
-) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
+def _absolute(paths: Iterable[Path]) -> list[Path]:
+    return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - links stay links
+
+
+def _read_manifests(found: documents.Found) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
     schema = load_schema("api")
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     for file in found.manifests:
         document = documents.read_document(file, label=found.label(file))
         parsed, more = parse_manifests(document, schema=schema)
+        for manifest in parsed:
+            problems += documents.missing_files(manifest, file.parent)
         manifests += parsed
         problems += more
     return tuple(manifests), tuple(problems)
@@ -116,9 +136,13 @@ def _chosen_environments(project: Project, wanted: tuple[str, ...]) -> tuple[str
     return wanted or tuple(project.environments)
 
 
-def _chosen_apis(manifests: tuple[Manifest, ...], wanted: tuple[str, ...]) -> tuple[Manifest, ...]:
+def _chosen_apis(
+    manifests: tuple[Manifest, ...], wanted: tuple[str, ...], *, is_complete: bool
+) -> tuple[Manifest, ...]:
     names = {manifest.name for manifest in manifests}
-    if unknown := [name for name in wanted if name not in names]:
+    unknown = [name for name in wanted if name not in names]
+    # An API whose manifest is wrong is not among them: then its problems are the answer.
+    if unknown and is_complete:
         raise UsageError(
             f"no API {unknown[0]!r}; the manifests have: {', '.join(sorted(names)) or 'none'}"
         )
@@ -127,19 +151,18 @@ def _chosen_apis(manifests: tuple[Manifest, ...], wanted: tuple[str, ...]) -> tu
 
 def _resolve(
     manifests: Iterable[Manifest], project: Project, environments: Iterable[str]
-) -> tuple[tuple[Planned, ...], tuple[Problem, ...]]:
+) -> tuple[tuple[Planned, ...], list[Problem]]:
     schema = load_schema("api")
     planned: list[Planned] = []
     problems: list[Problem] = []
     for manifest in manifests:
-        if refused := unresolvable(manifest, project):
+        if refused := [manifest.problem(finding) for finding in unresolvable(manifest, project)]:
             problems += refused
             continue
         for environment in environments:
-            spec = resolve(
-                manifest, project, environment, with_defaults=schema.with_defaults
-            )
+            spec = resolve(manifest, project, environment, with_defaults=schema.with_defaults)
             cluster = project.clusters[spec.cluster]
-            problems += check_release(spec, cluster, manifest, project)
+            found = check_release(spec, cluster, environment=project.environments[environment])
+            problems += [manifest.problem(each, environment=environment) for each in found]
             planned.append(Planned(manifest, spec, cluster))
-    return tuple(planned), tuple(problems)
+    return tuple(planned), problems

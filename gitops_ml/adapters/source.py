@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from gitops_ml.core.render import Provenance
+
+if TYPE_CHECKING:
+    import git
+
+    from gitops_ml.core.project import GitopsSpec
 
 
 def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
@@ -18,17 +24,20 @@ def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
     try:
         repository = git.Repo(directory, search_parent_directories=True)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
-        return Provenance(None, None, False, _author(None), tool_version)
+        return Provenance(None, None, False, _signature(_author(None)), tool_version)
     with repository:
         commit = repository.head.commit.hexsha if repository.head.is_valid() else None
         is_dirty = repository.is_dirty(untracked_files=True, path=str(directory))
-        return Provenance(
-            _origin(repository), commit, is_dirty, _author(repository), tool_version
-        )
+        author = _signature(_author(repository))
+        return Provenance(_origin(repository), commit, is_dirty, author, tool_version)
 
 
-def _origin(repository: object) -> str | None:
-    remotes = {remote.name: remote for remote in repository.remotes}  # type: ignore[attr-defined]  # git.Repo, imported late
+def _signature(author: tuple[str, str]) -> str:
+    return f"{author[0]} <{author[1]}>"
+
+
+def _origin(repository: git.Repo) -> str | None:
+    remotes = {remote.name: remote for remote in repository.remotes}
     remote = remotes.get("origin") or next(iter(remotes.values()), None)
     return without_credentials(next(iter(remote.urls))) if remote else None
 
@@ -41,9 +50,30 @@ def without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _author(repository: object | None) -> str:
-    """``Name <email>`` as Git itself would sign a commit here."""
+def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:
+    """Name and address for commits: the project file's, else what Git itself would take here."""
+    if gitops and gitops.author_name and gitops.author_email:
+        return gitops.author_name, gitops.author_email
     import git
 
-    actor = git.Actor.author(repository.config_reader() if repository else None)  # type: ignore[attr-defined]  # git.Repo
-    return f"{actor.name} <{actor.email}>"
+    try:
+        repository = git.Repo(directory, search_parent_directories=True)
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+        return _author(None)
+    with repository:
+        return _author(repository)
+
+
+def _author(repository: git.Repo | None) -> tuple[str, str]:
+    import git
+
+    actor = git.Actor.author(repository.config_reader() if repository else _user_settings())
+    return actor.name or "unknown", actor.email or "unknown"
+
+
+def _user_settings() -> git.GitConfigParser:
+    """Git's settings outside any repository: the user's and the system's."""
+    from git.config import GitConfigParser, get_config_path
+
+    files = [get_config_path(level) for level in ("system", "user", "global")]
+    return GitConfigParser(files, read_only=True)

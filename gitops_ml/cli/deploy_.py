@@ -20,8 +20,8 @@ from gitops_ml.cli.options import dry_run_option, output_option, selection
 @click.option(
     "--by-tag",
     is_flag=True,
-    help="Where no digest can be had (no registry, no engine), name the image by its content-hash "
-    "tag instead of refusing.",
+    help="Build nothing; where no digest is known, name the image by its content-hash tag instead of "
+    "refusing.",
 )
 @click.option("--build/--no-build", default=True, help="Build images that the registry lacks.")
 @dry_run_option
@@ -60,9 +60,7 @@ def command(
             by_tag=by_tag,
             build=build,
             dry_run=dry_run,
-            is_partial=bool(apis or paths),
         ),
-        explicit_environments=bool(environments),
     )
     for warning in deployment.warnings:
         report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")

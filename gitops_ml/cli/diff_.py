@@ -55,7 +55,9 @@ def command(
             for change in changed:
                 _show_object(change)
     else:
-        for change in differences.changes:
+        for folder, count in differences.new_charts():
+            _show_file(f"+ {folder}: the base chart, {count} files")
+        for change in differences.own_changes():
             _show_file(unified_diff(change))
     if output != "json":
         click.echo(differences.summary())

@@ -48,4 +48,4 @@ def command(
         click.echo(f"wrote {path}")
     for path in made.kept:
         click.echo(f"kept  {path}")
-    report.say("next: gitops-ml validate, gitops-ml run, and `gitops-ml diff` to see a release")
+    report.say("\nnext: gitops-ml validate, gitops-ml run, and `gitops-ml diff` to see a release")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,12 +92,24 @@ def _compare(before: Any, after: Any, path: str) -> Iterator[FieldChange]:
             yield from _compare(before.get(key, _MISSING), after.get(key, _MISSING), deeper)
     elif _is_list(before) and _is_list(after):
         yield from _compare_lists(before, after, path)
+    elif (documents := _documents(before, after, path)) is not None:
+        yield from _compare(*documents, path)
     elif before is _MISSING:
         yield FieldChange(path, "add", None, after)
     elif after is _MISSING:
         yield FieldChange(path, "delete", before, None)
     elif before != after or type(before) is not type(after):
         yield FieldChange(path, "modify", before, after)
+
+
+def _documents(before: Any, after: Any, path: str) -> tuple[Any, Any] | None:
+    """Two JSON files out of a ConfigMap as data, so that they too are compared field by field."""
+    if not (path.endswith(".json") and isinstance(before, str) and isinstance(after, str)):
+        return None
+    try:
+        return json.loads(before), json.loads(after)
+    except ValueError:
+        return None
 
 
 def _compare_lists(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterator[FieldChange]:

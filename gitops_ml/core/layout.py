@@ -36,3 +36,11 @@ def release_of(path: str) -> tuple[str, str] | None:
         case ["releases", environment, api, _]:
             return environment, api
     return None
+
+
+def chart_of(path: str) -> str | None:
+    """The folder of the base chart that a file belongs to, ``None`` for any other path."""
+    match path.split("/"):
+        case ["charts", chart, version, _, *_]:
+            return chart_directory(chart, version)
+    return None

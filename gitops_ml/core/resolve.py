@@ -7,9 +7,10 @@ strategy, how an API at zero wakes up) is decided here, once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gitops_ml.core.findings import Finding, error, suggestion
 from gitops_ml.core.manifest import Manifest
 from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, Project
 from gitops_ml.core.release import ReleaseSpec
@@ -29,9 +30,31 @@ def resolve(
     body = with_defaults(said)
     body["update_strategy"] = _update_strategy(said, body, cluster)
     body["autoscaling"] = _autoscaling(body, cluster)
-    body["networking"] = _networking(body, cluster)
+    body["networking"] = _networking(manifest.name, body, cluster)
     body["compute"] = _compute(body, cluster)
     return structure(ReleaseSpec, {**body, **_identity(manifest, body, place, project)})
+
+
+_SERVED = frozenset({"RealtimeAPI"})
+
+
+def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
+    """Why a manifest whose shape is right cannot become releases of this project."""
+    if manifest.kind not in _SERVED:
+        yield error(
+            ("kind",),
+            f"{manifest.kind} is checked, but cannot be deployed by this version yet; what can be "
+            f"is: {', '.join(sorted(_SERVED))}",
+            rule="kind",
+        )
+    for name in manifest.environments:
+        if name not in project.environments:
+            yield error(
+                ("environments", name),
+                f"the project has no environment {name!r}"
+                f"{suggestion(name, project.environments)}",
+                rule="environment",
+            )
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,10 +93,10 @@ def _compute(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]
     return compute  # type: ignore[no-any-return]  # plain data until `structure`
 
 
-def _networking(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]:
+def _networking(name: str, body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]:
     networking = body["networking"]
     hosts = networking.get("hosts") or (cluster.gateway.hosts if cluster.gateway else ())
-    endpoint = networking.get("endpoint") or f"/{body['name']}"
+    endpoint = networking.get("endpoint") or f"/{name}"
     return {
         **networking,
         "endpoint": "/" + endpoint.strip("/"),

@@ -1,0 +1,1 @@
+"""Measurements, each with a peer or a target beside it."""

@@ -1,0 +1,187 @@
+"""`make bench`: every figure that the project promises, measured here and now.
+
+    python -m bench                    all of it
+    python -m bench startup fleet      only these
+    python -m bench --apis 10000 fleet another size
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import fleet
+
+GITOPS_ML = [sys.executable, "-m", "gitops_ml"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure."""
+
+    what: str
+    measured: str
+    target: str
+    ok: bool | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one program took."""
+
+    wall: float
+    cpu: float
+    peak: float
+    """Largest resident set, MiB."""
+    output: str
+
+
+def spend(
+    command: Sequence[str], *, cwd: Path | None = None, cache: Path | None = None
+) -> Spent:
+    """Run a program to its end; children are counted too."""
+    environ = {**os.environ, **({"GITOPS_ML_CACHE": str(cache)} if cache else {})}
+    with tempfile.TemporaryFile() as out:
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=out, stderr=sys.stderr)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        out.seek(0)
+        text = out.read().decode()
+    if status:
+        sys.exit(f"{' '.join(command)} ended with status {status}\n{text}")
+    return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
+
+
+def best(command: Sequence[str], times: int = 5, **more: Path | None) -> Spent:
+    """The quickest of several runs: what the machine can do, without its other duties."""
+    return min((spend(command, **more) for _ in range(times)), key=lambda spent: spent.cpu)
+
+
+def row(what: str, seconds: float, most: float, unit: str = "s") -> Row:
+    return Row(what, f"{seconds:.3f} {unit}", f"<= {most:g} {unit}", seconds <= most)
+
+
+def startup(_: argparse.Namespace) -> list[Row]:
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        spend([*GITOPS_ML, "init", str(folder / "one")])
+        validate = best([*GITOPS_ML, "validate"], cwd=folder / "one", cache=folder / "cache")
+        return [
+            row("gitops-ml --help, CPU", best([*GITOPS_ML, "--help"]).cpu, 0.15),
+            row("gitops-ml version, CPU", best([*GITOPS_ML, "version"]).cpu, 0.15),
+            row("validate one file, wall", validate.wall, 0.35),
+        ]
+    finally:
+        shutil.rmtree(folder)
+
+
+def fleets(options: argparse.Namespace) -> list[Row]:
+    count = options.apis
+    share = count / 1000
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        repository = fleet.make_bare_repository(folder / "gitops.git")
+        project = fleet.write_fleet(folder / "fleet", count, repository=repository)
+        run = _runner(project, folder / "cache")
+        rows = []
+        validate = run("validate")
+        rows.append(row(f"validate {count} APIs x 2 environments", validate.wall, 3 * share))
+        first = run("render", "--offline", "--to", str(folder / "out"))
+        rows.append(row(f"render {2 * count} releases, mode chart", first.wall, 6 * share))
+        rows.append(row("  its peak memory", first.peak, 1024, "MiB"))
+        deployed = run("deploy", "-e", "staging", "-e", "production")
+        rows.append(Row(f"deploy all {2 * count} releases", f"{deployed.wall:.3f} s", "-"))
+        changed = project / "apis" / "api-00007" / "api.yaml"
+        changed.write_text(fleet.manifest(7, most=11))
+        diff = run("diff")
+        assert "max" in diff.output, diff.output
+        rows.append(row(f"diff, one manifest of {count} changed", diff.wall, 1.5 * share))
+        deploy = run("deploy", "-e", "staging", "-e", "production")
+        rows.append(row(f"deploy, one manifest of {count} changed", deploy.wall, 3 * share))
+        again = run("deploy", "-e", "staging", "-e", "production")
+        rows.append(Row("deploy again, nothing changed", f"{again.wall:.3f} s", "-"))
+        rows.append(Row("  its peak memory", f"{again.peak:.0f} MiB", "<= 1024 MiB", again.peak <= 1024))
+        return rows
+    finally:
+        shutil.rmtree(folder)
+
+
+def manifests(options: argparse.Namespace) -> list[Row]:
+    """Mode ``manifests`` beside a loop of `helm template` over the same releases."""
+    count = options.apis
+    helm = shutil.which("helm")
+    if helm is None:
+        return [Row("mode manifests beside `helm template`", "no helm on PATH", "10 x")]
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        project = fleet.write_fleet(folder / "fleet", count, repository="x.git", mode="manifests")
+        ours = _runner(project, folder / "cache")("render", "--offline", "--to", str(folder / "out"))
+        releases = sorted((folder / "out" / "releases").glob("*/*"))
+        assert len(releases) == 2 * count, len(releases)
+        begin = time.perf_counter()
+        chosen = releases[:: max(1, len(releases) // options.helm_releases)]
+        for release in chosen:
+            chart = next((folder / "out" / "charts" / "predictor").iterdir())
+            subprocess.run(
+                [helm, "template", release.name, str(chart), "-f", str(release / "values.yaml")],
+                check=True, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        peer = (time.perf_counter() - begin) / len(chosen) * len(releases)
+        return [
+            Row(f"render {2 * count} releases, mode manifests", f"{ours.wall:.2f} s", "-"),
+            Row(f"  `helm template`, {len(chosen)} run, for {len(releases)}", f"{peer:.2f} s", "-"),
+            Row("  times faster", f"{peer / ours.wall:.1f}", ">= 10", peer / ours.wall >= 10),
+        ]
+    finally:
+        shutil.rmtree(folder)
+
+
+def hashing(_: argparse.Namespace) -> list[Row]:
+    from bench import hash as hash_
+
+    return [Row(*figure) for figure in hash_.measure()]
+
+
+def _runner(project: Path, cache: Path) -> Callable[..., Spent]:
+    def run(*arguments: str) -> Spent:
+        return spend([*GITOPS_ML, *arguments], cwd=project, cache=cache)
+
+    return run
+
+
+GROUPS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "startup": startup,
+    "fleet": fleets,
+    "manifests": manifests,
+    "hash": hashing,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}")
+    parser.add_argument("--apis", type=int, default=1000)
+    parser.add_argument("--helm-releases", type=int, default=200, help="how many the peer renders")
+    options = parser.parse_args()
+    chosen = options.groups or list(GROUPS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    rows = [row for name in chosen for row in GROUPS[name](options)]
+    width = max(len(row.what) for row in rows)
+    for item in rows:
+        verdict = {True: "ok", False: "MISSED", None: ""}[item.ok]
+        print(f"{item.what:<{width}}  {item.measured:>12}  {item.target:>12}  {verdict}")
+    sys.exit(any(item.ok is False for item in rows))
+
+
+if __name__ == "__main__":
+    main()
