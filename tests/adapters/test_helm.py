@@ -229,26 +229,20 @@ def test_a_chart_that_misses_a_dependency_is_refused(helm, tmp_path):
         render(helm, chart)
 
 
-def test_threads_render_at_once_without_disturbing_each_other(chart):
-    """A chart with a subchart, which two threads must not share inside the library."""
-    write_chart(
-        chart / "charts" / "lib",
-        {"templates/_x.tpl": '{{ define "lib.x" }}{{ .Values | toJson }}{{ end }}'},
-    )
-    (chart / "templates" / "use.yaml").write_text(
-        'apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nx: {{ include "lib.x" . | quote }}\n'
-    )
+def test_threads_render_at_once_without_disturbing_each_other(tmp_path):
+    """With dependencies, of which Helm's library keeps track inside the loaded chart."""
+    chart = write_chart(tmp_path / "top", with_dependencies(6))
     helm = engine("library")
     expected = {n: render(helm, chart, count=n) for n in range(8)}
     wrong: list[object] = []
 
     def work(n: int) -> None:
-        try:
-            wrong.extend(
-                x for _ in range(100) if (x := render(helm, chart, count=n)) != expected[n]
-            )
-        except ProgramFailed as failure:
-            wrong.append(failure)
+        for _ in range(100):
+            try:
+                if render(helm, chart, count=n) != expected[n]:
+                    wrong.append(n)
+            except ProgramFailed as failure:
+                wrong.append(failure)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in expected]
     for thread in threads:
@@ -256,6 +250,21 @@ def test_threads_render_at_once_without_disturbing_each_other(chart):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def with_dependencies(count: int) -> dict[str, str]:
+    """The files of a chart that uses one definition of each of its dependencies."""
+    files = {"Chart.yaml": "apiVersion: v2\nname: top\nversion: 0.1.0\ndependencies:\n"}
+    files["templates/use.yaml"] = "apiVersion: v1\nkind: Secret\n"
+    for n in range(count):
+        lib = f"lib{n}"
+        files["Chart.yaml"] += f"  - {{name: {lib}, version: 0.1.0, condition: {lib}.enabled}}\n"
+        files["templates/use.yaml"] += f'x{n}: {{{{ include "{lib}.x" . | quote }}}}\n'
+        files[f"charts/{lib}/Chart.yaml"] = f"apiVersion: v2\nname: {lib}\nversion: 0.1.0\n"
+        files[f"charts/{lib}/values.yaml"] = "enabled: true\n"
+        definition = f'{{{{ define "{lib}.x" }}}}{{{{ .Values | toJson }}}}{{{{ end }}}}'
+        files[f"charts/{lib}/templates/_x.tpl"] = definition
+    return files
 
 
 def test_the_library_comes_before_the_program():
