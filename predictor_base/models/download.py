@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from .checksums import Checksum, verify
 from .errors import StoreBusy, StoreError
@@ -102,23 +103,26 @@ def _append(
     if file.size is None or have >= file.size:
         have = 0
     with store.read(file, have) as body, part.open("r+b" if part.exists() else "wb") as out:
-        out.seek(body.offset)
-        out.truncate()
+        with _disk_errors(store.location):
+            out.seek(body.offset)
+            out.truncate()
         for chunk in body.chunks:
-            _write(out, chunk, name=store.location)
+            with _disk_errors(store.location):
+                out.write(chunk)
+                out.flush()
             count(len(chunk))
             if stop.is_set():
                 raise StoreBusy(f"{store.location}: the server is stopping")
         return body.checksum
 
 
-def _write(out: IO[bytes], chunk: bytes, *, name: str) -> None:
+@contextmanager
+def _disk_errors(location: str) -> Iterator[None]:
+    """Keep a full disk from being taken for a broken connection, which would be tried again."""
     try:
-        out.write(chunk)
-        out.flush()
+        yield
     except OSError as error:
-        # not to be taken for a failure of the connection, which would be tried again
-        raise StoreError(f"{name}: cannot be written: {error}") from error
+        raise StoreError(f"{location}: cannot be written: {error}") from error
 
 
 def _check(part: Path, file: StoredFile, checksum: Checksum | None, *, name: str) -> None:
