@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.findings import Finding, Path, dotted
+from gitops_ml.core.kinds import kind_findings, section_findings
 from gitops_ml.core.spellings import Spelling, original, todays_spelling
 from gitops_ml.errors import Problem
 
@@ -114,7 +115,12 @@ def _findings(
         return document.written((index, *original(spelling.renamed, path)))
 
     yield from spelling.findings
-    yield from schema.definition("api").findings(spelling.body, written=written)
+    yield from section_findings(spelling.body)
+    api = schema.definition("api")
+    if api.is_valid(spelling.body):
+        yield from kind_findings(spelling.body)
+    else:
+        yield from api.findings(spelling.body, written=written)
 
 
 def _manifest(

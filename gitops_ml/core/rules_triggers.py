@@ -1,0 +1,126 @@
+"""Rules about KEDA triggers: what KEDA's admission webhook and its scalers would refuse.
+
+The webhook may be bypassed (its failure policy is Ignore), and a scaler says what it dislikes in
+the operator's log only, so both are here: apis/keda/v1alpha1/scaledobject_webhook.go at v2.20.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.core.findings import Finding, Path, error, suggestion, warning
+from gitops_ml.core.keda_triggers import scalers
+from gitops_ml.core.rules_autoscaling import cron_findings
+from gitops_ml.core.secret_signs import has_secret_shape, names_a_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.core.release import ReleaseSpec, Trigger
+
+_RULE = "trigger"
+_RESOURCES = ("cpu", "memory")
+_UNCACHED = (*_RESOURCES, "cron")
+_AUTHENTICATION_KEYS = frozenset(
+    {"podIdentity", "secretTargetRef", "configMapTargetRef", "env", "boundServiceAccountToken"}
+    | {"hashiCorpVault", "azureKeyVault", "awsSecretManager", "gcpSecretManager", "filePath"}
+    | {"gcpSecretManager", "oauth2"}
+)
+_REFERENCE_KINDS = ("TriggerAuthentication", "ClusterTriggerAuthentication")
+
+
+def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
+    """What is wrong with ``autoscaling.triggers``."""
+    names: set[str] = set()
+    for index, trigger in enumerate(spec.autoscaling.triggers):
+        at: Path = ("autoscaling", "triggers", index)
+        if trigger.name is not None and trigger.name in names:
+            message = f"another trigger is called {trigger.name!r} already"
+            yield error((*at, "name"), message, rule=_RULE)
+        names.add(trigger.name or "")
+        yield from _metadata(trigger, at)
+        yield from _metric_type(trigger, at)
+        yield from _authentication(trigger, at)
+        if trigger.use_cached_metrics and trigger.type in _UNCACHED:
+            message = f"KEDA refuses cached metrics with {trigger.type}"
+            yield error((*at, "use_cached_metrics"), message, rule=_RULE)
+        if trigger.type == "cron":
+            yield from _cron(trigger, at, spec.autoscaling.max_replicas)
+
+
+def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
+    scaler = scalers().get(trigger.type)
+    if scaler is None:
+        message = f"KEDA has no scaler {trigger.type!r}{suggestion(trigger.type, scalers())}"
+        yield error((*at, "type"), message, rule=_RULE)
+        return
+    for name in scaler.required:
+        if name not in trigger.metadata and f"{name}FromEnv" not in trigger.metadata:
+            message = f"{trigger.type} needs {name!r}"
+            yield error((*at, "metadata"), message, rule=_RULE)
+    for name, value in trigger.metadata.items():
+        place = (*at, "metadata", name)
+        if name not in scaler.parameters and not scaler.is_open:
+            message = (
+                f"{trigger.type} has no parameter {name!r} (what is secret goes to authentication)"
+                f"{suggestion(name, sorted(scaler.parameters))}"
+            )
+            yield warning(place, message, rule=_RULE)
+        if has_secret_shape(value) or (names_a_secret(_snake(name)) and value):
+            message = "this looks like a secret; refer to it in authentication instead"
+            yield error(place, message, rule="secret")
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+
+
+def _metric_type(trigger: Trigger, at: Path) -> Iterator[Finding]:
+    kind, place = trigger.metric_type, (*at, "metric_type")
+    if trigger.type not in _RESOURCES:
+        if kind == "Utilization":
+            message = f"Utilization is for cpu and memory; {trigger.type} has AverageValue or Value"
+            yield error(place, message, rule=_RULE)
+        return
+    if "type" in trigger.metadata:
+        message = "KEDA 2.18 removed it; write metric_type: Utilization or AverageValue"
+        yield error((*at, "metadata", "type"), message, rule=_RULE)
+    if kind not in ("Utilization", "AverageValue"):
+        message = f"{trigger.type} needs metric_type: Utilization or AverageValue"
+        yield error(place, message, rule=_RULE)
+    value = trigger.metadata.get("value", "1")
+    if kind == "Utilization" and not (value.isascii() and value.isdigit() and int(value) > 0):
+        message = f"{value!r} is no percentage; write a whole number in quotes"
+        yield error((*at, "metadata", "value"), message, rule=_RULE)
+
+
+def _cron(trigger: Trigger, at: Path, most: int) -> Iterator[Finding]:
+    words, place = trigger.metadata, (*at, "metadata")
+    if not {"start", "end", "timezone"} <= words.keys():
+        return
+    yield from cron_findings(place, words["start"], words["end"], words["timezone"])
+    replicas = words.get("desiredReplicas", "1")
+    if not replicas.isascii() or not replicas.isdigit() or not 0 < int(replicas) <= most:
+        message = f"{replicas!r} is no number from 1 to max_replicas ({most})"
+        yield error((*place, "desiredReplicas"), message, rule=_RULE)
+
+
+def _authentication(trigger: Trigger, at: Path) -> Iterator[Finding]:
+    words, place = trigger.authentication, (*at, "authentication")
+    if words is None:
+        return
+    if trigger.type in _RESOURCES:
+        yield error(place, f"{trigger.type} needs no authentication", rule=_RULE)
+    if "name" in words:
+        kind = words.get("kind", _REFERENCE_KINDS[0])
+        if kind not in _REFERENCE_KINDS or set(words) - {"name", "kind"}:
+            message = f"a reference has a name and a kind: {' or '.join(_REFERENCE_KINDS)}"
+            yield error(place, message, rule=_RULE)
+        return
+    for key in words:
+        if key not in _AUTHENTICATION_KEYS:
+            known = suggestion(key, ["name", "kind", *sorted(_AUTHENTICATION_KEYS)])
+            message = f"a TriggerAuthentication has no key {key!r}{known}"
+            yield error((*place, key), message, rule=_RULE)
+    if not words:
+        yield error(place, "it is empty; refer to something, or remove it", rule=_RULE)
