@@ -15,8 +15,9 @@ from starlette.routing import compile_path
 
 from . import errors
 from .exchange import Exchange, Receive, Reply, Scope, Send, request_id_of_task
-from .jsontext import dump
+from .jsontext import dump, parse
 from .payload import JSON, decode, encode
+from .protocol import WRITE_REPLY
 from .streaming import event_stream
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .metrics import Metrics
     from .service import Service
     from .settings import Settings
+    from .tracing import Tracing
 
 Endpoint = Callable[[Exchange], Awaitable[Reply]]
 Routes = Mapping[str, Mapping[str, Endpoint]]
@@ -63,9 +65,12 @@ class App:
         "Prediction tracking, when there is any."
         self.record_exchange: Callable[[Exchange, Reply], None] | None = None
         "The prediction log, when there is one."
+        self.tracing: Tracing | None = None
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         self._identity = _identity_headers(settings)
+        self._identity_lines = b"".join(b"%b: %b\r\n" % header for header in self._identity)
+        self._writes_at_once = settings.cors is None  # whose middleware has to see the messages
 
     def add_routes(self, routes: Routes) -> None:
         """Answer these paths too."""
@@ -84,13 +89,25 @@ class App:
         request_id_of_task.set(exchange.request_id)
         try:
             endpoint = self._endpoint(exchange)
-            reply = await endpoint(exchange)
+            if self.tracing is None or scope["method"] == "GET":
+                reply = await endpoint(exchange)
+            else:
+                reply = await self._traced(self.tracing, endpoint, exchange)
         except Exception as error:  # noqa: BLE001 - every failure has a reply
             reply = self.failure(error, exchange)
         try:
             await self._send(reply, exchange, send)
         finally:
             self._account(reply, exchange)
+
+    async def _traced(self, tracing: Tracing, endpoint: Endpoint, exchange: Exchange) -> Reply:
+        facts = {"request_id": exchange.request_id, "url.path": exchange.scope["path"]}
+        with tracing.request(
+            f"POST {exchange.scope['path']}", headers=exchange.headers, attributes=facts
+        ) as span:
+            reply = await endpoint(exchange)
+            span.set_attribute("http.response.status_code", reply.status)
+        return reply
 
     # Predicting
 
@@ -103,7 +120,8 @@ class App:
             raise errors.MethodNotAllowed(verbs)
         if method.wants_payload:
             body = await exchange.read_body(self.settings.max_request_bytes)
-            payload = await decode(exchange.content_type, body)
+            kind = exchange.header.get(b"content-type", b"")
+            payload = parse(body) if kind == JSON else await decode(kind, body)
             exchange.payload = method.convert(payload) if method.convert else payload
         return await self.answer(method, exchange)
 
@@ -111,13 +129,16 @@ class App:
         """Call the method with the exchange's payload and reply with what it returns."""
         if method.is_stream:
             return await event_stream(self.service.stream(method, exchange), exchange, self.metrics)
-        result = await self.call(method, exchange)
+        if self.service.runs_here(method):
+            exchange.pre_seconds = time.perf_counter() - exchange.started
+            result = self.service.call_here(method, exchange)
+        else:
+            result = await self.call(method, exchange)
         return self.reply(result, exchange)
 
     async def call(self, method: Method, exchange: Exchange) -> Any:
         """What the method returns, with the stages before and while timed."""
-        before = time.perf_counter()
-        exchange.pre_seconds = before - exchange.started
+        exchange.pre_seconds = time.perf_counter() - exchange.started
         return await self.service.call(method, exchange)
 
     def reply(self, result: Any, exchange: Exchange) -> Reply:
@@ -143,9 +164,13 @@ class App:
             logger.error("predict failed: %s", error, exc_info=cause)
             message = "internal server error"
             return Reply(500, dump({"error": message, "request_id": exchange.request_id}))
-        return Reply(status, dump({"error": str(error)}), headers=self._error_headers(error, exchange))
+        return Reply(
+            status, dump({"error": str(error)}), headers=self._error_headers(error, exchange)
+        )
 
-    def _error_headers(self, error: Exception, exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
+    def _error_headers(
+        self, error: Exception, exchange: Exchange
+    ) -> tuple[tuple[bytes, bytes], ...]:
         match error:
             case errors.QueueFull():
                 self._reject("queue_full")
@@ -191,29 +216,40 @@ class App:
             await self._send_response(reply, exchange, send)
         elif reply.chunks is not None:
             await self._send_chunks(reply, exchange, send)
-        else:
+        elif not self._write(reply, exchange):
             headers = self._headers(reply, exchange)
             headers.append((b"content-length", b"%d" % len(reply.body)))
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
 
-    def _headers(self, reply: Reply, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        timing = (
-            f"queue;dur={exchange.queue_seconds * 1000:.3f}, "
-            f"pre;dur={exchange.pre_seconds * 1000:.3f}, "
-            f"predict;dur={exchange.predict_seconds * 1000:.3f}, "
-            f"post;dur={exchange.post_seconds * 1000:.3f}"
+    def _write(self, reply: Reply, exchange: Exchange) -> bool:
+        """Send a plain reply in one go, where the server can."""
+        extensions = exchange.scope.get("extensions")
+        if not extensions or reply.headers or not self._writes_at_once or self._is_leaving():
+            return False
+        headers = b"content-type: %b\r\nx-request-id: %b\r\n%bserver-timing: %b\r\n" % (
+            reply.media_type,
+            exchange.request_id.encode(),
+            self._identity_lines,
+            exchange.timing(),
         )
+        write: Callable[[int, bytes, bytes], bool] = extensions[WRITE_REPLY]
+        return write(reply.status, headers, reply.body)
+
+    def _headers(self, reply: Reply, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         headers = [
             (b"content-type", reply.media_type),
             (b"x-request-id", exchange.request_id.encode()),
             *self._identity,
-            (b"server-timing", timing.encode()),
+            (b"server-timing", exchange.timing()),
             *reply.headers,
         ]
-        if self.service.state != "ready" and self.service.state != "loading":
+        if self._is_leaving() and CLOSE not in headers:
             headers.append(CLOSE)
         return headers
+
+    def _is_leaving(self) -> bool:
+        return self.service.state in ("draining", "stopped")
 
     async def _send_response(self, reply: Reply, exchange: Exchange, send: Send) -> None:
         """A Starlette response of the predictor's, with our headers added."""

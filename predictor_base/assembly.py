@@ -52,7 +52,7 @@ def assemble(settings: Settings, metrics: Metrics, *, folder: Path) -> Assembled
     started = time.perf_counter()
     with _one_process_at_a_time(settings, folder):
         kind = load_class(settings, folder=folder)
-        client = _client(settings)
+        client = _client(settings, metrics)
         predictor = create_predictor(kind, settings, offered=_offered(settings, client, metrics))
         if client is not None:
             client.load(predictor.instance)
@@ -73,17 +73,15 @@ async def _finished(result: Any) -> Any:
     return await result
 
 
-def _client(settings: Settings) -> Any:
+def _client(settings: Settings, metrics: Metrics) -> Any:
     if settings.type == "python" and not (settings.models or settings.multi_model_reloading):
         return None
     from .models import build_client
 
-    return build_client(settings)
+    return build_client(settings, registry=metrics.registry)
 
 
-def _offered(
-    settings: Settings, client: Any, metrics: Metrics
-) -> dict[str, Callable[[], object]]:
+def _offered(settings: Settings, client: Any, metrics: Metrics) -> dict[str, Callable[[], object]]:
     """What a constructor may name, made only when it does."""
 
     def metrics_client() -> object:

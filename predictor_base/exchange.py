@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadRequest, ClientGone, TooLarge
@@ -49,23 +50,18 @@ class Reply:
 class Exchange:
     """One request: what came, what a predictor may ask for by name, and how long things took."""
 
-    __slots__ = (
-        "body",
-        "deadline",
-        "header",
-        "is_prediction",
-        "parameters",
-        "payload",
-        "post_seconds",
-        "pre_seconds",
-        "predict_seconds",
-        "queue_seconds",
-        "receive",
-        "request_id",
-        "scope",
-        "started",
-        "status",
-    )
+    # Defaults on the class: most requests never set them, and each costs a little.
+    parameters: Mapping[str, str] = MappingProxyType({})
+    payload: Any = None
+    body = b""
+    pre_seconds = 0.0
+    queue_seconds = 0.0
+    predict_seconds = 0.0
+    post_seconds = 0.0
+    is_prediction = False
+    status = 0
+    batch_id = None
+    "Cortex's batch jobs have one, its realtime requests none."
 
     def __init__(self, scope: Scope, receive: Receive, *, timeout: float) -> None:
         self.scope = scope
@@ -81,12 +77,6 @@ class Exchange:
         if cap is not None and cap.isdigit():
             timeout = min(timeout, int(cap) / 1000)
         self.deadline = self.started + timeout
-        self.parameters: Mapping[str, str] = {}
-        self.payload: Any = None
-        self.body = b""
-        self.pre_seconds = self.queue_seconds = self.predict_seconds = self.post_seconds = 0.0
-        self.is_prediction = False
-        self.status = 0
 
     @property
     def content_type(self) -> bytes:
@@ -104,9 +94,14 @@ class Exchange:
 
         return QueryParams(self.scope["query_string"])
 
-    @property
-    def batch_id(self) -> None:
-        return None  # Cortex's batch jobs have one, its realtime requests none
+    def timing(self) -> bytes:
+        """The Server-Timing header's value: milliseconds by stage."""
+        return b"queue;dur=%.3f, pre;dur=%.3f, predict;dur=%.3f, post;dur=%.3f" % (
+            self.queue_seconds * 1000,
+            self.pre_seconds * 1000,
+            self.predict_seconds * 1000,
+            self.post_seconds * 1000,
+        )
 
     async def gone(self) -> None:
         """Return when the client has left."""

@@ -21,7 +21,11 @@ from typing import Any
 SHORT_SECONDS = 0.0003
 "A call this short may run beside the loop: thirty of them delay a probe by less than 10 ms."
 LONG_SECONDS = 0.005
-"One call this long ends that at once."
+"A call this long is not short, whatever the others were."
+DEBT_SECONDS = 0.03
+"Time that long calls may take beside the loop: one of 30 ms or several shorter ones end it."
+REPAID_SECONDS = 0.0001
+"What each short call takes off that: a process that is preempted now and then stays."
 FIRST_STREAK = 20
 "Short calls in a row, on a thread, before the first runs beside the loop."
 
@@ -34,20 +38,25 @@ class ShortCalls:
         self._streak = 0
         self._needed = FIRST_STREAK
         self._average = 0.0
+        self._debt = 0.0
 
     def on_thread(self, seconds: float) -> None:
         """A call on a thread took this long."""
-        if seconds < SHORT_SECONDS:
-            self._streak += 1
-            self._average = SHORT_SECONDS / 2
-            self.are_short = self._streak >= self._needed
-        elif seconds > LONG_SECONDS:
+        if seconds > LONG_SECONDS:
             self._streak = 0
+        elif seconds < SHORT_SECONDS and not self.are_short:
+            self._streak += 1
+            if self._streak >= self._needed:
+                self.are_short, self._average, self._debt = True, 0.0, 0.0
 
     def beside_loop(self, seconds: float) -> None:
         """A call beside the loop took this long."""
-        self._average += (seconds - self._average) * 0.1
-        if seconds > LONG_SECONDS or self._average > SHORT_SECONDS:
+        self._average += (min(seconds, LONG_SECONDS / 5) - self._average) * 0.1
+        if seconds > LONG_SECONDS:
+            self._debt += seconds
+        elif self._debt > 0:
+            self._debt -= REPAID_SECONDS
+        if self._debt > DEBT_SECONDS or self._average > SHORT_SECONDS:
             # Each relapse makes the next try rarer, so that now-and-then-slow calls stay on threads.
             self.are_short, self._streak, self._needed = False, 0, self._needed * 8
 
@@ -100,9 +109,8 @@ class Executor:
     def observe_beside_loop(self, seconds: float) -> None:
         """Take note of a call that was made directly."""
         self._short.beside_loop(seconds)
-        if self._loop_is_in_pool and not self._short.are_short:
-            self._loop_goes_to_pool = False
-            self._loop.stop()
+        if not self._short.are_short:
+            self._leave_pool()
 
     def submit(
         self, function: Callable[[Any], Any], argument: object, *, counts: bool = True
@@ -110,6 +118,7 @@ class Executor:
         """Run `function(argument)` on a thread; `counts` if it tells how long calls take."""
         job = Job(self._loop.create_future(), function, argument, counts=counts)
         self._jobs.put(job)
+        self._leave_pool()
         if len(self._started) < self._threads:
             self._start_thread()
         return job
@@ -188,12 +197,20 @@ class Executor:
             self._consider_pool()
         if job.future.done():
             return
-        if isinstance(error, StopIteration | asyncio.CancelledError):  # a future has its own use for them
+        if isinstance(
+            error, StopIteration | asyncio.CancelledError
+        ):  # a future has its own use for them
             error = RuntimeError(f"the predictor raised {type(error).__name__}")
         if error is None:
             job.future.set_result(result)
         else:
             job.future.set_exception(error)
+
+    def _leave_pool(self) -> None:
+        """Give the only thread back to its jobs."""
+        if self._loop_goes_to_pool:
+            self._loop_goes_to_pool = False
+            self._loop.stop()
 
     def _consider_pool(self) -> None:
         """Move the loop to the only thread when calls are short and nothing is in its way."""

@@ -78,7 +78,9 @@ def _dump_slowly(value: object, reason: TypeError) -> bytes:
     try:
         return json.dumps(value, default=_plain, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
-        raise PredictFailed(f"the response cannot be written as JSON: {reason}") from reason
+        raise PredictFailed(
+            f"the response cannot be written as JSON: {reason.__cause__ or reason}"
+        ) from reason
 
 
 def _plain(value: Any) -> object:
@@ -90,8 +92,10 @@ def _plain(value: Any) -> object:
         return value.to_dict(orient="records")
     if hasattr(kind, "tolist"):
         return value.tolist()
-    if kind.__module__.startswith("pandas") and kind.__name__ in ("NAType", "NaTType"):
+    if kind.__name__ in ("NAType", "NaTType"):
         return None
+    if hasattr(kind, "isoformat"):
+        return value.isoformat()
     match value:
         case Mapping():
             return dict(value)

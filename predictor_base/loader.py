@@ -212,7 +212,7 @@ def _named_arguments(
             continue
         if parameter.name in known:
             asked.append(parameter.name)
-        elif parameter.default is parameter.empty:
+        else:
             raise StartFailure(
                 f"{owner}: unknown argument {parameter.name!r}; the known ones are {', '.join(known)}"
             )

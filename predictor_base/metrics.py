@@ -41,7 +41,12 @@ _HISTOGRAMS = {
     "batch": ("predictor_batch_size", "Requests handed to one call of predict."),
 }
 _STAGES = ("pre", "predict", "post", "explain")
-_KSERVE_STAGES = {"pre": "preprocess", "predict": "predict", "post": "postprocess", "explain": "explain"}
+_KSERVE_STAGES = {
+    "pre": "preprocess",
+    "predict": "predict",
+    "post": "postprocess",
+    "explain": "explain",
+}
 _COUNTERS = {
     "disconnects": ("predictor_client_disconnects", "Clients that left before their answer."),
     "chunks": ("predictor_stream_chunks", "Chunks of streams sent."),
@@ -67,7 +72,8 @@ class Distribution:
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
+        bucket = bisect_left(self._bounds, value) if value > 0.001 else 0  # all bounds begin there
+        self._counts[bucket] += 1
         self._sum += value
 
     def flush(self) -> None:
@@ -143,14 +149,18 @@ class Metrics:
         return Counter(name, text, (*self._model, *labels), registry=self.registry)
 
     def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
-        gauge = Gauge(name, text, tuple(self._model), registry=self.registry, multiprocess_mode=mode)
+        gauge = Gauge(
+            name, text, tuple(self._model), registry=self.registry, multiprocess_mode=mode
+        )
         gauge.labels(**self._model)  # zero is a value: KEDA reads it before the first request
         return gauge
 
     def _distribution(self, key: str) -> Distribution:
         name, text = _HISTOGRAMS[key]
         bounds = _SIZES if key == "batch" else _SECONDS
-        histogram = Histogram(name, text, tuple(self._model), registry=self.registry, buckets=bounds)
+        histogram = Histogram(
+            name, text, tuple(self._model), registry=self.registry, buckets=bounds
+        )
         return Distribution(bounds, histogram.labels(**self._model))
 
     def _stage_distributions(self) -> Mapping[str, Distribution]:

@@ -113,6 +113,10 @@ class Service:
             raise NotImplementedHere(f"the predictor has no {name} method")
         return found
 
+    def runs_here(self, method: Method) -> bool:
+        """Whether `call_here` may be used instead of `call`, which costs more."""
+        return method.kind == "sync" and self._batcher is None and self._executor.runs_beside_loop()
+
     async def call(self, method: Method, request: Any) -> Any:
         """What the method returns for this request.
 
@@ -126,8 +130,6 @@ class Service:
         try:
             if self._batcher is not None and method is self.predictor.predict:
                 return await self._batcher.answer(request)
-            if method.kind == "sync" and self._executor.runs_beside_loop():
-                return self._call_here(method, request)
             return await self._run(method, request)
         finally:
             self.inside -= 1
@@ -157,13 +159,16 @@ class Service:
     def is_stalled(self) -> bool:
         """Whether something has been running far too long while nothing else finished."""
         limit = max(2 * self._settings.request_timeout_seconds, self._settings.stall_seconds)
-        starts = [start for start in (self._executor.oldest_start(), *self._running.values()) if start]
+        starts = [
+            start for start in (self._executor.oldest_start(), *self._running.values()) if start
+        ]
         last = max(self._last_finished, self._executor.last_finished)
         return bool(starts) and self.state != "loading" and clock() - max(min(starts), last) > limit
 
     # How each kind of method is called
 
-    def _call_here(self, method: Method, request: Any) -> Any:
+    def call_here(self, method: Method, request: Any) -> Any:
+        """Call a method that is known to be short."""
         started = clock()
         try:
             return method.call(request)
@@ -179,7 +184,7 @@ class Service:
             if method.kind == "async":
                 return await self._run_async(method, request, batch=batch)
             if batch and self._executor.runs_beside_loop():
-                return self._call_here(method, request)
+                return self.call_here(method, request)
             return await self._run_on_thread(method.call, request, batch=batch)
         except asyncio.CancelledError:
             raise

@@ -27,6 +27,7 @@ from .metrics import Metrics
 from .protocol import IDLE_SECONDS, GuardedProtocol
 from .routes import all_routes
 from .service import Service
+from .tracing import start_tracing
 
 if TYPE_CHECKING:
     import socket
@@ -82,8 +83,13 @@ class Worker:
     async def _live(self, listener: socket.socket) -> None:
         server = await self._listen(listener)
         ticking = self._loop.create_task(self._tick())
-        self._start_recording()
-        self._loading = self._loop.create_task(self._load())
+        try:
+            self._start_recording()
+        except StartFailure as error:
+            logger.error("%s", error)
+            self._fail()
+        else:
+            self._loading = self._loop.create_task(self._load())
         await self._stopping.wait()
         if self.service.state == "ready":
             await self._drain(server)
@@ -202,15 +208,23 @@ class Worker:
         if settings.monitoring is not None:
             from .tracking import Tracker
 
-            self._app.record_response = Tracker(settings.monitoring, self._metrics.registry).record
+            tracker = Tracker(
+                settings.monitoring, self._metrics.registry, deployment_id=settings.deployment_id
+            )
+            self._app.record_response = tracker.record
         if settings.prediction_log is not None:
             from .prediction_log import PredictionLog
 
-            self._prediction_log = log = PredictionLog(settings)
+            self._prediction_log = log = PredictionLog(settings, registry=self._metrics.registry)
             log.start()
             self._app.record_exchange = lambda exchange, reply: log.record(
-                exchange.request_id, exchange.body, reply.body, reply.status, exchange.headers
+                exchange.request_id,
+                exchange.payload,
+                reply.body if reply.result is None else reply.result,
+                reply.status,
+                exchange.headers,
             )
+        self._app.tracing = start_tracing(settings, os.environ)
 
     # Leaving
 
@@ -244,8 +258,9 @@ class Worker:
         """Flush what was recorded, end the predictor, unload its models: in this order."""
         if self._forced.is_set():
             os._exit(1)
-        if self._prediction_log is not None:
-            self._prediction_log.close()
+        for recorder in (self._prediction_log, self._app.tracing):
+            if recorder is not None:
+                recorder.close()
         if self._assembled is not None:
             self._assembled.close()
         logger.info("stopped")
@@ -253,5 +268,7 @@ class Worker:
 
 def _threads(settings: Settings) -> int:
     """Threads of a process; `max_concurrency` bounds them."""
-    share = settings.max_concurrency or settings.threads_per_process * settings.processes_per_replica
+    share = (
+        settings.max_concurrency or settings.threads_per_process * settings.processes_per_replica
+    )
     return max(1, min(settings.threads_per_process, -(-share // settings.processes_per_replica)))

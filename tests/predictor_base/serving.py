@@ -1,0 +1,145 @@
+"""A real server for tests: a predictor's source in a folder, served by a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Server:
+    """A running server, and a client of it."""
+
+    process: subprocess.Popen[str]
+    port: int
+    client: httpx.Client
+    lines: list[str] = field(default_factory=list)
+    "What it has logged so far."
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def predict(self, payload: object, path: str = "/predict", **kwargs: Any) -> httpx.Response:
+        return self.client.post(path, json=payload, **kwargs)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of this name that have these labels."""
+        found = 0.0
+        for line in self.client.get("/metrics").text.splitlines():
+            if line.startswith((f"{name}{{", f"{name} ")):
+                sample, _, value = line.rpartition(" ")
+                if all(f'{key}="{text}"' in sample for key, text in labels.items()):
+                    found += float(value)
+        return found
+
+    def wait_until_ready(self, seconds: float = 20) -> None:
+        until(lambda: self.status("/readyz") == 200, seconds=seconds, what=self.log)
+
+    def status(self, path: str) -> int:
+        try:
+            return self.client.get(path).status_code
+        except httpx.TransportError:
+            return 0
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        """The log lines whose message contains this."""
+        found = [json.loads(line) for line in self.lines if line.startswith("{")]
+        return [line for line in found if message in line["message"]]
+
+
+def until(condition: Any, *, seconds: float = 10, what: Any = lambda: "") -> None:
+    """Wait for a condition of another process, which has no event to wait for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"did not come true in {seconds} s\n{what()}"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def write_project(folder: Path, source: str, settings: Mapping[str, Any]) -> Path:
+    """The predictor and its settings file; returns the latter."""
+    (folder / "predictor.py").write_text(textwrap.dedent(source))
+    file = folder / "settings.json"
+    document = {"path": "predictor.py", "name": "iris", "deploymentId": "iris-0123456789ab"}
+    # tests that look at the delay set it
+    defaults = {"drainDelaySeconds": 0, "graceSeconds": 5}
+    file.write_text(json.dumps({**document, **defaults, **settings}))
+    return file
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    source: str,
+    *,
+    ready: bool = True,
+    port: int = 0,
+    environ: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Iterator[Server]:
+    """Serve the source with these settings until the block ends."""
+    file = write_project(folder, source, settings)
+    port = port or free_port()
+    command = [sys.executable, "-m", "predictor_base", "--config", str(file)]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        server = Server(process, port, client)
+        reader = threading.Thread(target=_read, args=(process, server.lines), daemon=True)
+        reader.start()
+        try:
+            if ready:
+                server.wait_until_ready()
+            yield server
+        finally:
+            _end(process)
+            reader.join(5)
+
+
+def _read(process: subprocess.Popen[str], lines: list[str]) -> None:
+    assert process.stdout is not None
+    with process.stdout as stream:
+        lines.extend(iter(stream.readline, ""))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
