@@ -16,6 +16,7 @@ it, TensorFlow Serving has its models from elsewhere.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -222,14 +223,17 @@ class PublishingClient(TensorflowClient):
     def _publish(self, path: Path, version: ModelVersion) -> Published:
         name = self._serving_name(version)
         folder = self._model_dir / name / str(version.number)
-        marker = folder.with_name(f".{version.number}.{version.fingerprint[:32]}")
+        marker = _marker(folder, version)
         if folder.exists() and not marker.exists():
             # it looks at numbers only: another content under the same number would never be served
             raise ValueError("TensorFlow Serving cannot replace a version: store it as a new one")
         if not folder.exists():
             partial = folder.with_name(f".{version.number}.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(path, partial)
+            # what was fetched never changes, so it can be on disk once; what others wrote may
+            is_fetched = version.store.local_path(version.root) is None
+            copy = _link_or_copy if is_fetched else shutil.copy2
+            shutil.copytree(path, partial, copy_function=copy)
             marker.touch()
             partial.rename(folder)
         self._published.add(name)
@@ -244,18 +248,31 @@ class PublishingClient(TensorflowClient):
         gone = folder.with_name(f".{folder.name}.gone")
         shutil.rmtree(gone, ignore_errors=True)
         folder.rename(gone)
+        _marker(folder, loaded.version).unlink(missing_ok=True)
         shutil.rmtree(gone)
         self._signatures.pop((folder.parent.name, loaded.version.number), None)
 
     def _write_config(self) -> None:
         """Tell TensorFlow Serving which folders to watch; it reads the file every few seconds."""
         self._model_dir.mkdir(parents=True, exist_ok=True)
-        names = sorted(self._published | set(self._signature_keys))
-        text = config_text({name: self._model_dir / name for name in names})
+        text = config_text({name: self._model_dir / name for name in sorted(self._published)})
         file = self._model_dir / "models.config"
         partial = file.with_name(".models.config.partial")
         partial.write_text(text, encoding="utf-8")
         partial.replace(file)
+
+
+def _marker(folder: Path, version: ModelVersion) -> Path:
+    """Beside the version's folder: which content it has."""
+    return folder.with_name(f".{folder.name}.{version.fingerprint[:32]}")
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
 
 
 def config_text(folders: Mapping[str, Path]) -> str:
