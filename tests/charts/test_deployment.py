@@ -305,6 +305,16 @@ def test_containers_and_variables_with_the_same_name_are_refused(refused: Render
     assert "secretEnv sets TOKEN" in refused(twice)
 
 
+def test_a_sidecars_probe_asks_in_one_way_at_a_port_of_its_own(refused: Render) -> None:
+    def sentence(probe: dict[str, Any]) -> str:
+        sidecar = {"name": "tf", "image": "a/b:c", "cpu": "1", "memory": "1Gi"}
+        return refused({"sidecars": [{**sidecar, "readinessProbe": probe}]})
+
+    assert "exactly one of" in sentence({"periodSeconds": 5})
+    assert "exactly one of" in sentence({"grpc": {"port": 1}, "tcpSocket": {"port": 1}})
+    assert "give its number" in sentence({"httpGet": {"path": "/", "port": "http"}})
+
+
 def test_secrets_are_references(render: Render) -> None:
     rendered = render(
         {
@@ -353,3 +363,16 @@ def test_user_group_and_files_belong_to_an_unprivileged_user(render: Render) -> 
         assert (context["runAsUser"], context["runAsGroup"]) == (10001, 10001)
     assert rendered.pod["securityContext"]["fsGroup"] == 10001
     assert rendered.container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+@pytest.mark.parametrize("name", ["null", "y", "on", "true"])
+def test_a_name_that_yaml_takes_for_something_else_stays_a_name(render: Render, name: str) -> None:
+    values = {
+        "replicas": 2,
+        "runtime": {"path": "p.py"},
+        "podMonitor": {"enabled": True},
+        "autoscaling": {"enabled": True, "httpAddon": {"enabled": True}},
+        "route": {"type": "httpRoute", "gateway": {"name": name}},
+    }
+    for item in render(values, name=name, namespace=name).objects:
+        assert (item["metadata"]["name"], item["metadata"]["namespace"]) == (name, name)

@@ -52,6 +52,15 @@ sentence that names the value to change.
 {{- fail (printf "two containers of the pod are called %s" .name) }}
 {{- end }}
 {{- $containers = append $containers .name }}
+{{- $sidecar := .name }}
+{{- range compact (list .readinessProbe .livenessProbe) }}
+{{- if ne (len (pick . "httpGet" "tcpSocket" "exec" "grpc")) 1 }}
+{{- fail (printf "each probe of the sidecar %s needs exactly one of httpGet, tcpSocket, exec and grpc" $sidecar) }}
+{{- end }}
+{{- if eq "http" (dig "httpGet" "port" "" . | toString) (dig "tcpSocket" "port" "" . | toString) }}
+{{- fail (printf "a probe of the sidecar %s asks at the port http, which is the main container's: give its number" $sidecar) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $secrets := list }}
 {{- range .Values.externalSecrets }}

@@ -63,8 +63,8 @@ The metadata of an object. Takes `root`, and may take `name`, `wave` (of Argo CD
 {{- $_ := set $annotations "argocd.argoproj.io/sync-wave" (toString .) }}
 {{- end }}
 {{- $annotations = merge $annotations (.annotations | default dict) .root.Values.annotations -}}
-name: {{ .name | default (include "predictor.fullname" .root) }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name | default (include "predictor.fullname" .root) | quote }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- merge (include "predictor.labels" .root | fromYaml) (.labels | default dict) | toYaml | nindent 2 }}
 {{- with $annotations }}
@@ -158,7 +158,7 @@ seccompProfile:
 {{/* Environment variables as Kubernetes wants them, in a stable order. */}}
 {{- define "predictor.env" -}}
 {{- range $name, $value := . }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   value: {{ $value | quote }}
 {{- end }}
 {{- end }}

@@ -9,7 +9,7 @@
 {{- define "predictor.defaultHandler" -}}
 {{- if .root.Values.runtime -}}
 httpGet:
-  path: {{ .path }}
+  path: {{ .path | quote }}
   port: http
 {{- else -}}
 tcpSocket:

@@ -35,7 +35,7 @@ avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote
   metadata:
     url: http://{{ include "predictor.fullname" . }}.{{ .Release.Namespace }}.svc.cluster.local:{{ int64 .Values.container.port }}{{ .Values.metrics.path }}
     format: prometheus
-    valueLocation: {{ $inFlight.metric }}
+    valueLocation: {{ $inFlight.metric | quote }}
     targetValue: {{ $inFlight.target | toJson | quote }}
     aggregateFromKubeServiceEndpoints: "true"
     aggregationType: sum
@@ -46,11 +46,11 @@ avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote
 {{- define "predictor.authenticationRef" -}}
 {{- if .trigger.authenticationRef -}}
 authenticationRef:
-  name: {{ .trigger.authenticationRef.name }}
-  kind: {{ .trigger.authenticationRef.kind | default "TriggerAuthentication" }}
+  name: {{ .trigger.authenticationRef.name | quote }}
+  kind: {{ .trigger.authenticationRef.kind | default "TriggerAuthentication" | quote }}
 {{- else if .trigger.authentication -}}
 authenticationRef:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   kind: TriggerAuthentication
 {{- end }}
 {{- end }}
@@ -67,7 +67,7 @@ authenticationRef:
   metricType: AverageValue
   metadata:
     scalerAddress: {{ .scalerAddress | default (printf "keda-add-ons-http-external-scaler.%s:9090" .namespace) | quote }}
-    interceptorRoute: {{ include "predictor.fullname" $ }}
+    interceptorRoute: {{ include "predictor.fullname" $ | quote }}
 {{- end }}
 {{- end }}
 {{- if $autoscaling.cpu.enabled }}
@@ -89,10 +89,10 @@ authenticationRef:
     desiredReplicas: {{ $window.replicas | toJson | quote }}
 {{- end }}
 {{- range $index, $trigger := $autoscaling.triggers }}
-- type: {{ $trigger.type }}
-  name: {{ $trigger.name | default (printf "%s-%d" $trigger.type $index) }}
+- type: {{ $trigger.type | quote }}
+  name: {{ $trigger.name | default (printf "%s-%d" $trigger.type $index) | quote }}
   {{- with $trigger.metricType }}
-  metricType: {{ . }}
+  metricType: {{ . | quote }}
   {{- end }}
   {{- with $trigger.useCachedMetrics }}
   useCachedMetrics: {{ . }}
