@@ -15,6 +15,7 @@ it, TensorFlow Serving has its models from elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -228,29 +229,46 @@ class PublishingClient(TensorflowClient):
             # it looks at numbers only: another content under the same number would never be served
             raise ValueError("TensorFlow Serving cannot replace a version: store it as a new one")
         if not folder.exists():
-            partial = folder.with_name(f".{version.number}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            # what was fetched never changes, so it can be on disk once; what others wrote may
-            is_fetched = version.store.local_path(version.root) is None
-            copy = _link_or_copy if is_fetched else shutil.copy2
-            shutil.copytree(path, partial, copy_function=copy)
-            marker.touch()
-            partial.rename(folder)
+            self._put(folder, path, version)
         self._published.add(name)
         self._write_config()
-        self._rest.wait_until_available(
-            name, version.number, seconds=self._load_seconds, stop=self._stop
-        )
+        try:
+            self._rest.wait_until_available(
+                name, version.number, seconds=self._load_seconds, stop=self._stop
+            )
+        except LoadFailed:
+            if not self._stop.is_set():
+                # so that the same number can be mended in the store
+                self._remove(folder, version)
+            raise
         return Published(folder)
 
+    def _put(self, folder: Path, path: Path, version: ModelVersion) -> None:
+        partial = folder.with_name(f".{version.number}.partial-{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        # what was fetched never changes, so it can be on disk once; what others wrote may
+        is_fetched = version.store.local_path(version.root) is None
+        copy = _link_or_copy if is_fetched else shutil.copy2
+        shutil.copytree(path, partial, copy_function=copy)
+        _marker(folder, version).touch()
+        try:
+            partial.rename(folder)
+        except OSError:
+            # another process of this replica was faster
+            shutil.rmtree(partial)
+            if not folder.exists():
+                raise
+
     def _withdraw(self, loaded: Loaded[Published]) -> None:
-        folder = loaded.model.folder
-        gone = folder.with_name(f".{folder.name}.gone")
+        self._remove(loaded.model.folder, loaded.version)
+
+    def _remove(self, folder: Path, version: ModelVersion) -> None:
+        gone = folder.with_name(f".{folder.name}.gone-{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):  # another process of this replica was faster
+            folder.rename(gone)
+        _marker(folder, version).unlink(missing_ok=True)
         shutil.rmtree(gone, ignore_errors=True)
-        folder.rename(gone)
-        _marker(folder, loaded.version).unlink(missing_ok=True)
-        shutil.rmtree(gone)
-        self._signatures.pop((folder.parent.name, loaded.version.number), None)
+        self._signatures.pop((folder.parent.name, version.number), None)
 
     def _write_config(self) -> None:
         """Tell TensorFlow Serving which folders to watch; it reads the file every few seconds."""

@@ -321,6 +321,28 @@ def test_a_published_model_that_cannot_be_loaded_ends_the_start(
     client = serve(model_dir=tmp_path / "shared", path=str(tmp_path / "store"))
     with pytest.raises(LoadFailed, match="Could not find SavedModel"):
         client.load(object())
+    assert not list((tmp_path / "shared" / "iris").glob("[0-9]*"))
+
+
+def test_a_version_that_was_mended_under_its_number_is_published_again(
+    tmp_path: Path, serving: Serving, serve: Any
+) -> None:
+    store, shared = tmp_path / "store", tmp_path / "shared"
+    save_model(store / "1")
+    serving.config = shared / "models.config"
+    client = serve(model_dir=shared, path=str(store))
+    client.load(object())
+    (store / "2").mkdir()
+    (store / "2" / "readme.txt").write_text("no model")
+    for _ in range(2):
+        client._library._library.look_again()
+    client.predict({"x": []})
+    assert serving.requests[-1][0] == "/v1/models/iris/versions/1:predict"
+    save_model(store / "2")
+    for _ in range(2):
+        client._library._library.look_again()
+    client.predict({"x": []})
+    assert serving.requests[-1][0] == "/v1/models/iris/versions/2:predict"
 
 
 def test_a_folder_of_models_is_published_by_name_within_the_cache(
