@@ -34,7 +34,7 @@ _LIBRARIES = (
 )
 _DIRECTORIES = (
     *("usr/bin", "usr/lib64", "usr/local/bin", "usr/local/lib", "var/tmp"),
-    *("etc", "tmp", "proc", "sys", "dev", "root", "run"),
+    *("etc", "tmp", "proc", "sys", "dev", "root", "run", "opt"),
 )
 _LEFT_OUT = ("site-packages", "test", "idlelib", "tkinter", "turtledemo", "__pycache__", "*.a")
 _FILES = {

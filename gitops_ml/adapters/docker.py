@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 20
 _LAST_LINES = 25
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""The engine paints what a step writes to stderr."""
 _REFUSALS = ("unauthorized", "authentication required", "no basic auth", "denied", "forbidden")
 _HOW_TO_START = "start Docker, or point DOCKER_HOST or `docker context use` at an engine that runs"
 
@@ -75,8 +79,9 @@ class DockerBuilder:
         try:
             parameters = _parameters(self._environ)
             address = str(parameters.get("base_url", address))
+            _knock(address)
             client = docker.APIClient(version="auto", timeout=_CONNECT_SECONDS, **parameters)
-        except (docker.errors.DockerException, requests.RequestException, ValueError) as error:
+        except (docker.errors.DockerException, OSError, ValueError) as error:
             raise EngineFailed(
                 f"no Docker engine answers at {address} ({_first_cause(error)}): {_HOW_TO_START}"
             ) from error
@@ -88,6 +93,18 @@ class DockerBuilder:
             except (docker.errors.DockerException, requests.RequestException) as error:
                 words = redacted(str(getattr(error, "explanation", None) or error))
                 raise EngineFailed(f"the Docker engine at {address} failed: {words}") from error
+
+
+def _knock(address: str) -> None:
+    """Open and close the engine's socket: the SDK would leave one open where nobody answers.
+
+    Raises:
+        OSError: nobody does.
+    """
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(_CONNECT_SECONDS)
+            knocking.connect(address.removeprefix("unix://"))
 
 
 def _parameters(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -131,7 +148,7 @@ def _watched(stream: Iterable[Message], progress: Progress, *, what: str) -> Ite
 def _lines(message: Message, told: set[tuple[str, str]]) -> Iterator[str]:
     """What of a message is worth telling: a layer's state once, and not each of its bytes."""
     if text := message.get("stream"):
-        yield from (line for line in str(text).splitlines() if line.strip())
+        yield from (line for line in _COLOUR.sub("", str(text)).splitlines() if line.strip())
     elif status := message.get("status"):
         key = (str(message.get("id", "")), str(status))
         if key not in told:
