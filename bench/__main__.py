@@ -1,8 +1,8 @@
 """`make bench`: every figure that the project promises, measured here and now.
 
-    python -m bench                    all of it
-    python -m bench startup fleet      only these
-    python -m bench --apis 10000 fleet another size
+python -m bench                    all of it
+python -m bench startup fleet      only these
+python -m bench --apis 10000 fleet another size
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 GITOPS_ML = [sys.executable, "-m", "gitops_ml"]
 
@@ -45,9 +48,7 @@ class Spent:
     output: str
 
 
-def spend(
-    command: Sequence[str], *, cwd: Path | None = None, cache: Path | None = None
-) -> Spent:
+def spend(command: Sequence[str], *, cwd: Path | None = None, cache: Path | None = None) -> Spent:
     """Run a program to its end; children are counted too."""
     environ = {**os.environ, **({"GITOPS_ML_CACHE": str(cache)} if cache else {})}
     with tempfile.TemporaryFile() as out:
@@ -110,7 +111,9 @@ def fleets(options: argparse.Namespace) -> list[Row]:
         rows.append(row(f"deploy, one manifest of {count} changed", deploy.wall, 3 * share))
         again = run("deploy", "-e", "staging", "-e", "production")
         rows.append(Row("deploy again, nothing changed", f"{again.wall:.3f} s", "-"))
-        rows.append(Row("  its peak memory", f"{again.peak:.0f} MiB", "<= 1024 MiB", again.peak <= 1024))
+        rows.append(
+            Row("  its peak memory", f"{again.peak:.0f} MiB", "<= 1024 MiB", again.peak <= 1024)
+        )
         return rows
     finally:
         shutil.rmtree(folder)
@@ -125,7 +128,9 @@ def manifests(options: argparse.Namespace) -> list[Row]:
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         project = fleet.write_fleet(folder / "fleet", count, repository="x.git", mode="manifests")
-        ours = _runner(project, folder / "cache")("render", "--offline", "--to", str(folder / "out"))
+        ours = _runner(project, folder / "cache")(
+            "render", "--offline", "--to", str(folder / "out")
+        )
         releases = sorted((folder / "out" / "releases").glob("*/*"))
         assert len(releases) == 2 * count, len(releases)
         begin = time.perf_counter()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PROJECT = """\
 project: fleet
@@ -33,6 +36,7 @@ _API = """\
     image: registry.example.org/ml/model-{number:05d}@sha256:{digest}
     port: 8080
     env: {{MODEL: model-{number:05d}, LOG_LEVEL: info, THRESHOLD: "0.{number}"}}
+    max_concurrency: 4
     metrics_path: /metrics
     in_flight_metric: requests_in_progress
     readiness_probe: {{httpGet: {{path: /ready, port: 8080}}, periodSeconds: 5}}

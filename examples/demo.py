@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import venv
 from pathlib import Path
@@ -32,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--home", type=Path, default=ROOT / ".demo", help="where everything goes")
     home = parser.parse_args().home.resolve()
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - the Python that runs this is anybody's
         sys.exit("the demo needs Python 3.10 or newer: make demo PYTHON=python3.12")
     if shutil.which("git") is None:
         sys.exit("the demo needs git: on Debian, apt-get install git")
@@ -46,7 +45,9 @@ def main() -> None:
     demo.deploy()
     demo.change()
     demo.serve()
-    title(f"Done in {time.monotonic() - started:.0f} s. Everything is in {home}; remove it with `make clean`.")
+    title(
+        f"Done in {time.monotonic() - started:.0f} s. Everything is in {home}; remove it with `make clean`."
+    )
 
 
 class Demo:
@@ -86,7 +87,14 @@ class Demo:
         if kept is not None:
             model.write_bytes(kept)
         if not self.repository.is_dir():
-            git = ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(self.repository)]
+            git = [
+                "git",
+                "init",
+                "--quiet",
+                "--bare",
+                "--initial-branch=main",
+                str(self.repository),
+            ]
             subprocess.run(git, check=True)
         file = self.project / "gitops-ml.yaml"
         text = file.read_text()
@@ -107,7 +115,9 @@ class Demo:
         title("Hash what enters the image, and build it where a Docker engine answers")
         self._show(["gitops-ml", "build", "--no-push", "--dry-run"])
         if not engine_answers():
-            print("No Docker engine answers here, so no image is built: the demo goes on without one.")
+            print(
+                "No Docker engine answers here, so no image is built: the demo goes on without one."
+            )
             return
         # The engine may be there and the base image out of reach: that is not the demo's failure.
         if self._show(["gitops-ml", "build", "--no-push"], check=False):
@@ -121,7 +131,10 @@ class Demo:
         title("What Argo CD finds there")
         git = ["git", f"--git-dir={self.repository}"]
         listing = subprocess.run(
-            [*git, "ls-tree", "-r", "--name-only", "main"], check=True, capture_output=True, text=True
+            [*git, "ls-tree", "-r", "--name-only", "main"],
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         print(tree(listing.split()))
         subprocess.run([*git, "--no-pager", "log", "-1", "--format=%h %s%n%n%b"], check=True)
@@ -154,7 +167,10 @@ class Demo:
             server.wait(timeout=60)
 
     def _show(self, command: list[str], *, check: bool = True) -> int:
-        print(f"$ {' '.join(Path(part).name if part.startswith('/') else part for part in command)}", flush=True)
+        print(
+            f"$ {' '.join(Path(part).name if part.startswith('/') else part for part in command)}",
+            flush=True,
+        )
         program = shutil.which(command[0], path=self.environ["PATH"]) or command[0]
         done = subprocess.run([program, *command[1:]], cwd=self.project, env=self.environ)
         if check and done.returncode:
@@ -200,10 +216,9 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
     while time.monotonic() < deadline:
         if server.poll() is not None:
             sys.exit(f"the predictor ended with exit code {server.returncode}")
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                if answer.status == 200:
-                    return
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
         time.sleep(0.1)
     sys.exit("the predictor was not ready after a minute")
 

@@ -6,9 +6,8 @@ printed here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitops_ml._version import __version__
 from gitops_ml.adapters import resources, scaffold
@@ -16,14 +15,12 @@ from gitops_ml.adapters.files import write_files
 from gitops_ml.adapters.serve import serve_predictor
 from gitops_ml.adapters.source import read_author, read_provenance
 from gitops_ml.core import layout
-from gitops_ml.core.changes import Change, RenderedFile
 from gitops_ml.core.differences import ObjectChange, object_changes
 from gitops_ml.core.message import commit_message, summary_of
 from gitops_ml.core.render import Release, objects_text
 from gitops_ml.delivery import deliver
 from gitops_ml.errors import GitopsMlError, Refused, UsageError
 from gitops_ml.images import ImagePlanner, PlannedImage, build_image, look_up
-from gitops_ml.ports import GitopsRepository, HelmEngine, ImageBuilder, Progress, Registry, Snapshot
 from gitops_ml.rendering import (
     Objects,
     Standing,
@@ -36,6 +33,20 @@ from gitops_ml.rendering import (
     render_objects,
 )
 from gitops_ml.workspace import Planned, Workspace, checked, read_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from gitops_ml.core.changes import Change, RenderedFile
+    from gitops_ml.ports import (
+        GitopsRepository,
+        HelmEngine,
+        ImageBuilder,
+        Progress,
+        Registry,
+        Snapshot,
+    )
 
 __all__ = ["objects_text"]
 
@@ -92,9 +103,7 @@ def validate(
     Raises:
         UsageError: a path, an environment or an API does not exist.
     """
-    return read_workspace(
-        paths, project_file=project_file, environments=environments, apis=apis
-    )
+    return read_workspace(paths, project_file=project_file, environments=environments, apis=apis)
 
 
 # -- images ----------------------------------------------------------------------------------------
@@ -207,9 +216,7 @@ def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) ->
         objects=objects if _wants_manifests(workspace) else None,
     )
     shown = tuple((item, objects[item.directory]) for item in releases) if objects else ()
-    return Rendering(
-        releases, files, shown, (*map(str, unanswered), *_tag_warnings(releases))
-    )
+    return Rendering(releases, files, shown, (*map(str, unanswered), *_tag_warnings(releases)))
 
 
 def write(rendering: Rendering, folder: Path) -> tuple[str, ...]:
@@ -355,7 +362,7 @@ def deploy(
     workspace: Workspace,
     *,
     tools: Tools,
-    options: DeployOptions = DeployOptions(),  # noqa: B008 - frozen
+    options: DeployOptions = DeployOptions(),
 ) -> Deployment:
     """Build what is missing, render, commit and push in one transaction.
 
@@ -445,7 +452,7 @@ class _Target:
     def against(self, snapshot: Snapshot) -> _Step:
         """What has to change in ``snapshot``."""
         workspace = self.workspace
-        standing = Standing.read(snapshot, workspace.project.environments)
+        standing = Standing.read(snapshot, workspace.environments)
         images = self._resolved_images(standing)
         releases = make_releases(workspace.releases, images, workspace)
         objects = _objects(releases, workspace, self.tools, asked=False)
@@ -479,7 +486,7 @@ class _Target:
         # Where a tag will do, a registry that gives no answer is told and not an end.
         unanswered = self.unanswered.append if self.options.by_tag else None
         images = _with_digests(self.images, known, self.tools, unanswered)
-        for apis, image in _own_images(images):
+        for _, image in _own_images(images):
             if image.ref.digest is None and self.options.build:
                 self._build(image)
         images = {
@@ -536,7 +543,7 @@ def run(
 
 
 def _one_predictor(releases: tuple[Planned, ...]) -> Planned:
-    names = sorted({planned.spec.name for planned in releases})
+    names = sorted({planned.name for planned in releases})
     if len(names) != 1:
         known = f": {', '.join(names)}" if names else ""
         raise UsageError(f"there are {len(names)} APIs here{known}; choose one with --api")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import posixpath
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.build_settings import build_settings
 from gitops_ml.adapters.context import build_inputs, dockerfile_template, read_context
@@ -16,10 +17,14 @@ from gitops_ml.core.dockerfile import (
     render_dockerfile,
 )
 from gitops_ml.core.image import BuildContext, ContentHash, ImageRef
-from gitops_ml.core.release import PredictorSpec
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.ports import ImageBuilder, Progress, Registry
-from gitops_ml.workspace import Planned, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gitops_ml.core.release import PredictorSpec
+    from gitops_ml.ports import ImageBuilder, Progress, Registry
+    from gitops_ml.workspace import Planned, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,10 @@ class ImagePlanner:
             InvalidDocument: a file of the project cannot enter an image.
             UsageError: the base image has no digest and no registry that could tell it.
         """
-        predictor, container = planned.spec.predictor, planned.spec.container
-        if predictor is None:
-            assert container is not None, "the schema demands one of the two"
-            return PlannedImage(ImageRef.parse(container.image))
+        if planned.ready_image is not None:
+            return PlannedImage(ImageRef.parse(planned.ready_image))
+        predictor = planned.spec.predictor
+        assert predictor is not None, "the rules demand a predictor or a container"
         return self._plan(planned, predictor)
 
     def _plan(self, planned: Planned, predictor: PredictorSpec) -> PlannedImage:
@@ -72,7 +77,7 @@ class ImagePlanner:
         recipe = docker_recipe(self._template, facts, platform=image.platform)
         hashed = content_hash(context.inputs, recipe=recipe)
         return PlannedImage(
-            ref=ImageRef(self._repository(planned.spec.name), hashed.tag),
+            ref=ImageRef(self._repository(planned.name), hashed.tag),
             content_hash=hashed,
             context=context,
             facts=replace(facts, content_hash=hashed),
@@ -90,7 +95,7 @@ class ImagePlanner:
             self._contexts[key] = read_context(
                 directory,
                 predictor=predictor,
-                manifests=(os.path.basename(planned.manifest.file),),  # noqa: PTH119 - a label
+                manifests=(posixpath.basename(planned.manifest.file),),
             )
         return self._contexts[key]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from gitops_ml.core.changes import Change
-from gitops_ml.core.image import ImageRef
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_ml.core.changes import Change
+    from gitops_ml.core.image import ImageRef
 
 Progress = Callable[[str], None]
 """Called with one line of text whenever long work has something to tell."""

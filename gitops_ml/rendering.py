@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.charts import chart_path, read_chart
+from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.core import layout
 from gitops_ml.core.changes import Change, RenderedFile
-from gitops_ml.core.image import ImageRef
+from gitops_ml.core.own_yaml import load_yaml
 from gitops_ml.core.render import (
+    Chart,
     Provenance,
     Release,
+    ReleaseText,
     chart_files,
     environment_files,
     image_of,
     objects_text,
     project_of,
-    release,
     release_files,
+    release_text,
 )
 from gitops_ml.errors import RepositoryMoved
-from gitops_ml.images import PlannedImage
-from gitops_ml.ports import HelmEngine, Snapshot
-from gitops_ml.workspace import Planned, Workspace
+
+if TYPE_CHECKING:
+    from gitops_ml.core.image import ImageRef
+    from gitops_ml.images import PlannedImage
+    from gitops_ml.ports import HelmEngine, Snapshot
+    from gitops_ml.workspace import Planned, Workspace
 
 CHART = "predictor"
 Objects = tuple[Mapping[str, object], ...]
@@ -79,19 +87,50 @@ def _blob_id(content: bytes, *, length: int) -> str:
 def make_releases(
     planned: Iterable[Planned], images: Mapping[str, PlannedImage], workspace: Workspace
 ) -> tuple[Release, ...]:
-    """The releases with their values and deployment ids, in the order of the manifests."""
+    """The releases with their deployment ids, in the order of the manifests."""
     chart = read_chart(CHART)
-    return tuple(
-        release(
-            plan.spec,
-            plan.cluster,
-            image=images[plan.directory].ref,
-            content_hash=_hex(images[plan.directory]),
-            chart=chart,
-            manifest=plan.manifest.submitted,
-            source_path=workspace.source_path(plan.manifest),
+    wanted = [(plan, images[plan.directory]) for plan in planned]
+    keys = [
+        memory_key(
+            "text", plan.key, str(image.ref), _hex(image), workspace.source_path(plan.manifest)
         )
-        for plan in planned
+        for plan, image in wanted
+    ]
+    known = workspace.memory.recall(keys)
+    answers: dict[bytes, str] = {}
+    releases = []
+    for (plan, image), key in zip(wanted, keys, strict=True):
+        if key in known:
+            text = ReleaseText(*json.loads(known[key]))
+        else:
+            text = _text(plan, image, chart, workspace)
+            answers[key] = json.dumps([text.deployment_id, text.values, text.facts])
+        releases.append(
+            Release(
+                name=plan.name,
+                environment=plan.environment.name,
+                team=plan.team,
+                namespace=plan.environment.namespace,
+                image=image.ref,
+                content_hash=_hex(image),
+                chart=chart,
+                text=text,
+            )
+        )
+    workspace.memory.keep(answers)
+    return tuple(releases)
+
+
+def _text(plan: Planned, image: PlannedImage, chart: Chart, workspace: Workspace) -> ReleaseText:
+    return release_text(
+        plan.spec,
+        plan.cluster,
+        image=image.ref,
+        content_hash=_hex(image),
+        chart=chart,
+        project=workspace.project.name,
+        manifest=plan.manifest.submitted,
+        manifest_file=workspace.source_path(plan.manifest),
     )
 
 
@@ -110,15 +149,14 @@ def render_files(
     """Every file that the releases need, charts and Argo CD's objects included, sorted by path."""
     project = workspace.project
     charts = {release.chart.name: release.chart for release in releases}
-    environments = sorted({release.spec.environment for release in releases})
+    environments = sorted({release.environment for release in releases})
     files = [
         *chart_files(charts.values()),
-        *environment_files(project, environments, {r.spec.team for r in releases}),
+        *environment_files(project, environments, {r.team for r in releases}),
     ]
     for item in releases:
         files += release_files(
             item,
-            project=project,
             provenance=provenance,
             previous=standing.releases.get(f"{item.directory}/{layout.RELEASE}"),
             manifests=objects_text(objects[item.directory]) if objects else None,
@@ -131,9 +169,9 @@ def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str
     return {
         item.directory: helm.template(
             chart_path(item.chart.name),
-            release=item.spec.name,
-            namespace=item.spec.namespace,
-            values=item.values,
+            release=item.name,
+            namespace=item.namespace,
+            values=load_yaml(item.text.values),
         )
         for item in releases
     }

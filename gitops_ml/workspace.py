@@ -6,21 +6,31 @@ be told of the next.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitops_ml.adapters import documents
+from gitops_ml.adapters.cache import cache_folder
+from gitops_ml.adapters.memory import Memory, NoMemory
+from gitops_ml.adapters.memory import key as memory_key
+from gitops_ml.adapters.remembered import recalled_manifests, remembered_manifests
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core import layout
 from gitops_ml.core.manifest import Manifest, parse_manifests
-from gitops_ml.core.project import ClusterSpec, Project
 from gitops_ml.core.project_reader import default_project
-from gitops_ml.core.release import ReleaseSpec
 from gitops_ml.core.resolve import resolve, unresolvable
 from gitops_ml.core.rules import check_manifests, check_release
+from gitops_ml.core.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gitops_ml.core.project import Project
+    from gitops_ml.core.release import ReleaseSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +41,14 @@ class Workspace:
     """The folder of the project file, or the one that was looked in."""
     project: Project
     has_project_file: bool
+    environments: tuple[str, ...]
+    """Those that the call is about."""
     files: tuple[str, ...]
     """The manifests' files, as they are named in messages."""
     manifests: tuple[Manifest, ...]
     releases: tuple[Planned, ...]
     problems: Problems
+    memory: Memory
     covers_project: bool
     """Whether everything that the project has was looked at: what is not here is gone."""
 
@@ -48,18 +61,57 @@ class Workspace:
         return Path(os.path.relpath(Path.cwd() / manifest.file, self.root)).as_posix()
 
 
-@dataclass(frozen=True, slots=True)
 class Planned:
-    """One API in one environment, resolved."""
+    """One API in one environment. What is in the memory is not resolved again until it is asked."""
 
-    manifest: Manifest
-    spec: ReleaseSpec
-    cluster: ClusterSpec
+    __slots__ = (
+        "_spec",
+        "cluster",
+        "environment",
+        "key",
+        "manifest",
+        "project",
+        "ready_image",
+        "team",
+    )
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        project: Project,
+        environment: str,
+        *,
+        key: bytes,
+        team: str,
+        ready_image: str | None,
+        spec: ReleaseSpec | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.project = project
+        self.environment = project.environments[environment]
+        self.cluster = project.clusters[self.environment.cluster]
+        self.key = key
+        """Of everything that the release follows from, but for its image."""
+        self.team = team
+        self.ready_image = ready_image
+        """The image that the manifest names; `None` where we build one."""
+        self._spec = spec
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
 
     @property
     def directory(self) -> str:
         """Of the release in the GitOps repository; no two releases share one."""
-        return layout.release_directory(self.spec.environment, self.spec.name)
+        return layout.release_directory(self.environment.name, self.name)
+
+    @property
+    def spec(self) -> ReleaseSpec:
+        """The release, resolved."""
+        if self._spec is None:
+            self._spec = _spec(self.manifest, self.project, self.environment.name)
+        return self._spec
 
 
 def read_workspace(
@@ -76,25 +128,31 @@ def read_workspace(
         InvalidDocument: a manifest is a symlink that leaves the project.
     """
     found = documents.find(paths, project_file=project_file)
+    memory = _memory()
     project, found_problems = documents.read_project_file(found.project_file)
     problems = list(found_problems)
-    manifests, more = _read_manifests(found)
+    manifests, keys, more = _read_manifests(found, memory)
     problems += [*more, *check_manifests(manifests)]
     manifests = _chosen_apis(manifests, tuple(apis), is_complete=not more)
     releases: tuple[Planned, ...] = ()
+    chosen: tuple[str, ...] = ()
     if project is not None:
         chosen = _chosen_environments(project, tuple(environments))
-        releases, refused = _resolve(manifests, project, chosen)
+        project_key = found.project_file.read_bytes() if found.project_file else b""
+        keys = {name: memory_key(key, project_key) for name, key in keys.items()}
+        releases, refused = _resolve(manifests, keys, project, chosen, memory)
         problems += refused
     return Workspace(
         root=found.root,
         project=project or default_project(load_schema("project")),
         has_project_file=found.project_file is not None,
-        covers_project=not tuple(apis) and found.root in (paths and _absolute(paths) or [Path.cwd()]),
+        environments=chosen,
+        covers_project=not tuple(apis) and found.root in (_absolute(paths) or [Path.cwd()]),
         files=tuple(found.label(file) for file in found.manifests),
         manifests=manifests,
         releases=releases,
         problems=Problems.of(set(problems)),
+        memory=memory,
     )
 
 
@@ -110,21 +168,48 @@ def checked(workspace: Workspace) -> Workspace:
 
 
 def _absolute(paths: Iterable[Path]) -> list[Path]:
-    return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - links stay links
+    # `resolve` would follow links, and a project behind a link is still that project.
+    return [Path(os.path.abspath(path)) for path in paths]
 
 
-def _read_manifests(found: documents.Found) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
-    schema = load_schema("api")
+def _memory() -> Memory:
+    try:
+        return Memory(cache_folder(os.environ))
+    except UsageError:
+        return NoMemory()
+
+
+def _read_manifests(
+    found: documents.Found, memory: Memory
+) -> tuple[tuple[Manifest, ...], dict[str, bytes], list[Problem]]:
+    """The manifests, the key of each one's file by its name, and what is wrong."""
+    texts = {file: documents.read_text(file, label=found.label(file)) for file in found.manifests}
+    keys = {
+        file: memory_key("manifests", found.label(file), text)
+        for file, text in texts.items()
+        if isinstance(text, bytes)
+    }
+    known = memory.recall(keys.values())
     manifests: list[Manifest] = []
     problems: list[Problem] = []
-    for file in found.manifests:
-        document = documents.read_document(file, label=found.label(file))
-        parsed, more = parse_manifests(document, schema=schema)
+    answers: dict[bytes, str] = {}
+    by_name: dict[str, bytes] = {}
+    for file, text in texts.items():
+        label, key = found.label(file), keys.get(file, b"")
+        if key in known:
+            parsed, more = recalled_manifests(known[key], file=file, label=label)
+        else:
+            document = read_yaml(text, file=label) if isinstance(text, bytes) else text
+            parsed, more = parse_manifests(document, schema=load_schema("api"))
+            if key and not Problems.of(more).errors:
+                answers[key] = remembered_manifests(parsed, more)
         for manifest in parsed:
             problems += documents.missing_files(manifest, file.parent)
+            by_name[manifest.name] = key
         manifests += parsed
         problems += more
-    return tuple(manifests), tuple(problems)
+    memory.keep(answers)
+    return tuple(manifests), by_name, problems
 
 
 def _chosen_environments(project: Project, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,19 +235,65 @@ def _chosen_apis(
 
 
 def _resolve(
-    manifests: Iterable[Manifest], project: Project, environments: Iterable[str]
+    manifests: Iterable[Manifest],
+    keys: Mapping[str, bytes],
+    project: Project,
+    environments: Iterable[str],
+    memory: Memory,
 ) -> tuple[tuple[Planned, ...], list[Problem]]:
-    schema = load_schema("api")
-    planned: list[Planned] = []
     problems: list[Problem] = []
+    wanted: list[tuple[Manifest, str, bytes]] = []
     for manifest in manifests:
         if refused := [manifest.problem(finding) for finding in unresolvable(manifest, project)]:
             problems += refused
             continue
-        for environment in environments:
-            spec = resolve(manifest, project, environment, with_defaults=schema.with_defaults)
-            cluster = project.clusters[spec.cluster]
-            found = check_release(spec, cluster, environment=project.environments[environment])
-            problems += [manifest.problem(each, environment=environment) for each in found]
-            planned.append(Planned(manifest, spec, cluster))
+        key = keys[manifest.name]
+        wanted += [
+            (manifest, environment, memory_key("release", manifest.name, environment, key))
+            for environment in environments
+        ]
+    known = memory.recall(key for _, _, key in wanted)
+    planned: list[Planned] = []
+    answers: dict[bytes, str] = {}
+    for manifest, environment, key in wanted:
+        if key in known:
+            plan, found = _recalled(known[key], manifest, project, environment, key)
+        else:
+            plan, found = _checked_release(manifest, project, environment, key)
+            if not Problems.of(found).errors:
+                answers[key] = _remembered(plan, found)
+        planned.append(plan)
+        problems += found
+    memory.keep(answers)
     return tuple(planned), problems
+
+
+def _checked_release(
+    manifest: Manifest, project: Project, environment: str, key: bytes
+) -> tuple[Planned, list[Problem]]:
+    spec = _spec(manifest, project, environment)
+    cluster = project.clusters[spec.cluster]
+    findings = check_release(spec, cluster, environment=project.environments[environment])
+    problems = [manifest.problem(finding, environment=environment) for finding in findings]
+    image = spec.container.image if spec.container else None
+    return Planned(
+        manifest, project, environment, key=key, team=spec.team, ready_image=image, spec=spec
+    ), problems
+
+
+def _spec(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
+    with_defaults = load_schema("api").with_defaults
+    return resolve(manifest, project, environment, with_defaults=with_defaults)
+
+
+def _remembered(plan: Planned, problems: Iterable[Problem]) -> str:
+    facts = [plan.team, plan.ready_image, [astuple(problem) for problem in problems]]
+    return json.dumps(facts)
+
+
+def _recalled(
+    answer: str, manifest: Manifest, project: Project, environment: str, key: bytes
+) -> tuple[Planned, list[Problem]]:
+    team, image, problems = json.loads(answer)
+    plan = Planned(manifest, project, environment, key=key, team=team, ready_image=image)
+    return plan, [Problem(*problem) for problem in problems]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from gitops_ml.adapters.resources import resource_directory
 from gitops_ml.core.changes import RenderedFile
 from gitops_ml.core.render import Chart
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def chart_path(name: str) -> Path:

@@ -74,6 +74,12 @@ def find(paths: Sequence[Path], *, project_file: Path | None = None) -> Found:
 
 def read_document(file: Path, *, label: str) -> Document:
     """The YAML document in a file; what is wrong with the file is in its ``problems``."""
+    text = read_text(file, label=label)
+    return read_yaml(text, file=label) if isinstance(text, bytes) else text
+
+
+def read_text(file: Path, *, label: str) -> bytes | Document:
+    """The bytes of a document, or an empty document with what is wrong with the file."""
     try:
         facts = file.stat()
         if not stat.S_ISREG(facts.st_mode):
@@ -81,7 +87,7 @@ def read_document(file: Path, *, label: str) -> Document:
         if facts.st_size > LARGEST_FILE:
             return _unreadable(label, too_large(facts.st_size))
         with file.open("rb") as opened:
-            return read_yaml(opened.read(LARGEST_FILE + 1), file=label)
+            return opened.read(LARGEST_FILE + 1)
     except OSError as failure:
         return _unreadable(label, f"the file cannot be read: {failure.strerror}")
 
@@ -124,7 +130,7 @@ def _missing(
 
 def _absolute(path: Path) -> Path:
     """The path from the root, symlinks and all: a symlink is judged later, by where it leads."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow the symlink
+    return Path(os.path.abspath(path))
 
 
 def _unreadable(label: str, message: str) -> Document:

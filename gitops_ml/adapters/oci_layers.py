@@ -10,7 +10,6 @@ import hashlib
 import os
 import posixpath
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from gitops_ml.core.oci import LAYER, Descriptor
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _BUFFER = LONGEST_PIECE

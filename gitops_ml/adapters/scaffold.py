@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.resources
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.files import write_files
 from gitops_ml.adapters.resources import resource_directory
 from gitops_ml.core.changes import RenderedFile
 from gitops_ml.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FILES = {
     "api.yaml.j2": "api.yaml",
@@ -72,7 +75,7 @@ def _render(facts: dict[str, str]) -> list[RenderedFile]:
     from jinja2 import Environment, StrictUndefined
 
     # These are YAML and Python for people to go on with, not HTML.
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     templates = importlib.resources.files("gitops_ml.templates") / "init"
     return [
         RenderedFile(

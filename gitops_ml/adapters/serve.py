@@ -7,13 +7,17 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gitops_ml.core.release import ReleaseSpec
 from gitops_ml.core.runtime import runtime_settings
 from gitops_ml.errors import UsageError
 from gitops_ml.process import attend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gitops_ml.core.release import ReleaseSpec
 
 _SAMPLE = "sample.json"
 

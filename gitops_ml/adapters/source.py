@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from gitops_ml.core.render import Provenance
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import git
 
     from gitops_ml.core.project import GitopsSpec

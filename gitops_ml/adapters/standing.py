@@ -8,15 +8,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters.files import write_files
 from gitops_ml.core import layout
 from gitops_ml.core.changes import RenderedFile
-from gitops_ml.core.render import Release
-from gitops_ml.ports import HelmEngine, Snapshot
+from gitops_ml.core.own_yaml import load_all_yaml, load_yaml
+
+if TYPE_CHECKING:
+    from gitops_ml.core.render import Release
+    from gitops_ml.ports import HelmEngine, Snapshot
 
 Objects = tuple[Mapping[str, Any], ...]
 
@@ -27,20 +28,22 @@ def standing_objects(snapshot: Snapshot, release: Release, *, helm: HelmEngine) 
     Raises:
         ProgramFailed: Helm refuses what stands there.
     """
-    paths = [f"{release.directory}/{name}" for name in (layout.MANIFEST, layout.VALUES, layout.RELEASE)]
+    paths = [
+        f"{release.directory}/{name}" for name in (layout.MANIFEST, layout.VALUES, layout.RELEASE)
+    ]
     found = snapshot.read(paths)
     manifest, values, facts = (found.get(path) for path in paths)
     if manifest is not None:
-        return tuple(item for item in yaml.load_all(manifest, Loader=_loader()) if item)
+        return load_all_yaml(manifest)
     if values is None or facts is None:
         return ()
-    return _rendered(snapshot, release, yaml.load(values, Loader=_loader()), facts, helm)
+    return _rendered(snapshot, release, load_yaml(values), facts, helm)
 
 
 def _rendered(
     snapshot: Snapshot, release: Release, values: Any, facts: bytes, helm: HelmEngine
 ) -> Objects:
-    described = yaml.load(facts, Loader=_loader())
+    described = load_yaml(facts)
     chart_name, version = described["chart"]["name"], described["chart"]["version"]
     prefix = layout.chart_directory(chart_name, version)
     with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
@@ -48,11 +51,7 @@ def _rendered(
         write_files(Path(folder), [RenderedFile(path, text) for path, text in chart.items()])
         return helm.template(
             Path(folder) / prefix,
-            release=release.spec.name,
+            release=release.name,
             namespace=described["namespace"],
             values=values,
         )
-
-
-def _loader() -> Any:
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -102,7 +102,7 @@ def _entry(root: Path, path: str, entry: os.DirEntry[str]) -> InputFile | Fault:
     try:
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
-            target = os.readlink(entry.path)  # noqa: PTH115 - as written, not as a path
+            target = os.readlink(entry.path)
             return _link_fault(root, path, target) or InputFile(path, True, False, target)
     except OSError as error:
         return Fault(path, _unreadable(error))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml import actions
 from gitops_ml.cli import report, wiring
 from gitops_ml.cli.options import dry_run_option, output_option, selection
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("build")
@@ -40,10 +43,9 @@ def command(
     )
     built = actions.build(
         workspace,
-        tools=wiring.tools(workspace.project, root=workspace.root),
+        tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
         push=push,
         dry_run=dry_run,
-        progress=report.progress,
     )
     if output == "json":
         report.as_json([wiring.image_facts(item) for item in built])

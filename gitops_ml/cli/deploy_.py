@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml import actions
 from gitops_ml.cli import report, wiring
 from gitops_ml.cli.options import dry_run_option, output_option, selection
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("deploy")
@@ -70,10 +73,7 @@ def command(
     if deployment.releases:
         report.table(
             ("environment", "api", "deployment id", "image"),
-            [
-                (r.spec.environment, r.spec.name, r.deployment_id, r.image)
-                for r in deployment.releases
-            ],
+            [(r.environment, r.name, r.deployment_id, r.image) for r in deployment.releases],
         )
     for directory in deployment.removed:
         click.echo(f"removed {directory}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,9 @@ from gitops_ml.cli import report, wiring
 from gitops_ml.cli.options import offline_option, output_option, selection
 from gitops_ml.core.differences import ObjectChange, unified_diff
 from gitops_ml.errors import DifferencesFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("diff")
@@ -57,8 +60,8 @@ def command(
     else:
         for folder, count in differences.new_charts():
             _show_file(f"+ {folder}: the base chart, {count} files")
-        for change in differences.own_changes():
-            _show_file(unified_diff(change))
+        for file in differences.own_changes():
+            _show_file(unified_diff(file))
     if output != "json":
         click.echo(differences.summary())
     if exit_code and differences.changes:

@@ -58,7 +58,7 @@ def command(
     elif target is not None:
         report.table(
             ("environment", "api", "deployment id"),
-            [(r.spec.environment, r.spec.name, r.deployment_id) for r in rendering.releases],
+            [(r.environment, r.name, r.deployment_id) for r in rendering.releases],
         )
     elif manifests:
         for _release, objects in rendering.objects:

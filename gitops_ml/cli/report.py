@@ -9,14 +9,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
 
-_COLOURS = {"error": "red", "warning": "yellow", "add": "green", "delete": "red", "modify": "yellow"}
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_COLOURS = {
+    "error": "red",
+    "warning": "yellow",
+    "add": "green",
+    "delete": "red",
+    "modify": "yellow",
+}
 
 
 def styled(text: str, what: str, *, err: bool = False) -> str:

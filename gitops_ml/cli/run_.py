@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml import actions
 from gitops_ml.cli import report
 from gitops_ml.cli.options import paths_argument, project_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("run")
@@ -41,7 +44,5 @@ def command(
         environments=(environment,) if environment else (),
         apis=(api,) if api else (),
     )
-    code = actions.run(
-        workspace, host=host, port=port, reloads=reloads, tell=report.say
-    )
+    code = actions.run(workspace, host=host, port=port, reloads=reloads, tell=report.say)
     raise click.exceptions.Exit(code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,11 @@ from gitops_ml import actions
 from gitops_ml.cli import report
 from gitops_ml.cli.options import selection
 from gitops_ml.errors import InvalidDocument
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_ml.workspace import Workspace
 
 
 @click.command("validate")
@@ -66,7 +71,7 @@ def command(
         raise click.exceptions.Exit(InvalidDocument.exit_code)
 
 
-def _summary(workspace: actions.Workspace, *, is_valid: bool) -> str:
+def _summary(workspace: Workspace, *, is_valid: bool) -> str:
     problems = workspace.problems
     counts = [
         _count(len(workspace.files), "file"),

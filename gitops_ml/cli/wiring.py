@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml import actions
-from gitops_ml.core.project import Project
-from gitops_ml.core.render import Release
-from gitops_ml.ports import GitopsRepository, HelmEngine, ImageBuilder, Progress, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gitops_ml.core.project import Project
+    from gitops_ml.core.render import Release
+    from gitops_ml.ports import GitopsRepository, HelmEngine, ImageBuilder, Progress, Registry
 
 
 def tools(
@@ -61,10 +64,10 @@ def tools(
 
 def release_facts(release: Release) -> Mapping[str, Any]:
     return {
-        "api": release.spec.name,
-        "environment": release.spec.environment,
-        "team": release.spec.team,
-        "namespace": release.spec.namespace,
+        "api": release.name,
+        "environment": release.environment,
+        "team": release.team,
+        "namespace": release.namespace,
         "deployment_id": release.deployment_id,
         "image": str(release.image),
         "content_hash": release.content_hash,
@@ -87,9 +90,7 @@ def rendering_facts(rendering: actions.Rendering) -> Mapping[str, Any]:
     return {
         "releases": [release_facts(item) for item in rendering.releases],
         "files": {file.path: file.content.decode() for file in rendering.files},
-        "objects": {
-            release.directory: list(objects) for release, objects in rendering.objects
-        },
+        "objects": {release.directory: list(objects) for release, objects in rendering.objects},
         "warnings": list(rendering.warnings),
     }
 

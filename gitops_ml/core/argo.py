@@ -6,11 +6,14 @@ of its manual).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core import layout
-from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, GitopsSpec, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, GitopsSpec, Project
 
 API_VERSION = "argoproj.io/v1alpha1"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "gitops-ml"}

@@ -8,7 +8,6 @@ means "always there, with the defaults of its own properties". What the schema m
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +19,8 @@ Fill = Callable[[Any], Any]
 def compile_defaults(schema: Mapping[str, Any]) -> Fill:
     """The function that returns a value with the defaults of ``schema`` filled in.
 
-    The value itself is not changed; free-form parts of it are shared with the result.
+    The value itself is not changed; free-form parts of it, and the defaults, are shared with the
+    result, which is to be read and not written.
     """
     return _Compiler(schema).fill(schema) or _as_it_is
 
@@ -66,23 +66,18 @@ class _Compiler:
 
 
 def _object(defaults: Mapping[str, Any], fills: Mapping[str, Fill]) -> Fill:
-    simple = {k: v for k, v in defaults.items() if not isinstance(v, dict | list)}
     made = {
-        k: fills[k](v) if k in fills else v
+        k: fills[k](v) if k in fills and isinstance(v, dict | list) else v
         for k, v in defaults.items()
-        if isinstance(v, dict | list)
     }
 
     def fill(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         filled = {k: fills[k](v) if k in fills else v for k, v in value.items()}
-        for name, default in simple.items():
-            if filled.get(name) is None:
-                filled[name] = default
         for name, default in made.items():
             if filled.get(name) is None:
-                filled[name] = copy.deepcopy(default)
+                filled[name] = default
         return filled
 
     return fill

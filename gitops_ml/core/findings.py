@@ -33,6 +33,9 @@ def warning(path: Path, message: str, *, rule: str) -> Finding:
     return Finding(path, message, rule, "warning")
 
 
+_MOST_LISTED = 25
+"""Beyond it the known words are listed only where none of them is close."""
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -55,4 +58,6 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     lowered = {each.lower(): each for each in words}
     close = difflib.get_close_matches(str(word).lower(), lowered, n=1, cutoff=0.6)
     meant = f"; did you mean {lowered[close[0]]!r}?" if close else ";"
+    if close and len(words) > _MOST_LISTED:
+        return meant
     return f"{meant} known: {', '.join(words)}"

@@ -1,11 +1,11 @@
 """Where everything is in a GitOps repository.
 
-    charts/<chart>/<version>/…                   base charts, immutable once there
-    releases/<environment>/<api>/values.yaml     the Helm values of one release
-    releases/<environment>/<api>/release.yaml    what the ApplicationSet reads; where it came from
-    releases/<environment>/<api>/manifest.yaml   the rendered objects, in mode ``manifests`` only
-    argocd/<environment>.yaml                    one ApplicationSet per environment
-    argocd/projects/<team>.yaml                  one AppProject per team
+charts/<chart>/<version>/…                   base charts, immutable once there
+releases/<environment>/<api>/values.yaml     the Helm values of one release
+releases/<environment>/<api>/release.yaml    what the ApplicationSet reads; where it came from
+releases/<environment>/<api>/manifest.yaml   the rendered objects, in mode ``manifests`` only
+argocd/<environment>.yaml                    one ApplicationSet per environment
+argocd/projects/<team>.yaml                  one AppProject per team
 """
 
 from __future__ import annotations

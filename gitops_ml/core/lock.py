@@ -115,7 +115,11 @@ def inputs_fingerprint(
 
 def render_lock(lock: Lock, *, made_from: str | None) -> str:
     """The text of a lock file."""
-    sources = f"{made_from} and the runtime's own requirements" if made_from else "the runtime's own requirements"
+    sources = (
+        f"{made_from} and the runtime's own requirements"
+        if made_from
+        else "the runtime's own requirements"
+    )
     lines = [
         _FIRST,
         f"# Made from {sources} by `gitops-ml lock`: commit it.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gitops_ml.core.findings import Finding, Path, dotted
 from gitops_ml.core.kinds import kind_findings, section_findings
@@ -15,6 +15,12 @@ from gitops_ml.errors import Problem
 if TYPE_CHECKING:
     from gitops_ml.core.schema import Schema
     from gitops_ml.core.yaml_reader import Document, Place
+
+
+class Places(Protocol):
+    """Something that knows where a path stands in its file: a `Document`."""
+
+    def place(self, path: Path, *, key: bool = True) -> Place: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,7 @@ class Manifest:
     submitted: Mapping[str, Any]
     """The API exactly as it was written."""
     file: str
-    document: Document = field(repr=False, compare=False)
+    document: Places = field(repr=False, compare=False)
     index: int
     """The API's number in its file, from 0."""
     renamed: Mapping[Path, Path] = field(repr=False, default_factory=dict)
@@ -51,6 +57,10 @@ class Manifest:
     def problem(self, finding: Finding, *, environment: str | None = None) -> Problem:
         """The finding with file, line, column and the API's name."""
         path = self.written_path(finding.path, environment=environment)
+        overrides = self.environments.get(environment or "") or {}
+        if path[:1] != ("environments",) and finding.path[:1] and finding.path[0] in overrides:
+            # The API's own words are wrong together with those of one environment only.
+            finding = replace(finding, message=f"{finding.message} (in {environment})")
         place = self.document.place((self.index, *path))
         return _problem(self.file, place, self.name, replace(finding, path=path))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from gitops_ml.core.changes import Change
-from gitops_ml.core.render import Release
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gitops_ml.core.changes import Change
+    from gitops_ml.core.render import Release
 
 _LONGEST_SUBJECT = 72
 _MOST_TRAILERS = 100
@@ -21,7 +24,7 @@ def commit_message(
 ) -> str:
     """Subject, one line per release, and the trailers ``Deployment-Id`` and ``Source-Commit``."""
     lines = [
-        f"* {item.spec.name} in {item.spec.environment}: {item.deployment_id}"
+        f"* {item.name} in {item.environment}: {item.deployment_id}"
         for item in releases[:_MOST_TRAILERS]
     ]
     if len(releases) > _MOST_TRAILERS:
@@ -37,8 +40,8 @@ def commit_message(
 def _subject(releases: Sequence[Release], removed: Sequence[str]) -> str:
     if not releases:
         return _removal(removed) if removed else "Update charts and Argo CD objects"
-    apis = sorted({item.spec.name for item in releases})
-    environments = ", ".join(sorted({item.spec.environment for item in releases}))
+    apis = sorted({item.name for item in releases})
+    environments = ", ".join(sorted({item.environment for item in releases}))
     named = f"Deploy {', '.join(apis)} to {environments}"
     return named if len(named) <= _LONGEST_SUBJECT else f"Deploy {len(apis)} APIs to {environments}"
 
@@ -57,6 +60,8 @@ def summary_of(changes: Iterable[Change]) -> str:
     counts = [
         f"{actions.count(action)} {word}" for action, word in words.items() if action in actions
     ]
-    return f"{'1 file' if len(actions) == 1 else f'{len(actions)} files'}: {', '.join(counts)}" if (
-        counts
-    ) else "no differences"
+    return (
+        f"{'1 file' if len(actions) == 1 else f'{len(actions)} files'}: {', '.join(counts)}"
+        if (counts)
+        else "no differences"
+    )

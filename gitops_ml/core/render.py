@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core import argo, layout
 from gitops_ml.core.changes import RenderedFile
 from gitops_ml.core.identity import deployment_id
 from gitops_ml.core.image import ImageRef
-from gitops_ml.core.project import ClusterSpec, Project
-from gitops_ml.core.release import ReleaseSpec
 from gitops_ml.core.values import chart_values
 from gitops_ml.core.yaml_writer import write_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gitops_ml.core.project import ClusterSpec, Project
+    from gitops_ml.core.release import ReleaseSpec
 
 PROVENANCE = "provenance:\n"
 
@@ -41,38 +44,54 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """One release with everything that its files need."""
+class ReleaseText:
+    """What a release is in the GitOps repository, apart from its provenance."""
 
-    spec: ReleaseSpec
+    deployment_id: str
+    values: str
+    """``values.yaml``."""
+    facts: str
+    """``release.yaml`` up to the provenance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One release, rendered."""
+
+    name: str
+    environment: str
+    team: str
+    namespace: str
     image: ImageRef
     content_hash: str | None
     """Of the image's inputs, 64 hex; ``None`` for a ready-made image."""
     chart: Chart
-    server: str
-    values: Mapping[str, Any]
-    deployment_id: str
-    manifest: Mapping[str, Any]
-    """As submitted."""
-    source_path: str
-    """The manifest's file, relative to the root of the source repository."""
+    text: ReleaseText
+
+    @property
+    def deployment_id(self) -> str:
+        return self.text.deployment_id
 
     @property
     def directory(self) -> str:
-        return layout.release_directory(self.spec.environment, self.spec.name)
+        return layout.release_directory(self.environment, self.name)
 
 
-def release(
+def release_text(
     spec: ReleaseSpec,
     cluster: ClusterSpec,
     *,
     image: ImageRef,
     content_hash: str | None,
     chart: Chart,
+    project: str,
     manifest: Mapping[str, Any],
-    source_path: str,
-) -> Release:
-    """The release of ``spec`` with its values and its deployment id."""
+    manifest_file: str,
+) -> ReleaseText:
+    """The release of ``spec`` in words: its values, its deployment id, and where it is from.
+
+    ``manifest`` is the API as submitted; ``manifest_file`` is relative to the source project.
+    """
     values = chart_values(spec, cluster, image=image)
     identity = deployment_id(
         spec.name,
@@ -83,23 +102,26 @@ def release(
         },
     )
     values["api"]["deploymentId"] = identity
-    return Release(
-        spec=spec,
-        image=image,
-        content_hash=content_hash,
-        chart=chart,
-        server=cluster.server,
-        values=values,
-        deployment_id=identity,
-        manifest=manifest,
-        source_path=source_path,
-    )
+    facts = {
+        "name": spec.name,
+        "environment": spec.environment,
+        "team": spec.team,
+        "namespace": spec.namespace,
+        "server": cluster.server,
+        "project": project,
+        "deployment_id": identity,
+        "chart": {"name": chart.name, "version": chart.version},
+        "image": {"repository": image.repository, "tag": image.tag, "digest": image.digest},
+        "content_hash": content_hash,
+        "manifest_file": manifest_file,
+        "manifest": manifest,
+    }
+    return ReleaseText(identity, write_yaml(values), write_yaml(facts))
 
 
 def release_files(
     release: Release,
     *,
-    project: Project,
     provenance: Provenance,
     previous: bytes | None,
     manifests: bytes | None = None,
@@ -109,46 +131,23 @@ def release_files(
     ``previous`` is the ``release.yaml`` that stands there now: its provenance is kept while the
     deployment id is the same, so that an unrelated commit rewrites nothing.
     """
-    facts = write_yaml(_facts(release, project))
+    facts = _with_provenance(release.text, provenance, previous)
     files = [
-        RenderedFile(f"{release.directory}/{layout.RELEASE}", _with_provenance(
-            facts, release.deployment_id, provenance, previous
-        )),
-        RenderedFile(f"{release.directory}/{layout.VALUES}", write_yaml(release.values).encode()),
+        RenderedFile(f"{release.directory}/{layout.RELEASE}", facts),
+        RenderedFile(f"{release.directory}/{layout.VALUES}", release.text.values.encode()),
     ]
     if manifests is not None:
         files.append(RenderedFile(f"{release.directory}/{layout.MANIFEST}", manifests))
-    return tuple(sorted(files))
+    return tuple(files)
 
 
-def _facts(release: Release, project: Project) -> Mapping[str, Any]:
-    """What the ApplicationSet reads, and what `trace` answers; no top-level key ``path``."""
-    spec, image = release.spec, release.image
-    return {
-        "name": spec.name,
-        "environment": spec.environment,
-        "team": spec.team,
-        "namespace": spec.namespace,
-        "server": release.server,
-        "project": project.name,
-        "deployment_id": release.deployment_id,
-        "chart": {"name": release.chart.name, "version": release.chart.version},
-        "image": {"repository": image.repository, "tag": image.tag, "digest": image.digest},
-        "content_hash": release.content_hash,
-        "manifest_file": release.source_path,
-        "manifest": release.manifest,
-    }
-
-
-def _with_provenance(
-    facts: str, identity: str, provenance: Provenance, previous: bytes | None
-) -> bytes:
+def _with_provenance(text: ReleaseText, provenance: Provenance, previous: bytes | None) -> bytes:
     # The provenance is the last block of the file, and `provenance:` stands at the start of a line
     # nowhere else: everything above it is indented or a key of ours.
     head, mark, tail = (previous or b"").decode(errors="replace").rpartition("\n" + PROVENANCE)
-    if mark and deployment_id_of(head) == identity:
-        return (facts + PROVENANCE + tail).encode()
-    return (facts + write_yaml({"provenance": _provenance(provenance)})).encode()
+    if mark and deployment_id_of(head) == text.deployment_id:
+        return (text.facts + PROVENANCE + tail).encode()
+    return (text.facts + write_yaml({"provenance": _provenance(provenance)})).encode()
 
 
 def _provenance(provenance: Provenance) -> Mapping[str, Any]:
@@ -216,7 +215,9 @@ def _document(path: str, data: Mapping[str, Any]) -> RenderedFile:
 def chart_files(charts: Iterable[Chart]) -> tuple[RenderedFile, ...]:
     """The base charts in their places."""
     return tuple(
-        RenderedFile(f"{layout.chart_directory(chart.name, chart.version)}/{file.path}", file.content)
+        RenderedFile(
+            f"{layout.chart_directory(chart.name, chart.version)}/{file.path}", file.content
+        )
         for chart in charts
         for file in chart.files
     )

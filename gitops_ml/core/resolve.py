@@ -8,13 +8,15 @@ strategy, how an API at zero wakes up) is decided here, once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.findings import Finding, error, suggestion
-from gitops_ml.core.manifest import Manifest
-from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, Project
 from gitops_ml.core.release import ReleaseSpec
 from gitops_ml.core.structure import structure
+
+if TYPE_CHECKING:
+    from gitops_ml.core.manifest import Manifest
+    from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, Project
 
 Defaults = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Fills what an API does not say from the schema; see `defaults.py`."""
@@ -51,8 +53,7 @@ def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
         if name not in project.environments:
             yield error(
                 ("environments", name),
-                f"the project has no environment {name!r}"
-                f"{suggestion(name, project.environments)}",
+                f"the project has no environment {name!r}{suggestion(name, project.environments)}",
                 rule="environment",
             )
 
@@ -114,9 +115,9 @@ def _update_strategy(
     """
     words = said.get("update_strategy") or {}
     strategy = dict(body["update_strategy"])
-    if not _has_spare(body["compute"], cluster):
-        if strategy.get("type") is None and "max_surge" not in words:
-            strategy |= _without_spare(body["autoscaling"]["min_replicas"], words)
+    is_open = strategy.get("type") is None and "max_surge" not in words
+    if is_open and not _has_spare(body["compute"], cluster):
+        strategy |= _without_spare(body["autoscaling"]["min_replicas"], words)
     strategy["type"] = strategy.get("type") or "RollingUpdate"
     if _is_zero(strategy["max_surge"]) and "max_unavailable" not in words:
         strategy["max_unavailable"] = 1

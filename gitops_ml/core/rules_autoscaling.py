@@ -19,6 +19,8 @@ _RULE = "autoscaling"
 _AT: Path = ("autoscaling",)
 _LONGEST_STABILIZATION = 3600
 _LONGEST_WINDOW = 1800
+_ASYNC_CONCURRENCY = 128
+"""What the runtime works on at a time where `predict` is async and nothing else is said."""
 _NEVER_WAKE = ("cpu", "memory", "cron")
 """KEDA's triggers that say nothing while there is no pod, or that are windows rather than work."""
 
@@ -66,23 +68,19 @@ def _target(spec: ReleaseSpec) -> Iterator[Finding]:
             "it would never scale up"
         )
         yield error((*_AT, "target_in_flight"), message, rule=_RULE)
-    elif target > working:
-        message = (
-            f"{target:g} is more than the {working} that a replica works on at a time, so requests "
-            "always wait"
-        )
-        yield warning((*_AT, "target_in_flight"), message, rule=_RULE)
 
 
 def _capacity(spec: ReleaseSpec) -> tuple[int, int]:
     """Requests that a replica works on at a time, and that may wait."""
     if (container := spec.container) is not None:
         return container.max_concurrency, container.max_queue_length
-    assert spec.predictor is not None
     predictor = spec.predictor
+    if predictor is None:
+        return _ASYNC_CONCURRENCY, 0
     threads = predictor.processes_per_replica * predictor.threads_per_process
-    batch = predictor.server_side_batching.max_batch_size if predictor.server_side_batching else 0
-    return predictor.max_concurrency or max(threads, batch), predictor.max_queue_length
+    # Whether `predict` is async is known to the runtime only.
+    working = predictor.max_concurrency or max(threads, _ASYNC_CONCURRENCY)
+    return working, predictor.max_queue_length
 
 
 def _periods(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
@@ -125,8 +123,8 @@ def cron_findings(at: Path, start: str, end: str, timezone: str) -> Iterator[Fin
 
 
 def _zone_like(timezone: str) -> str:
-    known = suggestion(timezone, sorted(TIMEZONES)).split("; known:")[0].split(" known:")[0]
-    return known if known.startswith("; did") else "; write it as Europe/Oslo or UTC"
+    meant = suggestion(timezone, sorted(TIMEZONES))
+    return meant if meant.startswith("; did") else "; write it as Europe/Oslo or UTC"
 
 
 def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 _RULE = "trigger"
 _RESOURCES = ("cpu", "memory")
+_REMOVED = frozenset({"type"})
+"""Parameters that have a sentence of their own in `_metric_type`."""
 _UNCACHED = (*_RESOURCES, "cron")
 _AUTHENTICATION_KEYS = frozenset(
     {"podIdentity", "secretTargetRef", "configMapTargetRef", "env", "boundServiceAccountToken"}
     | {"hashiCorpVault", "azureKeyVault", "awsSecretManager", "gcpSecretManager", "filePath"}
-    | {"gcpSecretManager", "oauth2"}
+    | {"oauth2"}
 )
 _REFERENCE_KINDS = ("TriggerAuthentication", "ClusterTriggerAuthentication")
 
@@ -60,7 +62,8 @@ def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
             yield error((*at, "metadata"), message, rule=_RULE)
     for name, value in trigger.metadata.items():
         place = (*at, "metadata", name)
-        if name not in scaler.parameters and not scaler.is_open:
+        is_known = name in scaler.parameters or scaler.is_open or name in _REMOVED
+        if not is_known:
             message = (
                 f"{trigger.type} has no parameter {name!r} (what is secret goes to authentication)"
                 f"{suggestion(name, sorted(scaler.parameters))}"

@@ -6,10 +6,12 @@ a laptop and in the cluster. What the runtime's own defaults say is left to them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gitops_ml.core.release import Models, MonitoringSpec, PredictorSpec
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.core.release import Models, MonitoringSpec, PredictorSpec
 
 
 def runtime_settings(

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import types
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from gitops_ml.core.quantities import canonical_quantity, parse_duration
 
@@ -25,11 +25,11 @@ def structure(cls: type[T], data: Mapping[str, Any]) -> T:
     Raises:
         KeyError: a field without a default is missing; the schema gives every one of them.
     """
-    return _converter(cls)(data)  # type: ignore[no-any-return]  # built for cls just above
+    return cast("T", _converter(cast("Any", cls))(data))
 
 
 @functools.cache
-def _converter(cls: type[Any]) -> Convert:
+def _converter(cls: Any) -> Convert:
     hints = get_type_hints(cls, include_extras=True)
     fields = [(f.name, _for_hint(hints[f.name])) for f in dataclasses.fields(cls)]
 
@@ -49,23 +49,31 @@ def _for_hint(hint: Any) -> Convert | None:
         to = _for_hint(inner[0]) if len(inner) == 1 else None
         return (lambda value: None if value is None else to(value)) if to else None
     if origin is tuple:
-        to = _for_hint(get_args(hint)[0])
-        if to is None:
-            return lambda value: tuple(value or ())
-        return lambda value: tuple(to(item) for item in value or ())
+        return _tuple_of(_for_hint(get_args(hint)[0]))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        to = _for_hint(get_args(hint)[1])
-        if to is None:
-            return lambda value: value or {}
-        return lambda value: {key: to(item) for key, item in (value or {}).items()}
+        return _mapping_of(_for_hint(get_args(hint)[1]))
     if hint is float:
         return lambda value: None if value is None else float(value)
-    return _converter(hint) if dataclasses.is_dataclass(hint) else None
+    return _converter(cast("Any", hint)) if dataclasses.is_dataclass(hint) else None
 
 
-def _seconds(value: Any) -> float:
+def _tuple_of(to: Convert | None) -> Convert:
+    if to is None:
+        return lambda value: tuple(value or ())
+    return lambda value: tuple(to(item) for item in value or ())
+
+
+def _mapping_of(to: Convert | None) -> Convert:
+    if to is None:
+        return lambda value: value or {}
+    return lambda value: {key: to(item) for key, item in (value or {}).items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def _seconds(value: str | float) -> float:
     return parse_duration(value) if isinstance(value, str) else float(value)
 
 
-def _quantity(value: Any) -> str:
+@functools.lru_cache(maxsize=1024)
+def _quantity(value: str | float) -> str:
     return canonical_quantity(value)

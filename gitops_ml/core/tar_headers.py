@@ -43,9 +43,7 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def _block(
-    name: bytes, *, kind: bytes, mode: int, size: int, link: bytes, epoch: int
-) -> bytes:
+def _block(name: bytes, *, kind: bytes, mode: int, size: int, link: bytes, epoch: int) -> bytes:
     before = b"".join(
         (
             name[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0"),

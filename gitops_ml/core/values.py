@@ -7,29 +7,30 @@ so that a values file is short enough to review.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gitops_ml.core.image import ImageRef
-from gitops_ml.core.project import ClusterSpec, GpuClass, PrometheusSpec
-from gitops_ml.core.release import (
-    AutoscalingSpec,
-    ContainerSpec,
-    KubernetesObject,
-    MonitoringSpec,
-    PredictorSpec,
-    ReleaseSpec,
-    Sidecar,
-    Trigger,
-)
 from gitops_ml.core.runtime import runtime_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.core.image import ImageRef
+    from gitops_ml.core.project import ClusterSpec, GpuClass, PrometheusSpec
+    from gitops_ml.core.release import (
+        AutoscalingSpec,
+        ContainerSpec,
+        KubernetesObject,
+        MonitoringSpec,
+        PredictorSpec,
+        ReleaseSpec,
+        Sidecar,
+        Trigger,
+    )
 
 _NEURON = "aws.amazon.com/neuron"
 
 
-def chart_values(
-    spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef
-) -> dict[str, Any]:
+def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) -> dict[str, Any]:
     """The values of ``charts/predictor`` for ``spec``, without ``api.deploymentId``."""
     values: dict[str, Any] = {
         "api": {

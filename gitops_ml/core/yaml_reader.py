@@ -226,6 +226,8 @@ def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
     problem = error.problem or "this is not YAML"
     if "expected a single document" in (error.context or ""):
         return "a second document starts here; a file holds one (remove the '---')"
+    if "found a tab" in problem:
+        return _TAB
     if "cannot start any token" in problem:
         return _bad_start(error, text)
     if problem.startswith("mapping values are not allowed"):
@@ -233,11 +235,14 @@ def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
     return f"{error.context}, {problem}" if error.context else problem
 
 
+_TAB = "a tab cannot indent; YAML indents with spaces"
+
+
 def _bad_start(error: yaml.MarkedYAMLError, text: str) -> str:
     line, column = _mark(error)
     character = "".join(text.split("\n")[line - 1 : line])[column - 1 : column]
     if character == "\t":
-        return "a tab cannot indent; YAML indents with spaces"
+        return _TAB
     return f"a value cannot start with {character!r}; quote it"
 
 

@@ -56,7 +56,11 @@ def spec_of(document: Any) -> Any:
 @pytest.mark.parametrize("mode", ["chart", "manifests"])
 @pytest.mark.parametrize("protected", [True, False])
 def test_argo_cd_accepts_the_application_set(
-    environment: EnvironmentSpec, cluster: ClusterSpec, gitops: GitopsSpec, mode: str, protected: bool
+    environment: EnvironmentSpec,
+    cluster: ClusterSpec,
+    gitops: GitopsSpec,
+    mode: str,
+    protected: bool,
 ) -> None:
     document = argo.application_set(
         replace(environment, protected=protected), cluster, replace(gitops, mode=mode)
@@ -106,7 +110,8 @@ def test_a_team_may_make_exactly_what_the_charts_emit() -> None:
         versions = re.findall(r"^apiVersion: (\S+)$", text, re.M)
         kinds = re.findall(r"^kind: (\S+)$", text, re.M)
         emitted |= {
-            (version.rpartition("/")[0], kind) for version, kind in zip(versions, kinds, strict=True)
+            (version.rpartition("/")[0], kind)
+            for version, kind in zip(versions, kinds, strict=True)
         }
     assert set(argo.CHART_KINDS) == emitted
 

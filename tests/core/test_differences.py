@@ -78,7 +78,9 @@ json_values = st.recursive(
 
 
 @given(json_values, json_values)
-def test_there_is_a_field_change_exactly_where_two_specs_differ(before: object, after: object) -> None:
+def test_there_is_a_field_change_exactly_where_two_specs_differ(
+    before: object, after: object
+) -> None:
     found = object_changes([deployment(x=before)], [deployment(x=after)])
     assert bool(found) == (repr(before) != repr(after) and not _equal(before, after))
 
