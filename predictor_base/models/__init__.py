@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from predictor_base.errors import StartFailure
+
 from .clients import ModelClient, required_models
 from .shelf import Shelf, default_root
 
@@ -31,6 +33,7 @@ def build_client(
         StartFailure: the settings name no models where there must be some, or contradict
         themselves.
     """
+    _check_kind(settings)
     count = _download_counter(settings, registry)
 
     def shelf(models: Models, root: Path) -> Shelf:
@@ -51,6 +54,14 @@ def build_client(
 
     models = settings.multi_model_reloading
     return PythonClient(models, shelf=shelf(models, here), interval=interval)
+
+
+def _check_kind(settings: Settings) -> None:
+    """As in Cortex, the two keys are not for the same predictors."""
+    if settings.type == "python" and settings.models:
+        raise StartFailure("models: is for other types; a Python predictor has multiModelReloading")
+    if settings.type != "python" and settings.multi_model_reloading:
+        raise StartFailure(f"multiModelReloading: is for Python; type {settings.type} has models")
 
 
 def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> ModelClient:

@@ -349,3 +349,17 @@ def test_get_model_inside_the_constructor_is_told_why_it_cannot_work(tmp_path: P
     client: Any = build_client(Settings.from_document(document))
     with pytest.raises(LoadFailed, match="__init__"):
         client.get_model()
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "message"),
+    [
+        ("python", "models", "a Python predictor has multiModelReloading"),
+        ("onnx", "multiModelReloading", "type onnx has models"),
+        ("tensorflow", "multiModelReloading", "type tensorflow has models"),
+    ],
+)
+def test_models_under_the_other_key_are_refused_at_start(kind: str, key: str, message: str) -> None:
+    settings = Settings.from_document({"path": "p.py", "type": kind, key: {"path": "models"}})
+    with pytest.raises(StartFailure, match=message):
+        build_client(settings)
