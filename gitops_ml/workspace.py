@@ -169,7 +169,7 @@ def checked(workspace: Workspace) -> Workspace:
 
 def _absolute(paths: Iterable[Path]) -> list[Path]:
     # `resolve` would follow links, and a project behind a link is still that project.
-    return [Path(os.path.abspath(path)) for path in paths]
+    return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
 
 
 def _memory() -> Memory:

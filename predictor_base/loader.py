@@ -10,13 +10,16 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .errors import StartFailure
-from .settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from .settings import Settings
 
 CLASS_NAMES = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
 VERBS = ("get", "post", "put", "patch", "delete")
@@ -196,8 +199,6 @@ def _unpickle(file: Path) -> type:
 
 
 def _constructor_arguments(kind: type, known: Iterable[str], where: str) -> tuple[str, ...]:
-    if kind.__init__ is object.__init__:
-        return ()
     return _named_arguments(kind, known=known, owner=f"{where}.__init__")
 
 

@@ -20,7 +20,7 @@ DOCKER_HUB = "https://index.docker.io/v1/"
 
 _NOT_INSTALLED = 127
 _HELPER_SECONDS = 60
-_TOKEN_USER = "<token>"
+_TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a user name
 
 
 @dataclass(frozen=True, slots=True)

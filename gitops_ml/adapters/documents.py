@@ -130,7 +130,7 @@ def _missing(
 
 def _absolute(path: Path) -> Path:
     """The path from the root, symlinks and all: a symlink is judged later, by where it leads."""
-    return Path(os.path.abspath(path))
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow the symlink
 
 
 def _unreadable(label: str, message: str) -> Document:

@@ -120,4 +120,4 @@ def _batches(keys: list[bytes]) -> Iterator[list[bytes]]:
 
 def _query(count: int) -> str:
     places = ",".join("?" * count)
-    return f"SELECT key, answer FROM answers WHERE key IN ({places})"
+    return f"SELECT key, answer FROM answers WHERE key IN ({places})"  # noqa: S608 - only marks

@@ -69,7 +69,7 @@ class Patience:
 
     def wait(self, attempt: int, asked_for: float | None) -> None:
         """Wait after the failure of ``attempt``, counted from 0."""
-        own = self.first_wait * 2**attempt * (0.5 + random.random())
+        own = self.first_wait * 2**attempt * (0.5 + random.random())  # noqa: S311 - no secret
         self.sleep(min(_LONGEST_WAIT, own if asked_for is None else max(asked_for, 0)))
 
 

@@ -75,7 +75,7 @@ def _render(facts: dict[str, str]) -> list[RenderedFile]:
     from jinja2 import Environment, StrictUndefined
 
     # These are YAML and Python for people to go on with, not HTML.
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
     templates = importlib.resources.files("gitops_ml.templates") / "init"
     return [
         RenderedFile(

@@ -67,7 +67,7 @@ def render_dockerfile(template: str, facts: DockerfileFacts) -> str:
     """The text of the Dockerfile; the content hash label only where ``facts`` know the hash."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(
+    environment = Environment(  # noqa: S701 - a Dockerfile is not HTML
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters.update(shell=shlex.quote, copy=_copy)
