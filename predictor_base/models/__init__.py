@@ -65,8 +65,9 @@ def _check_kind(settings: Settings) -> None:
 
 
 def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> ModelClient:
+    from .publishing_client import PublishingClient
     from .serving_rest import ServingRest
-    from .tensorflow_client import PublishingClient, TensorflowClient, signature_keys_of
+    from .tensorflow_client import TensorflowClient, signature_keys_of
 
     serving = settings.tensorflow_serving
     rest = ServingRest(serving.address)

@@ -1,11 +1,13 @@
 """`onnx_client`: ONNX models, run in this process by onnxruntime.
 
-class ONNXPredictor:
-    def __init__(self, onnx_client, config):
-        self.client = onnx_client
+    class ONNXPredictor:
+        def __init__(self, onnx_client, config):
+            self.client = onnx_client
 
-    def predict(self, payload):
-        return self.client.predict([payload["length"], payload["width"]])[0]
+        def predict(self, payload):
+            return self.client.predict([payload["length"], payload["width"]])[0]
+
+Values get the type and shape that the model declares.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """`python_client`: models that the predictor's own `load_model(self, model_path)` makes of files.
 
-class PythonPredictor:
-    def __init__(self, config, python_client):
-        self.client = python_client
+    class PythonPredictor:
+        def __init__(self, config, python_client):
+            self.client = python_client
 
-    def load_model(self, model_path):
-        return joblib.load(f"{model_path}/model.joblib")
+        def load_model(self, model_path):
+            return joblib.load(f"{model_path}/model.joblib")
 
-    def predict(self, payload, query_params):
-        model = self.client.get_model(model_version=query_params.get("version", "latest"))
+        def predict(self, payload, query_params):
+            model = self.client.get_model(model_version=query_params.get("version", "latest"))
+
+A new version is loaded before it is served, so `get_model` is a lookup in nearly every request.
 """
 
 from __future__ import annotations
