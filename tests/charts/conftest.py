@@ -184,3 +184,8 @@ def helm_binary() -> str:
 @pytest.fixture(scope="session")
 def checkov_binary() -> str:
     return program("GITOPS_ML_CHECKOV", "checkov")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    return program("GITOPS_ML_PROMTOOL", "promtool")

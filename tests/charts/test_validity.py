@@ -205,23 +205,23 @@ def test_checkov_finds_nothing_but_what_is_exempt_for_a_reason(
 # Property: values that fit the schema render to valid objects, or are refused with a sentence.
 
 
-def strategy(schema: dict[str, Any], path: str = "") -> st.SearchStrategy[Any]:
+def strategy(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Values that fit a schema of the kind that values.schema.json is made of."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return SAMPLES[name] if name in SAMPLES else strategy(SCHEMA["definitions"][name], path)
+        return SAMPLES[name] if name in SAMPLES else strategy(SCHEMA["definitions"][name])
     if "anyOf" in schema:
-        return st.one_of([strategy(branch, path) for branch in schema["anyOf"]])
+        return st.one_of([strategy(branch) for branch in schema["anyOf"]])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if "const" in schema:
         return st.just(schema["const"])
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    branches = [of_kind(kind, schema, path) for kind in kinds]
+    branches = [of_kind(kind, schema) for kind in kinds]
     return st.one_of(branches)
 
 
-def of_kind(kind: str, schema: dict[str, Any], path: str) -> st.SearchStrategy[Any]:
+def of_kind(kind: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     match kind:
         case "null":
             return st.none()
@@ -230,18 +230,16 @@ def of_kind(kind: str, schema: dict[str, Any], path: str) -> st.SearchStrategy[A
         case "integer":
             return st.integers(schema["minimum"], schema["maximum"])
         case "number":
-            low = schema.get("minimum", schema.get("exclusiveMinimum"))
-            numbers = st.floats(low, schema["maximum"], allow_subnormal=False)
-            return numbers.map(lambda n: round(n, 3)).filter(
-                lambda n: n > low or "minimum" in schema
-            )
+            low = schema["minimum"] if "minimum" in schema else schema["exclusiveMinimum"] + 0.001
+            return st.floats(low, schema["maximum"]).map(lambda n: round(n, 3))
         case "string":
             return text(schema)
         case "array":
-            inner = strategy(schema["items"], f"{path}[]")
-            return st.lists(inner, min_size=schema.get("minItems", 0), max_size=2)
+            inner = strategy(schema["items"])
+            unique = str if schema.get("uniqueItems") else None
+            return st.lists(inner, min_size=schema.get("minItems", 0), max_size=2, unique_by=unique)
         case "object":
-            return mapping(schema, path)
+            return mapping(schema)
     raise AssertionError(kind)
 
 
@@ -256,11 +254,9 @@ def text(schema: dict[str, Any]) -> st.SearchStrategy[str]:
     return words.filter(check.is_valid)
 
 
-def mapping(schema: dict[str, Any], path: str) -> st.SearchStrategy[dict[str, Any]]:
+def mapping(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     if "properties" in schema:
-        properties = {
-            name: strategy(inner, f"{path}.{name}") for name, inner in schema["properties"].items()
-        }
+        properties = {name: strategy(inner) for name, inner in schema["properties"].items()}
         required = {name: properties.pop(name) for name in schema.get("required", ())}
         some = st.fixed_dictionaries(required, optional=properties)
         least, most = schema.get("minProperties", 0), schema.get("maxProperties", 99)
@@ -296,7 +292,9 @@ FITTING = strategy(SCHEMA)
 @st.composite
 def any_values(draw: st.DrawFn) -> dict[str, Any]:
     values: dict[str, Any] = draw(FITTING)
-    values["image"] = {"repository": "ghcr.io/acme/iris", "tag": "v1"} | values.get("image", {})
+    image = values.get("image", {})
+    needed = {"repository": "ghcr.io/acme/iris", "tag": "v1"}
+    values["image"] = image | {key: image.get(key) or value for key, value in needed.items()}
     if draw(st.booleans()):
         bounded = draw(st.fixed_dictionaries(TRIGGERING))
         values["autoscaling"] = values.get("autoscaling", {}) | bounded
@@ -320,7 +318,7 @@ def test_values_that_fit_the_schema_render_to_valid_objects_or_are_refused_with_
     try:
         rendered = render_exactly(values)
     except helm_python.HelmRenderError as error:
-        # Helm puts nothing else before a sentence of ours, and all of them come from the first line.
+        # What Helm puts before a sentence of ours; a mistake of the chart reads otherwise.
         assert str(error).startswith(
             "execution error at (predictor/templates/deployment.yaml:1:4): "
         ), values
