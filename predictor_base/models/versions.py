@@ -40,7 +40,8 @@ class ModelVersion:
         return (self.model, self.number)
 
     def __str__(self) -> str:
-        return f"{self.model} version {self.number} ({self.store.location})"
+        name = "" if self.model == SINGLE_MODEL else f"{self.model} "
+        return f"{name}version {self.number} ({self.store.location})"
 
 
 Catalog = Mapping[str, Mapping[int, ModelVersion]]
