@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "iris-classifier"
+NO_REGISTRY = ("--offline", "--by-tag")
 SKLEARN = "scikit-learn>=1.5,<2"
 
 
@@ -86,16 +87,9 @@ class Demo:
         shutil.copytree(EXAMPLE, self.project, ignore=shutil.ignore_patterns("__pycache__"))
         if kept is not None:
             model.write_bytes(kept)
-        if not self.repository.is_dir():
-            git = [
-                "git",
-                "init",
-                "--quiet",
-                "--bare",
-                "--initial-branch=main",
-                str(self.repository),
-            ]
-            subprocess.run(git, check=True)
+        shutil.rmtree(self.repository, ignore_errors=True)
+        init = ["git", "init", "--quiet", "--bare", "--initial-branch=main"]
+        subprocess.run([*init, str(self.repository)], check=True)
         file = self.project / "gitops-ml.yaml"
         text = file.read_text()
         file.write_text(
@@ -125,9 +119,9 @@ class Demo:
 
     def deploy(self) -> None:
         title("Render the release and commit it to the GitOps repository")
-        print("(--by-tag: there is no registry here that could tell the image's digest)")
-        self._show(["gitops-ml", "deploy", "--by-tag", "-e", "staging"])
-        self._show(["gitops-ml", "deploy", "--by-tag", "-e", "staging"])
+        print("(there is no registry here that could tell the image's digest, hence --by-tag)")
+        self._show(["gitops-ml", "deploy", "-e", "staging", *NO_REGISTRY])
+        self._show(["gitops-ml", "deploy", "-e", "staging", *NO_REGISTRY])
         title("What Argo CD finds there")
         git = ["git", f"--git-dir={self.repository}"]
         listing = subprocess.run(
@@ -144,7 +138,7 @@ class Demo:
         manifest = self.project / "api.yaml"
         manifest.write_text(manifest.read_text().replace("max_replicas: 5", "max_replicas: 8"))
         self._show(["gitops-ml", "diff", "--offline", "-e", "staging"])
-        self._show(["gitops-ml", "deploy", "--by-tag", "-e", "staging"])
+        self._show(["gitops-ml", "deploy", "-e", "staging", *NO_REGISTRY])
         # Back to where a second run of the demo starts.
         manifest.write_text(manifest.read_text().replace("max_replicas: 8", "max_replicas: 5"))
 

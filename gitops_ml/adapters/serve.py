@@ -43,6 +43,7 @@ def serve_predictor(
     settings = {
         "name": spec.name,
         "environment": spec.environment,
+        "deploymentId": f"{spec.name}-local",
         **runtime_settings(predictor, spec.monitoring, timeout=spec.networking.timeout),
     }
     tell(f"serving {spec.name} from {directory}; try it with:")

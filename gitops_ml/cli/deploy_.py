@@ -8,7 +8,7 @@ import click
 
 from gitops_ml import actions
 from gitops_ml.cli import report, wiring
-from gitops_ml.cli.options import dry_run_option, output_option, selection
+from gitops_ml.cli.options import dry_run_option, offline_option, output_option, selection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "refusing.",
 )
 @click.option("--build/--no-build", default=True, help="Build images that the registry lacks.")
+@offline_option
 @dry_run_option
 @output_option
 def command(
@@ -38,6 +39,7 @@ def command(
     prune: bool,
     by_tag: bool,
     build: bool,
+    offline: bool,
     dry_run: bool,
     output: str,
 ) -> None:
@@ -56,7 +58,9 @@ def command(
     )
     deployment = actions.deploy(
         workspace,
-        tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
+        tools=wiring.tools(
+            workspace.project, root=workspace.root, offline=offline, progress=report.progress
+        ),
         options=actions.DeployOptions(
             message=message,
             prune=prune,
