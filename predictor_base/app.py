@@ -6,9 +6,10 @@ notices when the model is small.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import compile_path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .tracing import Tracing
 
-Endpoint = Callable[[Exchange], Awaitable[Reply]]
+Endpoint = Callable[[Exchange], Coroutine[Any, Any, Reply]]
 Routes = Mapping[str, Mapping[str, Endpoint]]
 "By path pattern as Starlette writes them, then by HTTP verb."
 
@@ -66,6 +67,8 @@ class App:
         self.record_exchange: Callable[[Exchange, Reply], None] | None = None
         "The prediction log, when there is one."
         self.tracing: Tracing | None = None
+        self.signature: tuple[list[Any], list[Any]] = ([], [])
+        "Inputs and outputs as model metadata tells them."
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         self._identity = _identity_headers(settings)
@@ -95,6 +98,9 @@ class App:
                 reply = await self._traced(self.tracing, endpoint, exchange)
         except Exception as error:  # noqa: BLE001 - every failure has a reply
             reply = self.failure(error, exchange)
+        except asyncio.CancelledError:  # by the end of the grace period
+            stopping = errors.NotReady("the server is shutting down", reason="draining")
+            reply = self.failure(stopping, exchange)
         try:
             await self._send(reply, exchange, send)
         finally:
@@ -167,6 +173,10 @@ class App:
         return Reply(
             status, dump({"error": str(error)}), headers=self._error_headers(error, exchange)
         )
+
+    def record_feedback(self, feedback: Mapping[str, Any]) -> None:
+        """What turned out to be true of an earlier prediction, as a line of the log."""
+        logger.info("feedback", extra={"feedback": dict(feedback)})
 
     def _error_headers(
         self, error: Exception, exchange: Exchange

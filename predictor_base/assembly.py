@@ -10,7 +10,6 @@ import inspect
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from .loader import CLIENT_ARGUMENTS, LoadedPredictor, create_predictor, load_class
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from .metrics import Metrics
     from .settings import Settings
 

@@ -23,7 +23,10 @@ Status codes are not here: `app.py` has the one table from error to status.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class RuntimeFailure(Exception):

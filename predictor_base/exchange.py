@@ -146,7 +146,7 @@ class Exchange:
 
 def mint_request_id() -> str:
     """A UUIDv7: sortable by time, unlike the random ones."""
-    value = (time.time_ns() // 1_000_000) << 80 | random.getrandbits(74)  # noqa: S311 - no secret
+    value = (time.time_ns() // 1_000_000) << 80 | random.getrandbits(74)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"

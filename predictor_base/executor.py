@@ -1,22 +1,26 @@
 """Where blocking calls run: on threads, or beside the event loop once they have shown to be short.
 
-A thread hand-off costs more than many a `predict`. A call that takes microseconds is therefore made by the thread that
-runs the event loop; one that is or becomes slow goes to the pool, so that it never holds up a probe.
+A thread hand-off costs more than many a `predict`. A call that takes microseconds is therefore made
+by the thread that runs the event loop; one that is or becomes slow goes to the pool, so that it
+never holds up a probe.
 
-With one thread, Cortex promised that `__init__` and `predict` run in the same one (thread-local sessions, SQLite
-handles and TensorFlow graphs depend on it). The promise is kept by moving the event loop instead of the call: the pool's
-only thread runs the loop while calls are short, and gives it back to the main thread when they are not.
+With one thread, Cortex promised that `__init__` and `predict` run in the same one (thread-local
+sessions, SQLite handles and TensorFlow graphs depend on it). The promise is kept by moving the event
+loop instead of the call: the pool's only thread runs the loop while calls are short, and gives it
+back to the main thread when they are not.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
 
 SHORT_SECONDS = 0.0003
 "A call this short may run beside the loop: thirty of them delay a probe by less than 10 ms."
@@ -197,9 +201,8 @@ class Executor:
             self._consider_pool()
         if job.future.done():
             return
-        if isinstance(
-            error, StopIteration | asyncio.CancelledError
-        ):  # a future has its own use for them
+        if not isinstance(error, Exception | None) or isinstance(error, StopIteration):
+            # A future has its own use for these, and the loop for SystemExit.
             error = RuntimeError(f"the predictor raised {type(error).__name__}")
         if error is None:
             job.future.set_result(result)

@@ -30,7 +30,13 @@ CLIENT_ARGUMENTS = {
     "onnx": ("onnx_client", "model_client"),
 }
 OTHER_METHODS = (
-    "explain predict_batch generate chat_completions completions embeddings feedback".split()  # noqa: SIM905 - reads as the list it is
+    "explain",
+    "predict_batch",
+    "generate",
+    "chat_completions",
+    "completions",
+    "embeddings",
+    "feedback",
 )
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
@@ -167,7 +173,7 @@ def wrap_predictor(instance: Any, *, where: str) -> LoadedPredictor:
     verbs = {verb.upper(): found for verb in VERBS if (found := wrapped(f"handle_{verb}"))}
     if predict := wrapped("predict"):
         verbs.setdefault("POST", predict)
-    others = {name: found for name in OTHER_METHODS if (found := wrapped(name))}
+    others = {name: found for name in OTHER_METHODS if (found := wrapped(name, "payloads"))}
     if not verbs and not others:
         raise StartFailure(f"{where}: has no predict method")
     return LoadedPredictor(instance, verbs, others, wrapped("post_predict", "response"))

@@ -10,7 +10,6 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
@@ -27,6 +26,8 @@ from prometheus_client.process_collector import ProcessCollector
 from . import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from .settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -79,10 +80,10 @@ class Distribution:
     def flush(self) -> None:
         # prometheus_client has no public way to add many observations at once.
         for child in self._children:
-            for bucket, count in zip(child._buckets, self._counts, strict=True):  # type: ignore[attr-defined]
+            for bucket, count in zip(child._buckets, self._counts, strict=True):
                 if count:
                     bucket.inc(count)
-            child._sum.inc(self._sum)  # type: ignore[attr-defined]
+            child._sum.inc(self._sum)
         self._counts = [0] * len(self._counts)
         self._sum = 0.0
 
@@ -91,7 +92,7 @@ class Metrics:
     """The series of one process. Only the event loop's thread may touch it."""
 
     def __init__(self, settings: Settings, *, schema_hash: str = "") -> None:
-        disable_created_metrics()  # a third of all series, read by nobody
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all series, unread
         self.registry = CollectorRegistry()
         self.requests: Tally[tuple[str, int]] = Tally()
         "By method and status code."

@@ -44,7 +44,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.head_bytes += len(data)
         HttpToolsProtocol.data_received(self, data)
         if self.cycle is before and (before is None or before.response_complete):
-            self._await_rest_of_head()
+            self._await_rest_of_head(is_first=self.head_bytes == len(data))
         else:
             self.head_bytes = 0
             self.head_since = None
@@ -53,12 +53,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.head_bytes > MAX_HEAD_BYTES:
             self._check_size()
         HttpToolsProtocol.on_headers_complete(self)
-        self.scope["extensions"] = {WRITE_REPLY: partial(write_reply, self.cycle)}  # type: ignore[typeddict-item]  # ours
+        extensions: Any = {WRITE_REPLY: partial(write_reply, self.cycle)}
+        self.scope["extensions"] = extensions
 
-    def _await_rest_of_head(self) -> None:
+    def _await_rest_of_head(self, *, is_first: bool) -> None:
         if self.transport.is_closing():
             return
-        if self.head_since is None or self.head_bytes == 0:
+        if is_first:
             self.head_since = self.loop.time()
         if self.head_bytes > MAX_HEAD_BYTES:
             self.refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
@@ -66,7 +67,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def close_if_late(self, now: float) -> None:
         """End a connection whose head does not come to its end."""
         if self.head_since is not None and now - self.head_since > HEAD_SECONDS:
-            self.refuse(408, "the request's head did not come in time")
+            if self.head_bytes:
+                self.refuse(408, "the request's head did not come in time")
+            else:
+                self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(*self.refusal)

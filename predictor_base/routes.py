@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from .app import App, Endpoint, json_reply
 from .exchange import Exchange, Reply
 from .metrics import CONTENT_TYPE
+from .openai import OpenAI
+from .openinference import OpenInference
 
 if TYPE_CHECKING:
     from .board import Board
@@ -16,7 +18,12 @@ VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 def all_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
     """Path pattern to verb to endpoint."""
-    return {**plain_routes(app), **probe_routes(app, board)}
+    return {
+        **plain_routes(app),
+        **probe_routes(app, board),
+        **OpenInference(app).routes(),
+        **OpenAI(app).routes(),
+    }
 
 
 def plain_routes(app: App) -> dict[str, dict[str, Endpoint]]:
@@ -26,8 +33,12 @@ def plain_routes(app: App) -> dict[str, dict[str, Endpoint]]:
         verbs = app.service.predictor.verbs
         return await app.predict(exchange) if "GET" in verbs else json_reply(information(app))
 
-    everything = dict.fromkeys(VERBS, app.predict)
-    return {"/predict": everything, "/": {**everything, "GET": index}}
+    everything: dict[str, Endpoint] = dict.fromkeys(VERBS, app.predict)
+    return {
+        "/predict": everything,
+        "/": {**everything, "GET": index},
+        "/invocations": {"POST": app.predict},  # SageMaker's and MLflow's name
+    }
 
 
 def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
@@ -51,6 +62,7 @@ def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
         "/livez": {"GET": live},
         "/readyz": {"GET": ready},
         "/healthz": {"GET": ready},
+        "/ping": {"GET": ready},
         "/v2/health/live": {"GET": live},
         "/v2/health/ready": {"GET": ready},
         "/metrics": {"GET": metrics},

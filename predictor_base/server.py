@@ -68,8 +68,8 @@ class Supervisor:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         from . import worker  # noqa: F401 - before the fork, so that workers share its memory
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._terminate())
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: self._terminate())
         try:
             for number in range(len(self._listeners)):
                 self._fork(number)

@@ -6,7 +6,6 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +14,8 @@ from .errors import NotImplementedHere, NotReady, PredictFailed, QueueFull, Runt
 from .waiting import Guard
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+
     from .executor import Executor, Job
     from .loader import LoadedPredictor, Method
     from .metrics import Metrics
@@ -150,7 +151,7 @@ class Service:
                         yield chunk
                 finally:
                     guard.close()
-                    await chunks.aclose()  # type: ignore[attr-defined]  # both kinds are generators
+                    await chunks.aclose()
 
     def in_background(self, function: Callable[[Any], Any], argument: object) -> Job:
         """Run on a thread after what waits there already."""
@@ -228,12 +229,12 @@ class Service:
         finally:
             guard.close()
 
-    def _chunks(self, method: Method, request: Any) -> AsyncIterator[Any]:
+    def _chunks(self, method: Method, request: Any) -> AsyncGenerator[Any, None]:
         if method.kind == "async_generator":
             return method.call(request)  # type: ignore[no-any-return]  # the user's
         return self._chunks_on_thread(method, request)
 
-    async def _chunks_on_thread(self, method: Method, request: Any) -> AsyncIterator[Any]:
+    async def _chunks_on_thread(self, method: Method, request: Any) -> AsyncGenerator[Any, None]:
         chunks = iter(method.call(request))
         lock = threading.Lock()  # a generator cannot be closed while a thread is inside it
 
@@ -243,7 +244,7 @@ class Service:
 
         def close(_: object) -> None:
             with lock:
-                chunks.close()  # type: ignore[attr-defined]
+                chunks.close()
 
         try:
             while (chunk := await self.in_background(advance, None).future) is not _END:
@@ -278,7 +279,7 @@ class Service:
             self._last_finished = clock()
 
 
-async def _next(chunks: AsyncIterator[Any]) -> Any:
+async def _next(chunks: AsyncGenerator[Any, None]) -> Any:
     try:
         return await anext(chunks, _END)
     except asyncio.CancelledError:

@@ -168,9 +168,14 @@ class Settings:
 
 
 _POSITIVE = (
-    "processes_per_replica threads_per_process max_concurrency request_timeout_seconds max_request_bytes stall_seconds"
-).split()
-_NOT_NEGATIVE = "max_queue_length drain_delay_seconds grace_seconds".split()
+    "processes_per_replica",
+    "threads_per_process",
+    "max_concurrency",
+    "request_timeout_seconds",
+    "max_request_bytes",
+    "stall_seconds",
+)
+_NOT_NEGATIVE = ("max_queue_length", "drain_delay_seconds", "grace_seconds")
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

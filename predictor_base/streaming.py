@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
+from .errors import ClientGone, HTTPError, RuntimeFailure
 from .exchange import Exchange, Reply
 from .jsontext import dump
-from .errors import ClientGone, HTTPError, RuntimeFailure
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from .metrics import Metrics
 
 EVENTS = b"text/event-stream; charset=utf-8"
@@ -95,6 +96,8 @@ async def _frames(
         metrics.tallies["disconnects"] += 1
     except RuntimeFailure as error:
         yield _error(error, is_events=is_events)
+    except asyncio.CancelledError:  # by the end of the grace period
+        yield _error(HTTPError(503, "the server is shutting down"), is_events=is_events)
     finally:
         if following is not None:
             following.cancel()

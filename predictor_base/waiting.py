@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import ClientGone, RuntimeFailure, TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 PATIENCE_SECONDS = 0.05
 "An answer that takes longer is worth watching its client for."
@@ -29,7 +31,7 @@ class Waiter(Protocol):
 class Guard:
     """Gives up a future when its request's time is over or its client has gone."""
 
-    __slots__ = ("_future", "_loop", "_reason", "_timer", "_watcher", "_waiter")
+    __slots__ = ("_future", "_loop", "_reason", "_timer", "_waiter", "_watcher")
 
     def __init__(self, waiter: Waiter) -> None:
         self._waiter = waiter

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Coroutine
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +29,7 @@ from .tracing import start_tracing
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Coroutine
 
     from .settings import Settings
 
@@ -239,8 +238,10 @@ class Worker:
             connection.shutdown()
         await self._unless_forced(self._finished(), timeout=self.settings.grace_seconds)
         self.service.state = "stopped"
-        for task in list(self._connections.tasks):
-            task.cancel()
+        if left := list(self._connections.tasks):
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1)
 
     async def _finished(self) -> None:
         while self._connections.tasks or self.service.inside:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from predictor_base.executor import DEBT_SECONDS, FIRST_STREAK, Executor, ShortCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_calls_count_as_short_after_a_streak_and_not_after_a_long_one() -> None:

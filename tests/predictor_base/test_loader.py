@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from predictor_base.errors import StartFailure
 from predictor_base.loader import LoadedPredictor, create_predictor, load_class
 from predictor_base.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REQUEST = SimpleNamespace(
     payload={"x": 1}, query_params={"q": "2"}, headers={"h": "3"}, request_id="r", batch_id=None

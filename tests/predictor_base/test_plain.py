@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.predictor_base.serving import Server, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SOURCE = """
     import logging
@@ -26,7 +28,11 @@ SOURCE = """
             what = query_params.get("return")
             if what == "after": return self.after
             if what == "config": return self.config
-            if what == "form": return {k: v if isinstance(v, str) else v.file.read().decode() for k, v in payload.items()}
+            if what == "form":
+                return {
+                    key: each if isinstance(each, str) else each.file.read().decode()
+                    for key, each in payload.items()
+                }
             if what == "type": return {"type": type(payload).__name__, "text": str(payload)}
             if what == "numpy": return {"labels": np.array(["a", "b"]), "p": np.float32(0.5), "m": np.eye(2)}
             if what == "bytes": return b"\\x00\\x01"

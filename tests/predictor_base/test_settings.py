@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from predictor_base.errors import InvalidSettings
 from predictor_base.settings import Batching, ModelPath, Models, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_full_file_is_read(tmp_path: Path) -> None:

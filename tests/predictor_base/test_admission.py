@@ -1,0 +1,176 @@
+"""Who may come in, who is sent away, and what happens when it is too late."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.predictor_base.serving import Server, serving, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GATED = """
+    import asyncio, pathlib, time
+
+    class PythonPredictor:
+        def predict(self, payload):
+            with open("began", "a") as file: file.write(f"{payload}\\n")
+            while payload != "free" and not pathlib.Path("answer").exists():
+                time.sleep(0.005)
+            with open("ended", "a") as file: file.write(f"{payload}\\n")
+            return payload
+"""
+GATED_ASYNC = GATED.replace("def predict", "async def predict").replace(
+    "time.sleep(0.005)", "await asyncio.sleep(0.005)"
+)
+BOTH = pytest.mark.parametrize("source", [GATED, GATED_ASYNC], ids=["sync", "async"])
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+@BOTH
+def test_one_more_than_may_wait_is_429(tmp_path: Path, source: str) -> None:
+    limits = {"maxConcurrency": 1, "maxQueueLength": 2}
+    with serving(tmp_path, source, **limits) as server, ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(server.predict, each) for each in range(3)]
+        until(lambda: server.metric("predictor_requests_in_progress") == 3)
+        assert server.metric("predictor_queue_depth") == 2
+        refused = server.predict("one more")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert server.metric("predictor_rejected_total", reason="queue_full") == 1
+        assert server.status("/readyz") == 200
+        (tmp_path / "answer").touch()
+        assert [each.result().json() for each in waiting] == [0, 1, 2]
+        assert server.predict("again").status_code == 200
+
+
+@BOTH
+def test_a_request_that_takes_too_long_is_504(tmp_path: Path, source: str) -> None:
+    limits = {"requestTimeoutSeconds": 0.2, "threadsPerProcess": 2}
+    with serving(tmp_path, source, **limits) as server:
+        answer = server.predict("slow")
+        assert (answer.status_code, answer.json()) == (
+            504,
+            {"error": "the request took longer than it may"},
+        )
+        assert server.metric("predictor_rejected_total", reason="timeout") == 1
+        assert server.predict("free").status_code == 200
+
+
+def test_a_client_can_shorten_its_own_time(tmp_path: Path) -> None:
+    with serving(tmp_path, GATED) as server:
+        answer = server.predict("slow", headers={"x-request-timeout-ms": "100"})
+        assert answer.status_code == 504
+
+
+def test_what_waited_too_long_is_not_begun(tmp_path: Path) -> None:
+    with serving(tmp_path, GATED) as server, ThreadPoolExecutor() as pool:
+        first = pool.submit(server.predict, "first")
+        until(lambda: lines(tmp_path / "began") == ["first"])
+        assert server.predict("second", headers={"x-request-timeout-ms": "60"}).status_code == 504
+        (tmp_path / "answer").touch()
+        assert first.result().status_code == 200
+        assert server.predict("third").status_code == 200
+        assert lines(tmp_path / "began") == ["first", "third"]
+
+
+def leave(server: Server, payload: object) -> None:
+    """Send a request and hang up once it is inside."""
+    body = json.dumps(payload).encode()
+    head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head.encode() + body)
+        until(lambda: server.metric("predictor_requests_in_progress") >= 1)
+
+
+def test_a_waiting_request_whose_client_left_is_dropped(tmp_path: Path) -> None:
+    with serving(tmp_path, GATED) as server, ThreadPoolExecutor() as pool:
+        first = pool.submit(server.predict, "first")
+        until(lambda: lines(tmp_path / "began") == ["first"])
+        leave(server, "second")
+        until(lambda: server.metric("predictor_client_disconnects_total") == 1)
+        (tmp_path / "answer").touch()
+        first.result()
+        assert lines(tmp_path / "began") == ["first"]
+        assert server.metric("predictor_requests_total", code="499") == 1
+
+
+def test_an_async_predict_whose_client_left_is_cancelled(tmp_path: Path) -> None:
+    with serving(tmp_path, GATED_ASYNC) as server:
+        leave(server, "left")
+        until(lambda: server.metric("predictor_requests_in_progress") == 0)
+        assert server.metric("predictor_client_disconnects_total") == 1
+        assert lines(tmp_path / "ended") == []
+
+
+def test_a_body_over_the_limit_is_413(tmp_path: Path) -> None:
+    def chunks() -> Any:
+        for _ in range(5):
+            yield b"x" * 300
+
+    with serving(tmp_path, GATED, maxRequestBytes=1000) as server:
+        told = server.client.post("/predict", content=b"x" * 1001)
+        chunked = server.client.post("/predict", content=chunks())
+        assert (told.status_code, chunked.status_code) == (413, 413)
+        assert server.metric("predictor_rejected_total", reason="too_large") == 2
+
+
+def test_a_head_over_the_limit_is_431_and_nonsense_400(tmp_path: Path) -> None:
+    def send(data: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.settimeout(10)
+            try:
+                connection.sendall(data)
+                return connection.recv(100)
+            except ConnectionResetError:
+                return b"reset"
+
+    with serving(tmp_path, GATED) as server:
+        head = b"GET /info HTTP/1.1\r\nhost: x\r\nx-long: "
+        assert send(head + b"a" * 70000).startswith(b"HTTP/1.1 431 ")
+        assert send(head + b"a" * 70000 + b"\r\n\r\n").startswith((b"HTTP/1.1 431 ", b"reset"))
+        assert send(head + b"a" * 60000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+        assert send(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        assert server.client.get("/info", headers={"x-a": "b"}).status_code == 200
+
+
+def test_requests_may_be_pipelined_and_come_in_pieces(tmp_path: Path) -> None:
+    body = b'"free"'
+    request = (
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 6\r\n\r\n"
+        + body
+    )
+    with serving(tmp_path, GATED) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.settimeout(10)
+            for part in (request[:30], request[30:70], request[70:] + request + request):
+                connection.sendall(part)
+                time.sleep(0.02)  # so that they arrive apart
+            received = b""
+            while received.count(b"free") < 3:
+                received += connection.recv(65536)
+        assert received.count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_a_slow_head_is_cut_off(tmp_path: Path) -> None:
+    source = (
+        GATED
+        + "\nimport predictor_base.protocol\npredictor_base.protocol.HEAD_SECONDS = 0.2\n".replace(
+            "\n", "\n    "
+        )
+    )
+    with serving(tmp_path, source) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.settimeout(10)
+            connection.sendall(b"POST /predict HTTP/1.1\r\nhost:")
+            assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert httpx.get(f"{server.url}/livez").status_code == 200

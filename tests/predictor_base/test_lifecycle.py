@@ -1,0 +1,223 @@
+"""From start to end: alive at once, ready when loaded, and gone without losing a request."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.predictor_base.serving import serving, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GATED = """
+    import pathlib, time
+
+    def wait_for(name):
+        while not pathlib.Path(name).exists():
+            time.sleep(0.005)
+
+    class PythonPredictor:
+        def __init__(self, config):
+            wait_for("load")
+        def predict(self, payload):
+            pathlib.Path("started").touch()
+            wait_for("answer")
+            return payload
+        def shutdown(self):
+            pathlib.Path("shut down").touch()
+"""
+QUICK = """
+    class PythonPredictor:
+        def predict(self, payload):
+            return payload
+"""
+
+
+def test_a_loading_server_is_alive_but_not_ready(tmp_path: Path) -> None:
+    with serving(tmp_path, GATED, ready=False) as server:
+        until(lambda: server.status("/livez") == 200, what=server.log)
+        assert server.client.get("/livez").json() == {"live": True}
+        assert server.status("/v2/health/live") == 200
+        for path in ("/readyz", "/healthz", "/v2/health/ready"):
+            assert server.client.get(path).json() == {"ready": False}
+            assert server.status(path) == 503
+        answer = server.predict({})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert server.metric("predictor_rejected_total", reason="not_ready") == 1
+        assert server.metric("predictor_model_ready") == 0
+        (tmp_path / "load").touch()
+        server.wait_until_ready()
+        assert server.metric("predictor_model_load_seconds") > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "class PythonPredictor:\n    def __init__(self): raise ValueError('no weights')\n    def predict(self): pass",
+            "no weights",
+        ),
+        ("import nothing_of_this_name", "nothing_of_this_name"),
+        ("class PythonPredictor:\n    def predict(self, data): pass", "unknown argument 'data'"),
+        ("def f(:", "SyntaxError"),
+        ("import sys; sys.exit(0)", "SystemExit"),
+    ],
+)
+def test_a_failed_load_ends_the_process_with_the_reason(
+    tmp_path: Path, source: str, words: str
+) -> None:
+    with serving(tmp_path, source, ready=False) as server:
+        assert server.process.wait(20) == 1
+        until(lambda: words in server.log(), what=server.log)
+
+
+def test_a_terminated_server_finishes_what_runs_and_serves_on_for_the_delay(tmp_path: Path) -> None:
+    (tmp_path / "load").touch()
+    with serving(tmp_path, GATED, drainDelaySeconds=1) as server, ThreadPoolExecutor() as pool:
+        running = pool.submit(server.predict, {"running": 1})
+        until(lambda: (tmp_path / "started").exists())
+        server.terminate()
+        until(lambda: server.status("/readyz") == 503)
+        assert server.status("/livez") == 200
+        late = pool.submit(httpx.post, f"{server.url}/predict", json={"late": 1})
+        time.sleep(0.2)  # into the delay, while the first still runs
+        assert not (tmp_path / "shut down").exists()
+        (tmp_path / "answer").touch()
+        assert running.result().json() == {"running": 1}
+        assert late.result().json() == {"late": 1}
+        assert late.result().headers["connection"] == "close"
+        assert server.process.wait(10) == 0
+        assert (tmp_path / "shut down").exists()
+
+
+def test_after_the_delay_nothing_is_accepted_but_what_runs_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "load").touch()
+    with serving(tmp_path, GATED) as server, ThreadPoolExecutor() as pool:
+        running = pool.submit(server.predict, {"running": 1})
+        until(lambda: (tmp_path / "started").exists())
+        server.terminate()
+
+        def is_refused() -> bool:
+            try:
+                socket.create_connection(("127.0.0.1", server.port), 1).close()
+            except OSError:
+                return True
+            return False
+
+        until(is_refused)
+        (tmp_path / "answer").touch()
+        assert running.result().json() == {"running": 1}
+        assert server.process.wait(10) == 0
+
+
+def test_what_does_not_finish_in_the_grace_period_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "load").touch()
+    with serving(tmp_path, GATED, graceSeconds=0.3) as server, ThreadPoolExecutor() as pool:
+        running = pool.submit(server.predict, {})
+        until(lambda: (tmp_path / "started").exists())
+        server.terminate()
+        assert server.process.wait(10) == 0
+        answer = running.result()
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    (tmp_path / "load").touch()
+    with serving(tmp_path, GATED, drainDelaySeconds=60) as server:
+        server.terminate()
+        until(lambda: server.status("/readyz") == 503)
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(10) == 1
+
+
+@pytest.mark.parametrize("predictions", [0, 50])
+def test_a_signal_is_heard_wherever_the_loop_runs(tmp_path: Path, predictions: int) -> None:
+    with serving(tmp_path, QUICK) as server:
+        for _ in range(predictions):
+            server.predict({})
+        server.terminate()
+        assert server.process.wait(10) == 0
+        until(lambda: server.logged("stopped"))
+
+
+def test_a_signal_while_loading_ends_it(tmp_path: Path) -> None:
+    with serving(tmp_path, GATED, ready=False) as server:
+        until(lambda: server.status("/livez") == 200)
+        server.terminate()
+        assert server.process.wait(10) == 0
+
+
+def test_an_ill_predictor_is_not_ready_but_alive(tmp_path: Path) -> None:
+    source = """
+        import pathlib
+        class PythonPredictor:
+            def warmup(self): pathlib.Path("warm").touch()
+            def health(self):
+                if pathlib.Path("raise").exists(): raise OSError("no GPU")
+                return not pathlib.Path("ill").exists()
+            def predict(self, payload): return payload
+    """
+    with serving(tmp_path, source) as server:
+        assert (tmp_path / "warm").exists()
+        (tmp_path / "ill").touch()
+        until(lambda: server.status("/readyz") == 503)
+        assert server.status("/livez") == 200
+        (tmp_path / "ill").unlink()
+        until(lambda: server.status("/readyz") == 200)
+        (tmp_path / "raise").touch()
+        until(lambda: server.status("/readyz") == 503)
+        until(lambda: server.logged("health failed"))
+
+
+def test_a_stalled_predict_makes_the_process_not_live(tmp_path: Path) -> None:
+    (tmp_path / "load").touch()
+    limits = {"stallSeconds": 0.2, "requestTimeoutSeconds": 0.1}
+    with serving(tmp_path, GATED, **limits) as server:
+        assert server.predict({}).status_code == 504
+        until(lambda: server.status("/livez") == 503)
+        (tmp_path / "answer").touch()
+        until(lambda: server.status("/livez") == 200)
+
+
+def test_probes_answer_while_predictions_block_all_threads(tmp_path: Path) -> None:
+    source = """
+        import time
+        class PythonPredictor:
+            def predict(self, payload):
+                time.sleep(0.02)
+                return payload
+    """
+    with serving(tmp_path, source, threadsPerProcess=8) as server:
+        stop = threading.Event()
+
+        def load() -> int:
+            with httpx.Client(base_url=server.url) as client:
+                count = 0
+                while not stop.is_set():
+                    count += client.post("/predict", json={}).status_code == 200
+            return count
+
+        with ThreadPoolExecutor(8) as pool:
+            counts = [pool.submit(load) for _ in range(8)]
+            probes = [server.client.get("/livez").elapsed.total_seconds() for _ in range(50)]
+            stop.set()
+        assert sum(each.result() for each in counts) > 8
+        assert sorted(probes)[45] < 0.5, (
+            "a bound for a busy machine; the benchmark has the real one"
+        )
+
+
+def test_it_runs_read_only_as_any_user(tmp_path: Path) -> None:
+    with serving(tmp_path, QUICK, processesPerReplica=2) as server:
+        files = set(tmp_path.rglob("*")) - {tmp_path / "predictor.py", tmp_path / "settings.json"}
+        written = {each for each in files if "__pycache__" not in str(each)}
+        assert written == set()
+        assert server.predict({"x": 1}).json() == {"x": 1}

@@ -1,0 +1,89 @@
+"""Several processes behind one port: ready together, counted together, replaced when one dies."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from tests.predictor_base.serving import Server, serving, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOURCE = """
+    import os, pathlib, time
+    class PythonPredictor:
+        def __init__(self, metrics_client):
+            self.metrics = metrics_client
+            with open("loaded", "a") as file: file.write(f"{os.getpid()}\\n")
+            while not pathlib.Path(f"load-{len(open('loaded').readlines())}").exists():
+                time.sleep(0.005)
+        def predict(self, payload):
+            self.metrics.increment("seen")
+            return os.getpid()
+"""
+
+
+def pids(server: Server, requests: int = 40) -> set[int]:
+    """The processes that answer, each request on a connection of its own."""
+    return {int(fresh(server, "POST", "/predict")[1]) for _ in range(requests)}
+
+
+def fresh(server: Server, verb: str, path: str) -> tuple[int, bytes]:
+    """Status and body of a request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request(verb, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_all_have_to_be_loaded_and_all_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "load-1").touch()
+    with serving(tmp_path, SOURCE, ready=False, processesPerReplica=2) as server:
+        until(
+            lambda: (
+                (tmp_path / "loaded").exists()
+                and len((tmp_path / "loaded").read_text().split()) == 2
+            ),
+            what=server.log,
+        )
+        assert {fresh(server, "GET", "/livez")[0] for _ in range(10)} == {200}
+        assert {fresh(server, "GET", "/readyz")[0] for _ in range(10)} == {503}
+        (tmp_path / "load-2").touch()
+        server.wait_until_ready()
+        assert len(pids(server)) == 2
+        until(lambda: server.metric("predictor_requests_total", code="200") == 40)
+        assert server.metric("predictor_model_ready") == 1
+        assert server.metric("predictor_requests_in_progress") == 0
+        until(
+            lambda: server.metric("seen_total") == 40,
+            what=lambda: fresh(server, "GET", "/metrics")[1].decode(),
+        )
+        server.terminate()
+        assert server.process.wait(10) == 0
+
+
+def test_one_that_dies_is_replaced(tmp_path: Path) -> None:
+    for count in (1, 2, 3):
+        (tmp_path / f"load-{count}").touch()
+    with serving(tmp_path, SOURCE, processesPerReplica=2) as server:
+        victim, other = sorted(pids(server))
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: server.logged("starting another"))
+        server.wait_until_ready()
+        now = pids(server)
+        assert other in now
+        assert victim not in now
+        assert len(now) == 2
+
+
+def test_a_failed_load_of_one_ends_all(tmp_path: Path) -> None:
+    source = "class PythonPredictor:\n    def __init__(self): raise OSError('no weights')\n    def predict(self): pass"
+    with serving(tmp_path, source, ready=False, processesPerReplica=2) as server:
+        assert server.process.wait(20) == 1
+        until(lambda: "no weights" in server.log())
