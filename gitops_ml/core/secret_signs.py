@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
 
-_KNOWN_SHAPES = re.compile(
-    r"""(?x)
+_KNOWN_SHAPES = r"""(?x)
       \bgh[pousr]_[A-Za-z0-9]{30,}          # GitHub
     | \bgithub_pat_[A-Za-z0-9_]{30,}
     | \bglpat-[A-Za-z0-9_-]{15,}            # GitLab
@@ -20,7 +20,6 @@ _KNOWN_SHAPES = re.compile(
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
     | ://[^/\s:@]+:[^/\s:@]+@               # a password in a URL
     """
-)
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credentials?)$"
 )
@@ -31,7 +30,13 @@ _BITS_PER_CHARACTER = 3.5
 
 def has_secret_shape(text: str) -> bool:
     """Whether ``text`` holds something of the shape of a well-known kind of token or key."""
-    return _KNOWN_SHAPES.search(text) is not None
+    return _known_shapes().search(text) is not None
+
+
+@functools.cache
+def _known_shapes() -> re.Pattern[str]:
+    """Compiled when it is first needed: it takes longer than reading a manifest."""
+    return re.compile(_KNOWN_SHAPES)
 
 
 def names_a_secret(variable: str) -> bool:

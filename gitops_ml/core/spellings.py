@@ -143,6 +143,7 @@ class _Translation:
             self._rename((*at, key), (*at, target, "path"))
         self._rename((*at, "signature_key"), (*at, target, "signature_key"))
         for section in ("models", "multi_model_reloading"):
+            self._rename((*at, section, "model_path"), (*at, section, "path"))
             self._model_paths((*at, section, "paths"))
 
     def _model_paths(self, at: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -11,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_ml.core.yaml_writer import write_yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
 
@@ -98,3 +104,29 @@ def test_subclasses_of_plain_types_are_written_as_plain_data():
 def test_anything_but_plain_data_is_refused(data):
     with pytest.raises(TypeError):
         write_yaml(data)
+
+
+def go_reads(text: str, tmp_path: Path) -> Any:
+    """What Go's YAML, as Helm uses it, makes of a list."""
+    helm_python = pytest.importorskip("helm_python")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: read\nversion: 0.1.0\n")
+    (tmp_path / "data.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "templates" / "data.txt").write_text(
+        '{{ .Files.Get "data.yaml" | fromYamlArray | toJson | b64enc }}'
+    )
+    with helm_python.Chart.load(tmp_path) as chart:
+        (rendered,) = chart.render({}, name="x", namespace="y").values()
+    return json.loads(base64.b64decode(rendered))
+
+
+def test_go_reads_the_same_data_as_python(tmp_path):
+    strings = [*WORDS.split(), *LINES]
+    scalars = [0, -1, 2**53, 1.5, 1e-07, 1e21, True, False, None, {}, [], ["a", ["b"]]]
+    data = [
+        *strings,
+        *scalars,
+        *({"key": each} for each in strings),
+        {each: each for each in strings},
+    ]
+    assert go_reads(write_yaml(data), tmp_path) == data
