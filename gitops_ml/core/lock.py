@@ -9,12 +9,15 @@ requirements file itself, so that pip, uv, scanners and people read it too::
     # platforms: linux/amd64 linux/arm64
     # inputs: 6f1d…
 
-    numpy==2.1.0 \\
-        --hash=sha256:0a1b… \\
+    click==8.5.1 \\
+        --hash=sha256:0a1b…
+    numpy==2.1.0 ; platform_machine == "aarch64" \\
         --hash=sha256:9c8d…
+    numpy==2.1.0 ; platform_machine == "x86_64" \\
+        --hash=sha256:5e6f…
 
-Each hash is of the one wheel that a platform gets, and not of all that the index has. The addresses
-of indexes are not in it: any index that has these bytes will do.
+Each entry has the hash of the one wheel that is installed, and not of all that the index has. The
+addresses of indexes are not in it: any index that has these bytes will do.
 """
 
 from __future__ import annotations
@@ -37,10 +40,10 @@ MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 _FIRST = f"# gitops-ml lock {FORMAT}"
 _FACT = re.compile(r"# (python|platforms|inputs): (.*)")
-_PINNED = re.compile(r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)")
-_WHEEL = re.compile(r"\./(?P<path>\S(?:.*\S)?\.whl)")
-_MARKER = re.compile(r'platform_machine == "(?P<machine>[a-z0-9_]+)"')
-_HASH = re.compile(r"--hash=sha256:(?P<hex>[0-9a-f]{64})")
+_ENTRY = re.compile(
+    r"(?:(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)|\./(?P<path>\S+\.whl))"
+    r'(?: ; platform_machine == "(?P<machine>[a-z0-9_]+)")? --hash=sha256:(?P<sha256>[0-9a-f]{64})'
+)
 
 
 class BadLock(ValueError):
@@ -58,8 +61,8 @@ class LockedPackage:
     name: str
     """Normalised: ``scikit-learn``."""
     version: str
-    hashes: tuple[str, ...]
-    """sha256 hex of its wheels, sorted."""
+    sha256: str
+    """Hex, of its wheel."""
     machine: str = ""
     """The only machine that gets it, as Python calls it; without one, all do."""
     path: str = ""
@@ -88,7 +91,7 @@ class Lock:
 
     def fingerprint(self, platform: str) -> str:
         """sha256 hex of what one platform gets: the name of its layer in the cache."""
-        chosen = [[p.name, p.version, *p.hashes] for p in self.packages_for(platform)]
+        chosen = [[p.name, p.version, p.sha256] for p in self.packages_for(platform)]
         return _sha256([FORMAT, self.python, platform, chosen])
 
 
@@ -115,24 +118,19 @@ def inputs_fingerprint(
 
 def render_lock(lock: Lock, *, made_from: str | None) -> str:
     """The text of a lock file."""
-    sources = (
-        f"{made_from} and the runtime's own requirements"
-        if made_from
-        else "the runtime's own requirements"
-    )
+    sources = f"{made_from} and " if made_from else ""
     lines = [
         _FIRST,
-        f"# Made from {sources} by `gitops-ml lock`: commit it.",
+        f"# Made from {sources}the runtime's own requirements by `gitops-ml lock`: commit it.",
         f"# python: {lock.python}",
         f"# platforms: {' '.join(lock.platforms)}",
         f"# inputs: {lock.inputs}",
         "",
     ]
-    for package in sorted(lock.packages):
+    for package in sorted(lock.packages, key=lambda p: (p.name, p.machine, p.version)):
         what = f"./{package.path}" if package.path else f"{package.name}=={package.version}"
         marker = f' ; platform_machine == "{package.machine}"' if package.machine else ""
-        hashes = (f"    --hash=sha256:{digest}" for digest in sorted(package.hashes))
-        lines.append(" \\\n".join((what + marker, *hashes)))
+        lines.append(f"{what}{marker} \\\n    --hash=sha256:{package.sha256}")
     return "\n".join(lines) + "\n"
 
 
@@ -175,23 +173,15 @@ def _entries(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _package(line: int, words: str) -> LockedPackage:
-    what, *options = words.split(" --hash")
-    hashes = [_HASH.fullmatch(f"--hash{option}".strip()) for option in options]
-    what, _, marker = what.partition(" ; ")
-    machine = _MARKER.fullmatch(marker.strip()) if marker else None
-    if not hashes or not all(hashes) or (marker and not machine):
-        raise BadLock(f"`{what.strip()}` is not as `gitops-ml lock` writes it", line=line)
-    found = {
-        "hashes": tuple(sorted(match["hex"] for match in hashes if match)),
-        "machine": machine["machine"] if machine else "",
-    }
-    if match := _PINNED.fullmatch(what.strip()):
-        return LockedPackage(match["name"], match["version"], **found)  # type: ignore[arg-type]
-    if match := _WHEEL.fullmatch(what.strip()):
-        name, version = posixpath.basename(match["path"]).split("-")[:2]
+    match = _ENTRY.fullmatch(words)
+    if match is None:
+        raise BadLock(f"`{words}` is not as `gitops-ml lock` writes it", line=line)
+    path, machine = match["path"] or "", match["machine"] or ""
+    name, version = match["name"], match["version"]
+    if path:
+        name, version = (*posixpath.basename(path).split("-"), "")[:2]
         name = re.sub(r"[-_.]+", "-", name).lower()
-        return LockedPackage(name, version, path=match["path"], **found)  # type: ignore[arg-type]
-    raise BadLock(f"`{what.strip()}` is no pinned package (name==version)", line=line)
+    return LockedPackage(name, version, match["sha256"], machine=machine, path=path)
 
 
 def _sha256(value: object) -> str:

@@ -236,6 +236,10 @@ class _Translation:
         pod = self._get((*at, "pod"))
         if pod is None:
             return
+        if self._get((*at, "container")) is not None:
+            self._refuse((*at, "pod"), "`container` is said too, its name of today; keep that one")
+            self._pop((*at, "pod"))
+            return
         containers = pod.get("containers", []) if isinstance(pod, dict) else None
         if not isinstance(containers, list) or not all(isinstance(c, dict) for c in containers):
             self._refuse(
@@ -307,10 +311,13 @@ class _Translation:
 
     def _set(self, new: Path, value: Any, old: Path) -> None:
         parent: Any = self.body
-        for step in new[:-1]:
-            if isinstance(parent, dict) and not isinstance(parent.get(step), dict | list):
+        for depth, step in enumerate(new[:-1], 1):
+            if isinstance(parent, dict) and parent.get(step) is None:
                 parent[step] = {}
-            parent = parent[step]
+            parent = self._get(new[:depth])
+        if not isinstance(parent, dict):
+            self._refuse(new[:-1], f"{_named(new[:-1])!r} must be a mapping")
+            return
         parent[new[-1]] = value
         self.renamed[new] = original(self.renamed, old)
 

@@ -40,23 +40,13 @@ def git_regex(pattern: str) -> str:
     See gitignore(5), "PATTERN FORMAT", and git's wildmatch.c for what it does not say.
     """
     is_anchored = "/" in pattern
-    segments = pattern.removeprefix("/").split("/")
-    if not pattern or segments == [""]:
+    pattern = pattern.removeprefix("/")
+    if not pattern:
         return _NEVER
     try:
-        parts = [_git_segment(segment) for segment in segments]
+        return _git_body(pattern) if is_anchored else "(?:.*/)?" + _git_body(pattern)
     except BadPattern:
         return _NEVER
-    if not is_anchored:
-        return "(?:.*/)?" + parts[0]
-    last = len(parts) - 1
-    expression = ""
-    for index, (segment, part) in enumerate(zip(segments, parts, strict=True)):
-        if segment == "**":
-            expression += ".+" if index == last else "(?:.*/)?"
-        else:
-            expression += part if index == last else part + "/"
-    return expression
 
 
 def docker_regex(pattern: str) -> str:
@@ -95,26 +85,36 @@ def docker_regex(pattern: str) -> str:
 _WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
 
 
-def _git_segment(segment: str) -> str:
+def _git_body(pattern: str) -> str:
     expression, at = "", 0
-    while at < len(segment):
-        char = segment[at]
+    while at < len(pattern):
+        char = pattern[at]
         at += 1
         if char == "\\":
-            if at == len(segment):
-                raise BadPattern(segment)
-            expression += re.escape(segment[at])
+            if at == len(pattern):
+                raise BadPattern(pattern)
+            expression += re.escape(pattern[at])
             at += 1
         elif char == "*":
-            while segment.startswith("*", at):
-                at += 1
-            expression += "[^/]*"
+            body, at = _git_stars(pattern, at - 1)
+            expression += body
         elif char == "[":
-            body, at = _git_class(segment, at)
+            body, at = _git_class(pattern, at)
             expression += body
         else:
             expression += _WILDCARDS.get(char) or re.escape(char)
     return expression
+
+
+def _git_stars(pattern: str, start: int) -> tuple[str, int]:
+    """The run of stars at ``start`` and its end: two or more between slashes cross slashes."""
+    end = start
+    while pattern.startswith("*", end):
+        end += 1
+    begins_segment = start == 0 or pattern[start - 1] == "/"
+    if end - start < 2 or not begins_segment or pattern[end : end + 1] not in ("", "/"):
+        return "[^/]*", end
+    return ("(?:.*/)?", end + 1) if end < len(pattern) else (".*", end)
 
 
 def _git_class(segment: str, at: int) -> tuple[str, int]:

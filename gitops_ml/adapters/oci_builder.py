@@ -1,0 +1,371 @@
+"""Images made of a base image and layers of our own, and pushed, without a container engine.
+
+The base image's layers are never unpacked, and stay where they are when it lies in the registry
+that the image goes to. The order of the layers is by how often they change: base, packages,
+predictor_base, code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from gitops_ml.adapters.oci_layers import Layer, LayerEntry, write_layer
+from gitops_ml.adapters.oci_store import BlobStore, StoredLayer, file_source
+from gitops_ml.adapters.wheels import Distribution, Scheme, describe_wheel, wheel_entries
+from gitops_ml.core import image_recipe as recipe
+from gitops_ml.core.image import ImageRef
+from gitops_ml.core.lock import lock_path, render_lock
+from gitops_ml.core.oci import (
+    CONFIG,
+    INDEX,
+    MANIFEST,
+    BadManifest,
+    Descriptor,
+    Index,
+    Manifest,
+    Platform,
+    describe,
+    in_oci_words,
+    manifest_for,
+    parse_manifest,
+)
+from gitops_ml.core.oci_config import AddedLayer, BaseConfig, extended_config, parse_config
+from gitops_ml.errors import ServerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gitops_ml.adapters.oci_registry import OciRegistry, Placed, Source
+    from gitops_ml.adapters.wheel_store import WheelStore
+    from gitops_ml.core.image import BuildContext, ContentHash
+    from gitops_ml.core.lock import Lock
+    from gitops_ml.ports import Progress
+
+_WORKERS = 4
+_LAYER_FORMAT = 1
+"""Counts up with `recipe.BUILDER` when layers are written in another way: their keys change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciPlan:
+    """Everything that decides what an image will be."""
+
+    context: BuildContext
+    lock: Lock
+    base: ImageRef
+    """By digest."""
+    platforms: tuple[str, ...]
+    content_hash: ContentHash
+    labels: Mapping[str, str] = field(default_factory=dict)
+    epoch: int = 0
+    """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltLayer:
+    """A layer of a built image, and where its bytes are."""
+
+    role: str
+    """``base``, ``packages``, ``runtime`` or ``code``."""
+    descriptor: Descriptor
+    source: Source = field(repr=False)
+    mount_from: str | None = None
+    """The repository that has it already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformImage:
+    """An image for one platform."""
+
+    platform: str
+    manifest: bytes
+    config: bytes
+    layers: tuple[BuiltLayer, ...]
+    distributions: tuple[Distribution, ...]
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return describe(self.manifest, MANIFEST, platform=Platform.parse(self.platform))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltImage:
+    """An image, or an index of images for several platforms."""
+
+    images: tuple[PlatformImage, ...]
+
+    @property
+    def content(self) -> bytes:
+        """What the tag points at."""
+        if len(self.images) == 1:
+            return self.images[0].manifest
+        return Index(manifests=tuple(image.descriptor for image in self.images)).to_bytes()
+
+    @property
+    def media_type(self) -> str:
+        return MANIFEST if len(self.images) == 1 else INDEX
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return describe(self.content, self.media_type)
+
+    @property
+    def digest(self) -> str:
+        return self.descriptor.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push took."""
+
+    digest: str
+    placed: Mapping[str, Placed]
+    """By the digest of each blob."""
+
+    @property
+    def bytes_sent(self) -> int:
+        return sum(placed.sent for placed in self.placed.values())
+
+
+class OciBuilder:
+    """Builds and pushes; what it makes is the same on every machine."""
+
+    def __init__(self, registry: OciRegistry, *, blobs: BlobStore, wheels: WheelStore) -> None:
+        self._registry = registry
+        self._blobs = blobs
+        self._wheels = wheels
+
+    def build(self, plan: OciPlan, *, progress: Progress) -> BuiltImage:
+        """The image that ``plan`` describes; nothing is pushed.
+
+        Raises:
+            UsageError: the base image is not for it.
+            GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
+            Refused, ServerFailed: a registry or an index said no, or failed.
+        """
+        images = (self._image(plan, platform, progress) for platform in sorted(plan.platforms))
+        return BuiltImage(images=tuple(images))
+
+    def push(self, built: BuiltImage, image: ImageRef, *, progress: Progress) -> Pushed:
+        """Push everything, then the manifest by its digest, then the tag. Returns the digest.
+
+        Raises:
+            Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
+        """
+        placed = self.push_content(built, image.repository, progress=progress)
+        if image.tag:
+            self._registry.push_manifest(
+                image.repository, built.content, media_type=built.media_type, to=image.tag
+            )
+        return Pushed(built.digest, placed)
+
+    def push_content(
+        self, built: BuiltImage, repository: str, *, progress: Progress
+    ) -> Mapping[str, Placed]:
+        """Everything but the tag."""
+        blobs = {
+            blob.descriptor.digest: blob for image in built.images for blob in _blobs_of(image)
+        }
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            futures = {
+                digest: pool.submit(
+                    self._registry.push_blob, repository, blob.descriptor, blob.source,
+                    mount_from=blob.mount_from, progress=progress,
+                )
+                for digest, blob in blobs.items()
+            }  # fmt: skip
+            placed = {digest: future.result() for digest, future in futures.items()}
+        if len(built.images) > 1:
+            for one in built.images:
+                self._registry.push_manifest(
+                    repository, one.manifest, media_type=MANIFEST, to=one.descriptor.digest
+                )
+        return placed
+
+    def _image(self, plan: OciPlan, platform: str, progress: Progress) -> PlatformImage:
+        manifest, config = self._base(plan.base, Platform.parse(platform))
+        recipe.check_base(config, python=plan.lock.python, name=plan.base)
+        packages, distributions = self._packages(plan, platform, progress)
+        own = (
+            ("packages", packages, "the packages of the lock"),
+            ("runtime", self._runtime(plan), "predictor_base"),
+            ("code", self._code(plan), "the project"),
+        )
+        runtime = recipe.runtime(
+            config,
+            base_digest=plan.base.digest or "",
+            python=plan.lock.python,
+            content_hash=plan.content_hash,
+            lock_hash=plan.lock.fingerprint(platform),
+            labels=plan.labels,
+        )
+        added = [
+            AddedLayer(diff_id=s.layer.diff_id, created_by=f"gitops-ml: {w}") for _, s, w in own
+        ]
+        content = extended_config(config, layers=added, runtime=runtime, epoch=plan.epoch)
+        layers = (
+            *(self._base_layer(plan.base, layer) for layer in manifest.layers),
+            *(
+                BuiltLayer(
+                    role=role,
+                    descriptor=stored.layer.descriptor,
+                    source=file_source(stored.path, digest=stored.layer.descriptor.digest),
+                )
+                for role, stored, _ in own
+            ),
+        )
+        made = Manifest(
+            config=describe(content, CONFIG), layers=tuple(layer.descriptor for layer in layers)
+        )
+        return PlatformImage(
+            platform=platform,
+            manifest=made.to_bytes(),
+            config=content,
+            layers=layers,
+            distributions=distributions,
+        )
+
+    def _base(self, base: ImageRef, platform: Platform) -> tuple[Manifest, BaseConfig]:
+        """Manifest and config of the base image; by digest, hence asked for once."""
+        try:
+            found = self._base_manifest(base, platform)
+            content = self._blobs.blob(found.config.digest)
+            if content is None:
+                content = self._registry.blob(base.repository, found.config)
+                self._blobs.keep(content)
+            config = parse_config(content)
+            if not platform.runs(config.platform):
+                raise BadManifest(f"it is made for {config.platform}, not for {platform}")
+            if len(config.diff_ids) != len(found.layers):
+                raise BadManifest("its config and its manifest disagree about its layers")
+        except BadManifest as error:
+            raise ServerFailed(f"the base image {base} cannot be used: {error}") from error
+        return found, config
+
+    def _base_manifest(self, base: ImageRef, platform: Platform) -> Manifest:
+        kept = self._blobs.blob(base.digest or "")
+        if kept is not None:
+            found = parse_manifest(kept)
+            if isinstance(found, Index):
+                one = manifest_for(found, platform)
+                return self._base_manifest(ImageRef(base.repository, digest=one.digest), platform)
+            return found
+        content, descriptor = self._registry.manifest(base)
+        parse_manifest(content, media_type=descriptor.media_type)
+        self._blobs.keep(content)
+        return self._base_manifest(ImageRef(base.repository, digest=descriptor.digest), platform)
+
+    def _base_layer(self, base: ImageRef, descriptor: Descriptor) -> BuiltLayer:
+        def pieces(offset: int) -> Iterator[bytes]:
+            return self._registry.read_blob(base.repository, descriptor, offset=offset)
+
+        return BuiltLayer(
+            role="base",
+            descriptor=in_oci_words(descriptor),
+            source=pieces,
+            mount_from=base.repository,
+        )
+
+    def _packages(
+        self, plan: OciPlan, platform: str, progress: Progress
+    ) -> tuple[StoredLayer, tuple[Distribution, ...]]:
+        lock = plan.lock
+
+        def make(target: IO[bytes]) -> tuple[Layer, Any]:
+            progress(f"{platform}: making the layer of {len(lock.packages_for(platform))} packages")
+            wheels = self._wheels.fetch(
+                lock.packages_for(platform),
+                python=lock.python,
+                platform=platform,
+                project=plan.context.roots[recipe.APP],
+                progress=progress,
+            )
+            entries = wheel_entries(
+                [wheel.path for wheel in wheels], scheme=Scheme(recipe.PREFIX, lock.python)
+            )
+            layer = write_layer(entries, target, root="opt", epoch=plan.epoch)
+            found = (describe_wheel(wheel.path, fingerprint=wheel.sha256) for wheel in wheels)
+            return layer, [_as_json(distribution) for distribution in found]
+
+        key = _key("packages", lock.fingerprint(platform), plan.epoch)
+        stored = self._blobs.layer(key, make)
+        return stored, tuple(_distribution(entry) for entry in stored.notes)
+
+    def _runtime(self, plan: OciPlan) -> StoredLayer:
+        entries = [
+            *_entries(plan.context, "runtime", recipe.RUNTIME),
+            LayerEntry(
+                path=f"{recipe.site_packages(plan.lock.python)}/predictor_base.pth",
+                source=f"/{recipe.RUNTIME}\n".encode(),
+            ),
+        ]
+        return self._layer("runtime", entries, root="opt", epoch=plan.epoch)
+
+    def _code(self, plan: OciPlan) -> StoredLayer:
+        entries = [*_entries(plan.context, recipe.APP, recipe.APP)]
+        requirements = plan.context.dependencies.pip
+        path = f"{recipe.APP}/{lock_path(requirements)}"
+        if path not in {entry.path for entry in entries}:
+            text = render_lock(plan.lock, made_from=requirements)
+            entries.append(LayerEntry(path=path, source=text.encode()))
+        return self._layer("code", entries, root="", epoch=plan.epoch)
+
+    def _layer(
+        self, role: str, entries: Iterable[LayerEntry], *, root: str, epoch: int
+    ) -> StoredLayer:
+        chosen = sorted(entries, key=lambda entry: entry.path)
+        facts = [[e.path, e.is_executable, _fingerprint(e)] for e in chosen]
+        return self._blobs.layer(
+            _key(role, facts, epoch),
+            lambda target: (write_layer(chosen, target, root=root, epoch=epoch), None),
+        )
+
+
+def _blobs_of(image: PlatformImage) -> Iterator[BuiltLayer]:
+    yield from image.layers
+    config = image.config
+    yield BuiltLayer(
+        role="config", descriptor=describe(config, CONFIG), source=lambda at: iter([config[at:]])
+    )
+
+
+def _entries(context: BuildContext, root: str, place: str) -> Iterator[LayerEntry]:
+    for file in context.inputs:
+        first, _, path = file.path.partition("/")
+        if first != root:
+            continue
+        target = f"{place}/{path}"
+        if file.is_link:
+            yield LayerEntry(path=target, source=file.fingerprint)
+        else:
+            yield LayerEntry(
+                path=target,
+                source=context.roots[root] / path,
+                is_executable=file.is_executable,
+                fingerprint=file.fingerprint,
+            )
+
+
+def _fingerprint(entry: LayerEntry) -> str:
+    if isinstance(entry.source, bytes):
+        return hashlib.sha256(entry.source).hexdigest()
+    return f"link {entry.source}" if isinstance(entry.source, str) else entry.fingerprint or ""
+
+
+def _key(role: str, facts: object, epoch: int) -> str:
+    text = json.dumps([_LAYER_FORMAT, recipe.BUILDER, role, facts, epoch], sort_keys=True)
+    return f"{role}-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _as_json(distribution: Distribution) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(distribution)
+
+
+def _distribution(found: Mapping[str, Any]) -> Distribution:
+    return Distribution(**{**found, "requires": tuple(found["requires"])})

@@ -1,0 +1,156 @@
+"""uv as the resolver: which versions a set of requirements comes to, on another Python or machine.
+
+pip evaluates the markers of requirements for the Python that it runs on, uv for the one that is
+asked for. What uv says when it finds no answer is put into words that name a package and a way out.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml import process
+from gitops_ml.core.lock import GLIBC, MACHINES
+from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gitops_ml.adapters.package_index import IndexSettings
+
+_SECONDS = 600
+_PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)")
+_NO_WHEEL = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+)(?P<version>(?:[=<>!~]=?\S+)?) ha(?:s|ve) no usable wheels"
+)
+_SECOND_WAY = "put a wheel into the project and name it in the requirements as ./wheels/<file>.whl"
+_NOT_PINNED = (
+    "only packages of an index and wheels of the project can enter an image by hash. Ask for a "
+    f"released version, {_SECOND_WAY}, or set image.builder to docker"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pin:
+    """One line of an answer: a version, or a wheel of the project by its path."""
+
+    name: str
+    version: str
+    path: str = ""
+
+
+def resolve(
+    requirements: Sequence[Path],
+    *,
+    project: Path,
+    python: str,
+    platform: str,
+    settings: IndexSettings,
+    preferred: Iterable[tuple[str, str]] = (),
+) -> tuple[Pin, ...]:
+    """The versions that satisfy all of ``requirements`` together on one platform.
+
+    ``preferred`` versions are kept where they can be. Nothing is built or run.
+
+    Raises:
+        GitopsMlError: there is no answer; the message says why, and the ways out.
+        ServerFailed: an index does not answer.
+        ProgramFailed: uv is not installed, or failed in another way.
+    """
+    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
+        output = Path(folder) / "pins.txt"
+        output.write_text("".join(f"{name}=={version}\n" for name, version in preferred))
+        command = _command(requirements, python=python, platform=platform, output=output)
+        try:
+            process.run(command, cwd=project, env=_environ(settings), timeout=_SECONDS)
+        except ProgramFailed as error:
+            raise _in_our_words(error, python=python, platform=platform) from error
+        return _pins(output.read_text("utf-8"))
+
+
+def _command(
+    requirements: Iterable[Path], *, python: str, platform: str, output: Path
+) -> list[str]:
+    glibc = "_".join(map(str, GLIBC))
+    return [
+        _uv(), "pip", "compile", *map(str, requirements),
+        "--python-version", python, "--python-platform", f"{MACHINES[platform]}-manylinux_{glibc}",
+        "--python", sys.executable, "--no-python-downloads",
+        "--only-binary", ":all:", "--index-strategy", "unsafe-best-match",
+        "--no-header", "--no-annotate", "--no-config", "--quiet", "--color", "never",
+        "--output-file", str(output),
+    ]  # fmt: skip
+
+
+def _uv() -> str:
+    try:
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        return shutil.which("uv") or "uv"
+
+
+def _environ(settings: IndexSettings) -> Mapping[str, str]:
+    """The index settings in uv's variables: addresses may hold passwords."""
+    main, *more = settings.indexes or ("",)
+    values = {
+        "UV_DEFAULT_INDEX": main,
+        "UV_INDEX": " ".join(more),
+        "UV_FIND_LINKS": ",".join(settings.find_links),
+        "UV_INSECURE_HOST": " ".join(settings.trusted_hosts),
+        "UV_NO_INDEX": "" if main else "1",
+        "SSL_CERT_FILE": settings.ca_bundle or "",
+        "HTTPS_PROXY": settings.proxy or "",
+        "HTTP_PROXY": settings.proxy or "",
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _pins(text: str) -> tuple[Pin, ...]:
+    found = []
+    for line in (line.partition(" #")[0].strip() for line in text.splitlines()):
+        if match := _PIN.fullmatch(line):
+            name = re.sub(r"[-_.]+", "-", match["name"]).lower()
+            found.append(Pin(name, match["version"]))
+        elif line.endswith(".whl") and "://" not in line:
+            path = line.rpartition(" @ ")[2].removeprefix("./")
+            name, version = path.rpartition("/")[2].split("-")[:2]
+            found.append(Pin(re.sub(r"[-_.]+", "-", name).lower(), version, path))
+        elif line and not line.startswith(("#", "-")):
+            raise GitopsMlError(f"`{line}` cannot be locked: {_NOT_PINNED}")
+    return tuple(sorted(found))
+
+
+def _in_our_words(error: ProgramFailed, *, python: str, platform: str) -> GitopsMlError:
+    words = error.stderr.strip()
+    where = f"for Python {python} on {platform}"
+    if error.returncode == 127:
+        return GitopsMlError("uv, which resolves dependencies, is not installed: `pip install uv`")
+    if match := _NO_WHEEL.search(words):
+        return GitopsMlError(
+            f"{match['name']} {match['version'].lstrip('=')}".strip() + f" has no wheel {where}, "
+            "and an image without a build cannot use source code. Ask for a version that has "
+            f"one; or build it (`pip wheel --no-deps {match['name']}`) and {_SECOND_WAY}; or set "
+            f"image.builder to docker, which can compile. uv says:\n{_indented(words)}"
+        )
+    if "No solution found" in words:
+        return GitopsMlError(
+            f"the requirements contradict each other {where}: change one of those that uv names "
+            f"(predictor_base's own are the runtime's, and only gitops-ml can change them):\n"
+            f"{_indented(words)}"
+        )
+    if "Git operation failed" in words:
+        return GitopsMlError(f"{_NOT_PINNED}. uv says:\n{_indented(words)}")
+    if re.search(r"error sending request|Failed to fetch|status code|timed out", words):
+        return ServerFailed(f"a package index does not answer as it should:\n{_indented(words)}")
+    return error
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

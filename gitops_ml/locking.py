@@ -1,0 +1,278 @@
+"""Lock files: made from a project's requirements, and found to be up to date or not."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.context import APP, RUNTIME
+from gitops_ml.adapters.package_index import IndexSettings, PackageIndex, written
+from gitops_ml.adapters.resolver import Pin, resolve
+from gitops_ml.adapters.tree import file_fingerprint
+from gitops_ml.core.lock import (
+    MACHINES,
+    BadLock,
+    Lock,
+    LockedPackage,
+    inputs_fingerprint,
+    lock_path,
+    parse_lock,
+    render_lock,
+)
+from gitops_ml.core.package_choice import PackageFile, best_wheel, why_not
+from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from gitops_ml.core.image import BuildContext
+    from gitops_ml.ports import Progress
+
+_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockFacts:
+    """What a lock is made from, and where it lies."""
+
+    project: Path
+    requirements: str | None
+    """The project's requirements file, if it has one."""
+    runtime: tuple[Path, ...]
+    """The requirement files of predictor_base."""
+    python: str
+    platforms: tuple[str, ...]
+    inputs: str
+    """The fingerprint of all of it."""
+
+    @property
+    def path(self) -> Path:
+        return self.project / lock_path(self.requirements)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockOutcome:
+    """A lock, and what is different from the one before."""
+
+    lock: Lock
+    path: Path
+    changes: tuple[str, ...]
+    """One line for each package: ``numpy 2.1.0 → 2.2.0``."""
+    is_written: bool
+
+
+def lock_facts(
+    context: BuildContext, *, predictor_type: str, python: str, platforms: Iterable[str]
+) -> LockFacts:
+    """What the lock of a project depends on.
+
+    Raises:
+        UsageError: no lock can be made for one of the platforms, or no Python is named.
+    """
+    chosen = tuple(sorted(set(platforms)))
+    if unknown := [platform for platform in chosen if platform not in MACHINES]:
+        raise UsageError(f"images without Docker are made for {', '.join(MACHINES)}: {unknown[0]}")
+    if not python:
+        raise UsageError("name the Python of the base image: image.python_version, such as 3.12")
+    directory = context.roots[RUNTIME] / "predictor_base"
+    names = ("requirements.txt", f"requirements-{predictor_type}.txt")
+    runtime = tuple(directory / name for name in names if (directory / name).is_file())
+    known = {file.path: file.fingerprint for file in context.inputs}
+    files = {path: known.get(f"{APP}/{path}", "") for path in context.pip_files}
+    return LockFacts(
+        project=context.roots[APP],
+        requirements=context.dependencies.pip,
+        runtime=runtime,
+        python=python,
+        platforms=chosen,
+        inputs=inputs_fingerprint(
+            python=python,
+            platforms=chosen,
+            files=files,
+            runtime=[file_fingerprint(path) for path in runtime],
+        ),
+    )
+
+
+def read_lock(facts: LockFacts) -> Lock | None:
+    """The project's lock, up to date or not; ``None`` where there is none.
+
+    Raises:
+        InvalidDocument: it is not as we write it.
+    """
+    try:
+        return parse_lock(facts.path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        problem = Problem(str(facts.path), 0, 0, "", f"cannot be read ({error})", rule="lock")
+        raise InvalidDocument([problem]) from error
+    except BadLock as error:
+        problem = Problem(str(facts.path), error.line, 1, "", str(error), rule="lock")
+        raise InvalidDocument([problem]) from error
+
+
+def ensure_lock(
+    facts: LockFacts, *, environ: Mapping[str, str], frozen: bool = False, progress: Progress
+) -> LockOutcome:
+    """The lock as it is where it is up to date, else a new one, written beside the requirements.
+
+    With ``frozen``, as CI wants it, nothing is resolved.
+
+    Raises:
+        UsageError: ``frozen``, and there is no lock or it is not up to date.
+        GitopsMlError, ServerFailed, Refused: see `lock_dependencies`.
+    """
+    before = read_lock(facts)
+    if before is not None and before.inputs == facts.inputs:
+        return LockOutcome(lock=before, path=facts.path, changes=(), is_written=False)
+    if frozen:
+        reason = "is not there" if before is None else "is older than the requirements"
+        raise UsageError(f"{facts.path} {reason}: run `gitops-ml lock` and commit what it writes")
+    progress(f"resolving dependencies for Python {facts.python} on {', '.join(facts.platforms)}")
+    return lock_dependencies(facts, environ=environ, progress=progress)
+
+
+def lock_dependencies(
+    facts: LockFacts, *, environ: Mapping[str, str], upgrade: bool = False, progress: Progress
+) -> LockOutcome:
+    """Resolve the requirements anew and write the lock; versions stay unless ``upgrade``.
+
+    Raises:
+        GitopsMlError: no versions satisfy them, or one of them is not for the image; the message
+            names packages and ways out.
+        Refused, ServerFailed: an index said no, or did not answer.
+    """
+    settings = IndexSettings.from_environ(environ)
+    index = PackageIndex(settings)
+    try:
+        before = read_lock(facts)
+    except InvalidDocument:
+        before = None  # it is about to be written anew
+    kept = () if upgrade or before is None else before.packages
+    packages: dict[str, tuple[LockedPackage, ...]] = {}
+    for platform in facts.platforms:
+        pins = _resolved(facts, platform, settings, kept)
+        progress(f"{platform}: {len(pins)} packages")
+        packages[platform] = _locked(pins, facts, platform, index)
+    lock = Lock(
+        python=facts.python,
+        platforms=facts.platforms,
+        inputs=facts.inputs,
+        packages=_merged(packages),
+    )
+    text = render_lock(lock, made_from=facts.requirements)
+    is_written = not facts.path.is_file() or facts.path.read_bytes() != text.encode()
+    if is_written:
+        with written(facts.path) as file:
+            file.write(text.encode())
+        facts.path.chmod(0o644)
+    changes = tuple(_changes(before, lock))
+    return LockOutcome(lock=lock, path=facts.path, changes=changes, is_written=is_written)
+
+
+def _resolved(
+    facts: LockFacts, platform: str, settings: IndexSettings, kept: Sequence[LockedPackage]
+) -> tuple[Pin, ...]:
+    own = (facts.project / facts.requirements,) if facts.requirements else ()
+    preferred = {
+        package.name: package.version
+        for package in kept
+        if not package.path and package.machine in ("", MACHINES[platform])
+    }
+    return resolve(
+        (*own, *facts.runtime),
+        project=facts.project,
+        python=facts.python,
+        platform=platform,
+        settings=settings,
+        preferred=preferred.items(),
+    )
+
+
+def _locked(
+    pins: Sequence[Pin], facts: LockFacts, platform: str, index: PackageIndex
+) -> tuple[LockedPackage, ...]:
+    """Each pin with the hash of its wheel; everything that is wrong is told at once."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        found = [*pool.map(lambda pin: _one(pin, facts, platform, index), pins)]
+    if problems := [entry for entry in found if isinstance(entry, str)]:
+        raise GitopsMlError("\n".join(problems))
+    return tuple(entry for entry in found if isinstance(entry, LockedPackage))
+
+
+def _one(pin: Pin, facts: LockFacts, platform: str, index: PackageIndex) -> LockedPackage | str:
+    if pin.path:
+        sha256 = file_fingerprint(facts.project / pin.path)
+        return LockedPackage(pin.name, pin.version, sha256, path=pin.path)
+    files = index.files(pin.name)
+    best = best_wheel(files, version=pin.version, python=facts.python, platform=platform)
+    if best is None:
+        return why_not(
+            files, name=pin.name, version=pin.version, python=facts.python, platform=platform
+        )
+    if best.yanked is not None:
+        return _yanked(pin, best, files)
+    return LockedPackage(pin.name, pin.version, best.sha256 or _hash_of(best, index))
+
+
+def _hash_of(file: PackageFile, index: PackageIndex) -> str:
+    """The sha256 of a file whose index does not tell it."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
+        return index.download(file, Path(folder))[1]
+
+
+def _yanked(pin: Pin, file: PackageFile, files: Iterable[PackageFile]) -> str:
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    others = set()
+    for other in files:
+        if other.yanked is None and other.filename.endswith(".whl"):
+            try:
+                others.add(parse_wheel_filename(other.filename)[1])
+            except InvalidWheelFilename:
+                continue
+    why = f": {file.yanked.rstrip('.')}" if file.yanked else ""
+    newest = f", such as {max(others)}" if others else ""
+    return (
+        f"{pin.name} {pin.version} was withdrawn by its publisher{why}. Ask for another "
+        f"version{newest}; if it has to be this one, put {file.filename} into the project and "
+        f"name it in the requirements as ./wheels/{file.filename}"
+    )
+
+
+def _merged(packages: Mapping[str, Sequence[LockedPackage]]) -> tuple[LockedPackage, ...]:
+    """What all platforms have in common once, the rest for each platform's machine."""
+    everywhere = set.intersection(*(set(found) for found in packages.values()))
+    merged = list(everywhere)
+    for platform, found in packages.items():
+        for package in set(found) - everywhere:
+            machine = MACHINES[platform]
+            merged.append(
+                LockedPackage(package.name, package.version, package.sha256, machine, package.path)
+            )
+    return tuple(sorted(merged))
+
+
+def _changes(before: Lock | None, after: Lock) -> Iterator[str]:
+    old = _versions(before)
+    new = _versions(after)
+    for name in sorted({*old, *new}):
+        if name not in old:
+            yield f"{name} {new[name]} added"
+        elif name not in new:
+            yield f"{name} {old[name]} removed"
+        elif old[name] != new[name]:
+            yield f"{name} {old[name]} → {new[name]}"
+
+
+def _versions(lock: Lock | None) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for package in lock.packages if lock else ():
+        found.setdefault(package.name, set()).add(package.version)
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
