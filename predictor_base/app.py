@@ -69,6 +69,8 @@ class App:
         self.tracing: Tracing | None = None
         self.signature: tuple[list[Any], list[Any]] = ([], [])
         "Inputs and outputs as model metadata tells them."
+        self.document: dict[str, Any] = {"paths": {}, "components": {}}
+        "The OpenAPI document."
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         self._identity = _identity_headers(settings)
@@ -128,8 +130,18 @@ class App:
             body = await exchange.read_body(self.settings.max_request_bytes)
             kind = exchange.header.get(b"content-type", b"")
             payload = parse(body) if kind == JSON else await decode(kind, body)
-            exchange.payload = method.convert(payload) if method.convert else payload
+            exchange.payload = self.typed(method, payload) if method.convert else payload
         return await self.answer(method, exchange)
+
+    def typed(self, method: Method, payload: Any) -> Any:
+        """The payload as the method's annotation says.
+
+        Raises:
+            InvalidPayload: it is not of that type.
+        """
+        if method.convert is None or self.settings.batching is not None:
+            return payload  # in a batch predict is given lists, and its annotation speaks of those
+        return method.convert(payload)
 
     async def answer(self, method: Method, exchange: Exchange) -> Reply:
         """Call the method with the exchange's payload and reply with what it returns."""

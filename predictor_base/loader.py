@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .errors import StartFailure
+from .typed import converter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -77,7 +78,9 @@ class Method:
         """
         arguments = _named_arguments(function, known=known, owner=owner)
         name = getattr(function, "__name__", owner)
-        return cls(name, function, arguments, _kind(function), _caller(function, arguments))
+        convert = converter(function) if "payload" in arguments else None
+        call = _caller(function, arguments)
+        return cls(name, function, arguments, _kind(function), call, convert)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,8 +123,9 @@ class OpenInference:
         payload = await self._read_json(exchange)
         if not isinstance(payload.get("instances"), list):
             raise BadRequest("instances: a list is required")
-        exchange.payload = payload
-        result = await self._app.call(self._predict_method(), exchange)
+        method = self._predict_method()
+        exchange.payload = self._app.typed(method, payload)
+        result = await self._app.call(method, exchange)
         has_field = isinstance(result, dict) and "predictions" in result
         reply = json_reply(result if has_field else {"predictions": result})
         reply.result = result
@@ -197,6 +198,8 @@ class OpenInference:
         body = await exchange.read_body(self._settings.max_request_bytes)
         request = read_infer(body, exchange.header.get(HEADER_LENGTH), exchange.request_id)
         exchange.payload = request.inputs
+        if method.convert is not None:
+            exchange.payload = self._app.typed(method, plain(request.inputs))
         return method, request
 
     async def _read_generate(self, exchange: Exchange) -> Method:
@@ -280,6 +283,17 @@ def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> Inf
         frozenset(binary),
         bool(parameters.get("binary_data_output")),
     )
+
+
+def plain(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs as JSON would have them, one element without its list, for annotated payloads."""
+    lists = {
+        name: each.tolist() if hasattr(each, "tolist") else each for name, each in inputs.items()
+    }
+    return {
+        name: each[0] if isinstance(each, list) and len(each) == 1 else each
+        for name, each in lists.items()
+    }
 
 
 def text_of(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .app import App, Endpoint, json_reply
@@ -9,6 +10,7 @@ from .exchange import Exchange, Reply
 from .metrics import CONTENT_TYPE
 from .openai import OpenAI
 from .openinference import OpenInference
+from .schema import schema_hash
 
 if TYPE_CHECKING:
     from .board import Board
@@ -20,6 +22,7 @@ def all_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
     """Path pattern to verb to endpoint."""
     return {
         **plain_routes(app),
+        **document_routes(app),
         **probe_routes(app, board),
         **OpenInference(app).routes(),
         **OpenAI(app).routes(),
@@ -70,6 +73,19 @@ def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
     }
 
 
+def document_routes(app: App) -> dict[str, dict[str, Endpoint]]:
+    """What people and programs read about the API."""
+    page = Path(__file__).with_name("docs.html")
+
+    async def document(_: Exchange) -> Reply:
+        return json_reply(app.document)
+
+    async def docs(_: Exchange) -> Reply:
+        return Reply(200, page.read_bytes(), b"text/html; charset=utf-8")
+
+    return {"/openapi.json": {"GET": document}, "/docs": {"GET": docs}}
+
+
 def information(app: App) -> dict[str, object]:
     """Which deployment this is and how it is set up."""
     settings = app.settings
@@ -90,5 +106,6 @@ def information(app: App) -> dict[str, object]:
             "max_batch_size": batching.max_batch_size,
             "batch_interval_seconds": batching.batch_interval_seconds,
         },
+        "schema_hash": schema_hash(app.document),
         "state": app.service.state,
     }

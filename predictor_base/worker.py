@@ -24,6 +24,7 @@ from .executor import Executor
 from .metrics import Metrics
 from .protocol import IDLE_SECONDS, GuardedProtocol
 from .routes import all_routes
+from .schema import describe, openapi, schema_hash
 from .service import Service
 from .tracing import start_tracing
 
@@ -49,9 +50,12 @@ class Worker:
         self._number = number
         self._loop = uvloop.new_event_loop()
         self._executor = Executor(self._loop, threads=_threads(settings))
-        self._metrics = Metrics(settings)
+        description = describe(Path(settings.path), settings.class_name)
+        document = openapi(description, name=settings.served_name, version=settings.served_version)
+        self._metrics = Metrics(settings, schema_hash=schema_hash(document))
         self.service = Service(settings, self._executor, self._metrics)
         self._app = App(settings, self.service, self._metrics)
+        self._app.document, self._app.signature = document, description.tensors()
         self._app.add_routes(all_routes(self._app, board))
         self._connections = ServerState()
         self._stopping = asyncio.Event()
