@@ -376,6 +376,7 @@ def deploy(
             again and again.
     """
     checked(workspace)
+    _refuse_pull_requests(workspace)
     repository = _repository(workspace, tools)
     target = _Target(workspace, _plan_images(workspace, tools), options, tools)
     steps: list[_Step] = []
@@ -402,6 +403,16 @@ def deploy(
             *(() if options.prune else _left_warnings(step.left)),
         ),
     )
+
+
+def _refuse_pull_requests(workspace: Workspace) -> None:
+    environments = [workspace.project.environments[name] for name in workspace.environments]
+    if named := [each.name for each in environments if each.delivery == "pull_request"]:
+        raise UsageError(
+            f"{', '.join(named)}: the project file says `delivery: pull_request`, and this version "
+            "does not open pull requests yet; choose other environments with --environment, or set "
+            "`delivery: push`"
+        )
 
 
 def _left_warnings(left: Iterable[str]) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def application_set(
 def _generator(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
     # The file name exists nowhere else: the generator's `*` crosses slashes by default.
     return {
-        "repoURL": gitops.repository,
+        "repoURL": gitops.argocd_url,
         "revision": f"refs/heads/{gitops.branch}",
         "files": [{"path": f"{layout.RELEASES}/{environment.name}/*/{layout.RELEASE}"}],
         "requeueAfterSeconds": 180,
@@ -109,7 +109,7 @@ def _application_spec(
     return {
         "project": "{{ .team }}",
         "source": {
-            "repoURL": gitops.repository,
+            "repoURL": gitops.argocd_url,
             "targetRevision": f"refs/heads/{gitops.branch}",
             **_source(environment, gitops.mode),
         },
@@ -168,7 +168,7 @@ def app_project(team: str, project: Project, gitops: GitopsSpec) -> Mapping[str,
         },
         "spec": {
             "description": f"Prediction APIs of {team}, written by gitops-ml",
-            "sourceRepos": [gitops.repository],
+            "sourceRepos": [gitops.argocd_url],
             "destinations": destinations,
             "clusterResourceWhitelist": [
                 {"group": "", "kind": "Namespace", "name": namespace} for namespace in namespaces

@@ -82,6 +82,8 @@ class EnvironmentSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitopsSpec:
     repository: str
+    argocd_repository: str | None
+    """The URL by which Argo CD reaches it, where that is another one."""
     branch: str
     mode: str
     """``chart`` or ``manifests``."""
@@ -91,6 +93,10 @@ class GitopsSpec:
     username: str | None
     token_env: str | None
     """The environment variable that holds the token for HTTP; never the token itself."""
+
+    @property
+    def argocd_url(self) -> str:
+        return self.argocd_repository or self.repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,9 +114,11 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _repository(gitops: Mapping[str, Any]) -> Iterator[Finding]:
     at: Path = ("gitops",)
-    if _URL_WITH_USER.search(gitops.get("repository", "")):
+    for key in ("repository", "argocd_repository"):
+        if not _URL_WITH_USER.search(gitops.get(key) or ""):
+            continue
         yield error(
-            (*at, "repository"),
+            (*at, key),
             "the URL holds a user name or password; put the token in an environment variable and "
             "name it in gitops.token_env (a user name goes to gitops.username)",
             rule="secret",

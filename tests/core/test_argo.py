@@ -21,7 +21,8 @@ CHARTS = Path(__file__).parents[2] / "charts"
 @pytest.fixture
 def gitops() -> GitopsSpec:
     return GitopsSpec(
-        repository="https://git.example.org/gitops.git",
+        repository="ssh://git@git.example.org/gitops.git",
+        argocd_repository="https://git.example.org/gitops.git",
         branch="main",
         mode="chart",
         argocd_namespace="argocd",
@@ -66,6 +67,18 @@ def test_argo_cd_accepts_the_application_set(
         replace(environment, protected=protected), cluster, replace(gitops, mode=mode)
     )
     check_custom_resource(document)
+
+
+def test_argo_cd_reads_from_the_address_that_it_reaches(
+    environment: EnvironmentSpec, cluster: ClusterSpec, gitops: GitopsSpec
+) -> None:
+    document = argo.application_set(environment, cluster, gitops)
+    assert document["spec"]["generators"][0]["git"]["repoURL"] == gitops.argocd_repository
+    assert spec_of(document)["source"]["repoURL"] == gitops.argocd_repository
+    without = replace(gitops, argocd_repository=None)
+    assert argo.app_project(
+        "ml", _project("ml", TeamSpec(name="ml", namespaces=(), groups=())), without
+    )["spec"]["sourceRepos"] == [gitops.repository]
 
 
 def test_the_modes_differ_in_the_source_alone(
