@@ -22,7 +22,7 @@ LONGEST_PATH = 4090
 """Bytes of a path in a project: ``/app/`` and the final NUL fit into Linux's 4096 with it."""
 
 _BUFFER = 1 << 20
-_WORKERS = 1
+_WORKERS = 2
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",

@@ -32,7 +32,7 @@ NAMES = st.text(st.sampled_from("abzÄß日 -_.'\""), min_size=1, max_size=6).fi
     lambda name: name.strip(". ") and not name.startswith((".", "#")) and not name.endswith("~")
 )
 TREES = st.dictionaries(
-    st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "x/" + "/".join(parts) + "_"),
+    st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "x/" + "+d/".join(parts) + "+f"),
     st.tuples(st.binary(max_size=20), st.booleans()),
     min_size=1,
     max_size=6,
@@ -166,6 +166,23 @@ def test_the_files_of_the_runtime_are_those_that_its_wheel_carries() -> None:
     carried = [w.strip() for w in parser["options.package_data"]["predictor_base"].split(",")]
     suffixes = (".py", ".txt", ".html", ".typed")
     assert all(pattern.endswith(suffixes) for pattern in carried)
+
+
+def test_an_image_gets_what_an_installation_of_the_runtime_gets() -> None:
+    import configparser
+
+    root = Path(__file__).parents[2]
+    parser = configparser.ConfigParser()
+    parser.read(root / "setup.cfg")
+    installed = {
+        line.split(";")[0].strip()
+        for line in parser["options"]["install_requires"].splitlines()
+        if not line.startswith("#")
+    }
+    lines = (root / "predictor_base/requirements.txt").read_text().splitlines()
+    wanted = {line for line in lines if line and not line.startswith("#")}
+    assert wanted
+    assert wanted <= installed
 
 
 def test_manifests_and_other_apis_stay_out(project: Path) -> None:

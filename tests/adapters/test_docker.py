@@ -15,7 +15,12 @@ import pytest
 import requests
 
 from gitops_ml.adapters.build_settings import build_settings
-from gitops_ml.adapters.context import build_inputs, dockerfile_template, read_context
+from gitops_ml.adapters.context import (
+    build_inputs,
+    dockerfile_template,
+    read_context,
+    runtime_directory,
+)
 from gitops_ml.adapters.docker import DockerBuilder
 from gitops_ml.adapters.registry import DistributionRegistry
 from gitops_ml.core.content_hash import content_hash
@@ -210,7 +215,8 @@ def scripted(
         '[ "$no_proxy" = word-of-proxy.example ]\n'
         "id -u > $WHERE\ncat etc/our.conf >> $WHERE\necho $COLOUR >> /opt/from-script\n"
     )
-    files = SIX | {
+    files = {
+        "requirements.txt": "click==8.1.7\nsix==1.16.0\n",
         "dependencies.sh": script,
         "etc/our.conf": "conf of ours\n",
         ".env": "COLOUR='deep blue'\nWHERE=/opt/from-script\n",
@@ -228,6 +234,19 @@ def test_dependencies_sh_runs_once_in_the_build_with_what_it_names(
         entrypoint=["cat", "/opt/from-script"], remove=True, read_only=True,
     )  # fmt: skip
     assert bytes(told).decode() == "0\nconf of ours\ndeep blue\n"
+
+
+def test_what_the_predictor_pins_is_kept_and_the_rest_is_what_the_runtime_is_tested_with(
+    scripted: Scripted, client: docker.DockerClient
+) -> None:
+    tested = (runtime_directory() / "predictor_base/constraints.txt").read_text()
+    script = "from importlib.metadata import version as v; print(v('click'), v('uvicorn'))"
+    told = client.containers.run(
+        f"{scripted.image.repository}@{scripted.image.digest}",
+        entrypoint=["python", "-c", script], remove=True, read_only=True,
+    )  # fmt: skip
+    click, uvicorn = bytes(told).decode().split()
+    assert (click, f"uvicorn=={uvicorn}" in tested.splitlines()) == ("8.1.7", True)
 
 
 def test_nothing_that_only_the_build_may_see_is_in_the_image(
