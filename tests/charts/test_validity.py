@@ -262,7 +262,7 @@ def mapping(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
         least, most = schema.get("minProperties", 0), schema.get("maxProperties", 99)
         return some.filter(lambda value: least <= len(value) <= most)
     if "additionalProperties" in schema:
-        keys = text({"type": "string", **schema.get("propertyNames", {"minLength": 1})})
+        keys = strategy({"type": "string"} | schema.get("propertyNames", {"minLength": 1}))
         return st.dictionaries(keys, strategy(schema["additionalProperties"]), max_size=2)
     return st.just({})
 

@@ -14,28 +14,33 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* Labels that say whose pods these are, and stay the same when the chart is upgraded. */}}
+{{/*
+Labels that say whose pods these are, and stay the same when the chart is upgraded. As JSON, like all helpers whose result
+is worked on further: reading YAML back is most of what rendering costs.
+*/}}
 {{- define "predictor.apiLabels" -}}
-{{ include "predictor.selectorLabels" . }}
-gitops-ml.dev/api: {{ include "predictor.apiName" . | quote }}
-gitops-ml.dev/kind: {{ .Values.api.kind | quote }}
+{{- $labels := dict "app.kubernetes.io/name" .Chart.Name "app.kubernetes.io/instance" .Release.Name }}
+{{- $_ := set $labels "gitops-ml.dev/api" (include "predictor.apiName" .) }}
+{{- $_ := set $labels "gitops-ml.dev/kind" .Values.api.kind }}
 {{- with .Values.api.environment }}
-gitops-ml.dev/environment: {{ . | quote }}
+{{- $_ := set $labels "gitops-ml.dev/environment" . }}
 {{- end }}
 {{- with .Values.api.team }}
-gitops-ml.dev/team: {{ . | quote }}
+{{- $_ := set $labels "gitops-ml.dev/team" . }}
 {{- end }}
+{{- toJson $labels }}
 {{- end }}
 
-{{/* Labels of every object; the user's own come last and replace none of ours. */}}
+{{/* Labels of every object, as JSON; the user's own come last and replace none of ours. */}}
 {{- define "predictor.labels" -}}
-{{- $ours := include "predictor.apiLabels" . | fromYaml }}
-{{- $ours = merge $ours (dict "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version) "app.kubernetes.io/managed-by" .Release.Service) }}
-{{- merge $ours .Values.labels | toYaml }}
+{{- $ours := include "predictor.apiLabels" . | fromJson }}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version) }}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
+{{- merge $ours .Values.labels | toJson }}
 {{- end }}
 
 {{- define "predictor.podLabels" -}}
-{{- $ours := include "predictor.apiLabels" . | fromYaml }}
+{{- $ours := include "predictor.apiLabels" . | fromJson }}
 {{- with .Values.api.deploymentId }}
 {{- $_ := set $ours "gitops-ml.dev/deployment-id" . }}
 {{- end }}
@@ -66,7 +71,7 @@ The metadata of an object. Takes `root`, and may take `name`, `wave` (of Argo CD
 name: {{ .name | default (include "predictor.fullname" .root) | quote }}
 namespace: {{ .root.Release.Namespace | quote }}
 labels:
-  {{- merge (include "predictor.labels" .root | fromYaml) (.labels | default dict) | toYaml | nindent 2 }}
+  {{- merge (include "predictor.labels" .root | fromJson) (.labels | default dict) | toYaml | nindent 2 }}
 {{- with $annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
