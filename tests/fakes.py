@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from gitops_ml.core.changes import Change
 from gitops_ml.errors import GitopsMlError, RepositoryMoved
-from gitops_ml.ports import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gitops_ml.core.changes import Change
+    from gitops_ml.ports import Snapshot
 
 
 def blob_id(content: bytes) -> str:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from gitops_ml.core.changes import Change
 from gitops_ml.delivery import Delivered, deliver, pause
 from gitops_ml.errors import Refused, RepositoryMoved
-from gitops_ml.ports import Snapshot
 from tests.fakes import FakeGitopsRepository
+
+if TYPE_CHECKING:
+    from gitops_ml.ports import Snapshot
 
 AUTHOR = ("Ann", "ann@example.org")
 
@@ -53,9 +57,9 @@ def test_no_change_is_no_commit():
 def test_when_somebody_is_faster_the_changes_are_made_again_on_their_commit():
     repository = FakeGitopsRepository.holding({"README.md": b"hello\n"})
     others = iter([{"b.yaml": b"b"}, {"c.yaml": b"c"}])
-    repository.before_push = lambda: repository.somebody_else_commits(x) if (
-        x := next(others, None)
-    ) else None
+    repository.before_push = lambda: (
+        repository.somebody_else_commits(x) if (x := next(others, None)) else None
+    )
     pauses: list[float] = []
 
     delivered = deliver(

@@ -108,10 +108,8 @@ class GitRepository:
     def push(self, commit: str, *, base: Snapshot) -> None:
         """See ``GitopsRepository.push``."""
         with self._clone.hold():
-            answer = self._git.remote(
-                "push", "--porcelain", "--no-verify", "--", self.remote.url,
-                f"{commit}:refs/heads/{self.branch}",
-            )  # fmt: skip
+            refspec = f"{commit}:refs/heads/{self.branch}"
+            answer = self._git.push("--porcelain", "--no-verify", "--", self.remote.url, refspec)
             if answer.status:
                 failure = push_failure(answer, self.remote, self.branch, self._credentials)
                 if isinstance(failure, ServerFailed) and not self._has(commit):

@@ -43,7 +43,9 @@ def push_failure(
     status = _ref_status(answer.stdout.decode("utf-8", "replace"))
     words = _NOISE.sub("", answer.stderr).strip()
     if _SOMEBODY_WAS_FASTER.search(f"{status}\n{words}"):
-        return RepositoryMoved(f"{branch} of {remote} moved meanwhile ({status or words})")
+        held = [line for line in words.splitlines() if "File exists" in line]
+        why = "; ".join([status, *held] if status else [words])
+        return RepositoryMoved(f"{branch} of {remote} moved meanwhile ({why})")
     if status and "unpacker error" not in status:
         return Refused(f"{remote} did not take the commit on {branch}: {status}\n{words}".rstrip())
     if not status and _NOT_WRITABLE.search(words) and not _NOT_LET_IN.search(words):

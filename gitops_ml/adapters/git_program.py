@@ -87,6 +87,16 @@ class GitProgram:
             env={"GIT_DIR": str(self._folder), **self._connection()},
         )
 
+    def push(self, *arguments: str) -> Answer:
+        """``git push`` of ``arguments``; where the other end is this machine, both outlive us."""
+        return self._execute(
+            (*_OPTIONS, *self._credentials.options(self._remote), "push", *arguments),
+            env={"GIT_DIR": str(self._folder), **self._connection()},
+            # The server's half runs in our process group then. Killed with us in the wrong moment
+            # it would leave a lock on the branch; in a session of its own it ends as on a server.
+            session_of_its_own=self._remote.is_local,
+        )
+
     def remote_alone(self, *arguments: str) -> Answer:
         """A command that speaks to the remote and works without any clone."""
         return self._execute(
@@ -113,7 +123,12 @@ class GitProgram:
         return self.local("config", "--get", "core.sshCommand").status == 0
 
     def _execute(
-        self, arguments: tuple[str, ...], *, env: Mapping[str, str], input: bytes | None = None
+        self,
+        arguments: tuple[str, ...],
+        *,
+        env: Mapping[str, str],
+        input: bytes | None = None,
+        session_of_its_own: bool = False,
     ) -> Answer:
         program = _gitpython(self._folder.parent)
         command = [*_without_variables(env), program.GIT_PYTHON_GIT_EXECUTABLE or "git", *arguments]
@@ -129,6 +144,7 @@ class GitProgram:
                 with_exceptions=False,
                 stdout_as_string=False,
                 strip_newline_in_stdout=False,
+                start_new_session=session_of_its_own,
             )
         shown = tuple(
             redacted(part, self._secrets) for part in ("git", *arguments[len(_OPTIONS) :])

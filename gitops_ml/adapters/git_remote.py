@@ -56,6 +56,10 @@ class Remote:
         return f"{last.strip('-')}-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
 
     @property
+    def is_local(self) -> bool:
+        return self.scheme in {"path", "file"}
+
+    @property
     def is_http(self) -> bool:
         return self.scheme in {"http", "https"}
 

@@ -197,7 +197,7 @@ def test_a_lock_that_another_push_holds_on_the_server_means_moved(bare, reposito
     commit = repository.commit(base, [Change("a", None, b"a")], message="m", author=AUTHOR)
     (bare / "refs" / "heads" / "main.lock").touch()
 
-    with pytest.raises(RepositoryMoved):
+    with pytest.raises(RepositoryMoved, match=r"Unable to create '.*/main\.lock': File exists"):
         repository.push(commit, base=base)
 
 
