@@ -273,7 +273,9 @@ def _checked_release(
 ) -> tuple[Planned, list[Problem]]:
     spec = _spec(manifest, project, environment)
     cluster = project.clusters[spec.cluster]
-    findings = check_release(spec, cluster, environment=project.environments[environment])
+    findings = check_release(
+        spec, cluster, environment=project.environments[environment], teams=project.teams
+    )
     problems = [manifest.problem(finding, environment=environment) for finding in findings]
     image = spec.container.image if spec.container else None
     return Planned(

@@ -5,9 +5,10 @@ The shape of a document is the schema's business; what is here needs to see more
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gitops_ml.core.findings import Finding, Path, error
+from gitops_ml.core.findings import Finding, Path, error, suggestion
 from gitops_ml.core.rules_autoscaling import autoscaling_findings
 from gitops_ml.core.rules_compute import compute_findings
 from gitops_ml.core.rules_models import model_findings
@@ -18,20 +19,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.core.manifest import Manifest
-    from gitops_ml.core.project import ClusterSpec, EnvironmentSpec
+    from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, TeamSpec
     from gitops_ml.core.release import ReleaseSpec
     from gitops_ml.errors import Problem
 
 
 def check_release(
-    spec: ReleaseSpec, cluster: ClusterSpec, *, environment: EnvironmentSpec
+    spec: ReleaseSpec,
+    cluster: ClusterSpec,
+    *,
+    environment: EnvironmentSpec,
+    teams: Mapping[str, TeamSpec] = MappingProxyType({}),
 ) -> Iterator[Finding]:
-    """Every rule that a resolved release breaks; paths are those of the manifest."""
+    """Every rule that a resolved release breaks; paths are those of the manifest.
+
+    ``teams`` are those of the project; a project without any has no rule about them.
+    """
+    yield from _team(spec, teams)
     yield from compute_findings(spec, cluster)
     yield from autoscaling_findings(spec, cluster)
     yield from trigger_findings(spec)
     yield from model_findings(spec, environment)
     yield from pod_findings(spec, cluster, environment)
+
+
+def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]:
+    if not teams:
+        return
+    team = teams.get(spec.team)
+    if team is None:
+        message = f"{spec.team!r} is no team of the project{suggestion(spec.team, teams)}"
+        yield error(("team",), message, rule="team")
+    elif team.namespaces and spec.namespace not in team.namespaces:
+        message = (
+            f"team {spec.team!r} may not deploy to namespace {spec.namespace!r} of {spec.environment}; "
+            f"it may to: {', '.join(team.namespaces)}"
+        )
+        yield error(("team",), message, rule="team")
 
 
 def check_manifests(manifests: Iterable[Manifest]) -> Iterator[Problem]:

@@ -36,7 +36,7 @@ def pod_findings(
         if key.startswith(_RESERVED_LABELS):
             yield error(("labels", key), "this label is written by gitops-ml", rule="labels")
     yield from _prediction_log(spec)
-    yield from _networking(spec)
+    yield from _networking(spec, cluster)
 
 
 def _environment_variables(spec: ReleaseSpec) -> Iterator[Finding]:
@@ -180,7 +180,10 @@ def _prediction_log(spec: ReleaseSpec) -> Iterator[Finding]:
             yield error(("predictor", "prediction_log"), message, rule="prediction_log")
 
 
-def _networking(spec: ReleaseSpec) -> Iterator[Finding]:
+def _networking(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    if spec.networking.hosts and cluster.gateway is None:
+        message = f"cluster {cluster.name!r} has no gateway in the project file, so nothing listens"
+        yield warning(("networking", "hosts"), message, rule="networking")
     timeout, grace = spec.networking.timeout, spec.probes.grace
     if timeout <= 0:
         message = "it must be more than 0s"

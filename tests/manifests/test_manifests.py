@@ -31,7 +31,7 @@ def problems_of(file: Path) -> tuple[str, ...]:
         for name, environment in project.environments.items():
             spec = resolve(manifest, project, name, with_defaults=schema.with_defaults)
             cluster = project.clusters[spec.cluster]
-            findings = check_release(spec, cluster, environment=environment)
+            findings = check_release(spec, cluster, environment=environment, teams=project.teams)
             found += [manifest.problem(each, environment=name) for each in findings]
     return tuple(dict.fromkeys(str(problem) for problem in sorted(found)))
 
