@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LARGEST_FILE = 1 << 20
 """Bytes. The manifest of a thousand APIs takes a third of it."""
 
-_MOST_NODES = 150_000
+_MOST_NODES = 100_000
 _DEEPEST = 64
 
 Place = tuple[int, int]
