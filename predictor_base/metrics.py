@@ -91,7 +91,7 @@ class Distribution:
 class Metrics:
     """The series of one process. Only the event loop's thread may touch it."""
 
-    def __init__(self, settings: Settings, *, schema_hash: str = "") -> None:
+    def __init__(self, settings: Settings) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all series, unread
         self.registry = CollectorRegistry()
         self.requests: Tally[tuple[str, int]] = Tally()
@@ -112,7 +112,6 @@ class Metrics:
         self.stages = self._stage_distributions()
         self._success = self._counter("model_infer_request_success", "MLServer's name.")
         self._failure = self._counter("model_infer_request_failure", "MLServer's name.")
-        self._describe(settings, schema_hash)
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes, of all processes."""
@@ -186,7 +185,8 @@ class Metrics:
             )
         return found
 
-    def _describe(self, settings: Settings, schema_hash: str) -> None:
+    def describe(self, settings: Settings, schema_hash: str) -> None:
+        """Add the series that says which deployment this is."""
         facts = {
             "deployment_id": settings.deployment_id,
             "git_sha": settings.git_sha,

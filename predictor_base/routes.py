@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .app import App, Endpoint, json_reply
+from .errors import NotReady
 from .exchange import Exchange, Reply
 from .metrics import CONTENT_TYPE
 from .openai import OpenAI
 from .openinference import OpenInference
-from .schema import schema_hash
 
 if TYPE_CHECKING:
     from .board import Board
@@ -78,6 +78,8 @@ def document_routes(app: App) -> dict[str, dict[str, Endpoint]]:
     page = Path(__file__).with_name("docs.html")
 
     async def document(_: Exchange) -> Reply:
+        if app.document is None:
+            raise NotReady("the predictor is still loading")
         return json_reply(app.document)
 
     async def docs(_: Exchange) -> Reply:
@@ -106,6 +108,6 @@ def information(app: App) -> dict[str, object]:
             "max_batch_size": batching.max_batch_size,
             "batch_interval_seconds": batching.batch_interval_seconds,
         },
-        "schema_hash": schema_hash(app.document),
+        "schema_hash": app.schema_hash,
         "state": app.service.state,
     }

@@ -18,13 +18,11 @@ from uvicorn.server import ServerState
 
 from . import board as boards
 from .app import App
-from .assembly import Assembled, assemble, run_hook
 from .errors import StartFailure
 from .executor import Executor
 from .metrics import Metrics
 from .protocol import IDLE_SECONDS, GuardedProtocol
 from .routes import all_routes
-from .schema import describe, openapi, schema_hash
 from .service import Service
 from .tracing import start_tracing
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Coroutine
 
+    from .assembly import Assembled
     from .settings import Settings
 
 HEALTH_SECONDS = 2
@@ -50,12 +49,9 @@ class Worker:
         self._number = number
         self._loop = uvloop.new_event_loop()
         self._executor = Executor(self._loop, threads=_threads(settings))
-        description = describe(Path(settings.path), settings.class_name)
-        document = openapi(description, name=settings.served_name, version=settings.served_version)
-        self._metrics = Metrics(settings, schema_hash=schema_hash(document))
+        self._metrics = Metrics(settings)
         self.service = Service(settings, self._executor, self._metrics)
         self._app = App(settings, self.service, self._metrics)
-        self._app.document, self._app.signature = document, description.tensors()
         self._app.add_routes(all_routes(self._app, board))
         self._connections = ServerState()
         self._stopping = asyncio.Event()
@@ -165,10 +161,7 @@ class Worker:
     # Loading
 
     async def _load(self) -> None:
-        folder = Path.cwd()
-        job = self._executor.submit(
-            lambda _: assemble(self.settings, self._metrics, folder=folder), None, counts=False
-        )
+        job = self._executor.submit(lambda _: self._assemble(), None, counts=False)
         try:
             self._assembled = await job.future
         except StartFailure as error:
@@ -179,6 +172,19 @@ class Worker:
             self._fail()
         else:
             self._ready(self._assembled)
+
+    def _assemble(self) -> Assembled:
+        # Imported here, so that the server answers its first probe before it has read all of it.
+        from .assembly import assemble
+        from .schema import describe, openapi, schema_hash
+
+        settings = self.settings
+        description = describe(Path(settings.path), settings.class_name)
+        document = openapi(description, name=settings.served_name, version=settings.served_version)
+        self._app.document, self._app.signature = document, description.tensors()
+        self._app.schema_hash = schema_hash(document)
+        self._metrics.describe(settings, self._app.schema_hash)
+        return assemble(settings, self._metrics, folder=Path.cwd())
 
     def _fail(self) -> None:
         self.exit_code = 1
@@ -196,6 +202,8 @@ class Worker:
 
     def _watch_health(self, health: Any) -> None:
         """Ask the predictor's own health, on a thread of its own: being busy is not being ill."""
+        from .assembly import run_hook
+
         while self.service.state in ("loading", "ready"):
             try:
                 healthy = run_hook(health) is not False
