@@ -91,6 +91,16 @@ class PlatformImage:
     def descriptor(self) -> Descriptor:
         return describe(self.manifest, MANIFEST, platform=Platform.parse(self.platform))
 
+    def blobs(self) -> tuple[BuiltLayer, ...]:
+        """The layers, from the base up, and the config."""
+        content = self.config
+        config = BuiltLayer(
+            role="config",
+            descriptor=describe(content, CONFIG),
+            source=lambda at: iter([content[at:]]),
+        )
+        return (*self.layers, config)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltImage:
@@ -167,9 +177,7 @@ class OciBuilder:
         self, built: BuiltImage, repository: str, *, progress: Progress
     ) -> Mapping[str, Placed]:
         """Everything but the tag."""
-        blobs = {
-            blob.descriptor.digest: blob for image in built.images for blob in _blobs_of(image)
-        }
+        blobs = {blob.descriptor.digest: blob for image in built.images for blob in image.blobs()}
         with ThreadPoolExecutor(_WORKERS) as pool:
             futures = {
                 digest: pool.submit(
@@ -323,14 +331,6 @@ class OciBuilder:
             _key(role, facts, epoch),
             lambda target: (write_layer(chosen, target, root=root, epoch=epoch), None),
         )
-
-
-def _blobs_of(image: PlatformImage) -> Iterator[BuiltLayer]:
-    yield from image.layers
-    config = image.config
-    yield BuiltLayer(
-        role="config", descriptor=describe(config, CONFIG), source=lambda at: iter([config[at:]])
-    )
 
 
 def _entries(context: BuildContext, root: str, place: str) -> Iterator[LayerEntry]:

@@ -1,0 +1,201 @@
+"""Images read back: what is in them, and the project as it was when they were made."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import posixpath
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from gitops_ml.adapters.oci_referrers import read_attachment, referrers
+from gitops_ml.adapters.package_index import written
+from gitops_ml.core.bill_of_materials import API_MANIFEST
+from gitops_ml.core.image_contents import ImageContents, LayerFacts, image_contents
+from gitops_ml.core.oci import BadManifest, Descriptor, Platform
+from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gitops_ml.adapters.oci_builder import BuiltImage
+    from gitops_ml.adapters.oci_registry import OciRegistry
+    from gitops_ml.core.image import ImageRef
+
+_PROJECT = "app/"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    files: tuple[str, ...]
+    """Paths below the folder, sorted."""
+    manifest: str | None
+    """Where the API manifest is that the image was made for, if it was attached to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToPush:
+    """One blob of a built image, and whether the registry has it."""
+
+    role: str
+    descriptor: Descriptor
+    is_there: bool
+
+
+def inspect_image(registry: OciRegistry, image: ImageRef, *, platform: str) -> ImageContents:
+    """What is in an image in a registry; no layer is read.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, or has no such image.
+    """
+    manifest, _ = registry.image_manifest(image, Platform.parse(platform))
+    config = registry.blob(image.repository, manifest.config)
+    try:
+        return image_contents(manifest, config)
+    except BadManifest as error:
+        raise ServerFailed(f"{image} cannot be read: {error}") from error
+
+
+def push_preview(
+    registry: OciRegistry, built: BuiltImage, *, repository: str
+) -> tuple[ToPush, ...]:
+    """What a push of ``built`` would send; nothing is sent."""
+    blobs = {blob.descriptor.digest: blob for one in built.images for blob in one.blobs()}
+    return tuple(
+        ToPush(blob.role, blob.descriptor, registry.has_blob(repository, blob.descriptor.digest))
+        for blob in blobs.values()
+    )
+
+
+def export_image(
+    registry: OciRegistry, image: ImageRef, folder: Path, *, platform: str
+) -> Exported:
+    """Write the project that is in ``image`` into ``folder``: code, lock and, if known, manifest.
+
+    Raises:
+        UsageError: the folder is not empty.
+        GitopsMlError: the image holds no project, or something that may not be written.
+        Refused, ServerFailed: the registry said no, or failed.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: name a new folder")
+    contents = inspect_image(registry, image, platform=platform)
+    own = [layer for layer in contents.layers if layer.role == "code"]
+    if not own:
+        raise GitopsMlError(f"{image} was not made by gitops-ml: no layer of it is a project")
+    files: set[str] = set()
+    for layer in own:
+        files |= _unpack(registry, image, layer, folder)
+    manifest = _manifest(registry, image, contents, folder)
+    return Exported(tuple(sorted(files)), manifest)
+
+
+def _manifest(
+    registry: OciRegistry, image: ImageRef, contents: ImageContents, folder: Path
+) -> str | None:
+    digest = image.digest
+    if digest is None:
+        found = registry.head(image)
+        digest = found.digest if found else ""
+    for referrer in referrers(registry, image.repository, digest, artifact_type=API_MANIFEST):
+        if not (folder / "api.yaml").exists():
+            with written(folder / "api.yaml") as file:
+                file.write(read_attachment(registry, image.repository, referrer))
+            (folder / "api.yaml").chmod(0o644)
+            return "api.yaml"
+    return None
+
+
+def _unpack(registry: OciRegistry, image: ImageRef, layer: LayerFacts, folder: Path) -> set[str]:
+    """The files of the project in one layer, whose bytes are checked while they are read."""
+    source = _Stream(registry.read_blob(image.repository, layer.descriptor))
+    raw = io.BufferedReader(source, 1 << 18)
+    # a gzip file of many members, which tarfile's own stream reader does not know
+    plain = cast("Any", gzip.GzipFile(fileobj=raw))
+    reader = plain if layer.descriptor.media_type.endswith("gzip") else raw
+    counted, found = _Counted(reader), set[str]()
+    try:
+        with tarfile.open(fileobj=cast("Any", counted), mode="r|") as archive:
+            for member in archive:
+                name = posixpath.normpath(member.name.lstrip("/"))
+                if name.startswith(_PROJECT) and (member.isfile() or member.issym()):
+                    path = name.removeprefix(_PROJECT)
+                    _write(archive, member, folder, path)
+                    found.add(path)
+        counted.rest()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise GitopsMlError(
+            f"{layer.descriptor.digest} of {image} cannot be read: {error}"
+        ) from error
+    if counted.digest != layer.diff_id:
+        raise ServerFailed(f"{layer.descriptor.digest} of {image} is not what its config says")
+    return found
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path: str) -> None:
+    target = folder / path
+    root = folder.resolve()
+    if path.startswith("../") or not target.parent.resolve().is_relative_to(root):
+        raise GitopsMlError(f"the image wants to write {member.name!r} outside of {folder}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if member.issym():
+        inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
+        if posixpath.isabs(member.linkname) or inside.startswith("../") or inside == "..":
+            raise GitopsMlError(f"the image has a link that leaves the project: {member.name!r}")
+        target.symlink_to(member.linkname)
+        return
+    source = archive.extractfile(member)
+    assert source is not None, "it is a file"
+    with written(target) as file:
+        while piece := source.read(1 << 20):
+            file.write(piece)
+    target.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+class _Stream(io.RawIOBase):
+    """The pieces of a blob as a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = piece
+        size = min(len(buffer), len(self._left))
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
+
+
+class _Counted:
+    """Passes reads on, and knows the digest of what was read."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        content: bytes = self._source.read(size)
+        self._hash.update(content)
+        return content
+
+    def rest(self) -> None:
+        """Read to the end, which an archive has some zeros before."""
+        while self.read(1 << 18):
+            pass
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"

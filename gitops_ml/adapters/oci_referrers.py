@@ -1,0 +1,159 @@
+"""What is attached to an image: bills of materials, provenance, the manifest it was made for.
+
+A registry that knows the referrers of an image (OCI distribution 1.1) is told by the ``subject`` of
+the attached manifest. For one that does not, the same list is kept under a tag of its own,
+``sha256-<hex>``, as the specification wants it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.registry import split_repository
+from gitops_ml.adapters.registry_session import Scope, check
+from gitops_ml.core.image import ImageRef
+from gitops_ml.core.oci import (
+    EMPTY,
+    INDEX,
+    MANIFEST,
+    BadManifest,
+    Descriptor,
+    Index,
+    Manifest,
+    describe,
+    parse_manifest,
+)
+from gitops_ml.errors import ServerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.adapters.oci_registry import OciRegistry, Source
+    from gitops_ml.ports import Progress
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One document about an image."""
+
+    artifact_type: str
+    content: bytes
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def attach(
+    registry: OciRegistry,
+    repository: str,
+    subject: Descriptor,
+    attachments: Iterable[Attachment],
+    *,
+    progress: Progress,
+) -> tuple[Descriptor, ...]:
+    """Attach documents to the image that ``subject`` describes; attaching twice changes nothing.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, or failed.
+    """
+    empty = b"{}"
+    bare = Descriptor(subject.media_type, subject.digest, subject.size)
+    made, is_known = [], True
+    registry.push_blob(repository, describe(empty, EMPTY), _source(empty), progress=progress)
+    for attachment in attachments:
+        layer = describe(attachment.content, attachment.artifact_type)
+        registry.push_blob(repository, layer, _source(attachment.content), progress=progress)
+        content = Manifest(
+            config=describe(empty, EMPTY),
+            layers=(layer,),
+            annotations=attachment.annotations,
+            subject=bare,
+            artifact_type=attachment.artifact_type,
+        ).to_bytes()
+        is_known &= _push(registry, repository, content, subject)
+        made.append(
+            describe(
+                content, MANIFEST,
+                annotations=attachment.annotations, artifact_type=attachment.artifact_type,
+            )
+        )  # fmt: skip
+    if not is_known:
+        _list(registry, repository, subject, made)
+    return tuple(made)
+
+
+def referrers(
+    registry: OciRegistry, repository: str, digest: str, *, artifact_type: str = ""
+) -> tuple[Descriptor, ...]:
+    """What is attached to an image, as the registry or the fallback tag lists it."""
+    host, name = split_repository(repository)
+    response = registry.session.request(
+        "GET", host, f"/v2/{name}/referrers/{digest}", scope=Scope(name)
+    )
+    if response.ok and "index" in response.headers.get("Content-Type", ""):
+        found = _entries(response.content)
+    else:
+        found = _fallback(registry, repository, digest)
+    return tuple(e for e in found if artifact_type in ("", e.artifact_type))
+
+
+def read_attachment(registry: OciRegistry, repository: str, referrer: Descriptor) -> bytes:
+    """The document behind one of `referrers`."""
+    content, _ = registry.manifest(ImageRef(repository, digest=referrer.digest))
+    manifest = parse_manifest(content)
+    if isinstance(manifest, Index) or len(manifest.layers) != 1:
+        raise ServerFailed(f"{referrer.digest} in {repository} is not one document")
+    return registry.blob(repository, manifest.layers[0])
+
+
+def _push(registry: OciRegistry, repository: str, content: bytes, subject: Descriptor) -> bool:
+    """Push a manifest with a subject; whether the registry says that it took note of that."""
+    host, name = split_repository(repository)
+    digest = describe(content, MANIFEST).digest
+    response = registry.session.request(
+        "PUT", host, f"/v2/{name}/manifests/{digest}", scope=Scope(name, "pull,push"),
+        headers={"Content-Type": MANIFEST}, body=lambda: content,
+    )  # fmt: skip
+    check(response, host, f"{name}@{digest}")
+    return response.headers.get("OCI-Subject") == subject.digest
+
+
+def _list(
+    registry: OciRegistry, repository: str, subject: Descriptor, new: Iterable[Descriptor]
+) -> None:
+    """Have ``new`` in the list under the fallback tag, also when others write it meanwhile."""
+    wanted = {descriptor.digest: descriptor for descriptor in new}
+    for _ in range(_ATTEMPTS):
+        known = {entry.digest: entry for entry in _fallback(registry, repository, subject.digest)}
+        if wanted.keys() <= known.keys():
+            return
+        entries = {**known, **wanted}
+        index = Index(manifests=tuple(entries[digest] for digest in sorted(entries)))
+        registry.push_manifest(
+            repository, index.to_bytes(), media_type=INDEX, to=_tag(subject.digest)
+        )
+    raise ServerFailed(f"others keep changing what is attached to {repository}@{subject.digest}")
+
+
+def _fallback(registry: OciRegistry, repository: str, digest: str) -> tuple[Descriptor, ...]:
+    image = ImageRef(repository, _tag(digest))
+    if registry.head(image) is None:
+        return ()
+    return _entries(registry.manifest(image)[0])
+
+
+def _entries(content: bytes) -> tuple[Descriptor, ...]:
+    try:
+        found = parse_manifest(content, media_type=INDEX)
+    except BadManifest as error:
+        raise ServerFailed(f"a list of attached documents cannot be read: {error}") from error
+    return found.manifests if isinstance(found, Index) else ()
+
+
+def _tag(digest: str) -> str:
+    return digest.replace(":", "-")
+
+
+def _source(content: bytes) -> Source:
+    return lambda at: iter([content[at:]])
