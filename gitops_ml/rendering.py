@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -166,15 +168,20 @@ def render_files(
 
 def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, Objects]:
     """The Kubernetes objects of each release, by its directory."""
-    return {
-        item.directory: helm.template(
+
+    def objects(item: Release) -> Objects:
+        return helm.template(
             chart_path(item.chart.name),
             release=item.name,
             namespace=item.namespace,
             values=load_yaml(item.text.values),
         )
-        for item in releases
-    }
+
+    releases = tuple(releases)
+    # Helm works outside of Python's lock, or in a process of its own: threads do help.
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, len(releases) or 1)) as pool:
+        rendered = pool.map(objects, releases)
+        return {item.directory: made for item, made in zip(releases, rendered, strict=True)}
 
 
 def changes_against(
@@ -186,15 +193,24 @@ def changes_against(
         RepositoryMoved: a base chart of this version stands there with other content. Versions are
             immutable, as releases that were reviewed point at them.
     """
-    different = [file for file in files if not standing.has(file)]
+    wanted = tuple(files)
+    different = [file for file in wanted if not standing.has(file)]
     before = snapshot.read(file.path for file in different if file.path in standing.blob_ids)
-    if altered := sorted(path for path in before if path.startswith("charts/")):
+    changed = {path for path in before if layout.chart_of(path)}
+    if altered := sorted(changed | _added_to_charts(standing, wanted)):
         raise RepositoryMoved(
             f"{altered[0]} in the GitOps repository is not what this version of gitops-ml "
             "carries, and a chart version never changes: restore the folder from its history, or "
             "use the version of gitops-ml that wrote it"
         )
     return tuple(Change(f.path, before.get(f.path), f.content) for f in different)
+
+
+def _added_to_charts(standing: Standing, files: Iterable[RenderedFile]) -> set[str]:
+    """Files in the folders of our charts that are not ours: a template more is another chart."""
+    ours = {file.path for file in files if layout.chart_of(file.path)}
+    folders = {layout.chart_of(path) for path in ours}
+    return {path for path in standing.blob_ids if layout.chart_of(path) in folders} - ours
 
 
 def left_behind(
@@ -223,6 +239,28 @@ def removals(
         return ()
     contents = snapshot.read(path for path in standing.blob_ids if path.startswith(prefixes))
     return tuple(Change(path, content, None) for path, content in sorted(contents.items()))
+
+
+def stale_manifests(
+    standing: Standing, snapshot: Snapshot, releases: Iterable[Release]
+) -> tuple[Change, ...]:
+    """The ``manifest.yaml`` files that mode ``manifests`` left behind in these releases, deleted."""
+    paths = [f"{item.directory}/{layout.MANIFEST}" for item in releases]
+    there = snapshot.read(path for path in paths if path in standing.blob_ids)
+    return tuple(Change(path, content, None) for path, content in sorted(there.items()))
+
+
+def without_manifest(standing: Standing, releases: Iterable[Release]) -> tuple[str, ...]:
+    """Directories of other releases that stand there without what mode ``manifests`` syncs."""
+    current = {item.directory for item in releases}
+    directories = (path.removesuffix(f"/{layout.RELEASE}") for path in standing.releases)
+    return tuple(
+        sorted(
+            directory
+            for directory in directories
+            if directory not in current and f"{directory}/{layout.MANIFEST}" not in standing.blob_ids
+        )
+    )
 
 
 def named_by_tag(releases: Iterable[Release]) -> tuple[ImageRef, ...]:

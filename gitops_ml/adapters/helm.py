@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +17,12 @@ import yaml
 
 from gitops_ml import process
 from gitops_ml.adapters.helm_order import in_helm_order
+from gitops_ml.core.fast_check import compile_check
+from gitops_ml.core.own_yaml import load_yaml
 from gitops_ml.errors import ProgramFailed, UsageError
 
 if TYPE_CHECKING:
+    from gitops_ml.core.fast_check import Check
     from gitops_ml.ports import HelmEngine
 
 Objects = tuple[Mapping[str, Any], ...]
@@ -39,8 +44,25 @@ def find_helm(*, path: str | None = None) -> HelmEngine:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _LoadedChart:
+    """A chart in the library, and the same without its schema, which Helm compiles at each render."""
+
+    whole: Any
+    bare: Any
+    defaults: Mapping[str, Any]
+    accepts: Check | None
+    """Whether the schema accepts merged values; ``None`` where only Helm can tell."""
+
+    def fitting(self, values: Mapping[str, Any]) -> Any:
+        """The chart to render ``values`` with: the whole one wherever Helm might refuse them."""
+        if self.accepts is not None and self.accepts(_coalesced(self.defaults, values)):
+            return self.bare
+        return self.whole
+
+
 class LibraryHelm:
-    """Helm's own library in this process: about a millisecond a release."""
+    """Helm's own library in this process: some milliseconds a release."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
@@ -66,8 +88,8 @@ class LibraryHelm:
         """See ``HelmEngine.template``."""
         command = ("helm", "template", release, str(chart))
         try:
-            loaded = self._chart(chart)
-            files = loaded.render(dict(values), name=release, namespace=namespace)
+            fitting = self._chart(chart).fitting(values)
+            files = fitting.render(dict(values), name=release, namespace=namespace)
         except self._library.HelmError as error:
             raise ProgramFailed(command, 1, str(error)) from error
         objects = [
@@ -79,14 +101,30 @@ class LibraryHelm:
         ]
         return in_helm_order(objects)
 
-    def _chart(self, folder: Path) -> Any:
-        charts = vars(self._loaded).setdefault("charts", {})
+    def _chart(self, folder: Path) -> _LoadedChart:
+        charts: dict[str, _LoadedChart] = vars(self._loaded).setdefault("charts", {})
         key = os.fspath(folder.absolute())
         if key not in charts:
-            chart = self._library.Chart.load(key)
-            self._check_dependencies(chart)
-            charts[key] = chart
+            charts[key] = self._load(folder)
         return charts[key]
+
+    def _load(self, folder: Path) -> _LoadedChart:
+        whole = self._library.Chart.load(os.fspath(folder.absolute()))
+        self._check_dependencies(whole)
+        schema = folder / _SCHEMA
+        # A dependency brings a schema of its own, which only Helm knows how to apply.
+        if whole.dependencies or not schema.is_file():
+            return _LoadedChart(whole, whole, {}, None)
+        try:
+            accepts = compile_check(json.loads(schema.read_bytes()))
+        except NotImplementedError:
+            return _LoadedChart(whole, whole, {}, None)
+        with tempfile.TemporaryDirectory(prefix="gitops-ml-chart-") as place:
+            copy = Path(place, folder.name)
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(_SCHEMA))
+            bare = self._library.Chart.load(os.fspath(copy))
+        defaults = load_yaml((folder / "values.yaml").read_bytes()) or {}
+        return _LoadedChart(whole, bare, defaults, accepts)
 
     def _check_dependencies(self, chart: Any) -> None:
         """Refuse a chart that misses dependencies as the program does; the library renders it."""
@@ -96,6 +134,23 @@ class LibraryHelm:
             raise self._library.HelmChartLoadError(
                 "found in Chart.yaml, but missing in charts/ directory: " + ", ".join(missing)
             )
+
+
+_SCHEMA = "values.schema.json"
+
+
+def _coalesced(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that Helm holds to the schema: given over default, and ``null`` takes away."""
+    merged = dict(defaults)
+    for key, value in values.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _coalesced(below, value)
+        elif value is None and key in merged:
+            del merged[key]
+        else:
+            merged[key] = value
+    return merged
 
 
 class ProgramHelm:

@@ -73,6 +73,10 @@ class _Compiler:
                 return self._object(schema) if keyword == mine else None
             case "items":
                 return _items(self.check(argument))
+            case "anyOf":
+                return _any(tuple(self.check(each) for each in argument))
+            case "not":
+                return _not(self.check(argument))
             case _ if keyword in _SIMPLE:
                 return _SIMPLE[keyword](argument)
         raise NotImplementedError(f"the keyword {keyword!r} is not known to the fast check")
@@ -139,6 +143,14 @@ def _all(checks: tuple[Check, ...]) -> Check:
     return check
 
 
+def _any(checks: tuple[Check, ...]) -> Check:
+    return lambda value: any(check(value) for check in checks)
+
+
+def _not(check: Check) -> Check:
+    return lambda value: not check(value)
+
+
 def _type(names: str | list[str]) -> Check:
     if isinstance(names, str):
         return _TYPES[names]
@@ -160,6 +172,12 @@ def _is_number(value: Any) -> bool:
 def _same(one: Any, other: Any) -> bool:
     """JSON's equality: ``True`` is not 1."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _has_no_twins(value: Any) -> bool:
+    if not isinstance(value, list):
+        return True
+    return not any(_same(one, other) for n, one in enumerate(value) for other in value[:n])
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -192,6 +210,7 @@ _SIMPLE: dict[str, Callable[[Any], Check]] = {
     "exclusiveMaximum": lambda n: lambda value: not _is_number(value) or value < n,
     "minItems": lambda n: lambda value: not isinstance(value, list) or len(value) >= n,
     "maxItems": lambda n: lambda value: not isinstance(value, list) or len(value) <= n,
+    "uniqueItems": lambda wanted: _has_no_twins if wanted else lambda value: True,
     "minProperties": lambda n: lambda value: not isinstance(value, dict) or len(value) >= n,
     "maxProperties": lambda n: lambda value: not isinstance(value, dict) or len(value) <= n,
 }
