@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
     from gitops_ml.core.project import GitopsSpec
 
+_UNKNOWN = ("unknown", "unknown")
+
 
 def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
     """The commit that ``directory`` is at, where it came from, and who is at the keyboard.
 
     Outside a Git repository, or before the first commit, what cannot be known is `None`.
     """
+    if not _git_is_there():
+        return Provenance(None, None, None, _signature(_UNKNOWN), tool_version)
     import git
 
     try:
@@ -28,9 +32,28 @@ def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
         return Provenance(None, None, False, _signature(_author(None)), tool_version)
     with repository:
         commit = repository.head.commit.hexsha if repository.head.is_valid() else None
-        is_dirty = repository.is_dirty(untracked_files=True, path=str(directory))
         author = _signature(_author(repository))
+        is_dirty = _is_dirty(repository, directory)
         return Provenance(_origin(repository), commit, is_dirty, author, tool_version)
+
+
+def _git_is_there() -> bool:
+    """Whether the program git is; GitPython cannot even be imported without it."""
+    try:
+        import git  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _is_dirty(repository: git.Repo, directory: Path) -> bool | None:
+    """`None` where git does not want to look: files of another user (``safe.directory``)."""
+    import git
+
+    try:
+        return repository.is_dirty(untracked_files=True, path=str(directory))
+    except git.GitCommandError:
+        return None
 
 
 def _signature(author: tuple[str, str]) -> str:
@@ -55,6 +78,8 @@ def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:
     """Name and address for commits: the project file's, else what Git itself would take here."""
     if gitops and gitops.author_name and gitops.author_email:
         return gitops.author_name, gitops.author_email
+    if not _git_is_there():
+        return _UNKNOWN
     import git
 
     try:
@@ -69,7 +94,7 @@ def _author(repository: git.Repo | None) -> tuple[str, str]:
     import git
 
     actor = git.Actor.author(repository.config_reader() if repository else _user_settings())
-    return actor.name or "unknown", actor.email or "unknown"
+    return actor.name or _UNKNOWN[0], actor.email or _UNKNOWN[1]
 
 
 def _user_settings() -> git.GitConfigParser:

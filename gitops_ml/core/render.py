@@ -37,8 +37,8 @@ class Provenance:
 
     repository: str | None
     commit: str | None
-    is_dirty: bool
-    """Whether the source had changes that no commit holds."""
+    is_dirty: bool | None
+    """Whether the source had changes that no commit holds; ``None`` where Git does not tell."""
     author: str
     tool_version: str
 
