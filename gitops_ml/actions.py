@@ -31,6 +31,8 @@ from gitops_ml.rendering import (
     removals,
     render_files,
     render_objects,
+    stale_manifests,
+    without_manifest,
 )
 from gitops_ml.workspace import Planned, Workspace, checked, read_workspace
 
@@ -415,6 +417,14 @@ def _refuse_pull_requests(workspace: Workspace) -> None:
         )
 
 
+def _manifest_warnings(directories: Iterable[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{directory} has no manifest.yaml, and Argo CD syncs nothing else in mode `manifests`: "
+        "deploy it as well"
+        for directory in directories
+    )
+
+
 def _left_warnings(left: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         f"{directory} is in the GitOps repository, but no manifest describes it any more; "
@@ -442,6 +452,8 @@ class _Step:
     releases: tuple[Release, ...]
     changes: tuple[Change, ...]
     left: tuple[str, ...]
+    without_manifest: tuple[str, ...]
+    """Directories of releases that mode ``manifests`` cannot sync until they are deployed, too."""
 
     def changed_releases(self) -> tuple[Release, ...]:
         touched = {change.path.rpartition("/")[0] for change in self.changes}
@@ -476,9 +488,16 @@ class _Target:
         )
         left = left_behind(standing, workspace, releases)
         changes = changes_against(standing, snapshot, files)
+        if objects is None:
+            changes += stale_manifests(standing, snapshot, releases)
         if self.options.prune:
             changes += removals(standing, snapshot, left)
-        return _Step(releases, tuple(sorted(changes, key=lambda change: change.path)), left)
+        return _Step(
+            releases,
+            tuple(sorted(changes, key=lambda change: change.path)),
+            left,
+            () if objects is None else without_manifest(standing, releases),
+        )
 
     def message(self, step: _Step) -> str:
         provenance = read_provenance(self.workspace.root, tool_version=__version__)
@@ -490,7 +509,11 @@ class _Target:
         )
 
     def warnings(self, step: _Step) -> tuple[str, ...]:
-        return (*dict.fromkeys(map(str, self.unanswered)), *_tag_warnings(step.releases))
+        return (
+            *dict.fromkeys(map(str, self.unanswered)),
+            *_tag_warnings(step.releases),
+            *_manifest_warnings(step.without_manifest),
+        )
 
     def _resolved_images(self, standing: Standing) -> dict[str, PlannedImage]:
         known = standing.digests() | self.digests
@@ -508,7 +531,8 @@ class _Target:
         return images
 
     def _build(self, image: PlannedImage) -> None:
-        if self.options.dry_run or self.options.by_tag:
+        # Whether an image has to be built cannot be known where no registry may be asked.
+        if self.options.dry_run or self.options.by_tag or self.tools.registry is None:
             return
         self.digests[str(image.ref)] = build_image(
             image, builder=self.tools.builder(), push=True, progress=self.tools.progress
@@ -519,9 +543,14 @@ class _Target:
             return
         if missing := sorted({str(i.ref) for i in images if i.ref.digest is None}):
             raise Refused(
-                f"{', '.join(missing)}: the registry has no such image, and a release names its "
-                "image by digest. Build it first (`gitops-ml build`), or name it by its tag with "
-                "--by-tag"
+                f"{', '.join(missing)}: "
+                + (
+                    "the registry has no such image"
+                    if self.tools.registry
+                    else "no digest is known"
+                )
+                + ", and a release names its image by digest. Build it first (`gitops-ml build`), "
+                "or name it by its tag with --by-tag"
             )
 
 

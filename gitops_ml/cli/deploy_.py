@@ -80,5 +80,5 @@ def command(
             [(r.environment, r.name, r.deployment_id, r.image) for r in deployment.releases],
         )
     for directory in deployment.removed:
-        click.echo(f"removed {directory}")
+        click.echo(f"{'would remove' if dry_run else 'removed'} {directory}")
     click.echo(deployment.summary())
