@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
+import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,7 @@ from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError, InvalidDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 # What `--help` lists. The modules are imported when they are called: `gitops-ml --help` answers
 # before Git, Docker and jsonschema have been looked at.
@@ -60,6 +61,14 @@ class Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _readers_may_leave():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _readers_may_leave():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -70,6 +79,17 @@ class Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(_unknown_command(args[0]))
         return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Whoever has seen enough (`gitops-ml diff | head`) has not made us fail, as click would say."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still in the buffer goes nowhere, or Python would complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(0) from None
 
 
 def _unknown_command(name: str) -> str:
@@ -102,11 +122,13 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     # A call makes many small values and ends: looking for cycles among them is a tenth of its time.
     gc.set_threshold(100_000, 20, 20)
+    asked: dict[str, str] = {}
     try:
         code = gitops_ml.main(
             args=list(args) if args is not None else None,
             prog_name="gitops-ml",
             standalone_mode=False,
+            obj=asked,
         )
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
@@ -115,22 +137,20 @@ def main(args: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     except GitopsMlError as error:
-        _show(error)
+        _show(error, output=asked.get("output"))
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader has seen enough (`gitops-ml diff | head`): nothing is wrong.
-        sys.stderr.close()
-        sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _show(error: GitopsMlError) -> None:
+def _show(error: GitopsMlError, *, output: str | None) -> None:
     """Errors go to stderr; with ``--output json`` the same facts go to stdout for machines."""
-    context = click.get_current_context(silent=True)
-    if context is not None and context.params.get("output") == "json":
-        click.echo(json.dumps({"error": _facts(error)}, indent=2))
     from gitops_ml.cli import report
 
+    if output == "json":
+        report.as_json({"error": _facts(error)})
+    elif output == "github" and isinstance(error, InvalidDocument):
+        for problem in error.problems:
+            click.echo(report.annotation(problem))
     report.error(error)
 
 

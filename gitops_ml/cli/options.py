@@ -10,15 +10,28 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    envvar="GITOPS_ML_OUTPUT",
-    help="Text for people, or the same facts as JSON.",
-)
+
+def output_choice(*choices: str, help: str) -> Callable[[Command], Command]:
+    """``--output`` with these choices; whoever shows an error knows what was asked for."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        envvar="GITOPS_ML_OUTPUT",
+        help=help,
+        callback=_remember,
+        is_eager=True,
+    )
+
+
+def _remember(context: click.Context, _: click.Parameter, value: str) -> str:
+    context.ensure_object(dict)["output"] = value
+    return value
+
+
+output_option = output_choice("text", "json", help="Text for people, or the same facts as JSON.")
 
 project_option = click.option(
     "--project",
@@ -54,7 +67,7 @@ dry_run_option = click.option(
 offline_option = click.option(
     "--offline",
     is_flag=True,
-    help="Ask no registry; an image whose digest is unknown is named by its content-hash tag.",
+    help="Ask no registry and build nothing: digests are those that are known without.",
 )
 
 paths_argument = click.argument(

@@ -8,7 +8,7 @@ import click
 
 from gitops_ml import actions
 from gitops_ml.cli import report
-from gitops_ml.cli.options import selection
+from gitops_ml.cli.options import output_choice, selection
 from gitops_ml.errors import InvalidDocument
 
 if TYPE_CHECKING:
@@ -19,13 +19,10 @@ if TYPE_CHECKING:
 
 @click.command("validate")
 @selection
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
-    envvar="GITOPS_ML_OUTPUT",
+@output_choice(
+    "text",
+    "json",
+    "github",
     help="Text, JSON, or GitHub annotations that show up in the pull request.",
 )
 @click.option("--strict", is_flag=True, help="Warnings are errors too.")
