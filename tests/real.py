@@ -10,6 +10,8 @@ Where the programs are missing the tests skip; with ``GITOPS_ML_REQUIRE_REAL=1``
 from __future__ import annotations
 
 import base64
+import fcntl
+import functools
 import json
 import os
 import shutil
@@ -17,7 +19,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -128,17 +130,33 @@ def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             "--data-root", str(home / "data"), "--exec-root", str(short / "exec"),
             "--pidfile", str(short / "pid"),
         ]  # fmt: skip
-        with running(command, log=home / "dockerd.log", is_ready=lambda: _engine_answers(address)):
-            yield Engine(f"unix://{address}", home / "dockerd.log")
+        log = home / "dockerd.log"
+        with ExitStack() as stack:
+            with _one_at_a_time():
+                is_ready = functools.partial(_engine_answers, address)
+                stack.enter_context(running(command, log=log, is_ready=is_ready))
+            yield Engine(f"unix://{address}", log)
 
 
 def _engine_answers(address: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(5)
-        if probe.connect_ex(str(address)):
+        try:
+            probe.connect(str(address))
+            probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in probe.recv(64)
+        except OSError:  # not there yet, or gone again: `running` looks at the process
             return False
-        probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-        return b" 200 " in probe.recv(64)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keep other runs waiting: engines that start together fall over each other's iptables chains."""
+    import tempfile
+
+    with open(os.path.join(tempfile.gettempdir(), "gitops-ml-tests-engine.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
