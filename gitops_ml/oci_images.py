@@ -5,21 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gitops_ml._version import __version__
 from gitops_ml.adapters.cache import cache_folder
 from gitops_ml.adapters.oci_builder import OciBuilder, OciPlan
+from gitops_ml.adapters.oci_referrers import Attachment, attach
 from gitops_ml.adapters.oci_registry import OciRegistry
 from gitops_ml.adapters.oci_store import BlobStore
 from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
 from gitops_ml.adapters.registry_session import Patience, RegistrySession
 from gitops_ml.adapters.wheel_store import WheelStore
+from gitops_ml.core.bill_of_materials import (
+    API_MANIFEST,
+    CYCLONEDX,
+    IN_TOTO,
+    Component,
+    cyclonedx,
+    provenance,
+)
 from gitops_ml.core.content_hash import content_hash
+from gitops_ml.core.image import ImageRef
 from gitops_ml.core.image_recipe import oci_recipe
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gitops_ml.core.image import BuildContext, ImageRef
+    from gitops_ml.adapters.oci_builder import BuiltImage, Pushed
+    from gitops_ml.adapters.wheels import Distribution
+    from gitops_ml.core.image import BuildContext
     from gitops_ml.core.lock import Lock
     from gitops_ml.ports import Progress
 
@@ -78,21 +91,98 @@ def oci_plan(
 
 
 def ensure_oci_image(
-    plan: OciPlan, *, repository: str, tools: OciTools, progress: Progress
+    plan: OciPlan,
+    *,
+    repository: str,
+    tools: OciTools,
+    manifest: bytes | None = None,
+    source: Mapping[str, str] | None = None,
+    progress: Progress,
 ) -> ImageRef:
     """The image of ``plan`` in ``repository``, by tag and digest; built only where it is not there.
+
+    ``manifest`` is the API manifest that it is built for and ``source`` (``uri``, ``commit``) where
+    the project is kept: both are attached to it, and neither decides what it is.
 
     Raises:
         Refused, ServerFailed, GitopsMlError: see `OciBuilder`.
     """
-    from gitops_ml.core.image import ImageRef
-
     image = ImageRef(repository, plan.content_hash.tag)
     if found := tools.registry.head(image):
         return replace(image, digest=found.digest)
     built = tools.builder.build(plan, progress=progress)
-    pushed = tools.builder.push(built, image, progress=progress)
-    return replace(image, digest=pushed.digest)
+    push_image(
+        built, image, plan=plan, tools=tools, manifest=manifest, source=source, progress=progress
+    )
+    return replace(image, digest=built.digest)
+
+
+def push_image(
+    built: BuiltImage,
+    image: ImageRef,
+    *,
+    plan: OciPlan,
+    tools: OciTools,
+    manifest: bytes | None = None,
+    source: Mapping[str, str] | None = None,
+    progress: Progress,
+) -> Pushed:
+    """Push an image with the documents about it; the tag comes last, when all of it is there.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
+    """
+    registry, repository = tools.registry, image.repository
+    pushed = tools.builder.push(built, replace(image, tag=None), progress=progress)
+    for one in built.images:
+        bill = cyclonedx(
+            map(_component, one.distributions),
+            base=plan.base,
+            platform=one.platform,
+            tool_version=__version__,
+        )
+        documents = [Attachment(artifact_type=CYCLONEDX, content=bill)]
+        attach(registry, repository, one.descriptor, documents, progress=_silent)
+    about = [
+        Attachment(artifact_type=IN_TOTO, content=_provenance(built, plan, repository, source))
+    ]
+    if manifest is not None:
+        about.append(Attachment(artifact_type=API_MANIFEST, content=manifest))
+    attach(registry, repository, built.descriptor, about, progress=_silent)
+    if image.tag:
+        registry.push_manifest(repository, built.content, media_type=built.media_type, to=image.tag)
+        progress(f"{image} is {built.digest}")
+    return pushed
+
+
+def _provenance(
+    built: BuiltImage, plan: OciPlan, repository: str, source: Mapping[str, str] | None
+) -> bytes:
+    return provenance(
+        repository=repository,
+        digest=built.digest,
+        content_hash=plan.content_hash,
+        base=plan.base,
+        platforms=plan.platforms,
+        python=plan.lock.python,
+        locks={platform: plan.lock.fingerprint(platform) for platform in plan.platforms},
+        tool_version=__version__,
+        source=source,
+    )
+
+
+def _component(distribution: Distribution) -> Component:
+    return Component(
+        name=distribution.name,
+        version=distribution.version,
+        sha256=distribution.fingerprint,
+        licence=distribution.licence,
+        requires=distribution.requires,
+    )
+
+
+def _silent(line: str) -> None:
+    """Small documents are not worth a line each."""
 
 
 def _epoch(environ: Mapping[str, str]) -> int:

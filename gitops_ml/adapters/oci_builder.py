@@ -161,22 +161,22 @@ class OciBuilder:
         return BuiltImage(images=tuple(images))
 
     def push(self, built: BuiltImage, image: ImageRef, *, progress: Progress) -> Pushed:
-        """Push everything, then the manifest by its digest, then the tag. Returns the digest.
+        """Push everything, then the manifest: under the tag, or by its digest where there is none.
 
         Raises:
             Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
         """
-        placed = self.push_content(built, image.repository, progress=progress)
-        if image.tag:
-            self._registry.push_manifest(
-                image.repository, built.content, media_type=built.media_type, to=image.tag
-            )
+        placed = self._push_content(built, image.repository, progress=progress)
+        to = image.tag or built.digest
+        self._registry.push_manifest(
+            image.repository, built.content, media_type=built.media_type, to=to
+        )
         return Pushed(built.digest, placed)
 
-    def push_content(
+    def _push_content(
         self, built: BuiltImage, repository: str, *, progress: Progress
     ) -> Mapping[str, Placed]:
-        """Everything but the tag."""
+        """Everything that the manifest or index points at."""
         blobs = {blob.descriptor.digest: blob for image in built.images for blob in image.blobs()}
         with ThreadPoolExecutor(_WORKERS) as pool:
             futures = {

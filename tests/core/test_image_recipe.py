@@ -1,0 +1,113 @@
+"""The recipe of images without a container: who builds, what runs, what the hash knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gitops_ml.core.content_hash import content_hash
+from gitops_ml.core.image import ContentHash, ImageRef
+from gitops_ml.core.image_recipe import (
+    BuilderChoice,
+    check_base,
+    choose_builder,
+    oci_recipe,
+    runtime,
+)
+from gitops_ml.core.lock import Lock, LockedPackage
+from gitops_ml.core.oci import Platform
+from gitops_ml.core.oci_config import BaseConfig
+from gitops_ml.errors import UsageError
+
+BASE = ImageRef("docker.io/library/python", digest=f"sha256:{'a' * 64}")
+LOCK = Lock(
+    python="3.11", platforms=("linux/amd64",), inputs="",
+    packages=(LockedPackage("six", "1.17.0", "b" * 64),),
+)  # fmt: skip
+
+
+def base(*env: str) -> BaseConfig:
+    return BaseConfig(
+        platform=Platform("linux", "amd64"), settings={"Env": list(env)}, diff_ids=(), history=()
+    )
+
+
+@pytest.mark.parametrize(
+    ("needs", "words"),
+    [
+        ({"shell": "dependencies.sh"}, "dependencies.sh is a script"),
+        ({"conda": "conda-packages.txt"}, "names conda packages"),
+        ({"system": ("libgomp1", "git")}, r"Debian packages are to be installed \(libgomp1, git\)"),
+        ({"local_packages": ("./mypackage",)}, "./mypackage is source code"),
+        ({"platforms": ("linux/riscv64",)}, "no wheels for linux/riscv64"),
+    ],
+)
+def test_what_has_to_run_in_a_container_goes_to_docker_and_the_reason_is_told(
+    needs: dict[str, Any], words: str
+) -> None:
+    choice = choose_builder("auto", **needs)
+    assert choice.builder == "docker"
+    with pytest.raises(
+        UsageError, match=rf"image.builder is oci, which runs nothing, but .*{words}"
+    ):
+        choose_builder("oci", **needs)
+    assert choose_builder("docker", **needs).builder == "docker"
+
+
+def test_everything_else_is_built_without_a_container() -> None:
+    assert choose_builder("auto") == BuilderChoice("oci", "nothing in it needs a container")
+    assert choose_builder("oci").builder == "oci"
+    assert choose_builder("docker") == BuilderChoice("docker", "image.builder says so")
+
+
+def test_the_hash_knows_base_lock_platforms_and_python() -> None:
+    facts: dict[str, Any] = {
+        "base": BASE, "platforms": ["linux/amd64"], "python": "3.11", "lock": LOCK,
+    }  # fmt: skip
+    other_lock = replace(LOCK, packages=(LockedPackage("six", "1.17.0", "c" * 64),))
+    changes: tuple[dict[str, Any], ...] = (
+        {},
+        {"base": replace(BASE, digest=f"sha256:{'b' * 64}")},
+        {"platforms": ["linux/arm64"]},
+        {"platforms": ["linux/amd64", "linux/arm64"]},
+        {"python": "3.12"},
+        {"lock": other_lock},
+    )
+    hashes = {content_hash((), recipe=oci_recipe(**{**facts, **change})) for change in changes}
+    assert len(hashes) == len(changes)
+    both = [oci_recipe(**{**facts, "platforms": order}) for order in (
+        ["linux/amd64", "linux/arm64"], ["linux/arm64", "linux/amd64"],
+    )]  # fmt: skip
+    assert both[0] == both[1]
+    assert oci_recipe(**{**facts, "lock": replace(LOCK, inputs="x")}) == oci_recipe(**facts)
+
+
+def run(config: BaseConfig) -> dict[str, str]:
+    found = runtime(
+        config, base_digest="sha256:x", python="3.11", content_hash=ContentHash("f" * 64),
+        lock_hash="1", labels={"mine": "1"},
+    )  # fmt: skip
+    assert found.labels["mine"] == "1"
+    assert found.labels["dev.gitops-ml.content-hash"] == "f" * 64
+    return dict(found.env)
+
+
+def test_the_bases_python_finds_the_packages_as_the_users_site() -> None:
+    env = run(base("PATH=/usr/local/bin:/usr/bin"))
+    assert env["PYTHONUSERBASE"] == "/opt/venv"
+    assert env["PATH"] == "/opt/venv/bin:/usr/local/bin:/usr/bin"
+
+
+def test_a_virtual_environment_in_the_base_finds_them_by_search_path() -> None:
+    env = run(base("PATH=/venv/bin", "VIRTUAL_ENV=/venv"))
+    assert env["PYTHONPATH"] == "/opt/venv/lib/python3.11/site-packages:/opt/runtime"
+    assert "PYTHONUSERBASE" not in env
+
+
+def test_a_base_image_of_another_python_is_refused() -> None:
+    check_base(base("PYTHON_VERSION=3.11.9"), python="3.11", name=BASE)
+    check_base(base(), python="3.11", name=BASE)
+    with pytest.raises(UsageError, match=r"has Python 3\.12, but the image is to have 3\.11"):
+        check_base(base("PYTHON_VERSION=3.12.1"), python="3.11", name=BASE)

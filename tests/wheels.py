@@ -1,0 +1,149 @@
+"""Small wheels and an index that serves them, made for one test."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.server
+import json
+import threading
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+def make_wheel(
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    *,
+    files: Mapping[str, str | bytes] | None = None,
+    executable: Sequence[str] = (),
+    requires: Sequence[str] = (),
+    entry_points: str = "",
+    tag: str = "py3-none-any",
+    compression: int = zipfile.ZIP_DEFLATED,
+) -> Path:
+    """A wheel in ``folder``, as a build backend would make it."""
+    stem = name.replace("-", "_")
+    info = f"{stem}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nLicense-Expression: MIT\n"
+    metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+    content: dict[str, str | bytes] = {
+        **(files if files is not None else {f"{stem}/__init__.py": f"version = {version!r}\n"}),
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        **({f"{info}/entry_points.txt": entry_points} if entry_points else {}),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}-{version}-{tag}.whl"
+    rows = []
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for file, text in content.items():
+            data = text.encode() if isinstance(text, str) else text
+            entry = zipfile.ZipInfo(file, (2020, 1, 1, 0, 0, 0))
+            entry.compress_type = compression
+            entry.external_attr = (0o755 if file in executable else 0o644) << 16
+            archive.writestr(entry, data)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+            rows.append(f"{file},sha256={digest},{len(data)}\n")
+        archive.writestr(f"{info}/RECORD", "".join([*rows, f"{info}/RECORD,,\n"]))
+    return path
+
+
+@dataclass
+class PackageServer:
+    """A running index of the wheels in ``folder``."""
+
+    url: str
+    folder: Path
+    asked: list[str] = field(default_factory=list)
+    yanked: dict[str, str] = field(default_factory=dict)
+    """Why a file was withdrawn, by its name."""
+    as_json: bool = True
+    tells_hashes: bool = True
+    password: str = ""
+
+
+@contextmanager
+def package_server(folder: Path) -> Iterator[PackageServer]:
+    """An index on the loopback while the block runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+        def do_GET(self) -> None:
+            found.asked.append(self.path)
+            wanted = "Basic " + base64.b64encode(f"user:{found.password}".encode()).decode()
+            if found.password and self.headers.get("Authorization") != wanted:
+                return self._answer(401, b"", "text/plain")
+            parts = self.path.strip("/").split("/")
+            if parts[0] == "files":
+                path = folder / parts[1]
+                if not path.is_file():
+                    return self._answer(404, b"", "text/plain")
+                return self._answer(200, path.read_bytes(), "application/octet-stream")
+            files = [p for p in sorted(folder.iterdir()) if _name(p) == parts[-1]]
+            if not files:
+                return self._answer(404, b"", "text/plain")
+            kind = "application/vnd.pypi.simple.v1+json" if found.as_json else "text/html"
+            body = _json(found, files) if found.as_json else _html(found, files)
+            return self._answer(200, body, kind)
+
+        def _answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    found = PackageServer(f"http://127.0.0.1:{server.server_port}/simple", folder)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _name(path: Path) -> str:
+    return path.name.split("-")[0].replace("_", "-").lower()
+
+
+def _json(server: PackageServer, files: Sequence[Path]) -> bytes:
+    entries = [
+        {
+            "filename": path.name,
+            "url": f"/files/{path.name}",
+            "hashes": {"sha256": _sha256(path)} if server.tells_hashes else {},
+            "yanked": server.yanked.get(path.name, False),
+        }
+        for path in files
+    ]
+    meta = {"meta": {"api-version": "1.0"}, "name": _name(files[0]), "files": entries}
+    return json.dumps(meta).encode()
+
+
+def _html(server: PackageServer, files: Sequence[Path]) -> bytes:
+    lines = ["<!DOCTYPE html><html><body>"]
+    for path in files:
+        fragment = f"#sha256={_sha256(path)}" if server.tells_hashes else ""
+        yanked = server.yanked.get(path.name)
+        mark = f' data-yanked="{yanked}"' if yanked is not None else ""
+        lines.append(f'<a href="../../files/{path.name}{fragment}"{mark}>{path.name}</a>')
+    return "\n".join([*lines, "</body></html>"]).encode()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
