@@ -123,7 +123,16 @@ class Annotations:
             if not has_default and not is_optional:
                 required.append(each.target.id)
         schema: Schema = {"type": "object", "properties": properties, **described}
-        return schema | ({"required": required} if required else {})
+        if required:
+            schema["required"] = required
+        if not self._is_model(node):
+            schema["additionalProperties"] = False  # as `typed` has it; pydantic ignores them
+        return schema
+
+    def _is_model(self, node: ast.ClassDef) -> bool:
+        names = {_name(base) for base in node.bases}
+        parents = (self.classes[name] for name in names & self.classes.keys())
+        return "BaseModel" in names or any(self._is_model(each) for each in parents)
 
     def _fields(self, node: ast.ClassDef) -> Iterator[ast.AnnAssign]:
         for base in node.bases:
