@@ -61,6 +61,7 @@ async def _form(content_type: bytes, body: bytes) -> FormData:
 
     async def chunks() -> Any:
         yield body
+        yield b""  # the parser's end
 
     headers = Headers(raw=[(b"content-type", content_type)])
     is_multipart = content_type.lower().startswith(b"multipart/")

@@ -205,6 +205,7 @@ def test_wrong_requests_are_400_and_unknown_names_404(server: Server) -> None:
 
 
 def test_columns_become_a_dataframe_when_asked_for(server: Server) -> None:
+    pytest.importorskip("pandas")
     columns = [tensor("a", "INT64", [2], [1, 2]), tensor("b", "INT64", [2], [10, 20])]
     found = outputs(server, *columns, parameters={"content_type": "pd"})
     assert found["frame"]["data"] == [11, 22]
