@@ -19,7 +19,7 @@ from gitops_ml.core.differences import ObjectChange, object_changes
 from gitops_ml.core.message import commit_message, summary_of
 from gitops_ml.core.render import Release, objects_text
 from gitops_ml.delivery import deliver
-from gitops_ml.errors import GitopsMlError, Refused, UsageError
+from gitops_ml.errors import GitopsMlError, ProgramFailed, Refused, UsageError
 from gitops_ml.images import ImagePlanner, PlannedImage, build_image, look_up
 from gitops_ml.rendering import (
     Objects,
@@ -30,6 +30,7 @@ from gitops_ml.rendering import (
     named_by_tag,
     removals,
     render_files,
+    render_manifests,
     render_objects,
     stale_manifests,
     without_manifest,
@@ -195,7 +196,7 @@ class Rendering:
     releases: tuple[Release, ...]
     files: tuple[RenderedFile, ...]
     objects: tuple[tuple[Release, Objects], ...]
-    """The Kubernetes objects, where they were asked for or the mode wants them."""
+    """The Kubernetes objects, where they were asked for."""
     warnings: tuple[str, ...]
 
 
@@ -209,15 +210,15 @@ def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) ->
     unanswered: list[GitopsMlError] = []
     images = _with_digests(_plan_images(workspace, tools), {}, tools, unanswered.append)
     releases = make_releases(planned, images, workspace)
-    objects = _objects(releases, workspace, tools, asked=with_objects)
+    objects = render_objects(releases, helm=tools.helm()) if with_objects else {}
     files = render_files(
         releases,
         workspace,
         provenance=read_provenance(workspace.root, tool_version=__version__),
         standing=Standing.nothing(),
-        objects=objects if _wants_manifests(workspace) else None,
+        manifests=_manifests(releases, workspace, tools),
     )
-    shown = tuple((item, objects[item.directory]) for item in releases) if objects else ()
+    shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
     return Rendering(releases, files, shown, (*map(str, unanswered), *_tag_warnings(releases)))
 
 
@@ -242,12 +243,13 @@ def _wants_manifests(workspace: Workspace) -> bool:
     return gitops is not None and gitops.mode == "manifests"
 
 
-def _objects(
-    releases: tuple[Release, ...], workspace: Workspace, tools: Tools, *, asked: bool
-) -> dict[str, Objects] | None:
-    if not (asked or _wants_manifests(workspace)):
+def _manifests(
+    releases: tuple[Release, ...], workspace: Workspace, tools: Tools
+) -> dict[str, bytes] | None:
+    """Helm's text for each release in mode ``manifests``; in mode ``chart`` Argo CD renders."""
+    if not _wants_manifests(workspace):
         return None
-    return render_objects(releases, helm=tools.helm())
+    return render_manifests(releases, helm=tools.helm())
 
 
 def _tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
@@ -478,17 +480,17 @@ class _Target:
         standing = Standing.read(snapshot, workspace.environments)
         images = self._resolved_images(standing)
         releases = make_releases(workspace.releases, images, workspace)
-        objects = _objects(releases, workspace, self.tools, asked=False)
+        manifests = _manifests(releases, workspace, self.tools)
         files = render_files(
             releases,
             workspace,
             provenance=read_provenance(workspace.root, tool_version=__version__),
             standing=standing,
-            objects=objects,
+            manifests=manifests,
         )
         left = left_behind(standing, workspace, releases)
         changes = changes_against(standing, snapshot, files)
-        if objects is None:
+        if manifests is None:
             changes += stale_manifests(standing, snapshot, releases)
         if self.options.prune:
             changes += removals(standing, snapshot, left)
@@ -496,7 +498,7 @@ class _Target:
             releases,
             tuple(sorted(changes, key=lambda change: change.path)),
             left,
-            () if objects is None else without_manifest(standing, releases),
+            () if manifests is None else without_manifest(standing, releases),
         )
 
     def message(self, step: _Step) -> str:
@@ -564,15 +566,16 @@ def run(
     port: int,
     reloads: bool,
     tell: Callable[[str], None],
-) -> int:
-    """Serve the one predictor of the workspace until it is told to stop; returns its exit code.
+) -> None:
+    """Serve the one predictor of the workspace until it is told to stop.
 
     Raises:
         InvalidDocument: the documents are wrong.
         UsageError: there are several APIs, or this one has no predictor.
+        ProgramFailed: the server ended badly; it has said why.
     """
     planned = _one_predictor(checked(workspace).releases)
-    return serve_predictor(
+    code = serve_predictor(
         planned.spec,
         directory=workspace.directory_of(planned.manifest),
         host=host,
@@ -580,6 +583,8 @@ def run(
         reloads=reloads,
         tell=tell,
     )
+    if code:
+        raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
 
 
 def _one_predictor(releases: tuple[Planned, ...]) -> Planned:

@@ -123,3 +123,13 @@ class HelmEngine(Protocol):
             ProgramFailed: Helm refused the values or a template failed; holds Helm's words.
         """
         ...
+
+    def manifest(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> str:
+        """The same objects as Helm's own text: a YAML stream, each document after a ``---``.
+
+        Raises:
+            ProgramFailed: see `template`.
+        """
+        ...

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from gitops_ml.adapters.charts import chart_path, read_chart
 from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.core import layout
 from gitops_ml.core.changes import Change, RenderedFile
-from gitops_ml.core.own_yaml import load_yaml
 from gitops_ml.core.render import (
     Chart,
     Provenance,
@@ -23,7 +22,6 @@ from gitops_ml.core.render import (
     chart_files,
     environment_files,
     image_of,
-    objects_text,
     project_of,
     release_files,
     release_text,
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from gitops_ml.workspace import Planned, Workspace
 
 CHART = "predictor"
+Made = TypeVar("Made")
 Objects = tuple[Mapping[str, object], ...]
 
 
@@ -106,7 +105,7 @@ def make_releases(
             text = ReleaseText(*json.loads(known[key]))
         else:
             text = _text(plan, image, chart, workspace)
-            answers[key] = json.dumps([text.deployment_id, text.values, text.facts])
+            answers[key] = json.dumps(astuple(text))
         releases.append(
             Release(
                 name=plan.name,
@@ -146,7 +145,7 @@ def render_files(
     *,
     provenance: Provenance,
     standing: Standing,
-    objects: Mapping[str, Objects] | None = None,
+    manifests: Mapping[str, bytes] | None = None,
 ) -> tuple[RenderedFile, ...]:
     """Every file that the releases need, charts and Argo CD's objects included, sorted by path."""
     project = workspace.project
@@ -161,27 +160,36 @@ def render_files(
             item,
             provenance=provenance,
             previous=standing.releases.get(f"{item.directory}/{layout.RELEASE}"),
-            manifests=objects_text(objects[item.directory]) if objects else None,
+            manifests=manifests[item.directory] if manifests is not None else None,
         )
     return tuple(sorted(files))
 
 
 def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, Objects]:
     """The Kubernetes objects of each release, by its directory."""
+    return _with_helm(releases, helm.template)
 
-    def objects(item: Release) -> Objects:
-        return helm.template(
+
+def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, bytes]:
+    """The ``manifest.yaml`` of each release, by its directory."""
+    texts = _with_helm(releases, helm.manifest)
+    return {directory: text.encode() for directory, text in texts.items()}
+
+
+def _with_helm(releases: Iterable[Release], render: Callable[..., Made]) -> dict[str, Made]:
+    def made(item: Release) -> Made:
+        return render(
             chart_path(item.chart.name),
             release=item.name,
             namespace=item.namespace,
-            values=load_yaml(item.text.values),
+            values=json.loads(item.text.data),
         )
 
     releases = tuple(releases)
     # Helm works outside of Python's lock, or in a process of its own: threads do help.
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, len(releases) or 1)) as pool:
-        rendered = pool.map(objects, releases)
-        return {item.directory: made for item, made in zip(releases, rendered, strict=True)}
+        directories = (item.directory for item in releases)
+        return dict(zip(directories, pool.map(made, releases), strict=True))
 
 
 def changes_against(

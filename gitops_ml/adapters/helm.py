@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,10 @@ def find_helm(*, path: str | None = None) -> HelmEngine:
 
 @dataclass(frozen=True, slots=True)
 class _LoadedChart:
-    """A chart in the library, and the same without its schema, which Helm compiles at each render."""
+    """A chart in the library, and the same without its schema, which Helm compiles at each render.
+
+    Nor has it its notes, which nobody reads here.
+    """
 
     whole: Any
     bare: Any
@@ -72,10 +75,17 @@ class LibraryHelm:
     @classmethod
     def load(cls) -> LibraryHelm | None:
         """The engine, or ``None`` where the library is missing or does not fit this machine."""
+        before = os.environ.get("GOGC")
+        # Read when the library starts. Rendering makes much garbage and keeps nothing: collecting
+        # it as often as Go does by default is a quarter of the time.
+        os.environ.setdefault("GOGC", "400")
         try:
             import helm_python
         except ImportError:
             return None
+        finally:
+            if before is None:
+                del os.environ["GOGC"]
         try:
             helm_python.helm_sdk_version()
         except (helm_python.HelmLibraryError, OSError):
@@ -87,19 +97,37 @@ class LibraryHelm:
     ) -> Objects:
         """See ``HelmEngine.template``."""
         command = ("helm", "template", release, str(chart))
+        files = self._render(chart, release=release, namespace=namespace, values=values)
+        objects = [
+            item
+            for path, text in files
+            for item in _objects(text, path, command)
+            if not _is_hook(item)
+        ]
+        return in_helm_order(objects)
+
+    def manifest(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> str:
+        """See ``HelmEngine.manifest``."""
+        files = self._render(chart, release=release, namespace=namespace, values=values)
+        return _stream(document for _, text in files for document in _documents(text))
+
+    def _render(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> list[tuple[str, str]]:
+        """Path and text of each template but the notes and the helpers, sorted by path."""
         try:
             fitting = self._chart(chart).fitting(values)
             files = fitting.render(dict(values), name=release, namespace=namespace)
         except self._library.HelmError as error:
+            command = ("helm", "template", release, str(chart))
             raise ProgramFailed(command, 1, str(error)) from error
-        objects = [
-            item
+        return [
+            (path, files[path])
             for path in sorted(files)
             if not path.endswith("/NOTES.txt") and not path.rpartition("/")[2].startswith("_")
-            for item in _objects(files[path], path, command)
-            if not _is_hook(item)
         ]
-        return in_helm_order(objects)
 
     def _chart(self, folder: Path) -> _LoadedChart:
         charts: dict[str, _LoadedChart] = vars(self._loaded).setdefault("charts", {})
@@ -121,7 +149,7 @@ class LibraryHelm:
             return _LoadedChart(whole, whole, {}, None)
         with tempfile.TemporaryDirectory(prefix="gitops-ml-chart-") as place:
             copy = Path(place, folder.name)
-            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(_SCHEMA))
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(_SCHEMA, "NOTES.txt"))
             bare = self._library.Chart.load(os.fspath(copy))
         defaults = load_yaml((folder / "values.yaml").read_bytes()) or {}
         return _LoadedChart(whole, bare, defaults, accepts)
@@ -163,16 +191,28 @@ class ProgramHelm:
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
     ) -> Objects:
         """See ``HelmEngine.template``."""
+        done = self._run(chart, release=release, namespace=namespace, values=values)
+        return tuple(_objects(done.text, str(chart), done.command))
+
+    def manifest(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> str:
+        """See ``HelmEngine.manifest``."""
+        done = self._run(chart, release=release, namespace=namespace, values=values)
+        return _stream(_documents(done.text))
+
+    def _run(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> process.Completed:
         command = [
             str(self._program), "template", release, str(chart.absolute()),
             "--namespace", namespace, "--no-hooks", "--values", "-",
         ]  # fmt: skip
         try:
-            done = process.run(command, input=_values_text(values))
+            return process.run(command, input=_values_text(values))
         except ProgramFailed as failure:
             words = failure.stderr.removeprefix("Error: ").removesuffix(_ADVICE)
             raise ProgramFailed(failure.command, failure.returncode, words) from failure
-        return tuple(_objects(done.text, str(chart), done.command))
 
 
 def _values_text(values: Mapping[str, Any]) -> str:
@@ -194,6 +234,30 @@ def _objects(text: str, path: str, command: tuple[str, ...]) -> Iterator[Mapping
                 raise ProgramFailed(command, 1, f"{path} renders something that is no object")
     except yaml.YAMLError as error:
         raise ProgramFailed(command, 1, f"YAML parse error on {path}: {error}") from error
+
+
+def _documents(text: str) -> Iterator[str]:
+    """The documents of a stream as text, without Helm's remarks where they are from."""
+    for document in _SEPARATOR.split(text):
+        kept = _SOURCE.sub("", document).strip("\n")
+        # Only a document that speaks of hooks at all is read to see whether it is one.
+        if kept.strip() and not ("helm.sh/hook" in kept and _is_hook(load_yaml(kept))):
+            yield kept
+
+
+def _stream(documents: Iterable[str]) -> str:
+    kinds = [{"kind": _top(_KIND, text), "text": text} for text in documents]
+    return "".join(f"---\n{item['text']}\n" for item in in_helm_order(kinds))
+
+
+def _top(pattern: re.Pattern[str], text: str) -> str:
+    match = pattern.search(text)
+    return match[1] if match else ""
+
+
+_SEPARATOR = re.compile(r"^---[ \t]*$", re.M)
+_SOURCE = re.compile(r"^# Source: .*\n?", re.M)
+_KIND = re.compile(r"^kind: [\"']?(\w+)", re.M)
 
 
 def _is_hook(item: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ Check = Callable[[Any], bool]
 
 ANNOTATIONS = frozenset(
     {"$schema", "$id", "$comment", "$defs", "title", "description", "default", "examples"}
-    | {"deprecated", "patternErrorMessage", "x-partial"}
+    | {"definitions", "deprecated", "patternErrorMessage", "x-partial"}
 )
 
 
