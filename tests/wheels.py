@@ -48,7 +48,7 @@ def make_wheel(
             data = text.encode() if isinstance(text, str) else text
             entry = zipfile.ZipInfo(file, (2020, 1, 1, 0, 0, 0))
             entry.compress_type = compression
-            entry.external_attr = (0o755 if file in executable else 0o644) << 16
+            entry.external_attr = (0o100755 if file in executable else 0o100644) << 16
             archive.writestr(entry, data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
             rows.append(f"{file},sha256={digest},{len(data)}\n")

@@ -121,28 +121,32 @@ def _size(source: bytes | Path | Deflated) -> int:
 
 def _write_file(writer: _Writer, entry: LayerEntry, source: Path, size: int) -> None:
     digest = hashlib.sha256()
-    left = size
+    pieces = _hashed(_pieces(source, size), digest)
+    if size <= _LARGEST_SQUEEZED:
+        for piece in pieces:
+            writer.plain(piece)
+    else:
+        writer.stored(pieces)
+    if entry.fingerprint not in (None, digest.hexdigest()):
+        raise _changed(source)
+
+
+def _pieces(source: Path, size: int) -> Iterator[bytes]:
+    """The bytes of a file, which must be ``size``."""
     try:
         with source.open("rb") as file:
-            pieces = _pieces(file, size)
-            if size <= _LARGEST_SQUEEZED:
-                for piece in pieces:
-                    digest.update(piece)
-                    left -= len(piece)
-                    writer.plain(piece)
-            else:
-                left -= writer.stored(_hashed(pieces, digest))
+            while size and (piece := file.read(min(size, _BUFFER - 1))):
+                size -= len(piece)
+                yield piece
             has_grown = bool(file.read(1))
     except OSError as error:
         raise GitopsMlError(f"{source} cannot be read any more ({error.strerror})") from error
-    if left or has_grown or entry.fingerprint not in (None, digest.hexdigest()):
-        raise GitopsMlError(f"{source} changed while the image was being built: run it again")
+    if size or has_grown:
+        raise _changed(source)
 
 
-def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
-    while size and (piece := file.read(min(size, _BUFFER - 1))):
-        size -= len(piece)
-        yield piece
+def _changed(source: Path) -> GitopsMlError:
+    return GitopsMlError(f"{source} changed while the image was being built: run it again")
 
 
 def _hashed(pieces: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
@@ -175,8 +179,8 @@ class _Writer:
             self._write(member(bytes(self._waiting[:LONGEST_PIECE])))
             del self._waiting[:LONGEST_PIECE]
 
-    def stored(self, pieces: Iterable[bytes]) -> int:
-        """Bytes that are not compressed; how many they were comes back."""
+    def stored(self, pieces: Iterable[bytes]) -> None:
+        """Bytes that are not compressed."""
         self._flush()
         self._write(HEADER)
         crc = size = 0
@@ -188,7 +192,6 @@ class _Writer:
         for block in stored(b"", is_last=True):
             self._write(block)
         self._write(trailer(crc, size))
-        return size
 
     def deflated(self, source: Deflated) -> None:
         """A member of a wheel, copied; what it unpacks to is only counted and checked."""

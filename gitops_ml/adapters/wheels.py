@@ -154,7 +154,8 @@ def _entry(
     except ValueError as error:
         raise GitopsMlError(f"{wheel.name} cannot be installed: {error}") from error
     is_script = path.startswith(f"{name}.data/scripts/")
-    is_executable = is_script or bool((member.external_attr >> 16) & stat.S_IXUSR)
+    unix = member.external_attr >> 16
+    is_executable = is_script or (stat.S_ISREG(unix) and bool(unix & 0o111))
     if is_script or member.compress_type != zipfile.ZIP_DEFLATED:
         content = archive.read(member)
         return LayerEntry(
