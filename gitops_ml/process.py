@@ -6,17 +6,19 @@ that are named like secrets.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 _GIT_VARIABLES_OF_THE_USER = frozenset(
@@ -53,6 +55,8 @@ other repository, usually because we run inside one of its hooks."""
 _USERINFO = re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]*(?=@)")
 _SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE_KEY|API_?KEY", re.I)
 _SHORTEST_SECRET = 6
+_LOOK_EVERY = 0.4
+"""Seconds between two looks at whether a program is outdated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +108,71 @@ def run(
     return Completed(shown, stdout, words)
 
 
-def attend(argv: Sequence[str | os.PathLike[str]], *, cwd: Path, env: Mapping[str, str]) -> int:
+def attend(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    is_outdated: Callable[[], bool] | None = None,
+) -> int:
     """Run a program in the foreground with our own terminal; returns its exit code.
 
-    Being interrupted or terminated is passed on, and the program may finish what it is doing.
+    Being interrupted or terminated is passed on, and the program may finish what it is doing. Where
+    ``is_outdated`` is given, the program is ended and started anew as often as that is true, also
+    when it had ended by itself.
     """
     command = [os.fspath(part) for part in argv]
-    process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **env})
-    # Ctrl-C reaches the whole foreground process group: the program has it already.
+    attended = _Attended(command, cwd=cwd, env={**os.environ, **env})
+    # Before the program starts, so that no signal finds us without it.
     before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+        number: signal.signal(number, attended.pass_on)
+        for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        return process.wait()
+        return attended.run(is_outdated)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Attended:
+    """A program in the foreground, started once or again and again."""
+
+    def __init__(self, command: list[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+        self._command, self._cwd, self._env = command, cwd, env
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_ending = False
+
+    def pass_on(self, number: int, _: object) -> None:
+        """Tell the program, unless the terminal has: Ctrl-C reaches the whole foreground."""
+        self._is_ending = True
+        if self._process and not (number == signal.SIGINT and _is_in_foreground()):
+            self._process.send_signal(number)
+
+    def run(self, is_outdated: Callable[[], bool] | None) -> int:
+        while True:
+            process = self._process = subprocess.Popen(self._command, cwd=self._cwd, env=self._env)
+            if self._is_ending:
+                process.terminate()
+            if is_outdated is None:
+                return process.wait()
+            while not self._is_ending and not is_outdated():
+                # A program that has ended waits for a change as well: it may be the cure.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK_EVERY)
+                    time.sleep(_LOOK_EVERY)
+            if self._is_ending:
+                return process.wait()
+            process.terminate()
+            process.wait()
+
+
+def _is_in_foreground() -> bool:
+    """Whether we have a terminal whose Ctrl-C reaches us and what we start alike."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def _communicate(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.watching import PythonFiles
 from gitops_ml.core.runtime import runtime_settings
 from gitops_ml.errors import UsageError
 from gitops_ml.process import attend
@@ -33,6 +35,8 @@ def serve_predictor(
 ) -> int:
     """Serve until the program ends or is told to; returns its exit code.
 
+    ``port`` 0 is a free one. With ``reloads`` the program is started anew when a Python file changes.
+
     Raises:
         UsageError: the predictor's file is not there.
     """
@@ -44,8 +48,11 @@ def serve_predictor(
         "name": spec.name,
         "environment": spec.environment,
         "deploymentId": f"{spec.name}-local",
+        # No load balancer has to learn that this server goes away.
+        "drainDelaySeconds": 0,
         **runtime_settings(predictor, spec.monitoring, timeout=spec.networking.timeout),
     }
+    port = port or _free_port(host)
     tell(f"serving {spec.name} from {directory}; try it with:")
     tell(f"  {curl_line(directory, host=host, port=port)}")
     with tempfile.TemporaryDirectory(prefix="gitops-ml-run-") as folder:
@@ -53,9 +60,20 @@ def serve_predictor(
         config.write_text(json.dumps(settings, indent=2))
         command = [sys.executable, "-m", "predictor_base", "--config", str(config)]
         command += ["--host", host, "--port", str(port)]
-        if reloads:
-            command.append("--reload")
-        return attend(command, cwd=directory, env=dict(predictor.env))
+        return attend(
+            command,
+            cwd=directory,
+            env=dict(predictor.env),
+            is_outdated=PythonFiles(directory).have_changed if reloads else None,
+        )
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def curl_line(directory: Path, *, host: str, port: int) -> str:

@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 @paths_argument
 @project_option
 @click.option("-a", "--api", help="Which API, where the manifests have several.")
-@click.option("-e", "--environment", help="With this environment's overrides.")
+@click.option("-e", "--environment", help="As in this environment; otherwise the first.")
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("-p", "--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
-@click.option("--reload", "reloads", is_flag=True, help="Start anew when a file changes.")
+@click.option(
+    "-p",
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="0 is a free one.",
+)
+@click.option("--reload", "reloads", is_flag=True, help="Start anew when a Python file changes.")
 def command(
     paths: tuple[Path, ...],
     project_file: Path | None,
@@ -44,5 +51,4 @@ def command(
         environments=(environment,) if environment else (),
         apis=(api,) if api else (),
     )
-    code = actions.run(workspace, host=host, port=port, reloads=reloads, tell=report.say)
-    raise click.exceptions.Exit(code)
+    actions.run(workspace, host=host, port=port, reloads=reloads, tell=report.say)
