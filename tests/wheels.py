@@ -52,7 +52,8 @@ def make_wheel(
             archive.writestr(entry, data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
             rows.append(f"{file},sha256={digest},{len(data)}\n")
-        archive.writestr(f"{info}/RECORD", "".join([*rows, f"{info}/RECORD,,\n"]))
+        record = zipfile.ZipInfo(f"{info}/RECORD", (2020, 1, 1, 0, 0, 0))
+        archive.writestr(record, "".join([*rows, f"{info}/RECORD,,\n"]))
     return path
 
 
