@@ -290,11 +290,32 @@ def test_the_environment_is_sorted_and_strings(render: Render) -> None:
 def test_sidecars_share_a_folder_and_nothing_else(render: Render) -> None:
     sidecar = {"name": "tf", "image": "a/tf@sha256:" + "2" * 64, "cpu": "100m", "memory": "1Gi"}
     rendered = render({"sidecars": [sidecar]})
-    main, side = rendered.pod["containers"]
+    main, side = rendered.container, *rendered.pod["initContainers"]
     shared = {"name": "shared", "mountPath": "/mnt"}
     assert shared in main["volumeMounts"]
     assert side["volumeMounts"] == [{"name": "tmp-tf", "mountPath": "/tmp"}, shared]
     assert side["securityContext"] == main["securityContext"]
+
+
+def test_a_sidecar_starts_before_the_main_container_and_stops_after_it(render: Render) -> None:
+    sidecar = {"name": "tf", "image": "a/tf:1", "cpu": "100m", "memory": "1Gi"}
+    (side,) = render({"sidecars": [sidecar]}).pod["initContainers"]
+    assert side["restartPolicy"] == "Always"
+
+
+def test_one_sidecar_may_have_the_accelerators_in_place_of_the_main_container(
+    render: Render, refused: Render
+) -> None:
+    sidecar = {"name": "tf", "image": "a/tf:1", "cpu": "100m", "memory": "1Gi", "gpu": True}
+    gpu = {"resources": {"gpu": {"count": 2}}}
+    rendered = render({"sidecars": [sidecar], **gpu})
+    (side,) = rendered.pod["initContainers"]
+    assert side["resources"]["limits"] == {"memory": "1Gi", "nvidia.com/gpu": "2"}
+    assert "nvidia.com/gpu" not in rendered.container["resources"]["limits"]
+    (side,) = render({"sidecars": [sidecar]}).pod["initContainers"]
+    assert side["resources"]["limits"] == {"memory": "1Gi"}
+    two = {"sidecars": [sidecar, {**sidecar, "name": "other"}], **gpu}
+    assert "two sidecars have gpu true" in refused(two)
 
 
 def test_containers_and_variables_with_the_same_name_are_refused(refused: Render) -> None:

@@ -43,7 +43,7 @@ def assert_restricted(pod: Object) -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
     assert all(len(volume) == 2 for volume in pod["volumes"])
     assert {key for volume in pod["volumes"] for key in volume} <= {"name", "emptyDir", "configMap"}
-    for container in pod["containers"]:
+    for container in (*pod["containers"], *pod.get("initContainers", ())):
         own = container["securityContext"]
         assert own["allowPrivilegeEscalation"] is False
         assert own["privileged"] is False
@@ -74,7 +74,7 @@ def assert_consistent(objects: tuple[Object, ...]) -> None:
         <= deployment["template"]["metadata"]["labels"].items()
     )
     assert deployment["progressDeadlineSeconds"] > deployment["minReadySeconds"]
-    for container in pod["containers"]:
+    for container in (*pod["containers"], *pod.get("initContainers", ())):
         variables = [variable["name"] for variable in container.get("env", ())]
         assert len(variables) == len(set(variables))
         mounted = [mount["mountPath"] for mount in container["volumeMounts"]]

@@ -46,12 +46,17 @@ sentence that names the value to change.
 {{- end }}
 {{- $variables = append $variables .env }}
 {{- end }}
+{{- $gpus := list }}
 {{- $containers := list "predictor" }}
 {{- range .Values.sidecars }}
 {{- if has .name $containers }}
 {{- fail (printf "two containers of the pod are called %s" .name) }}
 {{- end }}
 {{- $containers = append $containers .name }}
+{{- if and .gpu (has true $gpus) }}
+{{- fail "two sidecars have gpu true, and the accelerators of resources.gpu go to one container" }}
+{{- end }}
+{{- $gpus = append $gpus (.gpu | default false) }}
 {{- $sidecar := .name }}
 {{- range compact (list .readinessProbe .livenessProbe) }}
 {{- if ne (len (pick . "httpGet" "tcpSocket" "exec" "grpc")) 1 }}
