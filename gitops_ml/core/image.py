@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gitops_ml.errors import Problem
 
 _REFERENCE = re.compile(
-    r"(?P<repository>[a-z0-9.\-]+(?::\d+)?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
+    r"(?P<repository>[a-z0-9.\-]+(?::\d+(?=/))?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
