@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.core.findings import Finding, Path, error, suggestion
 from gitops_ml.core.rules_autoscaling import autoscaling_findings
 from gitops_ml.core.rules_compute import compute_findings
+from gitops_ml.core.rules_limits import limit_findings
 from gitops_ml.core.rules_models import model_findings
 from gitops_ml.core.rules_pods import pod_findings
 from gitops_ml.core.rules_triggers import trigger_findings
@@ -36,6 +37,7 @@ def check_release(
     ``teams`` are those of the project; a project without any has no rule about them.
     """
     yield from _team(spec, teams)
+    yield from limit_findings(spec, cluster)
     yield from compute_findings(spec, cluster)
     yield from autoscaling_findings(spec, cluster)
     yield from trigger_findings(spec)

@@ -28,18 +28,27 @@ _AUTHENTICATION_KEYS = frozenset(
     | {"hashiCorpVault", "azureKeyVault", "awsSecretManager", "gcpSecretManager", "filePath"}
     | {"oauth2"}
 )
+_REFERENCES = {
+    "secretTargetRef": {"parameter", "name", "key"},
+    "configMapTargetRef": {"parameter", "name", "key"},
+    "env": {"parameter", "name"},
+    "boundServiceAccountToken": {"parameter", "serviceAccountName"},
+}
+"""The keys that are lists, and what each of their items has."""
+_OPTIONAL = {"env": {"containerName"}}
 _REFERENCE_KINDS = ("TriggerAuthentication", "ClusterTriggerAuthentication")
 
 
 def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
     """What is wrong with ``autoscaling.triggers``."""
-    names: set[str] = set()
+    names = _taken_names(spec)
     for index, trigger in enumerate(spec.autoscaling.triggers):
         at: Path = ("autoscaling", "triggers", index)
-        if trigger.name is not None and trigger.name in names:
-            message = f"another trigger is called {trigger.name!r} already"
+        name = trigger.name or f"{trigger.type}-{index}"
+        if name in names:
+            message = f"another trigger is called {name!r} already"
             yield error((*at, "name"), message, rule=_RULE)
-        names.add(trigger.name or "")
+        names.add(name)
         yield from _metadata(trigger, at)
         yield from _metric_type(trigger, at)
         yield from _authentication(trigger, at)
@@ -48,6 +57,12 @@ def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
             yield error((*at, "use_cached_metrics"), message, rule=_RULE)
         if trigger.type == "cron":
             yield from _cron(trigger, at, spec.autoscaling.max_replicas)
+
+
+def _taken_names(spec: ReleaseSpec) -> set[str]:
+    """What the chart calls the triggers of its own; those without a name get type and number."""
+    windows = (f"cron-{index}" for index in range(len(spec.autoscaling.schedule)))
+    return {"in-flight", "http", "cpu", *windows}
 
 
 def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
@@ -125,5 +140,27 @@ def _authentication(trigger: Trigger, at: Path) -> Iterator[Finding]:
             known = suggestion(key, ["name", "kind", *sorted(_AUTHENTICATION_KEYS)])
             message = f"a TriggerAuthentication has no key {key!r}{known}"
             yield error((*place, key), message, rule=_RULE)
+        elif (wrong := _authentication_error(key, words[key])) is not None:
+            yield error((*place, key), wrong, rule=_RULE)
     if not words:
         yield error(place, "it is empty; refer to something, or remove it", rule=_RULE)
+
+
+def _authentication_error(key: str, value: object) -> str | None:
+    """What KEDA's resource definition would refuse about one way to authenticate."""
+    if key == "filePath":
+        return None if isinstance(value, str) else "it must be text"
+    if key not in _REFERENCES:
+        return None if isinstance(value, dict) else "it must be a mapping"
+    items = value if isinstance(value, list) and value else [None]
+    if all(_is_reference(item, key) for item in items):
+        return None
+    return f"it must be a list of mappings with {', '.join(sorted(_REFERENCES[key]))}"
+
+
+def _is_reference(item: object, key: str) -> bool:
+    if not isinstance(item, dict):
+        return False
+    needed = _REFERENCES[key]
+    is_whole = needed <= item.keys() <= needed | _OPTIONAL.get(key, set())
+    return is_whole and all(isinstance(text, str) and text for text in item.values())

@@ -1,0 +1,137 @@
+"""Rules about amounts that no cluster or chart takes: what would otherwise fail when it is synced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.core.findings import Finding, Path, error
+from gitops_ml.core.image import ImageRef
+from gitops_ml.core.quantities import format_duration, parse_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.core.project import ClusterSpec
+    from gitops_ml.core.release import ReleaseSpec
+
+_RULE = "limits"
+_HOUR = 3600
+_MOST_CPU = 999
+_MOST_MEMORY = parse_quantity("999Ti")
+_MOST_EXACT = 2**53
+"""Larger whole numbers are not themselves any more where numbers are floating point, as in Helm."""
+_MOST_TOLERATIONS, _MOST_LABELS = 32, 32
+_ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu", "habana.ai/gaudi", "aws.amazon.com/neuron")
+_ACCELERATOR_TAINTS = ("", *_ACCELERATORS, "google.com/tpu")
+
+
+def limit_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    """Which amounts of a release are too small, too large or too many."""
+    yield from _durations(spec)
+    yield from _quantities(spec)
+    yield from _images(spec)
+    yield from _tolerations(spec, cluster)
+    if spec.predictor is not None:
+        yield from _numbers(spec.predictor.config, ("predictor", "config"))
+
+
+def _durations(spec: ReleaseSpec) -> Iterator[Finding]:
+    probes = spec.probes
+    # (where, what it is, the least and the most in seconds)
+    table: list[tuple[Path, float, float, float]] = [
+        (("networking", "timeout"), spec.networking.timeout, 0, 8 * _HOUR),
+        (("probes", "startup"), probes.startup, 1, 4 * _HOUR),
+        (("probes", "drain_delay"), probes.drain_delay, 0, _HOUR),
+        (("probes", "grace"), probes.grace, 0, 24 * _HOUR),
+        (("autoscaling", "cooldown_period"), spec.autoscaling.cooldown_period, 0, 24 * _HOUR),
+    ]
+    if spec.predictor is not None and (batching := spec.predictor.server_side_batching):
+        path: Path = ("predictor", "server_side_batching", "batch_interval")
+        table.append((path, batching.batch_interval, 0, _HOUR))
+    for where, seconds, least, most in table:
+        if seconds < least:
+            message = f"{format_duration(seconds)} is less than {format_duration(least)}"
+            yield error(where, message, rule=_RULE)
+        elif seconds > most:
+            message = f"{format_duration(seconds)} is more than {format_duration(most)}"
+            yield error(where, message, rule=_RULE)
+
+
+def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
+    compute = spec.compute
+    cpus: list[tuple[Path, str | None]] = [
+        (("compute", "cpu"), compute.cpu),
+        (("compute", "cpu_limit"), compute.cpu_limit),
+    ]
+    memories: list[tuple[Path, str | None]] = [
+        (("compute", "mem"), compute.mem),
+        (("compute", "ephemeral_storage"), compute.ephemeral_storage),
+    ]
+    for section, part in (("predictor", spec.predictor), ("container", spec.container)):
+        memories.append(((section, "shm_size"), part.shm_size if part is not None else None))
+    for index, sidecar in enumerate(spec.container.sidecars if spec.container else ()):
+        at: Path = ("container", "sidecars", index)
+        cpus.append(((*at, "cpu"), sidecar.cpu))
+        memories.append(((*at, "mem"), sidecar.mem))
+    for where, quantity in cpus:
+        if quantity is not None and not 0 < parse_quantity(quantity) <= _MOST_CPU:
+            yield error(where, f"{quantity} is not between 1m and {_MOST_CPU}", rule=_RULE)
+    for where, quantity in memories:
+        if quantity is not None and not 0 < parse_quantity(quantity) <= _MOST_MEMORY:
+            yield error(where, f"{quantity} is not between 1Ki and 999Ti", rule=_RULE)
+
+
+def _images(spec: ReleaseSpec) -> Iterator[Finding]:
+    """`latest` would be what runs, whatever that is when a node pulls."""
+    if spec.container is None:
+        return
+    at: Path = ("container",)
+    images = [((*at, "image"), spec.container.image)]
+    sidecars = spec.container.sidecars
+    images += [((*at, "sidecars", i, "image"), each.image) for i, each in enumerate(sidecars)]
+    for where, image in images:
+        reference = ImageRef.parse(image)
+        if reference.tag is None and reference.digest is None:
+            message = f"which version of {image}? Add a tag, or better a digest"
+            yield error(where, message, rule="image")
+
+
+def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    compute = spec.compute
+    at: Path = ("compute", "tolerations")
+    spot = cluster.spot.tolerations if compute.spot and cluster.spot else ()
+    if len(compute.tolerations) + len(spot) > _MOST_TOLERATIONS:
+        yield error(at, f"there are more than {_MOST_TOLERATIONS}", rule=_RULE)
+    for index, words in enumerate(compute.tolerations):
+        if (wrong := _toleration_error(words)) is not None:
+            yield error((*at, index), wrong, rule="tolerations")
+        elif not (compute.gpu or compute.inf) and words.get("key", "") in _ACCELERATOR_TAINTS:
+            message = (
+                "this lets the API onto GPU nodes although it asks for no GPU; name the taint that "
+                "is meant"
+            )
+            yield error((*at, index), message, rule="tolerations")
+
+
+def _toleration_error(words: Mapping[str, Any]) -> str | None:
+    """What the API server would say of a toleration."""
+    exists = words.get("operator") == "Exists"
+    if not words.get("key") and not exists:
+        return "without a key the operator must be Exists"
+    if exists and words.get("value"):
+        return "Exists goes with any value; remove 'value', or write operator: Equal"
+    if "tolerationSeconds" in words and words.get("effect") != "NoExecute":
+        return "tolerationSeconds goes with effect: NoExecute only"
+    return None
+
+
+def _numbers(value: Any, path: Path) -> Iterator[Finding]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _numbers(inner, (*path, index))
+    elif isinstance(value, int) and abs(value) > _MOST_EXACT:
+        message = f"{value} has too many digits to arrive as it is; put it in quotes"
+        yield error(path, message, rule=_RULE)
