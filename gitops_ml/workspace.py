@@ -23,6 +23,7 @@ from gitops_ml.core.manifest import Manifest, parse_manifests
 from gitops_ml.core.project_reader import default_project
 from gitops_ml.core.resolve import resolve, unresolvable
 from gitops_ml.core.rules import check_manifests, check_release
+from gitops_ml.core.rules_effect import effect_findings
 from gitops_ml.core.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 
@@ -121,13 +122,54 @@ def read_workspace(
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
 ) -> Workspace:
-    """The workspace with whatever is wrong in it.
+    """The one project that the paths are about, with whatever is wrong in it.
 
     Raises:
-        UsageError: a path, an environment or an API does not exist.
+        UsageError: a path, an environment or an API does not exist, there is no manifest, or there
+            are several projects.
         InvalidDocument: a manifest is a symlink that leaves the project.
     """
     found = documents.find(paths, project_file=project_file)
+    covers = found.root in (_absolute(paths) or [Path.cwd()])
+    return _read(found, environments=environments, apis=apis, covers_project=covers)
+
+
+def read_workspaces(
+    paths: Sequence[Path],
+    *,
+    project_file: Path | None = None,
+    environments: Iterable[str] = (),
+    apis: Iterable[str] = (),
+) -> tuple[Workspace, ...]:
+    """Every project that has manifests at or below the paths, with whatever is wrong in them.
+
+    Raises:
+        UsageError, InvalidDocument: see `read_workspace`.
+    """
+    projects = documents.find_projects(paths, project_file=project_file)
+    if not projects:
+        raise no_manifest(paths)
+    return tuple(
+        _read(found, environments=environments, apis=apis, covers_project=False)
+        for found in projects
+    )
+
+
+def no_manifest(paths: Sequence[Path]) -> UsageError:
+    """What is wrong where nobody described an API."""
+    places = ", ".join(str(path) for path in paths) or "this folder"
+    return UsageError(
+        f"there is no manifest (api.yaml) in or below {places}; `gitops-ml init` writes one"
+    )
+
+
+def _read(
+    found: documents.Found,
+    *,
+    environments: Iterable[str],
+    apis: Iterable[str],
+    covers_project: bool,
+) -> Workspace:
     memory = _memory()
     project, found_problems = documents.read_project_file(found.project_file)
     problems = list(found_problems)
@@ -147,7 +189,7 @@ def read_workspace(
         project=project or default_project(load_schema("project")),
         has_project_file=found.project_file is not None,
         environments=chosen,
-        covers_project=not tuple(apis) and found.root in (_absolute(paths) or [Path.cwd()]),
+        covers_project=covers_project and not tuple(apis),
         files=tuple(found.label(file) for file in found.manifests),
         manifests=manifests,
         releases=releases,
@@ -273,8 +315,10 @@ def _checked_release(
 ) -> tuple[Planned, list[Problem]]:
     spec = _spec(manifest, project, environment)
     cluster = project.clusters[spec.cluster]
-    findings = check_release(
-        spec, cluster, environment=project.environments[environment], teams=project.teams
+    place = project.environments[environment]
+    findings = (
+        *check_release(spec, cluster, environment=place, teams=project.teams),
+        *effect_findings(manifest, spec, cluster),
     )
     problems = [manifest.problem(finding, environment=environment) for finding in findings]
     image = spec.container.image if spec.container else None

@@ -28,7 +28,7 @@ def resolve(
     """The release of ``manifest`` in ``environment``. The documents have passed their schemas."""
     place = project.environments[environment]
     cluster = project.clusters[place.cluster]
-    said = merged(place.overrides, manifest.body, manifest.environments.get(environment) or {})
+    said = _words(manifest, place)
     body = with_defaults(said)
     body["update_strategy"] = _update_strategy(said, body, cluster)
     body["autoscaling"] = _autoscaling(body, cluster)
@@ -37,7 +37,32 @@ def resolve(
     return structure(ReleaseSpec, {**body, **_identity(manifest, body, place, project)})
 
 
+def own_words(manifest: Manifest, environment: str) -> dict[str, Any]:
+    """What the API itself says about one environment."""
+    return merged(manifest.body, manifest.environments.get(environment) or {})
+
+
+def _words(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
+    """What is said about the API in an environment, by the project and by the API itself."""
+    own = own_words(manifest, place.name)
+    # What the environment says about predictors is not about APIs that are containers.
+    below = {k: v for k, v in place.overrides.items() if k not in _WORKS or own.get(k)}
+    return merged(below, manifest.body, manifest.environments.get(place.name) or {})
+
+
 _SERVED = frozenset({"RealtimeAPI"})
+_WORKS = ("predictor", "container")
+"""What an API is made of; it has exactly one of them."""
+_NEEDED: tuple[tuple[str, ...], ...] = (
+    ("predictor", "path"),
+    ("predictor", "server_side_batching", "max_batch_size"),
+    ("predictor", "server_side_batching", "batch_interval"),
+    ("container", "image"),
+    ("monitoring", "model_type"),
+)
+"""What a whole API must say and an override need not: what only has a meaning beside the rest."""
+_LONGEST_APPLICATION = 63
+"""Argo CD's Application is named after the API and the environment, and so is a label."""
 
 
 def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
@@ -56,6 +81,48 @@ def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
                 f"the project has no environment {name!r}{suggestion(name, project.environments)}",
                 rule="environment",
             )
+    for place in project.environments.values():
+        yield from _application_name(manifest.name, place.name)
+        if place.overrides or manifest.environments.get(place.name):
+            yield from _incomplete(manifest, place)
+
+
+def _application_name(api: str, environment: str) -> Iterator[Finding]:
+    if len(api) + 1 + len(environment) > _LONGEST_APPLICATION:
+        message = (
+            f"with the environment's name the Application would be {api}-{environment}, and "
+            f"{_LONGEST_APPLICATION} characters are allowed"
+        )
+        yield error(("name",), message, rule="name")
+
+
+def _incomplete(manifest: Manifest, place: EnvironmentSpec) -> Iterator[Finding]:
+    """What the words of an environment leave out, or make of an API that has been whole."""
+    words = _words(manifest, place)
+    works = [section for section in _WORKS if words.get(section)]
+    if len(works) != 1:
+        has = "both predictor and container" if works else "neither predictor nor container"
+        message = f"{place.name} makes an API of it that has {has}; it has one of them"
+        own = manifest.environments.get(place.name) or {}
+        section = next((name for name in _WORKS if name in own), _WORKS[0])
+        yield error(_said_at(manifest, place, (section,)), message, rule="environment")
+    for path in _NEEDED:
+        if (section := _at(words, path[:-1])) and section.get(path[-1]) is None:
+            message = f"{path[-1]!r} is missing in {place.name}"
+            yield error(_said_at(manifest, place, path[:-1]), message, rule="environment")
+
+
+def _at(words: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    found: Any = words
+    for step in path:
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
+
+
+def _said_at(manifest: Manifest, place: EnvironmentSpec, path: tuple[str, ...]) -> tuple[str, ...]:
+    """``path`` in the override where that says it, else in the API itself."""
+    is_override = path[0] in (manifest.environments.get(place.name) or {})
+    return ("environments", place.name, *path) if is_override else path
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +168,7 @@ def _networking(name: str, body: Mapping[str, Any], cluster: ClusterSpec) -> Map
     return {
         **networking,
         "endpoint": "/" + endpoint.strip("/"),
-        "hosts": hosts,
+        "hosts": tuple(dict.fromkeys(hosts)),
     }
 
 
@@ -110,28 +177,33 @@ def _update_strategy(
 ) -> Mapping[str, Any]:
     """Surge where there is room; without a spare GPU, never a new pod that waits for the old one's.
 
-    The API server rejects a strategy in which both numbers are zero, and rounds a percentage of
-    ``max_unavailable`` down: one replica and 25% would be such a deadlock.
+    Kubernetes rounds a percentage of ``max_surge`` up and one of ``max_unavailable`` down: of one
+    replica, 25% and 25% are one more and none less, which would be such a deadlock. (Where both
+    come to nothing it takes one away, but two zeros as such are refused.)
     """
     words = said.get("update_strategy") or {}
     strategy = dict(body["update_strategy"])
-    is_open = strategy.get("type") is None and "max_surge" not in words
+    kind = strategy.get("type")
+    is_open = words.get("max_surge") is None and kind != "Recreate"
     if is_open and not _has_spare(body["compute"], cluster):
         strategy |= _without_spare(body["autoscaling"]["min_replicas"], words)
-    strategy["type"] = strategy.get("type") or "RollingUpdate"
-    if _is_zero(strategy["max_surge"]) and "max_unavailable" not in words:
+    strategy["type"] = kind or strategy.get("type") or "RollingUpdate"
+    if _is_zero(strategy["max_surge"]) and words.get("max_unavailable") is None:
         strategy["max_unavailable"] = 1
     return strategy
 
 
 def _without_spare(min_replicas: int, words: Mapping[str, Any]) -> Mapping[str, Any]:
-    if min_replicas <= 1:
-        return {"type": "Recreate"}
-    return {"max_surge": 0, "max_unavailable": words.get("max_unavailable", 1)}
+    """The old one goes first. Who says that none may be missing asks for what cannot be."""
+    if min_replicas <= 1 and words.get("max_unavailable") is None:
+        return {"type": "Recreate", "max_surge": 0}
+    return {"max_surge": 0}
 
 
 def _has_spare(compute: Mapping[str, Any], cluster: ClusterSpec) -> bool:
-    """Whether one more pod finds room during an update: always, unless it wants a scarce GPU."""
+    """Whether one more pod finds room during an update: always, unless it wants what is scarce."""
+    if compute["inf"]:
+        return False
     if not compute["gpu"]:
         return True
     name = compute.get("gpu_class")
@@ -169,8 +241,15 @@ def _wakes_by(
     """What tells KEDA to go from 0 to 1; ``None`` where nothing could, which the rules refuse."""
     if any(t["type"] not in ("cpu", "memory", "cron") for t in autoscaling["triggers"]):
         return "trigger"
-    if cluster.http_addon and body["networking"].get("visibility") == "public":
+    if _is_intercepted(body, cluster):
         return "http"
     if autoscaling["schedule"] or any(t["type"] == "cron" for t in autoscaling["triggers"]):
         return "schedule"
     return None
+
+
+def _is_intercepted(body: Mapping[str, Any], cluster: ClusterSpec) -> bool:
+    """Whether requests can come by KEDA's HTTP add-on: an Ingress does not lead to its namespace."""
+    gateway = cluster.gateway
+    is_public = body["networking"].get("visibility") == "public"
+    return cluster.http_addon and is_public and gateway is not None and gateway.type != "ingress"

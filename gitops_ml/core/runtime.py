@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.core.said import plain_number
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,7 +26,7 @@ def runtime_settings(
         "processesPerReplica": predictor.processes_per_replica,
         "threadsPerProcess": predictor.threads_per_process,
         "maxQueueLength": predictor.max_queue_length,
-        "requestTimeoutSeconds": _number(timeout),
+        "requestTimeoutSeconds": plain_number(timeout),
         "logLevel": predictor.log_level,
     }
     optional: Mapping[str, Any] = {
@@ -63,11 +65,12 @@ def _models(models: Models | None) -> dict[str, Any] | None:
 
 def _batching(predictor: PredictorSpec) -> dict[str, Any] | None:
     batching = predictor.server_side_batching
-    if batching is None:
+    # As in Cortex, TensorFlow Serving puts requests together and the class sees one at a time.
+    if batching is None or predictor.type == "tensorflow":
         return None
     return {
         "maxBatchSize": batching.max_batch_size,
-        "batchIntervalSeconds": _number(batching.batch_interval),
+        "batchIntervalSeconds": plain_number(batching.batch_interval),
     }
 
 
@@ -78,13 +81,19 @@ def _monitoring(monitoring: MonitoringSpec | None) -> dict[str, Any] | None:
 
 
 def _prediction_log(log: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    names = {"sample_rate": "sampleRate", "max_payload_bytes": "maxPayloadBytes"}
-    return _set({names.get(key, key): value for key, value in log.items()}) if log else None
+    if not log:
+        return None
+    return _set(
+        {
+            "sink": log["sink"],
+            "url": log["url"],
+            "path": log["path"],
+            "sampleRate": plain_number(log["sample_rate"]),
+            "maxPayloadBytes": log["max_payload_bytes"],
+            "redact": list(log["redact"]),
+        }
+    )
 
 
 def _set(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _number(value: float) -> int | float:
-    return int(value) if value == int(value) else value

@@ -1,0 +1,55 @@
+"""Who may call a release and by which way, in the words of the predictor chart."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.core.said import said
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.core.project import ClusterSpec
+    from gitops_ml.core.release import ReleaseSpec
+
+
+def is_routed(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
+    """Whether requests come in by a gateway."""
+    return cluster.gateway is not None and spec.networking.visibility == "public"
+
+
+def route(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """``route``."""
+    gateway, networking = cluster.gateway, spec.networking
+    if gateway is None or not is_routed(spec, cluster):
+        return {"type": "none", "timeoutSeconds": math.ceil(networking.timeout)}
+    words: dict[str, Any] = {
+        "type": "httpRoute" if gateway.type == "gateway-api" else "ingress",
+        "path": networking.endpoint,
+        "hosts": list(networking.hosts),
+        "timeoutSeconds": math.ceil(networking.timeout),
+    }
+    if gateway.type == "gateway-api":
+        words["gateway"] = {
+            "name": gateway.name,
+            "namespace": gateway.namespace,
+            **said(sectionName=gateway.section),
+        }
+    else:
+        rewrite = "nginx" if gateway.name == "nginx" else "none"
+        words["ingress"] = {"className": gateway.name, "rewrite": rewrite}
+    return words
+
+
+def network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """``networkPolicy``: what comes in by no gateway may come from anywhere in the cluster."""
+    watches = cluster.prometheus.address or cluster.prometheus.pod_monitors
+    return {
+        "kedaNamespace": cluster.keda_namespace,
+        **said(
+            gatewayNamespace=cluster.gateway.namespace if cluster.gateway else None,
+            prometheusNamespace=cluster.prometheus.namespace if watches else None,
+        ),
+        **({} if is_routed(spec, cluster) else {"from": [{"namespaceSelector": {}}]}),
+    }
