@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ class ReleaseText:
     """``values.yaml``."""
     facts: str
     """``release.yaml`` up to the provenance."""
+    data: str
+    """The values as JSON, which Helm's engines take and which reads back a hundred times faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def release_text(
         {
             "chart": [chart.name, chart.version],
             "destination": [cluster.server, spec.namespace],
-            "values": values,
+            "values": _deployed(values),
         },
     )
     values["api"]["deploymentId"] = identity
@@ -116,7 +119,16 @@ def release_text(
         "manifest_file": manifest_file,
         "manifest": manifest,
     }
-    return ReleaseText(identity, write_yaml(values), write_yaml(facts))
+    data = json.dumps(values, ensure_ascii=False)
+    return ReleaseText(identity, write_yaml(values), write_yaml(facts), data)
+
+
+def _deployed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values without the tag of an image that is deployed by its digest: it reaches nothing."""
+    image = values["image"]
+    if "digest" not in image:
+        return values
+    return {**values, "image": {key: image[key] for key in ("repository", "digest")}}
 
 
 def release_files(
@@ -163,8 +175,8 @@ def _provenance(provenance: Provenance) -> Mapping[str, Any]:
 _DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
 _PROJECT = re.compile(r"^project: (.+)$", re.M)
 _IMAGE = re.compile(
-    r"^image:\n  repository: (?P<repository>\S+)\n  tag: (?P<tag>\S+)\n"
-    r"  digest: \"?(?P<digest>sha256:[0-9a-f]{64})\"?$",
+    r'^image:\n  repository: "?(?P<repository>[^\s"]+)"?\n  tag: (?:null|"?(?P<tag>[^\s"]+)"?)\n'
+    r'  digest: "?(?P<digest>sha256:[0-9a-f]{64})"?$',
     re.M,
 )
 
