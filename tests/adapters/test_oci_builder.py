@@ -194,6 +194,10 @@ def test_folder_user_umask_python_and_file_order_do_not_matter(
     tmp_path.chmod(0o755)
     for parent in tmp_path.parents[:2]:
         parent.chmod(0o755)
+    # nobody edits the copy meanwhile, and another user may read it
+    code, skipped = tmp_path / "code", shutil.ignore_patterns("__pycache__", "node_modules")
+    for package in ("gitops_ml", "predictor_base", "tests", "schemas"):
+        shutil.copytree(CODE / package, code / package, ignore=skipped)
     found = {}
     half = len(pythons())
     for number, python in enumerate(pythons() * 2):
@@ -214,7 +218,7 @@ def test_folder_user_umask_python_and_file_order_do_not_matter(
             for path in (place, *place.rglob("*")):
                 os.chown(path, owner, owner)
         runs_as = owner if owner and is_open_to_all(python) else None
-        script = BUILD.format(code=str(CODE), umask=umask)
+        script = BUILD.format(code=str(code), umask=umask)
         facts = {
             "digest": base.image.digest,
             "blobs": [t.decode() for t in

@@ -1,0 +1,228 @@
+"""Images made without an engine, taken by a real one: pulled, run as the chart would, and asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import docker
+import pytest
+import requests
+
+from gitops_ml.adapters.context import read_context
+from gitops_ml.adapters.oci_export import export_image, inspect_image, push_preview
+from gitops_ml.adapters.oci_models import push_model
+from gitops_ml.adapters.oci_output import load_into_engine, write_oci_layout
+from gitops_ml.adapters.oci_referrers import read_attachment, referrers
+from gitops_ml.core.bill_of_materials import API_MANIFEST, CYCLONEDX, IN_TOTO
+from gitops_ml.core.image import ImageRef
+from gitops_ml.locking import ensure_lock, lock_facts
+from gitops_ml.oci_images import OciTools, ensure_oci_image, oci_plan, oci_tools
+from tests.adapters.test_docker import ready, serving
+from tests.base_image import VERSION
+from tests.oci import silent
+from tests.projects import predictor_spec, write_project
+from tests.real import Engine, RealRegistry, docker_config, find, needs_docker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from gitops_ml.adapters.oci_builder import OciPlan
+
+pytestmark = needs_docker
+
+PLATFORM = "linux/amd64"
+PREDICTOR = """\
+import json
+from pathlib import Path
+
+import six
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        self.names = json.loads(Path("names.json").read_text())
+
+    def predict(self, payload):
+        name = self.names[payload["petal_length"] > 2.5]
+        return {"species": name, "six": six.__version__, "file": six.__file__}
+"""
+FILES = {"requirements.txt": "six==1.16.0\n", "predictor.py": PREDICTOR}
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("home")
+    settings = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "SSL_", "REQUESTS_"))}
+    return {**settings, **docker_config(home, {}), "GITOPS_ML_CACHE": str(home / "cache")}
+
+
+@pytest.fixture
+def client(docker_engine: Engine) -> Iterator[docker.DockerClient]:
+    client = docker.DockerClient(base_url=docker_engine.address)
+    yield client
+    client.close()
+
+
+def plan_for(project: Path, base: ImageRef, environ: Mapping[str, str]) -> OciPlan:
+    """The way of `gitops-ml build` up to the plan, lock included."""
+    spec = predictor_spec()
+    context = read_context(project, predictor=spec)
+    facts = lock_facts(context, predictor_type="python", python=VERSION, platforms=[PLATFORM])
+    lock = ensure_lock(facts, environ=environ, progress=silent).lock
+    return oci_plan(
+        read_context(project, predictor=spec), lock=lock, base=base, platforms=[PLATFORM],
+        environ=environ,
+    )  # fmt: skip
+
+
+def answer_of(client: docker.DockerClient, image: ImageRef, tmp_path: Path) -> dict[str, Any]:
+    settings = tmp_path / "predictor.json"
+    settings.write_text(json.dumps({"path": "predictor.py", "name": "iris"}))
+    with serving(client, image, settings) as (address, container):
+        ready(address, container)
+        answer = requests.post(f"{address}/predict", json={"petal_length": 5.1}, timeout=10)
+        assert answer.status_code == 200, container.logs().decode()
+        assert container.exec_run(["id", "-u"]).output.strip() == b"10001"
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def test_an_engine_runs_what_was_built_without_one_and_it_answers(
+    tmp_path: Path, base_image: ImageRef, registry: RealRegistry, environ: dict[str, str],
+    client: docker.DockerClient,
+) -> None:  # fmt: skip
+    project = write_project(tmp_path / "iris", FILES)
+    repository = f"{registry.host}/oci/iris"
+    plan, tools = plan_for(project, base_image, environ), oci_tools(environ)
+    image = ensure_oci_image(
+        plan, repository=repository, tools=tools, manifest=(project / "api.yaml").read_bytes(),
+        source={"uri": "git+https://example.com/iris", "commit": "c" * 40}, progress=silent,
+    )  # fmt: skip
+    answer = answer_of(client, image, tmp_path)
+    assert (answer["species"], answer["six"]) == ("virginica", "1.16.0")
+    assert answer["file"] == f"/opt/venv/lib/python{VERSION}/site-packages/six.py"
+
+    assert_that_it_tells_what_it_is(tools, image, repository)
+    exported = export_image(tools.registry, image, tmp_path / "back", platform=PLATFORM)
+    assert exported.manifest == "api.yaml"
+    for name in ("predictor.py", "names.json", "requirements.txt", "requirements.lock", "api.yaml"):
+        assert (tmp_path / "back" / name).read_bytes() == (project / name).read_bytes()
+
+
+def assert_that_it_tells_what_it_is(tools: OciTools, image: ImageRef, repository: str) -> None:
+    contents = inspect_image(tools.registry, image, platform=PLATFORM)
+    assert [layer.role for layer in contents.layers][-3:] == ["packages", "runtime", "code"]
+    assert contents.content_hash
+    assert contents.content_hash.startswith(str(image.tag).removeprefix("h-"))
+    assert image.digest
+    found = {r.artifact_type: r for r in referrers(tools.registry, repository, image.digest)}
+    assert set(found) == {CYCLONEDX, IN_TOTO, API_MANIFEST}
+    bill = json.loads(read_attachment(tools.registry, repository, found[CYCLONEDX]))
+    assert "pkg:pypi/six@1.16.0" in {component["purl"] for component in bill["components"]}
+    statement = json.loads(read_attachment(tools.registry, repository, found[IN_TOTO]))
+    assert statement["subject"][0]["digest"] == {"sha256": image.digest.removeprefix("sha256:")}
+    assert "time" not in json.dumps(statement).lower()
+
+
+def test_skopeo_takes_the_image_and_finds_the_same_digest(
+    tmp_path: Path, base_image: ImageRef, registry: RealRegistry, environ: dict[str, str]
+) -> None:
+    skopeo = find("skopeo")
+    if not skopeo:
+        pytest.skip("skopeo is not installed")
+    plan = plan_for(write_project(tmp_path / "iris", FILES), base_image, environ)
+    image = ensure_oci_image(
+        plan, repository=f"{registry.host}/oci/skopeo", tools=oci_tools(environ), progress=silent
+    )
+    reference = f"docker://{image.repository}@{image.digest}"
+    told = subprocess.run(
+        [skopeo, "inspect", "--tls-verify=false", reference], capture_output=True, check=True
+    )
+    assert json.loads(told.stdout)["Digest"] == image.digest
+    # a docker archive is unpacked and packed anew: every layer is read by somebody else's gzip
+    target = f"docker-archive:{tmp_path}/image.tar"
+    subprocess.run(
+        [skopeo, "copy", "--quiet", "--src-tls-verify=false", reference, target], check=True
+    )
+
+
+def test_an_image_that_is_loaded_into_an_engine_is_the_same_one_and_answers(
+    tmp_path: Path, docker_engine: Engine, base_image: ImageRef, environ: dict[str, str],
+    client: docker.DockerClient,
+) -> None:  # fmt: skip
+    plan = plan_for(write_project(tmp_path / "iris", FILES), base_image, environ)
+    built = oci_tools(environ).builder.build(plan, progress=silent)
+    image = ImageRef("local/iris", "h-1")
+    engine = {**environ, "DOCKER_HOST": docker_engine.address}
+    lines: list[str] = []
+    found = load_into_engine(built, image=image, environ=engine, progress=lines.append)
+    config = next(b for b in built.images[0].blobs() if b.role == "config")
+    assert found == config.descriptor.digest
+    assert any("local/iris:h-1" in line for line in lines)
+    container = client.containers.run(
+        "local/iris:h-1", entrypoint=["python3", "-c", "import six, predictor_base; print('ok')"],
+        remove=True, read_only=True,
+    )  # fmt: skip
+    assert container == b"ok\n"
+
+
+def test_a_layout_on_disk_is_an_image_that_others_read(
+    tmp_path: Path, base_image: ImageRef, environ: dict[str, str]
+) -> None:
+    plan = plan_for(write_project(tmp_path / "iris", FILES), base_image, environ)
+    built = oci_tools(environ).builder.build(plan, progress=silent)
+    folder = tmp_path / "layout"
+    for name in ("h-1", "h-2", "h-1"):
+        write_oci_layout(built, folder, image=ImageRef("x/iris", name), progress=silent)
+    index = json.loads((folder / "index.json").read_text())
+    assert len(index["manifests"]) == 2
+    if skopeo := find("skopeo"):
+        told = subprocess.run(
+            [skopeo, "inspect", f"oci:{folder}:h-2"], capture_output=True, check=True
+        )
+        assert json.loads(told.stdout)["Digest"] == built.digest
+
+
+def test_what_a_change_would_push_is_told_before_it_is_pushed(
+    tmp_path: Path, base_image: ImageRef, registry: RealRegistry, environ: dict[str, str]
+) -> None:
+    project = write_project(tmp_path / "iris", FILES)
+    tools, repository = oci_tools(environ), f"{registry.host}/oci/preview"
+    plan = plan_for(project, base_image, environ)
+    ensure_oci_image(plan, repository=repository, tools=tools, progress=silent)
+    (project / "names.json").write_text('["a", "b"]')
+    built = tools.builder.build(plan_for(project, base_image, environ), progress=silent)
+    preview = push_preview(tools.registry, built, repository=repository)
+    assert {entry.role for entry in preview if not entry.is_there} == {"code", "config"}
+
+
+def test_an_engine_takes_a_model_whose_files_are_layers(
+    tmp_path: Path, registry: RealRegistry, environ: dict[str, str], client: docker.DockerClient
+) -> None:
+    model = tmp_path / "model"
+    (model / "deep").mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "deep" / "tokens.txt").write_text("a b")
+    (model / "weights.bin").write_bytes(os.urandom(9 << 20))
+    registry_client = oci_tools(environ).registry
+    image = ImageRef(f"{registry.host}/models/iris", "1")
+    first = push_model(model, image, registry=registry_client, progress=silent)
+    again = push_model(model, image, registry=registry_client, progress=silent)
+    assert (again.image, again.bytes_sent, again.files) == (first.image, 0, 3)
+    reference = f"{image.repository}@{first.image.digest}"
+    client.images.pull(reference)
+    container = client.containers.create(reference, command=["x"])
+    try:
+        pieces, _ = container.get_archive("/weights.bin")
+        (tmp_path / "back.tar").write_bytes(b"".join(pieces))
+        with tarfile.open(tmp_path / "back.tar") as archive:
+            found = archive.extractfile("weights.bin")
+            assert found
+            assert found.read() == (model / "weights.bin").read_bytes()
+    finally:
+        container.remove()
