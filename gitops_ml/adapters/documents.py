@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,25 +52,64 @@ def label(file: Path) -> str:
 
 
 def find(paths: Sequence[Path], *, project_file: Path | None = None) -> Found:
-    """The project file above the paths, and the manifests at or below them.
+    """The one project that the paths are about, with its manifests at or below them.
+
+    Manifests below that have a project file of their own belong to other projects and are left out.
+
+    Raises:
+        UsageError: a path does not exist, or there are several projects and none above the paths.
+        InvalidDocument: a manifest is a symlink that leaves the project.
+    """
+    projects = find_projects(paths, project_file=project_file)
+    start = _folder(_starts(paths)[0])
+    above = _absolute(project_file) if project_file else _project_file(start)
+    if len(projects) > 1 and above is None:
+        names = ", ".join(label(found.root) for found in projects)
+        raise UsageError(f"there are several projects here ({names}): name the folder of one")
+    fitting = [found for found in projects if found.project_file == above]
+    return next(iter(fitting or projects), Found(above.parent if above else start, above, ()))
+
+
+def find_projects(paths: Sequence[Path], *, project_file: Path | None = None) -> tuple[Found, ...]:
+    """The manifests at or below the paths, each with the nearest project file above it.
 
     Raises:
         UsageError: a path does not exist.
-        InvalidDocument: a manifest is a symlink that leaves the project.
+        InvalidDocument: a manifest is a symlink that leaves its project.
     """
-    starts = [_absolute(path) for path in paths] or [Path.cwd()]
-    for start, path in zip(starts, paths, strict=False):
-        if not start.exists():
-            raise UsageError(f"{path} does not exist")
+    starts = _starts(paths)
     if project_file is not None and not project_file.is_file():
         raise UsageError(f"the project file {project_file} does not exist")
-    folders = [start if start.is_dir() else start.parent for start in starts]
-    project = _absolute(project_file) if project_file else _project_file(folders[0])
-    root = project.parent if project else folders[0]
-    manifests = tuple(dict.fromkeys(file for start in starts for file in _manifests(start)))
-    if leaving := [file for file in manifests if not _stays(file, (root, *folders))]:
+    named = _absolute(project_file) if project_file else None
+    nearest = cache(_project_file)
+    groups: dict[Path | None, list[Path]] = {}
+    for file in dict.fromkeys(file for start in starts for file in _manifests(start)):
+        groups.setdefault(named or nearest(file.parent), []).append(file)
+    folders = [_folder(start) for start in starts]
+    projects = tuple(
+        Found(project.parent if project else folders[0], project, tuple(manifests))
+        for project, manifests in groups.items()
+    )
+    leaving = [
+        file
+        for found in projects
+        for file in found.manifests
+        if not _stays(file, (found.root, *folders))
+    ]
+    if leaving:
         raise InvalidDocument(_leaves(file) for file in leaving)
-    return Found(root, project, manifests)
+    return projects
+
+
+def _starts(paths: Sequence[Path]) -> list[Path]:
+    for path in paths:
+        if not _absolute(path).exists():
+            raise UsageError(f"{path} does not exist")
+    return [_absolute(path) for path in paths] or [Path.cwd()]
+
+
+def _folder(start: Path) -> Path:
+    return start if start.is_dir() else start.parent
 
 
 def read_document(file: Path, *, label: str) -> Document:

@@ -38,7 +38,7 @@ def command(
       gitops-ml build
       gitops-ml build --api iris-classifier --no-push
     """
-    workspace = actions.validate(
+    workspace = actions.open_project(
         paths, project_file=project_file, environments=environments, apis=apis
     )
     built = actions.build(

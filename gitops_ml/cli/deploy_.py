@@ -53,7 +53,7 @@ def command(
       gitops-ml deploy -e staging
       gitops-ml deploy -e production --api iris-classifier --dry-run
     """
-    workspace = actions.validate(
+    workspace = actions.open_project(
         paths, project_file=project_file, environments=environments, apis=apis
     )
     deployment = actions.deploy(

@@ -41,7 +41,7 @@ def command(
       gitops-ml diff -e staging
       gitops-ml diff --manifests --exit-code
     """
-    workspace = actions.validate(
+    workspace = actions.open_project(
         paths, project_file=project_file, environments=environments, apis=apis
     )
     tools = wiring.tools(

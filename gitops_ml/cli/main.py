@@ -42,6 +42,11 @@ Examples:
   gitops-ml deploy -e staging
 
 \b
+Options may come from the environment: GITOPS_ML_PROJECT, GITOPS_ML_ENVIRONMENT, GITOPS_ML_API,
+GITOPS_ML_OUTPUT, GITOPS_ML_DRY_RUN and GITOPS_ML_OFFLINE for every command that has them, and
+GITOPS_ML_<COMMAND>_<OPTION> for one, such as GITOPS_ML_RUN_PORT.
+
+\b
 Exit codes: 0 ok, 1 other deliberate failure, 2 usage, 3 invalid document, 4 a program or server
 failed, 5 the forge or registry refused, 6 the GitOps repository moved, 7 differences were found
 where the command was asked to fail on them.

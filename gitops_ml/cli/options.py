@@ -23,7 +23,16 @@ def output_choice(*choices: str, help: str) -> Callable[[Command], Command]:
         help=help,
         callback=_remember,
         is_eager=True,
+        cls=_Output,
     )
+
+
+class _Output(click.Option):
+    """A CI job says once that it wants annotations; commands that have none speak text."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        value = super().resolve_envvar_value(ctx)
+        return None if value == "github" and value not in self.type.choices else value
 
 
 def _remember(context: click.Context, _: click.Parameter, value: str) -> str:
@@ -57,16 +66,22 @@ api_option = click.option(
     "apis",
     multiple=True,
     metavar="NAME",
+    envvar="GITOPS_ML_API",
     help="Only this API; may be given several times.",
 )
 
 dry_run_option = click.option(
-    "-n", "--dry-run", is_flag=True, help="Do everything but the last act."
+    "-n",
+    "--dry-run",
+    is_flag=True,
+    envvar="GITOPS_ML_DRY_RUN",
+    help="Do everything but the last act.",
 )
 
 offline_option = click.option(
     "--offline",
     is_flag=True,
+    envvar="GITOPS_ML_OFFLINE",
     help="Ask no registry and build nothing: digests are those that are known without.",
 )
 

@@ -40,7 +40,7 @@ def command(
       gitops-ml render --to rendered/          # the whole repository, as files
       gitops-ml render -e staging --manifests  # the Kubernetes objects
     """
-    workspace = actions.validate(
+    workspace = actions.open_project(
         paths, project_file=project_file, environments=environments, apis=apis
     )
     rendering = actions.render(

@@ -24,6 +24,7 @@ _COLOURS = {
     "add": "green",
     "delete": "red",
     "modify": "yellow",
+    "progress": "bright_black",
 }
 
 
@@ -43,7 +44,7 @@ def say(text: str) -> None:
 def progress(text: str) -> None:
     """One line about long work, where somebody watches: terminals only."""
     if sys.stderr.isatty():
-        click.echo(click.style(text, dim=True), err=True)
+        click.echo(styled(text, "progress", err=True), err=True)
 
 
 def as_json(facts: Any) -> None:

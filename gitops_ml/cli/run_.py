@@ -17,8 +17,20 @@ if TYPE_CHECKING:
 @click.command("run")
 @paths_argument
 @project_option
-@click.option("-a", "--api", help="Which API, where the manifests have several.")
-@click.option("-e", "--environment", help="As in this environment; otherwise the first.")
+@click.option(
+    "-a",
+    "--api",
+    metavar="NAME",
+    envvar="GITOPS_ML_API",
+    help="Which API, where the manifests have several.",
+)
+@click.option(
+    "-e",
+    "--environment",
+    metavar="NAME",
+    envvar="GITOPS_ML_ENVIRONMENT",
+    help="As in this environment; otherwise the first.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
     "-p",
@@ -45,7 +57,7 @@ def command(
       gitops-ml run &
       curl http://127.0.0.1:8080/predict -H 'Content-Type: application/json' -d @sample.json
     """
-    workspace = actions.validate(
+    workspace = actions.open_project(
         paths,
         project_file=project_file,
         environments=(environment,) if environment else (),

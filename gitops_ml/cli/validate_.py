@@ -43,18 +43,19 @@ def command(
       gitops-ml validate
       gitops-ml validate apis/ --output github
     """
-    workspace = actions.validate(
+    workspaces = actions.validate(
         paths, project_file=project_file, environments=environments, apis=apis
     )
-    problems = workspace.problems
-    found = (*problems.errors, *problems.warnings)
-    is_valid = not problems.errors and not (strict and problems.warnings)
+    errors = sorted({p for each in workspaces for p in each.problems.errors})
+    warnings = sorted({p for each in workspaces for p in each.problems.warnings})
+    found = (*errors, *warnings)
+    is_valid = not errors and not (strict and warnings)
     if output == "json":
         report.as_json(
             {
                 "valid": is_valid,
-                "files": list(workspace.files),
-                "apis": [manifest.name for manifest in workspace.manifests],
+                "files": [file for each in workspaces for file in each.files],
+                "apis": [manifest.name for each in workspaces for manifest in each.manifests],
                 "problems": [report.problem_facts(problem) for problem in found],
             }
         )
@@ -63,20 +64,23 @@ def command(
             click.echo(report.annotation(problem))
     else:
         report.problems(found, err=False)
-        click.echo(_summary(workspace, is_valid=is_valid))
+        click.echo(
+            f"{'valid' if is_valid else 'invalid'}: {_looked_at(workspaces)}; "
+            f"{_count(len(errors), 'error')}, {_count(len(warnings), 'warning')}"
+        )
     if not is_valid:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
 
 
-def _summary(workspace: Workspace, *, is_valid: bool) -> str:
-    problems = workspace.problems
+def _looked_at(workspaces: tuple[Workspace, ...]) -> str:
     counts = [
-        _count(len(workspace.files), "file"),
-        _count(len(workspace.manifests), "API"),
-        _count(len({r.spec.environment for r in workspace.releases}), "environment"),
+        _count(sum(len(each.files) for each in workspaces), "file"),
+        _count(sum(len(each.manifests) for each in workspaces), "API"),
+        _count(len({name for each in workspaces for name in each.environments}), "environment"),
     ]
-    findings = [_count(len(problems.errors), "error"), _count(len(problems.warnings), "warning")]
-    return f"{'valid' if is_valid else 'invalid'}: {', '.join(counts)}; {', '.join(findings)}"
+    if len(workspaces) > 1:
+        counts.insert(0, _count(len(workspaces), "project"))
+    return ", ".join(counts)
 
 
 def _count(number: int, thing: str) -> str:

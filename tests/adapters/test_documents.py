@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from gitops_ml.adapters import documents
 from gitops_ml.adapters.documents import (
     find,
     missing_files,
@@ -121,3 +122,28 @@ def test_files_that_a_manifest_names_have_to_be_there(tmp_path):
     assert [problem.message for problem in missing_files(manifest, tmp_path / "p")] == [
         "'predictor.py' is a symlink that leaves the project"
     ]
+
+
+def test_each_manifest_belongs_to_the_nearest_project_file_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name / "api").mkdir(parents=True)
+        (tmp_path / name / "gitops-ml.yaml").write_text("project: x\n")
+        (tmp_path / name / "api" / "api.yaml").write_text("- name: x\n")
+    found = documents.find_projects([])
+    assert [(each.root, each.manifests) for each in found] == [
+        (tmp_path / name, (tmp_path / name / "api" / "api.yaml",)) for name in ("a", "b")
+    ]
+    with pytest.raises(UsageError, match=r"several projects here \(a, b\)"):
+        documents.find([])
+
+
+def test_a_project_inside_another_is_left_to_itself(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "inner"):
+        folder.mkdir(exist_ok=True)
+        (folder / "gitops-ml.yaml").write_text("project: x\n")
+        (folder / "api.yaml").write_text("- name: x\n")
+    assert documents.find([tmp_path]).manifests == (tmp_path / "api.yaml",)
+    assert documents.find([tmp_path / "inner"]).manifests == (tmp_path / "inner" / "api.yaml",)
