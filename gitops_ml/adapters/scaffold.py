@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.adapters.files import write_files
 from gitops_ml.adapters.resources import resource_directory
 from gitops_ml.core.changes import RenderedFile
+from gitops_ml.core.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def write_scaffold(
     Raises:
         UsageError: ``name``, or the folder's name in its place, is not one that an API can have.
     """
-    api = name or _name_from(directory)
+    api = _name_from(directory) if name is None else name
     if not _NAME.fullmatch(api):
         raise UsageError(
             f"{api!r} cannot be an API's name: at most 40 lower-case letters, digits and dashes, "
@@ -62,8 +63,13 @@ def write_scaffold(
 
 
 def _name_from(directory: Path) -> str:
-    """The folder's name with everything that a name cannot have made a dash."""
-    return re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-")[:40].strip("-")
+    """The folder's name as an API's: what a name cannot have is a dash, and it starts with a letter.
+
+    >>> _name_from(Path("/home/ann/2. Iris_Classifier"))
+    'iris-classifier'
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower())
+    return re.sub(r"^[^a-z]+", "", words)[:40].strip("-") or "api"
 
 
 def _schema_location(name: str) -> str:
@@ -76,6 +82,7 @@ def _render(facts: dict[str, str]) -> list[RenderedFile]:
 
     # These are YAML and Python for people to go on with, not HTML.
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    environment.filters["yaml"] = lambda text: write_yaml(text).rstrip("\n")
     templates = importlib.resources.files("gitops_ml.templates") / "init"
     return [
         RenderedFile(
