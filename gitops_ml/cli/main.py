@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import sys
 from contextlib import contextmanager
@@ -127,6 +128,10 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     # A call makes many small values and ends: looking for cycles among them is a tenth of its time.
     gc.set_threshold(100_000, 20, 20)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another time shows a letter that it does not have as `\u…`.
+            stream.reconfigure(errors="backslashreplace")
     asked: dict[str, str] = {}
     try:
         code = gitops_ml.main(

@@ -32,6 +32,7 @@ class _Output(click.Option):
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         value = super().resolve_envvar_value(ctx)
+        assert isinstance(self.type, click.Choice)
         return None if value == "github" and value not in self.type.choices else value
 
 

@@ -48,7 +48,8 @@ def progress(text: str) -> None:
 
 
 def as_json(facts: Any) -> None:
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=not is_unicode))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

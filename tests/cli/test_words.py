@@ -1,0 +1,399 @@
+"""What `gitops-ml` says, to people and to machines, and the codes that it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from gitops_ml._version import __version__
+from gitops_ml.cli.main import COMMANDS
+from gitops_ml.cli.report import annotation
+from gitops_ml.errors import Problem
+from tests.adapters.git_servers import commit_files
+from tests.cli.person import (
+    NO_REGISTRY,
+    container_api,
+    finished,
+    predictor_api,
+    program,
+)
+
+ESCAPE = "\x1b"
+
+
+# -- exit codes ------------------------------------------------------------------------------------
+
+
+def invalid(ann):
+    ann.has(container_api("iris", autoscaling={"max_replicas": -1}))
+    return ["deploy"]
+
+
+def unknown_environment(ann):
+    ann.has(container_api("iris"))
+    return ["deploy", "-e", "nowhere"]
+
+
+def unknown_option(ann):
+    return ["deploy", "--no-such-option"]
+
+
+def failing_server(ann):
+    ann.has(container_api("iris"))
+    ann.configures(gitops={"repository": "http://127.0.0.1:1/gitops.git"})
+    return ["deploy"]
+
+
+def refusing_registry(ann):
+    ann.has(predictor_api("answer"))
+    return ["deploy", "--offline"]
+
+
+def altered_repository(ann):
+    ann.has(container_api("iris"))
+    ann.deploys()
+    chart = next(path for path in ann.paths("charts/"))
+    commit_files(ann.gitops, {chart: "altered\n"})
+    return ["deploy"]
+
+
+def differences(ann):
+    ann.has(container_api("iris"))
+    return ["diff", "--exit-code"]
+
+
+def fine(ann):
+    ann.has(container_api("iris"))
+    return ["validate"]
+
+
+@pytest.mark.parametrize(
+    ("case", "code"),
+    [
+        (fine, 0), (unknown_environment, 2), (unknown_option, 2), (invalid, 3), (failing_server, 4),
+        (refusing_registry, 5), (altered_repository, 6), (differences, 7),
+    ],
+)  # fmt: skip
+def test_each_kind_of_ending_has_its_code(ann, case, code):
+    said = ann.runs(*case(ann))
+    assert said.code == code, said
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        (unknown_environment, "UsageError"), (invalid, "InvalidDocument"),
+        (failing_server, "ServerFailed"), (refusing_registry, "Refused"),
+        (altered_repository, "RepositoryMoved"),
+    ],
+)  # fmt: skip
+def test_machines_are_told_of_errors_as_well(ann, case, kind):
+    said = ann.runs(*case(ann), "-o", "json")
+    assert said.json["error"]["type"] == kind
+    assert said.json["error"]["message"] in said.err or kind == "InvalidDocument"
+
+
+def test_problems_of_documents_are_listed_for_machines(ann):
+    said = ann.runs(*invalid(ann), "-o", "json")
+    (problem,) = said.json["error"]["problems"]
+    assert (problem["file"], problem["path"]) == ("api.yaml", "iris.autoscaling.max_replicas")
+    assert problem["line"] > 0
+    assert problem["column"] > 0
+
+
+# -- validate --------------------------------------------------------------------------------------
+
+
+def test_every_problem_of_every_file_is_told_with_its_place(ann):
+    ann.has(container_api("iris", autoscaling={"max_replcas": 5}))
+    (ann.project / "two").mkdir()
+    (ann.project / "two/api.yaml").write_text("- name: Two\n  kind: RealtimeAPI\n  kind: x\n")
+    said = ann.runs("validate")
+    assert said.code == 3
+    assert re.search(
+        r"^api\.yaml:7:5: iris\.autoscaling\.max_replcas: unknown key; did you mean 'max_replicas'",
+        said.out,
+        re.M,
+    )
+    assert "two/api.yaml:3:3: " in said.out
+    assert said.out.splitlines()[-1].startswith("invalid: 2 files, ")
+
+
+def test_json_holds_what_text_says(ann):
+    ann.has(container_api("iris", autoscaling={"max_replcas": 5}))
+    text, facts = ann.runs("validate"), ann.runs("validate", "-o", "json")
+    assert facts.code == text.code == 3
+    assert facts.json["valid"] is False
+    assert facts.json["files"] == ["api.yaml"]
+    lines = [
+        f"{p['file']}:{p['line']}:{p['column']}: {p['path']}: {p['message']}"
+        for p in facts.json["problems"]
+    ]
+    assert lines == text.out.splitlines()[:-1]
+
+
+def test_warnings_are_no_errors_unless_asked(ann):
+    """A spelling of Cortex's, which is understood."""
+    ann.has(container_api("iris", autoscaling={"target_replica_concurrency": 2}))
+    said = ann.runs("validate")
+    assert (said.code, "warning: " in said.out) == (0, True)
+    assert ann.runs("validate", "--strict").code == 3
+    assert ann.runs("validate", "--strict", "-o", "json").json["valid"] is False
+
+
+def test_github_gets_annotations(ann):
+    ann.has(container_api("iris", autoscaling={"max_replcas": 5}))
+    said = ann.runs("validate", "-o", "github")
+    assert said.code == 3
+    assert said.out.startswith("::error file=api.yaml,line=7,col=5,title=gitops-ml schema::iris.")
+    assert said.out.count("\n") == 1
+
+
+def test_annotations_cannot_be_broken_by_what_they_quote():
+    problem = Problem("a,b:c%.yaml", 3, 1, "iris", "50% of\r\n::error::x", severity="warning")
+    assert annotation(problem) == (
+        "::warning file=a%2Cb%3Ac%25.yaml,line=3,col=1,title=gitops-ml schema"
+        "::iris: 50%25 of%0D%0A::error::x"
+    )
+
+
+def test_github_is_told_of_a_manifest_that_leaves_the_project(ann):
+    (ann.home / "outside.yaml").write_text("[]\n")
+    (ann.project / "api.yaml").symlink_to(ann.home / "outside.yaml")
+    said = ann.runs("validate", "-o", "github")
+    assert said.code == 3
+    assert said.out.startswith("::error file=api.yaml,line=1,col=1,title=gitops-ml file::")
+
+
+def test_an_unknown_path_is_told(ann):
+    said = ann.runs("validate", "nowhere")
+    assert (said.code, said.err) == (2, "error: nowhere does not exist\n")
+
+
+# -- results on stdout, the rest on stderr ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate"], ["build", "--dry-run"], ["render", "--offline"], ["diff", "--offline"],
+        ["deploy", "--offline", "--by-tag"], ["init", "new"], ["version"],
+    ],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_json_is_alone_on_stdout(ann, arguments):
+    ann.has(predictor_api("answer"))
+    ann.configures(image={"repository": "127.0.0.1:1/ml"})
+    said = ann.runs(*arguments, "-o", "json")
+    if arguments[0] == "build":  # asks the registry, which is not there
+        assert (said.code, said.json["error"]["type"]) == (4, "ServerFailed")
+    else:
+        assert said.code == 0, said
+        json.loads(said.out)
+
+
+def test_deploys_facts_are_those_of_the_text(ann):
+    ann.has(container_api("iris"))
+    facts = ann.runs("deploy", "-o", "json").json
+    assert facts["commit"] == ann.head()
+    assert facts["dry_run"] is False
+    assert [(r["environment"], r["api"]) for r in facts["releases"]] == [
+        ("staging", "iris"), ("production", "iris"),
+    ]  # fmt: skip
+    assert {change["path"] for change in facts["changes"]} == set(ann.paths())
+
+
+def test_letters_beyond_ascii_survive(ann):
+    ann.has(container_api("iris", team="ml"))
+    text = (ann.project / "api.yaml").read_text().replace("port: 8080", "env: {GREETING: grün}")
+    (ann.project / "api.yaml").write_text(text)
+    for encoding in ("utf-8", "latin-1", "ascii"):
+        said = subprocess.run(
+            program("render", "-o", "json"), cwd=ann.project, capture_output=True, check=False,
+            env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C"},
+        )  # fmt: skip
+        assert b"Traceback" not in said.stderr, (encoding, said.stderr)
+        files = json.loads(said.stdout.decode(encoding))["files"]
+        if encoding == "utf-8":
+            assert "grün" in files["releases/staging/iris/values.yaml"]
+
+
+# -- colours ---------------------------------------------------------------------------------------
+
+
+def at_a_terminal(*arguments, cwd, env):
+    """Everything that is seen at a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        program(*arguments), cwd=cwd, env={**os.environ, "TERM": "xterm", **env},
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 65536):
+            seen += part
+    except OSError:  # EIO: nobody holds the other end any more
+        pass
+    process.wait()
+    os.close(ours)
+    return seen.decode()
+
+
+@pytest.mark.parametrize(("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_terminals_get_colours_unless_they_do_not_want_them(ann, env, coloured):
+    ann.has(predictor_api("answer"))
+    seen = at_a_terminal("diff", "--offline", cwd=ann.project, env=env)
+    assert "+  maxReplicas: " in seen
+    assert (ESCAPE in seen) is coloured
+
+
+def test_no_colours_where_it_is_not_a_terminal(ann):
+    ann.has(predictor_api("answer"))
+    for arguments in (["diff", "--offline"], ["deploy", *NO_REGISTRY], ["validate", "nowhere"]):
+        said = finished(
+            *arguments, cwd=ann.project, env={"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"}
+        )
+        assert ESCAPE not in said.stdout + said.stderr
+
+
+# -- the command itself ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["deploy", "--help"], ["nope"]])
+def test_what_needs_no_library_imports_none(arguments):
+    script = (
+        "import sys\n"
+        "from gitops_ml.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'git', 'docker', 'jsonschema', 'jinja2', 'yaml', 'requests', 'kubernetes',\n"
+        "         'helm_python', 'gitops_ml.actions', 'starlette', 'uvicorn'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    allowed = "'gitops_ml.actions'" if arguments[0] == "deploy" else ""
+    command = [sys.executable, "-c", script, *arguments]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    heavy = said.rpartition("HEAVY ")[2].strip()
+    light = heavy.replace("'jinja2', ", "").replace("'yaml'", "") if allowed else heavy
+    assert light.strip("[], ") in ("", allowed), heavy
+
+
+def test_help_lists_every_command_and_every_exit_code(ann):
+    said = " ".join(ann.runs("--help").out.split())
+    for name, sentence in COMMANDS.items():
+        assert f" {name} {sentence} " in said
+    assert "7 differences were found" in said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_helps_with_an_example(ann, name):
+    said = ann.runs(name, "--help")
+    assert said.code == 0
+    assert said.out.startswith(f"Usage: gitops-ml {name} ")
+    assert f"  gitops-ml {name}" in said.out.partition("Options:")[0] or name == "version"
+
+
+def test_an_unknown_command_names_the_known_ones_and_the_one_that_was_meant(ann):
+    said = ann.runs("depoly")
+    assert said.code == 2
+    assert "no such command 'depoly'. Did you mean 'deploy'?" in said.err
+    assert f"The commands are: {', '.join(COMMANDS)}." in " ".join(said.err.split())
+
+
+def test_an_unknown_option_names_the_one_that_was_meant(ann):
+    said = ann.runs("deploy", "--dry-rum")
+    assert (said.code, "--dry-run" in said.err) == (2, True)
+
+
+def test_without_arguments_it_helps(ann):
+    said = ann.runs()
+    assert said.code == 2
+    assert "Usage: gitops-ml" in said.err + said.out
+
+
+def test_version(ann):
+    assert ann.runs("--version").out == f"gitops-ml {__version__}\n"
+    assert ann.runs("version").out.startswith(f"gitops-ml {__version__} (Python 3.")
+    assert ann.runs("version", "-o", "json").json["gitops_ml"] == __version__
+
+
+@pytest.mark.parametrize("document", ["api", "project"])
+def test_schemas_are_printed_whole(ann, document):
+    said = ann.runs("schema", document)
+    assert said.json["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_options_come_from_variables_as_well(ann, monkeypatch):
+    ann.has(container_api("iris"), container_api("roses"))
+    monkeypatch.setenv("GITOPS_ML_ENVIRONMENT", "staging")
+    monkeypatch.setenv("GITOPS_ML_OUTPUT", "json")
+    monkeypatch.setenv("GITOPS_ML_API", "iris")
+    monkeypatch.setenv("GITOPS_ML_DRY_RUN", "1")
+    facts = ann.runs("deploy").json
+    assert facts["dry_run"] is True
+    assert [(r["environment"], r["api"]) for r in facts["releases"]] == [("staging", "iris")]
+    monkeypatch.setenv("GITOPS_ML_PROJECT", str(ann.home / "nowhere.yaml"))
+    assert "nowhere.yaml does not exist" in ann.runs("deploy").err
+
+
+def test_an_option_of_one_command_comes_from_a_variable_of_its_own(ann, monkeypatch):
+    ann.has(container_api("iris"))
+    monkeypatch.setenv("GITOPS_ML_DEPLOY_MESSAGE", "Ship it")
+    monkeypatch.setenv("GITOPS_ML_RUN_PORT", "not a port")
+    ann.deploys()
+    assert b"Ship it" in subprocess.check_output(
+        ["git", "log", "-1", "--format=%s", "main"], cwd=ann.gitops
+    )
+
+
+def test_annotations_for_validate_do_not_hinder_the_other_commands(ann, monkeypatch):
+    """A CI job sets it once; `deploy` knows no annotations and says what it says."""
+    ann.has(container_api("iris"))
+    monkeypatch.setenv("GITOPS_ML_OUTPUT", "github")
+    assert ann.runs("validate").code == 0
+    assert ann.runs("deploy").code == 0
+
+
+@pytest.mark.parametrize(
+    ("shell", "checks"),
+    [("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"]), ("fish", ["fish", "-n"])],
+)
+def test_completion_scripts_are_scripts(ann, shell, checks):
+    said = ann.runs("completion", shell)
+    assert (said.code, "_GITOPS_ML_COMPLETE" in said.out) == (0, True)
+    script = ann.home / "script"
+    script.write_text(said.out)
+    try:
+        subprocess.run([*checks, script], check=True)
+    except FileNotFoundError:
+        pytest.skip(f"{shell} is not installed")
+
+
+def test_completion_offers_commands_and_options(ann):
+    env = {
+        **os.environ, "_GITOPS_ML_COMPLETE": "bash_complete", "COMP_WORDS": "gitops-ml de",
+        "COMP_CWORD": "1",
+    }  # fmt: skip
+    said = subprocess.run(program(), env=env, capture_output=True, text=True, check=False)
+    assert said.stdout == "plain,deploy\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["schema", "api"], ["render", "-o", "json"]])
+def test_a_reader_who_leaves_is_no_failure(ann, arguments):
+    ann.has(container_api("iris"))
+    process = subprocess.Popen(
+        program(*arguments), cwd=ann.project, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
+    process.stderr.close()
