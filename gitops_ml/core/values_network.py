@@ -43,7 +43,7 @@ def route(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
 
 
 def network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
-    """``networkPolicy``: what comes in by no gateway may come from anywhere in the cluster."""
+    """``networkPolicy``: exactly those who have business with the pods."""
     watches = cluster.prometheus.address or cluster.prometheus.pod_monitors
     return {
         "kedaNamespace": cluster.keda_namespace,
@@ -51,5 +51,12 @@ def network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]
             gatewayNamespace=cluster.gateway.namespace if cluster.gateway else None,
             prometheusNamespace=cluster.prometheus.namespace if watches else None,
         ),
-        **({} if is_routed(spec, cluster) else {"from": [{"namespaceSelector": {}}]}),
+        **_callers(spec, cluster),
     }
+
+
+def _callers(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """Who comes by a gateway is let in with it; without one, callers are anywhere in the cluster."""
+    if is_routed(spec, cluster):
+        return {"allowSameNamespace": False}
+    return {"from": [{"namespaceSelector": {}}]}
