@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import errors
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .tracing import Tracing
 
 Endpoint = Callable[[Exchange], Coroutine[Any, Any, Reply]]
+ASGIApp = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 Routes = Mapping[str, Mapping[str, Endpoint]]
 "By path pattern as Starlette writes them, then by HTTP verb."
 
@@ -50,6 +51,8 @@ STATUS: Mapping[type[errors.RuntimeFailure], int] = {
 }
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
+EXPRESS_PATHS = frozenset((b"/predict", b"/"))
+EXPRESS_BYTES = 32768
 
 
 class App:
@@ -73,6 +76,7 @@ class App:
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         self._identity = _identity_headers(settings)
         self._identity_lines = b"".join(b"%b: %b\r\n" % header for header in self._identity)
+        self._express_bytes = min(EXPRESS_BYTES, settings.max_request_bytes)
         self._writes_at_once = settings.cors is None  # whose middleware has to see the messages
 
     def add_routes(self, routes: Routes) -> None:
@@ -114,6 +118,54 @@ class App:
             reply = await endpoint(exchange)
             span.set_attribute("http.response.status_code", reply.status)
         return reply
+
+    # The express lane: see protocol.py
+
+    def takes(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether this is a small JSON prediction and predictions are short."""
+        if path not in EXPRESS_PATHS or not self._writes_at_once or self.tracing is not None:
+            return False
+        if self.service.state != "ready":
+            return False
+        method = self.service.predictor.predict
+        if method is None or not method.wants_payload or not self.service.runs_here(method):
+            return False
+        header = dict(headers)
+        length = header.get(b"content-length", b"")
+        is_small = length.isdigit() and int(length) <= self._express_bytes
+        return is_small and header.get(b"content-type") == JSON
+
+    def answer_at_once(self, scope: Scope, body: bytes) -> Any:
+        """Predict; the reply as the protocol writes it, or as an application that sends it."""
+        exchange = Exchange(scope, _no_message, timeout=self.settings.request_timeout_seconds)
+        request_id_of_task.set(exchange.request_id)
+        exchange.is_prediction = True
+        exchange.body = body
+        try:
+            method = self.service.predictor.predict
+            assert method is not None
+            payload = parse(body)
+            exchange.payload = self.typed(method, payload) if method.convert else payload
+            exchange.pre_seconds = time.perf_counter() - exchange.started
+            reply = self.reply(self.service.call_here(method, exchange), exchange)
+        except Exception as error:  # noqa: BLE001 - every failure has a reply
+            reply = self.failure(error, exchange)
+        if reply.headers or reply.response is not None:
+            return self._sender(reply, exchange)
+        exchange.status = reply.status
+        lines = self._header_lines(reply, exchange)
+        self._account(reply, exchange)
+        return reply.status, lines, reply.body
+
+    def _sender(self, reply: Reply, exchange: Exchange) -> ASGIApp:
+        async def send_reply(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange.scope, exchange.receive = scope, receive
+            try:
+                await self._send(reply, exchange, send)
+            finally:
+                self._account(reply, exchange)
+
+        return send_reply
 
     # Predicting
 
@@ -247,14 +299,16 @@ class App:
         extensions = exchange.scope.get("extensions")
         if not extensions or reply.headers or not self._writes_at_once or self._is_leaving():
             return False
-        headers = b"content-type: %b\r\nx-request-id: %b\r\n%bserver-timing: %b\r\n" % (
+        write: Callable[[int, bytes, bytes], bool] = extensions[WRITE_REPLY]
+        return write(reply.status, self._header_lines(reply, exchange), reply.body)
+
+    def _header_lines(self, reply: Reply, exchange: Exchange) -> bytes:
+        return b"content-type: %b\r\nx-request-id: %b\r\n%bserver-timing: %b\r\n" % (
             reply.media_type,
             exchange.request_id.encode(),
             self._identity_lines,
             exchange.timing(),
         )
-        write: Callable[[int, bytes, bytes], bool] = extensions[WRITE_REPLY]
-        return write(reply.status, headers, reply.body)
 
     def _headers(self, reply: Reply, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         headers = [
@@ -296,20 +350,13 @@ class App:
         """Count a prediction, and do what comes after its reply."""
         if not exchange.is_prediction:
             return
-        metrics = self.metrics
-        metrics.note_request()
-        metrics.requests[exchange.scope["method"], exchange.status] += 1
-        metrics.observed["request"].observe(time.perf_counter() - exchange.started)
-        if exchange.predict_seconds:
-            metrics.observed["queue"].observe(exchange.queue_seconds)
-            metrics.stages["pre"].observe(exchange.pre_seconds)
-            metrics.stages["predict"].observe(exchange.predict_seconds)
-            metrics.stages["post"].observe(exchange.post_seconds)
+        self.metrics.count(exchange.scope["method"], exchange.status, exchange)
         if self.record_response is not None and reply.status < 400 and reply.result is not None:
             self.record_response(reply.result)
         if self.record_exchange is not None:
             self.record_exchange(exchange, reply)
-        self._run_afterwards(reply, exchange)
+        if reply.after is not None or self.service.post_predict is not None:
+            self._run_afterwards(reply, exchange)
 
     def _run_afterwards(self, reply: Reply, exchange: Exchange) -> None:
         if after := reply.after:
@@ -337,6 +384,10 @@ def status_of(error: Exception) -> int:
         if kind in STATUS:
             return STATUS[kind]
     return 500
+
+
+async def _no_message() -> MutableMapping[str, Any]:
+    raise AssertionError("the body is there already")
 
 
 def _pattern(path: str) -> re.Pattern[str]:

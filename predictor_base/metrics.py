@@ -28,12 +28,14 @@ from . import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .exchange import Exchange
     from .settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_QUICK = _SECONDS[0]
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _HISTOGRAMS = {
     "request": ("predictor_request_duration_seconds", "From the last byte in to the first out."),
@@ -73,9 +75,13 @@ class Distribution:
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        bucket = bisect_left(self._bounds, value) if value > 0.001 else 0  # all bounds begin there
-        self._counts[bucket] += 1
+        self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
+
+    def add_quick(self, count: int, total: float) -> None:
+        """So many values of the first bucket at once."""
+        self._counts[0] += count
+        self._sum += total
 
     def flush(self) -> None:
         # prometheus_client has no public way to add many observations at once.
@@ -103,6 +109,8 @@ class Metrics:
         self.gauges: dict[str, Callable[[], float]] = {}
         "What to ask for the value, by the short names of `_GAUGES`."
         self.last_request = 0.0
+        self._quick: list[float] = [0, 0.0, 0.0, 0.0]
+        "How many requests had no stage over a millisecond beside predict, and their sums."
         self._model = {"model_name": settings.served_name, "model_version": settings.served_version}
         self._requests = self._counter("predictor_requests", "Requests answered.", "method", "code")
         self._rejected = self._counter("predictor_rejected", "Requests refused.", "reason")
@@ -132,6 +140,11 @@ class Metrics:
             self._rejected.labels(reason=reason, **self._model).inc(count)
         for key, count in self._taken(self.tallies):
             self._counters[key].labels(**self._model).inc(count)
+        quick_count, *sums = self._quick
+        self._quick = [0, 0.0, 0.0, 0.0]
+        quick = (self.stages["pre"], self.stages["post"], self.observed["queue"])
+        for distribution, total in zip(quick, sums, strict=True):
+            distribution.add_quick(int(quick_count), total)
         for distribution in (*self.observed.values(), *self.stages.values()):
             distribution.flush()
         for key, value in self.gauges.items():
@@ -206,5 +219,22 @@ class Metrics:
         if MULTIPROCESS_FOLDER not in os.environ:
             ProcessCollector(registry=self.registry)
 
-    def note_request(self) -> None:
+    def count(self, method: str, status: int, exchange: Exchange) -> None:
+        """Add one answered prediction."""
         self.last_request = time.time()
+        self.requests[method, status] += 1
+        self.observed["request"].observe(time.perf_counter() - exchange.started)
+        if not exchange.predict_seconds:
+            return
+        self.stages["predict"].observe(exchange.predict_seconds)
+        pre, post, queue = exchange.pre_seconds, exchange.post_seconds, exchange.queue_seconds
+        if pre < _QUICK and post < _QUICK and queue < _QUICK:
+            quick = self._quick
+            quick[0] += 1
+            quick[1] += pre
+            quick[2] += post
+            quick[3] += queue
+        else:
+            self.stages["pre"].observe(pre)
+            self.stages["post"].observe(post)
+            self.observed["queue"].observe(queue)

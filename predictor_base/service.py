@@ -41,6 +41,7 @@ class Service:
         self._executor = executor
         self._metrics = metrics
         self._predictor: LoadedPredictor | None = None
+        self.post_predict: Method | None = None
         self._batcher: Batcher | None = None
         self._capacity = 0
         self._slots = asyncio.Semaphore(1)
@@ -69,10 +70,6 @@ class Service:
             )
         return self._predictor
 
-    @property
-    def post_predict(self) -> Method | None:
-        return self._predictor.post_predict if self._predictor else None
-
     def serve(self, predictor: LoadedPredictor) -> None:
         """Take requests for this predictor from now on."""
         method = predictor.predict
@@ -85,6 +82,7 @@ class Service:
                 batching, lambda batch: self._run(together, batch, batch=True), observe_size=observe
             )
         self._predictor = predictor
+        self.post_predict = predictor.post_predict
         if self.state == "loading":
             self.state = "ready"
 

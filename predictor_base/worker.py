@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 from uvicorn.config import Config
-from uvicorn.server import ServerState
 
 from . import board as boards
 from .app import App
 from .errors import StartFailure
 from .executor import Executor
 from .metrics import Metrics
-from .protocol import IDLE_SECONDS, GuardedProtocol
+from .protocol import IDLE_SECONDS, Connections, GuardedProtocol
 from .routes import all_routes
 from .service import Service
 from .tracing import start_tracing
@@ -53,7 +52,7 @@ class Worker:
         self.service = Service(settings, self._executor, self._metrics)
         self._app = App(settings, self.service, self._metrics)
         self._app.add_routes(all_routes(self._app, board))
-        self._connections = ServerState()
+        self._connections = Connections()
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
@@ -115,7 +114,9 @@ class Worker:
         state = self._connections
 
         def protocol() -> GuardedProtocol:
-            return GuardedProtocol(config, state, {}, self._loop)
+            connection = GuardedProtocol(config, state, {}, self._loop)
+            connection.express = self._app
+            return connection
 
         self._beat()
         server = await self._loop.create_server(protocol, sock=listener, backlog=2048)
@@ -149,6 +150,7 @@ class Worker:
     def _beat(self) -> None:
         date = formatdate(time.time(), usegmt=True).encode()
         self._connections.default_headers = [(b"date", date)]
+        self._connections.default_lines = b"date: %b\r\n" % date
         self._board.write(self._number, self._state())
 
     def _state(self) -> int:

@@ -1,0 +1,143 @@
+"""Short predictions are answered where their last byte was read, and nobody can tell."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.predictor_base.serving import Server, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = """
+    import pathlib, threading, time, traceback
+    from starlette.responses import PlainTextResponse
+    from predictor_base import HTTPError
+
+    class PythonPredictor:
+        def predict(self, payload):
+            match payload:
+                case "lane": return any("in answer_at" + "_once" in line for line in traceback.format_stack())
+                case "response": return PlainTextResponse("own", status_code=201)
+                case "refuse": raise HTTPError(409, "no", headers={"x-why": "so"})
+                case "raise": raise ValueError("secret")
+                case "slow": time.sleep(0.1)
+                case "pair": return "first", lambda: pathlib.Path("after").touch()
+                case {"thread": _}: return threading.current_thread().name
+            return payload
+"""
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("express"), SOURCE) as found:
+        until(lambda: found.predict("lane").json() is True)
+        yield found
+
+
+def request(payload: object) -> bytes:
+    body = json.dumps(payload).encode()
+    head = (
+        "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def exchange(server: Server, *parts: bytes, answers: int) -> bytes:
+    """What comes back for these bytes, sent apart."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.settimeout(10)
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(0.01)  # so that they arrive apart
+        received = b""
+        while received.count(b"server-timing") < answers or received.endswith(b"\r\n\r\n"):
+            received += connection.recv(65536)
+    return received
+
+
+def test_answers_are_as_complete_as_elsewhere(server: Server) -> None:
+    lane = server.predict({"x": 1}, headers={"x-request-id": "mine"})
+    usual = server.predict({"x": 1}, "/predict?usual", headers={"x-request-id": "mine"})
+    assert (lane.status_code, lane.content) == (usual.status_code, usual.content)
+    assert set(lane.headers) == set(usual.headers)
+    assert lane.headers["x-request-id"] == "mine"
+
+
+def test_it_runs_in_the_thread_that_loads(server: Server) -> None:
+    assert server.predict({"thread": 1}).text == "predict-0"
+
+
+def test_other_answers_take_the_usual_way(server: Server) -> None:
+    own = server.predict("response")
+    assert (own.status_code, own.text) == (201, "own")
+    assert own.headers["x-deployment-id"] == "iris-0123456789ab"
+    refused = server.predict("refuse")
+    assert (refused.status_code, refused.headers["x-why"]) == (409, "so")
+    failed = server.predict("raise")
+    assert failed.status_code == 500
+    until(lambda: server.logged("predict failed"))
+    assert (
+        server.client.post(
+            "/predict", content="{", headers={"content-type": "application/json"}
+        ).status_code
+        == 400
+    )
+    assert server.predict("lane").json() is True
+    for code in ("201", "409", "500", "400"):
+        assert server.metric("predictor_requests_total", code=code) == 1
+
+
+def test_what_is_to_be_done_afterwards_is_done(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("after")
+    with serving(folder, SOURCE) as server:
+        until(lambda: server.predict("lane").json() is True)
+        assert server.predict("pair").text == "first"
+        until(lambda: (folder / "after").exists())
+
+
+def test_requests_may_come_in_pieces_and_one_behind_the_other(server: Server) -> None:
+    one = request({"n": 1})
+    received = exchange(server, one[:20], one[20:-4], one[-4:] + one * 30, answers=31)
+    assert received.count(b'{"n":1}') == 31
+    assert received.count(b"HTTP/1.1 200 OK") == 31
+
+
+def test_the_order_of_answers_is_that_of_requests(server: Server) -> None:
+    mixed = [request(f"n{n}") if n % 3 else request("response") for n in range(12)]
+    received = exchange(server, b"".join(mixed), answers=12)
+    found = [
+        word for word in received.decode().split() if word.startswith(("n1", "n2", "n4", "own"))
+    ]
+    assert [each.split("HTTP")[0] for each in found] == [
+        "own",
+        "n1",
+        "n2",
+        "own",
+        "n4",
+        "own",
+        "own",
+        "n10",
+        "n11",
+    ]
+
+
+def test_a_predict_that_becomes_slow_leaves_the_lane(server: Server) -> None:
+    assert server.predict("slow").text == "slow"
+    assert server.predict("lane").json() is False
+    assert server.predict({"thread": 1}).text == "predict-0"
+
+
+def test_a_draining_server_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with serving(tmp_path_factory.mktemp("drain"), SOURCE, drainDelaySeconds=2) as server:
+        until(lambda: server.predict("lane").json() is True)
+        server.terminate()
+        until(lambda: server.status("/readyz") == 503)
+        answer = server.predict("lane")
+        assert (answer.json(), answer.headers["connection"]) == (False, "close")
