@@ -12,10 +12,11 @@ import json
 import os
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from gitops_ml.adapters.resources import resource_directory
 
@@ -33,35 +34,38 @@ class Memory:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "answers.sqlite"
+        self._is_locked = False
+        """Whether somebody holds it, for whom this call has waited once."""
 
     def recall(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """The answers that are known."""
         wanted = list(keys)
-        if not wanted or not self._file.exists():
+        if not wanted or self._is_locked or not self._file.exists():
             return {}
         try:
             with closing(self._connect()) as database:
                 return {
                     key: answer
                     for some in _batches(wanted)
-                    for key, answer in database.execute(_query(len(some)), some)
+                    for key, sealed in database.execute(_query(len(some)), some)
+                    if (answer := _unsealed(sealed)) is not None
                 }
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            self._forget(error)
             return {}
 
     def keep(self, answers: Mapping[bytes, str]) -> None:
         """Keep answers for later calls."""
-        if not answers:
+        if not answers or self._is_locked:
             return
+        sealed = [(key, _sealed(answer)) for key, answer in answers.items()]
         try:
             if self._file.exists() and self._file.stat().st_size > _LARGEST:
                 self._file.unlink()
             with closing(self._connect()) as database, database:
                 database.execute(_TABLE)
-                database.executemany(
-                    "INSERT OR REPLACE INTO answers VALUES (?, ?)", answers.items()
-                )
-        except sqlite3.DatabaseError as error:
+                database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", sealed)
+        except sqlite3.Error as error:
             self._forget(error)
         except OSError:
             return
@@ -72,10 +76,12 @@ class Memory:
         database.execute("PRAGMA synchronous=OFF")
         return database
 
-    def _forget(self, error: sqlite3.DatabaseError) -> None:
+    def _forget(self, error: sqlite3.Error) -> None:
         """A damaged file goes; one that is only busy or full stays."""
+        self._is_locked = "locked" in str(error)
         if not isinstance(error, sqlite3.OperationalError):
-            self._file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
 
 
 class NoMemory(Memory):
@@ -86,6 +92,17 @@ class NoMemory(Memory):
 
     def keep(self, answers: Mapping[bytes, str]) -> None:
         """Nothing."""
+
+
+def _sealed(answer: str) -> str:
+    return f"{crc32(answer.encode()):08x}{answer}"
+
+
+def _unsealed(sealed: object) -> str | None:
+    """The answer, if it is what was kept: a database does not notice a letter that has changed."""
+    if not isinstance(sealed, str) or sealed != _sealed(answer := sealed[8:]):
+        return None
+    return answer
 
 
 def key(*parts: str | bytes | None) -> bytes:
