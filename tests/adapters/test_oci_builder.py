@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -186,23 +187,28 @@ def is_open_to_all(path: str) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in (real, *real.parents))
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder that other users may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 def test_folder_user_umask_python_and_file_order_do_not_matter(
-    tmp_path: Path, base: TinyBase
+    open_path: Path, base: TinyBase
 ) -> None:
     """The issue's list, each with a cache of its own, in an interpreter without any package."""
     assert len(pythons()) >= 2 or os.environ.get("GITOPS_ML_REQUIRE_REAL") != "1"
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
     # nobody edits the copy meanwhile, and another user may read it
-    code, skipped = tmp_path / "code", shutil.ignore_patterns("__pycache__", "node_modules")
+    code, skipped = open_path / "code", shutil.ignore_patterns("__pycache__", "node_modules")
     for package in ("gitops_ml", "predictor_base", "tests", "schemas"):
         shutil.copytree(CODE / package, code / package, ignore=skipped)
     found = {}
     half = len(pythons())
     for number, python in enumerate(pythons() * 2):
         is_second = number >= half
-        place = tmp_path / f"{number}-{'x' * 20 * number}"
+        place = open_path / f"{number}-{'x' * 20 * number}"
         place.mkdir()
         files = {f"data/{n}.txt": "words\n" * n for n in range(30)}
         chosen = dict(sorted(files.items(), reverse=is_second))
@@ -232,7 +238,7 @@ def test_folder_user_umask_python_and_file_order_do_not_matter(
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found[number] = done.stdout
-    assert len(set(found.values())) == 1, found
+    assert len(set(found.values())) == 1, "\n" + "".join(f"{n} {v}" for n, v in found.items())
 
 
 def assert_whole(registry: OciRegistry, image: ImageRef) -> None:
