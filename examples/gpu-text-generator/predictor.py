@@ -13,11 +13,11 @@ from pathlib import Path
 class PythonPredictor:
     def __init__(self, config):
         self.limit = config.get("max_new_tokens", 64)
-        self.generate = _transformer(config["model"]) if "model" in config else _table()
+        self.go_on = _transformer(config["model"]) if "model" in config else _table()
 
     def predict(self, payload):
         count = min(int(payload.get("max_new_tokens", self.limit)), self.limit)
-        return {"text": self.generate(payload["prompt"], count, payload.get("seed"))}
+        return {"text": self.go_on(payload["prompt"], count, payload.get("seed"))}
 
 
 def _table():
