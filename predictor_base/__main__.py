@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="settings file; default $PREDICTOR_CONFIG_FILE")
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a pod's other end is the gateway
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--grpc-port", type=int, help="also speak gRPC there; needs grpcio")
     options = parser.parse_args(arguments)
     try:
         settings = (
@@ -31,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     log.configure(settings)
     from .server import serve
 
-    return serve(settings, host=options.host, port=options.port)
+    grpc = f"{options.host}:{options.grpc_port}" if options.grpc_port else ""
+    return serve(settings, host=options.host, port=options.port, grpc=grpc)
 
 
 if __name__ == "__main__":

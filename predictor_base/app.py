@@ -236,6 +236,41 @@ class App:
             status, dump({"error": str(error)}), headers=self._error_headers(error, exchange)
         )
 
+    def check_model(self, model: str, version: str) -> None:
+        """
+        Raises:
+            NotFound: a model or version other than the one served.
+        """
+        known, current = self.settings.served_name, self.settings.served_version
+        if model and model != known:
+            raise errors.NotFound(f"no model {model!r}; this server has {known!r}")
+        # KServe answers any version with 501; the current one is ours to serve.
+        if version and version != current:
+            raise errors.NotFound(f"no version {version!r} of {known!r}; there is {current!r}")
+
+    async def predict_value(self, payload: Any, exchange: Exchange) -> Any:
+        """What predict returns for a payload that came by another protocol than HTTP, counted.
+
+        Raises:
+            RuntimeFailure: as the service does.
+        """
+        exchange.is_prediction = True
+        exchange.payload = payload
+        request_id_of_task.set(exchange.request_id)
+        reply = Reply(500)
+        try:
+            method = self.service.predictor.predict
+            if method is None or method.is_stream:
+                raise errors.NotImplementedHere("the predictor has no predict that returns")
+            reply = Reply(200, result=await self.call(method, exchange))
+            return reply.result
+        except Exception as error:
+            reply = self.failure(error, exchange)
+            raise
+        finally:
+            exchange.status = reply.status
+            self._account(reply, exchange)
+
     def record_feedback(self, feedback: Mapping[str, Any]) -> None:
         """What turned out to be true of an earlier prediction, as a line of the log."""
         logger.info("feedback", extra={"feedback": dict(feedback)})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .app import App, Endpoint, json_reply
-from .errors import BadRequest, NotAcceptable, NotFound, NotImplementedHere
+from .errors import BadRequest, NotAcceptable, NotImplementedHere
 from .exchange import Exchange, Reply
 from .jsontext import dump, parse
 from .streaming import as_event, event_stream
@@ -170,13 +170,8 @@ class OpenInference:
     # Reading and writing
 
     def _check_model(self, exchange: Exchange) -> None:
-        model, version = exchange.parameters.get("model"), exchange.parameters.get("version")
-        if model is not None and model != self._settings.served_name:
-            raise NotFound(f"no model {model!r}; this server has {self._settings.served_name!r}")
-        # KServe answers any version with 501; the current one is ours to serve.
-        if version is not None and version != self._settings.served_version:
-            known = self._settings.served_version
-            raise NotFound(f"no version {version!r} of {model!r}; there is {known!r}")
+        parameters = exchange.parameters
+        self._app.check_model(parameters.get("model", ""), parameters.get("version", ""))
 
     def _check_stream(self, method: Method) -> None:
         if not method.is_stream:
@@ -235,7 +230,7 @@ class OpenInference:
         }
 
     def _infer_reply(self, result: Any, request: InferRequest) -> Reply:
-        outputs = _selected(tensors(result), request)
+        outputs = selected(tensors(result), request)
         is_binary = request.is_all_binary or request.binary
         if not is_binary:
             return Reply(200, dump(self._infer_response(request, outputs)), result=result)
@@ -375,7 +370,7 @@ def _frame(inputs: dict[str, Any]) -> Any:
         raise BadRequest(f"inputs: are no columns of one table: {error}") from None
 
 
-def _selected(outputs: list[Tensor], request: InferRequest) -> list[Tensor]:
+def selected(outputs: list[Tensor], request: InferRequest) -> list[Tensor]:
     if not request.outputs:
         return outputs
     by_name = {each.name: each for each in outputs}

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("predictor_base")
 
 
-def serve(settings: Settings, *, host: str, port: int) -> int:
+def serve(settings: Settings, *, host: str, port: int, grpc: str = "") -> int:
     """Serve until a signal; returns the exit code."""
     if settings.processes_per_replica == 1:
-        return _work(settings, bind(host, port), Board(1), 0)
-    return Supervisor(settings, host=host, port=port).run()
+        return _work(settings, bind(host, port), Board(1), 0, grpc)
+    return Supervisor(settings, host=host, port=port, grpc=grpc).run()
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -36,11 +36,11 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     return listener
 
 
-def _work(settings: Settings, listener: socket.socket, board: Board, number: int) -> int:
+def _work(settings: Settings, listener: socket.socket, board: Board, number: int, grpc: str) -> int:
     # Imported late, as prometheus_client decides at its import whether there are several processes.
     from .worker import Worker
 
-    return Worker(settings, board=board, number=number).run(listener)
+    return Worker(settings, board=board, number=number, grpc=grpc).run(listener)
 
 
 class Supervisor:
@@ -50,8 +50,9 @@ class Supervisor:
     them open, so that none is lost when a worker is replaced.
     """
 
-    def __init__(self, settings: Settings, *, host: str, port: int) -> None:
+    def __init__(self, settings: Settings, *, host: str, port: int, grpc: str = "") -> None:
         self._settings = settings
+        self._grpc = grpc
         count = settings.processes_per_replica
         first = bind(host, port, shared=True)
         port = first.getsockname()[1]
@@ -88,7 +89,7 @@ class Supervisor:
 
     def _child(self, number: int) -> int:
         try:
-            return _work(self._settings, self._listeners[number], self._board, number)
+            return _work(self._settings, self._listeners[number], self._board, number, self._grpc)
         except BaseException:
             logger.exception("a worker failed")
             return 1

@@ -66,7 +66,7 @@ class Tensor:
 
     def as_binary(self) -> tuple[dict[str, Any], bytes]:
         """The description with its size, and the bytes that belong behind the JSON."""
-        content = _pack(self.datatype, self.flat)
+        content = pack(self.datatype, self.flat)
         return {**self._head(), "parameters": {"binary_data_size": len(content)}}, content
 
     def _head(self) -> dict[str, Any]:
@@ -169,7 +169,10 @@ def _as_array(numpy: Any, name: str, data: Any, kind: Datatype, shape: Sequence[
         raise BadRequest(f"input {name}: its lists are not of one length") from None
     _check_count(name, found.size, shape)
     wanted = numpy.dtype(kind.numpy)
-    if found.dtype.kind not in {"b": "bui", "i": "ui", "u": "ui", "f": "fui"}[wanted.kind] and found.size:
+    if (
+        found.dtype.kind not in {"b": "bui", "i": "ui", "u": "ui", "f": "fui"}[wanted.kind]
+        and found.size
+    ):
         raise BadRequest(f"input {name}: {found.reshape(-1)[0].item()!r} is not {kind.name}")
     array = found.astype(wanted)
     if wanted.kind in "biu" and not (array == found).all():
@@ -215,7 +218,7 @@ def _unpack(kind: Datatype, data: bytes) -> list[Any]:
     return [struct.unpack("<f", struct.pack("<I", value << 16))[0] for value in values]
 
 
-def _pack(datatype: str, flat: Any) -> bytes:
+def pack(datatype: str, flat: Any) -> bytes:
     if datatype == "BYTES":
         encoded = [each if isinstance(each, bytes) else str(each).encode() for each in flat]
         return b"".join(len(each).to_bytes(4, "little") + each for each in encoded)

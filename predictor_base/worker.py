@@ -41,7 +41,9 @@ logger = logging.getLogger("predictor_base")
 class Worker:
     """One process that serves one predictor."""
 
-    def __init__(self, settings: Settings, *, board: boards.Board, number: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, *, board: boards.Board, number: int = 0, grpc: str = ""
+    ) -> None:
         self.settings = settings
         self.exit_code = 0
         self._board = board
@@ -58,6 +60,8 @@ class Worker:
         self._loading: asyncio.Task[None] | None = None
         self._assembled: Assembled | None = None
         self._prediction_log: Any = None
+        self._grpc_address = grpc
+        self._grpc: Any = None
 
     def run(self, listener: socket.socket) -> int:
         """Serve on this socket until a signal; returns the process's exit code."""
@@ -238,6 +242,11 @@ class Worker:
                 exchange.headers,
             )
         self._app.tracing = start_tracing(settings, os.environ)
+        if self._grpc_address:
+            from .grpc_server import GrpcServer
+
+            self._grpc = GrpcServer(self._app, self._loop)
+            self._grpc.start(self._grpc_address)
 
     # Leaving
 
@@ -248,6 +257,8 @@ class Worker:
         self._beat()
         await self._unless_forced(asyncio.sleep(self.settings.drain_delay_seconds))
         server.close()
+        if self._grpc is not None:
+            self._grpc.stop(self.settings.grace_seconds)
         for connection in list(self._connections.connections):
             connection.shutdown()
         await self._unless_forced(self._finished(), timeout=self.settings.grace_seconds)

@@ -104,6 +104,7 @@ def serving(
     *,
     ready: bool = True,
     port: int = 0,
+    arguments: tuple[str, ...] = (),
     environ: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Iterator[Server]:
@@ -112,7 +113,7 @@ def serving(
     port = port or free_port()
     command = [sys.executable, "-m", "predictor_base", "--config", str(file)]
     process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        [*command, "--host", "127.0.0.1", "--port", str(port), *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
         stdout=subprocess.PIPE,

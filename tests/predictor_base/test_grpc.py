@@ -1,0 +1,77 @@
+"""The Open Inference Protocol over gRPC, with Triton's client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.predictor_base.serving import free_port, serving, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("grpc")
+
+SOURCE = """
+    from predictor_base import HTTPError
+    class PythonPredictor:
+        def predict(self, payload):
+            if "refuse" in payload: raise HTTPError(404, "no such customer")
+            if "fail" in payload: raise ValueError("secret")
+            return payload
+"""
+
+
+def test_tritons_client_agrees(tmp_path: Path) -> None:
+    client: Any = pytest.importorskip("tritonclient.grpc")
+    port = free_port()
+    with (
+        serving(tmp_path, SOURCE, arguments=("--grpc-port", str(port))) as server,
+        client.InferenceServerClient(f"127.0.0.1:{port}") as triton,
+    ):
+        assert triton.is_server_live()
+        assert triton.is_server_ready()
+        assert triton.is_model_ready("iris")
+        assert triton.get_server_metadata().name == "iris"
+        assert list(triton.get_model_metadata("iris").versions) == ["0123456789ab"]
+        values = np.arange(6, dtype=np.float32).reshape(2, 3)
+        texts = np.array([b"a", b"b"], dtype=object)
+        inputs = [client.InferInput("x", [2, 3], "FP32"), client.InferInput("t", [2], "BYTES")]
+        inputs[0].set_data_from_numpy(values)
+        inputs[1].set_data_from_numpy(texts)
+        result = triton.infer("iris", inputs, request_id="7")
+        assert (result.as_numpy("x") == values).all()
+        assert result.as_numpy("t").tolist() == [b"a", b"b"]
+        assert result.get_response().id == "7"
+        until(lambda: server.metric("predictor_requests_total", method="GRPC", code="200") == 1)
+
+        for name, code in (("refuse", "NOT_FOUND"), ("fail", "INTERNAL")):
+            one = client.InferInput(name, [1], "INT64")
+            one.set_data_from_numpy(np.array([1]))
+            with pytest.raises(Exception, match=code) as caught:
+                triton.infer("iris", [one])
+            assert "secret" not in str(caught.value)
+        with pytest.raises(Exception, match="no model 'other'"):
+            triton.infer("other", inputs)
+        server.terminate()
+        assert server.process.wait(10) == 0
+
+
+def test_kubernetes_health_check_is_answered(tmp_path: Path) -> None:
+    import grpc
+
+    from predictor_base.grpc_messages import health
+
+    port = free_port()
+    with (
+        serving(tmp_path, SOURCE, arguments=("--grpc-port", str(port))),
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=health()["HealthCheckResponse"].FromString,
+        )
+        assert check(health()["HealthCheckRequest"](), timeout=10).status == 1
