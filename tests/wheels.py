@@ -98,12 +98,15 @@ def package_server(folder: Path) -> Iterator[PackageServer]:
             body = _json(found, files) if found.as_json else _html(found, files)
             return self._answer(200, body, kind)
 
+        do_HEAD = do_GET
+
         def _answer(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SECONDS = 600
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)")
 _NO_WHEEL = re.compile(
-    r"(?P<name>[A-Za-z0-9._-]+)(?P<version>(?:[=<>!~]=?\S+)?) ha(?:s|ve) no usable wheels"
+    r"(?P<name>[A-Za-z0-9._-]+)(?P<version>(?:[=<>!~]=?\S+)?) ha(?:s|ve) no (?:usable )?wheels"
 )
 _SECOND_WAY = "put a wheel into the project and name it in the requirements as ./wheels/<file>.whl"
 _NOT_PINNED = (
@@ -135,7 +135,7 @@ def _in_our_words(error: ProgramFailed, *, python: str, platform: str) -> Gitops
     if match := _NO_WHEEL.search(words):
         return GitopsMlError(
             f"{match['name']} {match['version'].lstrip('=')}".strip() + f" has no wheel {where}, "
-            "and an image without a build cannot use source code. Ask for a version that has "
+            "and an image without a build can use nothing else. Ask for a version that has "
             f"one; or build it (`pip wheel --no-deps {match['name']}`) and {_SECOND_WAY}; or set "
             f"image.builder to docker, which can compile. uv says:\n{_indented(words)}"
         )

@@ -1,0 +1,285 @@
+"""Locks made by the real uv from an index of our own: up to date, stale, and impossible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gitops_ml.adapters.context import read_context
+from gitops_ml.core.lock import LockedPackage
+from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, UsageError
+from gitops_ml.locking import (
+    LockFacts,
+    LockOutcome,
+    ensure_lock,
+    lock_dependencies,
+    lock_facts,
+    read_lock,
+)
+from tests.oci import silent
+from tests.projects import predictor_spec, write_project
+from tests.wheels import PackageServer, make_wheel, package_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+@dataclass
+class Project:
+    """A project, an index that it resolves against, and nobody else's settings."""
+
+    folder: Path
+    index: PackageServer
+    environ: dict[str, str]
+    platforms: tuple[str, ...] = ("linux/amd64",)
+
+    def facts(self) -> LockFacts:
+        context = read_context(self.folder, predictor=predictor_spec())
+        facts = lock_facts(
+            context, predictor_type="python", python="3.11", platforms=self.platforms
+        )
+        # the runtime's own requirements are in no index of a test
+        return LockFacts(
+            project=facts.project, requirements=facts.requirements, runtime=(), python="3.11",
+            platforms=facts.platforms, inputs=facts.inputs,
+        )  # fmt: skip
+
+    def ensure(self, **changes: bool) -> LockOutcome:
+        return ensure_lock(self.facts(), environ=self.environ, progress=silent, **changes)
+
+    def requires(self, *lines: str) -> None:
+        (self.folder / "requirements.txt").write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    with package_server(tmp_path / "index") as index:
+        environ = {"HOME": str(tmp_path), "PIP_INDEX_URL": index.url}
+        folder = write_project(tmp_path / "iris", {"requirements.txt": "alpha\n"})
+        make_wheel(index.folder, "alpha", "1.0", requires=["beta"])
+        make_wheel(index.folder, "beta", "2.0")
+        yield Project(folder, index, environ)
+
+
+def versions(outcome: LockOutcome) -> list[str]:
+    return [f"{package.name} {package.version}" for package in outcome.lock.packages]
+
+
+def test_a_lock_is_made_once_and_kept_until_the_requirements_change(project: Project) -> None:
+    first = project.ensure()
+    assert versions(first) == ["alpha 1.0", "beta 2.0"]
+    assert first.is_written
+    assert first.changes == ("alpha 1.0 added", "beta 2.0 added")
+    assert read_lock(project.facts()) == first.lock
+    project.index.asked.clear()
+    again = project.ensure()
+    assert (again.lock, again.is_written, project.index.asked) == (first.lock, False, [])
+
+    make_wheel(project.index.folder, "gamma", "1.0")
+    make_wheel(project.index.folder, "beta", "3.0")
+    project.requires("alpha", "gamma")
+    third = project.ensure()
+    assert versions(third) == ["alpha 1.0", "beta 2.0", "gamma 1.0"], "what can stay stays"
+    assert third.changes == ("gamma 1.0 added",)
+
+
+def test_gitops_ml_lock_upgrades_when_asked_to(project: Project) -> None:
+    project.ensure()
+    make_wheel(project.index.folder, "beta", "3.0")
+    outcome = lock_dependencies(
+        project.facts(), environ=project.environ, upgrade=True, progress=silent
+    )
+    assert outcome.changes == ("beta 2.0 → 3.0",)
+
+
+def test_ci_resolves_nothing(project: Project) -> None:
+    with pytest.raises(UsageError, match=r"requirements.lock is not there: run `gitops-ml lock`"):
+        project.ensure(frozen=True)
+    project.ensure()
+    assert project.ensure(frozen=True)
+    project.requires("alpha", "beta<2")
+    with pytest.raises(UsageError, match="is older than the requirements"):
+        project.ensure(frozen=True)
+
+
+def test_each_platform_gets_its_own_wheel_and_markers_are_the_targets(project: Project) -> None:
+    for machine in ("x86_64", "aarch64"):
+        make_wheel(
+            project.index.folder, "native", "1.0", tag=f"cp311-cp311-manylinux_2_17_{machine}"
+        )
+    make_wheel(project.index.folder, "only-arm", "1.0")
+    make_wheel(project.index.folder, "only-windows", "1.0")
+    project.requires(
+        "native", 'only-arm; platform_machine == "aarch64"', 'only-windows; os_name == "nt"',
+        'beta; python_version == "3.11"',
+    )  # fmt: skip
+    project.platforms = ("linux/amd64", "linux/arm64")
+    lock = project.ensure().lock
+
+    def of(platform: str) -> list[str]:
+        return [package.name for package in lock.packages_for(platform)]
+
+    assert of("linux/amd64") == ["beta", "native"]
+    assert of("linux/arm64") == ["beta", "native", "only-arm"]
+    natives = [package for package in lock.packages if package.name == "native"]
+    assert [package.machine for package in natives] == ["aarch64", "x86_64"]
+    assert len({package.sha256 for package in natives}) == 2
+
+
+def test_a_wheel_of_the_project_is_locked_by_its_bytes(project: Project) -> None:
+    wheel = make_wheel(project.folder / "wheels", "mine", "0.1", requires=["beta"])
+    project.requires(f"./wheels/{wheel.name}")
+    outcome = project.ensure()
+    mine = next(package for package in outcome.lock.packages if package.name == "mine")
+    assert mine.path == f"wheels/{wheel.name}"
+    assert f"./wheels/{wheel.name} \\" in outcome.path.read_text()
+    make_wheel(project.folder / "wheels", "mine", "0.1", files={"mine.py": "other = 1\n"})
+    with pytest.raises(UsageError, match="is older than the requirements"):
+        project.ensure(frozen=True)
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "html"])
+def test_an_index_that_tells_no_hashes_is_asked_for_the_files(
+    project: Project, as_json: bool
+) -> None:
+    told = project.ensure().lock
+    (project.folder / "requirements.lock").unlink()
+    project.index.as_json, project.index.tells_hashes = as_json, False
+    assert project.ensure().lock == told
+
+
+def refusal(project: Project, error: type[GitopsMlError] = GitopsMlError) -> str:
+    with pytest.raises(error) as caught:
+        project.ensure()
+    assert not (project.folder / "requirements.lock").exists()
+    return str(caught.value)
+
+
+def test_a_package_without_a_wheel_is_named_with_the_ways_out(project: Project) -> None:
+    (project.index.folder / "sourceonly-1.0.tar.gz").write_bytes(b"source")
+    project.requires("sourceonly==1.0")
+    words = refusal(project)
+    assert words.startswith("sourceonly 1.0 has no wheel for Python 3.11 on linux/amd64")
+    assert "pip wheel --no-deps sourceonly" in words
+    assert "image.builder to docker" in words
+
+
+def test_a_package_without_a_wheel_for_the_platform_is_named(project: Project) -> None:
+    make_wheel(project.index.folder, "windows", "1.0", tag="cp311-cp311-win_amd64")
+    project.requires("windows==1.0")
+    assert refusal(project).startswith("windows 1.0 has no wheel for Python 3.11 on linux/amd64")
+
+
+def test_a_yanked_version_is_named_with_the_reason_and_one_to_take_instead(
+    project: Project,
+) -> None:
+    wheel = make_wheel(project.index.folder, "beta", "1.0")
+    project.index.yanked[wheel.name] = "it deletes files"
+    project.requires("beta==1.0")
+    assert refusal(project) == (
+        "beta 1.0 was withdrawn by its publisher: it deletes files. Ask for another version, such "
+        "as 2.0; if it has to be this one, put beta-1.0-py3-none-any.whl into the project and "
+        "name it in the requirements as ./wheels/beta-1.0-py3-none-any.whl"
+    )
+
+
+def test_a_contradiction_is_told_with_both_sides(project: Project) -> None:
+    make_wheel(project.index.folder, "beta", "1.0")
+    make_wheel(project.index.folder, "alpha", "1.0", requires=["beta>=2"])
+    project.requires("alpha", "beta<2")
+    words = refusal(project)
+    assert words.startswith("the requirements contradict each other for Python 3.11")
+    assert "alpha==1.0 depends on beta>=2" in words
+    assert "you require beta<2" in words
+
+
+def test_a_package_that_nobody_has_is_named(project: Project) -> None:
+    project.requires("no-such-thing")
+    assert "no-such-thing" in refusal(project)
+
+
+def test_code_from_a_repository_is_refused_with_a_way_out(project: Project) -> None:
+    project.requires("thing @ git+https://127.0.0.1:9/nobody/thing")
+    assert "only packages of an index and wheels of the project" in refusal(project)
+
+
+def test_a_private_index_gets_the_credentials_of_its_address_and_no_file_holds_them(
+    project: Project,
+) -> None:
+    project.index.password = "s3cret-of-the-index"
+    address = project.index.url
+    words = refusal(project)
+    assert "s3cret" not in words
+    project.environ["PIP_INDEX_URL"] = address.replace("//", "//user:s3cret-of-the-index@")
+    outcome = project.ensure()
+    assert versions(outcome) == ["alpha 1.0", "beta 2.0"]
+    for path in project.folder.rglob("*"):
+        if path.is_file():
+            assert b"s3cret" not in path.read_bytes()
+
+
+def test_a_wrong_password_is_told_without_telling_it(project: Project) -> None:
+    project.index.password = "right"
+    url = project.index.url.replace("//", "//user:s3cret-but-wrong@")
+    project.environ["PIP_INDEX_URL"] = url
+    assert "s3cret" not in refusal(project)
+
+
+def test_a_lock_that_was_edited_is_refused_with_its_place(project: Project) -> None:
+    path = project.ensure().path
+    path.write_text(path.read_text().replace("beta==2.0", "beta>=2.0"))
+    with pytest.raises(InvalidDocument, match=r"requirements.lock:9:1: .beta>=2.0 "):
+        project.ensure()
+    outcome = lock_dependencies(project.facts(), environ=project.environ, progress=silent)
+    assert versions(outcome) == ["alpha 1.0", "beta 2.0"], "`gitops-ml lock` mends it"
+
+
+def test_wheels_are_fetched_by_hash_once_and_other_bytes_are_refused(
+    project: Project, tmp_path: Path
+) -> None:
+    from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
+    from gitops_ml.adapters.wheel_store import WheelStore
+
+    lock = project.ensure().lock
+    project.index.asked.clear()
+
+    def fetch(environ: Mapping[str, str], packages: tuple[LockedPackage, ...]) -> int:
+        index = PackageIndex(IndexSettings.from_environ(environ))
+        store = WheelStore(tmp_path / "store", index=index)
+        found = store.fetch(
+            packages, python="3.11", platform="linux/amd64", project=project.folder,
+            progress=silent,
+        )  # fmt: skip
+        return len(found)
+
+    assert fetch(project.environ, lock.packages) == 2
+    asked = len(project.index.asked)
+    assert fetch(project.environ, lock.packages) == 2
+    assert len(project.index.asked) == asked, "the second time nobody is asked"
+    make_wheel(project.index.folder, "beta", "2.0", files={"beta.py": "replaced = True\n"})
+    changed = tuple(
+        LockedPackage(p.name, p.version, "0" * 64) for p in lock.packages if p.name == "beta"
+    )
+    with pytest.raises(GitopsMlError, match=r"beta 2\.0: no index has a file with the sha256"):
+        fetch(project.environ, changed)
+
+
+def test_platforms_that_no_wheel_is_for_are_refused(project: Project) -> None:
+    project.platforms = ("linux/riscv64",)
+    with pytest.raises(UsageError, match="linux/riscv64"):
+        project.facts()
+
+
+def test_an_index_that_says_no_is_refused(project: Project) -> None:
+    from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
+
+    project.index.password = "x"
+    index = PackageIndex(IndexSettings.from_environ(project.environ))
+    with pytest.raises(Refused, match="wants other credentials"):
+        index.files("alpha")
