@@ -177,7 +177,8 @@ def _read(
     project, found_problems = documents.read_project_file(found.project_file)
     problems = list(found_problems)
     manifests, keys, more = _read_manifests(found, memory)
-    problems += [*more, *check_manifests(manifests)]
+    known = project.environments if project is not None else ()
+    problems += [*more, *check_manifests(manifests, environments=known)]
     manifests = _chosen_apis(manifests, tuple(apis), is_complete=not more)
     releases: tuple[Planned, ...] = ()
     chosen: tuple[str, ...] = ()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _RULE = "project"
 _ONLY_CLUSTER = "in-cluster"
+_ARGO_CDS_OWN = "https://kubernetes.default.svc"
 _URL_WITH_USER = re.compile(r"(?i)^(?:https?|ftp)://[^/\s@]*@|^[a-z+]+://[^/\s:@]*:[^/\s@]*@")
 
 
@@ -105,7 +106,9 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
             yield error((*at, "spot"), "it needs a preset or a node_selector", rule=_RULE)
     for name, environment in data["environments"].items():
         yield from _environment_cluster(environment.get("cluster"), clusters, name)
+    yield from _shared_places(data["environments"], clusters)
     teams, default = data.get("teams") or {}, data.get("default_team")
+    yield from _team_names(teams, default)
     if teams and default is not None and default not in teams:
         yield error(
             ("default_team",), f"{default!r} is no team{suggestion(default, teams)}", rule=_RULE
@@ -158,6 +161,29 @@ def _environment_cluster(
     elif cluster is not None and cluster not in clusters:
         message = f"{cluster!r} is no cluster{suggestion(cluster, clusters)}"
         yield error((*at, "cluster"), message, rule=_RULE)
+
+
+def _shared_places(
+    environments: Mapping[str, Any], clusters: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """A release is called like its API: in one namespace two environments would overwrite each other."""
+    taken: dict[tuple[str, str], str] = {}
+    only = next(iter(clusters))
+    for name, words in environments.items():
+        cluster = clusters.get(words.get("cluster") or only) or {}
+        place = (cluster.get("server") or _ARGO_CDS_OWN, words["namespace"])
+        other = taken.setdefault(place, name)
+        if other != name:
+            message = f"{words['namespace']!r} is the namespace of {other!r} on the same cluster"
+            yield error(("environments", name, "namespace"), message, rule=_RULE)
+
+
+def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Finding]:
+    message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+    if "default" in teams:
+        yield error(("teams", "default"), message, rule=_RULE)
+    elif default == "default":
+        yield error(("default_team",), message, rule=_RULE)
 
 
 # -- data to values --------------------------------------------------------------------------------

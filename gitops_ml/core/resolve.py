@@ -74,6 +74,7 @@ def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
             f"is: {', '.join(sorted(_SERVED))}",
             rule="kind",
         )
+        return
     for name in manifest.environments:
         if name not in project.environments:
             yield error(
@@ -201,14 +202,18 @@ def _without_spare(min_replicas: int, words: Mapping[str, Any]) -> Mapping[str, 
 
 
 def _has_spare(compute: Mapping[str, Any], cluster: ClusterSpec) -> bool:
-    """Whether one more pod finds room during an update: always, unless it wants what is scarce."""
-    if compute["inf"]:
-        return False
-    if not compute["gpu"]:
-        return True
     name = compute.get("gpu_class")
+    return has_spare(cluster, gpu=compute["gpu"], inf=compute["inf"], gpu_class=name)
+
+
+def has_spare(cluster: ClusterSpec, *, gpu: int, inf: int, gpu_class: str | None) -> bool:
+    """Whether one more pod finds room during an update: always, unless it wants what is scarce."""
+    if inf:
+        return False
+    if not gpu:
+        return True
     classes = cluster.gpu_classes
-    chosen = classes.get(name) if name else next(iter(classes.values()), None)
+    chosen = classes.get(gpu_class) if gpu_class else next(iter(classes.values()), None)
     return chosen is not None and chosen.spare
 
 

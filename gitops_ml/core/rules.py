@@ -46,6 +46,9 @@ def check_release(
 
 
 def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]:
+    if spec.team == "default":
+        message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+        yield error(("team",), message, rule="team")
     if not teams:
         return
     team = teams.get(spec.team)
@@ -60,10 +63,13 @@ def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]
         yield error(("team",), message, rule="team")
 
 
-def check_manifests(manifests: Iterable[Manifest]) -> Iterator[Problem]:
-    """What has to hold between manifests, whatever the environment."""
+def check_manifests(
+    manifests: Iterable[Manifest], *, environments: Iterable[str] = ()
+) -> Iterator[Problem]:
+    """What has to hold between manifests; ``environments`` are those of the project."""
     manifests = tuple(manifests)
     yield from _unique_names(manifests)
+    yield from _unique_applications(manifests, tuple(environments))
     yield from _unique_endpoints(manifests)
     yield from _split_apis(manifests)
 
@@ -75,6 +81,29 @@ def _unique_names(manifests: Iterable[Manifest]) -> Iterator[Problem]:
         if other is not manifest:
             message = f"the name is taken by the API at {_where(other)}"
             yield manifest.problem(error(("name",), message, rule="unique"))
+
+
+def _unique_applications(
+    manifests: Iterable[Manifest], environments: tuple[str, ...]
+) -> Iterator[Problem]:
+    """``iris-eu`` in ``prod`` and ``iris`` in ``eu-prod`` are one Application to Argo CD."""
+    longer = {
+        (short, long)
+        for short in environments
+        for long in environments
+        if long.endswith(f"-{short}")
+    }
+    by_name = {manifest.name: manifest for manifest in manifests}
+    for short, long in sorted(longer):
+        middle = long.removesuffix(short)[:-1]
+        for name, manifest in by_name.items():
+            other = by_name.get(name.removesuffix(f"-{middle}"))
+            if other is not None and other is not manifest:
+                message = (
+                    f"in {short} it would be the Application {name}-{short}, which {other.name!r} "
+                    f"is in {long} ({_where(other)})"
+                )
+                yield manifest.problem(error(("name",), message, rule="unique"))
 
 
 def _unique_endpoints(manifests: Iterable[Manifest]) -> Iterator[Problem]:

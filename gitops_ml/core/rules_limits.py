@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.core.findings import Finding, Path, error
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.quantities import format_duration, parse_quantity
+from gitops_ml.core.resolve import has_spare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ def limit_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]
     yield from _quantities(spec)
     yield from _images(spec)
     yield from _tolerations(spec, cluster)
+    yield from _deadlock(spec, cluster)
     if spec.predictor is not None:
         yield from _numbers(spec.predictor.config, ("predictor", "config"))
 
@@ -111,6 +113,32 @@ def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
                 "is meant"
             )
             yield error((*at, index), message, rule="tolerations")
+
+
+def _deadlock(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    """An update that takes no replica away before it has a new one, where there is no room for one.
+
+    Kubernetes rounds a percentage of ``max_unavailable`` down, and one of ``max_surge`` up.
+    """
+    compute, strategy = spec.compute, spec.update_strategy
+    if strategy.type != "RollingUpdate" or has_spare(
+        cluster, gpu=compute.gpu, inf=compute.inf, gpu_class=compute.gpu_class
+    ):
+        return
+    replicas = max(1, spec.autoscaling.min_replicas)
+    if (
+        _share(strategy.max_surge, replicas) > 0
+        and int(_share(strategy.max_unavailable, replicas)) == 0
+    ):
+        message = (
+            f"the new replica would wait for what the {replicas} old one{'s' if replicas > 1 else ''} "
+            "have, for ever; say max_surge: 0, or spare: true in the GPU class if there is one more"
+        )
+        yield error(("update_strategy", "max_surge"), message, rule="update_strategy")
+
+
+def _share(amount: int | str, replicas: int) -> float:
+    return int(amount.rstrip("%")) * replicas / 100 if isinstance(amount, str) else amount
 
 
 def _toleration_error(words: Mapping[str, Any]) -> str | None:

@@ -182,3 +182,26 @@ def test_a_list_is_no_project_file():
     found = read_project(document, schema=load_schema("project"), api_schema=load_schema("api"))
     assert found[0] is None
     assert "must be a mapping" in found[1][0].message
+
+
+def test_two_environments_do_not_share_a_namespace_of_one_cluster():
+    assert sentences(
+        "clusters: {x: {}, y: {server: 'https://kubernetes.default.svc'}, z: {server: 'https://z'}}\n"
+        "environments:\n"
+        "  a: {cluster: x, namespace: ml}\n"
+        "  b: {cluster: y, namespace: ml}\n"
+        "  c: {cluster: z, namespace: ml}\n"
+    ) == [
+        "gitops-ml.yaml:5:19: environments.b.namespace: 'ml' is the namespace of 'a' on the same "
+        "cluster"
+    ]
+
+
+def test_a_team_is_not_called_like_argo_cds_own_project():
+    message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+    assert sentences(ENVIRONMENTS + "teams: {default: {}}\n") == [
+        f"gitops-ml.yaml:3:9: teams.default: {message}"
+    ]
+    assert sentences(ENVIRONMENTS + "default_team: default\n") == [
+        f"gitops-ml.yaml:3:1: default_team: {message}"
+    ]
