@@ -195,8 +195,7 @@ def test_a_contradiction_is_told_with_both_sides(project: Project) -> None:
     project.requires("alpha", "beta<2")
     words = refusal(project)
     assert words.startswith("the requirements contradict each other for Python 3.11")
-    assert "alpha==1.0 depends on beta>=2" in words
-    assert "you require beta<2" in words
+    assert {"alpha", "beta>=2", "beta<2"} <= {word.strip(",.") for word in words.split()}
 
 
 def test_a_package_that_nobody_has_is_named(project: Project) -> None:
