@@ -30,7 +30,7 @@ from gitops_ml.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gitops_ml.adapters.oci_builder import BuiltImage, Pushed
+    from gitops_ml.adapters.oci_builder import BuiltImage, PlatformImage, Pushed
     from gitops_ml.adapters.wheels import Distribution
     from gitops_ml.core.image import BuildContext
     from gitops_ml.core.lock import Lock
@@ -134,25 +134,32 @@ def push_image(
     """
     registry, repository = tools.registry, image.repository
     pushed = tools.builder.push(built, replace(image, tag=None), progress=progress)
-    for one in built.images:
-        bill = cyclonedx(
-            map(_component, one.distributions),
-            base=plan.base,
-            platform=one.platform,
-            tool_version=__version__,
-        )
-        documents = [Attachment(artifact_type=CYCLONEDX, content=bill)]
-        attach(registry, repository, one.descriptor, documents, progress=_silent)
     about = [
         Attachment(artifact_type=IN_TOTO, content=_provenance(built, plan, repository, source))
     ]
     if manifest is not None:
         about.append(Attachment(artifact_type=API_MANIFEST, content=manifest))
-    attach(registry, repository, built.descriptor, about, progress=_silent)
+    # an image for one platform is its own index
+    documents = {built.digest: (built.descriptor, about)}
+    for one in built.images:
+        _, known = documents.setdefault(one.descriptor.digest, (one.descriptor, []))
+        known.append(_bill(one, plan))
+    for subject, attachments in documents.values():
+        attach(registry, repository, subject, attachments, progress=_silent)
     if image.tag:
         registry.push_manifest(repository, built.content, media_type=built.media_type, to=image.tag)
         progress(f"{image} is {built.digest}")
     return pushed
+
+
+def _bill(one: PlatformImage, plan: OciPlan) -> Attachment:
+    content = cyclonedx(
+        map(_component, one.distributions),
+        base=plan.base,
+        platform=one.platform,
+        tool_version=__version__,
+    )
+    return Attachment(artifact_type=CYCLONEDX, content=content)
 
 
 def _provenance(

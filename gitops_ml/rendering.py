@@ -266,7 +266,8 @@ def without_manifest(standing: Standing, releases: Iterable[Release]) -> tuple[s
         sorted(
             directory
             for directory in directories
-            if directory not in current and f"{directory}/{layout.MANIFEST}" not in standing.blob_ids
+            if directory not in current
+            and f"{directory}/{layout.MANIFEST}" not in standing.blob_ids
         )
     )
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("predictor_base")
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 def serve(settings: Settings, *, host: str, port: int, grpc: str = "") -> int:
     """Serve until a signal; returns the exit code."""
@@ -69,7 +71,7 @@ class Supervisor:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         from . import worker  # noqa: F401 - before the fork, so that workers share its memory
 
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for each in _SIGNALS:
             signal.signal(each, lambda *_: self._terminate())
         try:
             for number in range(len(self._listeners)):
@@ -82,12 +84,18 @@ class Supervisor:
 
     def _fork(self, number: int) -> None:
         self._board.write(number, LOADING)
+        # A signal between the fork and the worker's own handlers must end it, not run ours in it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
             os._exit(self._child(number))
         self._numbers[pid] = number
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def _child(self, number: int) -> int:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; we pass it on
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
             return _work(self._settings, self._listeners[number], self._board, number, self._grpc)
         except BaseException:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from email.utils import formatdate
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .assembly import Assembled
     from .settings import Settings
 
+SWITCH_SECONDS = 0.001
+"How long a predict in Python may keep the loop waiting; the default is five times that."
 HEALTH_SECONDS = 2
 HEALTH_HANGS_SECONDS = 30
 
@@ -48,6 +51,7 @@ class Worker:
         self.exit_code = 0
         self._board = board
         self._number = number
+        self._parent = os.getppid()
         self._loop = uvloop.new_event_loop()
         self._executor = Executor(self._loop, threads=_threads(settings))
         self._metrics = Metrics(settings)
@@ -66,7 +70,9 @@ class Worker:
     def run(self, listener: socket.socket) -> int:
         """Serve on this socket until a signal; returns the process's exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.terminate))
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.terminate))
+        sys.setswitchinterval(SWITCH_SECONDS)
         main = self._loop.create_task(self._live(listener))
         main.add_done_callback(self._end)
         self._executor.run_loop()
@@ -149,6 +155,8 @@ class Worker:
             for connection in list(self._connections.connections):
                 connection.close_if_late(now)  # type: ignore[union-attr]  # all are GuardedProtocol
             self._metrics.flush()
+            if self.settings.processes_per_replica > 1 and os.getppid() != self._parent:
+                self.terminate()  # nobody is left to replace or end this process
             await asyncio.sleep(1)
 
     def _beat(self) -> None:

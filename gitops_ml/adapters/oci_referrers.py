@@ -138,9 +138,8 @@ def _list(
 
 def _fallback(registry: OciRegistry, repository: str, digest: str) -> tuple[Descriptor, ...]:
     image = ImageRef(repository, _tag(digest))
-    if registry.head(image) is None:
-        return ()
-    return _entries(registry.manifest(image)[0])
+    found = registry.find(image)
+    return _entries(found[0]) if found else ()
 
 
 def _entries(content: bytes) -> tuple[Descriptor, ...]:

@@ -87,10 +87,17 @@ class OciRegistry:
         Raises:
             ServerFailed: there is none, or its bytes are not those of the digest.
         """
+        found = self.find(image)
+        if found is None:
+            raise ServerFailed(f"{_names(image)[0]} has no {image}")
+        return found
+
+    def find(self, image: ImageRef) -> tuple[bytes, Descriptor] | None:
+        """The same, or ``None`` where the registry has no such thing."""
         host, name = split_repository(image.repository)
         with self._manifest("GET", image) as response:
             if response.status_code == 404:
-                raise ServerFailed(f"{host} has no {image}")
+                return None
             check(response, host, name)
             content = b""
             for piece in response.iter_content(1 << 16):

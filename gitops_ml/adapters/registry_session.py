@@ -13,11 +13,11 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from gitops_ml.adapters.docker_config import Credentials, find_credentials
@@ -28,7 +28,7 @@ from gitops_ml.process import redacted
 if TYPE_CHECKING:
     import requests
 
-Body = Callable[[], "bytes | Iterable[bytes]"]
+Body = Callable[[], "bytes | SizedPieces"]
 """Makes the body of a request; called once more when the request has to be repeated."""
 
 _CONNECT, _READ = 10, 60
@@ -43,6 +43,14 @@ _TLS_HINT = (
     " (its certificate is not trusted: name the CA bundle in GITOPS_ML_CA_BUNDLE, or put it where "
     "docker looks, /etc/docker/certs.d/<registry>/ca.crt)"
 )
+
+
+class SizedPieces(Protocol):
+    """The pieces of a body whose length is known before they are."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,7 @@ class RegistrySession:
         self._threads = threading.local()
         self._lock = threading.Lock()
         self.requests_sent = 0
+        self.bytes_sent = 0
 
     def request(
         self,
@@ -195,10 +204,12 @@ class RegistrySession:
         import requests
 
         sent = dict(headers) | ({"Authorization": token} if token else {})
+        content = body() if body else None
         self.requests_sent += 1
+        self.bytes_sent += len(content) if content else 0
         try:
             return self._client().request(
-                method, url, headers=sent, data=body() if body else None, stream=stream,
+                method, url, headers=sent, data=content, stream=stream,
                 timeout=(_CONNECT, _COMMIT if body else _READ), verify=self._trusted(host),
             )  # fmt: skip
         except requests.exceptions.SSLError as error:

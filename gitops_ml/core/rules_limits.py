@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.findings import Finding, Path, error
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gitops_ml.core.project import ClusterSpec
-    from gitops_ml.core.release import ReleaseSpec
+    from gitops_ml.core.release import Models, ReleaseSpec
 
 _RULE = "limits"
 _HOUR = 3600
@@ -21,7 +22,9 @@ _MOST_CPU = 999
 _MOST_MEMORY = parse_quantity("999Ti")
 _MOST_EXACT = 2**53
 """Larger whole numbers are not themselves any more where numbers are floating point, as in Helm."""
-_MOST_TOLERATIONS, _MOST_LABELS = 32, 32
+_CONTROL = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Go writes them into JSON as they are, and YAML does not read them."""
+_MOST_TOLERATIONS = 32
 _ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu", "habana.ai/gaudi", "aws.amazon.com/neuron")
 _ACCELERATOR_TAINTS = ("", *_ACCELERATORS, "google.com/tpu")
 
@@ -33,8 +36,8 @@ def limit_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]
     yield from _images(spec)
     yield from _tolerations(spec, cluster)
     yield from _deadlock(spec, cluster)
-    if spec.predictor is not None:
-        yield from _numbers(spec.predictor.config, ("predictor", "config"))
+    for path, said in _free_words(spec):
+        yield from _unwritable(said, path)
 
 
 def _durations(spec: ReleaseSpec) -> Iterator[Finding]:
@@ -153,13 +156,41 @@ def _toleration_error(words: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _numbers(value: Any, path: Path) -> Iterator[Finding]:
-    if isinstance(value, dict):
+def _free_words(spec: ReleaseSpec) -> Iterator[tuple[Path, Any]]:
+    """What people write freely and the runtime's settings hold."""
+    predictor = spec.predictor
+    if predictor is None:
+        return
+    yield ("predictor", "config"), predictor.config
+    yield ("predictor", "path"), predictor.path
+    yield ("predictor", "python_path"), predictor.python_path
+    yield ("predictor", "prediction_log"), predictor.prediction_log
+    yield ("monitoring", "key"), spec.monitoring.key if spec.monitoring else None
+    for section in ("models", "multi_model_reloading"):
+        models: Models | None = getattr(predictor, section)
+        if models is not None:
+            at: Path = ("predictor", section)
+            yield (*at, "path"), models.path
+            yield (*at, "dir"), models.dir
+            yield (*at, "signature_key"), models.signature_key
+            for index, each in enumerate(models.paths):
+                yield (*at, "paths", index, "path"), each.path
+                yield (*at, "paths", index, "signature_key"), each.signature_key
+
+
+def _unwritable(value: Any, path: Path) -> Iterator[Finding]:
+    """What Helm would change, or write into a ConfigMap that is no YAML then."""
+    if isinstance(value, str):
+        if _CONTROL.search(value):
+            message = f"{value[:40]!r} has a control character, which cannot be in a ConfigMap"
+            yield error(path, message, rule=_RULE)
+    elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _numbers(inner, (*path, key))
+            yield from _unwritable(key, (*path, key))
+            yield from _unwritable(inner, (*path, key))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _numbers(inner, (*path, index))
+            yield from _unwritable(inner, (*path, index))
     elif isinstance(value, int) and abs(value) > _MOST_EXACT:
         message = f"{value} has too many digits to arrive as it is; put it in quotes"
         yield error(path, message, rule=_RULE)

@@ -62,7 +62,9 @@ def test_a_loading_server_is_alive_but_not_ready(tmp_path: Path) -> None:
     ("source", "words"),
     [
         (
-            "class PythonPredictor:\n    def __init__(self): raise ValueError('no weights')\n    def predict(self): pass",
+            "class PythonPredictor:\n"
+            "    def __init__(self): raise ValueError('no weights')\n"
+            "    def predict(self): pass",
             "no weights",
         ),
         ("import nothing_of_this_name", "nothing_of_this_name"),

@@ -87,3 +87,23 @@ def test_a_failed_load_of_one_ends_all(tmp_path: Path) -> None:
     with serving(tmp_path, source, ready=False, processesPerReplica=2) as server:
         assert server.process.wait(20) == 1
         until(lambda: "no weights" in server.log())
+
+
+def test_control_c_in_a_terminal_drains_all_processes(tmp_path: Path) -> None:
+    for count in (1, 2):
+        (tmp_path / f"load-{count}").touch()
+    with serving(tmp_path, SOURCE, processesPerReplica=2) as server:
+        workers = pids(server)
+        for pid in (*workers, server.process.pid):
+            os.kill(pid, signal.SIGINT)
+        assert server.process.wait(15) == 0
+        until(lambda: len(server.logged("stopped")) == 2)
+
+
+def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
+    for count in (1, 2):
+        (tmp_path / f"load-{count}").touch()
+    with serving(tmp_path, SOURCE, processesPerReplica=2) as server:
+        pids(server)
+        server.process.kill()
+        until(lambda: len(server.logged("stopped")) == 2)
