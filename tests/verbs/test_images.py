@@ -1,0 +1,67 @@
+"""From the manifest to an image in a registry and a release that names it by digest."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.base_image import VERSION
+from tests.cli.person import predictor_api
+from tests.real import needs_docker
+
+pytestmark = needs_docker
+
+
+@pytest.fixture
+def shop(ann, docker_engine, registry, base_image, monkeypatch):
+    """A project whose images go to a real registry, built by a real engine."""
+    ann.has(predictor_api("answer"))
+    image = {
+        "repository": f"{registry.host}/{ann.home.name.replace('_', '-').lower()}",
+        "base": str(base_image),
+        "python_version": VERSION,
+    }
+    ann.configures(image=image)
+    monkeypatch.setenv("DOCKER_HOST", docker_engine.address)
+    return ann
+
+
+def test_what_is_built_is_pushed_and_not_built_again(shop, monkeypatch):
+    (first,) = shop.runs("build", "-o", "json").json
+    assert first["state"] == "built"
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", first["digest"])
+
+    # Not even the engine is asked.
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    (second,) = shop.runs("build", "-o", "json").json
+    assert second == {**first, "state": "exists"}
+    assert f"{first['image']}  {first['digest']}  exists" in shop.runs("build").out
+
+    (shop.project / "predictor.py").write_text("class PythonPredictor: ...\n")
+    (third,) = shop.runs("build", "--dry-run", "-o", "json").json
+    assert (third["state"], third["digest"]) == ("to build", None)
+    assert third["image"] != first["image"]
+    assert shop.runs("build").code == 4
+
+
+def test_deploy_builds_pushes_and_names_the_image_by_digest(shop, monkeypatch):
+    said = shop.runs("deploy", "-o", "json")
+    assert said.code == 0, said
+    image = shop.yaml("releases/production/answer/values.yaml")["image"]
+    assert {release["image"] for release in said.json["releases"]} == {
+        f"{image['repository']}:{image['tag']}@{image['digest']}"
+    }
+    assert shop.release("answer")["image"] == shop.release("answer", "production")["image"]
+
+    # What was deployed once is known from the GitOps repository: no engine, and no registry either.
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    assert shop.deploys().out == "nothing to change\n"
+    assert shop.deploys("--offline").out == "nothing to change\n"
+
+
+def test_without_pushing_an_image_stays_here_and_deploy_does_not_take_it(shop, monkeypatch):
+    (built,) = shop.runs("build", "--no-push", "-o", "json").json
+    assert built["state"] == "local"
+    assert shop.runs("deploy", "--no-build").code == 5
+    assert shop.commits() == 0
