@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 _HOP = {"connection", "transfer-encoding", "keep-alive", "host"}
@@ -65,7 +66,7 @@ class FaultyRegistry:
 
 
 @contextmanager
-def faulty_registry(real: str) -> Iterator[FaultyRegistry]:
+def faulty_registry(real: str, *, tls: ssl.SSLContext | None = None) -> Iterator[FaultyRegistry]:
     """A proxy to the registry at ``real`` while the block runs."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -84,7 +85,7 @@ def faulty_registry(real: str) -> Iterator[FaultyRegistry]:
             if fault.reset:
                 return self._break()
             if not fault.status and proxy.token_uses and not self._may():
-                realm = f'Bearer realm="http://{proxy.host}/token",service="tests"'
+                realm = f'Bearer realm="{scheme}://{proxy.host}/token",service="tests"'
                 fault = Fault(401, (("WWW-Authenticate", realm),))
             if fault.status:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -118,6 +119,7 @@ def faulty_registry(real: str) -> Iterator[FaultyRegistry]:
             headers.pop("Authorization", None)
             up.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             up.putheader("Host", proxy.host)
+            up.putheader("X-Forwarded-Proto", scheme)
             for name, value in headers.items():
                 up.putheader(name, value)
             up.endheaders()
@@ -178,6 +180,9 @@ def faulty_registry(real: str) -> Iterator[FaultyRegistry]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    scheme = "https" if tls else "http"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     proxy = FaultyRegistry(f"127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
