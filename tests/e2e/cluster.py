@@ -1,0 +1,101 @@
+"""A Kubernetes cluster, asked with kubectl."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import time
+import urllib.request
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Cluster:
+    kubeconfig: Path
+    kubectl_program: str
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:
+        command = [self.kubectl_program, *arguments]
+        done = subprocess.run(
+            command, input=input, env=self._environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
+
+    def apply(self, objects: Iterable[Mapping[str, Any]], *options: str) -> None:
+        """Server-side, as Argo CD does it."""
+        text = yaml.safe_dump_all([dict(item) for item in objects], sort_keys=False)
+        arguments = ("apply", "--server-side", "--field-manager=gitops-ml-e2e", "-f", "-")
+        self.kubectl(*arguments, *options, input=text)
+
+    def get(self, kind: str, name: str, *, namespace: str) -> Any:
+        return json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+
+    def knows(self, item: Mapping[str, Any]) -> bool:
+        """Whether the API server has a definition of this kind of object."""
+        return (item["apiVersion"], item["kind"]) in self._kinds
+
+    def has(self, kind: str) -> bool:
+        return any(kind == known for _, known in self._kinds)
+
+    @property
+    def _kinds(self) -> frozenset[tuple[str, str]]:
+        return _kinds(self)
+
+    @property
+    def _environ(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+
+    @contextlib.contextmanager
+    def forwarded(self, service: str, *, namespace: str) -> Iterator[str]:
+        """The service's address on this machine."""
+        command = [
+            self.kubectl_program, "port-forward", f"service/{service}", ":80", "-n", namespace,
+        ]  # fmt: skip
+        process = subprocess.Popen(command, env=self._environ, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            port = re.search(r"127\.0\.0\.1:(\d+)", line)
+            assert port, f"{' '.join(command)} says {line!r}"
+            yield f"http://127.0.0.1:{port[1]}"
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+@cache
+def _kinds(cluster: Cluster) -> frozenset[tuple[str, str]]:
+    """(apiVersion, kind) of everything that the API server knows."""
+    found = set()
+    for line in cluster.kubectl("api-resources", "--no-headers").splitlines():
+        # NAME SHORTNAMES APIVERSION NAMESPACED KIND, of which the second may be empty
+        version, _, kind = line.split()[-3:]
+        found.add((version, kind))
+    return frozenset(found)
+
+
+def until(is_so: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Ask again until it is so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"after {seconds:g} seconds still not so: {what}"
+        time.sleep(1)
+
+
+def posted(url: str, payload: Any) -> tuple[Any, Mapping[str, str]]:
+    """The JSON answer and its headers."""
+    body, head = json.dumps(payload).encode(), {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, body, head), timeout=20) as answer:
+        return json.loads(answer.read()), {k.lower(): v for k, v in answer.headers.items()}
