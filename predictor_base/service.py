@@ -43,6 +43,8 @@ class Service:
         self._predictor: LoadedPredictor | None = None
         self.post_predict: Method | None = None
         self._batcher: Batcher | None = None
+        self._may_wait = settings.models is not None or settings.multi_model_reloading is not None
+        "Behind a model client, the shortest call may turn into a download or a request of its own."
         self._capacity = 0
         self._slots = asyncio.Semaphore(1)
         self._running: dict[object, float] = {}
@@ -114,7 +116,9 @@ class Service:
 
     def runs_here(self, method: Method) -> bool:
         """Whether `call_here` may be used instead of `call`, which costs more."""
-        return method.kind == "sync" and self._batcher is None and self._executor.runs_beside_loop()
+        if method.kind != "sync" or self._batcher is not None or self._may_wait:
+            return False
+        return self._executor.runs_beside_loop()
 
     async def call(self, method: Method, request: Any) -> Any:
         """What the method returns for this request.
@@ -182,7 +186,7 @@ class Service:
         try:
             if method.kind == "async":
                 return await self._run_async(method, request, batch=batch)
-            if batch and self._executor.runs_beside_loop():
+            if batch and not self._may_wait and self._executor.runs_beside_loop():
                 return self.call_here(method, request)
             return await self._run_on_thread(method.call, request, batch=batch)
         except asyncio.CancelledError:

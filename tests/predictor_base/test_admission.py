@@ -174,3 +174,35 @@ def test_a_slow_head_is_cut_off(tmp_path: Path) -> None:
             connection.sendall(b"POST /predict HTTP/1.1\r\nhost:")
             assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
         assert httpx.get(f"{server.url}/livez").status_code == 200
+
+
+FETCHES_WHEN_NEW = """
+    import pathlib, time
+
+    class PythonPredictor:
+        def __init__(self, config, python_client):
+            self.client = python_client
+
+        def load_model(self, path):
+            return pathlib.Path(path, "name.txt").read_text()
+
+        def predict(self, payload):
+            while payload == "new" and not pathlib.Path("fetched").exists():
+                time.sleep(0.005)
+            return self.client.get_model()
+"""
+
+
+def test_a_predictor_with_models_that_has_been_quick_may_still_wait_without_delaying_a_probe(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    (tmp_path / "model" / "1" / "name.txt").write_text("first")
+    models = {"multiModelReloading": {"path": str(tmp_path / "model")}}
+    with serving(tmp_path, FETCHES_WHEN_NEW, **models) as server, ThreadPoolExecutor() as pool:
+        assert {server.predict("known").text for _ in range(60)} == {"first"}
+        waiting = pool.submit(server.predict, "new")
+        until(lambda: server.metric("predictor_requests_in_progress") == 1, seconds=2)
+        assert server.status("/livez") == 200
+        (tmp_path / "fetched").touch()
+        assert waiting.result().text == "first"
