@@ -46,6 +46,7 @@ class Balancer:
             http {{
                 access_log off; client_body_temp_path body; proxy_temp_path proxy;
                 fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+                keepalive_timeout 0;  # of clients: a reload of nginx closes idle ones in their faces
                 upstream predictor {{ {upstream} keepalive 16; }}
                 server {{
                     listen 127.0.0.1:{self.port};
