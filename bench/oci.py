@@ -186,7 +186,7 @@ def _empty(world: World) -> None:
     """What was pushed so far does not help the next one, nor fill the disk."""
     data = world.folder / "registry/data/docker/registry/v2"
     shutil.rmtree(data / "repositories/models", ignore_errors=True)
-    for blob in (data / "blobs").rglob("data"):
+    for blob in [*(data / "blobs").rglob("data")]:
         if blob.stat().st_size > 256 << 20:
             shutil.rmtree(blob.parent)
 

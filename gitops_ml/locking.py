@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.context import APP, RUNTIME
-from gitops_ml.adapters.package_index import IndexSettings, PackageIndex, written
-from gitops_ml.adapters.resolver import Pin, resolve
 from gitops_ml.adapters.tree import file_fingerprint
+from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.lock import (
     MACHINES,
     BadLock,
@@ -20,14 +19,16 @@ from gitops_ml.core.lock import (
     parse_lock,
     render_lock,
 )
-from gitops_ml.core.package_choice import PackageFile, best_wheel, why_not
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
+    from gitops_ml.adapters.resolver import Pin
     from gitops_ml.core.image import BuildContext
+    from gitops_ml.core.package_choice import PackageFile
     from gitops_ml.ports import Progress
 
 _WORKERS = 4
@@ -145,6 +146,8 @@ def lock_dependencies(
             names packages and ways out.
         Refused, ServerFailed: an index said no, or did not answer.
     """
+    from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
+
     settings = IndexSettings.from_environ(environ)
     index = PackageIndex(settings)
     try:
@@ -176,6 +179,8 @@ def lock_dependencies(
 def _resolved(
     facts: LockFacts, platform: str, settings: IndexSettings, kept: Sequence[LockedPackage]
 ) -> tuple[Pin, ...]:
+    from gitops_ml.adapters.resolver import resolve
+
     own = (facts.project / facts.requirements,) if facts.requirements else ()
     preferred = {
         package.name: package.version
@@ -204,6 +209,8 @@ def _locked(
 
 
 def _one(pin: Pin, facts: LockFacts, platform: str, index: PackageIndex) -> LockedPackage | str:
+    from gitops_ml.core.package_choice import best_wheel, why_not
+
     if pin.path:
         sha256 = file_fingerprint(facts.project / pin.path)
         return LockedPackage(pin.name, pin.version, sha256, path=pin.path)

@@ -11,14 +11,12 @@ from gitops_ml.adapters.oci_builder import OciBuilder, OciPlan
 from gitops_ml.adapters.oci_referrers import Attachment, attach
 from gitops_ml.adapters.oci_registry import OciRegistry
 from gitops_ml.adapters.oci_store import BlobStore
-from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
 from gitops_ml.adapters.registry_session import Patience, RegistrySession
 from gitops_ml.adapters.wheel_store import WheelStore
 from gitops_ml.core.bill_of_materials import (
     API_MANIFEST,
     CYCLONEDX,
     IN_TOTO,
-    Component,
     cyclonedx,
     provenance,
 )
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gitops_ml.adapters.oci_builder import BuiltImage, PlatformImage, Pushed
-    from gitops_ml.adapters.wheels import Distribution
     from gitops_ml.core.image import BuildContext
     from gitops_ml.core.lock import Lock
     from gitops_ml.ports import Progress
@@ -55,8 +52,7 @@ def oci_tools(
     """
     folder = cache_folder(environ)
     registry = OciRegistry(RegistrySession(environ, insecure=insecure, patience=patience))
-    index = PackageIndex(IndexSettings.from_environ(environ))
-    wheels = WheelStore(folder / "wheels", index=index)
+    wheels = WheelStore(folder / "wheels", environ=environ)
     builder = OciBuilder(registry, blobs=BlobStore(folder / "oci"), wheels=wheels)
     return OciTools(builder, registry)
 
@@ -154,7 +150,7 @@ def push_image(
 
 def _bill(one: PlatformImage, plan: OciPlan) -> Attachment:
     content = cyclonedx(
-        map(_component, one.distributions),
+        one.components,
         base=plan.base,
         platform=one.platform,
         tool_version=__version__,
@@ -175,16 +171,6 @@ def _provenance(
         locks={platform: plan.lock.fingerprint(platform) for platform in plan.platforms},
         tool_version=__version__,
         source=source,
-    )
-
-
-def _component(distribution: Distribution) -> Component:
-    return Component(
-        name=distribution.name,
-        version=distribution.version,
-        sha256=distribution.fingerprint,
-        licence=distribution.licence,
-        requires=distribution.requires,
     )
 
 

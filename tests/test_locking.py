@@ -242,15 +242,13 @@ def test_a_lock_that_was_edited_is_refused_with_its_place(project: Project) -> N
 def test_wheels_are_fetched_by_hash_once_and_other_bytes_are_refused(
     project: Project, tmp_path: Path
 ) -> None:
-    from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
     from gitops_ml.adapters.wheel_store import WheelStore
 
     lock = project.ensure().lock
     project.index.asked.clear()
 
     def fetch(environ: Mapping[str, str], packages: tuple[LockedPackage, ...]) -> int:
-        index = PackageIndex(IndexSettings.from_environ(environ))
-        store = WheelStore(tmp_path / "store", index=index)
+        store = WheelStore(tmp_path / "store", environ=environ)
         found = store.fetch(
             packages, python="3.11", platform="linux/amd64", project=project.folder,
             progress=silent,

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.adapters.oci_layers import Layer, LayerEntry, write_layer
 from gitops_ml.adapters.oci_store import BlobStore, StoredLayer, file_source
-from gitops_ml.adapters.wheels import Distribution, Scheme, describe_wheel, wheel_entries
 from gitops_ml.core import image_recipe as recipe
+from gitops_ml.core.bill_of_materials import Component
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.lock import lock_path, render_lock
 from gitops_ml.core.oci import (
@@ -85,7 +85,7 @@ class PlatformImage:
     manifest: bytes
     config: bytes
     layers: tuple[BuiltLayer, ...]
-    distributions: tuple[Distribution, ...]
+    components: tuple[Component, ...]
 
     @property
     def descriptor(self) -> Descriptor:
@@ -197,7 +197,7 @@ class OciBuilder:
     def _image(self, plan: OciPlan, platform: str, progress: Progress) -> PlatformImage:
         manifest, config = self._base(plan.base, Platform.parse(platform))
         recipe.check_base(config, python=plan.lock.python, name=plan.base)
-        packages, distributions = self._packages(plan, platform, progress)
+        packages, components = self._packages(plan, platform, progress)
         own = (
             ("packages", packages, "the packages of the lock"),
             ("runtime", self._runtime(plan), "predictor_base"),
@@ -234,7 +234,7 @@ class OciBuilder:
             manifest=made.to_bytes(),
             config=content,
             layers=layers,
-            distributions=distributions,
+            components=components,
         )
 
     def _base(self, base: ImageRef, platform: Platform) -> tuple[Manifest, BaseConfig]:
@@ -280,10 +280,12 @@ class OciBuilder:
 
     def _packages(
         self, plan: OciPlan, platform: str, progress: Progress
-    ) -> tuple[StoredLayer, tuple[Distribution, ...]]:
+    ) -> tuple[StoredLayer, tuple[Component, ...]]:
         lock = plan.lock
 
         def make(target: IO[bytes]) -> tuple[Layer, Any]:
+            from gitops_ml.adapters.wheels import Scheme, describe_wheel, wheel_entries
+
             progress(f"{platform}: making the layer of {len(lock.packages_for(platform))} packages")
             wheels = self._wheels.fetch(
                 lock.packages_for(platform),
@@ -297,11 +299,11 @@ class OciBuilder:
             )
             layer = write_layer(entries, target, root="opt", epoch=plan.epoch)
             found = (describe_wheel(wheel.path, fingerprint=wheel.sha256) for wheel in wheels)
-            return layer, [_as_json(distribution) for distribution in found]
+            return layer, [_as_json(component) for component in found]
 
         key = _key("packages", lock.fingerprint(platform), plan.epoch)
         stored = self._blobs.layer(key, make)
-        return stored, tuple(_distribution(entry) for entry in stored.notes)
+        return stored, tuple(_component(entry) for entry in stored.notes)
 
     def _runtime(self, plan: OciPlan) -> StoredLayer:
         entries = [
@@ -361,11 +363,11 @@ def _key(role: str, facts: object, epoch: int) -> str:
     return f"{role}-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _as_json(distribution: Distribution) -> dict[str, object]:
+def _as_json(component: Component) -> dict[str, object]:
     from dataclasses import asdict
 
-    return asdict(distribution)
+    return asdict(component)
 
 
-def _distribution(found: Mapping[str, Any]) -> Distribution:
-    return Distribution(**{**found, "requires": tuple(found["requires"])})
+def _component(found: Mapping[str, Any]) -> Component:
+    return Component(**{**found, "requires": tuple(found["requires"])})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
-from gitops_ml.adapters.package_index import written
+from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.bill_of_materials import API_MANIFEST
 from gitops_ml.core.image_contents import ImageContents, LayerFacts, image_contents
 from gitops_ml.core.oci import BadManifest, Descriptor, Platform

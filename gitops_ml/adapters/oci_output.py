@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters.package_index import written
+from gitops_ml.adapters.whole_files import written
 from gitops_ml.core import tar_headers as tar
 from gitops_ml.core.oci import CONFIG, MANIFEST, Descriptor, Index, canonical_json
 from gitops_ml.errors import EngineFailed, UsageError

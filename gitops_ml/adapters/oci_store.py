@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.adapters.oci_layers import Layer
-from gitops_ml.adapters.package_index import written
+from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.oci import LAYER, Descriptor, digest_of
 from gitops_ml.errors import GitopsMlError
 

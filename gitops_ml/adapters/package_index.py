@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import html.parser
-import os
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from gitops_ml.adapters.build_settings import _pip_files
+from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.package_choice import PackageFile
 from gitops_ml.core.pip_settings import pip_settings
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
@@ -175,35 +173,6 @@ class _Again(GitopsMlError):
 
 class _NotThere(GitopsMlError):
     """The index does not know the package."""
-
-
-@contextmanager
-def written(target: Path) -> Iterator[Any]:
-    """A new file that takes ``target``'s name when all of it is on disk, and leaves nothing else.
-
-    Raises:
-        GitopsMlError: the disk is full, or the folder cannot be written to.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
-    except OSError as error:
-        raise GitopsMlError(f"{target.parent} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as out:
-            yield out
-        Path(name).replace(target)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, ConnectionError):
-            raise
-        raise GitopsMlError(
-            f"{target} cannot be written: {error.strerror or error}; the cache may be elsewhere: "
-            "GITOPS_ML_CACHE"
-        ) from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _copy(pieces: Iterator[bytes], out: Any, digest: hashlib._Hash) -> None:

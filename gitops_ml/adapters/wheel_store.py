@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.tree import file_fingerprint
-from gitops_ml.core.package_choice import PackageFile, files_of, rank
+from gitops_ml.core.package_choice import files_of, rank
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from gitops_ml.adapters.package_index import PackageIndex
     from gitops_ml.core.lock import LockedPackage
+    from gitops_ml.core.package_choice import PackageFile
     from gitops_ml.ports import Progress
 
 _WORKERS = 4
@@ -32,9 +33,9 @@ class Wheel:
 class WheelStore:
     """Wheels in ``folder``, each in a directory that is named by its sha256."""
 
-    def __init__(self, folder: Path, *, index: PackageIndex) -> None:
+    def __init__(self, folder: Path, *, environ: Mapping[str, str]) -> None:
         self._folder = folder
-        self._index = index
+        self._environ = environ
 
     def fetch(
         self,
@@ -51,31 +52,37 @@ class WheelStore:
             GitopsMlError: a package cannot be had with the hash of the lock.
             Refused, ServerFailed: an index said no, or did not answer.
         """
+        from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
+
+        index = PackageIndex(IndexSettings.from_environ(self._environ))
         with ThreadPoolExecutor(_WORKERS) as pool:
             found = pool.map(
-                lambda package: self._one(package, python, platform, project, progress), packages
+                lambda package: (
+                    _of_project(package, project / package.path)
+                    if package.path
+                    else self._one(package, python, platform, index, progress)
+                ),
+                packages,
             )
             return tuple(found)
 
     def _one(
-        self, package: LockedPackage, python: str, platform: str, project: Path, progress: Progress
+        self,
+        package: LockedPackage,
+        python: str,
+        platform: str,
+        index: PackageIndex,
+        progress: Progress,
     ) -> Wheel:
-        if package.path:
-            return _of_project(package, project / package.path)
         folder = self._folder / package.sha256
         for path in sorted(folder.glob("*.whl")):
             return Wheel(path, package.sha256)
-        return self._from_index(package, python, platform, folder, progress)
-
-    def _from_index(
-        self, package: LockedPackage, python: str, platform: str, folder: Path, progress: Progress
-    ) -> Wheel:
-        mine = files_of(self._index.files(package.name), package.version)
+        mine = files_of(index.files(package.name), package.version)
         for file in _likely(mine, package, python, platform):
             if file.yanked is not None:
                 why = f" ({file.yanked})" if file.yanked else ""
                 progress(f"{package} was withdrawn by its publisher{why}: `gitops-ml lock` anew")
-            path, sha256 = self._index.download(file, folder)
+            path, sha256 = index.download(file, folder)
             if sha256 == package.sha256:
                 progress(f"fetched {file.filename}")
                 return Wheel(path, sha256)

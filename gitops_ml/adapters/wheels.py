@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from gitops_ml.adapters.oci_layers import Deflated, LayerEntry
+from gitops_ml.core.bill_of_materials import Component
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
@@ -39,20 +40,6 @@ if __name__ == "__main__":
 """
 _ENTRY_POINT = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(\[.*\])?")
 _LARGEST_METADATA = 32 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """An installed package, as its wheel describes it."""
-
-    name: str
-    version: str
-    wheel: str
-    """The file name of the wheel."""
-    fingerprint: str
-    """sha256 hex of the wheel."""
-    licence: str = ""
-    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +85,7 @@ def wheel_entries(wheels: Iterable[Path], *, scheme: Scheme) -> tuple[LayerEntry
     return tuple(found[path] for path in sorted(found))
 
 
-def describe_wheel(wheel: Path, *, fingerprint: str) -> Distribution:
+def describe_wheel(wheel: Path, *, fingerprint: str) -> Component:
     """The package that a wheel holds.
 
     Raises:
@@ -109,11 +96,10 @@ def describe_wheel(wheel: Path, *, fingerprint: str) -> Distribution:
     with _open(wheel) as archive:
         info = _dist_info(archive, wheel)
         fields = HeaderParser().parsestr(_text(archive, f"{info}/METADATA", wheel))
-    return Distribution(
+    return Component(
         name=re.sub(r"[-_.]+", "-", str(fields["Name"])).lower(),
         version=str(fields["Version"]),
-        wheel=wheel.name,
-        fingerprint=fingerprint,
+        sha256=fingerprint,
         licence=str(fields["License-Expression"] or ""),
         requires=tuple(map(str, fields.get_all("Requires-Dist", []))),
     )

@@ -104,7 +104,7 @@ def test_the_image_stands_on_the_base_and_runs_the_predictor(
     assert labels["dev.gitops-ml.content-hash"] == plan.content_hash.hex
     assert labels["org.opencontainers.image.base.digest"] == base.image.digest
     assert config["created"] == "1970-01-01T00:00:00Z"
-    assert [(d.name, d.version) for d in one.distributions] == [("tiny-package", "1.0")]
+    assert [(d.name, d.version) for d in one.components] == [("tiny-package", "1.0")]
 
 
 def test_a_change_of_the_code_pushes_the_code_and_two_small_documents(
