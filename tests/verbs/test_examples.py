@@ -99,6 +99,8 @@ def _placeholders(releases) -> dict[str, str]:
         where = f"{release['api']} in {release['environment']}"
         found[release["deployment_id"]] = f"<deployment id of {where}>"
         if release["content_hash"]:
+            # Quoted where it begins with a digit.
+            found[f'"{release["content_hash"]}"'] = "<content hash>"
             found[release["content_hash"]] = "<content hash>"
             found[f"h-{release['content_hash'][:20]}"] = "<content hash tag>"
     return found
