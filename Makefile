@@ -35,7 +35,8 @@ bench: $(VENV)/.installed ## Measure, with a peer beside us in the same run
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m bench
 
 bench-serving: $(VENV)/.installed ## Measure the runtime beside other serving runtimes
-	PATH="$(abspath $(BIN)):$$PATH" bench/serving.sh
+	@[ -d .bench-serving ] || bench/serving/run.sh setup
+	PYTHON="$(abspath $(BIN))/python" bench/serving/run.sh
 
 clean: ## Remove what make made
 	rm -rf $(VENV) $(DEMO) .bench-serving build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
