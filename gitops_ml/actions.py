@@ -17,7 +17,7 @@ from gitops_ml.adapters.source import read_author, read_provenance
 from gitops_ml.core import layout
 from gitops_ml.core.differences import ObjectChange, object_changes
 from gitops_ml.core.message import commit_message, summary_of
-from gitops_ml.core.render import Release, objects_text
+from gitops_ml.core.render import Provenance, Release, objects_text
 from gitops_ml.delivery import deliver
 from gitops_ml.errors import GitopsMlError, ProgramFailed, Refused, UsageError
 from gitops_ml.images import ImagePlanner, PlannedImage, build_image, look_up
@@ -229,7 +229,7 @@ def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) ->
     files = render_files(
         releases,
         workspace,
-        provenance=read_provenance(workspace.root, tool_version=__version__),
+        provenance=_provenance(workspace),
         standing=Standing.nothing(),
         manifests=_manifests(releases, workspace, tools),
     )
@@ -251,6 +251,10 @@ def _with_digests(
     registry = tools.registry() if tools.registry else None
     digests = look_up(images.values(), known=known, registry=registry, unanswered=unanswered)
     return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
+
+
+def _provenance(workspace: Workspace) -> Provenance:
+    return read_provenance(workspace.root, tool_version=__version__)
 
 
 def _wants_manifests(workspace: Workspace) -> bool:
@@ -314,7 +318,8 @@ def diff(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> D
     checked(workspace)
     snapshot = _repository(workspace, tools).fetch()
     images = _plan_images(workspace, tools)
-    target = _Target(workspace, images, DeployOptions(by_tag=True, build=False), tools)
+    options = DeployOptions(by_tag=True, build=False)
+    target = _Target(workspace, images, options, tools, _provenance(workspace))
     step = target.against(snapshot)
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...] = ()
     if with_objects:
@@ -397,7 +402,8 @@ def deploy(
     checked(workspace)
     _refuse_pull_requests(workspace)
     repository = _repository(workspace, tools)
-    target = _Target(workspace, _plan_images(workspace, tools), options, tools)
+    images = _plan_images(workspace, tools)
+    target = _Target(workspace, images, options, tools, _provenance(workspace))
     steps: list[_Step] = []
 
     def make_changes(snapshot: Snapshot) -> tuple[tuple[Change, ...], str]:
@@ -485,6 +491,8 @@ class _Target:
     images: dict[str, PlannedImage]
     options: DeployOptions
     tools: Tools
+    provenance: Provenance
+    """Asked of Git once, and not for each attempt."""
     digests: dict[str, str] = field(default_factory=dict)
     """What was built already, by ``repository:tag``: a retry does not do it again."""
     unanswered: list[GitopsMlError] = field(default_factory=list)
@@ -499,7 +507,7 @@ class _Target:
         files = render_files(
             releases,
             workspace,
-            provenance=read_provenance(workspace.root, tool_version=__version__),
+            provenance=self.provenance,
             standing=standing,
             manifests=manifests,
         )
@@ -517,12 +525,11 @@ class _Target:
         )
 
     def message(self, step: _Step) -> str:
-        provenance = read_provenance(self.workspace.root, tool_version=__version__)
         return commit_message(
             step.changed_releases(),
             removed=step.left if self.options.prune else (),
             subject=self.options.message,
-            source_commit=provenance.commit,
+            source_commit=self.provenance.commit,
         )
 
     def warnings(self, step: _Step) -> tuple[str, ...]:
