@@ -1,4 +1,4 @@
-"""Predictors as people wrote them for Cortex, unchanged, each with a request and its answer."""
+"""Predictors in the manner of Cortex, each with a request and its answer; Cortex's own are in `cortex/`."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ FLOWER = {"sepal_length": 5.2, "sepal_width": 3.6, "petal_length": 1.4, "petal_w
     ],
     ids=["sleep", "pickled model", "batch", "server-side batching", "headers"],
 )
-def test_a_predictor_for_cortex_runs_unchanged(
+def test_a_predictor_in_the_manner_of_cortex_is_served(
     tmp_path: Path, source: str, settings: dict[str, Any], request_: dict[str, Any], answer: object
 ) -> None:
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"weights": [0.1, 0.8, 0.1]}))
