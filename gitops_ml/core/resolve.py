@@ -37,17 +37,15 @@ def resolve(
     return structure(ReleaseSpec, {**body, **_identity(manifest, body, place, project)})
 
 
-def own_words(manifest: Manifest, environment: str) -> dict[str, Any]:
-    """What the API itself says about one environment."""
-    return merged(manifest.body, manifest.environments.get(environment) or {})
-
-
 def _words(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
     """What is said about the API in an environment, by the project and by the API itself."""
-    own = own_words(manifest, place.name)
-    # What the environment says about predictors is not about APIs that are containers.
-    below = {k: v for k, v in place.overrides.items() if k not in _WORKS or own.get(k)}
-    return merged(below, manifest.body, manifest.environments.get(place.name) or {})
+    own = manifest.environments.get(place.name) or {}
+    below = place.overrides
+    if not below.keys().isdisjoint(_WORKS):
+        # What the environment says about predictors is not about APIs that are containers.
+        whole = merged(manifest.body, own)
+        below = {k: v for k, v in below.items() if k not in _WORKS or whole.get(k)}
+    return merged(below, manifest.body, own)
 
 
 _SERVED = frozenset({"RealtimeAPI"})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.findings import Finding, Path, warning
-from gitops_ml.core.resolve import own_words
 from gitops_ml.core.values_autoscaling import (
     has_fallback,
     has_gauge,
@@ -16,74 +16,57 @@ from gitops_ml.core.values_autoscaling import (
 from gitops_ml.core.values_network import is_routed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from gitops_ml.core.manifest import Manifest
     from gitops_ml.core.project import ClusterSpec
     from gitops_ml.core.release import ReleaseSpec
 
-_NOT_ENFORCED = (
-    "nothing in front of a ready-made container counts its requests: this {use}; the container has "
-    "to refuse what is too much for it"
-)
+Reason = Callable[["ReleaseSpec", "ClusterSpec"], "str | None"]
+"""Why a field means nothing in a release; `None` where it does."""
 
 
 def effect_findings(
     manifest: Manifest, spec: ReleaseSpec, cluster: ClusterSpec
 ) -> Iterator[Finding]:
     """A warning for each word of the API that changes nothing in this environment."""
-    words = own_words(manifest, spec.environment)
-    reasons = {**_autoscaling(spec, cluster), **_others(spec, cluster)}
-    for path, reason in reasons.items():
-        if reason is not None and _says(words, path):
+    override = manifest.environments.get(spec.environment) or {}
+    for (section, field), reason_of in _REASONS.items():
+        said = _said(override, section, field)
+        if said is _NOTHING:
+            said = _said(manifest.body, section, field)
+        if said is _NOTHING or said is None:
+            continue
+        if (reason := reason_of(spec, cluster)) is not None:
+            path: Path = (section, field)
             yield warning(path, reason, rule="effect")
 
 
-def _says(words: Mapping[str, Any], path: Path) -> bool:
-    found: Any = words
-    for step in path:
-        found = found.get(step) if isinstance(found, dict) else None
-    return found is not None
+_NOTHING = object()
 
 
-def _autoscaling(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[Path, str | None]:
-    autoscaling = spec.autoscaling
-    in_flight = has_in_flight_trigger(spec, cluster)
-    no_tolerance = (
-        None
-        if knows_tolerance(cluster)
-        else f"Kubernetes before 1.35 has one tolerance for all, 10%; say kubernetes_version of "
-        f"cluster {cluster.name!r} in the project file if it is newer"
+def _said(words: Mapping[str, Any], section: str, field: str) -> Any:
+    """What the words say; `None` takes back what is said below, the whole section too."""
+    inner = words.get(section, _NOTHING)
+    return inner.get(field, _NOTHING) if isinstance(inner, Mapping) else inner
+
+
+def _initial(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    return (
+        "the autoscaler owns the number of replicas and begins with min_replicas; use a schedule "
+        "for a time with more"
     )
-    return {
-        ("autoscaling", "init_replicas"): (
-            "the autoscaler owns the number of replicas and begins with min_replicas; use a schedule "
-            "for a time with more"
-        ),
-        ("autoscaling", "window"): (
-            None
-            if in_flight and cluster.prometheus.address
-            else "there is no average without a Prometheus that is asked for requests in progress"
-        ),
-        ("autoscaling", "target_in_flight"): (
-            None if in_flight or wakes_by_http(autoscaling) else _no_target(spec)
-        ),
-        ("autoscaling", "cooldown_period"): (
-            "it is about the last replica; with min_replicas above 0 that stays"
-            if autoscaling.min_replicas
-            else None
-        ),
-        ("autoscaling", "fallback_replicas"): (
-            None
-            if has_fallback(spec, cluster)
-            else "KEDA has no fallback for an API that sleeps, nor for CPU and memory"
-        ),
-        ("autoscaling", "downscale_tolerance"): no_tolerance,
-        ("autoscaling", "upscale_tolerance"): no_tolerance,
-    }
 
 
-def _no_target(spec: ReleaseSpec) -> str:
+def _window(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if has_in_flight_trigger(spec, cluster) and cluster.prometheus.address:
+        return None
+    return "there is no average without a Prometheus that is asked for requests in progress"
+
+
+def _target(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if has_in_flight_trigger(spec, cluster) or wakes_by_http(spec.autoscaling):
+        return None
     if spec.container is not None and not has_gauge(spec.container):
         return (
             "requests in progress are not known without container.metrics_path and in_flight_metric"
@@ -94,21 +77,59 @@ def _no_target(spec: ReleaseSpec) -> str:
     )
 
 
-def _others(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[Path, str | None]:
-    recreate = spec.update_strategy.type == "Recreate"
-    stops_first = "Recreate stops all before any starts" if recreate else None
-    hidden = (
-        None
-        if is_routed(spec, cluster)
-        else "no gateway leads to the API here; callers in the cluster use the Service's own name"
+def _cooldown(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if spec.autoscaling.min_replicas == 0:
+        return None
+    return "it is about the last replica; with min_replicas above 0 that stays"
+
+
+def _fallback(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if has_fallback(spec, cluster):
+        return None
+    return "KEDA has no fallback for an API that sleeps, nor for CPU and memory"
+
+
+def _tolerance(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if knows_tolerance(cluster):
+        return None
+    return (
+        "Kubernetes before 1.35 has one tolerance for all, 10%; say kubernetes_version of cluster "
+        f"{cluster.name!r} in the project file if it is newer"
     )
-    queue = "is no more than a bound of target_in_flight"
-    return {
-        ("update_strategy", "max_surge"): stops_first,
-        ("update_strategy", "max_unavailable"): stops_first,
-        ("networking", "endpoint"): hidden,
-        ("container", "max_queue_length"): _NOT_ENFORCED.format(use=queue),
-        ("container", "max_concurrency"): _NOT_ENFORCED.format(
-            use="is the default of target_in_flight and a bound of it"
-        ),
-    }
+
+
+def _amount(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    is_recreated = spec.update_strategy.type == "Recreate"
+    return "Recreate stops all before any starts" if is_recreated else None
+
+
+def _endpoint(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if is_routed(spec, cluster):
+        return None
+    return "no gateway leads to the API here; callers in the cluster use the Service's own name"
+
+
+def _not_enforced(use: str) -> Reason:
+    message = (
+        f"nothing in front of a ready-made container counts its requests: this {use}; the "
+        "container has to refuse what is too much for it"
+    )
+    return lambda _spec, _cluster: message
+
+
+_REASONS: Mapping[tuple[str, str], Reason] = {
+    ("autoscaling", "init_replicas"): _initial,
+    ("autoscaling", "window"): _window,
+    ("autoscaling", "target_in_flight"): _target,
+    ("autoscaling", "cooldown_period"): _cooldown,
+    ("autoscaling", "fallback_replicas"): _fallback,
+    ("autoscaling", "downscale_tolerance"): _tolerance,
+    ("autoscaling", "upscale_tolerance"): _tolerance,
+    ("update_strategy", "max_surge"): _amount,
+    ("update_strategy", "max_unavailable"): _amount,
+    ("networking", "endpoint"): _endpoint,
+    ("container", "max_queue_length"): _not_enforced("is no more than a bound of target_in_flight"),
+    ("container", "max_concurrency"): _not_enforced(
+        "is the default of target_in_flight and a bound of it"
+    ),
+}

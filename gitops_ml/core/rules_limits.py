@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.findings import Finding, Path, error
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _RULE = "limits"
 _HOUR = 3600
 _MOST_CPU = 999
-_MOST_MEMORY = parse_quantity("999Ti")
+_MOST_MEMORY = float(parse_quantity("999Ti"))
 _MOST_EXACT = 2**53
 """Larger whole numbers are not themselves any more where numbers are floating point, as in Helm."""
 _CONTROL = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -42,48 +43,56 @@ def limit_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]
 
 def _durations(spec: ReleaseSpec) -> Iterator[Finding]:
     probes = spec.probes
-    # (where, what it is, the least and the most in seconds)
-    table: list[tuple[Path, float, float, float]] = [
-        (("networking", "timeout"), spec.networking.timeout, 0, 8 * _HOUR),
-        (("probes", "startup"), probes.startup, 1, 4 * _HOUR),
-        (("probes", "drain_delay"), probes.drain_delay, 0, _HOUR),
-        (("probes", "grace"), probes.grace, 0, 24 * _HOUR),
-        (("autoscaling", "cooldown_period"), spec.autoscaling.cooldown_period, 0, 24 * _HOUR),
-    ]
+    yield from _between(("networking", "timeout"), spec.networking.timeout, most=8 * _HOUR)
+    yield from _between(("probes", "startup"), probes.startup, least=1, most=4 * _HOUR)
+    yield from _between(("probes", "drain_delay"), probes.drain_delay, most=_HOUR)
+    yield from _between(("probes", "grace"), probes.grace, most=24 * _HOUR)
+    cooldown = spec.autoscaling.cooldown_period
+    yield from _between(("autoscaling", "cooldown_period"), cooldown, most=24 * _HOUR)
     if spec.predictor is not None and (batching := spec.predictor.server_side_batching):
         path: Path = ("predictor", "server_side_batching", "batch_interval")
-        table.append((path, batching.batch_interval, 0, _HOUR))
-    for where, seconds, least, most in table:
-        if seconds < least:
-            message = f"{format_duration(seconds)} is less than {format_duration(least)}"
-            yield error(where, message, rule=_RULE)
-        elif seconds > most:
-            message = f"{format_duration(seconds)} is more than {format_duration(most)}"
-            yield error(where, message, rule=_RULE)
+        yield from _between(path, batching.batch_interval, most=_HOUR)
+
+
+def _between(where: Path, seconds: float, *, most: float, least: float = 0) -> tuple[Finding, ...]:
+    if least <= seconds <= most:
+        return ()
+    bound, word = (least, "less") if seconds < least else (most, "more")
+    message = f"{format_duration(seconds)} is {word} than {format_duration(bound)}"
+    return (error(where, message, rule=_RULE),)
 
 
 def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
     compute = spec.compute
-    cpus: list[tuple[Path, str | None]] = [
-        (("compute", "cpu"), compute.cpu),
-        (("compute", "cpu_limit"), compute.cpu_limit),
-    ]
-    memories: list[tuple[Path, str | None]] = [
-        (("compute", "mem"), compute.mem),
-        (("compute", "ephemeral_storage"), compute.ephemeral_storage),
-    ]
-    for section, part in (("predictor", spec.predictor), ("container", spec.container)):
-        memories.append(((section, "shm_size"), part.shm_size if part is not None else None))
-    for index, sidecar in enumerate(spec.container.sidecars if spec.container else ()):
-        at: Path = ("container", "sidecars", index)
-        cpus.append(((*at, "cpu"), sidecar.cpu))
-        memories.append(((*at, "mem"), sidecar.mem))
-    for where, quantity in cpus:
-        if quantity is not None and not 0 < parse_quantity(quantity) <= _MOST_CPU:
-            yield error(where, f"{quantity} is not between 1m and {_MOST_CPU}", rule=_RULE)
-    for where, quantity in memories:
-        if quantity is not None and not 0 < parse_quantity(quantity) <= _MOST_MEMORY:
-            yield error(where, f"{quantity} is not between 1Ki and 999Ti", rule=_RULE)
+    yield from _cpu(("compute", "cpu"), compute.cpu)
+    yield from _cpu(("compute", "cpu_limit"), compute.cpu_limit)
+    yield from _memory(("compute", "mem"), compute.mem)
+    yield from _memory(("compute", "ephemeral_storage"), compute.ephemeral_storage)
+    if spec.predictor is not None:
+        yield from _memory(("predictor", "shm_size"), spec.predictor.shm_size)
+    if spec.container is not None:
+        yield from _memory(("container", "shm_size"), spec.container.shm_size)
+        for index, sidecar in enumerate(spec.container.sidecars):
+            at: Path = ("container", "sidecars", index)
+            yield from _cpu((*at, "cpu"), sidecar.cpu)
+            yield from _memory((*at, "mem"), sidecar.mem)
+
+
+def _cpu(where: Path, quantity: str | None) -> tuple[Finding, ...]:
+    if quantity is None or 0 < _amount(quantity) <= _MOST_CPU:
+        return ()
+    return (error(where, f"{quantity} is not between 1m and {_MOST_CPU}", rule=_RULE),)
+
+
+def _memory(where: Path, quantity: str | None) -> tuple[Finding, ...]:
+    if quantity is None or 0 < _amount(quantity) <= _MOST_MEMORY:
+        return ()
+    return (error(where, f"{quantity} is not between 1Ki and 999Ti", rule=_RULE),)
+
+
+@lru_cache(maxsize=1024)
+def _amount(quantity: str) -> float:
+    return float(parse_quantity(quantity))
 
 
 def _images(spec: ReleaseSpec) -> Iterator[Finding]:
@@ -95,6 +104,8 @@ def _images(spec: ReleaseSpec) -> Iterator[Finding]:
     sidecars = spec.container.sidecars
     images += [((*at, "sidecars", i, "image"), each.image) for i, each in enumerate(sidecars)]
     for where, image in images:
+        if "@" in image:
+            continue
         reference = ImageRef.parse(image)
         if reference.tag is None and reference.digest is None:
             message = f"which version of {image}? Add a tag, or better a digest"
@@ -103,6 +114,8 @@ def _images(spec: ReleaseSpec) -> Iterator[Finding]:
 
 def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     compute = spec.compute
+    if not compute.tolerations:
+        return
     at: Path = ("compute", "tolerations")
     spot = cluster.spot.tolerations if compute.spot and cluster.spot else ()
     if len(compute.tolerations) + len(spot) > _MOST_TOLERATIONS:
