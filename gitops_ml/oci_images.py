@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gitops_ml.adapters.oci_builder import BuiltImage, PlatformImage, Pushed
     from gitops_ml.core.image import BuildContext
     from gitops_ml.core.lock import Lock
+    from gitops_ml.core.oci import Descriptor
     from gitops_ml.ports import Progress
 
 
@@ -129,23 +131,43 @@ def push_image(
         Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
     """
     registry, repository = tools.registry, image.repository
-    pushed = tools.builder.push(built, replace(image, tag=None), progress=progress)
+    documents = _documents(built, plan, repository, manifest, source)
+    # what is attached need not wait for what it is attached to
+    with ThreadPoolExecutor(1 + len(documents)) as pool:
+        pushing = pool.submit(
+            tools.builder.push, built, replace(image, tag=None), progress=progress
+        )
+        attaching = [
+            pool.submit(attach, registry, repository, subject, attachments, progress=_silent)
+            for subject, attachments in documents
+        ]
+        pushed = pushing.result()
+        for future in attaching:
+            future.result()
+    if image.tag:
+        registry.push_manifest(repository, built.content, media_type=built.media_type, to=image.tag)
+        progress(f"{image} is {built.digest}")
+    return pushed
+
+
+def _documents(
+    built: BuiltImage,
+    plan: OciPlan,
+    repository: str,
+    manifest: bytes | None,
+    source: Mapping[str, str] | None,
+) -> tuple[tuple[Descriptor, list[Attachment]], ...]:
+    """What is attached to what: an image for one platform is its own index."""
     about = [
         Attachment(artifact_type=IN_TOTO, content=_provenance(built, plan, repository, source))
     ]
     if manifest is not None:
         about.append(Attachment(artifact_type=API_MANIFEST, content=manifest))
-    # an image for one platform is its own index
-    documents = {built.digest: (built.descriptor, about)}
+    found = {built.digest: (built.descriptor, about)}
     for one in built.images:
-        _, known = documents.setdefault(one.descriptor.digest, (one.descriptor, []))
+        _, known = found.setdefault(one.descriptor.digest, (one.descriptor, []))
         known.append(_bill(one, plan))
-    for subject, attachments in documents.values():
-        attach(registry, repository, subject, attachments, progress=_silent)
-    if image.tag:
-        registry.push_manifest(repository, built.content, media_type=built.media_type, to=image.tag)
-        progress(f"{image} is {built.digest}")
-    return pushed
+    return tuple(found.values())
 
 
 def _bill(one: PlatformImage, plan: OciPlan) -> Attachment:

@@ -7,6 +7,7 @@ the attached manifest. For one that does not, the same list is kept under a tag 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from gitops_ml.ports import Progress
 
 _ATTEMPTS = 5
+_WORKERS = 4
+_EMPTY = describe(b"{}", EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,30 +60,39 @@ def attach(
     Raises:
         Refused, ServerFailed: the registry said no, or failed.
     """
-    empty = b"{}"
+    documents = [*attachments]
     bare = Descriptor(subject.media_type, subject.digest, subject.size)
-    made, is_known = [], True
-    registry.push_blob(repository, describe(empty, EMPTY), _source(empty), progress=progress)
-    for attachment in attachments:
-        layer = describe(attachment.content, attachment.artifact_type)
-        registry.push_blob(repository, layer, _source(attachment.content), progress=progress)
-        content = Manifest(
-            config=describe(empty, EMPTY),
-            layers=(layer,),
-            annotations=attachment.annotations,
-            subject=bare,
-            artifact_type=attachment.artifact_type,
-        ).to_bytes()
-        is_known &= _push(registry, repository, content, subject)
-        made.append(
-            describe(
-                content, MANIFEST,
-                annotations=attachment.annotations, artifact_type=attachment.artifact_type,
-            )
-        )  # fmt: skip
-    if not is_known:
-        _list(registry, repository, subject, made)
-    return tuple(made)
+    blobs = {_EMPTY.digest: (_EMPTY, b"{}")}
+    made: list[tuple[bytes, Descriptor]] = []
+    for document in documents:
+        layer = describe(document.content, document.artifact_type)
+        blobs[layer.digest] = (layer, document.content)
+        made.append(_referrer(document, layer, bare))
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for future in [
+            pool.submit(registry.push_blob, repository, blob, _source(content), progress=progress)
+            for blob, content in blobs.values()
+        ]:
+            future.result()
+        known = [*pool.map(lambda one: _push(registry, repository, one[0], subject), made)]
+    found = tuple(descriptor for _, descriptor in made)
+    if not all(known):
+        _list(registry, repository, subject, found)
+    return found
+
+
+def _referrer(
+    document: Attachment, layer: Descriptor, subject: Descriptor
+) -> tuple[bytes, Descriptor]:
+    content = Manifest(
+        config=_EMPTY,
+        layers=(layer,),
+        annotations=document.annotations,
+        subject=subject,
+        artifact_type=document.artifact_type,
+    ).to_bytes()
+    more = {"annotations": document.annotations, "artifact_type": document.artifact_type}
+    return content, describe(content, MANIFEST, **more)
 
 
 def referrers(

@@ -36,6 +36,7 @@ _COMMIT = 900
 """Seconds that a registry may take over a body: it hashes gigabytes before it answers."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 60.0
+_CONNECTIONS = 8
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
 _CLIENT_ID = "gitops-ml"
 _CA_BUNDLES = ("GITOPS_ML_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -96,7 +97,7 @@ class RegistrySession:
         self.patience = patience or Patience()
         self._tokens: dict[tuple[str, str], str] = {}
         self._schemes: dict[str, str] = {}
-        self._threads = threading.local()
+        self._session: requests.Session | None = None
         self._lock = threading.Lock()
         self.requests_sent = 0
         self.bytes_sent = 0
@@ -177,19 +178,29 @@ class RegistrySession:
         token: str | None,
     ) -> requests.Response:
         known = self._schemes.get(host)
-        plain = self._insecure or is_loopback(host)
-        schemes = (known,) if known else ("https", "http") if plain else ("https",)
+        schemes = (known,) if known else self._candidates(host)
         for scheme in schemes:
             url = urljoin(f"{scheme}://{_server(host)}", path)
+            is_last = scheme == schemes[-1]
             try:
                 response = self._call(method, url, host, headers, body, stream, token)
-            except _NotTls as error:
-                if scheme == schemes[-1]:
+            except _OtherScheme as error:
+                if is_last:
                     raise _Broken(str(error)) from error.__cause__
-            else:
-                self._schemes[host] = scheme
-                return response
+                continue
+            if not is_last and _wants_tls(response):
+                response.close()
+                continue
+            self._schemes[host] = scheme
+            return response
         raise AssertionError("a scheme either answers or raises")
+
+    def _candidates(self, host: str) -> tuple[str, ...]:
+        """What to try with a registry that has not answered yet; nothing secret is sent so far."""
+        if is_loopback(host):
+            # plain HTTP is the rule here, and reading all CAs before it is asked takes its time
+            return ("http", "https")
+        return ("https", "http") if self._insecure else ("https",)
 
     def _call(
         self,
@@ -215,10 +226,10 @@ class RegistrySession:
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ServerFailed(unreachable(host, error) + _TLS_HINT) from error
-            raise _NotTls(unreachable(host, error)) from error
+            raise _OtherScheme(unreachable(host, error)) from error
         except (requests.ConnectionError, requests.Timeout) as error:
             # a registry that is not there at all speaks no TLS either
-            raise _NotTls(unreachable(host, error)) from error
+            raise _OtherScheme(unreachable(host, error)) from error
         except requests.RequestException as error:
             raise _Broken(unreachable(host, error)) from error
 
@@ -287,23 +298,40 @@ class RegistrySession:
         return f"Bearer {_token_in(response, host)}"
 
     def _client(self) -> requests.Session:
-        client: requests.Session | None = getattr(self._threads, "client", None)
-        if client is None:
-            import requests
+        with self._lock:
+            if self._session is None:
+                self._session = _new_client()
+            return self._session
 
-            client = requests.Session()
-            # An authentication of our own keeps the user's netrc out of it.
-            client.auth = lambda request: request
-            self._threads.client = client
-        return client
+
+def _new_client() -> requests.Session:
+    """A client that several threads may use: it keeps nothing but connections."""
+    import http.cookiejar
+
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    client = requests.Session()
+    # An authentication of our own keeps the user's netrc out of it.
+    client.auth = lambda request: request
+    client.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        client.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+    return client
 
 
 class _Broken(Exception):
     """The line broke, or was not there; asking again may help."""
 
 
-class _NotTls(_Broken):
-    """The same, where plain HTTP may help if it is allowed."""
+class _OtherScheme(_Broken):
+    """The same, where the other of HTTP and HTTPS may help if it is allowed."""
+
+
+def _wants_tls(response: requests.Response) -> bool:
+    """Whether a server that was spoken to in plain HTTP says that it wants TLS."""
+    is_registry = "Docker-Distribution-Api-Version" in response.headers
+    return response.url.startswith("http://") and response.status_code == 400 and not is_registry
 
 
 def _server(host: str) -> str:
