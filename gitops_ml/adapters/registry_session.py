@@ -36,7 +36,7 @@ _COMMIT = 900
 """Seconds that a registry may take over a body: it hashes gigabytes before it answers."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 60.0
-_CONNECTIONS = 8
+_CONNECTIONS = 32
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
 _CLIENT_ID = "gitops-ml"
 _CA_BUNDLES = ("GITOPS_ML_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
