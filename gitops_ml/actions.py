@@ -28,6 +28,7 @@ from gitops_ml.rendering import (
     left_behind,
     make_releases,
     named_by_tag,
+    refuse_others,
     removals,
     render_files,
     render_manifests,
@@ -500,9 +501,10 @@ class _Target:
     def against(self, snapshot: Snapshot) -> _Step:
         """What has to change in ``snapshot``."""
         workspace = self.workspace
-        standing = Standing.read(snapshot, workspace.environments)
+        standing = Standing.read(snapshot)
         images = self._resolved_images(standing)
         releases = make_releases(workspace.releases, images, workspace)
+        refuse_others(standing, workspace.project.name, releases)
         manifests = _manifests(releases, workspace, self.tools)
         files = render_files(
             releases,

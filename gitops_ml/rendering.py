@@ -20,6 +20,7 @@ from gitops_ml.core.render import (
     Release,
     ReleaseText,
     chart_files,
+    destination_of,
     environment_files,
     image_of,
     project_of,
@@ -29,6 +30,7 @@ from gitops_ml.core.render import (
 from gitops_ml.errors import RepositoryMoved
 
 if TYPE_CHECKING:
+    from gitops_ml.core.argo import Destination
     from gitops_ml.core.image import ImageRef
     from gitops_ml.images import PlannedImage
     from gitops_ml.ports import HelmEngine, Snapshot
@@ -47,13 +49,12 @@ class Standing:
     releases: Mapping[str, bytes]
 
     @classmethod
-    def read(cls, snapshot: Snapshot, environments: Iterable[str]) -> Standing:
+    def read(cls, snapshot: Snapshot) -> Standing:
         blob_ids = snapshot.blob_ids()
-        prefixes = tuple(f"{layout.RELEASES}/{environment}/" for environment in environments)
         wanted = [
             path
             for path in blob_ids
-            if path.startswith(prefixes) and path.endswith(f"/{layout.RELEASE}")
+            if path.startswith(f"{layout.RELEASES}/") and path.endswith(f"/{layout.RELEASE}")
         ]
         return cls(blob_ids, snapshot.read(wanted))
 
@@ -69,6 +70,16 @@ class Standing:
             image = image_of(content.decode(errors="replace"))
             if image is not None and image.digest:
                 found[f"{image.repository}:{image.tag}"] = image.digest
+        return found
+
+    def destinations(self, *, besides: str) -> dict[str, set[Destination]]:
+        """Where releases of projects other than ``besides`` go, by team."""
+        found: dict[str, set[Destination]] = {}
+        for content in self.releases.values():
+            text = content.decode(errors="replace")
+            destination = destination_of(text)
+            if destination is not None and project_of(text) != besides:
+                found.setdefault(destination[0], set()).add(destination[1])
         return found
 
     def has(self, file: RenderedFile) -> bool:
@@ -153,7 +164,12 @@ def render_files(
     environments = sorted({release.environment for release in releases})
     files = [
         *chart_files(charts.values()),
-        *environment_files(project, environments, {r.team for r in releases}),
+        *environment_files(
+            project,
+            environments,
+            {r.team for r in releases},
+            others=standing.destinations(besides=project.name),
+        ),
     ]
     for item in releases:
         files += release_files(
@@ -221,6 +237,22 @@ def _added_to_charts(standing: Standing, files: Iterable[RenderedFile]) -> set[s
     return {path for path in standing.blob_ids if layout.chart_of(path) in folders} - ours
 
 
+def refuse_others(standing: Standing, project: str, releases: Iterable[Release]) -> None:
+    """Two projects that share a GitOps repository do not share releases.
+
+    Raises:
+        RepositoryMoved: the release of another project stands where one of ours would go.
+    """
+    for item in releases:
+        content = standing.releases.get(f"{item.directory}/{layout.RELEASE}")
+        owner = project_of(content.decode(errors="replace")) if content else None
+        if owner not in (None, project):
+            raise RepositoryMoved(
+                f"{item.directory} in the GitOps repository belongs to the project {owner!r}, and "
+                f"this is {project!r}: give the API or the environment another name"
+            )
+
+
 def left_behind(
     standing: Standing, workspace: Workspace, releases: Iterable[Release]
 ) -> tuple[str, ...]:
@@ -228,11 +260,13 @@ def left_behind(
     if not workspace.covers_project:
         return ()
     current = {item.directory for item in releases}
+    prefixes = tuple(f"{layout.RELEASES}/{name}/" for name in workspace.environments)
     return tuple(
         sorted(
             directory
             for path, content in standing.releases.items()
-            if (directory := path.removesuffix(f"/{layout.RELEASE}")) not in current
+            if path.startswith(prefixes)
+            and (directory := path.removesuffix(f"/{layout.RELEASE}")) not in current
             and project_of(content.decode(errors="replace")) == workspace.project.name
         )
     )

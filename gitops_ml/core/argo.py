@@ -13,7 +13,10 @@ from gitops_ml.core import layout
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, GitopsSpec, Project
+    from gitops_ml.core.project import EnvironmentSpec, GitopsSpec, Project
+
+Destination = tuple[str, str]
+"""The API server's address and a namespace."""
 
 API_VERSION = "argoproj.io/v1alpha1"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "gitops-ml"}
@@ -37,9 +40,7 @@ CHART_KINDS = (
 )
 
 
-def application_set(
-    environment: EnvironmentSpec, cluster: ClusterSpec, gitops: GitopsSpec
-) -> Mapping[str, Any]:
+def application_set(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
     """The ApplicationSet that turns each ``release.yaml`` of the environment into an Application."""
     return {
         "apiVersion": API_VERSION,
@@ -56,7 +57,7 @@ def application_set(
             **_set_policy(environment),
             "template": {
                 "metadata": _application_metadata(environment),
-                "spec": _application_spec(environment, cluster, gitops),
+                "spec": _application_spec(environment, gitops),
             },
         },
     }
@@ -103,9 +104,7 @@ def _application_metadata(environment: EnvironmentSpec) -> Mapping[str, Any]:
     return metadata
 
 
-def _application_spec(
-    environment: EnvironmentSpec, cluster: ClusterSpec, gitops: GitopsSpec
-) -> Mapping[str, Any]:
+def _application_spec(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
     return {
         "project": "{{ .team }}",
         "source": {
@@ -113,7 +112,9 @@ def _application_spec(
             "targetRevision": f"refs/heads/{gitops.branch}",
             **_source(environment, gitops.mode),
         },
-        "destination": {"server": cluster.server, "namespace": "{{ .namespace }}"},
+        # Both from the release: projects that share an environment's name may have other clusters,
+        # and the AppProject says which of them a team may reach.
+        "destination": {"server": "{{ .server }}", "namespace": "{{ .namespace }}"},
         "syncPolicy": {
             "automated": {"prune": True, "selfHeal": True, "allowEmpty": False},
             "retry": {
@@ -154,9 +155,17 @@ def _source(environment: EnvironmentSpec, mode: str) -> Mapping[str, Any]:
     }
 
 
-def app_project(team: str, project: Project, gitops: GitopsSpec) -> Mapping[str, Any]:
-    """The AppProject of a team: our repository, its namespaces, the kinds of our charts, no more."""
-    destinations = _destinations(team, project)
+def app_project(
+    team: str, project: Project, gitops: GitopsSpec, *, others: Iterable[Destination] = ()
+) -> Mapping[str, Any]:
+    """The AppProject of a team: our repository, its namespaces, the kinds of our charts, no more.
+
+    ``others`` are places where releases of other projects of this team stand.
+    """
+    destinations = [
+        {"server": server, "namespace": namespace}
+        for server, namespace in sorted({*_destinations(team, project), *others})
+    ]
     namespaces = sorted({destination["namespace"] for destination in destinations})
     return {
         "apiVersion": API_VERSION,
@@ -181,14 +190,13 @@ def app_project(team: str, project: Project, gitops: GitopsSpec) -> Mapping[str,
     }
 
 
-def _destinations(team: str, project: Project) -> list[dict[str, str]]:
+def _destinations(team: str, project: Project) -> list[Destination]:
     spec = project.teams.get(team)
-    wanted = [
+    return [
         (project.clusters[environment.cluster].server, environment.namespace)
         for environment in project.environments.values()
         if spec is None or not spec.namespaces or environment.namespace in spec.namespaces
     ]
-    return [{"server": server, "namespace": namespace} for server, namespace in sorted(set(wanted))]
 
 
 def _roles(team: str, project: Project) -> Mapping[str, Any]:

@@ -174,6 +174,11 @@ def _provenance(provenance: Provenance) -> Mapping[str, Any]:
 
 _DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
 _PROJECT = re.compile(r"^project: (.+)$", re.M)
+_DESTINATION = re.compile(
+    r'^team: "?(?P<team>[^\s"]+)"?\nnamespace: "?(?P<namespace>[^\s"]+)"?\n'
+    r'server: "?(?P<server>[^\s"]+)"?$',
+    re.M,
+)
 _IMAGE = re.compile(
     r'^image:\n  repository: "?(?P<repository>[^\s"]+)"?\n  tag: (?:null|"?(?P<tag>[^\s"]+)"?)\n'
     r'  digest: "?(?P<digest>sha256:[0-9a-f]{64})"?$',
@@ -194,6 +199,12 @@ def project_of(text: str) -> str | None:
     return match[1].strip('"') if match else None
 
 
+def destination_of(text: str) -> tuple[str, argo.Destination] | None:
+    """Team, server and namespace in a ``release.yaml``."""
+    match = _DESTINATION.search(text)
+    return (match["team"], (match["server"], match["namespace"])) if match else None
+
+
 def image_of(text: str) -> ImageRef | None:
     """The image with its digest in a ``release.yaml``, ``None`` where it has none."""
     match = _IMAGE.search(text)
@@ -201,22 +212,26 @@ def image_of(text: str) -> ImageRef | None:
 
 
 def environment_files(
-    project: Project, environments: Iterable[str], teams: Iterable[str]
+    project: Project,
+    environments: Iterable[str],
+    teams: Iterable[str],
+    *,
+    others: Mapping[str, Iterable[argo.Destination]],
 ) -> tuple[RenderedFile, ...]:
-    """The ApplicationSets of ``environments`` and the AppProjects of every team."""
+    """The ApplicationSets of ``environments`` and the AppProjects of every team.
+
+    ``others`` are the destinations of other projects' releases, by team.
+    """
     gitops = project.gitops
     if gitops is None:
         return ()
     files = []
     for name in environments:
-        environment = project.environments[name]
-        cluster = project.clusters[environment.cluster]
-        document = argo.application_set(environment, cluster, gitops)
+        document = argo.application_set(project.environments[name], gitops)
         files.append(_document(layout.application_set_path(name), document))
     for team in argo.teams_of(project, teams):
-        files.append(
-            _document(layout.app_project_path(team), argo.app_project(team, project, gitops))
-        )
+        document = argo.app_project(team, project, gitops, others=others.get(team, ()))
+        files.append(_document(layout.app_project_path(team), document))
     return tuple(sorted(files))
 
 

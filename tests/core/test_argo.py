@@ -11,7 +11,7 @@ import pytest
 
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core import argo
-from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, GitopsSpec, Project, TeamSpec
+from gitops_ml.core.project import EnvironmentSpec, GitopsSpec, Project, TeamSpec
 from gitops_ml.core.project_reader import default_project
 from tests.crds import check_custom_resource
 
@@ -45,11 +45,6 @@ def environment() -> EnvironmentSpec:
     )
 
 
-@pytest.fixture
-def cluster() -> ClusterSpec:
-    return next(iter(default_project(load_schema("project")).clusters.values()))
-
-
 def spec_of(document: Any) -> Any:
     return document["spec"]["template"]["spec"]
 
@@ -58,21 +53,20 @@ def spec_of(document: Any) -> Any:
 @pytest.mark.parametrize("protected", [True, False])
 def test_argo_cd_accepts_the_application_set(
     environment: EnvironmentSpec,
-    cluster: ClusterSpec,
     gitops: GitopsSpec,
     mode: str,
     protected: bool,
 ) -> None:
     document = argo.application_set(
-        replace(environment, protected=protected), cluster, replace(gitops, mode=mode)
+        replace(environment, protected=protected), replace(gitops, mode=mode)
     )
     check_custom_resource(document)
 
 
 def test_argo_cd_reads_from_the_address_that_it_reaches(
-    environment: EnvironmentSpec, cluster: ClusterSpec, gitops: GitopsSpec
+    environment: EnvironmentSpec, gitops: GitopsSpec
 ) -> None:
-    document = argo.application_set(environment, cluster, gitops)
+    document = argo.application_set(environment, gitops)
     assert document["spec"]["generators"][0]["git"]["repoURL"] == gitops.argocd_repository
     assert spec_of(document)["source"]["repoURL"] == gitops.argocd_repository
     without = replace(gitops, argocd_repository=None)
@@ -82,12 +76,10 @@ def test_argo_cd_reads_from_the_address_that_it_reaches(
 
 
 def test_the_modes_differ_in_the_source_alone(
-    environment: EnvironmentSpec, cluster: ClusterSpec, gitops: GitopsSpec
+    environment: EnvironmentSpec, gitops: GitopsSpec
 ) -> None:
-    chart = spec_of(argo.application_set(environment, cluster, gitops))
-    manifests = spec_of(
-        argo.application_set(environment, cluster, replace(gitops, mode="manifests"))
-    )
+    chart = spec_of(argo.application_set(environment, gitops))
+    manifests = spec_of(argo.application_set(environment, replace(gitops, mode="manifests")))
     assert chart.pop("source")["helm"]["valueFiles"] == [
         "/releases/production/{{ .name }}/values.yaml"
     ]
@@ -96,9 +88,9 @@ def test_the_modes_differ_in_the_source_alone(
 
 
 def test_production_keeps_applications_and_their_objects_whatever_happens_in_git(
-    environment: EnvironmentSpec, cluster: ClusterSpec, gitops: GitopsSpec
+    environment: EnvironmentSpec, gitops: GitopsSpec
 ) -> None:
-    document = argo.application_set(replace(environment, protected=True), cluster, gitops)
+    document = argo.application_set(replace(environment, protected=True), gitops)
     assert document["spec"]["syncPolicy"] == {
         "applicationsSync": "create-update",
         "preserveResourcesOnDeletion": True,
@@ -107,9 +99,9 @@ def test_production_keeps_applications_and_their_objects_whatever_happens_in_git
 
 
 def test_the_autoscaler_and_argo_cd_do_not_fight_over_replicas(
-    environment: EnvironmentSpec, cluster: ClusterSpec, gitops: GitopsSpec
+    environment: EnvironmentSpec, gitops: GitopsSpec
 ) -> None:
-    spec = spec_of(argo.application_set(environment, cluster, gitops))
+    spec = spec_of(argo.application_set(environment, gitops))
     assert spec["ignoreDifferences"] == [
         {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
     ]
@@ -140,6 +132,17 @@ def test_a_project_reaches_only_its_teams_namespaces(gitops: GitopsSpec) -> None
         {"group": "", "kind": "Namespace", "name": "ml-staging"}
     ]
     assert document["spec"]["roles"][0]["groups"] == ["s"]
+
+
+def test_a_team_also_reaches_where_its_releases_of_other_projects_are(gitops: GitopsSpec) -> None:
+    project = _project("search", TeamSpec(name="search", namespaces=("ml-staging",), groups=()))
+    others = [("https://other.example.org", "elsewhere")]
+    document = argo.app_project("search", project, gitops, others=others)
+    check_custom_resource(document)
+    assert document["spec"]["destinations"] == [
+        {"server": "https://kubernetes.default.svc", "namespace": "ml-staging"},
+        {"server": "https://other.example.org", "namespace": "elsewhere"},
+    ]
 
 
 def test_a_team_without_namespaces_reaches_every_environment(gitops: GitopsSpec) -> None:

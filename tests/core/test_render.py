@@ -104,7 +104,7 @@ def test_every_key_that_the_application_set_reads_is_there() -> None:
     project = pipeline.project_of()
     environment = project.environments["staging"]
     assert project.gitops is not None
-    document = application_set(environment, project.clusters["main"], project.gitops)
+    document = application_set(environment, project.gitops)
     facts = facts_of(text_of(api()))
     for path in set(re.findall(r"\{\{ \.([a-z_.]+) \}\}", str(document))):
         found = facts
@@ -243,7 +243,7 @@ def test_a_release_has_its_manifest_in_that_mode_only() -> None:
 def test_the_order_in_which_things_are_named_does_not_matter() -> None:
     project = pipeline.project_of(merged(PROJECT, {"teams": {"b": {}, "a": {}}}))
     every = [
-        environment_files(project, environments, teams)
+        environment_files(project, environments, teams, others={})
         for environments in itertools.permutations(["staging", "production"])
         for teams in itertools.permutations(["x", "a", "y"])
     ]
@@ -259,7 +259,8 @@ def test_the_order_in_which_things_are_named_does_not_matter() -> None:
 
 
 def test_without_a_gitops_repository_argo_cd_has_nothing_to_read() -> None:
-    assert environment_files(default_project(load_schema("project")), ["default"], ["ml"]) == ()
+    project = default_project(load_schema("project"))
+    assert environment_files(project, ["default"], ["ml"], others={}) == ()
 
 
 def test_a_chart_is_written_below_its_version() -> None:
