@@ -176,7 +176,12 @@ def wrap_predictor(instance: Any, *, where: str) -> LoadedPredictor:
     verbs = {verb.upper(): found for verb in VERBS if (found := wrapped(f"handle_{verb}"))}
     if predict := wrapped("predict"):
         verbs.setdefault("POST", predict)
-    others = {name: found for name in OTHER_METHODS if (found := wrapped(name, "payloads"))}
+    # Of the class alone: that __init__ keeps a model under such a name does not offer a protocol.
+    others = {
+        name: found
+        for name in OTHER_METHODS
+        if hasattr(type(instance), name) and (found := wrapped(name, "payloads"))
+    }
     if not verbs and not others:
         raise StartFailure(f"{where}: has no predict method")
     return LoadedPredictor(instance, verbs, others, wrapped("post_predict", "response"))

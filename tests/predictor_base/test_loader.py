@@ -143,3 +143,14 @@ def test_a_pickled_class_is_served(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartFailure, match=r"predictor.py: no such file in "):
         load_class(Settings(), folder=tmp_path)
+
+
+def test_what_init_keeps_under_a_protocols_name_is_no_method_of_the_protocol(tmp_path: Path) -> None:
+    source = """
+        class PythonPredictor:
+            def __init__(self, config): self.generate = lambda prompt, size: prompt * size
+            def predict(self, payload): return self.generate("a", 3)
+    """
+    loaded = load(tmp_path, source)
+    assert loaded.predict.function(REQUEST) == "aaa"
+    assert loaded.others == {}
