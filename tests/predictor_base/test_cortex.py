@@ -17,32 +17,29 @@ SLEEP = """
 
     class PythonPredictor:
         def __init__(self, config):
-            pass
+            self.answer = config.get("answer", "ok")
 
         def predict(self, payload, query_params):
-            time.sleep(float(query_params.get("sleep", 0)))
-            return "ok"
+            if "sleep" in query_params:
+                time.sleep(float(query_params["sleep"]))
+            return self.answer
 """
 PICKLED_MODEL = """
-    import os
+    import pathlib
     import pickle
 
-    labels = ["setosa", "versicolor", "virginica"]
+    SPECIES = ("setosa", "versicolor", "virginica")
+    FIELDS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 
     class PythonPredictor:
         def __init__(self, config):
-            with open(os.path.join(config["folder"], config["key"]), "rb") as file:
-                self.model = pickle.load(file)
+            text = pathlib.Path(config["folder"], config["key"]).read_bytes()
+            self.weights = pickle.loads(text)["weights"]
 
         def predict(self, payload):
-            measurements = [
-                payload["sepal_length"],
-                payload["sepal_width"],
-                payload["petal_length"],
-                payload["petal_width"],
-            ]
-            label_id = self.model["weights"].index(max(self.model["weights"]))
-            return labels[label_id]
+            flower = [payload[field] for field in FIELDS]
+            assert len(flower) == 4
+            return SPECIES[self.weights.index(max(self.weights))]
 """
 BATCH = """
     labels = ["setosa", "versicolor", "virginica"]
