@@ -6,35 +6,39 @@ printed here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_ml._version import __version__
 from gitops_ml.adapters import resources, scaffold
 from gitops_ml.adapters.files import write_files
 from gitops_ml.adapters.serve import serve_predictor
-from gitops_ml.adapters.source import read_author, read_provenance
+from gitops_ml.adapters.source import read_author
 from gitops_ml.core import layout
 from gitops_ml.core.differences import ObjectChange, object_changes
-from gitops_ml.core.message import commit_message, summary_of
-from gitops_ml.core.render import Provenance, Release, objects_text
+from gitops_ml.core.message import summary_of
+from gitops_ml.core.render import Release, objects_text
 from gitops_ml.delivery import deliver
-from gitops_ml.errors import GitopsMlError, ProgramFailed, Refused, UsageError
-from gitops_ml.images import ImagePlanner, PlannedImage, build_image, look_up
+from gitops_ml.errors import GitopsMlError, ProgramFailed, UsageError
+from gitops_ml.images import PlannedImage, build_image, look_up
 from gitops_ml.rendering import (
     Objects,
     Standing,
-    changes_against,
-    left_behind,
     make_releases,
-    named_by_tag,
-    refuse_others,
-    removals,
     render_files,
-    render_manifests,
     render_objects,
-    stale_manifests,
-    without_manifest,
+)
+from gitops_ml.target import (
+    DeployOptions,
+    Step,
+    Target,
+    Tools,
+    left_warnings,
+    mode_manifests,
+    own_images,
+    plan_images,
+    provenance_of,
+    tag_warnings,
+    with_digests,
 )
 from gitops_ml.workspace import Planned, Workspace, checked, read_workspace, read_workspaces
 
@@ -45,30 +49,10 @@ if TYPE_CHECKING:
     from gitops_ml.core.changes import Change, RenderedFile
     from gitops_ml.ports import (
         GitopsRepository,
-        HelmEngine,
-        ImageBuilder,
-        Progress,
-        Registry,
         Snapshot,
     )
 
-__all__ = ["objects_text"]
-
-
-def _silent(_: str) -> None:
-    """Nobody watches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The neighbours that verbs ask; each is made when it is first needed."""
-
-    registry: Callable[[], Registry] | None
-    """`None`: no registry is asked."""
-    builder: Callable[[], ImageBuilder]
-    repository: Callable[[], GitopsRepository]
-    helm: Callable[[], HelmEngine]
-    progress: Progress = _silent
+__all__ = ["DeployOptions", "Tools", "objects_text"]
 
 
 # -- documents -------------------------------------------------------------------------------------
@@ -151,7 +135,7 @@ def build(
         EngineFailed: no engine answers, or a build failed.
         Refused: the registry said no.
     """
-    images = _plan_images(checked(workspace), tools)
+    images = plan_images(checked(workspace), tools)
     if push and images and workspace.project.image.repository is None:
         raise UsageError(
             "where should images go? Set image.repository in gitops-ml.yaml (for example "
@@ -161,7 +145,7 @@ def build(
     digests = look_up(images.values(), known={}, registry=registry)
     return tuple(
         _build(apis, image, digests, tools=tools, push=push, dry_run=dry_run)
-        for apis, image in _own_images(images)
+        for apis, image in own_images(images)
     )
 
 
@@ -182,24 +166,6 @@ def _build(
         return Built(apis, name, content_hash, None, "to build")
     result = build_image(image, builder=tools.builder(), push=push, progress=tools.progress)
     return Built(apis, name, content_hash, result, "built" if push else "local")
-
-
-def _plan_images(workspace: Workspace, tools: Tools) -> dict[str, PlannedImage]:
-    """The image of each release, by the release's directory."""
-    planner = ImagePlanner(workspace, registry=tools.registry() if tools.registry else None)
-    return {planned.directory: planner.plan(planned) for planned in workspace.releases}
-
-
-def _own_images(
-    images: Mapping[str, PlannedImage],
-) -> list[tuple[tuple[str, ...], PlannedImage]]:
-    """Each image that we build, once, with the APIs that run it."""
-    by_name: dict[str, tuple[set[str], PlannedImage]] = {}
-    for directory, image in images.items():
-        if image.content_hash:
-            users, _ = by_name.setdefault(str(image.ref), (set(), image))
-            users.add(directory.rpartition("/")[2])
-    return [(tuple(sorted(users)), image) for users, image in by_name.values()]
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -224,59 +190,23 @@ def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) ->
     """
     planned = checked(workspace).releases
     unanswered: list[GitopsMlError] = []
-    images = _with_digests(_plan_images(workspace, tools), {}, tools, unanswered.append)
+    images = with_digests(plan_images(workspace, tools), {}, tools, unanswered.append)
     releases = make_releases(planned, images, workspace)
     objects = render_objects(releases, helm=tools.helm()) if with_objects else {}
     files = render_files(
         releases,
         workspace,
-        provenance=_provenance(workspace),
+        provenance=provenance_of(workspace),
         standing=Standing.nothing(),
-        manifests=_manifests(releases, workspace, tools),
+        manifests=mode_manifests(releases, workspace, tools),
     )
     shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
-    return Rendering(releases, files, shown, (*map(str, unanswered), *_tag_warnings(releases)))
+    return Rendering(releases, files, shown, (*map(str, unanswered), *tag_warnings(releases)))
 
 
 def write(rendering: Rendering, folder: Path) -> tuple[str, ...]:
     """The rendering's files in ``folder``; returns the paths of those that were not equal already."""
     return write_files(folder, rendering.files)
-
-
-def _with_digests(
-    images: Mapping[str, PlannedImage],
-    known: Mapping[str, str],
-    tools: Tools,
-    unanswered: Callable[[GitopsMlError], None] | None = None,
-) -> dict[str, PlannedImage]:
-    registry = tools.registry() if tools.registry else None
-    digests = look_up(images.values(), known=known, registry=registry, unanswered=unanswered)
-    return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
-
-
-def _provenance(workspace: Workspace) -> Provenance:
-    return read_provenance(workspace.root, tool_version=__version__)
-
-
-def _wants_manifests(workspace: Workspace) -> bool:
-    gitops = workspace.project.gitops
-    return gitops is not None and gitops.mode == "manifests"
-
-
-def _manifests(
-    releases: tuple[Release, ...], workspace: Workspace, tools: Tools
-) -> dict[str, bytes] | None:
-    """Helm's text for each release in mode ``manifests``; in mode ``chart`` Argo CD renders."""
-    if not _wants_manifests(workspace):
-        return None
-    return render_manifests(releases, helm=tools.helm())
-
-
-def _tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
-    return tuple(
-        f"{image} has no digest yet; the deployment id will be another one once it is built"
-        for image in named_by_tag(releases)
-    )
 
 
 # -- the GitOps repository -------------------------------------------------------------------------
@@ -318,9 +248,9 @@ def diff(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> D
     """
     checked(workspace)
     snapshot = _repository(workspace, tools).fetch()
-    images = _plan_images(workspace, tools)
+    images = plan_images(workspace, tools)
     options = DeployOptions(by_tag=True, build=False)
-    target = _Target(workspace, images, options, tools, _provenance(workspace))
+    target = Target(workspace, images, options, tools, provenance_of(workspace))
     step = target.against(snapshot)
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...] = ()
     if with_objects:
@@ -330,12 +260,12 @@ def diff(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> D
         changes=step.changes,
         objects=objects,
         left=step.left,
-        warnings=(*target.warnings(step), *_left_warnings(step.left)),
+        warnings=(*target.warnings(step), *left_warnings(step.left)),
     )
 
 
 def _object_differences(
-    step: _Step, snapshot: Snapshot, tools: Tools
+    step: Step, snapshot: Snapshot, tools: Tools
 ) -> tuple[tuple[str, tuple[ObjectChange, ...]], ...]:
     """What Kubernetes would see of those releases whose values change."""
     from gitops_ml.adapters.standing import standing_objects
@@ -350,16 +280,6 @@ def _object_differences(
         if fields := object_changes(before, after):
             found.append((item.directory, fields))
     return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class DeployOptions:
-    message: str | None = None
-    prune: bool = False
-    by_tag: bool = False
-    """Whether a content-hash tag may stand in where no digest can be had."""
-    build: bool = True
-    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +307,7 @@ def deploy(
     workspace: Workspace,
     *,
     tools: Tools,
-    options: DeployOptions = DeployOptions(),
+    options: DeployOptions = DeployOptions(),  # noqa: B008 - frozen, and of another module
 ) -> Deployment:
     """Build what is missing, render, commit and push in one transaction.
 
@@ -403,9 +323,9 @@ def deploy(
     checked(workspace)
     _refuse_pull_requests(workspace)
     repository = _repository(workspace, tools)
-    images = _plan_images(workspace, tools)
-    target = _Target(workspace, images, options, tools, _provenance(workspace))
-    steps: list[_Step] = []
+    images = plan_images(workspace, tools)
+    target = Target(workspace, images, options, tools, provenance_of(workspace))
+    steps: list[Step] = []
 
     def make_changes(snapshot: Snapshot) -> tuple[tuple[Change, ...], str]:
         steps.append(target.against(snapshot))
@@ -426,7 +346,7 @@ def deploy(
         dry_run=options.dry_run,
         warnings=(
             *target.warnings(step),
-            *(() if options.prune else _left_warnings(step.left)),
+            *(() if options.prune else left_warnings(step.left)),
         ),
     )
 
@@ -441,22 +361,6 @@ def _refuse_pull_requests(workspace: Workspace) -> None:
         )
 
 
-def _manifest_warnings(directories: Iterable[str]) -> tuple[str, ...]:
-    return tuple(
-        f"{directory} has no manifest.yaml, and Argo CD syncs nothing else in mode `manifests`: "
-        "deploy it as well"
-        for directory in directories
-    )
-
-
-def _left_warnings(left: Iterable[str]) -> tuple[str, ...]:
-    return tuple(
-        f"{directory} is in the GitOps repository, but no manifest describes it any more; "
-        "`gitops-ml deploy --prune` removes it"
-        for directory in left
-    )
-
-
 def _repository(workspace: Workspace, tools: Tools) -> GitopsRepository:
     if workspace.project.gitops is None:
         raise UsageError(
@@ -467,117 +371,6 @@ def _repository(workspace: Workspace, tools: Tools) -> GitopsRepository:
             "`gitops-ml init` writes one"
         )
     return tools.repository()
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """The releases rendered on top of one snapshot."""
-
-    releases: tuple[Release, ...]
-    changes: tuple[Change, ...]
-    left: tuple[str, ...]
-    without_manifest: tuple[str, ...]
-    """Directories of releases that mode ``manifests`` cannot sync until they are deployed, too."""
-
-    def changed_releases(self) -> tuple[Release, ...]:
-        touched = {change.path.rpartition("/")[0] for change in self.changes}
-        return tuple(item for item in self.releases if item.directory in touched)
-
-
-@dataclass(slots=True)
-class _Target:
-    """Where the GitOps repository should go, whatever snapshot it starts from."""
-
-    workspace: Workspace
-    images: dict[str, PlannedImage]
-    options: DeployOptions
-    tools: Tools
-    provenance: Provenance
-    """Asked of Git once, and not for each attempt."""
-    digests: dict[str, str] = field(default_factory=dict)
-    """What was built already, by ``repository:tag``: a retry does not do it again."""
-    unanswered: list[GitopsMlError] = field(default_factory=list)
-
-    def against(self, snapshot: Snapshot) -> _Step:
-        """What has to change in ``snapshot``."""
-        workspace = self.workspace
-        standing = Standing.read(snapshot)
-        images = self._resolved_images(standing)
-        releases = make_releases(workspace.releases, images, workspace)
-        refuse_others(standing, workspace.project.name, releases)
-        manifests = _manifests(releases, workspace, self.tools)
-        files = render_files(
-            releases,
-            workspace,
-            provenance=self.provenance,
-            standing=standing,
-            manifests=manifests,
-        )
-        left = left_behind(standing, workspace, releases)
-        changes = changes_against(standing, snapshot, files)
-        if manifests is None:
-            changes += stale_manifests(standing, snapshot, releases)
-        if self.options.prune:
-            changes += removals(standing, snapshot, left)
-        return _Step(
-            releases,
-            tuple(sorted(changes, key=lambda change: change.path)),
-            left,
-            () if manifests is None else without_manifest(standing, releases),
-        )
-
-    def message(self, step: _Step) -> str:
-        return commit_message(
-            step.changed_releases(),
-            removed=step.left if self.options.prune else (),
-            subject=self.options.message,
-            source_commit=self.provenance.commit,
-        )
-
-    def warnings(self, step: _Step) -> tuple[str, ...]:
-        return (
-            *dict.fromkeys(map(str, self.unanswered)),
-            *_tag_warnings(step.releases),
-            *_manifest_warnings(step.without_manifest),
-        )
-
-    def _resolved_images(self, standing: Standing) -> dict[str, PlannedImage]:
-        known = standing.digests() | self.digests
-        # Where a tag will do, a registry that gives no answer is told and not an end.
-        unanswered = self.unanswered.append if self.options.by_tag else None
-        images = _with_digests(self.images, known, self.tools, unanswered)
-        for _, image in _own_images(images):
-            if image.ref.digest is None and self.options.build:
-                self._build(image)
-        images = {
-            key: image.with_digest(self.digests.get(str(image.ref)))
-            for key, image in images.items()
-        }
-        self._refuse_without_digest(images.values())
-        return images
-
-    def _build(self, image: PlannedImage) -> None:
-        # Whether an image has to be built cannot be known where no registry may be asked.
-        if self.options.dry_run or self.options.by_tag or self.tools.registry is None:
-            return
-        self.digests[str(image.ref)] = build_image(
-            image, builder=self.tools.builder(), push=True, progress=self.tools.progress
-        )
-
-    def _refuse_without_digest(self, images: Iterable[PlannedImage]) -> None:
-        if self.options.by_tag or self.options.dry_run:
-            return
-        if missing := sorted({str(i.ref) for i in images if i.ref.digest is None}):
-            raise Refused(
-                f"{', '.join(missing)}: "
-                + (
-                    "the registry has no such image"
-                    if self.tools.registry
-                    else "no digest is known"
-                )
-                + ", and a release names its image by digest. Build it first (`gitops-ml build`), "
-                "or name it by its tag with --by-tag"
-            )
 
 
 # -- serving ---------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from predictor_base.errors import BadRequest, StartFailure
 
-from .library import Library, Loaded
+from .model_library import Library, Loaded
 from .versions import SINGLE_MODEL, ModelVersion, sources_of
 
 if TYPE_CHECKING:

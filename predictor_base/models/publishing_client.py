@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from predictor_base.settings import Models
 
-    from .library import Loaded
+    from .model_library import Loaded
     from .serving_rest import ServingRest
     from .shelf import Shelf
 

@@ -1,0 +1,247 @@
+"""Where the GitOps repository should go: images found or built, and the changes on top of a snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_ml._version import __version__
+from gitops_ml.adapters.source import read_provenance
+from gitops_ml.core.message import commit_message
+from gitops_ml.errors import GitopsMlError, Refused
+from gitops_ml.images import ImagePlanner, PlannedImage, build_image, look_up
+from gitops_ml.rendering import (
+    Standing,
+    changes_against,
+    left_behind,
+    make_releases,
+    named_by_tag,
+    refuse_others,
+    removals,
+    render_files,
+    render_manifests,
+    stale_manifests,
+    without_manifest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gitops_ml.core.changes import Change
+    from gitops_ml.core.render import Provenance, Release
+    from gitops_ml.ports import (
+        GitopsRepository,
+        HelmEngine,
+        ImageBuilder,
+        Progress,
+        Registry,
+        Snapshot,
+    )
+    from gitops_ml.workspace import Workspace
+
+
+def _silent(_: str) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The neighbours that verbs ask; each is made when it is first needed."""
+
+    registry: Callable[[], Registry] | None
+    """`None`: no registry is asked."""
+    builder: Callable[[], ImageBuilder]
+    repository: Callable[[], GitopsRepository]
+    helm: Callable[[], HelmEngine]
+    progress: Progress = _silent
+
+
+def plan_images(workspace: Workspace, tools: Tools) -> dict[str, PlannedImage]:
+    """The image of each release, by the release's directory."""
+    planner = ImagePlanner(workspace, registry=tools.registry() if tools.registry else None)
+    return {planned.directory: planner.plan(planned) for planned in workspace.releases}
+
+
+def own_images(
+    images: Mapping[str, PlannedImage],
+) -> list[tuple[tuple[str, ...], PlannedImage]]:
+    """Each image that we build, once, with the APIs that run it."""
+    by_name: dict[str, tuple[set[str], PlannedImage]] = {}
+    for directory, image in images.items():
+        if image.content_hash:
+            users, _ = by_name.setdefault(str(image.ref), (set(), image))
+            users.add(directory.rpartition("/")[2])
+    return [(tuple(sorted(users)), image) for users, image in by_name.values()]
+
+
+def with_digests(
+    images: Mapping[str, PlannedImage],
+    known: Mapping[str, str],
+    tools: Tools,
+    unanswered: Callable[[GitopsMlError], None] | None = None,
+) -> dict[str, PlannedImage]:
+    registry = tools.registry() if tools.registry else None
+    digests = look_up(images.values(), known=known, registry=registry, unanswered=unanswered)
+    return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
+
+
+def provenance_of(workspace: Workspace) -> Provenance:
+    return read_provenance(workspace.root, tool_version=__version__)
+
+
+def wants_manifests(workspace: Workspace) -> bool:
+    gitops = workspace.project.gitops
+    return gitops is not None and gitops.mode == "manifests"
+
+
+def mode_manifests(
+    releases: tuple[Release, ...], workspace: Workspace, tools: Tools
+) -> dict[str, bytes] | None:
+    """Helm's text for each release in mode ``manifests``; in mode ``chart`` Argo CD renders."""
+    if not wants_manifests(workspace):
+        return None
+    return render_manifests(releases, helm=tools.helm())
+
+
+def tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
+    return tuple(
+        f"{image} has no digest yet; the deployment id will be another one once it is built"
+        for image in named_by_tag(releases)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeployOptions:
+    message: str | None = None
+    prune: bool = False
+    by_tag: bool = False
+    """Whether a content-hash tag may stand in where no digest can be had."""
+    build: bool = True
+    dry_run: bool = False
+
+
+def manifest_warnings(directories: Iterable[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{directory} has no manifest.yaml, and Argo CD syncs nothing else in mode `manifests`: "
+        "deploy it as well"
+        for directory in directories
+    )
+
+
+def left_warnings(left: Iterable[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{directory} is in the GitOps repository, but no manifest describes it any more; "
+        "`gitops-ml deploy --prune` removes it"
+        for directory in left
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The releases rendered on top of one snapshot."""
+
+    releases: tuple[Release, ...]
+    changes: tuple[Change, ...]
+    left: tuple[str, ...]
+    without_manifest: tuple[str, ...]
+    """Directories of releases that mode ``manifests`` cannot sync until they are deployed, too."""
+
+    def changed_releases(self) -> tuple[Release, ...]:
+        touched = {change.path.rpartition("/")[0] for change in self.changes}
+        return tuple(item for item in self.releases if item.directory in touched)
+
+
+@dataclass(slots=True)
+class Target:
+    """Where the GitOps repository should go, whatever snapshot it starts from."""
+
+    workspace: Workspace
+    images: dict[str, PlannedImage]
+    options: DeployOptions
+    tools: Tools
+    provenance: Provenance
+    """Asked of Git once, and not for each attempt."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """What was built already, by ``repository:tag``: a retry does not do it again."""
+    unanswered: list[GitopsMlError] = field(default_factory=list)
+
+    def against(self, snapshot: Snapshot) -> Step:
+        """What has to change in ``snapshot``."""
+        workspace = self.workspace
+        standing = Standing.read(snapshot)
+        images = self._resolved_images(standing)
+        releases = make_releases(workspace.releases, images, workspace)
+        refuse_others(standing, workspace.project.name, releases)
+        manifests = mode_manifests(releases, workspace, self.tools)
+        files = render_files(
+            releases,
+            workspace,
+            provenance=self.provenance,
+            standing=standing,
+            manifests=manifests,
+        )
+        left = left_behind(standing, workspace, releases)
+        changes = changes_against(standing, snapshot, files)
+        if manifests is None:
+            changes += stale_manifests(standing, snapshot, releases)
+        if self.options.prune:
+            changes += removals(standing, snapshot, left)
+        return Step(
+            releases,
+            tuple(sorted(changes, key=lambda change: change.path)),
+            left,
+            () if manifests is None else without_manifest(standing, releases),
+        )
+
+    def message(self, step: Step) -> str:
+        return commit_message(
+            step.changed_releases(),
+            removed=step.left if self.options.prune else (),
+            subject=self.options.message,
+            source_commit=self.provenance.commit,
+        )
+
+    def warnings(self, step: Step) -> tuple[str, ...]:
+        return (
+            *dict.fromkeys(map(str, self.unanswered)),
+            *tag_warnings(step.releases),
+            *manifest_warnings(step.without_manifest),
+        )
+
+    def _resolved_images(self, standing: Standing) -> dict[str, PlannedImage]:
+        known = standing.digests() | self.digests
+        # Where a tag will do, a registry that gives no answer is told and not an end.
+        unanswered = self.unanswered.append if self.options.by_tag else None
+        images = with_digests(self.images, known, self.tools, unanswered)
+        for _, image in own_images(images):
+            if image.ref.digest is None and self.options.build:
+                self._build(image)
+        images = {
+            key: image.with_digest(self.digests.get(str(image.ref)))
+            for key, image in images.items()
+        }
+        self._refuse_without_digest(images.values())
+        return images
+
+    def _build(self, image: PlannedImage) -> None:
+        # Whether an image has to be built cannot be known where no registry may be asked.
+        if self.options.dry_run or self.options.by_tag or self.tools.registry is None:
+            return
+        self.digests[str(image.ref)] = build_image(
+            image, builder=self.tools.builder(), push=True, progress=self.tools.progress
+        )
+
+    def _refuse_without_digest(self, images: Iterable[PlannedImage]) -> None:
+        if self.options.by_tag or self.options.dry_run:
+            return
+        if missing := sorted({str(i.ref) for i in images if i.ref.digest is None}):
+            raise Refused(
+                f"{', '.join(missing)}: "
+                + (
+                    "the registry has no such image"
+                    if self.tools.registry
+                    else "no digest is known"
+                )
+                + ", and a release names its image by digest. Build it first (`gitops-ml build`), "
+                "or name it by its tag with --by-tag"
+            )
