@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core import layout
 from gitops_ml.core.manifest import Manifest, parse_manifests
 from gitops_ml.core.project_reader import default_project
-from gitops_ml.core.resolve import resolve, unresolvable
+from gitops_ml.core.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.core.rules import check_manifests, check_release
 from gitops_ml.core.rules_effect import effect_findings
 from gitops_ml.core.yaml_reader import read_yaml
@@ -203,13 +203,18 @@ def _read(
 
 
 def checked(workspace: Workspace) -> Workspace:
-    """The workspace, if nothing is wrong in it.
+    """The workspace, if nothing is wrong in it and every API of it can be served.
 
     Raises:
         InvalidDocument: with every problem of every file.
     """
-    if workspace.problems.errors:
-        raise InvalidDocument(workspace.problems.errors)
+    unserved = [
+        replace(problem, severity="error")
+        for problem in workspace.problems.warnings
+        if problem.rule == UNSERVED
+    ]
+    if problems := (*workspace.problems.errors, *unserved):
+        raise InvalidDocument(problems)
     return workspace
 
 

@@ -22,7 +22,7 @@ from gitops_ml.core.manifest import Manifest, parse_manifests
 from gitops_ml.core.own_yaml import load_yaml
 from gitops_ml.core.project_reader import read_project
 from gitops_ml.core.render import Chart, ReleaseText, release_text
-from gitops_ml.core.resolve import resolve, unresolvable
+from gitops_ml.core.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.core.rules import check_release
 from gitops_ml.core.rules_effect import effect_findings
 from gitops_ml.core.yaml_reader import document_of, read_yaml
@@ -159,7 +159,7 @@ def findings_of(
     project = project or project_of()
     (manifest,) = manifests_of(text)
     refused = tuple(unresolvable(manifest, project))
-    if any(finding.severity == "error" for finding in refused):
+    if any(finding.severity == "error" or finding.rule == UNSERVED for finding in refused):
         return refused
     spec = resolved(text, project, environment)
     place = project.environments[environment]

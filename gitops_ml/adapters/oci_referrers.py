@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.registry import split_repository
-from gitops_ml.adapters.registry_session import Scope, check
+from gitops_ml.adapters.registry_session import Scope
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.oci import (
     EMPTY,
@@ -121,14 +121,9 @@ def read_attachment(registry: OciRegistry, repository: str, referrer: Descriptor
 
 def _push(registry: OciRegistry, repository: str, content: bytes, subject: Descriptor) -> bool:
     """Push a manifest with a subject; whether the registry says that it took note of that."""
-    host, name = split_repository(repository)
     digest = describe(content, MANIFEST).digest
-    response = registry.session.request(
-        "PUT", host, f"/v2/{name}/manifests/{digest}", scope=Scope(name, "pull,push"),
-        headers={"Content-Type": MANIFEST}, body=lambda: content,
-    )  # fmt: skip
-    check(response, host, f"{name}@{digest}")
-    return response.headers.get("OCI-Subject") == subject.digest
+    _, noted = registry.put_manifest(repository, content, media_type=MANIFEST, to=digest)
+    return noted == subject.digest
 
 
 def _list(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from gitops_ml.adapters.registry import split_repository
-from gitops_ml.adapters.registry_session import RegistrySession, Scope, check
+from gitops_ml.adapters.registry_session import RegistrySession, Scope, check, said
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.oci import (
     INDEX,
@@ -241,17 +241,29 @@ class OciRegistry:
         Raises:
             ServerFailed: the registry lacks a part of it, or stored something else.
         """
+        return self.put_manifest(repository, content, media_type=media_type, to=to)[0]
+
+    def put_manifest(
+        self, repository: str, content: bytes, *, media_type: str, to: str
+    ) -> tuple[str, str]:
+        """The same; what comes back besides is the subject that the registry took note of."""
         host, name = split_repository(repository)
         digest = digest_of(content)
-        response = self.session.request(
-            "PUT", host, f"/v2/{name}/manifests/{to}", scope=Scope(name, "pull,push"),
-            headers={"Content-Type": media_type}, body=lambda: content,
-        )  # fmt: skip
+        for attempt in range(self.session.patience.attempts):
+            response = self.session.request(
+                "PUT", host, f"/v2/{name}/manifests/{to}", scope=Scope(name, "pull,push"),
+                headers={"Content-Type": media_type}, body=lambda: content,
+            )  # fmt: skip
+            if response.status_code != 400 or "DIGEST_INVALID" not in said(response):
+                break
+            # docker-registry reads a link while another push of the same blob writes it; what we
+            # send has its digest
+            self.session.patience.wait(attempt, None)
         check(response, host, f"{name}:{to}")
         told = response.headers.get("Docker-Content-Digest", digest)
         if told != digest:
             raise ServerFailed(f"{host} stored {name}:{to} as {told}, which is not {digest}")
-        return digest
+        return digest, response.headers.get("OCI-Subject", "")
 
     def _begin(
         self, host: str, name: str, descriptor: Descriptor, mount_from: str | None

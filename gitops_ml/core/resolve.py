@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.core.findings import Finding, error, suggestion
+from gitops_ml.core.findings import Finding, error, suggestion, warning
 from gitops_ml.core.release import ReleaseSpec
 from gitops_ml.core.structure import structure
 
@@ -49,6 +49,8 @@ def _words(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
 
 
 _SERVED = frozenset({"RealtimeAPI"})
+UNSERVED = "kind"
+"""The rule of warnings about APIs that are right and that no verb can do anything with yet."""
 _WORKS = ("predictor", "container")
 """What an API is made of; it has exactly one of them."""
 _NEEDED: tuple[tuple[str, ...], ...] = (
@@ -66,11 +68,12 @@ _LONGEST_APPLICATION = 63
 def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
     """Why a manifest whose shape is right cannot become releases of this project."""
     if manifest.kind not in _SERVED:
-        yield error(
+        # Nothing is wrong with the document; the verbs that would need more refuse it.
+        yield warning(
             ("kind",),
             f"{manifest.kind} is checked, but cannot be deployed by this version yet; what can be "
             f"is: {', '.join(sorted(_SERVED))}",
-            rule="kind",
+            rule=UNSERVED,
         )
         return
     for name in manifest.environments:

@@ -222,3 +222,25 @@ def test_wrong_credentials_are_told_with_the_name_that_was_shown(
 def test_a_registry_that_is_not_there_is_told() -> None:
     with pytest.raises(ServerFailed, match=r"127.0.0.1:9 cannot be reached: .*refused"):
         registry_of().head(ImageRef("127.0.0.1:9/ml/iris", "v1"))
+
+
+def test_many_may_push_the_same_blobs_and_manifests_to_one_repository_at_once(
+    registry: RealRegistry,
+) -> None:
+    """docker-registry answers DIGEST_INVALID where it meets a link that is being written."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    repository = f"{registry.host}/faults/together"
+    shared = b"{}"
+    client = registry_of()
+
+    def push(number: int) -> str:
+        client.push_blob(repository, describe(shared, CONFIG), source(shared), progress=silent)
+        content = Manifest(
+            config=describe(shared, CONFIG), layers=(), annotations={"n": str(number)}
+        ).to_bytes()
+        digest = describe(content, MANIFEST).digest
+        return client.push_manifest(repository, content, media_type=MANIFEST, to=digest)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(push, range(200)))) == 200

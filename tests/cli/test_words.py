@@ -397,3 +397,17 @@ def test_a_reader_who_leaves_is_no_failure(ann, arguments):
     process.stdout.close()
     assert (process.stderr.read(), process.wait()) == (b"", 0)
     process.stderr.close()
+
+
+@pytest.mark.parametrize("kind", ["BatchAPI", "TaskAPI", "AsyncAPI"])
+def test_a_kind_that_cannot_be_deployed_yet_is_valid_and_no_verb_leaves_it_out_in_silence(
+    ann, kind
+):
+    work = "definition" if kind == "TaskAPI" else "predictor"
+    ann.has({"name": "night", "kind": kind, work: {"path": "predictor.py"}})
+    (ann.project / "predictor.py").touch()
+    said = ann.runs("validate")
+    assert (said.code, f"{kind} is checked, but cannot be deployed" in said.out) == (0, True)
+    for verb in ("render", "diff", "deploy", "build"):
+        said = ann.runs(verb)
+        assert (said.code, f"{kind} is checked, but cannot be deployed" in said.err) == (3, True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core import resolve as resolve_module
 from gitops_ml.core.manifest import parse_manifests
+from gitops_ml.core.resolve import UNSERVED
 from gitops_ml.core.resolve import merged as laid_over
 from gitops_ml.core.rules import check_manifests
 from gitops_ml.core.yaml_reader import document_of
@@ -327,14 +328,15 @@ def test_an_unknown_team_is_refused_where_there_are_teams() -> None:
     assert errors_of(api(team="anyone")) == ()
 
 
-def test_a_kind_that_cannot_be_deployed_yet_is_an_error_and_not_an_exception() -> None:
+def test_a_kind_that_cannot_be_deployed_yet_is_a_warning_and_not_an_exception() -> None:
     words = {
         "name": "split",
         "kind": "TrafficSplitter",
         "apis": [{"name": "iris", "weight": 100}],
         "environments": {"staging": {"networking": {"endpoint": "x"}}},
     }
-    assert any(finding.path == ("kind",) for finding in errors_of(words))
+    (told,) = findings_of(words)
+    assert (told.path, told.severity, told.rule) == (("kind",), "warning", UNSERVED)
 
 
 def test_an_environment_that_the_project_lacks_is_refused_with_those_it_has() -> None:

@@ -145,7 +145,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_class(Settings(), folder=tmp_path)
 
 
-def test_what_init_keeps_under_a_protocols_name_is_no_method_of_the_protocol(tmp_path: Path) -> None:
+def test_what_init_keeps_under_a_protocols_name_is_no_method_of_the_protocol(
+    tmp_path: Path,
+) -> None:
     source = """
         class PythonPredictor:
             def __init__(self, config): self.generate = lambda prompt, size: prompt * size

@@ -47,5 +47,7 @@ def test_a_release_of_another_project_is_not_overwritten(ann):
     ann.go(other_project(ann, container_api("iris")))
     said = ann.runs("deploy")
     assert said.code == 6
-    assert "releases/staging/iris in the GitOps repository belongs to the project 'shop'" in said.err
+    assert (
+        "releases/staging/iris in the GitOps repository belongs to the project 'shop'" in said.err
+    )
     assert ann.head() == before
