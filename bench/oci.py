@@ -267,7 +267,10 @@ def _spend(world: World, arguments: Sequence[str]) -> dict[str, float]:
         "DOCKER_HOST": world.engine,
         "DOCKER_CONFIG": str(world.folder / "docker"),
         "HOME": str(world.folder),
+        # installed programs have bytecode
+        "PYTHONPYCACHEPREFIX": str(world.folder / "bytecode"),
     }
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "bench.oci", "--child", *arguments]
     begin = time.perf_counter()
     with tempfile.TemporaryFile() as out:
