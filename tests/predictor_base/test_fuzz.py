@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ PATHS = (
 KNOWN = {200, 202, *STATUS.values()} - {500, 503, 504}
 # a server is shared by all examples, and a busy machine is no error
 BOUNDED = settings(
-    max_examples=60,
+    max_examples=int(os.environ.get("GITOPS_ML_EXAMPLES", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
