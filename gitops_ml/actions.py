@@ -32,6 +32,7 @@ from gitops_ml.target import (
     Step,
     Target,
     Tools,
+    context_warnings,
     left_warnings,
     mode_manifests,
     own_images,
@@ -201,7 +202,12 @@ def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) ->
         manifests=mode_manifests(releases, workspace, tools),
     )
     shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
-    return Rendering(releases, files, shown, (*map(str, unanswered), *tag_warnings(releases)))
+    warnings = (
+        *context_warnings(images.values()),
+        *map(str, unanswered),
+        *tag_warnings(releases),
+    )
+    return Rendering(releases, files, shown, warnings)
 
 
 def write(rendering: Rendering, folder: Path) -> tuple[str, ...]:

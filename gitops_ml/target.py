@@ -103,6 +103,17 @@ def mode_manifests(
     return render_manifests(releases, helm=tools.helm())
 
 
+def context_warnings(images: Iterable[PlannedImage]) -> tuple[str, ...]:
+    """What people should know about the files that enter their images, once each."""
+    found = {
+        str(problem).replace("warning: ", "", 1)
+        for image in images
+        if image.context is not None
+        for problem in image.context.warnings
+    }
+    return tuple(sorted(found))
+
+
 def tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
     return tuple(
         f"{image} has no digest yet; the deployment id will be another one once it is built"
@@ -203,6 +214,7 @@ class Target:
 
     def warnings(self, step: Step) -> tuple[str, ...]:
         return (
+            *context_warnings(self.images.values()),
             *dict.fromkeys(map(str, self.unanswered)),
             *tag_warnings(step.releases),
             *manifest_warnings(step.without_manifest),

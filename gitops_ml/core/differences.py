@@ -6,9 +6,10 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gitops_ml.core.changes import Change, RenderedFile
+if TYPE_CHECKING:
+    from gitops_ml.core.changes import Change
 
 KubernetesObject = Mapping[str, Any]
 _MISSING = object()
@@ -33,17 +34,6 @@ class ObjectChange:
     name: str
     action: str
     fields: tuple[FieldChange, ...]
-
-
-def changes(before: Mapping[str, bytes], after: Iterable[RenderedFile]) -> tuple[Change, ...]:
-    """The files of ``after`` that differ from ``before``, sorted by path. Nothing is deleted."""
-    return tuple(
-        sorted(
-            Change(file.path, before.get(file.path), file.content)
-            for file in after
-            if before.get(file.path) != file.content
-        )
-    )
 
 
 def unified_diff(change: Change, *, context: int = 3) -> str:

@@ -30,14 +30,6 @@ def app_project_path(team: str) -> str:
     return f"argocd/projects/{team}.yaml"
 
 
-def release_of(path: str) -> tuple[str, str] | None:
-    """``(environment, api)`` of a file below ``releases/``, ``None`` for any other path."""
-    match path.split("/"):
-        case ["releases", environment, api, _]:
-            return environment, api
-    return None
-
-
 def chart_of(path: str) -> str | None:
     """The folder of the base chart that a file belongs to, ``None`` for any other path."""
     match path.split("/"):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.core.changes import Change, RenderedFile
+from gitops_ml.core.changes import Change
 from gitops_ml.core.differences import (
     FieldChange,
     ObjectChange,
-    changes,
     object_changes,
     unified_diff,
 )
@@ -17,12 +16,6 @@ from gitops_ml.core.differences import (
 
 def deployment(**spec: object) -> dict[str, object]:
     return {"kind": "Deployment", "metadata": {"name": "iris"}, "spec": spec}
-
-
-def test_only_files_that_differ_are_changes_and_nothing_is_deleted() -> None:
-    before = {"a": b"1", "b": b"2", "c": b"3"}
-    after = [RenderedFile("b", b"2"), RenderedFile("c", b"33"), RenderedFile("d", b"4")]
-    assert changes(before, after) == (Change("c", b"3", b"33"), Change("d", None, b"4"))
 
 
 def test_an_unchanged_object_is_no_change() -> None:

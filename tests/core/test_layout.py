@@ -7,27 +7,9 @@ import pytest
 from gitops_ml.core import layout
 
 
-def test_a_path_is_told_again_from_its_place():
-    directory = layout.release_directory("prod", "iris")
-    for name in (layout.VALUES, layout.RELEASE, layout.MANIFEST):
-        assert layout.release_of(f"{directory}/{name}") == ("prod", "iris")
+def test_a_charts_file_is_told_from_its_place():
     chart = layout.chart_directory("predictor", "1.2.0")
     assert layout.chart_of(f"{chart}/templates/deployment.yaml") == chart
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "releases/prod/values.yaml",
-        "releases/prod/iris/more/values.yaml",
-        "argocd/prod.yaml",
-        "charts/predictor/1.2.0/values.yaml",
-        "x/releases/prod/iris/values.yaml",
-        "README.md",
-    ],
-)
-def test_other_paths_are_no_releases(path):
-    assert layout.release_of(path) is None
 
 
 @pytest.mark.parametrize(

@@ -144,3 +144,12 @@ def test_neither_library_nor_program_of_helm_names_both_ways(ann):
     assert "gitops-ml[helm]" in said.stderr
     assert "helm on PATH" in said.stderr
     assert rendered().returncode == 0
+
+
+def test_a_file_of_settings_that_enters_the_image_is_told(ann):
+    ann.has(predictor_api("iris"))
+    (ann.project / ".env").write_text("TOKEN=x\n")
+    for verb in ("render", "diff"):
+        said = ann.runs(verb, "--offline")
+        assert said.code == 0, said
+        assert said.err.count(".env: goes into the image") == 1
