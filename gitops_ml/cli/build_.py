@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml import actions
-from gitops_ml.cli import report, wiring
+from gitops_ml import wiring
+from gitops_ml.actions.documents import open_project
+from gitops_ml.actions.images import build
+from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import dry_run_option, output_option, selection
 
 if TYPE_CHECKING:
@@ -38,17 +40,15 @@ def command(
       gitops-ml build
       gitops-ml build --api iris-classifier --no-push
     """
-    workspace = actions.open_project(
-        paths, project_file=project_file, environments=environments, apis=apis
-    )
-    built = actions.build(
+    workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
+    built = build(
         workspace,
         tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
         push=push,
         dry_run=dry_run,
     )
     if output == "json":
-        report.as_json([wiring.image_facts(item) for item in built])
+        report.as_json([facts.image_facts(item) for item in built])
         return
     if not built:
         click.echo("no API here has an image of its own to build")

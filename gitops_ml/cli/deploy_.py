@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml import actions
-from gitops_ml.cli import report, wiring
+from gitops_ml import wiring
+from gitops_ml.actions.deployment import deploy
+from gitops_ml.actions.documents import open_project
+from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import dry_run_option, offline_option, output_option, selection
+from gitops_ml.target import DeployOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,15 +56,13 @@ def command(
       gitops-ml deploy -e staging
       gitops-ml deploy -e production --api iris-classifier --dry-run
     """
-    workspace = actions.open_project(
-        paths, project_file=project_file, environments=environments, apis=apis
-    )
-    deployment = actions.deploy(
+    workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
+    deployment = deploy(
         workspace,
         tools=wiring.tools(
             workspace.project, root=workspace.root, offline=offline, progress=report.progress
         ),
-        options=actions.DeployOptions(
+        options=DeployOptions(
             message=message,
             prune=prune,
             by_tag=by_tag,
@@ -72,7 +73,7 @@ def command(
     for warning in deployment.warnings:
         report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")
     if output == "json":
-        report.as_json(wiring.deployment_facts(deployment))
+        report.as_json(facts.deployment_facts(deployment))
         return
     if deployment.releases:
         report.table(

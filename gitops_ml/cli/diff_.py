@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml import actions
-from gitops_ml.cli import report, wiring
+from gitops_ml import wiring
+from gitops_ml.actions.differences import diff
+from gitops_ml.actions.documents import open_project
+from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import offline_option, output_option, selection
 from gitops_ml.core.differences import ObjectChange, unified_diff
 from gitops_ml.errors import DifferencesFound
@@ -41,17 +43,15 @@ def command(
       gitops-ml diff -e staging
       gitops-ml diff --manifests --exit-code
     """
-    workspace = actions.open_project(
-        paths, project_file=project_file, environments=environments, apis=apis
-    )
+    workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
     tools = wiring.tools(
         workspace.project, root=workspace.root, offline=offline, progress=report.progress
     )
-    differences = actions.diff(workspace, tools=tools, with_objects=manifests)
+    differences = diff(workspace, tools=tools, with_objects=manifests)
     for warning in differences.warnings:
         report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")
     if output == "json":
-        report.as_json(wiring.differences_facts(differences))
+        report.as_json(facts.differences_facts(differences))
     elif manifests:
         for directory, changed in differences.objects:
             click.echo(directory)

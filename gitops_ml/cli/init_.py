@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitops_ml import actions
+from gitops_ml.actions.documents import init
 from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
 
@@ -35,7 +35,7 @@ def command(
     Example:
       gitops-ml init iris && cd iris && gitops-ml validate
     """
-    made = actions.init(
+    made = init(
         directory,
         name=name,
         image_repository=image_repository,

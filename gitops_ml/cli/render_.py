@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
-from gitops_ml import actions
-from gitops_ml.cli import report, wiring
+from gitops_ml import wiring
+from gitops_ml.actions.documents import open_project
+from gitops_ml.actions.rendering import render, write
+from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import offline_option, output_option, selection
+from gitops_ml.core.render import objects_text
 
 
 @click.command("render")
@@ -40,10 +43,8 @@ def command(
       gitops-ml render --to rendered/          # the whole repository, as files
       gitops-ml render -e staging --manifests  # the Kubernetes objects
     """
-    workspace = actions.open_project(
-        paths, project_file=project_file, environments=environments, apis=apis
-    )
-    rendering = actions.render(
+    workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
+    rendering = render(
         workspace,
         tools=wiring.tools(workspace.project, root=workspace.root, offline=offline),
         with_objects=manifests,
@@ -51,10 +52,10 @@ def command(
     for warning in rendering.warnings:
         report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")
     if target is not None:
-        written = actions.write(rendering, target)
+        written = write(rendering, target)
         report.say(f"{len(written)} of {len(rendering.files)} files written to {target}")
     if output == "json":
-        report.as_json(wiring.rendering_facts(rendering))
+        report.as_json(facts.rendering_facts(rendering))
     elif target is not None:
         report.table(
             ("environment", "api", "deployment id"),
@@ -62,7 +63,7 @@ def command(
         )
     elif manifests:
         for _release, objects in rendering.objects:
-            click.echo(actions.objects_text(objects).decode(), nl=False)
+            click.echo(objects_text(objects).decode(), nl=False)
     else:
         for file in rendering.files:
             if file.path.startswith("releases/"):

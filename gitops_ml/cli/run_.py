@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml import actions
+from gitops_ml.actions.documents import open_project
+from gitops_ml.actions.serving import run
 from gitops_ml.cli import report
 from gitops_ml.cli.options import paths_argument, project_option
 
@@ -57,10 +58,10 @@ def command(
       gitops-ml run &
       curl http://127.0.0.1:8080/predict -H 'Content-Type: application/json' -d @sample.json
     """
-    workspace = actions.open_project(
+    workspace = open_project(
         paths,
         project_file=project_file,
         environments=(environment,) if environment else (),
         apis=(api,) if api else (),
     )
-    actions.run(workspace, host=host, port=port, reloads=reloads, tell=report.say)
+    run(workspace, host=host, port=port, reloads=reloads, tell=report.say)

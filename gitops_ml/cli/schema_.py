@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml import actions
+from gitops_ml.actions.documents import schema
 
 
 @click.command("schema")
@@ -18,4 +18,4 @@ def command(document: str) -> None:
       # then, as the first line of api.yaml:
       # yaml-language-server: $schema=api.schema.json
     """
-    click.echo(actions.schema(document), nl=False)
+    click.echo(schema(document), nl=False)

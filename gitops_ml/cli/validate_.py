@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml import actions
+from gitops_ml.actions.documents import validate
 from gitops_ml.cli import report
 from gitops_ml.cli.options import output_choice, selection
 from gitops_ml.errors import InvalidDocument
@@ -43,9 +43,7 @@ def command(
       gitops-ml validate
       gitops-ml validate apis/ --output github
     """
-    workspaces = actions.validate(
-        paths, project_file=project_file, environments=environments, apis=apis
-    )
+    workspaces = validate(paths, project_file=project_file, environments=environments, apis=apis)
     errors = sorted({p for each in workspaces for p in each.problems.errors})
     warnings = sorted({p for each in workspaces for p in each.problems.warnings})
     found = (*errors, *warnings)

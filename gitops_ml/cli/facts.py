@@ -1,65 +1,17 @@
-"""What commands need, built from the project and the environment; and facts for machines."""
+"""What verbs found, as JSON for machines: the same facts that the tables show to people."""
 
 from __future__ import annotations
 
-import os
-from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from gitops_ml import actions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from gitops_ml.core.project import Project
+    from gitops_ml.actions.deployment import Deployment
+    from gitops_ml.actions.differences import Differences
+    from gitops_ml.actions.images import Built
+    from gitops_ml.actions.rendering import Rendering
     from gitops_ml.core.render import Release
-    from gitops_ml.ports import GitopsRepository, HelmEngine, ImageBuilder, Progress, Registry
-
-
-def tools(
-    project: Project,
-    *,
-    root: Path,
-    offline: bool = False,
-    progress: Progress = lambda _: None,
-) -> actions.Tools:
-    """The neighbours of this project; each is imported and made when a verb first asks for it."""
-
-    @cache
-    def registry() -> Registry:
-        from gitops_ml.adapters.registry import DistributionRegistry
-
-        return DistributionRegistry(os.environ, insecure=project.image.insecure)
-
-    @cache
-    def builder() -> ImageBuilder:
-        from gitops_ml.adapters.docker import DockerBuilder
-
-        return DockerBuilder(os.environ, network=os.environ.get("GITOPS_ML_BUILD_NETWORK"))
-
-    @cache
-    def repository() -> GitopsRepository:
-        from gitops_ml.adapters.git import GitRepository
-
-        assert project.gitops is not None, "verbs ask only where the project has a repository"
-        return GitRepository.from_spec(
-            project.gitops, folder=root, environ=os.environ, progress=progress
-        )
-
-    @cache
-    def helm() -> HelmEngine:
-        from gitops_ml.adapters.helm import find_helm
-
-        return find_helm()
-
-    return actions.Tools(
-        registry=None if offline else registry,
-        builder=builder,
-        repository=repository,
-        helm=helm,
-        progress=progress,
-    )
 
 
 def release_facts(release: Release) -> Mapping[str, Any]:
@@ -76,7 +28,7 @@ def release_facts(release: Release) -> Mapping[str, Any]:
     }
 
 
-def image_facts(built: actions.Built) -> Mapping[str, Any]:
+def image_facts(built: Built) -> Mapping[str, Any]:
     return {
         "apis": list(built.apis),
         "image": built.image,
@@ -86,7 +38,7 @@ def image_facts(built: actions.Built) -> Mapping[str, Any]:
     }
 
 
-def rendering_facts(rendering: actions.Rendering) -> Mapping[str, Any]:
+def rendering_facts(rendering: Rendering) -> Mapping[str, Any]:
     return {
         "releases": [release_facts(item) for item in rendering.releases],
         "files": {file.path: file.content.decode() for file in rendering.files},
@@ -95,7 +47,7 @@ def rendering_facts(rendering: actions.Rendering) -> Mapping[str, Any]:
     }
 
 
-def differences_facts(differences: actions.Differences) -> Mapping[str, Any]:
+def differences_facts(differences: Differences) -> Mapping[str, Any]:
     return {
         "releases": [release_facts(item) for item in differences.changed],
         "changes": [
@@ -131,7 +83,7 @@ def differences_facts(differences: actions.Differences) -> Mapping[str, Any]:
     }
 
 
-def deployment_facts(deployment: actions.Deployment) -> Mapping[str, Any]:
+def deployment_facts(deployment: Deployment) -> Mapping[str, Any]:
     return {
         "commit": deployment.commit,
         "dry_run": deployment.dry_run,

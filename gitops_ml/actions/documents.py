@@ -1,0 +1,63 @@
+"""Documents: schemas printed, projects started, manifests checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters import resources, scaffold
+from gitops_ml.workspace import Workspace, read_workspace, read_workspaces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+
+def schema(document: str) -> str:
+    """The JSON Schema of ``api`` or ``project``, as text."""
+    return resources.schema_text(document)
+
+
+def init(
+    directory: Path, *, name: str | None, image_repository: str, gitops_repository: str
+) -> scaffold.Scaffolded:
+    """A project that passes everything, beside whatever is there already.
+
+    Raises:
+        UsageError: the name is not one that an API can have.
+    """
+    return scaffold.write_scaffold(
+        directory,
+        name=name,
+        image_repository=image_repository,
+        gitops_repository=gitops_repository,
+    )
+
+
+def validate(
+    paths: Sequence[Path],
+    *,
+    project_file: Path | None = None,
+    environments: Iterable[str] = (),
+    apis: Iterable[str] = (),
+) -> tuple[Workspace, ...]:
+    """The projects below ``paths`` with everything that is wrong in their documents.
+
+    Raises:
+        UsageError: a path, an environment or an API does not exist.
+    """
+    return read_workspaces(paths, project_file=project_file, environments=environments, apis=apis)
+
+
+def open_project(
+    paths: Sequence[Path],
+    *,
+    project_file: Path | None = None,
+    environments: Iterable[str] = (),
+    apis: Iterable[str] = (),
+) -> Workspace:
+    """The one project that the paths are about; what is wrong in it is told by the verbs.
+
+    Raises:
+        UsageError: a path, an environment or an API does not exist, or there are several projects.
+    """
+    return read_workspace(paths, project_file=project_file, environments=environments, apis=apis)

@@ -1,0 +1,69 @@
+"""What would be in the GitOps repository, as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.files import write_files
+from gitops_ml.rendering import Objects, Standing, make_releases, render_files, render_objects
+from gitops_ml.target import (
+    Tools,
+    context_warnings,
+    mode_manifests,
+    plan_images,
+    provenance_of,
+    tag_warnings,
+    with_digests,
+)
+from gitops_ml.workspace import Workspace, checked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_ml.core.changes import RenderedFile
+    from gitops_ml.core.render import Release
+    from gitops_ml.errors import GitopsMlError
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What would be in the GitOps repository."""
+
+    releases: tuple[Release, ...]
+    files: tuple[RenderedFile, ...]
+    objects: tuple[tuple[Release, Objects], ...]
+    """The Kubernetes objects, where they were asked for."""
+    warnings: tuple[str, ...]
+
+
+def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> Rendering:
+    """The files of every release, as if the GitOps repository were empty.
+
+    Raises:
+        InvalidDocument: the documents or the files of a project are wrong.
+    """
+    planned = checked(workspace).releases
+    unanswered: list[GitopsMlError] = []
+    images = with_digests(plan_images(workspace, tools), {}, tools, unanswered.append)
+    releases = make_releases(planned, images, workspace)
+    objects = render_objects(releases, helm=tools.helm()) if with_objects else {}
+    files = render_files(
+        releases,
+        workspace,
+        provenance=provenance_of(workspace),
+        standing=Standing.nothing(),
+        manifests=mode_manifests(releases, workspace, tools),
+    )
+    shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
+    warnings = (
+        *context_warnings(images.values()),
+        *map(str, unanswered),
+        *tag_warnings(releases),
+    )
+    return Rendering(releases, files, shown, warnings)
+
+
+def write(rendering: Rendering, folder: Path) -> tuple[str, ...]:
+    """The rendering's files in ``folder``; returns the paths of those that were not equal already."""
+    return write_files(folder, rendering.files)

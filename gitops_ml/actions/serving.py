@@ -1,0 +1,54 @@
+"""A predictor served on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.serve import serve_predictor
+from gitops_ml.errors import ProgramFailed, UsageError
+from gitops_ml.workspace import Planned, Workspace, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def run(
+    workspace: Workspace,
+    *,
+    host: str,
+    port: int,
+    reloads: bool,
+    tell: Callable[[str], None],
+) -> None:
+    """Serve the one predictor of the workspace until it is told to stop.
+
+    Raises:
+        InvalidDocument: the documents are wrong.
+        UsageError: there are several APIs, or this one has no predictor.
+        ProgramFailed: the server ended badly; it has said why.
+    """
+    planned = _one_predictor(checked(workspace).releases)
+    code = serve_predictor(
+        planned.spec,
+        directory=workspace.directory_of(planned.manifest),
+        host=host,
+        port=port,
+        reloads=reloads,
+        tell=tell,
+    )
+    if code:
+        raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
+
+
+def _one_predictor(releases: tuple[Planned, ...]) -> Planned:
+    names = sorted({planned.name for planned in releases})
+    if len(names) != 1:
+        known = f": {', '.join(names)}" if names else ""
+        raise UsageError(f"there are {len(names)} APIs here{known}; choose one with --api")
+    if releases[0].spec.predictor is None:
+        raise UsageError(
+            f"{names[0]} is a ready-made container: start it with "
+            f"`docker run -p 8080:{releases[0].spec.container and releases[0].spec.container.port} "
+            f"{releases[0].spec.container and releases[0].spec.container.image}`"
+        )
+    return releases[0]

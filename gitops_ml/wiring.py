@@ -1,0 +1,60 @@
+"""What the verbs need, built from the project and the environment: for commands and notebooks alike."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+from gitops_ml.target import Tools
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_ml.core.project import Project
+    from gitops_ml.ports import GitopsRepository, HelmEngine, ImageBuilder, Progress, Registry
+
+
+def tools(
+    project: Project,
+    *,
+    root: Path,
+    offline: bool = False,
+    progress: Progress = lambda _: None,
+) -> Tools:
+    """The neighbours of this project; each is imported and made when a verb first asks for it."""
+
+    @cache
+    def registry() -> Registry:
+        from gitops_ml.adapters.registry import DistributionRegistry
+
+        return DistributionRegistry(os.environ, insecure=project.image.insecure)
+
+    @cache
+    def builder() -> ImageBuilder:
+        from gitops_ml.adapters.docker import DockerBuilder
+
+        return DockerBuilder(os.environ, network=os.environ.get("GITOPS_ML_BUILD_NETWORK"))
+
+    @cache
+    def repository() -> GitopsRepository:
+        from gitops_ml.adapters.git import GitRepository
+
+        assert project.gitops is not None, "verbs ask only where the project has a repository"
+        return GitRepository.from_spec(
+            project.gitops, folder=root, environ=os.environ, progress=progress
+        )
+
+    @cache
+    def helm() -> HelmEngine:
+        from gitops_ml.adapters.helm import find_helm
+
+        return find_helm()
+
+    return Tools(
+        registry=None if offline else registry,
+        builder=builder,
+        repository=repository,
+        helm=helm,
+        progress=progress,
+    )
