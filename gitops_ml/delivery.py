@@ -6,10 +6,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gitops_ml.core.changes import Change
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.ports import GitopsRepository, Snapshot
+
+if TYPE_CHECKING:
+    from gitops_ml.core.pull_request import PullRequest
 
 MakeChanges = Callable[[Snapshot], tuple[tuple[Change, ...], str]]
 """What to change in this snapshot, and the commit message; asked again when the branch moved."""
@@ -25,6 +29,8 @@ class Delivered:
     """The new commit; ``None`` where nothing had to change."""
     changes: tuple[Change, ...]
     attempts: int
+    pull_request: PullRequest | None = None
+    """Where the commit waits for its review; ``None`` where it is on the branch."""
 
 
 def deliver(

@@ -129,6 +129,8 @@ class DeployOptions:
     """Whether a content-hash tag may stand in where no digest can be had."""
     build: bool = True
     dry_run: bool = False
+    pull_request: bool | None = None
+    """Whether to propose the commit; ``None`` does what the environments of the project file say."""
 
 
 def manifest_warnings(directories: Iterable[str]) -> tuple[str, ...]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_ml.actions.landing import Landing, land
 from gitops_ml.actions.repository import repository_of
-from gitops_ml.adapters.source import read_author
 from gitops_ml.core.message import summary_of
-from gitops_ml.delivery import deliver
-from gitops_ml.errors import UsageError
 from gitops_ml.target import (
     DeployOptions,
     Step,
@@ -23,6 +21,7 @@ from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
     from gitops_ml.core.changes import Change
+    from gitops_ml.core.pull_request import PullRequest
     from gitops_ml.core.render import Release
     from gitops_ml.ports import Snapshot
 
@@ -39,6 +38,8 @@ class Deployment:
     """`None` where nothing had to change, or nothing was to be pushed."""
     dry_run: bool
     warnings: tuple[str, ...]
+    pull_request: PullRequest | None = None
+    """Where the commit waits for its review."""
 
     def summary(self) -> str:
         if not self.changes:
@@ -66,8 +67,7 @@ def deploy(
             again and again.
     """
     checked(workspace)
-    _refuse_pull_requests(workspace)
-    repository = repository_of(workspace, tools)
+    repository_of(workspace, tools)
     images = plan_images(workspace, tools)
     target = Target(workspace, images, options, tools, provenance_of(workspace))
     steps: list[Step] = []
@@ -76,18 +76,20 @@ def deploy(
         steps.append(target.against(snapshot))
         return steps[-1].changes, target.message(steps[-1])
 
-    if options.dry_run:
-        make_changes(repository.fetch())
-        commit = None
-    else:
-        author = read_author(workspace.root, workspace.project.gitops)
-        commit = deliver(repository, make_changes, author=author).commit
+    landing = Landing(
+        topic=_topic(workspace),
+        environments=workspace.environments,
+        pull_request=options.pull_request,
+        dry_run=options.dry_run,
+    )
+    delivered = land(workspace, make_changes, tools=tools, landing=landing)
     step = steps[-1]
     return Deployment(
         releases=step.changed_releases(),
         changes=step.changes,
         removed=step.left if options.prune else (),
-        commit=commit,
+        commit=delivered.commit,
+        pull_request=delivered.pull_request,
         dry_run=options.dry_run,
         warnings=(
             *target.warnings(step),
@@ -96,11 +98,8 @@ def deploy(
     )
 
 
-def _refuse_pull_requests(workspace: Workspace) -> None:
-    environments = [workspace.project.environments[name] for name in workspace.environments]
-    if named := [each.name for each in environments if each.delivery == "pull_request"]:
-        raise UsageError(
-            f"{', '.join(named)}: the project file says `delivery: pull_request`, and this version "
-            "does not open pull requests yet; choose other environments with --environment, or set "
-            "`delivery: push`"
-        )
+def _topic(workspace: Workspace) -> str:
+    """One branch for one choice of releases, whatever state they are in."""
+    apis = sorted({planned.name for planned in workspace.releases})
+    what = apis[0] if len(apis) == 1 else workspace.project.name
+    return f"deploy/{'-'.join(workspace.environments)}/{what}"
