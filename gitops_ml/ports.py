@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.core.changes import Change
+    from gitops_ml.core.history import Log
     from gitops_ml.core.image import ImageRef
     from gitops_ml.core.pull_request import Proposal, PullRequest
 
@@ -109,6 +110,22 @@ class GitopsRepository(Protocol):
             RepositoryMoved: somebody else was faster; fetch and render again.
             Refused: the server said no (credentials, protected branch, hook).
         """
+        ...
+
+    def at(self, commit: str) -> Snapshot:
+        """The repository at an earlier commit."""
+        ...
+
+    def log(self, head: Snapshot, path: str, *, side_branches: bool = False) -> Log:
+        """The commits up to ``head`` that changed something below ``path``, which may hold ``*``.
+
+        A merge counts as what it brought to the branch. With ``side_branches`` the commits that were
+        merged come instead, those that the branch itself never stood at included.
+        """
+        ...
+
+    def blobs(self, ids: Iterable[str]) -> Mapping[str, bytes]:
+        """The content of blobs by their ids, in one go."""
         ...
 
 

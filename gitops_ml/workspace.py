@@ -158,6 +158,33 @@ def read_workspaces(
     )
 
 
+def read_project(
+    *, project_file: Path | None = None, environments: Iterable[str] = ()
+) -> Workspace:
+    """The project of this folder without its manifests: what verbs need that look at Git alone.
+
+    Raises:
+        UsageError: the project file or an environment does not exist.
+        InvalidDocument: the project file is wrong.
+    """
+    root, file = documents.project_file_of(project_file)
+    project, problems = documents.read_project_file(file)
+    if project is None:
+        raise InvalidDocument(Problems.of(problems).errors)
+    return Workspace(
+        root=root,
+        project=project,
+        has_project_file=file is not None,
+        environments=_chosen_environments(project, tuple(environments)),
+        covers_project=False,
+        files=(),
+        manifests=(),
+        releases=(),
+        problems=Problems.of(problems),
+        memory=_memory(),
+    )
+
+
 def no_manifest(paths: Sequence[Path]) -> UsageError:
     """What is wrong where nobody described an API."""
     places = ", ".join(str(path) for path in paths) or "this folder"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
+from gitops_ml.core.history import Log, LoggedCommit
 from gitops_ml.errors import GitopsMlError, RepositoryMoved
 
 if TYPE_CHECKING:
@@ -83,6 +85,36 @@ class FakeGitopsRepository:
             raise RepositoryMoved("main moved meanwhile (fetch first)")
         self.commits.append(self.pending[commit])
 
+    def at(self, commit: str) -> FakeSnapshot:
+        return FakeSnapshot(commit, self._at(commit).files)
+
+    def log(self, head: Snapshot, path: str, *, side_branches: bool = False) -> Log:
+        found, before = [], {}
+        for number, commit in enumerate(self.commits):
+            paths = sorted({*before, *commit.files})
+            files = {
+                name: blob_id(commit.files[name]) if name in commit.files else None
+                for name in paths
+                if before.get(name) != commit.files.get(name) and _is_below(name, path)
+            }
+            when = f"2026-01-01T00:{number // 60:02}:{number % 60:02}+00:00"
+            if files:
+                found.append(
+                    LoggedCommit(
+                        id=commit.id,
+                        author=commit.author,
+                        when=when,
+                        message=commit.message,
+                        files=files,
+                    )
+                )
+            before = commit.files
+        return Log(tuple(reversed(found)))
+
+    def blobs(self, ids: Iterable[str]) -> Mapping[str, bytes]:
+        all = {blob_id(c): c for commit in self.commits for c in commit.files.values()}
+        return {id: all[id] for id in ids}
+
     def somebody_else_commits(self, files: Mapping[str, bytes]) -> None:
         """A commit that adds ``files`` to the branch, past us."""
         number = len(self.commits)
@@ -102,3 +134,7 @@ class FakeGitopsRepository:
 
     def _at(self, id: str) -> FakeCommit:
         return next(commit for commit in self.commits if commit.id == id)
+
+
+def _is_below(name: str, path: str) -> bool:
+    return name.startswith(f"{path}/") or fnmatch(name, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters import resources, scaffold
-from gitops_ml.workspace import Workspace, read_workspace, read_workspaces
+from gitops_ml.workspace import Workspace, read_project, read_workspace, read_workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,3 +61,15 @@ def open_project(
         UsageError: a path, an environment or an API does not exist, or there are several projects.
     """
     return read_workspace(paths, project_file=project_file, environments=environments, apis=apis)
+
+
+def open_settings(
+    project_file: Path | None = None, *, environments: Iterable[str] = ()
+) -> Workspace:
+    """The project of this folder for the verbs that look at the GitOps repository alone.
+
+    Raises:
+        UsageError: the project file or an environment does not exist.
+        InvalidDocument: the project file is wrong.
+    """
+    return read_project(project_file=project_file, environments=environments)

@@ -78,9 +78,7 @@ def find_projects(paths: Sequence[Path], *, project_file: Path | None = None) ->
         InvalidDocument: a manifest is a symlink that leaves its project.
     """
     starts = _starts(paths)
-    if project_file is not None and not project_file.is_file():
-        raise UsageError(f"the project file {project_file} does not exist")
-    named = _absolute(project_file) if project_file else None
+    named = project_file_of(project_file)[1] if project_file else None
     nearest = cache(_project_file)
     groups: dict[Path | None, list[Path]] = {}
     for file in dict.fromkeys(file for start in starts for file in _manifests(start)):
@@ -99,6 +97,18 @@ def find_projects(paths: Sequence[Path], *, project_file: Path | None = None) ->
     if leaving:
         raise InvalidDocument(_leaves(file) for file in leaving)
     return projects
+
+
+def project_file_of(named: Path | None = None) -> tuple[Path, Path | None]:
+    """The project's folder and its file: the one that is named, or the nearest upwards from here.
+
+    Raises:
+        UsageError: the named file does not exist.
+    """
+    if named is not None and not named.is_file():
+        raise UsageError(f"the project file {named} does not exist")
+    file = _absolute(named) if named else _project_file(Path.cwd())
+    return (file.parent if file else Path.cwd()), file
 
 
 def _starts(paths: Sequence[Path]) -> list[Path]:

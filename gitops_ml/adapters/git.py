@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING
 from gitops_ml.adapters.cache import cache_folder
 from gitops_ml.adapters.git_clone import Clone
 from gitops_ml.adapters.git_failures import connection_failure, push_failure
-from gitops_ml.adapters.git_objects import TreeEntry, commit_stream, parse_blobs, parse_tree
+from gitops_ml.adapters.git_objects import (
+    TreeEntry,
+    commit_stream,
+    parse_blobs,
+    parse_commit,
+    parse_log,
+    parse_tree,
+)
 from gitops_ml.adapters.git_program import Answer, GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
+from gitops_ml.core.history import Log
 from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +35,10 @@ if TYPE_CHECKING:
     from gitops_ml.ports import Progress, Snapshot
 
 _PENDING = "refs/gitops-ml/pending"
+_AS_IT_IS = (
+    # What a user may have set for logs that they read themselves.
+    "-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "log.diffMerges=separate",
+)  # fmt: skip
 
 
 class GitRepository:
@@ -119,6 +131,29 @@ class GitRepository:
                     ) from failure
                 raise failure
 
+    def at(self, commit: str) -> GitSnapshot:
+        """See ``GitopsRepository.at``."""
+        return GitSnapshot(commit, self)
+
+    def log(self, head: Snapshot, path: str, *, side_branches: bool = False) -> Log:
+        """See ``GitopsRepository.log``."""
+        if head.commit is None:
+            return Log(())
+        with self._clone.hold():
+            self._deepen()
+            self._clone.index(head.commit)
+        lines = ("--full-history", "--no-merges") if side_branches else ("--first-parent", "-m")
+        output = self._local_read(
+            *_AS_IT_IS, "log", "-z", "--raw", "--no-abbrev", "--no-renames", "--format=%H", *lines,
+            head.commit, "--", f":(glob,top){path}" if "*" in path else f":(literal,top){path}",
+        )  # fmt: skip
+        found = parse_log(output)
+        commits = self.blobs(found)
+        return Log(
+            tuple(parse_commit(id, commits[id], files) for id, files in found.items()),
+            is_whole=not self._is_shallow(),
+        )
+
     def tree(self, commit: str) -> tuple[TreeEntry, ...]:
         """Every entry of the commit, at any depth."""
         return parse_tree(self._local_read("ls-tree", "-r", "-z", "--full-tree", commit))
@@ -186,10 +221,18 @@ class GitRepository:
             )
         return None
 
-    def _fetch_branch(self) -> Answer:
+    def _is_shallow(self) -> bool:
+        return (self._clone.folder / "shallow").exists()
+
+    def _deepen(self) -> None:
+        """A clone that somebody made shallow gets the rest of its history, as far as the server has it."""
+        if self._is_shallow():
+            self._fetch_branch("--unshallow")
+
+    def _fetch_branch(self, *options: str) -> Answer:
         return self._git.remote(
             "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head",
-            "--update-shallow", "--", self.remote.url,
+            "--update-shallow", *options, "--", self.remote.url,
             f"+refs/heads/{self.branch}:{self._tracking}",
         )  # fmt: skip
 

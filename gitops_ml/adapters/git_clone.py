@@ -83,6 +83,17 @@ class Clone:
             self._progress("tidying the clone in the cache")
             self._git.local("gc", "--quiet")
 
+    def index(self, head: str) -> None:
+        """Have git note which commits touch which paths: the log of one path takes a tenth then."""
+        mark = self.folder / "gitops-ml-indexed"
+        try:
+            if mark.read_text() == head:
+                return
+        except FileNotFoundError:
+            self._progress("noting which commits touch which releases")
+        self._git.local("commit-graph", "write", "--reachable", "--changed-paths", "--split")
+        mark.write_text(head)
+
     def _remove(self) -> None:
         if self.folder.is_dir():
             old = self.folder.rename(self._beside("old"))

@@ -1,11 +1,15 @@
-"""Git's texts: trees and blobs read, a commit written, as bytes that git understands."""
+"""Git's texts: trees, blobs and commits read, a commit written, as bytes that git understands."""
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitops_ml.core.history import LoggedCommit
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from gitops_ml.core.changes import Change
 
@@ -43,6 +47,57 @@ def parse_blobs(output: bytes) -> dict[str, bytes]:
             found[facts[0]] = output[at : at + size]
             at += size + 1
     return found
+
+
+def parse_log(output: bytes) -> dict[str, dict[str, str | None]]:
+    """Commit id to the files that it left, out of ``git log -z --raw --no-abbrev --format=%H``."""
+    found: dict[str, dict[str, str | None]] = {}
+    files: dict[str, str | None] = {}
+    tokens = iter(output.decode("utf-8", "surrogateescape").split("\0"))
+    for token in tokens:
+        word = token.strip("\n")
+        if word.startswith(":"):
+            id = word.split(" ")[3]
+            files[next(tokens)] = id if id.strip("0") else None
+        elif word:
+            files = found.setdefault(word, {})
+    return found
+
+
+def parse_commit(id: str, content: bytes, files: Mapping[str, str | None]) -> LoggedCommit:
+    """A commit object."""
+    head, _, body = content.partition(b"\n\n")
+    encoding = _header(head, b"encoding") or b"utf-8"
+    try:
+        message = body.decode(encoding.decode("ascii", "replace"), "replace")
+    except LookupError:
+        message = body.decode("utf-8", "replace")
+    name, address, _ = _signature(_header(head, b"author"))
+    _, _, when = _signature(_header(head, b"committer"))
+    return LoggedCommit(id=id, author=(name, address), when=when, message=message, files=files)
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    match = re.search(rb"^" + name + rb" (.*)$", head, re.M)
+    return match[1] if match else b""
+
+
+_SIGNATURE = re.compile(r"(.*?) ?<(.*?)> (-?\d+) ([-+])(\d\d)(\d\d)$")
+
+
+def _signature(text: bytes) -> tuple[str, str, str]:
+    """Name, address and ISO 8601 time of a line ``Ann <ann@example.org> 1700000000 +0100``."""
+    match = _SIGNATURE.match(text.decode("utf-8", "replace"))
+    if not match:
+        return "", "", ""
+    name, address, seconds, sign, hours, minutes = match.groups()
+    offset = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
+    try:
+        zone = timezone(offset)
+        when = datetime.fromtimestamp(int(seconds), zone).isoformat()
+    except (ValueError, OverflowError, OSError):
+        when = ""
+    return name, address, when
 
 
 def commit_stream(

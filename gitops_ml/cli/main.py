@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, str] = {
     "render": "Write what would be in the GitOps repository.",
     "diff": "Compare with the GitOps repository.",
     "deploy": "Build, render, commit and push in one transaction.",
+    "history": "Show the deployments of an API: which, when, who, what changed.",
+    "trace": "Lead from a deployment id to its commit, pull request, image, source and manifest.",
     "completion": "Print the completion script of a shell.",
     "version": "Print the version.",
 }

@@ -47,6 +47,11 @@ def progress(text: str) -> None:
         click.echo(styled(text, "progress", err=True), err=True)
 
 
+def warnings(texts: Iterable[str]) -> None:
+    for text in texts:
+        say(f"{styled('warning', 'warning', err=True)}: {text}")
+
+
 def as_json(facts: Any) -> None:
     is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     click.echo(json.dumps(facts, indent=2, ensure_ascii=not is_unicode))

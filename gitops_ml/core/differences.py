@@ -69,6 +69,11 @@ def object_changes(
     return tuple(found)
 
 
+def field_changes(before: Any, after: Any) -> tuple[FieldChange, ...]:
+    """Two documents compared field by field."""
+    return tuple(_compare(before, after, ""))
+
+
 def _by_identity(
     objects: Iterable[KubernetesObject],
 ) -> dict[tuple[str, str], KubernetesObject]:

@@ -36,3 +36,11 @@ def chart_of(path: str) -> str | None:
         case ["charts", chart, version, _, *_]:
             return chart_directory(chart, version)
     return None
+
+
+def release_of(path: str) -> tuple[str, str] | None:
+    """Environment and API of a ``release.yaml``, ``None`` for any other path."""
+    match path.split("/"):
+        case [first, environment, api, last] if (first, last) == (RELEASES, RELEASE):
+            return environment, api
+    return None

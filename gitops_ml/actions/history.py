@@ -1,0 +1,136 @@
+"""What was deployed when, and where a deployment id leads: read from the GitOps repository's history."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.actions.releases import standing_releases
+from gitops_ml.actions.repository import repository_of
+from gitops_ml.core.findings import suggestion
+from gitops_ml.errors import UsageError
+from gitops_ml.past import Entry, FoundDeployment, Past
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.core.history import Event
+    from gitops_ml.target import Tools
+    from gitops_ml.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The deployments of one API, the newest first."""
+
+    entries: tuple[Entry, ...]
+    warnings: tuple[str, ...]
+
+
+def history(
+    workspace: Workspace,
+    api: str,
+    *,
+    tools: Tools,
+    environments: Iterable[str] = (),
+    limit: int | None = None,
+) -> History:
+    """The deployments of ``api``, the newest first; of an API that is gone, too.
+
+    Raises:
+        UsageError: nothing was ever deployed by that name.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    past = _past(workspace, tools)
+    places = tuple(environments) or past.environments
+    events = past.events_in(places, api)
+    if not events and not environments:
+        events = past.events_anywhere(api)
+    if not events:
+        raise UsageError(
+            f"nothing was ever deployed as {api!r}"
+            + (f" to {', '.join(places)}" if environments else "")
+            + _known_apis(past, api)
+        )
+    entries = past.entries(api, events[:limit])
+    return History(entries, past.warnings())
+
+
+def trace(workspace: Workspace, id: str, *, tools: Tools) -> FoundDeployment:
+    """Where a deployment id leads.
+
+    Raises:
+        UsageError: there is and was no such deployment; names the nearest.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    return find_deployment(workspace, tools, id)
+
+
+def find_deployment(workspace: Workspace, tools: Tools, id: str) -> FoundDeployment:
+    """The deployment of this id: of today or of long ago, whatever environment it was in.
+
+    The beginning of an id will do where it belongs to one deployment only.
+
+    Raises:
+        UsageError: there is and was no such deployment; names the nearest.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    past = _past(workspace, tools)
+    api = id.rpartition("-")[0]
+    events = past.events_in(past.environments, api)
+    if not any(_begins(past, event, id) for _, event in events):
+        events += past.events_anywhere(api)
+    full = {found for _, event in events if (found := past.id_of(event.after.release))}
+    matching = {id} & full or {known for known in full if known.startswith(id)}
+    if len(matching) > 1:
+        raise UsageError(f"{id!r} begins several ids: {', '.join(sorted(matching))}")
+    if not matching:
+        if away := past.merged_away(api, id):
+            return away
+        raise _unknown(past, id, full)
+    (wanted,) = matching
+    events = [found for found in events if past.id_of(found[1].after.release) == wanted]
+    return _found(past, api, wanted, events)
+
+
+def _begins(past: Past, event: Event, id: str) -> bool:
+    return (past.id_of(event.after.release) or "").startswith(id)
+
+
+def _found(past: Past, api: str, id: str, events: list[tuple[str, Event]]) -> FoundDeployment:
+    entries = past.entries(api, events)
+    first = entries[-1]
+    release = past.release(events[0][1].last.release)
+    assert release is not None, "its id was read from it"
+    return FoundDeployment(
+        deployment_id=id,
+        release=release,
+        entries=entries,
+        commit=first.commit,
+        when=first.when,
+        author=first.author,
+        pull_request=first.pull_request,
+        is_current=any(entry.is_current for entry in entries),
+    )
+
+
+def _past(workspace: Workspace, tools: Tools) -> Past:
+    repository = repository_of(workspace, tools)
+    return Past(repository, environments=workspace.project.environments)
+
+
+def _unknown(past: Past, id: str, known: set[str]) -> UsageError:
+    """Names what is nearest: ids of the same API, else ids that stand there today."""
+    candidates = known or {r.deployment_id for r in standing_releases(past.snapshot)}
+    near = difflib.get_close_matches(id, sorted(candidates), n=3, cutoff=0.5)
+    hint = f"; near it are: {', '.join(near)}" if near else ""
+    return UsageError(
+        f"there is no deployment {id!r} in the history of the GitOps repository{hint} (an id is "
+        "<api>-<12 hex digits>; one of a pull request is there once that is merged)"
+    )
+
+
+def _known_apis(past: Past, api: str) -> str:
+    names = {release.api for release in standing_releases(past.snapshot)}
+    return suggestion(api, sorted(names)) if names else ": the repository has no releases"
