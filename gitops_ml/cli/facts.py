@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gitops_ml.actions.differences import Differences
     from gitops_ml.actions.images import Built
     from gitops_ml.actions.rendering import Rendering
+    from gitops_ml.core.base_images import BaseMove
     from gitops_ml.core.render import Release
 
 
@@ -35,6 +36,17 @@ def image_facts(built: Built) -> Mapping[str, Any]:
         "content_hash": built.content_hash,
         "digest": built.digest,
         "state": built.state,
+    }
+
+
+def base_facts(move: BaseMove) -> Mapping[str, Any]:
+    return {
+        "file": move.file,
+        "line": move.line or None,
+        "path": move.path,
+        "before": move.before,
+        "after": move.after,
+        "state": move.state,
     }
 
 

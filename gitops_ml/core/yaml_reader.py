@@ -70,13 +70,18 @@ class Document:
 
     def written(self, path: Path) -> str | None:
         """The scalar at ``path`` as its author wrote it: ``1e3``, where the data say 1000.0."""
+        node = self.node(path)
+        return node.value if isinstance(node, yaml.ScalarNode) else None
+
+    def node(self, path: Path) -> yaml.Node | None:
+        """What stands at ``path``, with marks that count the characters of the text."""
         node = self.root
         for step in path:
             at = _child(node, step)
             if at is None:
                 return None
             node = at[1]
-        return node.value if isinstance(node, yaml.ScalarNode) else None
+        return node
 
 
 def read_yaml(text: bytes, *, file: str) -> Document:
