@@ -1,5 +1,34 @@
-"""GitOps deployment of ML prediction APIs: a manifest and a predictor in, a release in Git out."""
+"""GitOps deployment of ML prediction APIs: a manifest and a predictor in, a release in Git out.
 
+>>> import gitops_ml as gml
+>>> client = gml.client("staging")                                  # doctest: +SKIP
+>>> client.create_api({"name": "iris", "kind": "RealtimeAPI"}, predictor=MyPredictor)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml import errors
 from gitops_ml._version import __version__
+from gitops_ml.errors import GitopsMlError
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from gitops_ml.library import Api, Client, client
+
+__all__ = ["Api", "Client", "GitopsMlError", "__version__", "client", "errors"]
+
+_OF_THE_LIBRARY = frozenset({"Api", "Client", "client"})
+
+
+def __getattr__(name: str) -> Any:
+    """The library's names, imported when they are asked for: `import gitops_ml` costs nothing."""
+    if name in _OF_THE_LIBRARY:
+        from gitops_ml import library
+
+        return getattr(library, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,6 +2,7 @@
 
     GitopsMlError               1   a deliberate failure that fits nowhere below
     ├── UsageError              2   the call itself is off: an unknown environment, two options that exclude each other
+    │   └── Unpackageable       2   a class of a session cannot become files; carries every reason
     ├── InvalidDocument         3   a document that people write is wrong; carries every problem
     ├── ProgramFailed           4   a program that we started ended badly (git, helm, the predictor)
     ├── EngineFailed            4   the Docker engine cannot be reached, or a build failed
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 class Problem:
     """One thing that is wrong with a document, with its place.
 
-    ``line`` and ``column`` count from 1; 0 means that the place is the whole file (or a dict that
-    never was a file). ``path`` starts with the API's name: ``iris.autoscaling.max_replicas``.
+    ``line`` and ``column`` count from 1; 0 means that the place is the whole file. ``file`` is empty
+    for a dict that never was one. ``path`` starts with the API's name:
+    ``iris.autoscaling.max_replicas``.
     """
 
     file: str
@@ -41,7 +43,10 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         label = "" if self.severity == "error" else f"{self.severity}: "
-        return f"{place}: {label}{self.path + ': ' if self.path else ''}{self.message}"
+        return (
+            f"{place + ': ' if place else ''}{label}"
+            f"{self.path + ': ' if self.path else ''}{self.message}"
+        )
 
 
 class GitopsMlError(Exception):
@@ -49,11 +54,25 @@ class GitopsMlError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the sentence. Where we raised it is of no use to anybody."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(GitopsMlError):
     """The call is off; the message names what would be right."""
 
     exit_code = 2
+
+
+class Unpackageable(UsageError):
+    """A class of a notebook, script or session cannot become files; ``reasons`` holds every reason."""
+
+    def __init__(self, what: str, reasons: Iterable[str]) -> None:
+        self.what = what
+        self.reasons = tuple(reasons)
+        lines = "".join(f"\n* {reason}" for reason in self.reasons)
+        super().__init__(f"{what} cannot be packaged:{lines}")
 
 
 class InvalidDocument(GitopsMlError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml._version import __version__
@@ -86,7 +86,8 @@ def with_digests(
 
 
 def provenance_of(workspace: Workspace) -> Provenance:
-    return read_provenance(workspace.root, tool_version=__version__)
+    provenance = read_provenance(workspace.root, tool_version=__version__)
+    return replace(provenance, origin=workspace.origin)
 
 
 def wants_manifests(workspace: Workspace) -> bool:
@@ -131,6 +132,8 @@ class DeployOptions:
     dry_run: bool = False
     pull_request: bool | None = None
     """Whether to propose the commit; ``None`` does what the environments of the project file say."""
+    why: str = ""
+    """Paragraphs for the reviewer, in Markdown."""
 
 
 def manifest_warnings(directories: Iterable[str]) -> tuple[str, ...]:

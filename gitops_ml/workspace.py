@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters import documents
 from gitops_ml.adapters.cache import cache_folder
@@ -52,10 +52,14 @@ class Workspace:
     memory: Memory
     covers_project: bool
     """Whether everything that the project has was looked at: what is not here is gone."""
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """By API, where the predictor of a manifest is that is in no file."""
+    origin: Mapping[str, Any] | None = None
+    """What the call comes from, where that is no checkout: a notebook's cell, a step of a flow."""
 
     def directory_of(self, manifest: Manifest) -> Path:
         """The folder of the manifest, which its predictor's paths start from."""
-        return Path.cwd() / manifest.directory
+        return self.folders.get(manifest.name) or Path.cwd() / manifest.directory
 
     def source_path(self, manifest: Manifest) -> str:
         """The manifest's file, relative to the project."""
@@ -175,13 +179,13 @@ def read_project(
         root=root,
         project=project,
         has_project_file=file is not None,
-        environments=_chosen_environments(project, tuple(environments)),
+        environments=chosen_environments(project, tuple(environments)),
         covers_project=False,
         files=(),
         manifests=(),
         releases=(),
         problems=Problems.of(problems),
-        memory=_memory(),
+        memory=open_memory(),
     )
 
 
@@ -200,7 +204,7 @@ def _read(
     apis: Iterable[str],
     covers_project: bool,
 ) -> Workspace:
-    memory = _memory()
+    memory = open_memory()
     project, found_problems = documents.read_project_file(found.project_file)
     problems = list(found_problems)
     manifests, keys, more = _read_manifests(found, memory)
@@ -210,10 +214,10 @@ def _read(
     releases: tuple[Planned, ...] = ()
     chosen: tuple[str, ...] = ()
     if project is not None:
-        chosen = _chosen_environments(project, tuple(environments))
+        chosen = chosen_environments(project, tuple(environments))
         project_key = found.project_file.read_bytes() if found.project_file else b""
         keys = {name: memory_key(key, project_key) for name, key in keys.items()}
-        releases, refused = _resolve(manifests, keys, project, chosen, memory)
+        releases, refused = resolve_releases(manifests, keys, project, chosen, memory)
         problems += refused
     return Workspace(
         root=found.root,
@@ -250,7 +254,8 @@ def _absolute(paths: Iterable[Path]) -> list[Path]:
     return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
 
 
-def _memory() -> Memory:
+def open_memory() -> Memory:
+    """What earlier calls have worked out, where anything may be kept."""
     try:
         return Memory(cache_folder(os.environ))
     except UsageError:
@@ -290,7 +295,12 @@ def _read_manifests(
     return tuple(manifests), by_name, problems
 
 
-def _chosen_environments(project: Project, wanted: tuple[str, ...]) -> tuple[str, ...]:
+def chosen_environments(project: Project, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of ``wanted``, or all.
+
+    Raises:
+        UsageError: the project has no such environment.
+    """
     if unknown := [name for name in wanted if name not in project.environments]:
         raise UsageError(
             f"unknown environment {unknown[0]!r}; the project has: "
@@ -312,13 +322,17 @@ def _chosen_apis(
     return tuple(m for m in manifests if not wanted or m.name in wanted)
 
 
-def _resolve(
+def resolve_releases(
     manifests: Iterable[Manifest],
     keys: Mapping[str, bytes],
     project: Project,
     environments: Iterable[str],
     memory: Memory,
 ) -> tuple[tuple[Planned, ...], list[Problem]]:
+    """Each manifest in each environment, and what is wrong with it there.
+
+    ``keys`` has a key for each API, of everything that it follows from.
+    """
     problems: list[Problem] = []
     wanted: list[tuple[Manifest, str, bytes]] = []
     for manifest in manifests:

@@ -30,6 +30,7 @@ CLIENT_ARGUMENTS = {
     "tensorflow": ("tensorflow_client", "model_client"),
     "onnx": ("onnx_client", "model_client"),
 }
+ALWAYS_OFFERED = ("config", "metrics_client", "job_spec")
 OTHER_METHODS = (
     "explain",
     "predict_batch",
@@ -157,6 +158,18 @@ def create_predictor(
             raise StartFailure(f"{where}.__init__: must take {client}, as its type says")
     instance = kind(**{name: offered[name]() for name in arguments})
     return wrap_predictor(instance, where=where)
+
+
+def check_class(kind: type, settings: Settings) -> None:
+    """Look at the class as `create_predictor` does, without constructing it.
+
+    Raises:
+        StartFailure: an argument or method is not what the contract says.
+    """
+    where = f"{settings.path}: {kind.__name__}"
+    known = (*ALWAYS_OFFERED, *CLIENT_ARGUMENTS[settings.type])
+    _constructor_arguments(kind, known, where)
+    wrap_predictor(object.__new__(kind), where=where)
 
 
 def wrap_predictor(instance: Any, *, where: str) -> LoadedPredictor:

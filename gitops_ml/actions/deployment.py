@@ -32,6 +32,8 @@ class Deployment:
 
     releases: tuple[Release, ...]
     """Those whose files changed."""
+    all_releases: tuple[Release, ...]
+    """Those that were looked at."""
     changes: tuple[Change, ...]
     removed: tuple[str, ...]
     commit: str | None
@@ -81,11 +83,13 @@ def deploy(
         environments=workspace.environments,
         pull_request=options.pull_request,
         dry_run=options.dry_run,
+        why=options.why,
     )
     delivered = land(workspace, make_changes, tools=tools, landing=landing)
     step = steps[-1]
     return Deployment(
         releases=step.changed_releases(),
+        all_releases=step.releases,
         changes=step.changes,
         removed=step.left if options.prune else (),
         commit=delivered.commit,

@@ -62,7 +62,7 @@ def find(paths: Sequence[Path], *, project_file: Path | None = None) -> Found:
     """
     projects = find_projects(paths, project_file=project_file)
     start = _folder(_starts(paths)[0])
-    above = _absolute(project_file) if project_file else _project_file(start)
+    above = _absolute(project_file) if project_file else find_project_file(start)
     if len(projects) > 1 and above is None:
         names = ", ".join(label(found.root) for found in projects)
         raise UsageError(f"there are several projects here ({names}): name the folder of one")
@@ -79,7 +79,7 @@ def find_projects(paths: Sequence[Path], *, project_file: Path | None = None) ->
     """
     starts = _starts(paths)
     named = project_file_of(project_file)[1] if project_file else None
-    nearest = cache(_project_file)
+    nearest = cache(find_project_file)
     groups: dict[Path | None, list[Path]] = {}
     for file in dict.fromkeys(file for start in starts for file in _manifests(start)):
         groups.setdefault(named or nearest(file.parent), []).append(file)
@@ -107,7 +107,7 @@ def project_file_of(named: Path | None = None) -> tuple[Path, Path | None]:
     """
     if named is not None and not named.is_file():
         raise UsageError(f"the project file {named} does not exist")
-    file = _absolute(named) if named else _project_file(Path.cwd())
+    file = _absolute(named) if named else find_project_file(Path.cwd())
     return (file.parent if file else Path.cwd()), file
 
 
@@ -197,7 +197,7 @@ def _stays(file: Path, folders: Sequence[Path]) -> bool:
     return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
 
 
-def _project_file(folder: Path) -> Path | None:
+def find_project_file(folder: Path) -> Path | None:
     """The nearest project file upwards, not beyond the top of the Git repository."""
     for directory in (folder, *folder.parents):
         for name in PROJECT_FILES:

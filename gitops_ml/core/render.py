@@ -42,6 +42,8 @@ class Provenance:
     """Whether the source had changes that no commit holds; ``None`` where Git does not tell."""
     author: str
     tool_version: str
+    origin: Mapping[str, Any] | None = None
+    """What it was deployed from, where that is no checkout: a notebook's cell, a step of a flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +165,14 @@ def _with_provenance(text: ReleaseText, provenance: Provenance, previous: bytes 
 
 
 def _provenance(provenance: Provenance) -> Mapping[str, Any]:
+    origin = {"origin": dict(provenance.origin)} if provenance.origin else {}
     return {
         "repository": provenance.repository,
         "commit": provenance.commit,
         "dirty": provenance.is_dirty,
         "author": provenance.author,
         "gitops_ml": provenance.tool_version,
+        **origin,
     }
 
 

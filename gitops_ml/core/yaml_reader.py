@@ -9,6 +9,8 @@ the number of nodes while parsing, and the nodes that aliases add afterwards.
 from __future__ import annotations
 
 import math
+import numbers
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gitops_ml.core.findings import dotted
 from gitops_ml.errors import Problem
 
 if TYPE_CHECKING:
@@ -100,37 +103,63 @@ def read_yaml(text: bytes, *, file: str) -> Document:
 
 
 def document_of(data: Any, *, file: str) -> Document:
-    """A document out of plain data that never was a file (a dict in a notebook)."""
+    """A document out of plain data that never was a file (a dict in a notebook).
+
+    Numbers of other libraries and paths become what YAML would hold; ``data`` is not changed.
+    """
     try:
-        return Document(file, _plain(data, 0))
+        return Document(file, _plain(data, ()))
     except _Unreadable as unreadable:
-        return Document(file, None, (_problem(file, (0, 0), unreadable.message),))
+        path = dotted(_named(data, unreadable.path))
+        problem = Problem(file, 0, 0, path, unreadable.message, rule="yaml")
+        return Document(file, None, (problem,))
 
 
-def _plain(data: Any, depth: int) -> Any:
-    if depth > _DEEPEST:
+def _plain(data: Any, path: Path) -> Any:
+    if len(path) > _DEEPEST:
         raise _Unreadable((0, 0), f"the nesting is deeper than {_DEEPEST} levels")
-    if isinstance(data, float) and not math.isfinite(data):
-        raise _Unreadable((0, 0), f"{data!r} is no number that a manifest can hold")
-    if data is None or isinstance(data, str | bool | int | float):
+    if data is None or isinstance(data, bool):
         return data
+    if isinstance(data, str):
+        return str(data)
+    if isinstance(data, numbers.Integral):
+        return int(data)
+    if isinstance(data, numbers.Real):
+        if not math.isfinite(data):
+            raise _Unreadable((0, 0), f"{data!r} is no number that a manifest can hold", path)
+        return float(data)
     if isinstance(data, Mapping):
-        return {_plain_key(key): _plain(value, depth + 1) for key, value in data.items()}
+        return {
+            _plain_key(key, path): _plain(value, (*path, str(key))) for key, value in data.items()
+        }
     if isinstance(data, list | tuple):
-        return [_plain(value, depth + 1) for value in data]
-    raise _Unreadable((0, 0), f"{data!r:.80} is a {type(data).__name__}, which YAML cannot say")
+        return [_plain(value, (*path, index)) for index, value in enumerate(data)]
+    if isinstance(data, os.PathLike):
+        return os.fspath(data)
+    message = f"{data!r:.80} is a {type(data).__name__}, which YAML cannot say"
+    raise _Unreadable((0, 0), message, path)
 
 
-def _plain_key(key: object) -> str:
+def _plain_key(key: object, path: Path) -> str:
     if not isinstance(key, str):
-        raise _Unreadable((0, 0), f"the key {key!r:.80} must be text")
-    return key
+        raise _Unreadable((0, 0), f"the key {key!r:.80} must be text", path)
+    return str(key)
+
+
+def _named(data: Any, path: Path) -> Path:
+    """``path`` with the name of the API in place of its number."""
+    if isinstance(data, list) and path and isinstance(path[0], int):
+        item = data[path[0]]
+        name = item.get("name") if isinstance(item, Mapping) else None
+        return (name, *path[1:]) if isinstance(name, str) else path
+    return path
 
 
 class _Unreadable(Exception):
-    def __init__(self, place: Place, message: str) -> None:
+    def __init__(self, place: Place, message: str, path: Path = ()) -> None:
         self.place = place
         self.message = message
+        self.path = path
         super().__init__(message)
 
 

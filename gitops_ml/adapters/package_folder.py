@@ -1,0 +1,90 @@
+"""Folders of packaged predictors in the cache: one for each content, whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.cache import cache_folder
+from gitops_ml.errors import GitopsMlError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEPT = 10
+"""Packages of one API that stay in the cache."""
+
+
+def keep_package(
+    api: str, files: Mapping[str, bytes], *, environ: Mapping[str, str]
+) -> tuple[Path, str]:
+    """The folder that holds exactly ``files``, and their fingerprint; equal files, equal folder.
+
+    A lock that was made for the same requirements comes along, so that versions stay as they are.
+
+    Raises:
+        UsageError, GitopsMlError: the cache cannot be written.
+    """
+    fingerprint = _fingerprint(files)
+    parent = cache_folder(environ) / "packages" / api
+    target = parent / fingerprint[:20]
+    try:
+        if not target.is_dir():
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(parent, target, files)
+        os.utime(target)
+        _forget_old(parent)
+    except OSError as error:
+        raise GitopsMlError(
+            f"{target} cannot be written: {error.strerror or error}; the cache may be elsewhere: "
+            "GITOPS_ML_CACHE"
+        ) from error
+    return target, fingerprint
+
+
+def _write(parent: Path, target: Path, files: Mapping[str, bytes]) -> None:
+    staging = Path(tempfile.mkdtemp(dir=parent, prefix=".new-"))
+    try:
+        for path, content in sorted(files.items()):
+            file = staging / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        _bring_locks(parent, staging, files)
+        # Somebody else may have been faster, with equal files.
+        with suppress(FileExistsError, NotADirectoryError):
+            staging.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _bring_locks(parent: Path, staging: Path, files: Mapping[str, bytes]) -> None:
+    """The newest lock of the API: it knows itself whether it is up to date."""
+    packages = [folder for folder in parent.iterdir() if not folder.name.startswith(".")]
+    for folder in sorted(packages, key=lambda each: each.stat().st_mtime, reverse=True):
+        locks = [file for file in folder.glob("*.lock") if file.name not in files]
+        for file in locks:
+            shutil.copyfile(file, staging / file.name)
+        if locks:
+            return
+
+
+def _forget_old(parent: Path) -> None:
+    packages = sorted(parent.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
+    for folder in packages[_KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fingerprint(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        digest.update(b"%d:%s%d:" % (len(path.encode()), path.encode(), len(content)))
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""Values that their own text says whole: what a file may hold in place of what computed it."""
+
+from __future__ import annotations
+
+import math
+import pprint
+from typing import Any
+
+LONGEST = 20_000
+"""Characters. Longer values are data and not code."""
+
+_SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...))
+_HOLDERS = (tuple, list, set, frozenset)
+_STATE = (
+    "__array__", "__dataframe__", "fit", "predict", "state_dict", "get_inputs", "save_pretrained",
+    "to_disk", "__next__", "fileno", "cursor",
+)  # fmt: skip
+"""What arrays, tables, models, iterators, files and connections have."""
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether ``value`` is made of nothing but numbers, text and their containers."""
+    if type(value) in _SCALARS:
+        return True
+    if depth > 20:
+        return False
+    if type(value) in _HOLDERS:
+        return all(is_plain(each, depth + 1) for each in value)
+    if type(value) is dict:
+        return all(is_plain(k, depth + 1) and is_plain(v, depth + 1) for k, v in value.items())
+    return False
+
+
+def as_plain(value: Any) -> Any:
+    """The number in a scalar of numpy's kind; other values as they are."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        item = value.item()
+        return item if type(item) in _SCALARS else value
+    return value
+
+
+def literal(value: Any) -> str:
+    """The expression that makes a plain value again."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    text = pprint.pformat(value, width=96, sort_dicts=False, underscore_numbers=False)
+    return f"(\n{text}\n)" if isinstance(value, str | bytes) and "\n" in text else text
+
+
+def holds_state(value: Any, depth: int = 0) -> bool:
+    """Whether ``value`` is, or contains, data or a model: what a file of code cannot hold."""
+    if isinstance(value, type) or callable(getattr(value, "__code__", None)):
+        return False
+    if any(_has(value, name) for name in _STATE):
+        return True
+    if depth < 3 and isinstance(value, list | tuple | set | frozenset):
+        return any(holds_state(each, depth + 1) for each in value)
+    if depth < 3 and isinstance(value, dict):
+        return any(holds_state(each, depth + 1) for each in value.values())
+    return False
+
+
+def _has(value: Any, name: str) -> bool:
+    # Of the class: an instance may answer to every name (mocks, lazy proxies).
+    return hasattr(type(value), name)

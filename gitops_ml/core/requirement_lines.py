@@ -1,0 +1,74 @@
+"""The requirements of a packaged class: what was asked for, and what its imports need besides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Pin = tuple[str, str]
+"""A distribution's normalized name, and the requirement for the version that is installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What goes into ``requirements.txt``."""
+
+    lines: tuple[str, ...]
+    added: tuple[str, ...]
+    """Those that nobody asked for: their modules are imported."""
+    unknown: tuple[str, ...]
+    """Modules that are imported and that nothing here brings."""
+
+    def text(self) -> str:
+        return "".join(f"{line}\n" for line in self.lines)
+
+
+def requirements_for(
+    asked: Sequence[str],
+    *,
+    needed: Mapping[str, Sequence[Pin]],
+    installed: Callable[[str], str | None],
+    elsewhere: Iterable[str] = (),
+) -> Requirements:
+    """The lines, the person's own first; a name without a version gets the installed one.
+
+    ``needed`` has the distributions of each imported module, ``elsewhere`` the names of packages
+    that are installed by other means (conda).
+    """
+    lines = [_pinned(line.strip(), installed) for line in asked if line.strip()]
+    names = {name for line in lines if (name := _name(line))}
+    names |= {canonicalize_name(each) for each in elsewhere}
+    added: dict[str, None] = {}
+    unknown: list[str] = []
+    for module, pins in sorted(needed.items()):
+        if names & {name for name, _ in pins} or canonicalize_name(module) in names:
+            continue
+        if not pins:
+            unknown.append(module)
+        added.update(dict.fromkeys(pin for _, pin in pins))
+    return Requirements((*lines, *sorted(added)), tuple(sorted(added)), tuple(unknown))
+
+
+def _pinned(line: str, installed: Callable[[str], str | None]) -> str:
+    """The person's line; where it names no version, with the one that they have tried."""
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        return line
+    if requirement.specifier or requirement.url or requirement.marker:
+        return line
+    version = installed(requirement.name)
+    return f"{line}=={version.partition('+')[0]}" if version else line
+
+
+def _name(line: str) -> str | None:
+    try:
+        return canonicalize_name(Requirement(line).name)
+    except InvalidRequirement:
+        return None

@@ -1,0 +1,251 @@
+"""Python source as statements: what each binds, what it needs at once and what only later.
+
+"At once" is what runs with the statement itself: decorators, bases, defaults, the bodies of classes.
+"Later" is what runs when a function is called. Which statement a name means follows from that.
+"""
+
+from __future__ import annotations
+
+import ast
+import symtable
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
+_FUTURE = "__future__"
+_CHANGING = frozenset(
+    {
+        "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop",
+        "popitem", "remove", "reverse", "setdefault", "sort", "subtract", "update",
+    }
+)  # fmt: skip
+"""Methods by which containers change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of the top level."""
+
+    node: ast.stmt
+    text: str
+    position: int
+    """In the order of execution."""
+    binds: frozenset[str]
+    now: tuple[str, ...]
+    """Global names that must exist when it runs."""
+    later: tuple[str, ...]
+    """Global names that must exist when what it defines is called."""
+    touches: frozenset[str]
+    """Names whose objects it changes: ``A.x = 1``, ``a.append(1)``, ``setattr(A, …)``."""
+
+    @property
+    def is_definition(self) -> bool:
+        return isinstance(self.node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+
+    @property
+    def is_import(self) -> bool:
+        return isinstance(self.node, ast.Import | ast.ImportFrom)
+
+    def same_as(self, other: Statement) -> bool:
+        return ast.dump(self.node) == ast.dump(other.node)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The statements of a session or a file."""
+
+    statements: tuple[Statement, ...]
+    has_deferred_annotations: bool
+    """Whether ``from __future__ import annotations`` was said."""
+
+    def binding(self, name: str) -> tuple[Statement, ...]:
+        """The statements that bind ``name``, in the order of execution."""
+        return tuple(each for each in self.statements if name in each.binds)
+
+
+def read_source(chunks: Iterable[str]) -> Source:
+    """The statements of pieces of source that ran one after the other; what is no Python is left out.
+
+    Definitions and imports inside of ``if``, ``try`` and ``with`` count as statements of their own.
+    """
+    statements: list[Statement] = []
+    deferred = False
+    for chunk in chunks:
+        try:
+            module = ast.parse(chunk)
+        except (SyntaxError, ValueError):
+            continue
+        lines = chunk.splitlines()
+        for node in _flattened(module.body):
+            deferred = deferred or _defers_annotations(node)
+            statements.append(_statement(node, lines, len(statements), deferred=deferred))
+    return Source(tuple(statements), deferred)
+
+
+def single_statement(text: str, *, deferred: bool = False) -> Statement:
+    """The one statement of ``text``."""
+    text = textwrap.dedent(text)
+    (node,) = ast.parse(text).body
+    return _statement(node, text.splitlines(), 0, deferred=deferred)
+
+
+def _flattened(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        match node:
+            case ast.If(body=inside, orelse=other) if _asks_for_main(node.test):
+                yield from _flattened((*inside, *other))
+            case ast.If(body=inside, orelse=other):
+                yield node
+                yield from _bindings_inside((*inside, *other))
+            case ast.Try(body=inside, orelse=other, finalbody=last):
+                handled = [each for handler in node.handlers for each in handler.body]
+                yield node
+                yield from _bindings_inside((*inside, *handled, *other, *last))
+            case ast.With(body=inside):
+                yield node
+                yield from _bindings_inside(inside)
+            case _:
+                yield node
+
+
+def _bindings_inside(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Import, ast.ImportFrom)
+    return (node for node in _flattened(body) if isinstance(node, kinds))
+
+
+def _asks_for_main(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and ast.unparse(test) in (
+        "__name__ == '__main__'",
+        "'__main__' == __name__",
+    )
+
+
+def _defers_annotations(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.ImportFrom)
+        and node.module == _FUTURE
+        and any(alias.name == "annotations" for alias in node.names)
+    )
+
+
+def _statement(node: ast.stmt, lines: list[str], position: int, *, deferred: bool) -> Statement:
+    text = _text(node, lines)
+    now, later, binds = _names(text)
+    annotated = _annotated(node)
+    (later if deferred else now).update(dict.fromkeys(annotated))
+    return Statement(
+        node=node,
+        text=text,
+        position=position,
+        binds=frozenset(binds),
+        now=tuple(now),
+        later=tuple(name for name in later if name not in now),
+        touches=frozenset(_touched(node)),
+    )
+
+
+def _text(node: ast.stmt, lines: list[str]) -> str:
+    """The statement's lines; its part of the line where it shares one (``a = 1; b = 2``)."""
+    first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
+    last = node.end_lineno or node.lineno
+    chosen = lines[first - 1 : last]
+    before = lines[node.lineno - 1].encode()[: node.col_offset].decode()
+    after = lines[last - 1].encode()[node.end_col_offset or 0 :].decode().strip()
+    is_alone = not before.strip() and (not after or after.startswith("#"))
+    if is_alone:
+        return textwrap.dedent("\n".join(chosen))
+    segment = ast.get_source_segment("\n".join(lines), node)
+    return segment if segment is not None else ast.unparse(node)
+
+
+def imported_modules(text: str) -> set[str]:
+    """The modules that a text imports anywhere in it, by full name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found - {"__future__"}
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def _names(text: str) -> tuple[dict[str, None], dict[str, None], set[str]]:
+    """Names needed at once, needed later, and bound; dicts keep the order."""
+    now: dict[str, None] = {}
+    later: dict[str, None] = {}
+    top = symtable.symtable(text, "<source>", "exec")
+    binds = {
+        symbol.get_name()
+        for symbol in top.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+    }
+    now.update(dict.fromkeys(s.get_name() for s in top.get_symbols() if s.is_referenced()))
+    for table in top.get_children():
+        _walk(table, now, later, is_later=False)
+    return now, later, binds
+
+
+def _walk(
+    table: symtable.SymbolTable, now: dict[str, None], later: dict[str, None], *, is_later: bool
+) -> None:
+    kind = str(table.get_type()).lower()
+    is_function = "function" in kind and table.get_name() not in _COMPREHENSIONS
+    is_later = is_later or is_function
+    needed = later if is_later else now
+    needed.update(dict.fromkeys(s.get_name() for s in table.get_symbols() if s.is_global()))
+    for child in table.get_children():
+        _walk(child, now, later, is_later=is_later)
+
+
+def _annotated(node: ast.stmt) -> Iterator[str]:
+    """Names in annotations: `symtable` leaves out those that are deferred or in quotes."""
+    for each in ast.walk(node):
+        for field in ("annotation", "returns"):
+            annotation = getattr(each, field, None)
+            if isinstance(annotation, ast.expr):
+                yield from _names_in(annotation)
+
+
+def _names_in(expression: ast.expr) -> Iterator[str]:
+    for each in ast.walk(expression):
+        if isinstance(each, ast.Name):
+            yield each.id
+        elif isinstance(each, ast.Constant) and isinstance(each.value, str):
+            try:
+                yield from _names_in(ast.parse(each.value, mode="eval").body)
+            except SyntaxError:
+                continue
+
+
+def _touched(node: ast.stmt) -> Iterator[str]:
+    for each in ast.walk(node):
+        match each:
+            case ast.Assign(targets=targets):
+                yield from (root for target in targets if (root := _root(target)))
+            case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+                yield from [root] if (root := _root(target)) else []
+            case ast.Delete(targets=targets):
+                yield from (root for target in targets if (root := _root(target)))
+            case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method) as function)):
+                yield from [root] if method in _CHANGING and (root := _root(function)) else []
+            case ast.Expr(
+                value=ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id=name), *_])
+            ):
+                yield name
+
+
+def _root(target: ast.expr) -> str | None:
+    """The name at the bottom of ``a.b[0].c``; none for a plain name, which is bound and not changed."""
+    if not isinstance(target, ast.Attribute | ast.Subscript):
+        return None
+    inner: ast.expr = target
+    while isinstance(inner, ast.Attribute | ast.Subscript):
+        inner = inner.value
+    return inner.id if isinstance(inner, ast.Name) else None

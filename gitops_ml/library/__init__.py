@@ -1,0 +1,10 @@
+"""The Python interface: what `import gitops_ml as gml` offers to notebooks, scripts and programs.
+
+It calls the same actions as the command line, and only shows what they return.
+"""
+
+from gitops_ml.library.opening import client
+from gitops_ml.library.results import Api
+from gitops_ml.library.verbs import Client
+
+__all__ = ["Api", "Client", "client"]

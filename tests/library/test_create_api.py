@@ -1,0 +1,92 @@
+"""`create_api` with dicts and folders: what is wrong with a call, and what comes back from one."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+import gitops_ml as gml
+from gitops_ml.errors import InvalidDocument, UsageError
+from tests.cli.person import container_api, predictor_api
+
+
+@pytest.fixture
+def client(ann):
+    ann.configures()
+    return gml.client("staging", offline=True)
+
+
+def test_a_wrong_api_is_told_with_its_path_and_without_a_line(client):
+    api = container_api("iris", autoscaling={"min_replicas": 4, "max_replicas": 2}, compute=1)
+    with pytest.raises(InvalidDocument) as wrong:
+        client.create_api(api)
+    assert all(line.startswith("iris.") for line in str(wrong.value).splitlines())
+    assert "iris.compute: " in str(wrong.value)
+
+
+def test_rules_between_fields_are_told_with_their_path(client):
+    api = container_api("iris", autoscaling={"min_replicas": 4, "max_replicas": 2})
+    with pytest.raises(InvalidDocument, match=r"^iris\.autoscaling\.\w+: .*"):
+        client.create_api(api)
+
+
+def test_a_value_that_yaml_cannot_hold_is_told_with_its_path(client):
+    api = predictor_api("iris")
+    api["predictor"]["config"]["when"] = object()
+    with pytest.raises(InvalidDocument, match=r"^iris\.predictor\.config\.when: "):
+        client.create_api(api, project_dir=".")
+
+
+def test_the_dict_of_the_caller_is_left_alone(client, ann):
+    ann.has(predictor_api("iris"))
+    api = predictor_api("iris")
+    before = copy.deepcopy(api)
+    client.create_api(api, project_dir=ann.project, dry_run=True)
+    assert api == before
+
+
+def test_a_plan_changes_nothing_and_shows_what_would(client, ann):
+    plan = client.create_api(container_api("iris"), dry_run=True)
+    assert (plan.is_plan, plan.commit, plan.pull_request) == (True, None, None)
+    assert "+  name: iris" in plan.diff or "+name: iris" in plan.diff
+    assert "b/charts/" not in plan.diff
+    assert plan.deployment_id in plan.diff
+    assert ann.commits() == 0
+
+
+def test_what_was_deployed_comes_back(client, ann):
+    api = client.create_api(container_api("iris"), pull_request=False)
+    assert api.commit == ann.head()
+    assert api.deployment_id == ann.release("iris")["deployment_id"]
+    assert (api.name, api.environment, api.namespace) == ("iris", "staging", "ml-staging")
+    assert api.summary == f"committed {ann.head()[:12]}"
+
+
+def test_deploying_twice_changes_nothing(client, ann):
+    client.create_api(container_api("iris"), pull_request=False)
+    before = ann.head()
+    again = client.create_api(container_api("iris"), pull_request=False)
+    assert (again.changes, again.summary, ann.head()) == ((), "nothing to change", before)
+
+
+def test_code_has_one_place(client):
+    with pytest.raises(UsageError, match="predictor and project_dir exclude each other"):
+        client.create_api(predictor_api("iris"), predictor=object, project_dir=".")
+    with pytest.raises(UsageError, match="where is the code of the predictor"):
+        client.create_api(predictor_api("iris"))
+    with pytest.raises(UsageError, match=r"own requirements\.txt"):
+        client.create_api(predictor_api("iris"), project_dir=".", requirements=["numpy"])
+
+
+def test_an_instance_is_not_a_class(client):
+    class PythonPredictor: ...
+
+    with pytest.raises(UsageError, match="the class itself and not a PythonPredictor"):
+        client.create_api({"name": "iris", "kind": "RealtimeAPI"}, predictor=PythonPredictor())
+
+
+def test_the_commit_of_a_notebook_says_where_it_is_from(client, ann):
+    origin = {"notebook": "iris.ipynb", "cell": 7}
+    client.create_api(container_api("iris"), pull_request=False, origin=origin)
+    assert ann.release("iris")["provenance"]["origin"] == origin
