@@ -1,4 +1,7 @@
-"""Changes brought to the GitOps repository while others do the same: fetch, commit, push, again."""
+"""Changes brought to the GitOps repository while others do the same: fetch, commit, push, again.
+
+`deliver` moves the branch itself; `propose` moves a branch beside it and opens a pull request.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.changes import Change
-from gitops_ml.errors import RepositoryMoved
+from gitops_ml.core.proposal import Branch, foreign_commits, holds, marked
+from gitops_ml.core.pull_request import Proposal, PullRequest
+from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.ports import GitopsRepository, Snapshot
 
 if TYPE_CHECKING:
-    from gitops_ml.core.pull_request import PullRequest
+    from gitops_ml.ports import Forge
 
 MakeChanges = Callable[[Snapshot], tuple[tuple[Change, ...], str]]
 """What to change in this snapshot, and the commit message; asked again when the branch moved."""
+
+MakeProposal = Callable[[tuple[Change, ...], str], Proposal]
+"""How a reviewer is asked for these changes, given the commit message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,7 @@ class Delivered:
     attempts: int
     pull_request: PullRequest | None = None
     """Where the commit waits for its review; ``None`` where it is on the branch."""
+    warnings: tuple[str, ...] = ()
 
 
 def deliver(
@@ -67,6 +76,98 @@ def deliver(
         else:
             return Delivered(base.commit, commit, changes, attempt)
     raise ValueError("attempts counts from 1")
+
+
+def propose(
+    repository: GitopsRepository,
+    forge: Forge | None,
+    make_changes: MakeChanges,
+    make_proposal: MakeProposal,
+    *,
+    head: str,
+    author: tuple[str, str],
+    attempts: int = 10,
+    sleep: Callable[[float], None] = time.sleep,
+    jitter: Callable[[], float] = random.random,
+) -> Delivered:
+    """Commit what ``make_changes`` wants to the branch ``head``, and open a pull request with it.
+
+    The commit is always made on the newest base. Where the branch holds exactly these changes
+    already it stays as it is; what we put there before is replaced, and what others put there is
+    not. An open pull request is brought up to date; without a ``forge`` there is just the branch.
+
+    Doing it again after it was interrupted at any point finishes it.
+
+    Raises:
+        RepositoryMoved: the branch holds commits of others, or moved each time.
+        Refused: the repository or the forge said no.
+        ServerFailed: one of them cannot be reached.
+        UsageError: the repository has no commit that a pull request could start from.
+    """
+    for attempt in range(1, attempts + 1):
+        base = repository.fetch()
+        changes, message = make_changes(base)
+        if base.commit is None:
+            raise UsageError(
+                "the GitOps repository is empty, and a pull request needs a branch to go to: push "
+                "a first commit to it"
+            )
+        proposal = make_proposal(changes, message)
+        if not changes:
+            return _nothing(base.commit, attempt, forge, proposal)
+        branch = repository.read_branch(head, base=base)
+        page = None
+        if branch and not foreign_commits(branch) and holds(branch, changes):
+            commit = branch.commit
+        else:
+            _refuse_work_of_others(branch)
+            text = marked(message, changes, length=len(base.commit))
+            commit = repository.commit(base, changes, message=text, author=author)
+            try:
+                expected = branch.commit if branch else None
+                page = repository.push_branch(head, commit, expected=expected)
+            except RepositoryMoved:
+                if attempt == attempts:
+                    raise
+                sleep(pause(attempt, jitter()))
+                continue
+        found = forge.open(proposal) if forge else _branch_only(proposal, commit, page)
+        return Delivered(base.commit, commit, changes, attempt, found, found.warnings)
+    raise ValueError("attempts counts from 1")
+
+
+def _nothing(base: str, attempt: int, forge: Forge | None, proposal: Proposal) -> Delivered:
+    """Nothing is left to propose; an older proposal that still waits should not be forgotten."""
+    found = forge.find(head=proposal.head, base=proposal.base) if forge else None
+    if found is None or not found.is_open:
+        return Delivered(base, None, (), attempt)
+    warning = (
+        f"{found.url} is still open, although {proposal.base} is as it should be without it: "
+        "close it, or it will bring back what it proposes"
+    )
+    return Delivered(base, None, (), attempt, warnings=(warning,))
+
+
+def _refuse_work_of_others(branch: Branch | None) -> None:
+    if branch and (foreign := foreign_commits(branch)):
+        commits = ", ".join(id[:12] for id in foreign)
+        raise RepositoryMoved(
+            f"the branch {branch.name} holds work that gitops-ml did not write ({commits}), and "
+            "would lose it: merge or close its pull request and delete the branch, or take those "
+            "commits off it; then do this again"
+        )
+
+
+def _branch_only(proposal: Proposal, commit: str, page: str | None) -> PullRequest:
+    return PullRequest(
+        number=0,
+        url=page or "",
+        title=proposal.title,
+        state="open",
+        head=proposal.head,
+        base=proposal.base,
+        commit=commit,
+    )
 
 
 def pause(attempt: int, share: float) -> float:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.changes import Change
     from gitops_ml.core.history import Log
     from gitops_ml.core.image import ImageRef
+    from gitops_ml.core.proposal import Branch
     from gitops_ml.core.pull_request import Proposal, PullRequest
 
 Progress = Callable[[str], None]
@@ -126,6 +127,26 @@ class GitopsRepository(Protocol):
 
     def blobs(self, ids: Iterable[str]) -> Mapping[str, bytes]:
         """The content of blobs by their ids, in one go."""
+        ...
+
+    def read_branch(self, name: str, *, base: Snapshot) -> Branch | None:
+        """The branch of a proposal as the server has it now, or ``None`` where it has none.
+
+        Raises:
+            Refused, ServerFailed: see ``fetch``.
+        """
+        ...
+
+    def push_branch(self, name: str, commit: str, *, expected: str | None) -> str | None:
+        """Make the branch of a proposal point at ``commit``, if it is where it was seen last.
+
+        ``expected`` is that commit, ``None`` where there was no such branch. Returns the page at
+        which the server says that a pull request can be opened, where it says so.
+
+        Raises:
+            RepositoryMoved: somebody else was faster; look again.
+            Refused: see ``push``.
+        """
         ...
 
 

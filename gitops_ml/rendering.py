@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gitops_ml.adapters.charts import chart_path, read_chart
 from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.core import layout
-from gitops_ml.core.changes import Change, RenderedFile
+from gitops_ml.core.changes import Change, RenderedFile, blob_id
 from gitops_ml.core.render import (
     Chart,
     Provenance,
@@ -84,16 +83,8 @@ class Standing:
 
     def has(self, file: RenderedFile) -> bool:
         """Whether exactly this file stands there; by git's blob id, so nothing has to be read."""
-        blob_id = self.blob_ids.get(file.path)
-        return blob_id is not None and blob_id == _blob_id(file.content, length=len(blob_id))
-
-
-def _blob_id(content: bytes, *, length: int) -> str:
-    """Git's name for a file's content; 40 hex digits are SHA-1, 64 are SHA-256 repositories."""
-    head = b"blob %d\0" % len(content)
-    if length == 64:
-        return hashlib.sha256(head + content).hexdigest()
-    return hashlib.sha1(head + content, usedforsecurity=False).hexdigest()
+        known = self.blob_ids.get(file.path)
+        return known is not None and known == blob_id(file.content, length=len(known))
 
 
 def make_releases(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.changes import Change
     from gitops_ml.core.render import Provenance, Release
     from gitops_ml.ports import (
+        Forge,
         GitopsRepository,
         HelmEngine,
         ImageBuilder,
@@ -44,6 +45,10 @@ def _silent(_: str) -> None:
     """Nobody watches."""
 
 
+def _branch_alone() -> None:
+    """There is no forge."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The neighbours that verbs ask; each is made when it is first needed."""
@@ -53,6 +58,11 @@ class Tools:
     builder: Callable[[], ImageBuilder]
     repository: Callable[[], GitopsRepository]
     helm: Callable[[], HelmEngine]
+    forge: Callable[[], Forge | None] = _branch_alone
+    """Where pull requests to the GitOps repository are opened; `None` where branches have to do."""
+    source_repository: Callable[[], GitopsRepository] | None = None
+    """The repository that notebooks send code to; `None` where the project names none."""
+    source_forge: Callable[[], Forge | None] = _branch_alone
     progress: Progress = _silent
 
 

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.core.project import Project
-    from gitops_ml.ports import GitopsRepository, HelmEngine, ImageBuilder, Progress, Registry
+    from gitops_ml.ports import (
+        Forge,
+        GitopsRepository,
+        HelmEngine,
+        ImageBuilder,
+        Progress,
+        Registry,
+    )
 
 
 def tools(
@@ -51,10 +58,36 @@ def tools(
 
         return find_helm()
 
+    @cache
+    def forge() -> Forge | None:
+        from gitops_ml.adapters.forges import forge_of
+
+        assert project.gitops is not None, "verbs ask only where the project has a repository"
+        return forge_of(project.gitops, folder=root, environ=os.environ)
+
+    @cache
+    def source_repository() -> GitopsRepository:
+        from gitops_ml.adapters.git import GitRepository
+
+        assert project.source is not None, "verbs ask only where the project has a repository"
+        return GitRepository.from_spec(
+            project.source, folder=root, environ=os.environ, section="source", progress=progress
+        )
+
+    @cache
+    def source_forge() -> Forge | None:
+        from gitops_ml.adapters.forges import forge_of
+
+        assert project.source is not None, "verbs ask only where the project has a repository"
+        return forge_of(project.source, folder=root, environ=os.environ, section="source")
+
     return Tools(
         registry=None if offline else registry,
         builder=builder,
         repository=repository,
         helm=helm,
+        forge=forge,
+        source_repository=source_repository if project.source else None,
+        source_forge=source_forge,
         progress=progress,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.actions.landing import Landing, land
 from gitops_ml.actions.repository import repository_of
 from gitops_ml.core.message import summary_of
+from gitops_ml.core.pull_request import asked_in
 from gitops_ml.target import (
     DeployOptions,
     Step,
@@ -48,6 +49,8 @@ class Deployment:
             return "nothing to change"
         if self.dry_run:
             return f"would commit: {summary_of(self.changes)}"
+        if self.pull_request:
+            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
         return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 
@@ -84,6 +87,7 @@ def deploy(
         pull_request=options.pull_request,
         dry_run=options.dry_run,
         why=options.why,
+        warnings=lambda: target.warnings(steps[-1]),
     )
     delivered = land(workspace, make_changes, tools=tools, landing=landing)
     step = steps[-1]
@@ -97,6 +101,7 @@ def deploy(
         dry_run=options.dry_run,
         warnings=(
             *target.warnings(step),
+            *delivered.warnings,
             *(() if options.prune else left_warnings(step.left)),
         ),
     )

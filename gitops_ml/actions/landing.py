@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.actions.repository import repository_of
+from gitops_ml.adapters.resources import pull_request_template
 from gitops_ml.adapters.source import read_author
-from gitops_ml.delivery import Delivered, MakeChanges, deliver
-from gitops_ml.errors import UsageError
+from gitops_ml.core.proposal import head_branch
+from gitops_ml.core.pull_request import Proposal
+from gitops_ml.core.pull_request_text import pull_request_body, title_of
+from gitops_ml.delivery import Delivered, MakeChanges, deliver, propose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from gitops_ml.core.changes import Change
     from gitops_ml.target import Tools
     from gitops_ml.workspace import Workspace
 
@@ -31,7 +36,10 @@ class Landing:
     dry_run: bool = False
     """Whether to stop before anything is written to the repository."""
     why: str = ""
-    """Paragraphs for the reviewer, in Markdown, on top of what the changes themselves tell."""
+    """Paragraphs for the reviewer, in Markdown, on top of what the changes themselves tell; other
+    people's words in them went through `core.markdown`."""
+    warnings: Callable[[], Iterable[str]] = tuple
+    """What the reviewer should know besides, in plain words; asked once the changes are made."""
 
 
 def land(
@@ -42,7 +50,7 @@ def land(
     Every verb that changes the GitOps repository ends here. Doing it again changes nothing more.
 
     Raises:
-        UsageError: the project file names no GitOps repository.
+        UsageError: the project file names no GitOps repository, or no forge can be found for it.
         Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
         RepositoryMoved: it holds what we did not write, or others were faster again and again.
     """
@@ -51,14 +59,43 @@ def land(
         base = repository.fetch()
         changes, _ = make_changes(base)
         return Delivered(base.commit, None, changes, 1)
-    if _proposes(workspace, landing.environments, landing.pull_request):
-        raise UsageError(
-            f"{', '.join(landing.environments)}: the project file says `delivery: pull_request`, "
-            "and this version does not open pull requests yet; choose other environments with "
-            "--environment, or set `delivery: push`"
-        )
     author = read_author(workspace.root, workspace.project.gitops)
-    return deliver(repository, make_changes, author=author)
+    if not _proposes(workspace, landing.environments, landing.pull_request):
+        return deliver(repository, make_changes, author=author)
+    head = head_branch(landing.topic)
+    return propose(
+        repository,
+        tools.forge(),
+        make_changes,
+        partial(_proposal, workspace, landing, head),
+        head=head,
+        author=author,
+    )
+
+
+def _proposal(
+    workspace: Workspace, landing: Landing, head: str, changes: tuple[Change, ...], message: str
+) -> Proposal:
+    gitops, settings = workspace.project.gitops, workspace.project.pull_requests
+    assert gitops is not None, "the repository was asked for before"
+    return Proposal(
+        head=head,
+        base=gitops.branch,
+        title=title_of(message),
+        body=pull_request_body(
+            pull_request_template(),
+            changes,
+            why=landing.why,
+            warnings=landing.warnings(),
+            head=head,
+        ),
+        reviewers=settings.reviewers,
+        teams=settings.teams,
+        labels=settings.labels,
+        is_draft=settings.draft,
+        auto_merge=settings.auto_merge,
+        merge_method=settings.merge_method,
+    )
 
 
 def _proposes(workspace: Workspace, environments: Iterable[str], asked: bool | None) -> bool:

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.cache import cache_folder
 from gitops_ml.adapters.git_clone import Clone
-from gitops_ml.adapters.git_failures import connection_failure, push_failure
+from gitops_ml.adapters.git_failures import connection_failure, page_named_in, push_failure
 from gitops_ml.adapters.git_objects import (
     TreeEntry,
     commit_stream,
     parse_blobs,
     parse_commit,
+    parse_difference,
     parse_log,
     parse_tree,
 )
 from gitops_ml.adapters.git_program import Answer, GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
 from gitops_ml.core.history import Log
+from gitops_ml.core.proposal import Branch, BranchCommit, Difference
 from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.core.changes import Change
-    from gitops_ml.core.project import GitopsSpec
+    from gitops_ml.core.project import GitopsSpec, SourceSpec
     from gitops_ml.ports import Progress, Snapshot
 
 _PENDING = "refs/gitops-ml/pending"
@@ -39,6 +41,9 @@ _AS_IT_IS = (
     # What a user may have set for logs that they read themselves.
     "-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "log.diffMerges=separate",
 )  # fmt: skip
+_PROPOSED = "refs/gitops-ml/proposed"
+_MOST_COMMITS = 20
+"""On the branch of a proposal; there is one as a rule, and one for each merge of the base."""
 
 
 class GitRepository:
@@ -66,24 +71,25 @@ class GitRepository:
     @classmethod
     def from_spec(
         cls,
-        spec: GitopsSpec,
+        spec: GitopsSpec | SourceSpec,
         *,
         folder: Path,
         environ: Mapping[str, str],
+        section: str = "gitops",
         progress: Progress = lambda line: None,
     ) -> GitRepository:
-        """The repository that the project file in ``folder`` names.
+        """The repository that ``section`` of the project file in ``folder`` names.
 
         Raises:
             UsageError: the address or the variable for the token is off, or no cache can be made.
         """
         return cls(
-            Remote.parse(spec.repository, folder=folder),
+            Remote.parse(spec.repository, folder=folder, section=section),
             branch=spec.branch,
             cache=cache_folder(environ),
             environ=environ,
             credentials=Credentials.from_environ(
-                environ, username=spec.username, token_env=spec.token_env
+                environ, username=spec.username, token_env=spec.token_env, section=section
             ),
             progress=progress,
         )
@@ -120,16 +126,61 @@ class GitRepository:
     def push(self, commit: str, *, base: Snapshot) -> None:
         """See ``GitopsRepository.push``."""
         with self._clone.hold():
-            refspec = f"{commit}:refs/heads/{self.branch}"
-            answer = self._git.push("--porcelain", "--no-verify", "--", self.remote.url, refspec)
+            self._push(commit, self.branch)
+
+    def read_branch(self, name: str, *, base: Snapshot) -> Branch | None:
+        """See ``GitopsRepository.read_branch``."""
+        with self._clone.hold():
+            answer = self._fetch_ref(f"+refs/heads/{name}:{_PROPOSED}")
             if answer.status:
-                failure = push_failure(answer, self.remote, self.branch, self._credentials)
-                if isinstance(failure, ServerFailed) and not self._has(commit):
-                    self._clone.renew()
-                    raise RepositoryMoved(
-                        f"the clone of {self.remote} in the cache was damaged and is made anew"
-                    ) from failure
-                raise failure
+                if "couldn't find remote ref" in answer.stderr:
+                    return None
+                raise connection_failure(answer, self.remote, self._credentials)
+            head = self._local("rev-parse", "--verify", _PROPOSED).decode("ascii").strip()
+            return self._branch(name, head, base.commit or head)
+
+    def push_branch(self, name: str, commit: str, *, expected: str | None) -> str | None:
+        """See ``GitopsRepository.push_branch``."""
+        with self._clone.hold():
+            lease = f"--force-with-lease=refs/heads/{name}:{expected or ''}"
+            return page_named_in(self._push(commit, name, lease).stderr)
+
+    def _push(self, commit: str, branch: str, *options: str) -> Answer:
+        answer = self._git.push(
+            "--porcelain", "--no-verify", *options, "--", self.remote.url,
+            f"{commit}:refs/heads/{branch}",
+        )  # fmt: skip
+        if answer.status:
+            failure = push_failure(answer, self.remote, branch, self._credentials)
+            if isinstance(failure, ServerFailed) and not self._has(commit):
+                self._clone.renew()
+                raise RepositoryMoved(
+                    f"the clone of {self.remote} in the cache was damaged and is made anew"
+                ) from failure
+            raise failure
+        return answer
+
+    def _branch(self, name: str, head: str, base: str) -> Branch:
+        options = ("--parents", f"--max-count={_MOST_COMMITS}")
+        listing = self._local("rev-list", *options, head, "--not", base).decode("ascii")
+        lines = [line.split() for line in listing.splitlines()]
+        texts = self.blobs(id for id, *_ in lines)
+        commits = (
+            BranchCommit(
+                id,
+                parse_commit(id, texts[id], {}).message,
+                tuple(self._difference(parent, id) for parent in parents or (None,)),
+            )
+            for id, *parents in lines
+        )
+        fork_point = self._git.local("merge-base", base, head).stdout.decode("ascii").strip()
+        return Branch(name, head, tuple(commits), self._difference(fork_point or None, head))
+
+    def _difference(self, old: str | None, new: str) -> Difference:
+        # The empty tree's id depends on the kind of ids; `--root` compares with nothing in any.
+        trees = ("--root", new) if old is None else (old, new)
+        options = ("-r", "-z", "--no-commit-id", "--no-renames", "--full-index", "--no-ext-diff")
+        return parse_difference(self._local("diff-tree", *options, *trees))
 
     def at(self, commit: str) -> GitSnapshot:
         """See ``GitopsRepository.at``."""
@@ -230,10 +281,12 @@ class GitRepository:
             self._fetch_branch("--unshallow")
 
     def _fetch_branch(self, *options: str) -> Answer:
+        return self._fetch_ref(f"+refs/heads/{self.branch}:{self._tracking}", *options)
+
+    def _fetch_ref(self, refspec: str, *options: str) -> Answer:
         return self._git.remote(
             "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head",
-            "--update-shallow", *options, "--", self.remote.url,
-            f"+refs/heads/{self.branch}:{self._tracking}",
+            "--update-shallow", *options, "--", self.remote.url, refspec,
         )  # fmt: skip
 
     def _branches(self) -> tuple[str, ...]:

@@ -23,6 +23,9 @@ _SOMEBODY_WAS_FASTER = re.compile(
     r"|incorrect old value|reference already exists|is at [0-9a-f]+ but expected",
     re.I,
 )
+_REMOTE_LINE = re.compile(r"^remote:[ \t]*(.*?)[ \t]*$", re.M)
+_PAGE = re.compile(r"https?://\S+")
+_NOT_REWRITABLE = re.compile(r"\[remote rejected\].*non-fast-forward")
 _NOISE = re.compile(r"^(hint:.*|To .*|Done|remote: *)$\n?", re.M)
 
 
@@ -42,6 +45,11 @@ def push_failure(
     """Why a push did not move the branch. ``answer`` is that of ``git push --porcelain``."""
     status = _ref_status(answer.stdout.decode("utf-8", "replace"))
     words = _NOISE.sub("", answer.stderr).strip()
+    if _NOT_REWRITABLE.search(status):
+        return Refused(
+            f"{remote} does not let {branch} be written anew ({status}); delete that branch there, "
+            "or allow it to be force-pushed"
+        )
     if _SOMEBODY_WAS_FASTER.search(f"{status}\n{words}"):
         held = [line for line in words.splitlines() if "File exists" in line]
         why = "; ".join([status, *held] if status else [words])
@@ -51,6 +59,20 @@ def push_failure(
     if not status and _NOT_WRITABLE.search(words) and not _NOT_LET_IN.search(words):
         return Refused(f"{remote} takes no commits from us: {words}")
     return connection_failure(answer, remote, credentials, verb="written to")
+
+
+def page_named_in(words: str) -> str | None:
+    """The page for opening a pull request that a forge names when a branch is pushed.
+
+    GitHub, GitLab, Gitea and Bitbucket all say it in a line with "pull request" or "merge request",
+    and give the address below it.
+    """
+    is_about_it = False
+    for line in _REMOTE_LINE.findall(words):
+        is_about_it = is_about_it or bool(re.search(r"(pull|merge) request", line, re.I))
+        if is_about_it and (page := _PAGE.search(line)):
+            return page[0]
+    return None
 
 
 def _ref_status(porcelain: str) -> str:
@@ -70,8 +92,9 @@ def _way_in(remote: Remote, credentials: Credentials) -> str:
             "or lacks the right to this repository."
         )
     if credentials.token_env:
-        return f"The environment variable {credentials.token_env} (gitops.token_env) is not set."
+        setting = f"{credentials.section}.token_env"
+        return f"The environment variable {credentials.token_env} ({setting}) is not set."
     return (
-        "Name the environment variable that holds a token in gitops.token_env, "
+        f"Name the environment variable that holds a token in {credentials.section}.token_env, "
         "or give git a credential helper or a ~/.netrc entry for this server."
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.core.changes import Change
+    from gitops_ml.core.proposal import Difference
 
 
 class TreeEntry(NamedTuple):
@@ -98,6 +99,16 @@ def _signature(text: bytes) -> tuple[str, str, str]:
     except (ValueError, OverflowError, OSError):
         when = ""
     return name, address, when
+
+
+def parse_difference(listing: bytes) -> Difference:
+    """Path to blob ids before and after, out of ``git diff-tree -r -z``."""
+    parts = listing.decode("utf-8", "surrogateescape").split("\0")
+    found = {}
+    for facts, path in zip(parts[::2], parts[1::2], strict=False):
+        _, _, old, new, _ = facts.split(" ")
+        found[path] = (old if old.strip("0") else None, new if new.strip("0") else None)
+    return found
 
 
 def commit_stream(

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gitops_ml.errors import UsageError
 
@@ -33,8 +33,10 @@ class Remote:
     user: str | None
 
     @classmethod
-    def parse(cls, text: str, *, folder: Path) -> Remote:
+    def parse(cls, text: str, *, folder: Path, section: str = "gitops") -> Remote:
         """The address in ``text``; a relative path starts at ``folder``.
+
+        ``section`` is that of the project file which names it.
 
         Raises:
             UsageError: it is no address that git knows, or it carries a password.
@@ -42,10 +44,10 @@ class Remote:
         if not text.strip() or text.startswith("-") or re.search(r"[\0\r\n]", text):
             raise UsageError(f"{text!r} is not the address of a git repository")
         if "://" in text:
-            return _parse_url(text)
+            return _parse_url(text, section)
         if match := _SCP_LIKE.fullmatch(text):
             if match["path"].startswith(":"):
-                raise UsageError("remote helpers (`name::address`) are not supported for GitOps")
+                raise UsageError("remote helpers (`name::address`) are not supported")
             return cls(text, "ssh", match["host"], (match["user"] or "").rstrip("@") or None)
         return cls(str((folder / Path(text).expanduser()).absolute()), "path", "", None)
 
@@ -54,6 +56,14 @@ class Remote:
         """A file name of its own for this address."""
         last = re.sub(r"[^A-Za-z0-9]+", "-", self.url.rstrip("/").removesuffix(".git"))[-32:]
         return f"{last.strip('-')}-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
+
+    @property
+    def path(self) -> str:
+        """Where the repository is on its server."""
+        if "://" in self.url:
+            return unquote(urlsplit(self.url).path)
+        match = _SCP_LIKE.fullmatch(self.url) if self.scheme == "ssh" else None
+        return match["path"] if match else self.url
 
     @property
     def is_local(self) -> bool:
@@ -67,7 +77,7 @@ class Remote:
         return self.url
 
 
-def _parse_url(text: str) -> Remote:
+def _parse_url(text: str, section: str) -> Remote:
     scheme, _, rest = text.partition("://")
     scheme = scheme.lower()
     if scheme not in _SCHEMES:
@@ -77,9 +87,9 @@ def _parse_url(text: str) -> Remote:
     user, colon, _ = userinfo.partition(":")
     if colon or (scheme in {"http", "https"} and _LOOKS_LIKE_A_TOKEN.fullmatch(user)):
         raise UsageError(
-            "the address of the GitOps repository carries a password or token; it would end up in "
+            f"the address in {section}.repository carries a password or token; it would end up in "
             "files and logs; take it out, put it in an environment variable and name that one in "
-            "gitops.token_env"
+            f"{section}.token_env"
         )
     try:
         parts = urlsplit(text)
@@ -97,10 +107,17 @@ class Credentials:
     username: str | None = None
     token_env: str | None = None
     token: str | None = None
+    section: str = "gitops"
+    """Of the project file, which says so."""
 
     @classmethod
     def from_environ(
-        cls, environ: Mapping[str, str], *, username: str | None, token_env: str | None
+        cls,
+        environ: Mapping[str, str],
+        *,
+        username: str | None,
+        token_env: str | None,
+        section: str = "gitops",
     ) -> Credentials:
         """The credentials whose token is in the variable ``token_env``.
 
@@ -108,15 +125,16 @@ class Credentials:
             UsageError: that is no variable's name, or its value is no token.
         """
         if token_env is None:
-            return cls(username)
+            return cls(username, section=section)
         if not _VARIABLE.fullmatch(token_env):
             raise UsageError(
-                "gitops.token_env is the name of an environment variable, never the token itself"
+                f"{section}.token_env is the name of an environment variable, never the token "
+                "itself"
             )
         token = environ.get(token_env, "").strip()
         if re.search(r"[\0-\x1f]", token):
             raise UsageError(f"the environment variable {token_env} does not hold one line of text")
-        return cls(username, token_env, token or None)
+        return cls(username, token_env, token or None, section)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -238,8 +238,7 @@ class RegistrySession:
         for folder in (Path("/etc/docker/certs.d"), self._docker_folder() / "certs.d"):
             if (folder / host / "ca.crt").is_file():
                 return str(folder / host / "ca.crt")
-        named = (self._environ[name] for name in _CA_BUNDLES if self._environ.get(name))
-        return next(named, True)
+        return ca_bundle(self._environ) or True
 
     def _docker_folder(self) -> Path:
         home = self._environ.get("HOME")
@@ -302,6 +301,11 @@ class RegistrySession:
             if self._session is None:
                 self._session = _new_client()
             return self._session
+
+
+def ca_bundle(environ: Mapping[str, str]) -> str | None:
+    """The file of CAs that the user names for everything that we ask."""
+    return next((environ[name] for name in _CA_BUNDLES if environ.get(name)), None)
 
 
 def _new_client() -> requests.Session:

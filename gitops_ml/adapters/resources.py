@@ -1,4 +1,4 @@
-"""The schemas and charts that gitops-ml carries, in the wheel or beside it in a checkout."""
+"""The schemas, charts and templates that gitops-ml carries, in the wheel or beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def schema_text(name: str) -> str:
 def load_schema(name: str) -> Schema:
     """The compiled schema ``api`` or ``project``."""
     return Schema.parse(schema_text(name))
+
+
+def pull_request_template() -> str:
+    """The template that `core.pull_request_text.pull_request_body` fills in."""
+    return (_PACKAGE / "templates" / "pull_request.md.j2").read_text(encoding="utf-8")

@@ -10,7 +10,13 @@ from gitops_ml import wiring
 from gitops_ml.actions.deployment import deploy
 from gitops_ml.actions.documents import open_project
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import dry_run_option, offline_option, output_option, selection
+from gitops_ml.cli.options import (
+    dry_run_option,
+    offline_option,
+    output_option,
+    pull_request_option,
+    selection,
+)
 from gitops_ml.target import DeployOptions
 
 if TYPE_CHECKING:
@@ -19,7 +25,12 @@ if TYPE_CHECKING:
 
 @click.command("deploy")
 @selection
-@click.option("-m", "--message", help="The commit's subject; otherwise it names the releases.")
+@click.option(
+    "-m",
+    "--message",
+    help="The commit's subject and the pull request's title; otherwise it names the releases.",
+)
+@pull_request_option
 @click.option(
     "--prune", is_flag=True, help="Remove the releases of this project that left the manifests."
 )
@@ -39,6 +50,7 @@ def command(
     environments: tuple[str, ...],
     apis: tuple[str, ...],
     message: str | None,
+    pull_request: bool | None,
     prune: bool,
     by_tag: bool,
     build: bool,
@@ -46,15 +58,17 @@ def command(
     dry_run: bool,
     output: str,
 ) -> None:
-    """Build, render, commit and push in one transaction.
+    """Build, render, commit and push in one transaction, or open a pull request.
 
     Nothing is forced: where somebody else was faster, the changes are rendered anew on top of
-    theirs. Where nothing changes, nothing is committed.
+    theirs. Where nothing changes, nothing is committed. A pull request that is open already is
+    brought up to date.
 
     \b
     Examples:
       gitops-ml deploy -e staging
       gitops-ml deploy -e production --api iris-classifier --dry-run
+      gitops-ml deploy -e production --pull-request -m "A larger iris model"
     """
     workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
     deployment = deploy(
@@ -68,6 +82,7 @@ def command(
             by_tag=by_tag,
             build=build,
             dry_run=dry_run,
+            pull_request=pull_request,
         ),
     )
     for warning in deployment.warnings:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gitops_ml.actions.images import Built
     from gitops_ml.actions.rendering import Rendering
     from gitops_ml.core.base_images import BaseMove
+    from gitops_ml.core.pull_request import PullRequest
     from gitops_ml.core.render import Release
 
 
@@ -98,6 +99,7 @@ def differences_facts(differences: Differences) -> Mapping[str, Any]:
 def deployment_facts(deployment: Deployment) -> Mapping[str, Any]:
     return {
         "commit": deployment.commit,
+        "pull_request": pull_request_facts(deployment.pull_request),
         "dry_run": deployment.dry_run,
         "releases": [release_facts(item) for item in deployment.releases],
         "changes": [
@@ -105,6 +107,22 @@ def deployment_facts(deployment: Deployment) -> Mapping[str, Any]:
         ],
         "removed": list(deployment.removed),
         "warnings": list(deployment.warnings),
+    }
+
+
+def pull_request_facts(pull_request: PullRequest | None) -> Mapping[str, Any] | None:
+    if pull_request is None:
+        return None
+    return {
+        "number": pull_request.number,
+        "url": pull_request.url,
+        "title": pull_request.title,
+        "state": pull_request.state,
+        "draft": pull_request.is_draft,
+        "head": pull_request.head,
+        "base": pull_request.base,
+        "commit": pull_request.commit,
+        "merge_commit": pull_request.merge_commit,
     }
 
 

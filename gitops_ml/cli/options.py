@@ -86,6 +86,14 @@ offline_option = click.option(
     help="Ask no registry and build nothing: digests are those that are known without.",
 )
 
+pull_request_option = click.option(
+    "--pull-request/--no-pull-request",
+    "pull_request",
+    default=None,
+    envvar="GITOPS_ML_PULL_REQUEST",
+    help="Open a pull request, or push; otherwise what `delivery` of the environments says.",
+)
+
 paths_argument = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]..."
 )

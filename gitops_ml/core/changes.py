@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 
@@ -27,3 +28,11 @@ class Change:
         if self.before is None:
             return "add"
         return "delete" if self.after is None else "modify"
+
+
+def blob_id(content: bytes, *, length: int = 40) -> str:
+    """Git's name for a file's content; 40 hex digits are SHA-1, 64 are SHA-256 repositories."""
+    head = b"blob %d\0" % len(content)
+    if length == 64:
+        return hashlib.sha256(head + content).hexdigest()
+    return hashlib.sha1(head + content, usedforsecurity=False).hexdigest()

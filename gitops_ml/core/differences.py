@@ -64,7 +64,7 @@ def object_changes(
         if was is None or will_be is None:
             action = "add" if was is None else "delete"
             found.append(ObjectChange(kind, name, action, ()))
-        elif fields := tuple(_compare(was, will_be, "")):
+        elif fields := field_changes(was, will_be):
             found.append(ObjectChange(kind, name, "modify", fields))
     return tuple(found)
 

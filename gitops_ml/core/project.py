@@ -80,6 +80,46 @@ class EnvironmentSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeSpec:
+    """Where the pull requests of a repository are opened."""
+
+    type: str
+    """``auto``, ``github``, ``gitlab``, ``gitea``, ``bitbucket`` or ``none``."""
+    api_url: str | None
+    repository: str | None
+    """``owner/name``, where the repository's address does not tell."""
+    token_env: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequestSettings:
+    """What pull requests hold, and whom they ask."""
+
+    content: str
+    """``complete`` or ``source``: what notebooks propose."""
+    reviewers: tuple[str, ...]
+    teams: tuple[str, ...]
+    labels: tuple[str, ...]
+    draft: bool
+    auto_merge: bool
+    merge_method: str
+    """``merge``, ``squash`` or ``rebase``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """The repository that notebooks send code and manifests to."""
+
+    repository: str
+    branch: str
+    directory: str
+    """The folder that holds one folder for each API; ``.`` is the root."""
+    username: str | None
+    token_env: str | None
+    forge: ForgeSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GitopsSpec:
     repository: str
     argocd_repository: str | None
@@ -93,6 +133,7 @@ class GitopsSpec:
     username: str | None
     token_env: str | None
     """The environment variable that holds the token for HTTP; never the token itself."""
+    forge: ForgeSpec
 
     @property
     def argocd_url(self) -> str:
@@ -124,6 +165,8 @@ class Project:
     name: str
     image: ImageSettings
     gitops: GitopsSpec | None
+    pull_requests: PullRequestSettings
+    source: SourceSpec | None
     clusters: Mapping[str, ClusterSpec]
     environments: Mapping[str, EnvironmentSpec]
     teams: Mapping[str, TeamSpec]

@@ -6,16 +6,20 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.findings import Finding, Path, dotted, error, suggestion
+from gitops_ml.core.forge import is_protected
 from gitops_ml.core.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
 from gitops_ml.core.project import (
     ClusterSpec,
     EnvironmentSpec,
+    ForgeSpec,
     GatewaySpec,
     GitopsSpec,
     GpuClass,
     ImageSettings,
     Project,
     PrometheusSpec,
+    PullRequestSettings,
+    SourceSpec,
     SpotPool,
     TeamSpec,
 )
@@ -95,7 +99,8 @@ def _overrides(
 
 
 def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
-    yield from _repository(data.get("gitops") or {})
+    for key in ("gitops", "source"):
+        yield from _repository(data.get(key) or {}, key)
     clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
     for name, cluster in clusters.items():
         at: Path = ("clusters", name)
@@ -115,22 +120,33 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _repository(gitops: Mapping[str, Any]) -> Iterator[Finding]:
-    at: Path = ("gitops",)
+def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
+    at: Path = (section,)
     for key in ("repository", "argocd_repository"):
-        if not _URL_WITH_USER.search(gitops.get(key) or ""):
+        if not _URL_WITH_USER.search(words.get(key) or ""):
             continue
         yield error(
             (*at, key),
             "the URL holds a user name or password; put the token in an environment variable and "
-            "name it in gitops.token_env (a user name goes to gitops.username)",
+            f"name it in {section}.token_env (a user name goes to {section}.username)",
             rule="secret",
         )
-    if has_secret_shape(gitops.get("token_env") or ""):
+    forge = words.get("forge") or {}
+    for place, variable in (
+        ((*at, "token_env"), words.get("token_env")),
+        ((*at, "forge", "token_env"), forge.get("token_env")),
+    ):
+        if has_secret_shape(variable or ""):
+            yield error(
+                place,
+                "this looks like the token itself; name the environment variable that holds it, "
+                "and revoke the token if this file was ever pushed",
+                rule="secret",
+            )
+    if not is_protected(forge.get("api_url") or "https://"):
         yield error(
-            (*at, "token_env"),
-            "this looks like the token itself; name the environment variable that holds it, and "
-            "revoke the token if this file was ever pushed",
+            (*at, "forge", "api_url"),
+            "a token would travel in plain text; use https",
             rule="secret",
         )
 
@@ -210,12 +226,27 @@ def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str
     return Project(
         name=data["project"],
         image=ImageSettings(**data["image"]),
-        gitops=GitopsSpec(**data["gitops"]) if data["gitops"] else None,
+        gitops=_gitops(data["gitops"]) if data["gitops"] else None,
+        pull_requests=_pull_requests(data["pull_requests"]),
+        source=_source(data["source"]) if data["source"] else None,
         clusters=clusters,
         environments=environments,
         teams=teams,
         default_team=default_team,
     )
+
+
+def _gitops(words: Mapping[str, Any]) -> GitopsSpec:
+    return GitopsSpec(**{**words, "forge": ForgeSpec(**words["forge"])})
+
+
+def _source(words: Mapping[str, Any]) -> SourceSpec:
+    return SourceSpec(**{**words, "forge": ForgeSpec(**words["forge"])})
+
+
+def _pull_requests(words: Mapping[str, Any]) -> PullRequestSettings:
+    lists = {key: tuple(words[key]) for key in ("reviewers", "teams", "labels")}
+    return PullRequestSettings(**{**words, **lists})
 
 
 def _cluster(name: str, words: Mapping[str, Any]) -> ClusterSpec:

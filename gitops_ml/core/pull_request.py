@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,8 @@ class Proposal:
     is_draft: bool = False
     auto_merge: bool = False
     """Whether the forge merges it by itself once its checks are green."""
+    merge_method: str = "merge"
+    """How it does that: ``merge``, ``squash`` or ``rebase``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +35,9 @@ class PullRequest:
     """A pull request as the forge knows it."""
 
     number: int
+    """0 where there is a branch and no forge."""
     url: str
-    """The page for people; empty where there is a branch and no forge."""
+    """The page for people; without a forge the one that opens a pull request, if it is known."""
     title: str
     state: str
     """``open``, ``merged`` or ``closed``."""
@@ -40,3 +47,22 @@ class PullRequest:
     """The head's commit."""
     merge_commit: str | None = None
     is_draft: bool = False
+    warnings: tuple[str, ...] = ()
+    """What of the proposal the forge did not do, such as a label that it does not have."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.state == "open"
+
+
+def newest(found: Iterable[PullRequest]) -> PullRequest | None:
+    """The open one if there is one, else the one with the highest number."""
+    return max(found, key=lambda each: (each.is_open, each.number), default=None)
+
+
+def asked_in(pull_request: PullRequest) -> str:
+    """Where a reviewer finds it, in a few words."""
+    if pull_request.number:
+        return f"pull request {pull_request.url}"
+    page = f"; open a pull request at {pull_request.url}" if pull_request.url else ""
+    return f"pushed the branch {pull_request.head}{page}"

@@ -11,7 +11,7 @@ import pytest
 
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core import argo
-from gitops_ml.core.project import EnvironmentSpec, GitopsSpec, Project, TeamSpec
+from gitops_ml.core.project import EnvironmentSpec, ForgeSpec, GitopsSpec, Project, TeamSpec
 from gitops_ml.core.project_reader import default_project
 from tests.crds import check_custom_resource
 
@@ -30,6 +30,7 @@ def gitops() -> GitopsSpec:
         author_email=None,
         username=None,
         token_env=None,
+        forge=ForgeSpec(type="auto", api_url=None, repository=None, token_env=None),
     )
 
 

@@ -420,9 +420,10 @@ def test_pull_request_environments_are_not_pushed_to(ann):
     ann.has(container_api("iris"))
     production = {**ENVIRONMENTS["production"], "delivery": "pull_request"}
     ann.configures(environments={**ENVIRONMENTS, "production": production})
-    said = ann.runs("deploy")
-    assert (said.code, ann.commits()) == (2, 0)
-    assert "production" in said.err
+    commit_files(ann.gitops, {"README.md": "hello\n"})
+    said = ann.deploys()
+    assert (ann.paths(), ann.commits()) == (["README.md"], 1)
+    assert "pushed the branch gitops-ml/deploy/staging-production/iris" in said.out
 
 
 def test_a_branch_that_the_repository_does_not_have_is_named(ann):

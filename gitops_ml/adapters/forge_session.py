@@ -1,0 +1,327 @@
+"""Requests to forges: one token for one host, redirects with care, patience within limits.
+
+PyGithub and python-gitlab are good libraries for scripts; the adapters do without them because of
+what they do with a token and with time. PyGithub follows a renamed repository's redirect without
+the query, so that "the pull request of this branch" becomes any pull request; python-gitlab sleeps
+for as long as a server asks, ten times. The tests use both, to agree with us from the outside.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from gitops_ml._version import __version__
+from gitops_ml.adapters.forge_token import ForgeToken, ways_to_name_one
+from gitops_ml.adapters.registry_session import Patience, ca_bundle, retry_after
+from gitops_ml.core.forge import ForgeAddress, is_protected
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.process import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import requests
+
+_TIMEOUT = (10, 60)
+_PASSING = frozenset({408, 500, 502, 503, 504})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
+_MOST_PAGES = 50
+_LONGEST_WAIT = 20.0
+"""Seconds that a rate limit may make us wait; beyond that, people want to know."""
+
+
+class NotThere(Refused):
+    """404: there is no such thing, or the token may not see it."""
+
+
+class Unacceptable(Refused):
+    """400, 409, 422 …: the forge understood, and does not want to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a forge answered, if it was no failure."""
+
+    status: int
+    data: Any
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class ForgeSession:
+    """Asks one forge about one repository."""
+
+    address: ForgeAddress
+    token: ForgeToken | None
+    environ: Mapping[str, str] = field(repr=False)
+    scheme: str = "Bearer"
+    """The word before the token in ``Authorization``."""
+    takes_passwords: bool = False
+    """Whether a user name and password (or token) do as well, as Basic authentication."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    section: str = "gitops"
+    """Of the project file that names the forge."""
+    patience: Patience = field(default_factory=lambda: Patience(attempts=4))
+    clock: Callable[[], float] = time.time
+    _client: requests.Session | None = None
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON at ``path``, which starts at the API's URL.
+
+        Raises:
+            NotThere: there is nothing.
+            Refused, ServerFailed: see `send`.
+        """
+        return self.send("GET", path, query=query).data
+
+    def pages(self, path: str, **query: object) -> Iterator[Any]:
+        """The items of a list that comes in pages, each linked to the next (RFC 8288)."""
+        answer = self.send("GET", path, query=query)
+        for _ in range(_MOST_PAGES):
+            yield from answer.data
+            following = _next_page(answer.headers.get("Link", ""))
+            if not following:
+                return
+            answer = self.send("GET", following)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, object] | None = None,
+    ) -> Answer:
+        """The answer to a request; what failed on the way is asked again where that is harmless.
+
+        Raises:
+            NotThere, Unacceptable, Refused: the forge says no.
+            ServerFailed: the forge cannot be reached, fails, or asks us to come back later.
+        """
+        url = path if "://" in path else f"{self.address.api_url}{path}"
+        attempt = 0
+        while True:
+            try:
+                response = self._redirected(method, url, body, query or {})
+            except _Broken as error:
+                words = str(error)
+                wait = None if method == "GET" else -1.0
+            else:
+                wait, words = self._judged(method, response)
+                if not words:
+                    return _answer(response, self.address.host)
+            if wait == -1.0 or attempt + 1 >= self.patience.attempts:
+                raise ServerFailed(words)
+            self.patience.wait(attempt, wait)
+            attempt += 1
+
+    def _judged(self, method: str, response: requests.Response) -> tuple[float | None, str]:
+        """How long to wait before asking again (-1: not at all), and why; no reason, no failure."""
+        status, host = response.status_code, self.address.host
+        if response.ok:
+            return None, ""
+        if (wait := self._rate_limited(response)) is not None:
+            words = (
+                f"{host} answers no more requests for now (its rate limit is reached"
+                f"{_words_of(response)}): try again in {_span(wait)}"
+            )
+            return (wait if wait <= _LONGEST_WAIT else -1.0), words
+        if status in _PASSING:
+            words = f"{host} answered {status} to {method} {_place(response)}{_words_of(response)}"
+            return (retry_after(response) if method == "GET" else -1.0), words
+        raise self._failure(method, response)
+
+    def _rate_limited(self, response: requests.Response) -> float | None:
+        """Seconds until the forge answers again, where it says that we ask too often."""
+        status, headers = response.status_code, response.headers
+        is_limit = status == 429 or (
+            status == 403
+            and (
+                headers.get("X-RateLimit-Remaining") == "0"
+                or "Retry-After" in headers
+                or "rate limit" in _words_of(response).lower()
+            )
+        )
+        if not is_limit:
+            return None
+        if (asked := retry_after(response)) is not None:
+            return max(asked, 0.0)
+        reset = headers.get("X-RateLimit-Reset") or headers.get("RateLimit-Reset") or ""
+        return max(float(reset) - self.clock(), 0.0) if reset.isdecimal() else 60.0
+
+    def _failure(self, method: str, response: requests.Response) -> GitopsMlError:
+        status, host = response.status_code, self.address.host
+        words = _words_of(response)
+        where = f"{method} {_place(response)}"
+        if status == 401:
+            return Refused(f"{host} does not accept {self._shown()}{words}: {self._remedy()}")
+        if status == 403:
+            return Refused(
+                f"{host} does not let us {where} with {self._shown()}{words}"
+                f"{_scopes(response)}: use a token that may read and write pull requests of "
+                f"{self.address.repository}"
+            )
+        if status == 404:
+            return NotThere(
+                f"{host} knows nothing of {self.address.repository}, or {self._shown()} may not "
+                f"see it ({where} answered 404): check the address and the token. {self._remedy()}"
+            )
+        return Unacceptable(f"{host} does not accept {where} ({status}{words})")
+
+    def _shown(self) -> str:
+        return f"the token in {self.token.origin}" if self.token else "a request without a token"
+
+    def _remedy(self) -> str:
+        if self.token:
+            return "it is wrong or has expired, or was made for another server; make a new one"
+        return ways_to_name_one(self.address.type, self.address.host, self.section, self.environ)
+
+    def _redirected(
+        self, method: str, url: str, body: object, query: Mapping[str, object]
+    ) -> requests.Response:
+        """The first answer that is no redirect. The token goes to its own host, or nowhere."""
+        for _ in range(_MOST_REDIRECTS):
+            response = self._asked(method, url, body, query)
+            target = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or not target:
+                return response
+            target = urljoin(url, target)
+            if _origin(target) != _origin(url):
+                raise Refused(
+                    f"{self.address.host} sends us to {_origin(target)}, and the token is not for "
+                    f"it: name the new address in {self.section}.repository, or "
+                    f"{self.section}.forge.api_url"
+                )
+            # A repository that was renamed answers for what is sent to it as well, at its new place.
+            url, query = target, {}
+        raise ServerFailed(f"{self.address.host} redirects us again and again")
+
+    def _asked(
+        self, method: str, url: str, body: object, query: Mapping[str, object]
+    ) -> requests.Response:
+        import requests
+
+        if not is_protected(url) or _origin(url) != _origin(self.address.api_url):
+            raise Refused(f"the token for {self.address.host} is not sent to {_origin(url)}")
+        self._client = self._client or _new_client()
+        try:
+            return self._client.request(
+                method,
+                url,
+                params={key: str(value) for key, value in query.items() if value is not None},
+                json=body,
+                headers={**self._own_headers(), **self.headers},
+                timeout=_TIMEOUT,
+                allow_redirects=False,
+                verify=ca_bundle(self.environ) or True,
+            )
+        except requests.RequestException as error:
+            words = _reason(error)
+        # Outside of the handler: the library's error holds the request, and with it the token.
+        raise _Broken(f"{self.address.host} cannot be reached: {words}")
+
+    def _own_headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": f"gitops-ml/{__version__}"}
+        if self.token is None:
+            return headers
+        if self.takes_passwords and self.token.username:
+            pair = f"{self.token.username}:{self.token.value}".encode()
+            return {**headers, "Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+        return {**headers, "Authorization": f"{self.scheme} {self.token.value}"}
+
+
+class _Broken(Exception):
+    """The line broke, or was not there."""
+
+
+def _new_client() -> requests.Session:
+    import http.cookiejar
+
+    import requests
+
+    client = requests.Session()
+    # An authentication of our own keeps the library from reading the user's netrc by itself.
+    client.auth = lambda request: request
+    client.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    return client
+
+
+def _answer(response: requests.Response, host: str) -> Answer:
+    if not response.content:
+        return Answer(response.status_code, None, response.headers)
+    try:
+        return Answer(response.status_code, response.json(), response.headers)
+    except ValueError:
+        pass
+    raise ServerFailed(
+        f"{host} answered with something that is not JSON; is the forge's api_url right?"
+    )
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _place(response: requests.Response) -> str:
+    return urlsplit(response.url).path
+
+
+def _words_of(response: requests.Response) -> str:
+    """The forge's own words about a failure, after a colon; empty where it has none."""
+    data: Any = None
+    with suppress(ValueError):
+        data = response.json()
+    found = list(_sentences(data))
+    return f": {redacted('; '.join(dict.fromkeys(found)))[:400]}" if found else ""
+
+
+def _sentences(data: Any) -> Iterator[str]:
+    """Texts in the shapes that forges report failures in."""
+    if isinstance(data, str):
+        yield data.strip()
+    elif isinstance(data, list):
+        for item in data:
+            yield from _sentences(item)
+    elif isinstance(data, dict):
+        for key in ("message", "error", "error_description", "errors"):
+            yield from _sentences(data.get(key))
+        if not any(key in data for key in ("message", "error", "errors")):
+            yield " ".join(str(data[k]) for k in ("resource", "field", "code") if data.get(k))
+
+
+def _scopes(response: requests.Response) -> str:
+    """GitHub names the scopes that a classic token would need, and those that it has."""
+    wanted = response.headers.get("X-Accepted-OAuth-Scopes")
+    wanted = wanted or response.headers.get("X-Accepted-GitHub-Permissions")
+    if not wanted:
+        return ""
+    has = response.headers.get("X-OAuth-Scopes")
+    return f" (it needs {wanted}{f'; it has {has}' if has else ''})"
+
+
+def _next_page(link: str) -> str | None:
+    import requests.utils
+
+    for each in requests.utils.parse_header_links(link.rstrip(",")) if link else ():
+        if each.get("rel") == "next":
+            return each["url"]
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason says most."""
+    inner = error
+    while cause := inner.__cause__ or inner.__context__:
+        inner = cause
+    return redacted(str(inner)) or type(inner).__name__
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"

@@ -1,0 +1,193 @@
+"""The token for a forge, from where people keep such things; it is shown to that forge alone.
+
+Asked in this order, the first that has one counts:
+
+1. the environment variable that the project file names (`forge.token_env`, then `token_env`)
+2. the forge's usual variables: ``GH_TOKEN``, ``GITHUB_TOKEN``, ``GITLAB_TOKEN``, …; each belongs to
+   one host, and goes to no other
+3. the keyring, service ``gitops-ml``, user name the host (``keyring set gitops-ml github.com``)
+4. ``~/.netrc``, or the file that ``NETRC`` names
+5. git's credential helpers, which are not let ask anybody
+"""
+
+from __future__ import annotations
+
+import netrc
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gitops_ml.errors import ProgramFailed, UsageError
+from gitops_ml.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SECONDS = 30
+"""For a credential helper: it may open a key store, and must not wait for an answer of anybody."""
+_NOBODY_IS_ASKED = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "",
+    "SSH_ASKPASS": "",
+    "GCM_INTERACTIVE": "never",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """A variable that tools of a forge read, and the host that its token belongs to."""
+
+    variable: str
+    hosts: tuple[str, ...]
+    """Those it belongs to where nothing else is said."""
+    host_variables: tuple[str, ...] = ()
+    """Variables that name its host (or URL) instead."""
+
+
+_GITHUB = ("GITHUB_SERVER_URL", "GH_HOST")
+_GITLAB = ("GITLAB_HOST", "GL_HOST", "CI_SERVER_URL")
+_GITEA = ("GITEA_SERVER_URL", "GITEA_INSTANCE_URL", "FORGEJO_URL")
+USUAL: Mapping[str, tuple[Usual, ...]] = {
+    "github": (
+        Usual("GH_TOKEN", ("github.com",)),
+        Usual("GITHUB_TOKEN", ("github.com",), ("GITHUB_SERVER_URL",)),
+        Usual("GH_ENTERPRISE_TOKEN", (), _GITHUB),
+        Usual("GITHUB_ENTERPRISE_TOKEN", (), _GITHUB),
+    ),
+    "gitlab": (
+        Usual("GITLAB_TOKEN", ("gitlab.com",), _GITLAB),
+        Usual("GITLAB_ACCESS_TOKEN", ("gitlab.com",), _GITLAB),
+    ),
+    "gitea": (
+        Usual("GITEA_TOKEN", ("gitea.com", "codeberg.org"), (*_GITEA, "GITHUB_SERVER_URL")),
+        Usual("FORGEJO_TOKEN", ("codeberg.org",), (*_GITEA, "GITHUB_SERVER_URL")),
+    ),
+    "bitbucket": (Usual("BITBUCKET_TOKEN", (), ("BITBUCKET_URL", "BITBUCKET_SERVER_URL")),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeToken:
+    """A token and where it was found."""
+
+    value: str = field(repr=False)
+    origin: str
+    """In words: ``the environment variable GITHUB_TOKEN``."""
+    username: str | None = None
+    """Of the account, where that is known: it may be a password then."""
+
+
+def find_token(
+    kind: str, host: str, *, environ: Mapping[str, str], named: tuple[str, ...] = ()
+) -> ForgeToken | None:
+    """The token for the forge ``host`` (``host[:port]``), ``None`` where nobody knows one.
+
+    ``named`` are the variables that the project file names, the most particular first.
+
+    Raises:
+        UsageError: a variable holds something that is no token.
+    """
+    found = (
+        *_in_variables(named, environ),
+        *_in_variables(usual_variables(kind, host, environ), environ),
+    )
+    if found:
+        return found[0]
+    ways = (_in_keyring, _in_netrc, _in_git)
+    return next((token for way in ways if (token := way(host, environ))), None)
+
+
+def usual_variables(kind: str, host: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The usual variables whose token belongs to ``host``."""
+    return tuple(usual.variable for usual in USUAL.get(kind, ()) if _belongs(usual, host, environ))
+
+
+def ways_to_name_one(kind: str, host: str, section: str, environ: Mapping[str, str]) -> str:
+    """What to do where there is no token, or where it does not do."""
+    elsewhere = [
+        usual
+        for usual in USUAL.get(kind, ())
+        if environ.get(usual.variable) and not _belongs(usual, host, environ)
+    ]
+    if elsewhere:
+        variable = elsewhere[0].variable
+        return (
+            f"{variable} is set, but nothing says that it belongs to {host}: name it in "
+            f"{section}.forge.token_env"
+        )
+    usual = usual_variables(kind, host, environ)
+    also = f", or set {usual[0]}" if usual else ""
+    return (
+        f"name the environment variable that holds a token in {section}.forge.token_env{also}, or "
+        f"store one: `keyring set gitops-ml {host}`, ~/.netrc, or a git credential helper"
+    )
+
+
+def _belongs(usual: Usual, host: str, environ: Mapping[str, str]) -> bool:
+    said = [environ[name] for name in usual.host_variables if environ.get(name)]
+    if said:
+        return host in {_host(text) for text in said}
+    return host in usual.hosts
+
+
+def _host(text: str) -> str:
+    return urlsplit(text).netloc if "://" in text else text.strip("/")
+
+
+def _in_variables(names: tuple[str, ...], environ: Mapping[str, str]) -> Iterator[ForgeToken]:
+    for name in names:
+        value = environ.get(name, "").strip()
+        if re.search(r"[\0-\x20\x7f-\U0010ffff]", value):
+            raise UsageError(f"the environment variable {name} does not hold a token")
+        if value:
+            yield ForgeToken(value, f"the environment variable {name}")
+
+
+def _in_keyring(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
+    """Where the library `keyring` is installed; a keyring that is locked or broken has nothing."""
+    try:
+        import keyring
+        import keyring.errors
+    except ImportError:
+        return None
+    try:
+        value = keyring.get_password("gitops-ml", host)
+    except (keyring.errors.KeyringError, RuntimeError, OSError):
+        return None
+    return ForgeToken(value, "the keyring") if value else None
+
+
+def _in_netrc(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
+    home = Path(environ.get("HOME") or Path.home())
+    places = (
+        [Path(environ["NETRC"])] if environ.get("NETRC") else [home / ".netrc", home / "_netrc"]
+    )
+    name = host.rpartition(":")[0] or host
+    for place in places:
+        try:
+            hosts = netrc.netrc(str(place)).hosts
+        except (OSError, netrc.NetrcParseError):
+            continue
+        # The entry `default` is for any host: a token is for one.
+        login, _, password = hosts.get(host) or hosts.get(name) or ("", None, None)
+        if password:
+            return ForgeToken(password, str(place), login or None)
+    return None
+
+
+def _in_git(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
+    asked = f"protocol=https\nhost={host}\n\n"
+    try:
+        answer = run(
+            ["git", "-c", "core.askPass=", "credential", "fill"],
+            env=_NOBODY_IS_ASKED,
+            input=asked,
+            timeout=_SECONDS,
+        )
+    except ProgramFailed:
+        return None
+    said = dict(line.partition("=")[::2] for line in answer.text.splitlines())
+    value = said.get("password")
+    return ForgeToken(value, "git's credential helper", said.get("username")) if value else None

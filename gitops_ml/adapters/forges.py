@@ -1,0 +1,76 @@
+"""The forge that a repository is at, with the token for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.adapters.forge_session import ForgeSession
+from gitops_ml.adapters.forge_token import ForgeToken, find_token
+from gitops_ml.adapters.git_remote import Remote
+from gitops_ml.core.forge import ForgeAddress, forge_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gitops_ml.core.project import GitopsSpec, SourceSpec
+    from gitops_ml.ports import Forge
+
+
+def forge_of(
+    spec: GitopsSpec | SourceSpec,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    section: str = "gitops",
+) -> Forge | None:
+    """Where the pull requests of the repository are; ``None`` where branches have to do.
+
+    ``section`` is that of the project file in ``folder`` which names the repository.
+
+    Raises:
+        UsageError: it cannot be known which forge that is.
+    """
+    remote = Remote.parse(spec.repository, folder=folder, section=section)
+    address = forge_address(
+        spec.forge, scheme=remote.scheme, server=remote.server, path=remote.path, section=section
+    )
+    if address is None:
+        return None
+    # The repository's own token is for the repository's own server.
+    is_one_server = not remote.is_http or remote.server == address.host
+    named = (spec.forge.token_env, spec.token_env if is_one_server else None)
+    token = find_token(
+        address.type, address.host, environ=environ, named=tuple(name for name in named if name)
+    )
+    return forge_at(address, token=token, environ=environ, section=section)
+
+
+def forge_at(
+    address: ForgeAddress,
+    *,
+    token: ForgeToken | None,
+    environ: Mapping[str, str],
+    section: str = "gitops",
+) -> Forge:
+    """The adapter for the forge at ``address``."""
+    session = ForgeSession(address=address, token=token, environ=environ, section=section)
+    match address.type:
+        case "github":
+            from gitops_ml.adapters.github import GitHub
+
+            return GitHub(session)
+        case "gitlab":
+            from gitops_ml.adapters.gitlab import GitLab
+
+            return GitLab(session)
+        case "gitea":
+            from gitops_ml.adapters.gitea import Gitea
+
+            return Gitea(session)
+        case "bitbucket":
+            from gitops_ml.adapters.bitbucket import Bitbucket
+
+            return Bitbucket(session)
+        case kind:
+            raise ValueError(f"no adapter for {kind!r}")

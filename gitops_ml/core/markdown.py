@@ -1,0 +1,59 @@
+"""Other people's words in Markdown that we write: shown, and never obeyed.
+
+What a manifest says ends up in pull requests. There it must not become a link, a picture, HTML, a
+mention that calls somebody, or a command (GitLab obeys lines such as ``/merge``).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:=^])")
+_REFERENCES = re.compile(r"(://|[@#!%&$~]|\bwww\.|\bGH-)(?=\w)", re.I)
+_WORD_BREAK = "\u200b"
+"""Not to be seen, and enough for a forge not to take what follows for a name or an address."""
+
+
+def escaped(text: str) -> str:
+    """``text`` as plain words in one line of a paragraph."""
+    words = " ".join(_shown(text).split())
+    words = _REFERENCES.sub(rf"\1{_WORD_BREAK}", words)
+    words = _PUNCTUATION.sub(r"\\\1", words.replace("&", "&amp;").replace("<", "&lt;"))
+    return _WORD_BREAK + words if words.startswith("/") else words
+
+
+def code(text: str) -> str:
+    """``text`` as code within a line."""
+    words = " ".join(_shown(text).split())
+    if not words:
+        return "–"
+    fence = "`" * (_longest_run(words) + 1)
+    gap = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{fence}{gap}{words}{gap}{fence}"
+
+
+def cell(text: str) -> str:
+    """``text`` as code within a table."""
+    return code(text).replace("|", "\\|")
+
+
+def block(text: str, language: str = "") -> str:
+    """``text`` as a block of code."""
+    lines = _shown(text, keep="\n\t").rstrip("\n")
+    fence = "`" * max(3, _longest_run(lines) + 1)
+    return f"{fence}{language}\n{lines}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
+
+
+def _shown(text: str, keep: str = "") -> str:
+    """Without what steers how text is shown: control characters, and changes of direction."""
+    return "".join(
+        character
+        if character in keep or unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp")
+        else " "
+        for character in text
+    )
