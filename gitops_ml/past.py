@@ -18,7 +18,7 @@ from gitops_ml.core.standing_release import StandingRelease, read_release, read_
 
 if TYPE_CHECKING:
     from gitops_ml.core.image import ImageRef
-    from gitops_ml.ports import GitopsRepository
+    from gitops_ml.ports import GitopsRepository, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +78,17 @@ class FoundDeployment:
 
 
 class Past:
-    """The history of the GitOps repository up to its newest commit; what was read is kept."""
+    """The history of the GitOps repository up to one commit, the newest by default; what was read is kept."""
 
-    def __init__(self, repository: GitopsRepository, *, environments: Iterable[str]) -> None:
+    def __init__(
+        self,
+        repository: GitopsRepository,
+        *,
+        environments: Iterable[str],
+        snapshot: Snapshot | None = None,
+    ) -> None:
         self.repository = repository
-        self.snapshot = repository.fetch()
+        self.snapshot = snapshot or repository.fetch()
         self._known = tuple(environments)
         self._blobs: dict[str, bytes] = {}
         self._unknown_before: dict[str, str] = {}
@@ -135,6 +141,10 @@ class Past:
             for id in (state.release, state.values)
         )
         return tuple(self._entry(api, environment, event) for environment, event in events)
+
+    def content(self, blob: str | None) -> bytes:
+        self._load([blob])
+        return self._blobs[blob] if blob else b""
 
     def release(self, blob: str | None) -> StandingRelease | None:
         self._load([blob])

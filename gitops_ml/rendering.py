@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from gitops_ml.adapters.charts import chart_path, read_chart
 from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.core import layout
 from gitops_ml.core.changes import Change, RenderedFile, blob_id
+from gitops_ml.core.refresh import REFRESH, carried_over
 from gitops_ml.core.render import (
     Chart,
     Provenance,
@@ -26,11 +27,13 @@ from gitops_ml.core.render import (
     release_files,
     release_text,
 )
+from gitops_ml.core.standing_release import read_release
 from gitops_ml.errors import RepositoryMoved
 
 if TYPE_CHECKING:
     from gitops_ml.core.argo import Destination
     from gitops_ml.core.image import ImageRef
+    from gitops_ml.core.project import Project
     from gitops_ml.images import PlannedImage
     from gitops_ml.ports import HelmEngine, Snapshot
     from gitops_ml.workspace import Planned, Workspace
@@ -150,18 +153,7 @@ def render_files(
     manifests: Mapping[str, bytes] | None = None,
 ) -> tuple[RenderedFile, ...]:
     """Every file that the releases need, charts and Argo CD's objects included, sorted by path."""
-    project = workspace.project
-    charts = {release.chart.name: release.chart for release in releases}
-    environments = sorted({release.environment for release in releases})
-    files = [
-        *chart_files(charts.values()),
-        *environment_files(
-            project,
-            environments,
-            {r.team for r in releases},
-            others=standing.destinations(besides=project.name),
-        ),
-    ]
+    files = shared_files(releases, workspace.project, standing)
     for item in releases:
         files += release_files(
             item,
@@ -170,6 +162,35 @@ def render_files(
             manifests=manifests[item.directory] if manifests is not None else None,
         )
     return tuple(sorted(files))
+
+
+def shared_files(
+    releases: Iterable[Release], project: Project, standing: Standing
+) -> list[RenderedFile]:
+    """What the releases need besides their own files: charts and Argo CD's objects."""
+    releases = tuple(releases)
+    charts = {release.chart.name: release.chart for release in releases}
+    return [
+        *chart_files(charts.values()),
+        *environment_files(
+            project,
+            sorted({release.environment for release in releases}),
+            {release.team for release in releases},
+            others=standing.destinations(besides=project.name),
+        ),
+    ]
+
+
+def with_refreshes(releases: Iterable[Release], standing: Standing) -> tuple[Release, ...]:
+    """The releases; those that were refreshed and are what stands there anyway keep the refresh."""
+    found = []
+    for item in releases:
+        content = standing.releases.get(f"{item.directory}/{layout.RELEASE}")
+        if content and REFRESH in content and (there := read_release(content)):
+            text = carried_over(item.text, item.name, there.refresh)
+            item = replace(item, text=text)
+        found.append(item)
+    return tuple(found)
 
 
 def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, Objects]:

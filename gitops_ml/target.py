@@ -21,6 +21,7 @@ from gitops_ml.rendering import (
     render_files,
     render_manifests,
     stale_manifests,
+    with_refreshes,
     without_manifest,
 )
 
@@ -197,6 +198,7 @@ class Target:
         standing = Standing.read(snapshot)
         images = self._resolved_images(standing)
         releases = make_releases(workspace.releases, images, workspace)
+        releases = with_refreshes(releases, standing)
         refuse_others(standing, workspace.project.name, releases)
         manifests = mode_manifests(releases, workspace, self.tools)
         files = render_files(

@@ -128,6 +128,15 @@ def selected(
     return tuple(releases)
 
 
+def topic_of(selection: Selection, project: str) -> str:
+    """One branch name for one choice."""
+    if len(selection.apis) == 1:
+        return selection.apis[0]
+    if len(selection.teams) == 1 and not selection.apis and not selection.labels:
+        return f"team-{selection.teams[0]}"
+    return project
+
+
 def refuse_other(release: StandingRelease, project: str) -> None:
     """Only the project that made a release changes it.
 

@@ -6,7 +6,8 @@ The values and the chart of the snapshot are used, not ours: a chart upgrade sho
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from gitops_ml.core.own_yaml import load_all_yaml, load_yaml
 
 if TYPE_CHECKING:
     from gitops_ml.core.render import Release
+    from gitops_ml.core.standing_release import StandingRelease
     from gitops_ml.ports import HelmEngine, Snapshot
 
 Objects = tuple[Mapping[str, Any], ...]
@@ -40,18 +42,36 @@ def standing_objects(snapshot: Snapshot, release: Release, *, helm: HelmEngine) 
     return _rendered(snapshot, release, load_yaml(values), facts, helm)
 
 
+def standing_manifest(
+    snapshot: Snapshot, release: StandingRelease, values: str, *, helm: HelmEngine
+) -> str:
+    """The ``manifest.yaml`` of a release: its chart as the snapshot has it, with these values.
+
+    Raises:
+        ProgramFailed: Helm refuses the values.
+    """
+    with _chart(snapshot, release.chart, release.chart_version) as chart:
+        return helm.manifest(
+            chart, release=release.api, namespace=release.namespace, values=load_yaml(values)
+        )
+
+
 def _rendered(
     snapshot: Snapshot, release: Release, values: Any, facts: bytes, helm: HelmEngine
 ) -> Objects:
     described = load_yaml(facts)
     chart_name, version = described["chart"]["name"], described["chart"]["version"]
-    prefix = layout.chart_directory(chart_name, version)
-    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
-        chart = snapshot.read(p for p in snapshot.blob_ids() if p.startswith(f"{prefix}/"))
-        write_files(Path(folder), [RenderedFile(path, text) for path, text in chart.items()])
+    with _chart(snapshot, chart_name, version) as chart:
         return helm.template(
-            Path(folder) / prefix,
-            release=release.name,
-            namespace=described["namespace"],
-            values=values,
+            chart, release=release.name, namespace=described["namespace"], values=values
         )
+
+
+@contextmanager
+def _chart(snapshot: Snapshot, name: str, version: str) -> Iterator[Path]:
+    """A base chart of the snapshot as files."""
+    prefix = layout.chart_directory(name, version)
+    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
+        chart = snapshot.read(snapshot.blob_ids(f"{prefix}/"))
+        write_files(Path(folder), [RenderedFile(path, text) for path, text in chart.items()])
+        yield Path(folder) / prefix

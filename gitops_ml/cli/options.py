@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,3 +104,60 @@ def selection(command: Command) -> Command:
     for decorate in (api_option, environment_option, project_option, paths_argument):
         command = decorate(command)
     return command
+
+
+message_option = click.option(
+    "-m", "--message", help="The commit's subject; otherwise it names the releases."
+)
+
+pull_request_option = click.option(
+    "--pull-request/--no-pull-request",
+    "pull_request",
+    default=None,
+    help="Propose the commit, or push it; otherwise the environment's `delivery` decides.",
+)
+
+
+def landing(command: Command) -> Command:
+    """``--message --pull-request/--no-pull-request --dry-run``: how a change gets to the branch."""
+    for decorate in (dry_run_option, pull_request_option, message_option):
+        command = decorate(command)
+    return command
+
+
+one_environment_option = click.option(
+    "-e",
+    "--environment",
+    "environment",
+    required=True,
+    metavar="NAME",
+    envvar="GITOPS_ML_ENVIRONMENT",
+    help="The environment of the project file that it is about.",
+)
+
+
+def chosen_apis(command: Command) -> Command:
+    """``[API]… --all --team --label``: which releases of an environment a command is about."""
+    decorators = (
+        click.option(
+            "--label", "labels", multiple=True, metavar="KEY=VALUE",
+            help="Only those with this label; several have to fit together.",
+        ),
+        click.option("--team", "teams", multiple=True, metavar="NAME", help="Only those of a team."),
+        click.option("--all", "every", is_flag=True, help="Every API of the project."),
+        click.argument("apis", nargs=-1, metavar="[API]..."),
+    )  # fmt: skip
+    for decorate in decorators:
+        command = decorate(command)
+    return command
+
+
+def pairs(labels: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` as given on the command line."""
+    found = {}
+    for text in labels:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--label")
+        found[key] = value
+    return found

@@ -38,6 +38,10 @@ def chart_of(path: str) -> str | None:
     return None
 
 
+def is_release_file(path: str) -> bool:
+    return path.startswith(f"{RELEASES}/")
+
+
 def release_of(path: str) -> tuple[str, str] | None:
     """Environment and API of a ``release.yaml``, ``None`` for any other path."""
     match path.split("/"):

@@ -37,6 +37,27 @@ def commit_message(
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
+def action_message(
+    action: str, subject: str, *, lines: Iterable[str], deployment_ids: Iterable[str]
+) -> str:
+    """A verb's commit: subject, one line per release, ``Deployment-Id`` and ``Gitops-Ml-Action``."""
+    told, ids = list(lines), list(deployment_ids)
+    body = [f"* {line}" for line in told[:_MOST_TRAILERS]]
+    if len(told) > _MOST_TRAILERS:
+        body.append(f"* and {len(told) - _MOST_TRAILERS} more")
+    trailers = [f"Deployment-Id: {id}" for id in ids[:_MOST_TRAILERS]]
+    trailers.append(f"Gitops-Ml-Action: {action}")
+    paragraphs = [subject, "\n".join(body), "\n".join(trailers)]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def names_in_short(names: Iterable[str]) -> str:
+    """``iris, roses``; ``12 APIs`` where the names would not fit a subject."""
+    unique = sorted(set(names))
+    named = ", ".join(unique)
+    return named if len(named) <= _LONGEST_SUBJECT // 2 else f"{len(unique)} APIs"
+
+
 def _subject(releases: Sequence[Release], removed: Sequence[str]) -> str:
     if not releases:
         return _removal(removed) if removed else "Update charts and Argo CD objects"

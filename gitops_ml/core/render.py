@@ -136,14 +136,15 @@ def _deployed(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def release_files(
     release: Release,
     *,
-    provenance: Provenance,
+    provenance: Provenance | Mapping[str, Any],
     previous: bytes | None,
     manifests: bytes | None = None,
 ) -> tuple[RenderedFile, ...]:
     """``values.yaml``, ``release.yaml`` and, in mode ``manifests``, ``manifest.yaml``.
 
     ``previous`` is the ``release.yaml`` that stands there now: its provenance is kept while the
-    deployment id is the same, so that an unrelated commit rewrites nothing.
+    deployment id is the same, so that an unrelated commit rewrites nothing. A release that came
+    from another one takes over that one's provenance, as a mapping.
     """
     facts = _with_provenance(release.text, provenance, previous)
     files = [
@@ -155,7 +156,9 @@ def release_files(
     return tuple(files)
 
 
-def _with_provenance(text: ReleaseText, provenance: Provenance, previous: bytes | None) -> bytes:
+def _with_provenance(
+    text: ReleaseText, provenance: Provenance | Mapping[str, Any], previous: bytes | None
+) -> bytes:
     # The provenance is the last block of the file, and `provenance:` stands at the start of a line
     # nowhere else: everything above it is indented or a key of ours.
     head, mark, tail = (previous or b"").decode(errors="replace").rpartition("\n" + PROVENANCE)
@@ -164,7 +167,15 @@ def _with_provenance(text: ReleaseText, provenance: Provenance, previous: bytes 
     return (text.facts + write_yaml({"provenance": _provenance(provenance)})).encode()
 
 
-def _provenance(provenance: Provenance) -> Mapping[str, Any]:
+def with_provenance(text: str, provenance: Mapping[str, Any]) -> str:
+    """A ``release.yaml`` with this provenance in the place of its own."""
+    head, mark, _ = text.rpartition("\n" + PROVENANCE)
+    return (f"{head}\n" if mark else text) + write_yaml({"provenance": provenance})
+
+
+def _provenance(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(provenance, Provenance):
+        return provenance
     origin = {"origin": dict(provenance.origin)} if provenance.origin else {}
     return {
         "repository": provenance.repository,

@@ -1,0 +1,85 @@
+"""What became of a verb that changes standing releases: for people and for machines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitops_ml.cli import report
+from gitops_ml.cli.history_facts import field_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.actions.changing import Changed, ReleaseChange
+    from gitops_ml.core.differences import FieldChange
+
+_LONGEST = 100
+
+
+def show(changed: Changed, *, output: str) -> None:
+    """The table of releases, what changes in each, and the commit."""
+    report.warnings(changed.warnings)
+    if output == "json":
+        report.as_json(changed_facts(changed))
+        return
+    if changed.releases:
+        report.table(
+            ("environment", "api", "deployment id", "before"),
+            [(r.environment, r.api, r.after or "-", r.before or "-") for r in changed.releases],
+        )
+    for release in changed.releases:
+        _show_fields(f"{release.api}: what changes in {release.environment}", release.fields)
+        _show_fields(f"{release.api}: what else differs", release.differs)
+    click.echo(changed.summary())
+    if changed.pull_request is not None and changed.pull_request.url:
+        click.echo(changed.pull_request.url)
+
+
+def _show_fields(title: str, fields: Iterable[FieldChange]) -> None:
+    fields = tuple(fields)
+    if not fields:
+        return
+    click.echo(title)
+    for field in fields:
+        match field.action:
+            case "add":
+                text = f"{field.path}: {_short(field.after)}"
+            case "delete":
+                text = f"{field.path}: {_short(field.before)}"
+            case _:
+                text = f"{field.path}: {_short(field.before)} -> {_short(field.after)}"
+        sign = {"add": "+", "delete": "-", "modify": "~"}[field.action]
+        click.echo(report.styled(f"  {sign} {text}", field.action))
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def changed_facts(changed: Changed) -> Mapping[str, Any]:
+    request = changed.pull_request
+    return {
+        "action": changed.action,
+        "commit": changed.commit,
+        "dry_run": changed.dry_run,
+        "pull_request": {"number": request.number, "url": request.url} if request else None,
+        "releases": [release_change_facts(release) for release in changed.releases],
+        "changes": [{"path": each.path, "action": each.action} for each in changed.changes],
+        "warnings": list(changed.warnings),
+    }
+
+
+def release_change_facts(release: ReleaseChange) -> Mapping[str, Any]:
+    return {
+        "api": release.api,
+        "environment": release.environment,
+        "before": release.before,
+        "deployment_id": release.after,
+        "image": str(release.image) if release.image else None,
+        "fields": [field_facts(field) for field in release.fields],
+        "differs": [field_facts(field) for field in release.differs],
+    }
