@@ -379,7 +379,7 @@ def test_completion_scripts_are_scripts(ann, shell, checks):
 
 def test_completion_offers_commands_and_options(ann):
     env = {
-        **os.environ, "_GITOPS_ML_COMPLETE": "bash_complete", "COMP_WORDS": "gitops-ml de",
+        **os.environ, "_GITOPS_ML_COMPLETE": "bash_complete", "COMP_WORDS": "gitops-ml dep",
         "COMP_CWORD": "1",
     }  # fmt: skip
     said = subprocess.run(program(), env=env, capture_output=True, text=True, check=False)
