@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.actions.landing import Landing, land
 from gitops_ml.core import layout
 from gitops_ml.core.message import action_message, summary_of
+from gitops_ml.core.pull_request import asked_in
 from gitops_ml.core.render import release_files
 from gitops_ml.rendering import (
     Standing,
@@ -42,6 +43,8 @@ class ChangeOptions:
     dry_run: bool = False
     pull_request: bool | None = None
     """Whether to propose; ``None`` does what the environments of the project file say."""
+    why: str = ""
+    """Paragraphs for the reviewer, in Markdown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,6 @@ class Plan:
     releases: tuple[ReleaseChange, ...]
     changes: tuple[Change, ...]
     subject: str
-    why: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -95,6 +97,8 @@ class Changed:
             return "nothing to change"
         if self.dry_run:
             return f"would commit: {summary_of(self.changes)}"
+        if self.pull_request:
+            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
         return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 
@@ -120,6 +124,8 @@ def change(
         environments=tuple(environments),
         pull_request=options.pull_request,
         dry_run=options.dry_run,
+        why=options.why,
+        warnings=lambda: plans[-1].warnings,
     )
     delivered = land(workspace, make_changes, tools=tools, landing=landing)
     last = plans[-1]
@@ -130,7 +136,7 @@ def change(
         commit=delivered.commit,
         pull_request=delivered.pull_request,
         dry_run=options.dry_run,
-        warnings=last.warnings,
+        warnings=(*last.warnings, *delivered.warnings),
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.actions.releases import standing_releases
 from gitops_ml.actions.repository import repository_of
 from gitops_ml.core.findings import suggestion
-from gitops_ml.errors import UsageError
+from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.past import Entry, FoundDeployment, Past
 
 if TYPE_CHECKING:
@@ -58,13 +58,26 @@ def history(
 
 
 def trace(workspace: Workspace, id: str, *, tools: Tools) -> FoundDeployment:
-    """Where a deployment id leads.
+    """Where a deployment id leads; the forge is asked where the commit names no pull request.
 
     Raises:
         UsageError: there is and was no such deployment; names the nearest.
         Refused, ServerFailed: the GitOps repository cannot be read.
     """
-    return find_deployment(workspace, tools, id)
+    found = find_deployment(workspace, tools, id)
+    if found.pull_request is not None:
+        return found
+    return replace(found, pull_request=_asked(found.commit, tools))
+
+
+def _asked(commit: str, tools: Tools) -> int | None:
+    """The forge's answer; one that gives none is no reason to tell nothing."""
+    try:
+        forge = tools.forge()
+        requests = forge.of_commit(commit) if forge else ()
+    except GitopsMlError:
+        return None
+    return requests[0].number if requests else None
 
 
 def find_deployment(workspace: Workspace, tools: Tools, id: str) -> FoundDeployment:

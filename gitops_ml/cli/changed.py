@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitops_ml.cli import report
+from gitops_ml.cli.facts import pull_request_facts
 from gitops_ml.cli.history_facts import field_facts
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ def show(changed: Changed, *, output: str) -> None:
         _show_fields(f"{release.api}: what changes in {release.environment}", release.fields)
         _show_fields(f"{release.api}: what else differs", release.differs)
     click.echo(changed.summary())
-    if changed.pull_request is not None and changed.pull_request.url:
-        click.echo(changed.pull_request.url)
 
 
 def _show_fields(title: str, fields: Iterable[FieldChange]) -> None:
@@ -61,12 +60,11 @@ def _short(value: object) -> str:
 
 
 def changed_facts(changed: Changed) -> Mapping[str, Any]:
-    request = changed.pull_request
     return {
         "action": changed.action,
         "commit": changed.commit,
         "dry_run": changed.dry_run,
-        "pull_request": {"number": request.number, "url": request.url} if request else None,
+        "pull_request": pull_request_facts(changed.pull_request),
         "releases": [release_change_facts(release) for release in changed.releases],
         "changes": [{"path": each.path, "action": each.action} for each in changed.changes],
         "warnings": list(changed.warnings),

@@ -12,6 +12,7 @@ from gitops_ml.actions.documents import open_project
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import (
     dry_run_option,
+    message_option,
     offline_option,
     output_option,
     pull_request_option,
@@ -25,11 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("deploy")
 @selection
-@click.option(
-    "-m",
-    "--message",
-    help="The commit's subject and the pull request's title; otherwise it names the releases.",
-)
+@message_option
 @pull_request_option
 @click.option(
     "--prune", is_flag=True, help="Remove the releases of this project that left the manifests."

@@ -107,14 +107,9 @@ def selection(command: Command) -> Command:
 
 
 message_option = click.option(
-    "-m", "--message", help="The commit's subject; otherwise it names the releases."
-)
-
-pull_request_option = click.option(
-    "--pull-request/--no-pull-request",
-    "pull_request",
-    default=None,
-    help="Propose the commit, or push it; otherwise the environment's `delivery` decides.",
+    "-m",
+    "--message",
+    help="The commit's subject and the pull request's title; otherwise it names the releases.",
 )
 
 
