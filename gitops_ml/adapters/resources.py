@@ -36,3 +36,8 @@ def load_schema(name: str) -> Schema:
 def pull_request_template() -> str:
     """The template that `core.pull_request_text.pull_request_body` fills in."""
     return (_PACKAGE / "templates" / "pull_request.md.j2").read_text(encoding="utf-8")
+
+
+def bootstrap_template() -> str:
+    """The template that `core.bootstrap.readme` fills in."""
+    return (_PACKAGE / "templates" / "bootstrap" / "README.md.j2").read_text(encoding="utf-8")

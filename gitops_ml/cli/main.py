@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "delete": "Remove releases.",
     "history": "Show the deployments of an API: which, when, who, what changed.",
     "trace": "Lead from a deployment id to its commit, pull request, image, source and manifest.",
+    "bootstrap": "Prepare the GitOps repository: Argo CD's objects, base charts, a README for ops.",
     "completion": "Print the completion script of a shell.",
     "version": "Print the version.",
 }

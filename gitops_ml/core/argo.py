@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from gitops_ml.core import layout
+from gitops_ml.core.own_yaml import load_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -188,6 +191,15 @@ def app_project(
             **_roles(team, project),
         },
     }
+
+
+def destinations_in(content: bytes) -> set[Destination]:
+    """The places in the text of an AppProject; none where it is not one of ours."""
+    try:
+        found = load_yaml(content)["spec"]["destinations"]
+        return {(str(each["server"]), str(each["namespace"])) for each in found}
+    except (yaml.YAMLError, KeyError, TypeError):
+        return set()
 
 
 def _destinations(team: str, project: Project) -> list[Destination]:

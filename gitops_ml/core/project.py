@@ -134,6 +134,8 @@ class GitopsSpec:
     token_env: str | None
     """The environment variable that holds the token for HTTP; never the token itself."""
     forge: ForgeSpec
+    owners: tuple[str, ...] = ()
+    """Who approves changes of charts, Argo CD's objects and protected environments: ``CODEOWNERS``."""
 
     @property
     def argocd_url(self) -> str:

@@ -237,7 +237,8 @@ def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str
 
 
 def _gitops(words: Mapping[str, Any]) -> GitopsSpec:
-    return GitopsSpec(**{**words, "forge": ForgeSpec(**words["forge"])})
+    forge, owners = ForgeSpec(**words["forge"]), tuple(words["owners"])
+    return GitopsSpec(**{**words, "forge": forge, "owners": owners})
 
 
 def _source(words: Mapping[str, Any]) -> SourceSpec:
