@@ -11,6 +11,7 @@ from gitops_ml.target import Tools
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gitops_ml.adapters.oci_registry import OciRegistry
     from gitops_ml.core.project import Project
     from gitops_ml.ports import (
         Forge,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         HelmEngine,
         ImageBuilder,
         Progress,
-        Registry,
     )
 
 
@@ -32,10 +32,11 @@ def tools(
     """The neighbours of this project; each is imported and made when a verb first asks for it."""
 
     @cache
-    def registry() -> Registry:
-        from gitops_ml.adapters.registry import DistributionRegistry
+    def registry() -> OciRegistry:
+        from gitops_ml.adapters.oci_registry import OciRegistry
+        from gitops_ml.adapters.registry_session import RegistrySession
 
-        return DistributionRegistry(os.environ, insecure=project.image.insecure)
+        return OciRegistry(RegistrySession(os.environ, insecure=project.image.insecure))
 
     @cache
     def builder() -> ImageBuilder:

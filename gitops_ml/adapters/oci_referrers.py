@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters.registry import split_repository
 from gitops_ml.adapters.registry_session import Scope
-from gitops_ml.core.image import ImageRef
+from gitops_ml.core.image import ImageRef, split_repository
 from gitops_ml.core.oci import (
     EMPTY,
     INDEX,

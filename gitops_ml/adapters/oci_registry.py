@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from gitops_ml.adapters.registry import split_repository
+from gitops_ml.adapters.http_connections import FAILURES
 from gitops_ml.adapters.registry_session import RegistrySession, Scope, check, said
-from gitops_ml.core.image import ImageRef
+from gitops_ml.core.image import ImageRef, split_repository
 from gitops_ml.core.oci import (
     INDEX,
     INDEXES,
@@ -33,8 +33,8 @@ from gitops_ml.core.oci import (
 from gitops_ml.errors import GitopsMlError, ServerFailed
 
 if TYPE_CHECKING:
-    import requests
-
+    from gitops_ml.adapters.http_connections import Answer
+    from gitops_ml.adapters.registry_session import Patience
     from gitops_ml.ports import Progress
 
 Source = Callable[[int], Iterator[bytes]]
@@ -67,10 +67,15 @@ class OciRegistry:
     def __init__(self, session: RegistrySession) -> None:
         self.session = session
 
-    def head(self, image: ImageRef) -> Descriptor | None:
+    def digest(self, image: ImageRef) -> str | None:
+        """See `Registry.digest`."""
+        found = self.head(image, patience=self.session.patience.hasty())
+        return found.digest if found else None
+
+    def head(self, image: ImageRef, *, patience: Patience | None = None) -> Descriptor | None:
         """What the tag or digest stands for, or ``None`` where the registry has no such thing."""
-        response = self._manifest("HEAD", image)
-        if response.status_code == 404:
+        response = self._manifest("HEAD", image, patience)
+        if response.status == 404:
             return None
         check(response, *_names(image))
         digest = response.headers.get("Docker-Content-Digest", "")
@@ -96,11 +101,11 @@ class OciRegistry:
         """The same, or ``None`` where the registry has no such thing."""
         host, name = split_repository(image.repository)
         with self._manifest("GET", image) as response:
-            if response.status_code == 404:
+            if response.status == 404:
                 return None
             check(response, host, name)
             content = b""
-            for piece in response.iter_content(1 << 16):
+            for piece in response.pieces(1 << 16):
                 content += piece
                 if len(content) > _LARGEST_MANIFEST:
                     raise ServerFailed(f"{host} sent a manifest of more than {len(content)} bytes")
@@ -138,7 +143,7 @@ class OciRegistry:
         host, name = split_repository(repository)
         scope = Scope(name, "pull,push")
         response = self.session.request("HEAD", host, f"/v2/{name}/blobs/{digest}", scope=scope)
-        if response.status_code == 404:
+        if response.status == 404:
             return False
         check(response, host, name)
         return True
@@ -177,20 +182,16 @@ class OciRegistry:
             raise ServerFailed(f"{host} sent something else for {descriptor.digest} of {name}")
 
     def _read_from(self, host: str, name: str, descriptor: Descriptor, at: int) -> Iterator[bytes]:
-        import requests
-        from urllib3.exceptions import HTTPError
-
         headers = {"Range": f"bytes={at}-"} if at else {}
-        headers["Accept-Encoding"] = "identity"
         path = f"/v2/{name}/blobs/{descriptor.digest}"
         with self.session.request(
             "GET", host, path, scope=Scope(name), headers=headers, stream=True
         ) as response:
             check(response, host, name)
-            skip = at if response.status_code == 200 else 0
+            skip = at if response.status == 200 else 0
             left = descriptor.size - at
             try:
-                for piece in response.iter_content(PIECE):
+                for piece in response.pieces(PIECE):
                     kept = piece[skip:]
                     skip = max(0, skip - len(piece))
                     if len(kept) > left:
@@ -198,7 +199,7 @@ class OciRegistry:
                     left -= len(kept)
                     if kept:
                         yield kept
-            except (requests.RequestException, HTTPError, OSError) as error:
+            except FAILURES as error:
                 raise _Interrupted(str(error)) from error
         if left:
             raise _Interrupted(f"{left} bytes are missing")
@@ -254,7 +255,7 @@ class OciRegistry:
                 "PUT", host, f"/v2/{name}/manifests/{to}", scope=Scope(name, "pull,push"),
                 headers={"Content-Type": media_type}, body=lambda: content,
             )  # fmt: skip
-            if response.status_code != 400 or "DIGEST_INVALID" not in said(response):
+            if response.status != 400 or "DIGEST_INVALID" not in said(response):
                 break
             # docker-registry reads a link while another push of the same blob writes it; what we
             # send has its digest
@@ -278,7 +279,7 @@ class OciRegistry:
             scope=scope, headers={"Content-Length": "0"},
         )  # fmt: skip
         check(response, host, name)
-        if response.status_code == 201:
+        if response.status == 201:
             return None
         return _location(response, host)
 
@@ -307,13 +308,13 @@ class OciRegistry:
                     "PATCH", host, location, scope=scope, headers=headers,
                     body=lambda body=body: body, may_repeat=False,  # type: ignore[misc]
                 )  # fmt: skip
-                if not response.ok and response.status_code not in (404, 413, 416, 499):
+                if not response.ok and response.status not in (404, 413, 416, 499):
                     check(response, host, name)
                 if response.ok:
                     at += size
                     location = _location(response, host)
                     continue
-                failure = ServerFailed(f"{host} answered {response.status_code} about {name}")
+                failure = ServerFailed(f"{host} answered {response.status} about {name}")
             except ServerFailed as error:
                 failure = error
             failures += 1
@@ -330,7 +331,7 @@ class OciRegistry:
         """Where to go on and from which byte: what the registry kept need not be sent again."""
         scope = Scope(name, "pull,push")
         response = self.session.request("GET", host, location, scope=scope)
-        if response.status_code == 204:
+        if response.status == 204:
             match = _RANGE.match(response.headers.get("Range", ""))
             last = int(match[1]) if match else 0
             # `0-0` says nothing and one byte alike
@@ -357,12 +358,12 @@ class OciRegistry:
         if told != descriptor.digest:
             raise ServerFailed(f"{host} stored a blob as {told}, which is not {descriptor.digest}")
 
-    def _manifest(self, method: str, image: ImageRef) -> requests.Response:
+    def _manifest(self, method: str, image: ImageRef, patience: Patience | None = None) -> Answer:
         host, name = split_repository(image.repository)
         path = f"/v2/{name}/manifests/{image.digest or image.tag or 'latest'}"
         return self.session.request(
             method, host, path, scope=Scope(name), headers={"Accept": _ACCEPT},
-            stream=method == "GET",
+            stream=method == "GET", patience=patience,
         )  # fmt: skip
 
 
@@ -396,7 +397,7 @@ class _Body:
                 return
 
 
-def _location(response: requests.Response, host: str, before: str | None = None) -> str:
+def _location(response: Answer, host: str, before: str | None = None) -> str:
     found: str | None = response.headers.get("Location") or before
     if not found:
         raise ServerFailed(f"{host} does not say where the upload goes on")

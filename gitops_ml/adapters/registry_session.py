@@ -8,35 +8,32 @@ is overloaded or the line breaks.
 
 from __future__ import annotations
 
-import email.utils
-import random
 import re
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from gitops_ml.adapters.docker_config import Credentials, find_credentials
-from gitops_ml.adapters.registry import is_loopback
+from gitops_ml.adapters.http_connections import FAILURES, Connections, SizedPieces, is_loopback
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.process import redacted
 
 if TYPE_CHECKING:
-    import requests
+    from gitops_ml.adapters.http_connections import Answer
 
 Body = Callable[[], "bytes | SizedPieces"]
 """Makes the body of a request; called once more when the request has to be repeated."""
 
-_CONNECT, _READ = 10, 60
+_READ = 60
 _COMMIT = 900
 """Seconds that a registry may take over a body: it hashes gigabytes before it answers."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
-_LONGEST_WAIT = 60.0
-_CONNECTIONS = 32
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
 _CLIENT_ID = "gitops-ml"
 _CA_BUNDLES = ("GITOPS_ML_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -44,14 +41,10 @@ _TLS_HINT = (
     " (its certificate is not trusted: name the CA bundle in GITOPS_ML_CA_BUNDLE, or put it where "
     "docker looks, /etc/docker/certs.d/<registry>/ca.crt)"
 )
-
-
-class SizedPieces(Protocol):
-    """The pieces of a body whose length is known before they are."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[bytes]: ...
+_PLAIN_HINT = (
+    " (it speaks plain HTTP, which is for registries of this machine only: image.insecure in "
+    "gitops-ml.yaml allows it)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +67,21 @@ class Patience:
 
     attempts: int = 6
     first_wait: float = 0.5
+    longest_wait: float = 120.0
+    """A registry that asks for more is told about, and not waited for."""
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def wait(self, attempt: int, asked_for: float | None) -> None:
         """Wait after the failure of ``attempt``, counted from 0."""
+        import random
+
         own = self.first_wait * 2**attempt * (0.5 + random.random())  # noqa: S311 - no secret
-        self.sleep(min(_LONGEST_WAIT, own if asked_for is None else max(asked_for, 0)))
+        self.sleep(min(self.longest_wait, own if asked_for is None else max(asked_for, 0)))
+
+    def hasty(self) -> Patience:
+        """For a look at what is there, which somebody waits for."""
+        return replace(self, attempts=min(3, self.attempts), longest_wait=5.0,
+                       first_wait=min(0.2, self.first_wait))  # fmt: skip
 
 
 class RegistrySession:
@@ -95,12 +97,19 @@ class RegistrySession:
         self._environ = environ
         self._insecure = insecure
         self.patience = patience or Patience()
+        self._connections = Connections(environ, ca_bundle=self._ca_bundle)
+        self._credentials: dict[str, Credentials | None] = {}
         self._tokens: dict[tuple[str, str], str] = {}
         self._schemes: dict[str, str] = {}
-        self._session: requests.Session | None = None
         self._lock = threading.Lock()
-        self.requests_sent = 0
-        self.bytes_sent = 0
+
+    @property
+    def requests_sent(self) -> int:
+        return self._connections.requests_sent
+
+    @property
+    def bytes_sent(self) -> int:
+        return self._connections.bytes_sent
 
     def request(
         self,
@@ -113,7 +122,8 @@ class RegistrySession:
         body: Body | None = None,
         stream: bool = False,
         may_repeat: bool = True,
-    ) -> requests.Response:
+        patience: Patience | None = None,
+    ) -> Answer:
         """The answer that is neither 401 nor a failure that passes; any other is the caller's.
 
         ``path`` may be a whole URL, which only gets credentials if it is the registry's own.
@@ -122,20 +132,23 @@ class RegistrySession:
             Refused: the registry wants other credentials.
             ServerFailed: it cannot be reached, or keeps failing.
         """
+        patience = patience or self.patience
         attempt = 0
         while True:
+            last = not may_repeat or attempt + 1 >= patience.attempts
             try:
-                response = self._authorized(method, host, path, scope, headers or {}, body, stream)
+                answer = self._authorized(method, host, path, scope, headers or {}, body, stream)
             except _Broken as error:
-                if not may_repeat or attempt + 1 >= self.patience.attempts:
+                if last:
                     raise ServerFailed(str(error)) from error.__cause__
-                self.patience.wait(attempt, None)
+                patience.wait(attempt, None)
             else:
-                last = not may_repeat or attempt + 1 >= self.patience.attempts
-                if response.status_code not in _PASSING or last:
-                    return response
-                self.patience.wait(attempt, retry_after(response))
-                response.close()
+                after = retry_after(answer.headers.get("Retry-After", ""))
+                last = last or (after or 0) > patience.longest_wait
+                if answer.status not in _PASSING or last:
+                    return answer
+                answer.close()
+                patience.wait(attempt, after)
             attempt += 1
 
     def _authorized(
@@ -147,25 +160,45 @@ class RegistrySession:
         headers: Mapping[str, str],
         body: Body | None,
         stream: bool,
-    ) -> requests.Response:
+    ) -> Answer:
         """The answer, after showing credentials where the registry asks for them."""
         is_own = "://" not in path or urlsplit(path).netloc == _server(host)
         token = self._tokens.get((host, str(scope))) if is_own else None
-        response = self._send(method, host, path, headers, body, stream, token)
-        if response.status_code != 401 or not is_own:
-            return response
-        response.close()
-        credentials = find_credentials(host, environ=self._environ)
-        challenge = response.headers.get("WWW-Authenticate", "")
-        token = self._authorization(challenge, host, scope, credentials)
+        answer = self._send(method, host, path, headers, body, stream, token)
+        if answer.status != 401 or not is_own:
+            return answer
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        answer.close()
+        credentials = self._known_credentials(host)
+        token = self._new_token(challenge, host, scope, credentials)
+        answer = self._send(method, host, path, headers, body, stream, token)
+        if answer.status == 401:
+            raise refusal(host, scope.repository, answer, credentials)
+        return answer
+
+    def _known_credentials(self, host: str) -> Credentials | None:
+        with self._lock:
+            if host not in self._credentials:
+                self._credentials[host] = find_credentials(host, environ=self._environ)
+            return self._credentials[host]
+
+    def _new_token(
+        self, challenge: str, host: str, scope: Scope, credentials: Credentials | None
+    ) -> str:
+        # a repository that is not there yet is hidden from those who may only pull
+        wider = replace(scope, actions="pull,push") if credentials else scope
+        try:
+            token = self._authorization(challenge, host, wider, credentials)
+        except Refused:
+            if wider == scope:
+                raise
+            wider = scope  # this one may be read, and not written
+            token = self._authorization(challenge, host, scope, credentials)
         if token is None:
             raise Refused(f"{host} wants credentials for {scope.repository}: `docker login {host}`")
         with self._lock:
-            self._tokens[(host, str(scope))] = token
-        response = self._send(method, host, path, headers, body, stream, token)
-        if response.status_code == 401:
-            raise refusal(host, scope.repository, response, credentials)
-        return response
+            self._tokens |= {(host, str(scope)): token, (host, str(wider)): token}
+        return token
 
     def _send(
         self,
@@ -176,23 +209,23 @@ class RegistrySession:
         body: Body | None,
         stream: bool,
         token: str | None,
-    ) -> requests.Response:
+    ) -> Answer:
         known = self._schemes.get(host)
         schemes = (known,) if known else self._candidates(host)
         for scheme in schemes:
             url = urljoin(f"{scheme}://{_server(host)}", path)
             is_last = scheme == schemes[-1]
             try:
-                response = self._call(method, url, host, headers, body, stream, token)
+                answer = self._call(method, url, host, headers, body, stream, token)
             except _OtherScheme as error:
                 if is_last:
                     raise _Broken(str(error)) from error.__cause__
                 continue
-            if not is_last and _wants_tls(response):
-                response.close()
+            if not is_last and _wants_tls(answer):
+                answer.close()
                 continue
             self._schemes[host] = scheme
-            return response
+            return answer
         raise AssertionError("a scheme either answers or raises")
 
     def _candidates(self, host: str) -> tuple[str, ...]:
@@ -211,34 +244,35 @@ class RegistrySession:
         body: Body | None,
         stream: bool,
         token: str | None,
-    ) -> requests.Response:
-        import requests
-
-        sent = dict(headers) | ({"Authorization": token} if token else {})
-        content = body() if body else None
-        self.requests_sent += 1
-        self.bytes_sent += len(content) if content else 0
+    ) -> Answer:
+        sent = {"Accept-Encoding": "identity", **headers}
+        sent |= {"Authorization": token} if token else {}
         try:
-            return self._client().request(
-                method, url, headers=sent, data=content, stream=stream,
-                timeout=(_CONNECT, _COMMIT if body else _READ), verify=self._trusted(host),
+            return self._connections.send(
+                method, url, headers=sent, body=body, stream=stream,
+                timeout=_COMMIT if body else _READ,
             )  # fmt: skip
-        except requests.exceptions.SSLError as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise ServerFailed(unreachable(host, error) + _TLS_HINT) from error
-            raise _OtherScheme(unreachable(host, error)) from error
-        except (requests.ConnectionError, requests.Timeout) as error:
+        except ssl.SSLCertVerificationError as error:
+            raise ServerFailed(unreachable(host, error) + _TLS_HINT) from error
+        except ssl.SSLError as error:
+            words = unreachable(host, error)
+            is_plain = "WRONG_VERSION_NUMBER" in words or "record layer" in words
+            hint = _PLAIN_HINT if is_plain and not self._insecure else ""
+            raise _OtherScheme(words + hint) from error
+        except FAILURES as error:
             # a registry that is not there at all speaks no TLS either
             raise _OtherScheme(unreachable(host, error)) from error
-        except requests.RequestException as error:
-            raise _Broken(unreachable(host, error)) from error
 
-    def _trusted(self, host: str) -> str | bool:
-        """The CA bundle for a registry, where the user names one."""
+    def _ca_bundle(self, host: str) -> str | None:
+        """The CA bundle for a registry, where the user names one.
+
+        Raises:
+            ServerFailed: it is not there.
+        """
         for folder in (Path("/etc/docker/certs.d"), self._docker_folder() / "certs.d"):
             if (folder / host / "ca.crt").is_file():
                 return str(folder / host / "ca.crt")
-        return ca_bundle(self._environ) or True
+        return ca_bundle(self._environ)
 
     def _docker_folder(self) -> Path:
         home = self._environ.get("HOME")
@@ -267,61 +301,49 @@ class RegistrySession:
     def _token(
         self, realm: str, service: str, scope: Scope, credentials: Credentials | None, host: str
     ) -> str:
-        import requests
-
-        client = self._client()
-        verify = self._trusted(urlsplit(realm).netloc)
-        asked: dict[str, Any] = {"timeout": (_CONNECT, _READ), "verify": verify}
-        self.requests_sent += 1
+        fields = [("service", service), *(("scope", part) for part in str(scope).split())]
+        headers: dict[str, str] = {}
+        form: Body | None = None
+        if credentials and credentials.identity_token:
+            fields = [
+                ("service", service),
+                ("scope", str(scope)),
+                ("grant_type", "refresh_token"),
+                ("refresh_token", credentials.identity_token),
+                ("client_id", _CLIENT_ID),
+            ]
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            form = urlencode(fields).encode
+        else:
+            headers = {"Authorization": credentials.basic} if credentials else {}
+            realm += ("&" if "?" in realm else "?") + urlencode(fields)
+        method = "POST" if form else "GET"
         try:
-            if credentials and credentials.identity_token:
-                form = {
-                    "service": service,
-                    "scope": str(scope),
-                    "grant_type": "refresh_token",
-                    "refresh_token": credentials.identity_token,
-                    "client_id": _CLIENT_ID,
-                }
-                response = client.post(realm, data=form, **asked)
-            else:
-                headers = {"Authorization": credentials.basic} if credentials else {}
-                query = {"service": service, "scope": str(scope).split()}
-                response = client.get(realm, params=query, headers=headers, **asked)
-        except requests.RequestException as error:
+            answer = self._connections.send(
+                method, realm, headers=headers, body=form, timeout=_READ
+            )
+        except FAILURES as error:
             raise _Broken(unreachable(host, error)) from error
-        if response.status_code in _PASSING:
-            raise _Broken(f"the token server of {host} answered {response.status_code}")
-        if response.status_code in (400, 401, 403):
-            raise refusal(host, scope.repository, response, credentials)
-        check(response, host, scope.repository)
-        return f"Bearer {_token_in(response, host)}"
-
-    def _client(self) -> requests.Session:
-        with self._lock:
-            if self._session is None:
-                self._session = _new_client()
-            return self._session
+        if answer.status in _PASSING:
+            raise _Broken(f"the token server of {host} answered {answer.status}")
+        if answer.status in (400, 401, 403):
+            raise refusal(host, scope.repository, answer, credentials)
+        check(answer, host, scope.repository)
+        return f"Bearer {_token_in(answer, host)}"
 
 
 def ca_bundle(environ: Mapping[str, str]) -> str | None:
-    """The file of CAs that the user names for everything that we ask."""
-    return next((environ[name] for name in _CA_BUNDLES if environ.get(name)), None)
+    """The file of CAs that the user names for everything that we ask.
 
-
-def _new_client() -> requests.Session:
-    """A client that several threads may use: it keeps nothing but connections."""
-    import http.cookiejar
-
-    import requests
-    from requests.adapters import HTTPAdapter
-
-    client = requests.Session()
-    # An authentication of our own keeps the user's netrc out of it.
-    client.auth = lambda request: request
-    client.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        client.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
-    return client
+    Raises:
+        ServerFailed: it is not there.
+    """
+    name = next((name for name in _CA_BUNDLES if environ.get(name)), None)
+    if name is None:
+        return None
+    if not Path(environ[name]).is_file():
+        raise ServerFailed(f"{environ[name]}, the CA bundle of {name}, is no file")
+    return environ[name]
 
 
 class _Broken(Exception):
@@ -332,72 +354,79 @@ class _OtherScheme(_Broken):
     """The same, where the other of HTTP and HTTPS may help if it is allowed."""
 
 
-def _wants_tls(response: requests.Response) -> bool:
+def _wants_tls(answer: Answer) -> bool:
     """Whether a server that was spoken to in plain HTTP says that it wants TLS."""
-    is_registry = "Docker-Distribution-Api-Version" in response.headers
-    return response.url.startswith("http://") and response.status_code == 400 and not is_registry
+    is_registry = "Docker-Distribution-Api-Version" in answer.headers
+    return answer.url.startswith("http://") and answer.status == 400 and not is_registry
 
 
 def _server(host: str) -> str:
     return "registry-1.docker.io" if host == "docker.io" else host
 
 
-def check(response: requests.Response, host: str, what: str) -> None:
+def check(answer: Answer, host: str, what: str) -> None:
     """Pass what is good.
 
     Raises:
         Refused, ServerFailed: it is not.
     """
-    if response.status_code in (401, 403):
-        raise refusal(host, what, response)
-    if not response.ok:
-        words = said(response)
+    if answer.status in (401, 403):
+        raise refusal(host, what, answer)
+    if not answer.ok:
+        words = said(answer)
+        after = retry_after(answer.headers.get("Retry-After", ""))
+        when = f"; it wants to be asked again in {after:.0f} seconds" if after else ""
         raise ServerFailed(
-            f"{host} answered {response.status_code} about {what}{': ' + words if words else ''}"
+            f"{host} answered {answer.status} about {what}{': ' + words if words else ''}{when}"
         )
 
 
 def refusal(
-    host: str, what: str, response: requests.Response, credentials: Credentials | None = None
+    host: str, what: str, answer: Answer, credentials: Credentials | None = None
 ) -> GitopsMlError:
     """The error for a registry that says no."""
-    name = f"as {credentials.username or 'the stored identity'}" if credentials else ""
-    facts = ", ".join(filter(None, (str(response.status_code), name, said(response))))
+    facts = ", ".join(filter(None, (str(answer.status), _asked(credentials), said(answer))))
     return Refused(
         f"{host} refused access to {what} ({facts}): `docker login {host}` stores other credentials"
     )
 
 
-def said(response: requests.Response) -> str:
+def _asked(credentials: Credentials | None) -> str:
+    name = credentials and (credentials.username or "the stored identity")
+    return f"asked as {name}" if name else "asked without a name"
+
+
+def said(answer: Answer) -> str:
     """The registry's own words about a failure, where it has some."""
-    with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
-        first = response.json()["errors"][0]
+    with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, *FAILURES):
+        first = answer.json()["errors"][0]
         return redacted(f"{first.get('code', '')} {first.get('message', '')}".strip())[:300]
     return ""
 
 
 def unreachable(host: str, error: BaseException) -> str:
-    """Why a registry did not answer: the innermost reason says most."""
-    inner: BaseException = error
-    while cause := inner.__cause__ or inner.__context__:
-        inner = cause
-    return f"{host} cannot be reached: {redacted(str(inner))}"
+    """Why a registry did not answer."""
+    words = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return f"{host} cannot be reached: {redacted(words)}"
 
 
-def retry_after(response: requests.Response) -> float | None:
-    """The seconds that the registry asks for; it may also name a time of day."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
+def retry_after(text: str) -> float | None:
+    """The seconds that a ``Retry-After`` asks for; it may also name a time of day."""
+    if text.strip().isdecimal():
         return float(text)
+    if not text:
+        return None
+    import email.utils
+
     with suppress(ValueError, TypeError):
         return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     return None
 
 
-def _token_in(response: requests.Response, host: str) -> str:
+def _token_in(answer: Answer, host: str) -> str:
     try:
-        answer: Any = response.json()
-        token = answer.get("token") or answer["access_token"]
+        found: Any = answer.json()
+        token = found.get("token") or found["access_token"]
     except (ValueError, KeyError, AttributeError) as error:
         raise ServerFailed(f"{host}'s token server answered with something else") from error
     return str(token)

@@ -98,7 +98,25 @@ class BuildContext:
     """With ``None`` for each file that the project does not have."""
     pip_files: tuple[str, ...]
     """What `pip install -r` reads, relative to the project; ``.`` where it may read anything."""
+    needs_pip: tuple[str, ...]
+    """Requirements that are no wheels, neither of an index nor of the project."""
     shell_files: tuple[str, ...]
     """What ``dependencies.sh`` reads, in the same way."""
     left_out: tuple[LeftOut, ...]
     warnings: tuple[Problem, ...]
+
+
+def split_repository(repository: str) -> tuple[str, str]:
+    """Registry and name, by docker's rule for the names of Docker Hub.
+
+    >>> split_repository("python"), split_repository("ghcr.io/acme/iris")
+    (('docker.io', 'library/python'), ('ghcr.io', 'acme/iris'))
+    """
+    host, slash, name = repository.partition("/")
+    if not slash or not (host == "localhost" or "." in host or ":" in host):
+        host, name = "docker.io", repository
+    if host in ("index.docker.io", "registry-1.docker.io"):
+        host = "docker.io"
+    if host == "docker.io" and "/" not in name:
+        name = f"library/{name}"
+    return host, name

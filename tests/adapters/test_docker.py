@@ -22,13 +22,13 @@ from gitops_ml.adapters.context import (
     runtime_directory,
 )
 from gitops_ml.adapters.docker import DockerBuilder
-from gitops_ml.adapters.registry import DistributionRegistry
 from gitops_ml.core.content_hash import content_hash
 from gitops_ml.core.dockerfile import docker_recipe, dockerfile_facts, render_dockerfile
 from gitops_ml.core.image import ImageRef
 from gitops_ml.errors import EngineFailed, Refused
 from gitops_ml.ports import BuildInput
 from tests.base_image import VERSION
+from tests.oci import registry_of
 from tests.projects import predictor_spec, write_project
 from tests.real import Engine, RealRegistry, docker_config, needs_docker
 
@@ -60,7 +60,7 @@ def ensure_image(
     recipe = docker_recipe(dockerfile_template(), facts, platform=PLATFORM)
     fingerprint = content_hash(context.inputs, recipe=recipe)
     image = ImageRef(repository, fingerprint.tag)
-    if digest := DistributionRegistry(environ).digest(image):
+    if digest := registry_of(environ).digest(image):
         return replace(image, digest=digest)
     text = render_dockerfile(dockerfile_template(), replace(facts, content_hash=fingerprint))
     settings = build_settings({**os.environ, **environ})
@@ -156,7 +156,7 @@ def test_a_private_registry_gets_the_users_credentials_and_nobody_else_may_push(
     known = {**environ, **private_registry.environ}
     repository = f"{private_registry.host}/ml/iris"
     built = ensure_image(project, repository, base=base_image, environ=known)
-    assert DistributionRegistry(known).digest(built) == built.digest
+    assert registry_of(known).digest(built) == built.digest
     with pytest.raises(Refused, match=f"the push of {repository}:h-.* was refused: .*docker login"):
         DockerBuilder(environ).push(replace(built, digest=None), progress=lambda line: None)
 

@@ -18,9 +18,10 @@ import pytest
 import requests
 
 from gitops_ml.adapters.docker_config import DOCKER_HUB, Credentials, find_credentials
-from gitops_ml.adapters.registry import DistributionRegistry, is_loopback, split_repository
-from gitops_ml.core.image import ImageRef
+from gitops_ml.adapters.http_connections import is_loopback
+from gitops_ml.core.image import ImageRef, split_repository
 from gitops_ml.errors import Refused, ServerFailed
+from tests.oci import registry_of
 from tests.real import PASSWORD, USER, RealRegistry, docker_config, free_port, registry_running
 
 if TYPE_CHECKING:
@@ -64,14 +65,14 @@ def nobody(tmp_path: Path) -> dict[str, str]:
 
 def test_a_tag_and_a_digest_lead_to_the_digest(registry: RealRegistry, tmp_path: Path) -> None:
     digest = put_image(registry.host, "ml/iris", "h-1")
-    asked = DistributionRegistry(nobody(tmp_path))
+    asked = registry_of(nobody(tmp_path))
     image = ImageRef(f"{registry.host}/ml/iris", "h-1")
     assert asked.digest(image) == digest
     assert asked.digest(ImageRef(image.repository, digest=digest)) == digest
 
 
 def test_what_is_not_there_is_none(registry: RealRegistry, tmp_path: Path) -> None:
-    asked = DistributionRegistry(nobody(tmp_path))
+    asked = registry_of(nobody(tmp_path))
     put_image(registry.host, "ml/other", "h-1")
     assert asked.digest(ImageRef(f"{registry.host}/ml/other", ABSENT)) is None
     assert asked.digest(ImageRef(f"{registry.host}/ml/never-pushed", ABSENT)) is None
@@ -80,7 +81,7 @@ def test_what_is_not_there_is_none(registry: RealRegistry, tmp_path: Path) -> No
 def test_the_password_of_docker_login_is_shown(private_registry: RealRegistry) -> None:
     host, environ = private_registry.host, private_registry.environ
     digest = put_image(host, "ml/iris", "h-1", authorization=Credentials(USER, PASSWORD).basic)
-    asked = DistributionRegistry(environ)
+    asked = registry_of(environ)
     assert asked.digest(ImageRef(f"{host}/ml/iris", "h-1")) == digest
     assert asked.digest(ImageRef(f"{host}/ml/iris", ABSENT)) is None
 
@@ -92,7 +93,7 @@ def test_without_credentials_the_way_to_log_in_is_told(
     with pytest.raises(
         Refused, match=f"{host} wants credentials for ml/iris: `docker login {host}`"
     ):
-        DistributionRegistry(nobody(tmp_path)).digest(ImageRef(f"{host}/ml/iris", "h-1"))
+        registry_of(nobody(tmp_path)).digest(ImageRef(f"{host}/ml/iris", "h-1"))
 
 
 def test_a_wrong_password_is_refused_and_not_repeated_in_words(
@@ -102,7 +103,7 @@ def test_a_wrong_password_is_refused_and_not_repeated_in_words(
     wrong = base64.b64encode(f"{USER}:wrong-password".encode()).decode()
     environ = docker_config(tmp_path / "docker", {"auths": {host: {"auth": wrong}}})
     with pytest.raises(Refused) as caught:
-        DistributionRegistry(environ).digest(ImageRef(f"{host}/ml/iris", "h-1"))
+        registry_of(environ).digest(ImageRef(f"{host}/ml/iris", "h-1"))
     assert f"(401, asked as {USER})" in str(caught.value)
     assert "wrong-password" not in str(caught.value)
 
@@ -127,7 +128,7 @@ def test_credential_helpers_are_asked(
     config = {"credHelpers": {host: "test"}} if key == "credHelpers" else {"credsStore": "test"}
     environ = docker_config(tmp_path / "docker", config)
     put_image(host, "ml/helped", "h-1", authorization=Credentials(USER, PASSWORD).basic)
-    assert DistributionRegistry(environ).digest(ImageRef(f"{host}/ml/helped", "h-1"))
+    assert registry_of(environ).digest(ImageRef(f"{host}/ml/helped", "h-1"))
 
 
 def test_a_helper_that_is_not_installed_is_named(tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_tokens_are_fetched_for_user_and_password(
     tokens.asked.clear()
     entry = {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
     environ = docker_config(tmp_path, {"auths": {registry.host: entry}})
-    asked = DistributionRegistry(environ)
+    asked = registry_of(environ)
     assert asked.digest(ImageRef(f"{registry.host}/ml/iris", "h-1"))
     assert asked.digest(ImageRef(f"{registry.host}/ml/iris", ABSENT)) is None
     assert tokens.asked == ["basic repository:ml/iris:pull,push"]
@@ -294,7 +295,7 @@ def test_identity_tokens_are_exchanged(
     registry, tokens = token_registry
     tokens.asked.clear()
     environ = docker_config(tmp_path, {"auths": {registry.host: {"identitytoken": "renew"}}})
-    assert DistributionRegistry(environ).digest(ImageRef(f"{registry.host}/ml/iris", "h-1"))
+    assert registry_of(environ).digest(ImageRef(f"{registry.host}/ml/iris", "h-1"))
     assert tokens.asked == ["refresh repository:ml/iris:pull,push"]
 
 
@@ -303,7 +304,7 @@ def test_public_images_are_read_without_a_name(
 ) -> None:
     registry, tokens = token_registry
     tokens.asked.clear()
-    asked = DistributionRegistry(nobody(tmp_path))
+    asked = registry_of(nobody(tmp_path))
     assert asked.digest(ImageRef(f"{registry.host}/open/iris", "h-1"))
     assert tokens.asked == ["anonymous repository:open/iris:pull"]
     with pytest.raises(Refused, match=r"ml/iris \(401, asked without a name\)"):
@@ -318,12 +319,12 @@ def test_the_users_netrc_does_not_speak_for_docker(
     registry, _ = token_registry
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login wrong password wrong\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    asked = DistributionRegistry(nobody(tmp_path))
+    asked = registry_of(nobody(tmp_path))
     assert asked.digest(ImageRef(f"{registry.host}/open/iris", "h-1"))
 
 
 def ask(address: str, tmp_path: Path, image: str = "ml/iris:h-1") -> str | None:
-    return DistributionRegistry(nobody(tmp_path)).digest(ImageRef.parse(f"{address}/{image}"))
+    return registry_of(nobody(tmp_path)).digest(ImageRef.parse(f"{address}/{image}"))
 
 
 def always(
@@ -350,7 +351,7 @@ def test_another_digest_than_the_one_asked_for_is_a_failure(tmp_path: Path) -> N
     [
         (500, {}, ServerFailed, "answered 500 about ml/iris"),
         (429, {"Retry-After": "30"}, ServerFailed, "answered 429 .*again in 30 seconds"),
-        (403, {}, Refused, "refused to tell about ml/iris"),
+        (403, {}, Refused, "refused access to ml/iris"),
         (401, {"WWW-Authenticate": "Negotiate"}, Refused, "asks for Negotiate credentials"),
         (401, {"WWW-Authenticate": "Bearer service=x"}, ServerFailed, "does not say where"),
         (401, {"WWW-Authenticate": 'Bearer realm="http://evil.example/t"'}, Refused,
