@@ -7,7 +7,7 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters.build_settings import build_settings
+from gitops_ml.adapters.build_settings import build_settings, source_date_epoch
 from gitops_ml.adapters.context import build_inputs, dockerfile_template, read_context
 from gitops_ml.core.content_hash import content_hash
 from gitops_ml.core.dockerfile import (
@@ -17,14 +17,43 @@ from gitops_ml.core.dockerfile import (
     render_dockerfile,
 )
 from gitops_ml.core.image import BuildContext, ContentHash, ImageRef
+from gitops_ml.core.image_recipe import (
+    BuilderChoice,
+    OciPlan,
+    choose_builder,
+    oci_plan,
+    unlocked_hash,
+)
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
+from gitops_ml.locking import LockOutcome, Locks, ensure_lock, lock_facts, read_lock, why_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from gitops_ml.core.release import PredictorSpec
+    from gitops_ml.locking import LockFacts
+    from gitops_ml.oci_images import OciTools
     from gitops_ml.ports import ImageBuilder, Progress, Registry
     from gitops_ml.workspace import Planned, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class DockerPlan:
+    """What an engine makes an image from."""
+
+    facts: DockerfileFacts
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """An image whose packages nobody has resolved yet, or no longer: its hash is not the last word."""
+
+    path: Path
+    """Of the lock."""
+    reason: str
+    """``is not there`` or ``is older than the requirements``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,39 +64,95 @@ class PlannedImage:
     """With its digest where the document says it, or somebody has looked."""
     content_hash: ContentHash | None = None
     context: BuildContext | None = None
-    facts: DockerfileFacts | None = None
-    platform: str = ""
+    choice: BuilderChoice | None = None
+    plan: DockerPlan | OciPlan | None = None
+    """How it is built; ``None`` where nobody builds it, or not before there is a lock."""
+    lock: LockOutcome | Unlocked | None = None
+    manifest: Path | None = None
+    """The file of the API that it is for."""
 
     def with_digest(self, digest: str | None) -> PlannedImage:
         return replace(self, ref=replace(self.ref, digest=digest or self.ref.digest))
 
 
 class ImagePlanner:
-    """Plans the images of one workspace; a directory is read and hashed once."""
+    """Plans the images of one workspace; a directory is read, locked and hashed once."""
 
-    def __init__(self, workspace: Workspace, *, registry: Registry | None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        registry: Registry | None,
+        locks: Locks,
+        progress: Progress,
+    ) -> None:
         self._workspace = workspace
         self._registry = registry
+        self._locks = locks
+        self._progress = progress
         self._template = dockerfile_template()
         self._contexts: dict[tuple[object, ...], BuildContext] = {}
         self._bases: dict[str, ImageRef] = {}
+        self._inputs: dict[Path, str] = {}
+        self._known_locks: dict[Path, LockOutcome | Unlocked] = {}
 
     def plan(self, planned: Planned) -> PlannedImage:
         """The image of one release, named by the hash of its inputs.
 
         Raises:
             InvalidDocument: a file of the project cannot enter an image.
-            UsageError: the base image has no digest and no registry that could tell it.
+            UsageError: the base image has no digest and no registry that could tell it, the chosen
+                builder cannot make it, or its lock is not up to date and has to be.
+            GitopsMlError, Refused, ServerFailed: the requirements cannot be resolved.
         """
         if planned.ready_image is not None:
             return PlannedImage(ImageRef.parse(planned.ready_image))
         predictor = planned.spec.predictor
         assert predictor is not None, "the rules demand a predictor or a container"
-        return self._plan(planned, predictor)
-
-    def _plan(self, planned: Planned, predictor: PredictorSpec) -> PlannedImage:
-        image = self._workspace.project.image
         context = self._context(planned, predictor)
+        choice = self._choice(planned.name, context, predictor)
+        plan = self._with_docker if choice.builder == "docker" else self._without_docker
+        image = plan(planned.name, context, predictor)
+        manifest = self._workspace.directory_of(planned.manifest) / posixpath.basename(
+            planned.manifest.file
+        )
+        return replace(image, context=context, choice=choice, manifest=manifest)
+
+    def lock_facts(self, planned: Planned) -> LockFacts | None:
+        """What the lock of a release's image is made from; ``None`` where it has none.
+
+        Raises:
+            InvalidDocument, UsageError: see `plan`.
+        """
+        predictor = planned.spec.predictor
+        if planned.ready_image is not None or predictor is None:
+            return None
+        context = self._context(planned, predictor)
+        if self._choice(planned.name, context, predictor).builder == "docker":
+            return None
+        facts = self._facts(context, predictor)
+        self._share(planned.name, facts)
+        return facts
+
+    def _choice(self, name: str, context: BuildContext, predictor: PredictorSpec) -> BuilderChoice:
+        image = self._workspace.project.image
+        is_known = predictor.python_version or not predictor.image
+        try:
+            return choose_builder(
+                image.builder,
+                dependencies=context.dependencies,
+                needs_pip=context.needs_pip,
+                unknown_python=None if is_known else predictor.image,
+                platforms=image.platforms,
+            )
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from error
+
+    def _with_docker(
+        self, name: str, context: BuildContext, predictor: PredictorSpec
+    ) -> PlannedImage:
+        image = self._workspace.project.image
+        (platform,) = image.platforms
         facts = dockerfile_facts(
             context,
             base=self._base(predictor.image or image.base),
@@ -76,17 +161,78 @@ class ImagePlanner:
             python_version=predictor.python_version
             or (None if predictor.image else image.python_version),
         )
-        recipe = docker_recipe(self._template, facts, platform=image.platform)
+        recipe = docker_recipe(self._template, facts, platform=platform)
         hashed = content_hash(context.inputs, recipe=recipe)
         return PlannedImage(
-            ref=ImageRef(self._repository(planned.name), hashed.tag),
+            ref=ImageRef(self.repository(name), hashed.tag),
             content_hash=hashed,
-            context=context,
-            facts=replace(facts, content_hash=hashed),
-            platform=image.platform,
+            plan=DockerPlan(replace(facts, content_hash=hashed), platform),
         )
 
-    def _repository(self, api: str) -> str:
+    def _without_docker(
+        self, name: str, context: BuildContext, predictor: PredictorSpec
+    ) -> PlannedImage:
+        image = self._workspace.project.image
+        base = self._base(predictor.image or image.base)
+        facts = self._facts(context, predictor)
+        self._share(name, facts)
+        lock = self._lock(facts)
+        if isinstance(lock, Unlocked):
+            hashed, plan = unlocked_hash(context, base=base, inputs=facts.inputs), None
+        else:
+            plan = oci_plan(
+                context,
+                lock=lock.lock,
+                base=base,
+                platforms=image.platforms,
+                epoch=source_date_epoch(os.environ),
+            )
+            hashed = plan.content_hash
+        return PlannedImage(
+            ref=ImageRef(self.repository(name), hashed.tag),
+            content_hash=hashed,
+            plan=plan,
+            lock=lock,
+        )
+
+    def _facts(self, context: BuildContext, predictor: PredictorSpec) -> LockFacts:
+        image = self._workspace.project.image
+        return lock_facts(
+            context,
+            predictor_type=predictor.type,
+            python=predictor.python_version or image.python_version,
+            platforms=image.platforms,
+        )
+
+    def _share(self, name: str, facts: LockFacts) -> None:
+        """Pass APIs that may have one lock.
+
+        Raises:
+            UsageError: two want a lock each, in the same place.
+        """
+        if self._inputs.setdefault(facts.path, facts.inputs) != facts.inputs:
+            raise UsageError(
+                f"{name} shares {facts.path} with another API of the same folder, and the two have "
+                "different Pythons or types: give one of them a folder of its own"
+            )
+
+    def _lock(self, facts: LockFacts) -> LockOutcome | Unlocked:
+        if facts.path not in self._known_locks:
+            self._known_locks[facts.path] = self._new_lock(facts)
+        return self._known_locks[facts.path]
+
+    def _new_lock(self, facts: LockFacts) -> LockOutcome | Unlocked:
+        if self._locks is not Locks.KNOWN:
+            is_frozen = self._locks is Locks.FROZEN
+            return ensure_lock(facts, environ=os.environ, frozen=is_frozen, progress=self._progress)
+        lock = read_lock(facts)
+        reason = why_stale(facts, lock)
+        if lock is None or reason:
+            return Unlocked(facts.path, reason)
+        return LockOutcome(lock=lock, path=facts.path, changes=(), is_written=False)
+
+    def repository(self, api: str) -> str:
+        """Where the images of an API go."""
         repository = self._workspace.project.image.repository
         return f"{repository}/{api}" if repository else api
 
@@ -152,18 +298,59 @@ def look_up(
     return found
 
 
-def build_image(
-    image: PlannedImage, *, builder: ImageBuilder, push: bool, progress: Progress
-) -> str:
-    """Build one image and, unless it stays local, push it. Returns its digest, or its local id."""
-    assert image.context and image.facts, "only an image with inputs is built"
-    dockerfile = render_dockerfile(dockerfile_template(), image.facts)
+@dataclass(frozen=True, slots=True)
+class Builders:
+    """What makes images; each is made when it is first needed."""
+
+    docker: Callable[[], ImageBuilder]
+    oci: Callable[[], OciTools]
+    source: Callable[[], Mapping[str, str] | None]
+    """Where the project is kept (``uri``, ``commit``): for the provenance."""
+
+
+def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress: Progress) -> str:
+    """Build one image and, unless it stays local, push it.
+
+    Returns its digest; where an engine keeps it local, the engine's id of it.
+
+    Raises:
+        EngineFailed: no engine answers, or a build in it failed.
+        GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
+        Refused, ServerFailed: a registry or an index said no, or failed; the tag is as it was.
+    """
+    assert image.choice, "only an image with inputs is built"
+    progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")
+    if isinstance(image.plan, OciPlan):
+        return _build_without_docker(image, image.plan, builders, push=push, progress=progress)
+    assert image.context and image.plan, "whoever builds has made the lock"
+    dockerfile = render_dockerfile(dockerfile_template(), image.plan.facts)
     context = build_inputs(
         image.context, dockerfile=dockerfile, settings=build_settings(os.environ)
     )
-    progress(f"building {image.ref}")
-    local = builder.build(context, image.ref, platform=image.platform, progress=progress)
+    builder = builders.docker()
+    local = builder.build(context, image.ref, platform=image.plan.platform, progress=progress)
     if not push:
         return local
     progress(f"pushing {image.ref}")
     return builder.push(image.ref, progress=progress)
+
+
+def _build_without_docker(
+    image: PlannedImage, plan: OciPlan, builders: Builders, *, push: bool, progress: Progress
+) -> str:
+    from gitops_ml.oci_images import push_image
+
+    tools = builders.oci()
+    built = tools.builder.build(plan, progress=progress)
+    if push:
+        manifest = image.manifest.read_bytes() if image.manifest else None
+        push_image(
+            built,
+            image.ref,
+            plan=plan,
+            tools=tools,
+            manifest=manifest,
+            source=builders.source(),
+            progress=progress,
+        )
+    return built.digest

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.context import APP, RUNTIME
@@ -15,6 +15,7 @@ from gitops_ml.core.lock import (
     Lock,
     LockedPackage,
     inputs_fingerprint,
+    is_lock,
     lock_path,
     parse_lock,
     render_lock,
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
 _WORKERS = 4
 
 
+class Locks(Enum):
+    """What becomes of a lock that is missing or not up to date."""
+
+    KNOWN = "left as it is: nothing is resolved, and no image is built"
+    MADE = "made anew, and written"
+    FROZEN = "refused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockFacts:
     """What a lock is made from, and where it lies."""
@@ -43,8 +52,12 @@ class LockFacts:
     """The project's requirements file, if it has one."""
     runtime: tuple[Path, ...]
     """The requirement files of predictor_base."""
+    constraints: Path | None = None
+    """The versions that predictor_base is tested with: taken where nothing speaks against them."""
     python: str
     platforms: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    """The project's requirement files and wheels, relative to it."""
     inputs: str
     """The fingerprint of all of it."""
 
@@ -86,8 +99,10 @@ def lock_facts(
         project=context.roots[APP],
         requirements=context.dependencies.pip,
         runtime=runtime,
+        constraints=directory / "constraints.txt",
         python=python,
         platforms=chosen,
+        files=tuple(files),
         inputs=inputs_fingerprint(
             python=python,
             platforms=chosen,
@@ -115,6 +130,13 @@ def read_lock(facts: LockFacts) -> Lock | None:
         raise InvalidDocument([problem]) from error
 
 
+def why_stale(facts: LockFacts, lock: Lock | None) -> str:
+    """What is wrong with the project's lock, as words after its name; empty where nothing is."""
+    if lock is None:
+        return "is not there"
+    return "" if lock.inputs == facts.inputs else "is older than the requirements"
+
+
 def ensure_lock(
     facts: LockFacts, *, environ: Mapping[str, str], frozen: bool = False, progress: Progress
 ) -> LockOutcome:
@@ -127,12 +149,11 @@ def ensure_lock(
         GitopsMlError, ServerFailed, Refused: see `lock_dependencies`.
     """
     before = read_lock(facts)
-    if before is not None and before.inputs == facts.inputs:
+    reason = why_stale(facts, before)
+    if before is not None and not reason:
         return LockOutcome(lock=before, path=facts.path, changes=(), is_written=False)
     if frozen:
-        reason = "is not there" if before is None else "is older than the requirements"
         raise UsageError(f"{facts.path} {reason}: run `gitops-ml lock` and commit what it writes")
-    progress(f"resolving dependencies for Python {facts.python} on {', '.join(facts.platforms)}")
     return lock_dependencies(facts, environ=environ, progress=progress)
 
 
@@ -144,22 +165,22 @@ def lock_dependencies(
     Raises:
         GitopsMlError: no versions satisfy them, or one of them is not for the image; the message
             names packages and ways out.
+        InvalidDocument: somebody else's file stands where the lock would.
         Refused, ServerFailed: an index said no, or did not answer.
     """
     from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
 
-    settings = IndexSettings.from_environ(environ)
+    before = _to_be_replaced(facts)
+    settings = IndexSettings.of_project(environ, facts.project, facts.files)
     index = PackageIndex(settings)
-    try:
-        before = read_lock(facts)
-    except InvalidDocument:
-        before = None  # it is about to be written anew
     kept = () if upgrade or before is None else before.packages
+    progress(f"resolving dependencies for Python {facts.python} on {', '.join(facts.platforms)}")
     packages: dict[str, tuple[LockedPackage, ...]] = {}
+    chosen: tuple[Pin, ...] = ()
     for platform in facts.platforms:
-        pins = _resolved(facts, platform, settings, kept)
-        progress(f"{platform}: {len(pins)} packages")
-        packages[platform] = _locked(pins, facts, platform, index)
+        chosen = _resolved(facts, platform, settings, kept, chosen)
+        progress(f"{platform}: {len(chosen)} packages")
+        packages[platform] = _locked(chosen, facts, platform, index)
     lock = Lock(
         python=facts.python,
         platforms=facts.platforms,
@@ -176,17 +197,35 @@ def lock_dependencies(
     return LockOutcome(lock=lock, path=facts.path, changes=changes, is_written=is_written)
 
 
+def _to_be_replaced(facts: LockFacts) -> Lock | None:
+    """The lock that a new one replaces, if it can be read; what is not ours is not replaced."""
+    try:
+        return read_lock(facts)
+    except InvalidDocument:
+        if not is_lock(facts.path.read_text("utf-8", errors="replace")):
+            raise
+        return None
+
+
 def _resolved(
-    facts: LockFacts, platform: str, settings: IndexSettings, kept: Sequence[LockedPackage]
+    facts: LockFacts,
+    platform: str,
+    settings: IndexSettings,
+    kept: Sequence[LockedPackage],
+    elsewhere: Sequence[Pin],
 ) -> tuple[Pin, ...]:
-    from gitops_ml.adapters.resolver import resolve
+    """The versions for one platform: as ``elsewhere`` on another, as ``kept``, or as tested."""
+    from gitops_ml.adapters.resolver import read_pins, resolve
 
     own = (facts.project / facts.requirements,) if facts.requirements else ()
-    preferred = {
+    tested = read_pins(facts.constraints) if facts.constraints else ()
+    preferred = {pin.name: pin.version for pin in tested}
+    preferred |= {
         package.name: package.version
         for package in kept
         if not package.path and package.machine in ("", MACHINES[platform])
     }
+    preferred |= {pin.name: pin.version for pin in elsewhere if not pin.path}
     return resolve(
         (*own, *facts.runtime),
         project=facts.project,
@@ -201,6 +240,8 @@ def _locked(
     pins: Sequence[Pin], facts: LockFacts, platform: str, index: PackageIndex
 ) -> tuple[LockedPackage, ...]:
     """Each pin with the hash of its wheel; everything that is wrong is told at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(_WORKERS) as pool:
         found = [*pool.map(lambda pin: _one(pin, facts, platform, index), pins)]
     if problems := [entry for entry in found if isinstance(entry, str)]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml._version import __version__
 from gitops_ml.adapters.cache import cache_folder
-from gitops_ml.adapters.oci_builder import OciBuilder, OciPlan
+from gitops_ml.adapters.oci_builder import OciBuilder
 from gitops_ml.adapters.oci_referrers import Attachment, attach
-from gitops_ml.adapters.oci_registry import OciRegistry
 from gitops_ml.adapters.oci_store import BlobStore
-from gitops_ml.adapters.registry_session import Patience, RegistrySession
 from gitops_ml.adapters.wheel_store import WheelStore
 from gitops_ml.core.bill_of_materials import (
     API_MANIFEST,
@@ -21,17 +18,14 @@ from gitops_ml.core.bill_of_materials import (
     cyclonedx,
     provenance,
 )
-from gitops_ml.core.content_hash import content_hash
-from gitops_ml.core.image import ImageRef
-from gitops_ml.core.image_recipe import oci_recipe
-from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from gitops_ml.adapters.oci_builder import BuiltImage, PlatformImage, Pushed
-    from gitops_ml.core.image import BuildContext
-    from gitops_ml.core.lock import Lock
+    from gitops_ml.adapters.oci_registry import OciRegistry
+    from gitops_ml.core.image import ImageRef
+    from gitops_ml.core.image_recipe import OciPlan
     from gitops_ml.core.oci import Descriptor
     from gitops_ml.ports import Progress
 
@@ -44,75 +38,15 @@ class OciTools:
     registry: OciRegistry
 
 
-def oci_tools(
-    environ: Mapping[str, str], *, insecure: bool = False, patience: Patience | None = None
-) -> OciTools:
-    """What builds and pushes, with the user's credentials, cache and package indexes.
+def oci_tools(registry: OciRegistry, environ: Mapping[str, str]) -> OciTools:
+    """What builds for ``registry`` and pushes to it, with the user's cache and package indexes.
 
     Raises:
         UsageError: the cache folder cannot be made.
     """
     folder = cache_folder(environ)
-    registry = OciRegistry(RegistrySession(environ, insecure=insecure, patience=patience))
     wheels = WheelStore(folder / "wheels", environ=environ)
-    builder = OciBuilder(registry, blobs=BlobStore(folder / "oci"), wheels=wheels)
-    return OciTools(builder, registry)
-
-
-def oci_plan(
-    context: BuildContext,
-    *,
-    lock: Lock,
-    base: ImageRef,
-    platforms: Sequence[str],
-    labels: Mapping[str, str] | None = None,
-    environ: Mapping[str, str],
-) -> OciPlan:
-    """What decides the image of ``context``; its content hash is in it, the labels are not in that.
-
-    Raises:
-        UsageError: ``SOURCE_DATE_EPOCH`` is no number of seconds.
-    """
-    recipe = oci_recipe(base=base, platforms=platforms, python=lock.python, lock=lock)
-    epoch = _epoch(environ)
-    if epoch:
-        recipe = replace(recipe, build_args={**recipe.build_args, "epoch": str(epoch)})
-    return OciPlan(
-        context=context,
-        lock=lock,
-        base=base,
-        platforms=tuple(platforms),
-        content_hash=content_hash(context.inputs, recipe=recipe),
-        labels=labels or {},
-        epoch=epoch,
-    )
-
-
-def ensure_oci_image(
-    plan: OciPlan,
-    *,
-    repository: str,
-    tools: OciTools,
-    manifest: bytes | None = None,
-    source: Mapping[str, str] | None = None,
-    progress: Progress,
-) -> ImageRef:
-    """The image of ``plan`` in ``repository``, by tag and digest; built only where it is not there.
-
-    ``manifest`` is the API manifest that it is built for and ``source`` (``uri``, ``commit``) where
-    the project is kept: both are attached to it, and neither decides what it is.
-
-    Raises:
-        Refused, ServerFailed, GitopsMlError: see `OciBuilder`.
-    """
-    image = ImageRef(repository, plan.content_hash.tag)
-    if found := tools.registry.head(image):
-        return replace(image, digest=found.digest)
-    built = tools.builder.build(plan, progress=progress)
-    push_image(
-        built, image, plan=plan, tools=tools, manifest=manifest, source=source, progress=progress
-    )
-    return replace(image, digest=built.digest)
+    return OciTools(OciBuilder(registry, blobs=BlobStore(folder / "oci"), wheels=wheels), registry)
 
 
 def push_image(
@@ -130,6 +64,8 @@ def push_image(
     Raises:
         Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     registry, repository = tools.registry, image.repository
     documents = _documents(built, plan, repository, manifest, source)
     # what is attached need not wait for what it is attached to
@@ -198,10 +134,3 @@ def _provenance(
 
 def _silent(line: str) -> None:
     """Small documents are not worth a line each."""
-
-
-def _epoch(environ: Mapping[str, str]) -> int:
-    text = environ.get("SOURCE_DATE_EPOCH", "0")
-    if not text.isdecimal() or int(text) >= 1 << 33:
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, which is no number of seconds")
-    return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,15 @@ from gitops_ml._version import __version__
 from gitops_ml.adapters.source import read_provenance
 from gitops_ml.core.message import commit_message
 from gitops_ml.errors import GitopsMlError, Refused
-from gitops_ml.images import ImagePlanner, PlannedImage, build_image, look_up
+from gitops_ml.images import (
+    Builders,
+    ImagePlanner,
+    PlannedImage,
+    Unlocked,
+    build_image,
+    look_up,
+)
+from gitops_ml.locking import LockOutcome, Locks
 from gitops_ml.rendering import (
     Standing,
     changes_against,
@@ -26,10 +35,13 @@ from gitops_ml.rendering import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from gitops_ml.core.changes import Change
+    from gitops_ml.core.image_recipe import BuilderChoice
     from gitops_ml.core.render import Provenance, Release
+    from gitops_ml.oci_images import OciTools
     from gitops_ml.ports import (
         Forge,
         GitopsRepository,
@@ -57,6 +69,7 @@ class Tools:
     registry: Callable[[], Registry] | None
     """`None`: no registry is asked."""
     builder: Callable[[], ImageBuilder]
+    oci: Callable[[], OciTools]
     repository: Callable[[], GitopsRepository]
     helm: Callable[[], HelmEngine]
     forge: Callable[[], Forge | None] = _branch_alone
@@ -67,9 +80,16 @@ class Tools:
     progress: Progress = _silent
 
 
-def plan_images(workspace: Workspace, tools: Tools) -> dict[str, PlannedImage]:
+def plan_images(
+    workspace: Workspace, tools: Tools, locks: Locks = Locks.KNOWN
+) -> dict[str, PlannedImage]:
     """The image of each release, by the release's directory."""
-    planner = ImagePlanner(workspace, registry=tools.registry() if tools.registry else None)
+    planner = ImagePlanner(
+        workspace,
+        registry=tools.registry() if tools.registry else None,
+        locks=locks,
+        progress=tools.progress,
+    )
     return {planned.directory: planner.plan(planned) for planned in workspace.releases}
 
 
@@ -101,6 +121,27 @@ def provenance_of(workspace: Workspace) -> Provenance:
     return replace(provenance, origin=workspace.origin)
 
 
+def make_image(
+    image: PlannedImage,
+    tools: Tools,
+    *,
+    push: bool,
+    provenance: Callable[[], Provenance],
+) -> str:
+    """See `build_image`."""
+
+    def source() -> dict[str, str] | None:
+        found = provenance()
+        if not found.repository:
+            return None
+        # what no commit holds is not at the commit
+        is_there = found.commit and not found.is_dirty
+        return {"uri": found.repository, **({"commit": found.commit or ""} if is_there else {})}
+
+    builders = Builders(docker=tools.builder, oci=tools.oci, source=source)
+    return build_image(image, builders, push=push, progress=tools.progress)
+
+
 def wants_manifests(workspace: Workspace) -> bool:
     gitops = workspace.project.gitops
     return gitops is not None and gitops.mode == "manifests"
@@ -115,15 +156,47 @@ def mode_manifests(
     return render_manifests(releases, helm=tools.helm())
 
 
-def context_warnings(images: Iterable[PlannedImage]) -> tuple[str, ...]:
-    """What people should know about the files that enter their images, once each."""
+def image_warnings(images: Iterable[PlannedImage]) -> tuple[str, ...]:
+    """What people should know about their images and the files that enter them, once each."""
+    chosen = [image for image in images if image.context is not None]
     found = {
         str(problem).replace("warning: ", "", 1)
-        for image in images
-        if image.context is not None
-        for problem in image.context.warnings
+        for image in chosen
+        for problem in (image.context.warnings if image.context else ())
     }
-    return tuple(sorted(found))
+    return (*sorted(found), *lock_warnings(chosen))
+
+
+def lock_warnings(images: Iterable[PlannedImage]) -> tuple[str, ...]:
+    """Which locks were written, which are missing, and which are of yesterday."""
+    written: dict[str, LockOutcome] = {}
+    unlocked: dict[str, set[str]] = {}
+    for image in images:
+        if isinstance(image.lock, Unlocked):
+            unlocked.setdefault(image.lock.reason, set()).add(_shown(image.lock.path))
+        elif image.lock is not None and image.lock.is_written:
+            written[_shown(image.lock.path)] = image.lock
+    return (
+        *(
+            f"{path} was written ({len(written[path].lock.packages)} packages): commit it"
+            for path in sorted(written)
+        ),
+        *(
+            f"{_few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
+            "`build` or `deploy` has resolved them"
+            for reason, paths in sorted(unlocked.items())
+        ),
+    )
+
+
+def _shown(path: Path) -> str:
+    """A path as people here would write it."""
+    return os.path.relpath(path)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
@@ -140,6 +213,8 @@ class DeployOptions:
     by_tag: bool = False
     """Whether a content-hash tag may stand in where no digest can be had."""
     build: bool = True
+    frozen: bool = False
+    """Whether a lock that is not up to date is an error, as CI wants it."""
     dry_run: bool = False
     pull_request: bool | None = None
     """Whether to propose the commit; ``None`` does what the environments of the project file say."""
@@ -161,6 +236,23 @@ def left_warnings(left: Iterable[str]) -> tuple[str, ...]:
         "`gitops-ml deploy --prune` removes it"
         for directory in left
     )
+
+
+def locks_for(options: DeployOptions, tools: Tools) -> Locks:
+    """What becomes of stale locks: only whoever may build an image resolves."""
+    if options.frozen:
+        return Locks.FROZEN
+    may_build = options.build and not options.by_tag and not options.dry_run
+    return Locks.MADE if may_build and tools.registry is not None else Locks.KNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An image that was built and pushed on the way."""
+
+    image: str
+    """With its digest."""
+    choice: BuilderChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +283,7 @@ class Target:
     digests: dict[str, str] = field(default_factory=dict)
     """What was built already, by ``repository:tag``: a retry does not do it again."""
     unanswered: list[GitopsMlError] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
 
     def against(self, snapshot: Snapshot) -> Step:
         """What has to change in ``snapshot``."""
@@ -231,7 +324,7 @@ class Target:
 
     def warnings(self, step: Step) -> tuple[str, ...]:
         return (
-            *context_warnings(self.images.values()),
+            *image_warnings(self.images.values()),
             *dict.fromkeys(map(str, self.unanswered)),
             *tag_warnings(step.releases),
             *manifest_warnings(step.without_manifest),
@@ -256,14 +349,16 @@ class Target:
         # Whether an image has to be built cannot be known where no registry may be asked.
         if self.options.dry_run or self.options.by_tag or self.tools.registry is None:
             return
-        self.digests[str(image.ref)] = build_image(
-            image, builder=self.tools.builder(), push=True, progress=self.tools.progress
-        )
+        digest = make_image(image, self.tools, push=True, provenance=lambda: self.provenance)
+        self.digests[str(image.ref)] = digest
+        assert image.choice, "only an image with inputs is built"
+        self.made.append(Made(str(image.with_digest(digest).ref), image.choice))
 
     def _refuse_without_digest(self, images: Iterable[PlannedImage]) -> None:
         if self.options.by_tag or self.options.dry_run:
             return
-        if missing := sorted({str(i.ref) for i in images if i.ref.digest is None}):
+        nameless = [image for image in images if image.ref.digest is None]
+        if missing := sorted({str(image.ref) for image in nameless}):
             raise Refused(
                 f"{', '.join(missing)}: "
                 + (
@@ -273,4 +368,5 @@ class Target:
                 )
                 + ", and a release names its image by digest. Build it first (`gitops-ml build`), "
                 "or name it by its tag with --by-tag"
+                + "".join(f"\n{warning}" for warning in lock_warnings(nameless))
             )

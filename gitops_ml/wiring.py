@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.adapters.oci_registry import OciRegistry
     from gitops_ml.core.project import Project
+    from gitops_ml.oci_images import OciTools
     from gitops_ml.ports import (
         Forge,
         GitopsRepository,
@@ -43,6 +44,12 @@ def tools(
         from gitops_ml.adapters.docker import DockerBuilder
 
         return DockerBuilder(os.environ, network=os.environ.get("GITOPS_ML_BUILD_NETWORK"))
+
+    @cache
+    def oci() -> OciTools:
+        from gitops_ml.oci_images import oci_tools
+
+        return oci_tools(registry(), os.environ)
 
     @cache
     def repository() -> GitopsRepository:
@@ -85,6 +92,7 @@ def tools(
     return Tools(
         registry=None if offline else registry,
         builder=builder,
+        oci=oci,
         repository=repository,
         helm=helm,
         forge=forge,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.context import read_context
@@ -11,6 +11,7 @@ from gitops_ml.adapters.oci_layers import LayerEntry, write_layer
 from gitops_ml.adapters.oci_registry import OciRegistry, Source
 from gitops_ml.adapters.registry_session import Patience, RegistrySession
 from gitops_ml.core.image import ImageRef
+from gitops_ml.core.image_recipe import OciPlan, oci_plan
 from gitops_ml.core.lock import Lock, LockedPackage, lock_path, render_lock
 from gitops_ml.core.oci import (
     CONFIG,
@@ -22,7 +23,7 @@ from gitops_ml.core.oci import (
     canonical_json,
     describe,
 )
-from gitops_ml.oci_images import OciTools, oci_plan, oci_tools
+from gitops_ml.oci_images import OciTools, oci_tools, push_image
 from tests.projects import predictor_spec, write_project
 from tests.wheels import make_wheel
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gitops_ml.adapters.oci_builder import OciPlan
+    from gitops_ml.ports import Progress
 
 IMPATIENT = Patience(first_wait=0, sleep=lambda seconds: None)
 
@@ -109,13 +110,34 @@ def project_with_lock(
     return lock
 
 
-def plan_of(
-    directory: Path, lock: Lock, base: ImageRef, *, environ: Mapping[str, str] | None = None
-) -> OciPlan:
+def plan_of(directory: Path, lock: Lock, base: ImageRef, *, epoch: int = 0) -> OciPlan:
     context = read_context(directory, predictor=predictor_spec())
-    return oci_plan(context, lock=lock, base=base, platforms=lock.platforms, environ=environ or {})
+    return oci_plan(context, lock=lock, base=base, platforms=lock.platforms, epoch=epoch)
 
 
-def tools_of(cache: Path, environ: Mapping[str, str] | None = None) -> OciTools:
+def tools_of(
+    cache: Path, environ: Mapping[str, str] | None = None, *, patience: Patience = IMPATIENT
+) -> OciTools:
     settings = {"HOME": str(cache), **(environ or {}), "GITOPS_ML_CACHE": str(cache)}
-    return oci_tools(settings, patience=IMPATIENT)
+    registry = OciRegistry(RegistrySession(settings, patience=patience))
+    return oci_tools(registry, settings)
+
+
+def ensure_oci_image(
+    plan: OciPlan,
+    *,
+    repository: str,
+    tools: OciTools,
+    manifest: bytes | None = None,
+    source: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> ImageRef:
+    """The image of ``plan`` in ``repository``, by tag and digest; built where it is not there."""
+    image = ImageRef(repository, plan.content_hash.tag)
+    if digest := tools.registry.digest(image):
+        return replace(image, digest=digest)
+    built = tools.builder.build(plan, progress=progress)
+    push_image(
+        built, image, plan=plan, tools=tools, manifest=manifest, source=source, progress=progress
+    )
+    return replace(image, digest=built.digest)

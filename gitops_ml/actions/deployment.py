@@ -11,10 +11,12 @@ from gitops_ml.core.message import summary_of
 from gitops_ml.core.pull_request import asked_in
 from gitops_ml.target import (
     DeployOptions,
+    Made,
     Step,
     Target,
     Tools,
     left_warnings,
+    locks_for,
     plan_images,
     provenance_of,
 )
@@ -41,6 +43,8 @@ class Deployment:
     """`None` where nothing had to change, or nothing was to be pushed."""
     dry_run: bool
     warnings: tuple[str, ...]
+    images: tuple[Made, ...] = ()
+    """What was built and pushed on the way."""
     pull_request: PullRequest | None = None
     """Where the commit waits for its review."""
 
@@ -66,6 +70,7 @@ def deploy(
 
     Raises:
         InvalidDocument: the documents or the files of a project are wrong.
+        GitopsMlError: the requirements cannot be resolved, or a wheel cannot be had.
         EngineFailed: an image has to be built, and no engine answers or the build failed.
         Refused, ServerFailed: the registry or the GitOps repository said no or cannot be reached.
         RepositoryMoved: the repository holds what we did not write, or somebody else was faster
@@ -73,7 +78,7 @@ def deploy(
     """
     checked(workspace)
     repository_of(workspace, tools)
-    images = plan_images(workspace, tools)
+    images = plan_images(workspace, tools, locks_for(options, tools))
     target = Target(workspace, images, options, tools, provenance_of(workspace))
     steps: list[Step] = []
 
@@ -99,6 +104,7 @@ def deploy(
         commit=delivered.commit,
         pull_request=delivered.pull_request,
         dry_run=options.dry_run,
+        images=tuple(target.made),
         warnings=(
             *target.warnings(step),
             *delivered.warnings,

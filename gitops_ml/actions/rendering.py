@@ -9,7 +9,7 @@ from gitops_ml.adapters.files import write_files
 from gitops_ml.rendering import Objects, Standing, make_releases, render_files, render_objects
 from gitops_ml.target import (
     Tools,
-    context_warnings,
+    image_warnings,
     mode_manifests,
     plan_images,
     provenance_of,
@@ -57,7 +57,7 @@ def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) ->
     )
     shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
     warnings = (
-        *context_warnings(images.values()),
+        *image_warnings(images.values()),
         *map(str, unanswered),
         *tag_warnings(releases),
     )

@@ -52,6 +52,18 @@ def build_settings(environ: Mapping[str, str]) -> Mapping[str, bytes]:
     return files
 
 
+def source_date_epoch(environ: Mapping[str, str]) -> int:
+    """The time that everything in an image has: ``SOURCE_DATE_EPOCH``, or 0.
+
+    Raises:
+        UsageError: it is no number of seconds.
+    """
+    text = environ.get("SOURCE_DATE_EPOCH", "0")
+    if not text.isdecimal() or int(text) >= 1 << 33:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, which is no number of seconds")
+    return int(text)
+
+
 def build_proxies(environ: Mapping[str, str]) -> Mapping[str, str]:
     """The proxy variables of the environment, as build arguments."""
     names = (n for proxy in _PROXIES for n in (proxy, proxy.upper()))

@@ -19,7 +19,7 @@ from gitops_ml.core.ignore import (
     is_manifest,
 )
 from gitops_ml.core.image import BuildContext, InputFile
-from gitops_ml.core.local_files import EVERYTHING, pip_files, shell_files
+from gitops_ml.core.local_files import EVERYTHING, needs_pip, pip_files, shell_files
 from gitops_ml.core.release import Dependencies
 from gitops_ml.core.wildcards import BadPattern
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
@@ -74,7 +74,8 @@ def read_context(
         roots={APP: directory, RUNTIME: runtime},
         dependencies=dependencies,
         pip_files=references[0],
-        shell_files=references[1],
+        needs_pip=references[1],
+        shell_files=references[2],
         left_out=tuple(sorted(tree.left_out, key=lambda entry: entry.path)),
         warnings=tuple(_warnings(directory, paths)),
     )
@@ -218,7 +219,7 @@ def _missing(
 
 def _references(
     directory: Path, dependencies: Dependencies, paths: set[str]
-) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], list[Fault]]:
+) -> tuple[tuple[tuple[str, ...], ...], list[Fault]]:
     """What the steps of ``dependencies`` read, and references that leave the project."""
 
     def read(path: str) -> str | None:
@@ -227,6 +228,7 @@ def _references(
         return (directory / path).read_text("utf-8", errors="replace")
 
     pip = pip_files(dependencies.pip, read=read) if dependencies.pip else ()
+    built = needs_pip(dependencies.pip, read=read) if dependencies.pip else ()
     shell: tuple[str, ...] = ()
     if dependencies.shell:
         script = f"{dependencies.shell}\n{read(dependencies.shell) or ''}"
@@ -237,7 +239,7 @@ def _references(
         if path.startswith("../")
     ]
     inside = {parent for path in paths for parent in _with_parents(path)} | {EVERYTHING}
-    return (tuple(path for path in pip if path in inside), shell), faults
+    return (tuple(path for path in pip if path in inside), built, shell), faults
 
 
 def _with_parents(path: str) -> Iterator[str]:

@@ -134,7 +134,9 @@ class ForgeSession:
             return (wait if wait <= _LONGEST_WAIT else -1.0), words
         if status in _PASSING:
             words = f"{host} answered {status} to {method} {_place(response)}{_words_of(response)}"
-            return (retry_after(response) if method == "GET" else -1.0), words
+            return (
+                retry_after(response.headers.get("Retry-After", "")) if method == "GET" else -1.0
+            ), words
         raise self._failure(method, response)
 
     def _rate_limited(self, response: requests.Response) -> float | None:
@@ -150,7 +152,7 @@ class ForgeSession:
         )
         if not is_limit:
             return None
-        if (asked := retry_after(response)) is not None:
+        if (asked := retry_after(response.headers.get("Retry-After", ""))) is not None:
             return max(asked, 0.0)
         reset = headers.get("X-RateLimit-Reset") or headers.get("RateLimit-Reset") or ""
         return max(float(reset) - self.clock(), 0.0) if reset.isdecimal() else 60.0

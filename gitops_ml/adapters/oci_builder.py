@@ -41,28 +41,13 @@ if TYPE_CHECKING:
 
     from gitops_ml.adapters.oci_registry import OciRegistry, Placed, Source
     from gitops_ml.adapters.wheel_store import WheelStore
-    from gitops_ml.core.image import BuildContext, ContentHash
-    from gitops_ml.core.lock import Lock
+    from gitops_ml.core.image import BuildContext
+    from gitops_ml.core.image_recipe import OciPlan
     from gitops_ml.ports import Progress
 
 _WORKERS = 4
 _LAYER_FORMAT = 1
 """Counts up with `recipe.BUILDER` when layers are written in another way: their keys change."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OciPlan:
-    """Everything that decides what an image will be."""
-
-    context: BuildContext
-    lock: Lock
-    base: ImageRef
-    """By digest."""
-    platforms: tuple[str, ...]
-    content_hash: ContentHash
-    labels: Mapping[str, str] = field(default_factory=dict)
-    epoch: int = 0
-    """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +277,7 @@ class OciBuilder:
                 python=lock.python,
                 platform=platform,
                 project=plan.context.roots[recipe.APP],
+                files=plan.context.pip_files,
                 progress=progress,
             )
             entries = wheel_entries(
@@ -316,12 +302,13 @@ class OciBuilder:
         return self._layer("runtime", entries, root="opt", epoch=plan.epoch)
 
     def _code(self, plan: OciPlan) -> StoredLayer:
-        entries = [*_entries(plan.context, recipe.APP, recipe.APP)]
         requirements = plan.context.dependencies.pip
+        text = render_lock(plan.lock, made_from=requirements)
         path = f"{recipe.APP}/{lock_path(requirements)}"
-        if path not in {entry.path for entry in entries}:
-            text = render_lock(plan.lock, made_from=requirements)
-            entries.append(LayerEntry(path=path, source=text.encode()))
+        entries = [
+            *_entries(plan.context, recipe.APP, recipe.APP),
+            LayerEntry(path=path, source=text.encode()),
+        ]
         return self._layer("code", entries, root="", epoch=plan.epoch)
 
     def _layer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import html.parser
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,14 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from gitops_ml.adapters.build_settings import _pip_files
 from gitops_ml.adapters.whole_files import written
+from gitops_ml.core.local_files import index_options
 from gitops_ml.core.package_choice import PackageFile
 from gitops_ml.core.pip_settings import pip_settings
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.process import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import requests
 
@@ -64,6 +66,34 @@ class IndexSettings:
             ca_bundle=bundle,
             proxy=found.get("proxy") or None,
         )
+
+    @classmethod
+    def of_project(
+        cls, environ: Mapping[str, str], project: Path, files: Iterable[str]
+    ) -> IndexSettings:
+        """The same, and the indexes that the project's requirement ``files`` name."""
+        settings = cls.from_environ(environ)
+        for path in files:
+            if path.endswith(".whl") or not (project / path).is_file():
+                continue
+            text = (project / path).read_text("utf-8", errors="replace")
+            for option, value in index_options(text):
+                settings = settings._with(option, _expanded(value, environ))
+        return settings
+
+    def _with(self, option: str, value: str) -> IndexSettings:
+        match option:
+            case "--index-url":
+                return replace(self, indexes=(value, *self.indexes[1:]))
+            case "--extra-index-url":
+                return replace(self, indexes=(*self.indexes, value))
+            case _:
+                return replace(self, trusted_hosts=(*self.trusted_hosts, value))
+
+
+def _expanded(text: str, environ: Mapping[str, str]) -> str:
+    """``${NAME}`` replaced as pip does it, so that a file need not hold a password."""
+    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda match: environ.get(match[1], match[0]), text)
 
 
 class PackageIndex:

@@ -112,6 +112,16 @@ def _environ(settings: IndexSettings) -> Mapping[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
+def read_pins(path: Path) -> tuple[Pin, ...]:
+    """The versions that a constraints file names."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    return tuple(
+        Pin(re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"])
+        for line in lines
+        if (match := _PIN.fullmatch(line))
+    )
+
+
 def _pins(text: str) -> tuple[Pin, ...]:
     found = []
     for line in (line.partition(" #")[0].strip() for line in text.splitlines()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from gitops_ml.core.package_choice import files_of, rank
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from gitops_ml.adapters.package_index import PackageIndex
@@ -44,17 +43,22 @@ class WheelStore:
         python: str,
         platform: str,
         project: Path,
+        files: Iterable[str] = (),
         progress: Progress,
     ) -> tuple[Wheel, ...]:
         """One wheel for each package, in the same order.
+
+        ``files`` are requirement files of the project, which may name indexes of their own.
 
         Raises:
             GitopsMlError: a package cannot be had with the hash of the lock.
             Refused, ServerFailed: an index said no, or did not answer.
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
 
-        index = PackageIndex(IndexSettings.from_environ(self._environ))
+        index = PackageIndex(IndexSettings.of_project(self._environ, project, files))
         with ThreadPoolExecutor(_WORKERS) as pool:
             found = pool.map(
                 lambda package: (

@@ -12,6 +12,7 @@ from gitops_ml.actions.documents import open_project
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import (
     dry_run_option,
+    frozen_option,
     message_option,
     offline_option,
     output_option,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     "refusing.",
 )
 @click.option("--build/--no-build", default=True, help="Build images that the registry lacks.")
+@frozen_option
 @offline_option
 @dry_run_option
 @output_option
@@ -51,11 +53,15 @@ def command(
     prune: bool,
     by_tag: bool,
     build: bool,
+    frozen: bool,
     offline: bool,
     dry_run: bool,
     output: str,
 ) -> None:
     """Build, render, commit and push in one transaction, or open a pull request.
+
+    Images are built with or without Docker, as image.builder of the project file says; the
+    packages of those without are locked first where they are not.
 
     Nothing is forced: where somebody else was faster, the changes are rendered anew on top of
     theirs. Where nothing changes, nothing is committed. A pull request that is open already is
@@ -78,15 +84,17 @@ def command(
             prune=prune,
             by_tag=by_tag,
             build=build,
+            frozen=frozen,
             dry_run=dry_run,
             pull_request=pull_request,
         ),
     )
-    for warning in deployment.warnings:
-        report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")
+    report.warnings(deployment.warnings)
     if output == "json":
         report.as_json(facts.deployment_facts(deployment))
         return
+    for made in deployment.images:
+        report.say(f"built {made.image} with {made.choice.builder}: {made.choice.reason}")
     if deployment.releases:
         report.table(
             ("environment", "api", "deployment id", "image"),

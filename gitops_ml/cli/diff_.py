@@ -48,8 +48,7 @@ def command(
         workspace.project, root=workspace.root, offline=offline, progress=report.progress
     )
     differences = diff(workspace, tools=tools, with_objects=manifests)
-    for warning in differences.warnings:
-        report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")
+    report.warnings(differences.warnings)
     if output == "json":
         report.as_json(facts.differences_facts(differences))
     elif manifests:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gitops_ml.actions.deployment import Deployment
     from gitops_ml.actions.differences import Differences
     from gitops_ml.actions.images import Built
+    from gitops_ml.actions.locking import Locked
     from gitops_ml.actions.rendering import Rendering
     from gitops_ml.core.base_images import BaseMove
     from gitops_ml.core.pull_request import PullRequest
@@ -37,6 +38,30 @@ def image_facts(built: Built) -> Mapping[str, Any]:
         "content_hash": built.content_hash,
         "digest": built.digest,
         "state": built.state,
+        "builder": built.choice.builder,
+        "reason": built.choice.reason,
+    }
+
+
+def lock_facts(locked: Locked) -> Mapping[str, Any]:
+    packages = locked.lock.packages if locked.lock else ()
+    return {
+        "apis": list(locked.apis),
+        "path": str(locked.path),
+        "state": locked.state,
+        "python": locked.lock.python if locked.lock else None,
+        "platforms": list(locked.lock.platforms) if locked.lock else [],
+        "packages": [
+            {
+                "name": package.name,
+                "version": package.version,
+                "sha256": package.sha256,
+                "machine": package.machine or None,
+                "path": package.path or None,
+            }
+            for package in packages
+        ],
+        "changes": list(locked.changes),
     }
 
 
@@ -106,6 +131,10 @@ def deployment_facts(deployment: Deployment) -> Mapping[str, Any]:
             {"path": change.path, "action": change.action} for change in deployment.changes
         ],
         "removed": list(deployment.removed),
+        "images": [
+            {"image": made.image, "builder": made.choice.builder, "reason": made.choice.reason}
+            for made in deployment.images
+        ],
         "warnings": list(deployment.warnings),
     }
 

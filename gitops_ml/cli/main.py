@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "schema": "Print the JSON Schema of a document.",
     "run": "Serve a predictor on this machine, as the image would.",
     "base": "Move the base images of a project to what their tags stand for now.",
+    "lock": "Write which wheels images get, with their hashes.",
     "build": "Build and push the images that are not in the registry yet.",
     "render": "Write what would be in the GitOps repository.",
     "diff": "Compare with the GitOps repository.",

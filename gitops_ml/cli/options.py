@@ -94,6 +94,13 @@ pull_request_option = click.option(
     help="Open a pull request, or push; otherwise what `delivery` of the environments says.",
 )
 
+frozen_option = click.option(
+    "--frozen",
+    is_flag=True,
+    envvar="GITOPS_ML_FROZEN",
+    help="Resolve nothing: a lock that is missing or not up to date is an error, as in CI.",
+)
+
 paths_argument = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]..."
 )

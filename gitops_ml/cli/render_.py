@@ -49,8 +49,7 @@ def command(
         tools=wiring.tools(workspace.project, root=workspace.root, offline=offline),
         with_objects=manifests,
     )
-    for warning in rendering.warnings:
-        report.say(f"{report.styled('warning', 'warning', err=True)}: {warning}")
+    report.warnings(rendering.warnings)
     if target is not None:
         written = write(rendering, target)
         report.say(f"{len(written)} of {len(rendering.files)} files written to {target}")

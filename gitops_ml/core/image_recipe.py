@@ -9,11 +9,12 @@ make one: the base image's Python finds it as the user's site directory.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.core.content_hash import Recipe
+from gitops_ml.core.content_hash import Recipe, content_hash
 from gitops_ml.core.dockerfile import CONTENT_HASH_LABEL, PORT, USER_ID
+from gitops_ml.core.lock import MACHINES, lock_path
 from gitops_ml.core.oci import canonical_json
 from gitops_ml.core.oci_config import BaseConfig, Runtime
 from gitops_ml.errors import UsageError
@@ -21,8 +22,9 @@ from gitops_ml.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.core.image import ContentHash, ImageRef
+    from gitops_ml.core.image import BuildContext, ContentHash, ImageRef
     from gitops_ml.core.lock import Lock
+    from gitops_ml.core.release import Dependencies
 
 BUILDER = "oci/1"
 """Counts up when equal inputs become other bytes."""
@@ -49,17 +51,79 @@ def site_packages(python: str) -> str:
     return f"{PREFIX}/lib/python{python}/site-packages"
 
 
-def oci_recipe(*, base: ImageRef, platforms: Iterable[str], python: str, lock: Lock) -> Recipe:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciPlan:
+    """Everything that decides what an image will be."""
+
+    context: BuildContext
+    """Without the lock file: what that says is in ``lock``, and its text follows from it."""
+    lock: Lock
+    base: ImageRef
+    """By digest."""
+    platforms: tuple[str, ...]
+    content_hash: ContentHash
+    labels: Mapping[str, str] = field(default_factory=dict)
+    epoch: int = 0
+    """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
+
+
+def oci_plan(
+    context: BuildContext,
+    *,
+    lock: Lock,
+    base: ImageRef,
+    platforms: Iterable[str],
+    labels: Mapping[str, str] | None = None,
+    epoch: int = 0,
+) -> OciPlan:
+    """What decides the image of ``context``; its content hash is in it, the labels are not in that."""
+    chosen = tuple(platforms)
+    recipe = oci_recipe(base=base, platforms=chosen, lock=lock, epoch=epoch)
+    own = _without_lock_file(context)
+    return OciPlan(
+        context=own,
+        lock=lock,
+        base=base,
+        platforms=chosen,
+        content_hash=content_hash(own.inputs, recipe=recipe),
+        labels=labels or {},
+        epoch=epoch,
+    )
+
+
+def unlocked_hash(context: BuildContext, *, base: ImageRef, inputs: str) -> ContentHash:
+    """The hash that stands in where no lock says yet what would be installed.
+
+    ``inputs`` is the fingerprint of what the lock would be made from. No image ever has this hash.
+    """
+    recipe = Recipe(
+        builder=f"{BUILDER} without a lock",
+        template="",
+        base=base,
+        platform="",
+        python_version="",
+        build_args={"inputs": inputs},
+    )
+    return content_hash(_without_lock_file(context).inputs, recipe=recipe)
+
+
+def _without_lock_file(context: BuildContext) -> BuildContext:
+    path = f"{APP}/{lock_path(context.dependencies.pip)}"
+    return replace(context, inputs=tuple(file for file in context.inputs if file.path != path))
+
+
+def oci_recipe(*, base: ImageRef, platforms: Iterable[str], lock: Lock, epoch: int = 0) -> Recipe:
     """How the image is made: what the content hash knows besides the inputs."""
     chosen = sorted(platforms)
     constants = [_ENV, _PATH, ENTRYPOINT, PREFIX, RUNTIME, APP, PORT, USER_ID]
+    locks = {f"lock:{platform}": lock.fingerprint(platform) for platform in chosen}
     return Recipe(
         builder=BUILDER,
         template=hashlib.sha256(canonical_json(constants)).hexdigest(),
         base=base,
         platform=",".join(chosen),
-        python_version=python,
-        build_args={f"lock:{platform}": lock.fingerprint(platform) for platform in chosen},
+        python_version=lock.python,
+        build_args={**locks, **({"epoch": str(epoch)} if epoch else {})},
     )
 
 
@@ -123,35 +187,59 @@ class BuilderChoice:
 def choose_builder(
     asked: str,
     *,
-    shell: str | None = None,
-    conda: str | None = None,
-    system: Iterable[str] = (),
-    local_packages: Iterable[str] = (),
+    dependencies: Dependencies | None = None,
+    needs_pip: Iterable[str] = (),
+    unknown_python: str | None = None,
     platforms: Iterable[str] = ("linux/amd64",),
 ) -> BuilderChoice:
     """The builder for one predictor; ``asked`` is ``auto``, ``docker`` or ``oci``.
 
-    Raises:
-        UsageError: ``oci`` was asked for, and something has to run in a container.
-    """
-    from gitops_ml.core.lock import MACHINES
+    ``needs_pip`` are requirements that are no wheels, and ``unknown_python`` is a base image whose
+    Python nobody has named, so that no wheel can be chosen for it.
 
-    needs = [
-        *(f"{path} is a script" for path in (shell,) if path),
-        *(f"{path} names conda packages" for path in (conda,) if path),
-        *(f"Debian packages are to be installed ({', '.join(system)})" for _ in (1,) if system),
-        *(f"{path} is source code that pip has to build" for path in local_packages),
-        *(f"there are no wheels for {name}" for name in platforms if name not in MACHINES),
-    ]
-    if asked == "docker":
-        return BuilderChoice("docker", "image.builder says so")
+    Raises:
+        UsageError: ``oci`` was asked for, and something has to run in a container; or an engine has
+            to make an image for several platforms, which it cannot.
+    """
+    chosen = tuple(platforms)
+    needs = _needs(dependencies, needs_pip, unknown_python, chosen)
     if asked == "oci" and needs:
         raise UsageError(
             f"image.builder is oci, which runs nothing, but {needs[0]}: set it to auto or docker, "
             "or make a base image that has it (image.base)"
         )
-    if asked == "oci":
-        return BuilderChoice("oci", "image.builder says so")
-    if needs:
-        return BuilderChoice("docker", f"{needs[0]}, which needs a container")
-    return BuilderChoice("oci", "nothing in it needs a container")
+    if asked != "docker" and not needs:
+        said = asked == "oci"
+        return BuilderChoice(
+            "oci", "image.builder says so" if said else "nothing in it needs a container"
+        )
+    reason = (
+        "image.builder says so" if asked == "docker" else f"{needs[0]}, which needs a container"
+    )
+    if len(chosen) > 1:
+        raise UsageError(
+            f"an engine makes images for one platform, and image.platforms has {len(chosen)}; "
+            f"docker is the builder since {reason}"
+        )
+    return BuilderChoice("docker", reason)
+
+
+def _needs(
+    dependencies: Dependencies | None,
+    needs_pip: Iterable[str],
+    unknown_python: str | None,
+    platforms: Iterable[str],
+) -> list[str]:
+    """What nobody can do who runs nothing, as statements."""
+    found = []
+    if dependencies and dependencies.shell:
+        found.append(f"{dependencies.shell} is a script")
+    if dependencies and dependencies.conda:
+        found.append(f"{dependencies.conda} names conda packages")
+    if dependencies and dependencies.system:
+        found.append(f"Debian packages are to be installed ({', '.join(dependencies.system)})")
+    found += [f"{name} among the requirements is no wheel" for name in needs_pip]
+    if unknown_python:
+        found.append(f"the Python of {unknown_python} is not told by predictor.python_version")
+    found += [f"there are no wheels for {name}" for name in platforms if name not in MACHINES]
+    return found

@@ -29,6 +29,53 @@ def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
     ``read`` gives the text of a file of the project, or ``None`` where it has none. Paths that
     leave the project are in the answer as they are (``../x``), for the caller to refuse.
     """
+    files = _requirement_files(name, read=read)
+    found = dict.fromkeys(files)
+    for file in files:
+        for option, target in _references(read(file) or ""):
+            if option not in _NESTED:
+                found[posixpath.normpath(target)] = None
+    return _simplified(found)
+
+
+def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
+    """The requirements below file ``name`` that only pip can turn into something installed.
+
+    They are source code (``./lib``, an archive) or stand at an address of their own, where no
+    index vouches for them; wheels of the project are neither.
+    """
+    found: dict[str, None] = {}
+    for file in _requirement_files(name, read=read):
+        for line in _lines(read(file) or ""):
+            words = _words(line)
+            option, equals, value = words[0].partition("=") if words else ("", "", "")
+            is_editable = option in ("-e", "--editable")
+            if not words or (option.startswith("-") and not is_editable):
+                continue
+            if is_editable:
+                target = value if equals else " ".join(words[1:2])
+            else:
+                target = words[2] if words[1:2] == ["@"] else words[0]
+            is_wheel = target.endswith(".whl") and not is_editable
+            if "://" in target or (_local_path(target, is_option=is_editable) and not is_wheel):
+                found[re.sub(r"//[^/@]*@", "//", target.partition("#")[0])] = None
+    return tuple(found)
+
+
+def index_options(text: str) -> tuple[tuple[str, str], ...]:
+    """The options of a requirements file about where packages come from, by their long names."""
+    found = []
+    for line in _lines(text):
+        words = _words(line)
+        option, equals, value = words[0].partition("=") if words else ("", "", "")
+        option = {"-i": "--index-url"}.get(option, option)
+        if option in ("--index-url", "--extra-index-url", "--trusted-host"):
+            found.append((option, value if equals else " ".join(words[1:2])))
+    return tuple(found)
+
+
+def _requirement_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
+    """``name`` and what it includes, however deep."""
     found: dict[str, None] = {}
     waiting = [name]
     while waiting:
@@ -39,9 +86,7 @@ def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
         for option, target in _references(read(file) or ""):
             if option in _NESTED:
                 waiting.append(posixpath.normpath(posixpath.join(posixpath.dirname(file), target)))
-            else:
-                found[posixpath.normpath(target)] = None
-    return _simplified(found)
+    return tuple(found)
 
 
 def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
@@ -66,7 +111,7 @@ def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
 
 def _references(text: str) -> Iterator[tuple[str, str]]:
     """Option (or nothing) and local path of each line of a requirements file that has one."""
-    for line in re.sub(r"\\\r?\n", "", text).splitlines():
+    for line in _lines(text):
         words = _words(line)
         if not words:
             continue
@@ -79,6 +124,10 @@ def _references(text: str) -> Iterator[tuple[str, str]]:
             option, target = "", words[2] if words[1:2] == ["@"] else words[0]
         if path := _local_path(target, is_option=bool(option)):
             yield option, path
+
+
+def _lines(text: str) -> list[str]:
+    return re.sub(r"\\\r?\n", "", text).splitlines()
 
 
 def _words(line: str) -> list[str]:

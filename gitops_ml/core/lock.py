@@ -140,6 +140,12 @@ def parse_lock(text: str) -> Lock:
     Raises:
         BadLock: it is not one of ours; the message says where and what to do.
     """
+    if not is_lock(text):
+        raise BadLock(
+            "it is another tool's lock, and ours would stand in its place: give it another name, "
+            "or set image.builder to docker",
+            line=1,
+        )
     if text.partition("\n")[0].strip() != _FIRST:
         raise BadLock(f"it does not begin with `{_FIRST}`: `gitops-ml lock` writes it anew", line=1)
     facts = {m[1]: m[2].strip() for line in text.splitlines() if (m := _FACT.fullmatch(line))}
@@ -155,6 +161,11 @@ def parse_lock(text: str) -> Lock:
         inputs=facts["inputs"],
         packages=tuple(_package(line, words) for line, words in _entries(text)),
     )
+
+
+def is_lock(text: str) -> bool:
+    """Whether a file is a lock of ours, of whatever version."""
+    return text.startswith("# gitops-ml lock")
 
 
 def _entries(text: str) -> Iterator[tuple[int, str]]:

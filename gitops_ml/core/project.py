@@ -148,7 +148,9 @@ class ImageSettings:
     """Registry and path, ``ghcr.io/acme/ml``; an API's images are ``<repository>/<api>``."""
     base: str
     """The base image, by digest."""
-    platform: str
+    builder: str
+    """``auto``, ``docker`` or ``oci``."""
+    platforms: tuple[str, ...]
     python_version: str
     insecure: bool
     """Whether the registry may be spoken to over plain HTTP although it is not on this machine."""

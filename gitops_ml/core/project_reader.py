@@ -99,6 +99,10 @@ def _overrides(
 
 
 def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
+    image = data.get("image") or {}
+    if image.get("platform") and "platforms" in image:
+        message = "'platform' is short for 'platforms': keep one of them"
+        yield error(("image", "platform"), message, rule=_RULE)
     for key in ("gitops", "source"):
         yield from _repository(data.get(key) or {}, key)
     clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
@@ -225,7 +229,7 @@ def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str
         default_team = next(iter(teams))
     return Project(
         name=data["project"],
-        image=ImageSettings(**data["image"]),
+        image=_image(data["image"]),
         gitops=_gitops(data["gitops"]) if data["gitops"] else None,
         pull_requests=_pull_requests(data["pull_requests"]),
         source=_source(data["source"]) if data["source"] else None,
@@ -248,6 +252,12 @@ def _source(words: Mapping[str, Any]) -> SourceSpec:
 def _pull_requests(words: Mapping[str, Any]) -> PullRequestSettings:
     lists = {key: tuple(words[key]) for key in ("reviewers", "teams", "labels")}
     return PullRequestSettings(**{**words, **lists})
+
+
+def _image(words: Mapping[str, Any]) -> ImageSettings:
+    only = words["platform"]
+    rest = {key: value for key, value in words.items() if key not in ("platform", "platforms")}
+    return ImageSettings(**rest, platforms=(only,) if only else tuple(sorted(words["platforms"])))
 
 
 def _cluster(name: str, words: Mapping[str, Any]) -> ClusterSpec:

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gitops_ml.adapters.build_settings import source_date_epoch
 from gitops_ml.adapters.oci_store import BlobStore
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.oci import Index, Manifest, parse_manifest
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
-from gitops_ml.oci_images import ensure_oci_image, push_image
+from gitops_ml.oci_images import push_image
 from tests.faulty_registry import Asked, Fault, FaultyRegistry, faulty_registry
 from tests.oci import (
     TinyBase,
+    ensure_oci_image,
     plan_of,
     project_with_lock,
     push_tiny_base,
@@ -304,8 +306,7 @@ def test_a_builder_that_is_killed_leaves_no_tag_and_the_next_one_finishes(
         "from pathlib import Path\n"
         "from gitops_ml.core.image import ImageRef\n"
         "from gitops_ml.core.lock import parse_lock\n"
-        "from gitops_ml.oci_images import ensure_oci_image\n"
-        "from tests.oci import plan_of, tools_of\n"
+        "from tests.oci import ensure_oci_image, plan_of, tools_of\n"
         "project, cache = Path(sys.argv[1]), Path(sys.argv[2])\n"
         "lock = parse_lock((project / 'requirements.lock').read_text())\n"
         "plan = plan_of(project, lock, ImageRef.parse(sys.argv[3]))\n"
@@ -444,7 +445,8 @@ def test_source_date_epoch_dates_the_image_and_names_another_one(
     lock = project_with_lock(tmp_path / "iris")
 
     def build(environ: Mapping[str, str]) -> tuple[str, str]:
-        plan = plan_of(tmp_path / "iris", lock, base.image, environ=environ)
+        epoch = source_date_epoch(environ)
+        plan = plan_of(tmp_path / "iris", lock, base.image, epoch=epoch)
         built = tools_of(tmp_path / "cache").builder.build(plan, progress=silent)
         return plan.content_hash.tag, json.loads(built.images[0].config)["created"]
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docker
@@ -19,19 +20,19 @@ from gitops_ml.adapters.oci_output import load_into_engine, write_oci_layout
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
 from gitops_ml.core.bill_of_materials import API_MANIFEST, CYCLONEDX, IN_TOTO
 from gitops_ml.core.image import ImageRef
+from gitops_ml.core.image_recipe import oci_plan
 from gitops_ml.locking import ensure_lock, lock_facts
-from gitops_ml.oci_images import OciTools, ensure_oci_image, oci_plan, oci_tools
 from tests.adapters.test_docker import ready, serving
 from tests.base_image import VERSION
-from tests.oci import silent
+from tests.oci import ensure_oci_image, silent, tools_of
 from tests.projects import predictor_spec, write_project
 from tests.real import Engine, RealRegistry, docker_config, find, needs_docker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
-    from gitops_ml.adapters.oci_builder import OciPlan
+    from gitops_ml.core.image_recipe import OciPlan
+    from gitops_ml.oci_images import OciTools
 
 pytestmark = needs_docker
 
@@ -68,6 +69,10 @@ def client(docker_engine: Engine) -> Iterator[docker.DockerClient]:
     client.close()
 
 
+def tools_for(environ: Mapping[str, str]) -> OciTools:
+    return tools_of(Path(environ["GITOPS_ML_CACHE"]), environ)
+
+
 def plan_for(project: Path, base: ImageRef, environ: Mapping[str, str]) -> OciPlan:
     """The way of `gitops-ml build` up to the plan, lock included."""
     spec = predictor_spec()
@@ -76,7 +81,6 @@ def plan_for(project: Path, base: ImageRef, environ: Mapping[str, str]) -> OciPl
     lock = ensure_lock(facts, environ=environ, progress=silent).lock
     return oci_plan(
         read_context(project, predictor=spec), lock=lock, base=base, platforms=[PLATFORM],
-        environ=environ,
     )  # fmt: skip
 
 
@@ -98,7 +102,10 @@ def test_an_engine_runs_what_was_built_without_one_and_it_answers(
 ) -> None:  # fmt: skip
     project = write_project(tmp_path / "iris", FILES)
     repository = f"{registry.host}/oci/iris"
-    plan, tools = plan_for(project, base_image, environ), oci_tools(environ)
+    plan, tools = (
+        plan_for(project, base_image, environ),
+        tools_for(environ),
+    )
     image = ensure_oci_image(
         plan, repository=repository, tools=tools, manifest=(project / "api.yaml").read_bytes(),
         source={"uri": "git+https://example.com/iris", "commit": "c" * 40}, progress=silent,
@@ -137,7 +144,10 @@ def test_skopeo_takes_the_image_and_finds_the_same_digest(
         pytest.skip("skopeo is not installed")
     plan = plan_for(write_project(tmp_path / "iris", FILES), base_image, environ)
     image = ensure_oci_image(
-        plan, repository=f"{registry.host}/oci/skopeo", tools=oci_tools(environ), progress=silent
+        plan,
+        repository=f"{registry.host}/oci/skopeo",
+        tools=tools_for(environ),
+        progress=silent,
     )
     reference = f"docker://{image.repository}@{image.digest}"
     told = subprocess.run(
@@ -156,7 +166,7 @@ def test_an_image_that_is_loaded_into_an_engine_is_the_same_one_and_answers(
     client: docker.DockerClient,
 ) -> None:  # fmt: skip
     plan = plan_for(write_project(tmp_path / "iris", FILES), base_image, environ)
-    built = oci_tools(environ).builder.build(plan, progress=silent)
+    built = tools_for(environ).builder.build(plan, progress=silent)
     image = ImageRef("local/iris", "h-1")
     engine = {**environ, "DOCKER_HOST": docker_engine.address}
     lines: list[str] = []
@@ -175,7 +185,7 @@ def test_a_layout_on_disk_is_an_image_that_others_read(
     tmp_path: Path, base_image: ImageRef, environ: dict[str, str]
 ) -> None:
     plan = plan_for(write_project(tmp_path / "iris", FILES), base_image, environ)
-    built = oci_tools(environ).builder.build(plan, progress=silent)
+    built = tools_for(environ).builder.build(plan, progress=silent)
     folder = tmp_path / "layout"
     for name in ("h-1", "h-2", "h-1"):
         write_oci_layout(built, folder, image=ImageRef("x/iris", name), progress=silent)
@@ -192,7 +202,10 @@ def test_what_a_change_would_push_is_told_before_it_is_pushed(
     tmp_path: Path, base_image: ImageRef, registry: RealRegistry, environ: dict[str, str]
 ) -> None:
     project = write_project(tmp_path / "iris", FILES)
-    tools, repository = oci_tools(environ), f"{registry.host}/oci/preview"
+    tools, repository = (
+        tools_for(environ),
+        f"{registry.host}/oci/preview",
+    )
     plan = plan_for(project, base_image, environ)
     ensure_oci_image(plan, repository=repository, tools=tools, progress=silent)
     (project / "names.json").write_text('["a", "b"]')
@@ -209,7 +222,7 @@ def test_an_engine_takes_a_model_whose_files_are_layers(
     (model / "config.json").write_text("{}")
     (model / "deep" / "tokens.txt").write_text("a b")
     (model / "weights.bin").write_bytes(os.urandom(9 << 20))
-    registry_client = oci_tools(environ).registry
+    registry_client = tools_for(environ).registry
     image = ImageRef(f"{registry.host}/models/iris", "1")
     first = push_model(model, image, registry=registry_client, progress=silent)
     again = push_model(model, image, registry=registry_client, progress=silent)

@@ -11,9 +11,16 @@ import pytest
 
 from gitops_ml.core.image import ImageRef
 from gitops_ml.errors import ServerFailed
-from gitops_ml.oci_images import ensure_oci_image
 from tests.faulty_registry import faulty_registry
-from tests.oci import plan_of, project_with_lock, push_tiny_base, registry_of, silent, tools_of
+from tests.oci import (
+    ensure_oci_image,
+    plan_of,
+    project_with_lock,
+    push_tiny_base,
+    registry_of,
+    silent,
+    tools_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

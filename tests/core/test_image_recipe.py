@@ -19,6 +19,7 @@ from gitops_ml.core.image_recipe import (
 from gitops_ml.core.lock import Lock, LockedPackage
 from gitops_ml.core.oci import Platform
 from gitops_ml.core.oci_config import BaseConfig
+from gitops_ml.core.release import Dependencies
 from gitops_ml.errors import UsageError
 
 BASE = ImageRef("docker.io/library/python", digest=f"sha256:{'a' * 64}")
@@ -34,13 +35,19 @@ def base(*env: str) -> BaseConfig:
     )
 
 
+def needing(**changes: Any) -> dict[str, Dependencies]:
+    asked: dict[str, Any] = {"pip": None, "conda": None, "shell": None, "system": ()}
+    return {"dependencies": Dependencies(**asked | changes)}
+
+
 @pytest.mark.parametrize(
     ("needs", "words"),
     [
-        ({"shell": "dependencies.sh"}, "dependencies.sh is a script"),
-        ({"conda": "conda-packages.txt"}, "names conda packages"),
-        ({"system": ("libgomp1", "git")}, r"Debian packages are to be installed \(libgomp1, git\)"),
-        ({"local_packages": ("./mypackage",)}, "./mypackage is source code"),
+        (needing(shell="dependencies.sh"), "dependencies.sh is a script"),
+        (needing(conda="conda-packages.txt"), "names conda packages"),
+        (needing(system=("libgomp1", "git")), r"packages are to be installed \(libgomp1, git\)"),
+        ({"needs_pip": ("./mypackage",)}, "./mypackage among the requirements is no wheel"),
+        ({"unknown_python": "x.test/base:1"}, "the Python of x.test/base:1 is not told by"),
         ({"platforms": ("linux/riscv64",)}, "no wheels for linux/riscv64"),
     ],
 )
@@ -62,9 +69,18 @@ def test_everything_else_is_built_without_a_container() -> None:
     assert choose_builder("docker") == BuilderChoice("docker", "image.builder says so")
 
 
+def test_an_engine_makes_one_platform() -> None:
+    both = ("linux/amd64", "linux/arm64")
+    assert choose_builder("auto", platforms=both).builder == "oci"
+    with pytest.raises(UsageError, match=r"platforms has 2; docker .* since image.builder says so"):
+        choose_builder("docker", platforms=both)
+    with pytest.raises(UsageError, match=r"since go\.sh is a script, which needs a container"):
+        choose_builder("auto", **needing(shell="go.sh"), platforms=both)
+
+
 def test_the_hash_knows_base_lock_platforms_and_python() -> None:
     facts: dict[str, Any] = {
-        "base": BASE, "platforms": ["linux/amd64"], "python": "3.11", "lock": LOCK,
+        "base": BASE, "platforms": ["linux/amd64"], "lock": LOCK,
     }  # fmt: skip
     other_lock = replace(LOCK, packages=(LockedPackage("six", "1.17.0", "c" * 64),))
     changes: tuple[dict[str, Any], ...] = (
@@ -72,8 +88,9 @@ def test_the_hash_knows_base_lock_platforms_and_python() -> None:
         {"base": replace(BASE, digest=f"sha256:{'b' * 64}")},
         {"platforms": ["linux/arm64"]},
         {"platforms": ["linux/amd64", "linux/arm64"]},
-        {"python": "3.12"},
+        {"lock": replace(LOCK, python="3.12")},
         {"lock": other_lock},
+        {"epoch": 7},
     )
     hashes = {content_hash((), recipe=oci_recipe(**{**facts, **change})) for change in changes}
     assert len(hashes) == len(changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.core.local_files import pip_files, shell_files
+from gitops_ml.core.local_files import index_options, needs_pip, pip_files, shell_files
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,31 @@ PATHS = ("dependencies.sh", "pip.conf", "lib/a.py", "lib/b.py", "run.sh", "predi
 )
 def test_files_that_a_script_names_are_found(script: str, expected: tuple[str, ...]) -> None:
     assert shell_files(script, paths=PATHS) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("six==1.17\n--index-url https://x.example/simple\n-f wheels\n", ()),
+        ("./wheels/a-1-py3-none-any.whl\nours @ ./wheels/b-1-py3-none-any.whl\n", ()),
+        ("-e .\n", (".",)),
+        ("-r more.txt\n", ("./lib",)),
+        ("./lib-1.0.tar.gz\n", ("./lib-1.0.tar.gz",)),
+        ("git+https://me:s3cret@x.example/a.git#egg=a\n", ("git+https://x.example/a.git",)),
+        ("a @ https://x.example/a-1-py3-none-any.whl ; os_name == 'posix'\n",
+         ("https://x.example/a-1-py3-none-any.whl",)),
+    ],
+)  # fmt: skip
+def test_what_is_no_wheel_needs_pip(text: str, expected: tuple[str, ...]) -> None:
+    texts = {"requirements.txt": text, "more.txt": "./lib[extra]\n"}
+    found = needs_pip("requirements.txt", read=texts.get)
+    assert tuple(name.removesuffix("[extra]") for name in found) == expected
+
+
+def test_indexes_are_named_by_requirement_files_too() -> None:
+    text = "-i https://a/simple\n--extra-index-url=https://b/simple # ours\nsix\n--trusted-host b\n"
+    assert index_options(text) == (
+        ("--index-url", "https://a/simple"),
+        ("--extra-index-url", "https://b/simple"),
+        ("--trusted-host", "b"),
+    )

@@ -81,7 +81,8 @@ def test_each_platform_gets_its_own_packages() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("numpy==1.0\n", 1, "does not begin with"),
+        ("numpy==1.0\n", 1, "another tool's lock"),
+        ("# gitops-ml lock 0\n", 1, "does not begin with"),
         (TEXT.replace("# python: 3.11\n", ""), 0, "lacks the line `# python"),
         (TEXT.replace("linux/arm64", "linux/riscv64"), 0, "for linux/riscv64"),
         (TEXT.replace("click==8.5.1", "click>=8.5.1"), 7, "not as `gitops-ml lock` writes"),

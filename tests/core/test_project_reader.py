@@ -37,6 +37,19 @@ def test_the_shortest_project_file_has_one_cluster_and_the_default_base_image():
     assert (found.gitops, found.default_team) == (None, "ml")
 
 
+def test_images_are_for_one_platform_or_for_several():
+    def platforms(words):
+        return project(f"image: {{{words}}}\n{ENVIRONMENTS}").image.platforms
+
+    assert project().image.platforms == ("linux/amd64",)
+    assert platforms("platform: linux/arm64") == ("linux/arm64",)
+    assert platforms("platforms: [linux/arm64, linux/amd64]") == ("linux/amd64", "linux/arm64")
+    (sentence,) = sentences(
+        f"image: {{platform: linux/arm64, platforms: [linux/amd64]}}\n{ENVIRONMENTS}"
+    )
+    assert "'platform' is short for 'platforms': keep one of them" in sentence
+
+
 def test_without_a_project_file_there_is_one_environment_and_plain_nvidia_gpus():
     found = default_project(load_schema("project"))
     assert {name: each.namespace for name, each in found.environments.items()} == {"default": "ml"}

@@ -21,6 +21,7 @@ def shop(ann, docker_engine, registry, base_image, monkeypatch):
         "repository": f"{registry.host}/{ann.home.name.replace('_', '-').lower()}",
         "base": str(base_image),
         "python_version": VERSION,
+        "builder": "docker",
     }
     ann.configures(image=image)
     monkeypatch.setenv("DOCKER_HOST", docker_engine.address)
