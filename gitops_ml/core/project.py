@@ -55,6 +55,8 @@ class ClusterSpec:
     server: str
     """The API server as Argo CD knows it; ``https://kubernetes.default.svc`` is Argo CD's own."""
     kubernetes_version: str | None
+    image_volumes: bool | None
+    """Whether pods can mount an image; ``None``: if ``kubernetes_version`` does so by default."""
     gpu_classes: Mapping[str, GpuClass]
     spot: SpotPool | None
     node_groups: Mapping[str, Labels]

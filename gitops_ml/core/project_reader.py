@@ -110,6 +110,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         at: Path = ("clusters", name)
         for gpu, words in ((cluster or {}).get("gpu_classes") or {}).items():
             yield from _gpu_class_relations(words, (*at, "gpu_classes", gpu))
+        yield from _image_volumes(cluster or {}, at)
         spot = (cluster or {}).get("spot")
         if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
             yield error((*at, "spot"), "it needs a preset or a node_selector", rule=_RULE)
@@ -122,6 +123,17 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         yield error(
             ("default_team",), f"{default!r} is no team{suggestion(default, teams)}", rule=_RULE
         )
+
+
+def _image_volumes(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    version = cluster.get("kubernetes_version")
+    if cluster.get("image_volumes") and version and _minor(version) < 33:
+        message = f"pods can mount images from Kubernetes 1.33 on; kubernetes_version is {version}"
+        yield error((*at, "image_volumes"), message, rule=_RULE)
+
+
+def _minor(version: str) -> int:
+    return int(version.partition(".")[2])
 
 
 def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
@@ -267,6 +279,7 @@ def _cluster(name: str, words: Mapping[str, Any]) -> ClusterSpec:
         name=name,
         server=words["server"],
         kubernetes_version=words["kubernetes_version"],
+        image_volumes=words["image_volumes"],
         gpu_classes=classes,
         spot=_spot(spot) if spot else None,
         node_groups=words["node_groups"],

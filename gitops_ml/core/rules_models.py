@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.findings import Finding, Path, error, warning
+from gitops_ml.core.model_artifacts import BadLocation, artifact_places, parse_location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 _RULE = "models"
 _PINNED_HUB = re.compile(r"hf://[^@]+@[0-9a-f]{7,40}(/.*)?")
-_PINNED_ARTIFACT = re.compile(r"oci://.+@sha256:[0-9a-f]{64}")
 
 
 def model_findings(spec: ReleaseSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
@@ -25,6 +25,7 @@ def model_findings(spec: ReleaseSpec, environment: EnvironmentSpec) -> Iterator[
     if predictor is None:
         return
     yield from _which(predictor)
+    yield from _artifacts(predictor, environment)
     for section in ("models", "multi_model_reloading"):
         models: Models | None = getattr(predictor, section)
         if models is not None:
@@ -50,6 +51,18 @@ def _which(predictor: PredictorSpec) -> Iterator[Finding]:
     if predictor.tensorflow_serving_image is not None and predictor.type != "tensorflow":
         message = f"a {predictor.type} predictor has no TensorFlow Serving; remove it"
         yield error((*at, "tensorflow_serving_image"), message, rule=_RULE)
+
+
+def _artifacts(predictor: PredictorSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
+    for path, location in artifact_places(predictor):
+        try:
+            image = parse_location(location)
+        except BadLocation as fault:
+            yield error(path, str(fault), rule=_RULE)
+            continue
+        if environment.protected and image.digest is None:
+            message = f"{environment.name} is protected: pin the artifact, {location}@sha256:…"
+            yield error(path, message, rule="pinned")
 
 
 def _one_source(models: Models, at: Path) -> Iterator[Finding]:
@@ -103,9 +116,6 @@ def _pins(models: Models, environment: EnvironmentSpec, at: Path) -> Iterator[Fi
             continue
         if uri.startswith("hf://") and not _PINNED_HUB.fullmatch(uri):
             message = f"{environment.name} is protected: pin the revision, {_bare(uri)}@<commit>"
-            yield error(path, message, rule="pinned")
-        elif uri.startswith("oci://") and not _PINNED_ARTIFACT.fullmatch(uri):
-            message = f"{environment.name} is protected: pin the artifact, {uri}@sha256:…"
             yield error(path, message, rule="pinned")
         elif uri.startswith("http://"):
             message = "anybody between here and there can change a model that comes over http"

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core import tensorflow_serving
+from gitops_ml.core.model_artifacts import artifact_values, mounted
 from gitops_ml.core.runtime import runtime_settings
 from gitops_ml.core.said import said
 from gitops_ml.core.values_autoscaling import autoscaling
@@ -56,7 +57,7 @@ def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) ->
         externalSecrets=_external_secrets(spec),
     )
     if spec.predictor:
-        values |= _predictor(spec.predictor, spec)
+        values |= _predictor(spec.predictor, spec, cluster)
         if spec.predictor.type == "tensorflow":
             values["resources"] |= _half(values["resources"])
     if spec.container:
@@ -89,8 +90,9 @@ def _surge(spec: ReleaseSpec) -> Mapping[str, Any]:
 # -- containers ------------------------------------------------------------------------------------
 
 
-def _predictor(predictor: PredictorSpec, spec: ReleaseSpec) -> dict[str, Any]:
-    runtime = runtime_settings(predictor, spec.monitoring, timeout=spec.networking.timeout)
+def _predictor(predictor: PredictorSpec, spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
+    local = mounted(predictor)
+    runtime = runtime_settings(local.predictor, spec.monitoring, timeout=spec.networking.timeout)
     sidecars = []
     if predictor.type == "tensorflow":
         runtime["tensorflowServing"] = tensorflow_serving.settings()
@@ -98,6 +100,7 @@ def _predictor(predictor: PredictorSpec, spec: ReleaseSpec) -> dict[str, Any]:
     return said(
         runtime=runtime,
         container=said(env=dict(predictor.env)),
+        models=artifact_values(local.artifacts, cluster),
         shmSize=_shared(predictor.shm_size),
         sidecars=sidecars,
     )

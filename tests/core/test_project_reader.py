@@ -182,6 +182,10 @@ WRONG = [
     ("gitops: {repository: x, branch: 'a..b'}\n" + ENVIRONMENTS, "a branch name"),
     ("gitops: {repository: '--upload-pack=x'}\n" + ENVIRONMENTS, "a URL such as"),
     ("clusters: {c: {kubernetes_version: 1.34}}\n" + ENVIRONMENTS, 'quote it: "1.34"'),
+    (
+        'clusters: {c: {kubernetes_version: "1.32", image_volumes: true}}\n' + ENVIRONMENTS,
+        "pods can mount images from Kubernetes 1.33 on; kubernetes_version is 1.32",
+    ),
 ]
 
 

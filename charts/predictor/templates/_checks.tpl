@@ -46,8 +46,21 @@ sentence that names the value to change.
 {{- end }}
 {{- $variables = append $variables .env }}
 {{- end }}
+{{- $models := list }}
+{{- range .Values.models.artifacts }}
+{{- if has .name $models }}
+{{- fail (printf "two models.artifacts are called %s" .name) }}
+{{- end }}
+{{- $models = append $models .name }}
+{{- end }}
 {{- $gpus := list }}
 {{- $containers := list "predictor" }}
+{{- if and $models (not .Values.models.imageVolumes) }}
+{{- if not .Values.runtime }}
+{{- fail "models.artifacts of a ready-made container need models.imageVolumes true: only an image with the runtime can copy them" }}
+{{- end }}
+{{- $containers = append $containers "fetch-models" }}
+{{- end }}
 {{- range .Values.sidecars }}
 {{- if has .name $containers }}
 {{- fail (printf "two containers of the pod are called %s" .name) }}

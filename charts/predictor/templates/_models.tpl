@@ -1,0 +1,80 @@
+{{/*
+Model artifacts: weights that are images of their own. Where pods can mount an image, the node pulls it as it pulls every
+image; elsewhere an init container, which is the predictor's own image, copies the files to a folder of the pod.
+*/}}
+{{- define "predictor.modelVolumes" -}}
+{{- if .Values.models.imageVolumes }}
+{{- range $index, $model := .Values.models.artifacts }}
+- name: model-{{ $index }}
+  image:
+    reference: {{ $model.reference | quote }}
+    {{- /* What has a digest cannot change; a tag may have moved. */}}
+    pullPolicy: {{ ternary "IfNotPresent" "Always" (contains "@sha256:" $model.reference) }}
+{{- end }}
+{{- else if .Values.models.artifacts }}
+- name: models
+  emptyDir:
+    sizeLimit: {{ .Values.resources.ephemeralStorage | quote }}
+{{- with .Values.imagePullSecrets }}
+- name: pull-secrets
+  projected:
+    sources:
+      {{- range . }}
+      - secret:
+          name: {{ .name | quote }}
+          {{- /* As the kubelet, which goes on without one that is missing. */}}
+          optional: true
+          items:
+            - key: .dockerconfigjson
+              path: {{ printf "%s.json" .name | quote }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.fetchModels" -}}
+- name: fetch-models
+  image: {{ include "predictor.image" . | quote }}
+  imagePullPolicy: {{ .Values.image.pullPolicy | quote }}
+  command: ["python3", "-m", "predictor_base.models.fetch"]
+  args:
+    - --into=/models
+    {{- if .Values.imagePullSecrets }}
+    - --credentials=/etc/pull-secrets
+    {{- end }}
+    {{- range .Values.models.artifacts }}
+    - {{ printf "%s=%s" .name .reference | quote }}
+    {{- end }}
+  env:
+    {{- include "predictor.env" (merge (dict) .Values.container.env (dict "HOME" "/tmp")) | trim | nindent 4 }}
+    {{- /* What does not fit is told before it is fetched, and not by an eviction. */}}
+    - name: MODELS_ROOM
+      valueFrom:
+        resourceFieldRef:
+          resource: limits.ephemeral-storage
+          divisor: "1"
+  {{- /* It runs before the others and asks for no more than they will. */}}
+  resources:
+    requests:
+      cpu: {{ .Values.resources.cpu | quote }}
+      memory: {{ .Values.resources.memory | quote }}
+      ephemeral-storage: {{ .Values.resources.ephemeralStorage | quote }}
+    limits:
+      {{- with .Values.resources.cpuLimit }}
+      cpu: {{ . | quote }}
+      {{- end }}
+      memory: {{ .Values.resources.memory | quote }}
+      ephemeral-storage: {{ .Values.resources.ephemeralStorage | quote }}
+  securityContext:
+    {{- include "predictor.containerSecurityContext" .Values.container | nindent 4 }}
+  volumeMounts:
+    - name: tmp
+      mountPath: /tmp
+    - name: models
+      mountPath: /models
+    {{- if .Values.imagePullSecrets }}
+    - name: pull-secrets
+      mountPath: /etc/pull-secrets
+      readOnly: true
+    {{- end }}
+{{- end }}
