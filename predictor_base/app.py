@@ -72,6 +72,8 @@ class App:
         self.document: dict[str, Any] | None = None
         "The OpenAPI document, once it has been made."
         self.schema_hash = ""
+        self.describe_models: Callable[[], dict[str, Any]] | None = None
+        "What the models are, where a client has some; it may have to ask another server."
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         self._identity = _identity_headers(settings)

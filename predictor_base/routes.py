@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .app import App, Endpoint, json_reply
-from .errors import NotReady
+from .errors import NotReady, RuntimeFailure
 from .exchange import Exchange, Reply
 from .metrics import CONTENT_TYPE
 from .openai import OpenAI
@@ -34,7 +35,9 @@ def plain_routes(app: App) -> dict[str, dict[str, Endpoint]]:
 
     async def index(exchange: Exchange) -> Reply:
         verbs = app.service.predictor.verbs
-        return await app.predict(exchange) if "GET" in verbs else json_reply(information(app))
+        if "GET" in verbs:
+            return await app.predict(exchange)
+        return json_reply(await information(app))
 
     everything: dict[str, Endpoint] = dict.fromkeys(VERBS, app.predict)
     return {
@@ -59,7 +62,7 @@ def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
         return Reply(200, app.metrics.render(), CONTENT_TYPE.encode())
 
     async def info(_: Exchange) -> Reply:
-        return json_reply(information(app))
+        return json_reply(await information(app))
 
     return {
         "/livez": {"GET": live},
@@ -88,8 +91,8 @@ def document_routes(app: App) -> dict[str, dict[str, Endpoint]]:
     return {"/openapi.json": {"GET": document}, "/docs": {"GET": docs}}
 
 
-def information(app: App) -> dict[str, object]:
-    """Which deployment this is and how it is set up."""
+async def information(app: App) -> dict[str, object]:
+    """Which deployment this is, how it is set up, and which models it has."""
     settings = app.settings
     batching = settings.batching
     return {
@@ -108,6 +111,16 @@ def information(app: App) -> dict[str, object]:
             "max_batch_size": batching.max_batch_size,
             "batch_interval_seconds": batching.batch_interval_seconds,
         },
+        "models": await _models(app),
         "schema_hash": app.schema_hash,
         "state": app.service.state,
     }
+
+
+async def _models(app: App) -> dict[str, Any] | None:
+    if app.describe_models is None:
+        return None
+    try:
+        return await asyncio.to_thread(app.describe_models)
+    except RuntimeFailure:
+        return None  # whoever has them does not answer; the rest is known all the same

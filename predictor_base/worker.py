@@ -206,6 +206,8 @@ class Worker:
 
     def _ready(self, assembled: Assembled) -> None:
         self._metrics.gauges["load_seconds"] = lambda: assembled.load_seconds
+        if assembled.client is not None:
+            self._app.describe_models = assembled.client.describe
         if health := assembled.predictor.hook("health"):
             self.service.is_healthy = False
             thread = threading.Thread(target=self._watch_health, args=(health,), daemon=True)

@@ -210,6 +210,7 @@ def test_the_index_and_info_name_the_deployment(server: Server) -> None:
     for path in ("/", "/info"):
         found = server.client.get(path).json()
         assert (found["name"], found["deployment_id"]) == ("iris", "iris-0123456789ab")
+        assert found["models"] is None
     assert server.client.head("/info").content == b""
 
 
