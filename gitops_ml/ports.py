@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.changes import Change
     from gitops_ml.core.history import Log
     from gitops_ml.core.image import ImageRef
+    from gitops_ml.core.model_artifacts import PulledModel, PushedModel
     from gitops_ml.core.proposal import Branch
     from gitops_ml.core.pull_request import Proposal, PullRequest
 
@@ -65,6 +66,36 @@ class ImageBuilder(Protocol):
         Raises:
             Refused: the registry said no.
             EngineFailed: no engine answers, or the push failed.
+        """
+        ...
+
+
+class ModelStore(Protocol):
+    """Where model artifacts are."""
+
+    def push(self, directory: Path, image: ImageRef, *, progress: Progress) -> PushedModel:
+        """Store the files of ``directory``; what is there already is not sent again.
+
+        Raises:
+            UsageError: there is nothing to push.
+            Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
+        """
+        ...
+
+    def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
+        """Write the files of an artifact to a new ``directory``, whole or not at all.
+
+        Raises:
+            UsageError: the directory has files already.
+            Refused, ServerFailed: the registry said no, or failed.
+        """
+        ...
+
+    def fetched(self, image: ImageRef, *, progress: Progress) -> Path:
+        """The folder with the files of an artifact in this machine's cache, fetched if need be.
+
+        Raises:
+            Refused, ServerFailed: the registry said no, or failed.
         """
         ...
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         GitopsRepository,
         HelmEngine,
         ImageBuilder,
+        ModelStore,
         Progress,
         Registry,
         Snapshot,
@@ -72,6 +73,7 @@ class Tools:
     oci: Callable[[], OciTools]
     repository: Callable[[], GitopsRepository]
     helm: Callable[[], HelmEngine]
+    models: Callable[[], ModelStore]
     forge: Callable[[], Forge | None] = _branch_alone
     """Where pull requests to the GitOps repository are opened; `None` where branches have to do."""
     source_repository: Callable[[], GitopsRepository] | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         GitopsRepository,
         HelmEngine,
         ImageBuilder,
+        ModelStore,
         Progress,
     )
 
@@ -98,5 +99,16 @@ def tools(
         forge=forge,
         source_repository=source_repository if project.source else None,
         source_forge=source_forge,
+        models=cache(lambda: model_store(insecure=project.image.insecure)),
         progress=progress,
     )
+
+
+def model_store(*, insecure: bool = False) -> ModelStore:
+    """Where model artifacts are, with the user's docker credentials."""
+    from gitops_ml.adapters.oci_models import RegistryModels
+    from gitops_ml.adapters.oci_registry import OciRegistry
+    from gitops_ml.adapters.registry_session import RegistrySession
+
+    registry = OciRegistry(RegistrySession(os.environ, insecure=insecure))
+    return RegistryModels(registry, environ=os.environ)

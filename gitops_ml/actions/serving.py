@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.serve import serve_predictor
+from gitops_ml.core.model_artifacts import mounted
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.workspace import Planned, Workspace, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gitops_ml.ports import ModelStore
 
 
 def run(
@@ -18,18 +22,26 @@ def run(
     host: str,
     port: int,
     reloads: bool,
+    models: Callable[[], ModelStore],
     tell: Callable[[str], None],
 ) -> None:
     """Serve the one predictor of the workspace until it is told to stop.
+
+    Model artifacts are fetched to the cache, where the predictor finds them as it does in a cluster.
 
     Raises:
         InvalidDocument: the documents are wrong.
         UsageError: there are several APIs, or this one has no predictor.
         ProgramFailed: the server ended badly; it has said why.
+        Refused, ServerFailed: a model artifact cannot be had.
     """
     planned = _one_predictor(checked(workspace).releases)
+    assert planned.spec.predictor is not None, "it was chosen for having one"
+    local = mounted(
+        planned.spec.predictor, lambda each: str(models().fetched(each.image, progress=tell))
+    )
     code = serve_predictor(
-        planned.spec,
+        replace(planned.spec, predictor=local.predictor),
         directory=workspace.directory_of(planned.manifest),
         host=host,
         port=port,

@@ -1,50 +1,74 @@
-"""Model weights as an OCI artifact of their own: pushed once, mounted by digest.
+"""Model weights as images of their own: pushed once, mounted by digest, pulled where they are wanted.
 
-The artifact is an image of nothing but files, so that every runtime can mount it as a Kubernetes
-image volume: a layer for each big file, which is a plain tar archive (weights do not shrink), and
-one for the small files. Nothing is copied on the way: the archives are made while they are sent.
+An artifact is an image of nothing but files, so that every container runtime can mount it as a
+Kubernetes image volume: a layer for each big file, which is a plain tar archive (weights do not
+shrink), and one for the small files. Nothing is copied on the way: the archives are made while they
+are sent, and unpacked while they come.
+
+Container runtimes refuse an image that is not made for their machine, and look at its config as
+well as at the index (containerd 2.2 does). So there is an index with a manifest and a config for
+each architecture, and all of them name the same layers.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import os
+import shutil
+import tarfile
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gitops_ml.adapters.tree import walk
+from gitops_ml.adapters.cache import cache_folder
 from gitops_ml.core import tar_headers as tar
-from gitops_ml.core.ignore import ignore_rules
 from gitops_ml.core.image import ImageRef
-from gitops_ml.core.oci import CONFIG, MANIFEST, Descriptor, Manifest, canonical_json, describe
-from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.core.model_artifacts import PulledModel, PushedModel
+from gitops_ml.core.oci import (
+    CONFIG,
+    INDEX,
+    MANIFEST,
+    Descriptor,
+    Index,
+    Manifest,
+    Platform,
+    canonical_json,
+    describe,
+)
+from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gitops_ml.adapters.oci_registry import OciRegistry, Source
     from gitops_ml.ports import Progress
 
-ARTIFACT = "application/vnd.gitops-ml.model.v1"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 
+_PLATFORMS = tuple(map(Platform.parse, ("linux/amd64", "linux/arm64")))
 _BIG = 8 << 20
 """Files from this size on get a layer of their own."""
+_MOST_LAYERS = 64
+"""Of big files. Docker mounts no more than 125 layers, and some models have more files."""
 _PIECE = 1 << 20
 _TITLE = "org.opencontainers.image.title"
+_LABELS = {"dev.gitops-ml.kind": "model"}
+_WHITEOUT = ".wh."
 
 
 @dataclass(frozen=True, slots=True)
-class PushedModel:
-    """An artifact in the registry."""
+class _Entry:
+    """A file of the model."""
 
-    image: ImageRef
-    """With its digest, which is what a manifest names."""
-    files: int
+    name: str
+    """In the artifact."""
+    path: Path
     size: int
-    bytes_sent: int
+    is_executable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +79,39 @@ class _Part:
     source: bytes | Path
 
 
+class RegistryModels:
+    """A `ModelStore` of registries."""
+
+    def __init__(self, registry: OciRegistry, *, environ: Mapping[str, str]) -> None:
+        self._registry = registry
+        self._environ = environ
+
+    def push(self, directory: Path, image: ImageRef, *, progress: Progress) -> PushedModel:
+        """See `ModelStore.push`."""
+        return push_model(directory, image, registry=self._registry, progress=progress)
+
+    def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
+        """See `ModelStore.pull`."""
+        return pull_model(image, directory, registry=self._registry, progress=progress)
+
+    def fetched(self, image: ImageRef, *, progress: Progress) -> Path:
+        """See `ModelStore.fetched`."""
+        digest = image.digest or self._registry.manifest(image)[1].digest
+        folder = cache_folder(self._environ) / "models" / digest.partition(":")[2]
+        if not folder.is_dir():
+            progress(f"fetching {image}")
+            pull_model(replace(image, digest=digest), folder, registry=self._registry,
+                       progress=progress)  # fmt: skip
+        return folder
+
+
 def push_model(
     directory: Path, image: ImageRef, *, registry: OciRegistry, progress: Progress
 ) -> PushedModel:
     """Push the files of ``directory``; equal files have equal digests, wherever they lie.
+
+    The tag of ``image`` may move to them. Besides, they get a tag of their own content, which does
+    not, so that no registry's clean-up takes what a release names by digest for something unused.
 
     Raises:
         UsageError: there is nothing to push, or something that no image can hold.
@@ -66,85 +119,142 @@ def push_model(
         Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
     """
     files = _files(directory)
+    layers, sent = _push_layers(files, image.repository, registry=registry, progress=progress)
+    manifests = [_manifest(platform, layers) for platform in _PLATFORMS]
+    index = Index(
+        manifests=tuple(
+            describe(content, MANIFEST, platform=platform)
+            for platform, (content, _) in zip(_PLATFORMS, manifests, strict=True)
+        )
+    ).to_bytes()
+    digest = describe(index, INDEX).digest
+    own = ImageRef(image.repository, f"m-{digest[7:27]}", digest)
+    named = replace(image, tag=image.tag or own.tag, digest=digest)
+    if _digest_of(replace(own, digest=None), registry) != digest:
+        for content, config in manifests:
+            sent += _push_bytes(image.repository, config, registry=registry, progress=progress)
+            to = describe(content, MANIFEST).digest
+            registry.push_manifest(image.repository, content, media_type=MANIFEST, to=to)
+        registry.push_manifest(image.repository, index, media_type=INDEX, to=str(own.tag))
+    before = _digest_of(replace(named, digest=None), registry)
+    if before != digest:
+        registry.push_manifest(image.repository, index, media_type=INDEX, to=str(named.tag))
+    size = sum(entry.size for entry in files)
+    moved_from = before if before != digest else None
+    return PushedModel(named, len(files), size, sent, moved_from)
+
+
+def _digest_of(image: ImageRef, registry: OciRegistry) -> str | None:
+    found = registry.head(image)
+    return found.digest if found else None
+
+
+def _push_layers(
+    files: Sequence[_Entry], repository: str, *, registry: OciRegistry, progress: Progress
+) -> tuple[tuple[Descriptor, ...], int]:
+    """The layers, and how many bytes it took to have them in the registry."""
     layers: list[Descriptor] = []
     sent = 0
-    groups = [*_groups(directory, files)]
+    groups = [(title, tuple(_parts(group))) for title, group in _groups(files)]
     # the next archive is hashed while one is sent
     with ThreadPoolExecutor(1) as pool:
         described = [pool.submit(_describe, title, parts) for title, parts in groups]
-        for (_, parts), future in zip(groups, described, strict=True):
-            layer = future.result()
-            placed = registry.push_blob(image.repository, layer, _source(parts), progress=progress)
-            sent += placed.sent
-            layers.append(layer)
+        try:
+            for (_, parts), future in zip(groups, described, strict=True):
+                layer = future.result()
+                placed = registry.push_blob(repository, layer, _source(parts), progress=progress)
+                sent += placed.sent
+                layers.append(layer)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    return tuple(layers), sent
+
+
+def _manifest(platform: Platform, layers: tuple[Descriptor, ...]) -> tuple[bytes, bytes]:
+    """The manifest for one platform, and its config."""
     config = canonical_json(
         {
-            "os": "linux",
-            "architecture": "amd64",
-            "config": {},
+            "os": platform.os,
+            "architecture": platform.architecture,
+            "config": {"Labels": _LABELS},
             "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
         }
     )
-    sent += registry.push_blob(
-        image.repository, describe(config, CONFIG), lambda at: iter([config[at:]]),
-        progress=progress,
-    ).sent  # fmt: skip
-    content = Manifest(
-        config=describe(config, CONFIG), layers=tuple(layers), artifact_type=ARTIFACT
-    ).to_bytes()
-    digest = registry.push_manifest(
-        image.repository, content, media_type=MANIFEST, to=image.tag or "latest"
-    )
-    size = sum(path.stat().st_size for _, path, _ in files)
-    return PushedModel(
-        ImageRef(image.repository, image.tag or "latest", digest), len(files), size, sent
-    )
+    return Manifest(config=describe(config, CONFIG), layers=layers).to_bytes(), config
 
 
-def _files(directory: Path) -> list[tuple[str, Path, bool]]:
-    """Path in the artifact, path on disk and exec bit; links count as what they point at."""
+def _push_bytes(
+    repository: str, content: bytes, *, registry: OciRegistry, progress: Progress
+) -> int:
+    return registry.push_blob(
+        repository, describe(content, CONFIG), lambda at: iter([content[at:]]), progress=progress
+    ).sent
+
+
+def _files(directory: Path) -> list[_Entry]:
+    """What enters the artifact, by name.
+
+    Links count as what they point at: the Hugging Face cache, for one, is full of them. Hidden names
+    stay out, which the runtime would not see as models anyway.
+    """
     if not directory.is_dir():
         raise UsageError(f"{directory} is no directory: name the one that holds the model's files")
-    tree = walk(directory, rules=ignore_rules(()), found=lambda path, names: None)
-    if tree.faults:
-        fault = tree.faults[0]
-        raise UsageError(f"{directory / fault.path} {fault.message}")
-    found = []
-    for entry in sorted(tree.entries):
-        path = directory / entry.path
-        if not path.is_file():
-            raise UsageError(f"{path} links to something that is no file")
-        found.append((entry.path, path, bool(path.stat().st_mode & 0o100)))
+    found: list[_Entry] = []
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(directory, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            raise UsageError(f"{folder} is in the directory twice, or in itself, by a link")
+        seen.add(real)
+        folders[:] = [name for name in folders if name[0] != "."]
+        found += [_entry(Path(folder, name), directory) for name in names if name[0] != "."]
     if not found:
         raise UsageError(f"{directory} has no files: there is nothing to push")
-    return found
+    return sorted(found, key=lambda entry: entry.name)
 
 
-def _groups(
-    directory: Path, files: list[tuple[str, Path, bool]]
-) -> Iterator[tuple[str, tuple[_Part, ...]]]:
-    small = [entry for entry in files if entry[1].stat().st_size < _BIG]
-    if small:
-        yield "small files", tuple(_parts(small))
-    for entry in files:
-        if entry not in small:
-            yield entry[0], tuple(_parts([entry]))
+def _entry(path: Path, directory: Path) -> _Entry:
+    if not path.is_file():
+        raise UsageError(f"{path} is no file, or links to something that is none")
+    name = path.relative_to(directory).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path!s} has a name that is no UTF-8") from error
+    facts = path.stat()
+    return _Entry(name, path, facts.st_size, bool(facts.st_mode & 0o100))
 
 
-def _parts(files: list[tuple[str, Path, bool]]) -> Iterator[_Part]:
+def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:
+    """The files of each layer, and the layer's title."""
+    big = [entry for entry in files if entry.size >= _BIG]
+    if small := [entry for entry in files if entry.size < _BIG]:
+        yield "small files", small
+    # at least this much in each but the last, so that there are no more than we may have
+    share = sum(entry.size for entry in big) / _MOST_LAYERS if len(big) > _MOST_LAYERS else 0
+    group: list[_Entry] = []
+    for entry in big:
+        group.append(entry)
+        if sum(each.size for each in group) >= share:
+            yield group[0].name, group
+            group = []
+    if group:
+        yield group[0].name, group
+
+
+def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
     directories: set[str] = set()
-    for name, path, is_executable in files:
-        for parent in reversed(Path(name).parents[:-1]):
+    for entry in files:
+        for parent in reversed(Path(entry.name).parents[:-1]):
             if parent.as_posix() not in directories:
                 directories.add(parent.as_posix())
                 head = tar.header(parent.as_posix(), kind=tar.DIRECTORY, mode=0o755)
                 yield _Part(len(head), head)
-        size = path.stat().st_size
-        mode = 0o755 if is_executable else 0o644
-        head = tar.header(name, kind=tar.FILE, mode=mode, size=size)
+        # whoever the mounted files belong to, everybody may read them
+        mode = 0o755 if entry.is_executable else 0o644
+        head = tar.header(entry.name, kind=tar.FILE, mode=mode, size=entry.size)
         yield _Part(len(head), head)
-        yield _Part(size, path)
-        end = tar.padding(size)
+        yield _Part(entry.size, entry.path)
+        end = tar.padding(entry.size)
         yield _Part(len(end), end)
     yield _Part(len(tar.END), tar.END)
 
@@ -192,3 +302,92 @@ def _file_pieces(path: Path, skip: int, size: int) -> Iterator[bytes]:
             yield piece
     if left:
         raise GitopsMlError(f"{path} changed while it was sent: run it again")
+
+
+# -- the way back ----------------------------------------------------------------------------------
+
+
+def pull_model(
+    image: ImageRef, directory: Path, *, registry: OciRegistry, progress: Progress
+) -> PulledModel:
+    """Write the files of an artifact to ``directory``, which is there whole or not at all.
+
+    Raises:
+        UsageError: the directory has files already.
+        GitopsMlError: it cannot be written, or the image holds what is no model's file.
+        Refused, ServerFailed: the registry said no, or sent something else than the digest says.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(f"{directory} is there already: name a new directory")
+    _, found = registry.manifest(image)
+    manifest, _ = registry.image_manifest(replace(image, digest=found.digest), _PLATFORMS[0])
+    target = directory.absolute()
+    files = size = 0
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise GitopsMlError(f"{directory} cannot be made: {error.strerror or error}") from error
+    try:
+        for layer in manifest.layers:
+            title = layer.annotations.get(_TITLE, layer.digest[:19])
+            progress(f"{title}: {layer.size / 1e6:.1f} MB")
+            for written in _unpacked(registry, image.repository, layer, partial):
+                files += 1
+                size += written
+        partial.chmod(0o755)
+        partial.rename(target)  # in place of an empty one, if there is one
+    except OSError as error:
+        raise GitopsMlError(f"{directory} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return PulledModel(replace(image, digest=found.digest), files, size)
+
+
+def _unpacked(
+    registry: OciRegistry, repository: str, layer: Descriptor, folder: Path
+) -> Iterator[int]:
+    """The sizes of the files in a layer, each written when it is told."""
+    pieces = _Pieces(registry.read_blob(repository, layer))
+    if not layer.media_type.endswith(("tar", "gzip")):
+        raise GitopsMlError(f"{layer.digest} is compressed in a way we cannot read")
+    is_plain = layer.media_type.endswith("tar")
+    plain: Any = pieces if is_plain else gzip.GzipFile(fileobj=io.BufferedReader(pieces, _PIECE))
+    try:
+        with tarfile.open(fileobj=plain, mode="r|", bufsize=_PIECE) as archive:
+            for member in archive:
+                if member.isdir():
+                    continue
+                if not member.isfile() or Path(member.name).name.startswith(_WHITEOUT):
+                    raise GitopsMlError(
+                        f"{repository} has {member.name!r}, which is no plain file: it was not "
+                        "made by `gitops-ml model push`"
+                    )
+                archive.extract(member, folder, filter="data")
+                yield member.size
+        while plain.read(_PIECE):  # to the end, where the digest is known
+            pass
+    except (tarfile.TarError, EOFError) as error:
+        raise ServerFailed(f"{layer.digest} of {repository} cannot be read: {error}") from error
+
+
+class _Pieces(io.RawIOBase):
+    """The pieces of a blob as a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        size = min(len(buffer), len(self._left))
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from gitops_ml.actions.deployment import Deployment
     from gitops_ml.actions.differences import Differences
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from gitops_ml.actions.locking import Locked
     from gitops_ml.actions.rendering import Rendering
     from gitops_ml.core.base_images import BaseMove
+    from gitops_ml.core.model_artifacts import PulledModel, PushedModel
     from gitops_ml.core.pull_request import PullRequest
     from gitops_ml.core.render import Release
 
@@ -73,6 +75,26 @@ def base_facts(move: BaseMove) -> Mapping[str, Any]:
         "before": move.before,
         "after": move.after,
         "state": move.state,
+    }
+
+
+def pushed_model_facts(pushed: PushedModel) -> Mapping[str, Any]:
+    return {
+        "location": pushed.location,
+        "digest": pushed.image.digest,
+        "files": pushed.files,
+        "size": pushed.size,
+        "bytes_sent": pushed.bytes_sent,
+        "moved_from": pushed.moved_from,
+    }
+
+
+def pulled_model_facts(pulled: PulledModel, directory: Path) -> Mapping[str, Any]:
+    return {
+        "directory": str(directory),
+        "digest": pulled.image.digest,
+        "files": pulled.files,
+        "size": pulled.size,
     }
 
 

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "history": "Show the deployments of an API: which, when, who, what changed.",
     "trace": "Lead from a deployment id to its commit, pull request, image, source and manifest.",
     "bootstrap": "Prepare the GitOps repository: Argo CD's objects, base charts, a README for ops.",
+    "model": "Push the weights of a model to a registry, and pull them from there.",
     "completion": "Print the completion script of a shell.",
     "version": "Print the version.",
 }

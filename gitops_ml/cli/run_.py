@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gitops_ml import wiring
 from gitops_ml.actions.documents import open_project
 from gitops_ml.actions.serving import run
 from gitops_ml.cli import report
@@ -64,4 +65,11 @@ def command(
         environments=(environment,) if environment else (),
         apis=(api,) if api else (),
     )
-    run(workspace, host=host, port=port, reloads=reloads, tell=report.say)
+    run(
+        workspace,
+        host=host,
+        port=port,
+        reloads=reloads,
+        models=wiring.tools(workspace.project, root=workspace.root).models,
+        tell=report.say,
+    )
