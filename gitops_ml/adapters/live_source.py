@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
-_OF_IPYTHON = frozenset({"get_ipython", "display", "In", "Out"})
+_OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
+"""Names that IPython gives to a session, with those by which it knows its own values."""
 _OF_THE_PLACE = ("os.environ", "getenv", "__file__", "environ[", "environ.get")
 """What asks where it runs: the answer of the session is not that of a replica."""
 
@@ -109,7 +110,7 @@ class _Collector:
     # -- one name ----------------------------------------------------------------------------------
 
     def _resolve(self, name: str, user: str, before: Statement | None) -> None:
-        if name in _OF_IPYTHON:
+        if self._is_of_ipython(name):
             self._refuse(
                 user,
                 f"uses {name}, which is IPython's (so are %magics and !commands): "
@@ -122,6 +123,15 @@ class _Collector:
                 self._refuse(user, f"uses {name!r}, which is not defined")
         else:
             self._resolve_live(name, user, self.namespace[name])
+
+    def _is_of_ipython(self, name: str) -> bool:
+        if name not in _OF_IPYTHON:
+            return False
+        value = self.namespace.get(name)
+        known_as = _OF_IPYTHON[name]
+        if known_as is not None:
+            return value is not None and value is self.namespace.get(known_as)
+        return not self.source.binding(name) or name == "get_ipython"
 
     def _resolve_earlier(self, name: str, user: str, before: Statement) -> None:
         """What a name meant when a statement ran, where it means something else by now."""
@@ -419,5 +429,6 @@ def _pass_it(name: str, value: Any) -> str:
 def _described(value: Any) -> str:
     kind = type(value)
     module = kind.__module__.partition(".")[0]
-    name = kind.__name__ if module in ("builtins", "__main__") else f"{module} {kind.__name__}"
+    is_bare = module in ("builtins", "__main__")
+    name = kind.__name__ if is_bare else f"{module.lstrip('_')} {kind.__name__}"
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

@@ -143,7 +143,7 @@ def _statement(node: ast.stmt, lines: list[str], position: int, *, deferred: boo
         position=position,
         binds=frozenset(binds),
         now=tuple(now),
-        later=tuple(name for name in later if name not in now),
+        later=tuple(later),
         touches=frozenset(_touched(node)),
     )
 
