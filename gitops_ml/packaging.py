@@ -7,6 +7,7 @@ versions that are installed here. What cannot be had as source is pickled, which
 from __future__ import annotations
 
 import os
+import pickletools
 import platform
 import sys
 from dataclasses import dataclass
@@ -218,25 +219,15 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str) -> _Files:
         "import cloudpickle\n\n"
         f'{name} = cloudpickle.loads(Path(__file__).with_name("predictor.pickle").read_bytes())\n'
     )
-    modules = frozenset({"cloudpickle", *_modules_of_globals(predictor)})
     files = {"predictor.py": text.encode(), "predictor.pickle": content}
-    return _Files("predictor.py", text, files, modules, why)
+    return _Files("predictor.py", text, files, modules_in_pickle(content), why)
 
 
-def _modules_of_globals(predictor: Any) -> set[str]:
-    """The modules that the session knows: a pickle may need any of those that its class names."""
-    session = current_session()
-    members = vars(predictor).values() if isinstance(predictor, type) else [predictor]
-    codes = [code for each in members if (code := getattr(each, "__code__", None)) is not None]
-    names = {name for code in codes for name in code.co_names}
-    found = set()
-    for name in names:
-        value = session.namespace.get(name)
-        module = getattr(value, "__name__", None) if type(value) is type(sys) else None
-        module = module or getattr(value, "__module__", None)
-        if isinstance(module, str) and module != MAIN:
-            found.add(module)
-    return found
+def modules_in_pickle(content: bytes) -> frozenset[str]:
+    """The modules that unpickling imports: texts in it that are called like loaded ones."""
+    texts = (argument for _, argument, _ in pickletools.genops(content))
+    names = {text for text in texts if isinstance(text, str) and text in sys.modules}
+    return frozenset({"cloudpickle", *names} - {MAIN})
 
 
 def _by_top(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import dis
 import inspect
 import sys
+from itertools import zip_longest
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 _DEFERRED = 0x1000000
 """``CO_FUTURE_ANNOTATIONS``."""
+_CALLING = frozenset({"PUSH_NULL", "PRECALL", "CACHE", "NOP", "EXTENDED_ARG"})
+_SAME = {"LOAD_METHOD": "LOAD_ATTR", "CALL_METHOD": "CALL", "CALL_FUNCTION": "CALL"}
 
 
 def is_made_by(value: Any, statement: Statement, *, deferred: bool) -> bool:
@@ -48,21 +52,25 @@ def _mangled(live: type, name: str) -> str:
 
 def _same(one: CodeType, other: CodeType) -> bool:
     """Whether both do the same, wherever they stand."""
-    if (one.co_code, one.co_names, one.co_varnames) != (
-        other.co_code,
-        other.co_names,
-        other.co_varnames,
-    ):
+    if one.co_varnames != other.co_varnames:
         return False
-    if len(one.co_consts) != len(other.co_consts):
-        return False
-    pairs = zip(one.co_consts, other.co_consts, strict=True)
-    return all(
-        _same(a, b)
-        if isinstance(a, CodeType) and isinstance(b, CodeType)
-        else type(a) is type(b) and a == b
-        for a, b in pairs
-    )
+    pairs = zip_longest(_steps(one), _steps(other))
+    return all(a is not None and b is not None and _same_step(a, b) for a, b in pairs)
+
+
+def _steps(code: CodeType) -> Iterator[tuple[str, Any]]:
+    """What a code does. A method is called in one of two ways, depending on the imports nearby."""
+    for step in dis.get_instructions(code):
+        if step.opname not in _CALLING:
+            is_jump = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs
+            yield _SAME.get(step.opname, step.opname), None if is_jump else step.argval
+
+
+def _same_step(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
+    (name, argument), (other_name, other_argument) = one, other
+    if isinstance(argument, CodeType) and isinstance(other_argument, CodeType):
+        return name == other_name and _same(argument, other_argument)
+    return (name, type(argument), argument) == (other_name, type(other_argument), other_argument)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
