@@ -126,7 +126,9 @@ def describe(
             manifests.append(manifest)
             folders[manifest.name] = api.folder
             keys[manifest.name] = memory_key("described", _canonical([api.spec, at_hand.words]))
-            problems += documents.missing_files(replace(manifest, file=str(api.folder)), api.folder)
+            problems += documents.missing_files(
+                replace(manifest, file=str(api.folder / "api.yaml")), api.folder
+            )
     problems += check_manifests(tuple(manifests), environments=at_hand.project.environments)
     releases: tuple[Planned, ...]
     releases, refused = resolve_releases(manifests, keys, at_hand.project, environments, memory)

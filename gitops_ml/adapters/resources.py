@@ -35,9 +35,15 @@ def load_schema(name: str) -> Schema:
 
 def pull_request_template() -> str:
     """The template that `core.pull_request_text.pull_request_body` fills in."""
-    return (_PACKAGE / "templates" / "pull_request.md.j2").read_text(encoding="utf-8")
+    return template_text("pull_request.md.j2")
 
 
 def bootstrap_template() -> str:
     """The template that `core.bootstrap.readme` fills in."""
-    return (_PACKAGE / "templates" / "bootstrap" / "README.md.j2").read_text(encoding="utf-8")
+    return template_text("bootstrap/README.md.j2")
+
+
+@lru_cache
+def template_text(name: str) -> str:
+    """A template of ours, ``pull_request.md.j2``."""
+    return (_PACKAGE / "templates" / name).read_text(encoding="utf-8")

@@ -44,6 +44,10 @@ def api_name(spec: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) and name else "api"
 
 
-def manifest_path(name: str) -> str:
-    """Where the manifest of an API from a notebook is, or would be, in the source project."""
-    return f"apis/{name}/api.yaml"
+def source_folder(name: str, directory: str = "apis") -> str:
+    """Where an API from a notebook is, or would be, in the source repository.
+
+    >>> source_folder("iris"), source_folder("iris", ".")
+    ('apis/iris', 'iris')
+    """
+    return name if directory == "." else f"{directory}/{name}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gitops_ml.ports import Progress
 
 
-class Shown:
+class Teller:
     """Progress while a block runs; gone from a notebook when it is over."""
 
     def __init__(self, told: Progress | bool | None = None) -> None:

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml import wiring
 from gitops_ml.actions.deployment import deploy
+from gitops_ml.actions.documents import open_project
+from gitops_ml.actions.source_proposal import SourceFiles, code_files, propose_source
+from gitops_ml.adapters.notebook import notebook_origin
+from gitops_ml.adapters.resources import template_text
+from gitops_ml.core.package_text import package_text
 from gitops_ml.core.runtime import runtime_settings
-from gitops_ml.core.spec_of_class import api_name, manifest_path, with_class
+from gitops_ml.core.spec_of_class import api_name, source_folder, with_class
 from gitops_ml.described import DescribedApi, ProjectAtHand, describe
 from gitops_ml.errors import UsageError
-from gitops_ml.library.progress import Shown
-from gitops_ml.library.results import Api
+from gitops_ml.library.progress import Teller
+from gitops_ml.library.results import Api, PullRequest
 from gitops_ml.packaging import Package, check_package, package
-from gitops_ml.target import DeployOptions
+from gitops_ml.target import DeployOptions, Tools
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gitops_ml.actions.deployment import Deployment
     from gitops_ml.core.render import Release
     from gitops_ml.ports import Progress
 
     Words = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Code:
+    """Where the code of an API is, and the API with that filled in."""
+
+    spec: dict[str, Any]
+    folder: Path
+    manifest_file: str
+    package: Package | None = None
 
 
 class Client:
@@ -67,6 +84,7 @@ class Client:
         *,
         dry_run: bool = False,
         pull_request: bool | None = None,
+        content: str | None = None,
         message: str | None = None,
         by_tag: bool = False,
         build: bool = True,
@@ -81,9 +99,13 @@ class Client:
         ``requirements`` are pinned to what is installed; imports that nobody listed are added.
 
         A pull request is opened unless the environment says ``delivery: push`` or
-        ``pull_request=False`` does. ``dry_run`` does everything but the last act. ``by_tag`` builds nothing
-        and names an image without a digest by its tag; ``build=False`` refuses it. ``why`` is for the
-        reviewer, ``origin`` is recorded as provenance. ``force`` is Cortex's: nothing is in the way.
+        ``pull_request=False`` does. ``dry_run`` does everything but the last act. ``content`` is
+        ``complete`` (the image is built, the release is proposed) or ``source`` (code and manifest
+        are proposed to the source repository); without it, the project's ``pull_requests.content``.
+
+        ``by_tag`` builds nothing and names an image without a digest by its tag; ``build=False``
+        refuses it. ``why`` is Markdown for the reviewer, ``origin`` is recorded as provenance (in a
+        notebook its name and cell are). ``force`` is Cortex's: nothing is in the way.
 
         Raises:
             InvalidDocument: the API is wrong; all problems with their paths.
@@ -91,74 +113,225 @@ class Client:
             EngineFailed, Refused, ServerFailed, RepositoryMoved: see `deploy`.
         """
         del force
-        target = _one_of(predictor=predictor, task=task, project_dir=project_dir)
-        if target is None and (requirements or conda_packages):
-            raise UsageError(
-                "requirements and conda_packages are for predictor= and task=; a project_dir has its "
-                "own requirements.txt and conda-packages.txt"
+        content = _content(content or self._at_hand.project.pull_requests.content)
+        with self._working() as tell:
+            code = self._code(
+                api_spec,
+                predictor=predictor,
+                task=task,
+                requirements=requirements,
+                conda_packages=conda_packages,
+                project_dir=project_dir,
+                tell=tell,
             )
-        with Shown(self._progress) as tell:
-            packaged: Package | None = None
-            spec, folder = dict(api_spec), Path(project_dir or self._at_hand.root).absolute()
-            if target is not None:
-                tell(f"packaging {getattr(target, '__name__', target)}")
-                packaged = package(
-                    api_name(spec), target, requirements=requirements, conda_packages=conda_packages
-                )
-                spec = _spec_of(spec, packaged)
-                folder = packaged.folder
-            elif project_dir is None and spec.get("predictor"):
-                raise UsageError(
-                    "where is the code of the predictor? Give predictor=<a class>, or project_dir= "
-                    "the folder that predictor.path starts from"
-                )
-            api = DescribedApi(
-                spec=spec, folder=folder, manifest_file=self._manifest_file(spec, project_dir)
-            )
-            workspace = describe([api], self._at_hand, environment=self.environment, origin=origin)
-            checked(workspace)
-            if packaged is not None:
-                tell(f"importing {packaged.class_name} in a clean interpreter")
-                _check_import(packaged, workspace)
+            workspace = self._workspace(code, origin)
+            if code.package is not None:
+                tell(f"importing {code.package.class_name} in a clean interpreter")
+                _check_import(code.package, workspace)
+            if content == "source":
+                return self._propose_source(
+                    code, workspace, tell,
+                    dry_run=dry_run, pull_request=pull_request, message=message, why=why,
+                )  # fmt: skip
             options = DeployOptions(
                 message=message,
                 by_tag=by_tag,
                 build=build,
                 dry_run=dry_run,
                 pull_request=self._proposes(pull_request),
-                why=why,
+                why=_why(why, code.package),
             )
-            deployed = self._deploy(workspace, options, tell)
-        (result,) = self._results(workspace, deployed, packaged)
-        return result
+            deployed = deploy(workspace, tools=self._tools(workspace, tell), options=options)
+        (api,) = self._apis(deployed, code.package)
+        return api
+
+    def deploy(
+        self,
+        config_file: str | Path | Mapping[str, Any],
+        project_dir: str | Path | None = None,
+        force: bool = True,
+        wait: bool = False,
+        *,
+        dry_run: bool = False,
+        pull_request: bool | None = None,
+        message: str | None = None,
+        prune: bool = False,
+        by_tag: bool = False,
+        build: bool = True,
+    ) -> tuple[Api, ...]:
+        """Deploy the manifest in a file, or those below a folder, as `gitops-ml deploy` does.
+
+        A dict with its ``project_dir`` is what `create_api` takes.
+
+        Raises:
+            UsageError: there is no such file, or no manifest in it.
+            InvalidDocument: the documents are wrong; all problems with their lines.
+            EngineFailed, Refused, ServerFailed, RepositoryMoved: see `create_api`.
+        """
+        if not isinstance(config_file, str | Path):
+            return (
+                self.create_api(
+                    config_file, project_dir=project_dir, force=force, wait=wait,
+                    dry_run=dry_run, pull_request=pull_request, message=message,
+                    by_tag=by_tag, build=build,
+                ),
+            )  # fmt: skip
+        if project_dir is not None:
+            raise UsageError("project_dir belongs to a dict; a manifest's file is beside its code")
+        with self._working() as tell:
+            workspace = open_project(
+                [Path(config_file)],
+                project_file=self._at_hand.file,
+                environments=[self.environment],
+            )
+            options = DeployOptions(
+                message=message,
+                prune=prune,
+                by_tag=by_tag,
+                build=build,
+                dry_run=dry_run,
+                pull_request=self._proposes(pull_request),
+            )
+            deployed = deploy(workspace, tools=self._tools(workspace, tell), options=options)
+        return self._apis(deployed)
+
+    deploy_from_file = deploy
+
+    def deploy_realtime_api(
+        self,
+        api_spec: Mapping[str, Any],
+        handler: type,
+        requirements: Sequence[str] = (),
+        conda_packages: Sequence[str] = (),
+        force: bool = True,
+        wait: bool = False,
+        **options: Any,
+    ) -> Api:
+        """Cortex's later name of `create_api` with a class."""
+        return self.create_api(
+            api_spec, predictor=handler, requirements=requirements,
+            conda_packages=conda_packages, force=force, wait=wait, **options,
+        )  # fmt: skip
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _deploy(self, workspace: Workspace, options: DeployOptions, tell: Progress) -> Deployment:
-        tools = wiring.tools(
+    @contextmanager
+    def _working(self) -> Iterator[Progress]:
+        with Teller(self._progress) as tell:
+            yield tell
+
+    def _tools(self, workspace: Workspace, tell: Progress) -> Tools:
+        return wiring.tools(
             workspace.project, root=workspace.root, offline=self._offline, progress=tell
         )
-        return deploy(workspace, tools=tools, options=options)
 
     def _proposes(self, asked: bool | None) -> bool:
         if asked is not None:
             return asked
         return self._at_hand.says_delivery(self.environment) != "push"
 
-    def _manifest_file(self, spec: Words, project_dir: str | Path | None) -> str:
-        """Where the manifest is in the source project: beside the code, if that is a part of it."""
-        if project_dir is not None:
-            folder = Path(project_dir).absolute()
-            if folder.is_relative_to(self._at_hand.root):
-                return (folder / "api.yaml").relative_to(self._at_hand.root).as_posix()
-        return manifest_path(api_name(spec))
+    def _code(
+        self,
+        api_spec: Words,
+        *,
+        predictor: type | None,
+        task: Callable[..., Any] | None,
+        requirements: Sequence[str],
+        conda_packages: Sequence[str],
+        project_dir: str | Path | None,
+        tell: Progress,
+    ) -> _Code:
+        """The class packaged, or the folder that holds the code already."""
+        target = _one_of(predictor=predictor, task=task, project_dir=project_dir)
+        spec, root = dict(api_spec), self._at_hand.root
+        source = self._at_hand.project.source
+        home = source_folder(api_name(spec), source.directory if source else "apis")
+        if target is not None:
+            tell(f"packaging {getattr(target, '__name__', target)}")
+            found = package(
+                api_name(spec), target, requirements=requirements, conda_packages=conda_packages
+            )
+            python = found.python if found.pickled else None
+            spec = with_class(spec, path=found.path, class_name=found.class_name, python=python)
+            return _Code(
+                spec=spec, folder=found.folder, manifest_file=f"{home}/api.yaml", package=found
+            )
+        if requirements or conda_packages:
+            raise UsageError(
+                "requirements and conda_packages are for predictor= and task=; a project_dir has its "
+                "own requirements.txt and conda-packages.txt"
+            )
+        if project_dir is None and spec.get("predictor"):
+            raise UsageError(
+                "where is the code of the predictor? Give predictor=<a class>, or project_dir= "
+                "the folder that predictor.path starts from"
+            )
+        folder = Path(project_dir or root).absolute()
+        if project_dir is not None and folder.is_relative_to(root):
+            home = folder.relative_to(root).as_posix()
+        return _Code(
+            spec=spec,
+            folder=folder,
+            manifest_file=f"{home}/api.yaml" if home != "." else "api.yaml",
+        )
 
-    def _results(
-        self, workspace: Workspace, deployed: Deployment, packaged: Package | None = None
-    ) -> tuple[Api, ...]:
-        return tuple(self._result(release, deployed, packaged) for release in deployed.all_releases)
+    def _workspace(self, code: _Code, origin: Words | None) -> Workspace:
+        api = DescribedApi(spec=code.spec, folder=code.folder, manifest_file=code.manifest_file)
+        if origin is None:
+            origin = notebook_origin(self._at_hand.root)
+        return checked(describe([api], self._at_hand, environment=self.environment, origin=origin))
 
-    def _result(self, release: Release, deployed: Deployment, packaged: Package | None) -> Api:
+    def _propose_source(
+        self,
+        code: _Code,
+        workspace: Workspace,
+        tell: Progress,
+        *,
+        dry_run: bool,
+        pull_request: bool | None,
+        message: str | None,
+        why: str,
+    ) -> Api:
+        found = code.package
+        files = SourceFiles(
+            api=api_name(code.spec),
+            folder=code.manifest_file.rpartition("/")[0] or ".",
+            spec=workspace.manifests[0].submitted,
+            code=code_files(workspace),
+            class_name=found.class_name if found else "",
+            path=found.path if found else "",
+            source=found.source if found else "",
+            notes=found.notes() if found else (),
+        )
+        delivered = propose_source(
+            workspace,
+            files,
+            tools=self._tools(workspace, tell),
+            pull_request=pull_request is not False,
+            dry_run=dry_run,
+            message=message,
+            why=why,
+        )
+        (planned,) = workspace.releases
+        return Api(
+            name=planned.name,
+            environment=self.environment,
+            namespace=planned.environment.namespace,
+            content="source",
+            changes=delivered.changes,
+            commit=delivered.commit,
+            pull_request=PullRequest.of(delivered.pull_request),
+            is_plan=dry_run,
+            warnings=(*map(str, workspace.problems.warnings), *delivered.warnings),
+            notes=files.notes,
+            package=found.folder if found else None,
+            client=self,
+        )
+
+    def _apis(self, deployed: Deployment, packaged: Package | None = None) -> tuple[Api, ...]:
+        return tuple(self._api(each, deployed, packaged) for each in deployed.all_releases)
+
+    def _api(self, release: Release, deployed: Deployment, packaged: Package | None) -> Api:
         return Api(
             name=release.name,
             environment=release.environment,
@@ -167,13 +340,19 @@ class Client:
             namespace=release.namespace,
             changes=deployed.changes,
             commit=deployed.commit,
-            pull_request=deployed.pull_request,
+            pull_request=PullRequest.of(deployed.pull_request),
             is_plan=deployed.dry_run,
             warnings=deployed.warnings,
             notes=packaged.notes() if packaged else (),
             package=packaged.folder if packaged else None,
             client=self,
         )
+
+
+def _content(name: str) -> str:
+    if name not in ("complete", "source"):
+        raise UsageError(f"content is 'complete' or 'source', not {name!r}")
+    return name
 
 
 def _one_of(
@@ -187,16 +366,26 @@ def _one_of(
     return predictor if predictor is not None else task
 
 
-def _spec_of(spec: Words, packaged: Package) -> dict[str, Any]:
-    python = packaged.python if packaged.pickled else None
-    return with_class(spec, path=packaged.path, class_name=packaged.class_name, python=python)
+def _why(why: str, found: Package | None) -> str:
+    """What the reviewer is told: the author's words, and the source that was packaged."""
+    if found is None:
+        return why
+    return package_text(
+        template_text("predictor_source.md.j2"),
+        why=why,
+        path=found.path,
+        class_name=found.class_name,
+        source=found.source,
+        requirements=found.requirements.lines,
+        notes=found.notes(),
+    )
 
 
-def _check_import(packaged: Package, workspace: Workspace) -> None:
+def _check_import(found: Package, workspace: Workspace) -> None:
     (release,) = workspace.releases
     spec = release.spec
     if spec.predictor is not None:
         settings = runtime_settings(
             spec.predictor, spec.monitoring, timeout=spec.networking.timeout
         )
-        check_package(packaged, settings=settings, env=dict(spec.predictor.env))
+        check_package(found, settings=settings, env=dict(spec.predictor.env))
