@@ -33,7 +33,8 @@ def notebook_origin(root: Path, environ: Mapping[str, str] = os.environ) -> dict
     found: dict[str, Any] = {}
     if path := _path(shell, environ):
         found["notebook"] = _relative(path, root)
-    found["cell"] = int(shell.execution_count)
+    # The running cell is in the history already; the count is one ahead in some versions.
+    found["cell"] = len(shell.history_manager.input_hist_raw) - 1
     found["python"] = platform.python_version()
     return found
 

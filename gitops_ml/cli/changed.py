@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitops_ml.actions.history_facts import field_facts
 from gitops_ml.cli import report
 from gitops_ml.cli.facts import pull_request_facts
-from gitops_ml.cli.history_facts import field_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml import wiring
+from gitops_ml.actions import history_facts
 from gitops_ml.actions.documents import open_settings
 from gitops_ml.actions.history import history
-from gitops_ml.cli import history_facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import environment_option, output_option, project_option
 
 if TYPE_CHECKING:

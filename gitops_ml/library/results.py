@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.actions.history_facts import changes_in_short, time_for_people, trace_lines
 from gitops_ml.core import layout
 from gitops_ml.core.differences import unified_diff
 from gitops_ml.library import cards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from gitops_ml.actions.changing import Changed, ReleaseChange
     from gitops_ml.core import pull_request
     from gitops_ml.core.changes import Change
+    from gitops_ml.core.differences import FieldChange
     from gitops_ml.core.image import ImageRef
+    from gitops_ml.core.standing_release import StandingRelease
     from gitops_ml.library.verbs import Client
+    from gitops_ml.past import Entry, FoundDeployment
 
 
 class Shown:
@@ -106,29 +111,40 @@ class Api(Shown):
     """Where the commit waits for its review; `None` where it is on the branch."""
     is_plan: bool = False
     """Whether this is what would happen (``dry_run=True``)."""
+    is_standing: bool = False
+    """Whether this was read from the GitOps repository, and nothing was asked to change."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What was found out while the class was packaged."""
     package: Path | None = None
     """The folder that the class was packaged in, as it enters the image."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """The API as it was submitted."""
     client: Client = field(compare=False)
+
+    @classmethod
+    def standing(cls, release: StandingRelease, client: Client) -> Api:
+        """A release as it stands in the GitOps repository."""
+        return cls(
+            name=release.api,
+            environment=release.environment,
+            namespace=release.namespace,
+            deployment_id=release.deployment_id,
+            image=release.image,
+            is_standing=True,
+            manifest=release.manifest,
+            client=client,
+        )
 
     @property
     def diff(self) -> str:
         """What changes, as a unified diff; base charts, which come with gitops-ml, are left out."""
-        return "".join(map(unified_diff, own_changes(self.changes)))
+        return _diff(self.changes)
 
     @property
     def summary(self) -> str:
         """What has become of it, in a few words."""
-        if not self.changes:
-            return "nothing to change"
-        if self.is_plan:
-            return "planned, nothing is changed"
-        if self.pull_request is not None:
-            where = self.pull_request.url or self.pull_request.head
-            return f"proposed: {where}"
-        return f"committed {(self.commit or '')[:12]}"
+        return _summary(self)
 
     def _card(self) -> cards.Card:
         return cards.Card(
@@ -145,17 +161,211 @@ class Api(Shown):
         )
 
 
+class Apis(Shown, tuple["Api", ...]):
+    """Several APIs, shown as a table."""
+
+    __slots__ = ()
+
+    def _card(self) -> cards.Card:
+        environments = ", ".join(dict.fromkeys(api.environment for api in self))
+        return cards.Card(
+            title=f"APIs in {environments}" if self else "no APIs",
+            head=("api", "environment", "deployment", "image"),
+            table=tuple(
+                (api.name, api.environment, api.deployment_id or "", _short_image(api.image))
+                for api in self
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Outcome(Shown):
+    """What became of a verb that changes what stands: promote, rollback, patch, refresh, delete."""
+
+    action: str
+    releases: tuple[ReleaseChange, ...]
+    """Those that change: ``api``, ``environment``, the deployment ids ``before`` and ``after``, the
+    ``fields`` of the values that change, and what else ``differs`` between two environments."""
+    changes: tuple[Change, ...]
+    commit: str | None
+    """`None` where nothing had to change, or for a plan."""
+    pull_request: PullRequest | None
+    is_plan: bool
+    warnings: tuple[str, ...]
+    client: Client = field(compare=False)
+
+    @classmethod
+    def of(cls, changed: Changed, client: Client) -> Outcome:
+        return cls(
+            action=changed.action,
+            releases=changed.releases,
+            changes=changed.changes,
+            commit=changed.commit,
+            pull_request=PullRequest.of(changed.pull_request),
+            is_plan=changed.dry_run,
+            warnings=changed.warnings,
+            client=client,
+        )
+
+    @property
+    def diff(self) -> str:
+        """What changes in the GitOps repository, as a unified diff."""
+        return _diff(self.changes)
+
+    @property
+    def summary(self) -> str:
+        """What has become of it, in a few words."""
+        return _summary(self)
+
+    def _card(self) -> cards.Card:
+        names = ", ".join(dict.fromkeys(release.api for release in self.releases))
+        told = [
+            f"{release.api}: {line}"
+            for release in self.releases
+            for line in (
+                *map(_field_line, release.fields),
+                *(f"differs from where it came: {_field_line(each)}" for each in release.differs),
+            )
+        ]
+        return cards.Card(
+            title=f"{self.action} {names}".strip(),
+            state=_state(self),
+            rows=_review_rows(self.pull_request, self.commit),
+            head=("api", "environment", "deployment", "before"),
+            table=tuple(
+                (each.api, each.environment, each.after or "removed", each.before or "-")
+                for each in self.releases
+            ),
+            notes=(*told, *self.warnings),
+            diff=tuple(map(unified_diff, own_changes(self.changes))),
+            files=len(self.changes),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class History(Shown):
+    """The deployments of an API, the newest first."""
+
+    api: str
+    entries: tuple[Entry, ...]
+    warnings: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Entry:
+        return self.entries[index]
+
+    def _card(self) -> cards.Card:
+        return cards.Card(
+            title=f"deployments of {self.api}",
+            head=("", "environment", "deployment", "when", "who", "what", "changed", "pr"),
+            table=tuple(
+                (
+                    "*" if entry.is_current else "",
+                    entry.environment,
+                    entry.deployment_id or "-",
+                    time_for_people(entry.when),
+                    entry.author.partition(" <")[0],
+                    entry.action,
+                    changes_in_short(entry.changes),
+                    f"#{entry.pull_request}" if entry.pull_request else "",
+                )
+                for entry in self.entries
+            ),
+            notes=self.warnings,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Trace(Shown):
+    """Where a deployment id leads."""
+
+    deployment_id: str
+    api: str
+    environment: str
+    image: ImageRef
+    manifest: Mapping[str, Any]
+    """The API as it was submitted."""
+    source: Mapping[str, Any]
+    """Where it came from: repository, commit, author, notebook or flow."""
+    commit: str
+    """Of the GitOps repository: the first one that holds it."""
+    when: str
+    author: str
+    pull_request: int | None
+    is_current: bool
+    lines: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, found: FoundDeployment) -> Trace:
+        return cls(
+            deployment_id=found.deployment_id,
+            api=found.release.api,
+            environment=found.release.environment,
+            image=found.image,
+            manifest=found.manifest,
+            source=found.release.provenance,
+            commit=found.commit,
+            when=found.when,
+            author=found.author,
+            pull_request=found.pull_request,
+            is_current=found.is_current,
+            lines=tuple(trace_lines(found)),
+        )
+
+    def _card(self) -> cards.Card:
+        return cards.Card(
+            title=self.deployment_id, rows=tuple(cards.Row(*line) for line in self.lines)
+        )
+
+
+def _diff(changes: Iterable[Change]) -> str:
+    return "".join(map(unified_diff, own_changes(changes)))
+
+
+def _summary(result: Api | Outcome) -> str:
+    if isinstance(result, Api) and result.is_standing:
+        return f"deployed as {result.deployment_id}"
+    if not result.changes:
+        return "nothing to change"
+    if result.is_plan:
+        return "planned, nothing is changed"
+    if result.pull_request is not None:
+        return f"proposed: {result.pull_request.url or result.pull_request.head}"
+    return f"committed {(result.commit or '')[:12]}"
+
+
 def own_changes(changes: Iterable[Change]) -> tuple[Change, ...]:
     """Those that are not of a base chart."""
     return tuple(change for change in changes if layout.chart_of(change.path) is None)
 
 
-def _state(result: Any) -> str:
+def _state(result: Api | Outcome) -> str:
+    if isinstance(result, Api) and result.is_standing:
+        return "deployed"
     if result.is_plan:
         return "plan"
     if not result.changes:
         return "unchanged"
     return "proposed" if result.pull_request is not None else "committed"
+
+
+def _field_line(change: FieldChange) -> str:
+    before, after = (repr(value)[:100] for value in (change.before, change.after))
+    match change.action:
+        case "add":
+            return f"{change.path}: {after}"
+        case "delete":
+            return f"{change.path}: {before} is gone"
+    return f"{change.path}: {before} → {after}"
+
+
+def _short_image(image: ImageRef | None) -> str:
+    return str(image).partition("@")[0] if image else ""
 
 
 def _review_rows(review: PullRequest | None, commit: str | None) -> tuple[cards.Row, ...]:

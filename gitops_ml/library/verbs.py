@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml import wiring
+from gitops_ml.actions.changing import ChangeOptions
+from gitops_ml.actions.deletion import delete
 from gitops_ml.actions.deployment import deploy
 from gitops_ml.actions.documents import open_project
+from gitops_ml.actions.history import history, trace
+from gitops_ml.actions.patching import patch, refresh
+from gitops_ml.actions.promotion import promote, route
+from gitops_ml.actions.releases import Selection, get_release, list_releases
+from gitops_ml.actions.rollback import rollback
 from gitops_ml.actions.source_proposal import SourceFiles, code_files, propose_source
 from gitops_ml.adapters.notebook import notebook_origin
 from gitops_ml.adapters.resources import template_text
@@ -19,7 +26,7 @@ from gitops_ml.core.spec_of_class import api_name, source_folder, with_class
 from gitops_ml.described import DescribedApi, ProjectAtHand, describe
 from gitops_ml.errors import UsageError
 from gitops_ml.library.progress import Teller
-from gitops_ml.library.results import Api, PullRequest
+from gitops_ml.library.results import Api, Apis, History, Outcome, PullRequest, Trace
 from gitops_ml.packaging import Package, check_package, package
 from gitops_ml.target import DeployOptions, Tools
 from gitops_ml.workspace import Workspace, checked
@@ -158,7 +165,7 @@ class Client:
         prune: bool = False,
         by_tag: bool = False,
         build: bool = True,
-    ) -> tuple[Api, ...]:
+    ) -> Apis:
         """Deploy the manifest in a file, or those below a folder, as `gitops-ml deploy` does.
 
         A dict with its ``project_dir`` is what `create_api` takes.
@@ -169,13 +176,11 @@ class Client:
             EngineFailed, Refused, ServerFailed, RepositoryMoved: see `create_api`.
         """
         if not isinstance(config_file, str | Path):
-            return (
-                self.create_api(
-                    config_file, project_dir=project_dir, force=force, wait=wait,
-                    dry_run=dry_run, pull_request=pull_request, message=message,
-                    by_tag=by_tag, build=build,
-                ),
+            api = self.create_api(
+                config_file, project_dir=project_dir, force=force, wait=wait, dry_run=dry_run,
+                pull_request=pull_request, message=message, by_tag=by_tag, build=build,
             )  # fmt: skip
+            return Apis([api])
         if project_dir is not None:
             raise UsageError("project_dir belongs to a dict; a manifest's file is beside its code")
         with self._working() as tell:
@@ -213,6 +218,208 @@ class Client:
             conda_packages=conda_packages, force=force, wait=wait, **options,
         )  # fmt: skip
 
+    # -- looking -----------------------------------------------------------------------------------
+
+    def get_api(self, api_name: str) -> Api:
+        """The API as it stands in the GitOps repository.
+
+        Raises:
+            UsageError: it is not there; names those that are.
+            Refused, ServerFailed: the repository cannot be read.
+        """
+        with self._at_work() as (workspace, tools):
+            release = get_release(workspace, api_name, tools=tools, environment=self.environment)
+        return Api.standing(release, self)
+
+    def list_apis(self) -> Apis:
+        """The project's APIs in this environment, as they stand in the GitOps repository.
+
+        Raises:
+            Refused, ServerFailed: the repository cannot be read.
+        """
+        with self._at_work() as (workspace, tools):
+            found = list_releases(workspace, tools=tools, environments=[self.environment])
+        return Apis(Api.standing(release, self) for release in found)
+
+    def history(self, api_name: str, *, limit: int | None = 20) -> History:
+        """The deployments of an API in this environment, the newest first.
+
+        Raises:
+            UsageError: nothing was ever deployed by that name.
+            Refused, ServerFailed: the repository cannot be read.
+        """
+        with self._at_work() as (workspace, tools):
+            found = history(
+                workspace, api_name, tools=tools, environments=[self.environment], limit=limit
+            )
+        return History(api=api_name, entries=found.entries, warnings=found.warnings)
+
+    def trace(self, deployment_id: str) -> Trace:
+        """Where a deployment id leads; its beginning will do.
+
+        Raises:
+            UsageError: there is and was no such deployment; names the nearest.
+            Refused, ServerFailed: the repository cannot be read.
+        """
+        with self._at_work() as (workspace, tools):
+            return Trace.of(trace(workspace, deployment_id, tools=tools))
+
+    # -- changing what stands ----------------------------------------------------------------------
+
+    def patch(
+        self,
+        api_spec: Mapping[str, Any],
+        force: bool = False,
+        *,
+        dry_run: bool = False,
+        pull_request: bool | None = None,
+        message: str | None = None,
+        why: str = "",
+    ) -> Outcome:
+        """Change the configuration of an API that stands; its image stays as it is.
+
+        ``api_spec`` has the API's ``name`` and the fields that should change; `None` takes a field
+        back.
+
+        Raises:
+            UsageError: there is no such API, or the patch would need another image.
+            InvalidDocument: the patched manifest breaks a rule.
+            Refused, ServerFailed, RepositoryMoved: see `create_api`.
+        """
+        del force
+        words = {key: value for key, value in api_spec.items() if key not in ("name", "kind")}
+        with self._at_work() as (workspace, tools):
+            done = patch(
+                workspace,
+                _named(api_spec),
+                words,
+                environment=self.environment,
+                tools=tools,
+                options=self._options(dry_run, pull_request, message, why),
+            )
+        return Outcome.of(done, self)
+
+    def refresh(
+        self,
+        api_name: str | Sequence[str],
+        force: bool = False,
+        *,
+        dry_run: bool = False,
+        pull_request: bool | None = None,
+        message: str | None = None,
+        why: str = "",
+    ) -> Outcome:
+        """Roll out what stands there anew: new pods, with nothing changed but the deployment id.
+
+        Raises:
+            UsageError: there is no such API.
+            Refused, ServerFailed, RepositoryMoved: see `create_api`.
+        """
+        del force
+        with self._at_work() as (workspace, tools):
+            done = refresh(
+                workspace,
+                _selection(api_name),
+                environment=self.environment,
+                tools=tools,
+                options=self._options(dry_run, pull_request, message, why),
+            )
+        return Outcome.of(done, self)
+
+    def delete_api(
+        self,
+        api_name: str | Sequence[str],
+        keep_cache: bool = False,
+        *,
+        dry_run: bool = False,
+        pull_request: bool | None = None,
+        message: str | None = None,
+        why: str = "",
+    ) -> Outcome:
+        """Remove an API from the GitOps repository; its history and its images stay.
+
+        Raises:
+            UsageError: there is no such API.
+            Refused, ServerFailed, RepositoryMoved: see `create_api`.
+        """
+        del keep_cache
+        with self._at_work() as (workspace, tools):
+            done = delete(
+                workspace,
+                _selection(api_name),
+                environment=self.environment,
+                tools=tools,
+                options=self._options(dry_run, pull_request, message, why),
+            )
+        return Outcome.of(done, self)
+
+    delete = delete_api
+
+    def promote(
+        self,
+        api_name: str | Sequence[str] = (),
+        *,
+        to: str | None = None,
+        every: bool = False,
+        teams: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        skip: bool = False,
+        dry_run: bool = False,
+        pull_request: bool | None = None,
+        message: str | None = None,
+        why: str = "",
+    ) -> Outcome:
+        """Give the next environment, or ``to``, what stands in this one: the same image by its digest.
+
+        APIs are named, or chosen by ``every``, ``teams`` and ``labels``. ``skip`` goes past an
+        environment into a protected one.
+
+        Raises:
+            UsageError: an environment or an API does not exist.
+            InvalidDocument: a manifest breaks a rule in the target.
+            Refused, ServerFailed, RepositoryMoved: see `create_api`.
+        """
+        selection = _selection(api_name, every=every, teams=teams, labels=labels)
+        source, target = route(self._at_hand.project, self.environment, to)
+        with self._at_work() as (workspace, tools):
+            done = promote(
+                workspace,
+                selection,
+                tools=tools,
+                source=source,
+                target=target,
+                may_skip=skip,
+                options=self._options(dry_run, pull_request, message, why, environment=target),
+            )
+        return Outcome.of(done, self)
+
+    def rollback(
+        self,
+        api_name: str,
+        *,
+        to: str | None = None,
+        dry_run: bool = False,
+        pull_request: bool | None = None,
+        message: str | None = None,
+        why: str = "",
+    ) -> Outcome:
+        """Restore an API as it stood before, or at the deployment id ``to``, byte for byte.
+
+        Raises:
+            UsageError: there is no such deployment of this API here.
+            Refused, ServerFailed, RepositoryMoved: see `create_api`.
+        """
+        with self._at_work() as (workspace, tools):
+            done = rollback(
+                workspace,
+                api_name,
+                environment=self.environment,
+                tools=tools,
+                to=to,
+                options=self._options(dry_run, pull_request, message, why),
+            )
+        return Outcome.of(done, self)
+
     # -- inside ------------------------------------------------------------------------------------
 
     @contextmanager
@@ -220,15 +427,38 @@ class Client:
         with Teller(self._progress) as tell:
             yield tell
 
+    @contextmanager
+    def _at_work(self) -> Iterator[tuple[Workspace, Tools]]:
+        """The project without manifests, for verbs that look at Git alone."""
+        with self._working() as tell:
+            workspace = describe([], self._at_hand, environment=self.environment)
+            yield workspace, self._tools(workspace, tell)
+
+    def _options(
+        self,
+        dry_run: bool,
+        pull_request: bool | None,
+        message: str | None,
+        why: str,
+        *,
+        environment: str | None = None,
+    ) -> ChangeOptions:
+        return ChangeOptions(
+            message=message,
+            dry_run=dry_run,
+            pull_request=self._proposes(pull_request, environment=environment),
+            why=why,
+        )
+
     def _tools(self, workspace: Workspace, tell: Progress) -> Tools:
         return wiring.tools(
             workspace.project, root=workspace.root, offline=self._offline, progress=tell
         )
 
-    def _proposes(self, asked: bool | None) -> bool:
+    def _proposes(self, asked: bool | None, *, environment: str | None = None) -> bool:
         if asked is not None:
             return asked
-        return self._at_hand.says_delivery(self.environment) != "push"
+        return self._at_hand.says_delivery(environment or self.environment) != "push"
 
     def _code(
         self,
@@ -328,8 +558,8 @@ class Client:
             client=self,
         )
 
-    def _apis(self, deployed: Deployment, packaged: Package | None = None) -> tuple[Api, ...]:
-        return tuple(self._api(each, deployed, packaged) for each in deployed.all_releases)
+    def _apis(self, deployed: Deployment, packaged: Package | None = None) -> Apis:
+        return Apis(self._api(each, deployed, packaged) for each in deployed.all_releases)
 
     def _api(self, release: Release, deployed: Deployment, packaged: Package | None) -> Api:
         return Api(
@@ -347,6 +577,28 @@ class Client:
             package=packaged.folder if packaged else None,
             client=self,
         )
+
+
+def _named(spec: Words) -> str:
+    name = spec.get("name")
+    if not isinstance(name, str) or not name:
+        raise UsageError("which API? Its spec has no name")
+    return name
+
+
+def _selection(
+    names: str | Sequence[str],
+    *,
+    every: bool = False,
+    teams: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
+) -> Selection:
+    apis = (names,) if isinstance(names, str) else tuple(names)
+    if not (apis or every or teams or labels):
+        raise UsageError("which APIs? Name them, or choose them with every=, teams= or labels=")
+    if apis and every:
+        raise UsageError("every=True means every API: leave the names out, or leave it out")
+    return Selection(apis=apis, every=every, teams=tuple(teams), labels=labels)
 
 
 def _content(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -27,8 +28,36 @@ class AtTheTerminal:
     def deploys(self, api: dict[str, Any], **options: Any) -> None:
         folder = f"apis/{api['name']}"
         self.person.has(api, file=f"{folder}/api.yaml")
-        flags = ("--message", options["message"]) if "message" in options else ()
+        flags = self._landing(options)
         self.person.deploys("-e", "staging", "--api", api["name"], *NO_REGISTRY, *flags)
+
+    def _landing(self, options: dict[str, Any]) -> tuple[str, ...]:
+        flags: tuple[str, ...] = ()
+        if options.get("message"):
+            flags += ("--message", options["message"])
+        return (*flags, "--pull-request") if options.get("pull_request") else flags
+
+    def _runs(self, *arguments: str, **options: Any) -> None:
+        said = self.person.runs(*arguments, *self._landing(options))
+        assert said.code == 0, said
+
+    def promotes(self, *apis: str, **options: Any) -> None:
+        chosen = apis or ("--all",)
+        self._runs("promote", *chosen, "--from", "staging", "--to", "production", **options)
+
+    def rolls_back(self, api: str, environment: str = "staging", **options: Any) -> None:
+        self._runs("rollback", api, "-e", environment, **options)
+
+    def patches(self, api: str, settings: dict[str, Any], **options: Any) -> None:
+        file = self.person.home / "patch.json"
+        file.write_text(json.dumps(settings))
+        self._runs("patch", api, str(file), "-e", "staging", **options)
+
+    def refreshes(self, api: str, **options: Any) -> None:
+        self._runs("refresh", api, "-e", "staging", **options)
+
+    def deletes(self, api: str, **options: Any) -> None:
+        self._runs("delete", api, "-e", "staging", "--yes", **options)
 
 
 @dataclass
@@ -36,7 +65,10 @@ class InPython:
     """The other way: dicts and methods."""
 
     person: Person
-    client: Any = field(default=None)
+
+    def client(self, environment: str = "staging") -> gml.Client:
+        self.person.go(self.person.project)
+        return gml.client(environment, offline=True)
 
     def has_project(self) -> None:
         self.person.configures(gitops=ARGOCD)
@@ -49,8 +81,25 @@ class InPython:
             from tests.cli.person import PREDICTOR
 
             (folder / "predictor.py").write_text(PREDICTOR)
-        client = gml.client("staging", offline=True)
-        client.create_api(api, project_dir=folder, pull_request=False, by_tag=True, **options)
+        options = {"pull_request": False, **options}
+        self.client().create_api(api, project_dir=folder, by_tag=True, **options)
+
+    def promotes(self, *apis: str, **options: Any) -> None:
+        options = {"pull_request": False, **options}
+        self.client().promote(apis, every=not apis, to="production", **options)
+
+    def rolls_back(self, api: str, environment: str = "staging", **options: Any) -> None:
+        self.client(environment).rollback(api, **{"pull_request": False, **options})
+
+    def patches(self, api: str, settings: dict[str, Any], **options: Any) -> None:
+        words = {"name": api, **settings}
+        self.client().patch(words, **{"pull_request": False, **options})
+
+    def refreshes(self, api: str, **options: Any) -> None:
+        self.client().refresh(api, **{"pull_request": False, **options})
+
+    def deletes(self, api: str, **options: Any) -> None:
+        self.client().delete_api(api, **{"pull_request": False, **options})
 
 
 def one_container(who: Any) -> None:
@@ -86,6 +135,36 @@ def old_spellings(who: Any) -> None:
     who.deploys({**predictor_api("iris"), "endpoint": "/flowers"})
 
 
+def a_life(who: Any) -> None:
+    who.has_project()
+    who.deploys(container_api("iris"))
+    who.promotes("iris")
+    who.deploys(container_api("iris", autoscaling={"max_replicas": 7}))
+    who.patches("iris", {"compute": {"cpu": "300m"}, "autoscaling": {"min_replicas": 2}})
+    who.refreshes("iris")
+    who.promotes(message="On, all of you")
+    who.rolls_back("iris", "production")
+    who.rolls_back("iris")
+    who.deletes("iris")
+
+
+def a_life_in_proposals(who: Any) -> None:
+    who.has_project()
+    who.deploys(container_api("iris"))
+    who.deploys(container_api("iris", compute={"cpu": "300m"}), pull_request=True)
+    who.promotes("iris", pull_request=True)
+    who.patches("iris", {"compute": {"cpu": "400m"}}, pull_request=True)
+    who.refreshes("iris", pull_request=True, message="Again")
+    who.deletes("iris", pull_request=True)
+
+
+PROPOSED = {
+    "gitops-ml/deploy/staging/iris",
+    "gitops-ml/promote/production/iris",
+    "gitops-ml/patch/staging/iris",
+    "gitops-ml/refresh/staging/iris",
+    "gitops-ml/delete/staging/iris",
+}
 SCENARIOS = (
     one_container,
     a_predictor_in_a_folder,
@@ -93,6 +172,8 @@ SCENARIOS = (
     the_same_twice,
     a_change,
     old_spellings,
+    a_life,
+    a_life_in_proposals,
 )
 
 
@@ -106,10 +187,21 @@ def test_both_leave_the_same_repository(scenario, nobodys_settings, tmp_path, mo
         scenario(kind(person))
         histories.append(history(person))
     assert histories[0] == histories[1]
-    assert histories[0], "nothing was committed"
+    branches = {"main"} | (PROPOSED if scenario is a_life_in_proposals else set())
+    assert set(histories[0]) == branches
 
 
-def history(person: Person) -> list[tuple[str, str]]:
-    """Tree, author and whole message of every commit: what two repositories have in common."""
-    log = git("log", "--format=%T %an <%ae>%x00%B%x01", "main", cwd=person.gitops)
-    return [tuple(entry.strip().split("\0")) for entry in log.split("\x01") if entry.strip()]
+def history(person: Person) -> dict[str, list[tuple[str, ...]]]:
+    """Tree, author and whole message of every commit of every branch: what repositories have in common."""
+    return {
+        branch: [
+            tuple(entry.strip().split("\0"))
+            for entry in git(
+                "log", "--format=%T %an <%ae>%x00%B%x01", branch, cwd=person.gitops
+            ).split("\x01")
+            if entry.strip()
+        ]
+        for branch in git(
+            "for-each-ref", "--format=%(refname:short)", "refs/heads", cwd=person.gitops
+        ).split()
+    }
