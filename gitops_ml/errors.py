@@ -7,8 +7,10 @@
     ├── ProgramFailed           4   a program that we started ended badly (git, helm, the predictor)
     ├── EngineFailed            4   the Docker engine cannot be reached, or a build failed
     ├── ServerFailed            4   a server answered with a failure, or did not answer
+    │   └── PredictionFailed    4   an API answered a prediction with a failure; carries what it said
     ├── Refused                 5   the registry or the forge said no (credentials, permissions)
     ├── RepositoryMoved         6   the GitOps repository moved, is dirty, or is not one of ours
+    ├── NotLive                 1   a release cannot become live, or did not in time; carries its status
     └── DifferencesFound        7   differences or policy findings, where the command was asked to fail on them
 
 Exceptions carry facts as attributes and build their sentence. They never print, exit or log, and never hold a secret.
@@ -112,6 +114,18 @@ class ServerFailed(GitopsMlError):
     exit_code = 4
 
 
+class PredictionFailed(ServerFailed):
+    """An API answered a prediction with a failure."""
+
+    def __init__(
+        self, message: str, *, status: int, body: bytes, request_id: str | None = None
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.request_id = request_id
+        super().__init__(message)
+
+
 class Refused(GitopsMlError):
     """The registry or the forge said no."""
 
@@ -122,6 +136,20 @@ class RepositoryMoved(GitopsMlError):
     """The GitOps repository moved under us, is dirty, or holds what we did not write."""
 
     exit_code = 6
+
+
+class NotLive(GitopsMlError):
+    """A release that was waited for cannot become live, or did not in time."""
+
+    def __init__(
+        self, message: str, *, api: str, environment: str, status: str, reason: str, remedy: str
+    ) -> None:
+        self.api = api
+        self.environment = environment
+        self.status = status
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(message)
 
 
 class DifferencesFound(GitopsMlError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.model_artifacts import PulledModel, PushedModel
     from gitops_ml.core.proposal import Branch
     from gitops_ml.core.pull_request import Proposal, PullRequest
+    from gitops_ml.core.running import Application, Event, Workload
 
 Progress = Callable[[str], None]
 """Called with one line of text whenever long work has something to tell."""
@@ -206,6 +207,85 @@ class Forge(Protocol):
 
     def of_commit(self, commit: str) -> tuple[PullRequest, ...]:
         """The pull requests that brought ``commit`` (hex id) to the branch; the newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What a server of ours answered, whatever the status."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By names in small letters."""
+    body: bytes
+
+
+class LogStream(Protocol):
+    """The log of one container, line by line, each beginning with its time."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it came to its end, and was not cut off."""
+        ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def close(self) -> None:
+        """End it, also while somebody waits for the next line."""
+        ...
+
+
+class Cluster(Protocol):
+    """A Kubernetes cluster, asked and never changed.
+
+    Every method raises `Refused` where the API server says no (credentials, permissions), and
+    `ServerFailed` where it cannot be reached, fails, or lacks what is asked about.
+    """
+
+    def applications(
+        self, namespace: str, *, environment: str, api: str | None = None
+    ) -> tuple[Application, ...]:
+        """Argo CD's Applications of an environment, or of one API there."""
+        ...
+
+    def workloads(
+        self, namespace: str, *, environment: str, api: str | None = None
+    ) -> tuple[Workload, ...]:
+        """The Deployments of an environment, with their pods and autoscalers."""
+        ...
+
+    def warnings(self, namespace: str) -> tuple[Event, ...]:
+        """The events of a namespace that are more than routine; the newest last."""
+        ...
+
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: str | None = None,
+        previous: bool = False,
+    ) -> LogStream:
+        """A container's log, or its last ``tail`` lines, or those from the time ``since`` on.
+
+        ``previous`` is the log of the process that crashed before.
+        """
+        ...
+
+    def post(
+        self,
+        namespace: str,
+        service: str,
+        path: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        seconds: float,
+    ) -> HttpAnswer:
+        """Send a request to a Service, by way of the API server."""
         ...
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.render import Provenance, Release
     from gitops_ml.oci_images import OciTools
     from gitops_ml.ports import (
+        Cluster,
         Forge,
         GitopsRepository,
         HelmEngine,
@@ -74,6 +75,10 @@ class Tools:
     repository: Callable[[], GitopsRepository]
     helm: Callable[[], HelmEngine]
     models: Callable[[], ModelStore]
+    cluster: Callable[[str], Cluster]
+    """By its name in the project file."""
+    argo_cd: Callable[[], Cluster]
+    """The cluster that Argo CD runs in, which may be none of those that APIs run in."""
     forge: Callable[[], Forge | None] = _branch_alone
     """Where pull requests to the GitOps repository are opened; `None` where branches have to do."""
     source_repository: Callable[[], GitopsRepository] | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.project import Project
     from gitops_ml.oci_images import OciTools
     from gitops_ml.ports import (
+        Cluster,
         Forge,
         GitopsRepository,
         HelmEngine,
@@ -68,6 +69,20 @@ def tools(
         return find_helm()
 
     @cache
+    def cluster(name: str) -> Cluster:
+        from gitops_ml.adapters.kubeconfig import wanted_cluster
+        from gitops_ml.adapters.kubernetes import KubernetesCluster
+
+        return KubernetesCluster(wanted_cluster(project, name), os.environ)
+
+    @cache
+    def argo_cd() -> Cluster:
+        from gitops_ml.adapters.kubeconfig import wanted_argo_cd
+        from gitops_ml.adapters.kubernetes import KubernetesCluster
+
+        return KubernetesCluster(wanted_argo_cd(project), os.environ)
+
+    @cache
     def forge() -> Forge | None:
         from gitops_ml.adapters.forges import forge_of
 
@@ -96,6 +111,8 @@ def tools(
         oci=oci,
         repository=repository,
         helm=helm,
+        cluster=cluster,
+        argo_cd=argo_cd,
         forge=forge,
         source_repository=source_repository if project.source else None,
         source_forge=source_forge,

@@ -38,6 +38,8 @@ class GatewaySpec:
     """Of the Gateway, or of the ingress controller's pods: the NetworkPolicy lets it in."""
     section: str | None
     hosts: tuple[str, ...]
+    address: str | None
+    """The URL by which this machine reaches it; ``None``: ``https://`` and the API's host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class ClusterSpec:
     name: str
     server: str
     """The API server as Argo CD knows it; ``https://kubernetes.default.svc`` is Argo CD's own."""
+    context: str | None
+    """The context of the kubeconfig by which this machine reaches it."""
     kubernetes_version: str | None
     image_volumes: bool | None
     """Whether pods can mount an image; ``None``: if ``kubernetes_version`` does so by default."""
@@ -130,6 +134,8 @@ class GitopsSpec:
     mode: str
     """``chart`` or ``manifests``."""
     argocd_namespace: str
+    argocd_context: str | None
+    """The context of the kubeconfig by which this machine reaches Argo CD's cluster."""
     author_name: str | None
     author_email: str | None
     username: str | None

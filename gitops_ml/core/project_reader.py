@@ -278,6 +278,7 @@ def _cluster(name: str, words: Mapping[str, Any]) -> ClusterSpec:
     return ClusterSpec(
         name=name,
         server=words["server"],
+        context=words["context"],
         kubernetes_version=words["kubernetes_version"],
         image_volumes=words["image_volumes"],
         gpu_classes=classes,

@@ -26,6 +26,7 @@ def gitops() -> GitopsSpec:
         branch="main",
         mode="chart",
         argocd_namespace="argocd",
+        argocd_context=None,
         author_name=None,
         author_email=None,
         username=None,

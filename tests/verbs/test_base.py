@@ -126,7 +126,10 @@ class Moved:
 def test_a_default_that_has_moved_is_written_down(ann):
     ann.has(predictor_api("iris"))
     before = (ann.project / "gitops-ml.yaml").read_text()
-    none = Tools(registry=Moved, builder=None, oci=None, repository=None, helm=None, models=None)
+    none = Tools(
+        registry=Moved, builder=None, oci=None, repository=None, helm=None, models=None,
+        cluster=None, argo_cd=None,
+    )  # fmt: skip
     (move,) = update_bases([ann.project], tools=none)
     assert (move.line, move.path, move.state) == (0, "image.base", "moved")
     line = f"image:\n  base: docker.io/library/python:3.12-slim@{OTHER}\n"

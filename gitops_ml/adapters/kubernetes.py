@@ -1,0 +1,273 @@
+"""Kubernetes, asked with its official client: what runs, what it says, and predictions through it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from gitops_ml.adapters import kubeconfig
+from gitops_ml.adapters.kubernetes_objects import (
+    API,
+    ENVIRONMENT,
+    Json,
+    read_application,
+    read_event,
+    read_workloads,
+)
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.ports import HttpAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kubernetes.client import ApiClient
+
+    from gitops_ml.core.running import Application, Event, Workload
+
+_CONNECT, _READ = 5.0, 30.0
+_PAGE = 500
+"""Objects in one answer; the API server and we both stay small where there are thousands of pods."""
+
+
+class KubernetesCluster:
+    """A `Cluster`; connects when it is first asked."""
+
+    def __init__(self, wanted: kubeconfig.Wanted, environ: Mapping[str, str]) -> None:
+        self._wanted = wanted
+        self._environ = environ
+        self._connection: tuple[ApiClient, str] | None = None
+
+    def applications(
+        self, namespace: str, *, environment: str, api: str | None = None
+    ) -> tuple[Application, ...]:
+        """See `Cluster.applications`."""
+        items = self._list(
+            f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications",
+            labelSelector=_selector(environment, api),
+        )
+        if items is None:
+            raise ServerFailed(
+                f"{self._name}: Argo CD is not installed there, or it is not the cluster that Argo CD "
+                "runs in: say in gitops-ml.yaml which context of the kubeconfig is, as "
+                "gitops.argocd_context"
+            )
+        return tuple(map(read_application, items))
+
+    def workloads(
+        self, namespace: str, *, environment: str, api: str | None = None
+    ) -> tuple[Workload, ...]:
+        """See `Cluster.workloads`."""
+        selector = _selector(environment, api)
+        found = [
+            self._list(f"{path}/namespaces/{namespace}/{plural}", labelSelector=selector) or ()
+            for path, plural in (
+                ("/apis/apps/v1", "deployments"),
+                ("/api/v1", "pods"),
+                ("/apis/keda.sh/v1alpha1", "scaledobjects"),
+            )
+        ]
+        return read_workloads(*found)
+
+    def warnings(self, namespace: str) -> tuple[Event, ...]:
+        """See `Cluster.warnings`."""
+        items = self._list(f"/api/v1/namespaces/{namespace}/events", fieldSelector="type!=Normal")
+        events = map(read_event, items or ())
+        return tuple(sorted(events, key=lambda event: event.at.timestamp() if event.at else 0))
+
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: str | None = None,
+        previous: bool = False,
+    ) -> LogLines:
+        """See `Cluster.logs`."""
+        query = [
+            ("container", container),
+            ("timestamps", "true"),
+            *([("follow", "true")] if follow else []),
+            *([("tailLines", str(tail))] if tail is not None else []),
+            *([("sinceTime", since)] if since else []),
+            *([("previous", "true")] if previous else []),
+        ]
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        # A log that is followed may be silent for hours.
+        response = self._ask("GET", path, query, seconds=None if follow else _READ)
+        if response.status != 200:
+            raise self._failure(response.status, response.data, path)
+        return LogLines(response)
+
+    def post(
+        self,
+        namespace: str,
+        service: str,
+        path: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        seconds: float,
+    ) -> HttpAnswer:
+        """See `Cluster.post`."""
+        place = f"/api/v1/namespaces/{namespace}/services/http:{service}:http/proxy"
+        response = self._ask(
+            "POST", place + quote(path), headers=headers, body=body, seconds=seconds
+        )
+        content = response.data
+        # The API server's own answers are objects of the kind Status; all others are the API's.
+        if response.status >= 400 and _status_object(content) is not None:
+            raise self._failure(response.status, content, place)
+        answered = {name.lower(): value for name, value in response.headers.items()}
+        return HttpAnswer(response.status, answered, content)
+
+    def _list(self, path: str, **query: str) -> list[Json] | None:
+        """Every object of a list, page by page; ``None`` where the cluster has no such kind."""
+        items: list[Json] = []
+        more = ""
+        while True:
+            pages = [("limit", str(_PAGE)), *([("continue", more)] if more else [])]
+            response = self._ask("GET", path, [*query.items(), *pages])
+            if response.status == 404:
+                return None
+            if response.status != 200:
+                raise self._failure(response.status, response.data, path)
+            page = json.loads(response.data)
+            items += page.get("items") or ()
+            more = (page.get("metadata") or {}).get("continue") or ""
+            if not more:
+                return items
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        seconds: float | None = _READ,
+    ) -> Any:
+        """urllib3's response, not read yet; whatever its status."""
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError
+
+        client = self._client()
+        _, url, head, *_ = client.param_serialize(
+            method, path, query_params=list(query), header_params=dict(headers or {}),
+            auth_settings=["BearerToken"],
+        )  # fmt: skip
+        # By the client's own connections: its `call_api` would write a body anew as JSON.
+        try:
+            return client.rest_client.pool_manager.request(
+                method, url, headers=head, body=body, preload_content=False,
+                timeout=Timeout(connect=_CONNECT, read=seconds),
+            )  # fmt: skip
+        except HTTPError as error:
+            raise self._unreachable(str(getattr(error, "reason", None) or error)) from error
+
+    def _client(self) -> ApiClient:
+        if self._connection is None:
+            self._connection = kubeconfig.connect(self._wanted, environ=self._environ)
+        return self._connection[0]
+
+    @property
+    def _name(self) -> str:
+        """What to call it: the project's name for it, and how we got there."""
+        client = self._client()
+        assert self._connection is not None, "there is a client"
+        return f"{self._wanted.name} ({self._connection[1]}, {client.configuration.host})"
+
+    def _unreachable(self, why: str) -> ServerFailed:
+        # urllib3 begins with the connection object's address in memory
+        words = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
+        return ServerFailed(
+            f"{self._name} does not answer: {words}. Does `kubectl get pods` work from here (VPN, proxy)?"
+        )
+
+    def _failure(self, status: int, content: bytes, path: str) -> GitopsMlError:
+        """The API server's refusal, with its own words and the remedy."""
+        said = _status_object(content) or {}
+        words = said.get("message") or content.decode(errors="replace")[:300] or f"status {status}"
+        if status == 401:
+            return Refused(
+                f"{self._name} does not know us: the credentials of the kubeconfig are missing or "
+                "have expired; log in again, until `kubectl get pods` works"
+            )
+        if status == 403:
+            return Refused(
+                f"{self._name}: {words}. Whoever runs the cluster can allow it: {_grant(path)}"
+            )
+        return ServerFailed(f"{self._name}: {words}")
+
+
+class LogLines:
+    """A `LogStream` over urllib3's response."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self.is_over = False
+
+    def __iter__(self) -> Iterator[str]:
+        from urllib3.exceptions import HTTPError
+
+        rest = b""
+        try:
+            for piece in self._response.stream(1 << 16):
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    yield line.decode(errors="replace")
+        except (HTTPError, OSError):
+            return  # the node or the API server went away, or we closed it
+        if rest:
+            yield rest.decode(errors="replace")
+        self.is_over = True
+        self._response.release_conn()
+
+    def close(self) -> None:
+        """See `LogStream.close`."""
+        with contextlib.suppress(
+            ValueError, RuntimeError, OSError
+        ):  # it has come to its end by itself
+            # Only this wakes a thread that waits for the next line.
+            self._response.shutdown()
+        self._response.close()
+
+
+def _selector(environment: str, api: str | None) -> str:
+    wanted = {ENVIRONMENT: environment, **({API: api} if api else {})}
+    return ",".join(f"{key}={value}" for key, value in wanted.items())
+
+
+def _status_object(content: bytes) -> Json | None:
+    """The API server's own answer, ``None`` for anything else."""
+    try:
+        said = json.loads(content)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and said.get("kind") == "Status" else None
+
+
+def _grant(path: str) -> str:
+    """The line that gives what was refused."""
+    match = re.search(r"/namespaces/([^/]+)/(\w+)", path)
+    namespace, resource = match.groups() if match else ("<namespace>", "pods")
+    if resource == "applications":
+        return (
+            f"`kubectl create role applications-viewer -n {namespace} --verb=get,list "
+            "--resource=applications.argoproj.io` and a rolebinding of it"
+        )
+    if resource == "services":
+        return (
+            f"`kubectl create role predict -n {namespace} --verb=create --resource=services/proxy` "
+            "and a rolebinding of it, or give the cluster a gateway in gitops-ml.yaml"
+        )
+    return (
+        f"`kubectl create rolebinding ml-viewers -n {namespace} --clusterrole=view --group=<yours>` "
+        "(and scaledobjects.keda.sh, which `view` does not hold by itself)"
+    )

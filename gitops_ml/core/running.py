@@ -1,0 +1,158 @@
+"""What runs, as values: what Argo CD, Kubernetes and KEDA say about one release.
+
+The names are theirs. Reading them from the API server's JSON is the adapter's work; what they mean
+for somebody who wants predictions is decided in `status`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition of an object, as all of them write it."""
+
+    type: str
+    status: str
+    """``True``, ``False`` or ``Unknown``; Argo CD's have none, and hold while they are there."""
+    reason: str = ""
+    message: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """Argo CD's newest sync."""
+
+    phase: str
+    """``Running``, ``Succeeded``, ``Failed``, ``Error`` or ``Terminating``."""
+    message: str
+    revision: str | None
+    """The commit that it applied, or tried to."""
+    finished_at: datetime | None
+    refused: tuple[str, ...] = ()
+    """Objects that could not be applied, each with the API server's words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An Application of Argo CD."""
+
+    name: str
+    api: str
+    environment: str
+    deployment_id: str | None
+    """What the ApplicationSet wrote: the id that it last saw in Git."""
+    sync: str
+    """``Synced``, ``OutOfSync`` or ``Unknown``."""
+    health: str
+    """``Healthy``, ``Progressing``, ``Degraded``, ``Suspended``, ``Missing`` or ``Unknown``."""
+    health_message: str
+    revision: str | None
+    """The commit that it was last compared with."""
+    operation: Operation | None
+    conditions: tuple[Condition, ...]
+    deployed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a container's process ended."""
+
+    reason: str
+    """``OOMKilled``, ``Error``, ``Completed``, …"""
+    exit_code: int
+    message: str
+    """The end of its log, where the pod asks the kubelet for it."""
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container of a pod."""
+
+    name: str
+    is_ready: bool
+    restarts: int
+    waits_for: str
+    """Why it does not run: ``ImagePullBackOff``, ``CrashLoopBackOff``, ``ContainerCreating``, …; else empty."""
+    message: str
+    """What the kubelet says about that."""
+    ended: Ended | None
+    """How its process ended, now or the last time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    name: str
+    deployment_id: str | None
+    phase: str
+    """``Pending``, ``Running``, ``Succeeded``, ``Failed`` or ``Unknown``."""
+    reason: str
+    """Why the pod as a whole failed (``Evicted``), else empty."""
+    message: str
+    is_ready: bool
+    is_terminating: bool
+    created_at: datetime | None
+    node: str | None
+    unschedulable: str | None
+    """The scheduler's words where it finds no node."""
+    containers: tuple[Container, ...]
+    """Init containers and sidecars first, as they start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaler:
+    """KEDA's ScaledObject."""
+
+    min_replicas: int
+    max_replicas: int
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A Deployment of Kubernetes, its pods and its autoscaler."""
+
+    name: str
+    namespace: str
+    deployment_id: str | None
+    requested: int
+    is_observed: bool
+    """Whether Kubernetes has seen the newest specification; before that, counts are of another one."""
+    conditions: tuple[Condition, ...]
+    pods: tuple[Pod, ...]
+    scaler: Scaler | None
+    updated_at: datetime | None
+
+    @property
+    def ready(self) -> int:
+        return sum(pod.is_ready and not pod.is_terminating for pod in self.pods)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to an object and that somebody should know."""
+
+    at: datetime | None
+    object: str
+    """``Pod/iris-7d9f-x2x``."""
+    reason: str
+    message: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What could be seen of one release."""
+
+    application: Application | None = None
+    workload: Workload | None = None
+    sees_applications: bool = True
+    """Whether `None` above means that there is none, and not that we may not look."""
+    sees_workloads: bool = True
