@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml import wiring
-from gitops_ml.actions.deployment import deploy
+from gitops_ml.actions.deployment import Deployment, deploy
 from gitops_ml.actions.documents import open_project
+from gitops_ml.actions.waiting import Patience, wait, wanted_by
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import (
     dry_run_option,
@@ -23,6 +25,9 @@ from gitops_ml.target import DeployOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gitops_ml.target import Tools
+    from gitops_ml.workspace import Workspace
 
 
 @click.command("deploy")
@@ -40,6 +45,17 @@ if TYPE_CHECKING:
 )
 @click.option("--build/--no-build", default=True, help="Build images that the registry lacks.")
 @frozen_option
+@click.option(
+    "--wait", "waits", is_flag=True, help="Wait until the releases are live, or cannot become so."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=1800,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait.",
+)
 @offline_option
 @dry_run_option
 @output_option
@@ -54,6 +70,8 @@ def command(
     by_tag: bool,
     build: bool,
     frozen: bool,
+    waits: bool,
+    timeout: float,
     offline: bool,
     dry_run: bool,
     output: str,
@@ -74,11 +92,12 @@ def command(
       gitops-ml deploy -e production --pull-request -m "A larger iris model"
     """
     workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
+    tools = wiring.tools(
+        workspace.project, root=workspace.root, offline=offline, progress=report.progress
+    )
     deployment = deploy(
         workspace,
-        tools=wiring.tools(
-            workspace.project, root=workspace.root, offline=offline, progress=report.progress
-        ),
+        tools=tools,
         options=DeployOptions(
             message=message,
             prune=prune,
@@ -89,6 +108,23 @@ def command(
             pull_request=pull_request,
         ),
     )
+    _show(deployment, output)
+    if waits and not dry_run:
+        _wait(workspace, deployment, tools, timeout)
+
+
+def _wait(workspace: Workspace, deployment: Deployment, tools: Tools, timeout: float) -> None:
+    """Each news is a line, also in the log of a CI job: somebody waits."""
+    wait(
+        workspace,
+        wanted_by(workspace, deployment, tools=tools),
+        tools=replace(tools, progress=report.say),
+        proposed=deployment.pull_request,
+        patience=Patience(timeout=timeout),
+    )
+
+
+def _show(deployment: Deployment, output: str) -> None:
     report.warnings(deployment.warnings)
     if output == "json":
         report.as_json(facts.deployment_facts(deployment))
@@ -101,5 +137,5 @@ def command(
             [(r.environment, r.name, r.deployment_id, r.image) for r in deployment.releases],
         )
     for directory in deployment.removed:
-        click.echo(f"{'would remove' if dry_run else 'removed'} {directory}")
+        click.echo(f"{'would remove' if deployment.dry_run else 'removed'} {directory}")
     click.echo(deployment.summary())

@@ -101,6 +101,14 @@ frozen_option = click.option(
     help="Resolve nothing: a lock that is missing or not up to date is an error, as in CI.",
 )
 
+first_environment_option = click.option(
+    "-e",
+    "--environment",
+    metavar="NAME",
+    envvar="GITOPS_ML_ENVIRONMENT",
+    help="An environment of the project file; otherwise its first.",
+)
+
 paths_argument = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]..."
 )

@@ -17,6 +17,7 @@ from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
 _COLOURS = {
     "error": "red",
@@ -64,6 +65,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for row in ([name.upper() for name in head], *cells):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo(line.rstrip())
+
+
+def age(moment: datetime | None, *, now: datetime) -> str:
+    """``3m``, ``5h``, ``12d``: how long ago it was, in the largest unit that is at least one."""
+    if moment is None:
+        return "-"
+    seconds = max(0, int((now - moment).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def problem_facts(problem: Problem) -> Mapping[str, Any]:

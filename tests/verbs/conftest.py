@@ -1,5 +1,18 @@
 """What the tests of the verbs share."""
 
-from tests.cli.fixtures import ann, nobodys_settings
+import pytest
 
-__all__ = ["ann", "nobodys_settings"]
+from tests.cli.fixtures import ann, nobodys_settings
+from tests.kubernetes import api_server
+from tests.verbs.life import Life
+
+__all__ = ["ann", "life", "nobodys_settings"]
+
+
+@pytest.fixture
+def life(ann):
+    """Ann has a release in a cluster that her kubeconfig names."""
+    with api_server() as server:
+        lives = Life(ann, server)
+        lives.has_kubeconfig()
+        yield lives

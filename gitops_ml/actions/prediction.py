@@ -1,0 +1,177 @@
+"""A prediction asked of an API that runs: at its gateway, or by way of the API server."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.actions.live import cluster_of
+from gitops_ml.actions.releases import standing_release, values_of
+from gitops_ml.actions.repository import repository_of
+from gitops_ml.adapters.http_calls import post
+from gitops_ml.core.endpoint import endpoint_of, prediction_path, timeout_of
+from gitops_ml.core.status_words import one_line
+from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.core.standing_release import StandingRelease
+    from gitops_ml.ports import HttpAnswer
+    from gitops_ml.target import Tools
+    from gitops_ml.workspace import Workspace
+
+_PATIENCE = 5.0
+"""Seconds on top of what the API itself allows, so that its own words about a timeout arrive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What an API answered."""
+
+    value: Any
+    """JSON as data, text as a string, anything else as bytes."""
+    deployment_id: str | None
+    """Of the replica that answered; leads back to the commit with `trace`."""
+    request_id: str | None
+    status: int
+    seconds: float
+    url: str
+    """Where it was asked."""
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """How to ask, where it is not as usual."""
+
+    path: str | None = None
+    """Below the API's endpoint; ``None`` is where predictions are."""
+    headers: Mapping[str, str] | None = None
+    timeout: float | None = None
+    """Seconds; ``None`` is what the API allows."""
+
+
+def predict(
+    workspace: Workspace,
+    api: str,
+    payload: Any,
+    *,
+    tools: Tools,
+    environment: str,
+    call: Call = Call(),
+) -> Prediction:
+    """The API's answer to ``payload``: bytes are sent as they are, all else as JSON.
+
+    Raises:
+        UsageError: there is no such release, or the payload cannot be JSON.
+        PredictionFailed: the API answered with a failure; carries its words.
+        Refused, ServerFailed: it cannot be reached.
+    """
+    snapshot = repository_of(workspace, tools).fetch()
+    release = standing_release(snapshot, api, environment)
+    values = values_of(snapshot, [release.directory]).get(release.directory, {})
+    cluster = cluster_of(workspace, environment)
+    path = f"/{(call.path or prediction_path(values)).lstrip('/')}"
+    seconds = (call.timeout or timeout_of(values)) + _PATIENCE
+    body, headers = _encoded(payload)
+    headers |= {name.lower(): value for name, value in (call.headers or {}).items()}
+    endpoint = endpoint_of(api, values, cluster.gateway)
+    begun = time.monotonic()
+    if endpoint is not None:
+        url = f"{endpoint.url}{path}"
+        head = headers | ({"host": endpoint.host} if endpoint.host else {})
+        answer = post(url, body=body, headers=head, seconds=seconds)
+    else:
+        url = f"the API server of {cluster.name}"
+        answer = tools.cluster(cluster.name).post(
+            release.namespace, api, path, body=body, headers=headers, seconds=seconds
+        )
+    return _prediction(answer, release, url=url, seconds=time.monotonic() - begun)
+
+
+def _encoded(payload: Any) -> tuple[bytes, dict[str, str]]:
+    if isinstance(payload, (bytes, bytearray)):
+        return bytes(payload), {"content-type": "application/octet-stream"}
+    import orjson
+
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    try:
+        body = orjson.dumps(payload, option=options)
+    except TypeError as error:
+        raise UsageError(f"the payload cannot be JSON: {error}") from error
+    return body, {"content-type": "application/json"}
+
+
+def _prediction(
+    answer: HttpAnswer, release: StandingRelease, *, url: str, seconds: float
+) -> Prediction:
+    request_id = answer.headers.get("x-request-id")
+    if answer.status >= 300:
+        raise PredictionFailed(
+            _failure(answer, release, url),
+            status=answer.status,
+            body=answer.body,
+            request_id=request_id,
+        )
+    return Prediction(
+        value=_decoded(answer),
+        deployment_id=answer.headers.get("x-deployment-id"),
+        request_id=request_id,
+        status=answer.status,
+        seconds=seconds,
+        url=url,
+        headers=answer.headers,
+        body=answer.body,
+    )
+
+
+def _decoded(answer: HttpAnswer) -> Any:
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            return json.loads(answer.body)
+        except ValueError as error:
+            raise ServerFailed(f"the answer says that it is JSON, and is not: {error}") from error
+    if kind.startswith("text/"):
+        return answer.body.decode(errors="replace")
+    return answer.body
+
+
+def _failure(answer: HttpAnswer, release: StandingRelease, url: str) -> str:
+    who = f"{release.api} in {release.environment} ({url})"
+    words = _error_of(answer.body)
+    request = answer.headers.get("x-request-id")
+    asked = f"; request {request}" if request else ""
+    # Our runtime signs its answers. Without the signature a gateway or a container speaks.
+    from_api = "x-deployment-id" in answer.headers
+    return f"{who} answered {answer.status}: {words}{asked}{_hint(answer.status, from_api, release.api)}"
+
+
+def _hint(status: int, from_api: bool, api: str) -> str:
+    if status == 404 and not from_api:
+        return ". The gateway does not know it (yet): `gitops-ml get` shows whether it is live"
+    if status in (502, 503, 504) and not from_api:
+        return f". No replica is ready: `gitops-ml describe {api}` shows why"
+    if status in (401, 403):
+        return ". Pass what the gateway wants, for example --header 'Authorization: Bearer …'"
+    if status == 500:
+        return f". `gitops-ml logs {api}` has the traceback"
+    return ""
+
+
+def _error_of(body: bytes) -> str:
+    """What a failure says: the runtime's ``error``, others' ``detail`` or ``message``, or its text."""
+    text = body.decode(errors="replace")
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return one_line(text) or "nothing"
+    for key in ("error", "detail", "message"):
+        if isinstance(said, dict) and said.get(key):
+            found = said[key]
+            return one_line(found if isinstance(found, str) else json.dumps(found))
+    return one_line(text)
