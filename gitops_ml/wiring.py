@@ -36,10 +36,7 @@ def tools(
 
     @cache
     def registry() -> OciRegistry:
-        from gitops_ml.adapters.oci_registry import OciRegistry
-        from gitops_ml.adapters.registry_session import RegistrySession
-
-        return OciRegistry(RegistrySession(os.environ, insecure=project.image.insecure))
+        return _registry(insecure=project.image.insecure)
 
     @cache
     def builder() -> ImageBuilder:
@@ -116,16 +113,24 @@ def tools(
         forge=forge,
         source_repository=source_repository if project.source else None,
         source_forge=source_forge,
-        models=cache(lambda: model_store(insecure=project.image.insecure)),
+        models=cache(lambda: _models_in(registry())),
         progress=progress,
     )
 
 
 def model_store(*, insecure: bool = False) -> ModelStore:
-    """Where model artifacts are, with the user's docker credentials."""
+    """Where model artifacts are, for whoever has no project; with the user's docker credentials."""
+    return _models_in(_registry(insecure=insecure))
+
+
+def _models_in(registry: OciRegistry) -> ModelStore:
     from gitops_ml.adapters.oci_models import RegistryModels
+
+    return RegistryModels(registry, environ=os.environ)
+
+
+def _registry(*, insecure: bool) -> OciRegistry:
     from gitops_ml.adapters.oci_registry import OciRegistry
     from gitops_ml.adapters.registry_session import RegistrySession
 
-    registry = OciRegistry(RegistrySession(os.environ, insecure=insecure))
-    return RegistryModels(registry, environ=os.environ)
+    return OciRegistry(RegistrySession(os.environ, insecure=insecure))

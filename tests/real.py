@@ -138,6 +138,11 @@ def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             yield Engine(f"unix://{address}", log)
 
 
+def engine_containerd(engine: Engine) -> Path:
+    """The socket of the containerd that the engine has started for itself."""
+    return Path(engine.address.removeprefix("unix://")).parent / "exec/containerd/containerd.sock"
+
+
 def _engine_answers(address: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(5)

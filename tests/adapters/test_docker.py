@@ -85,9 +85,17 @@ def client(docker_engine: Engine) -> Iterator[docker.DockerClient]:
 
 @contextmanager
 def serving(
-    client: docker.DockerClient, image: ImageRef, settings: Path
+    client: docker.DockerClient,
+    image: ImageRef,
+    settings: Path,
+    *,
+    mounts: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, Any]]:
-    """A container as the chart would run it: read-only, no capabilities, not root."""
+    """A container as the chart would run it: read-only, no capabilities, not root.
+
+    ``mounts`` are further volumes, read-only, and where they are.
+    """
+    volumes = {str(settings): "/etc/predictor/predictor.json", **(mounts or {})}
     container = client.containers.run(
         f"{image.repository}@{image.digest}",
         detach=True,
@@ -95,7 +103,7 @@ def serving(
         tmpfs={"/tmp": "size=64m,mode=1777"},
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
-        volumes={str(settings): {"bind": "/etc/predictor/predictor.json", "mode": "ro"}},
+        volumes={source: {"bind": at, "mode": "ro"} for source, at in volumes.items()},
     )
     try:
         container.reload()

@@ -24,9 +24,17 @@ from gitops_ml.core.image_recipe import oci_plan
 from gitops_ml.locking import ensure_lock, lock_facts
 from tests.adapters.test_docker import ready, serving
 from tests.base_image import VERSION
-from tests.oci import ensure_oci_image, silent, tools_of
+from tests.oci import ensure_oci_image, registry_of, silent, tools_of
 from tests.projects import predictor_spec, write_project
-from tests.real import Engine, RealRegistry, docker_config, find, needs_docker
+from tests.real import (
+    Engine,
+    RealRegistry,
+    docker_config,
+    engine_containerd,
+    find,
+    needs_docker,
+    unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -214,28 +222,142 @@ def test_what_a_change_would_push_is_told_before_it_is_pushed(
     assert {entry.role for entry in preview if not entry.is_there} == {"code", "config"}
 
 
-def test_an_engine_takes_a_model_whose_files_are_layers(
-    tmp_path: Path, registry: RealRegistry, environ: dict[str, str], client: docker.DockerClient
-) -> None:
-    model = tmp_path / "model"
-    (model / "deep").mkdir(parents=True)
-    (model / "config.json").write_text("{}")
-    (model / "deep" / "tokens.txt").write_text("a b")
-    (model / "weights.bin").write_bytes(os.urandom(9 << 20))
-    registry_client = tools_for(environ).registry
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "deep").mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "deep" / "tokens.txt").write_text("a b")
+    (folder / "weights.bin").write_bytes(os.urandom(9 << 20))
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return folder
+
+
+@pytest.fixture
+def pushed(model: Path, registry: RealRegistry, environ: dict[str, str]) -> ImageRef:
     image = ImageRef(f"{registry.host}/models/iris", "1")
-    first = push_model(model, image, registry=registry_client, progress=silent)
-    again = push_model(model, image, registry=registry_client, progress=silent)
-    assert (again.image, again.bytes_sent, again.files) == (first.image, 0, 3)
-    reference = f"{image.repository}@{first.image.digest}"
+    return push_model(model, image, registry=registry_of(environ), progress=silent).image
+
+
+def test_an_engine_takes_a_model_and_everybody_may_read_its_files(
+    tmp_path: Path, model: Path, pushed: ImageRef, client: docker.DockerClient
+) -> None:
+    reference = f"{pushed.repository}@{pushed.digest}"
     client.images.pull(reference)
     container = client.containers.create(reference, command=["x"])
     try:
-        pieces, _ = container.get_archive("/weights.bin")
+        pieces, _ = container.get_archive("/")
         (tmp_path / "back.tar").write_bytes(b"".join(pieces))
-        with tarfile.open(tmp_path / "back.tar") as archive:
-            found = archive.extractfile("weights.bin")
-            assert found
-            assert found.read() == (model / "weights.bin").read_bytes()
     finally:
         container.remove()
+    with tarfile.open(tmp_path / "back.tar") as archive:
+        members = {member.name.strip("./"): member for member in archive}
+        found = archive.extractfile(members["weights.bin"])
+        assert found
+        assert found.read() == (model / "weights.bin").read_bytes()
+        modes = {name: members[name].mode & 0o777 for name in ("weights.bin", "deep")}
+        assert modes == {"weights.bin": 0o644, "deep": 0o755}
+        assert members["deep/tokens.txt"].uid == 0
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
+def test_a_container_runtime_mounts_a_model_on_every_architecture(
+    tmp_path: Path, model: Path, pushed: ImageRef, docker_engine: Engine, platform: str
+) -> None:
+    """What a kubelet has containerd do for an image volume, with the engine's own containerd."""
+    ctr = find("ctr")
+    if not ctr:
+        unavailable("a real neighbour is missing on this machine: ctr")
+    address = str(engine_containerd(docker_engine))
+    reference, target = f"{pushed.repository}@{pushed.digest}", tmp_path / "mounted"
+    target.mkdir()
+
+    def runs(*arguments: str) -> None:
+        command = [ctr, "--address", address, "--namespace", "models", "images", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    runs("pull", "--plain-http", "--platform", platform, reference)
+    runs("mount", "--platform", platform, reference, str(target))
+    try:
+        found = {
+            path.relative_to(target).as_posix(): path.stat().st_mode & 0o777
+            for path in (target, *target.rglob("*"))
+        }
+        files = {"config.json": 0o644, "deep/tokens.txt": 0o644, "weights.bin": 0o644}
+        assert found == {".": 0o755, "deep": 0o755, **files}
+        assert (target / "weights.bin").read_bytes() == (model / "weights.bin").read_bytes()
+    finally:
+        runs("unmount", "--rm", str(target))
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_skopeo_copies_a_model_for_every_architecture(
+    tmp_path: Path, pushed: ImageRef, architecture: str
+) -> None:
+    skopeo = find("skopeo")
+    if not skopeo:
+        unavailable("a real neighbour is missing on this machine: skopeo")
+    subprocess.run(
+        [skopeo, "copy", "--quiet", "--src-tls-verify=false", f"--override-arch={architecture}",
+         f"docker://{pushed.repository}@{pushed.digest}", f"oci:{tmp_path}/layout:1"], check=True,
+    )  # fmt: skip
+    told = subprocess.run(
+        [skopeo, "inspect", f"--override-arch={architecture}", f"oci:{tmp_path}/layout:1"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    facts = json.loads(told.stdout)
+    assert facts["Architecture"] == architecture
+    assert facts["Labels"] == {"dev.gitops-ml.kind": "model"}
+
+
+LOADS = """\
+from pathlib import Path
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        self.words = (Path(config["model"]) / "deep" / "tokens.txt").read_text().split()
+
+    def predict(self, payload):
+        return {"species": self.words[1]}
+"""
+
+
+def test_the_image_of_a_predictor_copies_its_models_and_serves_them(
+    tmp_path: Path, model: Path, base_image: ImageRef, registry: RealRegistry,
+    private_registry: RealRegistry, environ: dict[str, str], client: docker.DockerClient,
+) -> None:  # fmt: skip
+    """As in a cluster without image volumes: an init container with the pull secrets, then the server."""
+    image = ensure_oci_image(
+        plan_for(write_project(tmp_path / "iris", {"predictor.py": LOADS}), base_image, environ),
+        repository=f"{registry.host}/oci/loads", tools=tools_for(environ), progress=silent,
+    )  # fmt: skip
+    artifact = push_model(
+        model, ImageRef(f"{private_registry.host}/models/iris", "1"),
+        registry=registry_of(private_registry.environ), progress=silent,
+    ).image  # fmt: skip
+    copied, secrets = tmp_path / "models", tmp_path / "secrets"
+    for folder in (copied, secrets):
+        folder.mkdir()
+    os.chown(copied, 10001, 10001)
+    config = Path(private_registry.environ["DOCKER_CONFIG"]) / "config.json"
+    (secrets / "regcred.json").write_text(config.read_text())
+    command = ["python3", "-m", "predictor_base.models.fetch", "--into=/models"]
+    told = client.containers.run(
+        f"{image.repository}@{image.digest}", entrypoint=command,
+        command=["--credentials=/etc/pull-secrets", f"iris={artifact}"],
+        remove=True, stderr=True, read_only=True, tmpfs={"/tmp": "size=64m,mode=1777"},
+        cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="host",
+        volumes={str(copied): {"bind": "/models", "mode": "rw"},
+                 str(secrets): {"bind": "/etc/pull-secrets", "mode": "ro"}},
+    )  # fmt: skip
+    assert b"MB in" in told
+    settings = tmp_path / "predictor.json"
+    document = {"path": "predictor.py", "name": "iris", "config": {"model": "/models/iris"}}
+    settings.write_text(json.dumps(document))
+    with serving(client, image, settings, mounts={str(copied): "/models"}) as (address, container):
+        ready(address, container)
+        answer = requests.post(f"{address}/predict", json={}, timeout=10)
+        assert answer.json() == {"species": "b"}, container.logs().decode()
