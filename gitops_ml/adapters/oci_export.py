@@ -7,14 +7,23 @@ import hashlib
 import io
 import posixpath
 import tarfile
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
+from gitops_ml.adapters.oci_registry import OciRegistry
 from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.bill_of_materials import API_MANIFEST
+from gitops_ml.core.image import ImageRef
 from gitops_ml.core.image_contents import ImageContents, LayerFacts, image_contents
-from gitops_ml.core.oci import BadManifest, Descriptor, Platform
+from gitops_ml.core.oci import (
+    BadManifest,
+    Descriptor,
+    Index,
+    Platform,
+    manifest_for,
+    parse_manifest,
+)
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 
 if TYPE_CHECKING:
@@ -22,10 +31,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.adapters.oci_builder import BuiltImage
-    from gitops_ml.adapters.oci_registry import OciRegistry
-    from gitops_ml.core.image import ImageRef
 
 _PROJECT = "app/"
+_MANIFEST = "api.yaml"
+
+
+class Reader(Protocol):
+    """Where images are read from: a registry, or a folder."""
+
+    def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
+        """The manifest or index behind a tag or digest, and its descriptor."""
+        ...
+
+    def blob(self, repository: str, descriptor: Descriptor) -> bytes:
+        """A small blob, whole."""
+        ...
+
+    def read_blob(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
+        """The pieces of a blob, checked against its digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImage:
+    """An image whose manifest and config have been read, and no layer."""
+
+    image: ImageRef
+    """By the digest of what the tag stands for."""
+    platforms: tuple[str, ...]
+    """Those of the index; none where there is no index."""
+    descriptor: Descriptor
+    """Of the manifest for the chosen platform."""
+    contents: ImageContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +72,7 @@ class Exported:
     files: tuple[str, ...]
     """Paths below the folder, sorted."""
     manifest: str | None
-    """Where the API manifest is that the image was made for, if it was attached to it."""
+    """Where the API manifest is that the image was made for, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +84,42 @@ class ToPush:
     is_there: bool
 
 
-def inspect_image(registry: OciRegistry, image: ImageRef, *, platform: str) -> ImageContents:
-    """What is in an image in a registry; no layer is read.
+def open_image(reader: Reader, image: ImageRef, *, platform: str | None = None) -> OpenImage:
+    """What is in an image; no layer is read.
+
+    Without ``platform``, an index is opened for the first that it has.
 
     Raises:
+        UsageError: it is not for ``platform``.
         Refused, ServerFailed: the registry said no, or has no such image.
     """
-    manifest, _ = registry.image_manifest(image, Platform.parse(platform))
-    config = registry.blob(image.repository, manifest.config)
+    content, top = reader.manifest(image)
+    platforms: tuple[str, ...] = ()
+    descriptor = top
     try:
-        return image_contents(manifest, config)
+        found = parse_manifest(content, media_type=top.media_type)
+        if isinstance(found, Index):
+            platforms = found.platforms()
+            descriptor = _chosen(found, platform or next(iter(platforms), "linux/amd64"), image)
+            one = ImageRef(image.repository, digest=descriptor.digest)
+            content, _ = reader.manifest(one)
+            found = parse_manifest(content, media_type=descriptor.media_type)
+        if isinstance(found, Index):
+            raise BadManifest("its index points at another index")
+        config = reader.blob(image.repository, found.config)
+        contents = image_contents(found, config)
     except BadManifest as error:
         raise ServerFailed(f"{image} cannot be read: {error}") from error
+    if platform and not Platform.parse(platform).runs(Platform.parse(contents.platform)):
+        raise UsageError(f"{image} is for {contents.platform}, not for {platform}")
+    return OpenImage(replace(image, digest=top.digest), platforms, descriptor, contents)
+
+
+def _chosen(index: Index, platform: str, image: ImageRef) -> Descriptor:
+    try:
+        return manifest_for(index, Platform.parse(platform))
+    except (BadManifest, ValueError) as error:
+        raise UsageError(f"{image}: {error}") from error
 
 
 def push_preview(
@@ -73,52 +134,55 @@ def push_preview(
 
 
 def export_image(
-    registry: OciRegistry, image: ImageRef, folder: Path, *, platform: str
+    reader: Reader,
+    image: ImageRef,
+    folder: Path,
+    *,
+    platform: str | None = None,
+    manifest: bytes | None = None,
 ) -> Exported:
     """Write the project that is in ``image`` into ``folder``: code, lock and, if known, manifest.
 
+    ``manifest`` is the API's, where the caller knows it; otherwise the one that is attached to the
+    image will do. An ``api.yaml`` of the project itself stays.
+
     Raises:
-        UsageError: the folder is not empty.
+        UsageError: the folder is not empty, or the image is not for ``platform``.
         GitopsMlError: the image holds no project, or something that may not be written.
         Refused, ServerFailed: the registry said no, or failed.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder")
-    contents = inspect_image(registry, image, platform=platform)
-    own = [layer for layer in contents.layers if layer.role == "code"]
+    found = open_image(reader, image, platform=platform)
+    own = [layer for layer in found.contents.layers if layer.role == "code"]
     if not own:
         raise GitopsMlError(f"{image} was not made by gitops-ml: no layer of it is a project")
     files: set[str] = set()
     for layer in own:
-        files |= _unpack(registry, image, layer, folder)
-    manifest = _manifest(registry, image, contents, folder)
-    return Exported(tuple(sorted(files)), manifest)
+        files |= _unpack(reader, found.image, layer, folder)
+    if manifest is None and isinstance(reader, OciRegistry):
+        manifest = _attached_manifest(reader, found.image)
+    if manifest is None or (folder / _MANIFEST).exists():
+        return Exported(tuple(sorted(files)), None)
+    with written(folder / _MANIFEST) as file:
+        file.write(manifest)
+    (folder / _MANIFEST).chmod(0o644)
+    return Exported(tuple(sorted({*files, _MANIFEST})), _MANIFEST)
 
 
-def _manifest(
-    registry: OciRegistry, image: ImageRef, contents: ImageContents, folder: Path
-) -> str | None:
-    digest = image.digest
-    if digest is None:
-        found = registry.head(image)
-        digest = found.digest if found else ""
-    for referrer in referrers(registry, image.repository, digest, artifact_type=API_MANIFEST):
-        if not (folder / "api.yaml").exists():
-            with written(folder / "api.yaml") as file:
-                file.write(read_attachment(registry, image.repository, referrer))
-            (folder / "api.yaml").chmod(0o644)
-            return "api.yaml"
-    return None
+def _attached_manifest(registry: OciRegistry, image: ImageRef) -> bytes | None:
+    found = referrers(registry, image.repository, image.digest or "", artifact_type=API_MANIFEST)
+    return read_attachment(registry, image.repository, found[0]) if found else None
 
 
-def _unpack(registry: OciRegistry, image: ImageRef, layer: LayerFacts, folder: Path) -> set[str]:
+def _unpack(reader: Reader, image: ImageRef, layer: LayerFacts, folder: Path) -> set[str]:
     """The files of the project in one layer, whose bytes are checked while they are read."""
-    source = _Stream(registry.read_blob(image.repository, layer.descriptor))
+    source = _Stream(reader.read_blob(image.repository, layer.descriptor))
     raw = io.BufferedReader(source, 1 << 18)
     # a gzip file of many members, which tarfile's own stream reader does not know
     plain = cast("Any", gzip.GzipFile(fileobj=raw))
-    reader = plain if layer.descriptor.media_type.endswith("gzip") else raw
-    counted, found = _Counted(reader), set[str]()
+    chosen = plain if layer.descriptor.media_type.endswith("gzip") else raw
+    counted, found = _Counted(chosen), set[str]()
     try:
         with tarfile.open(fileobj=cast("Any", counted), mode="r|") as archive:
             for member in archive:

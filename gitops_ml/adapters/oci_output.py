@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.oci_layout import LAYOUT, NAME
 from gitops_ml.adapters.whole_files import written
 from gitops_ml.core import tar_headers as tar
 from gitops_ml.core.oci import CONFIG, MANIFEST, Descriptor, Index, canonical_json
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from gitops_ml.ports import Progress
 
 _LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"})
-_NAME = "org.opencontainers.image.ref.name"
-_LOAD_SECONDS = 600
 
 
 def write_oci_layout(
@@ -36,9 +35,9 @@ def write_oci_layout(
         UsageError: ``folder`` holds something else.
         Refused, ServerFailed: the base image's registry said no, or failed.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "oci-layout").is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LAYOUT).is_file():
         raise UsageError(f"{folder} is neither empty nor an OCI layout: name another folder")
-    with written(folder / "oci-layout") as file:
+    with written(folder / LAYOUT) as file:
         file.write(_LAYOUT)
     for descriptor, source in _blobs(built):
         target = folder / "blobs" / "sha256" / descriptor.digest.removeprefix("sha256:")
@@ -90,7 +89,7 @@ def docker_archive(built: PlatformImage, *, image: ImageRef) -> Iterator[bytes]:
         "RepoTags": [f"{image.repository}:{image.tag}"],
         "Layers": [names[layer.descriptor.digest] for layer in built.layers],
     }
-    annotations = {"io.containerd.image.name": f"{image.repository}:{image.tag}", _NAME: image.tag}
+    annotations = {"io.containerd.image.name": f"{image.repository}:{image.tag}", NAME: image.tag}
     manifest = built.descriptor
     entry = Descriptor(
         MANIFEST, manifest.digest, manifest.size,
@@ -102,7 +101,7 @@ def docker_archive(built: PlatformImage, *, image: ImageRef) -> Iterator[bytes]:
     for name, content in (
         ("index.json", Index(manifests=(entry,)).to_bytes()),
         ("manifest.json", canonical_json([listing])),
-        ("oci-layout", _LAYOUT),
+        (LAYOUT, _LAYOUT),
     ):
         files.append((name, len(content), lambda at, content=content: iter([content])))  # type: ignore[misc]
     yield from _archive(files)
@@ -144,8 +143,8 @@ def _index(built: BuiltImage, folder: Path, image: ImageRef) -> bytes:
         found = json.loads((folder / "index.json").read_text("utf-8"))["manifests"]
     except (OSError, ValueError, KeyError):
         found = []
-    kept = [entry for entry in found if (entry.get("annotations") or {}).get(_NAME) != name]
+    kept = [entry for entry in found if (entry.get("annotations") or {}).get(NAME) != name]
     descriptor = built.descriptor
-    entry = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, {_NAME: name})
+    entry = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, {NAME: name})
     manifests = sorted([*kept, entry.as_json()], key=lambda entry: str(entry["digest"]))
     return canonical_json({"schemaVersion": 2, "manifests": manifests})

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from gitops_ml.actions.contents import Inspection, Preview
     from gitops_ml.actions.deployment import Deployment
     from gitops_ml.actions.differences import Differences
     from gitops_ml.actions.images import Built
@@ -42,6 +43,62 @@ def image_facts(built: Built) -> Mapping[str, Any]:
         "state": built.state,
         "builder": built.choice.builder,
         "reason": built.choice.reason,
+    }
+
+
+def inspection_facts(found: Inspection) -> Mapping[str, Any]:
+    contents = found.found.contents
+    return {
+        "image": str(found.found.image),
+        "deployment_id": found.deployment_id,
+        "platform": contents.platform,
+        "platforms": list(found.found.platforms) or [contents.platform],
+        "size": contents.size,
+        "content_hash": contents.content_hash,
+        "lock": contents.lock,
+        "entrypoint": list(contents.entrypoint),
+        "user": contents.user,
+        "labels": dict(contents.labels),
+        "layers": [
+            {
+                "role": layer.role,
+                "size": layer.descriptor.size,
+                "digest": layer.descriptor.digest,
+                "created_by": layer.created_by,
+            }
+            for layer in contents.layers
+        ],
+        "packages": [
+            {"name": each.name, "version": each.version, "licence": each.licence or None}
+            for each in found.packages
+        ],
+        "attached": [
+            {"type": each.artifact_type, "digest": each.digest} for each in found.attached
+        ],
+    }
+
+
+def preview_facts(preview: Preview) -> Mapping[str, Any]:
+    blobs = preview.blobs
+    return {
+        "apis": list(preview.apis),
+        "image": preview.image,
+        "builder": preview.choice.builder,
+        "reason": preview.choice.reason,
+        "bytes": None
+        if blobs is None
+        else sum(blob.descriptor.size for blob in blobs if not blob.is_there),
+        "blobs": None
+        if blobs is None
+        else [
+            {
+                "role": blob.role,
+                "size": blob.descriptor.size,
+                "digest": blob.descriptor.digest,
+                "is_there": blob.is_there,
+            }
+            for blob in blobs
+        ],
     }
 
 

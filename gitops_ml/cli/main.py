@@ -28,6 +28,8 @@ COMMANDS: Mapping[str, str] = {
     "base": "Move the base images of a project to what their tags stand for now.",
     "lock": "Write which wheels images get, with their hashes.",
     "build": "Build and push the images that are not in the registry yet.",
+    "inspect": "Show what is in an image, or what a build would push.",
+    "export": "Bring code, lock and manifest back out of an image.",
     "render": "Write what would be in the GitOps repository.",
     "diff": "Compare with the GitOps repository.",
     "deploy": "Build, render, commit and push in one transaction.",

@@ -109,6 +109,12 @@ first_environment_option = click.option(
     help="An environment of the project file; otherwise its first.",
 )
 
+image_argument = click.argument("image")
+
+platform_option = click.option(
+    "--platform", metavar="OS/ARCH", help="Of an index of several; otherwise its first."
+)
+
 paths_argument = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]..."
 )

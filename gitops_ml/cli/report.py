@@ -58,6 +58,11 @@ def as_json(facts: Any) -> None:
     click.echo(json.dumps(facts, indent=2, ensure_ascii=not is_unicode))
 
 
+def size(count: int) -> str:
+    """A number of bytes."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count} bytes"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as their widest cell, two spaces between, nothing drawn."""
     cells = [[str(cell) for cell in row] for row in rows]

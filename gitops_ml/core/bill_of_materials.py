@@ -6,6 +6,7 @@ the one that the registry has.
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from dataclasses import dataclass
@@ -80,6 +81,29 @@ def cyclonedx(
     }
     serial = uuid.uuid5(_NAMESPACE, canonical_json(found).decode())
     return canonical_json(found | {"serialNumber": f"urn:uuid:{serial}"})
+
+
+def listed_packages(bill: bytes) -> tuple[Component, ...]:
+    """The packages in a CycloneDX document, ours or another's; none where it is none."""
+    try:
+        found = json.loads(bill)["components"]
+        return tuple(
+            Component(
+                name=str(each["name"]),
+                version=str(each.get("version", "")),
+                sha256=next((str(h["content"]) for h in each.get("hashes", ())), ""),
+                licence=next((_licence(e) for e in each.get("licenses", ())), ""),
+            )
+            for each in found
+            if each.get("type") == "library"
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def _licence(entry: Mapping[str, Any]) -> str:
+    named = entry.get("license") or {}
+    return str(entry.get("expression") or named.get("id") or named.get("name") or "")
 
 
 def _component(package: Component) -> Mapping[str, Any]:

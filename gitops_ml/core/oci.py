@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -145,6 +145,12 @@ class Index:
     annotations: Mapping[str, str] = field(default_factory=dict)
     media_type: str = INDEX
 
+    def platforms(self) -> tuple[str, ...]:
+        """What it has images for."""
+        # attestations are listed among the platforms as unknown/unknown
+        named = (entry.platform for entry in self.manifests)
+        return tuple(sorted({str(p) for p in named if p and p.os != "unknown"}))
+
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
         found: dict[str, Any] = {
@@ -252,10 +258,5 @@ def manifest_for(index: Index, platform: Platform) -> Descriptor:
     for manifest in index.manifests:
         if manifest.platform and platform.runs(manifest.platform):
             return manifest
-    known = _known(entry.platform for entry in index.manifests)
+    known = ", ".join(index.platforms())
     raise BadManifest(f"it is not made for {platform}; it is for {known or 'no platform at all'}")
-
-
-def _known(platforms: Iterable[Platform | None]) -> str:
-    # attestations are listed among the platforms as unknown/unknown
-    return ", ".join(sorted({str(p) for p in platforms if p and p.os != "unknown"}))

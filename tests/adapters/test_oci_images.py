@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from gitops_ml.adapters.context import read_context
-from gitops_ml.adapters.oci_export import export_image, inspect_image, push_preview
+from gitops_ml.adapters.oci_export import export_image, open_image, push_preview
 from gitops_ml.adapters.oci_models import push_model
 from gitops_ml.adapters.oci_output import load_into_engine, write_oci_layout
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
@@ -130,7 +130,7 @@ def test_an_engine_runs_what_was_built_without_one_and_it_answers(
 
 
 def assert_that_it_tells_what_it_is(tools: OciTools, image: ImageRef, repository: str) -> None:
-    contents = inspect_image(tools.registry, image, platform=PLATFORM)
+    contents = open_image(tools.registry, image, platform=PLATFORM).contents
     assert [layer.role for layer in contents.layers][-3:] == ["packages", "runtime", "code"]
     assert contents.content_hash
     assert contents.content_hash.startswith(str(image.tag).removeprefix("h-"))

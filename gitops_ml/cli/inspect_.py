@@ -1,0 +1,116 @@
+"""`gitops-ml inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gitops_ml import wiring
+from gitops_ml.actions.contents import Inspection, Previews, inspect, preview
+from gitops_ml.actions.documents import open_project, open_settings
+from gitops_ml.cli import facts, report
+from gitops_ml.cli.options import api_option, output_option, platform_option, project_option
+from gitops_ml.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("inspect")
+@click.argument("image", required=False)
+@click.option("--changes", is_flag=True, help="Show what a build of the project would push.")
+@platform_option
+@api_option
+@project_option
+@output_option
+def command(
+    image: str | None,
+    changes: bool,
+    platform: str | None,
+    apis: tuple[str, ...],
+    project_file: Path | None,
+    output: str,
+) -> None:
+    """Show what is in an image: layers with their sizes, labels, packages, attached documents.
+
+    IMAGE is a deployment id, an image, or oci:DIR[:TAG], an image in an OCI layout. No layer is
+    read and no engine is needed.
+
+    \b
+    Examples:
+      gitops-ml inspect iris-classifier-0123456789ab
+      gitops-ml inspect ghcr.io/acme/ml/iris-classifier:h-ed6b6f8bed41da573d4e --output json
+      gitops-ml inspect --changes
+    """
+    if bool(image) == changes:
+        raise UsageError("name an image or a deployment id, or ask for --changes")
+    workspace = (
+        open_settings(project_file)
+        if image
+        else open_project((), project_file=project_file, apis=apis)
+    )
+    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
+    if image is None:
+        previews = preview(workspace, tools=tools)
+        report.warnings(previews.warnings)
+        if output == "json":
+            report.as_json([facts.preview_facts(item) for item in previews.images])
+        else:
+            _show_changes(previews)
+        return
+    found = inspect(workspace, image, tools=tools, platform=platform)
+    if output == "json":
+        report.as_json(facts.inspection_facts(found))
+    else:
+        _show(found)
+
+
+def _show(found: Inspection) -> None:
+    contents = found.found.contents
+    lines = {
+        "image": str(found.found.image),
+        "deployment id": found.deployment_id or "",
+        "platform": contents.platform,
+        "other platforms": ", ".join(p for p in found.found.platforms if p != contents.platform),
+        "size": report.size(contents.size),
+        "runs": f"{' '.join(contents.entrypoint)} as {contents.user or 'root'}",
+    }
+    for name, value in lines.items():
+        if value:
+            click.echo(f"{name + ':':<18}{value}")
+    click.echo()
+    report.table(
+        ("layer", "size", "digest"),
+        [(each.role, report.size(each.descriptor.size), each.descriptor.digest)
+         for each in contents.layers],
+    )  # fmt: skip
+    if contents.labels:
+        click.echo()
+        report.table(("label", "value"), sorted(contents.labels.items()))
+    if found.packages:
+        click.echo()
+        report.table(
+            ("package", "version", "licence"),
+            [(each.name, each.version, each.licence or "-") for each in found.packages],
+        )
+    if found.attached:
+        click.echo()
+        report.table(
+            ("attached", "digest"), [(each.artifact_type, each.digest) for each in found.attached]
+        )
+
+
+def _show_changes(previews: Previews) -> None:
+    if not previews.images:
+        click.echo("no API here has an image of its own to build")
+    for item in previews.images:
+        click.echo(f"{item.image} ({item.choice.builder}: {item.choice.reason})")
+        if item.blobs is None:
+            click.echo("  an engine would have to build it to know")
+            continue
+        for blob in item.blobs:
+            what = "is there" if blob.is_there else "to push"
+            click.echo(f"  {blob.role:<9}{report.size(blob.descriptor.size):>12}  {what}")
+        new = sum(blob.descriptor.size for blob in item.blobs if not blob.is_there)
+        click.echo(f"  {'in all':<9}{report.size(new):>12}  to push")
