@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.build_settings import build_settings, source_date_epoch
@@ -24,12 +25,12 @@ from gitops_ml.core.image_recipe import (
     oci_plan,
     unlocked_hash,
 )
+from gitops_ml.core.yaml_writer import write_yaml
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.locking import LockOutcome, Locks, ensure_lock, lock_facts, read_lock, why_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from gitops_ml.core.release import PredictorSpec
     from gitops_ml.locking import LockFacts
@@ -68,8 +69,8 @@ class PlannedImage:
     plan: DockerPlan | OciPlan | None = None
     """How it is built; ``None`` where nobody builds it, or not before there is a lock."""
     lock: LockOutcome | Unlocked | None = None
-    manifest: Path | None = None
-    """The file of the API that it is for."""
+    manifest: Path | bytes | None = None
+    """The file of the API that it is for, or its text where it never was a file."""
 
     def with_digest(self, digest: str | None) -> PlannedImage:
         return replace(self, ref=replace(self.ref, digest=digest or self.ref.digest))
@@ -113,10 +114,12 @@ class ImagePlanner:
         choice = self._choice(planned.name, context, predictor)
         plan = self._with_docker if choice.builder == "docker" else self._without_docker
         image = plan(planned.name, context, predictor)
-        manifest = self._workspace.directory_of(planned.manifest) / posixpath.basename(
-            planned.manifest.file
-        )
-        return replace(image, context=context, choice=choice, manifest=manifest)
+        return replace(image, context=context, choice=choice, manifest=self._manifest(planned))
+
+    def _manifest(self, planned: Planned) -> Path | bytes:
+        directory = self._workspace.directory_of(planned.manifest)
+        file = directory / posixpath.basename(planned.manifest.file)
+        return file if file.is_file() else write_yaml([planned.manifest.submitted]).encode()
 
     def lock_facts(self, planned: Planned) -> LockFacts | None:
         """What the lock of a release's image is made from; ``None`` where it has none.
@@ -343,7 +346,9 @@ def _build_without_docker(
     tools = builders.oci()
     built = tools.builder.build(plan, progress=progress)
     if push:
-        manifest = image.manifest.read_bytes() if image.manifest else None
+        manifest = (
+            image.manifest.read_bytes() if isinstance(image.manifest, Path) else image.manifest
+        )
         push_image(
             built,
             image.ref,
