@@ -17,7 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import fleet
 
@@ -48,9 +48,17 @@ class Spent:
     output: str
 
 
-def spend(command: Sequence[str], *, cwd: Path | None = None, cache: Path | None = None) -> Spent:
+def spend(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    cache: Path | None = None,
+    may_fail: bool = False,
+) -> Spent:
     """Run a program to its end; children are counted too."""
     environ = {**os.environ, **({"GITOPS_ML_CACHE": str(cache)} if cache else {})}
+    # Installed programs have their bytecode; CI machines often forbid it for the sake of tests.
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile() as out:
         begin = time.perf_counter()
         process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=out, stderr=sys.stderr)
@@ -58,7 +66,7 @@ def spend(command: Sequence[str], *, cwd: Path | None = None, cache: Path | None
         wall = time.perf_counter() - begin
         out.seek(0)
         text = out.read().decode()
-    if status:
+    if status and not may_fail:
         sys.exit(f"{' '.join(command)} ended with status {status}\n{text}")
     return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
 
@@ -157,6 +165,17 @@ def hashing(_: argparse.Namespace) -> list[Row]:
     return [Row(*figure) for figure in hash_.measure()]
 
 
+def histories(options: argparse.Namespace) -> list[Row]:
+    """`history` and `trace` beside plain git over the same commits."""
+    from bench import history
+
+    def spent(command: Sequence[str], **more: Any) -> tuple[float, float]:
+        program = spend(command, **more)
+        return program.wall, program.cpu
+
+    return [Row(*figure) for figure in history.measure(options.apis, spent, GITOPS_ML)]
+
+
 def _runner(project: Path, cache: Path) -> Callable[..., Spent]:
     def run(*arguments: str) -> Spent:
         return spend([*GITOPS_ML, *arguments], cwd=project, cache=cache)
@@ -169,6 +188,7 @@ GROUPS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "fleet": fleets,
     "manifests": manifests,
     "hash": hashing,
+    "history": histories,
 }
 
 

@@ -105,7 +105,7 @@ class Past:
 
     def events(self, environment: str, api: str) -> tuple[Event, ...]:
         """The deployments and removals of one release, the newest first."""
-        if not api or "/" in api:
+        if not _is_name(api):
             return ()
         directory = layout.release_directory(environment, api)
         log = self.repository.log(self.snapshot, directory)
@@ -123,13 +123,16 @@ class Past:
 
     def events_anywhere(self, api: str) -> list[tuple[str, Event]]:
         """The same in environments that nobody knows any more."""
-        if not api or not _GLOBBED.isdisjoint(api):
-            return []
-        path = layout.release_directory("*", api)
-        log = self.repository.log(self.snapshot, f"{path}/{layout.RELEASE}")
-        places = {layout.release_of(file) for commit in log.commits for file in commit.files}
-        gone = sorted({place[0] for place in places if place} - set(self.environments))
-        return self.events_in(gone, api)
+        return self.events_in(self._gone, api)
+
+    @cached_property
+    def _gone(self) -> tuple[str, ...]:
+        """Environments of the past: each has had its ApplicationSet."""
+        log = self.repository.log(self.snapshot, layout.ARGOCD)
+        paths = {path for commit in log.commits for path in commit.files}
+        paths.update(self.snapshot.blob_ids(f"{layout.ARGOCD}/"))
+        found = {name for path in paths if (name := layout.environment_of(path))}
+        return tuple(sorted(found - set(self.environments)))
 
     def entries(self, api: str, events: Iterable[tuple[str, Event]]) -> tuple[Entry, ...]:
         """The events in people's words."""
@@ -162,14 +165,12 @@ class Past:
 
     def merged_away(self, api: str, id: str) -> FoundDeployment | None:
         """A deployment that the branch itself never stood at: replaced before its merge."""
-        if not api or not _GLOBBED.isdisjoint(api):
-            return None
-        path = f"{layout.release_directory('*', api)}/{layout.RELEASE}"
-        log = self.repository.log(self.snapshot, path, side_branches=True)
-        self._load(blob for commit in log.commits for blob in commit.files.values())
-        for commit in reversed(log.commits):
-            for blob in commit.files.values():
-                release = self.release(blob)
+        for environment in (*self.environments, *self._gone) if _is_name(api) else ():
+            directory = layout.release_directory(environment, api)
+            log = self.repository.log(self.snapshot, directory, side_branches=True)
+            self._load_releases(log.commits)
+            for commit in reversed(log.commits):
+                release = self.release(commit.files.get(f"{directory}/{layout.RELEASE}"))
                 if release is not None and release.deployment_id == id:
                     return FoundDeployment(
                         deployment_id=id,
@@ -242,7 +243,8 @@ class Past:
             self._blobs |= self.repository.blobs(missing)
 
 
-_GLOBBED = frozenset("*?[\\/")
+def _is_name(api: str) -> bool:
+    return bool(api) and "/" not in api and api not in (".", "..")
 
 
 def _action(event: Event, before: StandingRelease | None, after: StandingRelease | None) -> str:

@@ -150,7 +150,7 @@ class GitopsRepository(Protocol):
         ...
 
     def log(self, head: Snapshot, path: str, *, side_branches: bool = False) -> Log:
-        """The commits up to ``head`` that changed something below ``path``, which may hold ``*``.
+        """The commits up to ``head`` that changed something below ``path``.
 
         A merge counts as what it brought to the branch. With ``side_branches`` the commits that were
         merged come instead, those that the branch itself never stood at included.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.history import Log, LoggedCommit
@@ -95,7 +94,7 @@ class FakeGitopsRepository:
             files = {
                 name: blob_id(commit.files[name]) if name in commit.files else None
                 for name in paths
-                if before.get(name) != commit.files.get(name) and _is_below(name, path)
+                if before.get(name) != commit.files.get(name) and name.startswith(f"{path}/")
             }
             when = f"2026-01-01T00:{number // 60:02}:{number % 60:02}+00:00"
             if files:
@@ -134,7 +133,3 @@ class FakeGitopsRepository:
 
     def _at(self, id: str) -> FakeCommit:
         return next(commit for commit in self.commits if commit.id == id)
-
-
-def _is_below(name: str, path: str) -> bool:
-    return name.startswith(f"{path}/") or fnmatch(name, path)

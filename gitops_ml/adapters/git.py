@@ -196,7 +196,7 @@ class GitRepository:
         lines = ("--full-history", "--no-merges") if side_branches else ("--first-parent", "-m")
         output = self._local_read(
             *_AS_IT_IS, "log", "-z", "--raw", "--no-abbrev", "--no-renames", "--format=%H", *lines,
-            head.commit, "--", f":(glob,top){path}" if "*" in path else f":(literal,top){path}",
+            head.commit, "--", f":(literal){path}",
         )  # fmt: skip
         found = parse_log(output)
         commits = self.blobs(found)

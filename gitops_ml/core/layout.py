@@ -10,7 +10,7 @@ argocd/projects/<team>.yaml                  one AppProject per team
 
 from __future__ import annotations
 
-RELEASES = "releases"
+RELEASES, ARGOCD = "releases", "argocd"
 VALUES, RELEASE, MANIFEST = "values.yaml", "release.yaml", "manifest.yaml"
 
 
@@ -23,11 +23,11 @@ def chart_directory(chart: str, version: str) -> str:
 
 
 def application_set_path(environment: str) -> str:
-    return f"argocd/{environment}.yaml"
+    return f"{ARGOCD}/{environment}.yaml"
 
 
 def app_project_path(team: str) -> str:
-    return f"argocd/projects/{team}.yaml"
+    return f"{ARGOCD}/projects/{team}.yaml"
 
 
 def chart_of(path: str) -> str | None:
@@ -47,4 +47,12 @@ def release_of(path: str) -> tuple[str, str] | None:
     match path.split("/"):
         case [first, environment, api, last] if (first, last) == (RELEASES, RELEASE):
             return environment, api
+    return None
+
+
+def environment_of(path: str) -> str | None:
+    """The environment that an ApplicationSet is about, ``None`` for any other path."""
+    match path.split("/"):
+        case [first, name] if first == ARGOCD and name.endswith(".yaml"):
+            return name.removesuffix(".yaml")
     return None

@@ -106,6 +106,16 @@ def test_an_environment_that_nobody_knows_any_more_is_still_told(ann):
     assert traced(ann, first)["environment"] == "staging"
 
 
+def test_an_environment_whose_argo_cd_objects_are_gone_too_is_still_told(ann):
+    first = deployed(ann, "staging")
+    checkout = ann.checks_out()
+    git("rm", "-rq", "argocd", "releases", cwd=checkout)
+    git("commit", "-q", "-m", "Close it", cwd=checkout)
+    git("push", "-q", "origin", "main", cwd=checkout)
+    ann.configures(environments={"production": {"cluster": "main", "namespace": "ml"}})
+    assert told(ann, "iris") == [("staging", None, "delete"), ("staging", first, "deploy")]
+
+
 def test_a_name_that_was_never_deployed_is_answered_with_the_nearest(ann):
     deployed(ann, "staging")
     said = ann.runs("history", "irsi")
