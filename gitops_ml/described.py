@@ -52,6 +52,8 @@ class DescribedApi:
     """Where ``predictor.path`` and the like start from."""
     manifest_file: str
     """Where its manifest is, or would be, in the source project."""
+    is_packaged: bool = False
+    """Whether the folder is one of our cache, which nobody commits."""
 
 
 def find_project(
@@ -144,6 +146,7 @@ def describe(
         problems=Problems.of({replace(problem, file="") for problem in (*problems, *refused)}),
         memory=memory,
         folders=folders,
+        packaged=frozenset(api.folder for api in apis if api.is_packaged),
         origin=origin,
     )
 

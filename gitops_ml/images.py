@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.build_settings import build_settings, source_date_epoch
@@ -25,7 +25,6 @@ from gitops_ml.core.image_recipe import (
     oci_plan,
     unlocked_hash,
 )
-from gitops_ml.core.yaml_writer import write_yaml
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.locking import LockOutcome, Locks, ensure_lock, lock_facts, read_lock, why_stale
 
@@ -69,8 +68,8 @@ class PlannedImage:
     plan: DockerPlan | OciPlan | None = None
     """How it is built; ``None`` where nobody builds it, or not before there is a lock."""
     lock: LockOutcome | Unlocked | None = None
-    manifest: Path | bytes | None = None
-    """The file of the API that it is for, or its text where it never was a file."""
+    manifest: Callable[[], bytes] | None = None
+    """The text of the manifest with the API that it is for."""
 
     def with_digest(self, digest: str | None) -> PlannedImage:
         return replace(self, ref=replace(self.ref, digest=digest or self.ref.digest))
@@ -114,12 +113,8 @@ class ImagePlanner:
         choice = self._choice(planned.name, context, predictor)
         plan = self._with_docker if choice.builder == "docker" else self._without_docker
         image = plan(planned.name, context, predictor)
-        return replace(image, context=context, choice=choice, manifest=self._manifest(planned))
-
-    def _manifest(self, planned: Planned) -> Path | bytes:
-        directory = self._workspace.directory_of(planned.manifest)
-        file = directory / posixpath.basename(planned.manifest.file)
-        return file if file.is_file() else write_yaml([planned.manifest.submitted]).encode()
+        manifest = partial(self._workspace.manifest_text, planned.manifest)
+        return replace(image, context=context, choice=choice, manifest=manifest)
 
     def lock_facts(self, planned: Planned) -> LockFacts | None:
         """What the lock of a release's image is made from; ``None`` where it has none.
@@ -346,9 +341,7 @@ def _build_without_docker(
     tools = builders.oci()
     built = tools.builder.build(plan, progress=progress)
     if push:
-        manifest = (
-            image.manifest.read_bytes() if isinstance(image.manifest, Path) else image.manifest
-        )
+        manifest = image.manifest() if image.manifest else None
         push_image(
             built,
             image.ref,

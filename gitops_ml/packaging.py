@@ -7,7 +7,6 @@ versions that are installed here. What cannot be had as source is pickled, which
 from __future__ import annotations
 
 import os
-import pickletools
 import platform
 import sys
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from gitops_ml.adapters import installed, own_modules
 from gitops_ml.adapters.clean_import import import_problem
 from gitops_ml.adapters.live_source import Collected, NoSource, collect
 from gitops_ml.adapters.package_folder import keep_package
+from gitops_ml.adapters.saved_models import modules_in_pickle
 from gitops_ml.adapters.session import MAIN, current_session
 from gitops_ml.core.requirement_lines import Requirements, requirements_for
 from gitops_ml.core.statements import imported_modules
@@ -85,9 +85,12 @@ def package(
     *,
     requirements: Sequence[str] = (),
     conda_packages: Sequence[str] = (),
+    modules: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Package:
     """The folder with ``predictor``, a class, or a function for a task.
+
+    ``modules`` are needed besides those that it imports, such as by its models.
 
     Raises:
         Unpackageable: it needs what files cannot hold; all reasons at once.
@@ -95,11 +98,11 @@ def package(
     """
     _check(predictor, requirements, conda_packages)
     found = _source_of(predictor, api)
-    own = own_modules.follow(found.modules, folder=current_session().folder)
-    modules = {*found.modules, *own.modules}
+    imported = {*found.modules, *modules}
+    own = own_modules.follow(imported, folder=current_session().folder)
     needed = {
         module: tuple((each.name, each.pin) for each in installed.distributions_of(module))
-        for module in modules
+        for module in {*imported, *own.modules}
         if not installed.is_of_python(module)
         and module.partition(".")[0] != _RUNTIME
         and not own.has(module)
@@ -220,14 +223,8 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str) -> _Files:
         f'{name} = cloudpickle.loads(Path(__file__).with_name("predictor.pickle").read_bytes())\n'
     )
     files = {"predictor.py": text.encode(), "predictor.pickle": content}
-    return _Files("predictor.py", text, files, modules_in_pickle(content), why)
-
-
-def modules_in_pickle(content: bytes) -> frozenset[str]:
-    """The modules that unpickling imports: texts in it that are called like loaded ones."""
-    texts = (argument for _, argument, _ in pickletools.genops(content))
-    names = {text for text in texts if isinstance(text, str) and text in sys.modules}
-    return frozenset({"cloudpickle", *names} - {MAIN})
+    modules = modules_in_pickle(content) | {"cloudpickle"}
+    return _Files("predictor.py", text, files, modules, why)
 
 
 def _by_top(

@@ -83,6 +83,14 @@ class ModelStore(Protocol):
         """
         ...
 
+    def named(self, directory: Path, image: ImageRef) -> ImageRef:
+        """The reference, with its digest, that `push` would give; nothing is sent or asked.
+
+        Raises:
+            UsageError: there is nothing to push.
+        """
+        ...
+
     def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
         """Write the files of an artifact to a new ``directory``, whole or not at all.
 

@@ -35,7 +35,7 @@ from gitops_ml.rendering import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from gitops_ml.core.changes import Change
@@ -163,22 +163,31 @@ def mode_manifests(
     return render_manifests(releases, helm=tools.helm())
 
 
-def image_warnings(images: Iterable[PlannedImage]) -> tuple[str, ...]:
-    """What people should know about their images and the files that enter them, once each."""
+def image_warnings(
+    images: Iterable[PlannedImage], packaged: Container[Path] = ()
+) -> tuple[str, ...]:
+    """What people should know about their images and the files that enter them, once each.
+
+    ``packaged`` are folders of our cache: nobody commits a lock there.
+    """
     chosen = [image for image in images if image.context is not None]
     found = {
         str(problem).replace("warning: ", "", 1)
         for image in chosen
         for problem in (image.context.warnings if image.context else ())
     }
-    return (*sorted(found), *lock_warnings(chosen))
+    return (*sorted(found), *lock_warnings(chosen, packaged))
 
 
-def lock_warnings(images: Iterable[PlannedImage]) -> tuple[str, ...]:
+def lock_warnings(
+    images: Iterable[PlannedImage], packaged: Container[Path] = ()
+) -> tuple[str, ...]:
     """Which locks were written, which are missing, and which are of yesterday."""
     written: dict[str, LockOutcome] = {}
     unlocked: dict[str, set[str]] = {}
     for image in images:
+        if image.lock is not None and image.lock.path.parent in packaged:
+            continue
         if isinstance(image.lock, Unlocked):
             unlocked.setdefault(image.lock.reason, set()).add(_shown(image.lock.path))
         elif image.lock is not None and image.lock.is_written:
@@ -331,7 +340,7 @@ class Target:
 
     def warnings(self, step: Step) -> tuple[str, ...]:
         return (
-            *image_warnings(self.images.values()),
+            *image_warnings(self.images.values(), self.workspace.packaged),
             *dict.fromkeys(map(str, self.unanswered)),
             *tag_warnings(step.releases),
             *manifest_warnings(step.without_manifest),

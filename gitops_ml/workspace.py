@@ -25,6 +25,7 @@ from gitops_ml.core.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.core.rules import check_manifests, check_release
 from gitops_ml.core.rules_effect import effect_findings
 from gitops_ml.core.yaml_reader import read_yaml
+from gitops_ml.core.yaml_writer import write_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 
 if TYPE_CHECKING:
@@ -54,12 +55,20 @@ class Workspace:
     """Whether everything that the project has was looked at: what is not here is gone."""
     folders: Mapping[str, Path] = field(default_factory=dict)
     """By API, where the predictor of a manifest is that is in no file."""
+    packaged: frozenset[Path] = frozenset()
+    """Those of the folders that are in our cache: nobody sees or commits what is in there."""
     origin: Mapping[str, Any] | None = None
     """What the call comes from, where that is no checkout: a notebook's cell, a step of a flow."""
 
     def directory_of(self, manifest: Manifest) -> Path:
         """The folder of the manifest, which its predictor's paths start from."""
         return self.folders.get(manifest.name) or Path.cwd() / manifest.directory
+
+    def manifest_text(self, manifest: Manifest) -> bytes:
+        """The manifest's file as it is, or as it would be."""
+        if manifest.name in self.folders:
+            return write_yaml([dict(manifest.submitted)]).encode()
+        return (Path.cwd() / manifest.file).read_bytes()
 
     def source_path(self, manifest: Manifest) -> str:
         """The manifest's file, relative to the project."""

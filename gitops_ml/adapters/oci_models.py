@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters.cache import cache_folder
 from gitops_ml.core import tar_headers as tar
-from gitops_ml.core.image import ImageRef
 from gitops_ml.core.model_artifacts import PulledModel, PushedModel
 from gitops_ml.core.oci import (
     CONFIG,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from gitops_ml.adapters.oci_registry import OciRegistry, Source
+    from gitops_ml.core.image import ImageRef
     from gitops_ml.ports import Progress
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -90,6 +90,13 @@ class RegistryModels:
         """See `ModelStore.push`."""
         return push_model(directory, image, registry=self._registry, progress=progress)
 
+    def named(self, directory: Path, image: ImageRef) -> ImageRef:
+        """See `ModelStore.named`."""
+        files = _files(directory)
+        groups = [(title, tuple(_parts(group))) for title, group in _groups(files)]
+        layers = tuple(_describe(title, parts) for title, parts in groups)
+        return _named(image, _index(layers))
+
     def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
         """See `ModelStore.pull`."""
         return pull_model(image, directory, registry=self._registry, progress=progress)
@@ -121,15 +128,10 @@ def push_model(
     files = _files(directory)
     layers, sent = _push_layers(files, image.repository, registry=registry, progress=progress)
     manifests = [_manifest(platform, layers) for platform in _PLATFORMS]
-    index = Index(
-        manifests=tuple(
-            describe(content, MANIFEST, platform=platform)
-            for platform, (content, _) in zip(_PLATFORMS, manifests, strict=True)
-        )
-    ).to_bytes()
-    digest = describe(index, INDEX).digest
-    own = ImageRef(image.repository, f"m-{digest[7:27]}", digest)
-    named = replace(image, tag=image.tag or own.tag, digest=digest)
+    index = _index(layers)
+    named = _named(image, index)
+    digest = str(named.digest)
+    own = replace(named, tag=_own_tag(digest))
     if _digest_of(replace(own, digest=None), registry) != digest:
         for content, config in manifests:
             sent += _push_bytes(image.repository, config, registry=registry, progress=progress)
@@ -142,6 +144,24 @@ def push_model(
     size = sum(entry.size for entry in files)
     moved_from = before if before != digest else None
     return PushedModel(named, len(files), size, sent, moved_from)
+
+
+def _index(layers: tuple[Descriptor, ...]) -> bytes:
+    manifests = ((platform, _manifest(platform, layers)[0]) for platform in _PLATFORMS)
+    return Index(
+        manifests=tuple(
+            describe(content, MANIFEST, platform=platform) for platform, content in manifests
+        )
+    ).to_bytes()
+
+
+def _named(image: ImageRef, index: bytes) -> ImageRef:
+    digest = describe(index, INDEX).digest
+    return replace(image, tag=image.tag or _own_tag(digest), digest=digest)
+
+
+def _own_tag(digest: str) -> str:
+    return f"m-{digest[7:27]}"
 
 
 def _digest_of(image: ImageRef, registry: OciRegistry) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +37,41 @@ def with_class(
     if python is not None:
         words.setdefault("python_version", python)
     return {**spec, section: words}
+
+
+def with_models(
+    spec: Mapping[str, Any], locations: Mapping[str, str], *, loads_models: bool
+) -> dict[str, Any]:
+    """``spec`` with its models by name; nothing of ``spec`` is changed.
+
+    A predictor that gets a client for its models, or has ``load_model``, is given them as Cortex
+    would; every other one finds the folder of each in its config, under the model's name.
+
+    >>> spec = with_models({"name": "iris"}, {"model": "oci://…"}, loads_models=False)
+    >>> spec["predictor"]
+    {'config': {'model': 'oci://…'}}
+    """
+    section = "handler" if "handler" in spec else "predictor"
+    words = dict(spec.get(section) or {})
+    kind = words.get("type") or "python"
+    if kind == "python" and not loads_models:
+        words["config"] = {**(words.get("config") or {}), **locations}
+    else:
+        key = "multi_model_reloading" if kind == "python" else "models"
+        said = dict(words.get(key) or {})
+        paths = [{"name": name, "path": path} for name, path in locations.items()]
+        words[key] = {**said, "paths": [*(said.get("paths") or []), *paths]}
+    return {**spec, section: words}
+
+
+def model_repository(repository: str, api: str, name: str) -> str:
+    """Where the artifact of a model goes that came from a session.
+
+    >>> model_repository("ghcr.io/acme/ml", "iris", "Big_Model")
+    'ghcr.io/acme/ml/models/iris-big-model'
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", f"{api}-{name}".lower()).strip("-")
+    return f"{repository}/models/{words}"
 
 
 def api_name(spec: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from gitops_ml.actions.changing import ChangeOptions
 from gitops_ml.actions.deletion import delete
 from gitops_ml.actions.deployment import deploy
 from gitops_ml.actions.documents import open_project
+from gitops_ml.actions.given_models import name_models, store_models
 from gitops_ml.actions.history import history, trace
 from gitops_ml.actions.patching import patch, refresh
 from gitops_ml.actions.promotion import promote, route
@@ -20,9 +21,10 @@ from gitops_ml.actions.rollback import rollback
 from gitops_ml.actions.source_proposal import SourceFiles, code_files, propose_source
 from gitops_ml.adapters.notebook import notebook_origin
 from gitops_ml.adapters.resources import template_text
+from gitops_ml.adapters.saved_models import modules_of
 from gitops_ml.core.package_text import package_text
 from gitops_ml.core.runtime import runtime_settings
-from gitops_ml.core.spec_of_class import api_name, source_folder, with_class
+from gitops_ml.core.spec_of_class import api_name, source_folder, with_class, with_models
 from gitops_ml.described import DescribedApi, ProjectAtHand, describe
 from gitops_ml.errors import UsageError
 from gitops_ml.library.progress import Teller
@@ -89,6 +91,7 @@ class Client:
         force: bool = True,
         wait: bool = False,
         *,
+        models: Mapping[str, Any] | None = None,
         dry_run: bool = False,
         pull_request: bool | None = None,
         content: str | None = None,
@@ -104,6 +107,11 @@ class Client:
         packaged as readable source with what it needs, and imported by a clean interpreter before
         anything is pushed. ``project_dir`` is a folder whose ``predictor.path`` is said instead.
         ``requirements`` are pinned to what is installed; imports that nobody listed are added.
+
+        ``models`` are files, folders or objects of this session by name, stored as artifacts by
+        their digest and mounted read-only. A class with ``load_model`` gets them from its client;
+        every other one finds the folder of each under its name in the config (an object is
+        ``<name>.pkl`` in there). What is in a store already is named by its URL.
 
         A pull request is opened unless the environment says ``delivery: push`` or
         ``pull_request=False`` does. ``dry_run`` does everything but the last act. ``content`` is
@@ -129,15 +137,20 @@ class Client:
                 requirements=requirements,
                 conda_packages=conda_packages,
                 project_dir=project_dir,
+                models=models or {},
                 tell=tell,
             )
             workspace = self._workspace(code, origin)
+            tools = self._tools(workspace, tell)
             if code.package is not None:
                 tell(f"importing {code.package.class_name} in a clean interpreter")
                 _check_import(code.package, workspace)
+            if models and not dry_run:
+                # Their digests are in the manifest already; nothing was pushed until here.
+                store_models(workspace, api_name(api_spec), models, tools=tools)
             if content == "source":
                 return self._propose_source(
-                    code, workspace, tell,
+                    code, workspace, tools,
                     dry_run=dry_run, pull_request=pull_request, message=message, why=why,
                 )  # fmt: skip
             options = DeployOptions(
@@ -148,7 +161,7 @@ class Client:
                 pull_request=self._proposes(pull_request),
                 why=_why(why, code.package),
             )
-            deployed = deploy(workspace, tools=self._tools(workspace, tell), options=options)
+            deployed = deploy(workspace, tools=tools, options=options)
         (api,) = self._apis(deployed, code.package)
         return api
 
@@ -469,6 +482,7 @@ class Client:
         requirements: Sequence[str],
         conda_packages: Sequence[str],
         project_dir: str | Path | None,
+        models: Words,
         tell: Progress,
     ) -> _Code:
         """The class packaged, or the folder that holds the code already."""
@@ -479,10 +493,16 @@ class Client:
         if target is not None:
             tell(f"packaging {getattr(target, '__name__', target)}")
             found = package(
-                api_name(spec), target, requirements=requirements, conda_packages=conda_packages
+                api_name(spec),
+                target,
+                requirements=requirements,
+                conda_packages=conda_packages,
+                modules={each for model in models.values() for each in modules_of(model)},
             )
             python = found.python if found.pickled else None
             spec = with_class(spec, path=found.path, class_name=found.class_name, python=python)
+            loads_models = hasattr(target, "load_model")
+            spec = self._with_models(spec, models, tell, loads_models=loads_models)
             return _Code(
                 spec=spec, folder=found.folder, manifest_file=f"{home}/api.yaml", package=found
             )
@@ -496,6 +516,7 @@ class Client:
                 "where is the code of the predictor? Give predictor=<a class>, or project_dir= "
                 "the folder that predictor.path starts from"
             )
+        spec = self._with_models(spec, models, tell, loads_models=False)
         folder = Path(project_dir or root).absolute()
         if project_dir is not None and folder.is_relative_to(root):
             home = folder.relative_to(root).as_posix()
@@ -505,8 +526,23 @@ class Client:
             manifest_file=f"{home}/api.yaml" if home != "." else "api.yaml",
         )
 
+    def _with_models(
+        self, spec: Words, models: Words, tell: Progress, *, loads_models: bool
+    ) -> dict[str, Any]:
+        if not models:
+            return dict(spec)
+        workspace = describe([], self._at_hand, environment=self.environment)
+        tools = self._tools(workspace, tell)
+        locations = name_models(workspace, api_name(spec), models, tools=tools)
+        return with_models(spec, locations, loads_models=loads_models)
+
     def _workspace(self, code: _Code, origin: Words | None) -> Workspace:
-        api = DescribedApi(spec=code.spec, folder=code.folder, manifest_file=code.manifest_file)
+        api = DescribedApi(
+            spec=code.spec,
+            folder=code.folder,
+            manifest_file=code.manifest_file,
+            is_packaged=code.package is not None,
+        )
         if origin is None:
             origin = notebook_origin(self._at_hand.root)
         return checked(describe([api], self._at_hand, environment=self.environment, origin=origin))
@@ -515,7 +551,7 @@ class Client:
         self,
         code: _Code,
         workspace: Workspace,
-        tell: Progress,
+        tools: Tools,
         *,
         dry_run: bool,
         pull_request: bool | None,
@@ -536,7 +572,7 @@ class Client:
         delivered = propose_source(
             workspace,
             files,
-            tools=self._tools(workspace, tell),
+            tools=tools,
             pull_request=pull_request is not False,
             dry_run=dry_run,
             message=message,

@@ -1,0 +1,95 @@
+"""Models that somebody has at hand, as a folder with their files: a path, or an object of the session."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import pickletools
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.errors import Unpackageable, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAIN = "__main__"
+
+
+@contextmanager
+def model_folder(name: str, model: Any) -> Iterator[Path]:
+    """A folder with the files of ``model`` and nothing else, while the block runs.
+
+    A file keeps its name. An object becomes ``<name>.pkl``, an ONNX model ``<name>.onnx``.
+
+    Raises:
+        UsageError: there is no such file or folder.
+        Unpackageable: the object cannot be pickled, or nobody else could read it.
+    """
+    if isinstance(model, str | os.PathLike):
+        path = Path(model).expanduser().absolute()
+        if path.is_dir():
+            yield path
+            return
+        if not path.is_file():
+            raise UsageError(f'models: "{name}" is {os.fspath(model)!r}, and there is no such file')
+    with tempfile.TemporaryDirectory(prefix="gitops-ml-model-") as temporary:
+        folder = Path(temporary)
+        if isinstance(model, str | os.PathLike):
+            _link(path, folder / path.name)
+        elif hasattr(model, "SerializeToString"):
+            (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+        else:
+            (folder / f"{name}.pkl").write_bytes(pickled(name, model))
+        yield folder
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        target.symlink_to(path)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def pickled(name: str, model: Any) -> bytes:
+    """The object as a pickle that a replica can read.
+
+    Raises:
+        Unpackageable: it has no pickle, or one that needs a class of this session.
+    """
+    try:
+        content = pickle.dumps(model, protocol=5)
+    except Exception as error:
+        # Nobody can list what other people's __reduce__ raises.
+        raise Unpackageable(
+            f"the model {name}", [f"it cannot be pickled ({error}): save it and give the path"]
+        ) from error
+    if _MAIN in _texts(content):
+        raise Unpackageable(
+            f"the model {name}",
+            [
+                f"it is, or holds, a {type(model).__name__} that was defined in this session, and a "
+                "replica would not know that class: define it in a module beside the notebook"
+            ],
+        )
+    return content
+
+
+def modules_in_pickle(content: bytes) -> frozenset[str]:
+    """The modules that unpickling imports: texts in it that are called like loaded ones."""
+    return frozenset(text for text in _texts(content) if text in sys.modules) - {_MAIN}
+
+
+def modules_of(model: Any) -> frozenset[str]:
+    """The modules that reading a model needs, as far as its object tells."""
+    if isinstance(model, str | os.PathLike) or hasattr(model, "SerializeToString"):
+        return frozenset()
+    return modules_in_pickle(pickled("model", model))
+
+
+def _texts(content: bytes) -> set[str]:
+    return {each for _, each, _ in pickletools.genops(content) if isinstance(each, str)}
