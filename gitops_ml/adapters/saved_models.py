@@ -84,11 +84,11 @@ def modules_in_pickle(content: bytes) -> frozenset[str]:
     return frozenset(text for text in _texts(content) if text in sys.modules) - {_MAIN}
 
 
-def modules_of(model: Any) -> frozenset[str]:
+def modules_of(name: str, model: Any) -> frozenset[str]:
     """The modules that reading a model needs, as far as its object tells."""
     if isinstance(model, str | os.PathLike) or hasattr(model, "SerializeToString"):
         return frozenset()
-    return modules_in_pickle(pickled("model", model))
+    return modules_in_pickle(pickled(name, model))
 
 
 def _texts(content: bytes) -> set[str]:

@@ -58,6 +58,21 @@ class Card:
         return tuple(row for row in self.rows if row.value)
 
 
+class Shown:
+    """Something that notebooks show as a card, and everything else as lines of text."""
+
+    __slots__ = ()
+
+    def _card(self) -> Card:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return text(self._card())
+
+    def _repr_html_(self) -> str:
+        return html(self._card())
+
+
 def text(card: Card) -> str:
     """Lines of text."""
     lines = [card.title + (f"  [{card.state}]" if card.state else "")]

@@ -5,38 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.actions.history_facts import changes_in_short, time_for_people, trace_lines
-from gitops_ml.core import layout
+from gitops_ml.actions.waiting import Patience
+from gitops_ml.core import layout, pull_request
 from gitops_ml.core.differences import unified_diff
+from gitops_ml.core.status_words import Wanted
+from gitops_ml.errors import UsageError
 from gitops_ml.library import cards
+from gitops_ml.library.cards import Shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from gitops_ml.actions.changing import Changed, ReleaseChange
-    from gitops_ml.core import pull_request
     from gitops_ml.core.changes import Change
     from gitops_ml.core.differences import FieldChange
     from gitops_ml.core.image import ImageRef
     from gitops_ml.core.standing_release import StandingRelease
+    from gitops_ml.library.accounts import Logs, Prediction, Status
     from gitops_ml.library.verbs import Client
-    from gitops_ml.past import Entry, FoundDeployment
-
-
-class Shown:
-    """Something that notebooks show as a card, and everything else as lines of text."""
-
-    __slots__ = ()
-
-    def _card(self) -> cards.Card:
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return cards.text(self._card())
-
-    def _repr_html_(self) -> str:
-        return cards.html(self._card())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -70,6 +57,20 @@ class PullRequest(Shown):
             commit=found.commit,
             merge_commit=found.merge_commit,
             is_draft=found.is_draft,
+        )
+
+    def asked(self) -> pull_request.PullRequest:
+        """As the verbs know it."""
+        return pull_request.PullRequest(
+            number=self.number,
+            url=self.url,
+            title=self.title,
+            state=self.state,
+            head=self.head,
+            base=self.base,
+            commit=self.commit,
+            merge_commit=self.merge_commit,
+            is_draft=self.is_draft,
         )
 
     @property
@@ -146,6 +147,57 @@ class Api(Shown):
         """What has become of it, in a few words."""
         return _summary(self)
 
+    def wait(self, *, timeout: float = 1800, interval: float = 5) -> Status:
+        """Wait until it is merged and live; tells what it waits for.
+
+        Raises:
+            NotLive: it cannot become live (its pull request was closed, Argo CD cannot sync it, its
+                image cannot be pulled, …), or has not in time; says why and what to do.
+            UsageError: this is a plan, or CI makes the deployment.
+            Refused, ServerFailed: the repository, the forge or the cluster cannot be asked.
+        """
+        wanted = Wanted(
+            api=self.name,
+            environment=self.environment,
+            deployment_id=self._deployment("wait for"),
+            commit=None if self.pull_request else self.commit,
+        )
+        (status,) = self.client.wait_for(
+            [wanted],
+            proposed=self.pull_request,
+            patience=Patience(timeout=timeout, interval=interval),
+        )
+        return status
+
+    def status(self) -> Status:
+        """How it is now: see `Client.status`."""
+        return self.client.status(self.name)
+
+    def predict(
+        self,
+        payload: Any,
+        *,
+        path: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """Ask it for a prediction: see `Client.predict`."""
+        return self.client.predict(self.name, payload, path=path, headers=headers, timeout=timeout)
+
+    def logs(self, *, tail: int | None = 100) -> Logs:
+        """The newest log lines of its replicas: see `Client.logs`."""
+        return self.client.logs(self.name, tail=tail)
+
+    def _deployment(self, what: str) -> str:
+        if self.is_plan:
+            raise UsageError(f"there is nothing to {what}: this is a plan (dry_run=True)")
+        if self.deployment_id is None:
+            raise UsageError(
+                f"there is nothing to {what} yet: CI builds and deploys it once the pull request with "
+                "its source is merged"
+            )
+        return self.deployment_id
+
     def _card(self) -> cards.Card:
         return cards.Card(
             title=f"{self.name} in {self.environment}",
@@ -217,6 +269,27 @@ class Outcome(Shown):
         """What has become of it, in a few words."""
         return _summary(self)
 
+    def wait(self, *, timeout: float = 1800, interval: float = 5) -> tuple[Status, ...]:
+        """Wait until it is merged and live; what was removed is not waited for.
+
+        Raises:
+            NotLive, UsageError, Refused, ServerFailed: see `Api.wait`.
+        """
+        if self.is_plan:
+            raise UsageError("there is nothing to wait for: this is a plan (dry_run=True)")
+        wanted = [
+            Wanted(
+                api=each.api,
+                environment=each.environment,
+                deployment_id=each.after,
+                commit=None if self.pull_request else self.commit,
+            )
+            for each in self.releases
+            if each.after
+        ]
+        patience = Patience(timeout=timeout, interval=interval)
+        return self.client.wait_for(wanted, proposed=self.pull_request, patience=patience)
+
     def _card(self) -> cards.Card:
         names = ", ".join(dict.fromkeys(release.api for release in self.releases))
         told = [
@@ -239,87 +312,6 @@ class Outcome(Shown):
             notes=(*told, *self.warnings),
             diff=tuple(map(unified_diff, own_changes(self.changes))),
             files=len(self.changes),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class History(Shown):
-    """The deployments of an API, the newest first."""
-
-    api: str
-    entries: tuple[Entry, ...]
-    warnings: tuple[str, ...]
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, index: int) -> Entry:
-        return self.entries[index]
-
-    def _card(self) -> cards.Card:
-        return cards.Card(
-            title=f"deployments of {self.api}",
-            head=("", "environment", "deployment", "when", "who", "what", "changed", "pr"),
-            table=tuple(
-                (
-                    "*" if entry.is_current else "",
-                    entry.environment,
-                    entry.deployment_id or "-",
-                    time_for_people(entry.when),
-                    entry.author.partition(" <")[0],
-                    entry.action,
-                    changes_in_short(entry.changes),
-                    f"#{entry.pull_request}" if entry.pull_request else "",
-                )
-                for entry in self.entries
-            ),
-            notes=self.warnings,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Trace(Shown):
-    """Where a deployment id leads."""
-
-    deployment_id: str
-    api: str
-    environment: str
-    image: ImageRef
-    manifest: Mapping[str, Any]
-    """The API as it was submitted."""
-    source: Mapping[str, Any]
-    """Where it came from: repository, commit, author, notebook or flow."""
-    commit: str
-    """Of the GitOps repository: the first one that holds it."""
-    when: str
-    author: str
-    pull_request: int | None
-    is_current: bool
-    lines: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, found: FoundDeployment) -> Trace:
-        return cls(
-            deployment_id=found.deployment_id,
-            api=found.release.api,
-            environment=found.release.environment,
-            image=found.image,
-            manifest=found.manifest,
-            source=found.release.provenance,
-            commit=found.commit,
-            when=found.when,
-            author=found.author,
-            pull_request=found.pull_request,
-            is_current=found.is_current,
-            lines=tuple(trace_lines(found)),
-        )
-
-    def _card(self) -> cards.Card:
-        return cards.Card(
-            title=self.deployment_id, rows=tuple(cards.Row(*line) for line in self.lines)
         )
 
 

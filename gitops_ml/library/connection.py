@@ -1,0 +1,90 @@
+"""What every verb of the client needs: the project at hand, the environment, and the neighbours."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+from gitops_ml import wiring
+from gitops_ml.actions.changing import ChangeOptions
+from gitops_ml.described import ProjectAtHand, describe
+from gitops_ml.library.progress import Teller
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.library.verbs import Client
+    from gitops_ml.ports import Progress
+    from gitops_ml.target import Tools
+    from gitops_ml.workspace import Workspace
+
+
+class Connection:
+    """A project and one of its environments."""
+
+    def __init__(
+        self,
+        at_hand: ProjectAtHand,
+        environment: str,
+        *,
+        offline: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> None:
+        self._at_hand = at_hand
+        self._offline = offline
+        self._progress = progress
+        self.environment = environment
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self._at_hand.project.name
+
+    def __repr__(self) -> str:
+        repository = self._at_hand.project.gitops and self._at_hand.project.gitops.repository
+        return f"<gitops_ml client: {self.project}, {self.environment}, {repository}>"
+
+    # -- for the verbs -----------------------------------------------------------------------------
+
+    @property
+    def _client(self) -> Client:
+        """Ourselves, with every verb: the rooms of verbs are parts of one client."""
+        return cast("Client", self)
+
+    @contextmanager
+    def _working(self) -> Iterator[Progress]:
+        with Teller(self._progress) as tell:
+            yield tell
+
+    @contextmanager
+    def _at_work(self) -> Iterator[tuple[Workspace, Tools]]:
+        """The project without manifests, for verbs that look at Git alone."""
+        with self._working() as tell:
+            workspace = describe([], self._at_hand, environment=self.environment)
+            yield workspace, self._tools(workspace, tell)
+
+    def _tools(self, workspace: Workspace, tell: Progress) -> Tools:
+        return wiring.tools(
+            workspace.project, root=workspace.root, offline=self._offline, progress=tell
+        )
+
+    def _proposes(self, asked: bool | None, *, environment: str | None = None) -> bool:
+        if asked is not None:
+            return asked
+        return self._at_hand.says_delivery(environment or self.environment) != "push"
+
+    def _options(
+        self,
+        dry_run: bool,
+        pull_request: bool | None,
+        message: str | None,
+        why: str,
+        *,
+        environment: str | None = None,
+    ) -> ChangeOptions:
+        return ChangeOptions(
+            message=message,
+            dry_run=dry_run,
+            pull_request=self._proposes(pull_request, environment=environment),
+            why=why,
+        )

@@ -1,0 +1,115 @@
+"""The client's verbs about what runs: how it is, when it is live, what it says, what it predicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.actions.live import describe
+from gitops_ml.actions.logs import follow, logs
+from gitops_ml.actions.prediction import Call, predict
+from gitops_ml.actions.waiting import Patience, wait
+from gitops_ml.library.accounts import Logs, Prediction, Status
+from gitops_ml.library.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.core.status_words import Wanted
+    from gitops_ml.library.results import PullRequest
+
+
+class Running(Connection):
+    """`status`, `wait`, `logs` and `predict`, by the cluster that the kubeconfig names."""
+
+    def status(self, api_name: str) -> Status:
+        """How an API is: what Git wants, what runs, why it is not live, and what to do.
+
+        Raises:
+            UsageError: there is no such API.
+            Refused, ServerFailed: the GitOps repository cannot be read.
+        """
+        with self._at_work() as (workspace, tools):
+            return Status.of(
+                describe(workspace, api_name, tools=tools, environment=self.environment)
+            )
+
+    def predict(
+        self,
+        api_name: str,
+        payload: Any,
+        *,
+        path: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """Ask a running API: at its gateway, or by way of the API server.
+
+        Bytes are sent as they are, all else as JSON.
+
+        Raises:
+            UsageError: there is no such API, or the payload cannot be JSON.
+            PredictionFailed: it answered with a failure; carries its words.
+            Refused, ServerFailed: it cannot be reached.
+        """
+        call = Call(path=path, headers=headers, timeout=timeout)
+        with self._at_work() as (workspace, tools):
+            found = predict(
+                workspace, api_name, payload, tools=tools, environment=self.environment, call=call
+            )
+        return Prediction.of(found, self._client)
+
+    def logs(self, api_name: str, *, tail: int | None = 100) -> Logs:
+        """The newest log lines of all replicas; of one that crashed, those of its last attempt.
+
+        Raises:
+            UsageError: there is no such API.
+            GitopsMlError: nothing of it runs; says why.
+            Refused, ServerFailed: the repository or the cluster cannot be read.
+        """
+        with self._at_work() as (workspace, tools):
+            return Logs(
+                logs(workspace, api_name, tools=tools, environment=self.environment, tail=tail)
+            )
+
+    def stream_api_logs(self, api_name: str) -> None:
+        """Print log lines as they come, of new replicas, too, until it is interrupted.
+
+        Raises:
+            UsageError: there is no such API.
+            Refused, ServerFailed: the repository or the cluster cannot be read.
+        """
+        with self._at_work() as (workspace, tools):
+            lines = follow(workspace, api_name, tools=tools, environment=self.environment)
+        try:
+            for line in lines:
+                print(f"{line.pod}  {line.text}", flush=True)
+        except KeyboardInterrupt:
+            return
+
+    def wait_for(
+        self,
+        wanted: Iterable[Wanted],
+        *,
+        proposed: PullRequest | None = None,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+    ) -> tuple[Status, ...]:
+        """Wait until deployments are merged and live; results have a `wait()` of their own.
+
+        Raises:
+            NotLive: one cannot become live, or has not in time; says why and what to do.
+            Refused, ServerFailed, UsageError: the repository, forge or cluster cannot be asked.
+        """
+        asked = proposed.asked() if proposed else None
+        with self._at_work() as (workspace, tools):
+            found = wait(workspace, wanted, tools=tools, proposed=asked, patience=patience)
+            return tuple(
+                Status.of(
+                    describe(
+                        workspace,
+                        live.release.api,
+                        tools=tools,
+                        environment=live.release.environment,
+                    )
+                )
+                for live in found
+            )
