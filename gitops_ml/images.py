@@ -30,6 +30,7 @@ from gitops_ml.locking import LockOutcome, Locks, ensure_lock, lock_facts, read_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from gitops_ml.core.release import PredictorSpec
     from gitops_ml.locking import LockFacts

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.actions.contents import export
 from gitops_ml.actions.deletion import delete
 from gitops_ml.actions.history import history, trace
 from gitops_ml.actions.patching import patch, refresh
@@ -67,6 +69,19 @@ class Standing(Connection):
         """
         with self._at_work() as (workspace, tools):
             return Trace.of(trace(workspace, deployment_id, tools=tools))
+
+    def export(self, name: str, folder: str | Path) -> tuple[str, ...]:
+        """Bring code, lock and manifest of a deployment (or of an image) back into an empty folder.
+
+        Returns the paths that were written.
+
+        Raises:
+            UsageError: the folder is not empty, or there is no such deployment.
+            GitopsMlError: the image holds no project.
+            Refused, ServerFailed: the registry or the repository said no, or has no such image.
+        """
+        with self._at_work() as (workspace, tools):
+            return export(workspace, name, Path(folder).absolute(), tools=tools).files
 
     # -- changing it -------------------------------------------------------------------------------
 

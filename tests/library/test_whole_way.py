@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 
+import gitops_ml as gml
 from gitops_ml.core.image import ImageRef
 from tests.adapters.git_servers import commit_files, git
 from tests.library import sessions
@@ -54,10 +55,17 @@ def test_a_class_is_built_pushed_and_proposed_without_docker(bob):
         "show", f"{found['head']}:releases/staging/answer/values.yaml", cwd=bob.person.gitops
     )
     assert image.digest in values
+    # Out of the image the class comes back as it was packaged.
+    back = bob.person.home / "back"
+    git("push", "-q", ".", f"{found['head']}:main", cwd=bob.person.gitops)
+    written = gml.client("staging").export(found["id"], back)
+    assert {"api.yaml", "predictor.py", "requirements.lock"} <= set(written)
+    packaged = (bob.project / found["folder"] / "predictor.py").read_text()
+    assert (back / "predictor.py").read_text() == packaged
     # The same class again, from a session of its own: nothing is built, nothing is resolved.
     bob.index.asked.clear()
-    again = facts(sessions.script(CREATE, cwd=bob.project))
-    assert (again, bob.index.asked) == (found, [])
+    again = facts(sessions.script(CREATE.replace("api.pull_request.head", "None"), cwd=bob.project))
+    assert ({**again, "head": found["head"]}, bob.index.asked) == (found, [])
 
 
 def test_code_changes_keep_the_lock(bob):
