@@ -20,6 +20,7 @@ from gitops_ml.core.dockerfile import (
 from gitops_ml.core.image import BuildContext, ContentHash, ImageRef
 from gitops_ml.core.image_recipe import (
     BuilderChoice,
+    Described,
     OciPlan,
     choose_builder,
     oci_plan,
@@ -184,6 +185,7 @@ class ImagePlanner:
                 lock=lock.lock,
                 base=base,
                 platforms=image.platforms,
+                described=Described(api=name, path=predictor.path, class_name=predictor.class_name),
                 epoch=source_date_epoch(os.environ),
             )
             hashed = plan.content_hash

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.adapters.oci_layers import Layer, LayerEntry, write_layer
 from gitops_ml.adapters.oci_store import BlobStore, StoredLayer, file_source
+from gitops_ml.adapters.static_openapi import read_openapi
 from gitops_ml.core import image_recipe as recipe
 from gitops_ml.core.bill_of_materials import Component
 from gitops_ml.core.image import ImageRef
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from gitops_ml.ports import Progress
 
 _WORKERS = 4
+_LONGEST_LABEL = 16_000
+"""Characters of a label that is worth its way: it is sent with each change of the code."""
 _LAYER_FORMAT = 1
 """Counts up with `recipe.BUILDER` when layers are written in another way: their keys change."""
 
@@ -142,6 +145,8 @@ class OciBuilder:
             GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
             Refused, ServerFailed: a registry or an index said no, or failed.
         """
+        labels = {**plan.labels, **_openapi(plan)}
+        plan = replace(plan, labels=labels)
         images = (self._image(plan, platform, progress) for platform in sorted(plan.platforms))
         return BuiltImage(images=tuple(images))
 
@@ -320,6 +325,12 @@ class OciBuilder:
             _key(role, facts, epoch),
             lambda target: (write_layer(chosen, target, root=root, epoch=epoch), None),
         )
+
+
+def _openapi(plan: OciPlan) -> Mapping[str, str]:
+    """The label that tells of the predictor's API, as far as its source does."""
+    text = read_openapi(plan.context, plan.described) if plan.described else ""
+    return {recipe.OPENAPI_LABEL: text} if text and len(text) <= _LONGEST_LABEL else {}
 
 
 def _entries(context: BuildContext, root: str, place: str) -> Iterator[LayerEntry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ class BlobStore:
         return StoredLayer(layer, path, facts.get("notes"))
 
     def _made(self, key: str, make: Callable[[IO[bytes]], tuple[Layer, Any]]) -> StoredLayer:
-        new = self._blobs / f"{key}.layer"
+        # a name of its own: others may be making the same layer
+        new = self._blobs / f"{key}.{secrets.token_hex(4)}.layer"
         with written(new) as file:
             layer, notes = make(file)
         path = self._place(layer.descriptor.digest)

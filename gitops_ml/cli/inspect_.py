@@ -87,7 +87,8 @@ def _show(found: Inspection) -> None:
     )  # fmt: skip
     if contents.labels:
         click.echo()
-        report.table(("label", "value"), sorted(contents.labels.items()))
+        labels = sorted(contents.labels.items())
+        report.table(("label", "value"), [(name, _in_short(value)) for name, value in labels])
     if found.packages:
         click.echo()
         report.table(
@@ -99,6 +100,10 @@ def _show(found: Inspection) -> None:
         report.table(
             ("attached", "digest"), [(each.artifact_type, each.digest) for each in found.attached]
         )
+
+
+def _in_short(label: str) -> str:
+    return label if len(label) <= 100 else f"{len(label)} characters; --output json has them"
 
 
 def _show_changes(previews: Previews) -> None:

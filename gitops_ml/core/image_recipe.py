@@ -9,7 +9,8 @@ make one: the base image's Python finds it as the user's site directory.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+import json
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.content_hash import Recipe, content_hash
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 BUILDER = "oci/1"
 """Counts up when equal inputs become other bytes."""
 LOCK_LABEL = "dev.gitops-ml.lock"
+OPENAPI_LABEL = "dev.gitops-ml.openapi"
+SCHEMA_LABEL = "dev.gitops-ml.deployment-schema"
+DEPLOYMENT_SCHEMA = "1"
+"""Counts up when what an image holds, or what its labels mean, changes for those who read them."""
 PREFIX = "opt/venv"
 RUNTIME = "opt/runtime"
 APP = "app"
@@ -52,6 +57,16 @@ def site_packages(python: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """The predictor whose API the image's labels tell of."""
+
+    api: str
+    path: str
+    """Its file, relative to the project."""
+    class_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OciPlan:
     """Everything that decides what an image will be."""
 
@@ -62,6 +77,7 @@ class OciPlan:
     """By digest."""
     platforms: tuple[str, ...]
     content_hash: ContentHash
+    described: Described | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     epoch: int = 0
     """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
@@ -73,12 +89,16 @@ def oci_plan(
     lock: Lock,
     base: ImageRef,
     platforms: Iterable[str],
+    described: Described | None = None,
     labels: Mapping[str, str] | None = None,
     epoch: int = 0,
 ) -> OciPlan:
-    """What decides the image of ``context``; its content hash is in it, the labels are not in that."""
+    """What decides the image of ``context``; its content hash is in it, the labels are not in that.
+
+    What labels say must follow from what is in the hash: one tag has one digest.
+    """
     chosen = tuple(platforms)
-    recipe = oci_recipe(base=base, platforms=chosen, lock=lock, epoch=epoch)
+    recipe = oci_recipe(base=base, platforms=chosen, lock=lock, described=described, epoch=epoch)
     own = _without_lock_file(context)
     return OciPlan(
         context=own,
@@ -86,6 +106,7 @@ def oci_plan(
         base=base,
         platforms=chosen,
         content_hash=content_hash(own.inputs, recipe=recipe),
+        described=described,
         labels=labels or {},
         epoch=epoch,
     )
@@ -112,7 +133,14 @@ def _without_lock_file(context: BuildContext) -> BuildContext:
     return replace(context, inputs=tuple(file for file in context.inputs if file.path != path))
 
 
-def oci_recipe(*, base: ImageRef, platforms: Iterable[str], lock: Lock, epoch: int = 0) -> Recipe:
+def oci_recipe(
+    *,
+    base: ImageRef,
+    platforms: Iterable[str],
+    lock: Lock,
+    described: Described | None = None,
+    epoch: int = 0,
+) -> Recipe:
     """How the image is made: what the content hash knows besides the inputs."""
     chosen = sorted(platforms)
     constants = [_ENV, _PATH, ENTRYPOINT, PREFIX, RUNTIME, APP, PORT, USER_ID]
@@ -123,7 +151,11 @@ def oci_recipe(*, base: ImageRef, platforms: Iterable[str], lock: Lock, epoch: i
         base=base,
         platform=",".join(chosen),
         python_version=lock.python,
-        build_args={**locks, **({"epoch": str(epoch)} if epoch else {})},
+        build_args={
+            **locks,
+            **({"described": json.dumps(astuple(described))} if described else {}),
+            **({"epoch": str(epoch)} if epoch else {}),
+        },
     )
 
 
@@ -154,6 +186,7 @@ def runtime(
     own = {
         CONTENT_HASH_LABEL: content_hash.hex,
         LOCK_LABEL: lock_hash,
+        SCHEMA_LABEL: DEPLOYMENT_SCHEMA,
         "org.opencontainers.image.base.digest": base_digest,
     }
     path = base.environ.get("PATH", _PATH)

@@ -11,6 +11,7 @@ from gitops_ml.core.content_hash import content_hash
 from gitops_ml.core.image import ContentHash, ImageRef
 from gitops_ml.core.image_recipe import (
     BuilderChoice,
+    Described,
     check_base,
     choose_builder,
     oci_recipe,
@@ -91,6 +92,8 @@ def test_the_hash_knows_base_lock_platforms_and_python() -> None:
         {"lock": replace(LOCK, python="3.12")},
         {"lock": other_lock},
         {"epoch": 7},
+        {"described": Described(api="iris", path="predictor.py")},
+        {"described": Described(api="iris", path="predictor.py", class_name="Iris")},
     )
     hashes = {content_hash((), recipe=oci_recipe(**{**facts, **change})) for change in changes}
     assert len(hashes) == len(changes)

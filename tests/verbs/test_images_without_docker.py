@@ -10,7 +10,7 @@ import pytest
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
 from gitops_ml.core.bill_of_materials import API_MANIFEST, CYCLONEDX, IN_TOTO
 from gitops_ml.core.image import ImageRef
-from gitops_ml.core.oci import Index, parse_manifest
+from gitops_ml.core.oci import Index, Platform, parse_manifest
 from tests.cli.person import NO_REGISTRY
 from tests.mill import mill
 from tests.real import find
@@ -42,6 +42,42 @@ def test_what_is_built_is_pushed_with_its_documents_and_not_built_again(mill):
     second = mill.person.runs("build", "-o", "json")
     assert one(second) == {**first, "state": "exists"}
     assert second.err == ""
+
+
+def labels_of(mill, built) -> dict[str, str]:
+    manifest, _ = mill.client.image_manifest(
+        ImageRef(mill.repository, digest=built["digest"]), Platform.parse("linux/amd64")
+    )
+    return json.loads(mill.client.blob(mill.repository, manifest.config))["config"]["Labels"]
+
+
+def test_an_image_tells_its_inputs_and_its_api_by_labels(mill):
+    (mill.project / "predictor.py").write_text(
+        "class PythonPredictor:\n"
+        "    def __init__(self, config): ...\n"
+        "    def predict(self, payload: dict[str, int]) -> float: ...\n"
+    )
+    built = one(mill.person.runs("build", "-o", "json"))
+    labels = labels_of(mill, built)
+    api = json.loads(labels.pop("dev.gitops-ml.openapi"))
+    assert api["info"]["title"] == "answer"
+    operation = api["paths"]["/predict"]["post"]
+    assert operation["responses"]["200"]["content"]["application/json"]["schema"] == {
+        "type": "number"
+    }
+    assert labels["dev.gitops-ml.deployment-schema"] == "1"
+    assert labels["dev.gitops-ml.content-hash"] == built["content_hash"]
+    assert re.fullmatch("[0-9a-f]{64}", labels["dev.gitops-ml.lock"])
+    assert re.search(
+        r"dev.gitops-ml.openapi +\d+ characters", mill.person.runs("inspect", built["image"]).out
+    )
+
+
+def test_what_an_image_does_not_get_has_no_say_in_its_labels(mill):
+    (mill.project / ".gitopsmlignore").write_text("sample.json\n")
+    (mill.project / "sample.json").write_text('{"from": "sample"}')
+    first = one(mill.person.runs("build", "-o", "json"))
+    assert "sample" not in labels_of(mill, first)["dev.gitops-ml.openapi"]
 
 
 def test_the_provenance_names_the_commit_of_the_source_where_nothing_else_is_in_it(mill):
