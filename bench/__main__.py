@@ -176,6 +176,13 @@ def histories(options: argparse.Namespace) -> list[Row]:
     return [Row(*figure) for figure in history.measure(options.apis, spent, GITOPS_ML)]
 
 
+def images(options: argparse.Namespace) -> list[Row]:
+    from bench import oci
+
+    found = oci.measure(model_gb=options.model_gb)
+    return [Row(each.what, each.measured, each.target, each.ok) for each in found]
+
+
 def _runner(project: Path, cache: Path) -> Callable[..., Spent]:
     def run(*arguments: str) -> Spent:
         return spend([*GITOPS_ML, *arguments], cwd=project, cache=cache)
@@ -189,6 +196,7 @@ GROUPS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "manifests": manifests,
     "hash": hashing,
     "history": histories,
+    "oci": images,
 }
 
 
@@ -197,6 +205,7 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--apis", type=int, default=1000)
     parser.add_argument("--helm-releases", type=int, default=200, help="how many the peer renders")
+    parser.add_argument("--model-gb", type=float, default=5.0, help="of the model in group oci")
     options = parser.parse_args()
     chosen = options.groups or list(GROUPS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -54,6 +54,8 @@ class FaultyRegistry:
     host: str
     choose: Callable[[Asked], Fault | None] = field(default=lambda asked: None)
     asked: list[Asked] = field(default_factory=list)
+    received: int = 0
+    """Bytes of all bodies that were sent to the registry."""
     token_uses: int = 0
     """How often a token may be used before it expires; 0 wants no tokens."""
     tokens: dict[str, int] = field(default_factory=dict)
@@ -132,6 +134,8 @@ def faulty_registry(real: str, *, tls: ssl.SSLContext | None = None) -> Iterator
                 if not piece:
                     return self._break()
                 left -= len(piece)
+                with proxy.has_lock:
+                    proxy.received += len(piece)
                 up.send(piece)
             answer = up.getresponse()
             body = answer.read()
