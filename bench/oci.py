@@ -173,7 +173,7 @@ def _docker_context(world: World, project: Path) -> Path:
     from gitops_ml.adapters.build_settings import build_settings
     from gitops_ml.adapters.context import build_inputs, dockerfile_template
     from gitops_ml.core.dockerfile import render_dockerfile
-    from gitops_ml.target import plan_images
+    from gitops_ml.imaging import plan_images
 
     workspace = open_project([project])
     (image,) = plan_images(workspace, wiring.tools(workspace.project, root=project)).values()

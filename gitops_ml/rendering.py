@@ -16,7 +16,6 @@ from gitops_ml.core.changes import Change, RenderedFile, blob_id
 from gitops_ml.core.refresh import REFRESH, carried_over
 from gitops_ml.core.render import (
     Chart,
-    Provenance,
     Release,
     ReleaseText,
     chart_files,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.argo import Destination
     from gitops_ml.core.image import ImageRef
     from gitops_ml.core.project import Project
+    from gitops_ml.core.provenance import Provenance
     from gitops_ml.images import PlannedImage
     from gitops_ml.ports import HelmEngine, Snapshot
     from gitops_ml.workspace import Planned, Workspace

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.project import Project
     from gitops_ml.core.release import ReleaseSpec
     from gitops_ml.core.standing_release import StandingRelease
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_ml._version import __version__
-from gitops_ml.adapters.source import read_provenance
 from gitops_ml.core.message import commit_message
 from gitops_ml.errors import GitopsMlError, Refused
-from gitops_ml.images import (
-    Builders,
-    ImagePlanner,
-    PlannedImage,
-    Unlocked,
-    build_image,
-    look_up,
+from gitops_ml.imaging import (
+    image_warnings,
+    lock_warnings,
+    make_image,
+    own_images,
+    with_digests,
 )
-from gitops_ml.locking import LockOutcome, Locks
+from gitops_ml.locking import Locks
 from gitops_ml.rendering import (
     Standing,
     changes_against,
@@ -35,118 +31,16 @@ from gitops_ml.rendering import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from gitops_ml.core.changes import Change
     from gitops_ml.core.image_recipe import BuilderChoice
-    from gitops_ml.core.render import Provenance, Release
-    from gitops_ml.oci_images import OciTools
-    from gitops_ml.ports import (
-        Cluster,
-        Forge,
-        GitopsRepository,
-        HelmEngine,
-        ImageBuilder,
-        ModelStore,
-        Progress,
-        Registry,
-        Snapshot,
-    )
+    from gitops_ml.core.provenance import Provenance
+    from gitops_ml.core.render import Release
+    from gitops_ml.images import PlannedImage
+    from gitops_ml.ports import Snapshot
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
-
-
-def _silent(_: str) -> None:
-    """Nobody watches."""
-
-
-def _branch_alone() -> None:
-    """There is no forge."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The neighbours that verbs ask; each is made when it is first needed."""
-
-    registry: Callable[[], Registry] | None
-    """`None`: no registry is asked."""
-    builder: Callable[[], ImageBuilder]
-    oci: Callable[[], OciTools]
-    repository: Callable[[], GitopsRepository]
-    helm: Callable[[], HelmEngine]
-    models: Callable[[], ModelStore]
-    cluster: Callable[[str], Cluster]
-    """By its name in the project file."""
-    argo_cd: Callable[[], Cluster]
-    """The cluster that Argo CD runs in, which may be none of those that APIs run in."""
-    forge: Callable[[], Forge | None] = _branch_alone
-    """Where pull requests to the GitOps repository are opened; `None` where branches have to do."""
-    source_repository: Callable[[], GitopsRepository] | None = None
-    """The repository that notebooks send code to; `None` where the project names none."""
-    source_forge: Callable[[], Forge | None] = _branch_alone
-    progress: Progress = _silent
-
-
-def plan_images(
-    workspace: Workspace, tools: Tools, locks: Locks = Locks.KNOWN
-) -> dict[str, PlannedImage]:
-    """The image of each release, by the release's directory."""
-    planner = ImagePlanner(
-        workspace,
-        registry=tools.registry() if tools.registry else None,
-        locks=locks,
-        progress=tools.progress,
-    )
-    return {planned.directory: planner.plan(planned) for planned in workspace.releases}
-
-
-def own_images(
-    images: Mapping[str, PlannedImage],
-) -> list[tuple[tuple[str, ...], PlannedImage]]:
-    """Each image that we build, once, with the APIs that run it."""
-    by_name: dict[str, tuple[set[str], PlannedImage]] = {}
-    for directory, image in images.items():
-        if image.content_hash:
-            users, _ = by_name.setdefault(str(image.ref), (set(), image))
-            users.add(directory.rpartition("/")[2])
-    return [(tuple(sorted(users)), image) for users, image in by_name.values()]
-
-
-def with_digests(
-    images: Mapping[str, PlannedImage],
-    known: Mapping[str, str],
-    tools: Tools,
-    unanswered: Callable[[GitopsMlError], None] | None = None,
-) -> dict[str, PlannedImage]:
-    registry = tools.registry() if tools.registry else None
-    digests = look_up(images.values(), known=known, registry=registry, unanswered=unanswered)
-    return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
-
-
-def provenance_of(workspace: Workspace) -> Provenance:
-    provenance = read_provenance(workspace.root, tool_version=__version__)
-    return replace(provenance, origin=workspace.origin)
-
-
-def make_image(
-    image: PlannedImage,
-    tools: Tools,
-    *,
-    push: bool,
-    provenance: Callable[[], Provenance],
-) -> str:
-    """See `build_image`."""
-
-    def source() -> dict[str, str] | None:
-        found = provenance()
-        if not found.repository:
-            return None
-        # what no commit holds is not at the commit
-        is_there = found.commit and not found.is_dirty
-        return {"uri": found.repository, **({"commit": found.commit or ""} if is_there else {})}
-
-    builders = Builders(docker=tools.builder, oci=tools.oci, source=source)
-    return build_image(image, builders, push=push, progress=tools.progress)
 
 
 def wants_manifests(workspace: Workspace) -> bool:
@@ -161,58 +55,6 @@ def mode_manifests(
     if not wants_manifests(workspace):
         return None
     return render_manifests(releases, helm=tools.helm())
-
-
-def image_warnings(
-    images: Iterable[PlannedImage], packaged: Container[Path] = ()
-) -> tuple[str, ...]:
-    """What people should know about their images and the files that enter them, once each.
-
-    ``packaged`` are folders of our cache: nobody commits a lock there.
-    """
-    chosen = [image for image in images if image.context is not None]
-    found = {
-        str(problem).replace("warning: ", "", 1)
-        for image in chosen
-        for problem in (image.context.warnings if image.context else ())
-    }
-    return (*sorted(found), *lock_warnings(chosen, packaged))
-
-
-def lock_warnings(
-    images: Iterable[PlannedImage], packaged: Container[Path] = ()
-) -> tuple[str, ...]:
-    """Which locks were written, which are missing, and which are of yesterday."""
-    written: dict[str, LockOutcome] = {}
-    unlocked: dict[str, set[str]] = {}
-    for image in images:
-        if image.lock is not None and image.lock.path.parent in packaged:
-            continue
-        if isinstance(image.lock, Unlocked):
-            unlocked.setdefault(image.lock.reason, set()).add(_shown(image.lock.path))
-        elif image.lock is not None and image.lock.is_written:
-            written[_shown(image.lock.path)] = image.lock
-    return (
-        *(
-            f"{path} was written ({len(written[path].lock.packages)} packages): commit it"
-            for path in sorted(written)
-        ),
-        *(
-            f"{_few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
-            "`build` or `deploy` has resolved them"
-            for reason, paths in sorted(unlocked.items())
-        ),
-    )
-
-
-def _shown(path: Path) -> str:
-    """A path as people here would write it."""
-    return os.path.relpath(path)
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
-from gitops_ml.target import Tools
+from gitops_ml.tools import Tools
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,7 +27,7 @@ from gitops_ml.errors import InvalidDocument, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
 
 
 @dataclass(frozen=True, slots=True)

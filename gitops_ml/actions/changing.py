@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.render import Release
     from gitops_ml.ports import Snapshot
     from gitops_ml.rerendering import Rerendered
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 

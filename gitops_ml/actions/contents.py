@@ -17,14 +17,15 @@ from gitops_ml.core.image import ImageRef
 from gitops_ml.core.image_recipe import BuilderChoice, OciPlan
 from gitops_ml.core.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
+from gitops_ml.imaging import image_warnings, own_images, plan_images
 from gitops_ml.locking import Locks
-from gitops_ml.target import Tools, image_warnings, own_images, plan_images
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
     from gitops_ml.adapters.oci_export import Exported, OpenImage
     from gitops_ml.core.bill_of_materials import Component
     from gitops_ml.core.oci import Descriptor
+    from gitops_ml.tools import Tools
 
 _DEPLOYMENT = re.compile(r"[a-z][-a-z0-9]*-[0-9a-f]{1,12}")
 _LAYOUT = "oci:"

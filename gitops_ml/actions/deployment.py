@@ -9,17 +9,8 @@ from gitops_ml.actions.landing import Landing, land
 from gitops_ml.actions.repository import repository_of
 from gitops_ml.core.message import summary_of
 from gitops_ml.core.pull_request import asked_in
-from gitops_ml.target import (
-    DeployOptions,
-    Made,
-    Step,
-    Target,
-    Tools,
-    left_warnings,
-    locks_for,
-    plan_images,
-    provenance_of,
-)
+from gitops_ml.imaging import plan_images, provenance_of
+from gitops_ml.target import DeployOptions, Made, Step, Target, left_warnings, locks_for
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
@@ -27,6 +18,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.pull_request import PullRequest
     from gitops_ml.core.render import Release
     from gitops_ml.ports import Snapshot
+    from gitops_ml.tools import Tools
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,16 @@ from gitops_ml.actions.repository import repository_of
 from gitops_ml.core import layout
 from gitops_ml.core.differences import ObjectChange, object_changes
 from gitops_ml.core.message import summary_of
+from gitops_ml.imaging import plan_images, provenance_of
 from gitops_ml.rendering import render_objects
-from gitops_ml.target import (
-    DeployOptions,
-    Step,
-    Target,
-    Tools,
-    left_warnings,
-    plan_images,
-    provenance_of,
-)
+from gitops_ml.target import DeployOptions, Step, Target, left_warnings
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
     from gitops_ml.core.changes import Change
     from gitops_ml.core.render import Release
     from gitops_ml.ports import Snapshot
+    from gitops_ml.tools import Tools
 
 
 @dataclass(frozen=True, slots=True)

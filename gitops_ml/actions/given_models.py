@@ -15,7 +15,7 @@ from gitops_ml.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gitops_ml.core.history import Event
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 

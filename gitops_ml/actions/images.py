@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING
 from gitops_ml.core.image_recipe import BuilderChoice, OciPlan
 from gitops_ml.errors import UsageError
 from gitops_ml.images import PlannedImage, look_up
+from gitops_ml.imaging import image_warnings, make_image, own_images, plan_images, provenance_of
 from gitops_ml.locking import Locks
-from gitops_ml.target import (
-    Tools,
-    image_warnings,
-    make_image,
-    own_images,
-    plan_images,
-    provenance_of,
-)
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from gitops_ml.tools import Tools
 
 
 @dataclass(frozen=True, slots=True)

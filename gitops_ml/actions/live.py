@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.project import ClusterSpec
     from gitops_ml.core.running import Application, Event, Workload
     from gitops_ml.core.standing_release import StandingRelease
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
     Place = tuple[str, str]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.core.lock import Lock
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.running import Container, Pod
     from gitops_ml.core.standing_release import StandingRelease
     from gitops_ml.ports import Cluster, LogStream
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 CONTAINER = "predictor"

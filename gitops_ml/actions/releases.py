@@ -14,7 +14,7 @@ from gitops_ml.errors import RepositoryMoved, UsageError
 
 if TYPE_CHECKING:
     from gitops_ml.ports import Snapshot
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.files import write_files
+from gitops_ml.imaging import image_warnings, plan_images, provenance_of, with_digests
 from gitops_ml.rendering import Objects, Standing, make_releases, render_files, render_objects
-from gitops_ml.target import (
-    Tools,
-    image_warnings,
-    mode_manifests,
-    plan_images,
-    provenance_of,
-    tag_warnings,
-    with_digests,
-)
+from gitops_ml.target import mode_manifests, tag_warnings
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
@@ -24,6 +17,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.changes import RenderedFile
     from gitops_ml.core.render import Release
     from gitops_ml.errors import GitopsMlError
+    from gitops_ml.tools import Tools
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
     from gitops_ml.ports import GitopsRepository
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.ports import Snapshot
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
 
 _MODELINE = "# Every field, with its meaning and default: gitops-ml schema api\n"
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.pull_request import PullRequest
     from gitops_ml.core.standing_release import StandingRelease
     from gitops_ml.ports import Snapshot
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from gitops_ml.core.render import Provenance
+from gitops_ml.core.provenance import Provenance
 
 if TYPE_CHECKING:
     from pathlib import Path

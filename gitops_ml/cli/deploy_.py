@@ -26,7 +26,7 @@ from gitops_ml.target import DeployOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 

@@ -11,6 +11,7 @@ from gitops_ml.core import argo, layout
 from gitops_ml.core.changes import RenderedFile
 from gitops_ml.core.identity import deployment_id
 from gitops_ml.core.image import ImageRef
+from gitops_ml.core.provenance import Provenance
 from gitops_ml.core.values import chart_values
 from gitops_ml.core.yaml_writer import write_yaml
 
@@ -30,20 +31,6 @@ class Chart:
     name: str
     version: str
     files: tuple[RenderedFile, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a deployment came from. Written when the deployment id changes, kept otherwise."""
-
-    repository: str | None
-    commit: str | None
-    is_dirty: bool | None
-    """Whether the source had changes that no commit holds; ``None`` where Git does not tell."""
-    author: str
-    tool_version: str
-    origin: Mapping[str, Any] | None = None
-    """What it was deployed from, where that is no checkout: a notebook's cell, a step of a flow."""
 
 
 @dataclass(frozen=True, slots=True)

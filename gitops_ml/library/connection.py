@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.library.verbs import Client
     from gitops_ml.ports import Progress
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 
 

@@ -21,7 +21,7 @@ from gitops_ml.errors import UsageError
 from gitops_ml.library.connection import Connection
 from gitops_ml.library.results import Api, Apis, PullRequest
 from gitops_ml.packaging import Package, check_package, package
-from gitops_ml.target import DeployOptions, Tools
+from gitops_ml.target import DeployOptions
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gitops_ml.actions.deployment import Deployment
     from gitops_ml.core.render import Release
     from gitops_ml.ports import Progress
+    from gitops_ml.tools import Tools
 
     Words = Mapping[str, Any]
 

@@ -14,9 +14,9 @@ from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.changes import RenderedFile
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.project_reader import default_project
+from gitops_ml.core.provenance import Provenance
 from gitops_ml.core.render import (
     Chart,
-    Provenance,
     Release,
     ReleaseText,
     chart_files,

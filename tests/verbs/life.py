@@ -13,7 +13,7 @@ from tests.cli.person import NO_REGISTRY, container_api
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gitops_ml.target import Tools
+    from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
     from tests.cli.person import Person
     from tests.kubernetes import ApiServer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.actions.bases import update_bases
-from gitops_ml.target import Tools
+from gitops_ml.tools import Tools
 from tests.cli.person import predictor_api
 from tests.oci import push_tiny_base, registry_of
 

@@ -1,0 +1,142 @@
+"""The images of a workspace, with the neighbours of a call: planned, looked up, built, and talked about."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gitops_ml._version import __version__
+from gitops_ml.adapters.source import read_provenance
+from gitops_ml.images import (
+    Builders,
+    ImagePlanner,
+    PlannedImage,
+    Unlocked,
+    build_image,
+    look_up,
+)
+from gitops_ml.locking import LockOutcome, Locks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from gitops_ml.core.provenance import Provenance
+    from gitops_ml.errors import GitopsMlError
+    from gitops_ml.tools import Tools
+    from gitops_ml.workspace import Workspace
+
+
+def plan_images(
+    workspace: Workspace, tools: Tools, locks: Locks = Locks.KNOWN
+) -> dict[str, PlannedImage]:
+    """The image of each release, by the release's directory."""
+    planner = ImagePlanner(
+        workspace,
+        registry=tools.registry() if tools.registry else None,
+        locks=locks,
+        progress=tools.progress,
+    )
+    return {planned.directory: planner.plan(planned) for planned in workspace.releases}
+
+
+def own_images(
+    images: Mapping[str, PlannedImage],
+) -> list[tuple[tuple[str, ...], PlannedImage]]:
+    """Each image that we build, once, with the APIs that run it."""
+    by_name: dict[str, tuple[set[str], PlannedImage]] = {}
+    for directory, image in images.items():
+        if image.content_hash:
+            users, _ = by_name.setdefault(str(image.ref), (set(), image))
+            users.add(directory.rpartition("/")[2])
+    return [(tuple(sorted(users)), image) for users, image in by_name.values()]
+
+
+def with_digests(
+    images: Mapping[str, PlannedImage],
+    known: Mapping[str, str],
+    tools: Tools,
+    unanswered: Callable[[GitopsMlError], None] | None = None,
+) -> dict[str, PlannedImage]:
+    registry = tools.registry() if tools.registry else None
+    digests = look_up(images.values(), known=known, registry=registry, unanswered=unanswered)
+    return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
+
+
+def make_image(
+    image: PlannedImage,
+    tools: Tools,
+    *,
+    push: bool,
+    provenance: Callable[[], Provenance],
+) -> str:
+    """See `build_image`."""
+
+    def source() -> dict[str, str] | None:
+        found = provenance()
+        if not found.repository:
+            return None
+        # what no commit holds is not at the commit
+        is_there = found.commit and not found.is_dirty
+        return {"uri": found.repository, **({"commit": found.commit or ""} if is_there else {})}
+
+    builders = Builders(docker=tools.builder, oci=tools.oci, source=source)
+    return build_image(image, builders, push=push, progress=tools.progress)
+
+
+def image_warnings(
+    images: Iterable[PlannedImage], packaged: Container[Path] = ()
+) -> tuple[str, ...]:
+    """What people should know about their images and the files that enter them, once each.
+
+    ``packaged`` are folders of our cache: nobody commits a lock there.
+    """
+    chosen = [image for image in images if image.context is not None]
+    found = {
+        str(problem).replace("warning: ", "", 1)
+        for image in chosen
+        for problem in (image.context.warnings if image.context else ())
+    }
+    return (*sorted(found), *lock_warnings(chosen, packaged))
+
+
+def lock_warnings(
+    images: Iterable[PlannedImage], packaged: Container[Path] = ()
+) -> tuple[str, ...]:
+    """Which locks were written, which are missing, and which are of yesterday."""
+    written: dict[str, LockOutcome] = {}
+    unlocked: dict[str, set[str]] = {}
+    for image in images:
+        if image.lock is not None and image.lock.path.parent in packaged:
+            continue
+        if isinstance(image.lock, Unlocked):
+            unlocked.setdefault(image.lock.reason, set()).add(_shown(image.lock.path))
+        elif image.lock is not None and image.lock.is_written:
+            written[_shown(image.lock.path)] = image.lock
+    return (
+        *(
+            f"{path} was written ({len(written[path].lock.packages)} packages): commit it"
+            for path in sorted(written)
+        ),
+        *(
+            f"{_few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
+            "`build` or `deploy` has resolved them"
+            for reason, paths in sorted(unlocked.items())
+        ),
+    )
+
+
+def _shown(path: Path) -> str:
+    """A path as people here would write it."""
+    return os.path.relpath(path)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def provenance_of(workspace: Workspace) -> Provenance:
+    provenance = read_provenance(workspace.root, tool_version=__version__)
+    return replace(provenance, origin=workspace.origin)
