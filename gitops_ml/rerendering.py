@@ -75,7 +75,8 @@ def rerender(
     parsed, found = _parsed(source, source.manifest if manifest is None else manifest)
     problems = [*found, *_problems(parsed, project, environment)]
     spec = _spec(parsed, project, environment)
-    was = _spec(_parsed(source, source.manifest)[0], project, source.environment)
+    tried = parsed if manifest is None else _parsed(source, source.manifest)[0]
+    was = _spec(tried, project, source.environment)
     image = _image(source, was=was, spec=spec, tools=tools)
     cluster, chart = project.clusters[spec.cluster], read_chart(CHART)
     content_hash = source.content_hash if image == source.image else None
