@@ -183,6 +183,12 @@ def images(options: argparse.Namespace) -> list[Row]:
     return [Row(each.what, each.measured, each.target, each.ok) for each in found]
 
 
+def notebook(_: argparse.Namespace) -> list[Row]:
+    from bench import notebook as notebook_
+
+    return [Row(*figure) for figure in notebook_.measure()]
+
+
 def _runner(project: Path, cache: Path) -> Callable[..., Spent]:
     def run(*arguments: str) -> Spent:
         return spend([*GITOPS_ML, *arguments], cwd=project, cache=cache)
@@ -195,6 +201,7 @@ GROUPS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "fleet": fleets,
     "manifests": manifests,
     "hash": hashing,
+    "notebook": notebook,
     "history": histories,
     "oci": images,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.actions.locking import lock
 from gitops_ml.adapters.context import APP, read_context
 from gitops_ml.adapters.resources import template_text
 from gitops_ml.adapters.source import read_author
@@ -35,8 +36,6 @@ class SourceFiles:
     folder: str
     """``apis/iris``."""
     spec: Mapping[str, Any]
-    code: Mapping[str, bytes]
-    """By path from the folder."""
     class_name: str = ""
     path: str = ""
     source: str = ""
@@ -71,11 +70,13 @@ def propose_source(
 ) -> Delivered:
     """Commit the API's files to the source repository, and open a pull request with them.
 
-    A manifest that says the same already stays as it is, comments and all; files of others beside
-    it are left alone. Doing it again finds the open pull request.
+    A lock is made where there is none, so that CI builds with what it was resolved to here. A
+    manifest that says the same already stays as it is, comments and all; files of others beside it
+    are left alone. Doing it again finds the open pull request.
 
     Raises:
         InvalidDocument: the API is wrong.
+        GitopsMlError: the requirements cannot be resolved.
         UsageError: the project file has no section ``source``.
         Refused, ServerFailed, RepositoryMoved: see `propose`.
     """
@@ -86,10 +87,13 @@ def propose_source(
             "the project file says `pull_requests.content: source`, but not where the source is: "
             "set source.repository"
         )
+    if not dry_run and tools.registry is not None:
+        lock(workspace, tools=tools)
+    code = code_files(workspace)
     repository = tools.source_repository()
 
     def make_changes(snapshot: Snapshot) -> tuple[tuple[Change, ...], str]:
-        changes = _changes(files, snapshot)
+        changes = _changes(files, code, snapshot)
         return changes, f"{message or _subject(files, changes)}\n"
 
     if dry_run:
@@ -120,9 +124,11 @@ def propose_source(
     return propose(repository, forge, make_changes, make_proposal, head=head, author=author)
 
 
-def _changes(files: SourceFiles, snapshot: Snapshot) -> tuple[Change, ...]:
+def _changes(
+    files: SourceFiles, code: Mapping[str, bytes], snapshot: Snapshot
+) -> tuple[Change, ...]:
     manifest = f"{files.folder}/api.yaml"
-    wanted = {f"{files.folder}/{path}": content for path, content in files.code.items()}
+    wanted = {f"{files.folder}/{path}": content for path, content in code.items()}
     before = snapshot.read([*wanted, manifest])
     wanted[manifest] = _manifest(files, before.get(manifest))
     return tuple(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.actions.deployment import deploy
 from gitops_ml.actions.documents import open_project
 from gitops_ml.actions.given_models import name_models, store_models
-from gitops_ml.actions.source_proposal import SourceFiles, code_files, propose_source
+from gitops_ml.actions.source_proposal import SourceFiles, propose_source
 from gitops_ml.adapters.notebook import notebook_origin
 from gitops_ml.adapters.resources import template_text
 from gitops_ml.adapters.saved_models import modules_of
@@ -297,7 +297,6 @@ class Deploying(Connection):
             api=api_name(code.spec),
             folder=code.manifest_file.rpartition("/")[0] or ".",
             spec=workspace.manifests[0].submitted,
-            code=code_files(workspace),
             class_name=found.class_name if found else "",
             path=found.path if found else "",
             source=found.source if found else "",

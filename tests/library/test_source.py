@@ -44,7 +44,7 @@ def test_code_and_manifest_are_proposed_and_nothing_is_built(source, ann):
             class Doubler:
                 def predict(self, payload):
                     return BASE * payload["x"]
-            client = gml.client("staging")
+            client = gml.client("staging", offline=True)
             api = client.create_api(
                 {"name": "iris", "kind": "RealtimeAPI"}, predictor=Doubler, requirements=["orjson"]
             )
@@ -77,7 +77,8 @@ def test_the_files_of_a_project_dir_are_proposed(source, ann):
     (ann.project / "work").mkdir()
     (ann.project / "work" / "predictor.py").write_text("class Predictor: ...\n")
     (ann.project / "work" / ".git").mkdir()
-    gml.client("staging").create_api(predictor_api("iris"), project_dir=ann.project / "work")
+    client = gml.client("staging", offline=True)
+    client.create_api(predictor_api("iris"), project_dir=ann.project / "work")
     assert sorted(files(source)) == ["README.md", "work/api.yaml", "work/predictor.py"]
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import textwrap
+from pathlib import Path
 
 import pytest
 
 import gitops_ml as gml
 from gitops_ml.core.image import ImageRef
-from tests.adapters.git_servers import commit_files, git
+from tests.adapters.git_servers import bare_repository, commit_files, git
 from tests.library import sessions
 
 CREATE = """
@@ -150,3 +153,42 @@ def test_what_a_clean_interpreter_cannot_import_is_not_pushed(bob):
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         sessions.script(text, cwd=bob.project)
     assert git("for-each-ref", "refs/heads/gitops-ml", cwd=bob.person.gitops) == ""
+
+
+def test_what_a_notebook_proposes_as_source_is_built_and_deployed_by_ci(bob, tmp_path):
+    pytest.importorskip("six")
+    source = bare_repository(tmp_path / "source.git", {"README.md": "hello\n"})
+    bob.person.configures(
+        image={
+            "repository": bob.repository.rpartition("/")[0],
+            "base": str(bob.base.image),
+            "python_version": "3.11",
+        },
+        source={"repository": str(source)},
+        pull_requests={"content": "source"},
+    )
+    text = CREATE.replace("str(api.image)", "''").replace("api.deployment_id", "None")
+    found = facts(sessions.script(text, cwd=bob.project))
+    checkout = tmp_path / "ci"
+    git("clone", "-q", "-b", found["head"], source, checkout)
+    (checkout / "gitops-ml.yaml").write_bytes((bob.project / "gitops-ml.yaml").read_bytes())
+    bob.person.go(checkout)
+    for line in ci_commands():
+        said = bob.person.runs(*shlex.split(line)[1:])
+        assert said.code == 0, (line, said)
+    assert git("status", "--porcelain", cwd=checkout) == "?? gitops-ml.yaml", "another lock"
+    release = bob.person.release("answer", "production")
+    assert release["manifest_file"] == "apis/answer/api.yaml"
+    assert release["image"]["digest"]
+
+
+def ci_commands():
+    """What the examples for CI run, in their order; both run the same."""
+    folder = Path(__file__).parents[2] / "examples" / "ci"
+    found = [
+        re.findall(r"(?<!`)\bgitops-ml (?:validate|lock|diff|deploy)[^;\n]*", file.read_text())
+        for file in sorted(folder.glob("*.yaml"))
+    ]
+    commands = [[line.replace(" --output github", "").strip() for line in lines] for lines in found]
+    assert commands[0] == commands[1]
+    return commands[0]
