@@ -6,6 +6,7 @@ versions that are installed here. What cannot be had as source is pickled, which
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.adapters import installed, own_modules
 from gitops_ml.adapters.clean_import import import_problem
 from gitops_ml.adapters.live_source import Collected, NoSource, collect
+from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.adapters.package_folder import keep_package
 from gitops_ml.adapters.saved_models import modules_in_pickle
-from gitops_ml.adapters.session import MAIN, current_session
+from gitops_ml.adapters.session import MAIN, Session, current_session
 from gitops_ml.core.requirement_lines import Requirements, requirements_for
 from gitops_ml.core.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
@@ -25,6 +27,8 @@ from gitops_ml.errors import Unpackageable, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from gitops_ml.adapters.memory import Memory
 
 _RUNTIME = "predictor_base"
 _PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -97,9 +101,10 @@ def package(
         UsageError: this is no class, or a list of requirements is none.
     """
     _check(predictor, requirements, conda_packages)
-    found = _source_of(predictor, api)
+    session = current_session()
+    found = _source_of(predictor, api, session)
     imported = {*found.modules, *modules}
-    own = own_modules.follow(imported, folder=current_session().folder)
+    own = own_modules.follow(imported, folder=session.folder)
     needed = {
         module: tuple((each.name, each.pin) for each in installed.distributions_of(module))
         for module in {*imported, *own.modules}
@@ -133,12 +138,19 @@ def package(
     )
 
 
-def check_package(found: Package, *, settings: Mapping[str, Any], env: Mapping[str, str]) -> None:
-    """Import the predictor where nothing of the session is.
+def check_package(
+    found: Package, *, settings: Mapping[str, Any], env: Mapping[str, str], memory: Memory
+) -> None:
+    """Import the predictor where nothing of the session is; what went well once is not done again.
 
     Raises:
         Unpackageable: it cannot be imported, or it is not what the runtime serves.
     """
+    facts = json.dumps([settings, env, sys.executable, sys.version], sort_keys=True)
+    # The versions of everything that is imported are among the files.
+    key = memory_key("clean import", found.fingerprint, facts)
+    if memory.recall([key]):
+        return
     if problem := import_problem(found.folder, settings=settings, env=env):
         raise Unpackageable(
             found.class_name,
@@ -147,6 +159,7 @@ def check_package(found: Package, *, settings: Mapping[str, Any], env: Mapping[s
                 f"({found.folder / found.path}):\n{problem}"
             ],
         )
+    memory.keep({key: "well"})
 
 
 def _check(
@@ -162,10 +175,9 @@ def _check(
             raise UsageError(f'{name} must be a list: {name}=["{words}"]')
 
 
-def _source_of(predictor: type | Callable[..., Any], api: str) -> _Files:
+def _source_of(predictor: type | Callable[..., Any], api: str, session: Session) -> _Files:
     if predictor.__module__ != MAIN:
         return _of_module(predictor)
-    session = current_session()
     title = f"The predictor of {api}, as it was collected from the session that deployed it."
     try:
         found = collect(predictor, namespace=session.namespace, source=session.source, title=title)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import symtable
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
 _FUTURE = "__future__"
@@ -26,21 +27,47 @@ _CHANGING = frozenset(
 """Methods by which containers change."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Statement:
-    """One statement of the top level."""
+    """One statement of the top level. What few are asked about is worked out when it is asked."""
 
     node: ast.stmt
-    text: str
+    lines: Sequence[str] = field(repr=False)
+    """Of the piece of source that it stands in."""
     position: int
     """In the order of execution."""
-    binds: frozenset[str]
-    now: tuple[str, ...]
-    """Global names that must exist when it runs."""
-    later: tuple[str, ...]
-    """Global names that must exist when what it defines is called."""
-    touches: frozenset[str]
-    """Names whose objects it changes: ``A.x = 1``, ``a.append(1)``, ``setattr(A, …)``."""
+    is_deferred: bool
+    """Whether its annotations are not evaluated with it."""
+
+    @cached_property
+    def text(self) -> str:
+        return _text(self.node, self.lines)
+
+    @cached_property
+    def binds(self) -> frozenset[str]:
+        """The global names that it binds."""
+        return frozenset(_bound(self.node))
+
+    @property
+    def now(self) -> tuple[str, ...]:
+        """Global names that must exist when it runs."""
+        return self._needs[0]
+
+    @property
+    def later(self) -> tuple[str, ...]:
+        """Global names that must exist when what it defines is called."""
+        return self._needs[1]
+
+    @cached_property
+    def _needs(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        now, later = _names(self.text)
+        (later if self.is_deferred else now).update(dict.fromkeys(_annotated(self.node)))
+        return tuple(now), tuple(later)
+
+    @cached_property
+    def touches(self) -> frozenset[str]:
+        """Names whose objects it changes: ``A.x = 1``, ``a.append(1)``, ``setattr(A, …)``."""
+        return frozenset(_touched(self.node))
 
     @property
     def is_definition(self) -> bool:
@@ -54,7 +81,7 @@ class Statement:
         return ast.dump(self.node) == ast.dump(other.node)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """The statements of a session or a file."""
 
@@ -64,7 +91,15 @@ class Source:
 
     def binding(self, name: str) -> tuple[Statement, ...]:
         """The statements that bind ``name``, in the order of execution."""
-        return tuple(each for each in self.statements if name in each.binds)
+        return self._by_name.get(name, ())
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, tuple[Statement, ...]]:
+        found: dict[str, tuple[Statement, ...]] = {}
+        for statement in self.statements:
+            for name in statement.binds:
+                found[name] = (*found.get(name, ()), statement)
+        return found
 
 
 def read_source(chunks: Iterable[str]) -> Source:
@@ -82,7 +117,7 @@ def read_source(chunks: Iterable[str]) -> Source:
         lines = chunk.splitlines()
         for node in _flattened(module.body):
             deferred = deferred or _defers_annotations(node)
-            statements.append(_statement(node, lines, len(statements), deferred=deferred))
+            statements.append(Statement(node, lines, len(statements), deferred))
     return Source(tuple(statements), deferred)
 
 
@@ -90,7 +125,7 @@ def single_statement(text: str, *, deferred: bool = False) -> Statement:
     """The one statement of ``text``."""
     text = textwrap.dedent(text)
     (node,) = ast.parse(text).body
-    return _statement(node, text.splitlines(), 0, deferred=deferred)
+    return Statement(node, text.splitlines(), 0, deferred)
 
 
 def _flattened(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
@@ -132,23 +167,7 @@ def _defers_annotations(node: ast.stmt) -> bool:
     )
 
 
-def _statement(node: ast.stmt, lines: list[str], position: int, *, deferred: bool) -> Statement:
-    text = _text(node, lines)
-    now, later, binds = _names(text)
-    annotated = _annotated(node)
-    (later if deferred else now).update(dict.fromkeys(annotated))
-    return Statement(
-        node=node,
-        text=text,
-        position=position,
-        binds=frozenset(binds),
-        now=tuple(now),
-        later=tuple(later),
-        touches=frozenset(_touched(node)),
-    )
-
-
-def _text(node: ast.stmt, lines: list[str]) -> str:
+def _text(node: ast.stmt, lines: Sequence[str]) -> str:
     """The statement's lines; its part of the line where it shares one (``a = 1; b = 2``)."""
     first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
     last = node.end_lineno or node.lineno
@@ -176,20 +195,37 @@ def imported_modules(text: str) -> set[str]:
 # -- names -----------------------------------------------------------------------------------------
 
 
-def _names(text: str) -> tuple[dict[str, None], dict[str, None], set[str]]:
-    """Names needed at once, needed later, and bound; dicts keep the order."""
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp,
+           ast.SetComp, ast.DictComp, ast.GeneratorExp)  # fmt: skip
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """The names that a statement binds; inside of functions and the like others are bound."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Import(names=aliases):
+            yield from (each.asname or each.name.partition(".")[0] for each in aliases)
+        case ast.ImportFrom(names=aliases):
+            yield from (each.asname or each.name for each in aliases if each.name != "*")
+        case ast.Name(id=name, ctx=ast.Store()):
+            yield name
+        case ast.ExceptHandler(name=str(name)):
+            yield name
+    if not isinstance(node, _SCOPES):
+        for child in ast.iter_child_nodes(node):
+            yield from _bound(child)
+
+
+def _names(text: str) -> tuple[dict[str, None], dict[str, None]]:
+    """Names needed at once, and names needed later; dicts keep the order."""
     now: dict[str, None] = {}
     later: dict[str, None] = {}
     top = symtable.symtable(text, "<source>", "exec")
-    binds = {
-        symbol.get_name()
-        for symbol in top.get_symbols()
-        if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
-    }
     now.update(dict.fromkeys(s.get_name() for s in top.get_symbols() if s.is_referenced()))
     for table in top.get_children():
         _walk(table, now, later, is_later=False)
-    return now, later, binds
+    return now, later
 
 
 def _walk(
@@ -207,8 +243,8 @@ def _walk(
 def _annotated(node: ast.stmt) -> Iterator[str]:
     """Names in annotations: `symtable` leaves out those that are deferred or in quotes."""
     for each in ast.walk(node):
-        for field in ("annotation", "returns"):
-            annotation = getattr(each, field, None)
+        for name in ("annotation", "returns"):
+            annotation = getattr(each, name, None)
             if isinstance(annotation, ast.expr):
                 yield from _names_in(annotation)
 

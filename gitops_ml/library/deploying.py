@@ -387,4 +387,5 @@ def _check_import(found: Package, workspace: Workspace) -> None:
         settings = runtime_settings(
             spec.predictor, spec.monitoring, timeout=spec.networking.timeout
         )
-        check_package(found, settings=settings, env=dict(spec.predictor.env))
+        env = dict(spec.predictor.env)
+        check_package(found, settings=settings, env=env, memory=workspace.memory)
