@@ -151,6 +151,16 @@ class GitopsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SigningSpec:
+    """Where the key is that images are signed with; neither key nor password is ever here."""
+
+    key: str
+    """A file, from the project file's folder, or ``env://NAME`` as cosign spells a variable."""
+    password_env: str
+    """The environment variable that holds the password of an encrypted key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSettings:
     repository: str | None
     """Registry and path, ``ghcr.io/acme/ml``; an API's images are ``<repository>/<api>``."""
@@ -162,6 +172,7 @@ class ImageSettings:
     python_version: str
     insecure: bool
     """Whether the registry may be spoken to over plain HTTP although it is not on this machine."""
+    signing: SigningSpec | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from gitops_ml.core.project import (
     Project,
     PrometheusSpec,
     PullRequestSettings,
+    SigningSpec,
     SourceSpec,
     SpotPool,
     TeamSpec,
@@ -105,6 +106,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         yield error(("image", "platform"), message, rule=_RULE)
     for key in ("gitops", "source"):
         yield from _repository(data.get(key) or {}, key)
+    yield from _signing((data.get("image") or {}).get("signing") or {})
     clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
     for name, cluster in clusters.items():
         at: Path = ("clusters", name)
@@ -165,6 +167,17 @@ def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
             "a token would travel in plain text; use https",
             rule="secret",
         )
+
+
+def _signing(signing: Mapping[str, Any]) -> Iterator[Finding]:
+    for key in ("key", "password_env"):
+        if has_secret_shape(signing.get(key) or ""):
+            yield error(
+                ("image", "signing", key),
+                "this looks like the secret itself; name the file or the environment variable that "
+                "holds it, and make a new key if this file was ever pushed",
+                rule="secret",
+            )
 
 
 def _gpu_class_relations(words: Mapping[str, Any], at: Path) -> Iterator[Finding]:
@@ -267,9 +280,13 @@ def _pull_requests(words: Mapping[str, Any]) -> PullRequestSettings:
 
 
 def _image(words: Mapping[str, Any]) -> ImageSettings:
-    only = words["platform"]
-    rest = {key: value for key, value in words.items() if key not in ("platform", "platforms")}
-    return ImageSettings(**rest, platforms=(only,) if only else tuple(sorted(words["platforms"])))
+    only, signing = words["platform"], words["signing"]
+    apart = ("platform", "platforms", "signing")
+    return ImageSettings(
+        **{key: value for key, value in words.items() if key not in apart},
+        platforms=(only,) if only else tuple(sorted(words["platforms"])),
+        signing=SigningSpec(**signing) if signing else None,
+    )
 
 
 def _cluster(name: str, words: Mapping[str, Any]) -> ClusterSpec:
