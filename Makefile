@@ -4,8 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
 
+# The base image: cpu or cuda, its name and tag, the platform, PUSH=1 to push it, and what else the
+# Dockerfile asks for.
+VARIANT ?= cpu
+IMAGE ?= gitops-ml/base:3.12-$(VARIANT)
+PLATFORM ?= linux/amd64
+PUSH ?=
+BUILD_ARGS ?=
+DOCKER ?= docker
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-serving clean
+.PHONY: help demo test check bench bench-serving base-image clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +46,15 @@ bench: $(VENV)/.installed ## Measure, with a peer beside us in the same run
 bench-serving: $(VENV)/.installed ## Measure the runtime beside other serving runtimes
 	@[ -d .bench-serving ] || bench/serving/run.sh setup
 	PYTHON="$(abspath $(BIN))/python" bench/serving/run.sh
+
+base-image: ## Build the base image of predictors: VARIANT=cpu|cuda IMAGE=… PLATFORM=… PUSH=1
+	$(DOCKER) build --platform $(PLATFORM) --tag $(IMAGE) $(BUILD_ARGS) \
+	  --file predictor_base/docker/$(VARIANT).Dockerfile predictor_base/docker
+ifneq ($(PUSH),)
+	$(DOCKER) push $(IMAGE)
+	@image='$(IMAGE)'; echo "image.base: $$image@$$($(DOCKER) image inspect --format \
+	  '{{range .RepoDigests}}{{println .}}{{end}}' "$$image" | sed -n "s|^$${image%:*}@||p")"
+endif
 
 clean: ## Remove what make made
 	rm -rf $(VENV) $(DEMO) .bench-serving build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
