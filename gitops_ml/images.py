@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from gitops_ml.adapters.signing_keys import SigningKey
     from gitops_ml.core.release import PredictorSpec
     from gitops_ml.locking import LockFacts
     from gitops_ml.oci_images import OciTools
@@ -272,11 +273,13 @@ def look_up(
     known: Mapping[str, str],
     registry: Registry | None,
     unanswered: Callable[[GitopsMlError], None] | None = None,
+    is_trusted: Callable[[ImageRef, ContentHash], bool] = lambda *_: True,
 ) -> dict[str, str]:
     """Digests by ``repository:tag``, of those images that exist.
 
     ``known`` are digests that the GitOps repository holds: a content-hash tag names one content, so
-    what was deployed under it is what it is. Only other tags are asked of the registry.
+    what was deployed under it is what it is. Only other tags are asked of the registry, and what
+    is there of ours counts where ``is_trusted``.
     """
     found: dict[str, str] = {}
     for image in images:
@@ -288,6 +291,9 @@ def look_up(
         elif registry is not None:
             try:
                 digest = registry.digest(image.ref)
+                hashed, there = image.content_hash, image.with_digest(digest).ref
+                if digest and hashed and not is_trusted(there, hashed):
+                    digest = None
             except (Refused, ServerFailed) as error:
                 if unanswered is None:
                     raise
@@ -307,6 +313,8 @@ class Builders:
     oci: Callable[[], OciTools]
     source: Callable[[], Mapping[str, str] | None]
     """Where the project is kept (``uri``, ``commit``): for the provenance."""
+    key: Callable[[], SigningKey | None] = lambda: None
+    """What images are signed with; ``None`` where they are not."""
 
 
 def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress: Progress) -> str:
@@ -320,6 +328,8 @@ def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress
         Refused, ServerFailed: a registry or an index said no, or failed; the tag is as it was.
     """
     assert image.choice, "only an image with inputs is built"
+    if push:
+        builders.key()  # a key that cannot be read is no matter for the end of a long build
     progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")
     if isinstance(image.plan, OciPlan):
         return _build_without_docker(image, image.plan, builders, push=push, progress=progress)
@@ -333,7 +343,29 @@ def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress
     if not push:
         return local
     progress(f"pushing {image.ref}")
-    return builder.push(image.ref, progress=progress)
+    digest = builder.push(image.ref, progress=progress)
+    _document(image.with_digest(digest), image.plan, builders, progress=progress)
+    return digest
+
+
+def _document(
+    image: PlannedImage, plan: DockerPlan, builders: Builders, *, progress: Progress
+) -> None:
+    from gitops_ml.oci_images import document_image
+
+    assert image.content_hash, "only an image with inputs is built"
+    document_image(
+        image.ref,
+        registry=builders.oci().registry,
+        base=plan.facts.base,
+        platform=plan.platform,
+        python=plan.facts.python_version,
+        content_hash=image.content_hash,
+        manifest=image.manifest() if image.manifest else None,
+        source=builders.source(),
+        key=builders.key(),
+        progress=progress,
+    )
 
 
 def _build_without_docker(
@@ -344,14 +376,14 @@ def _build_without_docker(
     tools = builders.oci()
     built = tools.builder.build(plan, progress=progress)
     if push:
-        manifest = image.manifest() if image.manifest else None
         push_image(
             built,
             image.ref,
             plan=plan,
             tools=tools,
-            manifest=manifest,
+            manifest=image.manifest() if image.manifest else None,
             source=builders.source(),
+            key=builders.key(),
             progress=progress,
         )
     return built.digest

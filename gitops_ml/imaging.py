@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from gitops_ml.core.image import ContentHash, ImageRef
     from gitops_ml.core.provenance import Provenance
     from gitops_ml.errors import GitopsMlError
     from gitops_ml.tools import Tools
@@ -58,10 +59,39 @@ def with_digests(
     known: Mapping[str, str],
     tools: Tools,
     unanswered: Callable[[GitopsMlError], None] | None = None,
+    is_trusted: Callable[[ImageRef, ContentHash], bool] = lambda *_: True,
 ) -> dict[str, PlannedImage]:
     registry = tools.registry() if tools.registry else None
-    digests = look_up(images.values(), known=known, registry=registry, unanswered=unanswered)
+    digests = look_up(
+        images.values(),
+        known=known,
+        registry=registry,
+        unanswered=unanswered,
+        is_trusted=is_trusted,
+    )
     return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
+
+
+def made_by_us(tools: Tools) -> Callable[[ImageRef, ContentHash], bool]:
+    """Whether an image that somebody pushed says, signed by us, what it was made from.
+
+    Where images are not signed, all are trusted. Where they are: whoever may push to the registry
+    may push to our tags as well, and such an image is built anew rather than signed after the fact.
+    """
+
+    def is_ours(image: ImageRef, content_hash: ContentHash) -> bool:
+        key = tools.key()
+        if key is None:
+            return True
+        from gitops_ml.image_documents import is_made_by
+
+        registry = tools.oci().registry
+        if is_made_by(key.public, image, registry=registry, content_hash=content_hash):
+            return True
+        tools.progress(f"{image} is not signed with our key: building it anew")
+        return False
+
+    return is_ours
 
 
 def make_image(
@@ -81,7 +111,7 @@ def make_image(
         is_there = found.commit and not found.is_dirty
         return {"uri": found.repository, **({"commit": found.commit or ""} if is_there else {})}
 
-    builders = Builders(docker=tools.builder, oci=tools.oci, source=source)
+    builders = Builders(docker=tools.builder, oci=tools.oci, source=source, key=tools.key)
     return build_image(image, builders, push=push, progress=tools.progress)
 
 

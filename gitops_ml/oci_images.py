@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gitops_ml._version import __version__
 from gitops_ml.adapters.cache import cache_folder
 from gitops_ml.adapters.oci_builder import OciBuilder
-from gitops_ml.adapters.oci_referrers import Attachment, attach
+from gitops_ml.adapters.oci_referrers import Attachment
 from gitops_ml.adapters.oci_store import BlobStore
 from gitops_ml.adapters.wheel_store import WheelStore
 from gitops_ml.core.bill_of_materials import (
@@ -18,15 +18,18 @@ from gitops_ml.core.bill_of_materials import (
     cyclonedx,
     provenance,
 )
+from gitops_ml.core.dockerfile import BUILDER as DOCKER_BUILDER
+from gitops_ml.core.image_recipe import BUILDER
+from gitops_ml.image_documents import About, publish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_ml.adapters.oci_builder import BuiltImage, PlatformImage, Pushed
     from gitops_ml.adapters.oci_registry import OciRegistry
-    from gitops_ml.core.image import ImageRef
+    from gitops_ml.adapters.signing_keys import SigningKey
+    from gitops_ml.core.image import ContentHash, ImageRef
     from gitops_ml.core.image_recipe import OciPlan
-    from gitops_ml.core.oci import Descriptor
     from gitops_ml.ports import Progress
 
 
@@ -57,33 +60,86 @@ def push_image(
     tools: OciTools,
     manifest: bytes | None = None,
     source: Mapping[str, str] | None = None,
+    key: SigningKey | None = None,
     progress: Progress,
 ) -> Pushed:
-    """Push an image with the documents about it; the tag comes last, when all of it is there.
+    """Push an image with the documents about it, signed where there is a key.
+
+    The tag comes last, when all of it is there: it never points at half an image, nor at one that
+    is not signed.
 
     Raises:
         Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     registry, repository = tools.registry, image.repository
-    documents = _documents(built, plan, repository, manifest, source)
+    pushed: list[Pushed] = []
+
+    def push() -> None:
+        pushed.append(tools.builder.push(built, replace(image, tag=None), progress=progress))
+
     # what is attached need not wait for what it is attached to
-    with ThreadPoolExecutor(1 + len(documents)) as pool:
-        pushing = pool.submit(
-            tools.builder.push, built, replace(image, tag=None), progress=progress
-        )
-        attaching = [
-            pool.submit(attach, registry, repository, subject, attachments, progress=_silent)
-            for subject, attachments in documents
-        ]
-        pushed = pushing.result()
-        for future in attaching:
-            future.result()
+    publish(
+        _documents(built, plan, repository, manifest, source),
+        registry=registry,
+        repository=repository,
+        key=key,
+        progress=progress,
+        meanwhile=push,
+    )
     if image.tag:
         registry.push_manifest(repository, built.content, media_type=built.media_type, to=image.tag)
         progress(f"{image} is {built.digest}")
-    return pushed
+    return pushed[0]
+
+
+def document_image(
+    image: ImageRef,
+    *,
+    registry: OciRegistry,
+    base: ImageRef,
+    platform: str,
+    python: str | None,
+    content_hash: ContentHash,
+    manifest: bytes | None = None,
+    source: Mapping[str, str] | None = None,
+    key: SigningKey | None = None,
+    progress: Progress,
+) -> None:
+    """The same documents, and signature, for an image that an engine built and pushed.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, or failed.
+    """
+    from gitops_ml.adapters.oci_contents import bill_of_image
+
+    assert image.digest and image.tag, "an engine pushes tags, and tells their digests"
+    subject = registry.manifest(replace(image, tag=None))[1]
+    about = provenance(
+        repository=image.repository,
+        digest=image.digest,
+        builder=DOCKER_BUILDER,
+        content_hash=content_hash,
+        base=base,
+        platforms=(platform,),
+        python=python,
+        locks={},
+        tool_version=__version__,
+        source=source,
+    )
+    bill = bill_of_image(registry, replace(image, tag=None), base=base, platform=platform)
+    attachments = [
+        Attachment(artifact_type=IN_TOTO, content=about),
+        Attachment(artifact_type=CYCLONEDX, content=bill),
+    ]
+    if manifest is not None:
+        attachments.append(Attachment(artifact_type=API_MANIFEST, content=manifest))
+    publish(
+        [About(subject, attachments)],
+        registry=registry,
+        repository=image.repository,
+        key=key,
+        progress=progress,
+    )
 
 
 def _documents(
@@ -92,7 +148,7 @@ def _documents(
     repository: str,
     manifest: bytes | None,
     source: Mapping[str, str] | None,
-) -> tuple[tuple[Descriptor, list[Attachment]], ...]:
+) -> tuple[About, ...]:
     """What is attached to what: an image for one platform is its own index."""
     about = [
         Attachment(artifact_type=IN_TOTO, content=_provenance(built, plan, repository, source))
@@ -103,7 +159,7 @@ def _documents(
     for one in built.images:
         _, known = found.setdefault(one.descriptor.digest, (one.descriptor, []))
         known.append(_bill(one, plan))
-    return tuple(found.values())
+    return tuple(About(subject, attachments) for subject, attachments in found.values())
 
 
 def _bill(one: PlatformImage, plan: OciPlan) -> Attachment:
@@ -122,6 +178,7 @@ def _provenance(
     return provenance(
         repository=repository,
         digest=built.digest,
+        builder=BUILDER,
         content_hash=plan.content_hash,
         base=plan.base,
         platforms=plan.platforms,
@@ -130,7 +187,3 @@ def _provenance(
         tool_version=__version__,
         source=source,
     )
-
-
-def _silent(line: str) -> None:
-    """Small documents are not worth a line each."""

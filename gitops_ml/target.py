@@ -10,6 +10,7 @@ from gitops_ml.errors import GitopsMlError, Refused
 from gitops_ml.imaging import (
     image_warnings,
     lock_warnings,
+    made_by_us,
     make_image,
     own_images,
     with_digests,
@@ -192,7 +193,9 @@ class Target:
         known = standing.digests() | self.digests
         # Where a tag will do, a registry that gives no answer is told and not an end.
         unanswered = self.unanswered.append if self.options.by_tag else None
-        images = with_digests(self.images, known, self.tools, unanswered)
+        may_build = self.options.build and not (self.options.dry_run or self.options.by_tag)
+        trusted = {"is_trusted": made_by_us(self.tools)} if may_build else {}
+        images = with_digests(self.images, known, self.tools, unanswered, **trusted)
         for _, image in own_images(images):
             if image.ref.digest is None and self.options.build:
                 self._build(image)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gitops_ml.adapters.signing_keys import SigningKey
     from gitops_ml.oci_images import OciTools
     from gitops_ml.ports import (
         Cluster,
@@ -27,6 +28,10 @@ def _silent(_: str) -> None:
 
 def _branch_alone() -> None:
     """There is no forge."""
+
+
+def _no_key() -> None:
+    """Images are not signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +54,6 @@ class Tools:
     source_repository: Callable[[], GitopsRepository] | None = None
     """The repository that notebooks send code to; `None` where the project names none."""
     source_forge: Callable[[], Forge | None] = _branch_alone
+    key: Callable[[], SigningKey | None] = _no_key
+    """What images are signed with; `None` where they are not."""
     progress: Progress = _silent

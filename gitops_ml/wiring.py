@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.adapters.oci_registry import OciRegistry
+    from gitops_ml.adapters.signing_keys import SigningKey
     from gitops_ml.core.project import Project
     from gitops_ml.oci_images import OciTools
     from gitops_ml.ports import (
@@ -102,6 +103,12 @@ def tools(
         assert project.source is not None, "verbs ask only where the project has a repository"
         return forge_of(project.source, folder=root, environ=os.environ, section="source")
 
+    @cache
+    def key() -> SigningKey | None:
+        from gitops_ml.adapters.signing_keys import find_signing_key
+
+        return find_signing_key(project.image.signing, root=root, environ=os.environ)
+
     return Tools(
         registry=None if offline else registry,
         builder=builder,
@@ -114,6 +121,7 @@ def tools(
         source_repository=source_repository if project.source else None,
         source_forge=source_forge,
         models=cache(lambda: _models_in(registry())),
+        key=key,
         progress=progress,
     )
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from gitops_ml.core.image_recipe import BuilderChoice, OciPlan
 from gitops_ml.errors import UsageError
 from gitops_ml.images import PlannedImage, look_up
-from gitops_ml.imaging import image_warnings, make_image, own_images, plan_images, provenance_of
+from gitops_ml.imaging import (
+    image_warnings,
+    made_by_us,
+    make_image,
+    own_images,
+    plan_images,
+    provenance_of,
+)
 from gitops_ml.locking import Locks
 from gitops_ml.workspace import Workspace, checked
 
@@ -86,7 +93,7 @@ def build(
         )
     images = plan_images(checked(workspace), tools, options.locks)
     registry = tools.registry() if tools.registry and options.push else None
-    digests = look_up(images.values(), known={}, registry=registry)
+    digests = look_up(images.values(), known={}, registry=registry, is_trusted=made_by_us(tools))
     built = tuple(
         _build(apis, image, digests, workspace=workspace, tools=tools, options=options)
         for apis, image in own_images(images)

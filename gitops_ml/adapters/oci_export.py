@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import posixpath
-import tarfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
+from gitops_ml.adapters.oci_members import layer_members
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
 from gitops_ml.adapters.oci_registry import OciRegistry
 from gitops_ml.adapters.whole_files import written
@@ -27,6 +24,7 @@ from gitops_ml.core.oci import (
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 
 if TYPE_CHECKING:
+    import tarfile
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -176,28 +174,13 @@ def _attached_manifest(registry: OciRegistry, image: ImageRef) -> bytes | None:
 
 
 def _unpack(reader: Reader, image: ImageRef, layer: LayerFacts, folder: Path) -> set[str]:
-    """The files of the project in one layer, whose bytes are checked while they are read."""
-    source = _Stream(reader.read_blob(image.repository, layer.descriptor))
-    raw = io.BufferedReader(source, 1 << 18)
-    # a gzip file of many members, which tarfile's own stream reader does not know
-    plain = cast("Any", gzip.GzipFile(fileobj=raw))
-    chosen = plain if layer.descriptor.media_type.endswith("gzip") else raw
-    counted, found = _Counted(chosen), set[str]()
-    try:
-        with tarfile.open(fileobj=cast("Any", counted), mode="r|") as archive:
-            for member in archive:
-                name = posixpath.normpath(member.name.lstrip("/"))
-                if name.startswith(_PROJECT) and (member.isfile() or member.issym()):
-                    path = name.removeprefix(_PROJECT)
-                    _write(archive, member, folder, path)
-                    found.add(path)
-        counted.rest()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise GitopsMlError(
-            f"{layer.descriptor.digest} of {image} cannot be read: {error}"
-        ) from error
-    if counted.digest != layer.diff_id:
-        raise ServerFailed(f"{layer.descriptor.digest} of {image} is not what its config says")
+    """The files of the project in one layer."""
+    found = set[str]()
+    for name, member, archive in layer_members(reader, image, layer):
+        if name.startswith(_PROJECT) and (member.isfile() or member.issym()):
+            path = name.removeprefix(_PROJECT)
+            _write(archive, member, folder, path)
+            found.add(path)
     return found
 
 
@@ -219,47 +202,3 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path
         while piece := source.read(1 << 20):
             file.write(piece)
     target.chmod(0o755 if member.mode & 0o100 else 0o644)
-
-
-class _Stream(io.RawIOBase):
-    """The pieces of a blob as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._left = piece
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size
-
-
-class _Counted:
-    """Passes reads on, and knows the digest of what was read."""
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-        self._hash = hashlib.sha256()
-
-    def read(self, size: int) -> bytes:
-        content: bytes = self._source.read(size)
-        self._hash.update(content)
-        return content
-
-    def rest(self) -> None:
-        """Read to the end, which an archive has some zeros before."""
-        while self.read(1 << 18):
-            pass
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"

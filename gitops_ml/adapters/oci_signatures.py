@@ -143,15 +143,18 @@ def is_signed(registry: OciRegistry, repository: str, digest: str, *, key: Publi
 
 
 def attestations_of(
-    registry: OciRegistry, repository: str, digest: str, *, key: PublicKey
-) -> dict[str, bytes]:
-    """The statements about an image that ``key`` has signed, by the type of their predicate."""
-    found = {}
-    for layer in _layers(registry, ImageRef(repository, attestation_tag(digest))):
-        payload = _verified(registry, repository, layer, key)
-        if payload is not None:
-            found[layer.annotations.get(PREDICATE, "")] = payload
-    return found
+    registry: OciRegistry, repository: str, digest: str, *, predicate_type: str, key: PublicKey
+) -> tuple[bytes, ...]:
+    """The statements of one type about an image that ``key`` has signed; the newest last.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, or failed.
+    """
+    layers = _layers(registry, ImageRef(repository, attestation_tag(digest)))
+    # cosign writes the annotation as well
+    chosen = (layer for layer in layers if layer.annotations.get(PREDICATE) == predicate_type)
+    found = (_verified(registry, repository, layer, key) for layer in chosen)
+    return tuple(payload for payload in found if payload is not None)
 
 
 def _is_signed(

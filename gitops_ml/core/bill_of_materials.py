@@ -12,7 +12,6 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.core.image_recipe import BUILDER
 from gitops_ml.core.oci import canonical_json
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 CYCLONEDX = "application/vnd.cyclonedx+json"
 IN_TOTO = "application/vnd.in-toto+json"
+PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"
+CYCLONEDX_PREDICATE = "https://cyclonedx.org/bom"
 API_MANIFEST = "application/vnd.gitops-ml.manifest.v1+yaml"
 
 _NAMESPACE = uuid.UUID("6e1f6d1e-6a1c-5c9b-9d4a-5f7f0c4f1b2a")
@@ -34,23 +35,27 @@ class Component:
 
     name: str
     version: str
-    sha256: str
-    """Hex, of its wheel."""
+    sha256: str = ""
+    """Hex, of its wheel, where one was looked at."""
     licence: str = ""
+    """An SPDX expression."""
     requires: tuple[str, ...] = ()
     """``Requires-Dist`` of its metadata."""
+    kind: str = "pypi"
+    """As package URLs name it: ``pypi``, ``conda`` or ``deb/debian``."""
 
     @property
     def purl(self) -> str:
-        return f"pkg:pypi/{self.name}@{self.version}"
+        """See https://github.com/package-url/purl-spec."""
+        return f"pkg:{self.kind}/{_escaped(self.name)}@{_escaped(self.version)}"
 
 
 def cyclonedx(
     components: Iterable[Component], *, base: ImageRef, platform: str, tool_version: str
 ) -> bytes:
     """A CycloneDX 1.5 bill of materials of what stands on ``base``."""
-    packages = sorted(components, key=lambda component: component.name)
-    base_ref = f"pkg:oci/{base.repository.rpartition('/')[2]}@{base.digest}"
+    packages = sorted(set(components), key=lambda component: (component.kind, component.purl))
+    base_ref = _image_purl(base)
     found: dict[str, Any] = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -108,20 +113,33 @@ def _licence(entry: Mapping[str, Any]) -> str:
 
 def _component(package: Component) -> Mapping[str, Any]:
     licence = {"licenses": [{"expression": package.licence}]} if package.licence else {}
+    hashes = {"hashes": [{"alg": "SHA-256", "content": package.sha256}]} if package.sha256 else {}
     return {
         "type": "library",
         "bom-ref": package.purl,
         "name": package.name,
         "version": package.version,
         "purl": package.purl,
-        "hashes": [{"alg": "SHA-256", "content": package.sha256}],
+        **hashes,
         **licence,
     }
 
 
+def _image_purl(image: ImageRef) -> str:
+    name = image.repository.rpartition("/")[2]
+    query = f"?repository_url={_escaped(image.repository, safe=':/')}"
+    return f"pkg:oci/{name}@{_escaped(image.digest or '')}{query}"
+
+
+def _escaped(text: str, safe: str = ":") -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe=safe)
+
+
 def _dependencies(packages: Iterable[Component]) -> list[Mapping[str, Any]]:
     """Who asks for whom, of those that are there; options that were not asked for count nothing."""
-    known = {package.name: package.purl for package in packages}
+    known = {package.name: package.purl for package in packages if package.kind == "pypi"}
     found: list[Mapping[str, Any]] = []
     for package in packages:
         names = set()
@@ -138,21 +156,22 @@ def provenance(
     *,
     repository: str,
     digest: str,
+    builder: str,
     content_hash: ContentHash,
     base: ImageRef,
     platforms: Iterable[str],
-    python: str,
+    python: str | None,
     locks: Mapping[str, str],
     tool_version: str,
     source: Mapping[str, str] | None = None,
 ) -> bytes:
     """An in-toto statement with SLSA's provenance predicate, version 1.
 
-    ``locks`` are the fingerprints of the lock by platform, ``source`` says where the project is
-    kept (``uri``, ``commit``), if the caller knows.
+    ``builder`` is ``oci/<n>`` or ``docker/<n>``, ``locks`` are the fingerprints of the lock by
+    platform, ``source`` says where the project is kept (``uri``, ``commit``), if the caller knows.
     """
     dependencies: list[Mapping[str, Any]] = [
-        {"name": "base", "uri": f"oci://{base.repository}", "digest": _digest(base.digest or "")},
+        {"name": "base", "uri": _image_purl(base), "digest": _digest(base.digest or "")},
         {"name": "inputs", "digest": {"sha256": content_hash.hex}},
         *(
             {"name": f"lock for {name}", "digest": {"sha256": locks[name]}}
@@ -162,26 +181,41 @@ def provenance(
     if source:
         commit = {"digest": {"gitCommit": source["commit"]}} if source.get("commit") else {}
         dependencies.append({"name": "source", "uri": source["uri"], **commit})
+    parameters: dict[str, Any] = {"platforms": sorted(platforms)}
+    if python:
+        parameters["python"] = python
     return canonical_json(
         {
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{"name": repository, "digest": _digest(digest)}],
-            "predicateType": "https://slsa.dev/provenance/v1",
+            "predicateType": PROVENANCE_PREDICATE,
             "predicate": {
                 "buildDefinition": {
-                    "buildType": f"https://gitops-ml.dev/build/{BUILDER}",
-                    "externalParameters": {"platforms": sorted(platforms), "python": python},
+                    "buildType": f"https://gitops-ml.dev/build/{builder}",
+                    "externalParameters": parameters,
                     "resolvedDependencies": dependencies,
                 },
                 "runDetails": {
                     "builder": {
-                        "id": f"https://gitops-ml.dev/builder/{BUILDER}",
+                        "id": f"https://gitops-ml.dev/builder/{builder}",
                         "version": {"gitops-ml": tool_version},
                     }
                 },
             },
         }
     )
+
+
+def is_provenance_of(statement: bytes, digest: str, content_hash: ContentHash) -> bool:
+    """Whether a statement of ours says that ``digest`` was made from these inputs."""
+    try:
+        found = json.loads(statement)
+        subjects = [subject["digest"] for subject in found["subject"]]
+        materials = found["predicate"]["buildDefinition"]["resolvedDependencies"]
+        inputs = [each["digest"] for each in materials if each.get("name") == "inputs"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return _digest(digest) in subjects and {"sha256": content_hash.hex} in inputs
 
 
 def _digest(digest: str) -> Mapping[str, str]:

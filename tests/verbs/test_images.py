@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
+from gitops_ml.adapters.oci_referrers import read_attachment, referrers
+from gitops_ml.adapters.signing_keys import PublicKey
+from gitops_ml.core.bill_of_materials import API_MANIFEST, CYCLONEDX, IN_TOTO
+from gitops_ml.core.image import ContentHash, ImageRef
+from gitops_ml.image_documents import is_made_by
+from tests.adapters.test_signing_keys import SIGNED_BY_COSIGN
 from tests.base_image import VERSION
 from tests.cli.person import predictor_api
+from tests.oci import registry_of
 from tests.real import needs_docker
 
 pytestmark = needs_docker
@@ -66,3 +76,31 @@ def test_without_pushing_an_image_stays_here_and_deploy_does_not_take_it(shop, m
     assert built["state"] == "local"
     assert shop.runs("deploy", "--no-build").code == 5
     assert shop.commits() == 0
+
+
+def test_what_an_engine_built_is_signed_and_tells_what_is_in_it(shop, registry, monkeypatch):
+    (shop.project / "requirements.txt").write_text("six==1.16.0\n")
+    monkeypatch.setenv("GITOPS_ML_SIGNING_KEY", str(SIGNED_BY_COSIGN / "cosign.key"))
+    monkeypatch.setenv("COSIGN_PASSWORD", "fixture-password")
+    said = shop.runs("build", "-o", "json")
+    assert said.code == 0, said
+    (built,) = said.json
+    image = ImageRef.parse(f"{built['image']}@{built['digest']}")
+    client = registry_of()
+    key = PublicKey.from_pem((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())
+    content_hash = ContentHash(built["content_hash"])
+    assert is_made_by(key, image, registry=client, content_hash=content_hash)
+    assert not is_made_by(key, image, registry=client, content_hash=ContentHash("0" * 64))
+
+    found = {r.artifact_type: r for r in referrers(client, image.repository, image.digest)}
+    assert set(found) == {CYCLONEDX, IN_TOTO, API_MANIFEST}
+    bill = read_attachment(client, image.repository, found[CYCLONEDX]).decode()
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(bill) is None
+    components = {each["name"]: each for each in json.loads(bill)["components"]}
+    assert components["six"]["purl"] == "pkg:pypi/six@1.16.0"
+    assert "pkg:pypi/starlette@" in components["starlette"]["purl"]
+    # pip is the base image's
+    assert "pip" not in components
+
+    (again,) = shop.runs("build", "-o", "json").json
+    assert again == {**built, "state": "exists"}

@@ -1,0 +1,125 @@
+"""The documents about an image, attached to it and, where there is a key, signed with it."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.adapters.oci_referrers import Attachment, attach
+from gitops_ml.core.bill_of_materials import (
+    CYCLONEDX,
+    CYCLONEDX_PREDICATE,
+    IN_TOTO,
+    PROVENANCE_PREDICATE,
+    is_provenance_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from gitops_ml.adapters.oci_registry import OciRegistry
+    from gitops_ml.adapters.oci_signatures import Statement
+    from gitops_ml.adapters.signing_keys import PublicKey, SigningKey
+    from gitops_ml.core.image import ContentHash, ImageRef
+    from gitops_ml.core.oci import Descriptor
+    from gitops_ml.ports import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The documents about one image, or about the index of several."""
+
+    subject: Descriptor
+    attachments: Sequence[Attachment]
+
+
+def publish(
+    documents: Iterable[About],
+    *,
+    registry: OciRegistry,
+    repository: str,
+    key: SigningKey | None,
+    progress: Progress,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    """Attach all of them and, with a key, sign their subjects and what can be signed of them.
+
+    Neither needs its subject to be there: ``meanwhile`` may bring it.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, or failed.
+    """
+    chosen = tuple(documents)
+    with ThreadPoolExecutor(1 + 2 * len(chosen)) as pool:
+        futures: list[Future[Any]] = [pool.submit(meanwhile)]
+        for about in chosen:
+            futures.append(
+                pool.submit(
+                    attach, registry, repository, about.subject, about.attachments,
+                    progress=_silent,
+                )
+            )  # fmt: skip
+            if key is not None:
+                futures.append(pool.submit(_sign, registry, repository, about, key, progress))
+        for future in futures:
+            future.result()
+
+
+def is_made_by(
+    key: PublicKey, image: ImageRef, *, registry: OciRegistry, content_hash: ContentHash
+) -> bool:
+    """Whether the holder of ``key`` made ``image``, by digest, from the inputs of ``content_hash``.
+
+    A signature alone does not tell: an older image of ours has one, too, and anybody who may push
+    can have our tag point at it.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, or failed.
+    """
+    from gitops_ml.adapters.oci_signatures import attestations_of, is_signed
+
+    assert image.digest, "signatures are about digests"
+    if not is_signed(registry, image.repository, image.digest, key=key):
+        return False
+    statements = attestations_of(
+        registry, image.repository, image.digest, predicate_type=PROVENANCE_PREDICATE, key=key
+    )
+    return any(is_provenance_of(each, image.digest, content_hash) for each in statements)
+
+
+def _sign(
+    registry: OciRegistry, repository: str, about: About, key: SigningKey, progress: Progress
+) -> None:
+    from gitops_ml.adapters.oci_signatures import attest, sign_image
+
+    digest = about.subject.digest
+    # what has no signature counts as not there: it comes last
+    statements = _statements(repository, about)
+    if statements:
+        attest(registry, repository, digest, statements, key=key)
+    sign_image(registry, repository, digest, key=key, progress=progress)
+
+
+def _statements(repository: str, about: About) -> list[Statement]:
+    from gitops_ml.adapters.oci_signatures import Statement
+    from gitops_ml.core.signatures import statement
+
+    found = []
+    for attachment in about.attachments:
+        if attachment.artifact_type == IN_TOTO:
+            found.append(Statement(attachment.content, PROVENANCE_PREDICATE))
+        elif attachment.artifact_type == CYCLONEDX:
+            content = statement(
+                name=repository,
+                digest=about.subject.digest,
+                predicate_type=CYCLONEDX_PREDICATE,
+                predicate=json.loads(attachment.content),
+            )
+            found.append(Statement(content, CYCLONEDX_PREDICATE))
+    return found
+
+
+def _silent(line: str) -> None:
+    """Small documents are not worth a line each."""
