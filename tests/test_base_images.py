@@ -128,7 +128,7 @@ def test_both_builders_make_images_on_it_that_predict_as_nobody_on_a_read_only_d
     ann.has(predictor_api("answer"))
     repository = f"{registry.host}/{ann.home.name.replace('_', '-').lower()}"
     image = {"repository": repository, "base": str(base), "python_version": VERSION}
-    ann.configures(image=image)
+    ann.configures(image=image | {"builder": builder})
     monkeypatch.setenv("DOCKER_HOST", docker_engine.address)
     (built,) = ann.runs("build", "-o", "json").json
     settings = ann.home / "predictor.json"

@@ -23,6 +23,7 @@ from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
     from gitops_ml.adapters.oci_export import Exported, OpenImage
+    from gitops_ml.adapters.oci_signatures import Signature
     from gitops_ml.core.bill_of_materials import Component
     from gitops_ml.core.oci import Descriptor
     from gitops_ml.tools import Tools
@@ -51,6 +52,7 @@ class Inspection:
     packages: tuple[Component, ...]
     """Of the bill of materials; none where none is attached."""
     attached: tuple[Descriptor, ...]
+    signatures: tuple[Signature, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,11 @@ def inspect(
         content = read_attachment(tools.oci().registry, found.image.repository, bills[0])
         packages = listed_packages(content)
     return Inspection(
-        found=found, deployment_id=named.deployment_id, packages=packages, attached=attached
+        found=found,
+        deployment_id=named.deployment_id,
+        packages=packages,
+        attached=attached,
+        signatures=_signatures(named, found, tools),
     )
 
 
@@ -155,6 +161,20 @@ def _in_layout(name: str) -> Named:
     with suppress(ValueError):
         image = replace(image, digest=ImageRef.parse(f"x@{tag}").digest, tag=None)
     return Named(image, OciLayout(Path(folder)))
+
+
+def _signatures(named: Named, found: OpenImage, tools: Tools) -> tuple[Signature, ...]:
+    """Those of the image, verified where this is a place that has our key."""
+    if isinstance(named.reader, OciLayout):
+        return ()
+    from gitops_ml.adapters.oci_signatures import signatures_of
+
+    key = None
+    with suppress(UsageError):  # who looks at an image need not be who signs
+        key = tools.key()
+    keys = [key.public] if key else []
+    image, registry = found.image, tools.oci().registry
+    return signatures_of(registry, image.repository, image.digest or "", keys=keys)
 
 
 def _attached(named: Named, found: OpenImage, tools: Tools) -> tuple[Descriptor, ...]:

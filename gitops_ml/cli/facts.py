@@ -75,6 +75,9 @@ def inspection_facts(found: Inspection) -> Mapping[str, Any]:
         "attached": [
             {"type": each.artifact_type, "digest": each.digest} for each in found.attached
         ],
+        "signatures": [
+            {"key": each.key, "verified": each.is_verified} for each in found.signatures
+        ],
     }
 
 

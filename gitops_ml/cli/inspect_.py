@@ -100,6 +100,15 @@ def _show(found: Inspection) -> None:
         report.table(
             ("attached", "digest"), [(each.artifact_type, each.digest) for each in found.attached]
         )
+    if found.signatures:
+        click.echo()
+        report.table(
+            ("signed with the key", "verified"),
+            [
+                (each.key or "that it does not name", "yes" if each.is_verified else "no")
+                for each in found.signatures
+            ],
+        )
 
 
 def _in_short(label: str) -> str:

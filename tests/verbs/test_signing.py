@@ -139,6 +139,16 @@ def test_a_key_that_cannot_be_had_is_told_before_anything_is_built(
     assert mill.person.runs("diff", "--offline").code == 0
 
 
+def test_inspect_tells_who_signed_and_whether_that_is_proven(mill, signer, monkeypatch):
+    image, _ = built(mill)
+    found = mill.person.runs("inspect", str(image), "-o", "json").json
+    assert found["signatures"] == [{"key": signer.fingerprint, "verified": True}]
+    monkeypatch.delenv("THE_KEY")
+    found = mill.person.runs("inspect", str(image), "-o", "json").json
+    assert found["signatures"] == [{"key": signer.fingerprint, "verified": False}]
+    assert f"{signer.fingerprint}  no" in mill.person.runs("inspect", str(image)).out
+
+
 def test_neither_key_nor_password_is_written_anywhere(mill, signer, monkeypatch, tmp_path):
     monkeypatch.setenv("GITOPS_ML_CACHE", str(tmp_path / "cache"))
     said = mill.person.runs("deploy")
