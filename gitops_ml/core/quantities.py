@@ -61,15 +61,6 @@ def canonical_quantity(text: str | int | float) -> str:
     return _decimal(value)
 
 
-def canonical_bytes(text: str | int | float) -> str:
-    """Like `canonical_quantity` for memory and storage, in whole bytes."""
-    value = parse_quantity(text)
-    whole = -(-value.numerator // value.denominator)
-    return (
-        _binary(Fraction(whole)) if str(text).strip().endswith("i") else _decimal(Fraction(whole))
-    )
-
-
 def _binary(value: Fraction) -> str:
     whole = -(-value.numerator // value.denominator)
     for suffix, power in reversed(_BINARY.items()):
