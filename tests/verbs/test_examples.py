@@ -56,6 +56,14 @@ def test_an_example_is_valid_without_a_warning(ann, example, name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_has_the_lock_of_its_requirements(ann, example, name):
+    """`gitops-ml lock` in its folder mends it; the requirements of the runtime count, too."""
+    example(name)
+    said = ann.runs("lock", "--check")
+    assert said.code == 0, said
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_points_editors_at_our_schemas(name):
     for file in ("api.yaml", "gitops-ml.yaml"):
         first = (ROOT / "examples" / name / file).read_text().splitlines()[0]
