@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -30,7 +31,7 @@ from gitops_ml.core.oci import (
     manifest_for,
     parse_manifest,
 )
-from gitops_ml.errors import GitopsMlError, ServerFailed
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 
 if TYPE_CHECKING:
     from gitops_ml.adapters.http_connections import Answer
@@ -271,17 +272,21 @@ class OciRegistry:
     ) -> str | None:
         """Where to send the bytes to, or ``None`` where the registry had them elsewhere."""
         origin = split_repository(mount_from) if mount_from else ("", "")
-        can_mount = origin[0] == host and origin[1] != name
-        query = urlencode({"mount": descriptor.digest, "from": origin[1]}) if can_mount else ""
-        scope = Scope(name, "pull,push", origin[1] if can_mount else "")
+        path, scope = f"/v2/{name}/blobs/uploads/", Scope(name, "pull,push")
+        if origin[0] == host and origin[1] != name:
+            query = urlencode({"mount": descriptor.digest, "from": origin[1]})
+            wider = Scope(name, "pull,push", origin[1])
+            # whoever may not mount may still read there and write here
+            with suppress(Refused):
+                return self._begun(host, name, f"{path}?{query}", wider)
+        return self._begun(host, name, path, scope)
+
+    def _begun(self, host: str, name: str, path: str, scope: Scope) -> str | None:
         response = self.session.request(
-            "POST", host, f"/v2/{name}/blobs/uploads/" + (f"?{query}" if query else ""),
-            scope=scope, headers={"Content-Length": "0"},
-        )  # fmt: skip
+            "POST", host, path, scope=scope, headers={"Content-Length": "0"}
+        )
         check(response, host, name)
-        if response.status == 201:
-            return None
-        return _location(response, host)
+        return None if response.status == 201 else _location(response, host)
 
     def _send_all(
         self,
