@@ -6,6 +6,7 @@ that are named like secrets.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -173,6 +174,41 @@ def _is_in_foreground() -> bool:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
         return False
+
+
+class Background:
+    """A program beside us, from when it is made until it is ended; it does not outlive us."""
+
+    def __init__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+    ) -> None:
+        with log.open("wb") as output:
+            # In a session of its own: the Ctrl-C that interrupts a cell is not meant for it.
+            self._process = subprocess.Popen(
+                [os.fspath(part) for part in argv], cwd=cwd, env={**os.environ, **env},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        atexit.register(self.end)
+
+    @property
+    def exit_code(self) -> int | None:
+        """``None`` while it runs."""
+        return self._process.poll()
+
+    def end(self, *, seconds: float = 10) -> None:
+        """Tell it to end, and see that it does; again is no harm."""
+        atexit.unregister(self.end)
+        if self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        _kill(self._process)
+        self._process.wait()
 
 
 def _communicate(

@@ -18,7 +18,6 @@ from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.core.standing_release import StandingRelease
     from gitops_ml.ports import HttpAnswer
     from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
@@ -75,10 +74,9 @@ def predict(
     release = standing_release(snapshot, api, environment)
     values = values_of(snapshot, [release.directory]).get(release.directory, {})
     cluster = cluster_of(workspace, environment)
-    path = f"/{(call.path or prediction_path(values)).lstrip('/')}"
+    path = _path(call, prediction_path(values))
     seconds = (call.timeout or timeout_of(values)) + _PATIENCE
-    body, headers = _encoded(payload)
-    headers |= {name.lower(): value for name, value in (call.headers or {}).items()}
+    body, headers = _encoded(payload, call)
     endpoint = endpoint_of(api, values, cluster.gateway)
     begun = time.monotonic()
     if endpoint is not None:
@@ -90,12 +88,52 @@ def predict(
         answer = tools.cluster(cluster.name).post(
             release.namespace, api, path, body=body, headers=headers, seconds=seconds
         )
-    return _prediction(answer, release, url=url, seconds=time.monotonic() - begun)
+    who = _Asked(api, f"{api} in {environment}", url)
+    return _prediction(answer, who, seconds=time.monotonic() - begun)
 
 
-def _encoded(payload: Any) -> tuple[bytes, dict[str, str]]:
+def predict_at(
+    url: str,
+    payload: Any,
+    *,
+    api: str,
+    call: Call = Call(),
+) -> Prediction:
+    """The answer of a server that is known by its URL, such as one on this machine.
+
+    Raises:
+        UsageError, PredictionFailed, ServerFailed: see `predict`.
+    """
+    url = f"{url}{_path(call, prediction_path({'runtime': {}}))}"
+    body, headers = _encoded(payload, call)
+    begun = time.monotonic()
+    answer = post(url, body=body, headers=headers, seconds=call.timeout or timeout_of({}))
+    return _prediction(answer, _Asked(api, api, url), seconds=time.monotonic() - begun)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Who was asked, in the words of messages."""
+
+    api: str
+    name: str
+    url: str
+
+
+def _path(call: Call, usual: str) -> str:
+    return f"/{(call.path or usual).lstrip('/')}"
+
+
+def _encoded(payload: Any, call: Call) -> tuple[bytes, dict[str, str]]:
+    """The body and its headers, among them those of the call."""
+    body, kind = _body(payload)
+    said = {name.lower(): value for name, value in (call.headers or {}).items()}
+    return body, {"content-type": kind, **said}
+
+
+def _body(payload: Any) -> tuple[bytes, str]:
     if isinstance(payload, (bytes, bytearray)):
-        return bytes(payload), {"content-type": "application/octet-stream"}
+        return bytes(payload), "application/octet-stream"
     import orjson
 
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
@@ -103,16 +141,14 @@ def _encoded(payload: Any) -> tuple[bytes, dict[str, str]]:
         body = orjson.dumps(payload, option=options)
     except TypeError as error:
         raise UsageError(f"the payload cannot be JSON: {error}") from error
-    return body, {"content-type": "application/json"}
+    return body, "application/json"
 
 
-def _prediction(
-    answer: HttpAnswer, release: StandingRelease, *, url: str, seconds: float
-) -> Prediction:
+def _prediction(answer: HttpAnswer, asked: _Asked, *, seconds: float) -> Prediction:
     request_id = answer.headers.get("x-request-id")
     if answer.status >= 300:
         raise PredictionFailed(
-            _failure(answer, release, url),
+            _failure(answer, asked),
             status=answer.status,
             body=answer.body,
             request_id=request_id,
@@ -123,7 +159,7 @@ def _prediction(
         request_id=request_id,
         status=answer.status,
         seconds=seconds,
-        url=url,
+        url=asked.url,
         headers=answer.headers,
         body=answer.body,
     )
@@ -141,14 +177,16 @@ def _decoded(answer: HttpAnswer) -> Any:
     return answer.body
 
 
-def _failure(answer: HttpAnswer, release: StandingRelease, url: str) -> str:
-    who = f"{release.api} in {release.environment} ({url})"
+def _failure(answer: HttpAnswer, asked: _Asked) -> str:
+    who = f"{asked.name} ({asked.url})"
     words = _error_of(answer.body)
     request = answer.headers.get("x-request-id")
-    asked = f"; request {request}" if request else ""
+    which = f"; request {request}" if request else ""
     # Our runtime signs its answers. Without the signature a gateway or a container speaks.
     from_api = "x-deployment-id" in answer.headers
-    return f"{who} answered {answer.status}: {words}{asked}{_hint(answer.status, from_api, release.api)}"
+    return (
+        f"{who} answered {answer.status}: {words}{which}{_hint(answer.status, from_api, asked.api)}"
+    )
 
 
 def _hint(status: int, from_api: bool, api: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters.serve import serve_predictor
+from gitops_ml.adapters.serve import LocalServer, serve_predictor
 from gitops_ml.core.model_artifacts import mounted
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.workspace import Planned, Workspace, checked
@@ -13,6 +13,7 @@ from gitops_ml.workspace import Planned, Workspace, checked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gitops_ml.core.release import ReleaseSpec
     from gitops_ml.ports import ModelStore
 
 
@@ -35,13 +36,9 @@ def run(
         ProgramFailed: the server ended badly; it has said why.
         Refused, ServerFailed: a model artifact cannot be had.
     """
-    planned = _one_predictor(checked(workspace).releases)
-    assert planned.spec.predictor is not None, "it was chosen for having one"
-    local = mounted(
-        planned.spec.predictor, lambda each: str(models().fetched(each.image, progress=tell))
-    )
+    planned, spec = _local(workspace, models, tell)
     code = serve_predictor(
-        replace(planned.spec, predictor=local.predictor),
+        spec,
         directory=workspace.directory_of(planned.manifest),
         host=host,
         port=port,
@@ -50,6 +47,37 @@ def run(
     )
     if code:
         raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
+
+
+def start(
+    workspace: Workspace,
+    *,
+    models: Callable[[], ModelStore],
+    tell: Callable[[str], None],
+    port: int = 0,
+) -> LocalServer:
+    """Serve the one predictor of the workspace beside us; returns once it answers predictions.
+
+    Raises:
+        InvalidDocument, UsageError, Refused, ServerFailed: see `run`.
+        ProgramFailed: it does not become ready; holds the end of its log.
+    """
+    planned, spec = _local(workspace, models, tell)
+    tell(f"starting {planned.name} on this machine")
+    server = LocalServer(spec, directory=workspace.directory_of(planned.manifest), port=port)
+    return server.until_ready(seconds=spec.probes.startup)
+
+
+def _local(
+    workspace: Workspace, models: Callable[[], ModelStore], tell: Callable[[str], None]
+) -> tuple[Planned, ReleaseSpec]:
+    """The predictor with its models on this machine."""
+    planned = _one_predictor(checked(workspace).releases)
+    assert planned.spec.predictor is not None, "it was chosen for having one"
+    local = mounted(
+        planned.spec.predictor, lambda each: str(models().fetched(each.image, progress=tell))
+    )
+    return planned, replace(planned.spec, predictor=local.predictor)
 
 
 def _one_predictor(releases: tuple[Planned, ...]) -> Planned:

@@ -44,6 +44,18 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
     return HttpAnswer(response.status_code, answered, response.content)
 
 
+def is_ready(url: str) -> bool:
+    """Whether a server on this machine answers, and with success."""
+    import requests
+
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy has no business between us and ourselves
+        try:
+            return session.get(url, timeout=_CONNECT).status_code == 200
+        except requests.RequestException:
+            return False
+
+
 def _why(error: Exception) -> str:
     """The innermost reason, which says it in the fewest words."""
     reason: object = error

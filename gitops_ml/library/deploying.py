@@ -131,7 +131,7 @@ class Deploying(Connection):
                 why=_why(why, code.package),
             )
             deployed = deploy(workspace, tools=tools, options=options)
-        (api,) = self._apis(deployed, code.package)
+        (api,) = self._apis(deployed, workspace, code.package)
         if wait and not dry_run:
             api.wait()
         return api
@@ -182,7 +182,7 @@ class Deploying(Connection):
                 pull_request=self._proposes(pull_request),
             )
             deployed = deploy(workspace, tools=self._tools(workspace, tell), options=options)
-        apis = self._apis(deployed)
+        apis = self._apis(deployed, workspace)
         for api in apis if wait and not dry_run else ():
             api.wait()
         return apis
@@ -327,10 +327,18 @@ class Deploying(Connection):
             client=self._client,
         )
 
-    def _apis(self, deployed: Deployment, packaged: Package | None = None) -> Apis:
-        return Apis(self._api(each, deployed, packaged) for each in deployed.all_releases)
+    def _apis(
+        self, deployed: Deployment, workspace: Workspace, packaged: Package | None = None
+    ) -> Apis:
+        submitted = {each.name: each.submitted for each in workspace.manifests}
+        return Apis(
+            self._api(each, deployed, submitted[each.name], packaged)
+            for each in deployed.all_releases
+        )
 
-    def _api(self, release: Release, deployed: Deployment, packaged: Package | None) -> Api:
+    def _api(
+        self, release: Release, deployed: Deployment, submitted: Words, packaged: Package | None
+    ) -> Api:
         return Api(
             name=release.name,
             environment=release.environment,
@@ -344,6 +352,7 @@ class Deploying(Connection):
             warnings=deployed.warnings,
             notes=packaged.notes() if packaged else (),
             package=packaged.folder if packaged else None,
+            manifest=submitted,
             client=self._client,
         )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.image import ImageRef
     from gitops_ml.core.standing_release import StandingRelease
     from gitops_ml.library.accounts import Logs, Prediction, Status
+    from gitops_ml.library.local import LocalApi
     from gitops_ml.library.verbs import Client
 
 
@@ -187,6 +188,10 @@ class Api(Shown):
     def logs(self, *, tail: int | None = 100) -> Logs:
         """The newest log lines of its replicas: see `Client.logs`."""
         return self.client.logs(self.name, tail=tail)
+
+    def run_locally(self, *, port: int = 0) -> LocalApi:
+        """Serve it on this machine, also before anybody has merged it: see `Client.run_locally`."""
+        return self.client.run_locally(self, port=port)
 
     def _deployment(self, what: str) -> str:
         if self.is_plan:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gitops_ml.library.deploying import Deploying
+from gitops_ml.library.local import Local
 from gitops_ml.library.running import Running
 from gitops_ml.library.standing import Standing
 
 
-class Client(Deploying, Standing, Running):
+class Client(Deploying, Standing, Running, Local):
     """The verbs for one environment of a project; `gml.client(…)` makes one."""

@@ -11,7 +11,7 @@ import yaml
 
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.project_reader import default_project
-from tests.cli.person import NO_REGISTRY, predictor_api
+from tests.cli.person import DIGEST, NO_REGISTRY, predictor_api
 from tests.e2e.cluster import posted, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
@@ -152,6 +152,36 @@ def test_a_release_rolls_out_and_predicts(cluster, namespace, ann, answer):
         assert headers["x-deployment-id"] == identity
     pods = cluster.kubectl("get", "pods", "-n", namespace, "-o", "yaml")
     assert identity in pods
+
+
+def test_the_verbs_tell_what_runs(cluster, namespace, ann, answer, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    identity = deployed(ann, cluster)
+    (found,) = ann.runs("get", "answer", "-e", "staging", "-o", "json").json["releases"]
+    assert (found["status"], found["up_to_date"]) == ("status_live", True), found
+    assert (found["running_deployment_id"], found["ready"]) == (identity, 1)
+    described = ann.runs("describe", "answer", "-e", "staging", "-o", "json").json
+    assert [replica["state"] for replica in described["replicas"]] == ["ready"]
+
+    payload = ann.home / "payload.json"
+    payload.write_text('{"x": 21}')
+    said = ann.runs("predict", "answer", payload, "-e", "staging", "-o", "json")
+    assert said.json["prediction"] == {"answer": 42}, said
+    said = ann.runs("logs", "answer", "-e", "staging")
+    assert said.code == 0, said
+    assert "answer-" in said.out
+
+
+def test_a_release_that_cannot_start_says_why(cluster, namespace, ann, answer, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    if IMAGES:
+        pytest.skip("the API is built here, so its image is there")
+    answer(container={**_api()["container"], "image": f"registry.invalid/none@{DIGEST}"})
+    ann.deploys("-e", "staging", *NO_REGISTRY)
+    cluster.apply([item for item in rendered(ann, "staging") if cluster.knows(item)])
+    said = ann.runs("deploy", "-e", "staging", "--wait", "--timeout", "300", *NO_REGISTRY)
+    assert said.code == 1, said
+    assert "error (image pull)" in said.err
 
 
 def test_more_replicas_come_with_the_next_deploy(cluster, namespace, ann, answer):
