@@ -14,11 +14,11 @@ from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
-    from gitops_ml.library import Api, Client, client
+    from gitops_ml.library import Api, Client, client, deploy_from_flow
 
-__all__ = ["Api", "Client", "GitopsMlError", "__version__", "client", "errors"]
+__all__ = ["Api", "Client", "GitopsMlError", "__version__", "client", "deploy_from_flow", "errors"]
 
-_OF_THE_LIBRARY = frozenset({"Api", "Client", "client"})
+_OF_THE_LIBRARY = frozenset({"Api", "Client", "client", "deploy_from_flow"})
 
 
 def __getattr__(name: str) -> Any:
