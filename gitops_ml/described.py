@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from gitops_ml.workspace import Planned
 
 
+_NO_NAME = "default"
+"""Of a project that is in no file and that nobody has named."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectAtHand:
     """A project, wherever its words are from."""
@@ -71,7 +75,7 @@ def find_project(
         if project is None:
             raise InvalidDocument(problems)
         return ProjectAtHand(root=file.parent, project=project, words=document.data, file=file)
-    below: Mapping[str, Any] = {}
+    below: Mapping[str, Any] = {"project": _NO_NAME}
     if file is not None:
         document = documents.read_document(file, label=documents.label(file))
         if wrong := [each for each in document.problems if each.severity == "error"]:

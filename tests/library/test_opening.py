@@ -47,6 +47,12 @@ def test_keywords_are_enough_without_a_project_file(ann):
     assert (release["namespace"], release["project"]) == ("ml-dev", "shop")
 
 
+def test_keywords_are_enough_without_any_file(ann):
+    client = gml.client("dev", gitops_repository=str(ann.gitops), namespace="ml-dev", offline=True)
+    client.create_api(container_api("iris"), pull_request=False)
+    assert ann.release("iris", "dev")["project"] == "default"
+
+
 def test_keywords_are_laid_over_the_project_file(ann):
     ann.configures()
     client = gml.client("staging", namespace="elsewhere", offline=True)
