@@ -144,35 +144,40 @@ class _Waiting:
             (release.environment, release.api): release
             for release in standing_releases(snapshot, environments)
         }
-        standing = {}
+        standing = {
+            wanted: release
+            for wanted in self.wanted
+            if (release := found.get((wanted.environment, wanted.api))) is not None
+            and release.deployment_id == wanted.deployment_id
+        }
+        self.in_git |= standing.keys()
+        if not self.in_git.issuperset(self.wanted):
+            self._ask_forge()
         for wanted in self.wanted:
-            release = found.get((wanted.environment, wanted.api))
-            if release is not None and release.deployment_id == wanted.deployment_id:
-                standing[wanted] = release
-                self.in_git.add(wanted)
-            else:
-                self._not_in_git(wanted, release)
+            if wanted not in standing:
+                self._not_in_git(wanted, found.get((wanted.environment, wanted.api)))
         return standing
 
     def _not_in_git(self, wanted: Wanted, release: StandingRelease | None) -> None:
         """It waits for its review, or it will never come."""
-        proposed = self._asked_forge() if wanted not in self.in_git else None
+        proposed = self.proposed if wanted not in self.in_git else None
         if proposed is not None and proposed.state == "open":
             where = proposed.url or f"the branch {proposed.head}"
             self._tell(wanted, Status(PENDING, f"it waits for its review: {where}"))
         elif proposed is not None and proposed.state == "closed":
             reason = f"its pull request was closed without being merged: {proposed.url}"
             raise _not_live(wanted, Status(PENDING, reason, "deploy again to propose it anew"))
-        elif not self._is_newly_merged():
+        elif proposed is not None and self._is_newly_merged():
+            self._tell(wanted, Status(PENDING, f"its pull request is merged: {proposed.url}"))
+        else:
             now = f"wants {release.deployment_id} now" if release else "has no such release"
             reason = f"the GitOps repository {now}: another change came after this one"
             raise _not_live(wanted, Status(UNKNOWN, reason, "`gitops-ml history` shows which"))
 
-    def _asked_forge(self) -> PullRequest | None:
-        """The pull request as it is now."""
+    def _ask_forge(self) -> None:
+        """Know the pull request as it is now: once a look, however many releases it brings."""
         if self.proposed is not None and self.proposed.number and (forge := self.tools.forge()):
             self.before, self.proposed = self.proposed, forge.get(self.proposed.number)
-        return self.proposed
 
     def _is_newly_merged(self) -> bool:
         """Whether it was open when we fetched: then its commit comes with the next fetch."""

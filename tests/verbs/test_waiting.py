@@ -180,6 +180,41 @@ def test_a_merge_that_the_forge_told_before_git_had_it_is_no_failure(life):
     assert live[0].running_id == id
 
 
+def test_a_pull_request_may_bring_several_releases(life):
+    life.deploys(container_api("iris"), container_api("price"))
+    changed = [container_api(name, compute={"cpu": "300m"}) for name in ("iris", "price")]
+    life.ann.has(*changed)
+    said = life.ann.runs("deploy", "-e", "staging", "--dry-run", *NO_REGISTRY, "-o", "json")
+    wanted = [
+        Wanted(release["api"], "staging", release["deployment_id"])
+        for release in said.json["releases"]
+    ]
+    assert len(wanted) == 2
+    workspace, tools = life.asks()
+    told: list[str] = []
+    tools = replace(tools, forge=lambda: Forge(["merged"]), progress=told.append)
+    with pytest.raises(NotLive, match=r"after 0 seconds it is still pending: its pull request is"):
+        wait(workspace, wanted, tools=tools, proposed=PROPOSED, patience=World().patience(0))
+    assert [line.partition(": ")[2] for line in told] == [
+        "pending: its pull request is merged: https://forge.example/7"
+    ] * 2
+
+
+def test_what_somebody_deploys_after_the_merge_ends_the_wait(life):
+    id = proposes(life)
+
+    def is_replaced() -> None:
+        life.deploys(container_api("iris", compute={"cpu": "400m"}))
+
+    failure = refused(
+        life,
+        lambda: merges(life),
+        is_replaced,
+        id=id, proposed=PROPOSED, forge=Forge(["merged"]),
+    )  # fmt: skip
+    assert "another change came after this one" in failure.reason
+
+
 def test_it_ends_when_the_pull_request_is_closed(life):
     failure = refused(life, id=proposes(life), proposed=PROPOSED, forge=Forge(["open", "closed"]))
     assert failure.reason == (
