@@ -26,7 +26,7 @@ from gitops_ml.adapters.git_program import Answer, GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
 from gitops_ml.core.history import Log
 from gitops_ml.core.proposal import Branch, BranchCommit, Difference
-from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
+from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +42,7 @@ _AS_IT_IS = (
     "-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "log.diffMerges=separate",
 )  # fmt: skip
 _PROPOSED = "refs/gitops-ml/proposed"
-_MOST_COMMITS = 20
+_MOST_COMMITS = 500
 """On the branch of a proposal; there is one as a rule, and one for each merge of the base."""
 
 
@@ -131,13 +131,12 @@ class GitRepository:
     def read_branch(self, name: str, *, base: Snapshot) -> Branch | None:
         """See ``GitopsRepository.read_branch``."""
         with self._clone.hold():
-            answer = self._fetch_ref(f"+refs/heads/{name}:{_PROPOSED}")
-            if answer.status:
-                if "couldn't find remote ref" in answer.stderr:
-                    return None
-                raise connection_failure(answer, self.remote, self._credentials)
-            head = self._local("rev-parse", "--verify", _PROPOSED).decode("ascii").strip()
-            return self._branch(name, head, base.commit or head)
+            try:
+                return self._branch(name, base.commit)
+            except ProgramFailed:
+                self._clone.renew()
+                self._fetch()
+                return self._branch(name, base.commit)
 
     def push_branch(self, name: str, commit: str, *, expected: str | None) -> str | None:
         """See ``GitopsRepository.push_branch``."""
@@ -160,11 +159,29 @@ class GitRepository:
             raise failure
         return answer
 
-    def _branch(self, name: str, head: str, base: str) -> Branch:
-        options = ("--parents", f"--max-count={_MOST_COMMITS}")
-        listing = self._local("rev-list", *options, head, "--not", base).decode("ascii")
-        lines = [line.split() for line in listing.splitlines()]
-        texts = self.blobs(id for id, *_ in lines)
+    def _branch(self, name: str, base: str | None) -> Branch | None:
+        """See `read_branch`.
+
+        Raises:
+            ProgramFailed: the clone is damaged.
+        """
+        answer = self._fetch_ref(f"+refs/heads/{name}:{_PROPOSED}")
+        if "couldn't find remote ref" in answer.stderr:
+            return None
+        if answer.status:
+            failure = connection_failure(answer, self.remote, self._credentials)
+            if isinstance(failure, Refused) or name not in self._branches():
+                raise failure
+            answer.required()  # the server is well, so our clone is not
+        head = self._git.local("rev-parse", "--verify", _PROPOSED).text
+        # What the commit graph knows of a commit says nothing about whether we have it.
+        listing = self._git.local(
+            "-c", "core.commitGraph=false", "rev-list", "--parents",
+            f"--max-count={_MOST_COMMITS}", head, "--not", base or head,
+        )  # fmt: skip
+        lines = [line.split() for line in listing.text.splitlines()]
+        request = "".join(f"{id}\n" for id, *_ in lines).encode()
+        texts = parse_blobs(self._git.local("cat-file", "--batch", input=request).required())
         commits = (
             BranchCommit(
                 id,
@@ -173,14 +190,15 @@ class GitRepository:
             )
             for id, *parents in lines
         )
-        fork_point = self._git.local("merge-base", base, head).stdout.decode("ascii").strip()
-        return Branch(name, head, tuple(commits), self._difference(fork_point or None, head))
+        fork = self._git.local("merge-base", base or head, head)
+        fork_point = None if fork.status == 1 else fork.text
+        return Branch(name, head, tuple(commits), self._difference(fork_point, head))
 
     def _difference(self, old: str | None, new: str) -> Difference:
         # The empty tree's id depends on the kind of ids; `--root` compares with nothing in any.
         trees = ("--root", new) if old is None else (old, new)
         options = ("-r", "-z", "--no-commit-id", "--no-renames", "--full-index", "--no-ext-diff")
-        return parse_difference(self._local("diff-tree", *options, *trees))
+        return parse_difference(self._git.local("diff-tree", *options, *trees).required())
 
     def at(self, commit: str) -> GitSnapshot:
         """See ``GitopsRepository.at``."""

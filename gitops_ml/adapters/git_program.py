@@ -36,6 +36,9 @@ _OPTIONS = (
     "-c", "core.quotePath=false",
 )  # fmt: skip
 
+_IN_ENGLISH = {"LC_ALL": "C", "LANGUAGE": ""}
+"""Git's words tell what went wrong (git_failures.py), and in no other language."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -55,6 +58,15 @@ class Answer:
         if self.status:
             raise ProgramFailed(self.command, self.status, self.stderr)
         return self.stdout
+
+    @property
+    def text(self) -> str:
+        """The output, of ids alone, as text.
+
+        Raises:
+            ProgramFailed: the command failed.
+        """
+        return self.required().decode("ascii").strip()
 
 
 class GitProgram:
@@ -139,7 +151,7 @@ class GitProgram:
             status, stdout, stderr = program.execute(
                 command,
                 istream=stream if input is not None else None,
-                env={**self._environ, **env},
+                env={**self._environ, **env, **_IN_ENGLISH},
                 with_extended_output=True,
                 with_exceptions=False,
                 stdout_as_string=False,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.adapters.git import GitRepository
-from gitops_ml.adapters.git_remote import Remote
+from gitops_ml.adapters.git_program import GitProgram
+from gitops_ml.adapters.git_remote import Credentials, Remote
 from gitops_ml.core.changes import Change
+from gitops_ml.core.proposal import foreign_commits, marked
 from gitops_ml.delivery import deliver
 from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
 from tests.adapters.git_servers import bare_repository, commit_files, git
@@ -384,6 +386,52 @@ def test_a_clone_that_breaks_before_the_push_asks_for_another_try(bare, reposito
 
     with pytest.raises(RepositoryMoved, match="was damaged"):
         repository.push(commit, base=base)
+
+
+@pytest.mark.parametrize("part", ["branch", "branch^{tree}"])
+def test_a_clone_that_breaks_before_a_branch_is_read_is_made_anew(bare, repository, tmp_path, part):
+    base = repository.fetch()
+    commit = repository.commit(base, [Change("a", None, b"a")], message="m", author=AUTHOR)
+    repository.push_branch("branch", commit, expected=None)
+    folder, id = clone_folder(tmp_path), git("rev-parse", part, cwd=bare)
+    repository.log(base, "a")  # with an index, which remembers commits that are not there
+    git("commit-graph", "write", "--reachable", cwd=folder)
+    spoil(folder / "objects" / id[:2], id[2:], b"garbage" * 9)
+
+    branch = repository.read_branch("branch", base=base)
+
+    assert branch is not None
+    assert (branch.commit, [each.id for each in branch.commits]) == (commit, [commit])
+    assert branch.difference == {"a": (None, blob_id(b"a"))}
+
+
+def test_a_branch_may_have_been_brought_up_to_date_many_times(bare, repository):
+    base = repository.fetch()
+    changes = [Change("a", None, b"a")]
+    message = marked("Propose a", changes)
+    head = repository.commit(base, changes, message=message, author=AUTHOR)
+    repository.push_branch("branch", head, expected=None)
+    tree = git("rev-parse", f"{head}^{{tree}}", cwd=bare)
+    for _ in range(25):
+        parents = ("-p", head, "-p", git("rev-parse", "main", cwd=bare))
+        head = git("commit-tree", *parents, "-m", "Merge main", tree, cwd=bare)
+    git("update-ref", "refs/heads/branch", head, cwd=bare)
+
+    branch = repository.read_branch("branch", base=base)
+
+    assert branch is not None
+    assert len(branch.commits) == 26
+    assert foreign_commits(branch) == ()
+
+
+def test_git_speaks_english_whatever_the_user_speaks(bare, tmp_path):
+    environ = {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8", "LANGUAGE": "de"}
+    program = GitProgram(
+        tmp_path / "clone", Remote.parse(str(bare), folder=tmp_path),
+        credentials=Credentials(), environ=environ,
+    )  # fmt: skip
+    given = program.local("-c", "alias.shown=!env", "shown").stdout.decode().splitlines()
+    assert {"LC_ALL=C", "LANGUAGE=", "LANG=de_DE.UTF-8"} <= set(given)
 
 
 def test_locks_and_half_made_clones_of_a_killed_process_are_swept_away(bare, tmp_path):
