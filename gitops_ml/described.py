@@ -11,7 +11,7 @@ from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.manifest import parse_manifests
 from gitops_ml.core.project_reader import read_project
-from gitops_ml.core.rules import check_manifests
+from gitops_ml.core.rules_manifests import check_manifests
 from gitops_ml.core.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems
 from gitops_ml.workspace import Workspace, chosen_environments, open_memory, resolve_releases

@@ -93,7 +93,6 @@ class ImagePlanner:
         self._registry = registry
         self._locks = locks
         self._progress = progress
-        self._template = dockerfile_template()
         self._contexts: dict[tuple[object, ...], BuildContext] = {}
         self._bases: dict[str, ImageRef] = {}
         self._inputs: dict[Path, str] = {}
@@ -162,7 +161,7 @@ class ImagePlanner:
             python_version=predictor.python_version
             or (None if predictor.image else image.python_version),
         )
-        recipe = docker_recipe(self._template, facts, platform=platform)
+        recipe = docker_recipe(dockerfile_template(), facts, platform=platform)
         hashed = content_hash(context.inputs, recipe=recipe)
         return PlannedImage(
             ref=ImageRef(self.repository(name), hashed.tag),

@@ -99,20 +99,20 @@ def make_image(
     tools: Tools,
     *,
     push: bool,
-    provenance: Callable[[], Provenance],
+    source: Callable[[], Mapping[str, str] | None],
 ) -> str:
     """See `build_image`."""
-
-    def source() -> dict[str, str] | None:
-        found = provenance()
-        if not found.repository:
-            return None
-        # what no commit holds is not at the commit
-        is_there = found.commit and not found.is_dirty
-        return {"uri": found.repository, **({"commit": found.commit or ""} if is_there else {})}
-
     builders = Builders(docker=tools.builder, oci=tools.oci, source=source, key=tools.key)
     return build_image(image, builders, push=push, progress=tools.progress)
+
+
+def source_of(provenance: Provenance) -> Mapping[str, str] | None:
+    """What the provenance of an image names, out of that of a release."""
+    if not provenance.repository:
+        return None
+    # what no commit holds is not at the commit
+    commit = provenance.commit if not provenance.is_dirty else None
+    return {"uri": provenance.repository, **({"commit": commit} if commit else {})}
 
 
 def image_warnings(

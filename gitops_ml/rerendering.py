@@ -12,8 +12,9 @@ from gitops_ml.core.image import ImageRef
 from gitops_ml.core.manifest import Manifest, parse_manifests
 from gitops_ml.core.render import Release, release_text
 from gitops_ml.core.resolve import UNSERVED, resolve, unresolvable
-from gitops_ml.core.rules import check_manifests, check_release
+from gitops_ml.core.rules import check_release
 from gitops_ml.core.rules_effect import effect_findings
+from gitops_ml.core.rules_manifests import check_manifests
 from gitops_ml.core.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, UsageError
 from gitops_ml.rendering import CHART

@@ -13,6 +13,7 @@ from gitops_ml.imaging import (
     made_by_us,
     make_image,
     own_images,
+    source_of,
     with_digests,
 )
 from gitops_ml.locking import Locks
@@ -210,7 +211,7 @@ class Target:
         # Whether an image has to be built cannot be known where no registry may be asked.
         if self.options.dry_run or self.options.by_tag or self.tools.registry is None:
             return
-        digest = make_image(image, self.tools, push=True, provenance=lambda: self.provenance)
+        digest = make_image(image, self.tools, push=True, source=lambda: source_of(self.provenance))
         self.digests[str(image.ref)] = digest
         assert image.choice, "only an image with inputs is built"
         self.made.append(Made(str(image.with_digest(digest).ref), image.choice))

@@ -22,10 +22,8 @@ from gitops_ml.core import layout
 from gitops_ml.core.manifest import Manifest, parse_manifests
 from gitops_ml.core.project_reader import default_project
 from gitops_ml.core.resolve import UNSERVED, resolve, unresolvable
-from gitops_ml.core.rules import check_manifests, check_release
-from gitops_ml.core.rules_effect import effect_findings
+from gitops_ml.core.rules_manifests import check_manifests
 from gitops_ml.core.yaml_reader import read_yaml
-from gitops_ml.core.yaml_writer import write_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +65,8 @@ class Workspace:
     def manifest_text(self, manifest: Manifest) -> bytes:
         """The manifest's file as it is, or as it would be."""
         if manifest.name in self.folders:
+            from gitops_ml.core.yaml_writer import write_yaml
+
             return write_yaml([dict(manifest.submitted)]).encode()
         return (Path.cwd() / manifest.file).read_bytes()
 
@@ -372,6 +372,10 @@ def resolve_releases(
 def _checked_release(
     manifest: Manifest, project: Project, environment: str, key: bytes
 ) -> tuple[Planned, list[Problem]]:
+    # what is remembered is not checked again: these are the larger half of what a call would load
+    from gitops_ml.core.rules import check_release
+    from gitops_ml.core.rules_effect import effect_findings
+
     spec = _spec(manifest, project, environment)
     cluster = project.clusters[spec.cluster]
     place = project.environments[environment]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters import resources, scaffold
+from gitops_ml.adapters import resources
 from gitops_ml.workspace import Workspace, read_project, read_workspace, read_workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from gitops_ml.adapters.scaffold import Scaffolded
 
 
 def schema(document: str) -> str:
@@ -19,13 +21,15 @@ def schema(document: str) -> str:
 
 def init(
     directory: Path, *, name: str | None, image_repository: str, gitops_repository: str
-) -> scaffold.Scaffolded:
+) -> Scaffolded:
     """A project that passes everything, beside whatever is there already.
 
     Raises:
         UsageError: the name is not one that an API can have.
     """
-    return scaffold.write_scaffold(
+    from gitops_ml.adapters.scaffold import write_scaffold
+
+    return write_scaffold(
         directory,
         name=name,
         image_repository=image_repository,

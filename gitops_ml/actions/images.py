@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.source import read_source
 from gitops_ml.core.image_recipe import BuilderChoice, OciPlan
 from gitops_ml.errors import UsageError
 from gitops_ml.images import PlannedImage, look_up
@@ -15,7 +16,6 @@ from gitops_ml.imaging import (
     make_image,
     own_images,
     plan_images,
-    provenance_of,
 )
 from gitops_ml.locking import Locks
 from gitops_ml.workspace import Workspace, checked
@@ -121,7 +121,7 @@ def _build(
     if options.layout or options.load:
         put = _put(image, workspace=workspace, tools=tools, options=options)
         return outcome(put, "local")
-    found = make_image(image, tools, push=options.push, provenance=lambda: provenance_of(workspace))
+    found = make_image(image, tools, push=options.push, source=lambda: read_source(workspace.root))
     return outcome(found, "built" if options.push else "local")
 
 
@@ -136,7 +136,7 @@ def _put(image: PlannedImage, *, workspace: Workspace, tools: Tools, options: Bu
                 f"{image.ref} is built by docker ({image.choice.reason}), and an engine writes no "
                 "OCI layout: `docker save` it, or push it and `skopeo copy` it"
             )
-        return make_image(image, tools, push=False, provenance=lambda: provenance_of(workspace))
+        return make_image(image, tools, push=False, source=lambda: read_source(workspace.root))
     tools.progress(f"building {image.ref} with oci: {image.choice.reason}")
     built = tools.oci().builder.build(image.plan, progress=tools.progress)
     if options.layout:

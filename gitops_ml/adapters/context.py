@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import importlib.util
 import os
 import posixpath
@@ -10,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.resources import template_text
 from gitops_ml.adapters.tree import Fault, Tree, walk, with_fingerprints
 from gitops_ml.core.ignore import (
     IGNORE_FILES,
@@ -102,8 +102,7 @@ def build_inputs(
 
 def dockerfile_template() -> str:
     """The template that `core.dockerfile.render_dockerfile` fills in."""
-    files = importlib.resources.files("gitops_ml.templates")
-    return files.joinpath("Dockerfile.j2").read_text("utf-8")
+    return template_text("Dockerfile.j2")
 
 
 def runtime_directory() -> Path:
@@ -122,7 +121,7 @@ def _runtime_files(directory: Path) -> Iterator[InputFile]:
     package = directory / "predictor_base"
     tree = walk(package, rules=ignore_rules(()), found=lambda path, names: None)
     wanted = [e for e in tree.entries if e.path.endswith(_RUNTIME_SUFFIXES)]
-    files, faults = with_fingerprints(package, sorted(wanted))
+    files, faults = with_fingerprints(package, sorted(wanted), batch=len(wanted) or 1)
     if faults := faults + tree.faults:
         raise InvalidDocument(_problem(package, fault) for fault in faults)
     # Installers differ in permissions: none of these files is a program.

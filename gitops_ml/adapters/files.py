@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +81,8 @@ def _replace(root: Path, files: list[RenderedFile]) -> None:
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=root))
     try:
         pairs = [(staging / str(number), file) for number, file in enumerate(files)]
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(_WRITERS) as pool:
             for _ in pool.map(lambda pair: _write(*pair, target=root / pair[1].path), pairs):
                 pass

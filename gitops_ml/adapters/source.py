@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from gitops_ml import process
 from gitops_ml.core.provenance import Provenance
+from gitops_ml.errors import ProgramFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import git
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.project import GitopsSpec
 
 _UNKNOWN = ("unknown", "unknown")
+_SECONDS = 60
 
 
 def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
@@ -35,6 +39,29 @@ def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
         author = _signature(_author(repository))
         is_dirty = _is_dirty(repository, directory)
         return Provenance(_origin(repository), commit, is_dirty, author, tool_version)
+
+
+def read_source(directory: Path) -> Mapping[str, str] | None:
+    """``uri`` and, where it holds all of ``directory``, ``commit``: what an image's provenance names.
+
+    The program is asked, since a build takes no longer than GitPython takes to be imported.
+    """
+
+    def git(*arguments: str) -> str:
+        answer = process.run(["git", *arguments], cwd=directory, timeout=_SECONDS)
+        return answer.stdout.decode("utf-8", "replace").strip()
+
+    try:
+        remotes = git("remote").split()
+        if not remotes:
+            return None
+        name = "origin" if "origin" in remotes else remotes[0]
+        found = {"uri": without_credentials(git("remote", "get-url", name))}
+        if not git("status", "--porcelain", "--untracked-files=normal", "--", "."):
+            found["commit"] = git("rev-parse", "--verify", "HEAD")
+    except ProgramFailed:
+        return None
+    return found
 
 
 def _git_is_there() -> bool:

@@ -8,7 +8,6 @@ import posixpath
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -149,23 +148,31 @@ def _unreadable(error: OSError) -> str:
 
 
 def with_fingerprints(
-    root: Path, entries: Sequence[InputFile]
+    root: Path, entries: Sequence[InputFile], *, batch: int = 32
 ) -> tuple[list[InputFile], list[Fault]]:
-    """``entries`` with the sha256 of each file, and those that could not be read."""
+    """``entries`` with the sha256 of each file, and those that could not be read.
+
+    A ``batch`` of them is read one after the other, several batches at once.
+    """
     files: list[InputFile] = []
     faults: list[Fault] = []
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        batches = pool.map(
-            lambda batch: [_hashed(root, entry) for entry in batch], _batches(entries)
-        )
-        for result in (result for batch in batches for result in batch):
+    batches = [entries[start : start + batch] for start in range(0, len(entries), batch)]
+    for results in _together(lambda some: [_hashed(root, entry) for entry in some], batches):
+        for result in results:
             (faults if isinstance(result, Fault) else files).append(result)  # type: ignore[arg-type]
     return files, faults
 
 
-def _batches(entries: Sequence[InputFile], size: int = 32) -> Iterator[Sequence[InputFile]]:
-    for start in range(0, len(entries), size):
-        yield entries[start : start + size]
+def _together(
+    work: Callable[[Sequence[InputFile]], list[InputFile | Fault]],
+    batches: Sequence[Sequence[InputFile]],
+) -> Iterable[list[InputFile | Fault]]:
+    if len(batches) < 2:
+        return map(work, batches)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return list(pool.map(work, batches))
 
 
 def _hashed(root: Path, entry: InputFile) -> InputFile | Fault:

@@ -13,7 +13,8 @@ from gitops_ml.core.findings import error
 from gitops_ml.core.manifest import parse_manifests
 from gitops_ml.core.project_reader import default_project, read_project
 from gitops_ml.core.resolve import resolve, unresolvable
-from gitops_ml.core.rules import check_manifests, check_release
+from gitops_ml.core.rules import check_release
+from gitops_ml.core.rules_manifests import check_manifests
 from gitops_ml.core.yaml_reader import document_of, read_yaml
 
 API = load_schema("api")

@@ -15,7 +15,7 @@ from gitops_ml.core import resolve as resolve_module
 from gitops_ml.core.manifest import parse_manifests
 from gitops_ml.core.resolve import UNSERVED
 from gitops_ml.core.resolve import merged as laid_over
-from gitops_ml.core.rules import check_manifests
+from gitops_ml.core.rules_manifests import check_manifests
 from gitops_ml.core.yaml_reader import document_of
 from tests.pipeline import (
     BARE,

@@ -11,7 +11,8 @@ from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.manifest import parse_manifests
 from gitops_ml.core.project_reader import default_project
 from gitops_ml.core.resolve import resolve, unresolvable
-from gitops_ml.core.rules import check_manifests, check_release
+from gitops_ml.core.rules import check_release
+from gitops_ml.core.rules_manifests import check_manifests
 
 HERE = Path(__file__).parent
 EXAMPLES = sorted((HERE / "v0.25").glob("*.yaml"))
