@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import linecache
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 MAIN = "__main__"
 _RUN_BY_MAGIC = frozenset({"time", "capture", "prun", "memit", "mprun", "timeit"})
 """Cell magics whose cell is Python that runs here."""
+
+
+_INPUT = re.compile(r"<(?:python-input|stdin>)-(\d+)>?")
+"""How Python calls what is typed at its prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,8 @@ def current_session() -> Session:
     if file and not hasattr(sys, "ps1") and Path(file).is_file():
         text = Path(file).read_text("utf-8")
         return Session("script", vars(main), read_source([text]), Path(file).resolve().parent)
-    return Session("prompt", vars(main), read_source(_run_files(vars(main))), Path.cwd())
+    chunks = (*_run_files(vars(main)), *_typed())
+    return Session("prompt", vars(main), read_source(chunks), Path.cwd())
 
 
 def ipython_shell() -> Any:
@@ -83,6 +90,18 @@ def _inside_of_magic(cell: str) -> str:
         ] if magic in _RUN_BY_MAGIC:
             return inner
     return cell
+
+
+def _typed() -> Iterator[str]:
+    """What was typed at Python's own prompt, which keeps it since 3.13, in two places by now."""
+    inputs: dict[int, str] = {}
+    named = [(name, entry) for name, entry in linecache.cache.items() if isinstance(name, str)]
+    later: Mapping[Any, Any] = getattr(linecache, "_interactive_cache", {})
+    named += [(part, entry) for key, entry in later.items() for part in key if str(part) == part]
+    for name, entry in named:
+        if match := _INPUT.fullmatch(name):
+            inputs[int(match[1])] = "".join(entry[2] if len(entry) > 2 else ())
+    return (text for _, text in sorted(inputs.items()))
 
 
 def _run_files(namespace: Mapping[str, Any]) -> tuple[str, ...]:
