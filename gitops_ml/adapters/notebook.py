@@ -22,12 +22,14 @@ _SAID_IN = ("__vsc_ipynb_file__", "__session__", "__notebook_path__", "__papermi
 """Variables in which editors and runners leave the path: VS Code, older Jupyter servers, others."""
 
 
-def notebook_origin(root: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
+def notebook_origin(
+    root: Path, environ: Mapping[str, str] = os.environ, *, shell: Any = None
+) -> dict[str, Any] | None:
     """The notebook's path (from ``root`` where it is below), its running cell and its Python.
 
     `None` where this is no notebook.
     """
-    shell = ipython_shell()
+    shell = shell or ipython_shell()
     if shell is None or not is_notebook(shell):
         return None
     found: dict[str, Any] = {}

@@ -1,0 +1,128 @@
+"""Classes that live in modules, and what is packaged with them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+from gitops_ml.errors import Unpackageable, UsageError
+from gitops_ml.packaging import package
+from tests.cli.fixtures import nobodys_settings
+
+__all__ = ["nobodys_settings"]
+
+PREDICTOR = "class PythonPredictor:\n    def predict(self, payload):\n        return {body}\n"
+
+
+@pytest.fixture
+def folder(tmp_path, nobodys_settings, monkeypatch):
+    """A folder of somebody's own modules, which are forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and name.startswith(("own_", "predictor")):
+            del sys.modules[name]
+
+
+def written(folder, files):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def files_of(found):
+    return {
+        path.relative_to(found.folder).as_posix(): path.read_text()
+        for path in found.folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_module_comes_as_it_is_with_those_that_it_imports(folder):
+    written(
+        folder,
+        {
+            "own_serve.py": "import own_help\n" + PREDICTOR.format(body="own_help.f()"),
+            "own_help.py": "from own_deep import g as f\n",
+            "own_deep.py": "def g():\n    return 1\n",
+            "own_other.py": "raise SystemExit\n",
+        },
+    )
+    found = package("iris", importlib.import_module("own_serve").PythonPredictor)
+    assert (found.path, found.class_name) == ("own_serve.py", "PythonPredictor")
+    assert sorted(files_of(found)) == [
+        "own_deep.py",
+        "own_help.py",
+        "own_serve.py",
+        "requirements.txt",
+    ]
+
+
+def test_a_class_in_a_package_is_imported_from_it_and_the_package_comes_whole(folder):
+    written(
+        folder,
+        {
+            "own_pkg/__init__.py": "",
+            "own_pkg/serve.py": "from .data import words\n" + PREDICTOR.format(body="words()"),
+            "own_pkg/data.py": "import yaml\ndef words(): ...\n",
+            "own_pkg/words.txt": "a b",
+            "own_pkg/big.bin": "x" * ((1 << 20) + 1),
+            "own_pkg/.hidden": "x",
+        },
+    )
+    found = package("iris", importlib.import_module("own_pkg.serve").PythonPredictor)
+    files = files_of(found)
+    assert files["predictor.py"].startswith("from own_pkg.serve import PythonPredictor\n")
+    assert {"own_pkg/data.py", "own_pkg/words.txt"} <= set(files)
+    assert not {"own_pkg/big.bin", "own_pkg/.hidden"} & set(files)
+    assert found.left_out[0].endswith("own_pkg/big.bin")
+    assert "def predict" in found.source
+    assert [line.partition("==")[0] for line in found.requirements.added] == ["pyyaml"]
+
+
+def test_a_module_called_predictor_is_not_overwritten(folder):
+    written(folder, {"predictor/__init__.py": PREDICTOR.format(body="1")})
+    found = package("iris", importlib.import_module("predictor").PythonPredictor)
+    assert found.path == "session_predictor.py"
+
+
+def test_an_installed_class_is_a_requirement(folder):
+    from requests import Session
+
+    found = package("iris", Session)
+    assert files_of(found)["predictor.py"].startswith("from requests.sessions import Session\n")
+    assert any(line.startswith("requests==") for line in found.requirements.lines)
+
+
+def test_equal_classes_have_equal_folders_and_old_ones_are_forgotten(folder):
+    folders = []
+    for number in (0, 0, *range(1, 13)):
+        written(folder, {f"own_m{number}.py": PREDICTOR.format(body=str(number))})
+        kind = importlib.import_module(f"own_m{number}").PythonPredictor
+        folders.append(package("iris", kind).folder)
+    assert folders[0] == folders[1]
+    assert sum(each.is_dir() for each in set(folders)) == 10
+    assert folders[-1].is_dir()
+
+
+def test_conda_packages_are_written(folder):
+    written(folder, {"own_c.py": PREDICTOR.format(body="1")})
+    found = package(
+        "iris", importlib.import_module("own_c").PythonPredictor, conda_packages=["numpy=2.4"]
+    )
+    assert files_of(found)["conda-packages.txt"] == "numpy=2.4\n"
+
+
+def test_a_class_inside_of_something_is_refused(folder):
+    class Inside: ...
+
+    with pytest.raises(Unpackageable, match="defined inside of something"):
+        package("iris", Inside)
+
+
+def test_requirements_are_a_list(folder):
+    with pytest.raises(UsageError, match=r'requirements=\["numpy"\]'):
+        package("iris", UsageError, requirements="numpy")
