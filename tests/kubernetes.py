@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "token-of-the-tests-and-of-nobody-else"
+UNREACHABLE = "behind a NetworkPolicy"
 PLURALS = {
     "Application": "applications",
     "ConfigMap": "configmaps",
@@ -279,6 +280,10 @@ class _Handler(BaseHTTPRequestHandler):
         assert (scheme, port) == ("http", "http"), service
         if address is None:
             message = f'no endpoints available for service "{service}"'
+            self._status(503, "ServiceUnavailable", message)
+            return
+        if address == UNREACHABLE:
+            message = "error trying to reach service: dial tcp 10.244.1.7:8080: i/o timeout"
             self._status(503, "ServiceUnavailable", message)
             return
         connection = http.client.HTTPConnection(urllib.parse.urlsplit(address).netloc, timeout=30)

@@ -11,7 +11,7 @@ from gitops_ml.actions.live import cluster_of
 from gitops_ml.actions.releases import standing_release, values_of
 from gitops_ml.actions.repository import repository_of
 from gitops_ml.adapters.http_calls import post
-from gitops_ml.core.endpoint import endpoint_of, prediction_path, timeout_of
+from gitops_ml.core.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
 from gitops_ml.core.status_words import one_line
 from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
 
@@ -52,6 +52,8 @@ class Call:
     headers: Mapping[str, str] | None = None
     timeout: float | None = None
     """Seconds; ``None`` is what the API allows."""
+    address: str | None = None
+    """A URL at which the API itself answers, such as that of a port-forward."""
 
 
 def predict(
@@ -77,7 +79,11 @@ def predict(
     path = _path(call, prediction_path(values))
     seconds = (call.timeout or timeout_of(values)) + _PATIENCE
     body, headers = _encoded(payload, call)
-    endpoint = endpoint_of(api, values, cluster.gateway)
+    endpoint = (
+        Endpoint(call.address.rstrip("/"), None)
+        if call.address
+        else endpoint_of(api, values, cluster.gateway)
+    )
     begun = time.monotonic()
     if endpoint is not None:
         url = f"{endpoint.url}{path}"

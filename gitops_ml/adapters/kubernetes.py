@@ -203,7 +203,7 @@ class KubernetesCluster:
             return Refused(
                 f"{self._name}: {words}. Whoever runs the cluster can allow it: {_grant(path)}"
             )
-        return ServerFailed(f"{self._name}: {words}")
+        return ServerFailed(f"{self._name}: {words}{_way_out(words)}")
 
 
 class LogLines:
@@ -251,6 +251,16 @@ def _status_object(content: bytes) -> Json | None:
     except ValueError:
         return None
     return said if isinstance(said, dict) and said.get("kind") == "Status" else None
+
+
+def _way_out(words: str) -> str:
+    """What helps where the API server itself gets no answer from a pod."""
+    if "error trying to reach service" not in words:
+        return ""
+    return (
+        ". The NetworkPolicy lets pods of the cluster in, and on some clusters not the API server: give "
+        "the cluster a gateway in gitops-ml.yaml, or predict at the address of `kubectl port-forward`"
+    )
 
 
 def _grant(path: str) -> str:

@@ -36,6 +36,11 @@ _JSON = "application/json"
     help="May be given several times.",
 )
 @click.option("--content-type", default=_JSON, show_default=True, help="What the file is.")
+@click.option(
+    "--address",
+    metavar="URL",
+    help="Where the API itself answers, for example by `kubectl port-forward service/iris 8080:80`.",
+)
 @click.option("--timeout", type=float, help="Seconds; otherwise what the API allows.")
 @output_option
 def command(
@@ -46,6 +51,7 @@ def command(
     path: str | None,
     headers: tuple[str, ...],
     content_type: str,
+    address: str | None,
     timeout: float | None,
     output: str,
 ) -> None:
@@ -70,7 +76,7 @@ def command(
         body,
         tools=tools,
         environment=workspace.environments[0],
-        call=Call(path=path, headers=head, timeout=timeout),
+        call=Call(path=path, headers=head, timeout=timeout, address=address),
     )
     _show(prediction, output)
 

@@ -11,6 +11,7 @@ from gitops_ml.actions.prediction import Call, predict
 from gitops_ml.errors import PredictionFailed, Refused, ServerFailed, UsageError
 from tests.cli.person import predictor_api
 from tests.cli.serving import serving
+from tests.kubernetes import UNREACHABLE
 from tests.real import free_port
 
 GATEWAY = {"name": "public", "namespace": "gateways", "hosts": ["ml.example.org"]}
@@ -79,6 +80,16 @@ def test_an_api_without_replicas_says_so(life):
     life.deploys(predictor_api("iris"))
     with pytest.raises(ServerFailed, match="no endpoints available for service"):
         asked(life, {"x": 1})
+
+
+def test_where_a_policy_keeps_the_api_server_out_a_port_forward_helps(life, served):
+    life.server.services["iris"] = UNREACHABLE
+    with pytest.raises(ServerFailed, match="at the address of `kubectl port-forward`"):
+        asked(life, {"x": 1})
+    payload = life.ann.home / "payload.json"
+    payload.write_text('{"x": 4}')
+    said = life.ann.runs("predict", "iris", payload, "--address", f"{served.address}/")
+    assert json.loads(said.out) == {"answer": 8}
 
 
 def test_an_unreachable_gateway_says_where_its_address_can_be_set(life):
