@@ -60,6 +60,8 @@ class FaultyRegistry:
     """How often a token may be used before it expires; 0 wants no tokens."""
     tokens: dict[str, int] = field(default_factory=dict)
     scopes: list[str] = field(default_factory=list)
+    told_scheme: str = ""
+    """How the registry believes to be spoken to; a proxy may forget to tell it of TLS."""
     has_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, pattern: str) -> int:
@@ -121,7 +123,7 @@ def faulty_registry(real: str, *, tls: ssl.SSLContext | None = None) -> Iterator
             headers.pop("Authorization", None)
             up.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             up.putheader("Host", proxy.host)
-            up.putheader("X-Forwarded-Proto", scheme)
+            up.putheader("X-Forwarded-Proto", proxy.told_scheme or scheme)
             for name, value in headers.items():
                 up.putheader(name, value)
             up.endheaders()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import re
 import select
 import socket
 import threading
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 from gitops_ml._version import __version__
+from gitops_ml.core.loopback import is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -150,8 +150,8 @@ class Connections:
                     answer.content  # noqa: B018 - the connection is free for the next one
                 return answer
             answer.content  # noqa: B018
-            before, url = urlsplit(url), urljoin(url, target)
-            after = urlsplit(url)
+            before, after = urlsplit(url), _redirected(url, target)
+            url = after.geturl()
             if before.scheme == "https" != after.scheme and not is_loopback(after.netloc):
                 raise http.client.HTTPException(f"it leads from TLS to plain HTTP ({after.netloc})")
             if (before.scheme, before.netloc) != (after.scheme, after.netloc):
@@ -166,7 +166,7 @@ class Connections:
         content: bytes | SizedPieces | None,
         timeout: float,
     ) -> Answer:
-        parts = urlsplit(url)
+        parts = _address(url, "the address")
         key = (parts.scheme, parts.netloc)
         connection = self._free(key) or self._connected(parts)
         assert connection.sock is not None, "it is connected"
@@ -180,7 +180,7 @@ class Connections:
             try:
                 proxy = self._proxy(parts) if parts.scheme == "http" else None
                 target = url if proxy else _target(parts)
-                more = _credentials(urlsplit(proxy)) if proxy else {}
+                more = _credentials(_address(proxy, "the proxy's address")) if proxy else {}
                 connection.request(method, target, content, {**headers, **size, **more})
             except (BrokenPipeError, ConnectionResetError):
                 if not _has_answered(connection):
@@ -214,7 +214,7 @@ class Connections:
 
     def _connected(self, parts: SplitResult) -> http.client.HTTPConnection:
         proxy = self._proxy(parts)
-        server = urlsplit(proxy) if proxy else parts
+        server = _address(proxy, "the proxy's address") if proxy else parts
         if proxy and server.scheme != "http":
             raise http.client.HTTPException("a proxy whose address does not begin with http://")
         host, port = server.hostname or "", server.port
@@ -285,6 +285,12 @@ def _is_spared(server: SplitResult, spared: str) -> bool:
     )
 
 
+def _redirected(url: str, target: str) -> SplitResult:
+    with suppress(ValueError):
+        return _address(urljoin(url, target), "the address that it redirects to")
+    raise http.client.InvalidURL("the address that it redirects to is none")
+
+
 def _target(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
@@ -296,7 +302,14 @@ def _credentials(proxy: SplitResult) -> dict[str, str]:
     return {"Proxy-Authorization": "Basic " + base64.b64encode(pair).decode("ascii")}
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host[:port]`` is this machine."""
-    name = re.sub(r":\d+$", "", host).strip("[]")
-    return name in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", name) is not None
+def _address(text: str, what: str) -> SplitResult:
+    """A URL in its parts; it may hold a password, so that no message may show it.
+
+    Raises:
+        http.client.InvalidURL: it has no host, or a port that is none.
+    """
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        if parts.hostname and parts.port != 0:
+            return parts
+    raise http.client.InvalidURL(f"{what} has no host, or a port that is no number")

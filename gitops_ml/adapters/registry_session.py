@@ -8,6 +8,7 @@ is overloaded or the line breaks.
 
 from __future__ import annotations
 
+import http.client
 import re
 import ssl
 import threading
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from gitops_ml.adapters.docker_config import Credentials, find_credentials
-from gitops_ml.adapters.http_connections import FAILURES, Connections, SizedPieces, is_loopback
+from gitops_ml.adapters.http_connections import FAILURES, Connections, SizedPieces
+from gitops_ml.core.loopback import is_loopback
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.process import redacted
 
@@ -129,7 +131,7 @@ class RegistrySession:
         ``path`` may be a whole URL, which only gets credentials if it is the registry's own.
 
         Raises:
-            Refused: the registry wants other credentials.
+            Refused: the registry wants other credentials, or leads away from TLS.
             ServerFailed: it cannot be reached, or keeps failing.
         """
         patience = patience or self.patience
@@ -162,7 +164,7 @@ class RegistrySession:
         stream: bool,
     ) -> Answer:
         """The answer, after showing credentials where the registry asks for them."""
-        is_own = "://" not in path or urlsplit(path).netloc == _server(host)
+        path, is_own = self._protected(host, path)
         token = self._tokens.get((host, str(scope))) if is_own else None
         answer = self._send(method, host, path, headers, body, stream, token)
         if answer.status != 401 or not is_own:
@@ -175,6 +177,19 @@ class RegistrySession:
         if answer.status == 401:
             raise refusal(host, scope.repository, answer, credentials)
         return answer
+
+    def _protected(self, host: str, path: str) -> tuple[str, bool]:
+        """Where to send to, and whether that is the registry itself.
+
+        A registry behind a proxy may not know that it is spoken to over TLS, and name plain HTTP
+        in its own addresses: only their paths count.
+        """
+        parts = urlsplit(urljoin(f"https://{_server(host)}", path))
+        if parts.netloc == _server(host):
+            return parts._replace(scheme="", netloc="").geturl(), True
+        if not self._may_be_trusted(parts.geturl()):
+            raise Refused(f"{host} sends us to {parts.netloc}, which is not protected by TLS")
+        return parts.geturl(), False
 
     def _known_credentials(self, host: str) -> Credentials | None:
         with self._lock:
@@ -259,6 +274,8 @@ class RegistrySession:
             is_plain = "WRONG_VERSION_NUMBER" in words or "record layer" in words
             hint = _PLAIN_HINT if is_plain and not self._insecure else ""
             raise _OtherScheme(words + hint) from error
+        except http.client.InvalidURL as error:
+            raise ServerFailed(unreachable(host, error)) from error
         except FAILURES as error:
             # a registry that is not there at all speaks no TLS either
             raise _OtherScheme(unreachable(host, error)) from error
@@ -294,8 +311,8 @@ class RegistrySession:
             raise Refused(f"{host} sends us for a token to {realm}, which is not protected by TLS")
         return self._token(realm, parameters.get("service", ""), scope, credentials, host)
 
-    def _may_be_trusted(self, realm: str) -> bool:
-        parts = urlsplit(realm)
+    def _may_be_trusted(self, url: str) -> bool:
+        parts = urlsplit(url)
         return parts.scheme == "https" or self._insecure or is_loopback(parts.netloc)
 
     def _token(

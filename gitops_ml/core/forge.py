@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gitops_ml.core.loopback import is_loopback
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,17 +79,7 @@ def forge_address(
 def is_protected(url: str) -> bool:
     """Whether a token may be sent there: over TLS, or without leaving this machine."""
     parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine itself."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.netloc))
 
 
 def kind_of(host: str) -> str | None:

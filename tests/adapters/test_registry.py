@@ -18,7 +18,6 @@ import pytest
 import requests
 
 from gitops_ml.adapters.docker_config import DOCKER_HUB, Credentials, find_credentials
-from gitops_ml.adapters.http_connections import is_loopback
 from gitops_ml.core.image import ImageRef, split_repository
 from gitops_ml.errors import Refused, ServerFailed
 from tests.oci import registry_of
@@ -392,12 +391,3 @@ def test_a_registry_that_is_not_there_is_told(tmp_path: Path) -> None:
 )
 def test_repositories_are_split_as_docker_does(repository: str, expected: tuple[str, str]) -> None:
     assert split_repository(repository) == expected
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("127.0.0.1:5000", True), ("127.8.8.8", True), ("localhost:1", True), ("[::1]:5000", True),
-     ("10.0.0.1:5000", False), ("localhost.example", False), ("ghcr.io", False)],
-)  # fmt: skip
-def test_only_this_machine_is_the_loopback(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gitops_ml.core.image import ImageRef
-from gitops_ml.errors import ServerFailed
-from tests.faulty_registry import faulty_registry
+from gitops_ml.errors import Refused, ServerFailed
+from tests.authority import authority
+from tests.faulty_registry import Fault, faulty_registry
 from tests.oci import (
     ensure_oci_image,
     plan_of,
@@ -23,54 +21,16 @@ from tests.oci import (
 )
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.real import RealRegistry
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
-    """A private CA's certificate, and a server's context with one that it signed."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    def name(text: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-    now = datetime.datetime.now(datetime.timezone.utc)
-
-    def certificate(
-        subject: str, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey, *,
-        is_ca: bool,
-    ) -> x509.Certificate:  # fmt: skip
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name(subject)).issuer_name(name("the tests' CA"))
-            .public_key(key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-            .sign(signer, hashes.SHA256())
-        )  # fmt: skip
-
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    pem = serialization.Encoding.PEM
-    ca, server = tmp_path / "ca.pem", tmp_path / "server.pem"
-    ca.write_bytes(certificate("the tests' CA", keys[0], keys[0], is_ca=True).public_bytes(pem))
-    server.write_bytes(
-        certificate("registry", keys[1], keys[0], is_ca=False).public_bytes(pem)
-        + keys[1].private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(server)
-    return ca, context
+@pytest.fixture(name="authority")
+def an_authority(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    return authority(tmp_path)
 
 
 @pytest.fixture
@@ -101,6 +61,43 @@ def test_an_image_is_pushed_and_skipped_through_tls_with_a_private_ca(
     again = tools_of(tmp_path / "other", environ)
     assert ensure_oci_image(plan, repository=repository, tools=again, progress=silent) == image
     assert again.registry.session.requests_sent <= 2
+
+
+def test_a_registry_that_does_not_know_of_its_tls_gets_nothing_in_the_clear(
+    tmp_path: Path, registry: RealRegistry, authority: tuple[Path, ssl.SSLContext]
+) -> None:
+    with faulty_registry(registry.host, tls=authority[1]) as found:
+        found.told_scheme = "http"
+        found.token_uses = 1000
+        tools = tools_of(tmp_path / "cache", {"GITOPS_ML_CA_BUNDLE": str(authority[0])})
+        base = push_tiny_base(tools.registry, f"{found.host}/base/unaware")
+        assert found.count(r"PUT /v2/base/unaware/blobs/uploads/") > 0
+    assert base.image.digest
+
+
+def test_an_upload_elsewhere_goes_over_tls_or_not_at_all(registry: RealRegistry) -> None:
+    elsewhere = (("Location", "http://storage.example/upload"),)
+    with faulty_registry(registry.host) as found:
+        found.choose = lambda asked: (
+            Fault(answer_headers=elsewhere) if asked.method == "POST" else None
+        )
+        with pytest.raises(Refused, match=r"sends us to storage\.example, which is not protected"):
+            push_tiny_base(registry_of(), f"{found.host}/base/elsewhere")
+
+
+@pytest.mark.parametrize("target", ["http://[::1/x", "http://registry:port/x"])
+def test_a_redirect_to_no_address_is_told(registry: RealRegistry, target: str) -> None:
+    with faulty_registry(registry.host) as found:
+        found.choose = lambda asked: Fault(302, (("Location", target),))
+        with pytest.raises(ServerFailed, match="the address that it redirects to"):
+            registry_of().digest(ImageRef(f"{found.host}/ml/iris", "v1"))
+
+
+def test_a_proxy_whose_address_is_none_is_told_and_its_password_is_not() -> None:
+    environ = {"HTTPS_PROXY": "http://ann:hidden-from-all@proxy:port"}
+    with pytest.raises(ServerFailed, match="the proxy's address") as failed:
+        registry_of(environ).digest(ImageRef("registry.example/ml/iris", "v1"))
+    assert "hidden-from-all" not in str(failed.value)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_with_the_way_out(
