@@ -9,6 +9,7 @@ for as long as a server asks, ten times. The tests use both, to agree with us fr
 from __future__ import annotations
 
 import base64
+import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 50
 _LONGEST_WAIT = 20.0
-"""Seconds that a rate limit may make us wait; beyond that, people want to know."""
+"""Seconds that a forge may make us wait; beyond that, people want to know."""
 
 
 class NotThere(Refused):
@@ -134,9 +135,10 @@ class ForgeSession:
             return (wait if wait <= _LONGEST_WAIT else -1.0), words
         if status in _PASSING:
             words = f"{host} answered {status} to {method} {_place(response)}{_words_of(response)}"
-            return (
-                retry_after(response.headers.get("Retry-After", "")) if method == "GET" else -1.0
-            ), words
+            asked = retry_after(response.headers.get("Retry-After", ""))
+            if asked is not None and asked > _LONGEST_WAIT:
+                return -1.0, f"{words}: try again in {_span(asked)}"
+            return (asked if method == "GET" else -1.0), words
         raise self._failure(method, response)
 
     def _rate_limited(self, response: requests.Response) -> float | None:
@@ -224,8 +226,14 @@ class ForgeSession:
                 verify=ca_bundle(self.environ) or True,
             )
         except requests.RequestException as error:
-            words = _reason(error)
+            reason = _innermost(error)
         # Outside of the handler: the library's error holds the request, and with it the token.
+        words = redacted(str(reason)) or type(reason).__name__
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise ServerFailed(
+                f"{self.address.host} cannot be reached: {words} (its certificate is not trusted: "
+                "name the CA bundle in GITOPS_ML_CA_BUNDLE)"
+            )
         raise _Broken(f"{self.address.host} cannot be reached: {words}")
 
     def _own_headers(self) -> dict[str, str]:
@@ -317,12 +325,11 @@ def _next_page(link: str) -> str | None:
     return None
 
 
-def _reason(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     """The innermost reason says most."""
-    inner = error
-    while cause := inner.__cause__ or inner.__context__:
-        inner = cause
-    return redacted(str(inner)) or type(inner).__name__
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
 
 
 def _span(seconds: float) -> str:

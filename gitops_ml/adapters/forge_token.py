@@ -87,14 +87,11 @@ def find_token(
     ``named`` are the variables that the project file names, the most particular first.
 
     Raises:
-        UsageError: a variable holds something that is no token.
+        UsageError: the variable that counts holds something that is no token.
     """
-    found = (
-        *_in_variables(named, environ),
-        *_in_variables(usual_variables(kind, host, environ), environ),
-    )
-    if found:
-        return found[0]
+    variables = (*named, *usual_variables(kind, host, environ))
+    if found := next(_in_variables(variables, environ), None):
+        return found
     ways = (_in_keyring, _in_netrc, _in_git)
     return next((token for way in ways if (token := way(host, environ))), None)
 
