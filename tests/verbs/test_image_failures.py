@@ -14,14 +14,14 @@ import pytest
 from gitops_ml.core.image import ImageRef
 from tests.adapters.test_oci_builder import assert_whole
 from tests.adapters.test_registry import token_registry
-from tests.adapters.test_registry_session import authority
+from tests.adapters.test_registry_session import an_authority
 from tests.cli.person import finished, started
 from tests.faulty_registry import Fault, faulty_registry
 from tests.mill import mill
 from tests.oci import push_tiny_base, registry_of
 from tests.real import PASSWORD, USER, docker_config
 
-__all__ = ["authority", "mill", "token_registry"]
+__all__ = ["an_authority", "mill", "token_registry"]
 
 
 @pytest.fixture
