@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters import installed, own_modules
 from gitops_ml.adapters.clean_import import import_problem
+from gitops_ml.adapters.live_secrets import is_secret, session_secrets
 from gitops_ml.adapters.live_source import Collected, NoSource, collect
 from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.adapters.package_folder import keep_package
-from gitops_ml.adapters.saved_models import modules_in_pickle
+from gitops_ml.adapters.saved_models import modules_in_pickle, texts_in_pickle
 from gitops_ml.adapters.session import MAIN, Session, current_session
 from gitops_ml.core.requirement_lines import Requirements, requirements_for
 from gitops_ml.core.statements import imported_modules
@@ -56,6 +57,8 @@ class Package:
     """The person's own modules that came along."""
     left_out: tuple[str, ...] = ()
     """Files beside them that are too large for code."""
+    doubts: tuple[str, ...] = ()
+    """Names in the source whose values may be secrets."""
 
     def notes(self) -> tuple[str, ...]:
         """What people should know about it."""
@@ -67,6 +70,11 @@ class Package:
             )
         if self.requirements.added:
             notes.append(f"added to the requirements: {', '.join(self.requirements.added)}")
+        if self.doubts:
+            notes.append(
+                f"is there a secret in {', '.join(self.doubts)}? Then name it under `secrets` in the "
+                "API and read it from os.environ: what is packaged can be read by many"
+            )
         if self.left_out:
             notes.append(f"too large to come along as code: {', '.join(self.left_out)}")
         return tuple(notes)
@@ -81,6 +89,7 @@ class _Files:
     files: Mapping[str, bytes]
     modules: frozenset[str]
     pickled: str | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def package(
@@ -135,6 +144,7 @@ def package(
         pickled=found.pickled,
         own_files=tuple(sorted(own.files)),
         left_out=own.left_out,
+        doubts=found.doubts,
     )
 
 
@@ -183,7 +193,9 @@ def _source_of(predictor: type | Callable[..., Any], api: str, session: Session)
         found = collect(predictor, namespace=session.namespace, source=session.source, title=title)
     except NoSource as missing:
         return _pickled(
-            predictor, why=f"the source of {missing.name} cannot be had in this session"
+            predictor,
+            why=f"the source of {missing.name} cannot be had in this session",
+            secrets=session_secrets(session.namespace, session.source),
         )
     return _of_text(found)
 
@@ -192,7 +204,8 @@ def _of_text(found: Collected) -> _Files:
     path = "predictor.py"
     if any(module.partition(".")[0] == "predictor" for module in found.modules):
         path = "session_predictor.py"
-    return _Files(path, found.text, {path: found.text.encode()}, frozenset(found.modules))
+    files, modules = {path: found.text.encode()}, frozenset(found.modules)
+    return _Files(path, found.text, files, modules, doubts=found.doubts)
 
 
 def _of_module(predictor: type | Callable[..., Any]) -> _Files:
@@ -213,7 +226,7 @@ def _of_module(predictor: type | Callable[..., Any]) -> _Files:
     return _Files(path, text or shim, {path: shim.encode()}, frozenset({module}))
 
 
-def _pickled(predictor: type | Callable[..., Any], *, why: str) -> _Files:
+def _pickled(predictor: type | Callable[..., Any], *, why: str, secrets: frozenset[str]) -> _Files:
     try:
         import cloudpickle
     except ImportError as error:
@@ -228,6 +241,14 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str) -> _Files:
             predictor.__name__, [f"{why}, and it cannot be pickled either: {error}"]
         ) from error
     name = predictor.__name__
+    if is_secret("", texts_in_pickle(content), known=secrets):
+        raise Unpackageable(
+            name,
+            [
+                "it holds a secret of the session, and what is packaged can be read by many: name it "
+                'under "secrets" in the API and read it from os.environ in __init__'
+            ],
+        )
     text = (
         f'"""{name}, pickled by Python {platform.python_version()}: {why}."""\n\n'
         "from pathlib import Path\n\n"

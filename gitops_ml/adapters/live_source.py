@@ -12,13 +12,21 @@ import builtins
 import inspect
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters.live_code import gives, imports_of, is_made_by
+from gitops_ml.adapters.live_secrets import (
+    doubtful_names,
+    is_doubtful,
+    is_secret,
+    secrets_in,
+    session_secrets,
+)
 from gitops_ml.core.module_text import Import, Piece, module_text
 from gitops_ml.core.plain_values import LONGEST, as_plain, holds_state, is_plain, literal
-from gitops_ml.core.secret_signs import has_secret_shape, looks_random, names_a_secret
+from gitops_ml.core.secret_signs import has_secret_shape
 from gitops_ml.core.statements import Source, Statement, imported_modules, single_statement
 from gitops_ml.errors import Unpackageable
 
@@ -47,6 +55,8 @@ class Collected:
     text: str
     modules: tuple[str, ...]
     """What it imports, by full name."""
+    doubts: tuple[str, ...] = ()
+    """What may be a secret, for a person to look at."""
 
 
 def collect(
@@ -64,9 +74,13 @@ def collect(
         raise NoSource(name)
     collector.need(name, user=name, before=None)
     collector.work()
+    collected = collector.collected(title)
+    if not collector.reasons and has_secret_shape(collected.text):
+        # Wherever it stands: a comment comes along as well.
+        collector.reasons.append(f"{name} has a secret in its source")
     if collector.reasons:
         raise Unpackageable(name, sorted(set(collector.reasons)))
-    return collector.collected(title)
+    return collected
 
 
 @dataclass
@@ -79,6 +93,7 @@ class _Collector:
     pieces: dict[int, Piece] = field(default_factory=dict)
     imports: dict[Import, None] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
+    doubts: dict[str, None] = field(default_factory=dict)
     extra: int = 0
     """Pieces that are no statement of the source, counted down from the first one."""
 
@@ -105,7 +120,7 @@ class _Collector:
         modules = {each.module for each in self.imports}
         for piece in pieces:
             modules |= imported_modules(piece.text)
-        return Collected(text, tuple(sorted(modules)))
+        return Collected(text, tuple(sorted(modules)), tuple(self.doubts))
 
     # -- one name ----------------------------------------------------------------------------------
 
@@ -278,11 +293,11 @@ class _Collector:
             self._include(self._first_equal(name, last), name)
 
     def _write_plain(self, name: str, user: str, value: Any, last: Statement | None) -> None:
-        if _is_secret(name, value):
+        if is_secret(name, value, known=self._secrets):
             self._refuse(
                 user,
                 f"uses {name!r}, which looks like a secret, and what is packaged can be read by "
-                f'many: name it under "secrets" in the API and read os.environ[{name!r}]',
+                'many: name it under "secrets" in the API and read it from os.environ in __init__',
             )
             return
         text = literal(value)
@@ -291,6 +306,8 @@ class _Collector:
         elif last is not None and _says(last, value):
             self._include(self._first_equal(name, last), name)
         else:
+            if is_doubtful(name, value):
+                self.doubts[name] = None
             position = last.position if last is not None else self._before_everything()
             self.pieces[position] = Piece(f"{name} = {text}", is_definition=False)
 
@@ -301,9 +318,9 @@ class _Collector:
         if where in self.pieces:
             return
         self.pieces[where] = Piece(statement.text, is_definition=statement.is_definition)
-        for text in _texts(statement):
-            if has_secret_shape(text):
-                self._refuse(name, f"has a secret in its source: {text[:6]}…")
+        for text in secrets_in(statement):
+            self._refuse(name, f"has a secret in its source: {text[:6]}…")
+        self.doubts.update(dict.fromkeys(doubtful_names(statement)))
         for needed in statement.now:
             self.need(needed, user=name, before=statement)
         for needed in statement.later:
@@ -327,6 +344,10 @@ class _Collector:
                 self._include(statement, imported.name)
                 return
         self.imports[imported] = None
+
+    @cached_property
+    def _secrets(self) -> frozenset[str]:
+        return session_secrets(self.namespace, self.source)
 
     def _before_everything(self) -> int:
         self.extra -= 1
@@ -380,12 +401,6 @@ def _imports_root(statement: Statement, name: str) -> bool:
     )
 
 
-def _texts(statement: Statement) -> Iterator[str]:
-    for node in ast.walk(statement.node):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-
-
 def _says(statement: Statement, value: Any) -> bool:
     """Whether the statement is an assignment of exactly this value, in words."""
     node = statement.node
@@ -408,14 +423,6 @@ def _has_grown(value: Any, made: Statement) -> bool:
         has_star = any(isinstance(each, ast.Starred) for each in said.elts)
         return not has_star and len(said.elts) != len(value)
     return False
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    if not isinstance(value, str) or not value:
-        return False
-    return has_secret_shape(value) or (
-        names_a_secret(name) and (looks_random(value) or len(value) >= 8)
-    )
 
 
 def _pass_it(name: str, value: Any) -> str:

@@ -68,7 +68,7 @@ def pickled(name: str, model: Any) -> bytes:
         raise Unpackageable(
             f"the model {name}", [f"it cannot be pickled ({error}): save it and give the path"]
         ) from error
-    if _MAIN in _texts(content):
+    if _MAIN in texts_in_pickle(content):
         raise Unpackageable(
             f"the model {name}",
             [
@@ -81,7 +81,7 @@ def pickled(name: str, model: Any) -> bytes:
 
 def modules_in_pickle(content: bytes) -> frozenset[str]:
     """The modules that unpickling imports: texts in it that are called like loaded ones."""
-    return frozenset(text for text in _texts(content) if text in sys.modules) - {_MAIN}
+    return frozenset(text for text in texts_in_pickle(content) if text in sys.modules) - {_MAIN}
 
 
 def modules_of(name: str, model: Any) -> frozenset[str]:
@@ -91,5 +91,5 @@ def modules_of(name: str, model: Any) -> frozenset[str]:
     return modules_in_pickle(pickled(name, model))
 
 
-def _texts(content: bytes) -> set[str]:
+def texts_in_pickle(content: bytes) -> set[str]:
     return {each for _, each, _ in pickletools.genops(content) if isinstance(each, str)}

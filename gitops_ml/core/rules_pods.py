@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.findings import Finding, Path, error, warning
-from gitops_ml.core.secret_signs import has_secret_shape, looks_random, names_a_secret
+from gitops_ml.core.secret_signs import (
+    could_be_secret,
+    has_secret_shape,
+    looks_random,
+    names_a_secret,
+)
 
 if TYPE_CHECKING:
     from gitops_ml.core.project import ClusterSpec, EnvironmentSpec
@@ -69,14 +74,10 @@ def _secret_value(path: Path, name: str, value: str) -> Iterator[Finding]:
     hint = "put it into a secret and refer to that in `secrets`"
     if has_secret_shape(value):
         yield error(path, f"this looks like a secret; {hint}", rule="secret")
-    elif names_a_secret(name) and _could_be_a_secret(value):
+    elif names_a_secret(name) and could_be_secret(value):
         yield warning(path, f"is this a secret? If so, {hint}", rule="secret")
     elif looks_random(value):
         yield warning(path, f"is this a key or a token? If so, {hint}", rule="secret")
-
-
-def _could_be_a_secret(value: str) -> bool:
-    return bool(value) and not value.startswith(("/", "$(", "http://", "https://", "file:"))
 
 
 def _secrets_in_config(value: Any, path: Path) -> Iterator[Finding]:

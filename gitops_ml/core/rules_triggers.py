@@ -84,13 +84,9 @@ def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
                 f"{suggestion(name, sorted(scaler.parameters))}"
             )
             yield warning(place, message, rule=_RULE)
-        if has_secret_shape(value) or (names_a_secret(_snake(name)) and value):
+        if has_secret_shape(value) or (names_a_secret(name) and value):
             message = "this looks like a secret; refer to it in authentication instead"
             yield error(place, message, rule="secret")
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
 
 
 def _metric_type(trigger: Trigger, at: Path) -> Iterator[Finding]:

@@ -6,6 +6,8 @@ import functools
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 _KNOWN_SHAPES = r"""(?x)
       \bgh[pousr]_[A-Za-z0-9]{30,}          # GitHub
@@ -18,11 +20,16 @@ _KNOWN_SHAPES = r"""(?x)
     | \bAIza[A-Za-z0-9_-]{35}               # Google
     | \beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.  # JSON Web Token
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
-    | ://[^/\s:@]+:[^/\s:@]+@               # a password in a URL
+    | ://[^/\s:@"']+:(?!%s|[{<$])[^/\s:@"']+@  # a password in a URL, where no placeholder is
     """
 _SECRET_NAME = re.compile(
-    r"(?i)(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credentials?)$"
+    r"(?i)(?:^|_)(?:passwords?|passwd|pwd|secrets?|token|api_?keys?|access_?keys?|private_?key"
+    r"|credentials?|authorization)$"
 )
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|\W")
+_NO_SECRET = re.compile(r"(?s)|(?:/|\$\(|https?://|file:).*|<.*>|\[.*\]")
+"""Paths, addresses, placeholders, and the special tokens of language models."""
+_SHORTEST = 6
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{20,}")
 _HARMLESS = re.compile(r"(?i)[0-9a-f-]{32,64}|https?://.*|/.*|.*\$\(.*|true|false|[0-9.]+")
 _BITS_PER_CHARACTER = 3.5
@@ -40,8 +47,38 @@ def _known_shapes() -> re.Pattern[str]:
 
 
 def names_a_secret(variable: str) -> bool:
-    """Whether a variable is called like a secret: ``DB_PASSWORD``, ``API_KEY``."""
-    return _SECRET_NAME.search(variable) is not None
+    """Whether something is called like a secret: ``DB_PASSWORD``, ``apiKey``, ``X-API-Key``."""
+    return _SECRET_NAME.search(_WORD.sub("_", variable)) is not None
+
+
+def could_be_secret(text: str) -> bool:
+    """Whether what is called like a secret may be one."""
+    return _NO_SECRET.fullmatch(text) is None
+
+
+def holds_secret(name: str, value: Any) -> bool:
+    """Whether a value of this name is, or contains, a secret by its shape or by its name."""
+    return any(
+        has_secret_shape(text)
+        or (names_a_secret(called) and could_be_secret(text) and len(text) >= _SHORTEST)
+        for called, text in named_texts(name, value)
+    )
+
+
+def named_texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The texts in a plain value, each with the innermost name that it has: keys are names."""
+    match value:
+        case str():
+            yield name, value
+        case bytes():
+            yield name, value.decode("latin-1")
+        case Mapping():
+            for key, inner in value.items():
+                yield from named_texts("", key)
+                yield from named_texts(key if isinstance(key, str) else name, inner)
+        case list() | tuple() | set() | frozenset():
+            for inner in value:
+                yield from named_texts(name, inner)
 
 
 def looks_random(text: str) -> bool:

@@ -343,6 +343,26 @@ REFUSED = {
         ["class P:\n    def predict(self, p): return 'ghp_" + "a1" * 18 + "'"],
         "P has a secret in its source: ghp_a1…",
     ),
+    **{
+        f"a secret in {what}": (
+            ["def ask(): return 'correct-' + 'horse'", *cells, predicts("USED")],
+            "P uses 'USED', which looks like a secret",
+        )
+        for what, cells in {
+            "a header": ["tok = ask()", "USED = {'Authorization': f'Bearer {tok}'}"],
+            "a dict": ["USED = {'user': 'me'}", "USED['password'] = ask()"],
+            "a dict of dicts": ["USED = {'db': {'user': 'me', 'dbPassword': ask()}}"],
+            "a list": ["getpass = ask\ntok = getpass()", "USED = ['Bearer ' + tok]"],
+            "bytes": ["getpass = ask\ntok = getpass()", "USED = tok.encode()"],
+            "a tuple": ["tok = {'API_KEY': ask()}['API_KEY']", "USED = (1, tok)"],
+            "the words themselves": ["USED = {'password': 'correct-horse'}"],
+            "bytes of a known shape": ["USED = [b'hf_' + b'a1' * 17]"],
+        }.items()
+    },
+    "a secret in a comment": (
+        ["class P:\n    # ghp_" + "a1" * 18 + "\n    def predict(self, p): return 1"],
+        "P has a secret in its source",
+    ),
     "a counter that counted": (
         [
             "from collections import Counter",
@@ -362,6 +382,24 @@ REFUSED = {
         "P uses 'REG', a dict that was changed after it was made",
     ),
 }
+
+
+def test_what_may_be_a_secret_comes_along_and_is_told():
+    session = Session(
+        "key = ''.join(['dQw4w9WgXcQ7', 'bZk2LmN8pR5tVy'])",
+        "def f(): return dict(password='correct-horse', pad_token='<|endoftext|>')",
+        predicts("f(), key"),
+    )
+    assert set(session.collects().doubts) == {"key", "password"}
+
+
+def test_the_name_of_a_secret_is_none():
+    session = Session(
+        "COLUMNS = ['id', 'access_token']\nSPECIAL = {'pad_token': '<|endoftext|>'}",
+        "def url(user, password): return f'postgres://{user}:{password}@db/x'",
+        predicts("(COLUMNS, SPECIAL, url)"),
+    )
+    assert session.collects().doubts == ()
 
 
 @pytest.mark.parametrize(("cells", "reason"), REFUSED.values(), ids=REFUSED)
