@@ -58,6 +58,10 @@ class FaultyRegistry:
     """Bytes of all bodies that were sent to the registry."""
     token_uses: int = 0
     """How often a token may be used before it expires; 0 wants no tokens."""
+    token_query: str = ""
+    """What the address of the token server has at its end."""
+    answers: dict[str, bytes] = field(default_factory=dict)
+    """What is answered in place of the registry, by the end of the path."""
     tokens: dict[str, int] = field(default_factory=dict)
     scopes: list[str] = field(default_factory=list)
     told_scheme: str = ""
@@ -89,8 +93,11 @@ def faulty_registry(real: str, *, tls: ssl.SSLContext | None = None) -> Iterator
             if fault.reset:
                 return self._break()
             if not fault.status and proxy.token_uses and not self._may():
-                realm = f'Bearer realm="{scheme}://{proxy.host}/token",service="tests"'
+                realm = f'Bearer realm="{scheme}://{proxy.host}/token{proxy.token_query}",service="tests"'
                 fault = Fault(401, (("WWW-Authenticate", realm),))
+            for end, body in proxy.answers.items():
+                if self.path.endswith(end):
+                    return self._answer(200, (), body)
             if fault.status:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 return self._answer(fault.status, fault.headers, b"")

@@ -14,13 +14,15 @@ import argparse
 import gzip
 import io
 import os
+import re
 import shutil
 import sys
 import tarfile
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import RuntimeFailure, StartFailure
@@ -35,6 +37,7 @@ _PARALLEL = 4
 _PIECE = 1 << 20
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,10 @@ def _look_up(reference: Reference, registry: Registry, *, target: Path) -> Fetch
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise StoreError(f"{reference}: is no artifact of files ({error!r})") from error
+    for layer in layers:
+        # digests become names of folders
+        if not _DIGEST.fullmatch(layer.digest):
+            raise StoreError(f"{reference}: has the layer {layer.digest!r}, which is no digest")
     return Fetch(reference, digest, layers, target, registry)
 
 
@@ -153,14 +160,20 @@ def _for_here(manifests: list[Any]) -> Any:  # JSON: any shape
 
 def _fetch(fetch: Fetch) -> None:
     staging = _beside(fetch.target, "layers")
+    merged = staging / "merged"
+    if merged.exists() or (fetch.target.exists() and not _done(fetch.target)):
+        # ended while layers were moved out of their folders: what is left of them is not whole
+        shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True, exist_ok=True)
     # one that failed is waited for until the others have ended: nobody writes any more
     with ThreadPoolExecutor(_PARALLEL, "fetch-layer") as workers:
         distinct = dict.fromkeys(fetch.layers)
         for done in [workers.submit(_have, layer, fetch, staging) for layer in distinct]:
             done.result()
-    merged = staging / "merged"
-    merged.mkdir(exist_ok=True)
+    # written first: where the disk is full, nothing has been moved yet
+    told = staging / "digest"
+    told.write_text(fetch.digest)
+    merged.mkdir()
     for layer in fetch.layers:
         _merge(staging / layer.digest.partition(":")[2], merged)
     marker = _beside(fetch.target, "digest")
@@ -168,7 +181,7 @@ def _fetch(fetch: Fetch) -> None:
     if fetch.target.exists():
         shutil.rmtree(fetch.target)
     merged.rename(fetch.target)
-    marker.write_text(fetch.digest)
+    told.replace(marker)
     shutil.rmtree(staging)
 
 
@@ -183,7 +196,7 @@ def _have(layer: Layer, fetch: Fetch, staging: Path) -> None:
     with fetch.registry.blob(layer.digest, layer.size) as blob:
         try:
             _unpack(blob, layer, partial)
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise StoreError(f"{fetch.reference}: {layer.digest}: {error}") from error
     partial.rename(folder)
 
@@ -196,12 +209,36 @@ def _unpack(blob: io.RawIOBase, layer: Layer, folder: Path) -> None:
         raise StoreError(f"{layer.digest}: {layer.media_type} cannot be unpacked")
     with tarfile.open(fileobj=reader, mode="r|", bufsize=_PIECE) as archive:
         for member in archive:
-            # it keeps files below the folder, and refuses devices
-            archive.extract(member, folder, filter="data")
+            if hasattr(tarfile, "data_filter"):
+                # it keeps files below the folder, and refuses devices
+                archive.extract(member, folder, filter="data")
+            else:
+                extract_plainly(archive, member, folder)
     # an archive ends before its layer does, and the digest is known at the end
     for source in (reader, blob):
         while source.read(_PIECE):
             pass
+
+
+def extract_plainly(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """A file or a folder, for Pythons before 3.10.12 and 3.11.4, whose `tarfile` has no filters.
+
+    Raises:
+        TarError: it would be outside of the folder, or is something else, such as a link.
+    """
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+        raise tarfile.ExtractError(f"{member.name!r} cannot be unpacked by this version of Python")
+    place = folder / name
+    if member.isdir():
+        place.mkdir(parents=True, exist_ok=True)
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    source = archive.extractfile(member)
+    assert source is not None, "it is a file"
+    with place.open("wb") as file:
+        shutil.copyfileobj(source, file, _PIECE)
+    place.chmod(0o755 if member.mode & 0o100 else 0o644)
 
 
 def _merge(layer: Path, target: Path) -> None:

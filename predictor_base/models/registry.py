@@ -105,7 +105,12 @@ class PullSecrets:
         return cls(entries)
 
     def authorization(self, host: str, repository: str) -> str | None:
-        """The header for this repository: as the kubelet does, the most particular entry wins."""
+        """The header for this repository."""
+        entry = self.entry(host, repository)
+        return _basic(entry) if entry is not None else None
+
+    def entry(self, host: str, repository: str) -> Mapping[str, Any] | None:
+        """What there is for this repository: as the kubelet does, the most particular one wins."""
         for key in sorted(self._entries, key=len, reverse=True):
             key_host, _, path = key.partition("/")
             same = host in _DOCKER_HUB and key_host in _DOCKER_HUB
@@ -113,7 +118,7 @@ class PullSecrets:
                 continue
             # `v1/` and `v2/` are the API's and no part of a repository
             if path in ("", "v1", "v2") or f"{repository}/".startswith(f"{path}/"):
-                return _basic(self._entries[key])
+                return self._entries[key]
         return None
 
 
@@ -122,6 +127,8 @@ def _without_scheme(key: str) -> str:
 
 
 def _basic(entry: Mapping[str, Any]) -> str | None:
+    if entry.get("identitytoken"):
+        return None  # what stands beside it is no password
     if auth := entry.get("auth"):
         try:
             base64.b64decode(str(auth), validate=True)
@@ -238,7 +245,8 @@ class Registry:
         query |= {key: value for key, value in parameters.items() if key == "service"}
         try:
             headers = {"Authorization": own} if own else {}
-            with open_url(f"{realm}?{urlencode(query)}", headers=headers) as answer:
+            joint = "&" if "?" in realm else "?"
+            with open_url(f"{realm}{joint}{urlencode(query)}", headers=headers) as answer:
                 found = json.loads(answer.read(1 << 20))
             return f"Bearer {found.get('token') or found['access_token']}"
         except StoreBusy:
@@ -249,8 +257,10 @@ class Registry:
             raise StoreError(f"{self._name}: its token server gave no token") from error
 
     def _refused(self) -> StoreError:
-        own = self._secrets.authorization(self._host, self._repository)
+        own = self._secrets.entry(self._host, self._repository)
         why = "does not accept the pull secret" if own else "needs a pull secret"
+        if own and own.get("identitytoken"):
+            why = "has a pull secret with an identity token, and models need a user and a password"
         return StoreError(f"{self._name}: {why} (image_pull_secrets of the cluster)")
 
 

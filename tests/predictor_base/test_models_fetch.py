@@ -19,7 +19,7 @@ from gitops_ml.core.image import ImageRef
 from gitops_ml.core.oci import CONFIG, LAYER, MANIFEST, Manifest, Platform, describe
 from predictor_base.errors import StartFailure
 from predictor_base.models.errors import StoreBusy, StoreError
-from predictor_base.models.fetch import fetch_artifacts, main
+from predictor_base.models.fetch import extract_plainly, fetch_artifacts, main
 from predictor_base.models.registry import PullSecrets, Reference
 from tests.faulty_registry import Asked, Fault, FaultyRegistry, faulty_registry
 from tests.oci import registry_of, silent, source
@@ -154,6 +154,20 @@ def test_what_is_whole_is_not_fetched_again_after_a_failure(
     assert contents(tmp_path / "model-0") == FILES
 
 
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_container_that_ended_while_files_were_moved_has_all_of_them_at_the_end(
+    tmp_path: Path, model: ImageRef, moved: bool
+) -> None:
+    layers = registry_of().image_manifest(model, Platform.parse("linux/amd64"))[0].layers
+    staging = tmp_path / ".model-0.layers"
+    for layer in layers:
+        (staging / layer.digest.partition(":")[2]).mkdir(parents=True)
+    (tmp_path / "model-0" if moved else staging / "merged").mkdir()
+    fetch(reference(model), into=tmp_path)
+    assert contents(tmp_path / "model-0") == FILES
+    assert not staging.exists()
+
+
 @pytest.mark.parametrize("part", ["/manifests/", "/blobs/"])
 def test_what_is_not_what_its_digest_says_is_refused(
     tmp_path: Path, model: ImageRef, proxy: FaultyRegistry, part: str
@@ -234,6 +248,25 @@ def test_a_pull_secret_is_for_what_the_kubelet_would_use_it_for(
     assert secrets.authorization("ghcr.io", "acme/iris") == expected
 
 
+def test_an_identity_token_is_told_to_be_none_of_what_is_needed(
+    tmp_path: Path, private_registry: RealRegistry
+) -> None:
+    image = reference(pushed(tmp_path / "source", private_registry))
+    entry = {"auth": "PHRva2VuPjo=", "identitytoken": "s3cret"}
+    with pytest.raises(StoreError, match="identity token, and models need a user") as refused:
+        fetch(image, into=tmp_path / "none",
+              secrets=write_secret(tmp_path / "secrets", **{private_registry.host: entry}))  # fmt: skip
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_token_server_may_have_a_query_already(
+    tmp_path: Path, model: ImageRef, proxy: FaultyRegistry
+) -> None:
+    proxy.token_uses, proxy.token_query = 9, "?account=acme"
+    fetch(reference(model, proxy.host), into=tmp_path)
+    assert set(proxy.scopes) == {"repository:models/fetched:pull"}
+
+
 def test_docker_hub_has_many_names(tmp_path: Path) -> None:
     secrets = write_secret(tmp_path, **{"https://index.docker.io/v1/": {"auth": "YTpi"}})
     assert secrets.authorization("docker.io", "acme/iris") == "Basic YTpi"
@@ -290,9 +323,41 @@ def test_nothing_is_written_outside(
     assert not (tmp_path / "models" / "model-0").exists()
 
 
+@pytest.mark.parametrize("member", [("../out", b"x"), ("/out", b"x"), ("link", None)])
+def test_an_old_python_unpacks_files_and_folders_alone(
+    tmp_path: Path, member: tuple[str, bytes | None]
+) -> None:
+    def unpack(*members: tuple[str, bytes | None]) -> None:
+        with tarfile.open(fileobj=io.BytesIO(archive_of(*members)), mode="r|gz") as archive:
+            for each in archive:
+                extract_plainly(archive, each, tmp_path)
+
+    unpack(("1/weights.bin", WEIGHTS))
+    with pytest.raises(tarfile.TarError):
+        unpack(member)
+    assert contents(tmp_path) == {"1/weights.bin": WEIGHTS}
+
+
+@pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:0a", "md5:" + "0" * 64])
+def test_a_layer_that_has_no_digest_is_refused(
+    tmp_path: Path, registry: RealRegistry, digest: str
+) -> None:
+    client, repository = registry_of(), f"{registry.host}/models/others"
+    client.push_blob(repository, describe(b"{}", CONFIG), source(b"{}"), progress=silent)
+    layer = {"mediaType": LAYER, "digest": digest, "size": 1}
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer]}
+    with faulty_registry(registry.host) as proxy:
+        proxy.answers["/manifests/1"] = json.dumps(manifest).encode()
+        with pytest.raises(StoreError, match="which is no digest"):
+            fetch(Reference.parse(f"{proxy.host}/models/others:1"), into=tmp_path)
+
+
 def test_what_is_no_archive_is_refused(tmp_path: Path, registry: RealRegistry) -> None:
     with pytest.raises(StoreError):
         fetch(push_layers(registry, b"no archive" * 99), into=tmp_path)
+    damaged = gzip.compress(bytes(9999))[:10] + b"\xff" * 99
+    with pytest.raises(StoreError):
+        fetch(push_layers(registry, damaged, kind=f"{LAYER}+gzip"), into=tmp_path)
     with pytest.raises(StoreError, match="cannot be unpacked"):
         fetch(push_layers(registry, b"x", kind=f"{LAYER[:-4]}zstd"), into=tmp_path)
 
