@@ -135,7 +135,7 @@ def _problems(manifest: Manifest, project: Project, environment: str) -> list[Pr
     cluster = project.clusters[spec.cluster]
     place = project.environments[environment]
     findings = (
-        *check_release(spec, cluster, environment=place, teams=project.teams),
+        *check_release(spec, cluster, environment=place, teams=project.teams, images=project.image),
         *effect_findings(manifest, spec, cluster),
     )
     found = [manifest.problem(finding, environment=environment) for finding in findings]

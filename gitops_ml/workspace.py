@@ -380,7 +380,7 @@ def _checked_release(
     cluster = project.clusters[spec.cluster]
     place = project.environments[environment]
     findings = (
-        *check_release(spec, cluster, environment=place, teams=project.teams),
+        *check_release(spec, cluster, environment=place, teams=project.teams, images=project.image),
         *effect_findings(manifest, spec, cluster),
     )
     problems = [manifest.problem(finding, environment=environment) for finding in findings]

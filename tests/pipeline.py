@@ -164,7 +164,9 @@ def findings_of(
     spec = resolved(text, project, environment)
     place = project.environments[environment]
     cluster = project.clusters[place.cluster]
-    found = check_release(spec, cluster, environment=place, teams=project.teams)
+    found = check_release(
+        spec, cluster, environment=place, teams=project.teams, images=project.image
+    )
     return (*refused, *found, *effect_findings(manifest, spec, cluster))
 
 

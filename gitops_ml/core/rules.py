@@ -19,7 +19,7 @@ from gitops_ml.core.rules_triggers import trigger_findings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, TeamSpec
+    from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, ImageSettings, TeamSpec
     from gitops_ml.core.release import ReleaseSpec
 
 
@@ -29,17 +29,19 @@ def check_release(
     *,
     environment: EnvironmentSpec,
     teams: Mapping[str, TeamSpec] = MappingProxyType({}),
+    images: ImageSettings | None = None,
 ) -> Iterator[Finding]:
     """Every rule that a resolved release breaks; paths are those of the manifest.
 
-    ``teams`` are those of the project; a project without any has no rule about them.
+    ``teams`` are those of the project; a project without any has no rule about them. ``images`` is
+    what the project says of its registry.
     """
     yield from _team(spec, teams)
     yield from limit_findings(spec, cluster)
     yield from compute_findings(spec, cluster)
     yield from autoscaling_findings(spec, cluster)
     yield from trigger_findings(spec)
-    yield from model_findings(spec, environment)
+    yield from model_findings(spec, cluster, environment, images)
     yield from pod_findings(spec, cluster, environment)
 
 

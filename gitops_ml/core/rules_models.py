@@ -7,25 +7,38 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.findings import Finding, Path, error, warning
-from gitops_ml.core.model_artifacts import BadLocation, artifact_places, parse_location
+from gitops_ml.core.model_artifacts import (
+    SCHEME,
+    BadLocation,
+    artifact_places,
+    has_image_volumes,
+    parse_location,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.core.project import EnvironmentSpec
+    from gitops_ml.core.project import ClusterSpec, EnvironmentSpec, ImageSettings
     from gitops_ml.core.release import Models, PredictorSpec, ReleaseSpec
 
 _RULE = "models"
 _PINNED_HUB = re.compile(r"hf://[^@]+@[0-9a-f]{7,40}(/.*)?")
 
 
-def model_findings(spec: ReleaseSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
+def model_findings(
+    spec: ReleaseSpec,
+    cluster: ClusterSpec,
+    environment: EnvironmentSpec,
+    images: ImageSettings | None = None,
+) -> Iterator[Finding]:
     """What is wrong with a predictor's models and its batching."""
     predictor = spec.predictor
     if predictor is None:
         return
     yield from _which(predictor)
     yield from _artifacts(predictor, environment)
+    if images is not None and images.insecure and not has_image_volumes(cluster):
+        yield from _plain_registry(predictor, images)
     for section in ("models", "multi_model_reloading"):
         models: Models | None = getattr(predictor, section)
         if models is not None:
@@ -63,6 +76,19 @@ def _artifacts(predictor: PredictorSpec, environment: EnvironmentSpec) -> Iterat
         if environment.protected and image.digest is None:
             message = f"{environment.name} is protected: pin the artifact, {location}@sha256:…"
             yield error(path, message, rule="pinned")
+
+
+def _plain_registry(predictor: PredictorSpec, images: ImageSettings) -> Iterator[Finding]:
+    """Models that a pod copies come over HTTPS alone: it would wait for them for ever."""
+    host = (images.repository or "").partition("/")[0]
+    for path, location in artifact_places(predictor):
+        if host and location.startswith(f"{SCHEME}{host}/"):
+            message = (
+                f"pods copy models over HTTPS alone, and {host} is spoken to over plain HTTP "
+                "(image.insecure): give it a certificate, or let the nodes pull them "
+                "(`image_volumes` of the cluster)"
+            )
+            yield error(path, message, rule=_RULE)
 
 
 def _one_source(models: Models, at: Path) -> Iterator[Finding]:

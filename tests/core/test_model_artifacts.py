@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.model_artifacts import BadLocation, has_image_volumes, parse_location
+from predictor_base.errors import StartFailure
+from predictor_base.models.store import open_store
 from tests.pipeline import PROJECT, api, check_objects, errors_of, merged, project_of, rendered
 
 IRIS = "oci://ghcr.io/acme/models/iris"
@@ -150,6 +154,27 @@ def test_a_tag_is_refused_where_an_environment_is_protected() -> None:
     (found,) = errors_of(words, project_of(protected))
     assert found.path == ("predictor", "config", "model")
     assert found.message == f"staging is protected: pin the artifact, {IRIS}:3@sha256:…"
+
+
+def test_a_copied_model_is_refused_where_the_registry_speaks_plain_http() -> None:
+    words = predictor(config={"model": f"{IRIS}@{A}", "other": f"oci://quay.io/acme/iris@{A}"})
+    plain = {"image": {"repository": "ghcr.io/acme/ml", "insecure": True}}
+    copied = {**plain, "clusters": {"main": {"image_volumes": False}}}
+    (found,) = errors_of(words, project_of(merged(PROJECT, copied)))
+    assert found.path == ("predictor", "config", "model")
+    assert found.message.startswith("pods copy models over HTTPS alone, and ghcr.io is spoken to")
+    mounted = {**plain, "clusters": {"main": {"image_volumes": True}}}
+    assert errors_of(words, project_of(merged(PROJECT, mounted))) == ()
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az", "hf", "oci", "pvc", "http", "https", "file"])
+def test_a_manifest_names_models_where_the_runtime_or_the_cluster_can_get_them(scheme: str) -> None:
+    schema = load_schema("api").document["$defs"]["model_path"]
+    is_valid = re.search(schema["pattern"], f"{scheme}://a/b") is not None
+    assert is_valid == (f"{scheme}://" in schema["patternErrorMessage"])
+    with pytest.raises(StartFailure) as refused:
+        open_store("none://a/b")  # it tells what there is
+    assert is_valid == (scheme == "oci" or f"{scheme}://" in str(refused.value))
 
 
 def test_a_location_that_names_no_artifact_is_told_with_its_place() -> None:
