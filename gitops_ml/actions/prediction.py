@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 5.0
 """Seconds on top of what the API itself allows, so that its own words about a timeout arrive."""
+
+_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"(?! )[\t\x20-\x7e\xa0-\xff]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ def predict(
     """The API's answer to ``payload``: bytes are sent as they are, all else as JSON.
 
     Raises:
-        UsageError: there is no such release, or the payload cannot be JSON.
+        UsageError: there is no such release, the payload cannot be JSON, or a header cannot arrive.
         PredictionFailed: the API answered with a failure; carries its words.
         Refused, ServerFailed: it cannot be reached.
     """
@@ -90,6 +94,12 @@ def predict(
         head = headers | ({"host": endpoint.host} if endpoint.host else {})
         answer = post(url, body=body, headers=head, seconds=seconds)
     else:
+        if "authorization" in headers:
+            raise UsageError(
+                f"{api} is asked by way of the API server of {cluster.name}, which takes the header "
+                "Authorization for itself: name the cluster's gateway in "
+                f"clusters.{cluster.name}.gateway, or the API's address in the call"
+            )
         url = f"the API server of {cluster.name}"
         answer = tools.cluster(cluster.name).post(
             release.namespace, api, path, body=body, headers=headers, seconds=seconds
@@ -134,6 +144,10 @@ def _encoded(payload: Any, call: Call) -> tuple[bytes, dict[str, str]]:
     """The body and its headers, among them those of the call."""
     body, kind = _body(payload)
     said = {name.lower(): value for name, value in (call.headers or {}).items()}
+    for name, value in said.items():
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            # its value may be a secret
+            raise UsageError(f"the header {name!r} cannot be sent: it has a line break or the like")
     return body, {"content-type": kind, **said}
 
 

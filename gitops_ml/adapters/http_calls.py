@@ -2,46 +2,83 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gitops_ml.adapters.registry_session import ca_bundle
+from gitops_ml.core.loopback import is_loopback
 from gitops_ml.errors import ServerFailed
 from gitops_ml.ports import HttpAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import requests
+
 _CONNECT = 10.0
+_PIECE = 1 << 16
+_LARGEST = 256 << 20
+"""Bytes of an answer; a prediction that is larger belongs into a store of objects."""
 
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
     """The answer, whatever its status.
 
     Raises:
-        ServerFailed: there is none; says what to look at.
+        ServerFailed: there is no answer; says what to look at.
     """
     import requests
 
     place = urlsplit(url).netloc
+    end = time.monotonic() + _CONNECT + seconds
+    too_late = ServerFailed(f"{place} did not answer in time ({seconds:g} seconds)")
     try:
-        response = requests.post(
-            url, data=body, headers=dict(headers), timeout=(_CONNECT, seconds),
-            allow_redirects=False,
-        )  # fmt: skip
+        with requests.Session() as client:
+            # An authentication of our own keeps the library from sending what ~/.netrc has.
+            client.auth = lambda request: request
+            # a proxy has no business between us and ourselves
+            client.trust_env = not is_loopback(place)
+            response = client.post(
+                url, data=body, headers=dict(headers), timeout=(_CONNECT, seconds),
+                allow_redirects=False, stream=True, verify=ca_bundle(os.environ) or True,
+            )  # fmt: skip
+            content = _content(response, place, end, too_late)
     except requests.exceptions.SSLError as error:
         raise ServerFailed(
-            f"{place}: the gateway's certificate is not trusted here ({_why(error)}). Where it speaks "
-            "plain HTTP or has another address, say so in clusters.<name>.gateway.address"
+            f"{place}: the gateway's certificate is not trusted here ({_why(error)}): name the CA "
+            "bundle in GITOPS_ML_CA_BUNDLE. Where the gateway speaks plain HTTP or has another "
+            "address, say so in clusters.<name>.gateway.address"
         ) from error
+    except requests.exceptions.ReadTimeout as error:
+        raise too_late from error
     except requests.exceptions.ConnectionError as error:
         raise ServerFailed(
             f"{place} cannot be reached: {_why(error)}. Where the gateway has another address from "
             "here, say so in clusters.<name>.gateway.address"
         ) from error
     except requests.RequestException as error:
-        raise ServerFailed(f"{place} did not answer in time ({seconds:g} seconds)") from error
+        raise ServerFailed(f"{place} cannot be asked: {_why(error)}") from error
     answered = {name.lower(): value for name, value in response.headers.items()}
-    return HttpAnswer(response.status_code, answered, response.content)
+    return HttpAnswer(response.status_code, answered, content)
+
+
+def _content(response: requests.Response, place: str, end: float, too_late: ServerFailed) -> bytes:
+    """The body of an answer, as far as it comes in time and is not too large."""
+    import requests
+
+    content = bytearray()
+    try:
+        for piece in response.iter_content(_PIECE):
+            content += piece
+            if len(content) > _LARGEST:
+                raise ServerFailed(f"{place} answered with more than {_LARGEST >> 20} MiB")
+            if time.monotonic() > end:
+                raise too_late
+    except requests.RequestException as error:
+        raise ServerFailed(f"{place} broke off in its answer: {_why(error)}") from error
+    return bytes(content)
 
 
 def is_ready(url: str) -> bool:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import pytest
 
-from gitops_ml.actions.prediction import Call, predict
+from gitops_ml.actions.prediction import Call, predict, predict_at
 from gitops_ml.errors import PredictionFailed, Refused, ServerFailed, UsageError
+from tests.authority import authority
 from tests.cli.person import predictor_api
 from tests.cli.serving import serving
 from tests.kubernetes import UNREACHABLE
 from tests.real import free_port
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
 
 GATEWAY = {"name": "public", "namespace": "gateways", "hosts": ["ml.example.org"]}
 
@@ -111,4 +122,89 @@ def test_what_cannot_be_json_is_refused_before_anything_is_sent(life, served):
     broken.write_text("{")
     said = life.ann.runs("predict", "iris", broken)
     assert (said.code, "broken.json is not JSON" in said.err) == (2, True)
+    assert not any("/proxy/" in each for each in life.server.requests)
+
+
+# -- gateways --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def gateway(tls: ssl.SSLContext | None = None, *, size: int = 2) -> Iterator[Gateway]:
+    """A gateway, or a proxy before one, that answers ``{}`` and remembers what it was sent."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Nobody reads it."""
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            found.asked.append((self.path, self.headers.get("Authorization")))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(size))
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    found = Gateway(f"127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@dataclass
+class Gateway:
+    host: str
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+
+def test_a_gateway_gets_the_credentials_of_the_call_and_no_others(monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine ml.example login ann password hidden-from-gateways\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with gateway() as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        ask = partial(predict_at, "http://ml.example", {}, api="iris")
+        assert ask().value == {}
+        assert ask(call=Call(headers={"Authorization": "Bearer mine"})).status == 200
+    url = "http://ml.example/predict"
+    assert proxy.asked == [(url, None), (url, "Bearer mine")]
+
+
+def test_a_gateway_with_a_private_ca_is_asked_once_the_ca_is_named(monkeypatch, tmp_path):
+    ca, context = authority(tmp_path)
+    with gateway(context) as server:
+        ask = partial(predict_at, f"https://{server.host}", {}, api="iris")
+        with pytest.raises(ServerFailed, match=r"is not trusted here .*GITOPS_ML_CA_BUNDLE"):
+            ask()
+        monkeypatch.setenv("GITOPS_ML_CA_BUNDLE", str(ca))
+        assert ask().value == {}
+
+
+def test_an_answer_that_breaks_off_is_told_as_that():
+    with gateway(size=3) as server, pytest.raises(ServerFailed, match="broke off in its answer"):
+        predict_at(f"http://{server.host}", {}, api="iris")
+
+
+def test_an_address_that_is_none_is_told_as_that():
+    with pytest.raises(ServerFailed, match="cannot be asked"):
+        predict_at("http://ml:port", {}, api="iris")
+
+
+def test_a_header_with_a_line_break_is_refused_and_not_shown():
+    with pytest.raises(UsageError, match="the header 'authorization' cannot be sent") as refused:
+        predict_at("http://127.0.0.1:9", {}, api="i", call=Call(headers={"Authorization": "a\nb"}))
+    assert "a\nb" not in str(refused.value)
+
+
+def test_the_api_server_keeps_the_header_authorization_for_itself(life, served):
+    with pytest.raises(UsageError, match=r"takes the header Authorization .*main\.gateway"):
+        asked(life, {"x": 1}, headers={"Authorization": "Bearer mine"})
     assert not any("/proxy/" in each for each in life.server.requests)
