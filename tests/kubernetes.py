@@ -76,6 +76,8 @@ class ApiServer:
     """Resources that the token may not read."""
     broken: bool = False
     """Whether it answers nothing but that it is overloaded."""
+    cut: bool = False
+    """Whether the line breaks in the middle of each answer."""
     requests: list[str] = field(default_factory=list)
     page: int = 500
 
@@ -256,6 +258,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self._chunks(lines)
+        if log.is_cut and "follow" not in query:
+            log.is_cut = False
+            self.close_connection = True
+            return
         while query.get("follow") == "true" and not (log.is_over and seen == len(log.lines)):
             with log.news:
                 log.news.wait_for(lambda seen=seen: log.is_over or len(log.lines) > seen)
@@ -297,6 +303,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(key, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        if self.server_state.cut:
+            self.close_connection = True
+            content = content[: len(content) // 2]
         self.wfile.write(content)
         connection.close()
 
@@ -320,4 +329,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        if self.server_state.cut:
+            self.close_connection = True
+            content = content[: len(content) // 2]
         self.wfile.write(content)

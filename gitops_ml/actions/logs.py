@@ -7,13 +7,14 @@ import queue
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.actions.live import cluster_of, utc_now
 from gitops_ml.actions.releases import get_release
 from gitops_ml.core.replicas import replica_of
-from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ CONTAINER = "predictor"
 """The container of the chart that serves predictions."""
 _LOOK_AGAIN = 3.0
 """Seconds between two looks for new replicas while their log is followed."""
+_ON_THEIR_WAY = 10_000
+"""Lines that were read and not shown yet; then the reading waits for the showing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def logs(
     Raises:
         UsageError: there is no such release.
         GitopsMlError: nothing of it runs; says why.
-        Refused, ServerFailed: the GitOps repository or the cluster cannot be read.
+        Refused, ServerFailed: the GitOps repository or the cluster cannot be read, or a log breaks
+            off before its end.
     """
     source = _Source.of(workspace, api, tools=tools, environment=environment, container=container)
     pods = source.pods()
@@ -81,28 +85,71 @@ def follow(
         Refused, ServerFailed: the GitOps repository or the cluster cannot be read.
     """
     source = _Source.of(workspace, api, tools=tools, environment=environment, container=container)
-    lines: queue.SimpleQueue[LogLine] = queue.SimpleQueue()
+    lines = _Lines()
     followed: dict[str, _Followed] = {}
+    told: set[str] = set()
     try:
+        failures = _begin(source, followed, lines, tail=tail)
+        if failures and not any(each.is_read for each in followed.values()):
+            raise failures[0]
         while True:
-            for pod in source.pods():
-                attempt = followed.setdefault(source.attempt(pod), _Followed(pod, lines.put))
-                if not attempt.is_read and source.has_log(pod):
-                    attempt.read(source, tail=tail)
-            yield from _lines_for(look_again, lines)
+            # What has answered before may do so again.
+            words = {str(failure) for failure in failures}
+            for each in sorted(words - told):
+                tools.progress(each)
+            told = words
+            yield from lines.during(look_again)
+            failures = _begin(source, followed, lines, tail=tail)
     finally:
-        for each in followed.values():
-            each.close()
+        lines.end()
+        for attempt in followed.values():
+            attempt.close()
 
 
-def _lines_for(seconds: float, lines: queue.SimpleQueue[LogLine]) -> Iterator[LogLine]:
-    """What comes in this time."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        try:
-            yield lines.get(timeout=left)
-        except queue.Empty:
-            return
+def _begin(
+    source: _Source, followed: dict[str, _Followed], lines: _Lines, *, tail: int | None
+) -> list[ServerFailed]:
+    """Follow what is not followed yet; returns what went wrong with that."""
+    try:
+        pods = source.pods()
+    except ServerFailed as error:
+        return [error]
+    failures = []
+    for pod in pods:
+        attempt = followed.setdefault(source.attempt(pod), _Followed(pod, lines.put))
+        if not attempt.is_read and source.has_log(pod):
+            try:
+                attempt.read(source, tail=tail)
+            except ServerFailed as error:
+                failures.append(error)
+    return failures
+
+
+class _Lines:
+    """Lines on their way from many threads to one reader, who may be slower than they are."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[LogLine] = queue.Queue(_ON_THEIR_WAY)
+        self._is_over = threading.Event()
+
+    def put(self, line: LogLine) -> None:
+        while not self._is_over.is_set():
+            with suppress(queue.Full):
+                self._lines.put(line, timeout=0.5)
+                return
+
+    def during(self, seconds: float) -> Iterator[LogLine]:
+        """What comes in this time."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                yield self._lines.get(timeout=left)
+            except queue.Empty:
+                return
+
+    def end(self) -> None:
+        """Nobody reads any more: whoever waits to put a line need not."""
+        self._is_over.set()
 
 
 @dataclass(slots=True)
@@ -130,8 +177,9 @@ class _Followed:
         ).start()  # fmt: skip
 
     def close(self) -> None:
-        if self.stream is not None:
-            self.stream.close()
+        stream = self.stream  # the thread lets go of it when the connection is lost
+        if stream is not None:
+            stream.close()
 
     def _pass_on(self, stream: LogStream, since: str) -> None:
         for text in stream:
@@ -178,7 +226,7 @@ class _Source:
         return f"{pod.name}/{container.restarts if container else 0}"
 
     def read(self, pod: Pod, *, tail: int | None) -> Iterator[LogLine]:
-        return (_line(pod, line) for line in self.stream(pod, follow=False, tail=tail))
+        return _whole(pod, self.stream(pod, follow=False, tail=tail))
 
     def stream(
         self, pod: Pod, *, follow: bool, tail: int | None, since: str | None = None
@@ -207,6 +255,13 @@ class _Source:
 
     def _container(self, pod: Pod) -> Container | None:
         return next((each for each in pod.containers if each.name == self.container), None)
+
+
+def _whole(pod: Pod, stream: LogStream) -> Iterator[LogLine]:
+    for text in stream:
+        yield _line(pod, text)
+    if not stream.is_over:
+        raise ServerFailed(f"the log of {pod.name} broke off, and there is more of it: ask again")
 
 
 def _line(pod: Pod, line: str) -> LogLine:

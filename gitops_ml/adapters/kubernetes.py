@@ -101,7 +101,7 @@ class KubernetesCluster:
         # A log that is followed may be silent for hours.
         response = self._ask("GET", path, query, seconds=None if follow else _READ)
         if response.status != 200:
-            raise self._failure(response.status, response.data, path)
+            raise self._failure(response.status, self._read(response), path)
         return LogLines(response)
 
     def post(
@@ -119,7 +119,7 @@ class KubernetesCluster:
         response = self._ask(
             "POST", place + quote(path), headers=headers, body=body, seconds=seconds
         )
-        content = response.data
+        content = self._read(response)
         # The API server's own answers are objects of the kind Status; all others are the API's.
         if response.status >= 400 and _status_object(content) is not None:
             raise self._failure(response.status, content, place)
@@ -133,11 +133,12 @@ class KubernetesCluster:
         while True:
             pages = [("limit", str(_PAGE)), *([("continue", more)] if more else [])]
             response = self._ask("GET", path, [*query.items(), *pages])
+            content = self._read(response)
             if response.status == 404:
                 return None
             if response.status != 200:
-                raise self._failure(response.status, response.data, path)
-            page = json.loads(response.data)
+                raise self._failure(response.status, content, path)
+            page = self._object(content)
             items += page.get("items") or ()
             more = (page.get("metadata") or {}).get("continue") or ""
             if not more:
@@ -169,7 +170,33 @@ class KubernetesCluster:
                 timeout=Timeout(connect=_CONNECT, read=seconds),
             )  # fmt: skip
         except HTTPError as error:
-            raise self._unreachable(str(getattr(error, "reason", None) or error)) from error
+            raise self._unreachable(error) from error
+
+    def _read(self, response: Any) -> bytes:
+        """All of a response's body.
+
+        Raises:
+            ServerFailed: the line broke before its end.
+        """
+        from urllib3.exceptions import HTTPError
+
+        try:
+            content: bytes = response.data
+        except HTTPError as error:
+            raise self._unreachable(error) from error
+        return content
+
+    def _object(self, content: bytes) -> Json:
+        try:
+            found = json.loads(content)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ServerFailed(
+                f"{self._name} answered with something that is not JSON: is it an API server, and "
+                "no proxy that wants a login first?"
+            )
+        return found
 
     def _client(self) -> ApiClient:
         if self._connection is None:
@@ -183,7 +210,8 @@ class KubernetesCluster:
         assert self._connection is not None, "there is a client"
         return f"{self._wanted.name} ({self._connection[1]}, {client.configuration.host})"
 
-    def _unreachable(self, why: str) -> ServerFailed:
+    def _unreachable(self, error: Exception) -> ServerFailed:
+        why = str(getattr(error, "reason", None) or error)
         # urllib3 begins with the connection object's address in memory
         words = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
         return ServerFailed(

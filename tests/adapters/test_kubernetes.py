@@ -106,6 +106,16 @@ def test_a_cluster_that_does_not_answer_is_named_with_its_address(server, tmp_pa
     assert TOKEN not in message
 
 
+def test_a_line_that_breaks_in_an_answer_is_told(server, cluster):
+    server.cut = True
+    with pytest.raises(ServerFailed, match=r"does not answer: .*IncompleteRead"):
+        cluster.warnings("ml-staging")
+    with pytest.raises(ServerFailed, match=r"does not answer: .*IncompleteRead"):
+        cluster.logs("ml-staging", "iris-1", "predictor")
+    with pytest.raises(ServerFailed, match=r"does not answer: .*IncompleteRead"):
+        cluster.post("ml-staging", "iris", "/", body=b"", headers={}, seconds=5)
+
+
 # -- logs ------------------------------------------------------------------------------------------
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
+from dataclasses import replace
+
+import pytest
 
 from gitops_ml.actions.logs import follow
+from gitops_ml.errors import ServerFailed
 from tests import controllers as k8s
 from tests.kubernetes import Log
 
@@ -102,3 +107,53 @@ def test_following_goes_on_where_the_connection_was_lost(life):
     log.says(f"{at(2)} two")  # while nobody is connected
     assert next(lines).text == "two"
     lines.close()
+
+
+def test_following_outlives_a_cluster_that_is_away_for_a_moment(life):
+    lives(life, k8s.ready())
+    log = says(life, 0, (1, "one"), is_over=False)
+    workspace, tools = life.asks()
+    told: list[str] = []
+
+    def comes_back(line: str) -> None:
+        told.append(line)
+        life.server.broken = False
+
+    tools = replace(tools, progress=comes_back)
+    lines = follow(workspace, "iris", tools=tools, environment="staging", look_again=0.05)
+    assert next(lines).text == "one"
+    life.server.broken = True
+    log.is_cut = True
+    log.says(f"{at(2)} two")
+    assert next(lines).text == "two"
+    assert len(told) == 1
+    assert "etcdserver: request timed out" in told[0]
+    lines.close()
+
+
+def test_a_cluster_that_never_answers_is_told_at_once(life):
+    lives(life, k8s.ready())
+    life.server.broken = True
+    workspace, tools = life.asks()
+    with pytest.raises(ServerFailed, match="etcdserver"):
+        next(follow(workspace, "iris", tools=tools, environment="staging"))
+
+
+def test_nobody_goes_on_reading_once_the_lines_are_not_wanted(life):
+    lives(life, k8s.ready())
+    says(life, 0, *((1, str(number)) for number in range(10_100)))
+    workspace, tools = life.asks()
+    lines = follow(workspace, "iris", tools=tools, environment="staging", tail=None)
+    assert next(lines).text == "0"
+    (reading,) = [each for each in threading.enumerate() if each.name.startswith("log of iris-")]
+    lines.close()
+    reading.join(10)
+    assert not reading.is_alive()
+
+
+def test_a_log_that_breaks_off_is_no_whole_log(life):
+    lives(life, k8s.ready())
+    says(life, 0, (1, "one")).is_cut = True
+    said = life.ann.runs("logs", "iris")
+    assert (said.code, said.out) == (4, "iris-7d9f8c6b5d-p0  one\n")
+    assert "the log of iris-7d9f8c6b5d-p0 broke off" in said.err

@@ -233,16 +233,17 @@ def test_without_a_forge_it_waits_for_the_branch_to_be_merged(life):
 # -- what cannot be looked at ----------------------------------------------------------------------
 
 
-def test_a_cluster_that_is_away_for_a_moment_is_no_reason_to_give_up(life):
+@pytest.mark.parametrize("how", ["broken", "cut"])
+def test_a_cluster_that_is_away_for_a_moment_is_no_reason_to_give_up(life, how):
     life.deploys()
     life.syncs()
     life.runs(k8s.starting())
 
     def goes_away():
-        life.server.broken = True
+        setattr(life.server, how, True)
 
     def comes_back():
-        life.server.broken = False
+        setattr(life.server, how, False)
         life.runs(k8s.ready())
 
     live, _ = waited(life, goes_away, comes_back)
