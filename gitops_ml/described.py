@@ -96,6 +96,17 @@ def described_project(words: Mapping[str, Any], *, root: Path) -> ProjectAtHand:
     return ProjectAtHand(root=root, project=project, words=words, file=None)
 
 
+def check_shape(spec: Mapping[str, Any]) -> None:
+    """Refuse an API that is wrong by itself, before anything is made of it.
+
+    Raises:
+        InvalidDocument: all problems with their paths.
+    """
+    _, problems = parse_manifests(document_of([spec], file=""), schema=load_schema("api"))
+    if wrong := Problems.of(problems).errors:
+        raise InvalidDocument(wrong)
+
+
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """``above`` laid over ``below``, mapping by mapping; neither is changed."""
     result = dict(below)

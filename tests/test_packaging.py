@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from gitops_ml.adapters.package_folder import keep_package
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.packaging import package
 from tests.cli.fixtures import nobodys_settings
@@ -106,6 +107,14 @@ def test_equal_classes_have_equal_folders_and_old_ones_are_forgotten(folder):
     assert folders[0] == folders[1]
     assert sum(each.is_dir() for each in set(folders)) == 10
     assert folders[-1].is_dir()
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "/x", "a/b", "a\\b", "a\0b"])
+def test_a_package_is_never_kept_elsewhere(tmp_path, name):
+    environ = {"GITOPS_ML_CACHE": str(tmp_path / "cache" / "deep")}
+    with pytest.raises(UsageError, match="no name for the folder of a package"):
+        keep_package(name, {"predictor.py": b""}, environ=environ)
+    assert not list(tmp_path.rglob("*.py"))
 
 
 def test_conda_packages_are_written(folder):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.cache import cache_folder
-from gitops_ml.errors import GitopsMlError
+from gitops_ml.errors import GitopsMlError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +28,11 @@ def keep_package(
     A lock that was made for the same requirements comes along, so that versions stay as they are.
 
     Raises:
-        UsageError, GitopsMlError: the cache cannot be written.
+        UsageError: ``api`` is no name of one folder, or there is no place for a cache.
+        GitopsMlError: the cache cannot be written.
     """
+    if api in ("", ".", "..") or any(character in api for character in "/\\\0"):
+        raise UsageError(f"{api!r} is no name for the folder of a package")
     fingerprint = _fingerprint(files)
     parent = cache_folder(environ) / "packages" / api
     target = parent / fingerprint[:20]

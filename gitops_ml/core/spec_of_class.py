@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 WELL_KNOWN = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
 """Names of classes that the runtime finds without being told."""
@@ -19,6 +17,7 @@ def with_class(
     """``spec`` with its predictor in ``path``; nothing of ``spec`` is changed.
 
     ``python`` is the version that it is tied to. As in Cortex, the name of a class can say its type.
+    A section that is no mapping stays as it is: the schema says what is wrong with it.
 
     >>> with_class({"name": "iris"}, path="predictor.py", class_name="Iris")["predictor"]
     {'path': 'predictor.py', 'class_name': 'Iris'}
@@ -26,8 +25,10 @@ def with_class(
     section = "handler" if "handler" in spec else "predictor"
     if spec.get("kind") == "TaskAPI":
         section = "definition"
-    words = dict(spec.get(section) or {})
-    words["path"] = path
+    said = spec.get(section) or {}
+    if not isinstance(said, Mapping):
+        return dict(spec)
+    words = {**said, "path": path}
     if section == "definition" or class_name in WELL_KNOWN:
         words.pop("class_name", None)
     else:

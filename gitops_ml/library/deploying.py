@@ -16,7 +16,7 @@ from gitops_ml.adapters.saved_models import modules_of
 from gitops_ml.core.package_text import package_text
 from gitops_ml.core.runtime import runtime_settings
 from gitops_ml.core.spec_of_class import api_name, source_folder, with_class, with_models
-from gitops_ml.described import DescribedApi, describe
+from gitops_ml.described import DescribedApi, check_shape, describe
 from gitops_ml.errors import UsageError
 from gitops_ml.library.connection import Connection
 from gitops_ml.library.results import Api, Apis, PullRequest
@@ -225,7 +225,10 @@ class Deploying(Connection):
         source = self._at_hand.project.source
         home = source_folder(api_name(spec), source.directory if source else "apis")
         if target is not None:
-            tell(f"packaging {getattr(target, '__name__', target)}")
+            class_name = getattr(target, "__name__", type(target).__name__)
+            # The folder of the package has the API's name, so that has to be one.
+            check_shape(with_class(spec, path="predictor.py", class_name=class_name))
+            tell(f"packaging {class_name}")
             found = package(
                 api_name(spec),
                 target,

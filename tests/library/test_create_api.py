@@ -86,6 +86,18 @@ def test_an_instance_is_not_a_class(client):
         client.create_api({"name": "iris", "kind": "RealtimeAPI"}, predictor=PythonPredictor())
 
 
+@pytest.mark.parametrize(
+    "name", ["../../../pwn/x", "..", "/pwn", "Two Bad", "ünï", "x\0y", "x" * 300, "", 3]
+)
+def test_a_name_that_is_none_is_refused_before_anything_is_written(client, tmp_path, name):
+    class PythonPredictor: ...
+
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InvalidDocument, match="name: "):
+        client.create_api({"name": name, "kind": "RealtimeAPI"}, predictor=PythonPredictor)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_the_commit_of_a_notebook_says_where_it_is_from(client, ann):
     origin = {"notebook": "iris.ipynb", "cell": 7}
     client.create_api(container_api("iris"), pull_request=False, origin=origin)
