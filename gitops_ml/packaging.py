@@ -21,7 +21,9 @@ from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.adapters.package_folder import keep_package
 from gitops_ml.adapters.saved_models import modules_in_pickle, texts_in_pickle
 from gitops_ml.adapters.session import MAIN, Session, current_session
+from gitops_ml.core.local_files import IN_A_LAYER
 from gitops_ml.core.requirement_lines import Requirements, requirements_for
+from gitops_ml.core.secret_signs import has_secret_shape
 from gitops_ml.core.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
 
@@ -183,6 +185,8 @@ def _check(
     for name, words in (("requirements", requirements), ("conda_packages", conda)):
         if isinstance(words, str):
             raise UsageError(f'{name} must be a list: {name}=["{words}"]')
+        if any(map(has_secret_shape, words)):
+            raise UsageError(f"{name}: {IN_A_LAYER}")
 
 
 def _source_of(predictor: type | Callable[..., Any], api: str, session: Session) -> _Files:

@@ -297,6 +297,7 @@ def _read_manifests(
                 answers[key] = remembered_manifests(parsed, more)
         for manifest in parsed:
             problems += documents.missing_files(manifest, file.parent)
+            problems += documents.secrets_in_requirements(manifest, file.parent)
             by_name[manifest.name] = key
         manifests += parsed
         problems += more

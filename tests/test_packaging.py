@@ -135,3 +135,9 @@ def test_a_class_inside_of_something_is_refused(folder):
 def test_requirements_are_a_list(folder):
     with pytest.raises(UsageError, match=r'requirements=\["numpy"\]'):
         package("iris", UsageError, requirements="numpy")
+
+
+def test_a_password_among_the_requirements_is_refused_and_not_shown(folder):
+    with pytest.raises(UsageError, match=r"pip\.conf") as refused:
+        package("iris", UsageError, requirements=["x @ https://user:hunter2@example.org/x.whl"])
+    assert "hunter2" not in str(refused.value)

@@ -19,7 +19,14 @@ from gitops_ml.core.ignore import (
     is_manifest,
 )
 from gitops_ml.core.image import BuildContext, InputFile
-from gitops_ml.core.local_files import EVERYTHING, needs_pip, pip_files, shell_files
+from gitops_ml.core.local_files import (
+    DEPENDENCY_FILES,
+    EVERYTHING,
+    needs_pip,
+    pip_files,
+    secret_problems,
+    shell_files,
+)
 from gitops_ml.core.release import Dependencies
 from gitops_ml.core.wildcards import BadPattern
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
@@ -33,8 +40,6 @@ if TYPE_CHECKING:
 APP = "app"
 RUNTIME = "runtime"
 
-_OPTIONAL = ("requirements.txt", "conda-packages.txt", "dependencies.sh")
-"""Cortex's names: a project has these files or has not. A file of another name was asked for."""
 _RUNTIME_SUFFIXES = (".py", ".txt", ".html", ".typed")
 """What the wheel of ``predictor_base`` carries: a checkout has the same image inputs as a wheel."""
 _MANIFEST_PEEK = 1 << 16
@@ -51,7 +56,7 @@ def read_context(
 
     Raises:
         InvalidDocument: files that cannot enter an image, bad ignore files, dependencies or a
-            predictor that are not there. All of them at once.
+            predictor that are not there, secrets among the requirements. All of them at once.
         GitopsMlError: ``predictor_base`` is not installed.
     """
     rules, faults = _rules(directory)
@@ -63,11 +68,12 @@ def read_context(
     dependencies, missing = _dependencies(directory, predictor, paths, rules)
     references, leaving = _references(directory, dependencies, paths)
     faults += missing + leaving
+    secrets = _secrets(directory, dependencies, paths)
     if not faults:
         entries, unreadable = with_fingerprints(directory, entries)
         faults += unreadable
-    if faults:
-        raise InvalidDocument(_problem(directory, fault) for fault in faults)
+    if faults or secrets:
+        raise InvalidDocument((*(_problem(directory, fault) for fault in faults), *secrets))
     runtime = runtime_directory()
     return BuildContext(
         inputs=tuple(sorted((*_under(APP, entries), *_under(RUNTIME, _runtime_files(runtime))))),
@@ -196,7 +202,7 @@ def _dependencies(
         path = posixpath.normpath(name) if name else None
         is_there = path is not None and (directory / path).is_file()
         found[kind] = path if is_there else None
-        if path and (is_there or path not in _OPTIONAL):
+        if path and (is_there or path not in DEPENDENCY_FILES.values()):
             faults += _missing(directory, f"predictor.dependencies.{kind}", path, paths, rules)
     return Dependencies(
         pip=found["pip"], conda=found["conda"], shell=found["shell"], system=asked.system
@@ -239,6 +245,17 @@ def _references(
     ]
     inside = {parent for path in paths for parent in _with_parents(path)} | {EVERYTHING}
     return (tuple(path for path in pip if path in inside), built, shell), faults
+
+
+def _secrets(directory: Path, dependencies: Dependencies, paths: set[str]) -> list[Problem]:
+    def read(path: str) -> str | None:
+        return (directory / path).read_text("utf-8", errors="replace") if path in paths else None
+
+    names = (dependencies.pip, dependencies.conda, dependencies.shell)
+    found = secret_problems(
+        filter(None, names), read=read, place=lambda path: os.fspath(directory / path)
+    )
+    return list(found)
 
 
 def _with_parents(path: str) -> Iterator[str]:

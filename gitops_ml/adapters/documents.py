@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.findings import Finding, error
+from gitops_ml.core.local_files import DEPENDENCY_FILES, secret_problems
 from gitops_ml.core.project_reader import default_project, read_project
 from gitops_ml.core.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
@@ -162,6 +163,26 @@ def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
             yield from _missing(manifest, directory, (section, "dependencies", key), said)
 
 
+def secrets_in_requirements(manifest: Manifest, directory: Path) -> Iterator[Problem]:
+    """Passwords and tokens in the dependency files that ``manifest`` names or has without naming."""
+    words = manifest.body.get("predictor") or manifest.body.get("definition")
+    if words is None:
+        return
+    said = words.get("dependencies") or {}
+    names = [said.get(kind) or name for kind, name in DEPENDENCY_FILES.items()]
+
+    def read(name: str) -> str | None:
+        file = directory / name
+        if not (os.path.isfile(file) and _stays(file, (directory,))):  # noqa: PTH113 - see `_is_there`
+            return None
+        try:
+            return file.read_text("utf-8", errors="replace")
+        except OSError:
+            return None  # told by whoever needs it
+
+    yield from secret_problems(names, read=read, place=lambda name: label(directory / name))
+
+
 def _missing(
     manifest: Manifest, directory: Path, path: tuple[str, ...], name: str | None
 ) -> Iterator[Problem]:
@@ -201,9 +222,9 @@ def find_project_file(folder: Path) -> Path | None:
     """The nearest project file upwards, not beyond the top of the Git repository."""
     for directory in (folder, *folder.parents):
         for name in PROJECT_FILES:
-            if (directory / name).is_file():
+            if os.path.isfile(directory / name):  # noqa: PTH113 - see `_is_there`
                 return directory / name
-        if (directory / ".git").exists():
+        if _is_there(directory / ".git"):
             return None
     return None
 
@@ -224,5 +245,10 @@ def _is_searched(folder: Path) -> bool:
     return not (
         folder.name.startswith(".")
         or folder.name in _NEVER_SEARCHED
-        or (folder / "pyvenv.cfg").exists()
+        or _is_there(folder / "pyvenv.cfg")
     )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it exists and may be seen: `Path.exists` fails in a folder that is not ours to read."""
+    return os.path.exists(path)  # noqa: PTH110

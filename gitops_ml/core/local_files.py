@@ -10,11 +10,27 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from gitops_ml.core.secret_signs import has_secret_shape
+from gitops_ml.errors import Problem
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+DEPENDENCY_FILES = {
+    "pip": "requirements.txt",
+    "conda": "conda-packages.txt",
+    "shell": "dependencies.sh",
+}
+"""Cortex's names: a project has these files or has not. A file of another name was asked for."""
 
 EVERYTHING = "."
 """Stands for the whole project directory."""
+
+IN_A_LAYER = (
+    "a password or a token stands here, and everyone who may pull the image could read it: put the "
+    "address with it into pip.conf or PIP_INDEX_URL, or what opens the server into ~/.netrc where "
+    "images are built without Docker; none of them enters a layer"
+)
 
 _NESTED = ("-r", "--requirement", "-c", "--constraint")
 _LOCAL = ("-e", "--editable", "-f", "--find-links")
@@ -72,6 +88,23 @@ def index_options(text: str) -> tuple[tuple[str, str], ...]:
         if option in ("--index-url", "--extra-index-url", "--trusted-host"):
             found.append((option, value if equals else " ".join(words[1:2])))
     return tuple(found)
+
+
+def secret_problems(
+    names: Iterable[str], *, read: Callable[[str], str | None], place: Callable[[str], str]
+) -> Iterator[Problem]:
+    """Each line with a password or a token in the dependency files ``names`` and what they include.
+
+    ``place`` is how a file is named to people.
+    """
+    files = (file for name in names for file in _requirement_files(name, read=read))
+    for file in dict.fromkeys(files):
+        text = read(file) or ""
+        if not has_secret_shape(text):
+            continue
+        for number, line in enumerate(text.splitlines(), start=1):
+            if has_secret_shape(line):
+                yield Problem(place(file), number, 1, "", IN_A_LAYER, rule="secret")
 
 
 def _requirement_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:

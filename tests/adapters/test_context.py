@@ -165,7 +165,9 @@ def test_the_files_of_the_runtime_are_those_that_its_wheel_carries() -> None:
     parser.read(Path(__file__).parents[2] / "setup.cfg")
     carried = [w.strip() for w in parser["options.package_data"]["predictor_base"].split(",")]
     suffixes = (".py", ".txt", ".html", ".typed")
-    assert all(pattern.endswith(suffixes) for pattern in carried)
+    # base images are made from the Dockerfiles; no predictor's image holds them
+    others = {pattern for pattern in carried if not pattern.endswith(suffixes)}
+    assert others == {"docker/*.Dockerfile"}
 
 
 def test_an_image_gets_what_an_installation_of_the_runtime_gets() -> None:
@@ -347,3 +349,32 @@ def test_a_context_is_streamed_by_name_and_not_by_content(project: Path) -> None
     assert found["app/run.sh"] == (0o755, project / "run.sh")
     assert found["app/names.json"] == (0o644, project / "names.json")
     assert found["app/latest"] == (0o777, "names.json")
+
+
+def test_a_password_in_whatever_pip_reads_is_refused_with_its_line_and_not_shown(
+    project: Path,
+) -> None:
+    secret = "https://user:hunter2@packages.example/simple"
+    write_project(
+        project,
+        {
+            "requirements.txt": f"--index-url {secret}\n-r more/all.txt\n-c pins.txt\n",
+            "more/all.txt": f"# ours\nnumpy @ {secret}/numpy.whl\n",
+            "pins.txt": f"-i {secret}\n",
+            "conda-packages.txt": f"{secret}/a.conda\n",
+            "unread.txt": f"{secret}\n",
+        },
+    )
+    found = problems(project)
+    places = {line.partition(": ")[0].removeprefix(f"{project}/") for line in found}
+    assert places == {
+        "requirements.txt:1:1", "more/all.txt:2:1", "pins.txt:1:1", "conda-packages.txt:1:1",
+    }  # fmt: skip
+    assert "hunter2" not in str(found)
+    assert all("pip.conf" in line for line in found)
+
+
+def test_variables_in_the_place_of_a_password_are_none(project: Path) -> None:
+    text = "--index-url https://${NAME}:${PASSWORD}@packages.example/simple\nnumpy\n"
+    write_project(project, {"requirements.txt": text})
+    assert "requirements.txt" in names_in(context_of(project))

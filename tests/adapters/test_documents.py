@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from gitops_ml.adapters.documents import (
     missing_files,
     read_document,
     read_project_file,
+    secrets_in_requirements,
 )
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.manifest import parse_manifests
@@ -148,3 +150,30 @@ def test_a_project_inside_another_is_left_to_itself(tmp_path: Path) -> None:
         (folder / "api.yaml").write_text("- name: x\n")
     assert documents.find([tmp_path]).manifests == (tmp_path / "api.yaml",)
     assert documents.find([tmp_path / "inner"]).manifests == (tmp_path / "inner" / "api.yaml",)
+
+
+def test_passwords_in_requirements_are_found_with_the_manifest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "api.yaml")
+    write(tmp_path, "requirements.txt", text="-r pins.txt\n")
+    write(tmp_path, "pins.txt", text="\nnumpy @ https://user:hunter2@example.org/numpy.whl\n")
+    document = read_document(Path("api.yaml"), label="api.yaml")
+    (manifest,), _ = parse_manifests(document, schema=load_schema("api"))
+    (problem,) = secrets_in_requirements(manifest, tmp_path)
+    assert (problem.file, problem.line, problem.severity) == ("pins.txt", 2, "error")
+    assert "hunter2" not in str(problem)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else")
+def test_folders_that_are_not_ours_to_read_are_not_searched():
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        write(root, "api.yaml", "closed/api.yaml")
+        (root / "closed").chmod(0o700)
+        os.seteuid(65534)
+        try:
+            found = find([root])
+        finally:
+            os.seteuid(0)
+        assert names(found, root) == ["api.yaml"]

@@ -132,3 +132,13 @@ def test_a_secret_of_a_release_is_a_reference(ann, monkeypatch):
     files = "".join(ann.text(path) for path in ann.paths("releases/"))
     assert "iris-db" in files
     assert "hunter2" not in files
+
+
+def test_a_password_in_the_requirements_is_an_error_of_validate_and_not_shown(ann):
+    ann.has(predictor_api("iris"))
+    secret = "--index-url https://user:hunter2@packages.example/simple\n"
+    (ann.project / "requirements.txt").write_text(f"numpy\n{secret}")
+    said = ann.runs("validate")
+    assert said.code == 3
+    assert "requirements.txt:2:1: a password" in said.out + said.err
+    assert "hunter2" not in said.out + said.err
