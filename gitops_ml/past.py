@@ -254,12 +254,19 @@ def _action(event: Event, before: StandingRelease | None, after: StandingRelease
         return "edit"
     if before is not None and before.deployment_id == after.deployment_id:
         return "edit"
-    if event.is_return:
+    if event.is_return and not _is_deployed(event.commit, after):
         return "rollback"
     derived = after.provenance.get("derived_from")
     if isinstance(derived, Mapping) and derived.get("by"):
         return str(derived["by"])
     return "deploy"
+
+
+def _is_deployed(commit: LoggedCommit, release: StandingRelease) -> bool:
+    """Whether `deploy` wrote the commit, and not `rollback` or somebody's revert."""
+    lines = commit.message.splitlines()
+    is_ours = f"Deployment-Id: {release.deployment_id}" in lines
+    return is_ours and not any(line.startswith("Gitops-Ml-Action:") for line in lines)
 
 
 def _without_id(values: Mapping[str, Any]) -> Mapping[str, Any]:

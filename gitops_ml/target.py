@@ -59,10 +59,18 @@ def mode_manifests(
     return render_manifests(releases, helm=tools.helm())
 
 
+_MOST_NAMED = 3
+"""Images that are named one by one."""
+
+
 def tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
+    images = [*map(str, named_by_tag(releases))]
+    if len(images) > _MOST_NAMED:
+        images = [f"{images[0]} and {len(images) - 1} other images"]
     return tuple(
-        f"{image} has no digest yet; the deployment id will be another one once it is built"
-        for image in named_by_tag(releases)
+        f"{image} {'have' if ' and ' in image else 'has'} no digest yet; the deployment id will be "
+        "another one once it is built"
+        for image in images
     )
 
 

@@ -316,7 +316,7 @@ def chosen_environments(project: Project, wanted: tuple[str, ...]) -> tuple[str,
             f"unknown environment {unknown[0]!r}; the project has: "
             f"{', '.join(project.environments)}"
         )
-    return wanted or tuple(project.environments)
+    return tuple(dict.fromkeys(wanted)) or tuple(project.environments)
 
 
 def _chosen_apis(

@@ -97,7 +97,7 @@ def bootstrap(workspace: Workspace, *, tools: Tools, options: ChangeOptions) -> 
         environments=workspace.environments,
         pull_request=False if is_empty and options.pull_request is None else options.pull_request,
         dry_run=options.dry_run,
-        why=options.why,
+        why=lambda: options.why,
     )
     delivered = land(workspace, make_changes, tools=tools, landing=landing)
     return Bootstrapped(
@@ -108,7 +108,17 @@ def bootstrap(workspace: Workspace, *, tools: Tools, options: ChangeOptions) -> 
         dry_run=options.dry_run,
         steps=_steps(workspace, gitops),
         advice=words.advice(project, gitops),
-        warnings=delivered.warnings,
+        warnings=(*_unreachable(gitops), *delivered.warnings),
+    )
+
+
+def _unreachable(gitops: GitopsSpec) -> tuple[str, ...]:
+    """Argo CD follows the repository from its own place."""
+    if "://" in gitops.argocd_url or "@" in gitops.argocd_url:
+        return ()
+    return (
+        f"{gitops.argocd_url} is a folder of this machine, which Argo CD cannot follow: name the "
+        "repository's URL in gitops.repository or gitops.argocd_repository",
     )
 
 

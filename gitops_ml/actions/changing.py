@@ -75,6 +75,8 @@ class Plan:
     releases: tuple[ReleaseChange, ...]
     changes: tuple[Change, ...]
     subject: str
+    why: str = ""
+    """What a reviewer should know besides the changes, in Markdown."""
     warnings: tuple[str, ...] = ()
 
 
@@ -124,7 +126,7 @@ def change(
         environments=tuple(environments),
         pull_request=options.pull_request,
         dry_run=options.dry_run,
-        why=options.why,
+        why=lambda: "\n\n".join(filter(None, (options.why, plans[-1].why))),
         warnings=lambda: plans[-1].warnings,
     )
     delivered = land(workspace, make_changes, tools=tools, landing=landing)

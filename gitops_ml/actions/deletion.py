@@ -54,6 +54,7 @@ def delete(
             ),
             changes=removals(standing, snapshot, [release.directory for release in releases]),
             subject=f"Remove {names_in_short(r.api for r in releases)} from {environment}",
+            why=_what_goes(workspace, environment),
             warnings=_left_to_do(workspace, environment, releases),
         )
 
@@ -66,6 +67,12 @@ def delete(
         topic=f"{environment}/{topic_of(selection, workspace.project.name)}",
         environments=(environment,),
     )
+
+
+def _what_goes(workspace: Workspace, environment: str) -> str:
+    if workspace.project.environments[environment].protected:
+        return "Argo CD keeps what runs: the environment is protected."
+    return "Argo CD deletes the Applications and all that runs of them."
 
 
 def _left_to_do(

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_ml.actions.changing import fields_without
 from gitops_ml.actions.landing import Landing, land
 from gitops_ml.actions.repository import repository_of
+from gitops_ml.core import layout
+from gitops_ml.core.differences import FieldChange, field_changes
 from gitops_ml.core.message import summary_of
 from gitops_ml.core.pull_request import asked_in
+from gitops_ml.core.standing_release import read_values
 from gitops_ml.imaging import plan_images, provenance_of
 from gitops_ml.target import DeployOptions, Made, Step, Target, left_warnings, locks_for
 from gitops_ml.workspace import Workspace, checked
@@ -39,6 +43,19 @@ class Deployment:
     """What was built and pushed on the way."""
     pull_request: PullRequest | None = None
     """Where the commit waits for its review."""
+
+    def fields(self, most: int) -> tuple[tuple[str, tuple[FieldChange, ...]], ...]:
+        """By release directory, what changes in the values of those that stood there before."""
+        found: list[tuple[str, tuple[FieldChange, ...]]] = []
+        for change in self.changes:
+            directory, _, name = change.path.rpartition("/")
+            if name == layout.VALUES and change.action == "modify" and len(found) < most:
+                before, after = (
+                    fields_without(read_values(content))
+                    for content in (change.before, change.after)
+                )
+                found.append((directory, field_changes(before, after)))
+        return tuple(found)
 
     def summary(self) -> str:
         if not self.changes:
@@ -83,7 +100,7 @@ def deploy(
         environments=workspace.environments,
         pull_request=options.pull_request,
         dry_run=options.dry_run,
-        why=options.why,
+        why=lambda: options.why,
         warnings=lambda: target.warnings(steps[-1]),
     )
     delivered = land(workspace, make_changes, tools=tools, landing=landing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,9 +35,9 @@ class Landing:
     """Whether to propose; ``None`` does what the environments of the project file say."""
     dry_run: bool = False
     """Whether to stop before anything is written to the repository."""
-    why: str = ""
+    why: Callable[[], str] = str
     """Paragraphs for the reviewer, in Markdown, on top of what the changes themselves tell; other
-    people's words in them went through `core.markdown`."""
+    people's words in them went through `core.markdown`; asked once the changes are made."""
     warnings: Callable[[], Iterable[str]] = tuple
     """What the reviewer should know besides, in plain words; asked once the changes are made."""
 
@@ -63,13 +63,27 @@ def land(
     if not _proposes(workspace, landing.environments, landing.pull_request):
         return deliver(repository, make_changes, author=author)
     head = head_branch(landing.topic)
-    return propose(
+    delivered = propose(
         repository,
         tools.forge(),
         make_changes,
         partial(_proposal, workspace, landing, head),
         head=head,
         author=author,
+    )
+    return replace(delivered, warnings=(*_along(workspace, landing), *delivered.warnings))
+
+
+def _along(workspace: Workspace, landing: Landing) -> tuple[str, ...]:
+    """Environments that are pushed to by themselves, and wait for a review together with others."""
+    known = workspace.project.environments
+    named = [name for name in landing.environments if name in known]
+    pushed = [name for name in named if known[name].delivery == "push"]
+    if landing.pull_request is not None or len(pushed) in (0, len(named)):
+        return ()
+    return (
+        f"{', '.join(pushed)}: what changes there waits in the pull request with the rest, though the "
+        "project file says `delivery: push`; deploy it alone with --environment",
     )
 
 
@@ -85,7 +99,7 @@ def _proposal(
         body=pull_request_body(
             pull_request_template(),
             changes,
-            why=landing.why,
+            why=landing.why(),
             warnings=landing.warnings(),
             head=head,
         ),

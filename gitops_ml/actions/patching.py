@@ -163,6 +163,7 @@ def refresh(
             ),
             changes=tuple(sorted(changes)),
             subject=f"Refresh {names_in_short(r.api for r in releases)} in {environment}",
+            why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
         )
 
     return change(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gitops_ml.actions.changing import (
@@ -17,7 +18,9 @@ from gitops_ml.actions.changing import (
 from gitops_ml.actions.releases import Selection, selected, topic_of, values_of
 from gitops_ml.core import layout
 from gitops_ml.core.differences import field_changes
+from gitops_ml.core.markdown import block, code
 from gitops_ml.core.message import names_in_short
+from gitops_ml.core.pull_request_text import field_lines
 from gitops_ml.core.standing_release import read_release
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.rerendering import Origin, Rerendered, rerender
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from gitops_ml.ports import Snapshot
     from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
+
+_MOST_LINES = 40
+"""Of what a reviewer reads before the changes themselves."""
 
 
 def promote(
@@ -69,6 +75,7 @@ def promote(
             releases=told,
             changes=changes,
             subject=f"Promote {names_in_short(item.api for item in told)} from {source} to {target}",
+            why=_why(told, source, target),
             warnings=(*skipped, *_chart_warnings(made), *warnings),
         )
 
@@ -81,6 +88,17 @@ def promote(
         topic=f"{target}/{topic_of(selection, workspace.project.name)}",
         environments=(target,),
     )
+
+
+def _why(releases: Iterable[ReleaseChange], source: str, target: str) -> str:
+    """What a reviewer cannot see from the changes: where it was tried, and how it ran there."""
+    lines = [f"Image and manifest are those that stand in {code(source)}; nothing is built."]
+    for release in releases:
+        if release.differs:
+            lines.append(f"{code(release.api)} in {code(target)} otherwise than in {code(source)}:")
+            fields = (line for each in release.differs for line in field_lines(each))
+            lines.append(block("\n".join(islice(fields, _MOST_LINES)), "diff"))
+    return "\n\n".join(lines[:_MOST_LINES])
 
 
 def route(project: Project, source: str | None, target: str | None) -> tuple[str, str]:

@@ -32,12 +32,13 @@ def show(changed: Changed, *, output: str) -> None:
             [(r.environment, r.api, r.after or "-", r.before or "-") for r in changed.releases],
         )
     for release in changed.releases:
-        _show_fields(f"{release.api}: what changes in {release.environment}", release.fields)
-        _show_fields(f"{release.api}: what else differs", release.differs)
+        show_fields(f"{release.api}: what changes in {release.environment}", release.fields)
+        show_fields(f"{release.api}: what else differs", release.differs)
     click.echo(changed.summary())
 
 
-def _show_fields(title: str, fields: Iterable[FieldChange]) -> None:
+def show_fields(title: str, fields: Iterable[FieldChange]) -> None:
+    """Fields before and after, below a title; nothing where there are none."""
     fields = tuple(fields)
     if not fields:
         return

@@ -12,6 +12,7 @@ from gitops_ml.actions.deployment import Deployment, deploy
 from gitops_ml.actions.documents import open_project
 from gitops_ml.actions.waiting import Patience, wait, wanted_by
 from gitops_ml.cli import facts, report
+from gitops_ml.cli.changed import show_fields
 from gitops_ml.cli.options import (
     dry_run_option,
     frozen_option,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
+
+_MOST_SHOWN = 20
+"""Releases whose fields are shown; `gitops-ml diff` has them all."""
 
 
 @click.command("deploy")
@@ -108,6 +112,9 @@ def command(
             pull_request=pull_request,
         ),
     )
+    if not environments and len(workspace.environments) > 1:
+        names = ", ".join(workspace.environments)
+        report.say(f"no environment was named, so this is about {names}")
     _show(deployment, output)
     if waits and not dry_run:
         _wait(workspace, deployment, tools, timeout)
@@ -136,6 +143,9 @@ def _show(deployment: Deployment, output: str) -> None:
             ("environment", "api", "deployment id", "image"),
             [(r.environment, r.name, r.deployment_id, r.image) for r in deployment.releases],
         )
+    for directory, fields in deployment.fields(_MOST_SHOWN):
+        _, environment, api = directory.split("/")
+        show_fields(f"{api}: what changes in {environment}", fields)
     for directory in deployment.removed:
         click.echo(f"{'would remove' if deployment.dry_run else 'removed'} {directory}")
     click.echo(deployment.summary())

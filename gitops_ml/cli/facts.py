@@ -225,8 +225,8 @@ def pull_request_facts(pull_request: PullRequest | None) -> Mapping[str, Any] | 
     if pull_request is None:
         return None
     return {
-        "number": pull_request.number,
-        "url": pull_request.url,
+        "number": pull_request.number or None,
+        "url": pull_request.url or None,
         "title": pull_request.title,
         "state": pull_request.state,
         "draft": pull_request.is_draft,

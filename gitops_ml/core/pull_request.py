@@ -64,5 +64,5 @@ def asked_in(pull_request: PullRequest) -> str:
     """Where a reviewer finds it, in a few words."""
     if pull_request.number:
         return f"pull request {pull_request.url}"
-    page = f"; open a pull request at {pull_request.url}" if pull_request.url else ""
-    return f"pushed the branch {pull_request.head}{page}"
+    place = f"at {pull_request.url}" if pull_request.url else f"from it to {pull_request.base}"
+    return f"pushed the branch {pull_request.head}; open a pull request {place}"

@@ -180,7 +180,7 @@ def _lines(release: ReleaseChange) -> tuple[str, ...]:
         manifest = _data(release.facts[1]).get("manifest")
         lines = write_yaml(manifest).splitlines() if isinstance(manifest, dict) else []
     elif release.action == "modify":
-        lines = [line for each in _fields(release) for line in _field_lines(each)]
+        lines = [line for each in _fields(release) for line in field_lines(each)]
     else:
         lines = []
     if len(lines) > _MOST_LINES:
@@ -197,7 +197,8 @@ def _fields(release: ReleaseChange) -> Iterable[FieldChange]:
             yield each
 
 
-def _field_lines(change: FieldChange) -> Iterable[str]:
+def field_lines(change: FieldChange) -> Iterable[str]:
+    """One field before and after, as lines of a diff."""
     if change.action != "add":
         yield f"- {change.path}: {_short(change.before)}"
     if change.action != "delete":

@@ -37,7 +37,9 @@ def content(person, path: str, of: str = BRANCH) -> str:
 def test_the_branch_is_one_commit_on_top_of_the_newest_base(bob):
     head = bob.head()
     said = bob.deploys(*PROPOSE)
-    assert said.out.splitlines()[-1].startswith(f"pushed the branch {BRANCH}: ")
+    assert said.out.splitlines()[-1].startswith(
+        f"pushed the branch {BRANCH}; open a pull request from it to main: "
+    )
     assert (log(bob), bob.head()) == (["Deploy iris to staging"], head)
     assert git("rev-parse", f"{BRANCH}^", cwd=bob.gitops) == head
     trailers = git("log", "-1", "--format=%(trailers:key=Deployment-Id)", BRANCH, cwd=bob.gitops)
@@ -48,7 +50,7 @@ def test_facts_for_machines(bob):
     facts = bob.deploys(*PROPOSE, "-o", "json").json
     assert facts["commit"] == branch(bob)
     assert facts["pull_request"] == {
-        "number": 0, "url": "", "title": "Deploy iris to staging", "state": "open", "draft": False,
+        "number": None, "url": None, "title": "Deploy iris to staging", "state": "open", "draft": False,
         "head": BRANCH, "base": "main", "commit": branch(bob), "merge_commit": None,
     }  # fmt: skip
 

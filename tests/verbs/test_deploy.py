@@ -416,6 +416,23 @@ def test_a_digest_that_was_deployed_once_is_not_asked_for_again(ann):
     assert ann.yaml("releases/staging/answer/values.yaml")["image"]["digest"] == DIGEST
 
 
+def test_what_changes_is_told(ann):
+    ann.has(container_api("iris"))
+    ann.deploys("-e", "staging")
+    ann.has(container_api("iris", autoscaling={"max_replicas": 7}))
+    lines = ann.deploys("-e", "staging", "-e", "staging").out.splitlines()
+    assert lines[2].startswith("iris: what changes in staging")
+    assert "~ autoscaling.maxReplicas:" in lines[3]
+    assert lines[3].endswith("-> 7")
+
+
+def test_images_without_a_digest_are_named_together_where_they_are_many(ann):
+    ann.has(*(predictor_api(f"answer-{number}") for number in range(5)))
+    said = ann.deploys("-e", "staging", *NO_REGISTRY)
+    (line,) = (line for line in said.err.splitlines() if "no digest yet" in line)
+    assert "and 4 other images have no digest yet" in line
+
+
 def test_pull_request_environments_are_not_pushed_to(ann):
     ann.has(container_api("iris"))
     production = {**ENVIRONMENTS["production"], "delivery": "pull_request"}
@@ -424,6 +441,10 @@ def test_pull_request_environments_are_not_pushed_to(ann):
     said = ann.deploys()
     assert (ann.paths(), ann.commits()) == (["README.md"], 1)
     assert "pushed the branch gitops-ml/deploy/staging-production/iris" in said.out
+    assert "no environment was named, so this is about staging, production" in said.err
+    assert (
+        "warning: staging: what changes there waits in the pull request with the rest" in said.err
+    )
 
 
 def test_a_branch_that_the_repository_does_not_have_is_named(ann):

@@ -40,6 +40,13 @@ def test_deployments_are_listed_the_newest_first(ann):
     assert told(ann, "iris") == [("staging", second, "deploy"), ("staging", first, "deploy")]
 
 
+def test_what_a_deploy_takes_back_is_a_deploy(ann):
+    first = deployed(ann, "staging")
+    ann.runs("patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=7")
+    assert deployed(ann, "staging") == first
+    assert [action for _, _, action in told(ann, "iris")] == ["deploy", "patch", "deploy"]
+
+
 def test_people_see_who_when_what_changed_and_what_stands(ann):
     first = deployed(ann, "staging")
     second = deployed(ann, "staging", autoscaling={"max_replicas": 6}, labels={"cost": "ml"})
