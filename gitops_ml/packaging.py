@@ -277,13 +277,17 @@ def _by_top(
 def _refuse_unknown(name: str, found: Requirements, asked: Iterable[str]) -> None:
     # What is asked for and not installed here may bring any module.
     from_elsewhere = [line for line in asked if installed.installed_version(line) is None]
-    missing = [module for module in found.unknown if not installed.is_importable(module)]
-    if missing and not from_elsewhere:
-        raise Unpackageable(
-            name,
-            [
-                f"it imports {module}, which is not installed here: install it, or name the package "
-                f"that brings it in requirements=[…]"
-                for module in missing
-            ],
+    if found.unknown and not from_elsewhere:
+        raise Unpackageable(name, [_unknown(module) for module in found.unknown])
+
+
+def _unknown(module: str) -> str:
+    if installed.is_importable(module):
+        return (
+            f"it imports {module}, which is here, and of no package that could be installed "
+            "elsewhere: name the one that brings it in requirements=[…]"
         )
+    return (
+        f"it imports {module}, which is not installed here: install it, or name the package that "
+        "brings it in requirements=[…]"
+    )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import time
 
 import pytest
 
+from gitops_ml.adapters.installed import tops_of
 from gitops_ml.adapters.package_folder import keep_package
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.packaging import package
@@ -98,6 +101,24 @@ def test_an_installed_class_is_a_requirement(folder):
     assert any(line.startswith("requests==") for line in found.requirements.lines)
 
 
+def test_a_module_of_no_package_is_refused_with_the_remedy(folder):
+    site = folder / "site-packages"
+    written(site, {"own_orphan.py": ""})
+    sys.path.append(str(site))  # what the fixture adds is taken back with it
+    written(folder, {"own_needs.py": "import own_orphan\n" + PREDICTOR.format(body="1")})
+    kind = importlib.import_module("own_needs").PythonPredictor
+    with pytest.raises(Unpackageable, match="own_orphan, which is here, and of no package"):
+        package("iris", kind)
+    found = package("iris", kind, requirements=["orphanage==1"])
+    assert found.requirements.lines == ("orphanage==1",)
+
+
+def test_the_modules_of_a_distribution_are_told_from_its_files():
+    files = ["pkg/__init__.py", "one.py", "fast.cpython-310-x86_64-linux-gnu.so", "../../bin/x",
+             "pkg-1.0.dist-info/RECORD", "notes.txt"]  # fmt: skip
+    assert tops_of(files) == {"pkg", "one", "fast"}
+
+
 def test_equal_classes_have_equal_folders_and_old_ones_are_forgotten(folder):
     folders = []
     for number in (0, 0, *range(1, 13)):
@@ -115,6 +136,21 @@ def test_a_package_is_never_kept_elsewhere(tmp_path, name):
     with pytest.raises(UsageError, match="no name for the folder of a package"):
         keep_package(name, {"predictor.py": b""}, environ=environ)
     assert not list(tmp_path.rglob("*.py"))
+
+
+def test_what_others_are_writing_is_left_alone(folder):
+    written(folder, {"own_l.py": PREDICTOR.format(body="1")})
+    kind = importlib.import_module("own_l").PythonPredictor
+    packages = package("iris", kind).folder.parent
+    live, dead = packages / ".new-live", packages / ".new-dead"
+    for number in range(12):
+        (packages / f"p{number}").mkdir()
+    live.mkdir()
+    dead.mkdir()
+    os.utime(live, (1, time.time() - 60))
+    os.utime(dead, (1, 1))
+    package("iris", kind)
+    assert (live.is_dir(), dead.is_dir()) == (True, False)
 
 
 def test_conda_packages_are_written(folder):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _INSTALLED_FOLDERS = ("site-packages", "dist-packages")
 
@@ -115,7 +115,29 @@ def installed_version(name: str) -> str | None:
 
 @lru_cache
 def _by_module() -> Mapping[str, Sequence[str]]:
-    return importlib.metadata.packages_distributions()
+    """The distributions of each top-level module.
+
+    ``packages_distributions`` of Python 3.10 knows those alone that have a ``top_level.txt``, which
+    hatchling, flit and poetry do not write.
+    """
+    found = {top: list(names) for top, names in importlib.metadata.packages_distributions().items()}
+    if sys.version_info < (3, 11):
+        for each in importlib.metadata.distributions():
+            for top in tops_of(map(str, each.files or ())):
+                found.setdefault(top, []).append(each.metadata["Name"])
+    return found
+
+
+def tops_of(files: Iterable[str]) -> set[str]:
+    """The top-level modules among the files of a distribution, whose names are relative paths."""
+    tops = set()
+    for file in files:
+        top, slash, _ = file.partition("/")
+        if not slash and file.endswith((".py", ".so", ".pyd")):
+            top = file.partition(".")[0]
+        if top.isidentifier():
+            tops.add(top)
+    return tops
 
 
 def _has(name: str, module: str) -> bool:

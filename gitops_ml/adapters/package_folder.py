@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _KEPT = 10
 """Packages of one API that stay in the cache."""
+_STAGING_SECONDS = 24 * 60 * 60
 
 
 def keep_package(
@@ -70,19 +72,35 @@ def _write(parent: Path, target: Path, files: Mapping[str, bytes]) -> None:
 
 def _bring_locks(parent: Path, staging: Path, files: Mapping[str, bytes]) -> None:
     """The newest lock of the API: it knows itself whether it is up to date."""
-    packages = [folder for folder in parent.iterdir() if not folder.name.startswith(".")]
-    for folder in sorted(packages, key=lambda each: each.stat().st_mtime, reverse=True):
+    for folder in _packages(parent):
         locks = [file for file in folder.glob("*.lock") if file.name not in files]
-        for file in locks:
-            shutil.copyfile(file, staging / file.name)
-        if locks:
-            return
+        with suppress(FileNotFoundError):
+            for file in locks:
+                shutil.copyfile(file, staging / file.name)
+            if locks:
+                return
 
 
 def _forget_old(parent: Path) -> None:
-    packages = sorted(parent.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
-    for folder in packages[_KEPT:]:
+    for folder in _packages(parent)[_KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)
+    # Staging folders are others' work, unless that ended long ago.
+    for folder in parent.glob(".new-*"):
+        if _changed(folder) < time.time() - _STAGING_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _packages(parent: Path) -> list[Path]:
+    """The newest first; others may add and remove some meanwhile."""
+    found = {folder: _changed(folder) for folder in parent.iterdir() if folder.name[0] != "."}
+    return sorted(found, key=lambda each: found[each], reverse=True)
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _fingerprint(files: Mapping[str, bytes]) -> str:
