@@ -14,7 +14,13 @@ from gitops_ml.core.project_reader import read_project
 from gitops_ml.core.rules_manifests import check_manifests
 from gitops_ml.core.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems
-from gitops_ml.workspace import Workspace, chosen_environments, open_memory, resolve_releases
+from gitops_ml.workspace import (
+    SaidProject,
+    Workspace,
+    chosen_environments,
+    open_memory,
+    resolve_releases,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +45,12 @@ class ProjectAtHand:
     words: Mapping[str, Any]
     """As they were said."""
     file: Path | None
+
+    def said(self) -> SaidProject | None:
+        """The project for those who read a project file otherwise; `None` where that is the same."""
+        if self.file is not None:
+            return None
+        return SaidProject(self.project, memory_key("said", _canonical(self.words)))
 
     def says_delivery(self, environment: str) -> str | None:
         """``push`` or ``pull_request`` where the project says it for this environment."""

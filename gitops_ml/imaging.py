@@ -137,8 +137,11 @@ def lock_warnings(
     """Which locks were written, which are missing, and which are of yesterday."""
     written: dict[str, LockOutcome] = {}
     unlocked: dict[str, set[str]] = {}
+    is_open = False
     for image in images:
         if image.lock is not None and image.lock.path.parent in packaged:
+            # Nobody commits or sees that lock.
+            is_open = is_open or isinstance(image.lock, Unlocked)
             continue
         if isinstance(image.lock, Unlocked):
             unlocked.setdefault(image.lock.reason, set()).add(_shown(image.lock.path))
@@ -153,6 +156,11 @@ def lock_warnings(
             f"{_few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
             "`build` or `deploy` has resolved them"
             for reason, paths in sorted(unlocked.items())
+        ),
+        *(
+            ["the requirements are resolved when it is deployed, so the image has another tag then"]
+            if is_open
+            else []
         ),
     )
 

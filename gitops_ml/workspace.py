@@ -75,6 +75,15 @@ class Workspace:
         return Path(os.path.relpath(Path.cwd() / manifest.file, self.root)).as_posix()
 
 
+@dataclass(frozen=True, slots=True)
+class SaidProject:
+    """A project that is in no file, or not as it is there."""
+
+    project: Project
+    key: bytes
+    """Of everything that was said."""
+
+
 class Planned:
     """One API in one environment. What is in the memory is not resolved again until it is asked."""
 
@@ -134,8 +143,11 @@ def read_workspace(
     project_file: Path | None = None,
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
+    said: SaidProject | None = None,
 ) -> Workspace:
     """The one project that the paths are about, with whatever is wrong in it.
+
+    ``said`` is the project in place of the one in the project file.
 
     Raises:
         UsageError: a path, an environment or an API does not exist, there is no manifest, or there
@@ -147,7 +159,7 @@ def read_workspace(
     if not found.manifests and found.project_file is None:
         raise no_manifest(paths)
     covers = found.root in (_absolute(paths) or [Path.cwd()])
-    return _read(found, environments=environments, apis=apis, covers_project=covers)
+    return _read(found, environments=environments, apis=apis, covers_project=covers, said=said)
 
 
 def read_workspaces(
@@ -212,10 +224,10 @@ def _read(
     environments: Iterable[str],
     apis: Iterable[str],
     covers_project: bool,
+    said: SaidProject | None = None,
 ) -> Workspace:
     memory = open_memory()
-    project, found_problems = documents.read_project_file(found.project_file)
-    problems = list(found_problems)
+    project, project_key, problems = _read_project(found, said)
     manifests, keys, more = _read_manifests(found, memory)
     known = project.environments if project is not None else ()
     problems += [*more, *check_manifests(manifests, environments=known)]
@@ -224,7 +236,6 @@ def _read(
     chosen: tuple[str, ...] = ()
     if project is not None:
         chosen = chosen_environments(project, tuple(environments))
-        project_key = found.project_file.read_bytes() if found.project_file else b""
         keys = {name: memory_key(key, project_key) for name, key in keys.items()}
         releases, refused = resolve_releases(manifests, keys, project, chosen, memory)
         problems += refused
@@ -240,6 +251,17 @@ def _read(
         problems=Problems.of(set(problems)),
         memory=memory,
     )
+
+
+def _read_project(
+    found: documents.Found, said: SaidProject | None
+) -> tuple[Project | None, bytes, list[Problem]]:
+    """The project, what it follows from, and what is wrong with it."""
+    if said is not None:
+        return said.project, said.key, []
+    project, problems = documents.read_project_file(found.project_file)
+    content = found.project_file.read_bytes() if found.project_file else b""
+    return project, content, list(problems)
 
 
 def checked(workspace: Workspace) -> Workspace:

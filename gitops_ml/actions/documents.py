@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.adapters.scaffold import Scaffolded
+    from gitops_ml.workspace import SaidProject
 
 
 def schema(document: str) -> str:
@@ -58,13 +59,18 @@ def open_project(
     project_file: Path | None = None,
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
+    said: SaidProject | None = None,
 ) -> Workspace:
     """The one project that the paths are about; what is wrong in it is told by the verbs.
+
+    ``said`` is the project in place of the one in the project file.
 
     Raises:
         UsageError: a path, an environment or an API does not exist, or there are several projects.
     """
-    return read_workspace(paths, project_file=project_file, environments=environments, apis=apis)
+    return read_workspace(
+        paths, project_file=project_file, environments=environments, apis=apis, said=said
+    )
 
 
 def open_settings(

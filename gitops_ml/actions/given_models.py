@@ -10,7 +10,7 @@ from gitops_ml.adapters.saved_models import model_folder
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.model_artifacts import SCHEME
 from gitops_ml.core.spec_of_class import model_repository
-from gitops_ml.errors import UsageError
+from gitops_ml.errors import GitopsMlError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,15 +46,20 @@ def name_models(
 
 
 def store_models(
-    workspace: Workspace, api: str, models: Mapping[str, Any], *, tools: Tools
-) -> dict[str, str]:
-    """Push what `name_models` named; what is there already is not sent again.
+    workspace: Workspace,
+    api: str,
+    models: Mapping[str, Any],
+    *,
+    named: Mapping[str, str],
+    tools: Tools,
+) -> None:
+    """Push what `name_models` ``named``; what is there already is not sent again.
 
     Raises:
         UsageError, Unpackageable: see `name_models`, and where no registry may be asked.
+        GitopsMlError: a model is another one by now.
         Refused, ServerFailed: the registry said no, or failed.
     """
-    locations: dict[str, str] = {}
     for name, model in models.items():
         if is_elsewhere(model):
             continue
@@ -65,8 +70,8 @@ def store_models(
             pushed = tools.models().push(
                 folder, _image(workspace, api, name), progress=tools.progress
             )
-        locations[name] = pushed.location
-    return locations
+        if pushed.location != named[name]:
+            raise GitopsMlError(f"the model {name} changed while it was stored: run it again")
 
 
 def is_elsewhere(model: object) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import posixpath
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.actions.locking import lock
@@ -13,15 +14,17 @@ from gitops_ml.core.changes import Change
 from gitops_ml.core.package_text import package_text
 from gitops_ml.core.proposal import head_branch
 from gitops_ml.core.pull_request import Proposal
+from gitops_ml.core.yaml_edit import CannotEdit, with_item
 from gitops_ml.core.yaml_reader import read_yaml
 from gitops_ml.core.yaml_writer import write_yaml
 from gitops_ml.delivery import Delivered, deliver, propose
-from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gitops_ml.core.yaml_reader import Document
     from gitops_ml.ports import Snapshot
     from gitops_ml.tools import Tools
 
@@ -43,8 +46,10 @@ class SourceFiles:
     notes: tuple[str, ...] = ()
 
 
-def code_files(workspace: Workspace) -> dict[str, bytes]:
+def code_files(workspace: Workspace) -> dict[str, Change]:
     """The code of the workspace's one API, as it would enter the image; without a predictor, none.
+
+    By the path from the API's folder, as if nothing of it were there.
 
     Raises:
         InvalidDocument: files that cannot enter an image.
@@ -54,8 +59,17 @@ def code_files(workspace: Workspace) -> dict[str, bytes]:
         return {}
     directory = workspace.directory_of(planned.manifest)
     context = read_context(directory, predictor=planned.spec.predictor)
-    paths = (file.path.partition("/") for file in context.inputs if not file.is_link)
-    return {path: (directory / path).read_bytes() for root, _, path in paths if root == APP}
+    found = {}
+    for file in context.inputs:
+        root, _, path = file.path.partition("/")
+        if root != APP:
+            continue
+        if file.is_link:
+            found[path] = Change(path, None, file.fingerprint.encode(), "120000")
+        else:
+            mode = "100755" if file.is_executable else "100644"
+            found[path] = Change(path, None, (directory / path).read_bytes(), mode)
+    return found
 
 
 def propose_source(
@@ -71,8 +85,9 @@ def propose_source(
     """Commit the API's files to the source repository, and open a pull request with them.
 
     A lock is made where there is none, so that CI builds with what it was resolved to here. A
-    manifest that says the same already stays as it is, comments and all; files of others beside it
-    are left alone. Doing it again finds the open pull request.
+    manifest that says the same already stays as it is, comments and all, and so do the other APIs
+    in it. Files beside it are left alone; where they might be of an earlier packaging, they are told.
+    Doing it again finds the open pull request.
 
     Raises:
         InvalidDocument: the API is wrong.
@@ -92,17 +107,24 @@ def propose_source(
     code = code_files(workspace)
     repository = tools.source_repository()
 
+    warnings: tuple[str, ...] = ()
+
     def make_changes(snapshot: Snapshot) -> tuple[tuple[Change, ...], str]:
+        nonlocal warnings
         changes = _changes(files, code, snapshot)
+        warnings = _left(files, code, snapshot) if files.source else ()
         return changes, f"{message or _subject(files, changes)}\n"
+
+    def told(delivered: Delivered) -> Delivered:
+        return replace(delivered, warnings=(*delivered.warnings, *warnings))
 
     if dry_run:
         base = repository.fetch()
         changes, _ = make_changes(base)
-        return Delivered(base.commit, None, changes, 1)
+        return told(Delivered(base.commit, None, changes, 1))
     author = read_author(workspace.root, workspace.project.gitops)
     if not pull_request:
-        return deliver(repository, make_changes, author=author)
+        return told(deliver(repository, make_changes, author=author))
     head = head_branch(f"source/{files.api}")
 
     def make_proposal(changes: tuple[Change, ...], text: str) -> Proposal:
@@ -121,34 +143,58 @@ def propose_source(
         )
 
     forge = tools.source_forge()
-    return propose(repository, forge, make_changes, make_proposal, head=head, author=author)
+    return told(propose(repository, forge, make_changes, make_proposal, head=head, author=author))
 
 
 def _changes(
-    files: SourceFiles, code: Mapping[str, bytes], snapshot: Snapshot
+    files: SourceFiles, code: Mapping[str, Change], snapshot: Snapshot
 ) -> tuple[Change, ...]:
-    manifest = f"{files.folder}/api.yaml"
-    wanted = {f"{files.folder}/{path}": content for path, content in code.items()}
+    manifest = _place(files, "api.yaml")
+    wanted = {_place(files, path): change for path, change in code.items()}
     before = snapshot.read([*wanted, manifest])
-    wanted[manifest] = _manifest(files, before.get(manifest))
+    wanted[manifest] = Change(manifest, None, _manifest(files, before.get(manifest)))
     return tuple(
-        Change(path, before.get(path), content)
-        for path, content in sorted(wanted.items())
-        if before.get(path) != content
+        replace(change, path=path, before=before.get(path))
+        for path, change in sorted(wanted.items())
+        if before.get(path) != change.after
     )
+
+
+def _left(files: SourceFiles, code: Mapping[str, Change], snapshot: Snapshot) -> tuple[str, ...]:
+    """What to say of files in the folder of a packaged class that did not come from it."""
+    ours = {_place(files, path) for path in (*code, "api.yaml")}
+    others = sorted(set(snapshot.blob_ids(_place(files, ""))) - ours)
+    if not others:
+        return ()
+    names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    return (f"{names}: not of this package; remove what is left of an earlier one",)
+
+
+def _place(files: SourceFiles, path: str) -> str:
+    """A path from the API's folder, from the root of the repository."""
+    return posixpath.normpath(f"{files.folder}/{path}")
 
 
 def _manifest(files: SourceFiles, before: bytes | None) -> bytes:
     """The manifest with this API; others in the same file stay in it."""
-    standing = _apis(before, file=f"{files.folder}/api.yaml") if before is not None else []
-    same = [each for each in standing if each.get("name") == files.api]
-    if before is not None and same == [dict(files.spec)]:
+    spec = dict(files.spec)
+    if before is None:
+        return (_MODELINE + write_yaml([spec])).encode()
+    document = _apis(before, file=_place(files, "api.yaml"))
+    apis = document.data or []
+    same = [at for at, each in enumerate(apis) if each.get("name") == files.api]
+    if same and apis[same[0]] == spec:
         return before
-    apis = [dict(files.spec) if each in same else each for each in standing]
-    return (_MODELINE + write_yaml(apis if same else [*standing, dict(files.spec)])).encode()
+    try:
+        return with_item(before, document, same[0] if same else None, spec)
+    except CannotEdit as error:
+        raise UsageError(
+            f"{document.file} is written in a way that {files.api} cannot be changed in: give it a "
+            "folder of its own (project_dir=), or change it by hand"
+        ) from error
 
 
-def _apis(content: bytes, *, file: str) -> list[dict[str, Any]]:
+def _apis(content: bytes, *, file: str) -> Document:
     """What the manifest that stands there says.
 
     Raises:
@@ -157,13 +203,16 @@ def _apis(content: bytes, *, file: str) -> list[dict[str, Any]]:
     document = read_yaml(content, file=file)
     if document.problems:
         raise InvalidDocument(document.problems)
-    found = document.data if isinstance(document.data, list) else []
-    return [each for each in found if isinstance(each, dict)]
+    found = [] if document.data is None else document.data
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        problem = Problem(file, 1, 1, "", "is no list of APIs, and is not replaced", rule="yaml")
+        raise InvalidDocument([problem])
+    return document
 
 
 def _subject(files: SourceFiles, changes: Iterable[Change]) -> str:
     is_new = any(
-        change.path == f"{files.folder}/api.yaml" and change.before is None for change in changes
+        change.path == _place(files, "api.yaml") and change.before is None for change in changes
     )
     return f"{'Add' if is_new else 'Change'} {files.api}"
 

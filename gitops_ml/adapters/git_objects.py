@@ -142,7 +142,9 @@ def _line(change: Change) -> bytes:
     path = _quoted(_checked(change.path))
     if change.after is None:
         return b"D %s\n" % path
-    return b"M 100644 inline %s\ndata %d\n%s\n" % (path, len(change.after), change.after)
+    return b"M %s inline %s\ndata %d\n%s\n" % (
+        change.mode.encode(), path, len(change.after), change.after,
+    )  # fmt: skip
 
 
 def _checked(path: str) -> str:

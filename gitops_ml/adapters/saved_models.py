@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAIN = "__main__"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """An object of the session as the file that it became."""
+
+    file: str
+    content: bytes
+
+
+def saved(name: str, model: Any) -> Any:
+    """``model``, to be named and stored: an object is saved once, as two pickles of it may differ.
+
+    Raises:
+        Unpackageable: the object cannot be pickled, or nobody else could read it.
+    """
+    if isinstance(model, str | os.PathLike | SavedModel):
+        return model
+    if hasattr(model, "SerializeToString"):
+        return SavedModel(f"{name}.onnx", model.SerializeToString())
+    return SavedModel(f"{name}.pkl", pickled(name, model))
 
 
 @contextmanager
@@ -41,10 +63,9 @@ def model_folder(name: str, model: Any) -> Iterator[Path]:
         folder = Path(temporary)
         if isinstance(model, str | os.PathLike):
             _link(path, folder / path.name)
-        elif hasattr(model, "SerializeToString"):
-            (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
         else:
-            (folder / f"{name}.pkl").write_bytes(pickled(name, model))
+            file = saved(name, model)
+            (folder / file.file).write_bytes(file.content)
         yield folder
 
 
@@ -86,9 +107,10 @@ def modules_in_pickle(content: bytes) -> frozenset[str]:
 
 def modules_of(name: str, model: Any) -> frozenset[str]:
     """The modules that reading a model needs, as far as its object tells."""
-    if isinstance(model, str | os.PathLike) or hasattr(model, "SerializeToString"):
-        return frozenset()
-    return modules_in_pickle(pickled(name, model))
+    file = saved(name, model)
+    if isinstance(file, SavedModel) and file.file.endswith(".pkl"):
+        return modules_in_pickle(file.content)
+    return frozenset()
 
 
 def texts_in_pickle(content: bytes) -> set[str]:

@@ -21,6 +21,8 @@ class Change:
     path: str
     before: bytes | None
     after: bytes | None
+    mode: str = "100644"
+    """Git's: ``100755`` may be executed, ``120000`` is a link to the path that is its content."""
 
     @property
     def action(self) -> str:

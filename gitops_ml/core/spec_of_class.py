@@ -52,6 +52,8 @@ def with_models(
     >>> spec["predictor"]
     {'config': {'model': 'oci://…'}}
     """
+    if not locations:
+        return dict(spec)
     section = "handler" if "handler" in spec else "predictor"
     words = dict(spec.get(section) or {})
     kind = words.get("type") or "python"

@@ -10,6 +10,7 @@ import yaml
 
 from gitops_ml.core.findings import dotted
 from gitops_ml.core.yaml_reader import read_yaml
+from gitops_ml.core.yaml_writer import write_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,6 +46,41 @@ def with_values(text: bytes, document: Document, values: Mapping[Path, str]) -> 
     made = mark + "".join([*pieces, plain[at:]]).encode()
     _check(made, document, values)
     return made
+
+
+def with_item(text: bytes, document: Document, index: int | None, item: Any) -> bytes:
+    """``text``, a list that ``document`` was read from, with ``item`` in place of one, or at its end.
+
+    The other items stay as they are, and so do the comments above and below them.
+
+    Raises:
+        CannotEdit: the list is written in a way that cannot be changed without a look at it.
+    """
+    plain = text.decode("utf-8-sig")
+    lines = plain.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    items = document.root.value if isinstance(document.root, yaml.SequenceNode) else []
+    starts = [node.start_mark.line for node in items]
+    first, end = len(lines), len(lines)
+    if index is not None:
+        first = starts[index]
+        end = next(iter(starts[index + 1 :]), len(lines))
+        while end > first + 1 and _is_remark(lines[end - 1]):
+            end -= 1
+    pad = " " * (items[0].start_mark.column - 2) if items else ""
+    lines[first:end] = [f"{pad}{line}\n" for line in write_yaml([item]).splitlines()]
+    made = (codecs.BOM_UTF8 if text.startswith(codecs.BOM_UTF8) else b"") + "".join(lines).encode()
+    wanted = list(document.data or [])
+    wanted = [*wanted, item] if index is None else [*wanted[:index], item, *wanted[index + 1 :]]
+    found = read_yaml(made, file=document.file)
+    if found.problems or found.data != wanted:
+        raise CannotEdit(f"{document.file} cannot be changed in place")
+    return made
+
+
+def _is_remark(line: str) -> bool:
+    return line.strip() == "" or line.lstrip().startswith("#")
 
 
 def _edit(text: str, document: Document, path: Path, value: str) -> _Edit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from gitops_ml.actions.given_models import name_models, store_models
 from gitops_ml.actions.source_proposal import SourceFiles, propose_source
 from gitops_ml.adapters.notebook import notebook_origin
 from gitops_ml.adapters.resources import template_text
-from gitops_ml.adapters.saved_models import modules_of
+from gitops_ml.adapters.saved_models import modules_of, saved
 from gitops_ml.core.package_text import package_text
 from gitops_ml.core.runtime import runtime_settings
 from gitops_ml.core.spec_of_class import api_name, source_folder, with_class, with_models
@@ -43,6 +43,8 @@ class _Code:
     folder: Path
     manifest_file: str
     package: Package | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Where those will be that came with the call."""
 
 
 class Deploying(Connection):
@@ -99,6 +101,7 @@ class Deploying(Connection):
         del force
         content = _content(content or self._at_hand.project.pull_requests.content)
         with self._working() as tell:
+            models = {name: saved(name, each) for name, each in (models or {}).items()}
             code = self._code(
                 api_spec,
                 predictor=predictor,
@@ -106,7 +109,7 @@ class Deploying(Connection):
                 requirements=requirements,
                 conda_packages=conda_packages,
                 project_dir=project_dir,
-                models=models or {},
+                models=models,
                 tell=tell,
             )
             workspace = self._workspace(code, origin)
@@ -116,7 +119,7 @@ class Deploying(Connection):
                 _check_import(code.package, workspace)
             if models and not dry_run:
                 # Their digests are in the manifest already; nothing was pushed until here.
-                store_models(workspace, api_name(api_spec), models, tools=tools)
+                store_models(workspace, api_name(api_spec), models, named=code.models, tools=tools)
             if content == "source":
                 return self._propose_source(
                     code, workspace, tools,
@@ -172,6 +175,7 @@ class Deploying(Connection):
                 [Path(config_file)],
                 project_file=self._at_hand.file,
                 environments=[self.environment],
+                said=self._at_hand.said(),
             )
             options = DeployOptions(
                 message=message,
@@ -239,9 +243,13 @@ class Deploying(Connection):
             python = found.python if found.pickled else None
             spec = with_class(spec, path=found.path, class_name=found.class_name, python=python)
             loads_models = hasattr(target, "load_model")
-            spec = self._with_models(spec, models, tell, loads_models=loads_models)
+            locations = self._locations(spec, models, tell)
             return _Code(
-                spec=spec, folder=found.folder, manifest_file=f"{home}/api.yaml", package=found
+                spec=with_models(spec, locations, loads_models=loads_models),
+                folder=found.folder,
+                manifest_file=f"{home}/api.yaml",
+                package=found,
+                models=locations,
             )
         if requirements or conda_packages:
             raise UsageError(
@@ -253,25 +261,23 @@ class Deploying(Connection):
                 "where is the code of the predictor? Give predictor=<a class>, or project_dir= "
                 "the folder that predictor.path starts from"
             )
-        spec = self._with_models(spec, models, tell, loads_models=False)
+        locations = self._locations(spec, models, tell)
         folder = Path(project_dir or root).absolute()
         if project_dir is not None and folder.is_relative_to(root):
             home = folder.relative_to(root).as_posix()
         return _Code(
-            spec=spec,
+            spec=with_models(spec, locations, loads_models=False),
             folder=folder,
             manifest_file=f"{home}/api.yaml" if home != "." else "api.yaml",
+            models=locations,
         )
 
-    def _with_models(
-        self, spec: Words, models: Words, tell: Progress, *, loads_models: bool
-    ) -> dict[str, Any]:
+    def _locations(self, spec: Words, models: Words, tell: Progress) -> Mapping[str, str]:
         if not models:
-            return dict(spec)
+            return {}
         workspace = describe([], self._at_hand, environment=self.environment)
         tools = self._tools(workspace, tell)
-        locations = name_models(workspace, api_name(spec), models, tools=tools)
-        return with_models(spec, locations, loads_models=loads_models)
+        return name_models(workspace, api_name(spec), models, tools=tools)
 
     def _workspace(self, code: _Code, origin: Words | None) -> Workspace:
         api = DescribedApi(

@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 import gitops_ml as gml
 from gitops_ml.errors import InvalidDocument, UsageError
+from tests.adapters.git_servers import bare_repository, git
 from tests.cli.person import container_api
 
 
@@ -58,6 +60,23 @@ def test_keywords_are_laid_over_the_project_file(ann):
     client = gml.client("staging", namespace="elsewhere", offline=True)
     client.create_api(container_api("iris"), pull_request=False)
     assert ann.release("iris")["namespace"] == "elsewhere"
+
+
+def test_manifests_in_files_are_deployed_to_where_the_keywords_say(ann, tmp_path):
+    ann.configures()
+    (ann.project / "api.yaml").write_text(yaml.safe_dump([container_api("iris")]))
+    other = bare_repository(tmp_path / "other.git")
+    client = gml.client("staging", gitops_repository=str(other), offline=True)
+    client.deploy("api.yaml", pull_request=False)
+    assert ann.commits() == 0
+    assert "iris" in git("ls-tree", "-r", "--name-only", "main", cwd=other)
+
+
+def test_manifests_in_files_need_no_project_file(ann):
+    (ann.project / "api.yaml").write_text(yaml.safe_dump([container_api("iris")]))
+    client = gml.client("dev", gitops_repository=str(ann.gitops), namespace="ml-dev", offline=True)
+    client.deploy("api.yaml", pull_request=False)
+    assert ann.release("iris", "dev")["namespace"] == "ml-dev"
 
 
 def test_a_wrong_keyword_is_told_with_its_path_and_without_a_line(ann):

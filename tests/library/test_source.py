@@ -82,6 +82,21 @@ def test_the_files_of_a_project_dir_are_proposed(source, ann):
     assert sorted(files(source)) == ["README.md", "work/api.yaml", "work/predictor.py"]
 
 
+def test_the_files_of_the_project_itself_are_proposed_as_they_are(source, ann):
+    (ann.project / "predictor.py").write_text("class Predictor: ...\n")
+    (ann.project / "run.sh").write_text("true\n")
+    (ann.project / "run.sh").chmod(0o755)
+    (ann.project / "link.py").symlink_to("predictor.py")
+    client = gml.client("staging", offline=True)
+    client.create_api(predictor_api("iris"), project_dir=ann.project)
+    modes = {
+        line.split()[3]: line.split()[0]
+        for line in git("ls-tree", "-r", BRANCH, cwd=source).splitlines()
+    }
+    assert modes["api.yaml"] == modes["predictor.py"] == "100644"
+    assert (modes["run.sh"], modes["link.py"]) == ("100755", "120000")
+
+
 def test_what_was_proposed_can_be_deployed_by_ci(source, ann):
     client = gml.client("staging", offline=True)
     client.create_api(container_api("iris"))
@@ -117,13 +132,53 @@ def test_a_manifest_that_says_the_same_keeps_its_comments(source, ann, tmp_path)
     assert (api.changes, api.summary) == ((), "nothing to change")
 
 
-def test_a_manifest_of_others_that_cannot_be_read_is_not_replaced(source, tmp_path):
-    clone = tmp_path / "clone"
-    (clone / "apis" / "iris").mkdir(parents=True)
-    (clone / "apis" / "iris" / "api.yaml").write_text("- name: [\n")
+OTHERS = """\
+# Ours.
+- name: first  # the first
+  kind: RealtimeAPI
+
+# This is Iris.
+- {name: iris, kind: RealtimeAPI}
+
+# And the last.
+- name: last
+  kind: RealtimeAPI
+"""
+
+
+@pytest.mark.parametrize("name", ["iris", "new"])
+def test_other_apis_keep_their_comments(source, tmp_path, name):
+    stands(tmp_path / "clone", OTHERS, api=name)
+    gml.client("staging").create_api(container_api(name))
+    found = git("show", f"gitops-ml/source/{name}:apis/{name}/api.yaml", cwd=source)
+    assert found.startswith("# Ours.\n- name: first  # the first\n  kind: RealtimeAPI\n\n# This is")
+    assert "\n\n# And the last.\n- name: last\n  kind: RealtimeAPI" in found
+    apis = yaml.safe_load(found)
+    assert container_api(name) in apis
+    assert len(apis) == (3 if name == "iris" else 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("name: iris\n", "is no list of APIs"), ("[{name: other}]\n", "a folder of its own")],
+)
+def test_a_manifest_that_cannot_be_changed_is_not_replaced(source, tmp_path, text, said):
+    stands(tmp_path / "clone", text)
+    with pytest.raises((InvalidDocument, UsageError), match=said):
+        gml.client("staging").create_api(container_api("iris"))
+
+
+def stands(clone, text, api="iris"):
+    """The manifest is in the source repository."""
+    (clone / "apis" / api).mkdir(parents=True)
+    (clone / "apis" / api / "api.yaml").write_text(text)
     git("add", "--all", cwd=clone)
     git("commit", "-q", "-m", "Iris", cwd=clone)
     git("push", "-q", "origin", "main", cwd=clone)
+
+
+def test_a_manifest_of_others_that_cannot_be_read_is_not_replaced(source, tmp_path):
+    stands(tmp_path / "clone", "- name: [\n")
     with pytest.raises(InvalidDocument, match=r"^apis/iris/api\.yaml:\d"):
         gml.client("staging").create_api(container_api("iris"))
 
