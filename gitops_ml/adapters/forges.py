@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.forge_session import ForgeSession
-from gitops_ml.adapters.forge_token import ForgeToken, find_token
+from gitops_ml.adapters.forge_token import find_token
 from gitops_ml.adapters.git_remote import Remote
-from gitops_ml.core.forge import ForgeAddress, forge_address
+from gitops_ml.core.forge import forge_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,19 +43,13 @@ def forge_of(
     token = find_token(
         address.type, address.host, environ=environ, named=tuple(name for name in named if name)
     )
-    return forge_at(address, token=token, environ=environ, section=section)
-
-
-def forge_at(
-    address: ForgeAddress,
-    *,
-    token: ForgeToken | None,
-    environ: Mapping[str, str],
-    section: str = "gitops",
-) -> Forge:
-    """The adapter for the forge at ``address``."""
     session = ForgeSession(address=address, token=token, environ=environ, section=section)
-    match address.type:
+    return forge_over(session)
+
+
+def forge_over(session: ForgeSession) -> Forge:
+    """The adapter for the forge that the session speaks to."""
+    match session.address.type:
         case "github":
             from gitops_ml.adapters.github import GitHub
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import getpass
+import json
 import os
 import shutil
 import socket
@@ -174,7 +175,11 @@ class HttpServer:
             server.server_close()
             thread.join()
 
-    def user(self, header: str | None) -> str | None:
+    def api(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Any:
+        """What a forge's API answers beside git; here there is none."""
+        return None
+
+    def user_in(self, header: str | None) -> str | None:
         if not header or not header.startswith("Basic "):
             return None
         name, _, password = base64.b64decode(header[6:]).decode().partition(":")
@@ -191,9 +196,15 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             self._answer(self._body())
 
+        do_PUT = do_PATCH = do_DELETE = do_POST
+
         def _answer(self, body: bytes) -> None:
             server.seen.append(f"{self.command} {self.path}")
-            user = server.user(self.headers.get("Authorization"))
+            reply = server.api(self.command, self.path, dict(self.headers), body)
+            if reply is not None:
+                self._say_json(reply)
+                return
+            user = server.user_in(self.headers.get("Authorization"))
             writes = "git-receive-pack" in self.path
             if server.failing:
                 self._say(server.failing, b"out of order\n")
@@ -235,6 +246,14 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
                 self.rfile.readline()
                 return b"".join(parts)
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+        def _say_json(self, reply: Any) -> None:
+            if reply.drops_the_line:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            body = b"" if reply.data is None else json.dumps(reply.data).encode()
+            self._say(reply.status, body, {"Content-Type": "application/json", **reply.headers})
 
         def _say(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
             self.send_response(status)
