@@ -7,10 +7,14 @@ mention that calls somebody, or a command (GitLab obeys lines such as ``/merge``
 from __future__ import annotations
 
 import re
-import unicodedata
 
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:=^])")
 _REFERENCES = re.compile(r"(://|[@#!%&$~]|\bwww\.|\bGH-)(?=\w)", re.I)
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Control characters, changes of direction, and what is not to be seen."""
 _WORD_BREAK = "\u200b"
 """Not to be seen, and enough for a forge not to take what follows for a name or an address."""
 
@@ -40,7 +44,7 @@ def cell(text: str) -> str:
 
 def block(text: str, language: str = "") -> str:
     """``text`` as a block of code."""
-    lines = _shown(text, keep="\n\t").rstrip("\n")
+    lines = _shown(text).rstrip("\n")
     fence = "`" * max(3, _longest_run(lines) + 1)
     return f"{fence}{language}\n{lines}\n{fence}"
 
@@ -49,11 +53,6 @@ def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 
 
-def _shown(text: str, keep: str = "") -> str:
-    """Without what steers how text is shown: control characters, and changes of direction."""
-    return "".join(
-        character
-        if character in keep or unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp")
-        else " "
-        for character in text
-    )
+def _shown(text: str) -> str:
+    """Without what steers how text is shown; lines and tabs stay."""
+    return _STEERING.sub(" ", text)

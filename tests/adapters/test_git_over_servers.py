@@ -13,7 +13,8 @@ import pytest
 from gitops_ml.adapters.git import GitRepository
 from gitops_ml.adapters.git_remote import Credentials, Remote
 from gitops_ml.core.changes import Change
-from gitops_ml.delivery import deliver
+from gitops_ml.core.pull_request import Proposal
+from gitops_ml.delivery import deliver, propose
 from gitops_ml.errors import GitopsMlError, Refused, RepositoryMoved, ServerFailed
 from tests.adapters.git_servers import (
     TOKEN,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 AUTHOR = ("Ann", "ann@example.org")
 ENVIRON = {"GITOPS_TOKEN": TOKEN}
+BRANCH = "gitops-ml/deploy/staging/iris"
 
 
 @pytest.fixture
@@ -86,6 +88,24 @@ def add(repository: GitRepository, path: str) -> str:
     return delivered.commit
 
 
+def propose_file(repository: GitRepository, path: str) -> str:
+    """A proposal's branch with that file, without a forge; returns the commit."""
+    delivered = propose(
+        repository,
+        None,
+        lambda base: ((Change(path, None, b"x\n"),), f"Add {path}"),
+        lambda changes, message: Proposal(head=BRANCH, base="main", title=message, body=""),
+        head=BRANCH,
+        author=AUTHOR,
+    )
+    assert delivered.commit
+    return delivered.commit
+
+
+def proposed(base: Path) -> str:
+    return git("rev-parse", BRANCH, cwd=base / "gitops.git")
+
+
 def head(base: Path) -> str:
     return git("rev-parse", "main", cwd=base / "gitops.git")
 
@@ -109,6 +129,32 @@ def test_http_with_a_token_from_the_environment(base, http, tmp_path):
     repository = opened(f"{http.url}/gitops.git", tmp_path)
     assert add(repository, "a") == head(base)
     assert add(repository, "b") == head(base)
+
+
+def test_a_proposals_branch_over_http(base, http, tmp_path):
+    repository = opened(f"{http.url}/gitops.git", tmp_path)
+    before = head(base)
+    assert propose_file(repository, "a") == proposed(base)
+    assert propose_file(repository, "a") == proposed(base)
+    # Another machine has seen nothing of it yet, and writes the branch anew.
+    other = opened(f"{http.url}/gitops.git", tmp_path / "other")
+    assert propose_file(other, "b") == proposed(base)
+    assert propose_file(repository, "c") == proposed(base)
+    assert git("rev-parse", f"{BRANCH}^", cwd=base / "gitops.git") == before == head(base)
+
+
+def test_a_branch_that_moved_since_it_was_seen_is_not_written_over(base, http, tmp_path):
+    repository = opened(f"{http.url}/gitops.git", tmp_path)
+    first = propose_file(repository, "a")
+    snapshot = repository.fetch()
+    commit = repository.commit(snapshot, [Change("b", None, b"")], message="m", author=AUTHOR)
+    theirs = commit_files(base / "gitops.git", {"c": "c"}, branch=BRANCH)
+    for seen in (first, None):
+        with pytest.raises(RepositoryMoved):
+            repository.push_branch(BRANCH, commit, expected=seen)
+    assert proposed(base) == theirs
+    assert repository.push_branch(BRANCH, commit, expected=theirs) is None
+    assert proposed(base) == commit
 
 
 def test_http_with_a_name_for_the_token(base, http, tmp_path):
@@ -232,7 +278,10 @@ def test_a_hook_on_the_server_says_no_in_its_own_words(base, http, tmp_path):
 def test_ssh_with_a_key(base, tmp_path, monkeypatch):
     with ssh_server(tmp_path / "ssh") as (url, variables):
         monkeypatch.setenv("PATH", variables["PATH"])
-        assert add(opened(f"{url}{base}/gitops.git", tmp_path), "a") == head(base)
+        repository = opened(f"{url}{base}/gitops.git", tmp_path)
+        assert add(repository, "a") == head(base)
+        assert propose_file(repository, "p") == proposed(base)
+        assert propose_file(repository, "q") == proposed(base)
         # The short form takes its port from the user's configuration, as always.
         config = tmp_path / "ssh" / "ssh_config"
         config.write_text(
