@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SPEC = Path(__file__).parent / "specs" / "github.json"
 _HOST = "http://forge.test"
-_ALWAYS_POSSIBLE = (301, 307, 401, 403, 404, 429, 502, 503)
+_ALWAYS_POSSIBLE = (301, 307, 401, 403, 404, 429, 500, 502, 503)
 """Answers that the description does not repeat for each path."""
 TIME = "2026-01-02T03:04:05Z"
 
