@@ -37,7 +37,7 @@ def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
     with repository:
         commit = repository.head.commit.hexsha if repository.head.is_valid() else None
         author = _signature(_author(repository))
-        is_dirty = _is_dirty(repository, directory)
+        is_dirty = _is_dirty(directory)
         return Provenance(_origin(repository), commit, is_dirty, author, tool_version)
 
 
@@ -73,13 +73,16 @@ def _git_is_there() -> bool:
     return True
 
 
-def _is_dirty(repository: git.Repo, directory: Path) -> bool | None:
+def _is_dirty(directory: Path) -> bool | None:
     """`None` where git does not want to look: files of another user (``safe.directory``)."""
     import git
 
+    program = git.Git.GIT_PYTHON_GIT_EXECUTABLE or "git"
+    # Not by GitPython: in a hook of another repository, git would look at that one.
+    command = [program, "--no-optional-locks", "status", "--porcelain", "-z", "--", "."]
     try:
-        return repository.is_dirty(untracked_files=True, path=str(directory))
-    except git.GitCommandError:
+        return bool(process.run(command, cwd=directory).stdout)
+    except ProgramFailed:
         return None
 
 
