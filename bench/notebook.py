@@ -80,9 +80,9 @@ def _run(project: Path) -> dict[str, float]:
 def _world(folder: Path) -> Iterator[Path]:
     """A project whose neighbours all listen on the loopback; its environment is ours until the end."""
     import numpy
-    from tests.forges.running import forge_running
 
     from tests.adapters.git_servers import TOKEN
+    from tests.forges.running import forge_running
     from tests.mill import RUNTIME
     from tests.oci import push_tiny_base, registry_of
     from tests.real import registry_running

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gitops_ml.adapters.resources import load_schema
-from gitops_ml.core.project import GpuClass, SpotPool
+from gitops_ml.core.project import ForgeSpec, GpuClass, PullRequestSettings, SpotPool
 from gitops_ml.core.project_reader import default_project, read_project
 from gitops_ml.core.yaml_reader import read_yaml
 
@@ -222,3 +222,52 @@ def test_a_team_is_not_called_like_argo_cds_own_project():
     assert sentences(ENVIRONMENTS + "default_team: default\n") == [
         f"gitops-ml.yaml:3:1: default_team: {message}"
     ]
+
+
+def test_where_pull_requests_go_and_whom_they_ask():
+    found = project(
+        "gitops: {repository: 'https://git.acme.example/a/b', forge: {type: gitea}}\n"
+        "pull_requests: {reviewers: [ann], auto_merge: true}\n"
+        "source: {repository: 'https://github.com/acme/models', directory: teams/vision}\n"
+        + ENVIRONMENTS
+    )
+    assert found.gitops is not None
+    assert found.gitops.forge == ForgeSpec(
+        type="gitea", api_url=None, repository=None, token_env=None
+    )
+    assert found.pull_requests == PullRequestSettings(
+        content="complete", reviewers=("ann",), teams=(), labels=(), draft=False, auto_merge=True,
+        merge_method="merge",
+    )  # fmt: skip
+    assert found.source is not None
+    assert (found.source.branch, found.source.directory, found.source.forge.type) == (
+        "main",
+        "teams/vision",
+        "auto",
+    )
+
+
+def test_without_a_word_about_them_pull_requests_are_complete_and_there_is_no_source():
+    found = project()
+    assert (found.pull_requests.content, found.pull_requests.draft, found.source) == (
+        "complete",
+        False,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("gitops: {repository: x, forge: {type: github, api_url: 'http://h/api'}}", "use https"),
+        ("gitops: {repository: x, forge: {type: githup}}", "did you mean 'github'?"),
+        ("source: {repository: 'https://u:p@h/x.git'}", "source.token_env"),
+        ("source: {repository: x, directory: ../x}", "a folder of the repository"),
+        (
+            "gitops: {repository: x, forge: {token_env: ghp_abcdefghijklmnopqrstuvwxyz0123456789}}",
+            "this looks like the token itself",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_forge_is_said(text, sentence):
+    assert any(sentence in each for each in sentences(f"{text}\n{ENVIRONMENTS}"))
