@@ -7,15 +7,22 @@ import contextlib
 import json
 import os
 import re
-import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gitops_ml import wiring
+from gitops_ml.actions.deployment import deploy
+from gitops_ml.actions.documents import open_project
+from gitops_ml.adapters.forges import forge_of
+from gitops_ml.adapters.git import GitRepository
+from gitops_ml.target import DeployOptions
 from tests.adapters.git_servers import TOKEN, commit_files, git
 from tests.cli.person import ENVIRONMENTS, container_api, started, written_below
-from tests.forges.running import HEAD, forge_running, kind_of
+from tests.forges.running import HEAD, kind_of
 from tests.forges.server import Reply, protect
 
 PROPOSE = ("-e", "staging", "--pull-request")
@@ -290,50 +297,56 @@ def test_the_token_is_nowhere(dan, github):
 CLIENTS = 20
 
 
-def start_many(folder: Path, forge, *arguments: str) -> list[subprocess.Popen[bytes]]:
-    """One `deploy` for each of twenty projects, all at once; each has a cache of its own."""
-    processes = []
-    for number in range(CLIENTS):
-        project = folder / f"project-{number}"
-        project.mkdir(parents=True)
-        words = {
-            "project": f"shop-{number:02}",
-            "gitops": {
-                "repository": f"{forge.url}/acme/gitops.git",
-                "token_env": "MY_TOKEN",
-                "forge": {"type": "github"},
-            },
-            "environments": {"staging": {"namespace": "ml"}},
-        }
-        (project / "gitops-ml.yaml").write_text(json.dumps(words))
-        (project / "api.yaml").write_text(json.dumps([container_api(f"api-{number:02}")]))
-        env = {**os.environ, "MY_TOKEN": TOKEN, "GITOPS_ML_CACHE": str(folder / f"cache-{number}")}
-        processes.append(started("deploy", *arguments, cwd=project, env=env))
-    return processes
+def deploy_at_once(folder: Path, forge, *, pull_request: bool) -> None:
+    """One `deploy` for each of twenty projects, all at once; each has a clone of its own."""
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        calls = [
+            pool.submit(_deploy_one, folder / str(number), number, forge, pull_request)
+            for number in range(CLIENTS)
+        ]
+    assert [call.result().commit is None for call in calls] == [False] * CLIENTS
 
 
-def finish(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        out, err = process.communicate()
-        assert process.returncode == 0, (out, err)
+def _deploy_one(folder: Path, number: int, forge, pull_request: bool):
+    folder.mkdir(parents=True)
+    gitops = {"repository": f"{forge.url}/acme/gitops.git", "token_env": "MY_TOKEN"}
+    words = {
+        "project": f"shop-{number:02}",
+        "gitops": {**gitops, "forge": {"type": "github"}},
+        "environments": {"staging": {"namespace": "ml"}},
+    }
+    (folder / "gitops-ml.yaml").write_text(json.dumps(words))
+    (folder / "api.yaml").write_text(json.dumps([container_api(f"api-{number:02}")]))
+    workspace = open_project((folder,))
+    environ = {**os.environ, "MY_TOKEN": TOKEN, "GITOPS_ML_CACHE": str(folder / "cache")}
+    spec = workspace.project.gitops
+    assert spec is not None
+    tools = replace(
+        wiring.tools(workspace.project, root=folder, offline=True),
+        repository=lambda: GitRepository.from_spec(spec, folder=folder, environ=environ),
+        forge=lambda: forge_of(spec, folder=folder, environ=environ),
+    )
+    return deploy(workspace, tools=tools, options=DeployOptions(pull_request=pull_request))
 
 
-def test_twenty_projects_that_deploy_at_once_all_land_in_one_line(tmp_path, nobodys_settings):
-    with forge_running("github", tmp_path / "forge") as forge:
-        finish(start_many(tmp_path / "clients", forge))
-        names = git("ls-tree", "-r", "--name-only", "main", cwd=forge.bare).splitlines()
-        landed = [name for name in names if name.endswith("/values.yaml") and "charts" not in name]
-        assert landed == [f"releases/staging/api-{n:02}/values.yaml" for n in range(CLIENTS)]
-        assert git("rev-list", "--merges", "main", cwd=forge.bare) == ""
-        assert git("rev-list", "--count", "main", cwd=forge.bare) == str(CLIENTS + 1)
+def test_twenty_projects_that_deploy_at_once_all_land_in_one_line(
+    tmp_path, nobodys_settings, github
+):
+    deploy_at_once(tmp_path / "clients", github, pull_request=False)
+    names = git("ls-tree", "-r", "--name-only", "main", cwd=github.bare).splitlines()
+    landed = [name for name in names if re.fullmatch("releases/.*/values.yaml", name)]
+    assert landed == [f"releases/staging/api-{n:02}/values.yaml" for n in range(CLIENTS)]
+    assert git("rev-list", "--merges", "main", cwd=github.bare) == ""
+    assert git("rev-list", "--count", "main", cwd=github.bare) == str(CLIENTS + 1)
 
 
-def test_twenty_projects_that_propose_at_once_have_a_pull_request_each(tmp_path, nobodys_settings):
-    with forge_running("github", tmp_path / "forge") as forge:
-        finish(start_many(tmp_path / "clients", forge, "--pull-request"))
-        heads = [f"gitops-ml/deploy/staging/api-{n:02}" for n in range(CLIENTS)]
-        assert sorted(pull.head for pull in forge.pulls) == heads
-        for pull in forge.pulls:
-            name = pull.head.rpartition("/")[2]
-            files = git("diff", "--name-only", f"main...{pull.head}", cwd=forge.bare).splitlines()
-            assert f"releases/staging/{name}/values.yaml" in files
+def test_twenty_projects_that_propose_at_once_have_a_pull_request_each(
+    tmp_path, nobodys_settings, github
+):
+    deploy_at_once(tmp_path / "clients", github, pull_request=True)
+    heads = [f"gitops-ml/deploy/staging/api-{n:02}" for n in range(CLIENTS)]
+    assert sorted(pull.head for pull in github.pulls) == heads
+    for pull in github.pulls:
+        name = pull.head.rpartition("/")[2]
+        files = git("diff", "--name-only", f"main...{pull.head}", cwd=github.bare).splitlines()
+        assert f"releases/staging/{name}/values.yaml" in files

@@ -240,21 +240,22 @@ def test_a_missing_scope_names_those_that_are_needed(github):
         adapter(github).find(head=HEAD, base="main")
 
 
-LIMITS = {
-    "github 403": Reply(
-        403,
-        {"message": "API rate limit exceeded"},
-        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 1800)},
-    ),
-    "secondary": Reply(403, {"message": "You have exceeded a secondary"}, {"Retry-After": "1800"}),
-    "429": Reply(429, {"message": "Too many requests"}, {"Retry-After": "1800"}),
-    "gitlab": Reply(429, None, {"RateLimit-Reset": str(int(time.time()) + 1800)}),
-}
+def limits() -> dict[str, Reply]:
+    """How forges say that they are asked too often, and when that is over: in half an hour."""
+    then = str(int(time.time()) + 1800)
+    out = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": then}
+    later = {"Retry-After": "1800"}
+    return {
+        "github": Reply(403, {"message": "API rate limit exceeded"}, out),
+        "secondary": Reply(403, {"message": "You have exceeded a secondary rate limit"}, later),
+        "429": Reply(429, {"message": "Too many requests"}, later),
+        "gitlab": Reply(429, None, {"RateLimit-Reset": then}),
+    }
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("limit", limits())
 def test_a_rate_limit_says_when_to_come_back_and_nobody_waits_for_half_an_hour(github, limit):
-    github.answers.append(lambda _: LIMITS[limit])
+    github.answers.append(lambda _: limits()[limit])
     github.check = lambda *_: None  # these are answers to anything at all
     waits: list[float] = []
     with pytest.raises(ServerFailed, match=r"try again in (29|30) minutes"):
