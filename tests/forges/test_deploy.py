@@ -107,7 +107,8 @@ def test_proposing_the_same_again_changes_nothing(cem, forge):
 
 
 def test_network_loss_between_push_and_pull_request(cem, forge):
-    forge.answers.append(lambda _: Reply(0, drops_the_line=True))
+    lost = Reply(0, drops_the_line=True)
+    forge.answers.append(lambda request: lost if request.method == "POST" else None)
     said = cem.runs("deploy", *PROPOSE)
     assert said.code == 4
     assert "cannot be reached" in said.err
