@@ -11,8 +11,10 @@ import platform
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from gitops_ml.adapters.session import ipython_shell, is_notebook
+from gitops_ml.core.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,14 +92,19 @@ def _servers() -> Iterator[Mapping[str, Any]]:
 def _sessions(server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     import requests
 
-    token = server.get("token")
+    url, token = str(server.get("url") or ""), server.get("token")
+    if not is_loopback(urlsplit(url).netloc):
+        return  # the token is for this machine's ears
     try:
-        answer = requests.get(
-            f"{server['url']}api/sessions",
-            headers={"Authorization": f"token {token}"} if token else {},
-            timeout=_SECONDS,
-        )
+        with requests.Session() as session:
+            session.trust_env = False  # nor is it for a proxy
+            answer = session.get(
+                f"{url}api/sessions",
+                headers={"Authorization": f"token {token}"} if token else {},
+                timeout=_SECONDS,
+                allow_redirects=False,
+            )
         found = answer.json()
-    except (requests.RequestException, ValueError, KeyError):
+    except (requests.RequestException, ValueError):
         return
     yield from (each for each in found if isinstance(each, dict)) if answer.ok else ()

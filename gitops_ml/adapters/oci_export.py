@@ -21,6 +21,7 @@ from gitops_ml.core.oci import (
     manifest_for,
     parse_manifest,
 )
+from gitops_ml.core.yaml_reader import read_yaml
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 
 if TYPE_CHECKING:
@@ -170,7 +171,18 @@ def export_image(
 
 def _attached_manifest(registry: OciRegistry, image: ImageRef) -> bytes | None:
     found = referrers(registry, image.repository, image.digest or "", artifact_type=API_MANIFEST)
-    return read_attachment(registry, image.repository, found[0]) if found else None
+    texts = [read_attachment(registry, image.repository, each) for each in found]
+    # Equal code of several APIs is one image; whose it is meant to be says the repository.
+    api = image.repository.rpartition("/")[2]
+    named = [text for text in texts if _describes(text, api)]
+    return next(iter(named or (texts if len(texts) == 1 else ())), None)
+
+
+def _describes(manifest: bytes, api: str) -> bool:
+    apis = read_yaml(manifest, file=_MANIFEST).data
+    return isinstance(apis, list) and any(
+        isinstance(each, dict) and each.get("name") == api for each in apis
+    )
 
 
 def _unpack(reader: Reader, image: ImageRef, layer: LayerFacts, folder: Path) -> set[str]:
@@ -190,10 +202,14 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path
     if path.startswith("../") or not target.parent.resolve().is_relative_to(root):
         raise GitopsMlError(f"the image wants to write {member.name!r} outside of {folder}")
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        raise GitopsMlError(f"the image has {member.name!r} as a folder and as a file")
     if member.issym():
         inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
         if posixpath.isabs(member.linkname) or inside.startswith("../") or inside == "..":
             raise GitopsMlError(f"the image has a link that leaves the project: {member.name!r}")
+        # A later layer replaces what an earlier one has.
+        target.unlink(missing_ok=True)
         target.symlink_to(member.linkname)
         return
     source = archive.extractfile(member)

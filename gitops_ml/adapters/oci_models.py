@@ -12,6 +12,8 @@ each architecture, and all of them name the same layers.
 
 from __future__ import annotations
 
+import errno
+import glob
 import gzip
 import hashlib
 import io
@@ -19,9 +21,12 @@ import os
 import shutil
 import tarfile
 import tempfile
+import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters.cache import cache_folder
@@ -58,6 +63,8 @@ _PIECE = 1 << 20
 _TITLE = "org.opencontainers.image.title"
 _LABELS = {"dev.gitops-ml.kind": "model"}
 _WHITEOUT = ".wh."
+_STAGING_SECONDS = 7 * 24 * 60 * 60
+"""After which nobody is pulling any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ class RegistryModels:
         if not folder.is_dir():
             progress(f"fetching {image}")
             pull_model(replace(image, digest=digest), folder, registry=self._registry,
-                       progress=progress)  # fmt: skip
+                       progress=progress, may_be_there=True)  # fmt: skip
         return folder
 
 
@@ -328,16 +335,24 @@ def _file_pieces(path: Path, skip: int, size: int) -> Iterator[bytes]:
 
 
 def pull_model(
-    image: ImageRef, directory: Path, *, registry: OciRegistry, progress: Progress
+    image: ImageRef,
+    directory: Path,
+    *,
+    registry: OciRegistry,
+    progress: Progress,
+    may_be_there: bool = False,
 ) -> PulledModel:
     """Write the files of an artifact to ``directory``, which is there whole or not at all.
+
+    With ``may_be_there`` others write the same to it, and whoever is first is right.
 
     Raises:
         UsageError: the directory has files already.
         GitopsMlError: it cannot be written, or the image holds what is no model's file.
         Refused, ServerFailed: the registry said no, or sent something else than the digest says.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    is_taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+    if is_taken and not may_be_there:
         raise UsageError(f"{directory} is there already: name a new directory")
     _, found = registry.manifest(image)
     manifest, _ = registry.image_manifest(replace(image, digest=found.digest), _PLATFORMS[0])
@@ -345,6 +360,8 @@ def pull_model(
     files = size = 0
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if may_be_there:
+            _forget_partial(target)
         partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     except OSError as error:
         raise GitopsMlError(f"{directory} cannot be made: {error.strerror or error}") from error
@@ -356,7 +373,12 @@ def pull_model(
                 files += 1
                 size += written
         partial.chmod(0o755)
-        partial.rename(target)  # in place of an empty one, if there is one
+        # in place of an empty one, if there is one; somebody else may have been faster
+        try:
+            partial.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not may_be_there:
+                raise
     except OSError as error:
         raise GitopsMlError(f"{directory} cannot be written: {error.strerror or error}") from error
     finally:
@@ -378,17 +400,41 @@ def _unpacked(
             for member in archive:
                 if member.isdir():
                     continue
-                if not member.isfile() or Path(member.name).name.startswith(_WHITEOUT):
+                name = PurePosixPath(member.name)
+                is_outside = name.is_absolute() or ".." in name.parts
+                if not member.isfile() or is_outside or name.name.startswith(_WHITEOUT):
                     raise GitopsMlError(
-                        f"{repository} has {member.name!r}, which is no plain file: it was not "
+                        f"{repository} has {member.name!r}, which is no plain file below the model: it was not "
                         "made by `gitops-ml model push`"
                     )
-                archive.extract(member, folder, filter="data")
+                _extract(archive, member, folder)
                 yield member.size
         while plain.read(_PIECE):  # to the end, where the digest is known
             pass
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ServerFailed(f"{layer.digest} of {repository} cannot be read: {error}") from error
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write a file that stays below ``folder``, in which there are no links.
+
+    Not every Python that we run on has the filters of `tarfile`.
+    """
+    source = archive.extractfile(member)
+    assert source is not None, "it is a file"
+    target = folder / member.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(source, file, _PIECE)
+    target.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def _forget_partial(target: Path) -> None:
+    """Remove what pulls of this model left that ended long ago."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        with suppress(OSError):
+            if folder.stat().st_mtime < time.time() - _STAGING_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Pieces(io.RawIOBase):

@@ -47,7 +47,9 @@ def test_a_server_leaves_it_in_the_environment_and_folders_elsewhere_are_not_tol
     assert found["notebook"] == "iris.ipynb"
 
 
-def test_a_running_server_is_asked(shell, tmp_path):
+def test_a_running_server_is_asked_and_no_proxy(shell, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
     sessions = [
         {"path": "other.ipynb", "kernel": {"id": "x"}},
         {"path": "lab/iris.ipynb", "kernel": {"id": KERNEL}},

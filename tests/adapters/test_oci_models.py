@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -238,6 +239,22 @@ def test_the_cache_has_an_artifact_once_and_asks_nobody_for_a_digest_that_it_has
     assert store.fetched(pushed.image, progress=silent) == folder
     assert client.session.requests_sent == before
     assert (folder / "config.json").read_text() == "{}"
+
+
+def test_who_is_second_to_fetch_the_same_finds_what_the_first_has(
+    tmp_path: Path, model: Path, registry: RealRegistry, client: OciRegistry
+) -> None:
+    image = push_model(
+        model, ImageRef(f"{registry.host}/models/twice"), registry=client, progress=silent
+    ).image
+    cache = tmp_path / "cache"
+    for name, age in ((".back.old", 1), (".back.new", time.time())):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (age, age))
+    for _ in range(2):
+        pull_model(image, cache / "back", registry=client, progress=silent, may_be_there=True)
+    assert (cache / "back" / "config.json").read_text() == "{}"
+    assert sorted(path.name for path in cache.iterdir()) == [".back.new", "back"]
 
 
 PUSH_AND_PULL = """
