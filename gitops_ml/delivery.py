@@ -20,6 +20,11 @@ from gitops_ml.ports import GitopsRepository, Snapshot
 if TYPE_CHECKING:
     from gitops_ml.ports import Forge
 
+NOTHING_TO_PROPOSE_TO = (
+    "the repository is empty, and a pull request needs a branch to go to: `gitops-ml bootstrap` "
+    "pushes the first commit of a GitOps repository"
+)
+
 MakeChanges = Callable[[Snapshot], tuple[tuple[Change, ...], str]]
 """What to change in this snapshot, and the commit message; asked again when the branch moved."""
 
@@ -106,12 +111,10 @@ def propose(
     """
     for attempt in range(1, attempts + 1):
         base = repository.fetch()
-        changes, message = make_changes(base)
         if base.commit is None:
-            raise UsageError(
-                "the GitOps repository is empty, and a pull request needs a branch to go to: push "
-                "a first commit to it"
-            )
+            # Before the changes are made: images are built on the way to them.
+            raise UsageError(NOTHING_TO_PROPOSE_TO)
+        changes, message = make_changes(base)
         proposal = make_proposal(changes, message)
         if not changes:
             return _nothing(base.commit, attempt, forge, proposal)

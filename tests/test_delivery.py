@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.core.changes import Change
-from gitops_ml.delivery import Delivered, deliver, pause
-from gitops_ml.errors import Refused, RepositoryMoved
+from gitops_ml.delivery import Delivered, deliver, pause, propose
+from gitops_ml.errors import Refused, RepositoryMoved, UsageError
 from tests.fakes import FakeGitopsRepository
 
 if TYPE_CHECKING:
@@ -101,6 +101,13 @@ def test_a_refusal_is_not_tried_again():
     with pytest.raises(Refused):
         deliver(repository, one_file("a", b"a"), author=AUTHOR, sleep=no_sleep)
     assert len(repository.pending) == 1
+
+
+def test_where_nothing_can_be_proposed_no_changes_are_made():
+    asked = []
+    with pytest.raises(UsageError, match="`gitops-ml bootstrap` pushes the first commit"):
+        propose(FakeGitopsRepository(), None, asked.append, asked.append, head="x", author=AUTHOR)
+    assert not asked
 
 
 def test_pauses_double_up_to_two_seconds():

@@ -12,7 +12,13 @@ from gitops_ml.adapters.source import read_author
 from gitops_ml.core.proposal import head_branch
 from gitops_ml.core.pull_request import Proposal
 from gitops_ml.core.pull_request_text import pull_request_body, title_of
-from gitops_ml.delivery import Delivered, MakeChanges, deliver, propose
+from gitops_ml.delivery import (
+    NOTHING_TO_PROPOSE_TO,
+    Delivered,
+    MakeChanges,
+    deliver,
+    propose,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,12 +61,15 @@ def land(
         RepositoryMoved: it holds what we did not write, or others were faster again and again.
     """
     repository = repository_of(workspace, tools)
+    proposes = _proposes(workspace, landing.environments, landing.pull_request)
     if landing.dry_run:
         base = repository.fetch()
         changes, _ = make_changes(base)
-        return Delivered(base.commit, None, changes, 1)
+        is_refused = proposes and base.commit is None
+        warnings = (NOTHING_TO_PROPOSE_TO,) if is_refused else ()
+        return Delivered(base.commit, None, changes, 1, warnings=warnings)
     author = read_author(workspace.root, workspace.project.gitops)
-    if not _proposes(workspace, landing.environments, landing.pull_request):
+    if not proposes:
         return deliver(repository, make_changes, author=author)
     head = head_branch(landing.topic)
     delivered = propose(

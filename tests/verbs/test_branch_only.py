@@ -176,7 +176,10 @@ def test_an_empty_repository_has_nothing_that_a_pull_request_could_go_to(ann):
     ann.has(container_api("iris"))
     said = ann.runs("deploy", *PROPOSE)
     assert said.code == 2
-    assert "push a first commit" in said.err
+    assert "`gitops-ml bootstrap` pushes the first commit" in said.err
+    planned = ann.runs("deploy", *PROPOSE, "--dry-run")
+    assert (planned.code, "`gitops-ml bootstrap` pushes" in planned.err) == (0, True)
+    assert "bootstrap" not in ann.runs("deploy", "--dry-run").err
 
 
 def test_a_server_that_lets_no_branch_be_rewritten_is_a_refusal(bob):
