@@ -66,7 +66,7 @@ def patch(
         RepositoryMoved: it holds what we did not write, or others were faster again and again.
     """
     if not words:
-        raise UsageError("what should be changed? Name it with --set path=value, or in a file")
+        raise UsageError("what should be changed? Name the fields and their values")
 
     def plan(snapshot: Snapshot) -> Plan:
         release = standing_release(snapshot, api, environment)

@@ -181,9 +181,12 @@ class Api(Shown):
         path: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        address: str | None = None,
     ) -> Prediction:
         """Ask it for a prediction: see `Client.predict`."""
-        return self.client.predict(self.name, payload, path=path, headers=headers, timeout=timeout)
+        return self.client.predict(
+            self.name, payload, path=path, headers=headers, timeout=timeout, address=address
+        )
 
     def logs(self, *, tail: int | None = 100) -> Logs:
         """The newest log lines of its replicas: see `Client.logs`."""

@@ -41,17 +41,19 @@ class Running(Connection):
         path: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        address: str | None = None,
     ) -> Prediction:
         """Ask a running API: at its gateway, or by way of the API server.
 
-        Bytes are sent as they are, all else as JSON.
+        Bytes are sent as they are, all else as JSON. ``address`` is a URL at which the API itself
+        answers, such as that of a port-forward.
 
         Raises:
             UsageError: there is no such API, or the payload cannot be JSON.
             PredictionFailed: it answered with a failure; carries its words.
             Refused, ServerFailed: it cannot be reached.
         """
-        call = Call(path=path, headers=headers, timeout=timeout)
+        call = Call(path=path, headers=headers, timeout=timeout, address=address)
         with self._at_work() as (workspace, tools):
             found = predict(
                 workspace, api_name, payload, tools=tools, environment=self.environment, call=call

@@ -71,8 +71,10 @@ def test_a_prediction_leads_back_to_its_deployment(life):
     with serving(cwd=life.ann.project) as server:
         life.server.services["iris"] = server.address
         found = api.predict({"x": 21})
+        there = api.predict({"x": 2}, address=server.address)
     assert (found.value, found.deployment_id) == ({"answer": 42}, "iris-local")
     assert "{'answer': 42}" in repr(found)
+    assert (there.value, there.url) == ({"answer": 4}, f"{server.address}/predict")
     with pytest.raises(UsageError, match="iris-local"):
         found.trace()
 
