@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from gitops_ml.adapters.package_folder import keep_package
 from gitops_ml.adapters.saved_models import modules_in_pickle, texts_in_pickle
 from gitops_ml.adapters.session import MAIN, Session, current_session
 from gitops_ml.core.local_files import IN_A_LAYER
-from gitops_ml.core.requirement_lines import Requirements, requirements_for
+from gitops_ml.core.requirement_lines import Requirements, malformed, requirements_for
 from gitops_ml.core.secret_signs import has_secret_shape
 from gitops_ml.core.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
@@ -185,8 +186,15 @@ def _check(
     for name, words in (("requirements", requirements), ("conda_packages", conda)):
         if isinstance(words, str):
             raise UsageError(f'{name} must be a list: {name}=["{words}"]')
+        if not isinstance(words, Collection) or not all(isinstance(each, str) for each in words):
+            raise UsageError(f'{name} must be a list of texts: {name}=["…"], and not {words!r:.80}')
         if any(map(has_secret_shape, words)):
             raise UsageError(f"{name}: {IN_A_LAYER}")
+    if wrong := malformed(requirements):
+        raise UsageError(
+            f"requirements: {wrong!r} is no requirement; write a package as in requirements.txt, "
+            "such as numpy==2.1.0"
+        )
 
 
 def _source_of(predictor: type | Callable[..., Any], api: str, session: Session) -> _Files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 Pin = tuple[str, str]
 """A distribution's normalized name, and the requirement for the version that is installed."""
+
+_BEHIND = re.compile(r"(^|\s+)(#|--[a-z]).*$")
+_PIPS_OWN = re.compile(r"-|\.{0,2}/|[a-z][a-z+]+://|file:|\S+\.(whl|zip|tar\.gz)$|[\w.-]+/\S*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,20 @@ def requirements_for(
             unknown.append(module)
         added.update(dict.fromkeys(pin for _, pin in pins))
     return Requirements((*lines, *sorted(added)), tuple(sorted(added)), tuple(unknown))
+
+
+def malformed(lines: Iterable[str]) -> str | None:
+    """The first line that pip could not read; its options, paths and addresses are its own matter.
+
+    >>> malformed(["numpy", "numpy==2.1.0  # tested", "-r more.txt", "./wheels/a.whl"])
+    >>> malformed(["numpy; rm -rf"])
+    'numpy; rm -rf'
+    """
+    for line in lines:
+        words = _BEHIND.sub("", line.strip())
+        if words and not _PIPS_OWN.match(words) and _name(words) is None:
+            return line
+    return None
 
 
 def _pinned(line: str, installed: Callable[[str], str | None]) -> str:

@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from gitops_ml.errors import UsageError
+
 WELL_KNOWN = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
 """Names of classes that the runtime finds without being told."""
+_EXAMPLE = '{"name": "iris", "kind": "RealtimeAPI"}'
 _TYPES = {"TensorFlowPredictor": "tensorflow", "ONNXPredictor": "onnx"}
 
 
@@ -75,6 +78,30 @@ def model_repository(repository: str, api: str, name: str) -> str:
     """
     words = re.sub(r"[^a-z0-9]+", "-", f"{api}-{name}".lower()).strip("-")
     return f"{repository}/models/{words}"
+
+
+def one_api(said: object) -> dict[str, Any]:
+    """The API in what was said: a mapping, or as in ``api.yaml`` a list with one.
+
+    Raises:
+        UsageError: it is something else, or there are several.
+
+    >>> one_api([{"name": "iris"}])
+    {'name': 'iris'}
+    """
+    if isinstance(said, list | tuple):
+        if len(said) != 1:
+            count = f"{len(said)} are" if said else "none is"
+            raise UsageError(
+                f"create_api takes one API, and {count} in the list: call it once for each, or "
+                'deploy a manifest with deploy("api.yaml")'
+            )
+        (said,) = said
+    if not isinstance(said, Mapping):
+        raise UsageError(
+            f"an API is a dict as in api.yaml, such as {_EXAMPLE}, and not {said!r:.80}"
+        )
+    return dict(said)
 
 
 def api_name(spec: Mapping[str, Any]) -> str:

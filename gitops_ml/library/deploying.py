@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from gitops_ml.adapters.resources import template_text
 from gitops_ml.adapters.saved_models import modules_of, saved
 from gitops_ml.core.package_text import package_text
 from gitops_ml.core.runtime import runtime_settings
-from gitops_ml.core.spec_of_class import api_name, source_folder, with_class, with_models
+from gitops_ml.core.spec_of_class import api_name, one_api, source_folder, with_class, with_models
 from gitops_ml.described import DescribedApi, check_shape, describe
 from gitops_ml.errors import UsageError
 from gitops_ml.library.connection import Connection
@@ -25,7 +26,7 @@ from gitops_ml.target import DeployOptions
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from gitops_ml.actions.deployment import Deployment
     from gitops_ml.core.render import Release
@@ -52,7 +53,7 @@ class Deploying(Connection):
 
     def create_api(
         self,
-        api_spec: Mapping[str, Any],
+        api_spec: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         predictor: type | None = None,
         task: Callable[..., Any] | None = None,
         requirements: Sequence[str] = (),
@@ -73,7 +74,7 @@ class Deploying(Connection):
     ) -> Api:
         """Build, render and propose one API; returns what has become of it.
 
-        ``api_spec`` is an API as in ``api.yaml``. ``predictor`` is a class that lives here: it is
+        ``api_spec`` is an API as in ``api.yaml``, or a list of one. ``predictor`` is a class that lives here: it is
         packaged as readable source with what it needs, and imported by a clean interpreter before
         anything is pushed. ``project_dir`` is a folder whose ``predictor.path`` is said instead.
         ``requirements`` are pinned to what is installed; imports that nobody listed are added.
@@ -94,11 +95,15 @@ class Deploying(Connection):
         Cortex's: nothing is in the way.
 
         Raises:
+            UsageError: the call is off: what was given is no API, class or list of requirements.
             InvalidDocument: the API is wrong; all problems with their paths.
             Unpackageable: the class needs what files cannot hold; all reasons.
             EngineFailed, Refused, ServerFailed, RepositoryMoved: see `deploy`.
         """
         del force
+        api_spec = one_api(api_spec)
+        _refuse_no_class(predictor, kind=api_spec.get("kind"))
+        _refuse_no_models(models)
         content = _content(content or self._at_hand.project.pull_requests.content)
         with self._working() as tell:
             models = {name: saved(name, each) for name, each in (models or {}).items()}
@@ -275,6 +280,7 @@ class Deploying(Connection):
     def _locations(self, spec: Words, models: Words, tell: Progress) -> Mapping[str, str]:
         if not models:
             return {}
+        check_shape(spec)
         workspace = describe([], self._at_hand, environment=self.environment)
         tools = self._tools(workspace, tell)
         return name_models(workspace, api_name(spec), models, tools=tools)
@@ -370,6 +376,27 @@ def _content(name: str) -> str:
     if name not in ("complete", "source"):
         raise UsageError(f"content is 'complete' or 'source', not {name!r}")
     return name
+
+
+def _refuse_no_class(predictor: object, *, kind: object) -> None:
+    if predictor is None or isinstance(predictor, type) or kind == "TaskAPI":
+        return
+    name = getattr(predictor, "__qualname__", None)
+    found = f"the function {name}" if name else f"a {type(predictor).__name__}"
+    raise UsageError(
+        f"predictor must be a class and not {found}: predictor=MyPredictor, which has a method "
+        "predict"
+    )
+
+
+def _refuse_no_models(models: object) -> None:
+    is_right = models is None or (
+        isinstance(models, Mapping) and all(isinstance(name, str) for name in models)
+    )
+    if not is_right:
+        raise UsageError(
+            f'models are named: models={{"model": "model.onnx"}}, and not {models!r:.80}'
+        )
 
 
 def _one_of(

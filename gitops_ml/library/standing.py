@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from gitops_ml.library.connection import Connection
 from gitops_ml.library.results import Api, Apis, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     Words = Mapping[str, Any]
 
@@ -87,7 +88,8 @@ class Standing(Connection):
 
     def patch(
         self,
-        api_spec: Mapping[str, Any],
+        api_spec: str | Mapping[str, Any],
+        changes: Mapping[str, Any] | bool | None = None,
         force: bool = False,
         *,
         dry_run: bool = False,
@@ -97,8 +99,8 @@ class Standing(Connection):
     ) -> Outcome:
         """Change the configuration of an API that stands; its image stays as it is.
 
-        ``api_spec`` has the API's ``name`` and the fields that should change; `None` takes a field
-        back.
+        ``api_spec`` is the API's name, and ``changes`` has the fields that should change; `None`
+        takes a field back. As in Cortex, ``api_spec`` can have the name and the fields.
 
         Raises:
             UsageError: there is no such API, or the patch would need another image.
@@ -106,11 +108,11 @@ class Standing(Connection):
             Refused, ServerFailed, RepositoryMoved: see `create_api`.
         """
         del force
-        words = {key: value for key, value in api_spec.items() if key not in ("name", "kind")}
+        name, words = _patched(api_spec, changes)
         with self._at_work() as (workspace, tools):
             done = patch(
                 workspace,
-                _named(api_spec),
+                name,
                 words,
                 environment=self.environment,
                 tools=tools,
@@ -240,11 +242,20 @@ class Standing(Connection):
         return Outcome.of(done, self._client)
 
 
-def _named(spec: Words) -> str:
-    name = spec.get("name")
-    if not isinstance(name, str) or not name:
-        raise UsageError("which API? Its spec has no name")
-    return name
+def _patched(spec: object, changes: object) -> tuple[str, Words]:
+    """The name of the API, and what should change."""
+    # Cortex's second argument is `force`.
+    changes = None if isinstance(changes, bool) else changes
+    if isinstance(spec, str) and isinstance(changes, Mapping):
+        return spec, changes
+    if isinstance(spec, Mapping) and changes is None:
+        name = spec.get("name")
+        if not isinstance(name, str) or not name:
+            raise UsageError("which API? Its spec has no name")
+        return name, {key: value for key, value in spec.items() if key not in ("name", "kind")}
+    raise UsageError(
+        'patch takes a name and what should change: patch("iris", {"compute": {"cpu": 2}})'
+    )
 
 
 def _selection(

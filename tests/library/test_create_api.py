@@ -10,6 +10,8 @@ import gitops_ml as gml
 from gitops_ml.errors import InvalidDocument, UsageError
 from tests.cli.person import container_api, predictor_api
 
+API = {"name": "iris", "kind": "RealtimeAPI"}
+
 
 @pytest.fixture
 def client(ann):
@@ -82,8 +84,58 @@ def test_code_has_one_place(client):
 def test_an_instance_is_not_a_class(client):
     class PythonPredictor: ...
 
-    with pytest.raises(UsageError, match="the class itself and not a PythonPredictor"):
-        client.create_api({"name": "iris", "kind": "RealtimeAPI"}, predictor=PythonPredictor())
+    def answer(): ...
+
+    for predictor, words in (
+        (PythonPredictor(), "a PythonPredictor"),
+        (answer, r"the function \S*answer"),
+    ):
+        with pytest.raises(UsageError, match=f"must be a class and not {words}: "):
+            client.create_api(API, predictor=predictor)
+
+
+def test_a_list_of_one_is_that_api(client):
+    assert client.create_api([container_api("iris")], dry_run=True).name == "iris"
+    for several in ([], [API, API]):
+        with pytest.raises(UsageError, match=r"takes one API, and (none is|2 are) in the list"):
+            client.create_api(several)
+
+
+@pytest.mark.parametrize("said", ["x", None, 3, ["x"]])
+def test_what_is_no_api_is_told_with_one_that_is(client, said):
+    with pytest.raises(UsageError, match=r'such as \{"name": "iris", "kind": "RealtimeAPI"\}, and'):
+        client.create_api(said)
+
+
+def test_arguments_of_another_shape_are_told_with_the_right_one(client):
+    class PythonPredictor: ...
+
+    for wrong, words in (
+        ({"requirements": [3]}, r"requirements must be a list of texts: .* not \[3\]"),
+        ({"requirements": None}, "requirements must be a list of texts"),
+        ({"requirements": ["six", "numpy; rm -rf"]}, "'numpy; rm -rf' is no requirement"),
+        ({"models": ["a"]}, r"models are named: .* not \['a'\]"),
+        ({"models": {1: "a"}}, "models are named"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            client.create_api(API, predictor=PythonPredictor, **wrong)
+    for more in ({"predictor": PythonPredictor}, {"project_dir": ".", "models": {"m": "s3://b/m"}}):
+        with pytest.raises(InvalidDocument, match=r"^iris\.predictor: "):
+            client.create_api({**API, "predictor": "P"}, **more)
+
+
+def test_a_patch_names_its_api_or_holds_the_name(client):
+    client.create_api(container_api("iris"), pull_request=False)
+    changes = {"compute": {"cpu": "300m"}}
+    plain = client.patch("iris", changes, dry_run=True)
+    as_in_cortex = client.patch({"name": "iris", **changes}, True, dry_run=True)
+    assert plain.releases == as_in_cortex.releases
+    assert plain.changes
+    for wrong in (("iris",), ("iris", True), (changes,), ({"name": "iris"}, changes), (None,)):
+        with pytest.raises(UsageError, match=r"which API|patch takes a name"):
+            client.patch(*wrong)
+    with pytest.raises(UsageError, match=r"what should be changed\? Name the fields"):
+        client.patch("iris", {})
 
 
 @pytest.mark.parametrize(
