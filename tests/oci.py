@@ -11,7 +11,7 @@ from gitops_ml.adapters.oci_layers import LayerEntry, write_layer
 from gitops_ml.adapters.oci_registry import OciRegistry, Source
 from gitops_ml.adapters.registry_session import Patience, RegistrySession
 from gitops_ml.core.image import ImageRef
-from gitops_ml.core.image_recipe import OciPlan, oci_plan
+from gitops_ml.core.image_recipe import Described, OciPlan, oci_plan
 from gitops_ml.core.lock import Lock, LockedPackage, lock_path, render_lock
 from gitops_ml.core.oci import (
     CONFIG,
@@ -112,7 +112,10 @@ def project_with_lock(
 
 def plan_of(directory: Path, lock: Lock, base: ImageRef, *, epoch: int = 0) -> OciPlan:
     context = read_context(directory, predictor=predictor_spec())
-    return oci_plan(context, lock=lock, base=base, platforms=lock.platforms, epoch=epoch)
+    return oci_plan(
+        context, lock=lock, base=base, platforms=lock.platforms, epoch=epoch,
+        described=Described(api="iris", path="predictor.py"),
+    )  # fmt: skip
 
 
 def tools_of(

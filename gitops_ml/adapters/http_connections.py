@@ -83,10 +83,14 @@ class Answer:
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """The body, up to ``size`` bytes at a time."""
-        while piece := self._response.read(size):
-            yield piece
-        if self._response.length:
-            raise http.client.IncompleteRead(b"", self._response.length)
+        try:
+            while piece := self._response.read(size):
+                yield piece
+            if self._response.length:
+                raise http.client.IncompleteRead(b"", self._response.length)
+        except BaseException:
+            self._end(is_whole=False)
+            raise
         self._end(is_whole=True)
 
     def close(self) -> None:
@@ -167,8 +171,28 @@ class Connections:
         timeout: float,
     ) -> Answer:
         parts = _address(url, "the address")
-        key = (parts.scheme, parts.netloc)
-        connection = self._free(key) or self._connected(parts)
+        waiting = self._free((parts.scheme, parts.netloc))
+        if waiting is not None:
+            try:
+                return self._exchange(waiting, method, url, headers, content, timeout)
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                # closed just now; a stream is for the caller, who knows how far it has got
+                if not isinstance(content, bytes | None):
+                    raise
+        new = self._connected(parts)
+        return self._exchange(new, method, url, headers, content, timeout)
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | SizedPieces | None,
+        timeout: float,
+    ) -> Answer:
+        """The answer to one request on one connection, which is closed where that fails."""
+        parts = _address(url, "the address")
         assert connection.sock is not None, "it is connected"
         connection.sock.settimeout(timeout)
         size = {} if content is None else {"Content-Length": str(len(content))}
@@ -194,7 +218,7 @@ class Connections:
         def done(is_usable: bool) -> None:
             if is_usable and is_whole:
                 with self._lock:
-                    self._idle.setdefault(key, []).append(connection)
+                    self._idle.setdefault((parts.scheme, parts.netloc), []).append(connection)
             else:
                 connection.close()
 

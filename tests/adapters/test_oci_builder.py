@@ -59,8 +59,35 @@ for text in base["blobs"]:
     store.keep(text.encode())
 plan = plan_of(project, lock, ImageRef("nowhere.test/base", digest=base["digest"]))
 built = tools_of(cache).builder.build(plan, progress=silent)
-print(plan.content_hash.hex, built.digest)
+print(plan.content_hash.hex, built.digest, "openapi" in built.images[0].config.decode())
 """
+DESCRIBED = '''\
+"""A predictor whose source tells much."""
+from __future__ import annotations
+from dataclasses import dataclass, field
+from typing import Literal, Optional, TypedDict
+
+class Flower(TypedDict, total=False):
+    """A flower.
+
+        As it was measured.
+    """
+    petal: float
+    kind: Literal["a", 'b'] | None
+    tags: list[dict[str, Optional[int]]]
+
+@dataclass
+class Answer:
+    label: str = f"{1}" 'x'
+    scores: dict[str, float] = field(default_factory=dict)
+
+class PythonPredictor:
+    """Tells flowers
+    apart."""
+    def __init__(self, config): ...
+    def predict(self, payload: list[Flower], *, top: int = -1_000, low: float = 1e-3) -> Answer:
+        """The answer."""
+'''
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +240,7 @@ def test_folder_user_umask_python_and_file_order_do_not_matter(
         place = open_path / f"{number}-{'x' * 20 * number}"
         place.mkdir()
         files = {f"data/{n}.txt": "words\n" * n for n in range(30)}
+        files["predictor.py"] = DESCRIBED
         chosen = dict(sorted(files.items(), reverse=is_second))
         umask = 0o022 if is_second else 0o077
         before = os.umask(umask)
@@ -240,6 +268,7 @@ def test_folder_user_umask_python_and_file_order_do_not_matter(
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found[number] = done.stdout
+    assert all(told.endswith(" True\n") for told in found.values())
     assert len(set(found.values())) == 1, "\n" + "".join(f"{n} {v}" for n, v in found.items())
 
 
