@@ -7,8 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.adapters.oci_referrers import Attachment, attach
+from gitops_ml.adapters.oci_referrers import Attachment, attach, referrers
 from gitops_ml.core.bill_of_materials import (
+    API_MANIFEST,
     CYCLONEDX,
     CYCLONEDX_PREDICATE,
     IN_TOTO,
@@ -87,6 +88,17 @@ def is_made_by(
         registry, image.repository, image.digest, predicate_type=PROVENANCE_PREDICATE, key=key
     )
     return any(is_provenance_of(each, image.digest, content_hash) for each in statements)
+
+
+def is_documented(image: ImageRef, *, registry: OciRegistry) -> bool:
+    """Whether ``image``, by digest, has all the documents that we attach.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, or failed.
+    """
+    assert image.digest, "documents are about digests"
+    found = {each.artifact_type for each in referrers(registry, image.repository, image.digest)}
+    return {API_MANIFEST, CYCLONEDX, IN_TOTO} <= found
 
 
 def _sign(

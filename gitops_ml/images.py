@@ -272,7 +272,7 @@ def look_up(
     known: Mapping[str, str],
     registry: Registry | None,
     unanswered: Callable[[GitopsMlError], None] | None = None,
-    is_trusted: Callable[[ImageRef, ContentHash], bool] = lambda *_: True,
+    is_trusted: Callable[[PlannedImage], bool] = lambda _: True,
 ) -> dict[str, str]:
     """Digests by ``repository:tag``, of those images that exist.
 
@@ -290,8 +290,7 @@ def look_up(
         elif registry is not None:
             try:
                 digest = registry.digest(image.ref)
-                hashed, there = image.content_hash, image.with_digest(digest).ref
-                if digest and hashed and not is_trusted(there, hashed):
+                if digest and image.content_hash and not is_trusted(image.with_digest(digest)):
                     digest = None
             except (Refused, ServerFailed) as error:
                 if unanswered is None:

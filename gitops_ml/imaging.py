@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from gitops_ml.core.image import ContentHash, ImageRef
     from gitops_ml.core.provenance import Provenance
     from gitops_ml.errors import GitopsMlError
     from gitops_ml.tools import Tools
@@ -59,7 +58,7 @@ def with_digests(
     known: Mapping[str, str],
     tools: Tools,
     unanswered: Callable[[GitopsMlError], None] | None = None,
-    is_trusted: Callable[[ImageRef, ContentHash], bool] = lambda *_: True,
+    is_trusted: Callable[[PlannedImage], bool] = lambda _: True,
 ) -> dict[str, PlannedImage]:
     registry = tools.registry() if tools.registry else None
     digests = look_up(
@@ -72,26 +71,39 @@ def with_digests(
     return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
 
 
-def made_by_us(tools: Tools) -> Callable[[ImageRef, ContentHash], bool]:
-    """Whether an image that somebody pushed says, signed by us, what it was made from.
+def made_by_us(tools: Tools) -> Callable[[PlannedImage], bool]:
+    """Whether an image that is in the registry, by digest, is one that we have finished.
 
-    Where images are not signed, all are trusted. Where they are: whoever may push to the registry
-    may push to our tags as well, and such an image is built anew rather than signed after the fact.
+    Where images are signed, it has to say, signed by us, what it was made from: whoever may push to
+    the registry may push to our tags as well, and such an image is built anew rather than signed
+    after the fact.
     """
 
-    def is_ours(image: ImageRef, content_hash: ContentHash) -> bool:
-        key = tools.key()
-        if key is None:
-            return True
-        from gitops_ml.image_documents import is_made_by
-
-        registry = tools.oci().registry
-        if is_made_by(key.public, image, registry=registry, content_hash=content_hash):
-            return True
-        tools.progress(f"{image} is not signed with our key: building it anew")
-        return False
+    def is_ours(image: PlannedImage) -> bool:
+        lack = _lack(image, tools)
+        if lack:
+            tools.progress(f"{image.ref} {lack}: building it anew")
+        return not lack
 
     return is_ours
+
+
+def _lack(image: PlannedImage, tools: Tools) -> str:
+    """What an image lacks to be ours, in words."""
+    ref, hashed, choice = image.ref, image.content_hash, image.choice
+    assert hashed and choice, "an image of our own has both"
+    key = tools.key()
+    if key is None and choice.builder != "docker":
+        return ""
+    from gitops_ml.image_documents import is_documented, is_made_by
+
+    registry = tools.oci().registry
+    if key and not is_made_by(key.public, ref, registry=registry, content_hash=hashed):
+        return "is not signed with our key"
+    # An engine pushes the tag, and then come the documents; otherwise the tag comes last.
+    if choice.builder == "docker" and not is_documented(ref, registry=registry):
+        return "lacks documents about it"
+    return ""
 
 
 def make_image(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from gitops_ml.adapters.docker import DockerBuilder
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
 from gitops_ml.adapters.signing_keys import PublicKey
 from gitops_ml.core.bill_of_materials import API_MANIFEST, CYCLONEDX, IN_TOTO
@@ -17,7 +19,7 @@ from gitops_ml.image_documents import is_made_by
 from tests.adapters.test_signing_keys import SIGNED_BY_COSIGN
 from tests.base_image import VERSION
 from tests.cli.person import predictor_api
-from tests.oci import registry_of
+from tests.oci import registry_of, silent
 from tests.real import needs_docker
 
 pytestmark = needs_docker
@@ -69,6 +71,18 @@ def test_deploy_builds_pushes_and_names_the_image_by_digest(shop, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     assert shop.deploys().out == "nothing to change\n"
     assert shop.deploys("--offline").out == "nothing to change\n"
+
+
+def test_an_image_that_never_got_its_documents_gets_them_with_the_next_build(shop):
+    (local,) = shop.runs("build", "--no-push", "-o", "json").json
+    # A run that was ended between the engine's push and ours.
+    DockerBuilder(os.environ).push(ImageRef.parse(local["image"]), progress=silent)
+    (built,) = shop.runs("build", "-o", "json").json
+    assert built["state"] == "built"
+    image = ImageRef.parse(f"{built['image']}@{built['digest']}")
+    found = {r.artifact_type for r in referrers(registry_of(), image.repository, image.digest)}
+    assert found == {CYCLONEDX, IN_TOTO, API_MANIFEST}
+    assert shop.runs("build", "-o", "json").json == [{**built, "state": "exists"}]
 
 
 def test_without_pushing_an_image_stays_here_and_deploy_does_not_take_it(shop, monkeypatch):
