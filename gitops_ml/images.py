@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.build_settings import build_settings, source_date_epoch
+from gitops_ml.adapters.cache import cache_place
 from gitops_ml.adapters.context import build_inputs, dockerfile_template, read_context
 from gitops_ml.core.content_hash import content_hash
 from gitops_ml.core.dockerfile import (
@@ -245,6 +246,7 @@ class ImagePlanner:
                 directory,
                 predictor=predictor,
                 manifests=(posixpath.basename(planned.manifest.file),),
+                cache=cache_place(os.environ),
             )
         return self._contexts[key]
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from gitops_ml._version import __version__
 from gitops_ml.adapters.source import read_provenance
+from gitops_ml.core.image import split_repository
+from gitops_ml.core.model_artifacts import SCHEME, artifacts_of
+from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.images import (
     Builders,
     ImagePlanner,
@@ -39,6 +42,52 @@ def plan_images(
         progress=tools.progress,
     )
     return {planned.directory: planner.plan(planned) for planned in workspace.releases}
+
+
+def check_models(workspace: Workspace, tools: Tools) -> tuple[str, ...]:
+    """What people should know about the model artifacts of their releases, each asked for once.
+
+    Where no registry may be asked, or one gives no answer, that is no reason to deploy nothing.
+
+    Raises:
+        Refused: a registry has no such artifact, and no replica could ever start.
+    """
+    if tools.registry is None:
+        return ()
+    missing: list[str] = []
+    warnings: list[str] = []
+    silent: set[str] = set()
+    for image in _artifacts(workspace):
+        host, location = split_repository(image.repository)[0], f"{SCHEME}{image}"
+        if host in silent:
+            continue
+        try:
+            digest = tools.registry().digest(image)
+        except (Refused, ServerFailed) as error:
+            silent.add(host)
+            warnings.append(f"nobody knows whether {location} is there: {error}")
+            continue
+        if digest is None:
+            missing.append(location)
+        elif image.digest is None:
+            warnings.append(
+                f"{location} is a tag, which may move under the replicas: it stands for {digest} "
+                f"now, so name {location}@{digest}"
+            )
+    if missing:
+        raise Refused(
+            f"{', '.join(missing)}: the registry has no such model, and no replica could start "
+            "without it. Push it (`gitops-ml model push DIR oci://…`), and name what that prints"
+        )
+    return tuple(warnings)
+
+
+def _artifacts(workspace: Workspace) -> tuple[ImageRef, ...]:
+    predictors = (
+        planned.spec.predictor for planned in workspace.releases if planned.ready_image is None
+    )
+    found = (image for predictor in predictors if predictor for image in artifacts_of(predictor))
+    return tuple(dict.fromkeys(found))
 
 
 def own_images(

@@ -13,7 +13,7 @@ from gitops_ml.core.differences import FieldChange, field_changes
 from gitops_ml.core.message import summary_of
 from gitops_ml.core.pull_request import asked_in
 from gitops_ml.core.standing_release import read_values
-from gitops_ml.imaging import plan_images, provenance_of
+from gitops_ml.imaging import check_models, plan_images, provenance_of
 from gitops_ml.target import DeployOptions, Made, Step, Target, left_warnings, locks_for
 from gitops_ml.workspace import Workspace, checked
 
@@ -81,12 +81,14 @@ def deploy(
         InvalidDocument: the documents or the files of a project are wrong.
         GitopsMlError: the requirements cannot be resolved, or a wheel cannot be had.
         EngineFailed: an image has to be built, and no engine answers or the build failed.
-        Refused, ServerFailed: the registry or the GitOps repository said no or cannot be reached.
+        Refused, ServerFailed: the registry or the GitOps repository said no or cannot be reached, or
+            has no model that a release needs.
         RepositoryMoved: the repository holds what we did not write, or somebody else was faster
             again and again.
     """
     checked(workspace)
     repository_of(workspace, tools)
+    models = () if options.dry_run else check_models(workspace, tools)
     images = plan_images(workspace, tools, locks_for(options, tools))
     target = Target(workspace, images, options, tools, provenance_of(workspace))
     steps: list[Step] = []
@@ -101,7 +103,7 @@ def deploy(
         pull_request=options.pull_request,
         dry_run=options.dry_run,
         why=lambda: options.why,
-        warnings=lambda: target.warnings(steps[-1]),
+        warnings=lambda: (*target.warnings(steps[-1]), *models),
     )
     delivered = land(workspace, make_changes, tools=tools, landing=landing)
     step = steps[-1]
@@ -116,6 +118,7 @@ def deploy(
         images=tuple(target.made),
         warnings=(
             *target.warnings(step),
+            *models,
             *delivered.warnings,
             *(() if options.prune else left_warnings(step.left)),
         ),

@@ -11,6 +11,7 @@ from gitops_ml.core.image_recipe import BuilderChoice, OciPlan
 from gitops_ml.errors import UsageError
 from gitops_ml.images import PlannedImage, look_up
 from gitops_ml.imaging import (
+    check_models,
     image_warnings,
     made_by_us,
     make_image,
@@ -84,21 +85,24 @@ def build(
         GitopsMlError: the requirements cannot be resolved, a wheel cannot be had, or the disk is
             full.
         EngineFailed: no engine answers, or a build failed.
-        Refused, ServerFailed: the registry or an index said no, or failed.
+        Refused, ServerFailed: the registry or an index said no, or failed, or has no model that a
+            release needs.
     """
     if options.push and checked(workspace).project.image.repository is None:
         raise UsageError(
             "where should images go? Set image.repository in gitops-ml.yaml (for example "
             "ghcr.io/<you>/ml), or build with --no-push"
         )
-    images = plan_images(checked(workspace), tools, options.locks)
+    asks = options.push and not options.dry_run
+    models = check_models(checked(workspace), tools) if asks else ()
+    images = plan_images(workspace, tools, options.locks)
     registry = tools.registry() if tools.registry and options.push else None
     digests = look_up(images.values(), known={}, registry=registry, is_trusted=made_by_us(tools))
     built = tuple(
         _build(apis, image, digests, workspace=workspace, tools=tools, options=options)
         for apis, image in own_images(images)
     )
-    return Builds(built, image_warnings(images.values()))
+    return Builds(built, (*image_warnings(images.values()), *models))
 
 
 def _build(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.actions.locking import lock
+from gitops_ml.adapters.cache import cache_place
 from gitops_ml.adapters.context import APP, read_context
 from gitops_ml.adapters.resources import template_text
 from gitops_ml.adapters.source import read_author
@@ -58,7 +60,9 @@ def code_files(workspace: Workspace) -> dict[str, Change]:
     if planned.spec.predictor is None:
         return {}
     directory = workspace.directory_of(planned.manifest)
-    context = read_context(directory, predictor=planned.spec.predictor)
+    context = read_context(
+        directory, predictor=planned.spec.predictor, cache=cache_place(os.environ)
+    )
     found = {}
     for file in context.inputs:
         root, _, path = file.path.partition("/")

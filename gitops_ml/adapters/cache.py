@@ -19,7 +19,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     Raises:
         UsageError: it cannot be made.
     """
-    folder = _place(environ)
+    folder = cache_place(environ)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -30,7 +30,8 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return folder
 
 
-def _place(environ: Mapping[str, str]) -> Path:
+def cache_place(environ: Mapping[str, str]) -> Path:
+    """Where `cache_folder` is, whether it is there or not."""
     if named := environ.get("GITOPS_ML_CACHE"):
         return Path(named).expanduser().absolute()
     if (xdg := environ.get("XDG_CACHE_HOME")) and Path(xdg).is_absolute():

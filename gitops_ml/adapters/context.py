@@ -18,7 +18,7 @@ from gitops_ml.core.ignore import (
     ignore_rules,
     is_manifest,
 )
-from gitops_ml.core.image import BuildContext, InputFile
+from gitops_ml.core.image import BuildContext, InputFile, LeftOut
 from gitops_ml.core.local_files import (
     DEPENDENCY_FILES,
     EVERYTHING,
@@ -46,13 +46,17 @@ _MANIFEST_PEEK = 1 << 16
 
 
 def read_context(
-    directory: Path, *, predictor: PredictorSpec, manifests: Iterable[str] = ("api.yaml",)
+    directory: Path,
+    *,
+    predictor: PredictorSpec,
+    manifests: Iterable[str] = ("api.yaml",),
+    cache: Path | None = None,
 ) -> BuildContext:
     """Everything that enters the image of ``predictor``, whose project is ``directory``.
 
     ``manifests`` are names of files in ``directory`` that describe APIs. They stay out, and so do
     other manifests, other APIs' directories (those that hold a manifest of their own) and virtual
-    environments, unless an ignore file says ``!path``.
+    environments, unless an ignore file says ``!path``. Our ``cache`` never enters an image.
 
     Raises:
         InvalidDocument: files that cannot enter an image, bad ignore files, dependencies or a
@@ -60,6 +64,9 @@ def read_context(
         GitopsMlError: ``predictor_base`` is not installed.
     """
     rules, faults = _rules(directory)
+    inside = _cache_inside(directory, cache)
+    if inside:
+        rules = rules.without(inside.path, reason=inside.reason)
     tree = walk(directory, rules=rules, found=lambda path, names: _found(directory, path, names))
     own_manifests = _manifests(directory, tree, set(manifests), rules)
     entries = sorted(entry for entry in tree.entries if entry.path not in own_manifests)
@@ -82,7 +89,9 @@ def read_context(
         pip_files=references[0],
         needs_pip=references[1],
         shell_files=references[2],
-        left_out=tuple(sorted(tree.left_out, key=lambda entry: entry.path)),
+        left_out=tuple(
+            sorted((*tree.left_out, *filter(None, [inside])), key=lambda entry: entry.path)
+        ),
         warnings=tuple(_warnings(directory, paths)),
     )
 
@@ -150,6 +159,16 @@ def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:
         except BadPattern as error:
             faults.append(Fault(f"{name}:{error.line}", str(error)))
     return ignore_rules(texts), faults
+
+
+def _cache_inside(directory: Path, cache: Path | None) -> LeftOut | None:
+    """The cache, where it is a folder of the project: CI keeps it there between its runs."""
+    if cache is None or not cache.is_dir():
+        return None
+    path = os.path.relpath(os.path.realpath(cache), os.path.realpath(directory))
+    if path == "." or path.partition(os.sep)[0] == "..":
+        return None
+    return LeftOut(path=Path(path).as_posix(), reason="it is the cache of gitops-ml")
 
 
 def _found(directory: Path, path: str, names: Sequence[str]) -> str | None:

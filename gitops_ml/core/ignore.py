@@ -132,6 +132,11 @@ class IgnoreRules:
             verdict = rules.verdict(path, is_directory=is_directory) or verdict
         return verdict
 
+    def without(self, path: str, *, reason: str) -> IgnoreRules:
+        """These rules, but nothing brings the directory ``path`` back."""
+        escaped = re.sub(r"([\\*?\[\] !#])", r"\\\1", path)
+        return IgnoreRules((*self.sets, parse_gitignore(f"/{escaped}/", source=reason)))
+
 
 def ignore_rules(files: Iterable[tuple[str, str]]) -> IgnoreRules:
     """The defaults and then ``files``: name and text of each ignore file that the project has.

@@ -133,6 +133,15 @@ def mounted(
     return Mounted(local, tuple(mounts.artifacts.values()))
 
 
+def artifacts_of(predictor: PredictorSpec) -> tuple[ImageRef, ...]:
+    """The artifacts that a predictor names, each once.
+
+    Raises:
+        BadLocation: a location names no artifact.
+    """
+    return tuple(artifact.image for artifact in mounted(predictor).artifacts)
+
+
 def _local(models: Models | None, mounts: _Mounts) -> Models | None:
     if models is None:
         return None

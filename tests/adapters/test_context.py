@@ -378,3 +378,17 @@ def test_variables_in_the_place_of_a_password_are_none(project: Path) -> None:
     text = "--index-url https://${NAME}:${PASSWORD}@packages.example/simple\nnumpy\n"
     write_project(project, {"requirements.txt": text})
     assert "requirements.txt" in names_in(context_of(project))
+
+
+@pytest.mark.parametrize("name", ["cache", "deep/er/c [1]*"])
+def test_our_cache_in_the_project_never_enters_an_image(project: Path, name: str) -> None:
+    before = names_in(context_of(project))
+    files = {f"{name}/answers.sqlite": "x", "deep/a.py": "", ".gitopsmlignore": "!*\n"}
+    write_project(project, files)
+    context = read_context(project, predictor=predictor_spec(), cache=project / name)
+    assert "deep/a.py" in names_in(context)
+    assert not [path for path in names_in(context) if path.startswith(f"{name}/")]
+    assert set(before) <= set(names_in(context))
+    assert [(each.path, each.reason) for each in context.left_out] == [
+        (name, "it is the cache of gitops-ml")
+    ]

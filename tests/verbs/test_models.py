@@ -162,3 +162,40 @@ def test_an_artifact_of_another_digest_is_another_deployment(ann):
         ids.append({each["api"]: each["deployment_id"] for each in said["releases"]})
     assert ids[0]["answer"] != ids[1]["answer"]
     assert ids[0]["other"] == ids[1]["other"]
+
+
+def names_a_model(ann, location):
+    api = predictor_api("answer")
+    api["predictor"]["config"] = {"model": location}
+    ann.has(api)
+
+
+@pytest.mark.parametrize("verb", ["build", "deploy"])
+def test_a_model_that_nobody_pushed_is_refused_before_anything_is_made(ann, registry, verb):
+    location = f"oci://{registry.host}/ml/none@sha256:{'0' * 64}"
+    names_a_model(ann, location)
+    said = ann.runs(verb)
+    assert said.code == 5, said
+    assert location in said.err
+    assert "gitops-ml model push" in said.err
+    assert ann.commits() == 0
+
+
+def test_a_tag_is_deployed_with_a_word_about_its_digest(ann, registry):
+    tag = f"oci://{registry.host}/ml/tagged:1"
+    pinned = ann.runs("model", "push", words(ann.home / "words", "a"), tag).out.strip()
+    names_a_model(ann, tag)
+    said = ann.runs("deploy", "--by-tag", "-e", "staging")
+    assert said.code == 0, said
+    assert f"so name {pinned}" in said.err
+    names_a_model(ann, pinned)
+    assert "ml/tagged" not in ann.runs("deploy", "--by-tag", "-e", "staging").err
+
+
+def test_a_registry_without_an_answer_is_told_and_not_an_end(ann):
+    names_a_model(ann, f"oci://localhost:9/ml/iris@sha256:{'0' * 64}")
+    said = ann.runs("deploy", "--by-tag", "-e", "staging")
+    assert said.code == 0, said
+    assert "nobody knows whether oci://localhost:9/ml/iris@sha256:" in said.err
+    offline = ann.runs("deploy", "--by-tag", "--offline", "-e", "staging")
+    assert "nobody knows" not in offline.err
