@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.actions.history import find_deployment
+from gitops_ml.actions.history import find_deployment, refuse_near_id
 from gitops_ml.adapters.oci_export import Reader, ToPush, export_image, open_image, push_preview
 from gitops_ml.adapters.oci_layout import OciLayout
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
 from gitops_ml.core.bill_of_materials import CYCLONEDX, listed_packages
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.image_recipe import BuilderChoice, OciPlan
+from gitops_ml.core.model_artifacts import SCHEME, BadLocation, parse_location
 from gitops_ml.core.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.imaging import image_warnings, own_images, plan_images
@@ -77,7 +78,8 @@ def inspect(
 ) -> Inspection:
     """What is in the image that ``name`` stands for; no layer is read.
 
-    ``name`` is a deployment id, an image, or ``oci:DIR[:TAG]``, an image in an OCI layout.
+    ``name`` is a deployment id, an image, a model (``oci://…``), or ``oci:DIR[:TAG]``, an image in
+    an OCI layout.
 
     Raises:
         UsageError: there is no such deployment, or the image is not for ``platform``.
@@ -140,6 +142,11 @@ def preview(workspace: Workspace, *, tools: Tools) -> Previews:
 
 
 def _named(workspace: Workspace, name: str, tools: Tools) -> Named:
+    if name.startswith(SCHEME):
+        try:
+            return Named(parse_location(name), tools.oci().registry)
+        except BadLocation as error:
+            raise UsageError(str(error)) from error
     if name.startswith(_LAYOUT):
         return _in_layout(name.removeprefix(_LAYOUT))
     if _DEPLOYMENT.fullmatch(name):
@@ -150,6 +157,8 @@ def _named(workspace: Workspace, name: str, tools: Tools) -> Named:
         image = ImageRef.parse(name)
     except ValueError as error:
         raise UsageError(f"{error}, nor a deployment id (<api>-<12 hex digits>)") from error
+    if name == image.repository and "/" not in name:
+        refuse_near_id(workspace, tools, name)
     return Named(image, tools.oci().registry)
 
 

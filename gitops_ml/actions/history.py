@@ -107,6 +107,32 @@ def find_deployment(workspace: Workspace, tools: Tools, id: str) -> FoundDeploym
     return _found(past, api, wanted, events)
 
 
+def refuse_near_id(workspace: Workspace, tools: Tools, word: str) -> None:
+    """Pass a word that has nothing to do with the GitOps repository: it may be an image.
+
+    Raises:
+        UsageError: it is an API there, or nearly one or its deployment id; names the nearest ids.
+    """
+    if workspace.project.gitops is None:
+        return
+    try:
+        past = _past(workspace, tools)
+        standing = standing_releases(past.snapshot)
+    except GitopsMlError:
+        return  # of no matter to whoever means an image
+    ids: dict[str, set[str]] = {}
+    for release in standing:
+        ids.setdefault(release.api, set()).add(release.deployment_id)
+    names = {word, word.rpartition("-")[0]}
+    near = {api for name in names for api in difflib.get_close_matches(name, ids, n=1, cutoff=0.8)}
+    if near:
+        closest = sorted(id for api in near for id in ids[api])[:5]
+        raise UsageError(
+            f"there is no deployment {word!r}; near it are: {', '.join(closest)} (an image of "
+            f"Docker Hub with that name is docker.io/library/{word})"
+        )
+
+
 def _begins(past: Past, event: Event, id: str) -> bool:
     return (past.id_of(event.after.release) or "").startswith(id)
 

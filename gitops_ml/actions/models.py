@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitops_ml.core.model_artifacts import BadLocation, parse_location
+from gitops_ml.core.model_artifacts import EXAMPLE, EXAMPLE_TO_PUSH, BadLocation, parse_location
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def push_model(
         UsageError: the location names no artifact, or the directory has no files.
         Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
     """
-    image = _image(location)
+    image = _image(location, EXAMPLE_TO_PUSH)
     if image.digest:
         raise UsageError(f"{location}: the digest comes from the files; name a tag, or nothing")
     return store.push(directory, image, progress=progress)
@@ -44,8 +44,8 @@ def pull_model(
     return store.pull(_image(location), directory, progress=progress)
 
 
-def _image(location: str) -> ImageRef:
+def _image(location: str, example: str = EXAMPLE) -> ImageRef:
     try:
-        return parse_location(location)
+        return parse_location(location, example=example)
     except BadLocation as error:
         raise UsageError(str(error)) from error

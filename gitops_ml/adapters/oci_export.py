@@ -154,6 +154,8 @@ def export_image(
         raise UsageError(f"{folder} is not empty: name a new folder")
     found = open_image(reader, image, platform=platform)
     own = [layer for layer in found.contents.layers if layer.role == "code"]
+    if found.contents.is_model:
+        raise GitopsMlError(f"{image} is a model: `gitops-ml model pull` writes its files")
     if not own:
         raise GitopsMlError(f"{image} was not made by gitops-ml: no layer of it is a project")
     files: set[str] = set()

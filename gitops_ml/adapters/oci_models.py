@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters.cache import cache_folder
 from gitops_ml.core import tar_headers as tar
+from gitops_ml.core.image_contents import KIND_LABEL, MODEL
 from gitops_ml.core.model_artifacts import PulledModel, PushedModel
 from gitops_ml.core.oci import (
     CONFIG,
@@ -61,7 +62,7 @@ _MOST_LAYERS = 64
 """Of big files. Docker mounts no more than 125 layers, and some models have more files."""
 _PIECE = 1 << 20
 _TITLE = "org.opencontainers.image.title"
-_LABELS = {"dev.gitops-ml.kind": "model"}
+_LABELS = {KIND_LABEL: MODEL}
 _WHITEOUT = ".wh."
 _STAGING_SECONDS = 7 * 24 * 60 * 60
 """After which nobody is pulling any more."""

@@ -50,6 +50,7 @@ def inspection_facts(found: Inspection) -> Mapping[str, Any]:
     contents = found.found.contents
     return {
         "image": str(found.found.image),
+        "kind": "model" if contents.is_model else "image",
         "deployment_id": found.deployment_id,
         "platform": contents.platform,
         "platforms": list(found.found.platforms) or [contents.platform],

@@ -34,8 +34,8 @@ def command(
 ) -> None:
     """Show what is in an image: layers with their sizes, labels, packages, attached documents.
 
-    IMAGE is a deployment id, an image, or oci:DIR[:TAG], an image in an OCI layout. No layer is
-    read and no engine is needed.
+    IMAGE is a deployment id, an image, a model (oci://…), or oci:DIR[:TAG], an image in an OCI
+    layout. No layer is read and no engine is needed.
 
     \b
     Examples:
@@ -74,14 +74,18 @@ def _show(found: Inspection) -> None:
         "platform": contents.platform,
         "other platforms": ", ".join(p for p in found.found.platforms if p != contents.platform),
         "size": report.size(contents.size),
-        "runs": f"{' '.join(contents.entrypoint)} as {contents.user or 'root'}",
+        **(
+            {"kind": "a model: pods mount its files"}
+            if contents.is_model
+            else {"runs": f"{' '.join(contents.entrypoint)} as {contents.user or 'root'}"}
+        ),
     }
     for name, value in lines.items():
         if value:
             click.echo(f"{name + ':':<18}{value}")
     click.echo()
     report.table(
-        ("layer", "size", "digest"),
+        ("files" if contents.is_model else "layer", "size", "digest"),
         [(each.role, report.size(each.descriptor.size), each.descriptor.digest)
          for each in contents.layers],
     )  # fmt: skip

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from gitops_ml.core.oci import Descriptor, Manifest
 
+KIND_LABEL, MODEL = "dev.gitops-ml.kind", "model"
+"""What says of an image that it is a model artifact."""
+_TITLE = "org.opencontainers.image.title"
+"""The annotation of a model's layer that names its file."""
+
 _ROLES = {
     "gitops-ml: the packages of the lock": "packages",
     "gitops-ml: predictor_base": "runtime",
@@ -30,7 +35,7 @@ class LayerFacts:
     """One layer, from the base image up."""
 
     role: str
-    """``base``, ``packages``, ``runtime`` or ``code``."""
+    """``base``, ``packages``, ``runtime`` or ``code``; of a model, the file that it holds."""
     descriptor: Descriptor
     diff_id: str
     created_by: str
@@ -56,6 +61,11 @@ class ImageContents:
         return self.labels.get(CONTENT_HASH_LABEL)
 
     @property
+    def is_model(self) -> bool:
+        """Whether it is weights, which are mounted and never run."""
+        return self.labels.get(KIND_LABEL) == MODEL
+
+    @property
     def lock(self) -> str | None:
         return self.labels.get(LOCK_LABEL)
 
@@ -75,15 +85,22 @@ def image_contents(manifest: Manifest, config: bytes) -> ImageContents:
     if len(history) != len(manifest.layers):
         history = [""] * len(manifest.layers)
     settings = json.loads(config).get("config") or {}
+    labels = dict(settings.get("Labels") or {})
+    is_model = labels.get(KIND_LABEL) == MODEL
     return ImageContents(
         platform=str(found.platform),
         layers=tuple(
-            LayerFacts(role=_role(words), descriptor=descriptor, diff_id=diff_id, created_by=words)
+            LayerFacts(
+                role=descriptor.annotations.get(_TITLE, "files") if is_model else _role(words),
+                descriptor=descriptor,
+                diff_id=diff_id,
+                created_by=words,
+            )
             for descriptor, diff_id, words in zip(
                 manifest.layers, found.diff_ids, history, strict=True
             )
         ),
-        labels=dict(settings.get("Labels") or {}),
+        labels=labels,
         entrypoint=tuple(settings.get("Entrypoint") or ()),
         user=str(settings.get("User") or ""),
     )

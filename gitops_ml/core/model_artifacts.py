@@ -24,6 +24,9 @@ MOUNTED_AT = "/models"
 """The folder of all models in a replica."""
 EXAMPLE = "oci://ghcr.io/acme/models/iris@sha256:…"
 
+EXAMPLE_TO_PUSH = "oci://ghcr.io/acme/models/iris:3"
+
+_TAG_OR_DIGEST = re.compile(r"(?::[^/]*)?(?:@.*)?$")
 _HOST = re.compile(r"localhost|.*[.:].*")
 _NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -75,22 +78,28 @@ class PulledModel:
     size: int
 
 
-def parse_location(location: str) -> ImageRef:
+def parse_location(location: str, *, example: str = EXAMPLE) -> ImageRef:
     """The artifact that ``oci://registry/repository[:tag][@sha256:…]`` names.
 
     Raises:
         BadLocation: it names none.
     """
+    if not location.startswith(SCHEME):
+        raise BadLocation(f"{location!r} does not begin with {SCHEME}; write it as {example}")
     try:
-        if not location.startswith(SCHEME):
-            raise ValueError("does not begin with oci://")
         image = ImageRef.parse(location.removeprefix(SCHEME))
     except ValueError as error:
-        raise BadLocation(f"{location!r} names no artifact; write it as {EXAMPLE}") from error
+        name = _TAG_OR_DIGEST.sub("", location)
+        why = (
+            "has capitals, which no repository may have"
+            if name != name.lower()
+            else ("names no artifact")
+        )
+        raise BadLocation(f"{location!r} {why}; write it as {example}") from error
     host, slash, _ = image.repository.partition("/")
     # without a registry the node would ask Docker Hub and everybody else the first word
     if not slash or not _HOST.fullmatch(host):
-        raise BadLocation(f"{location!r} does not begin with a registry; write it as {EXAMPLE}")
+        raise BadLocation(f"{location!r} does not begin with a registry; write it as {example}")
     return image
 
 

@@ -85,6 +85,13 @@ def test_what_nobody_has_is_told(mill):
     assert mill.person.runs("inspect", "x", "--changes").code == 2
 
 
+def test_a_mistyped_id_and_the_name_of_an_api_are_no_images(deployed):
+    for word in (deployed.id[:-1] + "x", deployed.id + "0", "answer", "answr"):
+        said = deployed.person.runs("inspect", word)
+        assert said.code == 2, said
+        assert deployed.id in said.err.partition("near it are: ")[2]
+
+
 def test_code_lock_and_manifest_come_back_by_deployment_id_and_make_the_same_image(deployed):
     (deployed.project / "predictor.py").write_text("class PythonPredictor: ...\n")
     said = deployed.person.runs("export", deployed.id, "../back", "-o", "json")

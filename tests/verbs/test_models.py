@@ -132,7 +132,12 @@ def test_what_a_manifest_names_comes_back(ann, registry: RealRegistry):
 @pytest.mark.parametrize(
     ("location", "words_of_it"),
     [
-        ("ghcr.io/acme/iris", "names no artifact; write it as oci://"),
+        (
+            "ghcr.io/acme/iris:1",
+            "begin with oci://; write it as oci://ghcr.io/acme/models/iris:3\n",
+        ),
+        ("oci://ghcr.io/Acme/iris:1", "has capitals, which no repository may have"),
+        ("oci://ghcr.io/acme/iris:V 1", "names no artifact"),
         ("oci://iris", "does not begin with a registry"),
         (f"oci://ghcr.io/acme/iris@sha256:{'0' * 64}", "the digest comes from the files"),
     ],
@@ -199,3 +204,16 @@ def test_a_registry_without_an_answer_is_told_and_not_an_end(ann):
     assert "nobody knows whether oci://localhost:9/ml/iris@sha256:" in said.err
     offline = ann.runs("deploy", "--by-tag", "--offline", "-e", "staging")
     assert "nobody knows" not in offline.err
+
+
+def test_a_model_is_shown_as_one_by_what_its_push_printed(ann, registry):
+    ann.has(container_api("other"))
+    location = f"oci://{registry.host}/ml/shown:1"
+    pinned = ann.runs("model", "push", words(ann.home / "words", "a"), location).out.strip()
+    for name in (location, pinned):
+        said = ann.runs("inspect", name)
+        assert said.code == 0, said
+        assert "a model" in said.out
+        assert "runs:" not in said.out
+    assert ann.runs("inspect", pinned, "-o", "json").json["kind"] == "model"
+    assert "gitops-ml model pull" in ann.runs("export", pinned, ann.home / "out").err
