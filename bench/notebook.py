@@ -49,9 +49,11 @@ def measure() -> list[tuple[str, str, str, bool | None]]:
     with tempfile.TemporaryDirectory(prefix="gitops-ml-bench-") as name, ExitStack() as stack:
         project = stack.enter_context(_world(Path(name)))
         figures = _run(project)
-    plan, first, changed = figures["plan"], figures["first"], figures["changed"]
+    plan, planned = figures["plan"], figures["planned"]
+    first, changed = figures["first"], figures["changed"]
     return [
         ("create_api(dry_run=True), warm kernel", f"{plan:.2f} s", "<= 1.5 s", plan <= 1.5),
+        ("  the class changed: imported anew", f"{planned:.2f} s", "<= 1.5 s", planned <= 1.5),
         ("a pull request, first one: resolve, layers, image", f"{first:.2f} s", "-", None),
         ("a pull request, the class changed", f"{changed:.2f} s", "<= 8 s", changed <= 8),
     ]
@@ -63,10 +65,15 @@ def _run(project: Path) -> dict[str, float]:
     from nbclient import NotebookClient
 
     cells = [CLASS.format(factor=1), BEGIN, "took(dry_run=True)[0]", "first = took()[0]"]
-    cells += [f"plans = [took(dry_run=True)[0] for _ in range({TIMES})]", "changed = []"]
+    cells += [f"plans = [took(dry_run=True)[0] for _ in range({TIMES})]"]
+    cells += ["changed, planned = [], []"]
     for number in range(TIMES):
         cells += [CLASS.format(factor=number + 2), "changed.append(took()[0])"]
-    cells.append("print(json.dumps({'plan': min(plans), 'first': first, 'changed': min(changed)}))")
+        cells += [CLASS.format(factor=number + 102), "planned.append(took(dry_run=True)[0])"]
+    cells.append(
+        "print(json.dumps({'plan': min(plans), 'planned': min(planned), 'first': first, "
+        "'changed': min(changed)}))"
+    )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
     NotebookClient(
         notebook, timeout=600, kernel_name="python3",

@@ -110,3 +110,12 @@ def test_the_same_class_has_the_same_package_in_each_session(folder):
         if "PACKAGE" in line
     }
     assert len(folders) == 1
+
+
+def test_who_waits_is_told_what_happens(folder):
+    cells = (*CELLS[:4], "client = gml.client('staging', offline=True, progress=print)", *CELLS[5:])
+    said = sessions.script("\n\n".join(cells), cwd=folder).splitlines()
+    assert said[:2] == [
+        "packaging PythonPredictor",
+        "importing PythonPredictor in a clean interpreter",
+    ]
