@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from gitops_ml.core.image import ImageRef
     from gitops_ml.core.provenance import Provenance
     from gitops_ml.errors import GitopsMlError
     from gitops_ml.tools import Tools

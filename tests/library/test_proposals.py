@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.forges.running import forge_running, kind_of
 
 import gitops_ml as gml
 from gitops_ml.errors import NotLive
 from tests import controllers as k8s
 from tests.adapters.git_servers import TOKEN
 from tests.cli.person import container_api
+from tests.forges.running import forge_running, kind_of
 from tests.library import sessions
 
 CLASS = '''
