@@ -28,6 +28,10 @@ _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)")
 _NO_WHEEL = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)(?P<version>(?:[=<>!~]=?\S+)?) ha(?:s|ve) no (?:usable )?wheels"
 )
+_NO_PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9._-]+) was not found in the p")
+_ASKED = r"and you require (?P<name>[A-Za-z0-9._-]+)(?P<asked>[=<>!~]\S+), we can conclude"
+_NO_VERSION = re.compile(rf"Because there (?:is|are) no versions? of \S+ {_ASKED}")
+_OTHER_VERSIONS = re.compile(rf"Because (?P<there>only [^,]+? available[^,]*?) {_ASKED}")
 _SECOND_WAY = "put a wheel into the project and name it in the requirements as ./wheels/<file>.whl"
 _NOT_PINNED = (
     "only packages of an index and wheels of the project can enter an image by hash. Ask for a "
@@ -69,6 +73,8 @@ def resolve(
         try:
             process.run(command, cwd=project, env=_environ(settings), timeout=_SECONDS)
         except ProgramFailed as error:
+            if missing := _missing(error, requirements, where=f"for Python {python} on {platform}"):
+                raise missing from error
             raise _in_our_words(error, python=python, platform=platform) from error
         return _pins(output.read_text("utf-8"))
 
@@ -135,6 +141,33 @@ def _pins(text: str) -> tuple[Pin, ...]:
         elif line and not line.startswith(("#", "-")):
             raise GitopsMlError(f"`{line}` cannot be locked: {_NOT_PINNED}")
     return tuple(sorted(found))
+
+
+def _missing(
+    error: ProgramFailed, requirements: Iterable[Path], *, where: str
+) -> GitopsMlError | None:
+    """What to say where the index has no such package, or no such version of it."""
+    words = " ".join(error.stderr.split())
+    if match := _NO_PACKAGE.search(words):
+        what, after = f"there is no package {match['name']}", "no index that was asked has it"
+    elif match := _NO_VERSION.search(words) or _OTHER_VERSIONS.search(words):
+        what = f"{match['name']} has no version {match['asked'].removeprefix('==')} {where}"
+        after = match.groupdict().get("there") or "ask for another one"
+    else:
+        return None
+    files = _named_in(requirements, match["name"])
+    return GitopsMlError(f"{what}{files}; {after}. uv says:\n{_indented(error.stderr.strip())}")
+
+
+def _named_in(requirements: Iterable[Path], name: str) -> str:
+    """The files whose own lines ask for a package, in words."""
+    wanted = re.compile(rf"{re.escape(name)}\s*(?:$|[=<>!~\[;@#])", re.IGNORECASE)
+    files = [
+        path.name
+        for path in requirements
+        if any(wanted.match(line.strip()) for line in path.read_text("utf-8").splitlines())
+    ]
+    return f" (named in {', '.join(files)})" if files else ""
 
 
 def _in_our_words(error: ProgramFailed, *, python: str, platform: str) -> GitopsMlError:
