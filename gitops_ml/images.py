@@ -27,7 +27,7 @@ from gitops_ml.core.image_recipe import (
     oci_plan,
     unlocked_hash,
 )
-from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
+from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.locking import LockOutcome, Locks, ensure_lock, lock_facts, read_lock, why_stale
 
 if TYPE_CHECKING:
@@ -126,14 +126,26 @@ class ImagePlanner:
             InvalidDocument, UsageError: see `plan`.
         """
         predictor = planned.spec.predictor
-        if planned.ready_image is not None or predictor is None:
+        if self.why_no_lock(planned) or predictor is None:
             return None
         context = self._context(planned, predictor)
-        if self._choice(planned.name, context, predictor).builder == "docker":
-            return None
         facts = self._facts(context, predictor)
         self._share(planned.name, facts)
         return facts
+
+    def why_no_lock(self, planned: Planned) -> str | None:
+        """Why a release has no lock: it has no image that is made without Docker.
+
+        Raises:
+            InvalidDocument, UsageError: see `plan`.
+        """
+        if planned.ready_image is not None:
+            return "its image is ready-made"
+        predictor = planned.spec.predictor
+        if predictor is None:
+            return "it has no image"
+        choice = self._choice(planned.name, self._context(planned, predictor), predictor)
+        return choice.reason if choice.builder == "docker" else None
 
     def _choice(self, name: str, context: BuildContext, predictor: PredictorSpec) -> BuilderChoice:
         image = self._workspace.project.image
@@ -339,7 +351,12 @@ def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress
         image.context, dockerfile=dockerfile, settings=build_settings(os.environ)
     )
     builder = builders.docker()
-    local = builder.build(context, image.ref, platform=image.plan.platform, progress=progress)
+    try:
+        local = builder.build(context, image.ref, platform=image.plan.platform, progress=progress)
+    except EngineFailed as error:
+        raise EngineFailed(
+            f"docker is the builder, since {image.choice.reason}: {error}"
+        ) from error
     if not push:
         return local
     progress(f"pushing {image.ref}")

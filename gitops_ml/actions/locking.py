@@ -62,6 +62,19 @@ def lock(
     )
 
 
+def reasons_for_none(workspace: Workspace, *, tools: Tools) -> dict[str, str]:
+    """Why those APIs have no lock that have none, by name.
+
+    Raises:
+        InvalidDocument: the documents or the files of a project are wrong.
+    """
+    planner = ImagePlanner(
+        checked(workspace), registry=None, locks=Locks.KNOWN, progress=tools.progress
+    )
+    found = {planned.name: planner.why_no_lock(planned) for planned in workspace.releases}
+    return {name: reason for name, reason in sorted(found.items()) if reason}
+
+
 def _lock(facts: LockFacts, tools: Tools, *, upgrade: bool, check: bool) -> Locked:
     try:
         before = read_lock(facts)

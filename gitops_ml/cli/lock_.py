@@ -9,7 +9,7 @@ import click
 
 from gitops_ml import wiring
 from gitops_ml.actions.documents import open_project
-from gitops_ml.actions.locking import lock
+from gitops_ml.actions.locking import lock, reasons_for_none
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import output_option, selection
 from gitops_ml.errors import DifferencesFound
@@ -47,16 +47,14 @@ def command(
       gitops-ml lock --check
     """
     workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
-    locks = lock(
-        workspace,
-        tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
-        upgrade=upgrade,
-        check=check,
-    )
+    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
+    locks = lock(workspace, tools=tools, upgrade=upgrade, check=check)
     if output == "json":
         report.as_json([facts.lock_facts(item) for item in locks])
     elif not locks:
         click.echo("no API here has an image that is built without Docker")
+        for api, reason in reasons_for_none(workspace, tools=tools).items():
+            click.echo(f"  {api}: {reason}")
     else:
         for item in locks:
             count = f", {len(item.lock.packages)} packages" if item.lock else ""

@@ -271,7 +271,9 @@ def _needs(
         found.append(f"{dependencies.conda} names conda packages")
     if dependencies and dependencies.system:
         found.append(f"Debian packages are to be installed ({', '.join(dependencies.system)})")
-    found += [f"{name} among the requirements is no wheel" for name in needs_pip]
+    found += [
+        f"{name} among the requirements is a URL or source code for pip" for name in needs_pip
+    ]
     if unknown_python:
         found.append(f"the Python of {unknown_python} is not told by predictor.python_version")
     found += [f"there are no wheels for {name}" for name in platforms if name not in MACHINES]

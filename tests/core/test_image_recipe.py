@@ -47,7 +47,10 @@ def needing(**changes: Any) -> dict[str, Dependencies]:
         (needing(shell="dependencies.sh"), "dependencies.sh is a script"),
         (needing(conda="conda-packages.txt"), "names conda packages"),
         (needing(system=("libgomp1", "git")), r"packages are to be installed \(libgomp1, git\)"),
-        ({"needs_pip": ("./mypackage",)}, "./mypackage among the requirements is no wheel"),
+        (
+            {"needs_pip": ("./mypackage",)},
+            "./mypackage among the requirements is a URL or source code for pip",
+        ),
         ({"unknown_python": "x.test/base:1"}, "the Python of x.test/base:1 is not told by"),
         ({"platforms": ("linux/riscv64",)}, "no wheels for linux/riscv64"),
     ],

@@ -118,7 +118,8 @@ def test_the_reason_for_a_container_is_told(mill):
     assert (found["builder"], found["state"]) == ("docker", "to build")
     assert found["reason"] == "dependencies.sh is a script, which needs a container"
     said = mill.person.runs("build")
-    assert (said.code, "no Docker engine answers" in said.err) == (4, True)
+    words = f"docker is the builder, since {found['reason']}: no Docker engine answers"
+    assert (said.code, words in said.err) == (4, True)
     mill.configures(builder="oci")
     said = mill.person.runs("build")
     assert said.code == 2

@@ -44,7 +44,8 @@ def test_versions_stay_until_somebody_asks_for_newer_ones(mill):
 def test_what_goes_to_docker_has_no_lock(mill):
     mill.configures(builder="docker")
     said = mill.person.runs("lock")
-    assert said.out == "no API here has an image that is built without Docker\n"
+    nothing = "no API here has an image that is built without Docker\n"
+    assert said.out == nothing + "  answer: image.builder says so\n"
     assert not mill.lock.exists()
 
 
@@ -86,6 +87,21 @@ def test_a_contradiction_names_both_sides(mill):
     words = refused(mill, "wants-new", "six<1.17")
     assert "the requirements contradict each other for Python 3.11 on linux/amd64" in words
     assert {"wants-new", "six>=1.17", "six<1.17"} <= {w.strip(",.") for w in words.split()}
+
+
+def test_a_package_or_version_that_is_not_there_is_no_contradiction(mill):
+    for line, words in (
+        ("nosuchpkg", "there is no package nosuchpkg (named in requirements.txt); no index"),
+        ("six==0.0.1", "six has no version 0.0.1 for Python 3.11 on linux/amd64 (named in req"),
+        (
+            "six>=99",
+            "six has no version >=99 for Python 3.11 on linux/amd64 (named in requirements",
+        ),
+    ):
+        mill.requires(line)
+        said = mill.person.runs("lock")
+        assert (said.code, words in said.err) == (1, True), said
+    assert "; only six<=1.17.0 is available. uv says:" in said.err
 
 
 def test_a_contradiction_with_the_runtime_says_that_it_is_the_runtimes(mill):
