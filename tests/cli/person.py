@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -186,9 +187,14 @@ def started(
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         program(*arguments), cwd=cwd, env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL, preexec_fn=_heeds_interrupts,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )  # fmt: skip
+
+
+def _heeds_interrupts() -> None:
+    """As in a terminal: what a shell starts in the background ignores Ctrl-C, and so would we."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finished(
