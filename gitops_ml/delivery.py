@@ -55,6 +55,7 @@ def deliver(
     attempts: int = 40,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Delivered:
     """Commit what ``make_changes`` wants and push it, anew as often as somebody else was faster.
 
@@ -67,17 +68,20 @@ def deliver(
         ServerFailed: it cannot be reached.
     """
     for attempt in range(1, attempts + 1):
+        began = clock()
         base = repository.fetch()
+        took = clock() - began
         changes, message = make_changes(base)
         if not changes:
             return Delivered(base.commit, None, (), attempt)
+        began = clock()
         commit = repository.commit(base, changes, message=message, author=author)
         try:
             repository.push(commit, base=base)
         except RepositoryMoved:
             if attempt == attempts:
                 raise
-            sleep(pause(attempt, jitter()))
+            sleep(pause(attempt, jitter(), took=took + clock() - began))
         else:
             return Delivered(base.commit, commit, changes, attempt)
     raise ValueError("attempts counts from 1")
@@ -94,6 +98,7 @@ def propose(
     attempts: int = 10,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Delivered:
     """Commit what ``make_changes`` wants to the branch ``head``, and open a pull request with it.
 
@@ -110,7 +115,9 @@ def propose(
         UsageError: the repository has no commit that a pull request could start from.
     """
     for attempt in range(1, attempts + 1):
+        began = clock()
         base = repository.fetch()
+        took = clock() - began
         if base.commit is None:
             # Before the changes are made: images are built on the way to them.
             raise UsageError(NOTHING_TO_PROPOSE_TO)
@@ -118,6 +125,7 @@ def propose(
         proposal = make_proposal(changes, message)
         if not changes:
             return _nothing(base.commit, attempt, forge, proposal)
+        began = clock()
         branch = repository.read_branch(head, base=base)
         page = None
         if branch and not foreign_commits(branch) and holds(branch, changes):
@@ -132,7 +140,7 @@ def propose(
             except RepositoryMoved:
                 if attempt == attempts:
                     raise
-                sleep(pause(attempt, jitter()))
+                sleep(pause(attempt, jitter(), took=took + clock() - began))
                 continue
         found = forge.open(proposal) if forge else _branch_only(proposal, commit, page)
         return Delivered(base.commit, commit, changes, attempt, found, found.warnings)
@@ -173,6 +181,10 @@ def _branch_only(proposal: Proposal, commit: str, page: str | None) -> PullReque
     )
 
 
-def pause(attempt: int, share: float) -> float:
-    """Seconds before the next attempt: up to two, ``share`` (0 to 1) of a span that doubles."""
-    return min(2.0, 0.02 * 2.0 ** min(attempt, 8)) * share
+def pause(attempt: int, share: float, *, took: float) -> float:
+    """Seconds before the next attempt: ``share`` (0 to 1) of a span that doubles, up to five.
+
+    It begins with twice as long as git ``took``: where many push at once, whoever comes back sooner
+    is too late again and keeps the others busy.
+    """
+    return min(5.0, took * 2.0 ** min(attempt, 16)) * share

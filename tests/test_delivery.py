@@ -68,11 +68,13 @@ def test_when_somebody_is_faster_the_changes_are_made_again_on_their_commit():
         author=AUTHOR,
         sleep=pauses.append,
         jitter=lambda: 0.5,
+        # Of each attempt: before and after the fetch, before the commit, after the push.
+        clock=iter([0.0, 0.25, 9.0, 9.5, 10.0, 10.25, 10.25, 10.5, 11.0, 11.0, 11.0]).__next__,
     )
 
     assert delivered.attempts == 3
     assert sorted(repository.files) == ["README.md", "a.yaml", "b.yaml", "c.yaml"]
-    assert pauses == [pause(1, 0.5), pause(2, 0.5)]
+    assert pauses == [pause(1, 0.5, took=0.75), pause(2, 0.5, took=0.5)]
 
 
 def test_a_change_that_somebody_else_has_made_meanwhile_is_not_made_twice():
@@ -110,5 +112,6 @@ def test_where_nothing_can_be_proposed_no_changes_are_made():
     assert not asked
 
 
-def test_pauses_double_up_to_two_seconds():
-    assert [pause(n, 1.0) for n in (1, 2, 3, 7, 40)] == [0.04, 0.08, 0.16, 2.0, 2.0]
+def test_pauses_begin_with_twice_an_attempt_and_double_up_to_five_seconds():
+    assert [pause(n, 1.0, took=0.1) for n in (1, 2, 3, 7, 40)] == [0.2, 0.4, 0.8, 5.0, 5.0]
+    assert pause(3, 0.25, took=0.1) == 0.2
