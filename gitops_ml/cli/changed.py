@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     from gitops_ml.actions.changing import Changed, ReleaseChange
     from gitops_ml.core.differences import FieldChange
-
-_LONGEST = 100
 
 
 def show(changed: Changed, *, output: str) -> None:
@@ -43,21 +40,7 @@ def show_fields(title: str, fields: Iterable[FieldChange]) -> None:
     if not fields:
         return
     click.echo(title)
-    for field in fields:
-        match field.action:
-            case "add":
-                text = f"{field.path}: {_short(field.after)}"
-            case "delete":
-                text = f"{field.path}: {_short(field.before)}"
-            case _:
-                text = f"{field.path}: {_short(field.before)} -> {_short(field.after)}"
-        sign = {"add": "+", "delete": "-", "modify": "~"}[field.action]
-        click.echo(report.styled(f"  {sign} {text}", field.action))
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    report.fields(fields)
 
 
 def changed_facts(changed: Changed) -> Mapping[str, Any]:

@@ -76,21 +76,4 @@ def _show_file(text: str) -> None:
 def _show_object(change: ObjectChange) -> None:
     mark = {"add": "+", "delete": "-", "modify": "~"}[change.action]
     click.echo(report.styled(f"  {mark} {change.kind}/{change.name}", change.action))
-    for field in change.fields:
-        match field.action:
-            case "add":
-                text = f"{field.path}: {_short(field.after)}"
-            case "delete":
-                text = f"{field.path}: {_short(field.before)}"
-            case _:
-                text = f"{field.path}: {_short(field.before)} -> {_short(field.after)}"
-        sign = {"add": "+", "delete": "-", "modify": "~"}[field.action]
-        click.echo(report.styled(f"      {sign} {text}", field.action))
-
-
-def _short(value: object) -> str:
-    """A value on one line, cut where it goes on and on."""
-    import json
-
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    report.fields(change.fields, indent="      ", longest=200)

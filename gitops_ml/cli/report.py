@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from gitops_ml.core.differences import FieldChange
+
 _COLOURS = {
     "error": "red",
     "warning": "yellow",
@@ -70,6 +72,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for row in ([name.upper() for name in head], *cells):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo(line.rstrip())
+
+
+def fields(found: Iterable[FieldChange], *, indent: str = "  ", longest: int = 100) -> None:
+    """Fields before and after, a line each."""
+    for field in found:
+        before, after = (_in_short(value, longest) for value in (field.before, field.after))
+        words = {"add": after, "delete": before, "modify": f"{before} -> {after}"}[field.action]
+        sign = {"add": "+", "delete": "-", "modify": "~"}[field.action]
+        click.echo(styled(f"{indent}{sign} {field.path}: {words}", field.action))
+
+
+def _in_short(value: object, longest: int) -> str:
+    """A value on one line, cut where it goes on and on."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def age(moment: datetime | None, *, now: datetime) -> str:

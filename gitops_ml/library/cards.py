@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -63,8 +64,9 @@ class Shown:
 
     __slots__ = ()
 
+    @abstractmethod
     def _card(self) -> Card:
-        raise NotImplementedError
+        """What is shown."""
 
     def __repr__(self) -> str:
         return text(self._card())

@@ -46,6 +46,8 @@ class _Code:
     package: Package | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     """Where those will be that came with the call."""
+    given: Words = field(default_factory=dict)
+    """What is stored there; an object of the session is pickled once."""
 
 
 class Deploying(Connection):
@@ -106,7 +108,6 @@ class Deploying(Connection):
         _refuse_no_models(models)
         content = _content(content or self._at_hand.project.pull_requests.content)
         with self._working() as tell:
-            models = {name: saved(name, each) for name, each in (models or {}).items()}
             code = self._code(
                 api_spec,
                 predictor=predictor,
@@ -114,7 +115,7 @@ class Deploying(Connection):
                 requirements=requirements,
                 conda_packages=conda_packages,
                 project_dir=project_dir,
-                models=models,
+                models=models or {},
                 tell=tell,
             )
             workspace = self._workspace(code, origin)
@@ -122,9 +123,11 @@ class Deploying(Connection):
             if code.package is not None:
                 tell(f"importing {code.package.class_name} in a clean interpreter")
                 _check_import(code.package, workspace)
-            if models and not dry_run:
+            if code.given and not dry_run:
                 # Their digests are in the manifest already; nothing was pushed until here.
-                store_models(workspace, api_name(api_spec), models, named=code.models, tools=tools)
+                store_models(
+                    workspace, api_name(api_spec), code.given, named=code.models, tools=tools
+                )
             if content == "source":
                 return self._propose_source(
                     code, workspace, tools,
@@ -237,24 +240,26 @@ class Deploying(Connection):
             class_name = getattr(target, "__name__", type(target).__name__)
             # The folder of the package has the API's name, so that has to be one.
             check_shape(with_class(spec, path="predictor.py", class_name=class_name))
+            given = {name: saved(name, each) for name, each in models.items()}
             tell(f"packaging {class_name}")
             found = package(
                 api_name(spec),
                 target,
                 requirements=requirements,
                 conda_packages=conda_packages,
-                modules={each for item in models.items() for each in modules_of(*item)},
+                modules={each for item in given.items() for each in modules_of(*item)},
             )
             python = found.python if found.pickled else None
             spec = with_class(spec, path=found.path, class_name=found.class_name, python=python)
             loads_models = hasattr(target, "load_model")
-            locations = self._locations(spec, models, tell)
+            locations = self._locations(spec, given, tell)
             return _Code(
                 spec=with_models(spec, locations, loads_models=loads_models),
                 folder=found.folder,
                 manifest_file=f"{home}/api.yaml",
                 package=found,
                 models=locations,
+                given=given,
             )
         if requirements or conda_packages:
             raise UsageError(
@@ -266,7 +271,10 @@ class Deploying(Connection):
                 "where is the code of the predictor? Give predictor=<a class>, or project_dir= "
                 "the folder that predictor.path starts from"
             )
-        locations = self._locations(spec, models, tell)
+        if models:
+            check_shape(spec)
+        given = {name: saved(name, each) for name, each in models.items()}
+        locations = self._locations(spec, given, tell)
         folder = Path(project_dir or root).absolute()
         if project_dir is not None and folder.is_relative_to(root):
             home = folder.relative_to(root).as_posix()
@@ -275,12 +283,12 @@ class Deploying(Connection):
             folder=folder,
             manifest_file=f"{home}/api.yaml" if home != "." else "api.yaml",
             models=locations,
+            given=given,
         )
 
     def _locations(self, spec: Words, models: Words, tell: Progress) -> Mapping[str, str]:
         if not models:
             return {}
-        check_shape(spec)
         workspace = describe([], self._at_hand, environment=self.environment)
         tools = self._tools(workspace, tell)
         return name_models(workspace, api_name(spec), models, tools=tools)
