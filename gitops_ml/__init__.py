@@ -14,7 +14,7 @@ from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
-    from gitops_ml.library import Api, Client, client, deploy_from_flow
+    from gitops_ml.notebook import Api, Client, client, deploy_from_flow
 
 __all__ = ["Api", "Client", "GitopsMlError", "__version__", "client", "deploy_from_flow", "errors"]
 

@@ -11,7 +11,7 @@ import pytest
 import gitops_ml as gml
 from gitops_ml.errors import UsageError
 from tests.cli.person import container_api
-from tests.library import sessions
+from tests.notebook import sessions
 
 BEGIN = """
 import gitops_ml as gml

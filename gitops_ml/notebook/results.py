@@ -10,8 +10,8 @@ from gitops_ml.core import layout, pull_request
 from gitops_ml.core.differences import unified_diff
 from gitops_ml.core.status_words import Wanted
 from gitops_ml.errors import UsageError
-from gitops_ml.library import cards
-from gitops_ml.library.cards import Shown
+from gitops_ml.notebook import cards
+from gitops_ml.notebook.cards import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from gitops_ml.core.differences import FieldChange
     from gitops_ml.core.image import ImageRef
     from gitops_ml.core.standing_release import StandingRelease
-    from gitops_ml.library.accounts import Logs, Prediction, Status
-    from gitops_ml.library.local import LocalApi
-    from gitops_ml.library.verbs import Client
+    from gitops_ml.notebook.accounts import Logs, Prediction, Status
+    from gitops_ml.notebook.local import LocalApi
+    from gitops_ml.notebook.verbs import Client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -13,7 +13,7 @@ import pytest
 import gitops_ml as gml
 from gitops_ml.core.image import ImageRef
 from tests.adapters.git_servers import bare_repository, commit_files, git
-from tests.library import sessions
+from tests.notebook import sessions
 
 CREATE = """
 import json

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.described import ProjectAtHand, find_project
 from gitops_ml.errors import UsageError
-from gitops_ml.library.verbs import Client
+from gitops_ml.notebook.verbs import Client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,10 @@ import html.parser
 import pytest
 
 import gitops_ml as gml
-from gitops_ml.library import cards
-from gitops_ml.library.results import PullRequest
+from gitops_ml.notebook import cards
+from gitops_ml.notebook.results import PullRequest
 from tests.cli.person import container_api
-from tests.library import sessions
+from tests.notebook import sessions
 
 EVIL = "<script>alert('x')</script>&"
 

@@ -19,8 +19,8 @@ from gitops_ml.core.runtime import runtime_settings
 from gitops_ml.core.spec_of_class import api_name, one_api, source_folder, with_class, with_models
 from gitops_ml.described import DescribedApi, check_shape, describe
 from gitops_ml.errors import UsageError
-from gitops_ml.library.connection import Connection
-from gitops_ml.library.results import Api, Apis, PullRequest
+from gitops_ml.notebook.connection import Connection
+from gitops_ml.notebook.results import Api, Apis, PullRequest
 from gitops_ml.packaging import Package, check_package, package
 from gitops_ml.target import DeployOptions
 from gitops_ml.workspace import Workspace, checked

@@ -14,17 +14,17 @@ from gitops_ml.actions.serving import start
 from gitops_ml.core.spec_of_class import source_folder
 from gitops_ml.described import DescribedApi, describe
 from gitops_ml.errors import UsageError
-from gitops_ml.library import cards
-from gitops_ml.library.accounts import Prediction
-from gitops_ml.library.cards import Shown
-from gitops_ml.library.connection import Connection
+from gitops_ml.notebook import cards
+from gitops_ml.notebook.accounts import Prediction
+from gitops_ml.notebook.cards import Shown
+from gitops_ml.notebook.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_ml.adapters.serve import LocalServer
-    from gitops_ml.library.results import Api
-    from gitops_ml.library.verbs import Client
+    from gitops_ml.notebook.results import Api
+    from gitops_ml.notebook.verbs import Client
     from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace
 

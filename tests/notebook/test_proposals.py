@@ -10,7 +10,7 @@ from tests import controllers as k8s
 from tests.adapters.git_servers import TOKEN
 from tests.cli.person import container_api
 from tests.forges.running import forge_running, kind_of
-from tests.library import sessions
+from tests.notebook import sessions
 
 CLASS = '''
 import gitops_ml as gml

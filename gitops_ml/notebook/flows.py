@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.markdown import block, code, escaped
 from gitops_ml.errors import UsageError
-from gitops_ml.library.opening import client as open_client
+from gitops_ml.notebook.opening import client as open_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.library.results import Api
-    from gitops_ml.library.verbs import Client
+    from gitops_ml.notebook.results import Api
+    from gitops_ml.notebook.verbs import Client
 
 _PATHSPEC = re.compile(r"\w+(/[\w.-]+){0,3}")
 _LISTED = 20

@@ -3,9 +3,9 @@
 It calls the same actions as the command line, and only shows what they return.
 """
 
-from gitops_ml.library.flows import deploy_from_flow
-from gitops_ml.library.opening import client
-from gitops_ml.library.results import Api
-from gitops_ml.library.verbs import Client
+from gitops_ml.notebook.flows import deploy_from_flow
+from gitops_ml.notebook.opening import client
+from gitops_ml.notebook.results import Api
+from gitops_ml.notebook.verbs import Client
 
 __all__ = ["Api", "Client", "client", "deploy_from_flow"]

@@ -14,9 +14,9 @@ from gitops_ml.actions.promotion import promote, route
 from gitops_ml.actions.releases import Selection, get_release, list_releases
 from gitops_ml.actions.rollback import rollback
 from gitops_ml.errors import UsageError
-from gitops_ml.library.accounts import History, Trace
-from gitops_ml.library.connection import Connection
-from gitops_ml.library.results import Api, Apis, Outcome
+from gitops_ml.notebook.accounts import History, Trace
+from gitops_ml.notebook.connection import Connection
+from gitops_ml.notebook.results import Api, Apis, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.adapters.git_servers import commit_files, git
-from tests.library import sessions
 from tests.mill import mill
+from tests.notebook import sessions
 
 __all__ = ["mill"]
 

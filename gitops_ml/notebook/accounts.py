@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.actions.history_facts import changes_in_short, time_for_people, trace_lines
-from gitops_ml.library import cards
-from gitops_ml.library.cards import Shown
+from gitops_ml.notebook import cards
+from gitops_ml.notebook.cards import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gitops_ml.actions.live import Description
     from gitops_ml.actions.logs import LogLine
     from gitops_ml.core.image import ImageRef
-    from gitops_ml.library.verbs import Client
+    from gitops_ml.notebook.verbs import Client
     from gitops_ml.past import Entry, FoundDeployment
 
 

@@ -19,8 +19,8 @@ import yaml
 
 from gitops_ml.core.image import ImageRef
 from tests.adapters.git_servers import commit_files, git
-from tests.library import sessions
 from tests.mill import mill
+from tests.notebook import sessions
 from tests.wheels import make_wheel
 
 __all__ = ["mill"]

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from tests.library import sessions
+from tests.notebook import sessions
 
 CELLS = (
     "import math\nimport gitops_ml as gml\nfrom helpers import double",

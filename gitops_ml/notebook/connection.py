@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 from gitops_ml import wiring
 from gitops_ml.actions.changing import ChangeOptions
 from gitops_ml.described import ProjectAtHand, describe
-from gitops_ml.library.progress import Teller
+from gitops_ml.notebook.progress import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.library.verbs import Client
+    from gitops_ml.notebook.verbs import Client
     from gitops_ml.ports import Progress
     from gitops_ml.tools import Tools
     from gitops_ml.workspace import Workspace

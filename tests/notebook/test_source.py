@@ -11,7 +11,7 @@ import gitops_ml as gml
 from gitops_ml.errors import InvalidDocument, UsageError
 from tests.adapters.git_servers import bare_repository, git
 from tests.cli.person import Person, container_api, predictor_api
-from tests.library import sessions
+from tests.notebook import sessions
 
 BRANCH = "gitops-ml/source/iris"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gitops_ml.library.deploying import Deploying
-from gitops_ml.library.local import Local
-from gitops_ml.library.running import Running
-from gitops_ml.library.standing import Standing
+from gitops_ml.notebook.deploying import Deploying
+from gitops_ml.notebook.local import Local
+from gitops_ml.notebook.running import Running
+from gitops_ml.notebook.standing import Standing
 
 
 class Client(Deploying, Standing, Running, Local):

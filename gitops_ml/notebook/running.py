@@ -8,14 +8,14 @@ from gitops_ml.actions.live import describe
 from gitops_ml.actions.logs import follow, logs
 from gitops_ml.actions.prediction import Call, predict
 from gitops_ml.actions.waiting import Patience, wait
-from gitops_ml.library.accounts import Logs, Prediction, Status
-from gitops_ml.library.connection import Connection
+from gitops_ml.notebook.accounts import Logs, Prediction, Status
+from gitops_ml.notebook.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.core.status_words import Wanted
-    from gitops_ml.library.results import PullRequest
+    from gitops_ml.notebook.results import PullRequest
 
 
 class Running(Connection):
