@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Api", "Client", "GitopsMlError", "__version__", "client", "deploy_from_flow", "errors"]
 
-_OF_THE_LIBRARY = frozenset({"Api", "Client", "client", "deploy_from_flow"})
+_OF_THE_CLIENT = frozenset({"Api", "Client", "client", "deploy_from_flow"})
 
 
 def __getattr__(name: str) -> Any:
-    """The library's names, imported when they are asked for: `import gitops_ml` costs nothing."""
-    if name in _OF_THE_LIBRARY:
-        from gitops_ml import library
+    """The Python client's names, imported when they are asked for: `import gitops_ml` costs nothing."""
+    if name in _OF_THE_CLIENT:
+        from gitops_ml import notebook
 
-        return getattr(library, name)
+        return getattr(notebook, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
