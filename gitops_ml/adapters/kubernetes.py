@@ -239,6 +239,7 @@ class LogLines:
 
     def __init__(self, response: Any) -> None:
         self._response = response
+        self._is_closed = False
         self.is_over = False
 
     def __iter__(self) -> Iterator[str]:
@@ -252,6 +253,11 @@ class LogLines:
                     yield line.decode(errors="replace")
         except (HTTPError, OSError):
             return  # the node or the API server went away, or we closed it
+        except (ValueError, AttributeError):
+            # What urllib3 and http.client say when another thread closes what they read.
+            if not self._is_closed:
+                raise
+            return
         if rest:
             yield rest.decode(errors="replace")
         self.is_over = True
@@ -259,6 +265,7 @@ class LogLines:
 
     def close(self) -> None:
         """See `LogStream.close`."""
+        self._is_closed = True
         with contextlib.suppress(
             ValueError, RuntimeError, OSError
         ):  # it has come to its end by itself
