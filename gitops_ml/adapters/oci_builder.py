@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.adapters.oci_layers import Layer, LayerEntry, write_layer
@@ -38,7 +38,7 @@ from gitops_ml.core.oci_config import AddedLayer, BaseConfig, extended_config, p
 from gitops_ml.errors import ServerFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gitops_ml.adapters.oci_registry import OciRegistry, Placed, Source
     from gitops_ml.adapters.wheel_store import WheelStore
@@ -145,10 +145,14 @@ class OciBuilder:
             GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
             Refused, ServerFailed: a registry or an index said no, or failed.
         """
-        labels = {**plan.labels, **_openapi(plan)}
-        plan = replace(plan, labels=labels)
-        images = (self._image(plan, platform, progress) for platform in sorted(plan.platforms))
-        return BuiltImage(images=tuple(images))
+        # A Python of its own reads the predictor's source while the layers are made.
+        with ThreadPoolExecutor(1) as pool:
+            openapi = pool.submit(_openapi, plan)
+            images = (
+                self._image(plan, platform, openapi.result, progress)
+                for platform in sorted(plan.platforms)
+            )
+            return BuiltImage(images=tuple(images))
 
     def push(self, built: BuiltImage, image: ImageRef, *, progress: Progress) -> Pushed:
         """Push everything, then the manifest: under the tag, or by its digest where there is none.
@@ -184,7 +188,13 @@ class OciBuilder:
                 )
         return placed
 
-    def _image(self, plan: OciPlan, platform: str, progress: Progress) -> PlatformImage:
+    def _image(
+        self,
+        plan: OciPlan,
+        platform: str,
+        more_labels: Callable[[], Mapping[str, str]],
+        progress: Progress,
+    ) -> PlatformImage:
         manifest, config = self._base(plan.base, Platform.parse(platform))
         recipe.check_base(config, python=plan.lock.python, name=plan.base)
         packages, components = self._packages(plan, platform, progress)
@@ -199,7 +209,7 @@ class OciBuilder:
             python=plan.lock.python,
             content_hash=plan.content_hash,
             lock_hash=plan.lock.fingerprint(platform),
-            labels=plan.labels,
+            labels={**plan.labels, **more_labels()},
         )
         added = [
             AddedLayer(diff_id=s.layer.diff_id, created_by=f"gitops-ml: {w}") for _, s, w in own
