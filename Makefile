@@ -22,8 +22,8 @@ help: ## Print this
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "gitops-ml needs Python 3.10 or newer; name one with make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --python $(BIN)/python --editable '.[dev]'
 	$(BIN)/python tests/install_helm.py
 	@touch $@
 
@@ -44,7 +44,7 @@ bench: $(VENV)/.installed ## Measure, with a peer beside us in the same run
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m bench
 
 bench-serving: $(VENV)/.installed ## Measure the runtime beside other serving runtimes
-	@[ -d .bench-serving ] || bench/serving/run.sh setup
+	@[ -d .bench-serving ] || UV="$(abspath $(BIN))/uv" bench/serving/run.sh setup
 	PYTHON="$(abspath $(BIN))/python" bench/serving/run.sh
 
 base-image: ## Build the base image of predictors: VARIANT=cpu|cuda IMAGE=… PLATFORM=… PUSH=1

@@ -73,9 +73,11 @@ class Demo:
             print("already there")
             return
         venv.create(self.home / "venv", with_pip=True, clear=True)
-        pip = [str(self.bin / "python"), "-m", "pip", "install", "--quiet"]
-        pip += ["--disable-pip-version-check", "--editable", f"{ROOT}", SKLEARN]
+        python = str(self.bin / "python")
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"]
         subprocess.run(pip, check=True)
+        uv = [str(self.bin / "uv"), "pip", "install", "--python", python]
+        subprocess.run([*uv, "--editable", str(ROOT), SKLEARN], check=True)
         stamp.write_text(wanted)
         print(f"installed into {self.home / 'venv'}")
 
