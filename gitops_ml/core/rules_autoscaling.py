@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.cron import cron_error
 from gitops_ml.core.findings import Finding, Path, error, suggestion, warning
 from gitops_ml.core.quantities import format_duration
-from gitops_ml.core.timezones import TIMEZONES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,13 +118,22 @@ def cron_findings(at: Path, start: str, end: str, timezone: str) -> Iterator[Fin
             yield error((*at, key), wrong, rule=_RULE)
     if start.split() == end.split():
         yield error((*at, "end"), "the window ends when it starts", rule=_RULE)
-    if timezone not in TIMEZONES:
+    if timezone not in timezones():
         message = f"{timezone!r} is no IANA time zone{_zone_like(timezone)}"
         yield error((*at, "timezone"), message, rule=_RULE)
 
 
+@lru_cache
+def timezones() -> frozenset[str]:
+    """The names of the IANA time zones, as the package `tzdata` lists them.
+
+    Not `zoneinfo.available_timezones`, which depends on the machine.
+    """
+    return frozenset((files("tzdata") / "zones").read_text("utf-8").split())
+
+
 def _zone_like(timezone: str) -> str:
-    meant = suggestion(timezone, sorted(TIMEZONES))
+    meant = suggestion(timezone, sorted(timezones()))
     return meant if meant.startswith("; did") else "; write it as Europe/Oslo or UTC"
 
 
