@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.build_settings import build_settings, source_date_epoch
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.adapters.signing_keys import SigningKey
+    from gitops_ml.core.project import ImageSettings
     from gitops_ml.core.release import PredictorSpec
     from gitops_ml.locking import LockFacts
     from gitops_ml.oci_images import OciTools
     from gitops_ml.ports import ImageBuilder, Progress, Registry
-    from gitops_ml.workspace import Planned, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +78,35 @@ class PlannedImage:
         return replace(self, ref=replace(self.ref, digest=digest or self.ref.digest))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRequest:
+    """The release whose image is planned, as far as an image depends on it."""
+
+    name: str
+    """Of the API."""
+    predictor: PredictorSpec | None
+    """``None`` where ``ready_image`` runs."""
+    ready_image: str | None
+    """The image that the manifest names."""
+    folder: Path
+    """Which the paths of the predictor start from."""
+    manifest: str
+    """The path of the manifest's file."""
+    manifest_text: Callable[[], bytes]
+
+
 class ImagePlanner:
-    """Plans the images of one workspace; a directory is read, locked and hashed once."""
+    """Plans the images of one project; a directory is read, locked and hashed once."""
 
     def __init__(
         self,
-        workspace: Workspace,
+        settings: ImageSettings,
         *,
         registry: Registry | None,
         locks: Locks,
         progress: Progress,
     ) -> None:
-        self._workspace = workspace
+        self._settings = settings
         self._registry = registry
         self._locks = locks
         self._progress = progress
@@ -99,7 +115,7 @@ class ImagePlanner:
         self._inputs: dict[Path, str] = {}
         self._known_locks: dict[Path, LockOutcome | Unlocked] = {}
 
-    def plan(self, planned: Planned) -> PlannedImage:
+    def plan(self, request: ImageRequest) -> PlannedImage:
         """The image of one release, named by the hash of its inputs.
 
         Raises:
@@ -108,47 +124,46 @@ class ImagePlanner:
                 builder cannot make it, or its lock is not up to date and has to be.
             GitopsMlError, Refused, ServerFailed: the requirements cannot be resolved.
         """
-        if planned.ready_image is not None:
-            return PlannedImage(ImageRef.parse(planned.ready_image))
-        predictor = planned.spec.predictor
+        if request.ready_image is not None:
+            return PlannedImage(ImageRef.parse(request.ready_image))
+        predictor = request.predictor
         assert predictor is not None, "the rules demand a predictor or a container"
-        context = self._context(planned, predictor)
-        choice = self._choice(planned.name, context, predictor)
+        context = self._context(request, predictor)
+        choice = self._choice(request.name, context, predictor)
         plan = self._with_docker if choice.builder == "docker" else self._without_docker
-        image = plan(planned.name, context, predictor)
-        manifest = partial(self._workspace.manifest_text, planned.manifest)
-        return replace(image, context=context, choice=choice, manifest=manifest)
+        image = plan(request.name, context, predictor)
+        return replace(image, context=context, choice=choice, manifest=request.manifest_text)
 
-    def lock_facts(self, planned: Planned) -> LockFacts | None:
+    def lock_facts(self, request: ImageRequest) -> LockFacts | None:
         """What the lock of a release's image is made from; ``None`` where it has none.
 
         Raises:
             InvalidDocument, UsageError: see `plan`.
         """
-        predictor = planned.spec.predictor
-        if self.why_no_lock(planned) or predictor is None:
+        predictor = request.predictor
+        if self.why_no_lock(request) or predictor is None:
             return None
-        context = self._context(planned, predictor)
+        context = self._context(request, predictor)
         facts = self._facts(context, predictor)
-        self._share(planned.name, facts)
+        self._share(request.name, facts)
         return facts
 
-    def why_no_lock(self, planned: Planned) -> str | None:
+    def why_no_lock(self, request: ImageRequest) -> str | None:
         """Why a release has no lock: it has no image that is made without Docker.
 
         Raises:
             InvalidDocument, UsageError: see `plan`.
         """
-        if planned.ready_image is not None:
+        if request.ready_image is not None:
             return "its image is ready-made"
-        predictor = planned.spec.predictor
+        predictor = request.predictor
         if predictor is None:
             return "it has no image"
-        choice = self._choice(planned.name, self._context(planned, predictor), predictor)
+        choice = self._choice(request.name, self._context(request, predictor), predictor)
         return choice.reason if choice.builder == "docker" else None
 
     def _choice(self, name: str, context: BuildContext, predictor: PredictorSpec) -> BuilderChoice:
-        image = self._workspace.project.image
+        image = self._settings
         is_known = predictor.python_version or not predictor.image
         try:
             return choose_builder(
@@ -164,7 +179,7 @@ class ImagePlanner:
     def _with_docker(
         self, name: str, context: BuildContext, predictor: PredictorSpec
     ) -> PlannedImage:
-        image = self._workspace.project.image
+        image = self._settings
         (platform,) = image.platforms
         facts = dockerfile_facts(
             context,
@@ -185,7 +200,7 @@ class ImagePlanner:
     def _without_docker(
         self, name: str, context: BuildContext, predictor: PredictorSpec
     ) -> PlannedImage:
-        image = self._workspace.project.image
+        image = self._settings
         base = self._base(predictor.image or image.base)
         facts = self._facts(context, predictor)
         self._share(name, facts)
@@ -210,7 +225,7 @@ class ImagePlanner:
         )
 
     def _facts(self, context: BuildContext, predictor: PredictorSpec) -> LockFacts:
-        image = self._workspace.project.image
+        image = self._settings
         return lock_facts(
             context,
             predictor_type=predictor.type,
@@ -247,17 +262,16 @@ class ImagePlanner:
 
     def repository(self, api: str) -> str:
         """Where the images of an API go."""
-        repository = self._workspace.project.image.repository
+        repository = self._settings.repository
         return f"{repository}/{api}" if repository else api
 
-    def _context(self, planned: Planned, predictor: PredictorSpec) -> BuildContext:
-        directory = self._workspace.directory_of(planned.manifest)
-        key = (directory, predictor.path, predictor.dependencies)
+    def _context(self, request: ImageRequest, predictor: PredictorSpec) -> BuildContext:
+        key = (request.folder, predictor.path, predictor.dependencies)
         if key not in self._contexts:
             self._contexts[key] = read_context(
-                directory,
+                request.folder,
                 predictor=predictor,
-                manifests=(posixpath.basename(planned.manifest.file),),
+                manifests=(posixpath.basename(request.manifest),),
                 cache=cache_place(os.environ),
             )
         return self._contexts[key]

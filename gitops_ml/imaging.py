@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml._version import __version__
@@ -14,6 +15,7 @@ from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.images import (
     Builders,
     ImagePlanner,
+    ImageRequest,
     PlannedImage,
     Unlocked,
     build_image,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.provenance import Provenance
     from gitops_ml.errors import GitopsMlError
     from gitops_ml.tools import Tools
-    from gitops_ml.workspace import Workspace
+    from gitops_ml.workspace import Planned, Workspace
 
 
 def plan_images(
@@ -37,12 +39,27 @@ def plan_images(
 ) -> dict[str, PlannedImage]:
     """The image of each release, by the release's directory."""
     planner = ImagePlanner(
-        workspace,
+        workspace.project.image,
         registry=tools.registry() if tools.registry else None,
         locks=locks,
         progress=tools.progress,
     )
-    return {planned.directory: planner.plan(planned) for planned in workspace.releases}
+    return {
+        planned.directory: planner.plan(image_request(workspace, planned))
+        for planned in workspace.releases
+    }
+
+
+def image_request(workspace: Workspace, planned: Planned) -> ImageRequest:
+    """What the image of a release depends on."""
+    return ImageRequest(
+        name=planned.name,
+        predictor=None if planned.ready_image is not None else planned.spec.predictor,
+        ready_image=planned.ready_image,
+        folder=workspace.directory_of(planned.manifest),
+        manifest=planned.manifest.file,
+        manifest_text=partial(workspace.manifest_text, planned.manifest),
+    )
 
 
 def check_models(workspace: Workspace, tools: Tools) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from gitops_ml.core.base_images import (
     moved,
     project_base,
 )
-from gitops_ml.core.changes import RenderedFile
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.project_reader import default_project
 from gitops_ml.core.yaml_edit import CannotEdit, with_values
@@ -85,9 +84,7 @@ def _write(edited: Mapping[Path, bytes]) -> None:
     """All of them or none, also where one is reached by a link."""
     real = {Path(os.path.realpath(file)): content for file, content in edited.items()}
     folder = Path(os.path.commonpath([file.parent for file in real]))
-    files = (
-        RenderedFile(file.relative_to(folder).as_posix(), content) for file, content in real.items()
-    )
+    files = ((file.relative_to(folder).as_posix(), content) for file, content in real.items())
     write_files(folder, files)
 
 

@@ -138,7 +138,7 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Tools) -> Boo
     people, edited = _peoples_files(project, gitops, read)
     files = sorted([*ours, *people])
     before = {file.path: read(file.path) for file in files}
-    write_files(folder, files)
+    write_files(folder, ((file.path, file.content) for file in files))
     return Bootstrapped(
         changes=tuple(
             Change(file.path, before[file.path], file.content)

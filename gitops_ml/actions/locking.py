@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import InvalidDocument
 from gitops_ml.images import ImagePlanner
+from gitops_ml.imaging import image_request
 from gitops_ml.locking import LockFacts, Locks, lock_dependencies, read_lock, why_stale
 from gitops_ml.workspace import Workspace, checked
 
@@ -49,11 +50,11 @@ def lock(
         Refused, ServerFailed: an index said no, or did not answer.
     """
     planner = ImagePlanner(
-        checked(workspace), registry=None, locks=Locks.KNOWN, progress=tools.progress
+        checked(workspace).project.image, registry=None, locks=Locks.KNOWN, progress=tools.progress
     )
     found: dict[Path, tuple[LockFacts, set[str]]] = {}
     for planned in workspace.releases:
-        facts = planner.lock_facts(planned)
+        facts = planner.lock_facts(image_request(workspace, planned))
         if facts is not None:
             found.setdefault(facts.path, (facts, set()))[1].add(planned.name)
     return tuple(
@@ -69,9 +70,12 @@ def reasons_for_none(workspace: Workspace, *, tools: Tools) -> dict[str, str]:
         InvalidDocument: the documents or the files of a project are wrong.
     """
     planner = ImagePlanner(
-        checked(workspace), registry=None, locks=Locks.KNOWN, progress=tools.progress
+        checked(workspace).project.image, registry=None, locks=Locks.KNOWN, progress=tools.progress
     )
-    found = {planned.name: planner.why_no_lock(planned) for planned in workspace.releases}
+    found = {
+        planned.name: planner.why_no_lock(image_request(workspace, planned))
+        for planned in workspace.releases
+    }
     return {name: reason for name, reason in sorted(found.items()) if reason}
 
 

@@ -60,4 +60,4 @@ def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) ->
 
 def write(rendering: Rendering, folder: Path) -> tuple[str, ...]:
     """The rendering's files in ``folder``; returns the paths of those that were not equal already."""
-    return write_files(folder, rendering.files)
+    return write_files(folder, ((file.path, file.content) for file in rendering.files))

@@ -1,4 +1,4 @@
-"""Rendered files written into a folder: each whole or not at all, equal ones left alone."""
+"""Files written into a folder: each whole or not at all, equal ones left alone."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gitops_ml.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitops_ml.core.changes import RenderedFile
-
 _STAGING = ".gitops-ml-"
 _ABANDONED_AFTER = 3600.0
 _WRITERS = 32
 """Waiting for the disk is shared: many flushes at once cost little more than one."""
 
 
-def write_files(folder: Path, files: Iterable[RenderedFile]) -> tuple[str, ...]:
+def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> tuple[str, ...]:
     """Make the files in ``folder`` equal to ``files``; returns the paths that were written, sorted.
+
+    ``files`` are pairs of a POSIX path inside the folder and the file's content.
 
     All are written and flushed beside the folder's content before the first is renamed into its
     place, so that a full disk changes nothing and nobody ever reads half a file.
@@ -35,25 +35,26 @@ def write_files(folder: Path, files: Iterable[RenderedFile]) -> tuple[str, ...]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         root = folder.resolve()
-        changed = [file for file in wanted if not _is_equal(root / file.path, file.content)]
-        _make_parents(root, changed)
+        changed = [
+            (path, content) for path, content in wanted if not _is_equal(root / path, content)
+        ]
+        _make_parents(root, [path for path, _ in changed])
         if changed:
             _replace(root, changed)
     except OSError as error:
         place = error.filename2 or error.filename or folder
         raise UsageError(f"{place} cannot be written: {error.strerror}") from error
-    return tuple(file.path for file in changed)
+    return tuple(path for path, _ in changed)
 
 
-def _by_path(files: Iterable[RenderedFile]) -> tuple[RenderedFile, ...]:
-    found: dict[str, RenderedFile] = {}
-    for file in files:
-        parts = file.path.split("/")
-        if "\0" in file.path or any(part in {"", ".", ".."} for part in parts):
-            raise UsageError(f"{file.path!r} is no path inside the folder")
-        if found.setdefault(file.path, file).content != file.content:
-            raise UsageError(f"{file.path} is to be written twice, with different content")
-    return tuple(sorted(found.values()))
+def _by_path(files: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    found: dict[str, bytes] = {}
+    for path, content in files:
+        if "\0" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+            raise UsageError(f"{path!r} is no path inside the folder")
+        if found.setdefault(path, content) != content:
+            raise UsageError(f"{path} is to be written twice, with different content")
+    return sorted(found.items())
 
 
 def _is_equal(path: Path, content: bytes) -> bool:
@@ -64,8 +65,8 @@ def _is_equal(path: Path, content: bytes) -> bool:
         return False
 
 
-def _make_parents(root: Path, files: Iterable[RenderedFile]) -> None:
-    for parent in sorted({(root / file.path).parent for file in files}):
+def _make_parents(root: Path, paths: Iterable[str]) -> None:
+    for parent in sorted({(root / path).parent for path in paths}):
         _refuse_outside(root, parent)
         parent.mkdir(parents=True, exist_ok=True)
 
@@ -76,29 +77,32 @@ def _refuse_outside(root: Path, folder: Path) -> None:
         raise UsageError(f"{folder} is a link that leads out of {root}; nothing was written")
 
 
-def _replace(root: Path, files: list[RenderedFile]) -> None:
+def _replace(root: Path, files: list[tuple[str, bytes]]) -> None:
     _remove_abandoned(root)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=root))
     try:
-        pairs = [(staging / str(number), file) for number, file in enumerate(files)]
+        moves = [
+            (staging / str(number), root / path, content)
+            for number, (path, content) in enumerate(files)
+        ]
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(_WRITERS) as pool:
-            for _ in pool.map(lambda pair: _write(*pair, target=root / pair[1].path), pairs):
+            for _ in pool.map(lambda move: _write(move[0], move[2], target=move[1]), moves):
                 pass
-        for temporary, file in pairs:
-            temporary.replace(root / file.path)
+        for temporary, target, _ in moves:
+            temporary.replace(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _write(temporary: Path, file: RenderedFile, *, target: Path) -> None:
+def _write(temporary: Path, content: bytes, *, target: Path) -> None:
     if target.is_dir() and not target.is_symlink():
         raise IsADirectoryError(21, "there is a folder of that name", str(target))
     with temporary.open("xb") as stream:
         if target.is_file() and not target.is_symlink():
             os.fchmod(stream.fileno(), target.stat().st_mode & 0o777)
-        stream.write(file.content)
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
 

@@ -59,7 +59,9 @@ def write_scaffold(
     )
     kept = sorted(file.path for file in wanted if (directory / file.path).exists())
     new = [file for file in wanted if file.path not in kept]
-    return Scaffolded(write_files(directory, new), tuple(kept))
+    return Scaffolded(
+        write_files(directory, ((file.path, file.content) for file in new)), tuple(kept)
+    )
 
 
 def _name_from(directory: Path) -> str:

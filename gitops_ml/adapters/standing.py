@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters.files import write_files
 from gitops_ml.core import layout
-from gitops_ml.core.changes import RenderedFile
 from gitops_ml.core.own_yaml import load_all_yaml, load_yaml
 
 if TYPE_CHECKING:
@@ -73,5 +72,5 @@ def _chart(snapshot: Snapshot, name: str, version: str) -> Iterator[Path]:
     prefix = layout.chart_directory(name, version)
     with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
         chart = snapshot.read(snapshot.blob_ids(f"{prefix}/"))
-        write_files(Path(folder), [RenderedFile(path, text) for path, text in chart.items()])
+        write_files(Path(folder), chart.items())
         yield Path(folder) / prefix

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.adapters.files import write_files
-from gitops_ml.core.changes import RenderedFile
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def files(**contents: bytes) -> list[RenderedFile]:
-    return [RenderedFile(path.replace("__", "/"), content) for path, content in contents.items()]
+def files(**contents: bytes) -> list[tuple[str, bytes]]:
+    return [(path.replace("__", "/"), content) for path, content in contents.items()]
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -59,7 +58,7 @@ def test_new_files_follow_the_umask_and_old_ones_keep_their_mode(tmp_path):
 def test_a_path_outside_is_refused_before_anything_is_written(tmp_path, path):
     out = tmp_path / "out"
     with pytest.raises(UsageError, match="no path inside"):
-        write_files(out, [RenderedFile("ok", b"1"), RenderedFile(path, b"2")])
+        write_files(out, [("ok", b"1"), (path, b"2")])
     assert not out.exists()
 
 
@@ -132,6 +131,6 @@ def test_what_a_killed_process_left_behind_goes_after_an_hour(tmp_path):
 
 
 def test_the_same_path_twice_must_have_the_same_content(tmp_path):
-    assert write_files(tmp_path, [RenderedFile("a", b"1"), RenderedFile("a", b"1")]) == ("a",)
+    assert write_files(tmp_path, [("a", b"1"), ("a", b"1")]) == ("a",)
     with pytest.raises(UsageError, match="a is to be written twice"):
-        write_files(tmp_path, [RenderedFile("a", b"1"), RenderedFile("a", b"2")])
+        write_files(tmp_path, [("a", b"1"), ("a", b"2")])
