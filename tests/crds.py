@@ -22,6 +22,12 @@ def check_custom_resource(document: Any) -> None:
     _validator(document["apiVersion"], document["kind"]).validate(document)
 
 
+def scaler_parameters() -> dict[str, dict[str, Any]]:
+    """KEDA's own description of its triggers: type → parameter name → parameter."""
+    described: dict[str, dict[str, Any]] = json.loads((FOLDER / "keda-scalers.json").read_text())
+    return described
+
+
 @functools.cache
 def _validator(api_version: str, kind: str) -> jsonschema.Draft202012Validator:
     text = (FOLDER / f"{api_version.replace('/', '_')}_{kind}.json").read_text()

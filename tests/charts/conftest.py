@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 from kubernetes_validate import utils
+
+from tests.crds import check_custom_resource, scaler_parameters
 
 helm = pytest.importorskip("helm_python", reason="Helm's engine is the extra gitops-ml[helm]")
 
@@ -24,9 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "predictor"
 EXAMPLES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
 KUBERNETES_VERSIONS = ("1.35", "1.36", "1.37")
-CRD_SCHEMAS = Path(
-    os.environ.get("GITOPS_ML_CRD_SCHEMAS", ROOT.parent / "shared" / "crd-schemas")
-).resolve()
 
 Object = dict[str, Any]
 Values = Mapping[str, Any]
@@ -122,21 +119,6 @@ def refused(chart: Any) -> Callable[..., str]:
     return refused
 
 
-@functools.cache
-def crd_validator(name: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads((CRD_SCHEMAS / name).read_text()))
-
-
-@pytest.fixture(scope="session")
-def crd_schemas() -> Path:
-    if not CRD_SCHEMAS.is_dir():
-        pytest.skip(
-            f"no folder {CRD_SCHEMAS}: set GITOPS_ML_CRD_SCHEMAS to strict JSON Schemas of the "
-            "CRDs of KEDA, its HTTP add-on, Gateway API, Prometheus Operator and External Secrets"
-        )
-    return CRD_SCHEMAS
-
-
 def is_custom(item: Object) -> bool:
     group = item["apiVersion"].partition("/")[0]
     own = group.endswith(".k8s.io") and not group.startswith("gateway.")
@@ -144,13 +126,12 @@ def is_custom(item: Object) -> bool:
 
 
 @pytest.fixture(scope="session")
-def assert_valid(crd_schemas: Path) -> Callable[..., None]:
+def assert_valid() -> Callable[..., None]:
     """Hold an object to Kubernetes' strict schemas or to the strict schema of its CRD."""
 
     def assert_valid(item: Object, *, versions: tuple[str, ...] = KUBERNETES_VERSIONS) -> None:
         if is_custom(item):
-            name = f"{item['apiVersion'].replace('/', '_')}_{item['kind']}.json"
-            crd_validator(name).validate(item)
+            check_custom_resource(item)
         else:
             for version in versions:
                 kubernetes_validate.validate(item, version, strict=True)
@@ -159,13 +140,9 @@ def assert_valid(crd_schemas: Path) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def scalers(crd_schemas: Path) -> dict[str, dict[str, Any]]:
+def scalers() -> dict[str, dict[str, Any]]:
     """KEDA's own description of its triggers: type → parameter name → parameter."""
-    described = json.loads((crd_schemas / "keda-scalers.json").read_text())["scalers"]
-    return {
-        scaler["type"]: {item["name"]: item for item in scaler.get("parameters", [])}
-        for scaler in described
-    }
+    return scaler_parameters()
 
 
 def program(variable: str, name: str) -> str:
