@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gitops_ml.adapters.context import read_context
+from gitops_ml.adapters.oci_layers import write_layer
 from gitops_ml.core.lock import LockedPackage
-from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, UsageError
+from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, ServerFailed, UsageError
 from gitops_ml.locking import (
     LockFacts,
     LockOutcome,
@@ -23,8 +27,10 @@ from tests.projects import predictor_spec, write_project
 from tests.wheels import PackageServer, make_wheel, package_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from gitops_ml.adapters.wheel_store import Wheel
 
 
 @dataclass
@@ -265,6 +271,99 @@ def test_wheels_are_fetched_by_hash_once_and_other_bytes_are_refused(
     )
     with pytest.raises(GitopsMlError, match=r"beta 2\.0: no index has a file with the sha256"):
         fetch(project.environ, changed)
+
+
+def flipped(path: Path) -> None:
+    """Other bytes of the same length and date."""
+    facts, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def another_wheel(path: Path) -> None:
+    made = make_wheel(path.parent / "made", "beta", "2.0", files={"beta.py": "poison = True\n"})
+    made.replace(path)
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.with_name("else"))
+    path.symlink_to("else")
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_folder_elsewhere(path: Path) -> None:
+    elsewhere = path.parent.parent.parent / "elsewhere"
+    path.parent.rename(elsewhere)
+    flipped(elsewhere / path.name)
+    path.parent.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("harm", [flipped, another_wheel, a_link, a_pipe, a_folder_elsewhere])
+def test_a_poisoned_wheel_in_the_cache_is_replaced_and_reported_or_refused(
+    project: Project, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    from gitops_ml.adapters.wheel_store import WheelStore
+
+    (package,) = (p for p in project.ensure().lock.packages if p.name == "beta")
+    said: list[str] = []
+
+    def fetch(environ: Mapping[str, str]) -> Wheel:
+        return WheelStore(tmp_path / "store", environ=environ).fetch(
+            [package], python="3.11", platform="linux/amd64", project=project.folder,
+            progress=said.append,
+        )[0]  # fmt: skip
+
+    path = fetch(project.environ).path
+    said.clear()
+    harm(path)
+    no_index = {"HOME": str(tmp_path), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+    with pytest.raises(ServerFailed):
+        fetch(no_index)
+    if harm is not a_folder_elsewhere:
+        assert f"warning: {path} in the cache is not beta 2.0" in said[0]
+        assert package.sha256 in said[0]
+    wheel = fetch(project.environ)
+    assert wheel.path == path
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == package.sha256
+    assert not path.is_symlink()
+    assert not path.parent.is_symlink()
+
+
+def test_what_is_packed_is_what_was_hashed_although_another_file_takes_its_name(
+    project: Project, tmp_path: Path
+) -> None:
+    from gitops_ml.adapters.wheel_store import WheelStore
+    from gitops_ml.adapters.wheels import Scheme, wheel_entries
+
+    wheels = WheelStore(tmp_path / "store", environ=project.environ).fetch(
+        project.ensure().lock.packages, python="3.11", platform="linux/amd64",
+        project=project.folder, progress=silent,
+    )  # fmt: skip
+    before, after = io.BytesIO(), io.BytesIO()
+    scheme = Scheme("opt/venv", "3.11")
+    write_layer(wheel_entries([wheel.file for wheel in wheels], scheme=scheme), before)
+    for wheel in wheels:
+        new = make_wheel(tmp_path / "made", "poison")
+        new.replace(wheel.path)
+    write_layer(wheel_entries([wheel.file for wheel in wheels], scheme=scheme), after)
+    assert b"poison" not in after.getvalue()
+    assert before.getvalue() == after.getvalue()
+
+
+def test_a_file_name_of_an_index_leads_nowhere(project: Project, tmp_path: Path) -> None:
+    from gitops_ml.adapters.wheel_store import _likely
+    from gitops_ml.core.package_choice import PackageFile
+
+    package = LockedPackage("beta", "2.0", "a" * 64)
+    names = ["beta-2.0-py3-none-any.whl", "beta-2.0-py3-none-any/../../x.whl", "beta-2.0.tar.gz"]
+    files = [PackageFile(filename=name, url="", sha256="a" * 64) for name in names]
+    chosen = _likely(files, package, "3.11", "linux/amd64")
+    assert [file.filename for file in chosen] == names[:1]
 
 
 def test_platforms_that_no_wheel_is_for_are_refused(project: Project) -> None:

@@ -8,7 +8,9 @@ write what the job that deploys reads. Owner, size and date of a file prove noth
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,17 +25,16 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
     ``GITOPS_ML_CACHE`` itself, or ``gitops-ml`` in ``XDG_CACHE_HOME`` or ``~/.cache``. In a folder
     that everybody shares, such as ``/tmp`` or a volume of root's, it is a folder of the user's own.
+    Root, who can read all of them, may use another user's.
 
     Raises:
         UsageError: it cannot be made, or another user owns it.
     """
     folder = _made(cache_place(environ))
     if _is_shared(folder.stat()):
-        folder = _made(folder / f"gitops-ml-{os.geteuid()}")
-        if folder.is_symlink():
-            raise _foreign(folder, "is a link that somebody else may have made")
+        folder = _own_in(folder)
     facts = folder.stat()
-    if facts.st_uid != os.geteuid():
+    if os.geteuid() not in (0, facts.st_uid):
         raise _foreign(folder, f"belongs to another user ({facts.st_uid})")
     _close_to_others(folder, facts.st_mode)
     return folder
@@ -49,6 +50,22 @@ def cache_place(environ: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path.home()) / ".cache" / "gitops-ml"
 
 
+def folder_in(folder: Path, *names: str) -> Path:
+    """The folder ``names`` below ``folder``, made where it is missing; links on the way are removed.
+
+    A cache that is restored can hold links, and what is written must stay in the cache.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    for name in names:
+        folder = folder / name
+        if folder.is_symlink():
+            folder.unlink()
+        _made(folder)
+    return folder
+
+
 def _made(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,6 +79,20 @@ def _made(folder: Path) -> Path:
 
 def _is_shared(facts: os.stat_result) -> bool:
     return bool(facts.st_mode & stat.S_ISVTX) or facts.st_uid == 0 != os.geteuid()
+
+
+def _own_in(shared: Path) -> Path:
+    """The user's own folder in a shared one; what another user put in its place is removed."""
+    folder = shared / f"gitops-ml-{os.geteuid()}"
+    with suppress(OSError):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.stat().st_uid != os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)
+    _made(folder)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise _foreign(folder, "is another user's")
+    return folder
 
 
 def _close_to_others(folder: Path, mode: int) -> None:

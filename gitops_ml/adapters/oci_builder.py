@@ -296,10 +296,10 @@ class OciBuilder:
                 progress=progress,
             )
             entries = wheel_entries(
-                [wheel.path for wheel in wheels], scheme=Scheme(recipe.PREFIX, lock.python)
+                [wheel.file for wheel in wheels], scheme=Scheme(recipe.PREFIX, lock.python)
             )
             layer = write_layer(entries, target, root="opt", epoch=plan.epoch)
-            found = (describe_wheel(wheel.path, fingerprint=wheel.sha256) for wheel in wheels)
+            found = (describe_wheel(wheel.file, fingerprint=wheel.sha256) for wheel in wheels)
             return layer, [_as_json(component) for component in found]
 
         key = _key("packages", lock.fingerprint(platform), plan.epoch)
