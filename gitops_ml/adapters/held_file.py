@@ -46,6 +46,10 @@ class HeldFile:
         """Bytes that it had when it was opened."""
         return self._facts.st_size
 
+    @property
+    def is_executable(self) -> bool:
+        return bool(self._facts.st_mode & 0o100)
+
     def made_private(self) -> bool:
         """Whether it is this user's; nobody else may write to it, or read it, any more."""
         if self._facts.st_uid != os.geteuid():
@@ -77,6 +81,18 @@ class HeldFile:
     def opened(self) -> io.BufferedReader:
         """A reader with a place of its own, for those who want a file object."""
         return io.BufferedReader(_Reader(self))
+
+
+def read_whole(path: Path, *, limit: int) -> bytes:
+    """The bytes of a regular file, which is no link.
+
+    Raises:
+        OSError: there is no such file, or it has more than ``limit`` bytes.
+    """
+    file = HeldFile(path)
+    if file.size > limit:
+        raise OSError(27, f"it has more than {limit} bytes", str(path))
+    return b"".join(file.pieces())
 
 
 class _Reader(io.RawIOBase):

@@ -195,7 +195,7 @@ class OciBuilder:
         more_labels: Callable[[], Mapping[str, str]],
         progress: Progress,
     ) -> PlatformImage:
-        manifest, config = self._base(plan.base, Platform.parse(platform))
+        manifest, config = self._base(plan.base, Platform.parse(platform), progress)
         recipe.check_base(config, python=plan.lock.python, name=plan.base)
         packages, components = self._packages(plan, platform, progress)
         own = (
@@ -237,11 +237,13 @@ class OciBuilder:
             components=components,
         )
 
-    def _base(self, base: ImageRef, platform: Platform) -> tuple[Manifest, BaseConfig]:
+    def _base(
+        self, base: ImageRef, platform: Platform, progress: Progress
+    ) -> tuple[Manifest, BaseConfig]:
         """Manifest and config of the base image; by digest, hence asked for once."""
         try:
-            found = self._base_manifest(base, platform)
-            content = self._blobs.blob(found.config.digest)
+            found = self._base_manifest(base, platform, progress)
+            content = self._blobs.blob(found.config.digest, progress=progress)
             if content is None:
                 content = self._registry.blob(base.repository, found.config)
                 self._blobs.keep(content)
@@ -254,18 +256,22 @@ class OciBuilder:
             raise ServerFailed(f"the base image {base} cannot be used: {error}") from error
         return found, config
 
-    def _base_manifest(self, base: ImageRef, platform: Platform) -> Manifest:
-        kept = self._blobs.blob(base.digest or "")
+    def _base_manifest(self, base: ImageRef, platform: Platform, progress: Progress) -> Manifest:
+        kept = self._blobs.blob(base.digest or "", progress=progress)
         if kept is not None:
             found = parse_manifest(kept)
             if isinstance(found, Index):
                 one = manifest_for(found, platform)
-                return self._base_manifest(ImageRef(base.repository, digest=one.digest), platform)
+                return self._base_manifest(
+                    ImageRef(base.repository, digest=one.digest), platform, progress
+                )
             return found
         content, descriptor = self._registry.manifest(base)
         parse_manifest(content, media_type=descriptor.media_type)
         self._blobs.keep(content)
-        return self._base_manifest(ImageRef(base.repository, digest=descriptor.digest), platform)
+        return self._base_manifest(
+            ImageRef(base.repository, digest=descriptor.digest), platform, progress
+        )
 
     def _base_layer(self, base: ImageRef, descriptor: Descriptor) -> BuiltLayer:
         def pieces(offset: int) -> Iterator[bytes]:
