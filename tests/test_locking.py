@@ -104,6 +104,109 @@ def test_gitops_ml_lock_upgrades_when_asked_to(project: Project) -> None:
     assert outcome.changes == ("beta 2.0 → 3.0",)
 
 
+def edit(project: Project, old: str, new: str) -> None:
+    path = project.folder / "requirements.lock"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+EVIL = f"evil==1.0 \\\n    --hash=sha256:{'e' * 64}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("alpha==1.0", "alpha==0.9", r"alpha 0.9 \(line 7\) is not >=1, as requirements.txt:1"),
+        ("beta==2.0", EVIL + "beta==2.0", r"evil 1.0 \(line 9\) is required by nothing"),
+        ("beta==2.0", "gamma==2.0", r"it lacks beta, which alpha 1.0 \(line 7\) requires"),
+        ("alpha==1.0", "delta==1.0", "it lacks alpha, which requirements.txt:1 requires"),
+        (" # requires beta", "", "does not name what its packages require"),
+    ],
+)
+def test_a_lock_that_is_not_what_the_requirements_come_to_is_not_up_to_date(
+    project: Project, old: str, new: str, sentence: str
+) -> None:
+    project.requires("alpha>=1")
+    before = project.ensure().lock
+    edit(project, old, new)
+    project.index.asked.clear()
+    with pytest.raises(UsageError, match=rf"{sentence}.*: run `gitops-ml lock`"):
+        project.ensure(frozen=True)
+    assert project.index.asked == [], "no index is asked"
+    assert project.ensure().lock == before, "without --frozen it is made again"
+
+
+def test_a_lock_names_what_each_package_requires_on_which_machine(project: Project) -> None:
+    make_wheel(project.index.folder, "only-arm", "1.0")
+    marker = 'only-arm; platform_machine == "aarch64"'
+    make_wheel(project.index.folder, "alpha", "1.1", requires=["beta", marker])
+    project.platforms = ("linux/amd64", "linux/arm64")
+    text = project.ensure().path.read_text()
+    assert " # requires beta, only-arm (aarch64)\n" in text
+    assert project.ensure(frozen=True).lock.packages[0].requires_on("linux/amd64") == ("beta",)
+
+
+def hash_of(project: Project, name: str) -> str:
+    (wheel,) = project.index.folder.glob(f"{name}-*.whl")
+    return f"--hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+
+
+OTHER = f"--hash=sha256:{'0' * 64}"
+
+
+def test_hashes_of_the_requirements_are_kept_to(project: Project) -> None:
+    alpha, beta = hash_of(project, "alpha"), hash_of(project, "beta")
+    make_wheel(project.index.folder, "beta", "2.0", tag="cp311-cp311-manylinux_2_17_x86_64")
+    project.requires(f"alpha==1.0 {alpha} {OTHER}", f"beta==2.0 {beta}")
+    chosen = {package.name: package.sha256 for package in project.ensure().lock.packages}
+    assert f"--hash=sha256:{chosen['beta']}" == beta, "of two files the one whose hash is named"
+    project.index.tells_hashes = False
+    assert f"--hash=sha256:{lock_again(project)['beta']}" == beta
+    edit(project, chosen["beta"], "0" * 64)
+    with pytest.raises(UsageError, match=r"beta 2.0 \(line 9\) has none of the hashes"):
+        project.ensure(frozen=True)
+
+
+def lock_again(project: Project) -> dict[str, str]:
+    lock = lock_dependencies(project.facts(), environ=project.environ, progress=silent).lock
+    return {package.name: package.sha256 for package in lock.packages}
+
+
+@pytest.mark.parametrize("tells_hashes", [True, False])
+def test_a_file_with_another_hash_is_refused_as_by_pip(
+    project: Project, tells_hashes: bool
+) -> None:
+    project.index.tells_hashes = tells_hashes
+    wheel = make_wheel(project.folder / "wheels", "mine", "0.1")
+    project.requires(f"alpha==1.0 {OTHER}", f"beta==2.0 {OTHER}", f"./wheels/{wheel.name} {OTHER}")
+    words = refusal(project)
+    for file in ("alpha-1.0-py3-none-any.whl", "beta-2.0-py3-none-any.whl", f"wheels/{wheel.name}"):
+        assert f"{file} has the sha256 " in words
+    assert words.count(f"the requirements name {'0' * 64}") == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (["alpha==1.0 {alpha}", "beta"], r"requirements.txt:2: beta has no --hash; another"),
+        (["alpha>=1.0 {alpha}", "beta==2.0 {beta}"], "requirements.txt:1: alpha .*one version"),
+        (["alpha==1.* {alpha}", "beta==2.0 {beta}"], "requirements.txt:1: alpha .*one version"),
+        (["alpha==1.0 {alpha}"], "beta 2.0, which alpha requires, has no --hash; another"),
+        (["alpha==1.0 --hash=sha512:ab", "beta==2.0 {beta}"], "alpha has no --hash=sha256"),
+        (["alpha==1.0 {alpha}", "alpha==1.0 --hash=sha256:00", "beta==2.0 {beta}"],
+         "no one hash in all of their lines"),
+    ],
+)  # fmt: skip
+def test_some_hashes_want_all_of_them_as_for_pip(
+    project: Project, lines: list[str], sentence: str
+) -> None:
+    hashes = {name: hash_of(project, name) for name in ("alpha", "beta")}
+    project.requires(*(line.format(**hashes) for line in lines))
+    with pytest.raises(GitopsMlError, match=sentence):
+        project.ensure()
+
+
 def test_ci_resolves_nothing(project: Project) -> None:
     with pytest.raises(UsageError, match=r"requirements.lock is not there: run `gitops-ml lock`"):
         project.ensure(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.adapters.oci_layers import Layer, LayerEntry, write_layer
@@ -35,7 +35,7 @@ from gitops_ml.core.oci import (
     parse_manifest,
 )
 from gitops_ml.core.oci_config import AddedLayer, BaseConfig, extended_config, parse_config
-from gitops_ml.errors import ServerFailed
+from gitops_ml.errors import ServerFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -141,7 +141,8 @@ class OciBuilder:
         """The image that ``plan`` describes; nothing is pushed.
 
         Raises:
-            UsageError: the base image is not for it.
+            UsageError: the base image is not for it, or the lock is not what the requirements
+                come to.
             GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
             Refused, ServerFailed: a registry or an index said no, or failed.
         """
@@ -310,7 +311,9 @@ class OciBuilder:
 
         key = _key("packages", lock.fingerprint(platform), plan.epoch)
         stored = self._blobs.layer(key, make)
-        return stored, tuple(_component(entry) for entry in stored.notes)
+        components = tuple(_component(entry) for entry in stored.notes)
+        _refuse_others(plan, platform, components)
+        return stored, components
 
     def _runtime(self, plan: OciPlan) -> StoredLayer:
         entries = [
@@ -340,6 +343,25 @@ class OciBuilder:
         return self._blobs.layer(
             _key(role, facts, epoch),
             lambda target: (write_layer(chosen, target, root=root, epoch=epoch), None),
+        )
+
+
+def _refuse_others(plan: OciPlan, platform: str, components: Iterable[Component]) -> None:
+    """Pass wheels that are what the requirements come to, by their own metadata.
+
+    What the lock says about them was written by whoever could edit it.
+    """
+    from gitops_ml.core.lock_check import lock_problems
+
+    if plan.asked is None:
+        return
+    lock = replace(plan.lock, platforms=(platform,))
+    wheels = {component.sha256: component for component in components}
+    if problems := lock_problems(lock, plan.asked(), wheels=wheels):
+        path = lock_path(plan.context.dependencies.pip)
+        raise UsageError(
+            f"{path} is not what the requirements come to: {'; '.join(problems)}: run "
+            "`gitops-ml lock` and read what changed"
         )
 
 

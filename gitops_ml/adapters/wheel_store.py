@@ -6,6 +6,7 @@ packed is what was hashed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.adapters.package_index import PackageIndex
+    from gitops_ml.core.bill_of_materials import Component
     from gitops_ml.core.lock import LockedPackage
     from gitops_ml.core.package_choice import PackageFile
     from gitops_ml.ports import Progress
@@ -79,6 +81,27 @@ class WheelStore:
                 packages,
             )
             return tuple(found)
+
+    def at_hand(
+        self, packages: Iterable[LockedPackage], *, project: Path
+    ) -> Mapping[str, Component]:
+        """What the wheels of the cache and the project say of themselves, by their sha256.
+
+        Nothing is fetched, and what is another file than the lock says is left out.
+        """
+        from gitops_ml.adapters.wheels import describe_wheel
+
+        found = {}
+        for package in packages:
+            folder = self._folder / package.sha256
+            paths = [project / package.path] if package.path else sorted(folder.glob("*.whl"))
+            for path in paths:
+                with suppress(OSError, GitopsMlError):
+                    file = HeldFile(path, may_be_link=bool(package.path))
+                    if file.sha256() == package.sha256:
+                        described = describe_wheel(file, fingerprint=package.sha256)
+                        found[package.sha256] = described
+        return found
 
     def _one(
         self,
