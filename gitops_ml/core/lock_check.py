@@ -81,7 +81,11 @@ class _Check:
         yield from self._closure([each for each in wanted if not each.is_constraint])
         extra = [package for package in self._all if package.name not in self._reached]
         if extra and not self._names_reasons and not self._wheels:
-            yield "does not name what its packages require, as `gitops-ml lock` writes it"
+            others = " and others are" if len(extra) > 1 else " is"
+            yield (
+                f"{_at(extra[0])}{others} required by nothing in it (it does not name what its "
+                "packages require, as `gitops-ml lock` writes it)"
+            )
             return
         for package in extra:
             yield f"{_at(package)} is required by nothing"

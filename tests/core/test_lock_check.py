@@ -160,7 +160,8 @@ def test_one_package_twice_is_noticed() -> None:
 def test_a_lock_of_before_says_what_to_do() -> None:
     silent = dict.fromkeys(GOOD, ())
     assert problems(silent) == (
-        "does not name what its packages require, as `gitops-ml lock` writes it",
+        "web 2.5 (line 9) and others are required by nothing in it (it does not name what its "
+        "packages require, as `gitops-ml lock` writes it)",
     )
 
 
