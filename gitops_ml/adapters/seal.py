@@ -15,6 +15,7 @@ import secrets
 import stat
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,14 +38,13 @@ class Seal:
     def of_user(cls, environ: Mapping[str, str]) -> Seal:
         """The user's, whose key is made when there is none.
 
-        Where none can be kept, or where it would lie in the cache, the key is one of this call
-        alone, which believes nothing that earlier calls wrote.
+        Where none can be kept, or where it would lie in the cache, the key is one of this process
+        alone, which believes nothing that earlier ones wrote.
         """
         file = _place(environ)
-        cache = os.path.realpath(cache_place(environ))
-        if os.path.commonpath([cache, os.path.realpath(file)]) == cache:
-            return cls(secrets.token_bytes(_SIZE))
-        return cls(_read(file) or _made(file) or secrets.token_bytes(_SIZE))
+        if file is None or _is_in(file, cache_place(environ)):
+            return cls(_of_this_process())
+        return cls(_read(file) or _made(file) or _of_this_process())
 
     def mark(self, *parts: str | bytes) -> str:
         """The mark of ``parts``, as hex."""
@@ -59,12 +59,21 @@ class Seal:
         )
 
 
-def _place(environ: Mapping[str, str]) -> Path:
+@cache
+def _of_this_process() -> bytes:
+    return secrets.token_bytes(_SIZE)
+
+
+def _is_in(file: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
+
+
+def _place(environ: Mapping[str, str]) -> Path | None:
     named = environ.get("XDG_CONFIG_HOME")
     if named and Path(named).is_absolute():
         return Path(named) / "gitops-ml" / _FILE
     home = environ.get("HOME")
-    return (Path(home) if home else Path.home()) / ".config" / "gitops-ml" / _FILE
+    return Path(home) / ".config" / "gitops-ml" / _FILE if home else None
 
 
 def _read(file: Path) -> bytes | None:

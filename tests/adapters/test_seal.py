@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -71,15 +73,38 @@ def test_a_key_that_others_may_know_is_replaced(tmp_path, change):
     assert Seal.of_user(settings(tmp_path)).is_on(seal.mark("layer"), "layer")
 
 
+MARK = """
+import os
+from gitops_ml.adapters.seal import Seal
+print(Seal.of_user(os.environ).mark("layer"))
+"""
+
+
+def marks(environ, times=2):
+    """What as many processes make of one and the same thing."""
+    command = [sys.executable, "-c", MARK]
+    return {subprocess.check_output(command, env=environ, text=True) for _ in range(times)}
+
+
 def test_a_key_in_the_cache_is_none(tmp_path):
+    """Whoever writes the cache could put one there, or read ours."""
     environ = settings(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "cache/config"))
-    assert not Seal.of_user(environ).is_on(Seal.of_user(environ).mark("layer"), "layer")
+    assert len(marks(environ)) == 2
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_home_that_nothing_can_be_written_to_does_no_harm(tmp_path):
     (tmp_path / "home").write_text("")
-    environ = settings(tmp_path)
-    seal = Seal.of_user(environ)
-    assert seal.is_on(seal.mark("layer"), "layer")
-    assert not Seal.of_user(environ).is_on(seal.mark("layer"), "layer")
+    assert len(marks(settings(tmp_path))) == 2
+    seal = Seal.of_user(settings(tmp_path))
+    assert Seal.of_user({}).is_on(seal.mark("layer"), "layer"), "one process believes itself"
+
+
+def test_processes_that_begin_at_once_have_one_key(tmp_path):
+    (tmp_path / "home").mkdir()
+    command = [sys.executable, "-c", MARK]
+    calls = [
+        subprocess.Popen(command, env=settings(tmp_path), stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert len({call.communicate()[0] for call in calls}) == 1
