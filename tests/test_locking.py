@@ -253,6 +253,22 @@ def test_a_wheel_of_the_project_is_locked_by_its_bytes(project: Project) -> None
         project.ensure(frozen=True)
 
 
+@pytest.mark.parametrize(
+    "line", ["./wheels/{}", "wheels/{}", "file:./wheels/{}", "file:wheels/{}",
+             "mine @ file:./wheels/{}", "mine @ file:wheels/{}", "./wheels/../wheels/{}"],
+)  # fmt: skip
+def test_a_wheel_of_the_project_may_be_named_in_each_way_that_pip_takes(
+    project: Project, line: str
+) -> None:
+    wheel = make_wheel(project.folder / "wheels", "mine", "0.1", requires=["beta"])
+    project.requires(line.format(wheel.name))
+    lock = project.ensure().lock
+    assert [(p.name, p.path) for p in lock.packages] == [
+        ("beta", ""), ("mine", f"wheels/{wheel.name}"),
+    ]  # fmt: skip
+    assert project.ensure(frozen=True).lock == lock
+
+
 @pytest.mark.parametrize("as_json", [True, False], ids=["json", "html"])
 def test_an_index_that_tells_no_hashes_is_asked_for_the_files(
     project: Project, as_json: bool

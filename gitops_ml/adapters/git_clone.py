@@ -14,6 +14,7 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.cache import folder_in
 from gitops_ml.adapters.held_file import read_whole
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ class Clone:
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Keep other processes out. The kernel lets go of the lock when this process dies."""
-        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{self.folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        folder_in(self.folder.parent.parent, self.folder.parent.name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        lock = os.open(f"{self.folder}.lock", flags, 0o600)
         try:
             self._wait_for(lock)
             self._sweep()

@@ -6,6 +6,7 @@ asked for. What uv says when it finds no answer is put into words that name a pa
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
 import sys
@@ -139,7 +140,7 @@ def _pins(text: str) -> tuple[Pin, ...]:
             name = re.sub(r"[-_.]+", "-", match["name"]).lower()
             found.append(Pin(name, match["version"], required_by=required_by))
         elif line.endswith(".whl") and "://" not in line:
-            path = line.rpartition(" @ ")[2].removeprefix("./")
+            path = posixpath.normpath(line.rpartition(" @ ")[2].removeprefix("file:"))
             name, version = path.rpartition("/")[2].split("-")[:2]
             name = re.sub(r"[-_.]+", "-", name).lower()
             found.append(Pin(name, version, path, required_by))
