@@ -21,6 +21,7 @@ from gitops_ml.core.lock import (
     render_lock,
 )
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
+from gitops_ml.process import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -151,14 +152,22 @@ def why_stale(
 
 
 def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
-    """What the requirement files of the project and of predictor_base ask for."""
+    """What the requirement files of the project and of predictor_base ask for.
 
-    from gitops_ml.core.requirement_files import read_asked
+    Raises:
+        UsageError: one includes a file of a server.
+    """
+    from gitops_ml.core.requirement_files import RemoteInclude, read_asked
 
     def of_project(path: str) -> str | None:
         return None if path.startswith(("/", "../")) else _text(facts.project / path)
 
-    own = read_asked(facts.requirements, read=of_project) if facts.requirements else ()
+    try:
+        own = read_asked(facts.requirements, read=of_project) if facts.requirements else ()
+    except RemoteInclude as error:
+        raise UsageError(
+            f"{redacted(str(error))}, which nothing can be compared with: copy it into the project"
+        ) from error
     runtime = [
         replace(asked, place=f"predictor_base/{asked.place}", is_runtime=True)
         for path in facts.runtime

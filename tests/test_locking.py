@@ -269,6 +269,15 @@ def test_a_wheel_of_the_project_may_be_named_in_each_way_that_pip_takes(
     assert project.ensure(frozen=True).lock == lock
 
 
+def test_a_file_of_a_server_that_is_included_is_refused_before_it_is_asked_for(
+    project: Project,
+) -> None:
+    project.requires("beta", f"-r {project.index.url}/requirements.txt")
+    with pytest.raises(UsageError, match=r"requirements.txt:2 includes http.*copy it into"):
+        project.ensure()
+    assert project.index.asked == []
+
+
 @pytest.mark.parametrize("as_json", [True, False], ids=["json", "html"])
 def test_an_index_that_tells_no_hashes_is_asked_for_the_files(
     project: Project, as_json: bool

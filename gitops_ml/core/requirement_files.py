@@ -17,8 +17,13 @@ _COMMENT = re.compile(r"(^|\s+)#.*$")
 _OPTIONS = re.compile(r"\s--?[a-z]")
 _HASH = re.compile(r"--hash[=\s]+(\S+)")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(?P<path>\S.*)")
+_CONSTRAINT = ("-c", "--constraint")
 _WHEEL = re.compile(r"(?:file:)?(?P<path>[^\s;\[]+\.whl)(?P<extras>\[[^\]]*\])?(?P<marker>\s*;.*)?")
 _SHA256 = "sha256:"
+
+
+class RemoteInclude(ValueError):
+    """A file on a server that is included: what it asks for may be another thing tomorrow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,9 @@ def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, 
 
     ``read`` gives the text of a file, or ``None`` where there is none. Lines that name neither a
     package of an index nor a wheel are left out: only pip and an engine can install those.
+
+    Raises:
+        RemoteInclude: a file of a server is included; as a mere constraint it is left out.
     """
     found: list[Asked] = []
     seen: set[tuple[str, bool]] = set()
@@ -65,8 +73,12 @@ def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, 
         seen.add((file, is_constraint))
         for number, line in _lines(read(file) or ""):
             if include := _INCLUDE.fullmatch(line):
+                if "://" in include["path"]:
+                    if include[1] in _CONSTRAINT:
+                        continue
+                    raise RemoteInclude(f"{file}:{number} includes {include['path']}")
                 path = posixpath.join(posixpath.dirname(file), include["path"].strip("'\""))
-                limits = include[1] in ("-c", "--constraint")
+                limits = include[1] in _CONSTRAINT
                 waiting.append((posixpath.normpath(path), is_constraint or limits))
             elif asked := _asked(line, place=f"{file}:{number}", is_constraint=is_constraint):
                 found.append(asked)
