@@ -351,10 +351,10 @@ def _refuse_others(plan: OciPlan, platform: str, components: Iterable[Component]
 
     What the lock says about them was written by whoever could edit it.
     """
-    from gitops_ml.core.lock_check import lock_problems
-
     if plan.asked is None:
         return
+    from gitops_ml.core.lock_check import lock_problems
+
     lock = replace(plan.lock, platforms=(platform,))
     wheels = {component.sha256: component for component in components}
     if problems := lock_problems(lock, plan.asked(), wheels=wheels):
