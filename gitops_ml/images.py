@@ -27,7 +27,15 @@ from gitops_ml.core.image_recipe import (
     unlocked_hash,
 )
 from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.locking import LockOutcome, Locks, ensure_lock, lock_facts, read_lock, why_stale
+from gitops_ml.locking import (
+    LockOutcome,
+    Locks,
+    asked_by,
+    ensure_lock,
+    lock_facts,
+    read_lock,
+    why_stale,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -215,6 +223,7 @@ class ImagePlanner:
                 platforms=image.platforms,
                 described=Described(api=name, path=predictor.path, class_name=predictor.class_name),
                 epoch=source_date_epoch(os.environ),
+                asked=partial(asked_by, facts),
             )
             hashed = plan.content_hash
         return PlannedImage(

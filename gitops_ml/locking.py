@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from gitops_ml.core.lock import (
     render_lock,
 )
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
+from gitops_ml.process import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 
     from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
     from gitops_ml.adapters.resolver import Pin
+    from gitops_ml.core.bill_of_materials import Component
     from gitops_ml.core.image import BuildContext
     from gitops_ml.core.package_choice import PackageFile
+    from gitops_ml.core.requirement_files import Asked
     from gitops_ml.ports import Progress
 
 _WORKERS = 4
@@ -130,11 +133,51 @@ def read_lock(facts: LockFacts) -> Lock | None:
         raise InvalidDocument([problem]) from error
 
 
-def why_stale(facts: LockFacts, lock: Lock | None) -> str:
-    """What is wrong with the project's lock, as words after its name; empty where nothing is."""
+def why_stale(
+    facts: LockFacts, lock: Lock | None, *, wheels: Mapping[str, Component] | None = None
+) -> str:
+    """What is wrong with the project's lock, as words after its name; empty where nothing is.
+
+    ``wheels`` has the metadata of those that are at hand, by their hash: see `lock_problems`.
+    """
+    from gitops_ml.core.lock_check import lock_problems
+
     if lock is None:
         return "is not there"
-    return "" if lock.inputs == facts.inputs else "is older than the requirements"
+    if lock.inputs != facts.inputs:
+        return "is older than the requirements"
+    if problems := lock_problems(lock, asked_by(facts), wheels=wheels):
+        return f"is not what the requirements come to: {'; '.join(problems)}"
+    return ""
+
+
+def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
+    """What the requirement files of the project and of predictor_base ask for.
+
+    Raises:
+        UsageError: one includes a file of a server.
+    """
+    from gitops_ml.core.requirement_files import RemoteInclude, read_asked
+
+    def of_project(path: str) -> str | None:
+        return None if path.startswith(("/", "../")) else _text(facts.project / path)
+
+    try:
+        own = read_asked(facts.requirements, read=of_project) if facts.requirements else ()
+    except RemoteInclude as error:
+        raise UsageError(
+            f"{redacted(str(error))}, which nothing can be compared with: copy it into the project"
+        ) from error
+    runtime = [
+        replace(asked, place=f"predictor_base/{asked.place}", is_runtime=True)
+        for path in facts.runtime
+        for asked in read_asked(path.name, read=lambda name, path=path: _text(path.parent / name))  # type: ignore[misc]
+    ]
+    return (*own, *runtime)
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text("utf-8", errors="replace") if path.is_file() else None
 
 
 def ensure_lock(
@@ -169,8 +212,12 @@ def lock_dependencies(
         Refused, ServerFailed: an index said no, or did not answer.
     """
     from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
+    from gitops_ml.core.required_hashes import unhashed_lines
 
     before = _to_be_replaced(facts)
+    asked = asked_by(facts)
+    if problems := [*unhashed_lines([each for each in asked if not each.is_runtime])]:
+        raise GitopsMlError("\n".join(problems))
     settings = IndexSettings.of_project(environ, facts.project, facts.files)
     index = PackageIndex(settings)
     kept = () if upgrade or before is None else before.packages
@@ -180,7 +227,7 @@ def lock_dependencies(
     for platform in facts.platforms:
         chosen = _resolved(facts, platform, settings, kept, chosen)
         progress(f"{platform}: {len(chosen)} packages")
-        packages[platform] = _locked(chosen, facts, platform, index)
+        packages[platform] = _locked(chosen, asked, _Files(facts, platform, index))
     lock = Lock(
         python=facts.python,
         platforms=facts.platforms,
@@ -236,34 +283,86 @@ def _resolved(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Where the files for one platform come from."""
+
+    facts: LockFacts
+    platform: str
+    index: PackageIndex
+
+
 def _locked(
-    pins: Sequence[Pin], facts: LockFacts, platform: str, index: PackageIndex
+    pins: Sequence[Pin], asked: Sequence[Asked], files: _Files
 ) -> tuple[LockedPackage, ...]:
     """Each pin with the hash of its wheel; everything that is wrong is told at once."""
     from concurrent.futures import ThreadPoolExecutor
 
+    from gitops_ml.core.required_hashes import hashes_by_name, unhashed_packages
+
+    hashes = hashes_by_name(each for each in asked if not each.is_runtime)
     with ThreadPoolExecutor(_WORKERS) as pool:
-        found = [*pool.map(lambda pin: _one(pin, facts, platform, index), pins)]
-    if problems := [entry for entry in found if isinstance(entry, str)]:
+        found = [*pool.map(lambda pin: _one(pin, files, hashes.get(pin.name)), pins)]
+    packages = tuple(
+        replace(entry, requires=_required_by(entry.name, pins))
+        for entry in found
+        if isinstance(entry, LockedPackage)
+    )
+    problems = [entry for entry in found if isinstance(entry, str)]
+    if problems := problems or [*unhashed_packages(asked, packages)]:
         raise GitopsMlError("\n".join(problems))
-    return tuple(entry for entry in found if isinstance(entry, LockedPackage))
+    return packages
 
 
-def _one(pin: Pin, facts: LockFacts, platform: str, index: PackageIndex) -> LockedPackage | str:
+def _required_by(name: str, pins: Iterable[Pin]) -> tuple[str, ...]:
+    return tuple(sorted({pin.name for pin in pins if name in pin.required_by}))
+
+
+def _one(pin: Pin, source: _Files, allowed: frozenset[str] | None) -> LockedPackage | str:
+    """The wheel of a version, one with an ``allowed`` hash where there are such; or what is wrong."""
     from gitops_ml.core.package_choice import best_wheel, why_not
 
+    python, platform = source.facts.python, source.platform
     if pin.path:
-        sha256 = file_fingerprint(facts.project / pin.path)
-        return LockedPackage(pin.name, pin.version, sha256, path=pin.path)
-    files = index.files(pin.name)
-    best = best_wheel(files, version=pin.version, python=facts.python, platform=platform)
+        sha256 = file_fingerprint(source.facts.project / pin.path)
+        package = LockedPackage(pin.name, pin.version, sha256, path=pin.path)
+        return _other_hash(package, pin.path, allowed) or package
+    files = source.index.files(pin.name)
+    named = _named(pin, files, source, allowed) if allowed else ()
+    best = best_wheel(named or files, version=pin.version, python=python, platform=platform)
     if best is None:
-        return why_not(
-            files, name=pin.name, version=pin.version, python=facts.python, platform=platform
-        )
+        return why_not(files, name=pin.name, version=pin.version, python=python, platform=platform)
     if best.yanked is not None:
         return _yanked(pin, best, files)
-    return LockedPackage(pin.name, pin.version, best.sha256 or _hash_of(best, index))
+    sha256 = best.sha256 or _hash_of(best, source.index)
+    package = LockedPackage(pin.name, pin.version, sha256)
+    return _other_hash(package, best.filename, allowed) or package
+
+
+def _named(
+    pin: Pin, files: Iterable[PackageFile], source: _Files, allowed: frozenset[str]
+) -> tuple[PackageFile, ...]:
+    """The wheels for the platform that have an ``allowed`` hash, told by the index or not."""
+    from gitops_ml.core.package_choice import files_of, rank
+
+    python, platform = source.facts.python, source.platform
+    found = (
+        file if file.sha256 else replace(file, sha256=_hash_of(file, source.index))
+        for file in files_of(files, pin.version)
+        if rank(file.filename, python=python, platform=platform) is not None
+    )
+    return tuple(file for file in found if file.sha256 in allowed)
+
+
+def _other_hash(package: LockedPackage, file: str, allowed: frozenset[str] | None) -> str | None:
+    """The sentence for a file whose hash the requirements do not name."""
+    if allowed is None or package.sha256 in allowed:
+        return None
+    named = ", ".join(sorted(allowed)) or "no one hash in all of their lines"
+    return (
+        f"{package}: {file} has the sha256 {package.sha256}, and the requirements name {named}. Either "
+        "the file was replaced, or the --hash is another file's: find out which before you change it"
+    )
 
 
 def _hash_of(file: PackageFile, index: PackageIndex) -> str:
@@ -297,14 +396,24 @@ def _yanked(pin: Pin, file: PackageFile, files: Iterable[PackageFile]) -> str:
 def _merged(packages: Mapping[str, Sequence[LockedPackage]]) -> tuple[LockedPackage, ...]:
     """What all platforms have in common once, the rest for each platform's machine."""
     everywhere = set.intersection(*(set(found) for found in packages.values()))
-    merged = list(everywhere)
+    merged = [replace(package, requires=_on_any(package, packages)) for package in everywhere]
     for platform, found in packages.items():
-        for package in set(found) - everywhere:
-            machine = MACHINES[platform]
-            merged.append(
-                LockedPackage(package.name, package.version, package.sha256, machine, package.path)
-            )
+        own = set(found) - everywhere
+        merged += (replace(package, machine=MACHINES[platform]) for package in own)
     return tuple(sorted(merged))
+
+
+def _on_any(
+    package: LockedPackage, packages: Mapping[str, Sequence[LockedPackage]]
+) -> tuple[str, ...]:
+    """What a package requires everywhere, and what with the name of the machine that wants it."""
+    required = {
+        MACHINES[platform]: {name for each in found if each == package for name in each.requires}
+        for platform, found in packages.items()
+    }
+    common = set.intersection(*required.values())
+    special = (f"{name} ({at})" for at, names in required.items() for name in names - common)
+    return tuple(sorted((*common, *special)))
 
 
 def _changes(before: Lock | None, after: Lock) -> Iterator[str]:

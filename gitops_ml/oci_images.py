@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml._version import __version__
-from gitops_ml.adapters.cache import cache_folder
+from gitops_ml.adapters.cache import cache_folder, folder_in
 from gitops_ml.adapters.oci_builder import OciBuilder
 from gitops_ml.adapters.oci_referrers import Attachment
 from gitops_ml.adapters.oci_store import BlobStore
+from gitops_ml.adapters.seal import Seal
 from gitops_ml.adapters.wheel_store import WheelStore
 from gitops_ml.core.bill_of_materials import (
     API_MANIFEST,
@@ -48,8 +49,9 @@ def oci_tools(registry: OciRegistry, environ: Mapping[str, str]) -> OciTools:
         UsageError: the cache folder cannot be made.
     """
     folder = cache_folder(environ)
-    wheels = WheelStore(folder / "wheels", environ=environ)
-    return OciTools(OciBuilder(registry, blobs=BlobStore(folder / "oci"), wheels=wheels), registry)
+    wheels = WheelStore(folder_in(folder, "wheels"), environ=environ)
+    blobs = BlobStore(folder_in(folder, "oci"), seal=Seal.of_user(environ))
+    return OciTools(OciBuilder(registry, blobs=blobs, wheels=wheels), registry)
 
 
 def push_image(

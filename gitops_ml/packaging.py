@@ -23,7 +23,12 @@ from gitops_ml.adapters.package_folder import keep_package
 from gitops_ml.adapters.saved_models import modules_in_pickle, texts_in_pickle
 from gitops_ml.adapters.session import MAIN, Session, current_session
 from gitops_ml.core.local_files import IN_A_LAYER
-from gitops_ml.core.requirement_lines import Requirements, malformed, requirements_for
+from gitops_ml.core.requirement_lines import (
+    Requirements,
+    malformed,
+    naming_a_file,
+    requirements_for,
+)
 from gitops_ml.core.secret_signs import has_secret_shape
 from gitops_ml.core.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
@@ -194,6 +199,11 @@ def _check(
         raise UsageError(
             f"requirements: {wrong!r} is no requirement; write a package as in requirements.txt, "
             "such as numpy==2.1.0"
+        )
+    if named := naming_a_file(requirements):
+        raise UsageError(
+            f"requirements: {named!r} names a file, and the package has none of that name: give its "
+            'lines instead, such as Path("requirements.txt").read_text().splitlines()'
         )
 
 

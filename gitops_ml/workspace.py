@@ -18,6 +18,7 @@ from gitops_ml.adapters.memory import Memory, NoMemory
 from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.adapters.remembered import recalled_manifests, remembered_manifests
 from gitops_ml.adapters.resources import load_schema
+from gitops_ml.adapters.seal import Seal
 from gitops_ml.core import layout
 from gitops_ml.core.manifest import Manifest, parse_manifests
 from gitops_ml.core.project_reader import default_project
@@ -288,7 +289,7 @@ def _absolute(paths: Iterable[Path]) -> list[Path]:
 def open_memory() -> Memory:
     """What earlier calls have worked out, where anything may be kept."""
     try:
-        return Memory(cache_folder(os.environ))
+        return Memory(cache_folder(os.environ), seal=Seal.of_user(os.environ))
     except UsageError:
         return NoMemory()
 

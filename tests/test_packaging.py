@@ -130,6 +130,30 @@ def test_equal_classes_have_equal_folders_and_old_ones_are_forgotten(folder):
     assert folders[-1].is_dir()
 
 
+def test_a_package_in_the_cache_has_exactly_its_files_whatever_others_did_to_it(tmp_path):
+    files = {"predictor.py": b"x = 1\n", "own/__init__.py": b"", "own/more.py": b"y = 1\n"}
+    environ = {"GITOPS_ML_CACHE": str(tmp_path / "cache")}
+    target, _ = keep_package("iris", files, environ=environ)
+    (target / "requirements.lock").write_text("kept")
+    (target / "predictor.py").write_bytes(b"x = 2\n")
+    (target / "own/__init__.py").unlink()
+    (target / "own/more.py").chmod(0o755)
+    (target / "__pycache__").mkdir()
+    (target / "__pycache__/predictor.cpython-311.pyc").write_bytes(b"poison")
+    (target / "sitecustomize.py").write_bytes(b"poison")
+    (target / "linked").symlink_to(tmp_path)
+    (target / "link.py").symlink_to(tmp_path / "x.py")
+    assert keep_package("iris", files, environ=environ)[0] == target
+    left = {p.relative_to(target).as_posix(): p for p in target.rglob("*") if not p.is_dir()}
+    assert left.keys() == {*files, "requirements.lock"}
+    assert {path: left[path].read_bytes() for path in files} == files
+    assert not any(path.stat().st_mode & 0o111 for path in left.values())
+    target.rename(tmp_path / "moved")
+    target.symlink_to(tmp_path / "moved")
+    keep_package("iris", files, environ=environ)
+    assert not target.is_symlink()
+
+
 @pytest.mark.parametrize("name", ["", "..", "../x", "/x", "a/b", "a\\b", "a\0b"])
 def test_a_package_is_never_kept_elsewhere(tmp_path, name):
     environ = {"GITOPS_ML_CACHE": str(tmp_path / "cache" / "deep")}

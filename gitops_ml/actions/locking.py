@@ -6,15 +6,19 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.errors import InvalidDocument
+from gitops_ml.adapters.cache import cache_folder
+from gitops_ml.adapters.wheel_store import WheelStore
+from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.images import ImagePlanner
 from gitops_ml.imaging import image_request
 from gitops_ml.locking import LockFacts, Locks, lock_dependencies, read_lock, why_stale
 from gitops_ml.workspace import Workspace, checked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from gitops_ml.core.bill_of_materials import Component
     from gitops_ml.core.lock import Lock
     from gitops_ml.tools import Tools
 
@@ -79,10 +83,20 @@ def reasons_for_none(workspace: Workspace, *, tools: Tools) -> dict[str, str]:
     return {name: reason for name, reason in sorted(found.items()) if reason}
 
 
+def _at_hand(facts: LockFacts, lock: Lock | None) -> Mapping[str, Component]:
+    """The metadata of the wheels that need not be fetched."""
+    try:
+        folder = cache_folder(os.environ) / "wheels"
+    except UsageError:
+        return {}
+    store = WheelStore(folder, environ=os.environ)
+    return store.at_hand(lock.packages if lock else (), project=facts.project)
+
+
 def _lock(facts: LockFacts, tools: Tools, *, upgrade: bool, check: bool) -> Locked:
     try:
         before = read_lock(facts)
-        reason = why_stale(facts, before)
+        reason = why_stale(facts, before, wheels=_at_hand(facts, before) if check else None)
     except InvalidDocument:
         if check:
             raise

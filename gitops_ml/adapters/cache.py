@@ -1,7 +1,16 @@
-"""Where clones and other things live that can be had again at any time."""
+"""Where clones and other things live that can be had again at any time.
+
+What lies there is believed in two ways only: by the hash of its content, which whoever asks for it
+knows, or by the user's `Seal`. CI carries caches from job to job, and a job of a pull request may
+write what the job that deploys reads. Owner, size and date of a file prove nothing then.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +23,20 @@ if TYPE_CHECKING:
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Our folder in the user's cache, made when it is missing, readable by nobody else.
 
-    ``GITOPS_ML_CACHE`` itself, or ``gitops-ml`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+    ``GITOPS_ML_CACHE`` itself, or ``gitops-ml`` in ``XDG_CACHE_HOME`` or ``~/.cache``. In a folder
+    that everybody shares, such as ``/tmp`` or a volume of root's, it is a folder of the user's own.
+    Root, who can read all of them, may use another user's.
 
     Raises:
-        UsageError: it cannot be made.
+        UsageError: it cannot be made, or another user owns it.
     """
-    folder = cache_place(environ)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the cache folder {folder} cannot be made ({error.strerror}); "
-            "name another one in the environment variable GITOPS_ML_CACHE"
-        ) from error
+    folder = _made(cache_place(environ))
+    if _is_shared(folder.stat()):
+        folder = _own_in(folder)
+    facts = folder.stat()
+    if os.geteuid() not in (0, facts.st_uid):
+        raise _foreign(folder, f"belongs to another user ({facts.st_uid})")
+    _close_to_others(folder, facts.st_mode)
     return folder
 
 
@@ -38,3 +48,66 @@ def cache_place(environ: Mapping[str, str]) -> Path:
         return Path(xdg) / "gitops-ml"
     home = environ.get("HOME")
     return (Path(home) if home else Path.home()) / ".cache" / "gitops-ml"
+
+
+def folder_in(folder: Path, *names: str) -> Path:
+    """The folder ``names`` below ``folder``, made where it is missing; links on the way are removed.
+
+    A cache that is restored can hold links, and what is written must stay in the cache.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    for name in names:
+        folder = folder / name
+        if folder.is_symlink():
+            folder.unlink()
+        _made(folder)
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the cache folder {folder} cannot be made ({error.strerror}); "
+            "name another one in the environment variable GITOPS_ML_CACHE"
+        ) from error
+    return folder
+
+
+def _is_shared(facts: os.stat_result) -> bool:
+    return bool(facts.st_mode & stat.S_ISVTX) or facts.st_uid == 0 != os.geteuid()
+
+
+def _own_in(shared: Path) -> Path:
+    """The user's own folder in a shared one; what another user put in its place is removed."""
+    folder = shared / f"gitops-ml-{os.geteuid()}"
+    with suppress(OSError):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.stat().st_uid != os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)
+    _made(folder)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise _foreign(folder, "is another user's")
+    return folder
+
+
+def _close_to_others(folder: Path, mode: int) -> None:
+    """Take away the rights of others: CI restores caches with whatever umask it has."""
+    if not mode & 0o077:
+        return
+    try:
+        folder.chmod(mode & 0o700)
+    except OSError as error:
+        if mode & 0o022:
+            raise _foreign(folder, f"can be changed by others ({error.strerror})") from error
+
+
+def _foreign(folder: Path, what: str) -> UsageError:
+    return UsageError(
+        f"the cache folder {folder} {what}: remove it, or name a folder of your own in the "
+        "environment variable GITOPS_ML_CACHE"
+    )

@@ -24,6 +24,7 @@ from gitops_ml.adapters.git_objects import (
 )
 from gitops_ml.adapters.git_program import Answer, GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
+from gitops_ml.adapters.seal import Seal
 from gitops_ml.core.history import Log
 from gitops_ml.core.proposal import Branch, BranchCommit, Difference
 from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFailed, UsageError
@@ -66,7 +67,7 @@ class GitRepository:
         self._clock = clock
         folder = cache / "git" / remote.name
         self._git = GitProgram(folder, remote, credentials=self._credentials, environ=environ)
-        self._clone = Clone(folder, self._git, progress=progress)
+        self._clone = Clone(folder, self._git, seal=Seal.of_user(environ), progress=progress)
 
     @classmethod
     def from_spec(

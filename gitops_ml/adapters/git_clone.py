@@ -1,4 +1,9 @@
-"""A bare clone in the cache: changed by one process at a time, and thrown away when damaged."""
+"""A bare clone in the cache: changed by one process at a time, and thrown away when damaged.
+
+Git believes its own clone: it does not hash objects that it reads, and the configuration names
+programs. So a clone has the user's `Seal`, and one that a job with another key left in a cache of
+CI is thrown away before git looks at it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,19 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.cache import folder_in
+from gitops_ml.adapters.held_file import read_whole
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from gitops_ml.adapters.git_program import GitProgram
+    from gitops_ml.adapters.seal import Seal
     from gitops_ml.ports import Progress
 
+_SEAL = "gitops-ml-seal"
+_LARGEST = 1 << 20
 _PACKS_BEFORE_TIDYING = 50
 _LOOSE_BEFORE_TIDYING = 20
 """Loose objects in one of 256 folders, as `git gc --auto` estimates: about 5,000 in all."""
@@ -24,16 +35,18 @@ _LOOSE_BEFORE_TIDYING = 20
 class Clone:
     """The clone in ``folder``; the methods but ``hold`` want the lock to be held."""
 
-    def __init__(self, folder: Path, git: GitProgram, *, progress: Progress) -> None:
+    def __init__(self, folder: Path, git: GitProgram, *, seal: Seal, progress: Progress) -> None:
         self.folder = folder
         self._git = git
+        self._seal = seal
         self._progress = progress
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Keep other processes out. The kernel lets go of the lock when this process dies."""
-        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{self.folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        folder_in(self.folder.parent.parent, self.folder.parent.name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        lock = os.open(f"{self.folder}.lock", flags, 0o600)
         try:
             self._wait_for(lock)
             self._sweep()
@@ -60,14 +73,33 @@ class Clone:
     def ensure(self) -> None:
         """Make the clone, without content yet, where there is none."""
         if (self.folder / "HEAD").is_file():
-            return
+            if self._is_own():
+                return
+            self._progress("the clone in the cache was not made by this user; it is removed")
+            self._remove()
         self._progress("making a clone of the GitOps repository in the cache")
         # Renamed into place when it is whole: no half-made clone is ever taken for one.
         new = self._beside("new")
         new.mkdir(mode=0o700)
         self._git.remote_alone("init", "--quiet", "--bare", "--template=", str(new)).required()
+        (new / _SEAL).write_text(self._mark(new))
         self._remove()
         new.rename(self.folder)
+
+    def _is_own(self) -> bool:
+        if self.folder.is_symlink():
+            return False
+        try:
+            mark = read_whole(self.folder / _SEAL, limit=_LARGEST).decode()
+            return self._seal.is_on(mark, *self._sealed(self.folder))
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def _mark(self, folder: Path) -> str:
+        return self._seal.mark(*self._sealed(folder))
+
+    def _sealed(self, folder: Path) -> tuple[str | bytes, ...]:
+        return "clone", self.folder.name, read_whole(folder / "config", limit=_LARGEST)
 
     def renew(self) -> None:
         """Throw the clone away and make an empty one."""
@@ -95,7 +127,7 @@ class Clone:
         mark.write_text(head)
 
     def _remove(self) -> None:
-        if self.folder.is_dir():
+        if self.folder.is_dir() and not self.folder.is_symlink():
             old = self.folder.rename(self._beside("old"))
             shutil.rmtree(old, ignore_errors=True)
         else:

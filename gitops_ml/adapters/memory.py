@@ -3,6 +3,9 @@
 A thousand manifests of which one changed cost one manifest. An answer is found under the hash of
 everything that decided it, the code included, so it can be missing but not wrong; whatever goes
 wrong with the file itself only makes us work.
+
+Answers decide what is checked and what is written, and no hash proves one. So each has the user's
+`Seal`, and a database that this user did not make is not even opened.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 from gitops_ml.adapters.resources import resource_directory
+from gitops_ml.adapters.seal import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,21 +29,32 @@ if TYPE_CHECKING:
 _LARGEST = 1 << 29
 """Bytes. A file that has grown beyond is begun anew; 10,000 releases take a tenth of it."""
 _AT_A_TIME = 500
+_MARKED = ((60, "user_version"), (68, "application_id"))
+"""Where the header of a database has two numbers that SQLite leaves to its users."""
+_HEADER = 100
+_MARK = 64
+"""Characters of a seal's mark."""
 _TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID"
 
 
 class Memory:
     """Answers by key; `key` makes keys."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, seal: Seal) -> None:
         self._file = folder / "answers.sqlite"
+        self._seal = seal
+        own = bytes.fromhex(seal.mark("answers.sqlite"))
+        self._numbers = tuple(
+            (at, name, int.from_bytes(own[4 * place : 4 * place + 4], "big", signed=True))
+            for place, (at, name) in enumerate(_MARKED)
+        )
         self._is_locked = False
         """Whether somebody holds it, for whom this call has waited once."""
 
     def recall(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """The answers that are known."""
         wanted = list(keys)
-        if not wanted or self._is_locked or not self._file.exists():
+        if not wanted or self._is_locked or not self._is_own():
             return {}
         try:
             with closing(self._connect()) as database:
@@ -48,7 +62,7 @@ class Memory:
                     key: answer
                     for some in _batches(wanted)
                     for key, sealed in database.execute(_query(len(some)), some)
-                    if (answer := _unsealed(sealed)) is not None
+                    if (answer := self._unsealed(key, sealed)) is not None
                 }
         except sqlite3.Error as error:
             self._forget(error)
@@ -58,51 +72,73 @@ class Memory:
         """Keep answers for later calls."""
         if not answers or self._is_locked:
             return
-        sealed = [(key, _sealed(answer)) for key, answer in answers.items()]
+        sealed = [(key, self._seal.mark(key, answer) + answer) for key, answer in answers.items()]
         try:
-            if self._file.exists() and self._file.stat().st_size > _LARGEST:
-                self._file.unlink()
+            if not self._is_own() or self._file.stat().st_size > _LARGEST:
+                self._begin()
             with closing(self._connect()) as database, database:
-                database.execute(_TABLE)
                 database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", sealed)
         except sqlite3.Error as error:
             self._forget(error)
         except OSError:
             return
 
+    def _begin(self) -> None:
+        self._remove()
+        self._file.touch(mode=0o600)  # SQLite would make it readable by everybody
+        with closing(self._connect()) as database, database:
+            database.execute(_TABLE)
+            for _, name, number in self._numbers:
+                database.execute(f"PRAGMA {name}={number}")
+
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file, timeout=2)
         # Losing answers to a power cut costs a second; waiting for the disk costs it every time.
         database.execute("PRAGMA synchronous=OFF")
+        database.execute("PRAGMA trusted_schema=OFF")
         return database
+
+    def _is_own(self) -> bool:
+        """Whether the database is one that this user made; SQLite does not parse another one."""
+        try:
+            handle = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                head = file.read(_HEADER)
+        except OSError:
+            return False
+        return len(head) == _HEADER and all(
+            int.from_bytes(head[at : at + 4], "big", signed=True) == number
+            for at, _, number in self._numbers
+        )
+
+    def _remove(self) -> None:
+        for ending in ("", "-journal", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self._file}{ending}")  # noqa: PTH108
+
+    def _unsealed(self, key: bytes, sealed: object) -> str | None:
+        """The answer, if it is what this user kept under ``key``."""
+        if not isinstance(sealed, str):
+            return None
+        mark, answer = sealed[:_MARK], sealed[_MARK:]
+        return answer if self._seal.is_on(mark, key, answer) else None
 
     def _forget(self, error: sqlite3.Error) -> None:
         """A damaged file goes; one that is only busy or full stays."""
         self._is_locked = "locked" in str(error)
         if not isinstance(error, sqlite3.OperationalError):
             with suppress(OSError):
-                self._file.unlink(missing_ok=True)
+                self._remove()
 
 
 class NoMemory(Memory):
     """Where nothing may be kept: no folder can be made."""
 
     def __init__(self) -> None:
-        super().__init__(Path(os.devnull).parent / "nowhere")
+        super().__init__(Path(os.devnull).parent / "nowhere", seal=Seal(b""))
 
     def keep(self, answers: Mapping[bytes, str]) -> None:
         """Nothing."""
-
-
-def _sealed(answer: str) -> str:
-    return f"{crc32(answer.encode()):08x}{answer}"
-
-
-def _unsealed(sealed: object) -> str | None:
-    """The answer, if it is what was kept: a database does not notice a letter that has changed."""
-    if not isinstance(sealed, str) or sealed != _sealed(answer := sealed[8:]):
-        return None
-    return answer
 
 
 def key(*parts: str | bytes | None) -> bytes:
@@ -117,7 +153,11 @@ def key(*parts: str | bytes | None) -> bytes:
 
 @lru_cache
 def code_fingerprint() -> bytes:
-    """Of the code, schemas and charts that answers follow from."""
+    """Of the code, schemas and charts that answers follow from.
+
+    Size and date tell one version of our own installed files from the next. They keep nobody out,
+    and need not: who may write there need not forge answers.
+    """
     package = Path(__file__).resolve().parent.parent
     files = [*package.rglob("*.py")]
     for name in ("schemas", "charts"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.adapters.oci_layers import Layer, LayerEntry, write_layer
@@ -35,7 +35,7 @@ from gitops_ml.core.oci import (
     parse_manifest,
 )
 from gitops_ml.core.oci_config import AddedLayer, BaseConfig, extended_config, parse_config
-from gitops_ml.errors import ServerFailed
+from gitops_ml.errors import ServerFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -141,7 +141,8 @@ class OciBuilder:
         """The image that ``plan`` describes; nothing is pushed.
 
         Raises:
-            UsageError: the base image is not for it.
+            UsageError: the base image is not for it, or the lock is not what the requirements
+                come to.
             GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
             Refused, ServerFailed: a registry or an index said no, or failed.
         """
@@ -195,7 +196,7 @@ class OciBuilder:
         more_labels: Callable[[], Mapping[str, str]],
         progress: Progress,
     ) -> PlatformImage:
-        manifest, config = self._base(plan.base, Platform.parse(platform))
+        manifest, config = self._base(plan.base, Platform.parse(platform), progress)
         recipe.check_base(config, python=plan.lock.python, name=plan.base)
         packages, components = self._packages(plan, platform, progress)
         own = (
@@ -237,11 +238,13 @@ class OciBuilder:
             components=components,
         )
 
-    def _base(self, base: ImageRef, platform: Platform) -> tuple[Manifest, BaseConfig]:
+    def _base(
+        self, base: ImageRef, platform: Platform, progress: Progress
+    ) -> tuple[Manifest, BaseConfig]:
         """Manifest and config of the base image; by digest, hence asked for once."""
         try:
-            found = self._base_manifest(base, platform)
-            content = self._blobs.blob(found.config.digest)
+            found = self._base_manifest(base, platform, progress)
+            content = self._blobs.blob(found.config.digest, progress=progress)
             if content is None:
                 content = self._registry.blob(base.repository, found.config)
                 self._blobs.keep(content)
@@ -254,18 +257,22 @@ class OciBuilder:
             raise ServerFailed(f"the base image {base} cannot be used: {error}") from error
         return found, config
 
-    def _base_manifest(self, base: ImageRef, platform: Platform) -> Manifest:
-        kept = self._blobs.blob(base.digest or "")
+    def _base_manifest(self, base: ImageRef, platform: Platform, progress: Progress) -> Manifest:
+        kept = self._blobs.blob(base.digest or "", progress=progress)
         if kept is not None:
             found = parse_manifest(kept)
             if isinstance(found, Index):
                 one = manifest_for(found, platform)
-                return self._base_manifest(ImageRef(base.repository, digest=one.digest), platform)
+                return self._base_manifest(
+                    ImageRef(base.repository, digest=one.digest), platform, progress
+                )
             return found
         content, descriptor = self._registry.manifest(base)
         parse_manifest(content, media_type=descriptor.media_type)
         self._blobs.keep(content)
-        return self._base_manifest(ImageRef(base.repository, digest=descriptor.digest), platform)
+        return self._base_manifest(
+            ImageRef(base.repository, digest=descriptor.digest), platform, progress
+        )
 
     def _base_layer(self, base: ImageRef, descriptor: Descriptor) -> BuiltLayer:
         def pieces(offset: int) -> Iterator[bytes]:
@@ -296,15 +303,17 @@ class OciBuilder:
                 progress=progress,
             )
             entries = wheel_entries(
-                [wheel.path for wheel in wheels], scheme=Scheme(recipe.PREFIX, lock.python)
+                [wheel.file for wheel in wheels], scheme=Scheme(recipe.PREFIX, lock.python)
             )
             layer = write_layer(entries, target, root="opt", epoch=plan.epoch)
-            found = (describe_wheel(wheel.path, fingerprint=wheel.sha256) for wheel in wheels)
+            found = (describe_wheel(wheel.file, fingerprint=wheel.sha256) for wheel in wheels)
             return layer, [_as_json(component) for component in found]
 
         key = _key("packages", lock.fingerprint(platform), plan.epoch)
         stored = self._blobs.layer(key, make)
-        return stored, tuple(_component(entry) for entry in stored.notes)
+        components = tuple(_component(entry) for entry in stored.notes)
+        _refuse_others(plan, platform, components)
+        return stored, components
 
     def _runtime(self, plan: OciPlan) -> StoredLayer:
         entries = [
@@ -334,6 +343,25 @@ class OciBuilder:
         return self._blobs.layer(
             _key(role, facts, epoch),
             lambda target: (write_layer(chosen, target, root=root, epoch=epoch), None),
+        )
+
+
+def _refuse_others(plan: OciPlan, platform: str, components: Iterable[Component]) -> None:
+    """Pass wheels that are what the requirements come to, by their own metadata.
+
+    What the lock says about them was written by whoever could edit it.
+    """
+    if plan.asked is None:
+        return
+    from gitops_ml.core.lock_check import lock_problems
+
+    lock = replace(plan.lock, platforms=(platform,))
+    wheels = {component.sha256: component for component in components}
+    if problems := lock_problems(lock, plan.asked(), wheels=wheels):
+        path = lock_path(plan.context.dependencies.pip)
+        raise UsageError(
+            f"{path} is not what the requirements come to: {'; '.join(problems)}: run "
+            "`gitops-ml lock` and read what changed"
         )
 
 

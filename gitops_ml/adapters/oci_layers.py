@@ -7,7 +7,6 @@ are packed is told in `gitops_ml.core.gzip_members`.
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 import zlib
 from dataclasses import dataclass
@@ -22,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from gitops_ml.adapters.held_file import HeldFile
+
 _BUFFER = LONGEST_PIECE
 _INFLATED = 1 << 20
+_READ = 1 << 18
 _LARGEST_SQUEEZED = 1 << 18
 """Files up to this size go through our compressor, which takes a second for some megabytes."""
 
@@ -32,7 +34,7 @@ _LARGEST_SQUEEZED = 1 << 18
 class Deflated:
     """A file's bytes as somebody deflated them: a member of a wheel."""
 
-    archive: Path
+    archive: HeldFile
     offset: int
     packed_size: int
     size: int
@@ -199,7 +201,7 @@ class _Writer:
         self._write(HEADER)
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         crc = size = 0
-        for piece in _range_of(source.archive, source.offset, source.packed_size):
+        for piece in source.archive.pieces(source.offset, source.packed_size, piece=_READ):
             self._write(piece)
             for content in _inflated(inflate, piece):
                 self._count(content)
@@ -230,14 +232,6 @@ class _Writer:
         self._packed.update(packed)
         self._packed_size += len(packed)
         self._target.write(packed)
-
-
-def _range_of(path: Path, offset: int, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(offset, os.SEEK_SET)
-        while size and (piece := file.read(min(size, 1 << 18))):
-            size -= len(piece)
-            yield piece
 
 
 def _inflated(inflate: zlib._Decompress, piece: bytes) -> Iterator[bytes]:

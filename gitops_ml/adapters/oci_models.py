@@ -29,7 +29,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.adapters.cache import cache_folder
+from gitops_ml.adapters.cache import cache_folder, folder_in
+from gitops_ml.adapters.kept_folder import keep_listing, remove, what_changed
+from gitops_ml.adapters.seal import Seal
 from gitops_ml.core import tar_headers as tar
 from gitops_ml.core.image_contents import KIND_LABEL, MODEL
 from gitops_ml.core.model_artifacts import PulledModel, PushedModel
@@ -112,11 +114,18 @@ class RegistryModels:
     def fetched(self, image: ImageRef, *, progress: Progress) -> Path:
         """See `ModelStore.fetched`."""
         digest = image.digest or self._registry.manifest(image)[1].digest
-        folder = cache_folder(self._environ) / "models" / digest.partition(":")[2]
-        if not folder.is_dir():
-            progress(f"fetching {image}")
-            pull_model(replace(image, digest=digest), folder, registry=self._registry,
-                       progress=progress, may_be_there=True)  # fmt: skip
+        seal = Seal.of_user(self._environ)
+        folder = folder_in(cache_folder(self._environ), "models") / digest.partition(":")[2]
+        if folder.exists() or folder.is_symlink():
+            reason = "it is a link" if folder.is_symlink() else what_changed(folder, seal=seal)
+            if reason is None:
+                return folder
+            progress(f"warning: {folder} in the cache is not {image}: {reason}; it is removed")
+            remove(folder)
+        progress(f"fetching {image}")
+        pull_model(replace(image, digest=digest), folder, registry=self._registry,
+                   progress=progress, may_be_there=True)  # fmt: skip
+        keep_listing(folder, seal=seal)
         return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.held_file import HeldFile
 from gitops_ml.adapters.oci_layout import LAYOUT, NAME
 from gitops_ml.adapters.whole_files import written
 from gitops_ml.core import tar_headers as tar
@@ -37,11 +38,14 @@ def write_oci_layout(
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / LAYOUT).is_file():
         raise UsageError(f"{folder} is neither empty nor an OCI layout: name another folder")
+    for name in ("blobs", "blobs/sha256"):
+        if (folder / name).is_symlink():
+            raise UsageError(f"{folder / name} is a link: name a folder that holds its own blobs")
     with written(folder / LAYOUT) as file:
         file.write(_LAYOUT)
     for descriptor, source in _blobs(built):
         target = folder / "blobs" / "sha256" / descriptor.digest.removeprefix("sha256:")
-        if target.is_file() and target.stat().st_size == descriptor.size:
+        if _is_there(target, descriptor):
             continue
         with written(target) as file:
             for piece in source(0):
@@ -51,6 +55,14 @@ def write_oci_layout(
     with written(folder / "index.json") as file:
         file.write(_index(built, folder, image))
     return folder
+
+
+def _is_there(path: Path, descriptor: Descriptor) -> bool:
+    try:
+        file = HeldFile(path)
+    except OSError:
+        return False
+    return file.size == descriptor.size and f"sha256:{file.sha256()}" == descriptor.digest
 
 
 def load_into_engine(

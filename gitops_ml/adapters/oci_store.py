@@ -1,4 +1,9 @@
-"""Blobs and finished layers in the user's cache, by digest: what was made once is not made again."""
+"""Blobs and finished layers in the user's cache, by digest: what was made once is not made again.
+
+The bytes of a blob are hashed whenever they are read; a layer that the registry has already is not
+read. Which layer some inputs become is no matter of a hash: that carries the user's `Seal`, and a
+layer whose seal is another user's is made again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,10 @@ import secrets
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from gitops_ml.adapters.cache import folder_in
+from gitops_ml.adapters.held_file import HeldFile, read_whole
 from gitops_ml.adapters.oci_layers import Layer
+from gitops_ml.adapters.seal import Seal
 from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.oci import LAYER, Descriptor, digest_of
 from gitops_ml.errors import GitopsMlError
@@ -18,8 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.adapters.oci_registry import Source
+    from gitops_ml.ports import Progress
 
-_PIECE = 1 << 20
+_LARGEST_BLOB = 64 << 20
+_LARGEST_FACTS = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +44,32 @@ class StoredLayer:
 class BlobStore:
     """A folder of blobs. Several processes may use it at once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, seal: Seal | None = None) -> None:
+        """Blobs in ``folder``; without a ``seal``, layers that others made are not believed."""
+        self._folder = folder
         self._blobs = folder / "blobs" / "sha256"
         self._layers = folder / "layers"
+        self._seal = seal or Seal(secrets.token_bytes(32))
 
-    def blob(self, digest: str) -> bytes | None:
-        """A small blob, or ``None`` where it is not here or is damaged."""
+    def blob(self, digest: str, *, progress: Progress | None = None) -> bytes | None:
+        """A small blob, or ``None`` where it is not here or is damaged, which is reported."""
         try:
-            content = self._place(digest).read_bytes()
-        except FileNotFoundError:
+            content = read_whole(self._place(digest), limit=_LARGEST_BLOB)
+        except OSError:
             return None
-        return content if digest_of(content) == digest else None
+        if (found := digest_of(content)) == digest:
+            return content
+        if progress:
+            progress(
+                f"warning: {self._place(digest)} in the cache is to be {digest}, and is {found}; "
+                "it is fetched again"
+            )
+        return None
 
     def keep(self, content: bytes) -> str:
         """Keep a small blob; returns its digest."""
         digest = digest_of(content)
+        folder_in(self._folder, "blobs", "sha256")
         with written(self._place(digest)) as file:
             file.write(content)
         return digest
@@ -62,17 +83,23 @@ class BlobStore:
 
     def _known(self, key: str) -> StoredLayer | None:
         try:
-            facts = json.loads((self._layers / f"{key}.json").read_text("utf-8"))
+            kept = read_whole(self._layers / f"{key}.json", limit=_LARGEST_FACTS)
+            mark, _, text = kept.decode().partition("\n")
+            if not self._seal.is_on(mark, "layer", key, text):
+                return None
+            facts = json.loads(text)
             descriptor = Descriptor(LAYER, facts["digest"], facts["packed_size"])
             layer = Layer(descriptor, facts["diff_id"], facts["size"])
             path = self._place(descriptor.digest)
-            if path.stat().st_size != descriptor.size:
+            if HeldFile(path).size != descriptor.size:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return StoredLayer(layer, path, facts.get("notes"))
 
     def _made(self, key: str, make: Callable[[IO[bytes]], tuple[Layer, Any]]) -> StoredLayer:
+        folder_in(self._folder, "blobs", "sha256")
+        folder_in(self._folder, "layers")
         # a name of its own: others may be making the same layer
         new = self._blobs / f"{key}.{secrets.token_hex(4)}.layer"
         with written(new) as file:
@@ -86,8 +113,9 @@ class BlobStore:
             "size": layer.size,
             "notes": notes,
         }
+        text = json.dumps(facts)
         with written(self._layers / f"{key}.json") as file:
-            file.write(json.dumps(facts).encode())
+            file.write(f"{self._seal.mark('layer', key, text)}\n{text}".encode())
         return StoredLayer(layer, path, notes)
 
     def _place(self, digest: str) -> Path:
@@ -97,27 +125,33 @@ class BlobStore:
 def file_source(path: Path, *, digest: str) -> Source:
     """The pieces of a file that must have ``digest``; one that has not is deleted.
 
-    Raises, while it is read:
-        GitopsMlError: it is damaged.
+    Raises, before the last piece:
+        GitopsMlError: it is damaged, or gone.
     """
 
     def pieces(offset: int) -> Iterator[bytes]:
-        found = hashlib.sha256()
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            while piece := file.read(_PIECE):
-                if offset == 0:
-                    found.update(piece)
-                if file.tell() == path.stat().st_size and offset == 0:
-                    _check(path, found, digest)
-                yield piece
+        try:
+            file = HeldFile(path)
+        except OSError as error:
+            raise GitopsMlError(f"{path} is not in the cache any more: run it again") from error
+        found, at = hashlib.sha256(), 0
+        for piece in file.pieces():
+            found.update(piece)
+            at += len(piece)
+            if at == file.size:
+                _check(path, f"sha256:{found.hexdigest()}", digest)
+            if at > offset:
+                yield piece[max(0, len(piece) - (at - offset)) :]
+        if at != file.size:
+            _check(path, "cut short", digest)
 
     return pieces
 
 
-def _check(path: Path, found: hashlib._Hash, digest: str) -> None:
-    if f"sha256:{found.hexdigest()}" != digest:
+def _check(path: Path, found: str, digest: str) -> None:
+    if found != digest:
         path.unlink(missing_ok=True)
         raise GitopsMlError(
-            f"{path.name[:12]} in the cache was damaged and is deleted: run it again"
+            f"{path} in the cache was damaged and is deleted: run it again (it is to be {digest}, "
+            f"and is {found})"
         )

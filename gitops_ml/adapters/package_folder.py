@@ -11,7 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters.cache import cache_folder
+from gitops_ml.adapters.cache import cache_folder, folder_in
+from gitops_ml.adapters.kept_folder import listing, remove
+from gitops_ml.adapters.whole_files import written
 from gitops_ml.errors import GitopsMlError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def keep_package(
     """The folder that holds exactly ``files``, and their fingerprint; equal files, equal folder.
 
     A lock that was made for the same requirements comes along, so that versions stay as they are.
+    A folder that is there is hashed, and what is not one of ``files`` is mended or removed.
 
     Raises:
         UsageError: ``api`` is no name of one folder, or there is no place for a cache.
@@ -36,11 +39,13 @@ def keep_package(
     if api in ("", ".", "..") or any(character in api for character in "/\\\0"):
         raise UsageError(f"{api!r} is no name for the folder of a package")
     fingerprint = _fingerprint(files)
-    parent = cache_folder(environ) / "packages" / api
+    parent = folder_in(cache_folder(environ), "packages", api)
     target = parent / fingerprint[:20]
     try:
-        if not target.is_dir():
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if target.is_dir() and not target.is_symlink():
+            _mend(target, files)
+        else:
+            remove(target)
             _write(parent, target, files)
         os.utime(target)
         _forget_old(parent)
@@ -50,6 +55,22 @@ def keep_package(
             "GITOPS_ML_CACHE"
         ) from error
     return target, fingerprint
+
+
+def _mend(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make what a folder holds exactly ``files``, besides a lock; a server may be using it.
+
+    What is too many may be somebody's bytecode, which Python believes by size and date.
+    """
+    wanted = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    found = listing(folder)
+    for path in found.keys() - wanted.keys():
+        if "/" in path or not path.endswith(".lock"):
+            (folder / path).unlink(missing_ok=True)
+    for path, fingerprint in wanted.items():
+        if found.get(path) != fingerprint:
+            with written(folder / path) as file:
+                file.write(files[path])
 
 
 def _write(parent: Path, target: Path, files: Mapping[str, bytes]) -> None:
@@ -73,7 +94,11 @@ def _write(parent: Path, target: Path, files: Mapping[str, bytes]) -> None:
 def _bring_locks(parent: Path, staging: Path, files: Mapping[str, bytes]) -> None:
     """The newest lock of the API: it knows itself whether it is up to date."""
     for folder in _packages(parent):
-        locks = [file for file in folder.glob("*.lock") if file.name not in files]
+        locks = [
+            file
+            for file in folder.glob("*.lock")
+            if file.name not in files and not file.is_symlink()
+        ]
         with suppress(FileNotFoundError):
             for file in locks:
                 shutil.copyfile(file, staging / file.name)

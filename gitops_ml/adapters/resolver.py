@@ -6,11 +6,12 @@ asked for. What uv says when it finds no answer is put into words that name a pa
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ class Pin:
     name: str
     version: str
     path: str = ""
+    required_by: tuple[str, ...] = field(default=(), compare=False)
+    """What uv says about it: names of packages, and files."""
 
 
 def resolve(
@@ -88,7 +91,7 @@ def _command(
         "--python-version", python, "--python-platform", f"{MACHINES[platform]}-manylinux_{glibc}",
         "--python", sys.executable, "--no-python-downloads",
         "--only-binary", ":all:", "--index-strategy", "unsafe-best-match",
-        "--no-header", "--no-annotate", "--no-config", "--quiet", "--color", "never",
+        "--no-header", "--annotation-style", "line", "--no-config", "--quiet", "--color", "never",
         "--output-file", str(output),
     ]  # fmt: skip
 
@@ -130,14 +133,17 @@ def read_pins(path: Path) -> tuple[Pin, ...]:
 
 def _pins(text: str) -> tuple[Pin, ...]:
     found = []
-    for line in (line.partition(" #")[0].strip() for line in text.splitlines()):
+    for written in text.splitlines():
+        line, _, comment = (part.strip() for part in written.partition(" #"))
+        required_by = tuple(map(str.strip, comment.removeprefix("via ").split(",")))
         if match := _PIN.fullmatch(line):
             name = re.sub(r"[-_.]+", "-", match["name"]).lower()
-            found.append(Pin(name, match["version"]))
+            found.append(Pin(name, match["version"], required_by=required_by))
         elif line.endswith(".whl") and "://" not in line:
-            path = line.rpartition(" @ ")[2].removeprefix("./")
+            path = posixpath.normpath(line.rpartition(" @ ")[2].removeprefix("file:"))
             name, version = path.rpartition("/")[2].split("-")[:2]
-            found.append(Pin(re.sub(r"[-_.]+", "-", name).lower(), version, path))
+            name = re.sub(r"[-_.]+", "-", name).lower()
+            found.append(Pin(name, version, path, required_by))
         elif line and not line.startswith(("#", "-")):
             raise GitopsMlError(f"`{line}` cannot be locked: {_NOT_PINNED}")
     return tuple(sorted(found))

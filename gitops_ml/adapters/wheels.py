@@ -19,8 +19,9 @@ import re
 import stat
 import zipfile
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.held_file import HeldFile
 from gitops_ml.adapters.oci_layers import Deflated, LayerEntry
 from gitops_ml.core.bill_of_materials import Component
 from gitops_ml.errors import GitopsMlError
@@ -70,8 +71,10 @@ class Scheme:
         return f"{places[kind]}/{rest}"
 
 
-def wheel_entries(wheels: Iterable[Path], *, scheme: Scheme) -> tuple[LayerEntry, ...]:
+def wheel_entries(wheels: Iterable[Path | HeldFile], *, scheme: Scheme) -> tuple[LayerEntry, ...]:
     """What the wheels install, one entry for each path.
+
+    The entries keep the wheels open: what is packed are the bytes that were hashed.
 
     Where two wheels have a file of the same path the one whose name comes later wins, as when they
     are installed one after the other.
@@ -81,11 +84,11 @@ def wheel_entries(wheels: Iterable[Path], *, scheme: Scheme) -> tuple[LayerEntry
     """
     found: dict[str, LayerEntry] = {}
     for wheel in sorted(wheels, key=lambda path: path.name.lower()):
-        found.update((entry.path, entry) for entry in _entries(wheel, scheme))
+        found.update((entry.path, entry) for entry in _entries(_held(wheel), scheme))
     return tuple(found[path] for path in sorted(found))
 
 
-def describe_wheel(wheel: Path, *, fingerprint: str) -> Component:
+def describe_wheel(wheel: Path | HeldFile, *, fingerprint: str) -> Component:
     """The package that a wheel holds.
 
     Raises:
@@ -93,6 +96,7 @@ def describe_wheel(wheel: Path, *, fingerprint: str) -> Component:
     """
     from email.parser import HeaderParser
 
+    wheel = _held(wheel)
     with _open(wheel) as archive:
         info = _dist_info(archive, wheel)
         fields = HeaderParser().parsestr(_text(archive, f"{info}/METADATA", wheel))
@@ -105,8 +109,8 @@ def describe_wheel(wheel: Path, *, fingerprint: str) -> Component:
     )
 
 
-def _entries(wheel: Path, scheme: Scheme) -> Iterator[LayerEntry]:
-    with _open(wheel) as archive, wheel.open("rb") as file:
+def _entries(wheel: HeldFile, scheme: Scheme) -> Iterator[LayerEntry]:
+    with _open(wheel) as archive:
         info = _dist_info(archive, wheel)
         name = info.removesuffix(".dist-info")
         # RECORD is about the files as they were in the wheel: the installed one is written anew
@@ -115,7 +119,7 @@ def _entries(wheel: Path, scheme: Scheme) -> Iterator[LayerEntry]:
         for member in archive.infolist():
             if member.is_dir() or member.filename in skipped:
                 continue
-            written.append(_entry(archive, file, member, wheel, scheme, name))
+            written.append(_entry(archive, member, wheel, scheme, name))
         written += _console_scripts(archive, info, wheel, scheme)
         home = f"{scheme.site_packages}/{info}"
         written.append(LayerEntry(path=f"{home}/INSTALLER", source=b"gitops-ml\n"))
@@ -126,9 +130,8 @@ def _entries(wheel: Path, scheme: Scheme) -> Iterator[LayerEntry]:
 
 def _entry(
     archive: zipfile.ZipFile,
-    file: IO[bytes],
     member: zipfile.ZipInfo,
-    wheel: Path,
+    wheel: HeldFile,
     scheme: Scheme,
     name: str,
 ) -> LayerEntry:
@@ -153,7 +156,7 @@ def _entry(
         )
     source = Deflated(
         archive=wheel,
-        offset=_offset(file, member),
+        offset=_offset(wheel, member),
         packed_size=member.compress_size,
         size=member.file_size,
         crc=member.CRC,
@@ -161,16 +164,15 @@ def _entry(
     return LayerEntry(path=place, source=source, is_executable=is_executable)
 
 
-def _offset(file: IO[bytes], member: zipfile.ZipInfo) -> int:
+def _offset(wheel: HeldFile, member: zipfile.ZipInfo) -> int:
     """Where a member's bytes begin: the local header has lengths of its own."""
-    file.seek(member.header_offset)
-    head = file.read(_LOCAL_HEADER)
+    head = wheel.read(member.header_offset, _LOCAL_HEADER)
     name, extra = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
     return member.header_offset + _LOCAL_HEADER + name + extra
 
 
 def _console_scripts(
-    archive: zipfile.ZipFile, info: str, wheel: Path, scheme: Scheme
+    archive: zipfile.ZipFile, info: str, wheel: HeldFile, scheme: Scheme
 ) -> Iterator[LayerEntry]:
     if f"{info}/entry_points.txt" not in archive.namelist():
         return
@@ -194,7 +196,7 @@ def _console_scripts(
 
 
 def _recorded(
-    archive: zipfile.ZipFile, info: str, wheel: Path, scheme: Scheme, name: str
+    archive: zipfile.ZipFile, info: str, wheel: HeldFile, scheme: Scheme, name: str
 ) -> Mapping[str, tuple[str, str]]:
     """Hash and size by installed path, as the wheel's own RECORD has them."""
     rows = csv.reader(io.StringIO(_text(archive, f"{info}/RECORD", wheel)))
@@ -226,14 +228,23 @@ def _record(
     return text.getvalue().encode()
 
 
-def _open(wheel: Path) -> zipfile.ZipFile:
+def _held(wheel: Path | HeldFile) -> HeldFile:
+    if isinstance(wheel, HeldFile):
+        return wheel
     try:
-        return zipfile.ZipFile(wheel)
-    except (OSError, zipfile.BadZipFile) as error:
+        return HeldFile(wheel, may_be_link=True)
+    except OSError as error:
         raise GitopsMlError(f"{wheel} cannot be read as a wheel ({error})") from error
 
 
-def _dist_info(archive: zipfile.ZipFile, wheel: Path) -> str:
+def _open(wheel: HeldFile) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel.opened())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise GitopsMlError(f"{wheel.path} cannot be read as a wheel ({error})") from error
+
+
+def _dist_info(archive: zipfile.ZipFile, wheel: HeldFile) -> str:
     names = {path.partition("/")[0] for path in archive.namelist()}
     found = sorted(name for name in names if name.endswith(".dist-info"))
     if len(found) != 1:
@@ -241,7 +252,7 @@ def _dist_info(archive: zipfile.ZipFile, wheel: Path) -> str:
     return found[0]
 
 
-def _text(archive: zipfile.ZipFile, path: str, wheel: Path) -> str:
+def _text(archive: zipfile.ZipFile, path: str, wheel: HeldFile) -> str:
     try:
         if archive.getinfo(path).file_size > _LARGEST_METADATA:
             raise GitopsMlError(f"{wheel.name} has a {path} of more than {_LARGEST_METADATA} bytes")

@@ -21,11 +21,12 @@ from gitops_ml.core.oci_config import BaseConfig, Runtime
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gitops_ml.core.image import BuildContext, ContentHash, ImageRef
     from gitops_ml.core.lock import Lock
     from gitops_ml.core.release import Dependencies
+    from gitops_ml.core.requirement_files import Asked
 
 BUILDER = "oci/1"
 """Counts up when equal inputs become other bytes."""
@@ -81,6 +82,8 @@ class OciPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     epoch: int = 0
     """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
+    asked: Callable[[], Sequence[Asked]] | None = field(default=None, compare=False)
+    """What the requirements ask for: the wheels must be what they come to, and no more."""
 
 
 def oci_plan(
@@ -92,6 +95,7 @@ def oci_plan(
     described: Described | None = None,
     labels: Mapping[str, str] | None = None,
     epoch: int = 0,
+    asked: Callable[[], Sequence[Asked]] | None = None,
 ) -> OciPlan:
     """What decides the image of ``context``; its content hash is in it, the labels are not in that.
 
@@ -109,6 +113,7 @@ def oci_plan(
         described=described,
         labels=labels or {},
         epoch=epoch,
+        asked=asked,
     )
 
 

@@ -9,14 +9,16 @@ requirements file itself, so that pip, uv, scanners and people read it too::
     # platforms: linux/amd64 linux/arm64
     # inputs: 6f1d…
 
-    click==8.5.1 \\
-        --hash=sha256:0a1b…
+    uvicorn==0.35.0 \\
+        --hash=sha256:0a1b… # requires click, h11
     numpy==2.1.0 ; platform_machine == "aarch64" \\
         --hash=sha256:9c8d…
     numpy==2.1.0 ; platform_machine == "x86_64" \\
         --hash=sha256:5e6f…
 
-Each entry has the hash of the one wheel that is installed, and not of all that the index has. The
+Each entry has the hash of the one wheel that is installed, and not of all that the index has. What
+it requires is written beside it, so that a package too many, or one that is missing, is noticed
+without an index (`gitops_ml.core.lock_check`). The
 addresses of indexes are not in it: any index that has these bytes will do.
 """
 
@@ -26,7 +28,7 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ _ENTRY = re.compile(
     r"(?:(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)|\./(?P<path>\S+\.whl))"
     r'(?: ; platform_machine == "(?P<machine>[a-z0-9_]+)")? --hash=sha256:(?P<sha256>[0-9a-f]{64})'
 )
+_REQUIRED = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?: \([a-z0-9_]+\))?")
 
 
 class BadLock(ValueError):
@@ -67,6 +70,17 @@ class LockedPackage:
     """The only machine that gets it, as Python calls it; without one, all do."""
     path: str = ""
     """A wheel of the project, relative to its root, in place of one from an index."""
+    requires: tuple[str, ...] = field(default=(), compare=False)
+    """Names of packages, those that only one machine gets with it: ``greenlet (x86_64)``."""
+    line: int = field(default=0, compare=False)
+    """Where its entry begins in the file that it was read from."""
+
+    def requires_on(self, platform: str) -> tuple[str, ...]:
+        """The names of what it requires on one platform."""
+        pairs = (text.partition(" (") for text in self.requires)
+        return tuple(
+            name for name, _, machine in pairs if machine.rstrip(")") in ("", MACHINES[platform])
+        )
 
     def is_for(self, platform: str) -> bool:
         return self.machine in ("", MACHINES[platform])
@@ -130,7 +144,8 @@ def render_lock(lock: Lock, *, made_from: str | None) -> str:
     for package in sorted(lock.packages, key=lambda p: (p.name, p.machine, p.version)):
         what = f"./{package.path}" if package.path else f"{package.name}=={package.version}"
         marker = f' ; platform_machine == "{package.machine}"' if package.machine else ""
-        lines.append(f"{what}{marker} \\\n    --hash=sha256:{package.sha256}")
+        requires = f" # requires {', '.join(package.requires)}" if package.requires else ""
+        lines.append(f"{what}{marker} \\\n    --hash=sha256:{package.sha256}{requires}")
     return "\n".join(lines) + "\n"
 
 
@@ -183,7 +198,8 @@ def _entries(text: str) -> Iterator[tuple[int, str]]:
         yield first, words.strip()
 
 
-def _package(line: int, words: str) -> LockedPackage:
+def _package(line: int, text: str) -> LockedPackage:
+    words, _, comment = text.partition(" # requires ")
     match = _ENTRY.fullmatch(words)
     if match is None:
         raise BadLock(f"`{words}` is not as `gitops-ml lock` writes it", line=line)
@@ -192,7 +208,12 @@ def _package(line: int, words: str) -> LockedPackage:
     if path:
         name, version = (*posixpath.basename(path).split("-"), "")[:2]
         name = re.sub(r"[-_.]+", "-", name).lower()
-    return LockedPackage(name, version, match["sha256"], machine=machine, path=path)
+    requires = tuple(filter(None, map(str.strip, comment.split(","))))
+    if unknown := [each for each in requires if not _REQUIRED.fullmatch(each)]:
+        raise BadLock(f"`{unknown[0]}` is no name of a package", line=line)
+    return LockedPackage(
+        name, version, match["sha256"], machine=machine, path=path, requires=requires, line=line
+    )
 
 
 def _sha256(value: object) -> str:

@@ -16,6 +16,7 @@ Pin = tuple[str, str]
 """A distribution's normalized name, and the requirement for the version that is installed."""
 
 _BEHIND = re.compile(r"(^|\s+)(#|--[a-z]).*$")
+_INCLUDE = re.compile(r"\s*(-[rc]|--(requirement|constraint)[\s=])")
 _PIPS_OWN = re.compile(r"-|\.{0,2}/|[a-z][a-z+]+://|file:|\S+\.(whl|zip|tar\.gz)$|[\w.-]+/\S*$")
 
 
@@ -71,6 +72,15 @@ def malformed(lines: Iterable[str]) -> str | None:
         if words and not _PIPS_OWN.match(words) and _name(words) is None:
             return line
     return None
+
+
+def naming_a_file(lines: Iterable[str]) -> str | None:
+    """The first line that includes another file, which a package does not have.
+
+    >>> naming_a_file(["numpy", "--require-hashes", " -r requirements.txt"])
+    ' -r requirements.txt'
+    """
+    return next((line for line in lines if _INCLUDE.match(line)), None)
 
 
 def _pinned(line: str, installed: Callable[[str], str | None]) -> str:

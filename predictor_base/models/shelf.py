@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,8 +106,12 @@ class Shelf:
 
     def _prepare_root(self) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._root.stat().st_uid != os.getuid():
+        facts = self._root.lstat()
+        # a link may be another user's, wherever it leads: everybody may make one in /tmp
+        if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.getuid():
             raise StoreError(f"{self._root}: belongs to another user; models are not stored there")
+        if facts.st_mode & 0o022:
+            self._root.chmod(facts.st_mode & 0o7755)
 
     @contextmanager
     def _lock(self, fingerprint: str, how: int) -> Iterator[int]:

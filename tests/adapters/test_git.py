@@ -11,6 +11,7 @@ import pytest
 from gitops_ml.adapters.git import GitRepository
 from gitops_ml.adapters.git_program import GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
+from gitops_ml.adapters.seal import Seal
 from gitops_ml.core.changes import Change
 from gitops_ml.core.proposal import foreign_commits, marked
 from gitops_ml.delivery import deliver
@@ -377,6 +378,42 @@ def test_a_clone_that_breaks_before_the_commit_is_made_anew_and_that_is_told(bar
         "the clone in the cache is damaged; it is made anew",
         "making a clone of the GitOps repository in the cache",
     ]
+
+
+def a_configuration_of_theirs(folder: Path) -> None:
+    git("config", "core.sshCommand", "touch /tmp/poison", cwd=folder)
+
+
+def no_seal(folder: Path) -> None:
+    (folder / "gitops-ml-seal").unlink()
+
+
+def a_seal_of_theirs(folder: Path) -> None:
+    mark = Seal(b"theirs").mark("clone", folder.name, (folder / "config").read_bytes())
+    (folder / "gitops-ml-seal").write_text(mark)
+
+
+def a_link(folder: Path) -> None:
+    folder.rename(folder.parent.parent / "theirs")
+    folder.symlink_to(folder.parent.parent / "theirs")
+
+
+@pytest.mark.parametrize("harm", [a_configuration_of_theirs, no_seal, a_seal_of_theirs, a_link])
+def test_a_clone_that_this_user_did_not_make_is_made_again(bare, tmp_path, harm):
+    """Git hashes no object that it reads from its own clone, and runs what is configured there."""
+    opened(bare, tmp_path).fetch()
+    folder, told = clone_folder(tmp_path), list[str]()
+    (folder / "theirs").touch()
+    harm(folder)
+    add(opened(bare, tmp_path, progress=told.append), "a")
+    assert told == [
+        "the clone in the cache was not made by this user; it is removed",
+        "making a clone of the GitOps repository in the cache",
+    ]
+    assert (folder.is_symlink(), (folder / "theirs").exists()) == (False, False)
+    told.clear()
+    add(opened(bare, tmp_path, progress=told.append), "b")
+    assert told == []
 
 
 def test_a_clone_that_breaks_before_the_push_asks_for_another_try(bare, repository, tmp_path):

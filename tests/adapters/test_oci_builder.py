@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.adapters.build_settings import source_date_epoch
+from gitops_ml.adapters.oci_output import write_oci_layout
 from gitops_ml.adapters.oci_store import BlobStore
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.oci import Index, Manifest, parse_manifest
@@ -416,6 +417,25 @@ def test_a_damaged_cache_is_told_and_mended_by_the_next_run(
     again = tools.builder.build(plan, progress=silent)
     assert tools.builder.push(again, image, progress=silent).digest == built.digest
     assert_whole(tools.registry, image)
+
+
+def test_a_blob_of_a_layout_is_taken_by_its_hash_and_not_by_its_size(
+    tmp_path: Path, base: TinyBase
+) -> None:
+    tools, project = tools_of(tmp_path / "cache"), tmp_path / "iris"
+    plan = plan_of(project, project_with_lock(project), base.image)
+    built = tools.builder.build(plan, progress=silent)
+    image, folder = ImageRef("x/iris", "1"), tmp_path / "layout"
+    write_oci_layout(built, folder, image=image, progress=silent)
+    blobs = {path: path.read_bytes() for path in (folder / "blobs/sha256").iterdir()}
+    for path, content in blobs.items():
+        path.write_bytes(bytes(len(content)))
+    write_oci_layout(built, folder, image=image, progress=silent)
+    assert {path: path.read_bytes() for path in blobs} == blobs
+    (folder / "blobs").rename(tmp_path / "elsewhere")
+    (folder / "blobs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="blobs is a link"):
+        write_oci_layout(built, folder, image=image, progress=silent)
 
 
 def test_a_damaged_answer_about_the_base_is_not_kept(

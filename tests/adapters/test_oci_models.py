@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.adapters import oci_models
+from gitops_ml.adapters.kept_folder import keep_listing, listing
 from gitops_ml.adapters.oci_models import RegistryModels, pull_model, push_model
+from gitops_ml.adapters.seal import Seal
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.oci import Descriptor, Index, Manifest, parse_manifest
 from gitops_ml.errors import ServerFailed, UsageError
@@ -20,6 +22,7 @@ from tests.faulty_registry import Asked, Fault, faulty_registry
 from tests.oci import registry_of, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gitops_ml.adapters.oci_registry import OciRegistry
@@ -239,6 +242,66 @@ def test_the_cache_has_an_artifact_once_and_asks_nobody_for_a_digest_that_it_has
     assert store.fetched(pushed.image, progress=silent) == folder
     assert client.session.requests_sent == before
     assert (folder / "config.json").read_text() == "{}"
+
+
+def changed(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+def one_more(folder: Path) -> None:
+    (folder / "more").mkdir()
+    (folder / "more/model.pkl").write_bytes(b"poison")
+
+
+def one_less(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def a_link(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to("/etc/hostname")
+
+
+def elsewhere(folder: Path) -> None:
+    folder.rename(folder.parent / "moved")
+    folder.symlink_to("moved")
+
+
+def without_a_listing(folder: Path) -> None:
+    folder.with_name(f"{folder.name}.json").unlink()
+
+
+def with_a_listing_of_theirs(folder: Path) -> None:
+    changed(folder)
+    keep_listing(folder, seal=Seal(b"theirs"))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [changed, one_more, one_less, a_link, elsewhere, without_a_listing, with_a_listing_of_theirs],
+)
+def test_a_model_in_the_cache_that_others_changed_is_fetched_again_and_reported(
+    tmp_path: Path,
+    model: Path,
+    registry: RealRegistry,
+    client: OciRegistry,
+    harm: Callable[[Path], None],
+) -> None:
+    environ = {"HOME": str(tmp_path), "GITOPS_ML_CACHE": str(tmp_path / "cache")}
+    store = RegistryModels(client, environ=environ)
+    image = ImageRef(f"{registry.host}/models/poisoned", "1")
+    pushed = store.push(model, image, progress=silent).image
+    folder = store.fetched(pushed, progress=silent)
+    before = listing(folder)
+    harm(folder)
+    said: list[str] = []
+    assert store.fetched(pushed, progress=said.append) == folder
+    assert said[0].startswith(f"warning: {folder} in the cache is not {pushed}: ")
+    assert not folder.is_symlink()
+    assert listing(folder) == before
+    said.clear()
+    store.fetched(pushed, progress=said.append)
+    assert not said
 
 
 def test_who_is_second_to_fetch_the_same_finds_what_the_first_has(

@@ -114,6 +114,8 @@ def test_arguments_of_another_shape_are_told_with_the_right_one(client):
         ({"requirements": [3]}, r"requirements must be a list of texts: .* not \[3\]"),
         ({"requirements": None}, "requirements must be a list of texts"),
         ({"requirements": ["six", "numpy; rm -rf"]}, "'numpy; rm -rf' is no requirement"),
+        ({"requirements": ["-r requirements.txt"]}, "'-r requirements.txt' names a file"),
+        ({"requirements": ["six", "--constraint=c.txt"]}, "'--constraint=c.txt' names a file"),
         ({"models": ["a"]}, r"models are named: .* not \['a'\]"),
         ({"models": {1: "a"}}, "models are named"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -178,6 +179,33 @@ def test_frozen_resolves_nothing_and_wants_a_lock_of_today(mill, monkeypatch):
     mill.requires("six==1.17.0")
     said = mill.person.runs("build", "--frozen")
     assert (said.code, "is older than the requirements" in said.err) == (2, True)
+
+
+def test_a_package_that_a_pull_request_adds_to_the_lock_enters_no_image(mill, monkeypatch):
+    """What is said beside the packages is forged along with it: the wheels themselves decide."""
+    assert mill.person.runs("build").code == 0
+    right = mill.lock.read_text()
+    evil = make_wheel(mill.index.folder, "evil", "1.0")
+    fingerprint = hashlib.sha256(evil.read_bytes()).hexdigest()
+    entry = f"evil==1.0 \\\n    --hash=sha256:{fingerprint}\n"
+    six = re.search(r"six==1.16.0 \\\n    --hash=sha256:[0-9a-f]{64}", right)[0]
+    for forged, offline in (
+        (right.replace(six, entry + six), True),
+        (right.replace(six, f"{entry}{six} # requires evil"), False),
+    ):
+        mill.lock.write_text(forged)
+        said = mill.person.runs("lock", "--check", "-o", "json")
+        words = f"evil 1.0 (line {forged[: forged.index('evil')].count(chr(10)) + 1}) is required"
+        assert (said.code, words in said.json[0]["state"]) == (7, True), "six's wheel is at hand"
+        monkeypatch.setenv("GITOPS_ML_CACHE", str(mill.person.home / "empty"))
+        assert mill.person.runs("lock", "--check").code == (7 if offline else 0)
+        for command in (("build", "--frozen"), ("deploy", "--frozen")):
+            said = mill.person.runs(*command)
+            assert (said.code, words in said.err, "gitops-ml lock" in said.err) == (2, True, True)
+        monkeypatch.setenv("GITOPS_ML_CACHE", str(mill.person.home / "cache"))
+    mill.lock.write_text(right)
+    assert mill.person.runs("lock", "--check").code == 0
+    assert mill.person.runs("build", "--frozen").code == 0
 
 
 def test_without_building_the_missing_lock_is_named_beside_the_missing_image(mill):

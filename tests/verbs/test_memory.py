@@ -188,3 +188,42 @@ def test_two_calls_at_once_share_it(project):
 def test_what_is_remembered_is_nobody_elses_to_read(project):
     finished(*RENDER, cwd=project.project)
     assert (project.home / "cache").stat().st_mode & 0o077 == 0
+
+
+def forged(file, *, keeps_the_mark):
+    """The database with every answer changed, as somebody can who has no key."""
+    with sqlite3.connect(file) as database:
+        rows = database.execute("SELECT key, answer FROM answers").fetchall()
+        changed = [(answer.replace("ml-staging", "ml-forged"), key) for key, answer in rows]
+        database.executemany("UPDATE answers SET answer = ? WHERE key = ?", changed)
+        if not keeps_the_mark:
+            database.execute("PRAGMA application_id=1")
+    database.close()
+    return sum("ml-forged" in answer for answer, _ in changed)
+
+
+@pytest.mark.parametrize("keeps_the_mark", [True, False])
+def test_an_answer_that_somebody_else_wrote_is_not_believed(project, keeps_the_mark):
+    before = project.runs(*RENDER)
+    assert forged(answers(project), keeps_the_mark=keeps_the_mark)
+    assert project.runs(*RENDER) == before
+
+
+def test_what_a_job_with_another_key_left_in_the_cache_is_not_believed(project, monkeypatch):
+    """CI carries the cache from a job of a pull request to the one that deploys, and no home."""
+    project.runs(*RENDER)
+    left = answers(project).read_bytes()
+    monkeypatch.setenv("HOME", str(project.home / "another"))
+    said = project.runs(*RENDER)
+    assert said.code == 0
+    own = answers(project).read_bytes()
+    assert (own[60:64], own[68:72]) != (left[60:64], left[68:72]), "it is begun again"
+    # a view that never ends, in a database of theirs: it is not even opened
+    answers(project).unlink()
+    with sqlite3.connect(answers(project)) as database:
+        database.execute(
+            "CREATE VIEW answers AS WITH RECURSIVE n(key, answer) AS "
+            "(SELECT x'00', '' UNION ALL SELECT key, answer FROM n) SELECT * FROM n"
+        )
+    database.close()
+    assert project.runs(*RENDER) == said

@@ -1,0 +1,136 @@
+"""What requirement files ask for, line by line, as pip reads them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+_OPTIONS = re.compile(r"\s--?[a-z]")
+_HASH = re.compile(r"--hash[=\s]+(\S+)")
+_INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(?P<path>\S.*)")
+_CONSTRAINT = ("-c", "--constraint")
+_WHEEL = re.compile(r"(?:file:)?(?P<path>[^\s;\[]+\.whl)(?P<extras>\[[^\]]*\])?(?P<marker>\s*;.*)?")
+_SHA256 = "sha256:"
+
+
+class RemoteInclude(ValueError):
+    """A file on a server that is included: what it asks for may be another thing tomorrow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A line that asks for a package, or limits one."""
+
+    place: str
+    """``requirements.txt:3``"""
+    requirement: Requirement
+    path: str = ""
+    """A wheel of the project, relative to its root."""
+    hashes: tuple[str, ...] = ()
+    """With the algorithm: ``sha256:0a1b…``."""
+    is_constraint: bool = False
+    is_runtime: bool = False
+    """Whether predictor_base asks for it, and not the project."""
+
+    @property
+    def name(self) -> str:
+        """Normalised."""
+        return canonicalize_name(self.requirement.name)
+
+    @property
+    def sha256(self) -> frozenset[str]:
+        """The hashes that can be compared with a lock's, as hex."""
+        return frozenset(
+            text.removeprefix(_SHA256).lower() for text in self.hashes if text.startswith(_SHA256)
+        )
+
+
+def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, ...]:
+    """What file ``name`` and those that it includes ask for.
+
+    ``read`` gives the text of a file, or ``None`` where there is none. Lines that name neither a
+    package of an index nor a wheel are left out: only pip and an engine can install those.
+
+    Raises:
+        RemoteInclude: a file of a server is included; as a mere constraint it is left out.
+    """
+    found: list[Asked] = []
+    seen: set[tuple[str, bool]] = set()
+    waiting = [(name, False)]
+    while waiting:
+        file, is_constraint = waiting.pop()
+        if (file, is_constraint) in seen:
+            continue
+        seen.add((file, is_constraint))
+        for number, line in _lines(read(file) or ""):
+            if include := _INCLUDE.fullmatch(line):
+                if "://" in include["path"]:
+                    if include[1] in _CONSTRAINT:
+                        continue
+                    raise RemoteInclude(f"{file}:{number} includes {include['path']}")
+                path = posixpath.join(posixpath.dirname(file), include["path"].strip("'\""))
+                limits = include[1] in _CONSTRAINT
+                waiting.append((posixpath.normpath(path), is_constraint or limits))
+            elif asked := _asked(line, place=f"{file}:{number}", is_constraint=is_constraint):
+                found.append(asked)
+    return tuple(found)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Each line with its number, without comments; what a backslash continues is one line."""
+    first, words = 0, ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        first = first or number
+        is_comment = not words and line.lstrip().startswith("#")
+        words += line
+        if words.endswith("\\") and not is_comment:
+            words = words[:-1]
+            continue
+        if stripped := _COMMENT.sub("", words).strip():
+            yield first, stripped
+        first, words = 0, ""
+    if stripped := _COMMENT.sub("", words).strip():
+        yield first, stripped
+
+
+def _asked(line: str, *, place: str, is_constraint: bool) -> Asked | None:
+    options = _OPTIONS.search(line)
+    words = line[: options.start()].strip() if options else line
+    if words.startswith("-"):
+        return None
+    hashes = tuple(_HASH.findall(line))
+    _, at, address = words.partition("@")
+    target = address.strip() if at and "://" not in words else words
+    if wheel := _WHEEL.fullmatch(target):
+        return _of_wheel(wheel, place, hashes, is_constraint)
+    try:
+        requirement = Requirement(words)
+    except InvalidRequirement:
+        return None
+    return Asked(place=place, requirement=requirement, hashes=hashes, is_constraint=is_constraint)
+
+
+def _of_wheel(
+    wheel: re.Match[str], place: str, hashes: tuple[str, ...], is_constraint: bool
+) -> Asked | None:
+    path = posixpath.normpath(wheel["path"])
+    try:
+        name, version, *_ = parse_wheel_filename(posixpath.basename(path))
+        requirement = Requirement(
+            f"{name}{wheel['extras'] or ''}=={version}{wheel['marker'] or ''}"
+        )
+    except (InvalidWheelFilename, InvalidRequirement):
+        return None
+    return Asked(
+        place=place, requirement=requirement, path=path, hashes=hashes,
+        is_constraint=is_constraint,
+    )  # fmt: skip
