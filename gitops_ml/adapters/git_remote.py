@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from gitops_ml.adapters.secret_owner import SecretOwner
+from gitops_ml.core.secret_destinations import Destination
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,6 +96,9 @@ def _parse_url(text: str, section: str) -> Remote:
     try:
         parts = urlsplit(text)
         port = parts.port
+        if scheme in {"http", "https"}:
+            server = Destination.of(text).server
+            return Remote(text, scheme, server, user if at else None)
     except ValueError as error:
         raise UsageError(f"{text} is no address of a git repository: {error}") from error
     server = (parts.hostname or "") + (f":{port}" if port else "")
@@ -109,17 +114,22 @@ class Credentials:
     token: str | None = None
     section: str = "gitops"
     """Of the project file, which says so."""
+    owner: SecretOwner | None = None
+    """Decides which servers may get the token; there is always one where there is a token."""
 
     @classmethod
     def from_environ(
         cls,
         environ: Mapping[str, str],
         *,
+        folder: Path,
         username: str | None,
         token_env: str | None,
         section: str = "gitops",
     ) -> Credentials:
         """The credentials whose token is in the variable ``token_env``.
+
+        ``folder`` is that of the project file, whose word does not decide where the token may go.
 
         Raises:
             UsageError: that is no variable's name, or its value is no token.
@@ -134,26 +144,51 @@ class Credentials:
         token = environ.get(token_env, "").strip()
         if re.search(r"[\0-\x1f]", token):
             raise UsageError(f"the environment variable {token_env} does not hold one line of text")
-        return cls(username, token_env, token or None, section)
+        owner = SecretOwner(environ, folder)
+        return cls(username, token_env, token or None, section, owner)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         return (self.token,) if self.token else ()
 
     def options(self, remote: Remote) -> tuple[str, ...]:
-        """Options for git that name our credential helper; what it says comes from ``environ``."""
-        if not (remote.is_http and self.token):
+        """Options for git that name our credential helper; what it says comes from ``environ``.
+
+        Raises:
+            UsageError: the owner of the token has not said that it may go to this server.
+        """
+        if not remote.is_http:
             return ()
-        scope = f"credential.{remote.scheme}://{remote.server}.helper"
-        return ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
+        if not self.token:
+            # What helpers have stored stays here rather than to travel in plain text.
+            return () if Destination.of(remote.url).is_protected else ("-c", "credential.helper=")
+        url = self._destination(remote)
+        scope = f"credential.{url}.helper"
+        options = ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
+        if remote.scheme == "http":
+            # It is this machine, and the way there does not lead over a proxy.
+            options += ("-c", f"http.{url}.proxy=")
+        return options
 
     def environ(self, remote: Remote) -> dict[str, str]:
-        """The variables that the credential helper reads."""
+        """The variables that the credential helper reads.
+
+        Raises:
+            UsageError: see `options`.
+        """
         if not (remote.is_http and self.token):
             return {}
+        self._destination(remote)
         # GitHub wants this name with a token of an App; the other forges take any.
         username = self.username or remote.user or "x-access-token"
         return {"GITOPS_ML_GIT_USERNAME": username, "GITOPS_ML_GIT_TOKEN": self.token}
+
+    def _destination(self, remote: Remote) -> str:
+        """The server that the token may go to, as git writes it."""
+        assert self.token_env is not None and self.owner is not None, "from_environ has set them"
+        place = f"{self.section}.token_env"
+        self.owner.check((self.token_env,), remote.url, place=place)
+        return f"{remote.scheme}://{Destination.of(remote.url).server}"
 
 
 # A shell function, so that the secret goes from the environment into a pipe: `printf` is a builtin

@@ -161,7 +161,7 @@ def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
                 "and revoke the token if this file was ever pushed",
                 rule="secret",
             )
-    if not is_protected(forge.get("api_url") or "https://"):
+    if (api_url := forge.get("api_url")) and not is_protected(api_url):
         yield error(
             (*at, "forge", "api_url"),
             "a token would travel in plain text; use https",

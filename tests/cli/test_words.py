@@ -325,7 +325,7 @@ def test_version(ann):
     assert ann.runs("version", "-o", "json").json["gitops_ml"] == __version__
 
 
-@pytest.mark.parametrize("document", ["api", "project"])
+@pytest.mark.parametrize("document", ["api", "project", "user"])
 def test_schemas_are_printed_whole(ann, document):
     said = ann.runs("schema", document)
     assert said.json["$schema"] == "https://json-schema.org/draft/2020-12/schema"
