@@ -13,12 +13,11 @@ Asked in this order, the first that has one counts:
 
 from __future__ import annotations
 
-import netrc
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.netrc_file import netrc_files, netrc_hosts
 from gitops_ml.core.secret_destinations import TOKEN_HOSTS, USUAL
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.process import run
@@ -124,20 +123,11 @@ def _in_keyring(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
 
 
 def _in_netrc(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
-    home = Path(environ.get("HOME") or Path.home())
-    places = (
-        [Path(environ["NETRC"])] if environ.get("NETRC") else [home / ".netrc", home / "_netrc"]
-    )
     name = host.rpartition(":")[0] or host
-    for place in places:
-        try:
-            hosts = netrc.netrc(str(place)).hosts
-        except (OSError, netrc.NetrcParseError):
-            continue
-        # The entry `default` is for any host: a token is for one.
-        login, _, password = hosts.get(host) or hosts.get(name) or ("", None, None)
-        if password:
-            return ForgeToken(password, str(place), login or None)
+    for place in netrc_files(environ):
+        hosts = netrc_hosts(place)
+        if found := hosts.get(host) or hosts.get(name):
+            return ForgeToken(found[1], str(place), found[0] or None)
     return None
 
 
