@@ -161,12 +161,21 @@ def main(args: Sequence[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        _show_usage(error)
         sys.exit(2)
     except GitopsMlError as error:
         _show(error, output=asked.get("output"))
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """What click says about a call, which may quote the name of a file."""
+    from gitops_ml.cli import report
+
+    text = io.StringIO()
+    error.show(file=text)
+    report.echo(text.getvalue(), err=True, nl=False)
 
 
 def _show(error: GitopsMlError, *, output: str | None) -> None:
@@ -177,7 +186,7 @@ def _show(error: GitopsMlError, *, output: str | None) -> None:
         report.as_json({"error": _facts(error)})
     elif output == "github" and isinstance(error, InvalidDocument):
         for problem in error.problems:
-            click.echo(report.annotation(problem))
+            report.annotate(problem)
     report.error(error)
 
 
