@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gitops_ml.adapters.secret_owner import SecretOwner
+from gitops_ml.core.clean_text import without_credentials
 from gitops_ml.core.secret_destinations import Destination
 from gitops_ml.errors import UsageError
 
@@ -44,7 +45,9 @@ class Remote:
             UsageError: it is no address that git knows, or it carries a password.
         """
         if not text.strip() or text.startswith("-") or re.search(r"[\0\r\n]", text):
-            raise UsageError(f"{text!r} is not the address of a git repository")
+            raise UsageError(
+                f"{without_credentials(text)!r} is not the address of a git repository"
+            )
         if "://" in text:
             return _parse_url(text, section)
         if match := _SCP_LIKE.fullmatch(text):
@@ -87,7 +90,8 @@ def _parse_url(text: str, section: str) -> Remote:
         raise UsageError(f"{scheme}:// is no way to a git repository; known are {known} and paths")
     userinfo, at, _ = rest.split("/", 1)[0].rpartition("@")
     user, colon, _ = userinfo.partition(":")
-    if colon or (scheme in {"http", "https"} and _LOOKS_LIKE_A_TOKEN.fullmatch(user)):
+    has_more = scheme in {"http", "https"} and re.search(r"[?#]", rest)
+    if colon or has_more or _LOOKS_LIKE_A_TOKEN.fullmatch(unquote(user)):
         raise UsageError(
             f"the address in {section}.repository carries a password or token; it would end up in "
             "files and logs; take it out, put it in an environment variable and name that one in "
@@ -100,7 +104,9 @@ def _parse_url(text: str, section: str) -> Remote:
             server = Destination.of(text).server
             return Remote(text, scheme, server, user if at else None)
     except ValueError as error:
-        raise UsageError(f"{text} is no address of a git repository: {error}") from error
+        raise UsageError(
+            f"{without_credentials(text)} is no address of a git repository: {error}"
+        ) from error
     server = (parts.hostname or "") + (f":{port}" if port else "")
     return Remote(text, "ssh" if scheme in _SSH else scheme, server, user if at else None)
 

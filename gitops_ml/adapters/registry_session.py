@@ -23,7 +23,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from gitops_ml.adapters.docker_config import Credentials, find_credentials
 from gitops_ml.adapters.http_connections import FAILURES, Connections, SizedPieces
 from gitops_ml.core.loopback import is_loopback
-from gitops_ml.core.secret_destinations import Destination
+from gitops_ml.core.secret_destinations import may_get_login
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.process import redacted
 
@@ -173,7 +173,7 @@ class RegistrySession:
         challenge = answer.headers.get("WWW-Authenticate", "")
         answer.close()
         credentials = self._known_credentials(host)
-        if credentials and not self._is_protected(f"{self._schemes[host]}://{host}", host):
+        if credentials and not may_get_login(f"{self._schemes[host]}://{host}", registry=host):
             raise Refused(
                 f"{host} asks for credentials over plain HTTP, where everybody on the way could read "
                 "them: give the registry TLS, or have it take requests without credentials"
@@ -313,7 +313,7 @@ class RegistrySession:
         parameters = {key.lower(): value for key, value in _PARAMETER.findall(rest)}
         if not (realm := parameters.get("realm")):
             raise ServerFailed(f"{host} asks for a token and does not say where one is to be had")
-        if credentials and not self._is_protected(realm, host):
+        if credentials and not may_get_login(realm, registry=host):
             raise Refused(
                 f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS: "
                 "credentials are not sent there"
@@ -321,18 +321,6 @@ class RegistrySession:
         if not self._may_be_trusted(realm):
             raise Refused(f"{host} sends us for a token to {realm}, which is not protected by TLS")
         return self._token(realm, parameters.get("service", ""), scope, credentials, host)
-
-    def _is_protected(self, url: str, host: str) -> bool:
-        """Whether credentials for the registry ``host`` may go there.
-
-        The user's `docker login` is for the registry, and the registry names its token server, over
-        TLS (GitLab's is at another name); of this machine, only a registry of this machine may.
-        """
-        try:
-            place = Destination.of(url)
-        except ValueError:
-            return False
-        return place.scheme == "https" or (is_loopback(place.server) and is_loopback(host))
 
     def _may_be_trusted(self, url: str) -> bool:
         parts = urlsplit(url)

@@ -63,6 +63,7 @@ Examples:
 Options may come from the environment: GITOPS_ML_PROJECT, GITOPS_ML_ENVIRONMENT, GITOPS_ML_API,
 GITOPS_ML_OUTPUT, GITOPS_ML_DRY_RUN, GITOPS_ML_OFFLINE and GITOPS_ML_PULL_REQUEST for every command
 that has them, and GITOPS_ML_<COMMAND>_<OPTION> for one, such as GITOPS_ML_RUN_PORT.
+GITOPS_ML_TOKEN_HOSTS says which servers may get which variable: GITOPS_TOKEN=github.com;OTHER=host:port
 
 \b
 Exit codes: 0 ok, 1 other deliberate failure, 2 usage, 3 invalid document, 4 a program or server

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gitops_ml.core.loopback import is_loopback
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -273,6 +275,19 @@ def refusal(
         return None
     belongs = dict.fromkeys(server for name in refused for server in known[name])
     return Refusal(tuple(refused), destination, tuple(belongs))
+
+
+def may_get_login(url: str, *, registry: str) -> bool:
+    """Whether the login for ``registry`` (``host[:port]``) may be shown at ``url``.
+
+    `docker login` is the owner's word for the registry, and the registry names its token server (that
+    of GitLab has another name): over TLS, or both on this machine.
+    """
+    try:
+        place = Destination.of(url)
+    except ValueError:
+        return False
+    return place.scheme == "https" or (is_loopback(place.server) and is_loopback(registry))
 
 
 def _owners(variable: str, hosts: TokenHosts, environ: Mapping[str, str]) -> Iterator[str]:

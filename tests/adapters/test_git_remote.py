@@ -42,6 +42,11 @@ def test_a_relative_path_starts_at_the_project():
         "ssh://git:pa55word@example.org/x",
         "https://ghp_pa55word1234567890@github.com/x",
         "https://glpat-pa55word1234567890@gitlab.com/x",
+        "ssh://ghp_pa55word1234567890@github.com/x",
+        "git://ann:pa55word@example.org/x",
+        "https://ghp%5Fpa55word1234567890@github.com/x",
+        "https://example.org/x.git?private_token=pa55word",
+        "https://example.org/x.git#pa55word",
     ],
 )
 def test_an_address_with_a_secret_is_refused_without_repeating_it(text):
@@ -61,6 +66,9 @@ def test_an_address_with_a_secret_is_refused_without_repeating_it(text):
         "ftp://example.org/x",
         "a\nb",
         "http://h:x/",
+        "https://example.org\\@evil.example/x",
+        "https://ann@evil.example@example.org/x",
+        "https://*.example.org/x",
     ],
 )
 def test_what_is_no_address_of_a_repository_is_refused(text):

@@ -120,6 +120,7 @@ def listener(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[
             """Says nothing."""
 
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
             seen.append((self.path, self.headers.get("Authorization", "")))
             status, headers, body = answers.get(self.path, (404, {}, b""))
             self.send_response(status)
@@ -128,7 +129,7 @@ def listener(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[
             self.end_headers()
             self.wfile.write(body)
 
-        do_HEAD = do_GET
+        do_HEAD = do_POST = do_GET
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -12,6 +12,7 @@ from gitops_ml.core.secret_destinations import (
     Destination,
     TokenHosts,
     expanded,
+    may_get_login,
     refusal,
     variables_in,
 )
@@ -198,6 +199,28 @@ def test_no_mixture_of_pieces_sends_it_where_a_client_goes_to_the_other_server(t
         return
     assert parse_url(url).host == "github.com"
     assert httpx.URL(url).host == "github.com"
+
+
+LOGIN = [
+    ("https://auth.docker.io/token", "docker.io", True),
+    # GitLab's token server has another name than its registry; docker follows it as well.
+    ("https://gitlab.example.com/jwt/auth", "registry.example.com", True),
+    ("https://ghcr.io/token", "ghcr.io", True),
+    ("http://127.0.0.1:5001/token", "127.0.0.1:5000", True),
+    ("http://registry.localhost:5001/token", "registry.localhost:5000", True),
+    ("http://127.0.0.1:5001/token", "registry.example.com", False),
+    ("http://registry.example.com/token", "registry.example.com", False),
+    ("http://evil.example/token", "127.0.0.1:5000", False),
+    ("http://evil.example\\.localhost/token", "localhost:5000", False),
+    ("https://evil.example\\@ghcr.io/token", "ghcr.io", False),
+    ("ftp://ghcr.io/token", "ghcr.io", False),
+    ("/token", "ghcr.io", False),
+]
+
+
+@pytest.mark.parametrize(("realm", "registry", "may"), LOGIN)
+def test_a_registrys_login_goes_over_tls_or_stays_on_this_machine(realm, registry, may):
+    assert may_get_login(realm, registry=registry) == may
 
 
 VALUES = {
