@@ -170,11 +170,9 @@ class Credentials:
             return () if Destination.of(remote.url).is_protected else ("-c", "credential.helper=")
         url = self._destination(remote)
         scope = f"credential.{url}.helper"
-        options = ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
-        if remote.scheme == "http":
-            # It is this machine, and the way there does not lead over a proxy.
-            options += ("-c", f"http.{url}.proxy=")
-        return options
+        helper = ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
+        # Over plain HTTP it is this machine, and the way there does not lead over a proxy.
+        return (*helper, "-c", f"http.{url}.proxy=") if remote.scheme == "http" else helper
 
     def environ(self, remote: Remote) -> dict[str, str]:
         """The variables that the credential helper reads.

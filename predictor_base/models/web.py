@@ -6,6 +6,7 @@ variables say.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 import urllib.error
@@ -43,8 +44,7 @@ def open_location(location: str) -> WebFile:
 
 class WebFile:
     def __init__(self, url: str, checksum: Checksum | None) -> None:
-        self.location = without_credentials(url)
-        """As it may be shown: logs of pods are read by many."""
+        self.location = _name(url)
         self._url = url
         self._checksum = checksum
 
@@ -119,6 +119,12 @@ def without_credentials(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rsplit("@", 1)[-1]
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _name(url: str) -> str:
+    """A name for one URL that may be logged; what it hides still tells it from others."""
+    shown = without_credentials(url)
+    return shown if shown == url else f"{shown}#{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
