@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.clean_text import redacted_urls
+from gitops_ml.core.secret_destinations import TOKEN_HOSTS
 from gitops_ml.errors import ProgramFailed
 
 if TYPE_CHECKING:
@@ -262,7 +263,11 @@ def without_foreign_git(environ: Mapping[str, str]) -> dict[str, str]:
 
 def secrets_in(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The values of all variables that are named like secrets, longest first."""
-    found = {v for k, v in environ.items() if _SECRET_NAME.search(k) and len(v) >= _SHORTEST_SECRET}
+    found = {
+        value
+        for name, value in environ.items()
+        if _SECRET_NAME.search(name) and name != TOKEN_HOSTS and len(value) >= _SHORTEST_SECRET
+    }
     return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
 

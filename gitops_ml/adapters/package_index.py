@@ -85,7 +85,7 @@ class IndexSettings:
             UsageError: a file names a variable that its owner does not let go to that server, or
                 names one in another place than the address of an index.
         """
-        settings = cls.from_environ(environ)
+        settings = own = cls.from_environ(environ)
         owner = SecretOwner(environ, project)
         for path in files:
             if path.endswith(".whl") or not (project / path).is_file():
@@ -93,7 +93,24 @@ class IndexSettings:
             text = (project / path).read_text("utf-8", errors="replace")
             for line in requirement_lines(text):
                 settings = settings._with_line(line, owner, place=path)
+        settings._check_trusted(settings.trusted_hosts[len(own.trusted_hosts) :])
         return settings
+
+    def _check_trusted(self, named: Iterable[str]) -> None:
+        """Pass if no password goes to hosts whose certificate the project wants unchecked.
+
+        Raises:
+            UsageError: one would go to whoever answers in the name of the host.
+        """
+        with_password = (urlsplit(index) for index in self.indexes)
+        hosts = {parts.hostname for parts in with_password if "@" in parts.netloc}
+        for host in named:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+            if name in hosts or name in self.logins:
+                raise UsageError(
+                    f"--trusted-host {host}: a password goes to this index, and its certificate "
+                    "would not be checked: leave that to trusted-host of your own pip.conf"
+                )
 
     def _with_line(self, line: str, owner: SecretOwner, *, place: str) -> IndexSettings:
         """The settings with what a line says about indexes."""

@@ -319,7 +319,7 @@ class RegistrySession:
                 "credentials are not sent there"
             )
         if not self._may_be_trusted(realm):
-            raise Refused(f"{host} sends us for a token to {realm}, which is not protected by TLS")
+            raise Refused(f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS")
         return self._token(realm, parameters.get("service", ""), scope, credentials, host)
 
     def _may_be_trusted(self, url: str) -> bool:

@@ -110,6 +110,25 @@ def test_what_sends_nothing_is_left_alone(project, line):
     assert settings_of(project, line).variables == {}
 
 
+@pytest.mark.parametrize("way", ["address", "netrc", "variable"])
+def test_a_project_does_not_turn_the_check_of_a_certificate_off_where_a_password_goes(project, way):
+    host = "pypi.example.org"
+    lines, more = "--trusted-host PyPI.example.org\n", {}
+    match way:
+        case "address":
+            more = {"PIP_INDEX_URL": f"https://u:pw@{host}/simple"}
+        case "netrc":
+            has_netrc(project, f"machine {host} login ann password pw\n")
+        case "variable":
+            lines += f"--extra-index-url https://u:${{DEPLOY_TOKEN}}@{host}/simple\n"
+            more = {"GITOPS_ML_TOKEN_HOSTS": f"DEPLOY_TOKEN={host}"}
+    with pytest.raises(UsageError, match="its certificate would not be checked"):
+        settings_of(project, lines, **more)
+    assert settings_of(project, "--trusted-host other.example\n", **more).trusted_hosts
+    own = {"PIP_INDEX_URL": f"https://u:pw@{host}/simple", "PIP_TRUSTED_HOST": host}
+    assert settings_of(project, "alpha\n", **own).trusted_hosts == (host,)
+
+
 @contextmanager
 def listener(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[tuple[str, list]]:
     """host:port of a server, and the path and ``Authorization`` of each request."""
