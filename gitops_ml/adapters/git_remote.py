@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from gitops_ml.adapters.netrc_file import netrc_logins
 from gitops_ml.adapters.secret_owner import SecretOwner
 from gitops_ml.core.clean_text import without_credentials
 from gitops_ml.core.secret_destinations import Destination
@@ -141,7 +142,7 @@ class Credentials:
             UsageError: that is no variable's name, or its value is no token.
         """
         if token_env is None:
-            return cls(username, section=section)
+            return cls(username, section=section, owner=SecretOwner(environ, folder))
         if not _VARIABLE.fullmatch(token_env):
             raise UsageError(
                 f"{section}.token_env is the name of an environment variable, never the token "
@@ -166,13 +167,23 @@ class Credentials:
         if not remote.is_http:
             return ()
         if not self.token:
-            # What helpers have stored stays here rather than to travel in plain text.
-            return () if Destination.of(remote.url).is_protected else ("-c", "credential.helper=")
+            return self._options_without_token(Destination.of(remote.url))
         url = self._destination(remote)
         scope = f"credential.{url}.helper"
         helper = ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
         # Over plain HTTP it is this machine, and the way there does not lead over a proxy.
         return (*helper, "-c", f"http.{url}.proxy=") if remote.scheme == "http" else helper
+
+    def _options_without_token(self, place: Destination) -> tuple[str, ...]:
+        """Options that keep what the user has stored from travelling in plain text."""
+        if place.is_protected:
+            return ()
+        if self.owner is not None and place.host in netrc_logins(self.owner.environ):
+            raise UsageError(
+                f"{self.section}.repository: the password in your netrc for {place.host} would "
+                "travel in plain text; use https://"
+            )
+        return ("-c", "credential.helper=")
 
     def environ(self, remote: Remote) -> dict[str, str]:
         """The variables that the credential helper reads.

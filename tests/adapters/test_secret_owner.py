@@ -142,6 +142,20 @@ def test_git_gets_no_token_for_a_server_that_the_owner_has_not_named(home, proje
             ask(remote)
 
 
+def test_what_netrc_has_for_a_server_does_not_travel_in_plain_text(home, project):
+    (home / ".netrc").write_text("machine git.acme.example login ann password s3cret\n")
+    credentials = Credentials.from_environ(
+        {"HOME": str(home)}, folder=project, username=None, token_env=None
+    )
+    for address in ("http://git.acme.example/x.git", "http://GIT.acme.example:8080/x.git"):
+        with pytest.raises(
+            UsageError, match=r"netrc for git\.acme\.example would travel"
+        ) as caught:
+            credentials.options(Remote.parse(address, folder=project))
+        assert "s3cret" not in str(caught.value)
+    assert credentials.options(Remote.parse(URL, folder=project)) == ()
+
+
 def test_what_helpers_have_stored_does_not_travel_in_plain_text(project):
     remote = Remote.parse("http://git.acme.example/ops.git", folder=project)
     assert Credentials().options(remote) == ("-c", "credential.helper=")
