@@ -58,7 +58,9 @@ class GitopsMlError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the sentence. Where we raised it is of no use to anybody."""
-        return [f"{type(self).__name__}: {self}"]
+        text = f"{type(self).__name__}: {self}"
+        # It may quote what a server has said, and some of it would steer a terminal.
+        return ["".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)]
 
 
 class UsageError(GitopsMlError):

@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_ml.core.clean_text import redacted_urls
+from gitops_ml.core.secret_destinations import TOKEN_HOSTS
 from gitops_ml.errors import ProgramFailed
 
 if TYPE_CHECKING:
@@ -53,7 +55,6 @@ _GIT_VARIABLES_OF_THE_USER = frozenset(
 """How the user reaches servers. Everything else (``GIT_DIR``, ``GIT_INDEX_FILE``…) speaks of some
 other repository, usually because we run inside one of its hooks."""
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]*(?=@)")
 _SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE_KEY|API_?KEY", re.I)
 _SHORTEST_SECRET = 6
 _LOOK_EVERY = 0.4
@@ -79,17 +80,21 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    inherits: bool = True,
     input: bytes | str | None = None,
     timeout: float | None = None,
 ) -> Completed:
-    """What the program said, once it has ended well. ``env`` is added to our own environment.
+    """What the program said, once it has ended well.
+
+    ``env`` is added to our own environment, or is all that the program has unless it ``inherits``.
 
     Raises:
         ProgramFailed: it is not installed, ended badly or did not end in time; holds no secret.
     """
     command = [os.fspath(part) for part in argv]
-    environ = {**without_foreign_git(os.environ), **(env or {})}
-    shown = tuple(redacted(part, secrets_in(environ)) for part in command)
+    environ = {**(without_foreign_git(os.environ) if inherits else {}), **(env or {})}
+    secrets = secrets_in({**os.environ, **environ})
+    shown = tuple(redacted(part, secrets) for part in command)
     try:
         process = subprocess.Popen(
             command,
@@ -103,7 +108,7 @@ def run(
     except OSError as error:
         raise ProgramFailed(shown, 127, f"cannot be started: {error.strerror}") from error
     stdout, stderr = _communicate(process, shown, input=input, timeout=timeout)
-    words = redacted(stderr.decode("utf-8", "replace"), secrets_in(environ))
+    words = redacted(stderr.decode("utf-8", "replace"), secrets)
     if process.returncode:
         raise ProgramFailed(shown, process.returncode, words)
     return Completed(shown, stdout, words)
@@ -258,16 +263,20 @@ def without_foreign_git(environ: Mapping[str, str]) -> dict[str, str]:
 
 def secrets_in(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The values of all variables that are named like secrets, longest first."""
-    found = {v for k, v in environ.items() if _SECRET_NAME.search(k) and len(v) >= _SHORTEST_SECRET}
+    found = {
+        value
+        for name, value in environ.items()
+        if _SECRET_NAME.search(name) and name != TOKEN_HOSTS and len(value) >= _SHORTEST_SECRET
+    }
     return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """``text`` with ``***`` for each of ``secrets`` and for each password in a URL.
+    """``text`` with ``***`` for each of ``secrets`` and for what opens each address in it.
 
     >>> redacted("cannot reach https://ann:s3cret@example.org/x")
     'cannot reach https://***@example.org/x'
     """
     for secret in secrets:
         text = text.replace(secret, "***")
-    return _USERINFO.sub("***", text)
+    return redacted_urls(text)

@@ -75,7 +75,8 @@ def _asked(commit: str, tools: Tools) -> int | None:
     try:
         forge = tools.forge()
         requests = forge.of_commit(commit) if forge else ()
-    except GitopsMlError:
+    except GitopsMlError as error:
+        tools.progress(f"the forge is not asked for the pull request: {error}")
         return None
     return requests[0].number if requests else None
 

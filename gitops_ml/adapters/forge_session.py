@@ -20,6 +20,7 @@ from gitops_ml._version import __version__
 from gitops_ml.adapters.forge_token import ForgeToken, ways_to_name_one
 from gitops_ml.adapters.registry_session import Patience, ca_bundle, retry_after
 from gitops_ml.core.forge import ForgeAddress, is_protected
+from gitops_ml.core.secret_destinations import Destination
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.process import redacted
 
@@ -196,7 +197,7 @@ class ForgeSession:
             if response.status_code not in _REDIRECTS or not target:
                 return response
             target = urljoin(url, target)
-            if _origin(target) != _origin(url):
+            if not _is_one_server(target, url):
                 raise Refused(
                     f"{self.address.host} sends us to {_origin(target)}, and the token is not for "
                     f"it: name the new address in {self.section}.repository, or "
@@ -211,9 +212,9 @@ class ForgeSession:
     ) -> requests.Response:
         import requests
 
-        if not is_protected(url) or _origin(url) != _origin(self.address.api_url):
+        if not is_protected(url) or not _is_one_server(url, self.address.api_url):
             raise Refused(f"the token for {self.address.host} is not sent to {_origin(url)}")
-        self._client = self._client or _new_client()
+        self._client = self._client or _new_client(is_direct=Destination.of(url).is_loopback)
         try:
             return self._client.request(
                 method,
@@ -250,7 +251,7 @@ class _Broken(Exception):
     """The line broke, or was not there."""
 
 
-def _new_client() -> requests.Session:
+def _new_client(*, is_direct: bool) -> requests.Session:
     import http.cookiejar
 
     import requests
@@ -258,6 +259,8 @@ def _new_client() -> requests.Session:
     client = requests.Session()
     # An authentication of our own keeps the library from reading the user's netrc by itself.
     client.auth = lambda request: request
+    # A proxy has no business between us and ourselves, where the token may go in plain text.
+    client.trust_env = not is_direct
     client.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     return client
 
@@ -277,6 +280,13 @@ def _answer(response: requests.Response, host: str) -> Answer:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_one_server(url: str, other: str) -> bool:
+    try:
+        return Destination.of(url) == Destination.of(other)
+    except ValueError:
+        return False
 
 
 def _place(response: requests.Response) -> str:

@@ -2,7 +2,8 @@
 
 Asked in this order, the first that has one counts:
 
-1. the environment variable that the project file names (`forge.token_env`, then `token_env`)
+1. the environment variable that the project file names (`forge.token_env`, then `token_env`), if
+   its owner has said that it may go to this host
 2. the forge's usual variables: ``GH_TOKEN``, ``GITHUB_TOKEN``, ``GITLAB_TOKEN``, …; each belongs to
    one host, and goes to no other
 3. the keyring, service ``gitops-ml``, user name the host (``keyring set gitops-ml github.com``)
@@ -12,18 +13,17 @@ Asked in this order, the first that has one counts:
 
 from __future__ import annotations
 
-import netrc
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from gitops_ml.adapters.netrc_file import netrc_files, netrc_hosts
+from gitops_ml.core.secret_destinations import TOKEN_HOSTS, USUAL
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.process import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _SECONDS = 30
 """For a credential helper: it may open a key store, and must not wait for an answer of anybody."""
@@ -36,39 +36,6 @@ _NOBODY_IS_ASKED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
-    """A variable that tools of a forge read, and the host that its token belongs to."""
-
-    variable: str
-    hosts: tuple[str, ...]
-    """Those it belongs to where nothing else is said."""
-    host_variables: tuple[str, ...] = ()
-    """Variables that name its host (or URL) instead."""
-
-
-_GITHUB = ("GITHUB_SERVER_URL", "GH_HOST")
-_GITLAB = ("GITLAB_HOST", "GL_HOST", "CI_SERVER_URL")
-_GITEA = ("GITEA_SERVER_URL", "GITEA_INSTANCE_URL", "FORGEJO_URL")
-USUAL: Mapping[str, tuple[Usual, ...]] = {
-    "github": (
-        Usual("GH_TOKEN", ("github.com",)),
-        Usual("GITHUB_TOKEN", ("github.com",), ("GITHUB_SERVER_URL",)),
-        Usual("GH_ENTERPRISE_TOKEN", (), _GITHUB),
-        Usual("GITHUB_ENTERPRISE_TOKEN", (), _GITHUB),
-    ),
-    "gitlab": (
-        Usual("GITLAB_TOKEN", ("gitlab.com",), _GITLAB),
-        Usual("GITLAB_ACCESS_TOKEN", ("gitlab.com",), _GITLAB),
-    ),
-    "gitea": (
-        Usual("GITEA_TOKEN", ("gitea.com", "codeberg.org"), (*_GITEA, "GITHUB_SERVER_URL")),
-        Usual("FORGEJO_TOKEN", ("codeberg.org",), (*_GITEA, "GITHUB_SERVER_URL")),
-    ),
-    "bitbucket": (Usual("BITBUCKET_TOKEN", (), ("BITBUCKET_URL", "BITBUCKET_SERVER_URL")),),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class ForgeToken:
     """A token and where it was found."""
 
@@ -77,20 +44,30 @@ class ForgeToken:
     """In words: ``the environment variable GITHUB_TOKEN``."""
     username: str | None = None
     """Of the account, where that is known: it may be a password then."""
+    variable: str = ""
+    """The environment variable that holds it, if one does."""
 
 
 def find_token(
-    kind: str, host: str, *, environ: Mapping[str, str], named: tuple[str, ...] = ()
+    kind: str,
+    host: str,
+    *,
+    environ: Mapping[str, str],
+    named: tuple[str, ...] = (),
+    check: Callable[[str], None],
 ) -> ForgeToken | None:
     """The token for the forge ``host`` (``host[:port]``), ``None`` where nobody knows one.
 
-    ``named`` are the variables that the project file names, the most particular first.
+    ``named`` are the variables that the project file names, the most particular first. ``check``
+    raises for one that may not go to the forge.
 
     Raises:
         UsageError: the variable that counts holds something that is no token.
     """
     variables = (*named, *usual_variables(kind, host, environ))
     if found := next(_in_variables(variables, environ), None):
+        if found.variable in named:
+            check(found.variable)
         return found
     ways = (_in_keyring, _in_netrc, _in_git)
     return next((token for way in ways if (token := way(host, environ))), None)
@@ -98,7 +75,7 @@ def find_token(
 
 def usual_variables(kind: str, host: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The usual variables whose token belongs to ``host``."""
-    return tuple(usual.variable for usual in USUAL.get(kind, ()) if _belongs(usual, host, environ))
+    return tuple(usual.variable for usual in USUAL.get(kind, ()) if host in usual.hosts_in(environ))
 
 
 def ways_to_name_one(kind: str, host: str, section: str, environ: Mapping[str, str]) -> str:
@@ -106,13 +83,13 @@ def ways_to_name_one(kind: str, host: str, section: str, environ: Mapping[str, s
     elsewhere = [
         usual
         for usual in USUAL.get(kind, ())
-        if environ.get(usual.variable) and not _belongs(usual, host, environ)
+        if environ.get(usual.variable) and host not in usual.hosts_in(environ)
     ]
     if elsewhere:
         variable = elsewhere[0].variable
         return (
-            f"{variable} is set, but nothing says that it belongs to {host}: name it in "
-            f"{section}.forge.token_env"
+            f"{variable} is set, but nothing says that it belongs to {host}: set "
+            f"{TOKEN_HOSTS}={variable}={host}, and name it in {section}.forge.token_env"
         )
     usual = usual_variables(kind, host, environ)
     also = f", or set {usual[0]}" if usual else ""
@@ -122,24 +99,13 @@ def ways_to_name_one(kind: str, host: str, section: str, environ: Mapping[str, s
     )
 
 
-def _belongs(usual: Usual, host: str, environ: Mapping[str, str]) -> bool:
-    said = [environ[name] for name in usual.host_variables if environ.get(name)]
-    if said:
-        return host in {_host(text) for text in said}
-    return host in usual.hosts
-
-
-def _host(text: str) -> str:
-    return urlsplit(text).netloc if "://" in text else text.strip("/")
-
-
 def _in_variables(names: tuple[str, ...], environ: Mapping[str, str]) -> Iterator[ForgeToken]:
     for name in names:
         value = environ.get(name, "").strip()
         if re.search(r"[\0-\x20\x7f-\U0010ffff]", value):
             raise UsageError(f"the environment variable {name} does not hold a token")
         if value:
-            yield ForgeToken(value, f"the environment variable {name}")
+            yield ForgeToken(value, f"the environment variable {name}", variable=name)
 
 
 def _in_keyring(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
@@ -157,20 +123,11 @@ def _in_keyring(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
 
 
 def _in_netrc(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
-    home = Path(environ.get("HOME") or Path.home())
-    places = (
-        [Path(environ["NETRC"])] if environ.get("NETRC") else [home / ".netrc", home / "_netrc"]
-    )
     name = host.rpartition(":")[0] or host
-    for place in places:
-        try:
-            hosts = netrc.netrc(str(place)).hosts
-        except (OSError, netrc.NetrcParseError):
-            continue
-        # The entry `default` is for any host: a token is for one.
-        login, _, password = hosts.get(host) or hosts.get(name) or ("", None, None)
-        if password:
-            return ForgeToken(password, str(place), login or None)
+    for place in netrc_files(environ):
+        hosts = netrc_hosts(place)
+        if found := hosts.get(host) or hosts.get(name):
+            return ForgeToken(found[1], str(place), found[0] or None)
     return None
 
 

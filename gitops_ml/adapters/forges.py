@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.adapters.forge_session import ForgeSession
 from gitops_ml.adapters.forge_token import find_token
 from gitops_ml.adapters.git_remote import Remote
+from gitops_ml.adapters.secret_owner import SecretOwner
 from gitops_ml.core.forge import forge_address
 
 if TYPE_CHECKING:
@@ -40,8 +41,13 @@ def forge_of(
     # The repository's own token is for the repository's own server.
     is_one_server = not remote.is_http or remote.server == address.host
     named = (spec.forge.token_env, spec.token_env if is_one_server else None)
+    owner = SecretOwner(environ, folder)
     token = find_token(
-        address.type, address.host, environ=environ, named=tuple(name for name in named if name)
+        address.type,
+        address.host,
+        environ=environ,
+        named=tuple(name for name in named if name),
+        check=lambda name: owner.check((name,), address.api_url, place=f"{section}.forge"),
     )
     session = ForgeSession(address=address, token=token, environ=environ, section=section)
     return forge_over(session)

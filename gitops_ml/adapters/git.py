@@ -90,7 +90,11 @@ class GitRepository:
             cache=cache_folder(environ),
             environ=environ,
             credentials=Credentials.from_environ(
-                environ, username=spec.username, token_env=spec.token_env, section=section
+                environ,
+                folder=folder,
+                username=spec.username,
+                token_env=spec.token_env,
+                section=section,
             ),
             progress=progress,
         )

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from gitops_ml.adapters.netrc_file import netrc_logins
+from gitops_ml.adapters.secret_owner import SecretOwner
+from gitops_ml.core.clean_text import without_credentials
+from gitops_ml.core.secret_destinations import Destination
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +46,9 @@ class Remote:
             UsageError: it is no address that git knows, or it carries a password.
         """
         if not text.strip() or text.startswith("-") or re.search(r"[\0\r\n]", text):
-            raise UsageError(f"{text!r} is not the address of a git repository")
+            raise UsageError(
+                f"{without_credentials(text)!r} is not the address of a git repository"
+            )
         if "://" in text:
             return _parse_url(text, section)
         if match := _SCP_LIKE.fullmatch(text):
@@ -85,7 +91,8 @@ def _parse_url(text: str, section: str) -> Remote:
         raise UsageError(f"{scheme}:// is no way to a git repository; known are {known} and paths")
     userinfo, at, _ = rest.split("/", 1)[0].rpartition("@")
     user, colon, _ = userinfo.partition(":")
-    if colon or (scheme in {"http", "https"} and _LOOKS_LIKE_A_TOKEN.fullmatch(user)):
+    has_more = scheme in {"http", "https"} and re.search(r"[?#]", rest)
+    if colon or has_more or _LOOKS_LIKE_A_TOKEN.fullmatch(unquote(user)):
         raise UsageError(
             f"the address in {section}.repository carries a password or token; it would end up in "
             "files and logs; take it out, put it in an environment variable and name that one in "
@@ -94,8 +101,13 @@ def _parse_url(text: str, section: str) -> Remote:
     try:
         parts = urlsplit(text)
         port = parts.port
+        if scheme in {"http", "https"}:
+            server = Destination.of(text).server
+            return Remote(text, scheme, server, user if at else None)
     except ValueError as error:
-        raise UsageError(f"{text} is no address of a git repository: {error}") from error
+        raise UsageError(
+            f"{without_credentials(text)} is no address of a git repository: {error}"
+        ) from error
     server = (parts.hostname or "") + (f":{port}" if port else "")
     return Remote(text, "ssh" if scheme in _SSH else scheme, server, user if at else None)
 
@@ -109,23 +121,28 @@ class Credentials:
     token: str | None = None
     section: str = "gitops"
     """Of the project file, which says so."""
+    owner: SecretOwner | None = None
+    """Decides which servers may get the token; there is always one where there is a token."""
 
     @classmethod
     def from_environ(
         cls,
         environ: Mapping[str, str],
         *,
+        folder: Path,
         username: str | None,
         token_env: str | None,
         section: str = "gitops",
     ) -> Credentials:
         """The credentials whose token is in the variable ``token_env``.
 
+        ``folder`` is that of the project file, whose word does not decide where the token may go.
+
         Raises:
             UsageError: that is no variable's name, or its value is no token.
         """
         if token_env is None:
-            return cls(username, section=section)
+            return cls(username, section=section, owner=SecretOwner(environ, folder))
         if not _VARIABLE.fullmatch(token_env):
             raise UsageError(
                 f"{section}.token_env is the name of an environment variable, never the token "
@@ -134,26 +151,59 @@ class Credentials:
         token = environ.get(token_env, "").strip()
         if re.search(r"[\0-\x1f]", token):
             raise UsageError(f"the environment variable {token_env} does not hold one line of text")
-        return cls(username, token_env, token or None, section)
+        owner = SecretOwner(environ, folder)
+        return cls(username, token_env, token or None, section, owner)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         return (self.token,) if self.token else ()
 
     def options(self, remote: Remote) -> tuple[str, ...]:
-        """Options for git that name our credential helper; what it says comes from ``environ``."""
-        if not (remote.is_http and self.token):
+        """Options for git that name our credential helper; what it says comes from ``environ``.
+
+        Raises:
+            UsageError: the owner of the token has not said that it may go to this server.
+        """
+        if not remote.is_http:
             return ()
-        scope = f"credential.{remote.scheme}://{remote.server}.helper"
-        return ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
+        if not self.token:
+            return self._options_without_token(Destination.of(remote.url))
+        url = self._destination(remote)
+        scope = f"credential.{url}.helper"
+        helper = ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
+        # Over plain HTTP it is this machine, and the way there does not lead over a proxy.
+        return (*helper, "-c", f"http.{url}.proxy=") if remote.scheme == "http" else helper
+
+    def _options_without_token(self, place: Destination) -> tuple[str, ...]:
+        """Options that keep what the user has stored from travelling in plain text."""
+        if place.is_protected:
+            return ()
+        if self.owner is not None and place.host in netrc_logins(self.owner.environ):
+            raise UsageError(
+                f"{self.section}.repository: the password in your netrc for {place.host} would "
+                "travel in plain text; use https://"
+            )
+        return ("-c", "credential.helper=")
 
     def environ(self, remote: Remote) -> dict[str, str]:
-        """The variables that the credential helper reads."""
+        """The variables that the credential helper reads.
+
+        Raises:
+            UsageError: see `options`.
+        """
         if not (remote.is_http and self.token):
             return {}
+        self._destination(remote)
         # GitHub wants this name with a token of an App; the other forges take any.
         username = self.username or remote.user or "x-access-token"
         return {"GITOPS_ML_GIT_USERNAME": username, "GITOPS_ML_GIT_TOKEN": self.token}
+
+    def _destination(self, remote: Remote) -> str:
+        """The server that the token may go to, as git writes it."""
+        assert self.token_env is not None and self.owner is not None, "from_environ has set them"
+        place = f"{self.section}.token_env"
+        self.owner.check((self.token_env,), remote.url, place=place)
+        return f"{remote.scheme}://{Destination.of(remote.url).server}"
 
 
 # A shell function, so that the secret goes from the environment into a pipe: `printf` is a builtin

@@ -138,8 +138,11 @@ class Connections:
         body: Callable[[], bytes | SizedPieces] | None = None,
         stream: bool = False,
         timeout: float,
+        stays: bool = False,
     ) -> Answer:
         """The answer, from wherever the server redirects to; credentials do not go elsewhere.
+
+        ``stays``: the body is a secret as well, so that a redirect to another server is a failure.
 
         Raises:
             OSError, http.client.HTTPException: see `FAILURES`.
@@ -159,6 +162,10 @@ class Connections:
             if before.scheme == "https" != after.scheme and not is_loopback(after.netloc):
                 raise http.client.HTTPException(f"it leads from TLS to plain HTTP ({after.netloc})")
             if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+                if stays:
+                    raise http.client.HTTPException(
+                        f"it sends credentials on to another server ({after.hostname})"
+                    )
                 sent.pop("Authorization", None)
         raise http.client.HTTPException("it redirects for ever")
 

@@ -155,6 +155,6 @@ def _source(found: importlib.metadata.Distribution) -> str | None:
     control = facts.get("vcs_info") or {}
     if not control.get("commit_id"):
         return None
-    from gitops_ml.process import redacted
+    from gitops_ml.core.clean_text import without_credentials
 
-    return f"{control.get('vcs', 'git')}+{redacted(facts['url'])}@{control['commit_id']}"
+    return f"{control.get('vcs', 'git')}+{without_credentials(facts['url'])}@{control['commit_id']}"

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from gitops_ml.adapters.build_settings import _pip_files
+from gitops_ml.adapters.netrc_file import netrc_logins
+from gitops_ml.adapters.secret_owner import SecretOwner
 from gitops_ml.adapters.whole_files import written
-from gitops_ml.core.local_files import index_options
+from gitops_ml.core.local_files import index_options, requirement_lines
 from gitops_ml.core.package_choice import PackageFile
 from gitops_ml.core.pip_settings import pip_settings
-from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.core.secret_destinations import Destination, expanded, variables_in
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.process import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import requests
 
@@ -48,6 +51,10 @@ class IndexSettings:
     trusted_hosts: tuple[str, ...] = ()
     ca_bundle: str | None = None
     proxy: str | None = field(default=None, repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Those that the project's files name in index addresses and may have there."""
+    logins: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    """User and password of each host in the user's netrc; its entry for any host is for none."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> IndexSettings:
@@ -65,21 +72,70 @@ class IndexSettings:
             trusted_hosts=tuple((found.get("trusted-host") or "").split()),
             ca_bundle=bundle,
             proxy=found.get("proxy") or None,
+            logins=netrc_logins(environ),
         )
 
     @classmethod
     def of_project(
         cls, environ: Mapping[str, str], project: Path, files: Iterable[str]
     ) -> IndexSettings:
-        """The same, and the indexes that the project's requirement ``files`` name."""
-        settings = cls.from_environ(environ)
+        """The same, and the indexes that the project's requirement ``files`` name.
+
+        Raises:
+            UsageError: a file names a variable that its owner does not let go to that server, or
+                names one in another place than the address of an index.
+        """
+        settings = own = cls.from_environ(environ)
+        owner = SecretOwner(environ, project)
         for path in files:
             if path.endswith(".whl") or not (project / path).is_file():
                 continue
             text = (project / path).read_text("utf-8", errors="replace")
-            for option, value in index_options(text):
-                settings = settings._with(option, _expanded(value, environ))
+            for line in requirement_lines(text):
+                settings = settings._with_line(line, owner, place=path)
+        settings._check_trusted(settings.trusted_hosts[len(own.trusted_hosts) :])
         return settings
+
+    def _check_trusted(self, named: Iterable[str]) -> None:
+        """Pass if no password goes to hosts whose certificate the project wants unchecked.
+
+        Raises:
+            UsageError: one would go to whoever answers in the name of the host.
+        """
+        with_password = (urlsplit(index) for index in self.indexes)
+        hosts = {parts.hostname for parts in with_password if "@" in parts.netloc}
+        for host in named:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+            if name in hosts or name in self.logins:
+                raise UsageError(
+                    f"--trusted-host {host}: a password goes to this index, and its certificate "
+                    "would not be checked: leave that to trusted-host of your own pip.conf"
+                )
+
+    def _with_line(self, line: str, owner: SecretOwner, *, place: str) -> IndexSettings:
+        """The settings with what a line says about indexes."""
+        if re.match(r"(-r|-c|--requirement|--constraint)[\s=]*['\"]?https?:", line, re.IGNORECASE):
+            raise UsageError(
+                f"{place}: requirements of another server are not read, since they would name "
+                "indexes and variables of their own: copy the file into the project"
+            )
+        names = variables_in(line)
+        named = {
+            name
+            for option, value in index_options(line)
+            if option != "--trusted-host"
+            for name in variables_in(value)
+        }
+        if elsewhere := [name for name in names if name not in named]:
+            raise UsageError(
+                f"{place}: ${{{elsewhere[0]}}} stands in another place than the address of an "
+                "index (--index-url, --extra-index-url), and is not expanded there"
+            )
+        settings = self
+        for option, value in index_options(line):
+            settings = settings._with(option, _checked(value, owner, place=place))
+        values = {name: owner.environ[name] for name in named if name in owner.environ}
+        return replace(settings, variables={**settings.variables, **values})
 
     def _with(self, option: str, value: str) -> IndexSettings:
         match option:
@@ -91,9 +147,27 @@ class IndexSettings:
                 return replace(self, trusted_hosts=(*self.trusted_hosts, value))
 
 
-def _expanded(text: str, environ: Mapping[str, str]) -> str:
-    """``${NAME}`` replaced as pip does it, so that a file need not hold a password."""
-    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda match: environ.get(match[1], match[0]), text)
+_OURS = re.compile(r"UV_.*|(HTTPS?|ALL|NO)_PROXY|NETRC|PIP_.*")
+"""Variables that the resolver has from us, and would expand though nobody has set them."""
+
+
+def _checked(value: str, owner: SecretOwner, *, place: str) -> str:
+    """An option's value, with ``${NAME}`` replaced as pip does it, so that a file need not hold a
+    password.
+
+    Raises:
+        UsageError: a variable may not go to that server.
+    """
+    names = variables_in(value)
+    names = tuple(name for name in names if name in owner.environ or _OURS.fullmatch(name))
+    if not names:
+        return value
+    try:
+        found = expanded(value, owner.environ)
+    except ValueError as error:
+        raise UsageError(f"{place}: {error}") from error
+    owner.check(names, value, place=place)
+    return found
 
 
 class PackageIndex:
@@ -168,10 +242,11 @@ class PackageIndex:
         import requests
 
         host = urlsplit(url).hostname or url
+        url, login = self._login(url)
         is_trusted = host in self._settings.trusted_hosts
         try:
             answer = self._client().get(
-                url, headers=dict(headers), stream=True, timeout=_TIMEOUT,
+                url, headers=dict(headers), auth=login, stream=True, timeout=_TIMEOUT,
                 verify=not is_trusted and (self._settings.ca_bundle or True),
             )  # fmt: skip
         except requests.RequestException as error:
@@ -187,15 +262,65 @@ class PackageIndex:
             raise _Again(f"the package index {host} answered {answer.status_code}")
         return answer
 
+    def _login(self, url: str) -> tuple[str, Callable[[Any], Any]]:
+        """The address without credentials, and what adds them to the request.
+
+        Raises:
+            Refused: they would travel in plain text.
+        """
+        from requests.auth import HTTPBasicAuth
+
+        parts = urlsplit(url)
+        userinfo, at, server = parts.netloc.rpartition("@")
+        user, _, password = userinfo.partition(":")
+        login = (unquote(user), unquote(password)) if at else self._settings.logins.get(
+            parts.hostname or "")  # fmt: skip
+        if login is None:
+            # An authentication of our own keeps the library from what the user's netrc has for any host.
+            return url, lambda request: request
+        if not _is_protected(url):
+            raise Refused(
+                f"the password for the package index {parts.hostname} would travel in plain text: "
+                "use https"
+            )
+        return urlunsplit(parts._replace(netloc=server)), HTTPBasicAuth(*login)
+
     def _client(self) -> requests.Session:
         if self._session is None:
-            import requests
-
-            self._session = requests.Session()
+            self._session = _new_session()
             if self._settings.proxy:
                 proxy = self._settings.proxy
                 self._session.proxies = {"http": proxy, "https": proxy}
         return self._session
+
+
+def _new_session() -> requests.Session:
+    """A session that follows redirects, and takes no credentials along to another server."""
+    import requests
+
+    class Session(requests.Session):
+        def rebuild_auth(
+            self, prepared_request: requests.PreparedRequest, response: requests.Response
+        ) -> None:
+            before, after = response.request.url or "", prepared_request.url or ""
+            if not _is_one_server(before, after):
+                prepared_request.headers.pop("Authorization", None)
+
+    return Session()
+
+
+def _is_protected(url: str) -> bool:
+    try:
+        return Destination.of(url).is_protected
+    except ValueError:
+        return False
+
+
+def _is_one_server(url: str, other: str) -> bool:
+    try:
+        return Destination.of(url) == Destination.of(other)
+    except ValueError:
+        return False
 
 
 class _Again(GitopsMlError):

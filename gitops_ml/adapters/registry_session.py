@@ -23,6 +23,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from gitops_ml.adapters.docker_config import Credentials, find_credentials
 from gitops_ml.adapters.http_connections import FAILURES, Connections, SizedPieces
 from gitops_ml.core.loopback import is_loopback
+from gitops_ml.core.secret_destinations import may_get_login
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.process import redacted
 
@@ -172,6 +173,11 @@ class RegistrySession:
         challenge = answer.headers.get("WWW-Authenticate", "")
         answer.close()
         credentials = self._known_credentials(host)
+        if credentials and not may_get_login(f"{self._schemes[host]}://{host}", registry=host):
+            raise Refused(
+                f"{host} asks for credentials over plain HTTP, where everybody on the way could read "
+                "them: give the registry TLS, or have it take requests without credentials"
+            )
         token = self._new_token(challenge, host, scope, credentials)
         answer = self._send(method, host, path, headers, body, stream, token)
         if answer.status == 401:
@@ -307,8 +313,13 @@ class RegistrySession:
         parameters = {key.lower(): value for key, value in _PARAMETER.findall(rest)}
         if not (realm := parameters.get("realm")):
             raise ServerFailed(f"{host} asks for a token and does not say where one is to be had")
+        if credentials and not may_get_login(realm, registry=host):
+            raise Refused(
+                f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS: "
+                "credentials are not sent there"
+            )
         if not self._may_be_trusted(realm):
-            raise Refused(f"{host} sends us for a token to {realm}, which is not protected by TLS")
+            raise Refused(f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS")
         return self._token(realm, parameters.get("service", ""), scope, credentials, host)
 
     def _may_be_trusted(self, url: str) -> bool:
@@ -337,7 +348,7 @@ class RegistrySession:
         method = "POST" if form else "GET"
         try:
             answer = self._connections.send(
-                method, realm, headers=headers, body=form, timeout=_READ
+                method, realm, headers=headers, body=form, timeout=_READ, stays=form is not None
             )
         except FAILURES as error:
             raise _Broken(unreachable(host, error)) from error

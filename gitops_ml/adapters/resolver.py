@@ -6,6 +6,7 @@ asked for. What uv says when it finds no answer is put into words that name a pa
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import shutil
@@ -14,8 +15,10 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from gitops_ml import process
+from gitops_ml.core.forge import is_protected
 from gitops_ml.core.lock import GLIBC, MACHINES
 from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
 
@@ -74,7 +77,9 @@ def resolve(
         output.write_text("".join(f"{name}=={version}\n" for name, version in preferred))
         command = _command(requirements, python=python, platform=platform, output=output)
         try:
-            process.run(command, cwd=project, env=_environ(settings), timeout=_SECONDS)
+            env = {**_ours(os.environ), **_environ(settings), **_logins(settings, Path(folder))}
+            # Without our own environment: uv replaces each ${NAME} of a requirements file.
+            process.run(command, cwd=project, env=env, inherits=False, timeout=_SECONDS)
         except ProgramFailed as error:
             if missing := _missing(error, requirements, where=f"for Python {python} on {platform}"):
                 raise missing from error
@@ -103,6 +108,32 @@ def _uv() -> str:
         return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
         return shutil.which("uv") or "uv"
+
+
+_PASSED_ON = re.compile(
+    r"PATH|HOME|TMPDIR|LANG|LC_ALL|XDG_[A-Z]+_HOME|SSL_CERT_(FILE|DIR)|(HTTPS?|ALL|NO)_PROXY"
+    r"|UV_(CACHE_DIR|NO_CACHE|OFFLINE|HTTP_[A-Z]+|CONCURRENT_[A-Z]+|NATIVE_TLS|SYSTEM_CERTS|LINK_MODE)",
+    re.IGNORECASE,
+)
+"""What uv may know of the environment: how it works here, and no secret."""
+
+
+def _ours(environ: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
+
+
+def _logins(settings: IndexSettings, folder: Path) -> Mapping[str, str]:
+    """A netrc in ``folder`` with the logins of the indexes: uv would use its entry for any host."""
+    lines = []
+    for index in settings.indexes:
+        host = urlsplit(index).hostname or ""
+        login = settings.logins.get(host)
+        if login and is_protected(index) and not re.search(r"[\s\"'\\]", "".join(login)):
+            lines.append(f"machine {host} login {login[0]} password {login[1]}\n")
+    file = folder / "netrc"
+    file.touch(mode=0o600)
+    file.write_text("".join(lines), "utf-8")
+    return {"NETRC": str(file), **settings.variables}
 
 
 def _environ(settings: IndexSettings) -> Mapping[str, str]:

@@ -23,13 +23,13 @@ def resource_directory(name: str) -> Path:
 
 
 def schema_text(name: str) -> str:
-    """The text of ``schemas/<name>.schema.json``: ``api`` or ``project``."""
+    """The text of ``schemas/<name>.schema.json``: ``api``, ``project`` or ``user``."""
     return (resource_directory("schemas") / f"{name}.schema.json").read_text(encoding="utf-8")
 
 
 @lru_cache
 def load_schema(name: str) -> Schema:
-    """The compiled schema ``api`` or ``project``."""
+    """The compiled schema ``api``, ``project`` or ``user``."""
     return Schema.parse(schema_text(name))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from gitops_ml import process
+from gitops_ml.core.clean_text import without_credentials
 from gitops_ml.core.provenance import Provenance
 from gitops_ml.errors import ProgramFailed
 
@@ -94,14 +94,6 @@ def _origin(repository: git.Repo) -> str | None:
     remotes = {remote.name: remote for remote in repository.remotes}
     remote = remotes.get("origin") or next(iter(remotes.values()), None)
     return without_credentials(next(iter(remote.urls))) if remote else None
-
-
-def without_credentials(url: str) -> str:
-    """``url`` without a user's password; ``git@host:path`` keeps its user, which is no secret."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:

@@ -61,7 +61,7 @@ def update(
     elif moves:
         _show(moves)
     else:
-        click.echo("nothing here names a base image")
+        report.echo("nothing here names a base image")
     if check and any(move.state == "newer" for move in moves):
         raise click.exceptions.Exit(DifferencesFound.exit_code)
 

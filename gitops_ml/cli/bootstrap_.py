@@ -76,22 +76,22 @@ def command(
 def _show(done: Bootstrapped, folder: Path | None) -> None:
     charts = [chart for change in done.changes if (chart := layout.chart_of(change.path))]
     for chart in sorted(set(charts)):
-        click.echo(report.styled(f"+ {chart}: the base chart, {charts.count(chart)} files", "add"))
+        report.echo(report.styled(f"+ {chart}: the base chart, {charts.count(chart)} files", "add"))
     for change in done.changes:
         if layout.chart_of(change.path) is None:
             sign = {"add": "+", "modify": "~", "delete": "-"}[change.action]
-            click.echo(report.styled(f"{sign} {change.path}", change.action))
-    click.echo(f"{len(done.changes)} files written to {folder}" if folder else done.summary())
+            report.echo(report.styled(f"{sign} {change.path}", change.action))
+    report.echo(f"{len(done.changes)} files written to {folder}" if folder else done.summary())
     if not done.changes:
         return
-    click.echo("\nNext, in a checkout of the repository:")
+    report.echo("\nNext, in a checkout of the repository:")
     for step in done.steps:
-        click.echo(f"  # {step.title}")
+        report.echo(f"  # {step.title}")
         for line in step.commands:
-            click.echo(f"  {line}")
-    click.echo("\nAt the forge:")
+            report.echo(f"  {line}")
+    report.echo("\nAt the forge:")
     for line in done.advice:
-        click.echo(f"  * {line}")
+        report.echo(f"  * {line}")
 
 
 def _facts(done: Bootstrapped) -> Mapping[str, Any]:

@@ -114,7 +114,7 @@ def command(
         report.as_json([facts.image_facts(item) for item in builds.images])
         return
     if not builds.images:
-        click.echo("no API here has an image of its own to build")
+        report.echo("no API here has an image of its own to build")
         return
     report.table(
         ("api", "image", "digest", "state", "builder"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from gitops_ml.actions.history_facts import field_facts
 from gitops_ml.cli import report
 from gitops_ml.cli.facts import pull_request_facts
@@ -31,7 +29,7 @@ def show(changed: Changed, *, output: str) -> None:
     for release in changed.releases:
         show_fields(f"{release.api}: what changes in {release.environment}", release.fields)
         show_fields(f"{release.api}: what else differs", release.differs)
-    click.echo(changed.summary())
+    report.echo(changed.summary())
 
 
 def show_fields(title: str, fields: Iterable[FieldChange]) -> None:
@@ -39,7 +37,7 @@ def show_fields(title: str, fields: Iterable[FieldChange]) -> None:
     fields = tuple(fields)
     if not fields:
         return
-    click.echo(title)
+    report.echo(title)
     report.fields(fields)
 
 

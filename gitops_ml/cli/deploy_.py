@@ -147,5 +147,5 @@ def _show(deployment: Deployment, output: str) -> None:
         _, environment, api = directory.split("/")
         show_fields(f"{api}: what changes in {environment}", fields)
     for directory in deployment.removed:
-        click.echo(f"{'would remove' if deployment.dry_run else 'removed'} {directory}")
-    click.echo(deployment.summary())
+        report.echo(f"{'would remove' if deployment.dry_run else 'removed'} {directory}")
+    report.echo(deployment.summary())

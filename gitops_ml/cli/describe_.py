@@ -45,12 +45,12 @@ def command(api: str, project_file: Path | None, environment: str | None, output
 
 def _show(found: Description) -> None:
     live = found.live
-    click.echo(f"{live.release.api} in {live.release.environment}: {live.status.word}")
+    report.echo(f"{live.release.api} in {live.release.environment}: {live.status.word}")
     for name, value in _facts(found):
-        click.echo(f"  {name:<12}  {value}")
+        report.echo(f"  {name:<12}  {value}")
     if found.replicas:
         now = utc_now()
-        click.echo()
+        report.echo()
         report.table(
             ("replica", "state", "deployment id", "restarts", "node", "age"),
             [
@@ -66,7 +66,7 @@ def _show(found: Description) -> None:
             ],
         )
     if found.events:
-        click.echo()
+        report.echo()
         report.table(
             ("event", "times", "last", "object", "message"),
             [

@@ -53,7 +53,7 @@ def command(
         report.as_json(facts.differences_facts(differences))
     elif manifests:
         for directory, changed in differences.objects:
-            click.echo(directory)
+            report.echo(directory)
             for change in changed:
                 _show_object(change)
     else:
@@ -62,7 +62,7 @@ def command(
         for file in differences.own_changes():
             _show_file(unified_diff(file))
     if output != "json":
-        click.echo(differences.summary())
+        report.echo(differences.summary())
     if exit_code and differences.changes:
         raise click.exceptions.Exit(DifferencesFound.exit_code)
 
@@ -70,10 +70,10 @@ def command(
 def _show_file(text: str) -> None:
     for line in text.splitlines():
         what = {"+": "add", "-": "delete"}.get(line[:1], "")
-        click.echo(report.styled(line, what))
+        report.echo(report.styled(line, what))
 
 
 def _show_object(change: ObjectChange) -> None:
     mark = {"add": "+", "delete": "-", "modify": "~"}[change.action]
-    click.echo(report.styled(f"  {mark} {change.kind}/{change.name}", change.action))
+    report.echo(report.styled(f"  {mark} {change.kind}/{change.name}", change.action))
     report.fields(change.fields, indent="      ", longest=200)

@@ -45,6 +45,6 @@ def command(
         )
         return
     count = len(exported.files)
-    click.echo(f"{count} file{'s' if count != 1 else ''} written to {directory}")
+    report.echo(f"{count} file{'s' if count != 1 else ''} written to {directory}")
     if exported.manifest is None and "api.yaml" not in exported.files:
         report.say("the manifest is not among them: nobody attached it to the image")

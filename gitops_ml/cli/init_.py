@@ -45,7 +45,7 @@ def command(
         report.as_json({"written": list(made.written), "kept": list(made.kept)})
         return
     for path in made.written:
-        click.echo(f"wrote {path}")
+        report.echo(f"wrote {path}")
     for path in made.kept:
-        click.echo(f"kept  {path}")
+        report.echo(f"kept  {path}")
     report.say("\nnext: gitops-ml validate, gitops-ml run, and `gitops-ml diff` to see a release")

@@ -82,30 +82,30 @@ def _show(found: Inspection) -> None:
     }
     for name, value in lines.items():
         if value:
-            click.echo(f"{name + ':':<18}{value}")
-    click.echo()
+            report.echo(f"{name + ':':<18}{value}")
+    report.echo()
     report.table(
         ("files" if contents.is_model else "layer", "size", "digest"),
         [(each.role, report.size(each.descriptor.size), each.descriptor.digest)
          for each in contents.layers],
     )  # fmt: skip
     if contents.labels:
-        click.echo()
+        report.echo()
         labels = sorted(contents.labels.items())
         report.table(("label", "value"), [(name, _in_short(value)) for name, value in labels])
     if found.packages:
-        click.echo()
+        report.echo()
         report.table(
             ("package", "version", "licence"),
             [(each.name, each.version, each.licence or "-") for each in found.packages],
         )
     if found.attached:
-        click.echo()
+        report.echo()
         report.table(
             ("attached", "digest"), [(each.artifact_type, each.digest) for each in found.attached]
         )
     if found.signatures:
-        click.echo()
+        report.echo()
         report.table(
             ("signed with the key", "verified"),
             [
@@ -121,14 +121,14 @@ def _in_short(label: str) -> str:
 
 def _show_changes(previews: Previews) -> None:
     if not previews.images:
-        click.echo("no API here has an image of its own to build")
+        report.echo("no API here has an image of its own to build")
     for item in previews.images:
-        click.echo(f"{item.image} ({item.choice.builder}: {item.choice.reason})")
+        report.echo(f"{item.image} ({item.choice.builder}: {item.choice.reason})")
         if item.blobs is None:
-            click.echo("  an engine would have to build it to know")
+            report.echo("  an engine would have to build it to know")
             continue
         for blob in item.blobs:
             what = "is there" if blob.is_there else "to push"
-            click.echo(f"  {blob.role:<9}{report.size(blob.descriptor.size):>12}  {what}")
+            report.echo(f"  {blob.role:<9}{report.size(blob.descriptor.size):>12}  {what}")
         new = sum(blob.descriptor.size for blob in item.blobs if not blob.is_there)
-        click.echo(f"  {'in all':<9}{report.size(new):>12}  to push")
+        report.echo(f"  {'in all':<9}{report.size(new):>12}  to push")

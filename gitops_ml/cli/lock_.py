@@ -52,14 +52,14 @@ def command(
     if output == "json":
         report.as_json([facts.lock_facts(item) for item in locks])
     elif not locks:
-        click.echo("no API here has an image that is built without Docker")
+        report.echo("no API here has an image that is built without Docker")
         for api, reason in reasons_for_none(workspace, tools=tools).items():
-            click.echo(f"  {api}: {reason}")
+            report.echo(f"  {api}: {reason}")
     else:
         for item in locks:
             count = f", {len(item.lock.packages)} packages" if item.lock else ""
-            click.echo(f"{os.path.relpath(item.path)}: {item.state}{count}")
+            report.echo(f"{os.path.relpath(item.path)}: {item.state}{count}")
             for change in item.changes:
-                click.echo(f"  {change}")
+                report.echo(f"  {change}")
     if check and not all(item.is_up_to_date for item in locks):
         raise click.exceptions.Exit(DifferencesFound.exit_code)

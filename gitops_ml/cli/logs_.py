@@ -69,4 +69,4 @@ def command(
         if output == "json":
             click.echo(json.dumps({"time": line.at, "replica": line.pod, "line": line.text}))
         else:
-            click.echo(f"{report.styled(line.pod, 'progress')}  {line.text}")
+            report.log_line(line.pod, line.text)

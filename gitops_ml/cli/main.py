@@ -63,6 +63,7 @@ Examples:
 Options may come from the environment: GITOPS_ML_PROJECT, GITOPS_ML_ENVIRONMENT, GITOPS_ML_API,
 GITOPS_ML_OUTPUT, GITOPS_ML_DRY_RUN, GITOPS_ML_OFFLINE and GITOPS_ML_PULL_REQUEST for every command
 that has them, and GITOPS_ML_<COMMAND>_<OPTION> for one, such as GITOPS_ML_RUN_PORT.
+GITOPS_ML_TOKEN_HOSTS says which servers may get which variable: GITOPS_TOKEN=github.com;OTHER=host:port
 
 \b
 Exit codes: 0 ok, 1 other deliberate failure, 2 usage, 3 invalid document, 4 a program or server
@@ -161,12 +162,21 @@ def main(args: Sequence[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        _show_usage(error)
         sys.exit(2)
     except GitopsMlError as error:
         _show(error, output=asked.get("output"))
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """What click says about a call, which may quote the name of a file."""
+    from gitops_ml.cli import report
+
+    text = io.StringIO()
+    error.show(file=text)
+    report.echo(text.getvalue(), err=True, nl=False)
 
 
 def _show(error: GitopsMlError, *, output: str | None) -> None:
@@ -177,7 +187,7 @@ def _show(error: GitopsMlError, *, output: str | None) -> None:
         report.as_json({"error": _facts(error)})
     elif output == "github" and isinstance(error, InvalidDocument):
         for problem in error.problems:
-            click.echo(report.annotation(problem))
+            report.annotate(problem)
     report.error(error)
 
 

@@ -55,7 +55,7 @@ def push(directory: Path, location: str, insecure: bool, output: str) -> None:
     plural = "" if pushed.files == 1 else "s"
     sent = f"{_amount(pushed.bytes_sent)} sent" if pushed.bytes_sent else "all of it was there"
     report.say(f"{pushed.files} file{plural}, {_amount(pushed.size)}, {sent}")
-    click.echo(pushed.location)
+    report.echo(pushed.location)
 
 
 @command.command("pull")
@@ -76,7 +76,7 @@ def pull(location: str, directory: Path, insecure: bool, output: str) -> None:
         report.as_json(facts.pulled_model_facts(pulled, directory))
         return
     plural = "" if pulled.files == 1 else "s"
-    click.echo(f"{directory}: {pulled.files} file{plural}, {_amount(pulled.size)}")
+    report.echo(f"{directory}: {pulled.files} file{plural}, {_amount(pulled.size)}")
 
 
 def _amount(size: int) -> str:

@@ -117,6 +117,6 @@ def _show(prediction: Prediction, output: str) -> None:
     )
     value = prediction.value
     if isinstance(value, (bytes, str)):
-        click.echo(value, nl=isinstance(value, str))
+        report.stream(value, nl=isinstance(value, str))
     else:
         report.as_json(value)

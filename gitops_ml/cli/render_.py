@@ -62,8 +62,8 @@ def command(
         )
     elif manifests:
         for _release, objects in rendering.objects:
-            click.echo(objects_text(objects).decode(), nl=False)
+            report.stream(objects_text(objects).decode(), nl=False)
     else:
         for file in rendering.files:
             if file.path.startswith("releases/"):
-                click.echo(f"# {file.path}\n{file.content.decode()}")
+                report.stream(f"# {file.path}\n{file.content.decode()}")

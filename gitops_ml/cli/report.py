@@ -1,18 +1,21 @@
 """What people see: tables, problems, changes. Actions return values; this prints them.
 
 Results go to stdout, everything else to stderr. Nothing is coloured where it is not a terminal or
-``NO_COLOR`` is set.
+``NO_COLOR`` is set. `echo` is the one way out: the texts of servers, pods, commits and files go
+through it, and nothing in them steers a terminal or a CI system.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitops_ml.core.clean_text import printable, printable_json
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
 
 if TYPE_CHECKING:
@@ -31,23 +34,67 @@ _COLOURS = {
 }
 
 
+_MARK = os.urandom(8).hex()
+"""Around the names of our own colours until `echo` writes them: no text of others can hold it."""
+_MARKED = re.compile(rf"\x00{_MARK}(\w*)\x00")
+_COMMAND = re.compile(r"^(\s*:)(?=:)|(##)(?=\[|vso\[)", re.MULTILINE)
+
+
 def styled(text: str, what: str, *, err: bool = False) -> str:
-    """``text`` in the colour of ``what``, on terminals that want colours."""
+    """``text`` in the colour of ``what``, on terminals that want colours; for `echo`."""
     stream = sys.stderr if err else sys.stdout
     if os.environ.get("NO_COLOR") or not stream.isatty() or what not in _COLOURS:
         return text
-    return click.style(text, fg=_COLOURS[what])
+    return f"\0{_MARK}{_COLOURS[what]}\0{text}\0{_MARK}\0"
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Write ``text``, in which only what `styled` has added is more than letters."""
+    pieces = _MARKED.split(text)
+    shown = "".join(_ansi(piece) if at % 2 else _harmless(piece) for at, piece in enumerate(pieces))
+    click.echo(shown, err=err, nl=nl)
+
+
+def stream(content: str | bytes, *, nl: bool = True) -> None:
+    """Write what others have made and programs may read: as it is, but for terminals."""
+    if sys.stdout.isatty():
+        text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
+        echo(text, nl=nl)
+    else:
+        click.echo(content, nl=nl)
+
+
+def log_line(pod: str, text: str) -> None:
+    """One line of a pod, as it is where no terminal shows it."""
+    if sys.stdout.isatty():
+        echo(f"{styled(pod, 'progress')}  {text}")
+    else:
+        click.echo(f"{pod}  {text}")
+
+
+def _ansi(colour: str) -> str:
+    return click.style("", fg=colour, reset=False) if colour else "\x1b[0m"
+
+
+def _harmless(text: str) -> str:
+    """``text`` without escapes and, in a CI system that obeys lines, without its commands.
+
+    See "Workflow commands for GitHub Actions" (``::name::``, ``##[name]``) and Azure's ``##vso[``.
+    """
+    text = printable(text)
+    in_ci = os.environ.get("GITHUB_ACTIONS") or os.environ.get("TF_BUILD")
+    return _COMMAND.sub(r"\1\2 ", text) if in_ci else text
 
 
 def say(text: str) -> None:
     """One line that is not the result: to stderr."""
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def progress(text: str) -> None:
     """One line about long work, where somebody watches: terminals only."""
     if sys.stderr.isatty():
-        click.echo(styled(text, "progress", err=True), err=True)
+        echo(styled(text, "progress", err=True), err=True)
 
 
 def warnings(texts: Iterable[str]) -> None:
@@ -57,7 +104,8 @@ def warnings(texts: Iterable[str]) -> None:
 
 def as_json(facts: Any) -> None:
     is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=not is_unicode))
+    text = json.dumps(facts, indent=2, ensure_ascii=not is_unicode)
+    click.echo(printable_json(text))
 
 
 def size(count: int) -> str:
@@ -67,11 +115,11 @@ def size(count: int) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as their widest cell, two spaces between, nothing drawn."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[" ".join(printable(str(cell)).split("\n")) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in ([name.upper() for name in head], *cells):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+        echo(line.rstrip())
 
 
 def fields(found: Iterable[FieldChange], *, indent: str = "  ", longest: int = 100) -> None:
@@ -80,7 +128,7 @@ def fields(found: Iterable[FieldChange], *, indent: str = "  ", longest: int = 1
         before, after = (_in_short(value, longest) for value in (field.before, field.after))
         words = {"add": after, "delete": before, "modify": f"{before} -> {after}"}[field.action]
         sign = {"add": "+", "delete": "-", "modify": "~"}[field.action]
-        click.echo(styled(f"{indent}{sign} {field.path}: {words}", field.action))
+        echo(styled(f"{indent}{sign} {field.path}: {words}", field.action))
 
 
 def _in_short(value: object, longest: int) -> str:
@@ -118,7 +166,12 @@ def problems(found: Iterable[Problem], *, err: bool = True) -> None:
         label = styled(problem.severity, problem.severity, err=err)
         path = f"{problem.path}: " if problem.path else ""
         lead = "" if problem.severity == "error" else f"{label}: "
-        click.echo(f"{place}: {lead}{path}{problem.message}", err=err)
+        echo(f"{place}: {lead}{path}{problem.message}", err=err)
+
+
+def annotate(problem: Problem) -> None:
+    """Write a problem as a GitHub workflow command, which it is shown by on its line."""
+    click.echo(annotation(problem))
 
 
 def annotation(problem: Problem) -> str:
@@ -134,6 +187,7 @@ def annotation(problem: Problem) -> str:
 
 
 def _escaped(text: str, more: str) -> str:
+    text = printable(text)
     for character in "%\r\n" + more:
         text = text.replace(character, f"%{ord(character):02X}")
     return text

@@ -8,9 +8,9 @@ from gitops_ml.actions.documents import schema
 
 
 @click.command("schema")
-@click.argument("document", type=click.Choice(["api", "project"]))
+@click.argument("document", type=click.Choice(["api", "project", "user"]))
 def command(document: str) -> None:
-    """Print the JSON Schema of a document: `api` (the manifest) or `project` (gitops-ml.yaml).
+    """Print the JSON Schema of a document: `api` (the manifest), `project` (gitops-ml.yaml) or `user` (config.yaml).
 
     \b
     Example: let an editor complete and check while you type.

@@ -41,7 +41,7 @@ def command(deployment_id: str, project_file: Path | None, output: str) -> None:
         report.as_json(facts)
         return
     for name, value in history_facts.trace_lines(found):
-        click.echo(f"{name + ':':<16}{value}")
-    click.echo("manifest:")
+        report.echo(f"{name + ':':<16}{value}")
+    report.echo("manifest:")
     for line in write_yaml([facts["manifest"]]).splitlines():
-        click.echo(f"  {line}")
+        report.echo(f"  {line}")

@@ -59,10 +59,10 @@ def command(
         )
     elif output == "github":
         for problem in found:
-            click.echo(report.annotation(problem))
+            report.annotate(problem)
     else:
         report.problems(found, err=False)
-        click.echo(
+        report.echo(
             f"{'valid' if is_valid else 'invalid'}: {_looked_at(workspaces)}; "
             f"{_count(len(errors), 'error')}, {_count(len(warnings), 'warning')}"
         )

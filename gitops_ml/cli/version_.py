@@ -19,4 +19,4 @@ def command(output: str) -> None:
     if output == "json":
         report.as_json(facts)
     else:
-        click.echo(f"gitops-ml {facts['gitops_ml']} (Python {facts['python']})")
+        report.echo(f"gitops-ml {facts['gitops_ml']} (Python {facts['python']})")

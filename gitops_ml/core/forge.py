@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gitops_ml.core.loopback import is_loopback
+from gitops_ml.core.secret_destinations import Destination
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,22 +64,30 @@ def forge_address(
             f"or {section}.forge.type to none"
         )
     api_url = (spec.api_url or _api_url(kind, scheme, host)).rstrip("/")
-    if not is_protected(api_url):
+    try:
+        api = Destination.of(api_url)
+    except ValueError as error:
+        raise UsageError(f"{section}.forge.api_url: {error}") from error
+    if "@" in urlsplit(api_url).netloc:
+        raise UsageError(f"{section}.forge.api_url: the address names a user; take that out")
+    if not api.is_protected:
         raise UsageError(f"{api_url}: a token would travel in plain text; use https")
     repository = spec.repository or _repository(path, kind, api_url)
     parts = repository.split("/")
     if len(parts) < 2 or (len(parts) > 2 and kind != "gitlab") or not all(parts):
         raise UsageError(
-            f"{repository!r} is no repository at {urlsplit(api_url).netloc}, where they are called "
+            f"{repository!r} is no repository at {api.server}, where they are called "
             f"owner/name; set {section}.forge.repository"
         )
-    return ForgeAddress(type=kind, api_url=api_url, repository=repository, host=_host(api_url))
+    return ForgeAddress(type=kind, api_url=api_url, repository=repository, host=api.owner)
 
 
 def is_protected(url: str) -> bool:
     """Whether a token may be sent there: over TLS, or without leaving this machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.netloc))
+    try:
+        return Destination.of(url).is_protected
+    except ValueError:
+        return False
 
 
 def kind_of(host: str) -> str | None:
@@ -121,11 +129,6 @@ def _api_url(kind: str, scheme: str, host: str) -> str:
     if kind == "github" and (host == "github.com" or host.endswith(".ghe.com")):
         return f"https://api.{host}"
     return f"{'http' if scheme == 'http' else 'https'}://{host}{_API_PATHS[kind]}"
-
-
-def _host(api_url: str) -> str:
-    host = urlsplit(api_url).netloc
-    return host.removeprefix("api.") if host.endswith((".github.com", ".ghe.com")) else host
 
 
 def _repository(path: str, kind: str, api_url: str) -> str:

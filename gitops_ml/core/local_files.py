@@ -10,6 +10,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from gitops_ml.core.clean_text import without_credentials
 from gitops_ml.core.secret_signs import has_secret_shape
 from gitops_ml.errors import Problem
 
@@ -74,7 +75,7 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
                 target = words[2] if words[1:2] == ["@"] else words[0]
             is_wheel = target.endswith(".whl") and not is_editable
             if "://" in target or (_local_path(target, is_option=is_editable) and not is_wheel):
-                found[re.sub(r"//[^/@]*@", "//", target.partition("#")[0])] = None
+                found[without_credentials(target.partition("#")[0])] = None
     return tuple(found)
 
 
@@ -88,6 +89,12 @@ def index_options(text: str) -> tuple[tuple[str, str], ...]:
         if option in ("--index-url", "--extra-index-url", "--trusted-host"):
             found.append((option, value if equals else " ".join(words[1:2])))
     return tuple(found)
+
+
+def requirement_lines(text: str) -> tuple[str, ...]:
+    """The lines of a requirements file as pip reads them: continued ones joined, without comments."""
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in _lines(text))
+    return tuple(line for line in lines if line)
 
 
 def secret_problems(
@@ -165,7 +172,7 @@ def _lines(text: str) -> list[str]:
 
 def _words(line: str) -> list[str]:
     line = re.sub(r"(^|\s)#.*", "", line)
-    line = re.sub(r"^\s*(-[rcef])(?=[^\s-])", r"\1 ", line)
+    line = re.sub(r"^\s*(-[rcefi])(?=[^\s-])", r"\1 ", line)
     try:
         return shlex.split(line.split(";")[0])
     except ValueError:

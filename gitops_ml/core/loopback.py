@@ -1,8 +1,9 @@
-"""Which servers are this machine itself, so that what is sent there leaves it not."""
+"""Detect loopback addresses: what is sent there stays on this machine."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 
 
 def is_loopback(server: str) -> bool:
@@ -10,7 +11,7 @@ def is_loopback(server: str) -> bool:
     name, colon, port = server.lower().rpartition(":")
     has_port = colon and port.isdecimal() and (":" not in name or name.endswith("]"))
     host = (name if has_port else server.lower()).removeprefix("[").removesuffix("]")
-    if host == "localhost" or host.endswith(".localhost"):
+    if host == "localhost" or re.fullmatch(r"[a-z0-9.-]+\.localhost", host):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:=^])")
-_REFERENCES = re.compile(r"(://|[@#!%&$~]|\bwww\.|\bGH-)(?=\w)", re.I)
+_REFERENCES = re.compile(r"(://|[@#!%&$~]|(?<![A-Za-z0-9])www\.|(?<![A-Za-z0-9])GH-)(?=\w)", re.I)
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -23,7 +23,9 @@ def escaped(text: str) -> str:
     """``text`` as plain words in one line of a paragraph."""
     words = " ".join(_shown(text).split())
     words = _REFERENCES.sub(rf"\1{_WORD_BREAK}", words)
-    words = _PUNCTUATION.sub(r"\\\1", words.replace("&", "&amp;").replace("<", "&lt;"))
+    words = _PUNCTUATION.sub(
+        r"\\\1", words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
     return _WORD_BREAK + words if words.startswith("/") else words
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from gitops_ml.core.clean_text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.render import Release
 
 _LONGEST_SUBJECT = 72
+_TRAILER = re.compile(r"^[ \t]*(Deployment-Id|Source-Commit|Gitops-Ml-Action)[ \t]*:", re.I | re.M)
 _MOST_TRAILERS = 100
 """A commit of thousands of releases names them in its files; a message of a megabyte helps nobody."""
 
@@ -29,11 +33,12 @@ def commit_message(
     ]
     if len(releases) > _MOST_TRAILERS:
         lines.append(f"* and {len(releases) - _MOST_TRAILERS} more")
-    lines += [f"* {directory} removed" for directory in removed]
+    lines += [f"* {one_line(directory)} removed" for directory in removed]
     trailers = [f"Deployment-Id: {item.deployment_id}" for item in releases[:_MOST_TRAILERS]]
     if source_commit:
-        trailers.append(f"Source-Commit: {source_commit}")
-    paragraphs = [subject or _subject(releases, removed), "\n".join(lines), "\n".join(trailers)]
+        trailers.append(f"Source-Commit: {one_line(source_commit)}")
+    first = _own_words(subject) if subject else _subject(releases, removed)
+    paragraphs = [first, "\n".join(lines), "\n".join(trailers)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
@@ -42,13 +47,18 @@ def action_message(
 ) -> str:
     """A verb's commit: subject, one line per release, ``Deployment-Id`` and ``Gitops-Ml-Action``."""
     told, ids = list(lines), list(deployment_ids)
-    body = [f"* {line}" for line in told[:_MOST_TRAILERS]]
+    body = [f"* {one_line(line)}" for line in told[:_MOST_TRAILERS]]
     if len(told) > _MOST_TRAILERS:
         body.append(f"* and {len(told) - _MOST_TRAILERS} more")
-    trailers = [f"Deployment-Id: {id}" for id in ids[:_MOST_TRAILERS]]
+    trailers = [f"Deployment-Id: {one_line(id)}" for id in ids[:_MOST_TRAILERS]]
     trailers.append(f"Gitops-Ml-Action: {action}")
-    paragraphs = [subject, "\n".join(body), "\n".join(trailers)]
+    paragraphs = [_own_words(subject), "\n".join(body), "\n".join(trailers)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def _own_words(text: str) -> str:
+    """What somebody says about a commit; a line of it that could be one of our trailers is quoted."""
+    return _TRAILER.sub(r"> \g<0>", printable(text).strip())
 
 
 def names_in_short(names: Iterable[str]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.core.clean_text import without_credentials
 from gitops_ml.core.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.core.forge import is_protected
 from gitops_ml.core.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _RULE = "project"
 _ONLY_CLUSTER = "in-cluster"
 _ARGO_CDS_OWN = "https://kubernetes.default.svc"
-_URL_WITH_USER = re.compile(r"(?i)^(?:https?|ftp)://[^/\s@]*@|^[a-z+]+://[^/\s:@]*:[^/\s@]*@")
 
 
 def read_project(
@@ -141,11 +140,12 @@ def _minor(version: str) -> int:
 def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
     at: Path = (section,)
     for key in ("repository", "argocd_repository"):
-        if not _URL_WITH_USER.search(words.get(key) or ""):
+        address = words.get(key) or ""
+        if without_credentials(address) == address:
             continue
         yield error(
             (*at, key),
-            "the URL holds a user name or password; put the token in an environment variable and "
+            "the URL holds a user name, a password or a query; put the token in an environment variable and "
             f"name it in {section}.token_env (a user name goes to {section}.username)",
             rule="secret",
         )
@@ -161,7 +161,7 @@ def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
                 "and revoke the token if this file was ever pushed",
                 rule="secret",
             )
-    if not is_protected(forge.get("api_url") or "https://"):
+    if (api_url := forge.get("api_url")) and not is_protected(api_url):
         yield error(
             (*at, "forge", "api_url"),
             "a token would travel in plain text; use https",

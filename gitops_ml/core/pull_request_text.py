@@ -8,6 +8,7 @@ forge takes: releases that change alike are told once, and the rest is counted.
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -252,7 +253,7 @@ def _call(values: Mapping[str, Any]) -> str:
     if route.get("type") in (None, "none") or not hosts:
         return ""
     url = f"https://{hosts[0]}{route.get('path') or '/'}"
-    return f"curl -i {url} -H 'content-type: application/json' -d @request.json"
+    return f"curl -i {shlex.quote(url)} -H 'content-type: application/json' -d @request.json"
 
 
 def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:

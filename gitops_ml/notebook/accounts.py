@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.actions.history_facts import changes_in_short, time_for_people, trace_lines
+from gitops_ml.core.clean_text import printable
 from gitops_ml.notebook import cards
 from gitops_ml.notebook.cards import Shown
 
@@ -229,7 +230,7 @@ class Logs(Shown, tuple["LogLine", ...]):
         return "".join(f"{line.text}\n" for line in self)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{line.pod}  {line.text}" for line in self)
+        return "\n".join(printable(f"{line.pod}  {line.text}") for line in self)
 
     def _card(self) -> cards.Card:
         return cards.Card(

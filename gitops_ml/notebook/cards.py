@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.resources import template_text
+from gitops_ml.core.clean_text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -86,7 +87,7 @@ def text(card: Card) -> str:
     if card.files:
         lines.append(f"  {card.files} file{'s' if card.files != 1 else ''} change")
     lines += [f"  note: {note}" for note in card.notes]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def _table_lines(card: Card) -> list[str]:
@@ -127,6 +128,7 @@ def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )  # fmt: skip
     return environment.from_string(template_text("card.html.j2"))

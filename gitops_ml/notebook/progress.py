@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.adapters.session import ipython_shell, is_notebook
+from gitops_ml.core.clean_text import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,11 +56,11 @@ def _html(line: str) -> Any:
     from IPython.display import HTML
 
     made: Any = HTML
-    return made(f"<small>{html.escape(line)}</small>" if line else "")
+    return made(f"<small>{html.escape(printable(line))}</small>" if line else "")
 
 
 def _line(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 def _nothing(line: str) -> None:

@@ -8,6 +8,7 @@ from gitops_ml.actions.live import describe
 from gitops_ml.actions.logs import follow, logs
 from gitops_ml.actions.prediction import Call, predict
 from gitops_ml.actions.waiting import Patience, wait
+from gitops_ml.core.clean_text import printable
 from gitops_ml.notebook.accounts import Logs, Prediction, Status
 from gitops_ml.notebook.connection import Connection
 
@@ -84,7 +85,7 @@ class Running(Connection):
             lines = follow(workspace, api_name, tools=tools, environment=self.environment)
         try:
             for line in lines:
-                print(f"{line.pod}  {line.text}", flush=True)
+                print(printable(f"{line.pod}  {line.text}"), flush=True)
         except KeyboardInterrupt:
             return
 

@@ -6,6 +6,7 @@ variables say.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 import urllib.error
@@ -35,24 +36,27 @@ def open_location(location: str) -> WebFile:
     url, _, fragment = location.partition("#")
     digest = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
     if fragment and not digest:
-        raise StartFailure(f"{location}: after # only sha256=<64 hexadecimal digits> can stand")
+        raise StartFailure(
+            f"{without_credentials(location)}: after # only sha256=<64 hexadecimal digits> can stand"
+        )
     return WebFile(url, Checksum("sha256", digest[1].lower()) if digest else None)
 
 
 class WebFile:
     def __init__(self, url: str, checksum: Checksum | None) -> None:
-        self.location = url
+        self.location = _name(url)
+        self._url = url
         self._checksum = checksum
 
     def list_files(self) -> tuple[StoredFile, ...]:
-        with open_url(self.location, method="HEAD") as answer:
+        with open_url(self._url, method="HEAD") as answer:
             size = answer.headers.get("Content-Length")
             tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or size or ""
         return (StoredFile("", int(size) if size else None, tag, self._checksum),)
 
     @contextmanager
     def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
-        with read_url(self.location, offset=offset, tag=file.tag) as body:
+        with read_url(self._url, offset=offset, tag=file.tag) as body:
             yield body
 
     def local_path(self, path: str) -> Path | None:
@@ -75,10 +79,12 @@ def read_url(
             wanted["If-Range"] = tag
     with open_url(url, headers=wanted) as answer:
         if tag and (answer.headers.get("ETag") or tag) != tag:
-            raise StoreError(f"{url}: changed while it was fetched")
+            raise StoreError(f"{without_credentials(url)}: changed while it was fetched")
         start = _start_of(answer) if answer.status == 206 else 0
         if start not in (0, offset):
-            raise StoreError(f"{url}: byte {offset} was asked for, and {start} came")
+            raise StoreError(
+                f"{without_credentials(url)}: byte {offset} was asked for, and {start} came"
+            )
         yield Body(start, _chunks(answer), _checksum(answer.headers))
 
 
@@ -113,6 +119,12 @@ def without_credentials(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rsplit("@", 1)[-1]
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _name(url: str) -> str:
+    """A name for one URL that may be logged; what it hides still tells it from others."""
+    shown = without_credentials(url)
+    return shown if shown == url else f"{shown}#{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 def _chunks(answer: HTTPResponse) -> Iterator[bytes]:

@@ -86,7 +86,9 @@ def test_a_certificate_that_nobody_vouches_for_is_told_at_once(tmp_path: Path) -
 
 def test_only_the_variable_that_counts_has_to_hold_a_token() -> None:
     environ = {"MINE": "good", "GH_TOKEN": "two words", "GITHUB_TOKEN": "good as well"}
-    found = find_token("github", "github.com", environ=environ, named=("NOT_SET", "MINE"))
+    found = find_token(
+        "github", "github.com", environ=environ, named=("NOT_SET", "MINE"), check=print
+    )
     assert (found and found.value) == "good"
     with pytest.raises(UsageError, match="GH_TOKEN does not hold a token"):
-        find_token("github", "github.com", environ=environ)
+        find_token("github", "github.com", environ=environ, check=print)

@@ -51,9 +51,13 @@ def has_helper(home, host: str, user: str, password: str) -> None:
     (home / ".git-credentials").write_text(f"https://{user}:{password}@{host}\n")
 
 
+def everybody_may(variable: str) -> None:
+    """The check of an owner who lets every variable go everywhere."""
+
+
 def found(kind: str, host: str, environ: dict[str, str] | None = None, *named: str):
     everything = {"HOME": os.environ["HOME"], **(environ or {})}
-    token = find_token(kind, host, environ=everything, named=named)
+    token = find_token(kind, host, environ=everything, named=named, check=everybody_may)
     return (token.value, token.origin) if token else None
 
 
@@ -112,6 +116,18 @@ def test_a_token_for_another_host_is_told_and_not_used():
     assert "secret-of-github" not in words
 
 
+def test_a_variable_of_the_project_file_is_checked_before_it_is_used():
+    def nobody_may(variable: str) -> None:
+        raise UsageError(f"{variable} is not for this host")
+
+    environ = {"HOME": os.environ["HOME"], "MINE": "a", "GH_TOKEN": "b"}
+    with pytest.raises(UsageError, match="MINE is not for this host"):
+        find_token("github", "github.com", environ=environ, named=("MINE",), check=nobody_may)
+    token = find_token("github", "github.com", environ=environ, named=("UNSET",), check=nobody_may)
+    assert token
+    assert token.value == "b"
+
+
 def test_without_any_the_ways_are_told():
     words = ways_to_name_one("gitlab", "gitlab.com", "source", {})
     assert "source.forge.token_env, or set GITLAB_TOKEN" in words
@@ -148,7 +164,7 @@ def test_without_the_library_there_is_no_keyring(monkeypatch):
 
 def test_the_user_of_a_stored_password_is_known(nobodys_settings):
     has_helper(nobodys_settings, HOST, "ann", "pw")
-    token = find_token("gitea", HOST, environ={"HOME": str(nobodys_settings)})
+    token = find_token("gitea", HOST, environ={"HOME": str(nobodys_settings)}, check=everybody_may)
     assert token
     assert (token.value, token.username) == ("pw", "ann")
 
@@ -173,6 +189,8 @@ def test_what_is_no_token_is_refused_without_being_repeated(value):
 
 
 def test_a_token_is_not_shown():
-    token = find_token("github", "github.com", environ={"GH_TOKEN": " secret\n"})
+    token = find_token(
+        "github", "github.com", environ={"GH_TOKEN": " secret\n"}, check=everybody_may
+    )
     assert token
     assert (token.value, "secret" in repr(token)) == ("secret", False)

@@ -76,7 +76,9 @@ def opened(
         branch="main",
         cache=tmp_path / "cache",
         environ=environ,
-        credentials=Credentials.from_environ(environ, username=username, token_env=token_env),
+        credentials=Credentials.from_environ(
+            environ, folder=tmp_path, username=username, token_env=token_env
+        ),
     )
 
 

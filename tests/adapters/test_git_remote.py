@@ -15,7 +15,7 @@ HERE = Path("/project")
     [
         ("https://github.com/acme/gitops.git", "https", "github.com", None),
         ("https://ann@example.org:8443/x", "https", "example.org:8443", "ann"),
-        ("http://[::1]:3000/x.git", "http", "::1:3000", None),
+        ("http://[::1]:3000/x.git", "http", "[::1]:3000", None),
         ("ssh://git@example.org:2222/x.git", "ssh", "example.org:2222", "git"),
         ("git@github.com:acme/gitops.git", "ssh", "github.com", "git"),
         ("forge:gitops.git", "ssh", "forge", None),
@@ -42,6 +42,11 @@ def test_a_relative_path_starts_at_the_project():
         "ssh://git:pa55word@example.org/x",
         "https://ghp_pa55word1234567890@github.com/x",
         "https://glpat-pa55word1234567890@gitlab.com/x",
+        "ssh://ghp_pa55word1234567890@github.com/x",
+        "git://ann:pa55word@example.org/x",
+        "https://ghp%5Fpa55word1234567890@github.com/x",
+        "https://example.org/x.git?private_token=pa55word",
+        "https://example.org/x.git#pa55word",
     ],
 )
 def test_an_address_with_a_secret_is_refused_without_repeating_it(text):
@@ -61,6 +66,9 @@ def test_an_address_with_a_secret_is_refused_without_repeating_it(text):
         "ftp://example.org/x",
         "a\nb",
         "http://h:x/",
+        "https://example.org\\@evil.example/x",
+        "https://ann@evil.example@example.org/x",
+        "https://*.example.org/x",
     ],
 )
 def test_what_is_no_address_of_a_repository_is_refused(text):
@@ -78,7 +86,12 @@ def test_addresses_differ_in_name_and_names_are_safe_for_files():
 
 
 def test_the_token_is_read_from_the_variable_and_shown_nowhere():
-    credentials = Credentials.from_environ({"T": " s3cret\n"}, username=None, token_env="T")
+    credentials = Credentials.from_environ(
+        {"T": " s3cret\n", "GITOPS_ML_TOKEN_HOSTS": "T=example.org"},
+        folder=HERE,
+        username=None,
+        token_env="T",
+    )
     remote = Remote.parse("https://example.org/x", folder=HERE)
 
     assert credentials.environ(remote) == {
@@ -90,17 +103,19 @@ def test_the_token_is_read_from_the_variable_and_shown_nowhere():
 
 @pytest.mark.parametrize("address", ["git@example.org:x.git", "/srv/x.git", "git://example.org/x"])
 def test_the_token_is_for_http_only(address):
-    credentials = Credentials.from_environ({"T": "s3cret"}, username=None, token_env="T")
+    credentials = Credentials.from_environ(
+        {"T": "s3cret"}, folder=HERE, username=None, token_env="T"
+    )
     remote = Remote.parse(address, folder=HERE)
     assert (credentials.options(remote), credentials.environ(remote)) == ((), {})
 
 
 def test_a_token_where_a_variables_name_belongs_is_refused_without_repeating_it():
     with pytest.raises(UsageError, match="never the token itself") as caught:
-        Credentials.from_environ({}, username=None, token_env="ghp-pa55word")
+        Credentials.from_environ({}, folder=HERE, username=None, token_env="ghp-pa55word")
     assert "pa55word" not in str(caught.value)
 
 
 def test_a_token_of_two_lines_is_refused():
     with pytest.raises(UsageError, match="one line"):
-        Credentials.from_environ({"T": "a\nhost=evil"}, username=None, token_env="T")
+        Credentials.from_environ({"T": "a\nhost=evil"}, folder=HERE, username=None, token_env="T")

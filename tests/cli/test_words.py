@@ -160,7 +160,7 @@ def test_annotations_cannot_be_broken_by_what_they_quote():
     problem = Problem("a,b:c%.yaml", 3, 1, "iris", "50% of\r\n::error::x", severity="warning")
     assert annotation(problem) == (
         "::warning file=a%2Cb%3Ac%25.yaml,line=3,col=1,title=gitops-ml schema"
-        "::iris: 50%25 of%0D%0A::error::x"
+        "::iris: 50%25 of%0A::error::x"
     )
 
 
@@ -325,7 +325,7 @@ def test_version(ann):
     assert ann.runs("version", "-o", "json").json["gitops_ml"] == __version__
 
 
-@pytest.mark.parametrize("document", ["api", "project"])
+@pytest.mark.parametrize("document", ["api", "project", "user"])
 def test_schemas_are_printed_whole(ann, document):
     said = ann.runs("schema", document)
     assert said.json["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -136,6 +136,7 @@ def test_plain_http_is_for_this_machine():
 
 
 def test_what_is_protected():
-    good = ("https://x", "http://localhost:1", "http://a.localhost", "http://[::1]:3000/x")
-    bad = ("http://x", "http://127.0.0.1.evil.example", "ftp://x", "http://localhost.evil")
-    assert [is_protected(url) for url in (*good, *bad)] == [True] * 4 + [False] * 4
+    good = ("https://x", "http://localhost:1", "http://127.8.8.8", "http://[::1]:3000/x")
+    bad = ("http://x", "http://127.0.0.1.evil.example", "ftp://x", "http://localhost.evil",
+           "http://a.localhost")  # fmt: skip
+    assert [is_protected(url) for url in (*good, *bad)] == [True] * 4 + [False] * 5

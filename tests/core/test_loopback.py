@@ -19,7 +19,9 @@ def test_this_machine_has_many_names(server: str) -> None:
 @pytest.mark.parametrize(
     "server",
     ["", "10.0.0.1:5000", "127.0.0.1.example", "127.1.example:80", "localhost.example", "ghcr.io",
-     "notlocalhost", "::2", "[2001:db8::1]:5000", "localhost:", "127.0.0.1:x"],
+     "notlocalhost", "::2", "[2001:db8::1]:5000", "localhost:", "127.0.0.1:x",
+     "evil.example\\.localhost", "evil.example#.localhost", "evil.example:1@.localhost", "ü.localhost",
+     "localhost.", "a.localhost."],
 )  # fmt: skip
 def test_other_machines_are_not_it(server: str) -> None:
     assert not is_loopback(server)

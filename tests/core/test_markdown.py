@@ -22,6 +22,19 @@ EVIL = {
     "table": "a | b",
     "direction": "abc\u202edef\u2066",
     "control": "a\x1b[31mb\x00",
+    "entity": "&lt;script&gt; &#64;ann",
+    "autolink": "<https://evil.example> _www.evil.example ftp://evil.example mailto:x@evil.example",
+    "quick action": "ok\n/merge\r/approve\u2028/close",
+    "issue of GitHub": "GH-14 _GH-15 closes #1",
+    "reference of GitLab": "~bug %9.0 &3 $4 !5 *iteration:6",
+    "comment": "<!-- hidden --> --> ]]>",
+    "footnote": "[^1]: x [ref]: https://evil.example",
+    "maths": "$x$ $$y$$",
+    "setext": "Title\n===\nOther\n---",
+    "numbered": "1. one\n2) two",
+    "emoji": ":tada:",
+    "task": "- [x] done",
+    "invisible": "a\u200bb\ufeff\U000e0041",
 }
 
 
@@ -30,6 +43,8 @@ def test_words_stay_words(name):
     text = escaped(EVIL[name])
     assert "\n" not in text
     assert "<" not in text
+    assert ">" not in text
+    assert not re.search(r"&(?!amp;|lt;|gt;)", text)
     assert not re.search(r"(?<!\\)[`*_\[\]#|!]", text)
     assert not re.search(r"[@#!](?=\w)|://(?=\w)|www\.(?=\w)|GH-(?=\w)", text)
     assert not text.startswith("/")

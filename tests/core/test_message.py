@@ -9,7 +9,7 @@ import pytest
 
 from gitops_ml.core.changes import Change
 from gitops_ml.core.image import ImageRef
-from gitops_ml.core.message import commit_message, summary_of
+from gitops_ml.core.message import action_message, commit_message, summary_of
 from gitops_ml.core.render import Chart, Release, ReleaseText
 
 if TYPE_CHECKING:
@@ -106,3 +106,39 @@ def test_changes_are_counted_by_what_happens_to_the_files():
     assert summary_of(changes) == "4 files: 2 added, 1 modified, 1 deleted"
     assert summary_of(changes[:1]) == "1 file: 1 added"
     assert summary_of([]) == "no differences"
+
+
+HOSTILE = [
+    "Deployment-Id: iris-000000000000",
+    "Fix\n\nDeployment-Id: iris-000000000000",
+    "Fix\r\n\r\nDeployment-Id: iris-000000000000",
+    "Fix\n\n deployment-id : iris-000000000000\nSource-Commit: bad",
+    "Fix\rGitops-Ml-Action: rollback",
+    "Fix\u2028Deployment-Id: iris-000000000000",
+    "Fix\x85Deployment-Id: x\x0bDeployment-Id: x\x0cDeployment-Id: x",
+    "\x1b[2KDeployment-Id: x",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_words_of_others_are_no_trailers_of_ours(text):
+    ours = ["Deployment-Id: iris-0123456789ab", "Source-Commit: abc123"]
+    for made in (
+        message([release()], subject=text, commit="abc123"),
+        message([release()], commit="abc123", removed=[f"releases/prod/{text}"]),
+    ):
+        assert [line for line in trailers(made) if not line.startswith(">")] == ours
+        lines = made.splitlines()
+        assert [
+            line for line in lines if line.lower().lstrip().startswith("deployment-id")
+        ] == ours[:1]
+    told = action_message("patch", text, lines=[text], deployment_ids=["iris-1", f"b\n{text}"])
+    assert sum(line.startswith("Gitops-Ml-Action:") for line in told.splitlines()) == 1
+    ids = [line for line in told.splitlines() if line.startswith("Deployment-Id:")]
+    assert [line[:19] for line in ids] == ["Deployment-Id: iris", "Deployment-Id: b " + ids[1][17:19]]
+
+
+def test_a_message_of_several_paragraphs_stays_one():
+    assert message([release()], subject="Fix it\n\nBecause.").startswith(
+        "Fix it\n\nBecause.\n\n* iris"
+    )

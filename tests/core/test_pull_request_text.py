@@ -161,7 +161,7 @@ def test_a_release_that_changes_everywhere_is_cut():
 
 def test_warnings_are_shown_as_words():
     text = body(changed(), warnings=["a tag <b>moved</b> @ann"])
-    assert "* Warning: a tag &lt;b>moved&lt;/b> @\u200bann\n" in text
+    assert "* Warning: a tag &lt;b&gt;moved&lt;/b&gt; @\u200bann\n" in text
 
 
 def outside_of_code(text: str) -> str:

@@ -17,7 +17,7 @@ from gitops_ml.core.fast_check import compile_check, resolve_reference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMES = ["api", "project"]
+NAMES = ["api", "project", "user"]
 
 
 def properties(schema: Any, root: Any, at: str) -> Iterator[tuple[str, Any]]:

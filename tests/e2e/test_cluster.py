@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -216,6 +217,8 @@ def test_argo_cd_syncs_what_deploy_pushed(cluster, namespace, ann, answer, monke
     )
     if GITOPS_TOKEN:
         monkeypatch.setenv("GITOPS_TOKEN", GITOPS_TOKEN)
+        server = urlsplit(GITOPS).netloc
+        monkeypatch.setenv("GITOPS_ML_TOKEN_HOSTS", f"GITOPS_TOKEN={server}")
     ann.deploys("-e", "staging", *(() if IMAGES else NO_REGISTRY))
     files = ann.runs("render", "--offline", "-e", "staging", "-o", "json").json["files"]
     objects = [yaml.safe_load(files[path]) for path in sorted(files) if path.startswith("argocd/")]

@@ -156,3 +156,47 @@ def test_the_commit_of_a_notebook_names_its_cell(ann):
     origin = ann.release("iris")["provenance"]["origin"]
     assert (origin["notebook"], origin["cell"]) == ("research/iris.ipynb", 3)
     assert origin["python"].startswith("3.")
+
+
+HOSTILE = {
+    "attribute": '" onmouseover="alert(1)" x="',
+    "single quotes": "' onclick='alert(1)",
+    "comment": "--><script>alert(1)</script><!--",
+    "end": "</div></span></table></details><iframe src=//evil.example>",
+    "style": "</style><style>*{display:none}",
+    "template": "{{ 7 * 7 }}{% raw %}${x}",
+    "entity": "&lt;script&gt;&#x6a;",
+    "escapes": "\x1b]0;owned\x07\x1b[2Jred\x1b[31m\x00",
+    "direction": "abc\u202ecba\u2066",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_field_of_a_card_is_obeyed(name):
+    evil = HOSTILE[name]
+    card = cards.Card(
+        title=evil, state=evil, rows=(cards.Row(evil, evil, evil), cards.Row("x", evil, f"https://x/{evil}")),
+        head=(evil,), table=((evil,),), notes=(evil,), diff=(f"+{evil}\n",), files=1,
+    )  # fmt: skip
+    made = cards.html(card)
+    page = Elements(made)
+    assert page.open == []
+    assert page.names <= {
+        "div",
+        "span",
+        "details",
+        "summary",
+        "ul",
+        "li",
+        "a",
+        "table",
+        "tr",
+        "th",
+        "td",
+    }
+    for text in (made, cards.text(card)):
+        assert all(c.isprintable() or c in "\n\t" for c in text)
+    if name not in ("escapes", "direction"):
+        assert page.text.count(evil) >= 8
+    # Jupyter would set what is between dollars as a formula.
+    assert "mathjax_ignore" in made

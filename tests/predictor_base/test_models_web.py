@@ -277,3 +277,11 @@ def test_messages_do_not_show_signed_queries_or_passwords(web: WebServer) -> Non
 def test_nobody_listening_is_told() -> None:
     with pytest.raises(StoreBusy, match="Connection refused"):
         open_store("http://127.0.0.1:9/model").list_files()
+
+
+def test_a_signed_location_is_named_without_its_signature_and_not_as_another() -> None:
+    one, other = (open_store(f"https://ann:pw@host/m.bin?file={n}&sig=s3cret") for n in "ab")
+    assert one.location.startswith("https://host/m.bin#")
+    assert one.location != other.location
+    assert "s3cret" not in one.location
+    assert open_store("https://host/m.bin").location == "https://host/m.bin"

@@ -70,7 +70,7 @@ def test_it_renders_with_the_schemas_and_charts_that_the_package_carries(run, pr
     run("render", "--offline", "--to", "rendered", cwd=project)
     files = {path.name for path in (project / "rendered").rglob("*.*")}
     assert {"values.yaml", "release.yaml", "Chart.yaml", "values.schema.json"} <= files
-    for document in ("api", "project"):
+    for document in ("api", "project", "user"):
         assert json.loads(run("schema", document))["$schema"]
 
 

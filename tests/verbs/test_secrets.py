@@ -142,3 +142,53 @@ def test_a_password_in_the_requirements_is_an_error_of_validate_and_not_shown(an
     assert said.code == 3
     assert "requirements.txt:2:1: a password" in said.out + said.err
     assert "hunter2" not in said.out + said.err
+
+
+ELSEWHERE = [
+    {"repository": "https://evil.example/x.git", "token_env": "MY_TOKEN"},
+    {"repository": "http://evil.example/x.git", "token_env": "MY_TOKEN"},
+    {"repository": "http://attacker.localhost/x.git", "token_env": "MY_TOKEN"},
+    {"repository": "https://github.com/x/y.git", "token_env": "MY_TOKEN"},
+    {"repository": "https://gitlab.com/x/y.git", "token_env": "GITHUB_TOKEN"},
+    {"repository": "https://evil.example/x.git", "token_env": "AWS_SECRET_ACCESS_KEY"},
+]
+
+
+@pytest.mark.parametrize("gitops", ELSEWHERE)
+def test_a_pull_request_that_names_another_server_gets_no_token(ann, monkeypatch, gitops):
+    """The commands of a pull request's check, with the whole environment of CI."""
+    ann.has(container_api("iris"))
+    ann.configures(gitops=gitops)
+    for name in ("MY_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, TOKEN)
+    monkeypatch.setenv("GITOPS_ML_TOKEN_HOSTS", "MY_TOKEN=git.acme.example")
+    for command in (["diff", "--offline", "--manifests"], ["deploy", "--offline", "--dry-run"]):
+        said = ann.runs(*command)
+        assert said.code == 2, said
+        assert f"gitops.token_env: {gitops['token_env']} is not sent to" in said.err
+        assert TOKEN not in said.out + said.err
+
+
+def test_a_forge_at_another_server_gets_no_token(ann, monkeypatch):
+    ann.has(container_api("iris"))
+    forge = {"type": "gitea", "api_url": "https://evil.example/api/v1", "token_env": "MY_TOKEN",
+             "repository": "a/b"}  # fmt: skip
+    ann.configures(gitops={"repository": str(ann.gitops), "forge": forge})
+    monkeypatch.setenv("MY_TOKEN", TOKEN)
+    said = ann.runs("deploy", "--offline", "--by-tag", "--pull-request")
+    assert said.code == 2
+    assert "gitops.forge: MY_TOKEN is not sent to evil.example" in said.err
+    assert "export GITOPS_ML_TOKEN_HOSTS=MY_TOKEN=evil.example\n" in said.err
+    assert ann.commits() == 0
+
+
+def test_the_origin_of_a_source_repository_is_written_without_what_opens_it(ann):
+    ann.has(container_api("iris"))
+    ann.keeps_source_in_git()
+    url = f"redis+https://ann:{TOKEN}@git.acme.example/shop.git?private_token={TOKEN}"
+    git("remote", "add", "origin", url, cwd=ann.project)
+    said = ann.deploys("--offline", "--by-tag")
+    facts = ann.text("releases/staging/iris/release.yaml")
+    assert "repository: redis+https://git.acme.example/shop.git" in facts
+    history = git("log", "-p", "--format=%B", "main", cwd=ann.gitops)
+    assert TOKEN not in said.out + said.err + facts + history
