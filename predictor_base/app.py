@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import errors
-from .exchange import Exchange, Receive, Reply, Scope, Send, request_id_of_task
+from .exchange import Exchange, Receive, Reply, Scope, Send, off_loop, request_id_of_task
 from .jsontext import dump, parse
 from .payload import JSON, decode, encode
 from .protocol import WRITE_REPLY
@@ -182,7 +182,9 @@ class App:
             body = await exchange.read_body(self.settings.max_request_bytes)
             kind = exchange.header.get(b"content-type", b"")
             payload = parse(body) if kind == JSON else await decode(kind, body)
-            exchange.payload = self.typed(method, payload) if method.convert else payload
+            if method.convert:
+                payload = await self.typed_off_loop(method, payload, exchange)
+            exchange.payload = payload
         return await self.answer(method, exchange)
 
     def typed(self, method: Method, payload: Any) -> Any:
@@ -194,6 +196,10 @@ class App:
         if method.convert is None or self.settings.batching is not None:
             return payload  # in a batch predict is given lists, and its annotation speaks of those
         return method.convert(payload)
+
+    async def typed_off_loop(self, method: Method, payload: Any, exchange: Exchange) -> Any:
+        """As `typed`, without keeping the event loop from its probes when the body is large."""
+        return await off_loop(len(exchange.body), self.typed, method, payload)
 
     async def answer(self, method: Method, exchange: Exchange) -> Reply:
         """Call the method with the exchange's payload and reply with what it returns."""

@@ -23,10 +23,28 @@ Status codes are not here: `app.py` has the one table from error to status.
 
 from __future__ import annotations
 
+from reprlib import Repr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+MESSAGE_CHARACTERS = 1000
+"What clients sent may be in a message, and may be of any size."
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 60
+
+
+def shown(value: object) -> str:
+    """What a client sent, as short as a message needs it."""
+    return _repr.repr(value)
+
+
+def shortened(text: str, characters: int = 100) -> str:
+    """The text, or its beginning where it is longer."""
+    return text if len(text) <= characters else text[:characters] + "..."
 
 
 class RuntimeFailure(Exception):

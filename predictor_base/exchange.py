@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import BadRequest, ClientGone, TooLarge
 
@@ -24,6 +24,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_SECONDS = 30
 "How long a client may pause between two parts of its body."
+
+LARGE_BYTES = 65536
+"A larger body is not read by Python on the event loop."
+
+Answer = TypeVar("Answer")
 
 request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
 "The request that the present task or thread works for; log lines carry it."
@@ -142,6 +147,13 @@ class Exchange:
             if not message.get("more_body"):
                 break
         return bytes(body)
+
+
+async def off_loop(size: int, function: Callable[..., Answer], *arguments: object) -> Answer:
+    """What the function returns; where it works on many bytes, on a thread, so that probes are answered meanwhile."""
+    if size <= LARGE_BYTES:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 def mint_request_id() -> str:

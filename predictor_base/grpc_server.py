@@ -14,7 +14,16 @@ from .app import status_of
 from .errors import BadRequest, HTTPError, StartFailure
 from .exchange import Exchange
 from .openinference import EXTENSIONS, InferRequest, selected
-from .tensors import Tensor, pack, read_binary, read_json, tensors
+from .tensors import (
+    MAX_DIMENSIONS,
+    Gate,
+    Tensor,
+    pack,
+    read_binary,
+    read_json,
+    read_texts,
+    tensors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,21 +206,23 @@ class GrpcServer:
 
 
 def _read_inputs(message: Any) -> dict[str, Any]:
-    raw = list(message.raw_input_contents)
+    raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise BadRequest("raw_input_contents: there is not one for each input")
+    gate = Gate(message.ByteSize())
     inputs: dict[str, Any] = {}
     for index, each in enumerate(message.inputs):
-        shape = list(each.shape)
-        if any(length < 0 for length in shape):
-            raise BadRequest(f"input {each.name}: shape is not a list of lengths")
+        shape = list(each.shape[: MAX_DIMENSIONS + 1])
         if raw:
-            inputs[each.name] = read_binary(each.name, each.datatype, shape, raw[index])
+            inputs[each.name] = read_binary(each.name, each.datatype, shape, raw[index], gate=gate)
             continue
         data = list(getattr(each.contents, _CONTENTS.get(each.datatype, "bytes_contents")))
         if each.datatype == "BYTES":
-            data = [element.decode("utf-8", "replace") for element in data]
-        inputs[each.name] = read_json(each.name, each.datatype, shape, data, content="")
+            inputs[each.name] = read_texts(each.name, shape, data, gate=gate)
+        else:
+            inputs[each.name] = read_json(
+                each.name, each.datatype, shape, data, content="", gate=gate
+            )
     return inputs
 
 
