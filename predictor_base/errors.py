@@ -5,7 +5,9 @@
     ├── BadRequest        the request cannot be understood
     │   ├── InvalidPayload    it can be read, but is not what the predictor's annotation says
     │   ├── TooLarge          body over the limit
+    │   ├── BodyTooLate       the body did not come in time
     │   └── UnsupportedMedia  a content type that this route does not take
+    │       └── UnsupportedEncoding  a body that is compressed
     ├── NotFound          no such model, version or path
     ├── MethodNotAllowed  the path exists, the verb does not
     ├── NotAcceptable     a stream was asked for and the predictor cannot
@@ -80,8 +82,16 @@ class TooLarge(BadRequest):
     """The body is over the limit."""
 
 
+class BodyTooLate(BadRequest):
+    """The body did not come in time."""
+
+
 class UnsupportedMedia(BadRequest):
     """This route does not take this content type."""
+
+
+class UnsupportedEncoding(UnsupportedMedia):
+    """The body is compressed."""
 
 
 class NotFound(RuntimeFailure):

@@ -7,6 +7,7 @@ name. The traps of the specification that this settles are in the comments.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import isasyncgen, isgenerator
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
@@ -107,7 +108,7 @@ class OpenInference:
         if method.is_stream:
             raise NotAcceptable("the predictor streams; use infer_stream")
         result = await self._app.call(method, exchange)
-        return self._infer_reply(result, request)
+        return self._app.reply(result, exchange, lambda value: self._infer_reply(value, request))
 
     async def infer_stream(self, exchange: Exchange) -> Reply:
         method, request = await self._read_infer(exchange)
@@ -126,10 +127,7 @@ class OpenInference:
         method = self._predict_method()
         exchange.payload = await self._app.typed_off_loop(method, payload, exchange)
         result = await self._app.call(method, exchange)
-        has_field = isinstance(result, dict) and "predictions" in result
-        reply = json_reply(result if has_field else {"predictions": result})
-        reply.result = result
-        return reply
+        return self._app.reply(result, exchange, _predictions)
 
     async def explain(self, exchange: Exchange) -> Reply:
         exchange.payload = await self._read_json(exchange)
@@ -234,10 +232,11 @@ class OpenInference:
         }
 
     def _infer_reply(self, result: Any, request: InferRequest) -> Reply:
+        _check_whole(result)
         outputs = selected(tensors(result), request)
         is_binary = request.is_all_binary or request.binary
         if not is_binary:
-            return Reply(200, dump(self._infer_response(request, outputs)), result=result)
+            return Reply(200, dump(self._infer_response(request, outputs)))
         described: list[dict[str, Any]] = []
         content: list[bytes] = []
         for each in outputs:
@@ -250,7 +249,7 @@ class OpenInference:
         head = dump(self._response_head(request) | {"outputs": described})
         length = (HEADER_LENGTH, b"%d" % len(head))
         body = b"".join([head, *content])
-        return Reply(200, body, b"application/octet-stream", headers=(length,), result=result)
+        return Reply(200, body, b"application/octet-stream", headers=(length,))
 
 
 def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> InferRequest:
@@ -304,6 +303,17 @@ def text_of(value: Any) -> str:
             if isinstance(value.get(key), str):
                 return str(value[key])
     return dump(value).decode()
+
+
+def _predictions(result: Any) -> Reply:
+    _check_whole(result)
+    has_field = isinstance(result, dict) and "predictions" in result
+    return json_reply(result if has_field else {"predictions": result})
+
+
+def _check_whole(result: Any) -> None:
+    if isgenerator(result) or isasyncgen(result):
+        raise NotAcceptable("predict returned a generator; only a predict that yields can stream")
 
 
 def _read_inputs(described: list[Any], behind: memoryview, gate: Gate) -> Any:
