@@ -317,7 +317,7 @@ class App:
                 self._reject("timeout")
                 return (CLOSE,)
             case errors.UnsupportedEncoding():
-                return (PLAIN_BODIES, CLOSE)
+                return (PLAIN_BODIES,)
             case errors.MethodNotAllowed(allowed=allowed):
                 return ((b"allow", ", ".join(allowed).encode()),)
             case errors.ClientGone():

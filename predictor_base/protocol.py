@@ -35,6 +35,8 @@ IDLE_SECONDS = 75
 "More than the 60 s of the usual load balancers, so that it is never we who close a connection in use."
 BYTES_A_SECOND = 65536
 "A body of which this much comes each second may take longer than the others."
+REFUSED_SECONDS = 2
+"How long what a client sends is thrown away once it has been refused."
 LEAVING_SECONDS = 0.5
 "What a body may pause once the server drains."
 
@@ -101,6 +103,8 @@ class GuardedProtocol(HttpToolsProtocol):
     raw_bytes = 0
     refusal = (400, "the request is not HTTP")
     refused = False
+    refused_since: float | None = None
+    "When that was written."
     mark: tuple[object, ...] = ()
     "What the connection did when the worker looked last; since when, and how much was unsent."
     since = 0.0
@@ -207,17 +211,22 @@ class GuardedProtocol(HttpToolsProtocol):
         """Raises:
         ValueError: the head could mean one thing here and another to a proxy before us.
         """
+        hosts, codings = [], b""
+        for name, value in self.headers:
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"transfer-encoding":
+                codings = value
         version = self.parser.get_http_version()
-        hosts = [value for name, value in self.headers if name == b"host"]
         if version == "1.1":
             if len(hosts) != 1:
                 self._fail_head(f"a request has one Host, this one has {len(hosts)}")
         elif version != "1.0" or len(hosts) > 1:
             self._fail_head("the request is not HTTP/1.1 or HTTP/1.0")
-        elif any(name == b"transfer-encoding" for name, _ in self.headers):
-            self._fail_head("HTTP/1.0 has no transfer-encoding")
+        if codings and (version == "1.0" or codings.lower() != b"chunked"):
+            self._fail_head("the request's transfer-encoding is not chunked of HTTP/1.1")
         if hosts and not _HOST(hosts[0]):
-            self._fail_head("the request's Host is none")
+            self._fail_head("the request's Host is no name of a host")
 
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -301,7 +310,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._write_refusal()
 
     def _write_refusal(self) -> None:
-        if self.transport.is_closing():
+        if self.refused_since is not None or self.transport.is_closing():
             return
         status, message = self.refusal
         body = b'{"error":"%s"}' % message.encode()
@@ -310,7 +319,10 @@ class GuardedProtocol(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        # closed at once, what the client still sends would end the connection before it has read this
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.refused_since = self.loop.time()
 
     # Clients that dawdle
 
@@ -318,6 +330,10 @@ class GuardedProtocol(HttpToolsProtocol):
         """End a connection whose head or body does not come to its end, or that takes no answer."""
         if self._takes_nothing(now):
             self.transport.abort()
+            return
+        if self.refused_since is not None:
+            if now - self.refused_since > REFUSED_SECONDS:
+                self.transport.close()
             return
         mark = self.messages, self.phase, self.is_busy
         if mark != self.mark:
