@@ -54,6 +54,8 @@ _REASONS = {
     503: "Service Unavailable",
 }
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
+_TRAILERS: Any = deque(maxlen=0)
+"Keeps nothing."
 _OFFERS = frozenset((b"upgrade", b"http2-settings"))
 
 
@@ -73,6 +75,8 @@ class Connections(ServerState):
     default_lines = b""
     "The default headers as they are written."
     limits = Limits()
+    last_host = b""
+    "The Host that was looked at last: most requests have the same."
 
 
 class Express(Protocol):
@@ -133,25 +137,23 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self.express_answered = 0
         self.head_bytes += len(data)
-        self._feed(data)
-        if self.phase == HEAD:
-            if self.head_bytes > MAX_HEAD_BYTES:
-                self.refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
-            return
-        self.head_bytes = 0
-        if self.phase == BODY:
-            self.raw_bytes += len(data)
-            # the head may be in it, and a byte a chunk is five more
-            if self.raw_bytes > 8 * (self.body_bytes + MAX_HEAD_BYTES):
-                self.refuse(400, "the body has too many chunk extensions or trailers")
-
-    def _feed(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._ignore_offer(data[offer.args[0] :])
         except httptools.HttpParserError:
             self.refuse(*self.refusal)
+        if self.phase == IDLE:
+            self.head_bytes = 0
+        elif self.phase == HEAD:
+            if self.head_bytes > MAX_HEAD_BYTES:
+                self.refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
+        else:
+            self.head_bytes = 0
+            self.raw_bytes += len(data)
+            # the head may be in it, and a byte a chunk is five more
+            if self.raw_bytes > 8 * (self.body_bytes + MAX_HEAD_BYTES):
+                self.refuse(400, "the body has too many chunk extensions or trailers")
 
     def _ignore_offer(self, rest: bytes) -> None:
         """Read the request as if it offered no other protocol: RFC 9110, 7.8.
@@ -170,10 +172,10 @@ class GuardedProtocol(HttpToolsProtocol):
             if name not in _OFFERS:
                 lines.append(b"%b: %b" % (name, value))
         self.parser = httptools.HttpRequestParser(self)
-        self._feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
         self.phase = HEAD
         self.messages += 1
 
@@ -181,7 +183,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.head_bytes > MAX_HEAD_BYTES:
             self._check_size()
         self._check_head()
-        self.headers: Any = deque(maxlen=0)  # the scope has them; what comes now are trailers
+        self.headers = _TRAILERS  # the scope has them
         if self.parser.should_upgrade():
             return
         self.phase = BODY
@@ -199,7 +201,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.express_body += body
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():
+        if self.phase == HEAD:  # an offer
             return
         self.phase = IDLE
         if self.express_body is None:
@@ -211,22 +213,27 @@ class GuardedProtocol(HttpToolsProtocol):
         """Raises:
         ValueError: the head could mean one thing here and another to a proxy before us.
         """
-        hosts, codings = [], b""
+        hosts, codings, is_plain = [], b"", self.parser.should_keep_alive()
         for name, value in self.headers:
             if name == b"host":
                 hosts.append(value)
             elif name == b"transfer-encoding":
-                codings = value
-        version = self.parser.get_http_version()
+                codings = value.lower()
+            elif name == b"connection":
+                is_plain = False
+        # without a word about the connection, only HTTP/1.1 keeps it
+        version = "1.1" if is_plain else self.parser.get_http_version()
         if version == "1.1":
             if len(hosts) != 1:
                 self._fail_head(f"a request has one Host, this one has {len(hosts)}")
         elif version != "1.0" or len(hosts) > 1:
             self._fail_head("the request is not HTTP/1.1 or HTTP/1.0")
-        if codings and (version == "1.0" or codings.lower() != b"chunked"):
+        if codings and (version == "1.0" or codings != b"chunked"):
             self._fail_head("the request's transfer-encoding is not chunked of HTTP/1.1")
-        if hosts and not _HOST(hosts[0]):
-            self._fail_head("the request's Host is no name of a host")
+        if hosts and hosts[0] != self.server_state.last_host:
+            if not _HOST(hosts[0]):
+                self._fail_head("the request's Host is no name of a host")
+            self.server_state.last_host = hosts[0]
 
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -278,12 +285,6 @@ class GuardedProtocol(HttpToolsProtocol):
             HttpToolsProtocol.on_body(self, body)
             HttpToolsProtocol.on_message_complete(self)
 
-    def on_response_complete(self) -> None:
-        is_last = not self.pipeline
-        super().on_response_complete()
-        if self.refused and is_last and not self.is_busy:
-            self._write_refusal()
-
     def send_400_response(self, msg: str) -> None:
         self.refuse(*self.refusal)
 
@@ -297,11 +298,21 @@ class GuardedProtocol(HttpToolsProtocol):
             self._write_refusal()
         elif self.phase == BODY:
             self._drop_unread()
+        else:
+            self.cycle.on_response = self._refuse_after
+
+    def _refuse_after(self) -> None:
+        self.on_response_complete()
+        self._write_refusal()
+
+    async def _refuse_instead(self, *_: Any) -> None:
+        self.cycle.disconnected = True
+        self._write_refusal()
 
     def _drop_unread(self) -> None:
         """Give up the request whose body is not there: the last one."""
         if self.pipeline:  # it has to wait for others
-            self.pipeline.popleft()[0].response_complete = True
+            self.pipeline[0] = (self.cycle, self._refuse_instead)
             return
         self.cycle.disconnected = True
         self.cycle.message_event.set()
