@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import errors
-from .exchange import Exchange, Receive, Reply, Scope, Send, request_id_of_task
+from .exchange import Exchange, Receive, Reply, Scope, Send, off_loop, request_id_of_task
 from .jsontext import dump, parse
 from .payload import JSON, decode, encode
 from .protocol import WRITE_REPLY
@@ -37,6 +37,7 @@ logger = logging.getLogger("predictor_base")
 STATUS: Mapping[type[errors.RuntimeFailure], int] = {
     errors.InvalidPayload: 422,
     errors.TooLarge: 413,
+    errors.BodyTooLate: 408,
     errors.UnsupportedMedia: 415,
     errors.BadRequest: 400,
     errors.NotFound: 404,
@@ -51,8 +52,11 @@ STATUS: Mapping[type[errors.RuntimeFailure], int] = {
 }
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
+PLAIN_BODIES = (b"accept-encoding", b"identity")
 EXPRESS_PATHS = frozenset((b"/predict", b"/"))
 EXPRESS_BYTES = 32768
+_NO_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class App:
@@ -135,7 +139,8 @@ class App:
         header = dict(headers)
         length = header.get(b"content-length", b"")
         is_small = length.isdigit() and int(length) <= self._express_bytes
-        return is_small and header.get(b"content-type") == JSON
+        is_json = header.get(b"content-type") == JSON
+        return is_small and is_json and b"content-encoding" not in header
 
     def answer_at_once(self, scope: Scope, body: bytes) -> Any:
         """Predict; the reply as the protocol writes it, or as an application that sends it."""
@@ -182,7 +187,9 @@ class App:
             body = await exchange.read_body(self.settings.max_request_bytes)
             kind = exchange.header.get(b"content-type", b"")
             payload = parse(body) if kind == JSON else await decode(kind, body)
-            exchange.payload = self.typed(method, payload) if method.convert else payload
+            if method.convert:
+                payload = await self.typed_off_loop(method, payload, exchange)
+            exchange.payload = payload
         return await self.answer(method, exchange)
 
     def typed(self, method: Method, payload: Any) -> Any:
@@ -194,6 +201,10 @@ class App:
         if method.convert is None or self.settings.batching is not None:
             return payload  # in a batch predict is given lists, and its annotation speaks of those
         return method.convert(payload)
+
+    async def typed_off_loop(self, method: Method, payload: Any, exchange: Exchange) -> Any:
+        """As `typed`, without keeping the event loop from its probes when the body is large."""
+        return await off_loop(len(exchange.body), self.typed, method, payload)
 
     async def answer(self, method: Method, exchange: Exchange) -> Reply:
         """Call the method with the exchange's payload and reply with what it returns."""
@@ -211,32 +222,39 @@ class App:
         exchange.pre_seconds = time.perf_counter() - exchange.started
         return await self.service.call(method, exchange)
 
-    def reply(self, result: Any, exchange: Exchange) -> Reply:
-        """The reply for a value that a predictor returned."""
+    def reply(
+        self, result: Any, exchange: Exchange, write: Callable[[Any], Reply] | None = None
+    ) -> Reply:
+        """The reply for a value that a predictor returned; `write` makes it where a protocol has its own."""
         started = time.perf_counter()
         after = None
         if type(result) is tuple and len(result) == 2 and callable(result[1]):
             result, after = result  # Cortex: handlers may return what to do afterwards
         if hasattr(result, "background") and hasattr(result, "media_type"):
             return Reply(result.status_code, response=result, after=after)
-        media_type, body = encode(result)
+        if write is not None:
+            reply = write(result)
+            reply.result, reply.after = result, after
+        else:
+            media_type, body = encode(result)
+            reply = Reply(200, body, media_type, after=after, result=result)
         exchange.post_seconds = time.perf_counter() - started
-        return Reply(200, body, media_type, after=after, result=result)
+        return reply
 
     def failure(self, error: Exception, exchange: Exchange) -> Reply:
         """The reply for an error, by the one table."""
         if isinstance(error, errors.HTTPError):
-            headers = tuple((k.encode(), v.encode()) for k, v in error.headers.items())
-            return Reply(error.status_code, dump({"error": error.detail}), headers=headers)
+            return Reply(
+                error.status_code, _error_body(error.detail), headers=clean_headers(error.headers)
+            )
         status = status_of(error)
         if status == 500:
             cause = error.__cause__ or error
             logger.error("predict failed: %s", error, exc_info=cause)
             message = "internal server error"
             return Reply(500, dump({"error": message, "request_id": exchange.request_id}))
-        return Reply(
-            status, dump({"error": str(error)}), headers=self._error_headers(error, exchange)
-        )
+        message = errors.shortened(str(error), errors.MESSAGE_CHARACTERS)
+        return Reply(status, _error_body(message), headers=self._error_headers(error, exchange))
 
     def check_model(self, model: str, version: str) -> None:
         """
@@ -264,7 +282,9 @@ class App:
             method = self.service.predictor.predict
             if method is None or method.is_stream:
                 raise errors.NotImplementedHere("the predictor has no predict that returns")
-            reply = Reply(200, result=await self.call(method, exchange))
+            reply = self.reply(await self.call(method, exchange), exchange, lambda _: Reply(200))
+            if reply.response is not None:
+                raise errors.HTTPError(max(reply.status, 400), "the predictor returned a Response")
             return reply.result
         except Exception as error:
             reply = self.failure(error, exchange)
@@ -293,6 +313,11 @@ class App:
             case errors.TooLarge():
                 self._reject("too_large")
                 return (CLOSE,)
+            case errors.BodyTooLate():
+                self._reject("timeout")
+                return (CLOSE,)
+            case errors.UnsupportedEncoding():
+                return (PLAIN_BODIES,)
             case errors.MethodNotAllowed(allowed=allowed):
                 return ((b"allow", ", ".join(allowed).encode()),)
             case errors.ClientGone():
@@ -368,7 +393,7 @@ class App:
 
         async def send_with_ours(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *ours]
+                message["headers"] = [*map(_clean_header, message["headers"]), *ours]
             await send(message)
 
         assert reply.response is not None
@@ -413,6 +438,31 @@ class AfterPredict:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._exchange, name)
+
+
+def clean_headers(headers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], ...]:
+    """A predictor's headers as they may be sent: what would end a line is a space.
+
+    A name that is none, and a text outside of Latin-1, would end the connection without an answer.
+    """
+    pairs = [
+        (str(name).encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
+        for name, value in headers.items()
+    ]
+    return tuple(map(_clean_header, pairs))
+
+
+def _clean_header(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    name, value = header
+    return _NO_NAME.sub(b"-", name) or b"-", _CONTROLS.sub(b" ", value)
+
+
+def _error_body(detail: object) -> bytes:
+    """The detail in JSON, or its text where it has no such form: an exception, say."""
+    try:
+        return dump({"error": detail})
+    except errors.PredictFailed:
+        return dump({"error": str(detail)})
 
 
 def status_of(error: Exception) -> int:

@@ -5,7 +5,9 @@
     ├── BadRequest        the request cannot be understood
     │   ├── InvalidPayload    it can be read, but is not what the predictor's annotation says
     │   ├── TooLarge          body over the limit
+    │   ├── BodyTooLate       the body did not come in time
     │   └── UnsupportedMedia  a content type that this route does not take
+    │       └── UnsupportedEncoding  a body that is compressed
     ├── NotFound          no such model, version or path
     ├── MethodNotAllowed  the path exists, the verb does not
     ├── NotAcceptable     a stream was asked for and the predictor cannot
@@ -23,10 +25,28 @@ Status codes are not here: `app.py` has the one table from error to status.
 
 from __future__ import annotations
 
+from reprlib import Repr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+MESSAGE_CHARACTERS = 1000
+"What clients sent may be in a message, and may be of any size."
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 60
+
+
+def shown(value: object) -> str:
+    """What a client sent, as short as a message needs it."""
+    return _repr.repr(value)
+
+
+def shortened(text: str, characters: int = 100) -> str:
+    """The text, or its beginning where it is longer."""
+    return text if len(text) <= characters else text[:characters] + "..."
 
 
 class RuntimeFailure(Exception):
@@ -62,8 +82,16 @@ class TooLarge(BadRequest):
     """The body is over the limit."""
 
 
+class BodyTooLate(BadRequest):
+    """The body did not come in time."""
+
+
 class UnsupportedMedia(BadRequest):
     """This route does not take this content type."""
+
+
+class UnsupportedEncoding(UnsupportedMedia):
+    """The body is compressed."""
 
 
 class NotFound(RuntimeFailure):

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import BadRequest, ClientGone, TooLarge
+from .errors import BodyTooLate, ClientGone, TimedOut, TooLarge, UnsupportedEncoding, shown
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers, QueryParams
@@ -22,8 +22,13 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-BODY_SECONDS = 30
-"How long a client may pause between two parts of its body."
+BODY_IS_LATE = "predictor_base.body_is_late"
+"In the scope's extensions where the server has ended a connection whose body did not come."
+
+LARGE_BYTES = 65536
+"A larger body is not read by Python on the event loop."
+
+Answer = TypeVar("Answer")
 
 request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
 "The request that the present task or thread works for; log lines carry it."
@@ -74,7 +79,7 @@ class Exchange:
         else:
             self.request_id = mint_request_id()
         cap = self.header.get(b"x-request-timeout-ms")
-        if cap is not None and cap.isdigit():
+        if cap is not None and cap.isdigit() and len(cap) < 10:
             timeout = min(timeout, int(cap) / 1000)
         self.deadline = self.started + timeout
 
@@ -112,18 +117,24 @@ class Exchange:
         """The whole body.
 
         Raises:
+            UnsupportedEncoding: it is compressed.
             TooLarge: it is longer than the limit.
+            BodyTooLate, TimedOut: it did not come in time.
             ClientGone: it never came to its end.
         """
+        encoding = self.header.get(b"content-encoding", b"identity")
+        if encoding.lower() != b"identity":
+            name = shown(encoding.decode("latin-1"))
+            raise UnsupportedEncoding(
+                f"content-encoding: cannot read {name}; send the body as it is"
+            )
         length = self.header.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             raise TooLarge(f"the body has {int(length)} bytes, more than {limit}")
-        message = await self.receive()
+        message = await self._part()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
             body = await self._read_rest(body, limit)
-        elif message["type"] == "http.disconnect":
-            raise ClientGone("the client left before the end of its body")
         if len(body) > limit:
             raise TooLarge(f"the body has more than {limit} bytes")
         self.body = body
@@ -132,16 +143,29 @@ class Exchange:
     async def _read_rest(self, first: bytes, limit: int) -> bytes:
         body = bytearray(first)
         while len(body) <= limit:
-            try:
-                message = await asyncio.wait_for(self.receive(), BODY_SECONDS)
-            except asyncio.TimeoutError:
-                raise BadRequest("the body did not come in time") from None
-            if message["type"] == "http.disconnect":
-                raise ClientGone("the client left before the end of its body")
+            message = await self._part()
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
+            if time.perf_counter() > self.deadline:
+                raise TimedOut("the body took longer to come than the request may")
         return bytes(body)
+
+    async def _part(self) -> MutableMapping[str, Any]:
+        """The next message; the server ends the connection where none comes in time."""
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            if self.scope.get("extensions", {}).get(BODY_IS_LATE):
+                raise BodyTooLate("the body did not come in time")
+            raise ClientGone("the client left before the end of its body")
+        return message
+
+
+async def off_loop(size: int, function: Callable[..., Answer], *arguments: object) -> Answer:
+    """What the function returns; where it works on many bytes, on a thread, so that probes are answered meanwhile."""
+    if size <= LARGE_BYTES:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 def mint_request_id() -> str:

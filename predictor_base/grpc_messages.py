@@ -6,7 +6,13 @@ Numbers and types are those of the Open Inference Protocol's proto file; only pr
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .errors import TooLarge
+from .jsontext import BYTES_PER_BYTE, FREE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _INFERENCE = """
 ServerLiveRequest
@@ -40,6 +46,85 @@ _HEALTH = """
 HealthCheckRequest service:string=1
 HealthCheckResponse status:int32=1
 """
+
+_SMALL = 2**20
+"A message of this size takes no more than FREE_BYTES, whatever it holds."
+_ELEMENT_BYTES = 64
+"What protobuf and we need for an element of a tensor, without its text."
+MAX_PARTS = 65536
+"Inputs, outputs, parameters and unknown fields of a request."
+_CONTENTS = (5, 5)
+_NESTED = {(): (4, 5, 6), (4,): (2,), (5,): (4, 5), (5, 4): (2,), (6,): (2,), (6, 2): (2,)}
+"Fields of ModelInferRequest that hold messages, by the path of fields to them."
+
+
+def check_memory(message: bytes) -> None:
+    """Look at the outline of a ModelInferRequest before it is read: two bytes of it can become a hundred.
+
+    Raises:
+        TooLarge: it has far more parts than a message of its size needs.
+    """
+    if len(message) <= _SMALL:
+        return
+    elements = (FREE_BYTES + BYTES_PER_BYTE * len(message)) // _ELEMENT_BYTES
+    parts = MAX_PARTS
+    spans: list[tuple[int, int, tuple[int, ...]]] = [(0, len(message), ())]
+    try:
+        while spans:
+            begin, end, path = spans.pop()
+            if path == _CONTENTS:
+                elements -= _count(message, begin, end, most=elements)
+                continue
+            for tag, start, stop in _fields(message, begin, end):
+                parts -= 1
+                if parts < 0:
+                    raise TooLarge(f"the message has more than {MAX_PARTS} inputs and parameters")
+                if stop > start and tag & 7 == 2 and tag >> 3 in _NESTED.get(path, ()):
+                    spans.append((start, stop, (*path, tag >> 3)))
+    except IndexError:
+        return  # it ends too early, which protobuf says as well
+
+
+def _count(message: bytes, position: int, end: int, *, most: int) -> int:
+    """The fields of a tensor's contents; those that are packed are one."""
+    found = 0
+    for _ in _fields(message, position, end):
+        found += 1
+        if found > most:
+            raise TooLarge("the message has too many elements; send raw_input_contents")
+    return found
+
+
+def _fields(message: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Tag, start and end of each field of a message."""
+    while position < end:
+        tag, position = _varint(message, position)
+        start, position = _after(message, position, tag & 7)
+        yield tag, start, position
+
+
+def _varint(message: bytes, position: int) -> tuple[int, int]:
+    """A number, and the position behind it."""
+    value = message[position]
+    if value < 128:
+        return value, position + 1
+    value, shift, byte = value & 127, 7, value
+    while byte & 128:
+        position += 1
+        byte = message[position]
+        value |= (byte & 127) << min(shift, 63)
+        shift += 7
+    return value, position + 1
+
+
+def _after(message: bytes, position: int, kind: int) -> tuple[int, int]:
+    """Where the content of a field begins and ends, by its wire type."""
+    if kind == 0:
+        return position, _varint(message, position)[1]
+    if kind == 2:
+        size, position = _varint(message, position)
+        return position, position + size
+    return position, position + {1: 8, 5: 4}.get(kind, 0)
 
 
 @cache

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .app import status_of
-from .errors import BadRequest, HTTPError, StartFailure
+from .errors import MESSAGE_CHARACTERS, BadRequest, HTTPError, StartFailure, shortened
 from .exchange import Exchange
 from .openinference import EXTENSIONS, InferRequest, selected
-from .tensors import Tensor, pack, read_binary, read_json, tensors
+from .tensors import (
+    MAX_DIMENSIONS,
+    Gate,
+    Tensor,
+    pack,
+    read_binary,
+    read_json,
+    read_texts,
+    tensors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +31,8 @@ if TYPE_CHECKING:
     from .app import App
 
 THREADS = 32
+STREAMS = 256
+"Calls of one connection that may be under way or wait."
 SERVING, NOT_SERVING = 1, 2
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -58,12 +69,14 @@ class GrpcServer:
             raise StartFailure(f"gRPC needs grpcio and protobuf in the image: {error}") from error
         self._grpc = grpc
         self._inference, self._health = grpc_messages.inference(), grpc_messages.health()
+        self._check_memory = grpc_messages.check_memory
         self._app = app
         self._loop = loop
         limit = app.settings.max_request_bytes
         options = (
             ("grpc.max_receive_message_length", limit),
             ("grpc.so_reuseport", 1),
+            ("grpc.max_concurrent_streams", STREAMS),
         )
         self._server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
         self._server.add_generic_rpc_handlers((self._inference_handlers(), self._health_handlers()))
@@ -118,22 +131,31 @@ class GrpcServer:
         return self._grpc.method_handlers_generic_handler("grpc.health.v1.Health", handlers)
 
     def _handler(self, call: Callable[[Any, Any], Any], request: Any) -> Any:
-        def answer(message: Any, context: Any) -> Any:
+        def answer(content: bytes, context: Any) -> Any:
             try:
-                return call(message, context)
+                return call(self._read(content, request), context)
             except Exception as error:  # noqa: BLE001 - every failure has a code
                 self._abort(error, context)
 
         return self._grpc.unary_unary_rpc_method_handler(
             answer,
-            request_deserializer=request.FromString,
+            request_deserializer=None,
             response_serializer=lambda found: found.SerializeToString(),
         )
+
+    def _read(self, content: bytes, request: Any) -> Any:
+        if request is self._inference["ModelInferRequest"]:
+            self._check_memory(content)
+        try:
+            return request.FromString(content)
+        except Exception as error:  # noqa: BLE001 - protobuf's own, imported nowhere else
+            raise BadRequest(f"the message cannot be read: {error}") from None
 
     def _abort(self, error: Exception, context: Any) -> None:
         status = error.status_code if isinstance(error, HTTPError) else status_of(error)
         code = getattr(self._grpc.StatusCode, _CODES.get(status, "INTERNAL"))
-        context.abort(code, "internal server error" if status == 500 else str(error))
+        message = shortened(str(error), MESSAGE_CHARACTERS)
+        context.abort(code, "internal server error" if status == 500 else message)
 
     def _new(self, kind: str, /, **fields: Any) -> Any:
         return self._inference[kind](**fields)
@@ -197,21 +219,23 @@ class GrpcServer:
 
 
 def _read_inputs(message: Any) -> dict[str, Any]:
-    raw = list(message.raw_input_contents)
+    raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise BadRequest("raw_input_contents: there is not one for each input")
+    gate = Gate(message.ByteSize())
     inputs: dict[str, Any] = {}
     for index, each in enumerate(message.inputs):
-        shape = list(each.shape)
-        if any(length < 0 for length in shape):
-            raise BadRequest(f"input {each.name}: shape is not a list of lengths")
+        shape = list(each.shape[: MAX_DIMENSIONS + 1])
         if raw:
-            inputs[each.name] = read_binary(each.name, each.datatype, shape, raw[index])
+            inputs[each.name] = read_binary(each.name, each.datatype, shape, raw[index], gate=gate)
             continue
         data = list(getattr(each.contents, _CONTENTS.get(each.datatype, "bytes_contents")))
         if each.datatype == "BYTES":
-            data = [element.decode("utf-8", "replace") for element in data]
-        inputs[each.name] = read_json(each.name, each.datatype, shape, data, content="")
+            inputs[each.name] = read_texts(each.name, shape, data, gate=gate)
+        else:
+            inputs[each.name] = read_json(
+                each.name, each.datatype, shape, data, content="", gate=gate
+            )
     return inputs
 
 

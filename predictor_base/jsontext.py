@@ -1,23 +1,42 @@
-"""JSON in and out, with the values that models return."""
+"""JSON in and out, with the values that models return.
+
+What a request costs here grows with its size and no faster: each pass over a body is one of C, and what its value
+takes in memory is estimated before it is made.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
+from itertools import accumulate
 from typing import Any
 
 import orjson
 
-from .errors import BadRequest, PredictFailed
+from .errors import BadRequest, PredictFailed, TooLarge
 
 MAX_DEPTH = 200
 "Levels of lists and objects in a request; a predictor that walks them has its own stack to mind."
+FREE_BYTES = 64 * 2**20
+"Memory that the value of any body may take."
+BYTES_PER_BYTE = 12
+"Memory that a value may take besides that, for each byte of its body."
+_SMALL = 2**20
+"A body of this size takes no more than FREE_BYTES, whatever it holds."
+_COSTS = ((b"[", 72), (b"{", 232), (b",", 24))
+"Memory that CPython needs for what begins with each of these; a text is 28 for each of its quotes."
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_TEXTS = re.compile(
+    rb'"[^"]*"?'
+)  # each quote begins a match, closed or not: none makes the search begin again
+_NOT_STRUCTURE = bytes(sorted(set(range(256)) - set(b'[]{},"')))
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes: one level in, one out
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_NINETEEN = b"0" * 19
 
 
 def parse(body: bytes) -> Any:  # JSON: any shape
@@ -25,33 +44,98 @@ def parse(body: bytes) -> Any:  # JSON: any shape
 
     Raises:
         BadRequest: it is no JSON, or nests too deeply.
+        TooLarge: its value would take far more memory than the body.
     """
+    if len(body) > _SMALL:
+        _check_memory(body)
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(body, MAX_DEPTH):
         raise BadRequest(f"the JSON body nests more than {MAX_DEPTH} levels")
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if b"NaN" in body or b"Infinity" in body:
             return _parse_with_nan(body)
-        raise BadRequest(f"the body is not valid JSON: {error}") from None
+        raise _not_json(body, error) from None
+    return _exactly(body) if _has_long_number(body) else value
 
 
 def _parse_with_nan(body: bytes) -> Any:
-    # Python's own json module writes NaN, and predictors have always been sent it.
+    # Python's own json module writes NaN, and predictors have always been sent it. The rest has to be JSON as ever.
+    # To see that, what is put in the place of NaN may as well be put into texts.
+    numbers = body.replace(b"NaN", b"0  ").replace(b"Infinity", b"0       ")
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        orjson.loads(numbers)
+    except orjson.JSONDecodeError as error:
+        raise _not_json(body, error) from None
+    return _exactly(body)
+
+
+def _has_long_number(body: bytes) -> bool:
+    """Whether a whole number may be outside of 64 bits, which orjson reads as a float."""
+    digits = body.translate(_DIGITS)
+    return _NINETEEN in digits and (b"0" + _NINETEEN in digits or b"-" + _NINETEEN in digits)
+
+
+def _exactly(body: bytes) -> Any:
+    """What Python's own reader makes of a text that orjson has read."""
+    try:
+        return json.loads(body.decode())
+    except ValueError as error:  # a number of thousands of digits
         raise BadRequest(f"the body is not valid JSON: {error}") from None
 
 
+def _not_json(body: bytes, error: ValueError) -> BadRequest:
+    try:
+        body.decode()
+    except UnicodeDecodeError as problem:
+        place = f"byte {problem.start} is {body[problem.start]:#04x}"
+        return BadRequest(f"the body is not valid JSON: it is not UTF-8 text; {place}")
+    return BadRequest(f"the body is not valid JSON: {error}")
+
+
+def _check_memory(body: bytes) -> None:
+    allowed = FREE_BYTES + BYTES_PER_BYTE * len(body)
+    texts = b'"', 28
+    if _memory(body, (*_COSTS, texts)) <= allowed:
+        return
+    quotes = _without_escapes(body).count(texts[0])
+    if _memory(_structure(body), _COSTS) + quotes * texts[1] > allowed:
+        raise TooLarge(
+            f"the JSON body has more lists, objects and texts than {allowed // 2**20} MiB of memory hold; "
+            "send fewer rows at once, or binary tensors"
+        )
+
+
+def _memory(body: bytes, costs: tuple[tuple[bytes, int], ...]) -> int:
+    return sum(body.count(each) * cost for each, cost in costs)
+
+
+def _without_escapes(body: bytes) -> bytes:
+    """The text with no quotes but those that begin and end texts."""
+    if b"\\" not in body:
+        return body
+    return body.replace(b"\\\\", b"").replace(b'\\"', b"")
+
+
+def _structure(body: bytes) -> bytes:
+    """The brackets and commas that are in no text."""
+    found = _without_escapes(body).translate(None, _NOT_STRUCTURE)
+    # Two quotes side by side are an empty text, or the end and the beginning of two: all others mean the same without.
+    found = found.replace(b'""', b"")
+    return _TEXTS.sub(b"", found) if b'"' in found else found
+
+
 def _is_deeper(body: bytes, levels: int) -> bool:
-    """Whether brackets nest deeper, by removing innermost pairs at the speed of C."""
-    brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
-    for _ in range(levels):
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return bool(brackets)
+    """Whether brackets nest deeper."""
+    brackets = _structure(body).translate(_STEPS, b",")
+    removed = 0
+    # Most brackets are innermost pairs, which C removes faster than it counts; each time is one level less.
+    while brackets:
+        outer = brackets.replace(b"\x01\xff", b"")
+        if len(outer) > len(brackets) * 0.9:
+            break
+        brackets, removed = outer, removed + 1
+    return removed + max(accumulate(array("b", brackets)), default=0) > levels
 
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
@@ -74,13 +158,37 @@ def dump(value: object) -> bytes:
 
 
 def _dump_slowly(value: object, reason: TypeError) -> bytes:
-    # Whole numbers over 64 bits are JSON, though not orjson's.
+    # Whole numbers over 64 bits are JSON, though not orjson's; nor are numpy's numbers as keys.
     try:
+        return orjson.dumps(_writable(value), lambda each: _writable(_plain(each)), _ANY_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:  # texts that are no UTF-8
         return json.dumps(value, default=_plain, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         raise PredictFailed(
             f"the response cannot be written as JSON: {reason.__cause__ or reason}"
         ) from reason
+
+
+def _writable(value: Any) -> object:
+    """The value with the long numbers in it written already, and all else as it is."""
+    match value:
+        case bool():
+            return value
+        case int() if not -(2**63) <= value < 2**64:
+            return orjson.Fragment(str(int(value)))
+        case dict():
+            return {_key(key): _writable(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_writable(each) for each in value]
+    return value
+
+
+def _key(key: Any) -> object:
+    if hasattr(key, "dtype") and hasattr(key, "item"):
+        key = key.item()
+    return str(key) if type(key) is int else key
 
 
 def _plain(value: Any) -> object:

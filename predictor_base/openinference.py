@@ -7,15 +7,16 @@ name. The traps of the specification that this settles are in the comments.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import isasyncgen, isgenerator
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .app import App, Endpoint, json_reply
-from .errors import BadRequest, NotAcceptable, NotImplementedHere
-from .exchange import Exchange, Reply
+from .errors import BadRequest, NotAcceptable, NotImplementedHere, shown
+from .exchange import Exchange, Reply, off_loop
 from .jsontext import dump, parse
 from .streaming import as_event, event_stream
-from .tensors import Tensor, read_binary, read_json, tensors
+from .tensors import Gate, Tensor, read_binary, read_json, tensors
 
 if TYPE_CHECKING:
     from .loader import Method
@@ -107,7 +108,7 @@ class OpenInference:
         if method.is_stream:
             raise NotAcceptable("the predictor streams; use infer_stream")
         result = await self._app.call(method, exchange)
-        return self._infer_reply(result, request)
+        return self._app.reply(result, exchange, lambda value: self._infer_reply(value, request))
 
     async def infer_stream(self, exchange: Exchange) -> Reply:
         method, request = await self._read_infer(exchange)
@@ -124,17 +125,16 @@ class OpenInference:
         if not isinstance(payload.get("instances"), list):
             raise BadRequest("instances: a list is required")
         method = self._predict_method()
-        exchange.payload = self._app.typed(method, payload)
+        exchange.payload = await self._app.typed_off_loop(method, payload, exchange)
         result = await self._app.call(method, exchange)
-        has_field = isinstance(result, dict) and "predictions" in result
-        reply = json_reply(result if has_field else {"predictions": result})
-        reply.result = result
-        return reply
+        return self._app.reply(result, exchange, _predictions)
 
     async def explain(self, exchange: Exchange) -> Reply:
         exchange.payload = await self._read_json(exchange)
         if "inputs" in exchange.payload:
-            exchange.payload = read_infer(exchange.body, None, exchange.request_id).inputs
+            size, body = len(exchange.body), exchange.body
+            request = await off_loop(size, read_infer, body, None, exchange.request_id)
+            exchange.payload = request.inputs
         return await self._app.answer(self._app.service.method("explain"), exchange)
 
     async def generate(self, exchange: Exchange) -> Reply:
@@ -191,10 +191,12 @@ class OpenInference:
         self._check_model(exchange)
         method = self._predict_method()
         body = await exchange.read_body(self._settings.max_request_bytes)
-        request = read_infer(body, exchange.header.get(HEADER_LENGTH), exchange.request_id)
+        length = exchange.header.get(HEADER_LENGTH)
+        request = await off_loop(len(body), read_infer, body, length, exchange.request_id)
         exchange.payload = request.inputs
         if method.convert is not None:
-            exchange.payload = self._app.typed(method, plain(request.inputs))
+            payload = await off_loop(len(body), plain, request.inputs)
+            exchange.payload = await self._app.typed_off_loop(method, payload, exchange)
         return method, request
 
     async def _read_generate(self, exchange: Exchange) -> Method:
@@ -230,10 +232,11 @@ class OpenInference:
         }
 
     def _infer_reply(self, result: Any, request: InferRequest) -> Reply:
+        _check_whole(result)
         outputs = selected(tensors(result), request)
         is_binary = request.is_all_binary or request.binary
         if not is_binary:
-            return Reply(200, dump(self._infer_response(request, outputs)), result=result)
+            return Reply(200, dump(self._infer_response(request, outputs)))
         described: list[dict[str, Any]] = []
         content: list[bytes] = []
         for each in outputs:
@@ -246,7 +249,7 @@ class OpenInference:
         head = dump(self._response_head(request) | {"outputs": described})
         length = (HEADER_LENGTH, b"%d" % len(head))
         body = b"".join([head, *content])
-        return Reply(200, body, b"application/octet-stream", headers=(length,), result=result)
+        return Reply(200, body, b"application/octet-stream", headers=(length,))
 
 
 def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> InferRequest:
@@ -259,7 +262,7 @@ def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> Inf
     document = parse(body[:length])
     if not isinstance(document, dict) or not isinstance(document.get("inputs"), list):
         raise BadRequest("inputs: a list is required")
-    inputs = _read_inputs(document["inputs"], memoryview(body)[length:])
+    inputs = _read_inputs(document["inputs"], memoryview(body)[length:], Gate(len(body)))
     parameters = _object(document, "parameters")
     asked = _list(document, "outputs")
     outputs = [_name(each, "outputs") for each in asked]
@@ -302,36 +305,52 @@ def text_of(value: Any) -> str:
     return dump(value).decode()
 
 
-def _read_inputs(described: list[Any], behind: memoryview) -> Any:
+def _predictions(result: Any) -> Reply:
+    _check_whole(result)
+    has_field = isinstance(result, dict) and "predictions" in result
+    return json_reply(result if has_field else {"predictions": result})
+
+
+def _check_whole(result: Any) -> None:
+    if isgenerator(result) or isasyncgen(result):
+        raise NotAcceptable("predict returned a generator; only a predict that yields can stream")
+
+
+def _read_inputs(described: list[Any], behind: memoryview, gate: Gate) -> Any:
     inputs: dict[str, Any] = {}
-    position = 0
     for each in described:
         name = _name(each, "inputs")
-        datatype, shape = str(each.get("datatype")), _shape(name, each.get("shape"))
+        datatype, shape = each.get("datatype"), each.get("shape")
         parameters = _object(each, "parameters")
-        size = parameters.get("binary_data_size")
-        if isinstance(size, int):
-            content = bytes(behind[position : position + max(size, 0)])
-            position += len(content)
-            inputs[name] = read_binary(name, datatype, shape, content)
+        if parameters.get("binary_data_size") is not None:
+            size = _size(name, parameters["binary_data_size"])
+            content = bytes(behind[:size])
+            inputs[name] = read_binary(name, datatype, shape, content, gate=gate)
+            if len(content) != size:
+                raise BadRequest(f"input {name}: has {len(content)} bytes, not {shown(size)}")
+            behind = behind[size:]
         elif "data" in each:
             content_type = str(parameters.get("content_type", ""))
-            inputs[name] = read_json(name, datatype, shape, each["data"], content=content_type)
+            inputs[name] = read_json(
+                name, datatype, shape, each["data"], content=content_type, gate=gate
+            )
         else:
             raise BadRequest(f"input {name}: has neither data nor binary_data_size")
+    if behind:
+        raise BadRequest(f"the last {len(behind)} bytes of the body belong to no input")
     return inputs
 
 
+def _size(name: str, size: object) -> int:
+    if type(size) is not int or size < 0:
+        raise BadRequest(f"input {name}: binary_data_size {shown(size)} is no number of bytes")
+    return size
+
+
 def _length(header: bytes, size: int) -> int:
-    if not header.isdigit() or int(header) > size:
+    if not header.isdigit() or len(header) > 19 or int(header) > size:
         raise BadRequest("Inference-Header-Content-Length: is no length within the body")
     return int(header)
-
-
-def _shape(name: str, shape: Any) -> list[int]:
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise BadRequest(f"input {name}: shape is not a list of lengths")
-    return shape
 
 
 def _name(each: Any, where: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadRequest
@@ -15,19 +17,39 @@ TEXT = b"text/plain; charset=utf-8"
 BYTES = b"application/octet-stream"
 
 
+# Charsets that clients send, each read in linear time; Python knows others that are not, or that are no charsets.
+_CHARSETS = frozenset(
+    (
+        *("utf-8", "utf8", "us-ascii", "ascii", "latin-1", "latin1"),
+        *("utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be"),
+        *(f"iso-8859-{n}" for n in (*range(1, 12), *range(13, 17))),
+        *(f"windows-{n}" for n in (874, *range(1250, 1259))),
+        *("koi8-r", "koi8-u", "macintosh", "gbk", "gb2312", "gb18030", "big5"),
+        *("shift-jis", "euc-jp", "iso-2022-jp", "euc-kr"),
+    )
+)
+_CODECS = {"macintosh": "mac_roman"}
+_CHARSET = re.compile(rb";[ \t]*charset[ \t]*=[ \t]*\"?([^;\", \t]{0,40})")
+_BOUNDARY = re.compile(
+    rb";[ \t]*boundary=(?:\"([^\"\\]{1,70})\"|([^;\" \t,]{1,70}))[ \t]*(?:;|\Z)", re.IGNORECASE
+)
+PIECE_BYTES = 65536
+"What is read of a form before probes have their turn."
+
+
 async def decode(content_type: bytes, body: bytes) -> Any:
     """The payload that a predictor is given for this body.
 
     Raises:
-        BadRequest: the body is not what its content type says.
+        BadRequest: the body is not what its content type says, or in a charset that is not read.
     """
     kind = content_type.lower()
     if kind.startswith(b"application/json"):
-        return parse(body)
+        return parse(body)  # in UTF-8, whatever a charset says: RFC 8259 has no other
     if kind.startswith(b"text/plain"):
-        return _text(kind, body)
+        return _text(charset_of(kind), body)
     if kind.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
-        return await _form(content_type, body)
+        return await _form(content_type, charset_of(kind), body)
     return body
 
 
@@ -46,27 +68,64 @@ def encode(result: object) -> tuple[bytes, bytes]:
     return JSON, dump(result)
 
 
-def _text(kind: bytes, body: bytes) -> str:
-    _, _, charset = kind.partition(b"charset=")
-    name = charset.split(b";")[0].strip(b" \"'").decode("latin-1") or "utf-8"
+def charset_of(kind: bytes) -> str:
+    """The codec that the content type, in lower case, names.
+
+    Raises:
+        BadRequest: it is none of the charsets that clients send.
+    """
+    found = _CHARSET.search(kind)
+    if found is None:
+        if b"charset" in kind:
+            raise BadRequest("content-type: the charset cannot be read")
+        return "utf-8"
+    name = found[1].decode("latin-1").strip("'").replace("_", "-") or "utf-8"
+    if name not in _CHARSETS:
+        raise BadRequest(f"content-type: cannot read the charset {name!r}; use utf-8")
+    return _CODECS.get(name, name)
+
+
+def _text(charset: str, body: bytes) -> str:
     try:
-        return body.decode(name)
-    except (UnicodeError, LookupError, ValueError) as error:
-        raise BadRequest(f"the body is not {name} text: {error}") from None
+        return body.decode(charset)
+    except UnicodeError as error:
+        reason = getattr(error, "reason", "")
+        raise BadRequest(f"the body is not {charset} text: {reason}") from None
 
 
-async def _form(content_type: bytes, body: bytes) -> FormData:
+async def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
     from starlette.datastructures import Headers
     from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
     async def chunks() -> Any:
-        yield body
+        for start in range(0, len(body), PIECE_BYTES):
+            yield body[start : start + PIECE_BYTES]
+            await asyncio.sleep(0)
         yield b""  # the parser's end
 
-    headers = Headers(raw=[(b"content-type", content_type)])
-    is_multipart = content_type.lower().startswith(b"multipart/")
-    parser = (MultiPartParser if is_multipart else FormParser)(headers, chunks())
+    parser: FormParser | MultiPartParser
+    if content_type.lower().startswith(b"multipart/"):
+        # written again of what we have read, so that the parser reads nothing else in it
+        content_type = b'multipart/form-data; boundary="%b"; charset=%b' % (
+            _boundary(content_type),
+            charset.encode(),
+        )
+        parser = MultiPartParser(Headers(raw=[(b"content-type", content_type)]), chunks())
+        parser.spool_max_size = len(body) + 1  # it is in memory already
+    else:
+        parser = FormParser(Headers(raw=[]), chunks())
     try:
         return await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as error:
+    except MultiPartException as error:
+        raise BadRequest(f"the form cannot be read: {error.message}") from None
+    except (KeyError, ValueError) as error:
         raise BadRequest(f"the form cannot be read: {error}") from None
+
+
+def _boundary(content_type: bytes) -> bytes:
+    found = _BOUNDARY.search(content_type)
+    if found is None:
+        raise BadRequest(
+            "the form cannot be read: content-type has no boundary of up to 70 characters"
+        )
+    return found[1] or found[2]

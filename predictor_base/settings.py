@@ -101,6 +101,14 @@ class Settings:
     "Requests of a replica that may wait; one more is answered with 429."
     request_timeout_seconds: float = 60
     max_request_bytes: int = 33554432
+    head_timeout_seconds: float = 15
+    "From the first byte of a request's head to its last."
+    body_timeout_seconds: float = 30
+    "From there to the end of its body; a second more for each 64 KiB of it."
+    write_timeout_seconds: float = 60
+    "How long a client may read nothing of its answer."
+    max_connections: int = 4096
+    "Of each process; one more closes the one that has waited longest."
     drain_delay_seconds: float = 5
     "How long the server goes on accepting after SIGTERM, while load balancers notice."
     grace_seconds: float = 30
@@ -173,6 +181,10 @@ _POSITIVE = (
     "max_concurrency",
     "request_timeout_seconds",
     "max_request_bytes",
+    "head_timeout_seconds",
+    "body_timeout_seconds",
+    "write_timeout_seconds",
+    "max_connections",
     "stall_seconds",
 )
 _NOT_NEGATIVE = ("max_queue_length", "drain_delay_seconds", "grace_seconds")

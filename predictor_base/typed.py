@@ -6,11 +6,15 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping
+from heapq import nsmallest
 from typing import Any, Union, get_args, get_origin, is_typeddict
 
-from .errors import InvalidPayload
+from .errors import InvalidPayload, shortened, shown
 
 _PLAIN = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object"}
+
+MAX_PROBLEMS = 20
+"Problems that an answer lists; a list with more is not looked through to its end."
 
 
 def converter(function: Callable[..., Any]) -> Callable[[Any], Any] | None:
@@ -30,6 +34,8 @@ def converter(function: Callable[..., Any]) -> Callable[[Any], Any] | None:
     def convert(payload: Any) -> Any:
         problems: list[str] = []
         found = _build(payload, annotation, "payload", problems)
+        if len(problems) > MAX_PROBLEMS:
+            problems[MAX_PROBLEMS:] = ["and more"]
         if problems:
             raise InvalidPayload("; ".join(problems))
         return found
@@ -56,15 +62,20 @@ def _build(value: Any, annotation: Any, place: str, problems: list[str]) -> Any:
         return _either(value, arguments, place, problems)
     if origin is list and arguments and isinstance(value, list):
         return [
-            _build(each, arguments[0], f"{place}[{n}]", problems) for n, each in enumerate(value)
+            _build(each, arguments[0], f"{place}[{n}]", problems)
+            for n, each in enumerate(value)
+            if len(problems) <= MAX_PROBLEMS
         ]
     if origin is dict and arguments and isinstance(value, dict):
-        return {k: _build(v, arguments[1], f"{place}.{k}", problems) for k, v in value.items()}
+        return {
+            k: _build(v, arguments[1], f"{place}.{shortened(k)}", problems)
+            for k, v in value.items()
+            if len(problems) <= MAX_PROBLEMS
+        }
     kind = origin or annotation
     if not _fits(value, kind):
-        problems.append(
-            f"{place}: {value!r} is not {_PLAIN.get(kind, getattr(kind, '__name__', kind))}"
-        )
+        name = _PLAIN.get(kind, getattr(kind, "__name__", kind))
+        problems.append(f"{place}: {shown(value)} is not {name}")
     return value
 
 
@@ -95,7 +106,7 @@ def _model(value: Any, annotation: Any, place: str, problems: list[str]) -> Any:
         return annotation.model_validate(value)
     except ValueError as error:  # pydantic's ValidationError is one
         details: Any = getattr(error, "errors", list)()
-        for each in details:
+        for each in details[: MAX_PROBLEMS + 1]:
             where = ".".join([place, *map(str, each.get("loc", ()))])
             problems.append(f"{where}: {each.get('msg', error)}")
         if not details:
@@ -115,7 +126,10 @@ def _record(value: Any, annotation: Any, place: str, problems: list[str]) -> Any
     )
     unknown = value.keys() - hints.keys()
     known = ", ".join(hints)
-    problems.extend(f"{place}.{name}: unknown; the known are {known}" for name in sorted(unknown))
+    problems.extend(
+        f"{place}.{shortened(name)}: unknown; the known are {known}"
+        for name in nsmallest(MAX_PROBLEMS + 1, unknown)
+    )
     before = len(problems)
     found = {
         name: _build(each, hints[name], f"{place}.{name}", problems)

@@ -21,7 +21,7 @@ from .app import App
 from .errors import StartFailure
 from .executor import Executor
 from .metrics import Metrics
-from .protocol import IDLE_SECONDS, Connections, GuardedProtocol
+from .protocol import IDLE_SECONDS, Connections, GuardedProtocol, Limits
 from .routes import all_routes
 from .service import Service
 from .tracing import start_tracing
@@ -59,6 +59,12 @@ class Worker:
         self._app = App(settings, self.service, self._metrics)
         self._app.add_routes(all_routes(self._app, board))
         self._connections = Connections()
+        self._connections.limits = Limits(
+            settings.head_timeout_seconds,
+            settings.body_timeout_seconds,
+            settings.write_timeout_seconds,
+            settings.max_connections,
+        )
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
@@ -280,6 +286,9 @@ class Worker:
 
     async def _finished(self) -> None:
         while self._connections.tasks or self.service.inside:
+            now = self._loop.time()
+            for connection in list(self._connections.connections):
+                connection.close_if_paused(now)  # type: ignore[union-attr]  # all are GuardedProtocol
             await asyncio.sleep(0.02)
 
     async def _unless_forced(

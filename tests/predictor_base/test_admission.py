@@ -162,13 +162,7 @@ def test_requests_may_be_pipelined_and_come_in_pieces(tmp_path: Path) -> None:
 
 
 def test_a_slow_head_is_cut_off(tmp_path: Path) -> None:
-    source = (
-        GATED
-        + "\nimport predictor_base.protocol\npredictor_base.protocol.HEAD_SECONDS = 0.2\n".replace(
-            "\n", "\n    "
-        )
-    )
-    with serving(tmp_path, source) as server:
+    with serving(tmp_path, GATED, headTimeoutSeconds=0.2) as server:
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.settimeout(10)
             connection.sendall(b"POST /predict HTTP/1.1\r\nhost:")
