@@ -36,9 +36,7 @@ def harmless() -> dict[str, float]:
 
 
 @pytest.fixture
-def holds(
-    tmp_path: Path, zygote: Zygote, listener: Listener, harmless: dict[str, float]
-) -> Holds:
+def holds(tmp_path: Path, zygote: Zygote, listener: Listener, harmless: dict[str, float]) -> Holds:
     """Runs an input, and fails with all that the call did and may not do."""
 
     def tried(hostile: Hostile, *, call: str = "gitops-ml") -> None:
@@ -54,11 +52,8 @@ def holds(
         if kind not in harmless:
             harmless[kind] = once("harmless", Hostile(name="", arguments=hostile.arguments))[1].cpu
         sandbox, done = once("hostile", hostile)
-        found = complaints(
-            sandbox, hostile, done, listener=listener, harmless=harmless[kind]
-        )
+        found = complaints(sandbox, hostile, done, listener=listener, harmless=harmless[kind])
         if found:
-            pytest.fail("
-".join([f"{hostile}:", *found]), pytrace=False)
+            pytest.fail("\n".join([f"{hostile}:", *found]), pytrace=False)
 
     return tried

@@ -106,7 +106,8 @@ REACHING = {
     "affinity-of-no-shape": b"  compute: {affinity: {nodeAffinity: {hostPath: /}}}\n",
     "host-of-others": b"  networking: {hosts: [admin.example.org]}\n",
     "cluster-trigger": b"  autoscaling: {triggers: [{type: prometheus, "
-    b"metadata: {serverAddress: 'http://{host}/', query: x, threshold: '1'}, authentication: {name: p, kind: ClusterTriggerAuthentication}}]}\n",
+    b"metadata: {serverAddress: 'http://{host}/', query: x, threshold: '1'}, "
+    b"authentication: {name: p, kind: ClusterTriggerAuthentication}}]}\n",
     "operator-identity": b"  autoscaling: {triggers: [{type: aws-sqs-queue, metadata: {queueURL: 'https://x/q', "
     b"awsRegion: eu, queueLength: '1', identityOwner: operator}}]}\n",
 }  # fmt: skip
