@@ -12,6 +12,7 @@ import pkgutil
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from contextlib import suppress
@@ -39,6 +40,26 @@ def _import_everything() -> None:
         if module.name not in _SPARED:
             importlib.import_module(module.name)
     importlib.import_module("tests.hostile.calls")
+    _warm_up()
+
+
+def _warm_up() -> None:
+    """Judge and render a project, so that what is imported on demand is there as well."""
+    from click.testing import CliRunner
+
+    from gitops_ml.cli.main import gitops_ml
+    from tests.hostile.net import FILES
+
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for name, content in FILES.items():
+            Path(name).write_bytes(content.replace(b"{root}", folder.encode()))
+        for command in (["render", "--offline"], ["validate"], ["lock", "--check"]):
+            CliRunner().invoke(gitops_ml, command, obj={})
+        Path("api.yaml").write_text("- name: answer\n  kind: x\n  typo: 1\n")
+        CliRunner().invoke(gitops_ml, ["validate"], obj={})
+        os.chdir(here)
 
 
 def _done(job: dict[str, Any]) -> dict[str, Any]:
