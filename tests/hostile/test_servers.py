@@ -7,18 +7,17 @@ import io
 import json
 import tarfile
 import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gitops_ml.core.oci import CONFIG, LAYER, MANIFEST, Manifest, describe
 from tests.fuzz.layer_bytes import Layout
-from tests.hostile.net import Hostile
+from tests.hostile.net import Hostile, bomb
 from tests.hostile.test_git import http
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tests.hostile.conftest import Holds
     from tests.hostile.net import Sandbox
@@ -224,13 +223,6 @@ def claims(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
     return entry.tobuf(tarfile.GNU_FORMAT)
 
 
-def bomb(head: bytes, size: int) -> bytes:
-    """A gzip file of a head and zeros."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    pieces = [packer.compress(head), *(packer.compress(bytes(1 << 20)) for _ in range(size >> 20))]
-    return b"".join([*pieces, packer.flush()])
-
-
 def pax(text: bytes, kind: bytes = tarfile.XHDTYPE) -> tuple[str, bytes, str, bytes]:
     return ("pax", kind, "", b"%d %s" % (len(text) + len(b"%d " % len(text)), text))
 
@@ -382,7 +374,7 @@ STATUSES = {
     "pages-for-ever": http(b"200 OK", b"[]", JSON, b'Link: <http://{host}/api?page=2>; rel="next"'),
     "pages-elsewhere": http(b"200 OK", b"[]", JSON, b'Link: <http://127.0.0.1:9/x>; rel="next"'),
     "pages-broken": http(b"200 OK", b"[]", JSON, b"Link: " + b"<" * 50_000),
-    "bomb": http(b"200 OK", gzip.compress(b"[" + b" " * (300 << 20) + b"]"), JSON, b"Content-Encoding: gzip"),
+    "bomb": http(b"200 OK", bomb(b"[", 300 << 20), JSON, b"Content-Encoding: gzip"),
     "no-gzip": http(b"200 OK", b"hello", JSON, b"Content-Encoding: gzip"),
     "nothing-at-all": b"",
 }  # fmt: skip
@@ -441,7 +433,7 @@ INDEXES = {
     "html-file": http(b"200 OK", b'<a href="file:///etc/passwd">x</a>', HTML),
     "redirect-to-a-file": http(b"302 Away", b"", b"Location: file:///etc/passwd"),
     "redirect-for-ever": http(b"302 Away", b"", b"Location: /simple/six/"),
-    "bomb": http(b"200 OK", gzip.compress(b" " * (300 << 20)), LISTING, b"Content-Encoding: gzip"),
+    "bomb": http(b"200 OK", bomb(b"", 300 << 20), LISTING, b"Content-Encoding: gzip"),
     "refused-with-an-escape": http(b"403 \x1b[31m", b"\x1b[31m"),
     "charset": http(b"200 OK", b"a-" + b"b" * 100_000, b"Content-Type: text/html; charset=punycode"),
 }  # fmt: skip
@@ -477,39 +469,40 @@ def a_zip_link() -> bytes:
     return zipped([*WHEEL.items(), (entry, b"/etc/passwd")])
 
 
-WHEELS: dict[str, bytes] = {
-    "nothing": b"",
-    "no-zip": b"hello" * 100,
-    "empty": zipped([]),
-    "no-metadata": zipped([("six.py", b"")]),
-    "two-metadata": a_wheel(**{"x-1.0.dist-info/METADATA": METADATA, "x-1.0.dist-info/RECORD": b""}),
-    "above": a_wheel(**{"../../outside.py": b"x"}),
-    "absolute": a_wheel(**{"/etc/x.py": b"x"}),
-    "data-above": a_wheel(**{"six-1.0.data/scripts/../../../x": b"x"}),
-    "data-of-no-kind": a_wheel(**{"six-1.0.data/x/y": b"x"}),
-    "data-without-kind": a_wheel(**{"six-1.0.data/": b""}),
-    "link": a_zip_link(),
-    "backslashes": a_wheel(**{"..\\..\\x.py": b"x"}),
-    "escape": a_wheel(**{"\x1b[31m.py": b"x"}),
-    "pth": a_wheel(**{"evil.pth": b"import os; os.system('touch /tmp/x')\n"}),
-    "scripts-broken": a_wheel(**{f"{INFO}/entry_points.txt": b"[console_scripts]\n../x = a:b\n"}),
-    "scripts-code": a_wheel(**{f"{INFO}/entry_points.txt": b"[console_scripts]\nx = os:system('x')\n"}),
-    "scripts-lines": a_wheel(**{f"{INFO}/entry_points.txt": b"[" * 100_000}),
-    "scripts-not-unicode": a_wheel(**{f"{INFO}/entry_points.txt": b"\xff\xfe"}),
-    "metadata-bomb": zipped([*list(WHEEL.items())[2:], (f"{INFO}/METADATA", METADATA + bytes(300 << 20))]),
-    "record-bomb": zipped([*list(WHEEL.items())[:2], (f"{INFO}/RECORD", bytes(300 << 20))]),
-    "record-quotes": zipped([*list(WHEEL.items())[:2], (f"{INFO}/RECORD", b'"' * 500_000)]),
-    "many-files": zipped([*WHEEL.items(), *((f"six/{n}.py", b"") for n in range(5000))]),
-    "same-name": zipped([*WHEEL.items(), ("six/a.py", b""), ("six/A.py", b"")]),
-    "cut": a_wheel()[:-30],
-    "wrong-size": a_wheel().replace(b"PK\x01\x02", b"PK\x01\x02", 1).replace(b"\x00\x00six.py", b"\xff\xffsix.py"),
+WHEELS: dict[str, Callable[[], bytes]] = {
+    "nothing": lambda: b"",
+    "no-zip": lambda: b"hello" * 100,
+    "empty": lambda: zipped([]),
+    "no-metadata": lambda: zipped([("six.py", b"")]),
+    "two-metadata": lambda: a_wheel(**{"x-1.0.dist-info/METADATA": METADATA, "x-1.0.dist-info/RECORD": b""}),
+    "above": lambda: a_wheel(**{"../../outside.py": b"x"}),
+    "absolute": lambda: a_wheel(**{"/etc/x.py": b"x"}),
+    "data-above": lambda: a_wheel(**{"six-1.0.data/scripts/../../../x": b"x"}),
+    "data-of-no-kind": lambda: a_wheel(**{"six-1.0.data/x/y": b"x"}),
+    "data-without-kind": lambda: a_wheel(**{"six-1.0.data/": b""}),
+    "link": lambda: a_zip_link(),
+    "backslashes": lambda: a_wheel(**{"..\\..\\x.py": b"x"}),
+    "escape": lambda: a_wheel(**{"\x1b[31m.py": b"x"}),
+    "pth": lambda: a_wheel(**{"evil.pth": b"import os; os.system('touch /tmp/x')\n"}),
+    "scripts-broken": lambda: a_wheel(**{f"{INFO}/entry_points.txt": b"[console_scripts]\n../x = a:b\n"}),
+    "scripts-code": lambda: a_wheel(**{f"{INFO}/entry_points.txt": b"[console_scripts]\nx = os:system('x')\n"}),
+    "scripts-lines": lambda: a_wheel(**{f"{INFO}/entry_points.txt": b"[" * 100_000}),
+    "scripts-not-unicode": lambda: a_wheel(**{f"{INFO}/entry_points.txt": b"\xff\xfe"}),
+    "metadata-bomb": lambda: zipped(
+        [*list(WHEEL.items())[2:], (f"{INFO}/METADATA", METADATA + bytes(300 << 20))]),
+    "record-bomb": lambda: zipped([*list(WHEEL.items())[:2], (f"{INFO}/RECORD", bytes(300 << 20))]),
+    "record-quotes": lambda: zipped([*list(WHEEL.items())[:2], (f"{INFO}/RECORD", b'"' * 500_000)]),
+    "many-files": lambda: zipped([*WHEEL.items(), *((f"six/{n}.py", b"") for n in range(5000))]),
+    "same-name": lambda: zipped([*WHEEL.items(), ("six/a.py", b""), ("six/A.py", b"")]),
+    "cut": lambda: a_wheel()[:-30],
+    "wrong-size": lambda: a_wheel().replace(b"\x00\x00six.py", b"\xff\xffsix.py"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WHEELS)
 def test_a_hostile_wheel_stays_in_its_place_or_is_refused(holds: Holds, name: str) -> None:
     def build(sandbox: Sandbox) -> None:
-        (sandbox.project / "six-1.0-py3-none-any.whl").write_bytes(WHEELS[name])
+        (sandbox.project / "six-1.0-py3-none-any.whl").write_bytes(WHEELS[name]())
 
     holds(Hostile(name=name, build=build, arguments=("six-1.0-py3-none-any.whl",)), call="wheel")
 
@@ -542,7 +535,7 @@ CLUSTERS = {
     "counts-of-texts": items(
         {"metadata": {"name": "x"}, "status": {"replicas": "x", "readyReplicas": {}}, "spec": {"replicas": []}}),
     "pages-for-ever": http(b"200 OK", b'{"metadata": {"continue": "x"}, "items": []}', JSON),
-    "bomb": http(b"200 OK", gzip.compress(b" " * (300 << 20)), JSON, b"Content-Encoding: gzip"),
+    "bomb": http(b"200 OK", bomb(b"", 300 << 20), JSON, b"Content-Encoding: gzip"),
     "refused-with-an-escape": http(b"403 No", b'{"kind": "Status", "message": "\\u001b[31m"}', JSON),
     "redirect": http(b"302 Away", b"", b"Location: http://127.0.0.1:9/"),
 }  # fmt: skip
