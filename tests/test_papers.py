@@ -26,7 +26,7 @@ def functions(path: Path) -> frozenset[str]:
     return frozenset(each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef))
 
 
-def tests_in(paper: Path) -> list[str]:
+def named_in(paper: Path) -> list[str]:
     return [each for each in quoted(paper) if re.fullmatch(r"tests/\S+::\S+", each)]
 
 
@@ -38,7 +38,7 @@ def rows(paper: Path) -> list[list[str]]:
 
 
 def test_every_test_that_the_threat_model_names_is_there():
-    named = tests_in(ROOT / "docs" / "threat-model.md")
+    named = named_in(ROOT / "docs" / "threat-model.md")
     assert len(named) > 20
     missing = [
         each

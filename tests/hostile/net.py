@@ -165,7 +165,7 @@ class Sandbox:
 
     def environ(self, more: Mapping[str, str]) -> dict[str, str]:
         """That of a CI job: secrets, and nothing of the person who runs the tests."""
-        nowhere = "http://127.0.0.1:9"
+        proxy = f"http://{self.host}"
         own = {
             "HOME": str(self.home),
             "PATH": os.environ["PATH"],
@@ -175,9 +175,8 @@ class Sandbox:
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
             "GIT_CONFIG_NOSYSTEM": "1",
             "PIP_INDEX_URL": f"http://{self.host}/simple",
-            # whatever an input names, nothing leaves this machine
-            "HTTPS_PROXY": nowhere,
-            "HTTP_PROXY": nowhere,
+            # whatever server an input names, it is ours that is asked, and what it is sent is seen
+            **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy),
             "NO_PROXY": "127.0.0.1,localhost",
         }
         filled = {name: self.filled(value.encode()).decode() for name, value in more.items()}

@@ -271,7 +271,7 @@ def packet(text: bytes) -> bytes:
 SERVICE = b"Content-Type: application/x-git-upload-pack-advertisement"
 HELLO = packet(b"# service=git-upload-pack\n") + b"0000"
 ID = b"1" * 40
-REMOTE = b"gitops: {repository: 'http://{host}/x.git', token_env: GITHUB_TOKEN}"
+REMOTE = b"gitops: {repository: 'http://attacker.example.org/x.git', token_env: GITHUB_TOKEN}"
 ANSWERS = {
     "asks-for-credentials": http(b"401 No", b"", b'WWW-Authenticate: Basic realm="x"'),
     "asks-with-an-escape": http(b"401 No", b"", b'WWW-Authenticate: Basic realm="\x1b[31m"'),
@@ -307,7 +307,7 @@ SERVERS = [
 
 
 @pytest.mark.parametrize("hostile", SERVERS, ids=str)
-def test_what_a_git_server_answers_is_an_error_and_gets_no_secret(
+def test_what_a_git_server_answers_gets_no_secret_and_steers_nothing(
     holds: Holds, hostile: Hostile
 ) -> None:
-    holds(replace(hostile, arguments=("diff", "--offline"), codes=frozenset({2, 3, 4, 5, 6})))
+    holds(replace(hostile, arguments=("diff", "--offline")))
