@@ -13,8 +13,12 @@ PUSH ?=
 BUILD_ARGS ?=
 DOCKER ?= docker
 
+# What is fuzzed, one of the names in tests/fuzz/README.md, and for how long.
+TARGET ?= yaml_text
+SECONDS ?= 600
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-serving base-image clean
+.PHONY: help demo test check audit fuzz bench bench-serving base-image clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +44,14 @@ check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, lay
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory test
 
+audit: $(VENV)/.installed ## Look for known vulnerabilities in what gitops-ml depends on (asks a vulnerability service)
+	$(BIN)/python -m pip install --quiet --editable '.[audit]'
+	$(BIN)/python -m pip_audit --local --skip-editable || { echo "pip-audit found a vulnerability, or could not ask its service: see above" >&2; exit 1; }
+
+fuzz: $(VENV)/.installed ## Fuzz a reader: TARGET=yaml_text|json_text|tensor_text|layer_bytes|registry_answers SECONDS=600
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(TARGET) $(SECONDS)
+
 bench: $(VENV)/.installed ## Measure, with a peer beside us in the same run
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m bench
 
@@ -57,4 +69,4 @@ ifneq ($(PUSH),)
 endif
 
 clean: ## Remove what make made
-	rm -rf $(VENV) $(DEMO) .bench-serving build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) $(DEMO) .bench-serving .fuzz build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

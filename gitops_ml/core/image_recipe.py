@@ -48,7 +48,7 @@ _ENV = {
     "PYTHONUNBUFFERED": "1",
     # the image holds no bytecode, which only its own Python could make: a worker that starts
     # finds what the first one left
-    "PYTHONPYCACHEPREFIX": "/tmp/pycache",  # noqa: S108
+    "PYTHONPYCACHEPREFIX": "/tmp/pycache",  # noqa: S108 - likewise
 }
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

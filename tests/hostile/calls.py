@@ -1,0 +1,100 @@
+"""Functions of gitops-ml that are called without the command: with a patience that does not wait."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from gitops_ml.adapters.forge_session import ForgeSession
+from gitops_ml.adapters.forge_token import ForgeToken
+from gitops_ml.adapters.forges import forge_over
+from gitops_ml.adapters.kubeconfig import Wanted
+from gitops_ml.adapters.kubernetes import KubernetesCluster
+from gitops_ml.adapters.oci_export import export_image, open_image
+from gitops_ml.adapters.oci_models import pull_model
+from gitops_ml.adapters.oci_registry import OciRegistry
+from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
+from gitops_ml.adapters.registry_session import Patience, RegistrySession
+from gitops_ml.adapters.wheels import Scheme, describe_wheel, wheel_entries
+from gitops_ml.core.forge import ForgeAddress
+from gitops_ml.core.image import ImageRef
+from gitops_ml.core.pull_request import Proposal
+
+_IMPATIENT = Patience(attempts=2, sleep=lambda seconds: None)
+
+
+def _registry() -> OciRegistry:
+    return OciRegistry(RegistrySession(os.environ, patience=_IMPATIENT))
+
+
+def _silent(line: str) -> None:
+    """Progress is of no interest here."""
+
+
+def inspect(host: str) -> str:
+    """What is in an image."""
+    found = open_image(_registry(), ImageRef(f"{host}/x/y", tag="t"))
+    return f"{found.contents.platform} {found.contents.labels}"
+
+
+def digest(host: str) -> str:
+    """What a tag stands for."""
+    return str(_registry().digest(ImageRef(f"{host}/x/y", tag="t")))
+
+
+def export(host: str) -> str:
+    """The files of a project, out of an image."""
+    return str(export_image(_registry(), ImageRef(f"{host}/x/y", tag="t"), Path("exported")))
+
+
+def pull(host: str) -> str:
+    """The files of a model."""
+    image = ImageRef(f"{host}/x/y", tag="t")
+    return str(pull_model(image, Path("model"), registry=_registry(), progress=_silent))
+
+
+def forge(kind: str, host: str) -> str:
+    """The pull request of a branch, and a new one."""
+    address = ForgeAddress(type=kind, api_url=f"http://{host}/api", repository="o/r", host=host)
+    session = ForgeSession(
+        address=address, token=ForgeToken("the-token-of-this-forge", "the tests"),
+        environ=os.environ, patience=_IMPATIENT,
+    )  # fmt: skip
+    found = forge_over(session)
+    proposal = Proposal(
+        head="change", base="main", title="x", body="x", reviewers=("a",), teams=("b",),
+        labels=("c",), auto_merge=True,
+    )  # fmt: skip
+    return f"{found.find(head='change', base='main')} {found.open(proposal)} {found.of_commit('1' * 40)}"
+
+
+def index(host: str) -> str:
+    """The files of a package, and the first of them."""
+    found = PackageIndex(IndexSettings(indexes=(f"http://{host}/simple",)))
+    files = found.files("six")
+    Path("wheels").mkdir()
+    return f"{files[:3]} {found.download(files[0], Path('wheels')) if files else ''}"
+
+
+def wheel(path: str) -> str:
+    """What of a wheel enters an image."""
+    entries = wheel_entries([Path(path)], scheme=Scheme("opt/venv", "3.11"))
+    paths = [entry.path for entry in entries]
+    assert not [each for each in paths if each.startswith("/") or ".." in each.split("/")], paths
+    return f"{len(paths)} {describe_wheel(Path(path), fingerprint='0' * 64)}"
+
+
+def cluster(host: str) -> str:
+    """What runs, as the API server tells it."""
+    user = {"name": "u", "user": {}}
+    server = {"name": "c", "cluster": {"server": f"http://{host}"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    config = {"current-context": "c", "clusters": [server], "users": [user], "contexts": [context]}
+    Path("kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
+    wanted = Wanted(name="the cluster", key="c", context="c", server=None, is_only=True)
+    found = KubernetesCluster(wanted, {**os.environ, "KUBECONFIG": "kubeconfig"})
+    return (
+        f"{found.workloads('ml', environment='staging')} {found.warnings('ml')} "
+        f"{found.applications('argocd', environment='staging')}"
+    )
