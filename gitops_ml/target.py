@@ -23,7 +23,9 @@ from gitops_ml.rendering import (
     left_behind,
     make_releases,
     named_by_tag,
+    refuse_mass_removal,
     refuse_others,
+    refuse_taken_routes,
     removals,
     render_files,
     render_manifests,
@@ -161,6 +163,11 @@ class Target:
         releases = make_releases(workspace.releases, images, workspace)
         releases = with_refreshes(releases, standing)
         refuse_others(standing, workspace.project.name, releases)
+        left = left_behind(standing, workspace, releases)
+        gone = left if self.options.prune else ()
+        refuse_mass_removal(standing, workspace, gone)
+        made = [(p.manifest, item) for p, item in zip(workspace.releases, releases, strict=True)]
+        refuse_taken_routes(made, standing, snapshot, gone=gone)
         manifests = mode_manifests(releases, workspace, self.tools)
         files = render_files(
             releases,
@@ -169,12 +176,10 @@ class Target:
             standing=standing,
             manifests=manifests,
         )
-        left = left_behind(standing, workspace, releases)
         changes = changes_against(standing, snapshot, files)
         if manifests is None:
             changes += stale_manifests(standing, snapshot, releases)
-        if self.options.prune:
-            changes += removals(standing, snapshot, left)
+        changes += removals(standing, snapshot, gone)
         return Step(
             releases,
             tuple(sorted(changes, key=lambda change: change.path)),

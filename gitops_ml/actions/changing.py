@@ -15,6 +15,7 @@ from gitops_ml.rendering import (
     Standing,
     changes_against,
     refuse_others,
+    refuse_taken_routes,
     shared_files,
     stale_manifests,
     with_refreshes,
@@ -162,6 +163,8 @@ def rerendered_changes(
     standing = Standing.read(snapshot)
     releases = with_refreshes([item.release for item in made], standing)
     refuse_others(standing, workspace.project.name, releases)
+    named = [(item.manifest, release) for item, release in zip(made, releases, strict=True)]
+    refuse_taken_routes(named, standing, snapshot)
     manifests = mode_manifests(releases, workspace, tools)
     files = shared_files(releases, workspace.project, standing)
     for item, release in zip(made, releases, strict=True):
