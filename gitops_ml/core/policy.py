@@ -75,8 +75,9 @@ def matches_any(patterns: Iterable[str], text: str) -> bool:
 
 _NEVER = ("argoproj.io", "helm.sh", "gitops-ml.dev", "app.kubernetes.io")
 """Domains, with all below them, whose keys decide what Helm, Argo CD and we do with an object."""
-_NEVER_KEYS = ("kubectl.kubernetes.io/last-applied-configuration", "aadpodidbinding")
-"""The second is a label without a domain by which Azure's pod identity gives pods an identity."""
+_NEVER_KEYS = ("kubectl.kubernetes.io/last-applied-configuration",)
+_NOT_PRIVATE = ("aadpodidbinding",)
+"""Keys without a domain that a controller acts on: this label gives pods an identity of Azure."""
 _INGRESS = (
     *(
         "ingress.kubernetes.io",
@@ -125,8 +126,10 @@ def allows_key(key: str, entries: Iterable[str], domains: Iterable[str]) -> bool
     if is_never_allowed(key):
         return False
     domain, _, name = key.rpartition("/")
-    if not domain or domain in domains or key in entries:
+    if key in entries or domain in domains:
         return True
+    if not domain:
+        return key not in _NOT_PRIVATE
     if _is_below(domain, _INGRESS) and _PRIVILEGED.search(name):
         return False
     return any(_is_beginning(entry, domain, name) for entry in entries if entry[-1:] in ("/", "*"))

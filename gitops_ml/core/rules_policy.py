@@ -36,6 +36,7 @@ _REASONS = {
     "iam.gke.io": "it gives the pods an identity of the cloud",
     "azure.workload.identity": "it gives the pods an identity of the cloud",
     "iam.amazonaws.com": "it gives the pods an identity of the cloud",
+    "aadpodidbinding": "it gives the pods an identity of the cloud",
     "nginx.ingress.kubernetes.io": "the ingress controller acts on it for all its hosts",
     "vault.hashicorp.com": "it puts secrets into the pods",
 }
@@ -79,7 +80,7 @@ def _keys(
             yield error((section, key), message, rule=RULE)
         elif not allows_key(key, allowed, policy.domains):
             reason = _REASONS.get(
-                key.rpartition("/")[0], "a controller of the cluster may act on it"
+                key.rpartition("/")[0] or key, "a controller of the cluster may act on it"
             )
             message = f"the policy does not allow it: {reason}; {in_policy(key, section)}"
             yield error((section, key), message, rule=RULE)

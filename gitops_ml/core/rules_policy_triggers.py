@@ -140,7 +140,8 @@ def _servers(
     holds_others = _holds_what_is_others(trigger)
     listed = (*policy.triggers.servers, *(servers_in(cluster.prometheus.address or "") or ()))
     for name, value in (*trigger.metadata.items(), *_token_servers(trigger)):
-        if not is_address(name, value):
+        is_hidden = not holds_others and _value(name, value, spec) is None
+        if is_hidden or not is_address(name, value):
             continue
         place = (*at, "metadata", name) if name in trigger.metadata else (*at, "authentication")
         for server in _hosts_of(name, value, spec):
@@ -176,14 +177,16 @@ def _token_servers(trigger: Trigger) -> Iterator[tuple[str, str]]:
 
 
 def _hosts_of(name: str, value: str, spec: ReleaseSpec) -> tuple[str | None, ...]:
-    """The hosts of a parameter; ``None`` among them is one that is not known."""
-    if name.endswith("FromEnv"):
-        work = spec.predictor or spec.container
-        said = work.env.get(value) if work else None
-        if said is None:
-            return (None,)
-        value = said
-    return servers_in(value) or (None,)
+    """The hosts of a parameter; ``None`` among them is one that cannot be told from the text."""
+    return servers_in(_value(name, value, spec) or "") or (None,)
+
+
+def _value(name: str, value: str, spec: ReleaseSpec) -> str | None:
+    """The parameter itself, or the variable of the API that it names; ``None``: a Secret has it."""
+    if not name.endswith("FromEnv"):
+        return value
+    work = spec.predictor or spec.container
+    return work.env.get(value) if work else None
 
 
 def _refusal(server: str | None, *, holds_others: bool, trigger: Trigger) -> str | None:
@@ -192,9 +195,9 @@ def _refusal(server: str | None, *, holds_others: bool, trigger: Trigger) -> str
         return f"{server} is KEDA's own machine, or what only it may ask{where}"
     if not trigger.authentication and not holds_others:
         return None
+    target = server or "a server that cannot be told from this"
     if holds_others:
-        target = server or "a server that cannot be told"
         return f"KEDA would send what the authentication holds to {target}{where}"
-    if server is None or is_in_cluster(server):
+    if server is not None and is_in_cluster(server):
         return None
-    return f"KEDA would send a secret of the namespace to {server}{where}"
+    return f"KEDA would send a secret of the namespace to {target}{where}"
