@@ -248,8 +248,8 @@ def refuse_faults(faults: Mapping[str, Iterable[str]]) -> None:
         Problem(
             f"{directory}/{layout.MANIFEST}",
             *(0, 0, ""),
-            f"{fault}: annotations and labels of the API must not change what Helm and Argo CD do "
-            "with a release; nothing is committed",
+            f"{fault}. Argo CD deletes what is missing, so nothing is committed; annotations and "
+            "labels that Helm or Argo CD act on are the usual cause: remove them",
             rule="whole",
         )
         for directory, found in faults.items()
