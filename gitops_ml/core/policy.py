@@ -29,6 +29,7 @@ class TriggerPolicy:
 class Policy:
     annotations: tuple[str, ...]
     labels: tuple[str, ...]
+    own_domains: bool
     priority_classes: tuple[str, ...]
     tolerations: tuple[str, ...]
     """In the words of ``kubectl taint``: ``key[=value][:effect]``."""
@@ -43,8 +44,19 @@ class Policy:
     least_user_id: int
     prune_at_most: int
     triggers: TriggerPolicy
-    domains: frozenset[str] = frozenset()
-    """The project's own: those of its gateways' hosts."""
+    hosts_domains: frozenset[str] = frozenset()
+    """Of the gateways' hosts; see `domains`."""
+
+    def allows_secret(self, name: str, pull_secrets: Iterable[str]) -> bool:
+        """Whether APIs may read the Secret; those that nodes pull images with have to be named."""
+        return name in self.secrets or (
+            name not in pull_secrets and matches_any(self.secrets, name)
+        )
+
+    @property
+    def domains(self) -> frozenset[str]:
+        """The domains that are the project's own."""
+        return self.hosts_domains if self.own_domains else frozenset()
 
 
 # -- names -----------------------------------------------------------------------------------------

@@ -384,7 +384,7 @@ def _policy(words: Mapping[str, Any], clusters: Mapping[str, ClusterSpec]) -> Po
     gateways = (cluster.gateway for cluster in clusters.values() if cluster.gateway)
     hosts = [host for gateway in gateways for host in gateway.hosts]
     triggers = TriggerPolicy(**_tuples(words["triggers"]))
-    return Policy(**{**_tuples(words), "triggers": triggers}, domains=own_domains(hosts))
+    return Policy(**{**_tuples(words), "triggers": triggers}, hosts_domains=own_domains(hosts))
 
 
 def _narrower(policy: Policy, words: Mapping[str, Any]) -> tuple[Policy, ...]:

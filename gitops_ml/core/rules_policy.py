@@ -62,7 +62,7 @@ def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Ite
     yield from _hosts(policy, spec, cluster)
     yield from _users(policy, spec)
     yield from _images(policy, spec)
-    yield from _secrets(policy, spec)
+    yield from _secrets(policy, spec, cluster)
     yield from trigger_policy_findings(policy, spec, cluster)
 
 
@@ -189,10 +189,10 @@ def full_repository(image: str) -> str:
     return f"docker.io/{rest}" if first == "index.docker.io" else repository
 
 
-def _secrets(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
+def _secrets(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     for index, secret in enumerate(spec.secrets):
         at: Path = ("secrets", index)
-        if not matches_any(policy.secrets, secret.name):
+        if not policy.allows_secret(secret.name, cluster.image_pull_secrets):
             message = f"the policy does not allow Secret {secret.name!r}; {in_policy(secret.name, 'secrets')}"
             yield error((*at, "name"), message, rule=RULE)
         if (remote := secret.remote) is None:

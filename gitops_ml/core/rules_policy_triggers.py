@@ -56,7 +56,7 @@ def trigger_policy_findings(
             )
             yield error((*at, "type"), message, rule=_RULE)
         yield from _identities(policy, trigger, at)
-        yield from _authentication(policy, spec, trigger, at)
+        yield from _authentication(policy, spec, cluster, trigger, at)
         yield from _servers(policy, spec, cluster, trigger, at)
 
 
@@ -92,7 +92,7 @@ def _identity_message(provider: str) -> str:
 
 
 def _authentication(
-    policy: Policy, spec: ReleaseSpec, trigger: Trigger, at: Path
+    policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec, trigger: Trigger, at: Path
 ) -> Iterator[Finding]:
     words, place = trigger.authentication or {}, (*at, "authentication")
     allowed = policy.triggers.authentications
@@ -107,7 +107,9 @@ def _authentication(
             yield error((*place, key), _not_allowed(key, allowed), rule=_RULE)
         for index, item in enumerate(value if isinstance(value, list) else ()):
             if isinstance(item, dict):
-                yield from _reference(policy, spec, item, (*place, key, index))
+                yield from _account(spec, item, (*place, key, index))
+                if key == "secretTargetRef":
+                    yield from _secret(policy, cluster, item, (*place, key, index))
 
 
 def _not_allowed(entry: str, allowed: tuple[str, ...]) -> str:
@@ -117,16 +119,18 @@ def _not_allowed(entry: str, allowed: tuple[str, ...]) -> str:
     )
 
 
-def _reference(
-    policy: Policy, spec: ReleaseSpec, item: Mapping[str, Any], place: Path
-) -> Iterator[Finding]:
+def _account(spec: ReleaseSpec, item: Mapping[str, Any], place: Path) -> Iterator[Finding]:
     account = item.get("serviceAccountName")
     if account is not None and account != spec.name:
         message = f"{account!r} is the account of others; the API's own is {spec.name!r}"
         yield error((*place, "serviceAccountName"), message, rule=_RULE)
+
+
+def _secret(
+    policy: Policy, cluster: ClusterSpec, item: Mapping[str, Any], place: Path
+) -> Iterator[Finding]:
     name = item.get("name")
-    is_secret = place[-2] == "secretTargetRef"
-    if is_secret and isinstance(name, str) and not matches_any(policy.secrets, name):
+    if isinstance(name, str) and not policy.allows_secret(name, cluster.image_pull_secrets):
         message = (
             f"the policy does not allow Secret {name!r}; use another one, or list it in "
             "policy.secrets of the project file"

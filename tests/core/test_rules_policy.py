@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from gitops_ml.adapters.resources import load_schema
@@ -30,6 +30,7 @@ PROJECT: dict[str, Any] = {
         "main": {
             "gateway": GATEWAY,
             "external_secrets": True,
+            "image_pull_secrets": ["regcred"],
             "gpu_classes": {"t4": {"preset": "gke", "model": "t4"}},
             "prometheus": {"address": "http://prometheus.monitoring:9090"},
         }
@@ -209,6 +210,12 @@ REFUSED: dict[str, dict[str, Any]] = {
         f"user {user}": {"container": {**CONTAINER, "run_as_user": user}}
         for user in (0, 1, 1000, 9999, -1)
     },
+    "the Secret that images are pulled with": {
+        "secrets": [{"env": "A", "name": "regcred", "key": ".dockerconfigjson"}]
+    },
+    "the Secret that images are pulled with, by KEDA": asks(
+        {"secretTargetRef": [{"parameter": "t", "name": "regcred", "key": "k"}]}, "http://p.svc"
+    ),
     "a cluster's store": external(store="vault"),
     "a cluster's store in so many words": external(store="vault", store_kind="ClusterSecretStore"),
     "a way out of a store": external(store="own", store_kind="SecretStore", key="a/../../root"),
@@ -362,6 +369,20 @@ def test_secrets_are_those_that_the_policy_lists():
     assert sentences(api(**asks(SECRET, "http://p.svc")), where)
 
 
+def test_own_domains_can_be_left_to_the_clusters_controllers():
+    words = api(annotations={"acme.example/inject": "x"}, labels={"ml.acme.example/x": "y"})
+    assert sentences(words, project()) == []
+    assert len(sentences(words, project(policy={"own_domains": False}))) == 2
+    narrow = {"staging": {"namespace": "ml", "policy": {"own_domains": False}}}
+    assert len(sentences(words, project(environments=narrow))) == 2
+
+
+def test_overrides_of_the_project_file_are_held_to_the_policy_too():
+    overrides = {"annotations": {"eks.amazonaws.com/role-arn": "x"}}
+    where = project(environments={"staging": {"namespace": "ml", "overrides": overrides}})
+    assert sentences(api(), where)
+
+
 def test_everything_is_told_at_once_with_its_remedy():
     words = api(
         annotations={"eks.amazonaws.com/role-arn": "x"},
@@ -424,8 +445,9 @@ def metadata_keys(objects: Any) -> set[str]:
 
 
 @settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 @given(annotation=ANY, label=ANY, host=ANY, path=ANY, priority=ANY, taint=ANY, node=ANY)
@@ -464,7 +486,7 @@ def assert_refused_or_harmless(words: dict[str, Any]) -> None:
     assert {"Deployment", "Service", "ServiceAccount", "ScaledObject", "HTTPRoute"} <= set(kinds)
     assert not [key for key in metadata_keys(release.objects) if FORBIDDEN.search(key)]
     pod = json.dumps(release.pod)
-    assert "system-" not in pod
+    assert "priorityClassName" not in pod
     assert "node-role.kubernetes.io" not in pod
     assert release.one("HTTPRoute")["spec"]["hostnames"] == ["ml.acme.example"]
     assert not [t for t in release.pod.get("tolerations", ()) if not t.get("key")]
