@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.message import commit_message
@@ -33,6 +34,7 @@ from gitops_ml.rendering import (
     with_refreshes,
     without_manifest,
 )
+from gitops_ml.repository_policy import refuse_beyond_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -168,6 +170,8 @@ class Target:
         refuse_mass_removal(standing, workspace, gone)
         made = [(p.manifest, item) for p, item in zip(workspace.releases, releases, strict=True)]
         refuse_taken_routes(made, standing, snapshot, gone=gone)
+        specs = ((plan.manifest, partial(getattr, plan, "spec")) for plan in workspace.releases)
+        refuse_beyond_policy(specs, workspace.project, snapshot)
         manifests = mode_manifests(releases, workspace, self.tools)
         files = render_files(
             releases,

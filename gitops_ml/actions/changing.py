@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.actions.landing import Landing, land
@@ -21,6 +22,7 @@ from gitops_ml.rendering import (
     with_refreshes,
     without_manifest,
 )
+from gitops_ml.repository_policy import refuse_beyond_policy
 from gitops_ml.target import manifest_warnings, mode_manifests
 
 if TYPE_CHECKING:
@@ -165,6 +167,8 @@ def rerendered_changes(
     refuse_others(standing, workspace.project.name, releases)
     named = [(item.manifest, release) for item, release in zip(made, releases, strict=True)]
     refuse_taken_routes(named, standing, snapshot)
+    specs = ((item.manifest, partial(getattr, item, "spec")) for item in made)
+    refuse_beyond_policy(specs, workspace.project, snapshot)
     manifests = mode_manifests(releases, workspace, tools)
     files = shared_files(releases, workspace.project, standing)
     for item, release in zip(made, releases, strict=True):

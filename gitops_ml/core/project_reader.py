@@ -396,6 +396,21 @@ def _narrower(policy: Policy, words: Mapping[str, Any]) -> tuple[Policy, ...]:
     return (replace(policy, **said, triggers=replace(policy.triggers, **triggers)),)
 
 
+def narrowed(
+    environment: EnvironmentSpec, document: Document, *, schema: Schema
+) -> tuple[EnvironmentSpec | None, tuple[Problem, ...]]:
+    """The environment with the policy of ``policy.yaml`` alone, and what is wrong with that file.
+
+    What the file leaves out is as the project has it, so that checking both only narrows.
+    """
+    if any(problem.severity == "error" for problem in document.problems):
+        return None, document.problems
+    found = schema.definition("policy").findings(document.data, written=document.written)
+    if problems := tuple(_problem(document, finding) for finding in found):
+        return None, problems
+    return replace(environment, policies=_narrower(environment.policies[0], document.data)), ()
+
+
 def _tuples(words: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(each) if isinstance(each, list) else each for k, each in words.items()}
 

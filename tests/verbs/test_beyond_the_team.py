@@ -168,3 +168,41 @@ def test_a_policy_is_asked_again_where_it_changed(ann):
     said = ann.runs("validate", "--output", "json")
     assert said.code == 3
     assert "policy.priority_classes" in json.dumps(said.json)
+
+
+# -- the policy of the GitOps repository -----------------------------------------------------------
+
+WIDE = {"annotations": ["eks.amazonaws.com/role-arn"], "priority_classes": ["high", "low"]}
+ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/admin"}
+
+
+def test_no_project_file_widens_the_policy_of_the_gitops_repository(ann):
+    ann.has(iris(annotations=ROLE, compute={"priority_class": "high"}))
+    ann.configures(policy=WIDE)
+    commit_files(ann.gitops, {"policy.yaml": "annotations: []\npriority_classes: [high]\n"})
+    before = ann.head()
+    for verb in (("deploy",), ("deploy", "--dry-run"), ("diff",)):
+        said = ann.runs(*verb, "-e", "staging")
+        assert (said.code, ann.head()) == (3, before)
+        assert "policy.annotations of policy.yaml in the GitOps repository" in said.err
+        assert "priority" not in said.err
+    ann.has(iris(compute={"priority_class": "high"}))
+    ann.deploys("-e", "staging")
+    for words in ("compute.priority_class=low", r"annotations.eks\.amazonaws\.com/role-arn=x"):
+        said = ann.runs("patch", "iris", "-e", "staging", "--set", words)
+        assert (said.code, "policy.yaml in the GitOps repository" in said.err) == (3, True)
+
+
+def test_a_policy_of_the_gitops_repository_widens_nothing(ann):
+    ann.has(iris(annotations=ROLE))
+    commit_files(ann.gitops, {"policy.yaml": "annotations: [eks.amazonaws.com/role-arn]\n"})
+    said = ann.runs("deploy", "-e", "staging")
+    assert (said.code, "of the project file" in said.err) == (3, True)
+
+
+@pytest.mark.parametrize("text", ["[]", "anotations: []\n", "a: b: c\n", "triggers: {types: x}\n"])
+def test_a_policy_that_cannot_be_read_lets_nothing_through(ann, text):
+    ann.has(iris())
+    commit_files(ann.gitops, {"policy.yaml": text})
+    said = ann.runs("deploy", "-e", "staging")
+    assert (said.code, said.err.startswith("policy.yaml:")) == (3, True)
