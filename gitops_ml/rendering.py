@@ -355,8 +355,10 @@ def taken_routes(
     return [(at, sentence) for at, route in new.items() for sentence in conflicts(route, others)]
 
 
-def refuse_mass_removal(standing: Standing, workspace: Workspace, gone: Iterable[str]) -> None:
+def refuse_mass_removal(workspace: Workspace, gone: Iterable[str], *, most: int | None) -> None:
     """A file that vanished, or a wrong folder, does not empty an environment.
+
+    ``most`` is what the GitOps repository's own policy says beside the project's.
 
     Raises:
         UsageError: more releases would be removed at a time than the policy lets `--prune` remove.
@@ -366,15 +368,16 @@ def refuse_mass_removal(standing: Standing, workspace: Workspace, gone: Iterable
         prefix = f"{layout.RELEASES}/{name}/"
         going = [each.removeprefix(prefix) for each in gone if each.startswith(prefix)]
         policies = workspace.project.environments[name].policies
-        most = min((each.prune_at_most for each in policies), default=len(going))
+        limits = [each.prune_at_most for each in policies]
+        limit = min(limits + ([] if most is None else [most]), default=len(going))
         # Without any manifest that was read, it is all that the project has.
         is_emptied = len(going) > 1 and not workspace.releases
-        if len(going) <= most and not is_emptied:
+        if len(going) <= limit and not is_emptied:
             continue
         what = f"all {len(going)}" if is_emptied else str(len(going))
         raise UsageError(
             f"--prune would remove {what} releases of this project from {name}, more than "
-            f"policy.prune_at_most ({most}) or all that there are; are manifests missing here? If "
+            f"policy.prune_at_most ({limit}) or all that there are; are manifests missing here? If "
             f"they should go, name them: `gitops-ml delete {' '.join(going)} -e {name}`"
         )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gitops_ml.core.manifest import Manifest
     from gitops_ml.core.project import Project
     from gitops_ml.core.release import ReleaseSpec
+    from gitops_ml.core.yaml_reader import Document
     from gitops_ml.ports import Snapshot
 
 
@@ -37,10 +38,8 @@ def refuse_beyond_policy(
     Raises:
         InvalidDocument: a release asks for more, or the file is wrong.
     """
-    content = snapshot.read([layout.POLICY]).get(layout.POLICY)
-    if content is None:
+    if (document := _document(snapshot)) is None:
         return
-    document = read_yaml(content, file=layout.POLICY)
     problems = []
     for manifest, make_spec in wanted:
         spec = make_spec()
@@ -57,3 +56,17 @@ def refuse_beyond_policy(
             problems.append(manifest.problem(told, environment=spec.environment))
     if problems:
         raise InvalidDocument(problems)
+
+
+def prune_limit(snapshot: Snapshot) -> int | None:
+    """``prune_at_most`` of the GitOps repository; `None` where it does not say."""
+    document = _document(snapshot)
+    found = (
+        document.data.get("prune_at_most") if document and isinstance(document.data, dict) else None
+    )
+    return found if isinstance(found, int) else None
+
+
+def _document(snapshot: Snapshot) -> Document | None:
+    content = snapshot.read([layout.POLICY]).get(layout.POLICY)
+    return None if content is None else read_yaml(content, file=layout.POLICY)

@@ -34,7 +34,7 @@ from gitops_ml.rendering import (
     with_refreshes,
     without_manifest,
 )
-from gitops_ml.repository_policy import refuse_beyond_policy
+from gitops_ml.repository_policy import prune_limit, refuse_beyond_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -167,7 +167,7 @@ class Target:
         refuse_others(standing, workspace.project.name, releases)
         left = left_behind(standing, workspace, releases)
         gone = left if self.options.prune else ()
-        refuse_mass_removal(standing, workspace, gone)
+        refuse_mass_removal(workspace, gone, most=prune_limit(snapshot) if gone else None)
         made = [(p.manifest, item) for p, item in zip(workspace.releases, releases, strict=True)]
         refuse_taken_routes(made, standing, snapshot, gone=gone)
         specs = ((plan.manifest, partial(getattr, plan, "spec")) for plan in workspace.releases)

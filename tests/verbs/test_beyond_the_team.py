@@ -160,6 +160,16 @@ def test_more_than_the_policy_allows_is_not_pruned(ann):
     assert ann.paths("releases/staging/tulips/") == []
 
 
+def test_the_gitops_repository_limits_what_is_pruned_too(ann):
+    ann.has(*map(container_api, ["iris", "roses", "tulips"]))
+    ann.configures(policy={"prune_at_most": 100})
+    ann.deploys("-e", "staging")
+    commit_files(ann.gitops, {"policy.yaml": "prune_at_most: 1\n"})
+    ann.has(iris())
+    said = ann.runs("deploy", "-e", "staging", "--prune")
+    assert (said.code, "policy.prune_at_most (1)" in said.err) == (2, True)
+
+
 def test_a_policy_is_asked_again_where_it_changed(ann):
     ann.has(iris(compute={"priority_class": "high"}))
     ann.configures(policy={"priority_classes": ["high"]})
