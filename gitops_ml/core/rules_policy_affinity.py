@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _RULE = "affinity"
 _NAME = "metadata.name"
+_INSTANCE = "app.kubernetes.io/instance"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _AT: Path = ("compute", "affinity")
@@ -36,14 +37,31 @@ def affinity_findings(spec: ReleaseSpec) -> Iterator[Finding]:
         selector = term.get("labelSelector") or {}
         for index, each in enumerate(selector.get("matchExpressions") or ()):
             yield from _expression((*path, "labelSelector", "matchExpressions", index), each)
+        for key in ("matchLabelKeys", "mismatchLabelKeys"):
+            if term.get(key) and term.get("labelSelector") is None:
+                message = "it goes with a labelSelector only; add one, '{}' for all pods"
+                yield error((*path, key), message, rule=_RULE)
         yield from _other_namespaces(path, term, spec)
-        selects = selector.get("matchLabels") or selector.get("matchExpressions")
-        if is_required and "podAntiAffinity" in path and not selects:
+        if is_required and "podAntiAffinity" in path and not _is_about_its_own(term, spec):
             message = (
-                "without a labelSelector that names something, no other pod of the namespace could "
-                "run beside these; say which pods are meant"
+                "none of the pods that fit could run beside these, also those of other teams; name "
+                f"the API's own in labelSelector.matchLabels ({_INSTANCE}: {spec.name}), or move it "
+                f"to {_PREFERRED}"
             )
             yield error(path, message, rule="policy")
+
+
+def _is_about_its_own(term: Words, spec: ReleaseSpec) -> bool:
+    """Whether a term can fit pods of the API itself or of its team only."""
+    own = {_INSTANCE: spec.name, "gitops-ml.dev/api": spec.name, "gitops-ml.dev/team": spec.team}
+    if not own.keys().isdisjoint(term.get("matchLabelKeys") or ()):
+        return True
+    selector = term.get("labelSelector") or {}
+    said = dict(selector.get("matchLabels") or {})
+    for each in selector.get("matchExpressions") or ():
+        if each.get("operator") == "In" and len(each.get("values") or ()) == 1:
+            said[each["key"]] = each["values"][0]
+    return any(said.get(key) == value for key, value in own.items())
 
 
 def _expression(path: Path, words: Words, *, is_field: bool = False) -> Iterator[Finding]:

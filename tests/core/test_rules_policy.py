@@ -151,6 +151,17 @@ REFUSED: dict[str, dict[str, Any]] = {
     "affinity beside pods of the system": beside_pods("podAffinity", namespaces=["kube-system"]),
     "anti-affinity to every pod": beside_pods("podAntiAffinity"),
     "anti-affinity to any pod": beside_pods("podAntiAffinity", labelSelector={}),
+    "anti-affinity to any pod but some": beside_pods(
+        "podAntiAffinity",
+        labelSelector={"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]},
+    ),
+    "keys of pods without a selector": beside_pods("podAffinity", matchLabelKeys=["a"]),
+    "anti-affinity to all predictors": beside_pods(
+        "podAntiAffinity", labelSelector={"matchLabels": {"app.kubernetes.io/name": "predictor"}}
+    ),
+    "anti-affinity to another API": beside_pods(
+        "podAntiAffinity", labelSelector={"matchLabels": {"app.kubernetes.io/instance": "other"}}
+    ),
     "ClusterTriggerAuthentication": asks(
         {"name": "platform", "kind": "ClusterTriggerAuthentication"}, "http://prometheus.monitoring:9090"
     ),
@@ -281,6 +292,18 @@ ALLOWED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "beside pods of the own namespace": (
         beside_pods("podAffinity", namespaces=["ml-staging"], labelSelector={"matchLabels": {"a": "b"}}),
+        {},
+    ),
+    "away from the own pods": (
+        beside_pods(
+            "podAntiAffinity", labelSelector={"matchLabels": {"app.kubernetes.io/instance": "iris"}}
+        ),
+        {},
+    ),
+    "away from the own pods by a key": (
+        beside_pods(
+            "podAntiAffinity", labelSelector={}, matchLabelKeys=["app.kubernetes.io/instance"]
+        ),
         {},
     ),
     "no secret to anybody": (asks(), {}),
