@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitops_ml.adapters.charts import chart_path, read_chart
 from gitops_ml.adapters.memory import key as memory_key
 from gitops_ml.core import layout
 from gitops_ml.core.changes import Change, RenderedFile, blob_id
+from gitops_ml.core.findings import error
 from gitops_ml.core.refresh import REFRESH, carried_over
 from gitops_ml.core.render import (
     Chart,
@@ -26,12 +27,15 @@ from gitops_ml.core.render import (
     release_files,
     release_text,
 )
+from gitops_ml.core.routes import Route, conflicts, route_of
 from gitops_ml.core.standing_release import read_release
-from gitops_ml.errors import RepositoryMoved
+from gitops_ml.core.whole_release import faults_of_objects, faults_of_text
+from gitops_ml.errors import InvalidDocument, Problem, RepositoryMoved, UsageError
 
 if TYPE_CHECKING:
     from gitops_ml.core.argo import Destination
     from gitops_ml.core.image import ImageRef
+    from gitops_ml.core.manifest import Manifest
     from gitops_ml.core.project import Project
     from gitops_ml.core.provenance import Provenance
     from gitops_ml.images import PlannedImage
@@ -194,30 +198,65 @@ def with_refreshes(releases: Iterable[Release], standing: Standing) -> tuple[Rel
 
 
 def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, Objects]:
-    """The Kubernetes objects of each release, by its directory."""
-    return _with_helm(releases, helm.template)
+    """The Kubernetes objects of each release, by its directory.
+
+    Raises:
+        InvalidDocument: they are not all that a release needs.
+    """
+    return _with_helm(releases, helm.template, faults_of_objects)
 
 
 def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, bytes]:
-    """The ``manifest.yaml`` of each release, by its directory."""
-    texts = _with_helm(releases, helm.manifest)
+    """The ``manifest.yaml`` of each release, by its directory.
+
+    Raises:
+        InvalidDocument: it does not hold all that a release needs.
+    """
+    texts = _with_helm(releases, helm.manifest, faults_of_text)
     return {directory: text.encode() for directory, text in texts.items()}
 
 
-def _with_helm(releases: Iterable[Release], render: Callable[..., Made]) -> dict[str, Made]:
-    def made(item: Release) -> Made:
-        return render(
-            chart_path(item.chart.name),
-            release=item.name,
-            namespace=item.namespace,
-            values=json.loads(item.text.data),
+def _with_helm(
+    releases: Iterable[Release],
+    render: Callable[..., Made],
+    faults_of: Callable[[Mapping[str, Any], Made], tuple[str, ...]],
+) -> dict[str, Made]:
+    def made(item: Release) -> tuple[Made, tuple[str, ...]]:
+        values = json.loads(item.text.data)
+        rendered = render(
+            chart_path(item.chart.name), release=item.name, namespace=item.namespace, values=values
         )
+        return rendered, faults_of(values, rendered)
 
     releases = tuple(releases)
     # Helm works outside of Python's lock, or in a process of its own: threads do help.
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, len(releases) or 1)) as pool:
-        directories = (item.directory for item in releases)
-        return dict(zip(directories, pool.map(made, releases), strict=True))
+        found = dict(
+            zip((item.directory for item in releases), pool.map(made, releases), strict=True)
+        )
+    refuse_faults({directory: faults for directory, (_, faults) in found.items()})
+    return {directory: rendered for directory, (rendered, _) in found.items()}
+
+
+def refuse_faults(faults: Mapping[str, Iterable[str]]) -> None:
+    """What is not a whole release is not committed: Argo CD would delete what is missing.
+
+    Raises:
+        InvalidDocument: there is a fault, by directory of the release.
+    """
+    problems = [
+        Problem(
+            f"{directory}/{layout.MANIFEST}",
+            *(0, 0, ""),
+            f"{fault}. Argo CD deletes what is missing, so nothing is committed; annotations and "
+            "labels that Helm or Argo CD act on are the usual cause: remove them",
+            rule="whole",
+        )
+        for directory, found in faults.items()
+        for fault in found
+    ]
+    if problems:
+        raise InvalidDocument(problems)
 
 
 def changes_against(
@@ -263,6 +302,108 @@ def refuse_others(standing: Standing, project: str, releases: Iterable[Release])
                 f"{item.directory} in the GitOps repository belongs to the project {owner!r}, and "
                 f"this is {project!r}: give the API or the environment another name"
             )
+
+
+def refuse_taken_routes(
+    made: Iterable[tuple[Manifest, Release]],
+    standing: Standing,
+    snapshot: Snapshot | None,
+    *,
+    gone: Iterable[str] = (),
+) -> None:
+    """A host and path have one owner; what a release has already is not asked for again.
+
+    ``gone`` are the directories of releases that the same change removes.
+
+    Raises:
+        InvalidDocument: a release asks for what another one has, of any project.
+    """
+    pairs = {item.directory: (manifest, item) for manifest, item in made}
+    routes = {directory: _route(item) for directory, (_, item) in pairs.items()}
+    problems = [
+        pairs[directory][0].problem(
+            error(("networking", "endpoint"), sentence, rule="unique"),
+            environment=pairs[directory][1].environment,
+        )
+        for directory, sentence in taken_routes(routes, standing, snapshot, gone=gone)
+    ]
+    if problems:
+        raise InvalidDocument(problems)
+
+
+def taken_routes(
+    routes: Mapping[str, Route | None],
+    standing: Standing,
+    snapshot: Snapshot | None,
+    *,
+    gone: Iterable[str] = (),
+) -> list[tuple[str, str]]:
+    """Which new routes another release has, by directory of the release, in a sentence."""
+    before = _standing_routes(standing, snapshot, routes)
+    new = {at: route for at, route in routes.items() if route and before.get(at) != route}
+    if not new:
+        return []
+    servers, elsewhere = {route.server for route in new.values()}, {*routes, *gone}
+    rest = [
+        directory
+        for path, content in standing.releases.items()
+        if (directory := path.removesuffix(f"/{layout.RELEASE}")) not in elsewhere
+        and (destination := destination_of(content.decode(errors="replace")))
+        and destination[1][0] in servers
+    ]
+    others = (*_standing_routes(standing, snapshot, rest).values(), *filter(None, routes.values()))
+    return [(at, sentence) for at, route in new.items() for sentence in conflicts(route, others)]
+
+
+def refuse_mass_removal(workspace: Workspace, gone: Iterable[str], *, most: int | None) -> None:
+    """A file that vanished, or a wrong folder, does not empty an environment.
+
+    ``most`` is what the GitOps repository's own policy says beside the project's.
+
+    Raises:
+        UsageError: more releases would be removed at a time than the policy lets `--prune` remove.
+    """
+    gone = tuple(gone)
+    for name in workspace.environments:
+        prefix = f"{layout.RELEASES}/{name}/"
+        going = [each.removeprefix(prefix) for each in gone if each.startswith(prefix)]
+        policies = workspace.project.environments[name].policies
+        limits = [each.prune_at_most for each in policies]
+        limit = min(limits + ([] if most is None else [most]), default=len(going))
+        # Without any manifest that was read, it is all that the project has.
+        is_emptied = len(going) > 1 and not workspace.releases
+        if len(going) <= limit and not is_emptied:
+            continue
+        what = f"all {len(going)}" if is_emptied else str(len(going))
+        raise UsageError(
+            f"--prune would remove {what} releases of this project from {name}, more than "
+            f"policy.prune_at_most ({limit}) or all that there are; are manifests missing here? If "
+            f"they should go, name them: `gitops-ml delete {' '.join(going)} -e {name}`"
+        )
+
+
+def _route(item: Release) -> Route | None:
+    return route_of(item.directory, facts=item.text.facts, values=item.text.values)
+
+
+def _standing_routes(
+    standing: Standing, snapshot: Snapshot | None, directories: Iterable[str]
+) -> dict[str, Route]:
+    """The routes of releases as they stand, by directory."""
+    if snapshot is None:
+        return {}
+    paths = {f"{each}/{layout.VALUES}": each for each in directories}
+    values = snapshot.read(path for path in paths if path in standing.blob_ids)
+    found = {}
+    for path, content in values.items():
+        directory = paths[path]
+        facts = standing.releases.get(f"{directory}/{layout.RELEASE}", b"")
+        route = route_of(
+            directory, facts=facts.decode(errors="replace"), values=content.decode(errors="replace")
+        )
+        if route is not None:
+            found[directory] = route
+    return found
 
 
 def left_behind(

@@ -53,6 +53,7 @@ class Rerendered:
     manifest: Manifest
     release: Release
     problems: Problems
+    spec: ReleaseSpec
 
 
 def rerender(
@@ -101,7 +102,7 @@ def rerender(
         chart=chart,
         text=text,
     )
-    return Rerendered(origin, parsed, release, Problems.of(set(problems)))
+    return Rerendered(origin, parsed, release, Problems.of(set(problems)), spec)
 
 
 def refuse_taken(made: Rerendered, others: Iterable[StandingRelease]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.core.message import commit_message
@@ -23,7 +24,9 @@ from gitops_ml.rendering import (
     left_behind,
     make_releases,
     named_by_tag,
+    refuse_mass_removal,
     refuse_others,
+    refuse_taken_routes,
     removals,
     render_files,
     render_manifests,
@@ -31,6 +34,7 @@ from gitops_ml.rendering import (
     with_refreshes,
     without_manifest,
 )
+from gitops_ml.repository_policy import prune_limit, refuse_beyond_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,6 +165,13 @@ class Target:
         releases = make_releases(workspace.releases, images, workspace)
         releases = with_refreshes(releases, standing)
         refuse_others(standing, workspace.project.name, releases)
+        left = left_behind(standing, workspace, releases)
+        gone = left if self.options.prune else ()
+        refuse_mass_removal(workspace, gone, most=prune_limit(snapshot) if gone else None)
+        made = [(p.manifest, item) for p, item in zip(workspace.releases, releases, strict=True)]
+        refuse_taken_routes(made, standing, snapshot, gone=gone)
+        specs = ((plan.manifest, partial(getattr, plan, "spec")) for plan in workspace.releases)
+        refuse_beyond_policy(specs, workspace.project, snapshot)
         manifests = mode_manifests(releases, workspace, self.tools)
         files = render_files(
             releases,
@@ -169,12 +180,10 @@ class Target:
             standing=standing,
             manifests=manifests,
         )
-        left = left_behind(standing, workspace, releases)
         changes = changes_against(standing, snapshot, files)
         if manifests is None:
             changes += stale_manifests(standing, snapshot, releases)
-        if self.options.prune:
-            changes += removals(standing, snapshot, left)
+        changes += removals(standing, snapshot, gone)
         return Step(
             releases,
             tuple(sorted(changes, key=lambda change: change.path)),

@@ -59,6 +59,24 @@ PROJECT: Mapping[str, Any] = {
             "external_secrets": True,
         }
     },
+    "policy": {
+        "priority_classes": ["high"],
+        "tolerations": ["dedicated=ml"],
+        "node_labels": ["metadata.name", "b.example/c"],
+        "annotations": ["b.example/"],
+        "labels": ["b.example/"],
+        "hosts": ["*.acme.example"],
+        "external_secrets": ["SecretStore/*", "ClusterSecretStore/*"],
+        "triggers": {
+            "identities": ["aws"],
+            "authentications": [
+                "env",
+                "filePath",
+                "secretTargetRef",
+                "ClusterTriggerAuthentication/orders",
+            ],
+        },
+    },
     "environments": {"staging": {"namespace": "ml-staging"}, "production": {"namespace": "ml"}},
 }
 """A project whose cluster has everything."""

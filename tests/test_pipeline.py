@@ -35,7 +35,11 @@ IMAGE = "ghcr.io/acme/echo:1"
 PROBE = {"httpGet": {"path": "/ready", "port": 9000}}
 STOP = {"exec": {"command": ["/bin/drain"]}}
 QUEUE = {"type": "rabbitmq", "metadata": {"queueName": "q", "value": "5", "mode": "QueueLength"}}
-PLACES = {"nodeSelectorTerms": [{"matchFields": [{"key": "k", "operator": "Exists"}]}]}
+PLACES = {
+    "nodeSelectorTerms": [
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}
+    ]
+}
 AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": PLACES}}
 TOLERATION = {"key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoExecute"}
 REMOTE = {"store": "vault", "key": "ml/iris"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.actions.landing import Landing, land
@@ -15,11 +16,13 @@ from gitops_ml.rendering import (
     Standing,
     changes_against,
     refuse_others,
+    refuse_taken_routes,
     shared_files,
     stale_manifests,
     with_refreshes,
     without_manifest,
 )
+from gitops_ml.repository_policy import refuse_beyond_policy
 from gitops_ml.target import manifest_warnings, mode_manifests
 
 if TYPE_CHECKING:
@@ -162,6 +165,10 @@ def rerendered_changes(
     standing = Standing.read(snapshot)
     releases = with_refreshes([item.release for item in made], standing)
     refuse_others(standing, workspace.project.name, releases)
+    named = [(item.manifest, release) for item, release in zip(made, releases, strict=True)]
+    refuse_taken_routes(named, standing, snapshot)
+    specs = ((item.manifest, partial(getattr, item, "spec")) for item in made)
+    refuse_beyond_policy(specs, workspace.project, snapshot)
     manifests = mode_manifests(releases, workspace, tools)
     files = shared_files(releases, workspace.project, standing)
     for item, release in zip(made, releases, strict=True):

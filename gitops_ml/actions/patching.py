@@ -31,7 +31,10 @@ from gitops_ml.core.message import names_in_short
 from gitops_ml.core.patch import patched
 from gitops_ml.core.refresh import next_refresh
 from gitops_ml.core.render import with_provenance
+from gitops_ml.core.standing_release import read_values
+from gitops_ml.core.whole_release import faults_of_text
 from gitops_ml.errors import RepositoryMoved, UsageError
+from gitops_ml.rendering import refuse_faults
 from gitops_ml.rerendering import Origin, refuse_taken, rerender
 from gitops_ml.target import wants_manifests
 
@@ -201,5 +204,8 @@ def _refreshed(
     }
     if wants_manifests(workspace):
         rendered = standing_manifest(snapshot, release, new_values, helm=tools.helm())
+        refuse_faults(
+            {release.directory: faults_of_text(read_values(new_values.encode()), rendered)}
+        )
         wanted[manifest] = rendered.encode()
     return [Change(path, there.get(path), content) for path, content in wanted.items()]

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.files import write_files
 from gitops_ml.imaging import image_warnings, plan_images, provenance_of, with_digests
-from gitops_ml.rendering import Objects, Standing, make_releases, render_files, render_objects
+from gitops_ml.rendering import (
+    Objects,
+    Standing,
+    make_releases,
+    refuse_taken_routes,
+    render_files,
+    render_objects,
+)
 from gitops_ml.target import mode_manifests, tag_warnings
 from gitops_ml.workspace import Workspace, checked
 
@@ -41,6 +48,8 @@ def render(workspace: Workspace, *, tools: Tools, with_objects: bool = False) ->
     unanswered: list[GitopsMlError] = []
     images = with_digests(plan_images(workspace, tools), {}, tools, unanswered.append)
     releases = make_releases(planned, images, workspace)
+    made = [(plan.manifest, item) for plan, item in zip(planned, releases, strict=True)]
+    refuse_taken_routes(made, Standing.nothing(), None)
     objects = render_objects(releases, helm=tools.helm()) if with_objects else {}
     files = render_files(
         releases,

@@ -18,9 +18,12 @@ from gitops_ml.adapters.standing import standing_manifest
 from gitops_ml.core import layout
 from gitops_ml.core.changes import Change
 from gitops_ml.core.differences import field_changes
+from gitops_ml.core.routes import route_of
 from gitops_ml.core.standing_release import read_release, read_values
+from gitops_ml.core.whole_release import faults_of_text, faults_of_values
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.past import Past
+from gitops_ml.rendering import Standing, refuse_faults, taken_routes
 from gitops_ml.target import wants_manifests
 
 if TYPE_CHECKING:
@@ -118,6 +121,7 @@ def _restoring(
         refuse_other(now, workspace.project.name)
     directory, environment = release.directory, release.environment
     contents = _contents(past, wanted, release, workspace, tools)
+    _refuse_broken(past.snapshot, directory, contents)
     there = past.snapshot.read(f"{directory}/{name}" for name in _FILES)
     changes = [
         Change(path, there.get(path), contents.get(path))
@@ -162,6 +166,25 @@ def _contents(
         values = past.content(state.values).decode(errors="replace")
         found[path] = standing_manifest(then, release, values, helm=tools.helm()).encode()
     return found
+
+
+def _refuse_broken(snapshot: Snapshot, directory: str, contents: Mapping[str, bytes]) -> None:
+    """What was right then may be no whole release, or another's host and path, now.
+
+    Raises:
+        InvalidDocument: it is not whole.
+        RepositoryMoved: another release has its host and path by now.
+    """
+    facts, values, manifest = (contents.get(f"{directory}/{name}") for name in _FILES)
+    read = read_values(values)
+    faults = faults_of_values(read)
+    if manifest is not None:
+        faults += faults_of_text(read, manifest.decode(errors="replace"))
+    refuse_faults({directory: faults})
+    texts = {"facts": (facts or b"").decode(), "values": (values or b"").decode(errors="replace")}
+    routes = {directory: route_of(directory, **texts)}
+    if taken := taken_routes(routes, Standing.read(snapshot), snapshot):
+        raise RepositoryMoved(taken[0][1])
 
 
 def _chart(past: Past, wanted: Event, release: StandingRelease) -> list[Change]:

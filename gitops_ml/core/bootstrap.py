@@ -137,7 +137,7 @@ def readme(template: str, project: Project, gitops: GitopsSpec) -> Block:
 
 def codeowners(project: Project, gitops: GitopsSpec) -> Block:
     """Who has to approve what; comments where the project file names nobody."""
-    paths = ["/argocd/", "/charts/", "/CODEOWNERS"]
+    paths = ["/argocd/", "/charts/", "/CODEOWNERS", "/policy.yaml"]
     paths += [
         f"/{layout.RELEASES}/{place.name}/"
         for place in project.environments.values()

@@ -6,11 +6,12 @@ releases/<environment>/<api>/release.yaml    what the ApplicationSet reads; wher
 releases/<environment>/<api>/manifest.yaml   the rendered objects, in mode ``manifests`` only
 argocd/<environment>.yaml                    one ApplicationSet per environment
 argocd/projects/<team>.yaml                  one AppProject per team
+policy.yaml                                  what releases of all projects may ask for; ops write it
 """
 
 from __future__ import annotations
 
-RELEASES, ARGOCD = "releases", "argocd"
+RELEASES, ARGOCD, POLICY = "releases", "argocd", "policy.yaml"
 VALUES, RELEASE, MANIFEST = "values.yaml", "release.yaml", "manifest.yaml"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gitops_ml.core.policy import Policy
 from gitops_ml.core.release import KubernetesObject, Labels
 
 
@@ -83,6 +84,8 @@ class EnvironmentSpec:
     """``push`` or ``pull_request``."""
     protected: bool
     """Production manners: `create-update`, resources kept when an Application goes."""
+    policies: tuple[Policy, ...] = ()
+    """The project's, and the environment's own if it has one: manifests have to keep to each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.core.clean_text import without_credentials
 from gitops_ml.core.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.core.forge import is_protected
 from gitops_ml.core.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
+from gitops_ml.core.policy import Policy, TriggerPolicy, is_never_allowed, own_domains
 from gitops_ml.core.project import (
     ClusterSpec,
     EnvironmentSpec,
@@ -106,6 +108,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     for key in ("gitops", "source"):
         yield from _repository(data.get(key) or {}, key)
     yield from _signing((data.get("image") or {}).get("signing") or {})
+    yield from _policies(data)
     clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
     for name, cluster in clusters.items():
         at: Path = ("clusters", name)
@@ -124,6 +127,21 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         yield error(
             ("default_team",), f"{default!r} is no team{suggestion(default, teams)}", rule=_RULE
         )
+
+
+def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
+    places: list[tuple[Path, Any]] = [(("policy",), data.get("policy"))]
+    for name, environment in data["environments"].items():
+        places.append((("environments", name, "policy"), environment.get("policy")))
+    for at, words in places:
+        for section in ("annotations", "labels"):
+            for index, key in enumerate((words or {}).get(section) or ()):
+                if is_never_allowed(key):
+                    message = (
+                        f"{key!r} cannot be allowed: Helm, Argo CD, Kubernetes or gitops-ml itself "
+                        "acts on it"
+                    )
+                    yield error((*at, section, index), message, rule=_RULE)
 
 
 def _image_volumes(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
@@ -244,8 +262,9 @@ def _project(
 
 def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Project:
     clusters = {name: _cluster(name, words) for name, words in data["clusters"].items()}
+    policy = _policy(data["policy"], clusters)
     environments = {
-        name: _environment(name, words, clusters, overrides.get(name, {}))
+        name: _environment(name, words, clusters, overrides.get(name, {}), policy=policy)
         for name, words in data["environments"].items()
     }
     teams = {name: _team(name, words) for name, words in data["teams"].items()}
@@ -347,6 +366,8 @@ def _environment(
     words: Mapping[str, Any],
     clusters: Mapping[str, ClusterSpec],
     overrides: Mapping[str, Any],
+    *,
+    policy: Policy,
 ) -> EnvironmentSpec:
     return EnvironmentSpec(
         name=name,
@@ -355,7 +376,43 @@ def _environment(
         overrides=overrides,
         delivery=words["delivery"],
         protected=words["protected"],
+        policies=(policy, *_narrower(policy, words["policy"])),
     )
+
+
+def _policy(words: Mapping[str, Any], clusters: Mapping[str, ClusterSpec]) -> Policy:
+    gateways = (cluster.gateway for cluster in clusters.values() if cluster.gateway)
+    hosts = [host for gateway in gateways for host in gateway.hosts]
+    triggers = TriggerPolicy(**_tuples(words["triggers"]))
+    return Policy(**{**_tuples(words), "triggers": triggers}, hosts_domains=own_domains(hosts))
+
+
+def _narrower(policy: Policy, words: Mapping[str, Any]) -> tuple[Policy, ...]:
+    """The environment's own policy: the project's, but for what the environment says."""
+    said = {key: value for key, value in _tuples(words).items() if value is not None}
+    if not said:
+        return ()
+    triggers = _tuples(said.pop("triggers", {}))
+    return (replace(policy, **said, triggers=replace(policy.triggers, **triggers)),)
+
+
+def narrowed(
+    environment: EnvironmentSpec, document: Document, *, schema: Schema
+) -> tuple[EnvironmentSpec | None, tuple[Problem, ...]]:
+    """The environment with the policy of ``policy.yaml`` alone, and what is wrong with that file.
+
+    What the file leaves out is as the project has it, so that checking both only narrows.
+    """
+    if any(problem.severity == "error" for problem in document.problems):
+        return None, document.problems
+    found = schema.definition("policy").findings(document.data, written=document.written)
+    if problems := tuple(_problem(document, finding) for finding in found):
+        return None, problems
+    return replace(environment, policies=_narrower(environment.policies[0], document.data)), ()
+
+
+def _tuples(words: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(each) if isinstance(each, list) else each for k, each in words.items()}
 
 
 def _team(name: str, words: Mapping[str, Any]) -> TeamSpec:

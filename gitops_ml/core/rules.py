@@ -14,6 +14,7 @@ from gitops_ml.core.rules_compute import compute_findings
 from gitops_ml.core.rules_limits import limit_findings
 from gitops_ml.core.rules_models import model_findings
 from gitops_ml.core.rules_pods import pod_findings
+from gitops_ml.core.rules_policy import policy_findings
 from gitops_ml.core.rules_triggers import trigger_findings
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def check_release(
     yield from trigger_findings(spec)
     yield from model_findings(spec, cluster, environment, images)
     yield from pod_findings(spec, cluster, environment)
+    yield from policy_findings(spec, cluster, environment)
 
 
 def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]:

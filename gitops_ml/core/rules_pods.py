@@ -22,7 +22,6 @@ _RESERVED_ENV = ("CORTEX_", "KUBEXIT_", "PREDICTOR_CONFIG", "GITOPS_ML_")
 _RESERVED_LABELS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
 _OUR_CONTAINERS = frozenset({"predictor", "tensorflow-serving"})
 _HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
-_LEAST_USER = 10_000
 _DEFAULT_TIMEOUT = 60
 
 
@@ -124,9 +123,6 @@ def _container(container: ContainerSpec, environment: EnvironmentSpec) -> Iterat
     if stop is not None and len(stop) != 1:
         message = "exactly one of httpGet, exec and sleep is needed"
         yield error((*at, "pre_stop"), message, rule="probes")
-    if container.run_as_user < _LEAST_USER:
-        message = f"users below {_LEAST_USER} may be users of the node"
-        yield warning((*at, "run_as_user"), message, rule="container")
     if container.in_flight_metric is not None and container.metrics_path is None:
         message = "where is it? 'metrics_path' is missing"
         yield error((*at, "in_flight_metric"), message, rule="container")

@@ -23,7 +23,7 @@ _RESOURCES = ("cpu", "memory")
 _REMOVED = frozenset({"type"})
 """Parameters that have a sentence of their own in `_metric_type`."""
 _UNCACHED = (*_RESOURCES, "cron")
-_AUTHENTICATION_KEYS = frozenset(
+AUTHENTICATION_KEYS = frozenset(
     {"podIdentity", "secretTargetRef", "configMapTargetRef", "env", "boundServiceAccountToken"}
     | {"hashiCorpVault", "azureKeyVault", "awsSecretManager", "gcpSecretManager", "filePath"}
     | {"oauth2"}
@@ -36,7 +36,7 @@ _REFERENCES = {
 }
 """The keys that are lists, and what each of their items has."""
 _OPTIONAL = {"env": {"containerName"}}
-_REFERENCE_KINDS = ("TriggerAuthentication", "ClusterTriggerAuthentication")
+REFERENCE_KINDS = ("TriggerAuthentication", "ClusterTriggerAuthentication")
 
 
 def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
@@ -126,14 +126,14 @@ def _authentication(trigger: Trigger, at: Path) -> Iterator[Finding]:
     if trigger.type in _RESOURCES:
         yield error(place, f"{trigger.type} needs no authentication", rule=_RULE)
     if "name" in words:
-        kind = words.get("kind", _REFERENCE_KINDS[0])
-        if kind not in _REFERENCE_KINDS or set(words) - {"name", "kind"}:
-            message = f"a reference has a name and a kind: {' or '.join(_REFERENCE_KINDS)}"
+        kind = words.get("kind", REFERENCE_KINDS[0])
+        if kind not in REFERENCE_KINDS or set(words) - {"name", "kind"}:
+            message = f"a reference has a name and a kind: {' or '.join(REFERENCE_KINDS)}"
             yield error(place, message, rule=_RULE)
         return
     for key in words:
-        if key not in _AUTHENTICATION_KEYS:
-            known = suggestion(key, ["name", "kind", *sorted(_AUTHENTICATION_KEYS)])
+        if key not in AUTHENTICATION_KEYS:
+            known = suggestion(key, ["name", "kind", *sorted(AUTHENTICATION_KEYS)])
             message = f"a TriggerAuthentication has no key {key!r}{known}"
             yield error((*place, key), message, rule=_RULE)
         elif (wrong := _authentication_error(key, words[key])) is not None:

@@ -118,6 +118,7 @@ def test_owners_approve_what_matters(shop):
         ["/argocd/", *owners],
         ["/charts/", *owners],
         ["/CODEOWNERS", *owners],
+        ["/policy.yaml", *owners],
         ["/releases/production/", *owners],
     ]
 

@@ -49,8 +49,8 @@ def test_a_file_says_several_things(ann, form):
         "a list of APIs": json.dumps([{"name": "roses"}, {"name": "iris", **words}]),
     }[form]
     (ann.project / "changes.yaml").write_text(text)
-    did(ann, "patch", "iris", "changes.yaml", "-e", "staging", "--set", r"labels.a\.b/c=d")
-    assert values(ann, "iris")["labels"] == {"tier": "gold", "a.b/c": "d"}
+    did(ann, "patch", "iris", "changes.yaml", "-e", "staging", "--set", r"labels.backstage\.io/c=d")
+    assert values(ann, "iris")["labels"] == {"tier": "gold", "backstage.io/c": "d"}
     assert values(ann, "iris")["autoscaling"]["maxReplicas"] == 8
 
 
