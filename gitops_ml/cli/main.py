@@ -17,6 +17,7 @@ from gitops_ml.errors import GitopsMlError, InvalidDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
 
 # What `--help` lists. The modules are imported when they are called: `gitops-ml --help` answers
 # before Git, Docker and jsonschema have been looked at.
@@ -144,6 +145,7 @@ def main(args: Sequence[str] | None = None) -> None:
     An error that we did not plan keeps its traceback: it is a bug, and the traceback is how we
     fix it.
     """
+    sys.excepthook = _show_bug
     # A call makes many small values and ends: looking for cycles among them is a tenth of its time.
     gc.set_threshold(100_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
@@ -168,6 +170,17 @@ def main(args: Sequence[str] | None = None) -> None:
         _show(error, output=asked.get("output"))
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback of an error that we did not plan; it may quote servers and hold tokens."""
+    import traceback
+
+    from gitops_ml.cli import report
+    from gitops_ml.process import redacted, secrets_in
+
+    text = "".join(traceback.format_exception(kind, error, trace))
+    report.say(redacted(text, secrets_in(os.environ)).rstrip())
 
 
 def _show_usage(error: click.ClickException) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import gitops_ml.cli
 from gitops_ml.cli import report
+from gitops_ml.cli.main import _show_bug
 from gitops_ml.core.clean_text import printable
 from gitops_ml.errors import InvalidDocument, Problem, ServerFailed
 
@@ -136,6 +137,16 @@ def test_our_annotations_are_obeyed_and_hold_one_line(monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert shown.startswith("::error file=a.yaml,line=2")
     assert shown.count("\n") == 1
+
+
+def test_the_traceback_of_a_bug_holds_neither_escapes_nor_tokens(monkeypatch, capsys):
+    monkeypatch.setenv("DEPLOY_TOKEN", "t0ken-value")
+    error = ValueError(f"{HOSTILE} t0ken-value https://ann:pa55word@host/x")
+    _show_bug(ValueError, error, None)
+    shown = capsys.readouterr().err
+    assert shown.startswith("ValueError: ")
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert not any(secret in shown for secret in ("t0ken-value", "pa55word"))
 
 
 OF_OURS = {"report.py", "completion_.py", "schema_.py", "main.py", "logs_.py"}
