@@ -65,9 +65,11 @@ class GitRepository:
         self.branch = branch
         self._credentials = credentials or Credentials()
         self._clock = clock
-        folder = cache / "git" / remote.name
+        seal = Seal.of_user(environ)
+        # jobs that have another key, and the same cache at the same time, keep to clones of their own
+        folder = cache / "git" / f"{remote.name}-{seal.mark('clone')[:8]}"
         self._git = GitProgram(folder, remote, credentials=self._credentials, environ=environ)
-        self._clone = Clone(folder, self._git, seal=Seal.of_user(environ), progress=progress)
+        self._clone = Clone(folder, self._git, seal=seal, progress=progress)
 
     @classmethod
     def from_spec(

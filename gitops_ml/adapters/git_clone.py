@@ -1,8 +1,8 @@
 """A bare clone in the cache: changed by one process at a time, and thrown away when damaged.
 
 Git believes its own clone: it does not hash objects that it reads, and the configuration names
-programs. So a clone has the user's `Seal`, and one that a job with another key left in a cache of
-CI is thrown away before git looks at it.
+programs. So a clone has the user's `Seal` and is named by it. One that a job with another key left
+in a cache of CI is not looked at, and thrown away an hour later.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.cache import folder_in
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _SEAL = "gitops-ml-seal"
 _LARGEST = 1 << 20
+_ABANDONED_SECONDS = 60 * 60
 _PACKS_BEFORE_TIDYING = 50
 _LOOSE_BEFORE_TIDYING = 20
 """Loose objects in one of 256 folders, as `git gc --auto` estimates: about 5,000 in all."""
@@ -65,15 +68,29 @@ class Clone:
         """Remove what a killed process left behind: half-made clones and git's own lock files."""
         for stale in self.folder.parent.glob(f"{self.folder.name}.*-*"):
             shutil.rmtree(stale, ignore_errors=True)
+        for stale in self._of_others():
+            shutil.rmtree(stale, ignore_errors=True)
         if self.folder.is_dir():
             for place in (self.folder.glob("*.lock"), (self.folder / "refs").rglob("*.lock")):
                 for stale in place:
                     stale.unlink(missing_ok=True)
 
+    def _of_others(self) -> Iterator[Path]:
+        """Clones of the same repository under other keys that nothing has used for a while."""
+        name = self.folder.name.rpartition("-")[0]
+        other = re.compile(rf"{re.escape(name)}(-[0-9a-f]{{8}})?")
+        for path in self.folder.parent.iterdir():
+            if path == self.folder or not other.fullmatch(path.name):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another one may sweep, too
+                if path.lstat().st_mtime < time.time() - _ABANDONED_SECONDS:
+                    yield path
+
     def ensure(self) -> None:
         """Make the clone, without content yet, where there is none."""
         if (self.folder / "HEAD").is_file():
             if self._is_own():
+                os.utime(self.folder)
                 return
             self._progress("the clone in the cache was not made by this user; it is removed")
             self._remove()

@@ -42,7 +42,7 @@ class Seal:
         alone, which believes nothing that earlier ones wrote.
         """
         file = _place(environ)
-        if file is None or _is_in(file, cache_place(environ)):
+        if _is_in(file, cache_place(environ)):
             return cls(_of_this_process())
         return cls(_read(file) or _made(file) or _of_this_process())
 
@@ -68,12 +68,12 @@ def _is_in(file: Path, folder: Path) -> bool:
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
-def _place(environ: Mapping[str, str]) -> Path | None:
+def _place(environ: Mapping[str, str]) -> Path:
     named = environ.get("XDG_CONFIG_HOME")
     if named and Path(named).is_absolute():
         return Path(named) / "gitops-ml" / _FILE
     home = environ.get("HOME")
-    return Path(home) / ".config" / "gitops-ml" / _FILE if home else None
+    return (Path(home) if home else Path.home()) / ".config" / "gitops-ml" / _FILE
 
 
 def _read(file: Path) -> bytes | None:

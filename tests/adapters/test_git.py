@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -414,6 +415,22 @@ def test_a_clone_that_this_user_did_not_make_is_made_again(bare, tmp_path, harm)
     told.clear()
     add(opened(bare, tmp_path, progress=told.append), "b")
     assert told == []
+
+
+def test_clones_of_other_keys_are_left_alone_while_they_are_used_and_forgotten_later(
+    bare, tmp_path
+):
+    opened(bare, tmp_path).fetch()
+    own = clone_folder(tmp_path)
+    name = own.name.rpartition("-")[0]
+    for other, age in ((f"{name}-00000000", 10), (f"{name}-11111111", 7200), (name, 7200),
+                       (f"{name}-of-another", 7200)):  # fmt: skip
+        (own.parent / other).mkdir()
+        when = time.time() - age
+        os.utime(own.parent / other, (when, when))
+    opened(bare, tmp_path).fetch()
+    left = {path.name for path in own.parent.iterdir() if path.is_dir()}
+    assert left == {own.name, f"{name}-00000000", f"{name}-of-another"}
 
 
 def test_a_clone_that_breaks_before_the_push_asks_for_another_try(bare, repository, tmp_path):

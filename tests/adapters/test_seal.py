@@ -97,7 +97,8 @@ def test_a_home_that_nothing_can_be_written_to_does_no_harm(tmp_path):
     (tmp_path / "home").write_text("")
     assert len(marks(settings(tmp_path))) == 2
     seal = Seal.of_user(settings(tmp_path))
-    assert Seal.of_user({}).is_on(seal.mark("layer"), "layer"), "one process believes itself"
+    again = Seal.of_user(settings(tmp_path))
+    assert again.is_on(seal.mark("layer"), "layer"), "one process believes itself"
 
 
 def test_processes_that_begin_at_once_have_one_key(tmp_path):
