@@ -27,13 +27,13 @@ BYTES_PER_BYTE = 12
 "Memory that a value may take besides that, for each byte of its body."
 _SMALL = 2**20
 "A body of this size takes no more than FREE_BYTES, whatever it holds."
-_COSTS = ((b"[", 72), (b"{", 232), (b",", 24))
-"Memory that CPython needs for what begins with each of these; a text is 28 for each of its quotes."
+_BRACKETS = ((b"[", 72), (b"{", 232))
+_OTHERS = ((b",", 24), (b'"', 28))
+"Memory that CPython needs for what begins with each of these; a text has two quotes."
 
-_TEXTS = re.compile(
-    rb'"[^"]*"?'
-)  # each quote begins a match, closed or not: none makes the search begin again
-_NOT_STRUCTURE = bytes(sorted(set(range(256)) - set(b'[]{},"')))
+# Each quote begins a match, closed or not: none makes the search begin again at the next.
+_TEXTS = re.compile(rb'"[^"]*"?')
+_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b'[]{}"')))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes: one level in, one out
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _NINETEEN = b"0" * 19
@@ -95,11 +95,10 @@ def _not_json(body: bytes, error: ValueError) -> BadRequest:
 
 def _check_memory(body: bytes) -> None:
     allowed = FREE_BYTES + BYTES_PER_BYTE * len(body)
-    texts = b'"', 28
-    if _memory(body, (*_COSTS, texts)) <= allowed:
+    if _memory(body, _BRACKETS) + _memory(body, _OTHERS) <= allowed:
         return
-    quotes = _without_escapes(body).count(texts[0])
-    if _memory(_structure(body), _COSTS) + quotes * texts[1] > allowed:
+    brackets, others = _outside_of_texts(body), _without_escapes(body)
+    if _memory(brackets, _BRACKETS) + _memory(others, _OTHERS) > allowed:
         raise TooLarge(
             f"the JSON body has more lists, objects and texts than {allowed // 2**20} MiB of memory hold; "
             "send fewer rows at once, or binary tensors"
@@ -117,9 +116,9 @@ def _without_escapes(body: bytes) -> bytes:
     return body.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
-def _structure(body: bytes) -> bytes:
-    """The brackets and commas that are in no text."""
-    found = _without_escapes(body).translate(None, _NOT_STRUCTURE)
+def _outside_of_texts(body: bytes) -> bytes:
+    """The brackets that are in no text."""
+    found = _without_escapes(body).translate(None, _NOT_BRACKETS)
     # Two quotes side by side are an empty text, or the end and the beginning of two: all others mean the same without.
     found = found.replace(b'""', b"")
     return _TEXTS.sub(b"", found) if b'"' in found else found
@@ -127,7 +126,7 @@ def _structure(body: bytes) -> bytes:
 
 def _is_deeper(body: bytes, levels: int) -> bool:
     """Whether brackets nest deeper."""
-    brackets = _structure(body).translate(_STEPS, b",")
+    brackets = _outside_of_texts(body).translate(_STEPS)
     removed = 0
     # Most brackets are innermost pairs, which C removes faster than it counts; each time is one level less.
     while brackets:

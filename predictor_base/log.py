@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -37,7 +38,10 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         line.update((key, value) for key, value in vars(record).items() if key not in _OWN)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # a number over 64 bits, a text that is not UTF-8
+            return json.dumps(line, default=str, skipkeys=True)
 
     @staticmethod
     def _time(seconds: float) -> str:

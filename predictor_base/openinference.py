@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .loader import Method
 
 HEADER_LENGTH = b"inference-header-content-length"
+FEEDBACK_BYTES = 2**20
+"Of one feedback, which becomes a line of the log."
 EXTENSIONS = ["binary_tensor_data", "generate"]
 
 
@@ -158,7 +160,7 @@ class OpenInference:
 
     async def feedback(self, exchange: Exchange) -> Reply:
         """What turned out to be true: handed to the predictor if it wants it, and logged."""
-        payload = await self._read_json(exchange)
+        payload = await self._read_json(exchange, limit=FEEDBACK_BYTES)
         if not isinstance(payload.get("id"), str):
             raise BadRequest("id: the x-request-id of the prediction is required")
         self._app.record_feedback(payload)
@@ -177,11 +179,12 @@ class OpenInference:
         if not method.is_stream:
             raise NotAcceptable("the predictor does not stream: its predict is no generator")
 
-    async def _read_json(self, exchange: Exchange) -> dict[str, Any]:
+    async def _read_json(self, exchange: Exchange, *, limit: int | None = None) -> dict[str, Any]:
         exchange.is_prediction = True
         self._check_model(exchange)
         self._app.service.predictor  # noqa: B018 - not ready is told before the body is read
-        payload = parse(await exchange.read_body(self._settings.max_request_bytes))
+        most = self._settings.max_request_bytes
+        payload = parse(await exchange.read_body(most if limit is None else min(limit, most)))
         if not isinstance(payload, dict):
             raise BadRequest("the body is not a JSON object")
         return payload

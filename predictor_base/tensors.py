@@ -232,12 +232,12 @@ def _flat(data: Any) -> list[Any] | None:
 
 
 def _check_elements(name: str, kind: Datatype, flat: list[Any]) -> None:
+    if kind.name == "BF16":
+        raise BadRequest(f"input {name}: BF16 can only be sent as binary data")
     if not set(map(type, flat)) <= kind.kinds:
         wrong = next(each for each in flat if type(each) not in kind.kinds)
         if isinstance(wrong, list):
             raise BadRequest(f"input {name}: its lists are not of one length")
-        if kind.name == "BF16":
-            raise BadRequest(f"input {name}: BF16 can only be sent as binary data")
         raise BadRequest(f"input {name}: {shown(wrong)} is not {kind.name}")
     if flat and kind.range and not kind.range[0] <= min(flat) <= max(flat) <= kind.range[1]:
         raise BadRequest(f"input {name}: an element is out of the range of {kind.name}")

@@ -75,3 +75,25 @@ def test_kubernetes_health_check_is_answered(tmp_path: Path) -> None:
             response_deserializer=health()["HealthCheckResponse"].FromString,
         )
         assert check(health()["HealthCheckRequest"](), timeout=10).status == 1
+
+
+def test_bytes_are_those_that_were_sent(tmp_path: Path) -> None:
+    import grpc
+
+    from predictor_base.grpc_messages import inference
+
+    port, kinds = free_port(), inference()
+    with (
+        serving(tmp_path, SOURCE, arguments=("--grpc-port", str(port))),
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        call = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=kinds["ModelInferResponse"].FromString,
+        )
+        message = kinds["ModelInferRequest"](model_name="iris")
+        message.inputs.add(name="x", datatype="BYTES", shape=[1]).contents.bytes_contents.append(
+            b"\x89PNG\xff"
+        )
+        assert call(message, timeout=10).raw_output_contents[0][4:] == b"\x89PNG\xff"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
+from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -33,6 +35,17 @@ from predictor_base.jsontext import MAX_DEPTH, dump, parse
 )
 def test_values_of_models_are_written(value: object, text: str) -> None:
     assert dump(value).decode() == text
+
+
+def test_a_number_over_64_bits_is_exact_and_changes_nothing_beside_it() -> None:
+    assert parse(b'{"id": 18446744073709551617}') == {"id": 2**64 + 1}
+    assert parse(b"[-9223372036854775809, 1.5]") == [-(2**63) - 1, 1.5]
+    days = np.array(["2020-01-01"], dtype="datetime64[s]")
+    some = {"days": days, "nan": float("nan"), "uuid": UUID(int=5), date(2020, 1, 1): 1}
+    text = dump(some).decode()
+    assert dump({**some, "n": [2**64]}).decode() == text[:-1] + ',"n":[18446744073709551616]}'
+    keys = dict(zip(*np.unique([1, 1, 2], return_counts=True), strict=True))
+    assert dump(keys) == b'{"1":2,"2":1}'
 
 
 def test_pandas_values_are_written() -> None:

@@ -223,6 +223,52 @@ def test_irregular_results_become_texts_of_json() -> None:
     ]
 
 
+def test_numbers_of_numpy_and_bytes_keep_their_types() -> None:
+    scores = np.array([0.25, 0.5], dtype=np.float32)
+    found = tensors(
+        {
+            "scores": list(scores),
+            "rows": [np.array([1, 2]), np.array([3, 4])],
+            "nested": [[np.float64(1)], [np.float64(2)]],
+            "flags": list(scores > 0.3),
+            "image": b"\xff",
+            "texts": [b"a", "b"],
+            "ragged": [np.array([1]), np.array([1, 2])],
+        }
+    )
+    assert [(each.datatype, each.shape) for each in found] == [
+        ("FP32", (2,)),
+        ("INT64", (2, 2)),
+        ("FP64", (2, 1)),
+        ("BOOL", (2,)),
+        ("BYTES", (1,)),
+        ("BYTES", (2,)),
+        ("BYTES", (2,)),
+    ]
+    assert found[4].as_binary()[1] == b"\1\0\0\0\xff"
+    assert found[5].as_json()["data"] == ["a", "b"]
+
+
+def test_what_predict_may_return_it_may_return_by_each_protocol(tmp_path: Any) -> None:
+    source = """
+        from starlette.responses import JSONResponse
+        class PythonPredictor:
+            def predict(self, payload):
+                match (payload.get("instances") or payload["k"])[0]:
+                    case "response": return JSONResponse({"error": "no age"}, status_code=409)
+                    case "after": return {"y": 1}, lambda: print("called afterwards", flush=True)
+                    case "generator": return (n for n in range(3))
+    """
+    statuses = {"response": 409, "after": 200, "generator": 406}
+    with serving(tmp_path, source) as server:
+        for name, status in statuses.items():
+            v1 = server.predict({"instances": [name]}, "/v1/models/iris:predict")
+            infer = {"inputs": [tensor("k", "BYTES", [1], [name])]}
+            v2 = server.predict(infer, "/v2/models/iris/infer")
+            assert (v1.status_code, v2.status_code) == (status, status)
+        until(lambda: sum("called afterwards" in line for line in server.lines) == 2)
+
+
 def test_health_and_metadata(server: Server) -> None:
     get = server.client.get
     assert get("/v2").json() == get("/v2/").json()
