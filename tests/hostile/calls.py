@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.forge_session import ForgeSession
 from gitops_ml.adapters.forge_token import ForgeToken
@@ -20,6 +22,10 @@ from gitops_ml.adapters.wheels import Scheme, describe_wheel, wheel_entries
 from gitops_ml.core.forge import ForgeAddress
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.pull_request import Proposal
+from gitops_ml.errors import GitopsMlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _IMPATIENT = Patience(attempts=2, sleep=lambda seconds: None)
 
@@ -45,13 +51,31 @@ def digest(host: str) -> str:
 
 def export(host: str) -> str:
     """The files of a project, out of an image."""
-    return str(export_image(_registry(), ImageRef(f"{host}/x/y", tag="t"), Path("exported")))
+    with _clean(Path("exported")) as folder:
+        return str(export_image(_registry(), ImageRef(f"{host}/x/y", tag="t"), folder))
 
 
 def pull(host: str) -> str:
     """The files of a model."""
     image = ImageRef(f"{host}/x/y", tag="t")
-    return str(pull_model(image, Path("model"), registry=_registry(), progress=_silent))
+    with _clean(Path("model")) as folder:
+        return str(pull_model(image, folder, registry=_registry(), progress=_silent))
+
+
+@contextmanager
+def _clean(folder: Path) -> Iterator[Path]:
+    """A folder that has nothing after a refusal, and else nothing that leaves it or that git obeys."""
+    try:
+        yield folder
+    except GitopsMlError:
+        assert not folder.exists() or not any(folder.iterdir()), "a refusal leaves files"
+        raise
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        assert ".git" not in {part.lower() for part in inside.parts}, inside
+        assert path.is_symlink() or path.is_dir() or path.is_file(), inside
+        is_inside = Path(os.path.realpath(path)).is_relative_to(folder.resolve())
+        assert is_inside, f"{inside} leaves the folder"
 
 
 def forge(kind: str, host: str) -> str:

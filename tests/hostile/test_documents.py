@@ -104,7 +104,6 @@ REACHING = {
     "every-taint": b"  compute: {tolerations: [{operator: Exists}]}\n",
     "control-plane-node": b"  compute: {node_selector: {node-role.kubernetes.io/control-plane: ''}}\n",
     "affinity-of-no-shape": b"  compute: {affinity: {nodeAffinity: {hostPath: /}}}\n",
-    "host-of-others": b"  networking: {hosts: [admin.example.org]}\n",
     "cluster-trigger": b"  autoscaling: {triggers: [{type: prometheus, "
     b"metadata: {serverAddress: 'http://{host}/', query: x, threshold: '1'}, "
     b"authentication: {name: p, kind: ClusterTriggerAuthentication}}]}\n",
@@ -127,6 +126,15 @@ MANIFESTS = [
     *(
         Hostile(name=f"reaches-{name}", files={"api.yaml": CONTAINER + text}, codes=REFUSED)
         for name, text in REACHING.items()
+    ),
+    Hostile(
+        name="reaches-host-beside-the-gateways",
+        files={
+            "api.yaml": CONTAINER + b"  networking: {hosts: [admin.example.org]}\n",
+            "gitops-ml.yaml": PROJECT_FILE.replace(b"svc'}}", b"svc', gateway: {type: gateway-api, name: public, "
+                                                   b"namespace: gateways, hosts: [ml.example.org]}}}"),
+        },
+        codes=REFUSED,
     ),
     Hostile(name="a-thousand-apis", files={"api.yaml": CROWD[: 1 << 20]}),
     Hostile(name="no-manifest", files={"api.yaml": None}),
