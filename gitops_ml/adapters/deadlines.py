@@ -135,9 +135,10 @@ class Watch:
         self._received = 0
         self._window = [0.0, 0]
 
-    def lift(self) -> None:
-        """Allow what follows any time and any rate: it is a log that somebody follows."""
-        self._total, self._first, self._most, self._is_rated = math.inf, math.inf, None, False
+    def lift(self, *, idle: bool) -> None:
+        """Allow what follows any time and any rate, and with ``idle`` only so much silence."""
+        self._total, self._most, self._is_rated = math.inf, None, False
+        self._first = self.limits.idle if idle else math.inf
 
     def unrated(self) -> Watch:
         """The same with a total only: a prediction may come as slowly as it likes until then."""
@@ -245,8 +246,8 @@ class WatchedSocket(socket.socket):
         return self._timed(lambda: receive(bufsize, flags), len, received=True)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        receive = super().recv_into
-        return self._timed(lambda: receive(buffer, nbytes, flags), int, received=True)
+        receive, size = super().recv_into, nbytes or memoryview(buffer).nbytes
+        return self._timed(lambda: receive(buffer, size, flags), int, received=True)
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         send = super().send
@@ -274,7 +275,7 @@ class WatchedSocket(socket.socket):
         return result
 
 
-class WatchedTlsSocket(WatchedSocket, ssl.SSLSocket):
+class WatchedTlsSocket(WatchedSocket, ssl.SSLSocket):  # type: ignore[misc] - other names of arguments
     """The same with TLS; a context makes them when it is its ``sslsocket_class``."""
 
 
