@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _PIECE = 1 << 17
 """Bytes that are sent in one operation: the rate is judged after each."""
+_LARGEST_HEAD = 1 << 20
+"""Bytes of headers and of interim answers before them."""
 _LOOKS_THROUGH = 1e6
 """Bytes of an upload per second that a slow registry hashes before it answers."""
 _VARIABLES = {
@@ -131,9 +133,13 @@ class Watch:
 
     def begin(self) -> None:
         """Begin a request; the time that is spent stays spent."""
-        self._is_answering = False
+        self._is_answering = self._has_headers = False
         self._received = 0
         self._window = [0.0, 0]
+
+    def headers_are_in(self) -> None:
+        """From here on comes the body."""
+        self._has_headers = True
 
     def lift(self, *, idle: bool) -> None:
         """Allow what follows any time and any rate, and with ``idle`` only so much silence."""
@@ -186,9 +192,11 @@ class Watch:
         """
         self._spent += seconds
         self._received += received
-        if self._most is not None and self._received > self._most:
+        most = self._most if self._has_headers else _LARGEST_HEAD
+        if most is not None and self._received > most:
+            what = "bytes" if self._has_headers else "bytes of headers"
             raise GaveUp(
-                f"{self._host} was given up {self._doing}: it sent more than {self._most} bytes, "
+                f"{self._host} was given up {self._doing}: it sent more than {most} {what}, "
                 "which is no sensible answer. Check the address"
             )
         was_answering = self._is_answering
@@ -275,7 +283,7 @@ class WatchedSocket(socket.socket):
         return result
 
 
-class WatchedTlsSocket(WatchedSocket, ssl.SSLSocket):  # type: ignore[misc] - other names of arguments
+class WatchedTlsSocket(WatchedSocket, ssl.SSLSocket):  # type: ignore[misc]
     """The same with TLS; a context makes them when it is its ``sslsocket_class``."""
 
 

@@ -313,7 +313,6 @@ class ForgeSession:
             params={key: str(value) for key, value in query.items() if value is not None},
             json=body,
             headers={**self._own_headers(), **self.headers},
-            allow_redirects=False,
             stream=True,
             timeout=(limits.connect, limits.idle),
             verify=ca_bundle(self.environ) or True,
@@ -342,13 +341,9 @@ class _Broken(Exception):
 def _new_client() -> requests.Session:
     import http.cookiejar
 
-    import requests
+    from gitops_ml.adapters.watched_urllib3 import WatchedSession
 
-    from gitops_ml.adapters.watched_urllib3 import WatchedAdapter
-
-    client = requests.Session()
-    for scheme in ("https://", "http://"):
-        client.mount(scheme, WatchedAdapter())
+    client = WatchedSession()
     # An authentication of our own keeps the library from reading the user's netrc by itself.
     client.auth = lambda request: request
     client.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))

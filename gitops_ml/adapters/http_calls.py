@@ -44,7 +44,7 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
             client.trust_env = not is_loopback(place)
             response = client.post(
                 url, data=body, headers={**_PLAIN, **headers}, timeout=(limits.connect, seconds),
-                allow_redirects=False, stream=True, verify=ca_bundle(os.environ) or True,
+                stream=True, verify=ca_bundle(os.environ) or True,
             )  # fmt: skip
             content = _content(response, place, too_late)
     except requests.exceptions.SSLError as error:
@@ -69,15 +69,11 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
 
 
 def _session() -> requests.Session:
-    import requests
+    from gitops_ml.adapters.watched_urllib3 import WatchedSession
 
-    from gitops_ml.adapters.watched_urllib3 import WatchedAdapter
-
-    client = requests.Session()
+    client = WatchedSession()
     # An authentication of our own keeps the library from sending what ~/.netrc has.
     client.auth = lambda request: request
-    for scheme in ("https://", "http://"):
-        client.mount(scheme, WatchedAdapter())
     return client
 
 
@@ -110,7 +106,7 @@ def is_ready(url: str) -> bool:
     with _session() as session, watching(Limits().answer("this machine", "during GET")):
         session.trust_env = False  # a proxy has no business between us and ourselves
         try:
-            with session.get(url, stream=True, allow_redirects=False) as response:
+            with session.get(url, stream=True) as response:
                 return response.status_code == 200
         except (requests.RequestException, HTTPError):
             return False

@@ -217,6 +217,7 @@ class Connections:
                     raise
                 is_whole = False
             response = connection.getresponse()
+            watch.headers_are_in()
         except BaseException:
             connection.close()
             raise

@@ -164,7 +164,7 @@ class PackageIndex:
                     with self._get(_with_credentials(file), headers=_UNPACKED, watch=watch) as got:
                         _copy(got.raw.stream(1 << 18, decode_content=False), out, digest)
                 except (requests.RequestException, HTTPError) as error:
-                    raise _again(error, "") from error
+                    raise _again(error, f"{_host(file.url)} broke off: ") from error
         return digest.hexdigest()
 
     def _listing(self, index: str, name: str) -> tuple[PackageFile, ...]:
@@ -194,6 +194,8 @@ class PackageIndex:
                 answer = self._redirected(url, headers)
         except (requests.RequestException, HTTPError, UnicodeError) as error:
             raise _again(error, f"the package index {host} cannot be reached: ") from error
+        if not answer.ok:
+            answer.close()
         if answer.status_code == 404:
             raise _NotThere
         if answer.status_code in (401, 403):
@@ -214,7 +216,7 @@ class PackageIndex:
             host = _host(url)
             is_trusted = host in self._settings.trusted_hosts
             answer = self._client().get(
-                url, headers=dict(headers), stream=True, allow_redirects=False,
+                url, headers=dict(headers), stream=True,
                 timeout=(self._limits.connect, self._limits.idle),
                 verify=not is_trusted and (self._settings.ca_bundle or True),
             )  # fmt: skip
@@ -227,13 +229,9 @@ class PackageIndex:
 
     def _client(self) -> requests.Session:
         if self._session is None:
-            import requests
+            from gitops_ml.adapters.watched_urllib3 import WatchedSession
 
-            from gitops_ml.adapters.watched_urllib3 import WatchedAdapter
-
-            self._session = requests.Session()
-            for scheme in ("https://", "http://"):
-                self._session.mount(scheme, WatchedAdapter())
+            self._session = WatchedSession()
             if self._settings.proxy:
                 proxy = self._settings.proxy
                 self._session.proxies = {"http": proxy, "https": proxy}

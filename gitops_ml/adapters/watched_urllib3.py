@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from requests import Response, Session
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -18,6 +19,8 @@ from gitops_ml.adapters.deadlines import WatchedSocket, WatchedTlsSocket, curren
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+
+    from urllib3 import HTTPResponse
 
 _PIECE = 1 << 16
 _GZIP = 16 + zlib.MAX_WBITS
@@ -56,6 +59,13 @@ class _Connection(HTTPConnection):
         self._pin()
         super().request(*args, **options)
 
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        response = super().getresponse()
+        watch = current_watch()
+        if watch is not None:
+            watch.headers_are_in()
+        return response
+
     def _pin(self) -> None:
         """Put the connection under the watch of the request that it is used for now."""
         if isinstance(self.sock, WatchedSocket):
@@ -84,9 +94,22 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class WatchedAdapter(HTTPAdapter):
-    """For sessions of requests."""
+class WatchedSession(Session):
+    """A session of requests that leaves redirects to its user.
 
+    The library reads and unpacks the body of a redirect, even of one that it does not follow.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, _Adapter())
+
+    def get_redirect_target(self, resp: Response) -> str | None:
+        return None
+
+
+class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
         watch_pools(self.poolmanager)
