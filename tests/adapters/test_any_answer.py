@@ -135,7 +135,7 @@ PULL = {
     "toRef": {"displayId": "main", "id": "refs/heads/main"},
 }  # fmt: skip
 QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 IMPATIENT = Patience(attempts=1, first_wait=0, sleep=lambda seconds: None)
 
@@ -295,7 +295,7 @@ def test_an_index_cannot_lead_out_of_the_web_or_the_cache(server: Server, link: 
     index._client().close()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(item=JSON, more=JSON)
 def test_any_object_of_a_cluster_can_be_read(item: Any, more: Any) -> None:
     metadata = {"name": "iris", "namespace": "ml"}
