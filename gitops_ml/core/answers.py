@@ -45,6 +45,8 @@ def read_json(content: bytes) -> Any:
     try:
         found = json.loads(content.decode("utf-8-sig"), parse_constant=_no_constant)
         return _cleaned(found) if b"\\ud" in content or b"\\uD" in content else found
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

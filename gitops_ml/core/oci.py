@@ -205,7 +205,9 @@ def parse_manifest(content: bytes, *, media_type: str = "") -> Manifest | Index:
     except BadManifest:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise BadManifest(f"it cannot be read as a manifest ({error!r:.200})") from error
+        raise BadManifest(
+            f"it cannot be read as a manifest ({str(error) or type(error).__name__:.200})"
+        ) from error
     shown = f"{kind[:80]!r}" if kind else "unnamed"
     raise BadManifest(f"it is of a kind that is too old or not for images ({shown})")
 

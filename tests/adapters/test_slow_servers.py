@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -184,8 +185,8 @@ def test_a_bomb_and_a_flood_take_little_memory(ask: str, tmp_path: Path) -> None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for each in (script, endless):
         with hostile(each) as host:
-            if ask == "cluster: post":
-                with pytest.raises(ServerFailed):
+            if ask in ("cluster: post", "registry: head", "registry: push"):
+                with suppress(ServerFailed):
                     ASKS[ask](host, tmp_path)
             else:
                 given_up(ASKS[ask], host, tmp_path)
