@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator
 
 Script = "Callable[[], Iterable[bytes]]"
@@ -21,12 +22,20 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @contextmanager
-def hostile(script: Callable[[], Iterable[bytes]], *, pause: float = 0) -> Iterator[str]:
+def hostile(
+    script: Callable[[], Iterable[bytes]], *, pause: float = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """host:port of a server that plays ``script`` to each connection, ``pause`` between pieces."""
     is_over = threading.Event()
 
-    def play(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
+    def play(accepted: socket.socket) -> None:
+        with suppress(OSError), accepted:
+            connection = tls.wrap_socket(accepted, server_side=True) if tls else accepted
+            with connection:
+                answer(connection)
+
+    def answer(connection: socket.socket) -> None:
+        with suppress(OSError):
             connection.settimeout(5)
             connection.recv(1 << 16)
             for piece in script():

@@ -24,6 +24,7 @@ from gitops_ml.core.image import ImageRef
 from gitops_ml.core.oci import LAYER, MANIFEST, Descriptor, Platform
 from gitops_ml.core.package_choice import PackageFile
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
+from tests.authority import authority
 from tests.hostile_servers import (
     BROKEN,
     ENDLESS,
@@ -192,6 +193,34 @@ def test_a_bomb_and_a_flood_take_little_memory(ask: str, tmp_path: Path) -> None
                 given_up(ASKS[ask], host, tmp_path)
     if ask != "cluster: post":  # an answer of an API may have 256 MiB
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+
+
+@pytest.mark.parametrize("what", ["a body that trickles", "headers that trickle", "silence"])
+@pytest.mark.parametrize("kind", ["registry", "forge", "prediction"])
+def test_tls_is_under_the_same_watch(
+    kind: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, context = authority(tmp_path)
+    monkeypatch.setenv("GITOPS_ML_CA_BUNDLE", str(bundle))
+    environ = {**HASTE, "GITOPS_ML_CA_BUNDLE": str(bundle)}
+    patience = Patience(attempts=2, first_wait=0, sleep=lambda seconds: None)
+
+    def ask(host: str, _: Path) -> object:
+        if kind == "registry":
+            session = RegistrySession(environ, patience=patience)
+            session._schemes[host] = "https"
+            return OciRegistry(session).manifest(ImageRef(f"{host}/a/b", "t"))
+        if kind == "prediction":
+            return post(f"https://{host}/", body=b"{}", headers={}, seconds=0.8)
+        address = ForgeAddress(
+            type="gitea", api_url=f"https://{host}/api/v1", repository="acme/gitops", host=host
+        )
+        forge = ForgeSession(address=address, token=None, environ=environ, patience=patience)
+        return forge.get("/repos/acme/gitops/pulls/1")
+
+    with hostile(SLOW[what], pause=PAUSE, tls=context) as host:  # type: ignore[arg-type]
+        words = str(given_up(ask, host, tmp_path))
+    assert "given up" in words or "did not answer in time" in words
 
 
 def test_pages_that_link_to_each_other_have_an_end() -> None:
