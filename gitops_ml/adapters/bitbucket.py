@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gitops_ml.adapters.forge_session import ForgeSession
+    from gitops_ml.core.answers import Part
     from gitops_ml.core.pull_request import Proposal
 
 _STATES = {"OPEN": "open", "MERGED": "merged", "DECLINED": "closed"}
 _STRATEGIES = {"merge": "no-ff", "squash": "squash", "rebase": "rebase-no-ff"}
 _FIRST_WITH_AUTO_MERGE = (8, 15)
+_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _MOST_PAGES = 20
 
 
@@ -67,8 +70,8 @@ class Bitbucket:
         """See `ports.Forge.update`."""
         known = self._session.get(f"{self._path}/{pull_request.number}")
         wanted = {"title": proposal.title, "description": proposal.body}
-        if not all(same_text(known.get(key), value) for key, value in wanted.items()):
-            known = self._change(known["id"], wanted)
+        if not all(same_text(known[key].text_or(), value) for key, value in wanted.items()):
+            known = self._change(known["id"].number(), wanted)
         return with_extras(_pull_request(known), self._extras(known, proposal))
 
     def get(self, number: int) -> PullRequest:
@@ -87,43 +90,46 @@ class Bitbucket:
         found = self.find(head=proposal.head, base=proposal.base)
         return found if found and found.is_open else None
 
-    def _pages(self, path: str, **query: object) -> Iterator[Any]:
-        start = 0
+    def _pages(self, path: str, **query: object) -> Iterator[Part]:
+        start, watch = 0, self._session.watch(f"GET of all pages of {path}")
         for _ in range(_MOST_PAGES):
-            page = self._session.get(path, **query, start=start, limit=100)
+            wanted = {**query, "start": start, "limit": 100}
+            page = self._session.send("GET", path, query=wanted, watch=watch).data
             yield from page["values"]
-            if page["isLastPage"]:
+            if not page["nextPageStart"] or page["isLastPage"].flag():
                 return
-            start = page["nextPageStart"]
+            start = page["nextPageStart"].number()
+        raise self._session.endless(path, _MOST_PAGES)
 
-    def _change(self, number: int, words: dict[str, Any]) -> Any:
+    def _change(self, number: int, words: dict[str, Any]) -> Part:
         """Change what ``words`` say and keep the rest: what is not sent would be taken away."""
         path = f"{self._path}/{number}"
         known = self._session.get(path)
         body = {
-            "title": known["title"],
-            "description": known.get("description", ""),
-            "version": known["version"],
-            "reviewers": [{"user": {"name": each["user"]["name"]}} for each in known["reviewers"]],
-            "toRef": {"id": known["toRef"]["id"], "repository": self._repository},
+            "title": known["title"].text_or(),
+            "description": known["description"].text_or(),
+            "version": known["version"].number(),
+            "reviewers": [{"user": {"name": name}} for name in _reviewers(known)],
+            "toRef": {"id": known["toRef"]["id"].text(), "repository": self._repository},
             **words,
         }
         return self._session.send("PUT", path, body).data
 
-    def _extras(self, known: Any, proposal: Proposal) -> Iterator[Extra]:
+    def _extras(self, known: Part, proposal: Proposal) -> Iterator[Extra]:
         """What is wanted besides and not there yet."""
         if proposal.labels:
             yield f"the labels {', '.join(proposal.labels)}", _no_labels
-        asked = {each["user"]["name"].lower() for each in known["reviewers"]}
+        asked = {name.lower() for name in _reviewers(known)}
+        number = known["id"].number()
         for name in proposal.reviewers:
             if name.lower() not in asked:
-                yield f"the review of {name}", partial(self._ask, known["id"], name)
+                yield f"the review of {name}", partial(self._ask, number, name)
         for team in proposal.teams:
             yield f"the review of {team}", _no_teams
-        if proposal.is_draft and "draft" not in known:
+        if proposal.is_draft and not known.has("draft"):
             yield "being a draft", _no_drafts
         if proposal.auto_merge:
-            yield "auto-merge", partial(self._merge_by_itself, known["id"], proposal.merge_method)
+            yield "auto-merge", partial(self._merge_by_itself, number, proposal.merge_method)
 
     def _ask(self, number: int, name: str) -> None:
         body = {"user": {"name": name}, "role": "REVIEWER"}
@@ -131,10 +137,13 @@ class Bitbucket:
 
     def _merge_by_itself(self, number: int, method: str) -> None:
         # An older Bitbucket would not know the word, and merge at once.
-        bitbucket = str(self._session.get("/api/latest/application-properties")["version"])
-        if tuple(map(int, bitbucket.split(".")[:2])) < _FIRST_WITH_AUTO_MERGE:
+        found = self._session.get("/api/latest/application-properties")["version"]
+        bitbucket = found.text()
+        if (match := _VERSION.match(bitbucket)) is None:
+            raise found.odd("is not a version")
+        if (int(match[1]), int(match[2])) < _FIRST_WITH_AUTO_MERGE:
             raise Refused(f"Bitbucket merges by itself from 8.15 on, and this is {bitbucket}")
-        version = self._session.get(f"{self._path}/{number}")["version"]
+        version = self._session.get(f"{self._path}/{number}")["version"].number()
         body = {"autoMerge": True, "strategyId": _STRATEGIES[method], "version": version}
         self._session.send("POST", f"{self._path}/{number}/merge", body)
 
@@ -155,17 +164,23 @@ def _ref(branch: str) -> str:
     return f"refs/heads/{branch}"
 
 
-def _pull_request(data: Any) -> PullRequest:
-    state = _STATES.get(data["state"], "closed")
-    merged = data.get("properties", {}).get("mergeCommit", {}).get("id")
+def _reviewers(known: Part) -> list[str]:
+    return [each["user"]["name"].text() for each in known["reviewers"].items()]
+
+
+def _pull_request(data: Part) -> PullRequest:
+    state = _STATES.get(data["state"].text(), "closed")
+    merged = None
+    if state == "merged" and data["properties"] and data["properties"]["mergeCommit"]:
+        merged = data["properties"]["mergeCommit"]["id"].text()
     return PullRequest(
-        number=data["id"],
-        url=data["links"]["self"][0]["href"],
-        title=data["title"],
+        number=data["id"].number(),
+        url=data["links"]["self"][0]["href"].url(),
+        title=data["title"].text_or(),
         state=state,
-        head=data["fromRef"]["displayId"],
-        base=data["toRef"]["displayId"],
-        commit=data["fromRef"].get("latestCommit"),
-        merge_commit=merged if state == "merged" else None,
-        is_draft=bool(data.get("draft")),
+        head=data["fromRef"]["displayId"].text(),
+        base=data["toRef"]["displayId"].text(),
+        commit=data["fromRef"]["latestCommit"].text_or() or None,
+        merge_commit=merged,
+        is_draft=data["draft"].flag(),
     )

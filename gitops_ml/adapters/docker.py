@@ -137,6 +137,8 @@ def _watched(stream: Iterable[Message], progress: Progress, *, what: str) -> Ite
     last: deque[str] = deque(maxlen=_LAST_LINES)
     told: set[tuple[str, str]] = set()
     for message in stream:
+        if not isinstance(message, dict):
+            raise EngineFailed(f"{what} failed: the engine sent {str(message)[:80]!r}, no message")
         if error := message.get("error"):
             raise _failure(str(error).strip(), last, what=what)
         for line in _lines(message, told):
@@ -165,7 +167,7 @@ def _failure(error: str, last: Iterable[str], *, what: str) -> GitopsMlError:
 def _image_id(messages: Iterable[Message]) -> str:
     found = None
     for message in messages:
-        found = (message.get("aux") or {}).get("ID", found)
+        found = _aux(message).get("ID", found)
     if found is None:
         raise EngineFailed("the engine ended the build without naming the image")
     return str(found)
@@ -174,10 +176,15 @@ def _image_id(messages: Iterable[Message]) -> str:
 def _digest(messages: Iterable[Message], image: ImageRef) -> str:
     found = None
     for message in messages:
-        found = (message.get("aux") or {}).get("Digest", found)
+        found = _aux(message).get("Digest", found)
     if found is None:
         raise EngineFailed(f"the engine pushed {image} without telling its digest")
     return str(found)
+
+
+def _aux(message: Message) -> Message:
+    found = message.get("aux")
+    return found if isinstance(found, dict) else {}
 
 
 def _first_cause(error: BaseException) -> str:

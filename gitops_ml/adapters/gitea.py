@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.forge_extras import Extra, same_text, with_extras
 from gitops_ml.adapters.forge_session import NotThere, Unacceptable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gitops_ml.adapters.forge_session import ForgeSession
+    from gitops_ml.core.answers import Part
     from gitops_ml.core.pull_request import Proposal
 
 _DRAFT = "WIP: "
@@ -63,7 +64,7 @@ class Gitea:
         known = self._session.get(path)
         title = f"{_DRAFT if _is_draft(known) else ''}{proposal.title}"
         wanted = {"title": title, "body": proposal.body}
-        if not all(same_text(known[key], value) for key, value in wanted.items()):
+        if not all(same_text(known[key].text_or(), value) for key, value in wanted.items()):
             known = self._session.send("PATCH", path, wanted).data
         return with_extras(_pull_request(known), self._extras(known, proposal))
 
@@ -89,19 +90,20 @@ class Gitea:
             f"{self._path}/pulls", state=state, sort="recentupdate", limit=_PAGE
         )
         for each in islice(pages, most):
-            is_own = each["head"]["repo_id"] == each["base"]["repo_id"]
-            if is_own and (each["head"]["ref"], each["base"]["ref"]) == (head, base):
+            ends = each["head"], each["base"]
+            is_own = ends[0]["repo_id"].value == ends[1]["repo_id"].value
+            if is_own and tuple(end["ref"].text_or() for end in ends) == (head, base):
                 yield _pull_request(each)
 
-    def _extras(self, known: Any, proposal: Proposal) -> Iterator[Extra]:
+    def _extras(self, known: Part, proposal: Proposal) -> Iterator[Extra]:
         """What is wanted besides and not there yet."""
-        number, send = known["number"], self._session.send
-        labels = {each["name"] for each in known["labels"] or ()}
+        number, send = known["number"].number(), self._session.send
+        labels = {each["name"].text() for each in known["labels"].items()}
         for label in proposal.labels:
             if label not in labels:
                 yield f"the label {label}", partial(self._label, number, label)
-        asked = {each["login"].lower() for each in known.get("requested_reviewers") or ()}
-        teams = {each["name"].lower() for each in known.get("requested_reviewers_teams") or ()}
+        asked = _names(known["requested_reviewers"], "login")
+        teams = _names(known["requested_reviewers_teams"], "name")
         path = f"{self._path}/pulls/{number}/requested_reviewers"
         for name in proposal.reviewers:
             if name.lower() not in asked:
@@ -119,7 +121,7 @@ class Gitea:
         for path in (f"{self._path}/labels", f"/orgs/{owner}/labels"):
             try:
                 found = self._session.pages(path, limit=_PAGE)
-                id = next((each["id"] for each in found if each["name"] == name), None)
+                id = next((e["id"].number() for e in found if e["name"].text_or() == name), None)
             except NotThere:
                 continue
             if id is not None:
@@ -128,36 +130,40 @@ class Gitea:
                 return
         raise Refused(f"the repository has no label {name!r}; make it there first")
 
-    def _merge_by_itself(self, known: Any, method: str) -> None:
+    def _merge_by_itself(self, known: Part, method: str) -> None:
         body = {
             "Do": method,
             "merge_when_checks_succeed": True,
-            "head_commit_id": known["head"]["sha"],
+            "head_commit_id": known["head"]["sha"].text(),
         }
         try:
-            self._session.send("POST", f"{self._path}/pulls/{known['number']}/merge", body)
+            self._session.send("POST", f"{self._path}/pulls/{known['number'].number()}/merge", body)
         except Unacceptable as error:
             # 409: it is going to, since the last time that we said so.
             if "already scheduled" not in str(error):
                 raise
 
 
-def _is_draft(data: Any) -> bool:
-    return bool(data.get("draft")) or data["title"].upper().startswith(
+def _names(people: Part, key: str) -> set[str]:
+    return {each[key].text().lower() for each in people.items()}
+
+
+def _is_draft(data: Part) -> bool:
+    return data["draft"].flag() or data["title"].text_or().upper().startswith(
         tuple(each.upper() for each in _DRAFTS)
     )
 
 
-def _pull_request(data: Any) -> PullRequest:
-    title = data["title"]
+def _pull_request(data: Part) -> PullRequest:
+    is_merged = data["merged"].flag()
     return PullRequest(
-        number=data["number"],
-        url=data["html_url"],
-        title=title.removeprefix(_DRAFT),
-        state="merged" if data["merged"] else data["state"],
-        head=data["head"]["ref"],
-        base=data["base"]["ref"],
-        commit=data["head"]["sha"],
-        merge_commit=data["merge_commit_sha"] if data["merged"] else None,
+        number=data["number"].number(),
+        url=data["html_url"].url(),
+        title=data["title"].text_or().removeprefix(_DRAFT),
+        state="merged" if is_merged else data["state"].text(),
+        head=data["head"]["ref"].text(),
+        base=data["base"]["ref"].text(),
+        commit=data["head"]["sha"].text(),
+        merge_commit=data["merge_commit_sha"].text() if is_merged else None,
         is_draft=_is_draft(data),
     )

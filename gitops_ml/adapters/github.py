@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitops_ml.adapters.forge_extras import Extra, same_text, with_extras
 from gitops_ml.adapters.forge_session import NotThere, Unacceptable
 from gitops_ml.core.pull_request import PullRequest, newest
+from gitops_ml.core.status_words import one_line
 from gitops_ml.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gitops_ml.adapters.forge_session import ForgeSession
+    from gitops_ml.core.answers import Part
     from gitops_ml.core.pull_request import Proposal
 
 _VERSION = "2022-11-28"
@@ -44,7 +46,7 @@ class GitHub:
             f"{self._path}/pulls", head=f"{self._owner}:{head}", base=base, state="all",
             sort="created", direction="desc", per_page=100,
         )  # fmt: skip
-        return newest(_pull_request(each) for each in found if each["head"]["ref"] == head)
+        return newest(_pull_request(each) for each in found if _branch(each["head"]) == head)
 
     def open(self, proposal: Proposal) -> PullRequest:
         """See `ports.Forge.open`."""
@@ -71,7 +73,7 @@ class GitHub:
         path = f"{self._path}/pulls/{pull_request.number}"
         known = self._session.get(path)
         wanted = {"title": proposal.title, "body": proposal.body}
-        if not all(same_text(known[key], value) for key, value in wanted.items()):
+        if not all(same_text(known[key].text_or(), value) for key, value in wanted.items()):
             known = self._session.send("PATCH", path, wanted).data
         return with_extras(_pull_request(known), self._extras(known, proposal))
 
@@ -91,10 +93,10 @@ class GitHub:
         found = self.find(head=proposal.head, base=proposal.base)
         return found if found and found.is_open else None
 
-    def _extras(self, known: Any, proposal: Proposal) -> Iterator[Extra]:
+    def _extras(self, known: Part, proposal: Proposal) -> Iterator[Extra]:
         """What is wanted besides and not there yet."""
-        number, send = known["number"], self._session.send
-        labels = {each["name"] for each in known["labels"]}
+        number, send = known["number"].number(), self._session.send
+        labels = {each["name"].text() for each in known["labels"].items()}
         if missing := [each for each in proposal.labels if each not in labels]:
             path = f"{self._path}/issues/{number}/labels"
             yield (
@@ -102,8 +104,8 @@ class GitHub:
                 partial(send, "POST", path, {"labels": missing}),
             )
         asked = {
-            "reviewers": {each["login"].lower() for each in known["requested_reviewers"] or ()},
-            "team_reviewers": {each["slug"].lower() for each in known["requested_teams"] or ()},
+            "reviewers": _names(known["requested_reviewers"], "login"),
+            "team_reviewers": _names(known["requested_teams"], "slug"),
         }
         path = f"{self._path}/pulls/{number}/requested_reviewers"
         wanted = {"reviewers": proposal.reviewers, "team_reviewers": proposal.teams}
@@ -114,13 +116,13 @@ class GitHub:
                     yield f"the review of {name}", partial(send, "POST", path, {key: [name]})
         if proposal.auto_merge and not known["auto_merge"]:
             method = proposal.merge_method.upper()
-            yield "auto-merge", partial(self._merge_by_itself, known["node_id"], method)
+            yield "auto-merge", partial(self._merge_by_itself, known["node_id"].text(), method)
 
     def _merge_by_itself(self, node: str, method: str) -> None:
         body = {"query": _AUTO_MERGE, "variables": {"id": node, "method": method}}
         url = _graphql_url(self._session.address.api_url)
-        if errors := self._session.send("POST", url, body).data.get("errors"):
-            raise Refused("; ".join(str(each.get("message")) for each in errors))
+        if errors := [*self._session.send("POST", url, body).data["errors"].items()]:
+            raise Refused("; ".join(one_line(each["message"].text()) for each in errors))
 
 
 def _graphql_url(api_url: str) -> str:
@@ -129,16 +131,25 @@ def _graphql_url(api_url: str) -> str:
     return parts._replace(path=f"{parts.path.removesuffix('/v3')}/graphql").geturl()
 
 
-def _pull_request(data: Any) -> PullRequest:
-    is_merged = data["merged_at"] is not None
+def _names(people: Part, key: str) -> set[str]:
+    return {each[key].text().lower() for each in people.items()}
+
+
+def _branch(end: Part) -> str:
+    """The branch at one end of a pull request; empty where the fork that had it is gone."""
+    return end["ref"].text_or() if end else ""
+
+
+def _pull_request(data: Part) -> PullRequest:
+    is_merged = bool(data["merged_at"])
     return PullRequest(
-        number=data["number"],
-        url=data["html_url"],
-        title=data["title"],
-        state="merged" if is_merged else data["state"],
-        head=data["head"]["ref"],
-        base=data["base"]["ref"],
-        commit=data["head"]["sha"],
-        merge_commit=data["merge_commit_sha"] if is_merged else None,
-        is_draft=bool(data.get("draft")),
+        number=data["number"].number(),
+        url=data["html_url"].url(),
+        title=data["title"].text_or(),
+        state="merged" if is_merged else data["state"].text(),
+        head=data["head"]["ref"].text(),
+        base=data["base"]["ref"].text(),
+        commit=data["head"]["sha"].text(),
+        merge_commit=data["merge_commit_sha"].text() if is_merged else None,
+        is_draft=data["draft"].flag(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gitops_ml.adapters.forge_extras import Extra, same_text, with_extras
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gitops_ml.adapters.forge_session import ForgeSession
+    from gitops_ml.core.answers import Part
     from gitops_ml.core.pull_request import Proposal
 
 _DRAFT = "Draft: "
@@ -36,7 +37,7 @@ class GitLab:
             order_by="created_at", sort="desc", per_page=100,
         )  # fmt: skip
         # Forks may have a branch of the same name.
-        own = (each for each in found if each["source_project_id"] == each["target_project_id"])
+        own = (each for each in found if _is_own(each))
         return newest(map(_pull_request, own))
 
     def open(self, proposal: Proposal) -> PullRequest:
@@ -63,9 +64,9 @@ class GitLab:
         """See `ports.Forge.update`."""
         path = f"{self._path}/{pull_request.number}"
         known = self._session.get(path)
-        title = f"{_DRAFT if known['draft'] else ''}{proposal.title}"
+        title = f"{_DRAFT if known['draft'].flag() else ''}{proposal.title}"
         wanted = {"title": title, "description": proposal.body}
-        if not all(same_text(known[key], value) for key, value in wanted.items()):
+        if not all(same_text(known[key].text_or(), value) for key, value in wanted.items()):
             known = self._session.send("PUT", path, wanted).data
         return with_extras(_pull_request(known), self._extras(known, proposal))
 
@@ -86,34 +87,38 @@ class GitLab:
         found = self.find(head=proposal.head, base=proposal.base)
         return found if found and found.is_open else None
 
-    def _extras(self, known: Any, proposal: Proposal) -> Iterator[Extra]:
+    def _extras(self, known: Part, proposal: Proposal) -> Iterator[Extra]:
         """What is wanted besides and not there yet."""
-        path = f"{self._path}/{known['iid']}"
-        if missing := [each for each in proposal.labels if each not in known["labels"]]:
+        path = f"{self._path}/{known['iid'].number()}"
+        labels = {each.text() for each in known["labels"].items()}
+        if missing := [each for each in proposal.labels if each not in labels]:
             body = {"add_labels": ",".join(missing)}
             yield (
                 f"the labels {', '.join(missing)}",
                 partial(self._session.send, "PUT", path, body),
             )
-        asked = {each["username"].lower(): each["id"] for each in known["reviewers"] or ()}
+        asked = {
+            each["username"].text().lower(): each["id"].number()
+            for each in known["reviewers"].items()
+        }
         if missing := [each for each in proposal.reviewers if each.lower() not in asked]:
             ids = set(asked.values())
             for name in missing:
                 yield f"the review of {name}", partial(self._ask, path, name, ids)
         for team in proposal.teams:
             yield f"the review of {team}", _no_teams
-        if proposal.auto_merge and not known.get("merge_when_pipeline_succeeds"):
+        if proposal.auto_merge and not known["merge_when_pipeline_succeeds"].flag():
             yield "auto-merge", partial(self._merge_by_itself, known, proposal.merge_method)
 
     def _ask(self, path: str, name: str, ids: set[int]) -> None:
         """Ask ``name`` as well as those in ``ids``: GitLab takes the whole list."""
-        found = self._session.get("/users", username=name)
+        found = [*self._session.get("/users", username=name)]
         if not found:
             raise Refused(f"{self._session.address.host} knows no user {name!r}")
-        self._session.send("PUT", path, {"reviewer_ids": sorted({*ids, found[0]["id"]})})
-        ids.add(found[0]["id"])
+        ids.add(found[0]["id"].number())
+        self._session.send("PUT", path, {"reviewer_ids": sorted(ids)})
 
-    def _merge_by_itself(self, known: Any, method: str) -> None:
+    def _merge_by_itself(self, known: Part, method: str) -> None:
         # `auto_merge` is today's word for the other one. With either, GitLab merges once the
         # pipeline has succeeded, and never before; where it knows of no pipeline yet it says 405.
         body = {
@@ -121,9 +126,9 @@ class GitLab:
             "merge_when_pipeline_succeeds": True,
             "should_remove_source_branch": True,
             "squash": method == "squash",
-            "sha": known["sha"],
+            "sha": known["sha"].text(),
         }
-        path = f"{self._path}/{known['iid']}/merge"
+        path = f"{self._path}/{known['iid'].number()}/merge"
         patience = self._session.patience
         for attempt in range(patience.attempts):
             try:
@@ -141,19 +146,25 @@ def _no_teams() -> None:
     raise Refused("GitLab asks users for reviews, and no groups; name them in reviewers")
 
 
-def _pull_request(data: Any) -> PullRequest:
-    state = _STATES.get(data["state"], "closed")
-    merged = data.get("merge_commit_sha") or data.get("squash_commit_sha") or data["sha"]
-    title = data["title"]
-    is_draft = bool(data["draft"])
+def _is_own(data: Part) -> bool:
+    """Whether the branch is not one of a fork; a fork that was deleted has no number."""
+    source = data["source_project_id"]
+    return bool(source) and source.number() == data["target_project_id"].number()
+
+
+def _pull_request(data: Part) -> PullRequest:
+    state = _STATES.get(data["state"].text(), "closed")
+    title, is_draft = data["title"].text_or(), data["draft"].flag()
+    sha = data["sha"].text()
+    merged = data["merge_commit_sha"].text_or() or data["squash_commit_sha"].text_or() or sha
     return PullRequest(
-        number=data["iid"],
-        url=data["web_url"],
+        number=data["iid"].number(),
+        url=data["web_url"].url(),
         title=title.removeprefix(_DRAFT) if is_draft else title,
         state=state,
-        head=data["source_branch"],
-        base=data["target_branch"],
-        commit=data["sha"],
+        head=data["source_branch"].text(),
+        base=data["target_branch"].text(),
+        commit=sha,
         merge_commit=merged if state == "merged" else None,
         is_draft=is_draft,
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gitops_ml.adapters.deadlines import Limits, Watch, gave_up, watching
 from gitops_ml.adapters.registry_session import ca_bundle
 from gitops_ml.core.loopback import is_loopback
 from gitops_ml.errors import ServerFailed
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     import requests
 
-_CONNECT = 10.0
-_PIECE = 1 << 16
+_PLAIN = {"Accept-Encoding": "gzip"}
 _LARGEST = 256 << 20
 """Bytes of an answer; a prediction that is larger belongs into a store of objects."""
 
@@ -30,21 +29,24 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
         ServerFailed: there is no answer; says what to look at.
     """
     import requests
+    from urllib3.exceptions import HTTPError
 
     place = urlsplit(url).netloc
-    end = time.monotonic() + _CONNECT + seconds
+    limits = Limits.from_environ(os.environ)
+    # the API has so long to answer, as slowly as it likes
+    watch = Watch(
+        limits, place, "during POST", total=limits.connect + seconds, first=seconds, most=_LARGEST
+    ).unrated()
     too_late = ServerFailed(f"{place} did not answer in time ({seconds:g} seconds)")
     try:
-        with requests.Session() as client:
-            # An authentication of our own keeps the library from sending what ~/.netrc has.
-            client.auth = lambda request: request
+        with _session() as client, watching(watch):
             # a proxy has no business between us and ourselves
             client.trust_env = not is_loopback(place)
             response = client.post(
-                url, data=body, headers=dict(headers), timeout=(_CONNECT, seconds),
-                allow_redirects=False, stream=True, verify=ca_bundle(os.environ) or True,
+                url, data=body, headers={**_PLAIN, **headers}, timeout=(limits.connect, seconds),
+                stream=True, verify=ca_bundle(os.environ) or True,
             )  # fmt: skip
-            content = _content(response, place, end, too_late)
+            content = _content(response, place, too_late)
     except requests.exceptions.SSLError as error:
         raise ServerFailed(
             f"{place}: the gateway's certificate is not trusted here ({_why(error)}): name the CA "
@@ -52,44 +54,61 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
             "address, say so in clusters.<name>.gateway.address"
         ) from error
     except requests.exceptions.ReadTimeout as error:
-        raise too_late from error
+        raise _given_up(error, too_late) from error
     except requests.exceptions.ConnectionError as error:
+        if gave_up(error):
+            raise _given_up(error, too_late) from error
         raise ServerFailed(
             f"{place} cannot be reached: {_why(error)}. Where the gateway has another address from "
             "here, say so in clusters.<name>.gateway.address"
         ) from error
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError, UnicodeError) as error:
         raise ServerFailed(f"{place} cannot be asked: {_why(error)}") from error
     answered = {name.lower(): value for name, value in response.headers.items()}
     return HttpAnswer(response.status_code, answered, content)
 
 
-def _content(response: requests.Response, place: str, end: float, too_late: ServerFailed) -> bytes:
-    """The body of an answer, as far as it comes in time and is not too large."""
-    import requests
+def _session() -> requests.Session:
+    from gitops_ml.adapters.watched_urllib3 import WatchedSession
 
-    content = bytearray()
+    client = WatchedSession()
+    # An authentication of our own keeps the library from sending what ~/.netrc has.
+    client.auth = lambda request: request
+    return client
+
+
+def _content(response: requests.Response, place: str, too_late: ServerFailed) -> bytes:
+    """The body of an answer, as far as it comes in time and is not too large."""
+    from urllib3.exceptions import HTTPError
+
+    from gitops_ml.adapters.watched_urllib3 import BadEncoding, read_body
+
     try:
-        for piece in response.iter_content(_PIECE):
-            content += piece
-            if len(content) > _LARGEST:
-                raise ServerFailed(f"{place} answered with more than {_LARGEST >> 20} MiB")
-            if time.monotonic() > end:
-                raise too_late
-    except requests.RequestException as error:
+        return read_body(response.raw, most=_LARGEST)
+    except BadEncoding as error:
+        raise ServerFailed(f"{place} answered with a body that is not read: {error}") from error
+    except (HTTPError, OSError) as error:
+        if gave_up(error):
+            raise _given_up(error, too_late) from error
         raise ServerFailed(f"{place} broke off in its answer: {_why(error)}") from error
-    return bytes(content)
+
+
+def _given_up(error: Exception, too_late: ServerFailed) -> ServerFailed:
+    given_up = gave_up(error)
+    return ServerFailed(str(given_up)) if given_up and "bytes" in str(given_up) else too_late
 
 
 def is_ready(url: str) -> bool:
     """Whether a server on this machine answers, and with success."""
     import requests
+    from urllib3.exceptions import HTTPError
 
-    with requests.Session() as session:
+    with _session() as session, watching(Limits().answer("this machine", "during GET")):
         session.trust_env = False  # a proxy has no business between us and ourselves
         try:
-            return session.get(url, timeout=_CONNECT).status_code == 200
-        except requests.RequestException:
+            with session.get(url, stream=True) as response:
+                return response.status_code == 200
+        except (requests.RequestException, HTTPError):
             return False
 
 

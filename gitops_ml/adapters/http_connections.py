@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import select
 import socket
 import threading
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 from gitops_ml._version import __version__
+from gitops_ml.adapters.deadlines import WatchedSocket, WatchedTlsSocket
+from gitops_ml.core.answers import read_json
 from gitops_ml.core.loopback import is_loopback
 
 if TYPE_CHECKING:
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from urllib.parse import SplitResult
 
-FAILURES = (OSError, http.client.HTTPException)
-"""What goes wrong on the way: nobody answers, the line breaks, or what comes is no HTTP."""
+    from gitops_ml.adapters.deadlines import Watch
 
-_CONNECT = 10
+FAILURES = (OSError, http.client.HTTPException)
+"""What goes wrong on the way: nobody answers, the line breaks, or what comes is no HTTP.
+
+A `GaveUp` is among them: the server is too slow, or sends too much.
+"""
+
 _REDIRECTS = 5
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _SAME_AGAIN = frozenset({307, 308})
@@ -64,7 +69,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        return self.status < 400
+        return 200 <= self.status < 300
 
     @property
     def content(self) -> bytes:
@@ -79,7 +84,7 @@ class Answer:
         Raises:
             ValueError: it is none.
         """
-        return json.loads(self.content)
+        return read_json(self.content)
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """The body, up to ``size`` bytes at a time."""
@@ -137,11 +142,12 @@ class Connections:
         headers: Mapping[str, str],
         body: Callable[[], bytes | SizedPieces] | None = None,
         stream: bool = False,
-        timeout: float,
+        watch: Watch,
         stays: bool = False,
     ) -> Answer:
         """The answer, from wherever the server redirects to; credentials do not go elsewhere.
 
+        All of it is under ``watch``, and so is what is read of a stream later.
         ``stays``: the body is a secret as well, so that a redirect to another server is a failure.
 
         Raises:
@@ -149,7 +155,7 @@ class Connections:
         """
         sent = {"User-Agent": _AGENT, **headers}
         for _ in range(_REDIRECTS):
-            answer = self._once(method, url, sent, body() if body else None, timeout)
+            answer = self._once(method, url, sent, body() if body else None, watch)
             target = answer.headers.get("Location")
             is_read = method in ("GET", "HEAD")
             if answer.status not in (_MOVED if is_read else _SAME_AGAIN) or not target:
@@ -175,19 +181,19 @@ class Connections:
         url: str,
         headers: Mapping[str, str],
         content: bytes | SizedPieces | None,
-        timeout: float,
+        watch: Watch,
     ) -> Answer:
         parts = _address(url, "the address")
         waiting = self._free((parts.scheme, parts.netloc))
         if waiting is not None:
             try:
-                return self._exchange(waiting, method, url, headers, content, timeout)
+                return self._exchange(waiting, method, url, headers, content, watch)
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 # closed just now; a stream is for the caller, who knows how far it has got
                 if not isinstance(content, bytes | None):
                     raise
-        new = self._connected(parts)
-        return self._exchange(new, method, url, headers, content, timeout)
+        new = self._connected(parts, watch)
+        return self._exchange(new, method, url, headers, content, watch)
 
     def _exchange(
         self,
@@ -196,12 +202,11 @@ class Connections:
         url: str,
         headers: Mapping[str, str],
         content: bytes | SizedPieces | None,
-        timeout: float,
+        watch: Watch,
     ) -> Answer:
         """The answer to one request on one connection, which is closed where that fails."""
         parts = _address(url, "the address")
-        assert connection.sock is not None, "it is connected"
-        connection.sock.settimeout(timeout)
+        _put_under(watch, connection)
         size = {} if content is None else {"Content-Length": str(len(content))}
         with self._lock:
             self.requests_sent += 1
@@ -218,6 +223,7 @@ class Connections:
                     raise
                 is_whole = False
             response = connection.getresponse()
+            watch.headers_are_in()
         except BaseException:
             connection.close()
             raise
@@ -243,7 +249,7 @@ class Connections:
                 return connection
             connection.close()
 
-    def _connected(self, parts: SplitResult) -> http.client.HTTPConnection:
+    def _connected(self, parts: SplitResult, watch: Watch) -> http.client.HTTPConnection:
         proxy = self._proxy(parts)
         server = _address(proxy, "the proxy's address") if proxy else parts
         if proxy and server.scheme != "http":
@@ -252,11 +258,13 @@ class Connections:
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
             context = self._context(self._ca_bundle(parts.netloc))
-            connection = http.client.HTTPSConnection(host, port, timeout=_CONNECT, context=context)
+            connection = http.client.HTTPSConnection(host, port, context=context)
             if proxy:
                 connection.set_tunnel(parts.hostname or "", parts.port, _credentials(server))
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=_CONNECT)
+            connection = http.client.HTTPConnection(host, port)
+        # the answer of a proxy about a tunnel is under the watch as well
+        connection._create_connection = _watched(watch)  # type: ignore[attr-defined]
         try:
             connection.connect()
         except BaseException:
@@ -277,7 +285,9 @@ class Connections:
                     bundle_or_ours: str | None = certifi.where()
                 else:
                     bundle_or_ours = bundle
-                self._contexts[bundle] = ssl.create_default_context(cafile=bundle_or_ours)
+                context = ssl.create_default_context(cafile=bundle_or_ours)
+                context.sslsocket_class = WatchedTlsSocket
+                self._contexts[bundle] = context
             return self._contexts[bundle]
 
     def _proxy(self, parts: SplitResult) -> str | None:
@@ -291,6 +301,27 @@ class Connections:
         if _is_spared(parts, spared):
             return None
         return address if "://" in address else f"http://{address}"
+
+
+def _watched(watch: Watch) -> Callable[..., WatchedSocket]:
+    """A maker of connections, as `http.client` calls it."""
+
+    def create(address: tuple[str, int], *_: object) -> WatchedSocket:
+        try:
+            sock = watch.connect(lambda seconds: socket.create_connection(address, seconds))
+        except UnicodeError as error:
+            raise http.client.InvalidURL("the address has a host that cannot be one") from error
+        made = WatchedSocket.over(sock)
+        made.watch = watch
+        return made
+
+    return create
+
+
+def _put_under(watch: Watch, connection: http.client.HTTPConnection) -> None:
+    assert isinstance(connection.sock, WatchedSocket), "it is connected"
+    connection.sock.watch = watch
+    watch.begin()
 
 
 def _close_all(idle: Mapping[tuple[str, str], list[http.client.HTTPConnection]]) -> None:
@@ -341,6 +372,6 @@ def _address(text: str, what: str) -> SplitResult:
     """
     with suppress(ValueError):
         parts = urlsplit(text)
-        if parts.hostname and parts.port != 0:
+        if parts.hostname and parts.port != 0 and (parts.path + parts.query).isascii():
             return parts
-    raise http.client.InvalidURL(f"{what} has no host, or a port that is no number")
+    raise http.client.InvalidURL(f"{what} has no host, a port that is no number, or odd characters")

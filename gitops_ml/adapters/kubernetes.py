@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gitops_ml.adapters import kubeconfig
+from gitops_ml.adapters.deadlines import Limits, Watch, gave_up, watching
 from gitops_ml.adapters.kubernetes_objects import (
     API,
     ENVIRONMENT,
@@ -17,6 +17,7 @@ from gitops_ml.adapters.kubernetes_objects import (
     read_event,
     read_workloads,
 )
+from gitops_ml.core.answers import Part, read_json
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.ports import HttpAnswer
 
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
     from gitops_ml.core.running import Application, Event, Workload
 
-_CONNECT, _READ = 5.0, 30.0
+_LARGEST = 64 << 20
+"""Bytes of one answer."""
+_LARGEST_PREDICTION = 256 << 20
+_LONGEST_LINE = 1 << 20
+_MOST_PAGES = 200
 _PAGE = 500
 """Objects in one answer; the API server and we both stay small where there are thousands of pods."""
 
@@ -38,6 +43,7 @@ class KubernetesCluster:
     def __init__(self, wanted: kubeconfig.Wanted, environ: Mapping[str, str]) -> None:
         self._wanted = wanted
         self._environ = environ
+        self._limits = Limits.from_environ(environ)
         self._connection: tuple[ApiClient, str] | None = None
 
     def applications(
@@ -98,10 +104,12 @@ class KubernetesCluster:
             *([("previous", "true")] if previous else []),
         ]
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        # A log that is followed may be silent for hours.
-        response = self._ask("GET", path, query, seconds=None if follow else _READ)
+        watch = self._watch(f"GET of the log of {pod}")
+        response = self._ask("GET", path, query, watch=watch)
         if response.status != 200:
-            raise self._failure(response.status, self._read(response), path)
+            raise self._failure(response.status, self._read(response, _LARGEST), path)
+        # A log that is followed may be silent for hours, and any log may be long.
+        watch.lift(idle=not follow)
         return LogLines(response)
 
     def post(
@@ -116,10 +124,12 @@ class KubernetesCluster:
     ) -> HttpAnswer:
         """See `Cluster.post`."""
         place = f"/api/v1/namespaces/{namespace}/services/http:{service}:http/proxy"
-        response = self._ask(
-            "POST", place + quote(path), headers=headers, body=body, seconds=seconds
-        )
-        content = self._read(response)
+        watch = Watch(
+            self._limits, self._name, f"during POST to {service}", total=seconds, first=seconds,
+            most=_LARGEST_PREDICTION,
+        ).unrated()  # fmt: skip
+        response = self._ask("POST", place + quote(path), headers=headers, body=body, watch=watch)
+        content = self._read(response, _LARGEST_PREDICTION)
         # The API server's own answers are objects of the kind Status; all others are the API's.
         if response.status >= 400 and _status_object(content) is not None:
             raise self._failure(response.status, content, place)
@@ -130,19 +140,24 @@ class KubernetesCluster:
         """Every object of a list, page by page; ``None`` where the cluster has no such kind."""
         items: list[Json] = []
         more = ""
-        while True:
+        watch = self._watch(f"GET of {path}")
+        for _ in range(_MOST_PAGES):
             pages = [("limit", str(_PAGE)), *([("continue", more)] if more else [])]
-            response = self._ask("GET", path, [*query.items(), *pages])
-            content = self._read(response)
+            response = self._ask("GET", path, [*query.items(), *pages], watch=watch)
+            content = self._read(response, _LARGEST)
             if response.status == 404:
                 return None
             if response.status != 200:
                 raise self._failure(response.status, content, path)
-            page = self._object(content)
-            items += page.get("items") or ()
-            more = (page.get("metadata") or {}).get("continue") or ""
+            page = Part(self._object(content), f"{self._name} answered GET {path} oddly")
+            items += [_object_of(each) for each in page["items"].items()]
+            more = page["metadata"]["continue"].text_or() if page["metadata"] else ""
             if not more:
                 return items
+        raise ServerFailed(f"{self._name} has more than {_MOST_PAGES} pages of {path}")
+
+    def _watch(self, doing: str) -> Watch:
+        return self._limits.answer(self._name, f"during {doing}", most=_LARGEST)
 
     def _ask(
         self,
@@ -152,7 +167,7 @@ class KubernetesCluster:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        seconds: float | None = _READ,
+        watch: Watch,
     ) -> Any:
         """urllib3's response, not read yet; whatever its status."""
         from urllib3 import Timeout
@@ -165,14 +180,15 @@ class KubernetesCluster:
         )  # fmt: skip
         # By the client's own connections: its `call_api` would write a body anew as JSON.
         try:
-            return client.rest_client.pool_manager.request(
-                method, url, headers=head, body=body, preload_content=False,
-                timeout=Timeout(connect=_CONNECT, read=seconds),
-            )  # fmt: skip
-        except HTTPError as error:
+            with watching(watch):
+                return client.rest_client.pool_manager.request(
+                    method, url, headers=head, body=body, preload_content=False,
+                    timeout=Timeout(connect=self._limits.connect, read=watch.allowed()),
+                )  # fmt: skip
+        except (HTTPError, OSError, ValueError) as error:
             raise self._unreachable(error) from error
 
-    def _read(self, response: Any) -> bytes:
+    def _read(self, response: Any, most: int) -> bytes:
         """All of a response's body.
 
         Raises:
@@ -180,15 +196,18 @@ class KubernetesCluster:
         """
         from urllib3.exceptions import HTTPError
 
+        from gitops_ml.adapters.watched_urllib3 import read_body
+
         try:
-            content: bytes = response.data
-        except HTTPError as error:
+            content = read_body(response, most=most)
+        except (HTTPError, OSError, ValueError) as error:
             raise self._unreachable(error) from error
+        response.release_conn()
         return content
 
     def _object(self, content: bytes) -> Json:
         try:
-            found = json.loads(content)
+            found = read_json(content)
         except ValueError:
             found = None
         if not isinstance(found, dict):
@@ -200,7 +219,10 @@ class KubernetesCluster:
 
     def _client(self) -> ApiClient:
         if self._connection is None:
+            from gitops_ml.adapters.watched_urllib3 import watch_pools
+
             self._connection = kubeconfig.connect(self._wanted, environ=self._environ)
+            watch_pools(self._connection[0].rest_client.pool_manager)
         return self._connection[0]
 
     @property
@@ -211,6 +233,8 @@ class KubernetesCluster:
         return f"{self._wanted.name} ({self._connection[1]}, {client.configuration.host})"
 
     def _unreachable(self, error: Exception) -> ServerFailed:
+        if given_up := gave_up(error):
+            return ServerFailed(f"{given_up}. Does `kubectl get pods` work from here (VPN, proxy)?")
         why = str(getattr(error, "reason", None) or error)
         # urllib3 begins with the connection object's address in memory
         words = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
@@ -221,7 +245,8 @@ class KubernetesCluster:
     def _failure(self, status: int, content: bytes, path: str) -> GitopsMlError:
         """The API server's refusal, with its own words and the remedy."""
         said = _status_object(content) or {}
-        words = said.get("message") or content.decode(errors="replace")[:300] or f"status {status}"
+        text = said.get("message") if isinstance(said.get("message"), str) else ""
+        words = text or content.decode(errors="replace")[:300] or f"status {status}"
         if status == 401:
             return Refused(
                 f"{self._name} does not know us: the credentials of the kubeconfig are missing or "
@@ -249,6 +274,8 @@ class LogLines:
         try:
             for piece in self._response.stream(1 << 16):
                 *lines, rest = (rest + piece).split(b"\n")
+                if len(rest) > _LONGEST_LINE:
+                    lines, rest = [*lines, rest], b""
                 for line in lines:
                     yield line.decode(errors="replace")
         except (HTTPError, OSError):
@@ -274,6 +301,13 @@ class LogLines:
         self._response.close()
 
 
+def _object_of(item: Part) -> Json:
+    """An object that has a name, as all of a list have."""
+    for key in ("name", "namespace"):
+        item["metadata"][key].text()
+    return dict(item.value)
+
+
 def _selector(environment: str, api: str | None) -> str:
     wanted = {ENVIRONMENT: environment, **({API: api} if api else {})}
     return ",".join(f"{key}={value}" for key, value in wanted.items())
@@ -282,7 +316,7 @@ def _selector(environment: str, api: str | None) -> str:
 def _status_object(content: bytes) -> Json | None:
     """The API server's own answer, ``None`` for anything else."""
     try:
-        said = json.loads(content)
+        said = read_json(content)
     except ValueError:
         return None
     return said if isinstance(said, dict) and said.get("kind") == "Status" else None

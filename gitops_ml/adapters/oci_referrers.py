@@ -103,7 +103,7 @@ def referrers(
         "GET", host, f"/v2/{name}/referrers/{digest}", scope=Scope(name)
     )
     if response.ok and "index" in response.headers.get("Content-Type", ""):
-        found = _entries(response.content)
+        found = _entries(response.content, repository)
     else:
         found = _fallback(registry, repository, digest)
     return tuple(e for e in found if artifact_type in ("", e.artifact_type))
@@ -112,7 +112,10 @@ def referrers(
 def read_attachment(registry: OciRegistry, repository: str, referrer: Descriptor) -> bytes:
     """The document behind one of `referrers`."""
     content, _ = registry.manifest(ImageRef(repository, digest=referrer.digest))
-    manifest = parse_manifest(content)
+    try:
+        manifest = parse_manifest(content)
+    except BadManifest as error:
+        raise ServerFailed(f"{referrer.digest} in {repository} cannot be read: {error}") from error
     if isinstance(manifest, Index) or len(manifest.layers) != 1:
         raise ServerFailed(f"{referrer.digest} in {repository} is not one document")
     return registry.blob(repository, manifest.layers[0])
@@ -145,14 +148,16 @@ def _list(
 def _fallback(registry: OciRegistry, repository: str, digest: str) -> tuple[Descriptor, ...]:
     image = ImageRef(repository, _tag(digest))
     found = registry.find(image)
-    return _entries(found[0]) if found else ()
+    return _entries(found[0], repository) if found else ()
 
 
-def _entries(content: bytes) -> tuple[Descriptor, ...]:
+def _entries(content: bytes, repository: str) -> tuple[Descriptor, ...]:
     try:
         found = parse_manifest(content, media_type=INDEX)
     except BadManifest as error:
-        raise ServerFailed(f"a list of attached documents cannot be read: {error}") from error
+        raise ServerFailed(
+            f"the list of documents about an image in {repository} cannot be read: {error}"
+        ) from error
     return found.manifests if isinstance(found, Index) else ()
 
 

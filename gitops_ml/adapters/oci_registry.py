@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from gitops_ml.adapters.deadlines import gave_up
 from gitops_ml.adapters.http_connections import FAILURES
-from gitops_ml.adapters.registry_session import RegistrySession, Scope, check, said
+from gitops_ml.adapters.registry_session import RegistrySession, Scope, check, said, unreachable
 from gitops_ml.core.image import ImageRef, split_repository
 from gitops_ml.core.oci import (
     INDEX,
@@ -34,6 +35,7 @@ from gitops_ml.core.oci import (
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 
 if TYPE_CHECKING:
+    from gitops_ml.adapters.deadlines import Watch
     from gitops_ml.adapters.http_connections import Answer
     from gitops_ml.adapters.registry_session import Patience
     from gitops_ml.ports import Progress
@@ -43,13 +45,18 @@ Source = Callable[[int], Iterator[bytes]]
 
 PIECE = 1 << 20
 _ACCEPT = ", ".join((INDEX, *INDEXES[1:], *MANIFESTS))
-_LARGEST_MANIFEST = 16 << 20
+_LARGEST_MANIFEST = 8 << 20
 _SMALL = 4 << 20
 """A blob up to this size is sent in one request."""
 _AFTER_FAILURE = 32 << 20
 """Bytes of a request once the line has broken: so much is safe when it breaks again."""
 _TOLD_EVERY = 64 << 20
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_SURE = 1 << 20
+"""Bytes that have to come before a break of the line counts as the first one again."""
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
+_SLOW = 3
+"""Failures that a transfer counts for where it was given up."""
+_SIZE = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +87,13 @@ class OciRegistry:
             return None
         check(response, *_names(image))
         digest = response.headers.get("Docker-Content-Digest", "")
-        if not is_digest(digest) or "Content-Length" not in response.headers:
+        size = response.headers.get("Content-Length", "")
+        if not is_digest(digest) or not _SIZE.fullmatch(size):
             return self.manifest(image)[1]
         if image.digest and digest != image.digest:
             raise ServerFailed(f"{_names(image)[0]} answered for {image} with the digest {digest}")
         kind = response.headers.get("Content-Type", "").partition(";")[0]
-        return Descriptor(kind, digest, int(response.headers["Content-Length"]))
+        return Descriptor(kind, digest, int(size))
 
     def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
         """The manifest or index behind a tag or digest, and its descriptor.
@@ -105,11 +113,7 @@ class OciRegistry:
             if response.status == 404:
                 return None
             check(response, host, name)
-            content = b""
-            for piece in response.pieces(1 << 16):
-                content += piece
-                if len(content) > _LARGEST_MANIFEST:
-                    raise ServerFailed(f"{host} sent a manifest of more than {len(content)} bytes")
+            content = _manifest_bytes(response, host)
             told = response.headers.get("Docker-Content-Digest", "")
             kind = response.headers.get("Content-Type", "").partition(";")[0]
         digest = digest_of(content)
@@ -166,27 +170,33 @@ class OciRegistry:
             ServerFailed: it is not there, breaks too often, or is not what its digest says.
         """
         host, name = split_repository(repository)
-        digest, at, failures = hashlib.sha256(), offset, 0
+        digest, at, failures, sure = hashlib.sha256(), offset, 0, offset + _SURE
+        doing = f"during GET of {_shown(descriptor)} of {name}"
+        watch = self.session.limits.download(host, doing, size=descriptor.size)
         while at < descriptor.size:
             try:
-                for piece in self._read_from(host, name, descriptor, at):
+                for piece in self._read_from(host, name, descriptor, at, watch):
                     digest.update(piece)
                     at += len(piece)
-                    failures = 0
+                    if at >= sure:
+                        failures, sure = 0, at + _SURE
                     yield piece
             except _Interrupted as error:
-                failures += 1
-                if failures >= self.session.patience.attempts:
-                    raise ServerFailed(f"{host} broke off {failures} times: {error}") from error
-                self.session.patience.wait(failures, None)
+                # what is too slow twice stays so; a broken line is often better at once
+                failures += _SLOW if gave_up(error) else 1
+                if failures >= self.session.patience.attempts or watch.is_over:
+                    raise ServerFailed(f"{host} broke off: {error}") from error
+                self.session.patience.wait(failures, None, watch=watch)
         if offset == 0 and f"sha256:{digest.hexdigest()}" != descriptor.digest:
             raise ServerFailed(f"{host} sent something else for {descriptor.digest} of {name}")
 
-    def _read_from(self, host: str, name: str, descriptor: Descriptor, at: int) -> Iterator[bytes]:
+    def _read_from(
+        self, host: str, name: str, descriptor: Descriptor, at: int, watch: Watch
+    ) -> Iterator[bytes]:
         headers = {"Range": f"bytes={at}-"} if at else {}
         path = f"/v2/{name}/blobs/{descriptor.digest}"
         with self.session.request(
-            "GET", host, path, scope=Scope(name), headers=headers, stream=True
+            "GET", host, path, scope=Scope(name), headers=headers, stream=True, watch=watch
         ) as response:
             check(response, host, name)
             skip = at if response.status == 200 else 0
@@ -300,6 +310,7 @@ class OciRegistry:
         """Send a big blob in one request, or in many once the line has broken."""
         at = failures = 0
         scope = Scope(name, "pull,push")
+        watch = self._upload(host, name, descriptor)
         while at < descriptor.size:
             size = descriptor.size - at
             size = min(size, _AFTER_FAILURE) if failures else size
@@ -311,7 +322,7 @@ class OciRegistry:
             try:
                 response = self.session.request(
                     "PATCH", host, location, scope=scope, headers=headers,
-                    body=lambda body=body: body, may_repeat=False,  # type: ignore[misc]
+                    body=lambda body=body: body, may_repeat=False, watch=watch,  # type: ignore[misc]
                 )  # fmt: skip
                 if not response.ok and response.status not in (404, 413, 416, 499):
                     check(response, host, name)
@@ -322,13 +333,17 @@ class OciRegistry:
                 failure = ServerFailed(f"{host} answered {response.status} about {name}")
             except ServerFailed as error:
                 failure = error
-            failures += 1
-            if failures >= self.session.patience.attempts:
+            failures += _SLOW if gave_up(failure) else 1
+            if failures >= self.session.patience.attempts or watch.is_over:
                 raise failure
-            self.session.patience.wait(failures - 1, None)
+            self.session.patience.wait(failures - 1, None, watch=watch)
             location, at = self._resumed(host, name, location, descriptor)
             progress(f"{descriptor.digest[7:19]}: once more from {_amount(at)} ({failure})")
         return location
+
+    def _upload(self, host: str, name: str, descriptor: Descriptor) -> Watch:
+        doing = f"during the upload of {_shown(descriptor)} to {name}"
+        return self.session.limits.upload(host, doing, size=descriptor.size)
 
     def _resumed(
         self, host: str, name: str, location: str, descriptor: Descriptor
@@ -339,6 +354,8 @@ class OciRegistry:
         if response.status == 204:
             match = _RANGE.match(response.headers.get("Range", ""))
             last = int(match[1]) if match else 0
+            if last >= descriptor.size:
+                raise ServerFailed(f"{host} has more of the upload to {name} than was sent")
             # `0-0` says nothing and one byte alike
             return _location(response, host, location), last + 1 if last else 0
         again = self._begin(host, name, descriptor, None)
@@ -354,6 +371,7 @@ class OciRegistry:
             "PUT", host, f"{location}{mark}{urlencode({'digest': descriptor.digest})}",
             scope=Scope(name, "pull,push"), body=lambda: content,
             headers={"Content-Type": "application/octet-stream"},
+            watch=self._upload(host, name, descriptor),
         )  # fmt: skip
         # a repeated request finds that the first one has done it, and its upload gone
         if not response.ok and self.has_blob(f"{host}/{name}", descriptor.digest):
@@ -407,6 +425,22 @@ def _location(response: Answer, host: str, before: str | None = None) -> str:
     if not found:
         raise ServerFailed(f"{host} does not say where the upload goes on")
     return found
+
+
+def _manifest_bytes(response: Answer, host: str) -> bytes:
+    content = bytearray()
+    try:
+        for piece in response.pieces(1 << 16):
+            content += piece
+            if len(content) > _LARGEST_MANIFEST:
+                raise ServerFailed(f"{host} sent a manifest of more than {len(content)} bytes")
+    except FAILURES as error:
+        raise ServerFailed(unreachable(host, error)) from error
+    return bytes(content)
+
+
+def _shown(descriptor: Descriptor) -> str:
+    return descriptor.digest[7:19]
 
 
 def _names(image: ImageRef) -> tuple[str, str]:

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import html.parser
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from gitops_ml.adapters.build_settings import _pip_files
+from gitops_ml.adapters.deadlines import Limits, gave_up, watching
 from gitops_ml.adapters.netrc_file import netrc_logins
 from gitops_ml.adapters.secret_owner import SecretOwner
 from gitops_ml.adapters.whole_files import written
+from gitops_ml.core.answers import read_json
 from gitops_ml.core.local_files import index_options, requirement_lines
+from gitops_ml.core.loopback import is_loopback
 from gitops_ml.core.package_choice import PackageFile
 from gitops_ml.core.pip_settings import pip_settings
 from gitops_ml.core.secret_destinations import Destination, expanded, variables_in
@@ -30,14 +35,23 @@ if TYPE_CHECKING:
 
     import requests
 
+    from gitops_ml.adapters.deadlines import Watch
+
 PYPI = urlunsplit(("https", ".".join(("pypi", "org")), "simple", "", ""))
 """What pip asks where nobody says otherwise."""
 _ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.2, "
     "text/html; q=0.1"
 )
-_TIMEOUT = (15, 60)
+_LISTING = {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}
+_UNPACKED = {"Accept-Encoding": "identity"}
+_REDIRECTS = 10
+_MOVED = frozenset({301, 302, 303, 307, 308})
 _ATTEMPTS = 4
+_LOGIN = re.compile(rb"<input[^>]{0,400}type=.?password", re.IGNORECASE)
+_LARGEST = 64 << 20
+"""Bytes of what an index has of one package."""
+_LARGEST_FILE = 8 << 30
 _CA = ("GITOPS_ML_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -173,8 +187,9 @@ def _checked(value: str, owner: SecretOwner, *, place: str) -> str:
 class PackageIndex:
     """All indexes of the settings as one; what was asked is remembered."""
 
-    def __init__(self, settings: IndexSettings) -> None:
+    def __init__(self, settings: IndexSettings, *, limits: Limits | None = None) -> None:
         self._settings = settings
+        self._limits = limits or Limits.from_environ(os.environ)
         self._known: dict[str, tuple[PackageFile, ...]] = {}
         self._session: requests.Session | None = None
 
@@ -199,15 +214,17 @@ class PackageIndex:
             GitopsMlError: it cannot be written.
         """
         target = folder / file.filename
+        host, doing = _host(file.url), f"during the download of {file.filename}"
+        watch = self._limits.download(host, doing, size=_LARGEST_FILE)
         for attempt in range(_ATTEMPTS):
             try:
-                return target, self._fetched(file, target)
+                return target, self._fetched(file, target, watch)
             except _Again as error:
-                if attempt + 1 == _ATTEMPTS:
+                if attempt + 1 == _ATTEMPTS or watch.is_over:
                     raise ServerFailed(f"{file.filename} cannot be fetched: {error}") from error
         raise AssertionError("the last attempt returns or raises")
 
-    def _fetched(self, file: PackageFile, target: Path) -> str:
+    def _fetched(self, file: PackageFile, target: Path, watch: Watch) -> str:
         import requests
         from urllib3.exceptions import HTTPError
 
@@ -218,39 +235,41 @@ class PackageIndex:
                     _copy(iter(lambda: source.read(1 << 20), b""), out, digest)
             else:
                 try:
-                    with self._get(_with_credentials(file), headers={}) as answer:
-                        _copy(answer.iter_content(1 << 18), out, digest)
+                    with self._get(_with_credentials(file), headers=_UNPACKED, watch=watch) as got:
+                        _copy(got.raw.stream(1 << 18, decode_content=False), out, digest)
                 except (requests.RequestException, HTTPError) as error:
-                    raise _Again(redacted(str(error))) from error
+                    raise _again(error, f"{_host(file.url)} broke off: ") from error
         return digest.hexdigest()
 
     def _listing(self, index: str, name: str) -> tuple[PackageFile, ...]:
         page = f"{index.rstrip('/')}/{name}/"
+        watch = self._limits.answer(
+            _host(page), f"during GET of the files of {name}", most=_LARGEST
+        )
         for attempt in range(_ATTEMPTS):
             try:
-                with self._get(page, headers={"Accept": _ACCEPT}) as answer:
+                with self._get(page, headers=_LISTING, watch=watch) as answer:
                     found = _read_listing(answer)
                 return tuple(replace(file, index=index) for file in found)
             except _NotThere:
                 return ()
             except _Again as error:
-                if attempt + 1 == _ATTEMPTS:
+                if attempt + 1 == _ATTEMPTS or watch.is_over:
                     raise ServerFailed(str(error)) from error
         raise AssertionError("the last attempt returns or raises")
 
-    def _get(self, url: str, *, headers: Mapping[str, str]) -> requests.Response:
+    def _get(self, url: str, *, headers: Mapping[str, str], watch: Watch) -> requests.Response:
         import requests
+        from urllib3.exceptions import HTTPError
 
-        host = urlsplit(url).hostname or url
-        url, login = self._login(url)
-        is_trusted = host in self._settings.trusted_hosts
+        host = _host(url)
         try:
-            answer = self._client().get(
-                url, headers=dict(headers), auth=login, stream=True, timeout=_TIMEOUT,
-                verify=not is_trusted and (self._settings.ca_bundle or True),
-            )  # fmt: skip
-        except requests.RequestException as error:
-            raise _Again(f"the package index {host} cannot be reached: {_cause(error)}") from error
+            with watching(watch):
+                answer = self._redirected(url, headers)
+        except (requests.RequestException, HTTPError, UnicodeError) as error:
+            raise _again(error, f"the package index {host} cannot be reached: ") from error
+        if not answer.ok:
+            answer.close()
         if answer.status_code == 404:
             raise _NotThere
         if answer.status_code in (401, 403):
@@ -262,8 +281,30 @@ class PackageIndex:
             raise _Again(f"the package index {host} answered {answer.status_code}")
         return answer
 
-    def _login(self, url: str) -> tuple[str, Callable[[Any], Any]]:
-        """The address without credentials, and what adds them to the request.
+    def _redirected(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        """The first answer that is no redirect; another server gets no credentials.
+
+        The library's own loop would unpack the bodies of redirects, however large they are.
+        """
+        first = url
+        for _ in range(_REDIRECTS):
+            host = _host(url)
+            is_trusted = host in self._settings.trusted_hosts
+            address, login = self._login(url, is_ours=_is_one_server(url, first))
+            answer = self._client().get(
+                address, headers=dict(headers), auth=login, stream=True,
+                timeout=(self._limits.connect, self._limits.idle),
+                verify=not is_trusted and (self._settings.ca_bundle or True),
+            )  # fmt: skip
+            target = answer.headers.get("Location")
+            if answer.status_code not in _MOVED or not target:
+                return answer
+            answer.close()
+            url = _next_url(url, target)
+        raise ServerFailed(f"the package index {_host(url)} redirects again and again")
+
+    def _login(self, url: str, *, is_ours: bool) -> tuple[str, Callable[[Any], Any]]:
+        """The address without credentials, and what adds them to the request where it ``is_ours``.
 
         Raises:
             Refused: they would travel in plain text.
@@ -275,7 +316,8 @@ class PackageIndex:
         user, _, password = userinfo.partition(":")
         login = (unquote(user), unquote(password)) if at else self._settings.logins.get(
             parts.hostname or "")  # fmt: skip
-        if login is None:
+        url = urlunsplit(parts._replace(netloc=server))
+        if login is None or not is_ours:
             # An authentication of our own keeps the library from what the user's netrc has for any host.
             return url, lambda request: request
         if not _is_protected(url):
@@ -283,30 +325,17 @@ class PackageIndex:
                 f"the password for the package index {parts.hostname} would travel in plain text: "
                 "use https"
             )
-        return urlunsplit(parts._replace(netloc=server)), HTTPBasicAuth(*login)
+        return url, HTTPBasicAuth(*login)
 
     def _client(self) -> requests.Session:
         if self._session is None:
-            self._session = _new_session()
+            from gitops_ml.adapters.watched_urllib3 import WatchedSession
+
+            self._session = WatchedSession()
             if self._settings.proxy:
                 proxy = self._settings.proxy
                 self._session.proxies = {"http": proxy, "https": proxy}
         return self._session
-
-
-def _new_session() -> requests.Session:
-    """A session that follows redirects, and takes no credentials along to another server."""
-    import requests
-
-    class Session(requests.Session):
-        def rebuild_auth(
-            self, prepared_request: requests.PreparedRequest, response: requests.Response
-        ) -> None:
-            before, after = response.request.url or "", prepared_request.url or ""
-            if not _is_one_server(before, after):
-                prepared_request.headers.pop("Authorization", None)
-
-    return Session()
 
 
 def _is_protected(url: str) -> bool:
@@ -318,13 +347,24 @@ def _is_protected(url: str) -> bool:
 
 def _is_one_server(url: str, other: str) -> bool:
     try:
-        return Destination.of(url) == Destination.of(other)
+        return Destination.of(_bare(url)) == Destination.of(_bare(other))
     except ValueError:
         return False
 
 
+def _bare(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 class _Again(GitopsMlError):
     """What may succeed when it is tried once more."""
+
+
+def _again(error: Exception, words: str) -> _Again:
+    """The error for a line that broke; what was given up names its server by itself."""
+    given_up = gave_up(error)
+    return _Again(str(given_up) if given_up else f"{words}{_cause(error)}")
 
 
 class _NotThere(GitopsMlError):
@@ -345,38 +385,90 @@ def _in_folder(link: str) -> Iterator[PackageFile]:
                 yield PackageFile(filename=path.name, url=path.absolute().as_uri())
 
 
-def _read_listing(answer: requests.Response) -> Iterator[PackageFile]:
-    kind = answer.headers.get("Content-Type", "")
+def _read_listing(answer: requests.Response) -> list[PackageFile]:
+    from urllib3.exceptions import HTTPError
+
+    from gitops_ml.adapters.watched_urllib3 import read_body
+
+    kind, host = answer.headers.get("Content-Type", ""), _host(answer.url)
     try:
+        content = read_body(answer.raw, most=_LARGEST)
         if "json" in kind:
-            return iter([_from_json(entry, answer.url) for entry in answer.json()["files"]])
+            return [_from_json(entry, answer.url) for entry in read_json(content)["files"]]
         page = _Page()
-        page.feed(answer.text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _Again(f"{urlsplit(answer.url).hostname} sent no list of files") from error
-    return (_from_link(link, answer.url) for link in page.links if link.get("href"))
+        page.feed(content.decode(answer.encoding or "utf-8", errors="replace"))
+        found = [*_from_links(page.links, answer.url)]
+    except HTTPError as error:
+        raise _again(error, f"the package index {host} broke off: ") from error
+    except (ValueError, KeyError, TypeError, AttributeError, LookupError) as error:
+        raise _Again(
+            f"the package index {host} sent no list of files: {str(error)[:200]}"
+        ) from error
+    if not found and _LOGIN.search(content):
+        raise _Again(f"the package index {host} sent a page to log in, and no list of files")
+    return found
 
 
 def _from_json(entry: Mapping[str, Any], page: str) -> PackageFile:
     yanked = entry.get("yanked", False)
+    name, url = entry["filename"], entry["url"]
+    sha256 = (entry.get("hashes") or {}).get("sha256") or ""
+    if not (isinstance(name, str) and isinstance(url, str) and isinstance(sha256, str)):
+        raise TypeError("a file of it has no name, address or hash that is text")
     return PackageFile(
-        filename=str(entry["filename"]),
-        url=urljoin(page, str(entry["url"])),
-        sha256=str((entry.get("hashes") or {}).get("sha256", "")),
-        yanked=None if yanked is False else "" if yanked is True else str(yanked),
+        filename=_plain(name),
+        url=_safe(urljoin(page, url)),
+        sha256=sha256,
+        yanked=None if yanked is False else "" if yanked is True else " ".join(str(yanked).split()),
     )
+
+
+def _from_links(links: Iterable[Mapping[str, str | None]], page: str) -> Iterator[PackageFile]:
+    """The files among the links of a page; it may also have some to its parent or to people."""
+    for link in links:
+        if link.get("href"):
+            with suppress(ValueError):
+                yield _from_link(link, page)
 
 
 def _from_link(link: Mapping[str, str | None], page: str) -> PackageFile:
-    parts = urlsplit(urljoin(page, str(link["href"])))
+    parts = urlsplit(_safe(urljoin(page, str(link["href"]))))
     name, _, value = parts.fragment.partition("=")
     yanked = link.get("data-yanked") or "" if "data-yanked" in link else None
     return PackageFile(
-        filename=unquote(parts.path.rpartition("/")[2]),
+        filename=_plain(unquote(parts.path.rpartition("/")[2])),
         url=urlunsplit(parts._replace(fragment="")),
         sha256=value if name == "sha256" else "",
-        yanked=yanked,
+        yanked=None if yanked is None else " ".join(yanked.split()),
     )
+
+
+def _plain(name: str) -> str:
+    """The name of a file, which becomes one in our cache.
+
+    Raises:
+        ValueError: it leads elsewhere, or cannot be a name.
+    """
+    if (
+        name != PurePosixPath(name).name
+        or "\\" in name
+        or not name.isprintable()
+        or len(name) > 255
+    ):
+        raise ValueError(f"a file of it has the name {name[:80]!r}")
+    return name
+
+
+def _safe(url: str) -> str:
+    """An address that the index gives: on the web, and never a file of this machine.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError(f"a file of it is at {redacted(url[:80])!r}")
+    return url
 
 
 class _Page(html.parser.HTMLParser):
@@ -397,6 +489,29 @@ def _with_credentials(file: PackageFile) -> str:
         if (server, index.scheme) == (own.netloc, own.scheme):
             return urlunsplit(own._replace(netloc=f"{userinfo}@{server}"))
     return file.url
+
+
+def _next_url(url: str, target: str) -> str:
+    """Where a redirect leads, with the credentials of the index only on the same server.
+
+    Raises:
+        Refused: it leaves TLS, or the web.
+    """
+    try:
+        found, before = urlsplit(_safe(urljoin(url, target))), urlsplit(url)
+    except ValueError as error:
+        raise Refused(f"the package index {_host(url)} redirects to no address: {error}") from None
+    if before.scheme == "https" != found.scheme and not is_loopback(found.netloc):
+        raise Refused(f"the package index {_host(url)} redirects from TLS to plain HTTP")
+    userinfo, _, server = before.netloc.rpartition("@")
+    if userinfo and (server, before.scheme) == (found.netloc, found.scheme):
+        found = found._replace(netloc=before.netloc)
+    return urlunsplit(found)
+
+
+def _host(url: str) -> str:
+    """The server in messages; an address may hold a password."""
+    return urlsplit(url).hostname or "this machine"
 
 
 def _cause(error: BaseException) -> str:

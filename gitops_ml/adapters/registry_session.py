@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from gitops_ml.adapters.deadlines import GaveUp, Limits
 from gitops_ml.adapters.docker_config import Credentials, find_credentials
 from gitops_ml.adapters.http_connections import FAILURES, Connections, SizedPieces
 from gitops_ml.core.loopback import is_loopback
@@ -28,15 +29,14 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.process import redacted
 
 if TYPE_CHECKING:
+    from gitops_ml.adapters.deadlines import Watch
     from gitops_ml.adapters.http_connections import Answer
 
 Body = Callable[[], "bytes | SizedPieces"]
 """Makes the body of a request; called once more when the request has to be repeated."""
 
-_READ = 60
-_COMMIT = 900
-"""Seconds that a registry may take over a body: it hashes gigabytes before it answers."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
 _CLIENT_ID = "gitops-ml"
 _CA_BUNDLES = ("GITOPS_ML_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -74,17 +74,31 @@ class Patience:
     """A registry that asks for more is told about, and not waited for."""
     sleep: Callable[[float], None] = field(default=time.sleep)
 
-    def wait(self, attempt: int, asked_for: float | None) -> None:
-        """Wait after the failure of ``attempt``, counted from 0."""
+    def wait(self, attempt: int, asked_for: float | None, *, watch: Watch | None = None) -> None:
+        """Wait after the failure of ``attempt``, counted from 0; ``watch`` counts the time."""
         import random
 
         own = self.first_wait * 2**attempt * (0.5 + random.random())  # noqa: S311 - no secret
-        self.sleep(min(self.longest_wait, own if asked_for is None else max(asked_for, 0)))
+        seconds = min(self.longest_wait, own if asked_for is None else max(asked_for, 0))
+        if watch is not None:
+            watch.wait(seconds)
+        self.sleep(seconds)
 
     def hasty(self) -> Patience:
         """For a look at what is there, which somebody waits for."""
         return replace(self, attempts=min(3, self.attempts), longest_wait=5.0,
                        first_wait=min(0.2, self.first_wait))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is sent, wherever it goes to."""
+
+    method: str
+    headers: Mapping[str, str]
+    body: Body | None
+    stream: bool
+    watch: Watch
 
 
 class RegistrySession:
@@ -96,10 +110,12 @@ class RegistrySession:
         *,
         insecure: bool = False,
         patience: Patience | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._environ = environ
         self._insecure = insecure
         self.patience = patience or Patience()
+        self.limits = limits or Limits.from_environ(environ)
         self._connections = Connections(environ, ca_bundle=self._ca_bundle)
         self._credentials: dict[str, Credentials | None] = {}
         self._tokens: dict[tuple[str, str], str] = {}
@@ -126,48 +142,44 @@ class RegistrySession:
         stream: bool = False,
         may_repeat: bool = True,
         patience: Patience | None = None,
+        watch: Watch | None = None,
     ) -> Answer:
         """The answer that is neither 401 nor a failure that passes; any other is the caller's.
 
-        ``path`` may be a whole URL, which only gets credentials if it is the registry's own.
+        ``path`` may be a whole URL, which only gets credentials if it is the registry's own. All
+        attempts together are under one watch: that of a small answer, if the caller has no other.
 
         Raises:
             Refused: the registry wants other credentials, or leads away from TLS.
             ServerFailed: it cannot be reached, or keeps failing.
         """
         patience = patience or self.patience
+        doing = f"during {method} of {scope.repository}"
+        watch = watch or self.limits.answer(host, doing)
+        request = _Request(method, headers or {}, body, stream, watch)
         attempt = 0
         while True:
             last = not may_repeat or attempt + 1 >= patience.attempts
             try:
-                answer = self._authorized(method, host, path, scope, headers or {}, body, stream)
+                answer = self._authorized(request, host, path, scope)
             except _Broken as error:
-                if last:
+                if last or watch.is_over:
                     raise ServerFailed(str(error)) from error.__cause__
-                patience.wait(attempt, None)
+                patience.wait(attempt, None, watch=watch)
             else:
                 after = retry_after(answer.headers.get("Retry-After", ""))
                 last = last or (after or 0) > patience.longest_wait
                 if answer.status not in _PASSING or last:
                     return answer
                 answer.close()
-                patience.wait(attempt, after)
+                patience.wait(attempt, after, watch=watch)
             attempt += 1
 
-    def _authorized(
-        self,
-        method: str,
-        host: str,
-        path: str,
-        scope: Scope,
-        headers: Mapping[str, str],
-        body: Body | None,
-        stream: bool,
-    ) -> Answer:
+    def _authorized(self, request: _Request, host: str, path: str, scope: Scope) -> Answer:
         """The answer, after showing credentials where the registry asks for them."""
         path, is_own = self._protected(host, path)
         token = self._tokens.get((host, str(scope))) if is_own else None
-        answer = self._send(method, host, path, headers, body, stream, token)
+        answer = self._send(request, host, path, token)
         if answer.status != 401 or not is_own:
             return answer
         challenge = answer.headers.get("WWW-Authenticate", "")
@@ -178,8 +190,8 @@ class RegistrySession:
                 f"{host} asks for credentials over plain HTTP, where everybody on the way could read "
                 "them: give the registry TLS, or have it take requests without credentials"
             )
-        token = self._new_token(challenge, host, scope, credentials)
-        answer = self._send(method, host, path, headers, body, stream, token)
+        token = self._new_token(challenge, host, scope, credentials, request.watch)
+        answer = self._send(request, host, path, token)
         if answer.status == 401:
             raise refusal(host, scope.repository, answer, credentials)
         return answer
@@ -190,7 +202,10 @@ class RegistrySession:
         A registry behind a proxy may not know that it is spoken to over TLS, and name plain HTTP
         in its own addresses: only their paths count.
         """
-        parts = urlsplit(urljoin(f"https://{_server(host)}", path))
+        try:
+            parts = urlsplit(urljoin(f"https://{_server(host)}", path))
+        except ValueError:
+            raise ServerFailed(f"{host} sends us to an address that is none") from None
         if parts.netloc == _server(host):
             return parts._replace(scheme="", netloc="").geturl(), True
         if not self._may_be_trusted(parts.geturl()):
@@ -204,40 +219,36 @@ class RegistrySession:
             return self._credentials[host]
 
     def _new_token(
-        self, challenge: str, host: str, scope: Scope, credentials: Credentials | None
+        self,
+        challenge: str,
+        host: str,
+        scope: Scope,
+        credentials: Credentials | None,
+        watch: Watch,
     ) -> str:
         # a repository that is not there yet is hidden from those who may only pull
         wider = replace(scope, actions="pull,push") if credentials else scope
         try:
-            token = self._authorization(challenge, host, wider, credentials)
+            token = self._authorization(challenge, host, wider, credentials, watch)
         except Refused:
             if wider == scope:
                 raise
             wider = scope  # this one may be read, and not written
-            token = self._authorization(challenge, host, scope, credentials)
+            token = self._authorization(challenge, host, scope, credentials, watch)
         if token is None:
             raise Refused(f"{host} wants credentials for {scope.repository}: `docker login {host}`")
         with self._lock:
             self._tokens |= {(host, str(scope)): token, (host, str(wider)): token}
         return token
 
-    def _send(
-        self,
-        method: str,
-        host: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-        stream: bool,
-        token: str | None,
-    ) -> Answer:
+    def _send(self, request: _Request, host: str, path: str, token: str | None) -> Answer:
         known = self._schemes.get(host)
         schemes = (known,) if known else self._candidates(host)
         for scheme in schemes:
             url = urljoin(f"{scheme}://{_server(host)}", path)
             is_last = scheme == schemes[-1]
             try:
-                answer = self._call(method, url, host, headers, body, stream, token)
+                answer = self._call(request, url, host, token)
             except _OtherScheme as error:
                 if is_last:
                     raise _Broken(str(error)) from error.__cause__
@@ -256,23 +267,16 @@ class RegistrySession:
             return ("http", "https")
         return ("https", "http") if self._insecure else ("https",)
 
-    def _call(
-        self,
-        method: str,
-        url: str,
-        host: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-        stream: bool,
-        token: str | None,
-    ) -> Answer:
-        sent = {"Accept-Encoding": "identity", **headers}
+    def _call(self, request: _Request, url: str, host: str, token: str | None) -> Answer:
+        sent = {"Accept-Encoding": "identity", **request.headers}
         sent |= {"Authorization": token} if token else {}
         try:
             return self._connections.send(
-                method, url, headers=sent, body=body, stream=stream,
-                timeout=_COMMIT if body else _READ,
+                request.method, url, headers=sent, body=request.body, stream=request.stream,
+                watch=request.watch,
             )  # fmt: skip
+        except GaveUp as error:
+            raise _Broken(str(error)) from error
         except ssl.SSLCertVerificationError as error:
             raise ServerFailed(unreachable(host, error) + _TLS_HINT) from error
         except ssl.SSLError as error:
@@ -302,7 +306,12 @@ class RegistrySession:
         return Path(self._environ.get("DOCKER_CONFIG") or Path(home or Path.home()) / ".docker")
 
     def _authorization(
-        self, challenge: str, host: str, scope: Scope, credentials: Credentials | None
+        self,
+        challenge: str,
+        host: str,
+        scope: Scope,
+        credentials: Credentials | None,
+        watch: Watch,
     ) -> str | None:
         """The header that answers ``challenge``, or ``None`` where we have nothing to show."""
         kind, _, rest = challenge.partition(" ")
@@ -319,15 +328,27 @@ class RegistrySession:
                 "credentials are not sent there"
             )
         if not self._may_be_trusted(realm):
-            raise Refused(f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS")
-        return self._token(realm, parameters.get("service", ""), scope, credentials, host)
+            raise Refused(
+                f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS"
+            )
+        service = parameters.get("service", "")
+        return self._token(realm, service, scope, credentials, host, watch)
 
     def _may_be_trusted(self, url: str) -> bool:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         return parts.scheme == "https" or self._insecure or is_loopback(parts.netloc)
 
     def _token(
-        self, realm: str, service: str, scope: Scope, credentials: Credentials | None, host: str
+        self,
+        realm: str,
+        service: str,
+        scope: Scope,
+        credentials: Credentials | None,
+        host: str,
+        watch: Watch,
     ) -> str:
         fields = [("service", service), *(("scope", part) for part in str(scope).split())]
         headers: dict[str, str] = {}
@@ -348,7 +369,7 @@ class RegistrySession:
         method = "POST" if form else "GET"
         try:
             answer = self._connections.send(
-                method, realm, headers=headers, body=form, timeout=_READ, stays=form is not None
+                method, realm, headers=headers, body=form, watch=watch, stays=form is not None
             )
         except FAILURES as error:
             raise _Broken(unreachable(host, error)) from error
@@ -428,12 +449,15 @@ def said(answer: Answer) -> str:
     """The registry's own words about a failure, where it has some."""
     with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, *FAILURES):
         first = answer.json()["errors"][0]
-        return redacted(f"{first.get('code', '')} {first.get('message', '')}".strip())[:300]
+        words = f"{first.get('code') or ''} {first.get('message') or ''}"
+        return redacted(" ".join(words.split()))[:300]
     return ""
 
 
 def unreachable(host: str, error: BaseException) -> str:
     """Why a registry did not answer."""
+    if isinstance(error, GaveUp):
+        return str(error)
     words = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return f"{host} cannot be reached: {redacted(words)}"
 
@@ -446,7 +470,7 @@ def retry_after(text: str) -> float | None:
         return None
     import email.utils
 
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     return None
 
@@ -457,4 +481,6 @@ def _token_in(answer: Answer, host: str) -> str:
         token = found.get("token") or found["access_token"]
     except (ValueError, KeyError, AttributeError) as error:
         raise ServerFailed(f"{host}'s token server answered with something else") from error
-    return str(token)
+    if not (isinstance(token, str) and _TOKEN.fullmatch(token)):
+        raise ServerFailed(f"{host}'s token server answered with a token that cannot be one")
+    return token

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.core.answers import read_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -190,19 +192,24 @@ def parse_manifest(content: bytes, *, media_type: str = "") -> Manifest | Index:
         BadManifest: it is neither a manifest nor an index, or is one of Docker's first kind.
     """
     try:
-        found = json.loads(content)
+        found = read_json(content)
         kind = str(found.get("mediaType") or media_type).partition(";")[0].strip()
         if kind in INDEXES or (not kind and "manifests" in found):
             return Index(
                 manifests=tuple(_descriptor(entry) for entry in found["manifests"]),
-                annotations=dict(found.get("annotations") or {}),
+                annotations=_texts(found.get("annotations")),
                 media_type=kind or INDEX,
             )
         if kind in MANIFESTS or (not kind and "layers" in found):
             return _manifest(found, kind or MANIFEST)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadManifest(f"it cannot be read as a manifest ({error!r})") from error
-    raise BadManifest(f"it is of a kind that is too old or not for images ({kind or 'unnamed'})")
+    except BadManifest:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise BadManifest(
+            f"it cannot be read as a manifest ({str(error) or type(error).__name__:.200})"
+        ) from error
+    shown = f"{kind[:80]!r}" if kind else "unnamed"
+    raise BadManifest(f"it is of a kind that is too old or not for images ({shown})")
 
 
 def _manifest(found: Mapping[str, Any], kind: str) -> Manifest:
@@ -210,7 +217,7 @@ def _manifest(found: Mapping[str, Any], kind: str) -> Manifest:
     return Manifest(
         config=_descriptor(found["config"]),
         layers=tuple(_descriptor(entry) for entry in found["layers"]),
-        annotations=dict(found.get("annotations") or {}),
+        annotations=_texts(found.get("annotations")),
         subject=_descriptor(subject) if subject else None,
         artifact_type=str(found.get("artifactType") or ""),
         media_type=kind,
@@ -220,16 +227,28 @@ def _manifest(found: Mapping[str, Any], kind: str) -> Manifest:
 def _descriptor(found: Mapping[str, Any]) -> Descriptor:
     digest, size = str(found["digest"]), int(found["size"])
     if not is_digest(digest) or size < 0:
-        raise BadManifest(f"it points at {digest!r} of {size} bytes")
+        raise BadManifest(f"it points at {digest[:80]!r} of {size} bytes")
     platform = found.get("platform")
     return Descriptor(
         media_type=str(found["mediaType"]),
         digest=digest,
         size=size,
-        annotations=dict(found.get("annotations") or {}),
+        annotations=_texts(found.get("annotations")),
         platform=_platform(platform) if platform else None,
         artifact_type=str(found.get("artifactType") or ""),
     )
+
+
+def _texts(found: Any) -> dict[str, str]:
+    """Annotations, whose values are texts.
+
+    Raises:
+        BadManifest: they are none.
+    """
+    values = dict(found or {})
+    if not all(isinstance(each, str) for each in (*values, *values.values())):
+        raise BadManifest("its annotations are not texts")
+    return values
 
 
 def _platform(found: Mapping[str, Any]) -> Platform:

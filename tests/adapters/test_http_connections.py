@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gitops_ml.adapters.deadlines import Limits, Watch
 from gitops_ml.adapters.http_connections import FAILURES, Answer, Connections
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ def connections(**environ: str) -> Connections:
     return Connections(environ, ca_bundle=lambda host: None)
 
 
+def patient() -> Watch:
+    return Limits(idle=5, work=10).answer("the server", "in a test")
+
+
 def get(client: Connections, url: str, **more: Any) -> Answer:
-    return client.send("GET", url, headers={"Authorization": "secret"}, timeout=5, **more)
+    return client.send("GET", url, headers={"Authorization": "secret"}, watch=patient(), **more)
 
 
 @contextlib.contextmanager
@@ -127,7 +132,7 @@ def test_an_upload_is_sent_again_where_it_is_redirected_to() -> None:
     with server(answer) as address:
         client = connections()
         answered = client.send(
-            "PUT", f"http://{address}/", headers={}, body=lambda: b"bytes", timeout=5
+            "PUT", f"http://{address}/", headers={}, body=lambda: b"bytes", watch=patient()
         )
         assert (answered.status, answered.content) == (201, b"bytes")
         assert client.bytes_sent == 10
@@ -162,7 +167,7 @@ def test_what_a_server_says_before_it_hangs_up_on_an_upload_is_heard() -> None:
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         try:
-            answered = connections().send("PUT", url, headers={}, body=Endless, timeout=10)
+            answered = connections().send("PUT", url, headers={}, body=Endless, watch=patient())
             assert (answered.status, answered.content) == (413, b"big")
         finally:
             thread.join()

@@ -1,0 +1,322 @@
+"""Time limits of everything that is asked over a network, and sockets that keep them.
+
+`Limits` is the only place that states how long a server is waited for. A `Watch` counts the time
+and the bytes of one task, over all of its attempts, redirects and pages. A `WatchedSocket` asks its
+watch before and after each operation. So one rule holds for status lines, headers, sizes of chunks
+and bodies alike, whichever HTTP library reads them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import ssl
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gitops_ml.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+T = TypeVar("T")
+
+_PIECE = 1 << 17
+"""Bytes that are sent in one operation: the rate is judged after each."""
+_LARGEST_HEAD = 1 << 20
+"""Bytes of headers and of interim answers before them."""
+_LOOKS_THROUGH = 1e6
+"""Bytes of an upload per second that a slow registry hashes before it answers."""
+_VARIABLES = {
+    "connect": "GITOPS_ML_CONNECT_TIMEOUT",
+    "idle": "GITOPS_ML_IDLE_TIMEOUT",
+    "total": "GITOPS_ML_ANSWER_TIMEOUT",
+    "work": "GITOPS_ML_COMMIT_TIMEOUT",
+    "rate": "GITOPS_ML_SMALLEST_RATE",
+    "window": "GITOPS_ML_RATE_WINDOW",
+}
+
+
+class GaveUp(TimeoutError):
+    """A server was too slow or sent too much; the message is a sentence that names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long servers are waited for; seconds, if nothing else is noted."""
+
+    connect: float = 10
+    """For a connection, and once more for TLS on it."""
+    idle: float = 60
+    """Between two bytes."""
+    total: float = 300
+    """For a small answer, with all attempts, redirects and pauses. A blob gets more by its size."""
+    work: float = 900
+    """On top of ``idle``, at most, before the answer about a big body: a registry hashes it first."""
+    rate: float = 1024
+    """Bytes per second, on average over ``window``, below which a server is given up."""
+    window: float = 60
+    largest: int = 8 << 20
+    """Bytes of a small answer."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Limits:
+        """The limits, with those that ``GITOPS_ML_IDLE_TIMEOUT`` and its siblings change.
+
+        Raises:
+            UsageError: a variable holds no number above 0.
+        """
+        found = {
+            name: _number(variable, environ[variable])
+            for name, variable in _VARIABLES.items()
+            if environ.get(variable)
+        }
+        return cls(**found)  # type: ignore[arg-type]
+
+    def answer(self, host: str, doing: str, *, most: int = 0) -> Watch:
+        """A watch over a small answer."""
+        return Watch(
+            self, host, doing, total=self.total, first=self.idle, most=most or self.largest
+        )
+
+    def download(self, host: str, doing: str, *, size: int) -> Watch:
+        """A watch over ``size`` bytes that come."""
+        total = self.total + size / self.rate
+        return Watch(self, host, doing, total=total, first=self.idle, most=size + self.largest)
+
+    def upload(self, host: str, doing: str, *, size: int) -> Watch:
+        """A watch over ``size`` bytes that are sent, or are looked through once they were."""
+        first = self.idle + min(self.work, size / _LOOKS_THROUGH)
+        total = self.total + first + size / self.rate
+        return Watch(self, host, doing, total=total, first=first, most=self.largest)
+
+
+def _number(variable: str, text: str) -> float:
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if 0 < number < math.inf:
+            return number
+    raise UsageError(f"{variable} is {text!r}, and has to be a number above 0")
+
+
+class Watch:
+    """The time and the bytes of one task. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        host: str,
+        doing: str,
+        *,
+        total: float,
+        first: float,
+        most: int | None,
+    ) -> None:
+        self.limits = limits
+        self._host, self._doing = host, doing
+        self._total, self._first, self._most = total, first, most
+        self._spent = 0.0
+        self._is_rated = True
+        self.begin()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether another attempt has no time left."""
+        return self._spent >= self._total
+
+    @property
+    def left(self) -> float:
+        return self._total - self._spent
+
+    def begin(self) -> None:
+        """Begin a request; the time that is spent stays spent."""
+        self._is_answering = self._has_headers = False
+        self._received = 0
+        self._window = [0.0, 0]
+
+    def headers_are_in(self) -> None:
+        """From here on comes the body."""
+        self._has_headers = True
+
+    def lift(self, *, idle: bool) -> None:
+        """Allow what follows any time and any rate, and with ``idle`` only so much silence."""
+        self._total, self._most, self._is_rated = math.inf, None, False
+        self._first = self.limits.idle if idle else math.inf
+
+    def unrated(self) -> Watch:
+        """The same with a total only: a prediction may come as slowly as it likes until then."""
+        self._first, self._is_rated = self._total, False
+        return self
+
+    def wait(self, seconds: float) -> None:
+        """Count a pause between two attempts."""
+        self._spent += max(seconds, 0)
+
+    def connect(self, make: Callable[[float], T]) -> T:
+        """What ``make`` gets within the seconds that it is called with."""
+        if self.is_over:
+            raise self._too_long()
+        begun = time.monotonic()
+        try:
+            return make(min(self.limits.connect, self.left))
+        except TimeoutError as error:
+            seconds = time.monotonic() - begun
+            raise GaveUp(
+                f"{self._host} was given up {self._doing}: it does not answer, no connection was "
+                f"made in {seconds:.3g} seconds. Check the address and the way there (VPN, proxy, "
+                "firewall)"
+            ) from error
+        finally:
+            self._spent += time.monotonic() - begun
+
+    def allowed(self) -> float | None:
+        """Seconds for the next operation of a socket; ``None`` is for ever.
+
+        Raises:
+            GaveUp: there is no time left.
+        """
+        if self.is_over:
+            raise self._too_long()
+        quiet = self.limits.idle if self._is_answering and self._is_rated else self._first
+        seconds = min(self.left, quiet)
+        return None if seconds == math.inf else max(seconds, 0.001)
+
+    def moved(self, seconds: float, *, sent: int = 0, received: int = 0) -> None:
+        """Count an operation.
+
+        Raises:
+            GaveUp: bytes come or go too slowly, or too many have come.
+        """
+        self._spent += seconds
+        self._received += received
+        most = self._most if self._has_headers else _LARGEST_HEAD
+        if most is not None and self._received > most:
+            what = "bytes" if self._has_headers else "bytes of headers"
+            raise GaveUp(
+                f"{self._host} was given up {self._doing}: it sent more than {most} {what}, "
+                "which is no sensible answer. Check the address"
+            )
+        was_answering = self._is_answering
+        self._is_answering = was_answering or received > 0
+        if sent or was_answering:
+            self._rate(seconds, sent + received)
+
+    def _rate(self, seconds: float, moved: int) -> None:
+        spent, so_far = self._window
+        spent, so_far = spent + seconds, so_far + int(moved)
+        if self._is_rated and spent >= self.limits.window:
+            if so_far < self.limits.rate * spent:
+                raise GaveUp(
+                    f"{self._host} was given up {self._doing}: {so_far} bytes in {spent:.3g} "
+                    f"seconds is slower than {self.limits.rate:g} bytes per second. Try again "
+                    f"later, or allow less in {_VARIABLES['rate']}"
+                )
+            spent, so_far = 0.0, 0
+        self._window = [spent, so_far]
+
+    def silent(self) -> GaveUp:
+        """The error for an operation that took longer than was allowed."""
+        if self.is_over:
+            return self._too_long()
+        is_first = not self._is_answering
+        name = "work" if is_first and self._first > self.limits.idle else "idle"
+        seconds = self._first if is_first else self.limits.idle
+        return GaveUp(
+            f"{self._host} was given up {self._doing}: it is connected and silent for "
+            f"{seconds:.3g} seconds. Try again later, or allow more in {_VARIABLES[name]}"
+        )
+
+    def _too_long(self) -> GaveUp:
+        return GaveUp(
+            f"{self._host} was given up {self._doing}: it is not done after "
+            f"{self._total:.3g} seconds. Try again later, or allow more in {_VARIABLES['total']}"
+        )
+
+
+class WatchedSocket(socket.socket):
+    """A socket that is given up when its watch says so; without a watch, like any other."""
+
+    watch: Watch | None = None
+
+    @classmethod
+    def over(cls, sock: socket.socket) -> WatchedSocket:
+        """The same connection as ``sock``, which is not used any more."""
+        timeout = sock.gettimeout()
+        made = cls(fileno=sock.detach())
+        made.settimeout(timeout)
+        return made
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        receive = super().recv
+        return self._timed(lambda: receive(bufsize, flags), len, received=True)
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        receive, size = super().recv_into, nbytes or memoryview(buffer).nbytes
+        return self._timed(lambda: receive(buffer, size, flags), int, received=True)
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        send = super().send
+        return self._timed(lambda: send(data, flags), int, received=False)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        with memoryview(data) as view, view.cast("B") as octets:
+            at = 0
+            while at < len(octets):
+                at += self.send(octets[at : at + _PIECE], flags)
+
+    def _timed(self, act: Callable[[], T], size: Callable[[Any], int], *, received: bool) -> T:
+        watch = self.watch
+        if watch is None:
+            return act()
+        self.settimeout(watch.allowed())
+        begun = time.monotonic()
+        try:
+            result = act()
+        except TimeoutError as error:
+            watch.moved(time.monotonic() - begun)
+            raise watch.silent() from error
+        moved, seconds = size(result), time.monotonic() - begun
+        watch.moved(seconds, **{"received" if received else "sent": moved})
+        return result
+
+
+class WatchedTlsSocket(WatchedSocket, ssl.SSLSocket):  # type: ignore[misc]
+    """The same with TLS; a context makes them when it is its ``sslsocket_class``."""
+
+
+_CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextlib.contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Requests of libraries that begin in the block, in this thread, are under ``watch``."""
+    before = _CURRENT.set(watch)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(before)
+
+
+def current_watch() -> Watch | None:
+    return _CURRENT.get()
+
+
+def gave_up(error: BaseException | None) -> GaveUp | None:
+    """The `GaveUp` that a library wrapped into its own errors, if there is one."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, GaveUp):
+            return each
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            waiting += [each.__cause__, each.__context__, getattr(each, "reason", None)]
+            waiting += [arg for arg in each.args if isinstance(arg, BaseException)]
+    return None
+
+
+assert set(_VARIABLES) <= {each.name for each in fields(Limits)}, "each variable sets a limit"
