@@ -100,8 +100,7 @@ class RegistryModels:
     def named(self, directory: Path, image: ImageRef) -> ImageRef:
         """See `ModelStore.named`."""
         files = _files(directory)
-        groups = [(title, tuple(_parts(group))) for title, group in _groups(files)]
-        layers = tuple(_describe(title, parts) for title, parts in groups)
+        layers = tuple(_describe(title, group) for title, group in _groups(files))
         return _named(image, _index(layers))
 
     def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
@@ -182,14 +181,14 @@ def _push_layers(
     """The layers, and how many bytes it took to have them in the registry."""
     layers: list[Descriptor] = []
     sent = 0
-    groups = [(title, tuple(_parts(group))) for title, group in _groups(files)]
+    groups = [*_groups(files)]
     # the next archive is hashed while one is sent
     with ThreadPoolExecutor(1) as pool:
-        described = [pool.submit(_describe, title, parts) for title, parts in groups]
+        described = [pool.submit(_describe, title, group) for title, group in groups]
         try:
-            for (_, parts), future in zip(groups, described, strict=True):
+            for (_, group), future in zip(groups, described, strict=True):
                 layer = future.result()
-                placed = registry.push_blob(repository, layer, _source(parts), progress=progress)
+                placed = registry.push_blob(repository, layer, _source(group), progress=progress)
                 sent += placed.sent
                 layers.append(layer)
         finally:
@@ -259,16 +258,19 @@ def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:
     # at least this much in each but the last, so that there are no more than we may have
     share = sum(entry.size for entry in big) / _MOST_LAYERS if len(big) > _MOST_LAYERS else 0
     group: list[_Entry] = []
+    size = 0
     for entry in big:
         group.append(entry)
-        if sum(each.size for each in group) >= share:
+        size += entry.size
+        if size >= share:
             yield group[0].name, group
-            group = []
+            group, size = [], 0
     if group:
         yield group[0].name, group
 
 
 def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
+    """The archive of some files; made whenever it is wanted, as headers of many take memory."""
     directories: set[str] = set()
     for entry in files:
         for parent in reversed(Path(entry.name).parents[:-1]):
@@ -286,28 +288,29 @@ def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
     yield _Part(len(tar.END), tar.END)
 
 
-def _describe(title: str, parts: tuple[_Part, ...]) -> Descriptor:
+def _describe(title: str, files: Sequence[_Entry]) -> Descriptor:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_PIECE))
-    for part in parts:
+    size = 0
+    for part in _parts(files):
+        size += part.size
         if isinstance(part.source, bytes):
             digest.update(part.source)
             continue
         left = part.size
         with part.source.open("rb", buffering=0) as file:
-            while left and (size := file.readinto(buffer[: min(left, _PIECE)])):
-                digest.update(buffer[:size])
-                left -= size
+            while left and (count := file.readinto(buffer[: min(left, _PIECE)])):
+                digest.update(buffer[:count])
+                left -= count
         if left:
             raise GitopsMlError(f"{part.source} changed while it was read: run it again")
-    size = sum(part.size for part in parts)
     return Descriptor(LAYER, f"sha256:{digest.hexdigest()}", size, {_TITLE: title})
 
 
-def _source(parts: tuple[_Part, ...]) -> Source:
+def _source(files: Sequence[_Entry]) -> Source:
     def pieces(offset: int) -> Iterator[bytes]:
         at = 0
-        for part in parts:
+        for part in _parts(files):
             skip = max(0, offset - at)
             at += part.size
             if skip >= part.size:
