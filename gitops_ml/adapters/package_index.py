@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from gitops_ml.adapters.build_settings import _pip_files
+from gitops_ml.adapters.project_files import LARGEST_TEXT, is_file, read_file
 from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.local_files import index_options
 from gitops_ml.core.package_choice import PackageFile
@@ -74,9 +75,10 @@ class IndexSettings:
         """The same, and the indexes that the project's requirement ``files`` name."""
         settings = cls.from_environ(environ)
         for path in files:
-            if path.endswith(".whl") or not (project / path).is_file():
+            if path.endswith(".whl") or not is_file(project / path):
                 continue
-            text = (project / path).read_text("utf-8", errors="replace")
+            content = read_file(project / path, limit=LARGEST_TEXT, inside=(project,))
+            text = content.decode("utf-8", "replace")
             for option, value in index_options(text):
                 settings = settings._with(option, _expanded(value, environ))
         return settings
