@@ -190,7 +190,7 @@ def _decoded(answer: HttpAnswer) -> Any:
     if kind == "application/json" or kind.endswith("+json"):
         try:
             return json.loads(answer.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServerFailed(f"the answer says that it is JSON, and is not: {error}") from error
     if kind.startswith("text/"):
         return answer.body.decode(errors="replace")
@@ -226,7 +226,7 @@ def _error_of(body: bytes) -> str:
     text = body.decode(errors="replace")
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return one_line(text) or "nothing"
     for key in ("error", "detail", "message"):
         if isinstance(said, dict) and said.get(key):

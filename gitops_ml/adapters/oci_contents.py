@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from gitops_ml.adapters.oci_export import open_image
 from gitops_ml.adapters.oci_members import layer_members
 from gitops_ml.adapters.tar_entries import FILE
 from gitops_ml.core.bill_of_materials import Component, cyclonedx
+from gitops_ml.core.json_reader import read_json
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _python(content: bytes) -> Iterator[Component]:
 
 def _conda(content: bytes) -> Iterator[Component]:
     try:
-        found = json.loads(content)
+        found = read_json(content)
         yield Component(
             name=str(found["name"]),
             version=str(found["version"]),
@@ -120,7 +120,8 @@ def _debian(content: bytes) -> Iterator[Component]:
     for stanza in content.split(b"\n\n"):
         fields = _headers(stanza)
         if fields.get("Status", "").endswith(" installed"):
-            yield Component(name=fields["Package"], version=fields["Version"], kind=kind)
+            name, version = fields.get("Package", ""), fields.get("Version", "")
+            yield Component(name=name, version=version, kind=kind)
 
 
 def _headers(content: bytes) -> Mapping[str, str]:
@@ -128,4 +129,7 @@ def _headers(content: bytes) -> Mapping[str, str]:
     from email.parser import HeaderParser
 
     message = HeaderParser().parsestr(content.decode("utf-8", "replace"))
-    return {name: "\n".join(message.get_all(name, [])) for name in message}
+    found: dict[str, list[str]] = {}
+    for name, value in message.items():
+        found.setdefault(name, []).append(str(value))
+    return {name: "\n".join(values) for name, values in found.items()}
