@@ -16,6 +16,8 @@ from gitops_ml.adapters.context import read_context
 from gitops_ml.adapters.documents import dependency_problems
 from gitops_ml.adapters.project_files import CannotRead, open_file, read_file
 from gitops_ml.adapters.resources import load_schema
+from gitops_ml.adapters.static_openapi import read_openapi
+from gitops_ml.core.image_recipe import Described
 from gitops_ml.core.manifest import parse_manifests
 from gitops_ml.core.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument
@@ -232,3 +234,28 @@ def test_a_pipe_that_takes_the_place_of_a_file_meanwhile_is_not_waited_for(
     with pytest.raises(CannotRead, match="a named pipe"):
         open_file(file)
     assert time.monotonic() - started < 5
+
+
+HOSTILE_SOURCES = {
+    "parentheses": b"x = " + b"(" * 100_000,
+    "minus signs": b"x = " + b"-" * 400_000 + b"1",
+    "a long sum": b"x = " + b"1+" * 200_000 + b"1",
+    "a tower": b"x = " + b"9**" * 50_000 + b"9",
+    "attributes": b"x = a" + b".b" * 200_000,
+    "decorators": b"@a\n" * 100_000 + b"class PythonPredictor: ...",
+    "a NUL": b"x = 1\0\nclass PythonPredictor: ...",
+    "another encoding": b"# coding: punycode\nx = 1",
+    "a huge number": b"x = " + b"9" * 400_000,
+    "a huge shift": b"x = 1 << 10 ** 9\nclass PythonPredictor: ...",
+    "too large": b"#" * (2 << 20),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_SOURCES)
+def test_a_hostile_predictor_says_nothing_of_its_api_and_ends_soon(
+    project: Path, what: str
+) -> None:
+    (project / "predictor.py").write_bytes(HOSTILE_SOURCES[what])
+    context = read_context(project, predictor=predictor_spec())
+    with within(60):
+        read_openapi(context, Described(api="iris", path="predictor.py"))
