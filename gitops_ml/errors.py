@@ -47,8 +47,14 @@ class Problem:
         label = "" if self.severity == "error" else f"{self.severity}: "
         return (
             f"{place + ': ' if place else ''}{label}"
-            f"{self.path + ': ' if self.path else ''}{self.message}"
+            f"{_shortened(self.path, 300) + ': ' if self.path else ''}"
+            f"{_shortened(self.message, 2000)}"
         )
+
+
+def _shortened(text: str, most: int) -> str:
+    """``text``, which may quote what somebody wrote, without its middle where it is very long."""
+    return text if len(text) <= most else f"{text[: most - 100]} … {text[-90:]}"
 
 
 class GitopsMlError(Exception):

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.context import APP, RUNTIME
+from gitops_ml.adapters.project_files import LARGEST_LOCK, CannotRead, read_file, read_text
 from gitops_ml.adapters.tree import file_fingerprint
 from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.lock import (
@@ -122,11 +123,11 @@ def read_lock(facts: LockFacts) -> Lock | None:
         InvalidDocument: it is not as we write it.
     """
     try:
-        return parse_lock(facts.path.read_text("utf-8"))
+        return parse_lock(read_text(facts.path, limit=LARGEST_LOCK, inside=(facts.project,)))
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        problem = Problem(str(facts.path), 0, 0, "", f"cannot be read ({error})", rule="lock")
+    except CannotRead as error:
+        problem = Problem(str(facts.path), 0, 0, "", error.reason, rule="lock")
         raise InvalidDocument([problem]) from error
     except BadLock as error:
         problem = Problem(str(facts.path), error.line, 1, "", str(error), rule="lock")
@@ -235,7 +236,7 @@ def lock_dependencies(
         packages=_merged(packages),
     )
     text = render_lock(lock, made_from=facts.requirements)
-    is_written = not facts.path.is_file() or facts.path.read_bytes() != text.encode()
+    is_written = _content(facts) != text.encode()
     if is_written:
         with written(facts.path) as file:
             file.write(text.encode())
@@ -249,8 +250,16 @@ def _to_be_replaced(facts: LockFacts) -> Lock | None:
     try:
         return read_lock(facts)
     except InvalidDocument:
-        if not is_lock(facts.path.read_text("utf-8", errors="replace")):
+        if not is_lock((_content(facts) or b"").decode("utf-8", "replace")):
             raise
+        return None
+
+
+def _content(facts: LockFacts) -> bytes | None:
+    """What the file of the lock holds now, if it can be read."""
+    try:
+        return read_file(facts.path, limit=LARGEST_LOCK, inside=(facts.project,))
+    except OSError:
         return None
 
 

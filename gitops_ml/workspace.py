@@ -16,6 +16,7 @@ from gitops_ml.adapters import documents
 from gitops_ml.adapters.cache import cache_folder
 from gitops_ml.adapters.memory import Memory, NoMemory
 from gitops_ml.adapters.memory import key as memory_key
+from gitops_ml.adapters.project_files import read_file
 from gitops_ml.adapters.remembered import recalled_manifests, remembered_manifests
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.adapters.seal import Seal
@@ -24,7 +25,7 @@ from gitops_ml.core.manifest import Manifest, parse_manifests
 from gitops_ml.core.project_reader import default_project
 from gitops_ml.core.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.core.rules_manifests import check_manifests
-from gitops_ml.core.yaml_reader import read_yaml
+from gitops_ml.core.yaml_reader import LARGEST_FILE, read_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Workspace:
             from gitops_ml.core.yaml_writer import write_yaml
 
             return write_yaml([dict(manifest.submitted)]).encode()
-        return (Path.cwd() / manifest.file).read_bytes()
+        return read_file(Path.cwd() / manifest.file, limit=LARGEST_FILE)
 
     def source_path(self, manifest: Manifest) -> str:
         """The manifest's file, relative to the project."""
@@ -261,7 +262,9 @@ def _read_project(
     if said is not None:
         return said.project, said.key, []
     project, problems = documents.read_project_file(found.project_file)
-    content = found.project_file.read_bytes() if found.project_file else b""
+    content = b""
+    if project is not None and found.project_file is not None:
+        content = read_file(found.project_file, limit=LARGEST_FILE)
     return project, content, list(problems)
 
 
@@ -320,7 +323,7 @@ def _read_manifests(
                 answers[key] = remembered_manifests(parsed, more)
         for manifest in parsed:
             problems += documents.missing_files(manifest, file.parent)
-            problems += documents.secrets_in_requirements(manifest, file.parent)
+            problems += documents.dependency_problems(manifest, file.parent)
             by_name[manifest.name] = key
         manifests += parsed
         problems += more

@@ -8,6 +8,7 @@ import posixpath
 import tarfile
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.project_files import open_file
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _file_pieces(entry: BuildInput, source: Path) -> Iterator[bytes]:
     digest = hashlib.sha256()
     left = 0
     try:
-        with source.open("rb") as file:
+        with open_file(source) as file:
             left = size = os.fstat(file.fileno()).st_size
             yield _header(entry.path, entry.mode, size=size)
             while left and (piece := file.read(min(left, _BUFFER))):

@@ -9,6 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.project_files import (
+    LARGEST_IGNORE_FILE,
+    LARGEST_TEXT,
+    CannotRead,
+    is_file,
+    open_file,
+    read_file,
+    read_text,
+)
 from gitops_ml.adapters.resources import template_text
 from gitops_ml.adapters.tree import Fault, Tree, walk, with_fingerprints
 from gitops_ml.core.ignore import (
@@ -22,6 +31,7 @@ from gitops_ml.core.image import BuildContext, InputFile, LeftOut
 from gitops_ml.core.local_files import (
     DEPENDENCY_FILES,
     EVERYTHING,
+    leaving_problems,
     needs_pip,
     pip_files,
     secret_problems,
@@ -73,14 +83,15 @@ def read_context(
     faults += tree.faults
     paths = {entry.path for entry in entries}
     dependencies, missing = _dependencies(directory, predictor, paths, rules)
-    references, leaving = _references(directory, dependencies, paths)
-    faults += missing + leaving
-    secrets = _secrets(directory, dependencies, paths)
+    texts = _Texts(directory, paths)
+    references = _references(dependencies, texts, paths)
+    problems = [*_text_problems(directory, dependencies, texts)]
+    faults += missing + texts.faults
     if not faults:
         entries, unreadable = with_fingerprints(directory, entries)
         faults += unreadable
-    if faults or secrets:
-        raise InvalidDocument((*(_problem(directory, fault) for fault in faults), *secrets))
+    if faults or problems:
+        raise InvalidDocument((*(_problem(directory, fault) for fault in faults), *problems))
     runtime = runtime_directory()
     return BuildContext(
         inputs=tuple(sorted((*_under(APP, entries), *_under(RUNTIME, _runtime_files(runtime))))),
@@ -149,13 +160,13 @@ def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:
     faults: list[Fault] = []
     for name in IGNORE_FILES:
         try:
-            text = (directory / name).read_text("utf-8")
+            text = read_text(directory / name, limit=LARGEST_IGNORE_FILE, inside=(directory,))
             ignore_rules([(name, text)])
             texts.append((name, text))
         except FileNotFoundError:
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            faults.append(Fault(name, f"cannot be read as UTF-8 text ({error})"))
+        except CannotRead as error:
+            faults.append(Fault(f"{name}:0", error.reason))
         except BadPattern as error:
             faults.append(Fault(f"{name}:{error.line}", str(error)))
     return ignore_rules(texts), faults
@@ -177,14 +188,14 @@ def _found(directory: Path, path: str, names: Sequence[str]) -> str | None:
     if "conda-meta" in names:
         return "it is a conda environment (conda-meta)"
     for name in MANIFEST_NAMES:
-        if name in names and _is_manifest_file(directory / path / name):
+        if name in names and _is_manifest_file(directory, posixpath.join(path, name)):
             return f"it is another API's directory ({name})"
     return None
 
 
-def _is_manifest_file(path: Path) -> bool:
+def _is_manifest_file(directory: Path, path: str) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_file(directory / path, inside=(directory,)) as file:
             return is_manifest(file.read(_MANIFEST_PEEK).decode("utf-8", "replace"))
     except OSError:
         return False
@@ -199,7 +210,7 @@ def _manifests(directory: Path, tree: Tree, names: set[str], rules: IgnoreRules)
         or (
             "/" not in entry.path
             and entry.path.endswith((".yaml", ".yml"))
-            and _is_manifest_file(directory / entry.path)
+            and _is_manifest_file(directory, entry.path)
         )
     ]
     return {
@@ -219,7 +230,7 @@ def _dependencies(
     for kind in ("pip", "conda", "shell"):
         name = getattr(asked, kind)
         path = posixpath.normpath(name) if name else None
-        is_there = path is not None and (directory / path).is_file()
+        is_there = path is not None and is_file(directory / path)
         found[kind] = path if is_there else None
         if path and (is_there or path not in DEPENDENCY_FILES.values()):
             faults += _missing(directory, f"predictor.dependencies.{kind}", path, paths, rules)
@@ -234,47 +245,63 @@ def _missing(
     path = posixpath.normpath(name)
     if path in paths:
         return
-    if not (directory / path).is_file():
+    if not is_file(directory / path):
         yield Fault(path, f"{field} names it, but there is no such file in the project")
     else:
         reason = rules.decide(path, is_directory=False).reason or "the directory it is in"
         yield Fault(path, f"{field} names it, but it is left out by {reason}: add !{path} there")
 
 
-def _references(
-    directory: Path, dependencies: Dependencies, paths: set[str]
-) -> tuple[tuple[tuple[str, ...], ...], list[Fault]]:
-    """What the steps of ``dependencies`` read, and references that leave the project."""
+class _Texts:
+    """The texts of dependency files, each read once; what cannot be read is a fault."""
 
-    def read(path: str) -> str | None:
-        if path not in paths:
+    def __init__(self, directory: Path, paths: set[str]) -> None:
+        self._directory = directory
+        self._paths = paths
+        self._known: dict[str, str | None] = {}
+        self.faults: list[Fault] = []
+
+    def read(self, path: str) -> str | None:
+        """The text, or ``None`` where the context has no such file."""
+        if path not in self._known:
+            self._known[path] = self._read(path) if path in self._paths else None
+        return self._known[path]
+
+    def _read(self, path: str) -> str | None:
+        place = self._directory / path
+        try:
+            content = read_file(place, limit=LARGEST_TEXT, inside=(self._directory,))
+        except OSError as error:
+            self.faults.append(Fault(path, error.strerror or str(error)))
             return None
-        return (directory / path).read_text("utf-8", errors="replace")
+        return content.decode("utf-8", "replace")
 
+
+def _references(
+    dependencies: Dependencies, texts: _Texts, paths: set[str]
+) -> tuple[tuple[str, ...], ...]:
+    """What the steps of ``dependencies`` read: by pip, to be built, by the script."""
+    read = texts.read
     pip = pip_files(dependencies.pip, read=read) if dependencies.pip else ()
     built = needs_pip(dependencies.pip, read=read) if dependencies.pip else ()
     shell: tuple[str, ...] = ()
     if dependencies.shell:
         script = f"{dependencies.shell}\n{read(dependencies.shell) or ''}"
         shell = shell_files(script, paths=paths)
-    faults = [
-        Fault(dependencies.pip or "", f"names {path}, which leaves the project: copy it into it")
-        for path in pip
-        if path.startswith("../")
-    ]
     inside = {parent for path in paths for parent in _with_parents(path)} | {EVERYTHING}
-    return (tuple(path for path in pip if path in inside), built, shell), faults
+    return tuple(path for path in pip if path in inside), built, shell
 
 
-def _secrets(directory: Path, dependencies: Dependencies, paths: set[str]) -> list[Problem]:
-    def read(path: str) -> str | None:
-        return (directory / path).read_text("utf-8", errors="replace") if path in paths else None
+def _text_problems(directory: Path, dependencies: Dependencies, texts: _Texts) -> Iterator[Problem]:
+    """Secrets in the dependency files, and what they name outside of the project."""
+
+    def place(path: str) -> str:
+        return os.fspath(directory / path)
 
     names = (dependencies.pip, dependencies.conda, dependencies.shell)
-    found = secret_problems(
-        filter(None, names), read=read, place=lambda path: os.fspath(directory / path)
-    )
-    return list(found)
+    yield from secret_problems(filter(None, names), read=texts.read, place=place)
+    if dependencies.pip:
+        yield from leaving_problems([dependencies.pip], read=texts.read, place=place)
 
 
 def _with_parents(path: str) -> Iterator[str]:
@@ -300,6 +327,7 @@ def _under(prefix: str, files: Iterable[InputFile]) -> Iterator[InputFile]:
 def _problem(directory: Path, fault: Fault) -> Problem:
     name, _, line = fault.path.rpartition(":")
     if name in IGNORE_FILES:
-        return Problem(os.fspath(directory / name), int(line), 1, "", fault.message, rule="context")
+        place = os.fspath(directory / name)
+        return Problem(place, int(line), int(line != "0"), "", fault.message, rule="context")
     place = os.fspath(directory / fault.path)
     return Problem(place, 0, 0, "", fault.message, rule="context")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.project_files import (
+    LARGEST_TEXT,
+    CannotRead,
+    is_file,
+    is_inside,
+    read_file,
+)
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.findings import Finding, error
-from gitops_ml.core.local_files import DEPENDENCY_FILES, secret_problems
+from gitops_ml.core.local_files import DEPENDENCY_FILES, leaving_problems, secret_problems
 from gitops_ml.core.project_reader import default_project, read_project
 from gitops_ml.core.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
@@ -93,7 +100,7 @@ def find_projects(paths: Sequence[Path], *, project_file: Path | None = None) ->
         file
         for found in projects
         for file in found.manifests
-        if not _stays(file, (found.root, *folders))
+        if not is_inside(file, (found.root, *folders))
     ]
     if leaving:
         raise InvalidDocument(_leaves(file) for file in leaving)
@@ -132,15 +139,20 @@ def read_document(file: Path, *, label: str) -> Document:
 def read_text(file: Path, *, label: str) -> bytes | Document:
     """The bytes of a document, or an empty document with what is wrong with the file."""
     try:
-        facts = file.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            return _unreadable(label, "this is not a regular file")
-        if facts.st_size > LARGEST_FILE:
-            return _unreadable(label, too_large(facts.st_size))
-        with file.open("rb") as opened:
-            return opened.read(LARGEST_FILE + 1)
-    except OSError as failure:
+        return read_file(file, limit=LARGEST_FILE)
+    except FileNotFoundError as failure:
         return _unreadable(label, f"the file cannot be read: {failure.strerror}")
+    except CannotRead as failure:
+        return _unreadable(label, _sentence(file, failure))
+
+
+def _sentence(file: Path, failure: CannotRead) -> str:
+    with suppress(OSError):
+        if (size := file.stat().st_size) > LARGEST_FILE:
+            return too_large(size)
+    if failure.reason.startswith("this is"):
+        return failure.reason.partition(",")[0]
+    return f"the file {failure.reason}"
 
 
 def read_project_file(file: Path | None) -> tuple[Project | None, tuple[Problem, ...]]:
@@ -148,6 +160,8 @@ def read_project_file(file: Path | None) -> tuple[Project | None, tuple[Problem,
     schema = load_schema("project")
     if file is None:
         return default_project(schema), ()
+    if not is_inside(file, (_top(file.parent),)):
+        return None, (_leaves(file),)
     document = read_document(file, label=label(file))
     return read_project(document, schema=schema, api_schema=load_schema("api"))
 
@@ -163,24 +177,39 @@ def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
             yield from _missing(manifest, directory, (section, "dependencies", key), said)
 
 
-def secrets_in_requirements(manifest: Manifest, directory: Path) -> Iterator[Problem]:
-    """Passwords and tokens in the dependency files that ``manifest`` names or has without naming."""
+def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem]:
+    """What is wrong in the dependency files that ``manifest`` names or has without naming.
+
+    Those are passwords and tokens, paths that leave the project, and files that are not read.
+    """
     words = manifest.body.get("predictor") or manifest.body.get("definition")
     if words is None:
         return
     said = words.get("dependencies") or {}
-    names = [said.get(kind) or name for kind, name in DEPENDENCY_FILES.items()]
+    names = {kind: said.get(kind) or name for kind, name in DEPENDENCY_FILES.items()}
+    texts: dict[str, str | None] = {}
+    unread: list[Problem] = []
 
     def read(name: str) -> str | None:
-        file = directory / name
-        if not (os.path.isfile(file) and _stays(file, (directory,))):  # noqa: PTH113 - see `_is_there`
-            return None
-        try:
-            return file.read_text("utf-8", errors="replace")
-        except OSError:
-            return None  # told by whoever needs it
+        if name not in texts:
+            texts[name] = None
+            try:
+                content = read_file(directory / name, limit=LARGEST_TEXT, inside=(directory,))
+                texts[name] = content.decode("utf-8", "replace")
+            except FileNotFoundError:
+                pass  # whoever needs it says so
+            except CannotRead as failure:
+                unread.append(Problem(place(name), 0, 0, "", failure.reason, rule="file"))
+        return texts[name]
 
-    yield from secret_problems(names, read=read, place=lambda name: label(directory / name))
+    def place(name: str) -> str:
+        return label(directory / name)
+
+    yield from secret_problems(names.values(), read=read, place=place)
+    yield from leaving_problems([names["pip"]], read=read, place=place)
+    # a link that leaves is reported where the manifest names it
+    named = {place(name) for name in said.values() if isinstance(name, str)}
+    yield from (each for each in unread if each.file not in named or "link" not in each.message)
 
 
 def _missing(
@@ -190,10 +219,11 @@ def _missing(
         return
     file = directory / name
     finding: Finding | None = None
-    if not (file.is_dir() if path[-1] == "python_path" else file.is_file()):
-        kind = "folder" if path[-1] == "python_path" else "file"
+    is_folder = path[-1] == "python_path"
+    if not (os.path.isdir(file) if is_folder else is_file(file)):  # noqa: PTH112 - see `_is_there`
+        kind = "folder" if is_folder else "file"
         finding = error(path, f"there is no {kind} {name!r} beside {manifest.file}", rule="file")
-    elif not _stays(file, (directory,)):
+    elif not is_inside(file, (directory,)):
         finding = error(path, f"{name!r} is a symlink that leaves the project", rule="file")
     if finding is not None:
         yield manifest.problem(finding)
@@ -213,16 +243,19 @@ def _leaves(file: Path) -> Problem:
     return Problem(label(file), 0, 0, "", message, rule="file")
 
 
-def _stays(file: Path, folders: Sequence[Path]) -> bool:
-    real = Path(os.path.realpath(file))
-    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+def _top(folder: Path) -> Path:
+    """The top of the Git repository that ``folder`` is in, or ``folder``."""
+    for directory in (folder, *folder.parents):
+        if _is_there(directory / ".git"):
+            return directory
+    return folder
 
 
 def find_project_file(folder: Path) -> Path | None:
     """The nearest project file upwards, not beyond the top of the Git repository."""
     for directory in (folder, *folder.parents):
         for name in PROJECT_FILES:
-            if os.path.isfile(directory / name):  # noqa: PTH113 - see `_is_there`
+            if _is_there(directory / name) and not os.path.isdir(directory / name):  # noqa: PTH112
                 return directory / name
         if _is_there(directory / ".git"):
             return None

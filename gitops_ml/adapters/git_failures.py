@@ -23,7 +23,7 @@ _SOMEBODY_WAS_FASTER = re.compile(
     r"|incorrect old value|reference already exists|is at [0-9a-f]+ but expected",
     re.I,
 )
-_REMOTE_LINE = re.compile(r"^remote:[ \t]*(.*?)[ \t]*$", re.M)
+_REMOTE_LINE = re.compile(r"^remote:(.*)$", re.M)
 _PAGE = re.compile(r"https?://\S+")
 _NOT_REWRITABLE = re.compile(r"\[remote rejected\].*non-fast-forward")
 _NOISE = re.compile(r"^(hint:.*|To .*|Done|remote: *)$\n?", re.M)
@@ -68,7 +68,7 @@ def page_named_in(words: str) -> str | None:
     and give the address below it.
     """
     is_about_it = False
-    for line in _REMOTE_LINE.findall(words):
+    for line in map(str.strip, _REMOTE_LINE.findall(words)):
         is_about_it = is_about_it or bool(re.search(r"(pull|merge) request", line, re.I))
         if is_about_it and (page := _PAGE.search(line)):
             return page[0]

@@ -83,7 +83,8 @@ def _header(head: bytes, name: bytes) -> bytes:
     return match[1] if match else b""
 
 
-_SIGNATURE = re.compile(r"(.*?) ?<(.*?)> (-?\d+) ([-+])(\d\d)(\d\d)$")
+# git lets no angle bracket into a name; without that, brackets of others make a square of this
+_SIGNATURE = re.compile(r"([^<]*?) ?<([^>]*)> (-?\d{1,20}) ([-+])(\d\d)(\d\d)$")
 
 
 def _signature(text: bytes) -> tuple[str, str, str]:

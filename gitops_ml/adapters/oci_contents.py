@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from typing import TYPE_CHECKING
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING
 from gitops_ml._version import __version__
 from gitops_ml.adapters.oci_export import open_image
 from gitops_ml.adapters.oci_members import layer_members
+from gitops_ml.adapters.tar_entries import FILE
 from gitops_ml.core.bill_of_materials import Component, cyclonedx
+from gitops_ml.core.json_reader import read_json
+from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +24,7 @@ _WHEEL = re.compile(r".*/(?:site|dist)-packages/[^/]+\.(?:dist-info/METADATA|egg
 _CONDA = re.compile(r".*/conda-meta/[^/]+\.json")
 _DEBIAN = "var/lib/dpkg/status"
 _LARGEST = 32 << 20
-"""Bytes of one of these files."""
+"""Bytes of these files, of one and of all together."""
 
 
 def bill_of_image(
@@ -51,17 +53,20 @@ def installed(
     standing = open_image(registry, base, platform=platform).contents
     below = {layer.diff_id for layer in standing.layers}
     files: dict[str, bytes] = {}
+    left = _LARGEST
     for layer in open_image(registry, image, platform=platform).contents.layers:
         if layer.diff_id in below:
             continue
-        for path, member, archive in layer_members(registry, image, layer):
-            folder, name = posixpath.split(path)
-            if name.startswith(".wh."):
-                _remove(files, folder, name)
-            elif member.isfile() and member.size <= _LARGEST and _tells(path):
-                content = archive.extractfile(member)
-                assert content is not None, "it is a file"
-                files[path] = content.read()
+        with layer_members(registry, image, layer) as members:
+            for path, entry in members:
+                folder, name = posixpath.split(path)
+                if name.startswith(".wh."):
+                    _remove(files, folder, name)
+                elif entry.kind == FILE and entry.size <= _LARGEST and _tells(path):
+                    files[path] = b"".join(entry.pieces)
+                    left -= len(files[path]) + len(path)
+                if left < 0:
+                    raise GitopsMlError(f"{image} says more about its packages than can be read")
     return tuple(component for path in sorted(files) for component in _read(path, files[path]))
 
 
@@ -98,7 +103,7 @@ def _python(content: bytes) -> Iterator[Component]:
 
 def _conda(content: bytes) -> Iterator[Component]:
     try:
-        found = json.loads(content)
+        found = read_json(content)
         yield Component(
             name=str(found["name"]),
             version=str(found["version"]),
@@ -115,7 +120,8 @@ def _debian(content: bytes) -> Iterator[Component]:
     for stanza in content.split(b"\n\n"):
         fields = _headers(stanza)
         if fields.get("Status", "").endswith(" installed"):
-            yield Component(name=fields["Package"], version=fields["Version"], kind=kind)
+            name, version = fields.get("Package", ""), fields.get("Version", "")
+            yield Component(name=name, version=version, kind=kind)
 
 
 def _headers(content: bytes) -> Mapping[str, str]:
@@ -123,4 +129,7 @@ def _headers(content: bytes) -> Mapping[str, str]:
     from email.parser import HeaderParser
 
     message = HeaderParser().parsestr(content.decode("utf-8", "replace"))
-    return {name: "\n".join(message.get_all(name, [])) for name in message}
+    found: dict[str, list[str]] = {}
+    for name, value in message.items():
+        found.setdefault(name, []).append(str(value))
+    return {name: "\n".join(values) for name, values in found.items()}

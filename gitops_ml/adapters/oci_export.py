@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from gitops_ml.adapters.new_folder import new_folder
 from gitops_ml.adapters.oci_members import layer_members
 from gitops_ml.adapters.oci_referrers import read_attachment, referrers
 from gitops_ml.adapters.oci_registry import OciRegistry
-from gitops_ml.adapters.whole_files import written
+from gitops_ml.adapters.tar_entries import FILE, LINK
 from gitops_ml.core.bill_of_materials import API_MANIFEST
 from gitops_ml.core.image import ImageRef
 from gitops_ml.core.image_contents import ImageContents, LayerFacts, image_contents
@@ -25,10 +25,10 @@ from gitops_ml.core.yaml_reader import read_yaml
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 
 if TYPE_CHECKING:
-    import tarfile
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gitops_ml.adapters.new_folder import NewFolder
     from gitops_ml.adapters.oci_builder import BuiltImage
 
 _PROJECT = "app/"
@@ -158,17 +158,16 @@ def export_image(
         raise GitopsMlError(f"{image} is a model: `gitops-ml model pull` writes its files")
     if not own:
         raise GitopsMlError(f"{image} was not made by gitops-ml: no layer of it is a project")
-    files: set[str] = set()
-    for layer in own:
-        files |= _unpack(reader, found.image, layer, folder)
-    if manifest is None and isinstance(reader, OciRegistry):
-        manifest = _attached_manifest(reader, found.image)
-    if manifest is None or (folder / _MANIFEST).exists():
-        return Exported(tuple(sorted(files)), None)
-    with written(folder / _MANIFEST) as file:
-        file.write(manifest)
-    (folder / _MANIFEST).chmod(0o644)
-    return Exported(tuple(sorted({*files, _MANIFEST})), _MANIFEST)
+    with new_folder(folder.absolute()) as new:
+        for layer in own:
+            _unpack(reader, found.image, layer, new)
+        if manifest is None and isinstance(reader, OciRegistry):
+            manifest = _attached_manifest(reader, found.image)
+        has_own = any(path.lower() == _MANIFEST for path in new.sizes)
+        if manifest is None or has_own:
+            return Exported(tuple(sorted(new.sizes)), None)
+        new.text(_MANIFEST, manifest)
+    return Exported(tuple(sorted(new.sizes)), _MANIFEST)
 
 
 def _attached_manifest(registry: OciRegistry, image: ImageRef) -> bytes | None:
@@ -187,36 +186,12 @@ def _describes(manifest: bytes, api: str) -> bool:
     )
 
 
-def _unpack(reader: Reader, image: ImageRef, layer: LayerFacts, folder: Path) -> set[str]:
-    """The files of the project in one layer."""
-    found = set[str]()
-    for name, member, archive in layer_members(reader, image, layer):
-        if name.startswith(_PROJECT) and (member.isfile() or member.issym()):
+def _unpack(reader: Reader, image: ImageRef, layer: LayerFacts, new: NewFolder) -> None:
+    """Write the files of the project in one layer."""
+    with layer_members(reader, image, layer) as members:
+        for name, entry in members:
             path = name.removeprefix(_PROJECT)
-            _write(archive, member, folder, path)
-            found.add(path)
-    return found
-
-
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path: str) -> None:
-    target = folder / path
-    root = folder.resolve()
-    if path.startswith("../") or not target.parent.resolve().is_relative_to(root):
-        raise GitopsMlError(f"the image wants to write {member.name!r} outside of {folder}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir() and not target.is_symlink():
-        raise GitopsMlError(f"the image has {member.name!r} as a folder and as a file")
-    if member.issym():
-        inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
-        if posixpath.isabs(member.linkname) or inside.startswith("../") or inside == "..":
-            raise GitopsMlError(f"the image has a link that leaves the project: {member.name!r}")
-        # A later layer replaces what an earlier one has.
-        target.unlink(missing_ok=True)
-        target.symlink_to(member.linkname)
-        return
-    source = archive.extractfile(member)
-    assert source is not None, "it is a file"
-    with written(target) as file:
-        while piece := source.read(1 << 20):
-            file.write(piece)
-    target.chmod(0o755 if member.mode & 0o100 else 0o644)
+            if path != name and entry.kind == LINK:
+                new.link(entry, path)
+            elif path != name and entry.kind == FILE:
+                new.write(entry, path)

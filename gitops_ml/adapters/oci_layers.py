@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from gitops_ml.adapters.project_files import open_file
 from gitops_ml.core import tar_headers as tar
 from gitops_ml.core.gzip_members import HEADER, LONGEST_PIECE, member, stored, trailer
 from gitops_ml.core.oci import LAYER, Descriptor
@@ -136,7 +137,7 @@ def _write_file(writer: _Writer, entry: LayerEntry, source: Path, size: int) -> 
 def _pieces(source: Path, size: int) -> Iterator[bytes]:
     """The bytes of a file, which must be ``size``."""
     try:
-        with source.open("rb") as file:
+        with open_file(source) as file:
             while size and (piece := file.read(min(size, _BUFFER - 1))):
                 size -= len(piece)
                 yield piece

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING
 
-from gitops_ml.core.oci import Descriptor, is_digest
+from gitops_ml.adapters.project_files import open_file, read_file
+from gitops_ml.core.oci import BadManifest, Descriptor, is_digest, parse_index
 from gitops_ml.errors import GitopsMlError, UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LAYOUT = "oci-layout"
 NAME = "org.opencontainers.image.ref.name"
 _PIECE = 1 << 20
+_LARGEST = 4 << 20
+"""Bytes of a manifest, a config or an index."""
 
 
 class OciLayout:
@@ -40,15 +42,12 @@ class OciLayout:
 
     def _named(self, tag: str | None) -> Descriptor:
         try:
-            entries = json.loads((self._folder / "index.json").read_bytes())["manifests"]
-            named = {
-                str((entry.get("annotations") or {}).get(NAME)): Descriptor(
-                    str(entry["mediaType"]), str(entry["digest"]), int(entry["size"])
-                )
-                for entry in entries
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise GitopsMlError(f"{self._folder} has no index.json that can be read") from error
+            content = read_file(self._folder / "index.json", limit=_LARGEST)
+            named = {str(entry.annotations.get(NAME)): entry for entry in parse_index(content)}
+        except (OSError, BadManifest) as error:
+            raise GitopsMlError(
+                f"{self._folder} has no index.json that can be read: {error}"
+            ) from error
         if tag is None and len(named) == 1:
             return next(iter(named.values()))
         if tag not in named:
@@ -59,8 +58,17 @@ class OciLayout:
         return named[tag]
 
     def blob(self, repository: str, descriptor: Descriptor) -> bytes:
-        """A small blob, whole."""
-        return b"".join(self.read_blob(repository, descriptor))
+        """A small blob, whole.
+
+        Raises:
+            GitopsMlError: it is not there, is damaged or not small.
+        """
+        content = bytearray()
+        for piece in self.read_blob(repository, descriptor):
+            content += piece
+            if len(content) > _LARGEST:
+                raise GitopsMlError(f"{self._folder}: {descriptor.digest} is too large to read")
+        return bytes(content)
 
     def read_blob(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
         """The pieces of a blob, checked against its digest.
@@ -71,7 +79,7 @@ class OciLayout:
         del repository
         found = hashlib.sha256()
         try:
-            with self._place(descriptor.digest).open("rb") as file:
+            with open_file(self._place(descriptor.digest)) as file:
                 while piece := file.read(_PIECE):
                     found.update(piece)
                     yield piece

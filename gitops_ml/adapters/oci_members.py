@@ -2,90 +2,74 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import posixpath
-import tarfile
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.tar_entries import BadArchive, tar_entries, unpacked
 from gitops_ml.errors import GitopsMlError, ServerFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gitops_ml.adapters.oci_export import Reader
+    from gitops_ml.adapters.oci_registry import OciRegistry
+    from gitops_ml.adapters.tar_entries import TarEntry
     from gitops_ml.core.image import ImageRef
     from gitops_ml.core.image_contents import LayerFacts
+    from gitops_ml.core.oci import Descriptor
 
 
+@contextmanager
 def layer_members(
     reader: Reader, image: ImageRef, layer: LayerFacts
-) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
-    """The entries of a layer, in order: path, entry, and the archive to read it from right away.
+) -> Iterator[Iterator[tuple[str, TarEntry]]]:
+    """The entries of a layer, in order, each with its path; read each before the next, and all.
+
+    The download ends with the context.
 
     Raises:
         GitopsMlError: it cannot be unpacked.
-        ServerFailed: it is not what the image's config says; told when the last entry was read.
+        ServerFailed: it is not what the image's config says; raised when the context ends.
     """
-    source = _Stream(reader.read_blob(image.repository, layer.descriptor))
-    raw = io.BufferedReader(source, 1 << 18)
-    # a gzip file of many members, which tarfile's own stream reader does not know
-    plain = cast("Any", gzip.GzipFile(fileobj=raw))
-    chosen = plain if layer.descriptor.media_type.endswith("gzip") else raw
-    counted = _Counted(chosen)
+    blob = layer.descriptor
+    found = hashlib.sha256()
     try:
-        with tarfile.open(fileobj=cast("Any", counted), mode="r|") as archive:
-            for member in archive:
-                yield posixpath.normpath(member.name.lstrip("/")), member, archive
-        counted.rest()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise GitopsMlError(
-            f"{layer.descriptor.digest} of {image} cannot be read: {error}"
-        ) from error
-    if counted.digest != layer.diff_id:
-        raise ServerFailed(f"{layer.descriptor.digest} of {image} is not what its config says")
+        with layer_pieces(reader, image.repository, blob) as pieces:
+            entries = tar_entries(_counted(pieces, found))
+            yield ((posixpath.normpath(entry.name.lstrip("/")), entry) for entry in entries)
+    except BadArchive as error:
+        raise GitopsMlError(f"{blob.digest} of {image} cannot be read: {error}") from error
+    if f"sha256:{found.hexdigest()}" != layer.diff_id:
+        raise ServerFailed(f"{blob.digest} of {image} is not what its config says")
 
 
-class _Stream(io.RawIOBase):
-    """The pieces of a blob as a file."""
+@contextmanager
+def layer_pieces(
+    reader: Reader | OciRegistry, repository: str, layer: Descriptor
+) -> Iterator[Iterator[bytes]]:
+    """The tar archive in a layer, piece by piece; the download ends with the context.
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._left = piece
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size
+    Raises:
+        BadArchive: it is damaged, or compressed in a way that we cannot read.
+    """
+    packed = reader.read_blob(repository, layer)
+    try:
+        yield _plain(packed, layer)
+    finally:
+        if isinstance(packed, Generator):
+            packed.close()
 
 
-class _Counted:
-    """Passes reads on, and knows the digest of what was read."""
+def _plain(packed: Iterator[bytes], layer: Descriptor) -> Iterator[bytes]:
+    if layer.media_type.endswith("gzip"):
+        return unpacked(packed, packed_size=layer.size)
+    if layer.media_type.endswith("tar"):
+        return packed
+    raise BadArchive(f"it is compressed in a way we cannot read ({layer.media_type[:80]!r})")
 
-    def __init__(self, source: Any) -> None:
-        self._source = source
-        self._hash = hashlib.sha256()
 
-    def read(self, size: int) -> bytes:
-        content: bytes = self._source.read(size)
-        self._hash.update(content)
-        return content
-
-    def rest(self) -> None:
-        """Read to the end, which an archive has some zeros before."""
-        while self.read(1 << 18):
-            pass
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
+def _counted(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece

@@ -12,26 +12,23 @@ each architecture, and all of them name the same layers.
 
 from __future__ import annotations
 
-import errno
 import glob
-import gzip
 import hashlib
-import io
 import os
 import shutil
-import tarfile
-import tempfile
 import time
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.cache import cache_folder, folder_in
 from gitops_ml.adapters.kept_folder import keep_listing, remove, what_changed
+from gitops_ml.adapters.new_folder import new_folder
+from gitops_ml.adapters.oci_members import layer_pieces
 from gitops_ml.adapters.seal import Seal
+from gitops_ml.adapters.tar_entries import FILE, FOLDER, BadArchive, tar_entries
 from gitops_ml.core import tar_headers as tar
 from gitops_ml.core.image_contents import KIND_LABEL, MODEL
 from gitops_ml.core.model_artifacts import PulledModel, PushedModel
@@ -51,7 +48,9 @@ from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gitops_ml.adapters.new_folder import NewFolder
     from gitops_ml.adapters.oci_registry import OciRegistry, Source
+    from gitops_ml.adapters.tar_entries import TarEntry
     from gitops_ml.core.image import ImageRef
     from gitops_ml.ports import Progress
 
@@ -103,8 +102,7 @@ class RegistryModels:
     def named(self, directory: Path, image: ImageRef) -> ImageRef:
         """See `ModelStore.named`."""
         files = _files(directory)
-        groups = [(title, tuple(_parts(group))) for title, group in _groups(files)]
-        layers = tuple(_describe(title, parts) for title, parts in groups)
+        layers = tuple(_describe(title, group) for title, group in _groups(files))
         return _named(image, _index(layers))
 
     def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
@@ -192,14 +190,14 @@ def _push_layers(
     """The layers, and how many bytes it took to have them in the registry."""
     layers: list[Descriptor] = []
     sent = 0
-    groups = [(title, tuple(_parts(group))) for title, group in _groups(files)]
+    groups = [*_groups(files)]
     # the next archive is hashed while one is sent
     with ThreadPoolExecutor(1) as pool:
-        described = [pool.submit(_describe, title, parts) for title, parts in groups]
+        described = [pool.submit(_describe, title, group) for title, group in groups]
         try:
-            for (_, parts), future in zip(groups, described, strict=True):
+            for (_, group), future in zip(groups, described, strict=True):
                 layer = future.result()
-                placed = registry.push_blob(repository, layer, _source(parts), progress=progress)
+                placed = registry.push_blob(repository, layer, _source(group), progress=progress)
                 sent += placed.sent
                 layers.append(layer)
         finally:
@@ -269,16 +267,19 @@ def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:
     # at least this much in each but the last, so that there are no more than we may have
     share = sum(entry.size for entry in big) / _MOST_LAYERS if len(big) > _MOST_LAYERS else 0
     group: list[_Entry] = []
+    size = 0
     for entry in big:
         group.append(entry)
-        if sum(each.size for each in group) >= share:
+        size += entry.size
+        if size >= share:
             yield group[0].name, group
-            group = []
+            group, size = [], 0
     if group:
         yield group[0].name, group
 
 
 def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
+    """The archive of some files; made whenever it is wanted, as headers of many take memory."""
     directories: set[str] = set()
     for entry in files:
         for parent in reversed(Path(entry.name).parents[:-1]):
@@ -296,28 +297,29 @@ def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
     yield _Part(len(tar.END), tar.END)
 
 
-def _describe(title: str, parts: tuple[_Part, ...]) -> Descriptor:
+def _describe(title: str, files: Sequence[_Entry]) -> Descriptor:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_PIECE))
-    for part in parts:
+    size = 0
+    for part in _parts(files):
+        size += part.size
         if isinstance(part.source, bytes):
             digest.update(part.source)
             continue
         left = part.size
         with part.source.open("rb", buffering=0) as file:
-            while left and (size := file.readinto(buffer[: min(left, _PIECE)])):
-                digest.update(buffer[:size])
-                left -= size
+            while left and (count := file.readinto(buffer[: min(left, _PIECE)])):
+                digest.update(buffer[:count])
+                left -= count
         if left:
             raise GitopsMlError(f"{part.source} changed while it was read: run it again")
-    size = sum(part.size for part in parts)
     return Descriptor(LAYER, f"sha256:{digest.hexdigest()}", size, {_TITLE: title})
 
 
-def _source(parts: tuple[_Part, ...]) -> Source:
+def _source(files: Sequence[_Entry]) -> Source:
     def pieces(offset: int) -> Iterator[bytes]:
         at = 0
-        for part in parts:
+        for part in _parts(files):
             skip = max(0, offset - at)
             at += part.size
             if skip >= part.size:
@@ -367,76 +369,38 @@ def pull_model(
     _, found = registry.manifest(image)
     manifest, _ = registry.image_manifest(replace(image, digest=found.digest), _PLATFORMS[0])
     target = directory.absolute()
-    files = size = 0
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if may_be_there:
-            _forget_partial(target)
-        partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    except OSError as error:
-        raise GitopsMlError(f"{directory} cannot be made: {error.strerror or error}") from error
-    try:
+    if may_be_there:
+        _forget_partial(target)
+    with new_folder(target, may_be_there=may_be_there) as new:
         for layer in manifest.layers:
             title = layer.annotations.get(_TITLE, layer.digest[:19])
             progress(f"{title}: {layer.size / 1e6:.1f} MB")
-            for written in _unpacked(registry, image.repository, layer, partial):
-                files += 1
-                size += written
-        partial.chmod(0o755)
-        # in place of an empty one, if there is one; somebody else may have been faster
-        try:
-            partial.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not may_be_there:
-                raise
-    except OSError as error:
-        raise GitopsMlError(f"{directory} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return PulledModel(replace(image, digest=found.digest), files, size)
+            _unpack(registry, image.repository, layer, new)
+    sizes = new.sizes.values()
+    return PulledModel(replace(image, digest=found.digest), len(sizes), sum(sizes))
 
 
-def _unpacked(
-    registry: OciRegistry, repository: str, layer: Descriptor, folder: Path
-) -> Iterator[int]:
-    """The sizes of the files in a layer, each written when it is told."""
-    pieces = _Pieces(registry.read_blob(repository, layer))
-    if not layer.media_type.endswith(("tar", "gzip")):
-        raise GitopsMlError(f"{layer.digest} is compressed in a way we cannot read")
-    is_plain = layer.media_type.endswith("tar")
-    plain: Any = pieces if is_plain else gzip.GzipFile(fileobj=io.BufferedReader(pieces, _PIECE))
+def _unpack(registry: OciRegistry, repository: str, layer: Descriptor, new: NewFolder) -> None:
+    """Write the files of one layer."""
     try:
-        with tarfile.open(fileobj=plain, mode="r|", bufsize=_PIECE) as archive:
-            for member in archive:
-                if member.isdir():
-                    continue
-                name = PurePosixPath(member.name)
-                is_outside = name.is_absolute() or ".." in name.parts
-                if not member.isfile() or is_outside or name.name.startswith(_WHITEOUT):
-                    raise GitopsMlError(
-                        f"{repository} has {member.name!r}, which is no plain file below the model: it was not "
-                        "made by `gitops-ml model push`"
-                    )
-                _extract(archive, member, folder)
-                yield member.size
-        while plain.read(_PIECE):  # to the end, where the digest is known
-            pass
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        with layer_pieces(registry, repository, layer) as pieces:
+            for entry in tar_entries(pieces):
+                _write(entry, repository, new)
+    except BadArchive as error:
         raise ServerFailed(f"{layer.digest} of {repository} cannot be read: {error}") from error
 
 
-def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """Write a file that stays below ``folder``, in which there are no links.
-
-    Not every Python that we run on has the filters of `tarfile`.
-    """
-    source = archive.extractfile(member)
-    assert source is not None, "it is a file"
-    target = folder / member.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
-        shutil.copyfileobj(source, file, _PIECE)
-    target.chmod(0o755 if member.mode & 0o100 else 0o644)
+def _write(entry: TarEntry, repository: str, new: NewFolder) -> None:
+    if entry.kind == FOLDER:
+        return
+    name = PurePosixPath(entry.name)
+    is_outside = name.is_absolute() or ".." in name.parts
+    if entry.kind != FILE or is_outside or name.name.startswith(_WHITEOUT):
+        raise GitopsMlError(
+            f"{repository} has {entry.name[:120]!r}, which is no plain file below the model: it was "
+            "not made by `gitops-ml model push`"
+        )
+    new.write(entry, name.as_posix())
 
 
 def _forget_partial(target: Path) -> None:
@@ -445,25 +409,3 @@ def _forget_partial(target: Path) -> None:
         with suppress(OSError):
             if folder.stat().st_mtime < time.time() - _STAGING_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-class _Pieces(io.RawIOBase):
-    """The pieces of a blob as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._left = memoryview(piece)
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size

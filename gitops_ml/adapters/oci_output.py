@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.held_file import HeldFile
 from gitops_ml.adapters.oci_layout import LAYOUT, NAME
+from gitops_ml.adapters.project_files import read_file
 from gitops_ml.adapters.whole_files import written
 from gitops_ml.core import tar_headers as tar
-from gitops_ml.core.oci import CONFIG, MANIFEST, Descriptor, Index, canonical_json
+from gitops_ml.core.oci import (
+    CONFIG,
+    MANIFEST,
+    BadManifest,
+    Descriptor,
+    Index,
+    canonical_json,
+    parse_index,
+)
 from gitops_ml.errors import EngineFailed, UsageError
 
 if TYPE_CHECKING:
@@ -152,10 +160,10 @@ def _index(built: BuiltImage, folder: Path, image: ImageRef) -> bytes:
     """``index.json`` with this image under its name, in place of what had the name."""
     name = image.tag or built.digest
     try:
-        found = json.loads((folder / "index.json").read_text("utf-8"))["manifests"]
-    except (OSError, ValueError, KeyError):
-        found = []
-    kept = [entry for entry in found if (entry.get("annotations") or {}).get(NAME) != name]
+        found = parse_index(read_file(folder / "index.json", limit=4 << 20))
+    except (OSError, BadManifest):
+        found = ()
+    kept = [entry.as_json() for entry in found if entry.annotations.get(NAME) != name]
     descriptor = built.descriptor
     entry = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, {NAME: name})
     manifests = sorted([*kept, entry.as_json()], key=lambda entry: str(entry["digest"]))

@@ -98,7 +98,7 @@ def _imports_of_file(path: str, content: bytes, files: dict[str, bytes]) -> set[
     text = content.decode("utf-8", "replace")
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
     found = imported_modules(text)
     folder = path.split("/")[:-1]

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from gitops_ml.adapters.build_settings import _pip_files
 from gitops_ml.adapters.deadlines import Limits, gave_up, watching
 from gitops_ml.adapters.netrc_file import netrc_logins
+from gitops_ml.adapters.project_files import LARGEST_TEXT, is_file, read_file
 from gitops_ml.adapters.secret_owner import SecretOwner
 from gitops_ml.adapters.whole_files import written
 from gitops_ml.core.answers import read_json
@@ -102,10 +103,10 @@ class IndexSettings:
         settings = own = cls.from_environ(environ)
         owner = SecretOwner(environ, project)
         for path in files:
-            if path.endswith(".whl") or not (project / path).is_file():
+            if path.endswith(".whl") or not is_file(project / path):
                 continue
-            text = (project / path).read_text("utf-8", errors="replace")
-            for line in requirement_lines(text):
+            content = read_file(project / path, limit=LARGEST_TEXT, inside=(project,))
+            for line in requirement_lines(content.decode("utf-8", "replace")):
                 settings = settings._with_line(line, owner, place=path)
         settings._check_trusted(settings.trusted_hosts[len(own.trusted_hosts) :])
         return settings

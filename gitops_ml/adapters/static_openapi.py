@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.context import APP, RUNTIME
+from gitops_ml.adapters.project_files import read_file
 from gitops_ml.errors import ProgramFailed
 from gitops_ml.process import run
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from gitops_ml.core.image import BuildContext
     from gitops_ml.core.image_recipe import Described
 
+_LARGEST_SOURCE = 1 << 20
+"""Bytes of a predictor; parsed, a source takes a hundred times its size."""
+_LARGEST_SAMPLE = 4 << 20
 _PROGRAM = """\
 import sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -34,10 +38,12 @@ def read_openapi(context: BuildContext, predictor: Described, *, seconds: float 
     file = PurePosixPath(APP, predictor.path)
     known = {each.path for each in context.inputs}
     with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
-        for name in (file.name, "sample.json"):
+        for name, limit in ((file.name, _LARGEST_SOURCE), ("sample.json", _LARGEST_SAMPLE)):
             if str(file.with_name(name)) in known:
                 source = context.roots[APP] / PurePosixPath(predictor.path).with_name(name)
-                shutil.copyfile(source, Path(folder, name))
+                with suppress(OSError):  # what is not read has no say
+                    content = read_file(source, limit=limit, inside=(context.roots[APP],))
+                    Path(folder, name).write_bytes(content)
         return _described(Path(folder, file.name), predictor, context.roots[RUNTIME], seconds)
 
 

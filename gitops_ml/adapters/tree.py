@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.project_files import KINDS, CannotRead, open_file
 from gitops_ml.core.ignore import INCLUDED, IgnoreRules, Verdict
 from gitops_ml.core.image import InputFile, LeftOut
 
@@ -22,13 +23,6 @@ LONGEST_PATH = 4090
 
 _BUFFER = 1 << 20
 _WORKERS = 2
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a device",
-    stat.S_IFCHR: "a device",
-}
-
 Found = Callable[[str, Sequence[str]], str | None]
 """Given a directory and the names in it: why it is no part of the context, if it is not."""
 
@@ -106,7 +100,7 @@ def _entry(root: Path, path: str, entry: os.DirEntry[str]) -> InputFile | Fault:
     except OSError as error:
         return Fault(path, _unreadable(error))
     if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "neither a file nor a directory")
+        kind = KINDS.get(stat.S_IFMT(mode), "neither a file nor a directory")
         return Fault(path, f"is {kind}, which no image can hold: remove it, or ignore it")
     return InputFile(path, False, bool(mode & stat.S_IXUSR), "")
 
@@ -144,6 +138,8 @@ def _link_fault(root: Path, path: str, target: str) -> Fault | None:
 def _unreadable(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "vanished while the project was read: run it again"
+    if isinstance(error, CannotRead):
+        return f"{error.reason}, or ignore it"
     return f"cannot be read ({error.strerror}): make it readable, or ignore it"
 
 
@@ -179,16 +175,20 @@ def _hashed(root: Path, entry: InputFile) -> InputFile | Fault:
     if entry.is_link:
         return entry
     try:
-        fingerprint = file_fingerprint(root / entry.path)
+        fingerprint = file_fingerprint(root / entry.path, inside=(root,))
     except OSError as error:
         return Fault(entry.path, _unreadable(error))
     return InputFile(entry.path, False, entry.is_executable, fingerprint)
 
 
-def file_fingerprint(path: Path) -> str:
-    """The sha256 hex of a file's bytes, in constant memory."""
+def file_fingerprint(path: Path, *, inside: Sequence[Path] = ()) -> str:
+    """The sha256 hex of a regular file's bytes, in constant memory; see `read_file` for ``inside``.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
+    with open_file(path, inside=inside) as file:
         # small files are many: do not clear a megabyte for each
         view = memoryview(bytearray(min(_BUFFER, os.fstat(file.fileno()).st_size + 1)))
         while size := file.readinto(view):

@@ -84,7 +84,7 @@ def command(
 def _refuse_what_is_no_json(body: bytes, name: str) -> None:
     try:
         json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{name} is not JSON: {error}. For anything else say what it is with --content-type"
         ) from error

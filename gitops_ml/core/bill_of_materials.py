@@ -6,12 +6,12 @@ the one that the registry has.
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.core.json_reader import read_json
 from gitops_ml.core.oci import canonical_json
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def cyclonedx(
 def listed_packages(bill: bytes) -> tuple[Component, ...]:
     """The packages in a CycloneDX document, ours or another's; none where it is none."""
     try:
-        found = json.loads(bill)["components"]
+        found = read_json(bill)["components"]
         return tuple(
             Component(
                 name=str(each["name"]),
@@ -209,7 +209,7 @@ def provenance(
 def is_provenance_of(statement: bytes, digest: str, content_hash: ContentHash) -> bool:
     """Whether a statement of ours says that ``digest`` was made from these inputs."""
     try:
-        found = json.loads(statement)
+        found = read_json(statement)
         subjects = [subject["digest"] for subject in found["subject"]]
         materials = found["predicate"]["buildDefinition"]["resolvedDependencies"]
         inputs = [each["digest"] for each in materials if each.get("name") == "inputs"]

@@ -14,10 +14,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_ml.core.wildcards import BadPattern, docker_regex, git_regex
+from gitops_ml.core.wildcards import BadPattern, Patterns, docker_tokens, git_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
+
+    from gitops_ml.core.wildcards import Token
 
 PROJECT_FILE = "gitops-ml.yaml"
 MANIFEST_NAMES = ("api.yaml", "api.yml", "cortex.yaml")
@@ -50,7 +52,7 @@ _API_KIND = re.compile(
     r"(?:RealtimeAPI|AsyncAPI|BatchAPI|TaskAPI|TrafficSplitter)\b",
     re.MULTILINE,
 )
-_SIGNIFICANT = re.compile(r"^(?!\s*#|---|%|\s*$).", re.MULTILINE)
+_SIGNIFICANT = re.compile(r"^(?![^\S\n]*#|---|%|[^\S\n]*$).", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,6 @@ INCLUDED = Verdict(is_excluded=False, reason="")
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    pattern: re.Pattern[str]
     excludes: bool
     directories_only: bool
     reason: str
@@ -81,8 +82,9 @@ class RuleSet:
     rules: tuple[_Rule, ...]
     reaches_inside: bool
     """Docker's way: a pattern that matches a directory also matches everything in it."""
-    prefilter: re.Pattern[str]
-    """Matches whatever any of the rules matches: most entries meet no rule at all."""
+    patterns: Patterns
+    for_files: int
+    """The ends of the patterns that are not about directories alone."""
 
     @property
     def brings_back(self) -> bool:
@@ -91,15 +93,9 @@ class RuleSet:
 
     def deciding_rule(self, path: str, *, is_directory: bool) -> _Rule | None:
         """The last rule that matches ``path``."""
-        names = tuple(_with_parents(path)) if self.reaches_inside else (path,)
-        if not any(map(self.prefilter.fullmatch, names)):
-            return None
-        for rule in reversed(self.rules):
-            if rule.directories_only and not is_directory:
-                continue
-            if any(map(rule.pattern.fullmatch, names)):
-                return rule
-        return None
+        among = -1 if is_directory else self.for_files
+        number = self.patterns.last(path, above=self.reaches_inside, among=among)
+        return None if number is None else self.rules[number]
 
     def verdict(self, path: str, *, is_directory: bool) -> Verdict | None:
         """What this file says about ``path`` beyond what it said about its parent directory."""
@@ -171,26 +167,37 @@ def is_manifest(text: str) -> bool:
     return first is not None and first[0] == "-" and _API_KIND.search(text) is not None
 
 
-def _rule_set(rules: Iterable[_Rule], *, reaches_inside: bool) -> RuleSet:
-    rules = tuple(rules)
-    union = "|".join(f"(?:{rule.pattern.pattern})" for rule in rules)
-    return RuleSet(rules, reaches_inside, re.compile(union or r"(?!)", re.DOTALL))
+def _rule_set(
+    rules: Iterable[tuple[tuple[Token, ...] | None, _Rule]], *, reaches_inside: bool
+) -> RuleSet:
+    found = [*rules]
+    patterns = Patterns([tokens for tokens, _ in found])
+    for_files = (n for n, (_, rule) in enumerate(found) if not rule.directories_only)
+    return RuleSet(
+        tuple(rule for _, rule in found), reaches_inside, patterns, patterns.ends_of(for_files)
+    )
 
 
-def _gitignore_rules(text: str, source: str) -> Iterator[_Rule]:
+def _gitignore_rules(text: str, source: str) -> Iterator[tuple[tuple[Token, ...] | None, _Rule]]:
     for number, raw in _lines(text):
-        line = re.sub(r"(?<!\\)((?:\\\\)*) +$", r"\1", raw)
+        line = _without_blanks(raw)
         if not line or line.startswith("#"):
             continue
         excludes = not line.startswith("!")
         pattern = line if excludes else line[1:]
-        yield _rule(
-            git_regex, pattern.removesuffix("/"), excludes, pattern.endswith("/"),
-            f"{source}:{number}: {line}" if source in IGNORE_FILES else f"{source}: {line}",
-        )  # fmt: skip
+        place = f"{source}:{number}" if source in IGNORE_FILES else source
+        rule = _Rule(excludes, pattern.endswith("/"), f"{place}: {line}")
+        yield git_tokens(pattern.removesuffix("/")), rule
 
 
-def _dockerignore_rules(text: str, source: str) -> Iterator[_Rule]:
+def _without_blanks(line: str) -> str:
+    """``line`` without the blanks at its end, but for one that a backslash protects."""
+    kept = line.rstrip(" ")
+    is_escaped = (len(kept) - len(kept.rstrip("\\"))) % 2 == 1
+    return f"{kept} " if is_escaped and kept != line else kept
+
+
+def _dockerignore_rules(text: str, source: str) -> Iterator[tuple[tuple[Token, ...], _Rule]]:
     for number, raw in _lines(text):
         line = raw.strip()
         if not line or raw.startswith("#"):
@@ -199,30 +206,12 @@ def _dockerignore_rules(text: str, source: str) -> Iterator[_Rule]:
         pattern = posixpath.normpath(line.removeprefix("!").strip() or ".").lstrip("/")
         if pattern in ("", "."):  # Docker skips them, for historical reasons
             continue
-        reason = f"{source}:{number}: {line}"
         try:
-            yield _rule(docker_regex, pattern, excludes, False, reason)
+            yield docker_tokens(pattern), _Rule(excludes, False, f"{source}:{number}: {line}")
         except BadPattern as error:
             raise BadPattern(error.pattern, line=number) from error
-
-
-def _rule(
-    translate: Callable[[str], str],
-    pattern: str,
-    excludes: bool,
-    directories_only: bool,
-    reason: str,
-) -> _Rule:
-    regex = re.compile(translate(pattern), re.DOTALL)
-    return _Rule(regex, excludes, directories_only, reason)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         yield number, line.removesuffix("\r")
-
-
-def _with_parents(path: str) -> Iterator[str]:
-    while path:
-        yield path
-        path = posixpath.dirname(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,7 +83,7 @@ def image_contents(manifest: Manifest, config: bytes) -> ImageContents:
     history = [str(e.get("created_by", "")) for e in found.history if not e.get("empty_layer")]
     if len(history) != len(manifest.layers):
         history = [""] * len(manifest.layers)
-    settings = json.loads(config).get("config") or {}
+    settings = found.settings
     labels = dict(settings.get("Labels") or {})
     is_model = labels.get(KIND_LABEL) == MODEL
     return ImageContents(

@@ -9,6 +9,7 @@ import posixpath
 import re
 import shlex
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from gitops_ml.core.clean_text import without_credentials
 from gitops_ml.core.secret_signs import has_secret_shape
@@ -37,6 +38,12 @@ _NESTED = ("-r", "--requirement", "-c", "--constraint")
 _LOCAL = ("-e", "--editable", "-f", "--find-links")
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz")
 _SAFE = re.compile(r"[\w./@+ -]*")
+_DIRECT = re.compile(r"[\w.-]+(?:\[[^\]]*\])?\s*@\s*(?=\S)")
+"""In front of the address of a requirement (PEP 508)."""
+_OUTSIDE = re.compile(r"/|~|\.\.(?:[/\\]|$)|[A-Za-z]:|\\")
+"""What leads out of the project: from the root, a home, up, a drive or a share."""
+_BLANKS = re.compile(r"[^\S\t\n\r ]")
+"""What some readers of requirements take for a blank or the end of a line, and others do not."""
 _SHELL_WORD_ENDS = re.compile(r"[\s;|&<>()'\"=`]+")
 
 
@@ -44,15 +51,41 @@ def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
     """What `pip install -r name` reads: requirement files, wheels, directories, or `EVERYTHING`.
 
     ``read`` gives the text of a file of the project, or ``None`` where it has none. Paths that
-    leave the project are in the answer as they are (``../x``), for the caller to refuse.
+    leave the project (``../x``, ``/x``, ``~/x``) are in the answer as they are, for the caller to
+    refuse; see `leaving_problems`.
     """
     files = _requirement_files(name, read=read)
     found = dict.fromkeys(files)
     for file in files:
-        for option, target in _references(read(file) or ""):
+        for _, option, target in _references(read(file) or ""):
             if option not in _NESTED:
-                found[posixpath.normpath(target)] = None
+                found[_normal(target)] = None
     return _simplified(found)
+
+
+def leaves_project(path: str) -> bool:
+    """Whether a path of a requirements file is none below the project.
+
+    >>> [leaves_project(path) for path in ("lib/x.whl", "../x", "/etc/x", "~/x", "C:/x", "${HOME}/x")]
+    [False, True, True, True, True, True]
+    """
+    return _OUTSIDE.match(path) is not None or "${" in path or "\0" in path
+
+
+def leaving_problems(
+    names: Iterable[str], *, read: Callable[[str], str | None], place: Callable[[str], str]
+) -> Iterator[Problem]:
+    """Each line of the requirement files ``names``, and of what they include, that leaves the project.
+
+    ``place`` is how a file is named to people.
+    """
+    files = (file for name in names for file in _requirement_files(name, read=read))
+    for file in dict.fromkeys(files):
+        for number, option, target in _references(read(file) or ""):
+            path = _joined(file, target) if option in _NESTED else _normal(target)
+            if leaves_project(path):
+                message = f"names {path[:200]}, which leaves the project: copy it into it"
+                yield Problem(place(file), number, 1, "", message, rule="context")
 
 
 def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
@@ -63,16 +96,14 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
     """
     found: dict[str, None] = {}
     for file in _requirement_files(name, read=read):
-        for line in _lines(read(file) or ""):
+        for _, line in _lines(read(file) or ""):
             words = _words(line)
             option, equals, value = words[0].partition("=") if words else ("", "", "")
             is_editable = option in ("-e", "--editable")
             if not words or (option.startswith("-") and not is_editable):
                 continue
-            if is_editable:
-                target = value if equals else " ".join(words[1:2])
-            else:
-                target = words[2] if words[1:2] == ["@"] else words[0]
+            named = value if equals else " ".join(words[1:2])
+            target = named if is_editable else _address(words)
             is_wheel = target.endswith(".whl") and not is_editable
             if "://" in target or (_local_path(target, is_option=is_editable) and not is_wheel):
                 found[without_credentials(target.partition("#")[0])] = None
@@ -82,7 +113,7 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
 def index_options(text: str) -> tuple[tuple[str, str], ...]:
     """The options of a requirements file about where packages come from, by their long names."""
     found = []
-    for line in _lines(text):
+    for _, line in _lines(text):
         words = _words(line)
         option, equals, value = words[0].partition("=") if words else ("", "", "")
         option = {"-i": "--index-url"}.get(option, option)
@@ -93,7 +124,7 @@ def index_options(text: str) -> tuple[tuple[str, str], ...]:
 
 def requirement_lines(text: str) -> tuple[str, ...]:
     """The lines of a requirements file as pip reads them: continued ones joined, without comments."""
-    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in _lines(text))
+    lines = (re.sub(r"(?:^|(?<=\s))#.*", "", line).strip() for _, line in _lines(text))
     return tuple(line for line in lines if line)
 
 
@@ -123,9 +154,11 @@ def _requirement_files(name: str, *, read: Callable[[str], str | None]) -> tuple
         if file in found:
             continue
         found[file] = None
-        for option, target in _references(read(file) or ""):
+        if leaves_project(file):
+            continue
+        for _, option, target in _references(read(file) or ""):
             if option in _NESTED:
-                waiting.append(posixpath.normpath(posixpath.join(posixpath.dirname(file), target)))
+                waiting.append(_joined(file, target))
     return tuple(found)
 
 
@@ -149,9 +182,9 @@ def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
     return _simplified(found)
 
 
-def _references(text: str) -> Iterator[tuple[str, str]]:
-    """Option (or nothing) and local path of each line of a requirements file that has one."""
-    for line in _lines(text):
+def _references(text: str) -> Iterator[tuple[int, str, str]]:
+    """Line, option (or nothing) and local path of each line of a requirements file that has one."""
+    for number, line in _lines(text):
         words = _words(line)
         if not words:
             continue
@@ -161,43 +194,78 @@ def _references(text: str) -> Iterator[tuple[str, str]]:
         elif words[0].startswith("-"):
             continue
         else:
-            option, target = "", words[2] if words[1:2] == ["@"] else words[0]
+            option, target = "", _address(words)
         if path := _local_path(target, is_option=bool(option)):
-            yield option, path
+            yield number, option, path
 
 
-def _lines(text: str) -> list[str]:
-    return re.sub(r"\\\r?\n", "", text).splitlines()
+def _address(words: list[str]) -> str:
+    """What a requirement names: its address (``name @ address``), a path or a distribution."""
+    line = " ".join(words)
+    direct = _DIRECT.match(line)
+    return line[direct.end() :].split()[0] if direct else words[0]
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Each line with its number; lines that a backslash continues are one."""
+    start, joined = 1, ""
+    lines = re.split(r"\r\n|\r|\n", text)
+    for number, line in enumerate(lines, start=1):
+        if line.endswith("\\") and number < len(lines):
+            joined += line[:-1]
+            continue
+        yield start, joined + line
+        start, joined = number + 1, ""
 
 
 def _words(line: str) -> list[str]:
-    line = re.sub(r"(^|\s)#.*", "", line)
+    line = _BLANKS.sub(" ", line)
+    line = re.sub(r"(?:^|(?<=\s))#.*", "", line)
     line = re.sub(r"^\s*(-[rcefi])(?=[^\s-])", r"\1 ", line)
+    # a marker belongs to a requirement; a path may have a semicolon
+    requirement = line if line.lstrip().startswith("-") else line.split(";")[0]
+    lexer = shlex.shlex(requirement, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""  # C:\\x is a path
     try:
-        return shlex.split(line.split(";")[0])
+        return list(lexer)
     except ValueError:
-        return line.split()
+        return requirement.split()
 
 
 def _local_path(target: str, *, is_option: bool) -> str:
     """The path in a requirement, or nothing where it names a distribution or a server."""
     path = re.sub(r"\[[\w, .-]*\]$", "", target)
-    if path.startswith("file:") and not path.startswith("file://"):
-        path = path.removeprefix("file:")
-    if "://" in path or not path or posixpath.isabs(path):
+    if path[:5].lower() == "file:":
+        path = unquote(path[5:])
+        if path.startswith("//"):
+            path = f"/{path.lstrip('/')}"
+        return path or "/"
+    if not path or "://" in path:
         return ""
     looks_local = path.startswith(".") or "/" in path or path.endswith(_ARCHIVES)
-    return path if is_option or looks_local else ""
+    return path if is_option or looks_local or _OUTSIDE.match(path) else ""
+
+
+def _normal(path: str) -> str:
+    return path if leaves_project(path) else posixpath.normpath(path)
+
+
+def _joined(file: str, path: str) -> str:
+    """``path``, as ``file`` names it, from the project."""
+    if leaves_project(path) and not path.startswith("../"):
+        return path
+    return posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
 
 
 def _simplified(found: Collection[str]) -> tuple[str, ...]:
     """Sorted; everything where that is named, or where a name is more than COPY can take."""
     names = sorted(found)
     if EVERYTHING in names or not all(map(_SAFE.fullmatch, names)):
-        return (EVERYTHING, *(name for name in names if name.startswith("../")))
+        return (EVERYTHING, *filter(leaves_project, names))
     return tuple(n for n in names if not any(parent in found for parent in _parents(n)))
 
 
 def _parents(path: str) -> Iterator[str]:
-    while path := posixpath.dirname(path):
-        yield path
+    while (parent := posixpath.dirname(path)) not in ("", path):
+        yield parent
+        path = parent

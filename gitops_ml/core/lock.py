@@ -205,6 +205,8 @@ def _package(line: int, text: str) -> LockedPackage:
         raise BadLock(f"`{words}` is not as `gitops-ml lock` writes it", line=line)
     path, machine = match["path"] or "", match["machine"] or ""
     name, version = match["name"], match["version"]
+    if ".." in path.split("/") or path.startswith("/"):
+        raise BadLock(f"{path} leaves the project: `gitops-ml lock` writes it again", line=line)
     if path:
         name, version = (*posixpath.basename(path).split("-"), "")[:2]
         name = re.sub(r"[-_.]+", "-", name).lower()

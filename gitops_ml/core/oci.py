@@ -12,7 +12,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.core.answers import read_json
+from gitops_ml.core.json_reader import (
+    BadJson,
+    as_items,
+    as_mapping,
+    as_size,
+    as_text,
+    as_texts,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +46,10 @@ _SAME_BYTES = {
 }
 """Docker's name of a media type to OCI's, where the bytes are the same."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MOST_LAYERS = 1000
+"""Of one image; engines mount about 125."""
+_MOST_ENTRIES = 10_000
+"""Of one index: platforms, or all that is attached to an image."""
 
 
 class BadManifest(ValueError):
@@ -192,71 +204,75 @@ def parse_manifest(content: bytes, *, media_type: str = "") -> Manifest | Index:
         BadManifest: it is neither a manifest nor an index, or is one of Docker's first kind.
     """
     try:
-        found = read_json(content)
-        kind = str(found.get("mediaType") or media_type).partition(";")[0].strip()
+        found = as_mapping(read_json(content), "it")
+        kind = as_text(found.get("mediaType"), "mediaType") or media_type
+        kind = kind.partition(";")[0].strip()
         if kind in INDEXES or (not kind and "manifests" in found):
-            return Index(
-                manifests=tuple(_descriptor(entry) for entry in found["manifests"]),
-                annotations=_texts(found.get("annotations")),
-                media_type=kind or INDEX,
-            )
+            return _index(found, kind or INDEX)
         if kind in MANIFESTS or (not kind and "layers" in found):
             return _manifest(found, kind or MANIFEST)
-    except BadManifest:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise BadManifest(
-            f"it cannot be read as a manifest ({str(error) or type(error).__name__:.200})"
-        ) from error
-    shown = f"{kind[:80]!r}" if kind else "unnamed"
-    raise BadManifest(f"it is of a kind that is too old or not for images ({shown})")
+    except BadJson as error:
+        raise BadManifest(f"it cannot be read as a manifest ({error})") from error
+    raise BadManifest(
+        f"it is of a kind that is too old or not for images ({kind[:80] or 'unnamed'})"
+    )
 
 
-def _manifest(found: Mapping[str, Any], kind: str) -> Manifest:
-    subject = found.get("subject")
-    return Manifest(
-        config=_descriptor(found["config"]),
-        layers=tuple(_descriptor(entry) for entry in found["layers"]),
-        annotations=_texts(found.get("annotations")),
-        subject=_descriptor(subject) if subject else None,
-        artifact_type=str(found.get("artifactType") or ""),
+def parse_index(content: bytes) -> tuple[Descriptor, ...]:
+    """The entries of the ``index.json`` of an OCI layout, of whatever kind each is.
+
+    Raises:
+        BadManifest: it is none.
+    """
+    try:
+        return _index(as_mapping(read_json(content), "it"), INDEX).manifests
+    except BadJson as error:
+        raise BadManifest(f"it cannot be read as an index ({error})") from error
+
+
+def _index(found: Mapping[str, Any], kind: str) -> Index:
+    entries = as_items(found.get("manifests"), "manifests", most=_MOST_ENTRIES)
+    return Index(
+        manifests=tuple(_descriptor(entry, "an entry of manifests") for entry in entries),
+        annotations=as_texts(found.get("annotations"), "annotations"),
         media_type=kind,
     )
 
 
-def _descriptor(found: Mapping[str, Any]) -> Descriptor:
-    digest, size = str(found["digest"]), int(found["size"])
-    if not is_digest(digest) or size < 0:
-        raise BadManifest(f"it points at {digest[:80]!r} of {size} bytes")
+def _manifest(found: Mapping[str, Any], kind: str) -> Manifest:
+    subject = found.get("subject")
+    layers = as_items(found.get("layers"), "layers", most=_MOST_LAYERS)
+    return Manifest(
+        config=_descriptor(found.get("config"), "config"),
+        layers=tuple(_descriptor(entry, "an entry of layers") for entry in layers),
+        annotations=as_texts(found.get("annotations"), "annotations"),
+        subject=_descriptor(subject, "subject") if subject else None,
+        artifact_type=as_text(found.get("artifactType"), "artifactType"),
+        media_type=kind,
+    )
+
+
+def _descriptor(value: object, what: str) -> Descriptor:
+    found = as_mapping(value, what)
+    digest = as_text(found.get("digest"), f"the digest of {what}")
+    size = as_size(found.get("size"), f"the size of {what}")
+    if not is_digest(digest):
+        raise BadManifest(f"it points at {digest[:100]!r} of {size} bytes")
     platform = found.get("platform")
     return Descriptor(
-        media_type=str(found["mediaType"]),
+        media_type=as_text(found.get("mediaType"), f"the mediaType of {what}"),
         digest=digest,
         size=size,
-        annotations=_texts(found.get("annotations")),
+        annotations=as_texts(found.get("annotations"), "annotations"),
         platform=_platform(platform) if platform else None,
-        artifact_type=str(found.get("artifactType") or ""),
+        artifact_type=as_text(found.get("artifactType"), "artifactType"),
     )
 
 
-def _texts(found: Any) -> dict[str, str]:
-    """Annotations, whose values are texts.
-
-    Raises:
-        BadManifest: they are none.
-    """
-    values = dict(found or {})
-    if not all(isinstance(each, str) for each in (*values, *values.values())):
-        raise BadManifest("its annotations are not texts")
-    return values
-
-
-def _platform(found: Mapping[str, Any]) -> Platform:
-    return Platform(
-        str(found.get("os") or ""),
-        str(found.get("architecture") or ""),
-        str(found.get("variant") or ""),
-    )
+def _platform(value: object) -> Platform:
+    found = as_mapping(value, "platform")
+    parts = (as_text(found.get(name), name) for name in ("os", "architecture", "variant"))
+    return Platform(*parts)
 
 
 def in_oci_words(descriptor: Descriptor) -> Descriptor:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.core.json_reader import (
+    BadJson,
+    as_items,
+    as_mapping,
+    as_text,
+    as_texts,
+    read_json,
+)
 from gitops_ml.core.oci import BadManifest, Platform, canonical_json, is_digest
 
 if TYPE_CHECKING:
@@ -15,6 +22,10 @@ if TYPE_CHECKING:
 _KEPT = ("User", "ExposedPorts", "Env", "Volumes", "WorkingDir", "Labels", "StopSignal",
          "Healthcheck")  # fmt: skip
 """Of the base image's config. Entrypoint and Cmd are replaced, the rest is the engine's diary."""
+
+_MOST_LAYERS = 1000
+_MOST_HISTORY = 4000
+_MOST_WORDS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,22 +71,51 @@ def parse_config(content: bytes) -> BaseConfig:
         BadManifest: it is no config of an image.
     """
     try:
-        found = json.loads(content)
-        diff_ids = tuple(map(str, found["rootfs"]["diff_ids"]))
-        platform = Platform(found["os"], found["architecture"], found.get("variant") or "")
-        history = tuple(dict(entry) for entry in found.get("history") or ())
-        settings = dict(found.get("config") or {})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadManifest(f"its config cannot be read ({error!r})") from error
+        found = as_mapping(read_json(content), "it")
+        rootfs = as_mapping(found.get("rootfs"), "rootfs")
+        diff_ids = [
+            as_text(each, "a diff_id")
+            for each in as_items(rootfs.get("diff_ids"), "diff_ids", most=_MOST_LAYERS)
+        ]
+        platform = Platform(
+            *(as_text(found.get(name), name) for name in ("os", "architecture", "variant"))
+        )
+        history = [
+            as_mapping(each, "an entry of history")
+            for each in as_items(found.get("history"), "history", most=_MOST_HISTORY)
+        ]
+        settings = _checked(as_mapping(found.get("config"), "config"))
+        os_version = as_text(found.get("os.version"), "os.version")
+    except BadJson as error:
+        raise BadManifest(f"its config cannot be read ({error})") from error
+    if not {"rootfs", "os", "architecture"} <= found.keys():
+        raise BadManifest("its config cannot be read (it names no platform or no layers)")
     if not all(map(is_digest, diff_ids)):
         raise BadManifest("its config names layers by something else than sha256")
     return BaseConfig(
         platform=platform,
         settings=settings,
-        diff_ids=diff_ids,
-        history=history,
-        os_version=str(found.get("os.version") or ""),
+        diff_ids=tuple(diff_ids),
+        history=tuple(history),
+        os_version=os_version,
     )
+
+
+def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``settings``, in which what we read has the type that it must have.
+
+    Raises:
+        BadJson: something has another.
+    """
+    for name in ("Env", "Entrypoint", "Cmd"):
+        for each in as_items(settings.get(name), name, most=_MOST_WORDS):
+            as_text(each, f"an entry of {name}")
+    for name in ("User", "WorkingDir", "StopSignal"):
+        as_text(settings.get(name), name)
+    for name in ("ExposedPorts", "Volumes", "Healthcheck"):
+        as_mapping(settings.get(name), name)
+    as_texts(settings.get("Labels"), "Labels")
+    return settings
 
 
 def extended_config(

@@ -203,7 +203,7 @@ def _said_in(line: str) -> tuple[str, bool]:
         return line, True
     try:
         said = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         cut = _END_OF_TRACEBACK.search(line)
         return (cut[1] if cut else line), True
     trace = str(said.get("traceback") or "").strip()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.core.json_reader import read_json
 from gitops_ml.core.oci import (
     CONFIG,
     BadManifest,
@@ -65,7 +65,7 @@ def simple_signing(repository: str, digest: str) -> bytes:
 def claims(payload: bytes, digest: str) -> bool:
     """Whether a signed payload is about ``digest``."""
     try:
-        critical = json.loads(payload)["critical"]
+        critical = read_json(payload)["critical"]
         found = (critical["image"]["docker-manifest-digest"], critical["type"])
     except (ValueError, KeyError, TypeError):
         return False
@@ -111,7 +111,7 @@ def opened(content: bytes) -> tuple[str, bytes, tuple[bytes, ...]]:
         ValueError: it is no envelope.
     """
     try:
-        found = json.loads(content)
+        found = read_json(content)
         signatures = tuple(base64.b64decode(each["sig"]) for each in found["signatures"])
         return str(found["payloadType"]), base64.b64decode(found["payload"]), signatures
     except (KeyError, TypeError) as error:

@@ -1,14 +1,29 @@
-"""Patterns of gitignore and dockerignore as regular expressions over whole POSIX paths.
+"""Patterns of gitignore and dockerignore, matched against whole POSIX paths in linear time.
 
-The expressions match an entry itself and not what is below it: a directory's fate reaches its
-content in a different way in each syntax, and `ignore` does that.
+A regular expression with several stars tries every way to divide a name among them, so that a line
+of forty characters takes hours; libraries that translate patterns to expressions share this. Here a
+set of patterns is an automaton that is in many states at once, one bit each: every character of a
+path costs a few operations on integers, whatever the patterns are.
+
+Patterns match an entry itself and not what is below it: a directory's fate reaches its content in a
+different way in each syntax, and `ignore` does that.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-_NEVER = r"(?!)"
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+STAR, FOLDERS, ALL = object(), object(), object()
+"""Any characters but slashes; nothing, or any characters and a slash; any characters."""
+Token = object
+"""One of these, or what matches one character: a `str`, or an expression for one."""
+_NOT_A_SLASH = re.compile(r"[^/]", re.DOTALL)
 _POSIX_CLASSES = {
     "alnum": "A-Za-z0-9",
     "alpha": "A-Za-z",
@@ -34,90 +49,97 @@ class BadPattern(ValueError):
         super().__init__(f"{pattern!r} is not a pattern that Docker accepts")
 
 
-def git_regex(pattern: str) -> str:
-    """The expression of a gitignore pattern without its ``!`` and trailing ``/``.
+def git_tokens(pattern: str) -> tuple[Token, ...] | None:
+    """A gitignore pattern without its ``!`` and trailing ``/``; ``None`` where it matches nothing.
 
     See gitignore(5), "PATTERN FORMAT", and git's wildmatch.c for what it does not say.
     """
     is_anchored = "/" in pattern
     pattern = pattern.removeprefix("/")
     if not pattern:
-        return _NEVER
+        return None
     try:
-        return _git_body(pattern) if is_anchored else "(?:.*/)?" + _git_body(pattern)
+        body = _git_body(pattern)
     except BadPattern:
-        return _NEVER
+        return None
+    return _plain(body if is_anchored else [FOLDERS, *body])
 
 
-def docker_regex(pattern: str) -> str:
-    """The expression of a cleaned dockerignore pattern without its ``!`` and leading ``/``.
+def docker_tokens(pattern: str) -> tuple[Token, ...]:
+    """A cleaned dockerignore pattern without its ``!`` and leading ``/``.
 
     It follows ``Pattern.compile`` of github.com/moby/patternmatcher, ``**`` inside names included.
 
     Raises:
         BadPattern: Go's ``filepath.Match`` refuses the pattern.
     """
-    expression, at = "", 0
+    tokens: list[Token] = []
+    at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if pattern.startswith("**", at - 1):
-            at += 1
-            if at == len(pattern):
-                expression += ".*"
-            else:
-                at += pattern.startswith("/", at)
-                expression += ".*" if at == len(pattern) else "(?:.*/)?"
+            at += 1 + pattern.startswith("/", at + 1)
+            tokens.append(ALL if at == len(pattern) else FOLDERS)
         elif char == "[":
-            body, at = _docker_class(pattern, at)
-            expression += body
+            token, at = _docker_class(pattern, at)
+            tokens.append(token)
+        elif char == "\\":
+            if at == len(pattern):
+                raise BadPattern(pattern)
+            tokens.append(pattern[at])
+            at += 1
         else:
-            if char == "\\":
-                if at == len(pattern):
-                    raise BadPattern(pattern)
-                expression += re.escape(pattern[at])
-                at += 1
-            else:
-                expression += _WILDCARDS.get(char) or re.escape(char)
-    return expression
+            tokens.append(_WILDCARDS.get(char, char))
+    return _plain(tokens)
 
 
-_WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
+_WILDCARDS: dict[str, Token] = {"*": STAR, "?": _NOT_A_SLASH}
 
 
-def _git_body(pattern: str) -> str:
-    expression, at = "", 0
+def _plain(tokens: Iterable[Token]) -> tuple[Token, ...]:
+    """``tokens`` without repetitions of one that may match nothing."""
+    found: list[Token] = []
+    for token in tokens:
+        if not (found and token is found[-1] and token in (STAR, FOLDERS, ALL)):
+            found.append(token)
+    return tuple(found)
+
+
+def _git_body(pattern: str) -> list[Token]:
+    tokens: list[Token] = []
+    at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if char == "\\":
             if at == len(pattern):
                 raise BadPattern(pattern)
-            expression += re.escape(pattern[at])
+            tokens.append(pattern[at])
             at += 1
         elif char == "*":
-            body, at = _git_stars(pattern, at - 1)
-            expression += body
+            token, at = _git_stars(pattern, at - 1)
+            tokens.append(token)
         elif char == "[":
-            body, at = _git_class(pattern, at)
-            expression += body
+            token, at = _git_class(pattern, at)
+            tokens.append(token)
         else:
-            expression += _WILDCARDS.get(char) or re.escape(char)
-    return expression
+            tokens.append(_WILDCARDS.get(char, char))
+    return tokens
 
 
-def _git_stars(pattern: str, start: int) -> tuple[str, int]:
+def _git_stars(pattern: str, start: int) -> tuple[Token, int]:
     """The run of stars at ``start`` and its end: two or more between slashes cross slashes."""
     end = start
     while pattern.startswith("*", end):
         end += 1
     begins_segment = start == 0 or pattern[start - 1] == "/"
     if end - start < 2 or not begins_segment or pattern[end : end + 1] not in ("", "/"):
-        return "[^/]*", end
-    return ("(?:.*/)?", end + 1) if end < len(pattern) else (".*", end)
+        return STAR, end
+    return (FOLDERS, end + 1) if end < len(pattern) else (ALL, end)
 
 
-def _git_class(segment: str, at: int) -> tuple[str, int]:
+def _git_class(segment: str, at: int) -> tuple[Token, int]:
     """The bracket expression whose ``[`` ended at ``at``, and where it ends."""
     is_negated = segment[at : at + 1] in ("!", "^")
     at += is_negated
@@ -140,7 +162,7 @@ def _git_class(segment: str, at: int) -> tuple[str, int]:
     return _class(body, is_negated), at + 1
 
 
-def _docker_class(pattern: str, at: int) -> tuple[str, int]:
+def _docker_class(pattern: str, at: int) -> tuple[Token, int]:
     is_negated = pattern[at : at + 1] == "^"
     at += is_negated
     body, first = "", True
@@ -174,7 +196,132 @@ def _class_range(low: str, high: str) -> str:
     return re.escape(low) if low == high else f"{re.escape(low)}-{re.escape(high)}"
 
 
-def _class(body: str, is_negated: bool) -> str:
-    if is_negated:
-        return f"(?!/)[^{body}]" if body else "[^/]"
-    return f"(?!/)[{body}]" if body else _NEVER
+@lru_cache(maxsize=1024)
+def _class(body: str, is_negated: bool) -> Token:
+    if not body:
+        return _NOT_A_SLASH if is_negated else _NEVER
+    return re.compile(f"(?!/)[{'^' if is_negated else ''}{body}]", re.DOTALL)
+
+
+_NEVER = re.compile(r"(?!)")
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is known behind a directory's slash."""
+
+    active: int
+    """The states that the automaton is in."""
+    accepted: int
+    """The ends of the patterns that matched the directory, and those above it."""
+
+
+class Patterns:
+    """Several patterns, in order, that are matched at once."""
+
+    def __init__(self, patterns: Sequence[tuple[Token, ...] | None]) -> None:
+        positions: dict[Token, list[int]] = {}
+        starts: list[int] = []
+        self._owners: dict[int, int] = {}
+        at = 0
+        for number, tokens in enumerate(patterns):
+            if tokens is None:
+                continue
+            starts.append(at)
+            for token in tokens:
+                positions.setdefault(token, []).append(at)
+                # in front of the folders, and among them
+                at += 2 if token is FOLDERS else 1
+            self._owners[at] = number
+            at += 1
+        self._size = at + 1
+        self._stars, self._folders, self._all = (
+            self._mask(positions.pop(token, [])) for token in (STAR, FOLDERS, ALL)
+        )
+        self._among = self._folders << 1
+        self._ends = self._mask(self._owners)
+        self._classes = [(t, p) for t, p in positions.items() if isinstance(t, re.Pattern)]
+        self._positions = positions
+        self._takers = lru_cache(maxsize=512)(self._takers_of)
+        self._root = _State(self._closed(self._mask(starts)), 0)
+        self._known: dict[str, _State] = {}
+
+    def ends_of(self, numbers: Iterable[int]) -> int:
+        """The ends of some of the patterns, to be looked for by `last`."""
+        wanted = set(numbers)
+        return self._mask(at for at, number in self._owners.items() if number in wanted)
+
+    def last(self, path: str, *, above: bool, among: int = -1) -> int | None:
+        """The number of the last pattern that matches ``path``, or, with ``above``, a folder of it.
+
+        ``among`` are the `ends_of` those that count.
+        """
+        if not path:
+            return None
+        folder, slash, name = path.rpartition("/")
+        before = self._behind(folder + slash)
+        found = self._run(before.active, name) & self._ends
+        if above:
+            found |= before.accepted
+        found &= among
+        return self._owners[found.bit_length() - 1] if found else None
+
+    def _behind(self, prefix: str) -> _State:
+        """The state behind ``prefix``, which is empty or ends with a slash."""
+        if not prefix:
+            return self._root
+        known, state = prefix, None
+        while known and (state := self._known.get(known)) is None:
+            known = known[: known.rfind("/", 0, -1) + 1]
+        state = state or self._root
+        while known != prefix:
+            end = prefix.index("/", len(known))
+            active = self._run(state.active, prefix[len(known) : end])
+            state = _State(self._step(active, "/"), state.accepted | active & self._ends)
+            known = prefix[: end + 1]
+            self._keep(known, state)
+        return state
+
+    def _keep(self, prefix: str, state: _State) -> None:
+        # a walk asks for the entries of a folder one after the other
+        if len(self._known) >= _FOLDERS_KEPT:
+            self._known.clear()
+        self._known[prefix] = state
+
+    def _run(self, active: int, text: str) -> int:
+        for char in text:
+            if not active:
+                break
+            active = self._step(active, char)
+        return active
+
+    def _step(self, active: int, char: str) -> int:
+        after = (active & self._takers(char)) << 1 | active & (self._all | self._among)
+        after |= (active & self._among) << 1 if char == "/" else active & self._stars
+        return self._closed(after)
+
+    def _closed(self, active: int) -> int:
+        """``active`` with what is reached from it without any character.
+
+        No pattern has FOLDERS behind STAR or ALL, so that one look at each is enough.
+        """
+        folders = active & self._folders
+        active |= folders << 1 | folders << 2
+        return active | (active & (self._stars | self._all)) << 1
+
+    def _takers_of(self, char: str) -> int:
+        """The positions that take ``char`` and are left then."""
+        found = [*self._positions.get(char, ())]
+        for expression, positions in self._classes:
+            if expression.fullmatch(char):
+                found += positions
+        return self._mask(found)
+
+    def _mask(self, positions: Iterable[int]) -> int:
+        content = bytearray(self._size // 8 + 1)
+        for at in positions:
+            content[at >> 3] |= 1 << (at & 7)
+        return int.from_bytes(content, "little")
+
+
+_FOLDERS_KEPT = 64

@@ -108,16 +108,36 @@ def document_of(data: Any, *, file: str) -> Document:
     Numbers of other libraries and paths become what YAML would hold; ``data`` is not changed.
     """
     try:
-        return Document(file, _plain(data, ()))
+        return Document(file, _Plain().build(data, ()))
     except _Unreadable as unreadable:
         path = dotted(_named(data, unreadable.path))
         problem = Problem(file, 0, 0, path, unreadable.message, rule="yaml")
         return Document(file, None, (problem,))
 
 
+class _Plain:
+    """Plain data out of a session's; what is in it many times counts as often."""
+
+    def __init__(self) -> None:
+        self.built = 0
+
+    def build(self, data: Any, path: Path) -> Any:
+        self.built += 1
+        if self.built > _MOST_NODES:
+            raise _Unreadable((0, 0), f"this has more than {_MOST_NODES:,} values; split it")
+        if len(path) > _DEEPEST:
+            raise _Unreadable((0, 0), f"the nesting is deeper than {_DEEPEST} levels")
+        if isinstance(data, Mapping):
+            return {
+                _plain_key(key, path): self.build(value, (*path, str(key)))
+                for key, value in data.items()
+            }
+        if isinstance(data, list | tuple):
+            return [self.build(value, (*path, index)) for index, value in enumerate(data)]
+        return _plain(data, path)
+
+
 def _plain(data: Any, path: Path) -> Any:
-    if len(path) > _DEEPEST:
-        raise _Unreadable((0, 0), f"the nesting is deeper than {_DEEPEST} levels")
     if data is None or isinstance(data, bool):
         return data
     if isinstance(data, str):
@@ -128,12 +148,6 @@ def _plain(data: Any, path: Path) -> Any:
         if not math.isfinite(data):
             raise _Unreadable((0, 0), f"{data!r} is no number that a manifest can hold", path)
         return float(data)
-    if isinstance(data, Mapping):
-        return {
-            _plain_key(key, path): _plain(value, (*path, str(key))) for key, value in data.items()
-        }
-    if isinstance(data, list | tuple):
-        return [_plain(value, (*path, index)) for index, value in enumerate(data)]
     if isinstance(data, os.PathLike):
         return os.fspath(data)
     message = f"{data!r:.80} is a {type(data).__name__}, which YAML cannot say"

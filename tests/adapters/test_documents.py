@@ -10,11 +10,11 @@ import pytest
 
 from gitops_ml.adapters import documents
 from gitops_ml.adapters.documents import (
+    dependency_problems,
     find,
     missing_files,
     read_document,
     read_project_file,
-    secrets_in_requirements,
 )
 from gitops_ml.adapters.resources import load_schema
 from gitops_ml.core.manifest import parse_manifests
@@ -159,7 +159,7 @@ def test_passwords_in_requirements_are_found_with_the_manifest(tmp_path, monkeyp
     write(tmp_path, "pins.txt", text="\nnumpy @ https://user:hunter2@example.org/numpy.whl\n")
     document = read_document(Path("api.yaml"), label="api.yaml")
     (manifest,), _ = parse_manifests(document, schema=load_schema("api"))
-    (problem,) = secrets_in_requirements(manifest, tmp_path)
+    (problem,) = dependency_problems(manifest, tmp_path)
     assert (problem.file, problem.line, problem.severity) == ("pins.txt", 2, "error")
     assert "hunter2" not in str(problem)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,15 @@ from gitops_ml.core.ignore import (
     parse_dockerignore,
     parse_gitignore,
 )
-from gitops_ml.core.wildcards import BadPattern
+from gitops_ml.core.wildcards import (
+    ALL,
+    FOLDERS,
+    STAR,
+    BadPattern,
+    Patterns,
+    docker_tokens,
+    git_tokens,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,6 +124,77 @@ def test_dockerignore_syntax_means_what_docker_means(
     pattern: str, path: str, matches: bool
 ) -> None:
     assert is_excluded(only(pattern, docker=True), path) is matches
+
+
+def expression_of(tokens) -> re.Pattern[str]:
+    """What a pattern means, as an expression that is right and, in bad cases, slow."""
+    spelled = {STAR: "[^/]*", FOLDERS: "(?:.*/)?", ALL: ".*"}
+    parts = (
+        spelled.get(token) or (re.escape(token) if isinstance(token, str) else token.pattern)
+        for token in tokens
+    )
+    return re.compile("".join(parts), re.DOTALL)
+
+
+texts = st.lists(
+    st.text("ab*?/[]!^-\\.", min_size=1, max_size=8) | st.sampled_from(["**/a", "a**/*b", "*/**/b"]),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    texts=texts,
+    paths=st.lists(st.text("ab/.\n", min_size=1, max_size=7), max_size=6),
+    docker=st.booleans(),
+)
+def test_many_patterns_at_once_match_as_each_does_alone(texts, paths, docker: bool) -> None:
+    found = []
+    for text in texts:
+        try:
+            found.append(docker_tokens(text) if docker else git_tokens(text))
+        except BadPattern:
+            continue
+    together = Patterns(found)
+    for path in (path.strip("/") for path in paths):
+        matching = [
+            number for number, tokens in enumerate(found)
+            if path and tokens is not None and expression_of(tokens).fullmatch(path)
+        ]  # fmt: skip
+        assert together.last(path, above=False) == (matching[-1] if matching else None)
+
+
+SLOW = {
+    "stars": "*a" * 40 + "b",
+    "folders": "**/" + "*a" * 30 + "/**/b",
+    "many folders": "**/a/" * 40 + "b",
+    "docker's": "**a" * 40 + "b",
+    "classes": "*[ab]" * 40 + "c",
+    "blanks": "x" + " " * 100_000 + "y",
+    "backslashes": "\\\\" * 50_000 + " y",
+    "thousands": "\n".join(f"*a{n}*a*b" for n in range(9000)),
+    "classes by the thousand": "\n".join(f"[{chr(0x4E00 + n)}a]*b" for n in range(9000)),
+}
+
+
+@pytest.mark.parametrize("docker", [False, True])
+@pytest.mark.parametrize("what", SLOW)
+def test_no_pattern_takes_more_than_a_moment(what: str, docker: bool) -> None:
+    names = ["a" * 250, "/".join(["a" * 100] * 40), "a/" * 2000 + "a", "é" * 200]
+    started = time.process_time()
+    rules = only(SLOW[what], docker=docker)
+    for name in names:
+        rules.decide(name, is_directory=False)
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "text", ["\n" * 65_000, "  \n" * 20_000, " " * 65_000, "- " * 30_000, "#\n" * 30_000]
+)
+def test_whether_it_is_a_manifest_takes_no_more_than_a_moment(text: str) -> None:
+    started = time.process_time()
+    assert not is_manifest(text)
+    assert time.process_time() - started < 5
 
 
 def test_dockerignore_brings_back_files_of_excluded_directories() -> None:

@@ -135,7 +135,10 @@ def test_words_of_others_are_no_trailers_of_ours(text):
     told = action_message("patch", text, lines=[text], deployment_ids=["iris-1", f"b\n{text}"])
     assert sum(line.startswith("Gitops-Ml-Action:") for line in told.splitlines()) == 1
     ids = [line for line in told.splitlines() if line.startswith("Deployment-Id:")]
-    assert [line[:19] for line in ids] == ["Deployment-Id: iris", "Deployment-Id: b " + ids[1][17:19]]
+    assert [line[:19] for line in ids] == [
+        "Deployment-Id: iris",
+        "Deployment-Id: b " + ids[1][17:19],
+    ]
 
 
 def test_a_message_of_several_paragraphs_stays_one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_ml.core.yaml_reader import LARGEST_FILE, document_of, read_yaml
+from gitops_ml.errors import Problem
 
 
 def data_of(text: str):
@@ -135,3 +137,22 @@ def test_any_bytes_give_data_or_problems_and_never_an_exception(text):
 @given(st.text("- :[]{}#&*!|>'\"%@`,?\n\tab1<", max_size=60))
 def test_any_yaml_like_text_gives_data_or_problems(text):
     read_yaml(text.encode(), file="x")
+
+
+def test_data_of_a_session_that_contain_themselves_or_grow_are_refused():
+    itself: list = []
+    itself.append(itself)
+    wide: list = []
+    wide += [wide] * 10
+    doubled: dict = {"x": 1}
+    for _ in range(50):
+        doubled = {"x": doubled, "y": doubled}
+    for data in (itself, wide, doubled, [0] * 200_000):
+        started = time.process_time()
+        (problem,) = document_of(data, file="").problems
+        assert re.search(r"deeper than 64 levels|more than 100,000 values", problem.message)
+        assert time.process_time() - started < 5
+
+
+def test_a_sentence_about_a_very_long_text_is_short():
+    assert len(str(Problem("api.yaml", 1, 1, "a" * 10_000, "b" * 1_000_000))) < 3000

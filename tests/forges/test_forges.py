@@ -326,7 +326,7 @@ def test_something_that_is_no_api_at_all(github):
     with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        with pytest.raises(ServerFailed, match="not JSON; is gitops.forge.api_url right"):
+        with pytest.raises(ServerFailed, match=r"not JSON; is gitops\.forge\.api_url right"):
             elsewhere(github, f"http://127.0.0.1:{server.server_port}").find(head=HEAD, base="main")
         thread.join()
 

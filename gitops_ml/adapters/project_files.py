@@ -1,0 +1,132 @@
+"""The one way to open a file of a project: a regular file, inside, and not larger than its kind is.
+
+What a pull request brings need not be what its name says: a link may lead to
+``/proc/self/environ``, a named pipe never ends, a device has no size. So a file is opened without
+waiting, and what was opened is judged, not what the path said before.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from io import BufferedReader
+    from pathlib import Path
+
+LARGEST_TEXT = 1 << 20
+"""Bytes of a requirements file, a script or a list of packages."""
+LARGEST_IGNORE_FILE = 1 << 17
+LARGEST_LOCK = 16 << 20
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+
+
+class CannotRead(OSError):
+    """A file that is not read; the text says why, and what to do."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+        self.strerror = reason
+
+
+def read_file(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes, which is in one of the folders ``inside``.
+
+    Links are followed as long as they stay there; without ``inside`` they may lead anywhere.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CannotRead: it is something else, is elsewhere, or is too large.
+    """
+    with open_file(file, inside=inside) as opened:
+        size = os.fstat(opened.fileno()).st_size
+        # a file of /proc has no size, and one may grow
+        content = opened.read(limit + 1) if size <= limit else b""
+    if size > limit or len(content) > limit:
+        size = max(size, len(content))
+        raise CannotRead(f"has {size:,} bytes; at most {limit:,} are read: make it smaller")
+    return content
+
+
+def read_text(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> str:
+    """The same as text.
+
+    Raises:
+        FileNotFoundError, CannotRead: see `read_file`; or it is not UTF-8.
+    """
+    try:
+        return read_file(file, limit=limit, inside=inside).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CannotRead(f"cannot be read as UTF-8 text ({error})") from error
+
+
+def open_file(file: Path, *, inside: Sequence[Path] = ()) -> BufferedReader:
+    """A regular file, opened; see `read_file`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CannotRead: it is something else, or is elsewhere.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    try:
+        # to open a device may do something: ask what it is first
+        _refuse_irregular(file.stat().st_mode)
+        handle = os.open(file, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(error.errno, error.strerror, os.fspath(file)) from error
+    except CannotRead:
+        raise
+    except ValueError as error:
+        raise CannotRead("has a NUL byte in its name: rename it") from error
+    except OSError as error:
+        raise CannotRead(f"cannot be read ({error.strerror}): make it readable") from error
+    try:
+        _refuse_irregular(os.fstat(handle).st_mode)
+        if inside and not _is_below(_place(handle, file), inside):
+            raise CannotRead("is a link that leaves the project: copy the file into the project")
+    except BaseException:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def is_inside(path: str | Path, folders: Sequence[Path]) -> bool:
+    """Whether ``path`` is in one of the folders, links resolved."""
+    return _is_below(os.path.realpath(path), folders)
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a regular file that can be seen; a path that no disk can have is none."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_below(real: str, folders: Sequence[Path]) -> bool:
+    tops = (os.path.join(os.path.realpath(folder), "") for folder in folders)  # noqa: PTH118
+    return any(f"{real}{os.sep}".startswith(top) for top in tops)
+
+
+def _refuse_irregular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = KINDS.get(stat.S_IFMT(mode), "something else")
+        raise CannotRead(f"this is not a regular file, but {kind}: put the file itself here")
+
+
+def _place(handle: int, file: Path) -> str:
+    """Where an opened file is; on systems without /proc, where its path leads now."""
+    try:
+        return os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - as the kernel says it
+    except OSError:
+        return os.path.realpath(file)
