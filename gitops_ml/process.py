@@ -79,16 +79,19 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
     input: bytes | str | None = None,
     timeout: float | None = None,
 ) -> Completed:
-    """What the program said, once it has ended well. ``env`` is added to our own environment.
+    """What the program said, once it has ended well.
+
+    ``env`` is added to our own environment, which ``environ`` replaces.
 
     Raises:
         ProgramFailed: it is not installed, ended badly or did not end in time; holds no secret.
     """
     command = [os.fspath(part) for part in argv]
-    environ = {**without_foreign_git(os.environ), **(env or {})}
+    environ = _environment(env) if environ is None else dict(environ)
     shown = tuple(redacted(part, secrets_in(environ)) for part in command)
     try:
         process = subprocess.Popen(
@@ -123,7 +126,7 @@ def attend(
     when it had ended by itself.
     """
     command = [os.fspath(part) for part in argv]
-    attended = _Attended(command, cwd=cwd, env={**os.environ, **env})
+    attended = _Attended(command, cwd=cwd, env=_environment(env, hides_git=False))
     # Before the program starts, so that no signal finds us without it.
     before = {
         number: signal.signal(number, attended.pass_on)
@@ -190,7 +193,8 @@ class Background:
         with log.open("wb") as output:
             # In a session of its own: the Ctrl-C that interrupts a cell is not meant for it.
             self._process = subprocess.Popen(
-                [os.fspath(part) for part in argv], cwd=cwd, env={**os.environ, **env},
+                [os.fspath(part) for part in argv], cwd=cwd,
+                env=_environment(env, hides_git=False),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         atexit.register(self.end)
@@ -235,6 +239,22 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     # It leads its own session, so that what it started goes with it.
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _environment(more: Mapping[str, str] | None, *, hides_git: bool = True) -> dict[str, str]:
+    """Our own environment for a program, with ``more``."""
+    own = without_foreign_git(os.environ) if hides_git else os.environ
+    return {**own, "PATH": absolute_path(os.environ), **(more or {})}
+
+
+def absolute_path(environ: Mapping[str, str]) -> str:
+    """``PATH`` without relative entries: the folder that we are in may be anybody's.
+
+    >>> absolute_path({"PATH": ".:/usr/bin::/bin"})
+    '/usr/bin:/bin'
+    """
+    entries = environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(entry for entry in entries if entry.startswith(os.sep))
 
 
 def foreign_git_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
