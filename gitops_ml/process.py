@@ -105,7 +105,11 @@ def run(
         )
     except OSError as error:
         raise ProgramFailed(shown, 127, f"cannot be started: {error.strerror}") from error
-    stdout, stderr = _communicate(process, shown, input=input, timeout=timeout)
+    data = input.encode() if isinstance(input, str) else input
+    try:
+        stdout, stderr = output_of(process, input=data, timeout=timeout)
+    except Outdated as error:
+        raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
     words = redacted(stderr.decode("utf-8", "replace"), secrets_in(environ))
     if process.returncode:
         raise ProgramFailed(shown, process.returncode, words)
@@ -215,30 +219,42 @@ class Background:
         self._process.wait()
 
 
-def _communicate(
+class Outdated(Exception):
+    """A program did not end in time, and was ended."""
+
+
+def output_of(
     process: subprocess.Popen[bytes],
-    shown: tuple[str, ...],
     *,
-    input: bytes | str | None,
-    timeout: float | None,
+    input: bytes | None = None,
+    timeout: float | None = None,
+    outlives_us: bool = False,
 ) -> tuple[bytes, bytes]:
-    """Both outputs; whatever goes wrong meanwhile, the program does not outlive it."""
-    data = input.encode() if isinstance(input, str) else input
+    """Both outputs of a program that has ended; whatever goes wrong meanwhile, it is ended.
+
+    Raises:
+        Outdated: it did not end within ``timeout`` seconds.
+    """
     with process:
         try:
-            return process.communicate(data, timeout=timeout)
+            return process.communicate(input, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             _kill(process)
-            raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
+            raise Outdated from error
         except BaseException:
-            _kill(process)
+            if not outlives_us:
+                _kill(process)
             raise
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    # It leads its own session, so that what it started goes with it.
-    if process.poll() is None:
+    if process.poll() is not None:
+        return
+    # Where it leads its own session, what it started goes with it.
+    if os.getpgid(process.pid) == process.pid:
         os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def _environment(more: Mapping[str, str] | None, *, hides_git: bool = True) -> dict[str, str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from gitops_ml.errors import UsageError
 from gitops_ml.process import absolute_path, without_foreign_git
 
 if TYPE_CHECKING:
@@ -43,6 +44,38 @@ _FIXED = {
     "LC_ALL": "C",
     "LANGUAGE": "",
 }
+
+
+TIMEOUT = "GITOPS_ML_GIT_TIMEOUT"
+_SECONDS = 300.0
+_SLOWEST = {"GIT_HTTP_LOW_SPEED_LIMIT": "100", "GIT_HTTP_LOW_SPEED_TIME": "120"}
+"""Bytes a second, and for how many seconds a server may send fewer."""
+
+
+def conversation_seconds(environ: Mapping[str, str]) -> float:
+    """How long one conversation with a server may take in all.
+
+    Raises:
+        UsageError: the variable for it holds no positive number.
+    """
+    text = environ.get(TIMEOUT, "").strip()
+    try:
+        seconds = float(text) if text else _SECONDS
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"{TIMEOUT} is {text!r}; give a number of seconds, such as 900")
+    return seconds
+
+
+def connection(environ: Mapping[str, str], *, has_ssh_command: bool) -> dict[str, str]:
+    """Variables for a conversation with a server, in which nobody is asked anything."""
+    found = {name: environ.get(name, value) for name, value in _SLOWEST.items()}
+    if not has_ssh_command:
+        found["GIT_SSH_COMMAND"] = (
+            "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=30"
+        )
+    return found
 
 
 def git_program(environ: Mapping[str, str]) -> str:
