@@ -7,7 +7,9 @@ moved by a plain push.
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.cache import cache_folder
@@ -24,13 +26,13 @@ from gitops_ml.adapters.git_objects import (
 )
 from gitops_ml.adapters.git_program import Answer, GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
+from gitops_ml.adapters.source_checkout import source_folder
 from gitops_ml.core.history import Log
 from gitops_ml.core.proposal import Branch, BranchCommit, Difference
 from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from gitops_ml.core.changes import Change
     from gitops_ml.core.project import GitopsSpec, SourceSpec
@@ -83,8 +85,10 @@ class GitRepository:
         Raises:
             UsageError: the address or the variable for the token is off, or no cache can be made.
         """
+        remote = Remote.parse(spec.repository, folder=folder, section=section)
+        _refuse_part_of_source(remote, folder, section)
         return cls(
-            Remote.parse(spec.repository, folder=folder, section=section),
+            remote,
             branch=spec.branch,
             cache=cache_folder(environ),
             environ=environ,
@@ -328,6 +332,23 @@ class GitRepository:
             return (self._clone.folder / self._tracking).read_text().strip()
         except FileNotFoundError:
             return self._local("rev-parse", "--verify", self._tracking).decode().strip()
+
+
+def _refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
+    """Git's other half runs the hooks of a repository on this machine: not of one that the source brings.
+
+    Raises:
+        UsageError: the repository is inside of the source.
+    """
+    if not remote.is_local:
+        return
+    source = source_folder(folder)
+    if Path(os.path.realpath(remote.path)).is_relative_to(source):
+        raise UsageError(
+            f"{section}.repository is {remote}, inside of the source folder {source}: git would run "
+            "the hooks that come with the source; move the repository out of it, or name it by the "
+            "address of its server"
+        )
 
 
 class GitSnapshot:

@@ -111,6 +111,12 @@ def find_checkout(directory: Path) -> Checkout | None:
     return None
 
 
+def source_folder(directory: Path) -> Path:
+    """The whole checkout that ``directory`` is in; outside of any, the folder itself."""
+    start = Path(os.path.realpath(directory))
+    return next((root for root in (start, *start.parents) if _kind(root / ".git")), start)
+
+
 def read_state(checkout: Checkout, directory: Path) -> State:
     """The commit of the checkout, and whether files of ``directory`` are not in it.
 

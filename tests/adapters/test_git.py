@@ -12,6 +12,7 @@ from gitops_ml.adapters.git import GitRepository
 from gitops_ml.adapters.git_program import GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
 from gitops_ml.core.changes import Change
+from gitops_ml.core.project import ForgeSpec, SourceSpec
 from gitops_ml.core.proposal import foreign_commits, marked
 from gitops_ml.delivery import deliver
 from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
@@ -492,3 +493,49 @@ def test_git_that_is_not_installed_is_named(bare, tmp_path):
         check=False,
     )
     assert "ProgramFailed: git ended with exit code 127:\ngit is not on PATH" in done.stderr
+
+
+def named(repository: str) -> SourceSpec:
+    return SourceSpec(
+        repository=repository, branch="main", directory=".", username=None, token_env=None,
+        forge=ForgeSpec(type="none", api_url=None, repository=None, token_env=None),
+    )  # fmt: skip
+
+
+HOOKS = ("pre-receive", "update", "post-receive", "post-update", "reference-transaction")
+
+
+@pytest.mark.parametrize("section", ["gitops", "source"])
+@pytest.mark.parametrize("address", ["evil.git", "../evil.git", "link", "file", "deep/../evil.git"])
+def test_a_repository_that_the_source_brings_is_refused_and_runs_no_hook(
+    tmp_path, section, address
+):
+    source = tmp_path / "source"
+    project = source / "project"
+    (project / "deep").mkdir(parents=True)
+    git("init", "-q", ".", cwd=source)
+    place = source / "evil.git" if address.startswith("..") else project / "evil.git"
+    bare_repository(place, {"README.md": "hello\n"})
+    (place / "hooks").mkdir(exist_ok=True)
+    for name in HOOKS:
+        (place / "hooks" / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/hook-ran\n")
+        (place / "hooks" / name).chmod(0o755)
+    (project / "link").symlink_to(place)
+    spec = named(place.as_uri() if address == "file" else address)
+    with pytest.raises(
+        UsageError, match=rf"{section}\.repository is .*, inside of the source folder .*/source:"
+    ):
+        GitRepository.from_spec(
+            spec, folder=project, environ={"HOME": str(tmp_path)}, section=section
+        )
+    assert not (tmp_path / "hook-ran").exists()
+
+
+def test_a_repository_beside_the_source_is_the_users_own(bare, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    git("init", "-q", ".", cwd=source)
+    repository = GitRepository.from_spec(
+        named("../gitops.git"), folder=source, environ={"HOME": str(tmp_path)}
+    )
+    assert repository.fetch().commit == git("rev-parse", "main", cwd=bare)
