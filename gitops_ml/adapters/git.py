@@ -114,7 +114,14 @@ class GitRepository:
     def commit(
         self, base: Snapshot, changes: Iterable[Change], *, message: str, author: tuple[str, str]
     ) -> str:
-        """See ``GitopsRepository.commit``."""
+        """See ``GitopsRepository.commit``.
+
+        Raises:
+            UsageError: a submodule, a link or a file of somebody else would be written over.
+        """
+        changes = tuple(changes)
+        if isinstance(base, GitSnapshot):
+            base.refuse_taken(changes)
         stream = commit_stream(
             changes,
             parent=base.commit,
@@ -351,6 +358,10 @@ def _refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
         )
 
 
+_KINDS = {"160000": "submodule", "120000": "symbolic link"}
+"""By git's mode; everything else is a file."""
+
+
 class GitSnapshot:
     """One commit of the GitOps repository; read on demand, then kept."""
 
@@ -358,6 +369,7 @@ class GitSnapshot:
         self._commit = commit
         self._repository = repository
         self._ids: dict[str, str] | None = None
+        self._mode_of: dict[str, str] = {}
 
     @property
     def commit(self) -> str | None:
@@ -373,8 +385,37 @@ class GitSnapshot:
         blobs = self._repository.blobs(ids.values())
         return {path: blobs[id] for path, id in ids.items()}
 
+    def refuse_taken(self, changes: Iterable[Change]) -> None:
+        """Keep what is not ours: git would replace it, and all that is in it, without a word.
+
+        Raises:
+            UsageError: something that is no file of ours is where a change is to be written.
+        """
+        changes = tuple(changes)
+        gone = {change.path for change in changes if change.after is None}
+        kinds = {path: _KINDS.get(mode, "file") for path, mode in self._modes().items()}
+        for path in (change.path for change in changes if change.after is not None):
+            above = ("/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 1))
+            taken = next((place for place in above if place in kinds and place not in gone), None)
+            if taken is None and kinds.get(path, "file") != "file":
+                taken = path
+            if taken is not None:
+                raise UsageError(
+                    f"{self._repository.remote} has a {kinds[taken]} at {taken}, where {path} is to "
+                    f"be written: it would be lost. Move it, or choose another repository or branch"
+                )
+
     def _all(self) -> dict[str, str]:
         if self._ids is None:
-            entries = self._repository.tree(self._commit) if self._commit else ()
-            self._ids = {entry.path: entry.id for entry in entries if entry.kind == "blob"}
-        return self._ids
+            self._read_tree()
+        return self._ids or {}
+
+    def _modes(self) -> dict[str, str]:
+        if self._ids is None:
+            self._read_tree()
+        return self._mode_of
+
+    def _read_tree(self) -> None:
+        entries = self._repository.tree(self._commit) if self._commit else ()
+        self._ids = {entry.path: entry.id for entry in entries if entry.kind == "blob"}
+        self._mode_of = {entry.path: entry.mode for entry in entries}

@@ -539,3 +539,39 @@ def test_a_repository_beside_the_source_is_the_users_own(bare, tmp_path):
         named("../gitops.git"), folder=source, environ={"HOME": str(tmp_path)}
     )
     assert repository.fetch().commit == git("rev-parse", "main", cwd=bare)
+
+
+def test_what_somebody_else_has_at_a_path_is_not_written_over(bare, repository, tmp_path):
+    other = bare_repository(tmp_path / "other.git", {"x": "x"})
+    work = tmp_path / "work"
+    git("clone", "-q", bare, work)
+    git(
+        "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", other, "charts", cwd=work
+    )
+    (work / "deploy").mkdir()
+    (work / "deploy" / "keep").write_text("keep")
+    (work / "releases").symlink_to("deploy")
+    (work / "argocd").write_text("a file")
+    git("add", "--all", cwd=work)
+    git("commit", "-q", "-m", "Before", cwd=work)
+    git("push", "-q", "origin", "HEAD:main", cwd=work)
+    before, base = git("ls-tree", "-r", "main", cwd=bare), repository.fetch()
+    for path, what in {
+        "charts/predictor/Chart.yaml": "a submodule at charts,",
+        "charts": "a submodule at charts,",
+        "releases/staging/iris/values.yaml": "a symbolic link at releases,",
+        "releases": "a symbolic link at releases,",
+        "argocd/root.yaml": "a file at argocd,",
+    }.items():
+        changes = [Change("fine", None, b"x"), Change(path, None, b"x")]
+        with pytest.raises(UsageError, match=f"has {what} where {path} is to be written"):
+            repository.commit(base, changes, message="m", author=AUTHOR)
+    assert git("ls-tree", "-r", "main", cwd=bare) == before
+
+
+def test_a_file_of_ours_may_become_a_folder(bare, repository):
+    add(repository, "a")
+    base = repository.fetch()
+    changes = [Change("a", b"x\n", None), Change("a/b", None, b"b")]
+    repository.push(repository.commit(base, changes, message="m", author=AUTHOR), base=base)
+    assert files_of(bare) == ["README.md", "a/b"]
