@@ -120,8 +120,7 @@ class GitRepository:
             UsageError: a submodule, a link or a file of somebody else would be written over.
         """
         changes = tuple(changes)
-        if isinstance(base, GitSnapshot):
-            base.refuse_taken(changes)
+        base.refuse_taken(changes)
         stream = commit_stream(
             changes,
             parent=base.commit,
@@ -386,11 +385,7 @@ class GitSnapshot:
         return {path: blobs[id] for path, id in ids.items()}
 
     def refuse_taken(self, changes: Iterable[Change]) -> None:
-        """Keep what is not ours: git would replace it, and all that is in it, without a word.
-
-        Raises:
-            UsageError: something that is no file of ours is where a change is to be written.
-        """
+        """See ``Snapshot.refuse_taken``; git would replace it, and all in it, without a word."""
         changes = tuple(changes)
         gone = {change.path for change in changes if change.after is None}
         kinds = {path: _KINDS.get(mode, "file") for path, mode in self._modes().items()}
