@@ -270,7 +270,8 @@ def absolute_path(environ: Mapping[str, str]) -> str:
     '/usr/bin:/bin'
     """
     entries = environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(entry for entry in entries if entry.startswith(os.sep))
+    # Never empty: that would be the folder that we are in.
+    return os.pathsep.join(e for e in entries if e.startswith(os.sep)) or os.devnull
 
 
 def foreign_git_variables(environ: Mapping[str, str]) -> tuple[str, ...]:

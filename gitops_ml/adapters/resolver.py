@@ -6,6 +6,7 @@ asked for. What uv says when it finds no answer is put into words that name a pa
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -99,7 +100,7 @@ def _uv() -> str:
 
         return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
-        return shutil.which("uv") or "uv"
+        return shutil.which("uv", path=process.absolute_path(os.environ)) or "uv"
 
 
 def _environ(settings: IndexSettings) -> Mapping[str, str]:

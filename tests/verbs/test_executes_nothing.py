@@ -15,8 +15,10 @@ import pytest
 
 from gitops_ml.adapters.package_index import IndexSettings
 from gitops_ml.adapters.resolver import resolve
-from gitops_ml.cli.executes import EXECUTES, PROGRAMS
+from gitops_ml.cli.executes import CLIENT, EXECUTES, PROGRAMS
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.notebook.deploying import Deploying
+from gitops_ml.notebook.local import Local
 from tests import controllers as k8s
 from tests.adapters.git_servers import git
 from tests.cli.person import NO_REGISTRY, container_api, predictor_api
@@ -37,6 +39,11 @@ JINJA = "{{ cycler.__init__.__globals__.os.popen('touch executed').read() }}"
 def test_the_list_names_every_command_and_knows_every_program():
     assert set(EXECUTES) == set(every_command())
     assert {name for each in EXECUTES.values() for name in each.programs} <= set(PROGRAMS)
+
+
+def test_the_list_names_verbs_of_the_client():
+    known = {name for thing in (Deploying, Local) for name in dir(thing)}
+    assert set(CLIENT) <= known
 
 
 class Attack:
