@@ -64,7 +64,13 @@ def _signature(author: tuple[str, str]) -> str:
 
 
 def _origin(checkout: Checkout) -> str | None:
-    return without_credentials(checkout.url) if checkout.url else None
+    """The address of the remote; `None` for a text that is none."""
+    if not checkout.url or not checkout.url.isprintable():
+        return None
+    try:
+        return without_credentials(checkout.url)
+    except ValueError:
+        return None
 
 
 def without_credentials(url: str) -> str:
@@ -95,6 +101,7 @@ def _author(checkout: Checkout | None) -> tuple[str, str]:
         if error.returncode == _NOT_INSTALLED:
             return _UNKNOWN
         user = {}
+    user = {key: _printable(value) for key, value in user.items()}
     account = _account()
     return (
         name or user.get("user.name") or account or _UNKNOWN[0],
@@ -102,6 +109,10 @@ def _author(checkout: Checkout | None) -> tuple[str, str]:
         or user.get("user.email")
         or (f"{account}@{platform.node()}" if account else _UNKNOWN[1]),
     )
+
+
+def _printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable())
 
 
 def _account() -> str | None:

@@ -114,7 +114,7 @@ def find_checkout(directory: Path) -> Checkout | None:
 def source_folder(directory: Path) -> Path:
     """The whole checkout that ``directory`` is in; outside of any, the folder itself."""
     start = Path(os.path.realpath(directory))
-    return next((root for root in (start, *start.parents) if _kind(root / ".git")), start)
+    return next((r for r in (start, *start.parents) if os.path.lexists(r / ".git")), start)
 
 
 def read_state(checkout: Checkout, directory: Path) -> State:

@@ -348,6 +348,20 @@ def test_the_commits_of_another_repository_are_not_passed_off_as_ones_own(folder
     assert facts(mine) == UNKNOWN
 
 
+@pytest.mark.parametrize(
+    "url", ["http://[", "http://x]y/z", '"a\\nb"', '"\\t"', "\x1b[2Jhttps://x", "", "\udcff"]
+)
+def test_an_address_that_is_none_is_not_known(folder, url):
+    commit = git("rev-parse", "HEAD", cwd=folder)
+    git("remote", "remove", "origin", cwd=folder)
+    text = f'[remote "origin"]\n url = {url}\n[user]\n name = "Ann\x1b \udcff"\n'
+    with (folder / ".git" / "config").open("ab") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+    assert facts(folder) == (None, commit, False)
+    assert read_source(folder) is None
+    assert read_author(folder, None)[0] == "Ann "
+
+
 def test_a_commondir_in_a_clone_is_not_followed(folder, trap, executed, monkeypatch):
     other = repository(folder.parent / "other")
     in_config(other, with_traps(KEYS["fsmonitor"], trap))
