@@ -125,6 +125,14 @@ class Snapshot(Protocol):
         """The content of those of ``paths`` that exist, in one go."""
         ...
 
+    def refuse_taken(self, changes: Iterable[Change]) -> None:
+        """Keep what is not ours: a submodule, a link or a file where a change would be written.
+
+        Raises:
+            UsageError: one is there; the message names it.
+        """
+        ...
+
 
 class GitopsRepository(Protocol):
     """A clone in the cache that follows the GitOps repository; never the user's checkout."""

@@ -80,19 +80,19 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    inherits: bool = True,
+    environ: Mapping[str, str] | None = None,
     input: bytes | str | None = None,
     timeout: float | None = None,
 ) -> Completed:
     """What the program said, once it has ended well.
 
-    ``env`` is added to our own environment, or is all that the program has unless it ``inherits``.
+    ``env`` is added to our own environment, which ``environ`` replaces.
 
     Raises:
         ProgramFailed: it is not installed, ended badly or did not end in time; holds no secret.
     """
     command = [os.fspath(part) for part in argv]
-    environ = {**(without_foreign_git(os.environ) if inherits else {}), **(env or {})}
+    environ = _environment(env) if environ is None else dict(environ)
     secrets = secrets_in({**os.environ, **environ})
     shown = tuple(redacted(part, secrets) for part in command)
     try:
@@ -107,7 +107,11 @@ def run(
         )
     except OSError as error:
         raise ProgramFailed(shown, 127, f"cannot be started: {error.strerror}") from error
-    stdout, stderr = _communicate(process, shown, input=input, timeout=timeout)
+    data = input.encode() if isinstance(input, str) else input
+    try:
+        stdout, stderr = output_of(process, input=data, timeout=timeout)
+    except Outdated as error:
+        raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
     words = redacted(stderr.decode("utf-8", "replace"), secrets)
     if process.returncode:
         raise ProgramFailed(shown, process.returncode, words)
@@ -128,7 +132,7 @@ def attend(
     when it had ended by itself.
     """
     command = [os.fspath(part) for part in argv]
-    attended = _Attended(command, cwd=cwd, env={**os.environ, **env})
+    attended = _Attended(command, cwd=cwd, env=_environment(env, hides_git=False))
     # Before the program starts, so that no signal finds us without it.
     before = {
         number: signal.signal(number, attended.pass_on)
@@ -195,7 +199,8 @@ class Background:
         with log.open("wb") as output:
             # In a session of its own: the Ctrl-C that interrupts a cell is not meant for it.
             self._process = subprocess.Popen(
-                [os.fspath(part) for part in argv], cwd=cwd, env={**os.environ, **env},
+                [os.fspath(part) for part in argv], cwd=cwd,
+                env=_environment(env, hides_git=False),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         atexit.register(self.end)
@@ -216,30 +221,59 @@ class Background:
         self._process.wait()
 
 
-def _communicate(
+class Outdated(Exception):
+    """A program did not end in time, and was ended."""
+
+
+def output_of(
     process: subprocess.Popen[bytes],
-    shown: tuple[str, ...],
     *,
-    input: bytes | str | None,
-    timeout: float | None,
+    input: bytes | None = None,
+    timeout: float | None = None,
+    outlives_us: bool = False,
 ) -> tuple[bytes, bytes]:
-    """Both outputs; whatever goes wrong meanwhile, the program does not outlive it."""
-    data = input.encode() if isinstance(input, str) else input
+    """Both outputs of a program that has ended; whatever goes wrong meanwhile, it is ended.
+
+    Raises:
+        Outdated: it did not end within ``timeout`` seconds.
+    """
     with process:
         try:
-            return process.communicate(data, timeout=timeout)
+            return process.communicate(input, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             _kill(process)
-            raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
+            raise Outdated from error
         except BaseException:
-            _kill(process)
+            if not outlives_us:
+                _kill(process)
             raise
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    # It leads its own session, so that what it started goes with it.
-    if process.poll() is None:
+    if process.poll() is not None:
+        return
+    # Where it leads its own session, what it started goes with it.
+    if os.getpgid(process.pid) == process.pid:
         os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def _environment(more: Mapping[str, str] | None, *, hides_git: bool = True) -> dict[str, str]:
+    """Our own environment for a program, with ``more``."""
+    own = without_foreign_git(os.environ) if hides_git else os.environ
+    return {**own, "PATH": absolute_path(os.environ), **(more or {})}
+
+
+def absolute_path(environ: Mapping[str, str]) -> str:
+    """``PATH`` without relative entries: the folder that we are in may be anybody's.
+
+    >>> absolute_path({"PATH": ".:/usr/bin::/bin"})
+    '/usr/bin:/bin'
+    """
+    entries = environ.get("PATH", os.defpath).split(os.pathsep)
+    # Never empty: that would be the folder that we are in.
+    return os.pathsep.join(e for e in entries if e.startswith(os.sep)) or os.devnull
 
 
 def foreign_git_variables(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -31,6 +31,9 @@ class FakeSnapshot:
     def read(self, paths: Iterable[str]) -> Mapping[str, bytes]:
         return {path: self.files[path] for path in paths if path in self.files}
 
+    def refuse_taken(self, changes: Iterable[Change]) -> None:
+        """There are neither links nor submodules here."""
+
 
 @dataclass(frozen=True)
 class FakeCommit:

@@ -54,6 +54,7 @@ def diff(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> D
         InvalidDocument: the documents or the files of a project are wrong.
         Refused, ServerFailed: the GitOps repository cannot be read.
         RepositoryMoved: it holds what we did not write.
+        UsageError: something that is not ours is where a change would be written.
     """
     checked(workspace)
     snapshot = repository_of(workspace, tools).fetch()
@@ -61,6 +62,7 @@ def diff(workspace: Workspace, *, tools: Tools, with_objects: bool = False) -> D
     options = DeployOptions(by_tag=True, build=False)
     target = Target(workspace, images, options, tools, provenance_of(workspace))
     step = target.against(snapshot)
+    snapshot.refuse_taken(step.changes)
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...] = ()
     if with_objects:
         objects = _object_differences(step, snapshot, tools)

@@ -56,7 +56,8 @@ def land(
     Every verb that changes the GitOps repository ends here. Doing it again changes nothing more.
 
     Raises:
-        UsageError: the project file names no GitOps repository, or no forge can be found for it.
+        UsageError: the project file names no GitOps repository, or no forge can be found for it; or
+            something that is not ours is where a change is to be written.
         Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
         RepositoryMoved: it holds what we did not write, or others were faster again and again.
     """
@@ -65,6 +66,7 @@ def land(
     if landing.dry_run:
         base = repository.fetch()
         changes, _ = make_changes(base)
+        base.refuse_taken(changes)
         is_refused = proposes and base.commit is None
         warnings = (NOTHING_TO_PROPOSE_TO,) if is_refused else ()
         return Delivered(base.commit, None, changes, 1, warnings=warnings)

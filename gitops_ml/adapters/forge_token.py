@@ -13,10 +13,13 @@ Asked in this order, the first that has one counts:
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.git_environment import OPTIONS, OUTSIDE, git_environment, git_program
 from gitops_ml.adapters.netrc_file import netrc_files, netrc_hosts
 from gitops_ml.core.secret_destinations import TOKEN_HOSTS, USUAL
 from gitops_ml.errors import ProgramFailed, UsageError
@@ -135,8 +138,9 @@ def _in_git(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
     asked = f"protocol=https\nhost={host}\n\n"
     try:
         answer = run(
-            ["git", "-c", "core.askPass=", "credential", "fill"],
-            env=_NOBODY_IS_ASKED,
+            [git_program(os.environ), *OPTIONS, "-c", "core.askPass=", "credential", "fill"],
+            cwd=Path(os.sep),
+            environ={**git_environment(os.environ, repository=OUTSIDE), **_NOBODY_IS_ASKED},
             input=asked,
             timeout=_SECONDS,
         )

@@ -7,7 +7,9 @@ moved by a plain push.
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.cache import cache_folder
@@ -25,13 +27,13 @@ from gitops_ml.adapters.git_objects import (
 from gitops_ml.adapters.git_program import Answer, GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
 from gitops_ml.adapters.seal import Seal
+from gitops_ml.adapters.source_checkout import source_folder
 from gitops_ml.core.history import Log
 from gitops_ml.core.proposal import Branch, BranchCommit, Difference
 from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from gitops_ml.core.changes import Change
     from gitops_ml.core.project import GitopsSpec, SourceSpec
@@ -86,8 +88,10 @@ class GitRepository:
         Raises:
             UsageError: the address or the variable for the token is off, or no cache can be made.
         """
+        remote = Remote.parse(spec.repository, folder=folder, section=section)
+        _refuse_part_of_source(remote, folder, section)
         return cls(
-            Remote.parse(spec.repository, folder=folder, section=section),
+            remote,
             branch=spec.branch,
             cache=cache_folder(environ),
             environ=environ,
@@ -117,7 +121,13 @@ class GitRepository:
     def commit(
         self, base: Snapshot, changes: Iterable[Change], *, message: str, author: tuple[str, str]
     ) -> str:
-        """See ``GitopsRepository.commit``."""
+        """See ``GitopsRepository.commit``.
+
+        Raises:
+            UsageError: a submodule, a link or a file of somebody else would be written over.
+        """
+        changes = tuple(changes)
+        base.refuse_taken(changes)
         stream = commit_stream(
             changes,
             parent=base.commit,
@@ -337,6 +347,27 @@ class GitRepository:
             return self._local("rev-parse", "--verify", self._tracking).decode().strip()
 
 
+def _refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
+    """Git's other half runs the hooks of a repository on this machine: not of one that the source brings.
+
+    Raises:
+        UsageError: the repository is inside of the source.
+    """
+    if not remote.is_local:
+        return
+    source = source_folder(folder)
+    if Path(os.path.realpath(remote.path)).is_relative_to(source):
+        raise UsageError(
+            f"{section}.repository is {remote}, inside of the source folder {source}: git would run "
+            "the hooks that come with the source; move the repository out of it, or name it by the "
+            "address of its server"
+        )
+
+
+_KINDS = {"160000": "submodule", "120000": "symbolic link"}
+"""By git's mode; everything else is a file."""
+
+
 class GitSnapshot:
     """One commit of the GitOps repository; read on demand, then kept."""
 
@@ -344,6 +375,7 @@ class GitSnapshot:
         self._commit = commit
         self._repository = repository
         self._ids: dict[str, str] | None = None
+        self._mode_of: dict[str, str] = {}
 
     @property
     def commit(self) -> str | None:
@@ -359,8 +391,33 @@ class GitSnapshot:
         blobs = self._repository.blobs(ids.values())
         return {path: blobs[id] for path, id in ids.items()}
 
+    def refuse_taken(self, changes: Iterable[Change]) -> None:
+        """See ``Snapshot.refuse_taken``; git would replace it, and all in it, without a word."""
+        changes = tuple(changes)
+        gone = {change.path for change in changes if change.after is None}
+        kinds = {path: _KINDS.get(mode, "file") for path, mode in self._modes().items()}
+        for path in (change.path for change in changes if change.after is not None):
+            above = ("/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 1))
+            taken = next((place for place in above if place in kinds and place not in gone), None)
+            if taken is None and kinds.get(path, "file") != "file":
+                taken = path
+            if taken is not None:
+                raise UsageError(
+                    f"{self._repository.remote} has a {kinds[taken]} at {taken}, where {path} is to "
+                    f"be written: it would be lost. Move it, or choose another repository or branch"
+                )
+
     def _all(self) -> dict[str, str]:
         if self._ids is None:
-            entries = self._repository.tree(self._commit) if self._commit else ()
-            self._ids = {entry.path: entry.id for entry in entries if entry.kind == "blob"}
-        return self._ids
+            self._read_tree()
+        return self._ids or {}
+
+    def _modes(self) -> dict[str, str]:
+        if self._ids is None:
+            self._read_tree()
+        return self._mode_of
+
+    def _read_tree(self) -> None:
+        entries = self._repository.tree(self._commit) if self._commit else ()
+        self._ids = {entry.path: entry.id for entry in entries if entry.kind == "blob"}
+        self._mode_of = {entry.path: entry.mode for entry in entries}

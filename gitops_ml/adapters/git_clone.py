@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
+import platform
 import re
 import secrets
 import shutil
 import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from gitops_ml.adapters.cache import folder_in
+from gitops_ml.adapters.git_environment import TIMEOUT
 from gitops_ml.adapters.held_file import read_whole
+from gitops_ml.errors import RepositoryMoved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +51,13 @@ class Clone:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep other processes out. The kernel lets go of the lock when this process dies."""
+        """Keep other processes out. The kernel lets go of the lock when this process dies.
+
+        It is held for a few conversations with the server at most, each of which has a deadline.
+
+        Raises:
+            RepositoryMoved: another process holds it for longer than one waits.
+        """
         folder_in(self.folder.parent.parent, self.folder.parent.name)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         lock = os.open(f"{self.folder}.lock", flags, 0o600)
@@ -58,11 +69,21 @@ class Clone:
             os.close(lock)
 
     def _wait_for(self, lock: int) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._progress("waiting for another gitops-ml that works on the same repository")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        patience = 2 * self._git.longest_conversation
+        deadline = time.monotonic() + patience
+        pause = 0.01
+        while not _is_taken(lock):
+            if time.monotonic() > deadline:
+                raise RepositoryMoved(
+                    f"waited {patience:g} seconds for {_holder(lock)}, which works on the same "
+                    "repository: do this again when it has ended, or end it if it hangs "
+                    f"({TIMEOUT} says how long a server may take)"
+                )
+            if pause == 0.01:
+                self._progress(f"waiting for {_holder(lock)}, which works on the same repository")
+            time.sleep(pause)
+            pause = min(0.1, pause * 1.5)
+        _sign(lock)
 
     def _sweep(self) -> None:
         """Remove what a killed process left behind: half-made clones and git's own lock files."""
@@ -98,7 +119,7 @@ class Clone:
         # Renamed into place when it is whole: no half-made clone is ever taken for one.
         new = self._beside("new")
         new.mkdir(mode=0o700)
-        self._git.remote_alone("init", "--quiet", "--bare", "--template=", str(new)).required()
+        self._git.make(new).required()
         (new / _SEAL).write_text(self._mark(new))
         self._remove()
         new.rename(self.folder)
@@ -152,6 +173,33 @@ class Clone:
 
     def _beside(self, word: str) -> Path:
         return self.folder.with_name(f"{self.folder.name}.{word}-{secrets.token_hex(4)}")
+
+
+def _is_taken(lock: int) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(lock: int) -> None:
+    """Leave in the lock file who holds it, for those who wait."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts = {"pid": os.getpid(), "host": platform.node(), "since": now}
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps(facts).encode(), 0)
+
+
+def _holder(lock: int) -> str:
+    """Who holds the lock, in words."""
+    try:
+        facts = json.loads(os.pread(lock, 1000, 0))
+        pid, host, since = int(facts["pid"]), str(facts["host"]), str(facts["since"])
+    except (ValueError, KeyError, TypeError):  # it has not written its name yet
+        return "another gitops-ml"
+    return f"another gitops-ml (process {pid} on {host}, since {since})"
 
 
 def _count(folder: Path, suffix: str = "") -> int:

@@ -36,7 +36,8 @@ def find_helm(*, path: str | None = None) -> HelmEngine:
     """
     if library := LibraryHelm.load():
         return library
-    if program := shutil.which("helm", path=path):
+    environ = os.environ if path is None else {"PATH": path}
+    if program := shutil.which("helm", path=process.absolute_path(environ)):
         return ProgramHelm(Path(program))
     raise UsageError(
         "rendering Kubernetes objects needs Helm: have it as a library by "

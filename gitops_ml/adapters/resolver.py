@@ -79,7 +79,7 @@ def resolve(
         try:
             env = {**_ours(os.environ), **_environ(settings), **_logins(settings, Path(folder))}
             # Without our own environment: uv replaces each ${NAME} of a requirements file.
-            process.run(command, cwd=project, env=env, inherits=False, timeout=_SECONDS)
+            process.run(command, cwd=project, environ=env, timeout=_SECONDS)
         except ProgramFailed as error:
             if missing := _missing(error, requirements, where=f"for Python {python} on {platform}"):
                 raise missing from error
@@ -107,7 +107,7 @@ def _uv() -> str:
 
         return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
-        return shutil.which("uv") or "uv"
+        return shutil.which("uv", path=process.absolute_path(os.environ)) or "uv"
 
 
 _PASSED_ON = re.compile(
@@ -119,7 +119,8 @@ _PASSED_ON = re.compile(
 
 
 def _ours(environ: Mapping[str, str]) -> Mapping[str, str]:
-    return {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
+    passed = {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
+    return {**passed, "PATH": process.absolute_path(environ)}
 
 
 def _logins(settings: IndexSettings, folder: Path) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ import click
 
 from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError, InvalidDocument
+from gitops_ml.process import absolute_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -152,6 +153,8 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another time shows a letter that it does not have as `\u…`.
             stream.reconfigure(errors="backslashreplace")
+    # Libraries look for programs as well; none is to be found in the folder that we are in.
+    os.environ["PATH"] = absolute_path(os.environ)
     asked: dict[str, str] = {}
     try:
         code = gitops_ml.main(

@@ -14,6 +14,7 @@ from gitops_ml.adapters.git_program import GitProgram
 from gitops_ml.adapters.git_remote import Credentials, Remote
 from gitops_ml.adapters.seal import Seal
 from gitops_ml.core.changes import Change
+from gitops_ml.core.project import ForgeSpec, SourceSpec
 from gitops_ml.core.proposal import foreign_commits, marked
 from gitops_ml.delivery import deliver
 from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
@@ -546,3 +547,85 @@ def test_git_that_is_not_installed_is_named(bare, tmp_path):
         check=False,
     )
     assert "ProgramFailed: git ended with exit code 127:\ngit is not on PATH" in done.stderr
+
+
+def named(repository: str) -> SourceSpec:
+    return SourceSpec(
+        repository=repository, branch="main", directory=".", username=None, token_env=None,
+        forge=ForgeSpec(type="none", api_url=None, repository=None, token_env=None),
+    )  # fmt: skip
+
+
+HOOKS = ("pre-receive", "update", "post-receive", "post-update", "reference-transaction")
+
+
+@pytest.mark.parametrize("section", ["gitops", "source"])
+@pytest.mark.parametrize("address", ["evil.git", "../evil.git", "link", "file", "deep/../evil.git"])
+def test_a_repository_that_the_source_brings_is_refused_and_runs_no_hook(
+    tmp_path, section, address
+):
+    source = tmp_path / "source"
+    project = source / "project"
+    (project / "deep").mkdir(parents=True)
+    git("init", "-q", ".", cwd=source)
+    place = source / "evil.git" if address.startswith("..") else project / "evil.git"
+    bare_repository(place, {"README.md": "hello\n"})
+    (place / "hooks").mkdir(exist_ok=True)
+    for name in HOOKS:
+        (place / "hooks" / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/hook-ran\n")
+        (place / "hooks" / name).chmod(0o755)
+    (project / "link").symlink_to(place)
+    spec = named(place.as_uri() if address == "file" else address)
+    with pytest.raises(
+        UsageError, match=rf"{section}\.repository is .*, inside of the source folder .*/source:"
+    ):
+        GitRepository.from_spec(
+            spec, folder=project, environ={"HOME": str(tmp_path)}, section=section
+        )
+    assert not (tmp_path / "hook-ran").exists()
+
+
+def test_a_repository_beside_the_source_is_the_users_own(bare, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    git("init", "-q", ".", cwd=source)
+    repository = GitRepository.from_spec(
+        named("../gitops.git"), folder=source, environ={"HOME": str(tmp_path)}
+    )
+    assert repository.fetch().commit == git("rev-parse", "main", cwd=bare)
+
+
+def test_what_somebody_else_has_at_a_path_is_not_written_over(bare, repository, tmp_path):
+    other = bare_repository(tmp_path / "other.git", {"x": "x"})
+    work = tmp_path / "work"
+    git("clone", "-q", bare, work)
+    git(
+        "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", other, "charts", cwd=work
+    )
+    (work / "deploy").mkdir()
+    (work / "deploy" / "keep").write_text("keep")
+    (work / "releases").symlink_to("deploy")
+    (work / "argocd").write_text("a file")
+    git("add", "--all", cwd=work)
+    git("commit", "-q", "-m", "Before", cwd=work)
+    git("push", "-q", "origin", "HEAD:main", cwd=work)
+    before, base = git("ls-tree", "-r", "main", cwd=bare), repository.fetch()
+    for path, what in {
+        "charts/predictor/Chart.yaml": "a submodule at charts,",
+        "charts": "a submodule at charts,",
+        "releases/staging/iris/values.yaml": "a symbolic link at releases,",
+        "releases": "a symbolic link at releases,",
+        "argocd/root.yaml": "a file at argocd,",
+    }.items():
+        changes = [Change("fine", None, b"x"), Change(path, None, b"x")]
+        with pytest.raises(UsageError, match=f"has {what} where {path} is to be written"):
+            repository.commit(base, changes, message="m", author=AUTHOR)
+    assert git("ls-tree", "-r", "main", cwd=bare) == before
+
+
+def test_a_file_of_ours_may_become_a_folder(bare, repository):
+    add(repository, "a")
+    base = repository.fetch()
+    changes = [Change("a", b"x\n", None), Change("a/b", None, b"b")]
+    repository.push(repository.commit(base, changes, message="m", author=AUTHOR), base=base)
+    assert files_of(bare) == ["README.md", "a/b"]

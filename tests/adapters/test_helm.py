@@ -127,6 +127,18 @@ def render(helm: HelmEngine, chart: Path, **values: Any) -> Any:
     return helm.template(chart, release="iris", namespace="prod", values=values)
 
 
+@pytest.mark.parametrize("path", [".", "", ":", "./", "bin"])
+def test_a_program_in_the_project_is_not_taken_for_helm(tmp_path, monkeypatch, path):
+    (tmp_path / "bin").mkdir()
+    for place in (tmp_path, tmp_path / "bin"):
+        (place / "helm").write_text("#!/bin/sh\n")
+        (place / "helm").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LibraryHelm, "load", lambda: None)
+    with pytest.raises(UsageError, match="needs Helm"):
+        find_helm(path=path)
+
+
 def test_objects_come_without_notes_hooks_crds_and_empty_documents(helm, chart):
     assert render(helm, chart, count=33554432) == (
         {

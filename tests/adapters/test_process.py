@@ -42,6 +42,28 @@ def test_arguments_are_never_seen_by_a_shell(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "path", [".:{}", ":{}", "{}:", "bin:{}", "./bin:{}", "..:{}", ":", ".", ""]
+)
+def test_a_program_in_the_folder_that_we_are_in_is_not_started(tmp_path, monkeypatch, path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for place in (tmp_path, folder):
+        (place / "chosen").write_text("#!/bin/sh\necho wrong\n")
+        (place / "chosen").chmod(0o755)
+    mine = tmp_path / "mine" / "chosen"
+    mine.parent.mkdir()
+    mine.write_text("#!/bin/sh\necho mine\n")
+    mine.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", path.format(mine.parent))
+    if "{}" in path:
+        assert process.run(["chosen"], cwd=tmp_path).text == "mine\n"
+    else:
+        with pytest.raises(ProgramFailed, match="cannot be started"):
+            process.run(["chosen"], cwd=tmp_path)
+
+
 def test_a_failure_tells_command_exit_code_and_stderr():
     with pytest.raises(ProgramFailed) as caught:
         process.run(python("import sys; sys.exit('broken: x')"))

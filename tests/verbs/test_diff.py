@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.adapters.git_servers import commit_files
+from tests.adapters.git_servers import commit_files, git
 from tests.cli.person import NO_REGISTRY, container_api, predictor_api
 
 STAGING = ("-e", "staging")
@@ -149,3 +149,22 @@ def test_the_chart_of_the_repository_renders_what_stands_there(ann):
     ann.has(container_api("iris", autoscaling={"max_replicas": 7}))
     said = ann.runs("diff", *STAGING, "--manifests")
     assert f'helm.sh/chart: "predictor-0.0.1" -> "predictor-{version}"' in said.out
+
+
+def test_what_is_not_ours_in_the_repository_is_named_before_anything_is_written(ann):
+    """A submodule at `charts` would be lost without a word."""
+    ann.has(container_api("iris"))
+    work = ann.home / "work"
+    git("clone", "-q", ann.gitops, work)
+    (work / "deploy").mkdir()
+    (work / "deploy" / "keep").write_text("keep")
+    (work / "releases").symlink_to("deploy")
+    git("add", "--all", cwd=work)
+    git("commit", "-q", "-m", "Before", cwd=work)
+    git("push", "-q", "origin", "HEAD:main", cwd=work)
+    before = ann.head()
+    for command in (["diff"], ["deploy", "--dry-run"], ["deploy"]):
+        said = ann.runs(*command, "-e", "staging", "--offline")
+        assert said.code == 2, said
+        assert "has a symbolic link at releases, where releases/staging/iris/" in said.err
+    assert ann.head() == before
