@@ -55,8 +55,6 @@ class Hostile:
     arguments: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     codes: frozenset[int] = DELIBERATE
-    is_silent: bool = False
-    """Whether nothing may reach the server at all."""
 
     def __str__(self) -> str:
         return self.name
@@ -78,7 +76,6 @@ class Listener:
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []
-        self.connections = 0
         self.received = b""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -87,12 +84,11 @@ class Listener:
     def reset(self, answers: Iterable[bytes]) -> None:
         """Forget what came, and answer with these, one after the other, the last one for ever."""
         self.answers = [each.replace(b"{host}", self.host.encode()) for each in answers]
-        self.connections, self.received = 0, b""
+        self.received = b""
 
     def _accept(self) -> None:
         while True:
             connection, _ = self._listener.accept()
-            self.connections += 1
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
@@ -253,8 +249,6 @@ def complaints(
     found += [f"wrote {what}" for what in _written(sandbox)]
     if SECRET.encode() in listener.received or _encoded_secret(listener.received):
         found.append("sent a secret")
-    if hostile.is_silent and listener.connections:
-        found.append("asked the server")
     if control := _CONTROLS.search(said.replace("\r\n", "\n")):
         found.append(f"showed the control character {control[0]!r}")
     if done.cpu > SECONDS + 3 * harmless:
