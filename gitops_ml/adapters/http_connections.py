@@ -79,7 +79,10 @@ class Answer:
         Raises:
             ValueError: it is none.
         """
-        return json.loads(self.content)
+        try:
+            return json.loads(self.content)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply to be meant") from error
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """The body, up to ``size`` bytes at a time."""
