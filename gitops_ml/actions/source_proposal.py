@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.actions.locking import lock
 from gitops_ml.adapters.cache import cache_place
 from gitops_ml.adapters.context import APP, read_context
+from gitops_ml.adapters.project_files import open_file
 from gitops_ml.adapters.resources import template_text
 from gitops_ml.adapters.source import read_author
 from gitops_ml.core.changes import Change
@@ -72,7 +73,8 @@ def code_files(workspace: Workspace) -> dict[str, Change]:
             found[path] = Change(path, None, file.fingerprint.encode(), "120000")
         else:
             mode = "100755" if file.is_executable else "100644"
-            found[path] = Change(path, None, (directory / path).read_bytes(), mode)
+            with open_file(directory / path, inside=(directory,)) as opened:
+                found[path] = Change(path, None, opened.read(), mode)
     return found
 
 

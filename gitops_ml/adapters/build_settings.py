@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.adapters.project_files import LARGEST_TEXT, read_file, read_text
 from gitops_ml.core.pip_settings import pip_settings
 from gitops_ml.errors import UsageError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PLACE = "/run/gitops-ml"
+_LARGEST_BUNDLE = 16 << 20
 _CA_BUNDLE = ("GITOPS_ML_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 """Where people say which CA bundle they trust, our own word first."""
 _CA_READERS = (
@@ -41,7 +43,7 @@ def build_settings(environ: Mapping[str, str]) -> Mapping[str, bytes]:
     script = [f"export PIP_CONFIG_FILE={_PLACE}/pip.conf"]
     if bundle := next((environ[name] for name in _CA_BUNDLE if environ.get(name)), None):
         try:
-            files["ca.pem"] = Path(bundle).read_bytes()
+            files["ca.pem"] = read_file(Path(bundle), limit=_LARGEST_BUNDLE)
         except OSError as error:
             raise UsageError(
                 f"the CA bundle {bundle} cannot be read ({error.strerror}): "
@@ -79,6 +81,6 @@ def _pip_files(environ: Mapping[str, str]) -> Iterator[str]:
         paths.append(Path(environ["PIP_CONFIG_FILE"]))
     for path in paths:
         try:
-            yield path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
+            yield read_text(path, limit=LARGEST_TEXT)
+        except OSError:
             continue

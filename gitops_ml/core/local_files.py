@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
+from itertools import filterfalse
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -56,7 +57,7 @@ def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
     """
     files = _requirement_files(name, read=read)
     found = dict.fromkeys(files)
-    for file in files:
+    for file in filterfalse(leaves_project, files):
         for _, option, target in _references(read(file) or ""):
             if option not in _NESTED:
                 found[_normal(target)] = None
@@ -79,8 +80,7 @@ def leaving_problems(
 
     ``place`` is how a file is named to people.
     """
-    files = (file for name in names for file in _requirement_files(name, read=read))
-    for file in dict.fromkeys(files):
+    for file in _own_files(names, read=read):
         for number, option, target in _references(read(file) or ""):
             path = _joined(file, target) if option in _NESTED else _normal(target)
             if leaves_project(path):
@@ -95,7 +95,7 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
     index vouches for them; wheels of the project are neither.
     """
     found: dict[str, None] = {}
-    for file in _requirement_files(name, read=read):
+    for file in _own_files([name], read=read):
         for _, line in _lines(read(file) or ""):
             words = _words(line)
             option, equals, value = words[0].partition("=") if words else ("", "", "")
@@ -135,14 +135,19 @@ def secret_problems(
 
     ``place`` is how a file is named to people.
     """
-    files = (file for name in names for file in _requirement_files(name, read=read))
-    for file in dict.fromkeys(files):
+    for file in _own_files(names, read=read):
         text = read(file) or ""
         if not has_secret_shape(text):
             continue
         for number, line in enumerate(text.splitlines(), start=1):
             if has_secret_shape(line):
                 yield Problem(place(file), number, 1, "", IN_A_LAYER, rule="secret")
+
+
+def _own_files(names: Iterable[str], *, read: Callable[[str], str | None]) -> Iterator[str]:
+    """``names`` and what they include, each once, but for what leaves the project."""
+    files = (file for name in names for file in _requirement_files(name, read=read))
+    return (file for file in dict.fromkeys(files) if not leaves_project(file))
 
 
 def _requirement_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:

@@ -207,7 +207,7 @@ def _unpack(blob: io.RawIOBase, layer: Layer, folder: Path) -> None:
         reader = gzip.GzipFile(fileobj=io.BufferedReader(blob, _PIECE))
     elif not layer.media_type.endswith("tar"):
         raise StoreError(f"{layer.digest}: {layer.media_type} cannot be unpacked")
-    with tarfile.open(fileobj=reader, mode="r|", bufsize=_PIECE) as archive:
+    with tarfile.open(fileobj=reader, mode="r|", bufsize=_PIECE, tarinfo=_ShortHeaders) as archive:
         for member in archive:
             if hasattr(tarfile, "data_filter"):
                 # it keeps files below the folder, and refuses devices
@@ -218,6 +218,24 @@ def _unpack(blob: io.RawIOBase, layer: Layer, folder: Path) -> None:
     for source in (reader, blob):
         while source.read(_PIECE):
             pass
+
+
+class _ShortHeaders(tarfile.TarInfo):
+    """Headers of an archive, of which `tarfile` reads long names and pax records whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _ShortHeaders:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _LONG_HEADERS and not 0 <= found.size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header has {found.size} bytes, which no name has")
+        return found
+
+
+_LONGEST_HEADER = 1 << 20
+_LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
 
 
 def extract_plainly(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

@@ -19,7 +19,7 @@ from gitops_ml.core.image import ImageRef
 from gitops_ml.core.oci import CONFIG, LAYER, MANIFEST, Manifest, Platform, describe
 from predictor_base.errors import StartFailure
 from predictor_base.models.errors import StoreBusy, StoreError
-from predictor_base.models.fetch import extract_plainly, fetch_artifacts, main
+from predictor_base.models.fetch import Layer, _unpack, extract_plainly, fetch_artifacts, main
 from predictor_base.models.registry import PullSecrets, Reference
 from tests.faulty_registry import Asked, Fault, FaultyRegistry, faulty_registry
 from tests.oci import registry_of, silent, source
@@ -402,3 +402,13 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path, registry: RealRegis
     sizes = {path.stat().st_size for path in (tmp_path / "models" / "large").iterdir()}
     assert sizes == {80 * MEGABYTE}
     assert int(told.stdout) < 150
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"])
+def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    entry = tarfile.TarInfo("long")
+    entry.type, entry.size = kind, 512 << 20
+    blob = io.BytesIO(entry.tobuf(tarfile.GNU_FORMAT) + bytes(4 << 20))
+    with pytest.raises(tarfile.ReadError, match="which no name has"):
+        _unpack(blob, Layer("application/vnd.oci.image.layer.v1.tar", "sha256:0", 9), tmp_path)
+    assert blob.tell() < 4 << 20
