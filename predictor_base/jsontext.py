@@ -6,10 +6,11 @@ takes in memory is estimated before it is made.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
 from itertools import accumulate
@@ -51,7 +52,7 @@ def parse(body: bytes) -> Any:  # JSON: any shape
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(body, MAX_DEPTH):
         raise BadRequest(f"the JSON body nests more than {MAX_DEPTH} levels")
     try:
-        value = orjson.loads(body)
+        value = orjson.loads(body) if len(body) <= _SMALL else _uncollected(orjson.loads, body)
     except orjson.JSONDecodeError as error:
         if b"NaN" in body or b"Infinity" in body:
             return _parse_with_nan(body)
@@ -79,9 +80,20 @@ def _has_long_number(body: bytes) -> bool:
 def _exactly(body: bytes) -> Any:
     """What Python's own reader makes of a text that orjson has read."""
     try:
-        return json.loads(body.decode())
+        return _uncollected(json.loads, body.decode())
     except ValueError as error:  # a number of thousands of digits
         raise BadRequest(f"the body is not valid JSON: {error}") from None
+
+
+def _uncollected(read: Callable[[Any], Any], text: bytes | str) -> Any:
+    """What a reader makes of a text; none of it is garbage, and looking for some takes most of the time."""
+    if not gc.isenabled():
+        return read(text)
+    gc.disable()
+    try:
+        return read(text)
+    finally:
+        gc.enable()
 
 
 def _not_json(body: bytes, error: ValueError) -> BadRequest:
