@@ -120,6 +120,7 @@ def _child(job: dict[str, Any]) -> None:
 
 def _called(name: str, arguments: list[str]) -> int:
     """The exit code of the command, or of a function, whose deliberate failures have one as well."""
+    from gitops_ml.cli import report
     from gitops_ml.cli.main import main as command
     from gitops_ml.errors import GitopsMlError
 
@@ -128,11 +129,11 @@ def _called(name: str, arguments: list[str]) -> int:
             command(arguments)
         else:
             found = getattr(importlib.import_module("tests.hostile.calls"), name)(*arguments)
-            print(found)
+            print(repr(found))
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except GitopsMlError as error:
-        print(error, file=sys.stderr)
+        report.error(error)
         return error.exit_code
     return 0
 
