@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from gitops_ml.adapters.forge_extras import Extra, same_text, with_extras
 from gitops_ml.adapters.forge_session import NotThere, Unacceptable
+from gitops_ml.core.clean_text import one_line
 from gitops_ml.core.pull_request import PullRequest, newest
-from gitops_ml.core.status_words import one_line
 from gitops_ml.errors import Refused
 
 if TYPE_CHECKING:

@@ -96,11 +96,16 @@ def _configured(environ: Mapping[str, str], folder: Path) -> TokenHosts:
 
 
 def _read(file: Path) -> Mapping[str, Any]:
-    from gitops_ml.adapters.documents import read_document
+    from gitops_ml.adapters.project_files import CannotRead, read_file
     from gitops_ml.adapters.resources import load_schema
+    from gitops_ml.core.yaml_reader import LARGEST_FILE, read_yaml
     from gitops_ml.errors import Problem
 
-    document = read_document(file, label=str(file))
+    try:
+        document = read_yaml(read_file(file, limit=LARGEST_FILE), file=str(file))
+    except CannotRead as failure:
+        problem = Problem(str(file), 0, 0, "", f"cannot be read: {failure.reason}", rule="file")
+        raise InvalidDocument([problem]) from failure
     if document.problems:
         raise InvalidDocument(document.problems)
     if document.data is None:

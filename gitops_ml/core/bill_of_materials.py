@@ -47,7 +47,7 @@ class Component:
     @property
     def purl(self) -> str:
         """See https://github.com/package-url/purl-spec."""
-        return f"pkg:{self.kind}/{_escaped(self.name)}@{_escaped(self.version)}"
+        return f"pkg:{self.kind}/{purl_escaped(self.name)}@{purl_escaped(self.version)}"
 
 
 def cyclonedx(
@@ -127,11 +127,11 @@ def _component(package: Component) -> Mapping[str, Any]:
 
 def _image_purl(image: ImageRef) -> str:
     name = image.repository.rpartition("/")[2]
-    query = f"?repository_url={_escaped(image.repository, safe=':/')}"
-    return f"pkg:oci/{name}@{_escaped(image.digest or '')}{query}"
+    query = f"?repository_url={purl_escaped(image.repository, safe=':/')}"
+    return f"pkg:oci/{name}@{purl_escaped(image.digest or '')}{query}"
 
 
-def _escaped(text: str, safe: str = ":") -> str:
+def purl_escaped(text: str, safe: str = ":") -> str:
     from urllib.parse import quote
 
     return quote(text, safe=safe)
