@@ -28,7 +28,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --python $(BIN)/python --editable '.[dev]'
-	$(BIN)/python tests/install_helm.py
+	$(BIN)/python tests/support/install_helm.py
 	@touch $@
 
 demo: ## Take a real predictor through the whole main job: no cluster, Docker or registry needed

@@ -18,10 +18,10 @@ from pathlib import Path
 _CHILD = """
 import resource, sys, time
 from pathlib import Path
-from gitops_ml.adapters.context import read_context
-from gitops_ml.core.content_hash import Recipe, content_hash
-from gitops_ml.core.image import ImageRef
-from tests.projects import predictor_spec
+from gitops_ml.image.context import read_context
+from gitops_ml.image.content_hash import Recipe, content_hash
+from gitops_ml.image.inputs import ImageRef
+from tests.support.projects import predictor_spec
 begin = time.perf_counter()
 context = read_context(Path(sys.argv[1]), predictor=predictor_spec())
 recipe = Recipe(builder="docker/1", template="", base=ImageRef("b", None, "sha256:" + "0" * 64),

@@ -88,12 +88,12 @@ def _world(folder: Path) -> Iterator[Path]:
     """A project whose neighbours all listen on the loopback; its environment is ours until the end."""
     import numpy
 
-    from tests.adapters.git_servers import TOKEN
-    from tests.forges.running import forge_running
-    from tests.mill import RUNTIME
-    from tests.oci import push_tiny_base, registry_of
-    from tests.real import registry_running
-    from tests.wheels import make_wheel, package_server
+    from tests.support.forges.running import forge_running
+    from tests.support.git_servers import TOKEN
+    from tests.support.oci import push_tiny_base, registry_of
+    from tests.support.openapi_fuzz import RUNTIME
+    from tests.support.real import registry_running
+    from tests.support.wheels import make_wheel, package_server
 
     project, home = folder / "project", folder / "home"
     for each in (project, home, folder / "registry", folder / "forge"):

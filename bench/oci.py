@@ -179,12 +179,13 @@ def _project(world: World, builder: str) -> Path:
 
 def _docker_context(world: World, project: Path) -> Path:
     """What the docker builder sends to the engine, as files, for docker itself."""
-    from gitops_ml import images, wiring
-    from gitops_ml.actions.documents import open_project
-    from gitops_ml.adapters.build_settings import build_settings
-    from gitops_ml.adapters.context import build_inputs, dockerfile_template
-    from gitops_ml.core.dockerfile import render_dockerfile
-    from gitops_ml.imaging import plan_images
+    from gitops_ml.commands.validate import open_project
+    from gitops_ml.delivery.images import plan_images
+    from gitops_ml.image import planner as images
+    from gitops_ml.image.context import build_inputs, dockerfile_template
+    from gitops_ml.image.dockerfile import render_dockerfile
+    from gitops_ml.packages.build_settings import build_settings
+    from gitops_ml.workspace import wiring
 
     workspace = open_project([project])
     (image,) = plan_images(workspace, wiring.tools(workspace.project, root=project)).values()
@@ -208,9 +209,9 @@ def _warm(world: World, projects: Mapping[str, Path]) -> dict[str, float]:
 
 
 def _build_here(folders: Sequence[str]) -> list[float]:
-    from gitops_ml import wiring
-    from gitops_ml.actions.documents import open_project
-    from gitops_ml.actions.images import build
+    from gitops_ml.commands.build import build
+    from gitops_ml.commands.validate import open_project
+    from gitops_ml.workspace import wiring
 
     found: list[list[float]] = [[] for _ in folders]
     for number in range(TIMES + 1):
@@ -225,7 +226,7 @@ def _build_here(folders: Sequence[str]) -> list[float]:
 
 def _counted(world: World, project: Path) -> tuple[int, int, int]:
     """Requests of a build with no change, bytes of one with a change, and bytes of the code."""
-    from tests.faulty_registry import faulty_registry
+    from tests.support.faulty_registry import faulty_registry
 
     with faulty_registry(world.registry) as proxy:
         file = project / "gitops-ml.yaml"
@@ -317,7 +318,7 @@ def _skopeo(world: World, model: Path) -> float:
         digest = found.stdout.split()[0]
         path.rename(blobs / digest)
         layers.append((digest, (blobs / digest).stat().st_size))
-    from gitops_ml.core import oci
+    from gitops_ml.oci import model as oci
 
     config = oci.canonical_json(
         {"os": "linux", "architecture": "amd64", "config": {},

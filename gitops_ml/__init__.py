@@ -14,7 +14,7 @@ from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError
 
 if TYPE_CHECKING:
-    from gitops_ml.notebook import Api, Client, client, deploy_from_flow
+    from gitops_ml.client import Api, Client, client, deploy_from_flow
 
 __all__ = ["Api", "Client", "GitopsMlError", "__version__", "client", "deploy_from_flow", "errors"]
 
@@ -24,9 +24,9 @@ _OF_THE_CLIENT = frozenset({"Api", "Client", "client", "deploy_from_flow"})
 def __getattr__(name: str) -> Any:
     """The Python client's names, imported when they are asked for: `import gitops_ml` costs nothing."""
     if name in _OF_THE_CLIENT:
-        from gitops_ml import notebook
+        from gitops_ml import client as python_client
 
-        return getattr(notebook, name)
+        return getattr(python_client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -6,7 +6,7 @@ A predictor needs nothing from here. `HTTPError` is for those that want to answe
     raise HTTPError(404, "no such customer")
 """
 
-from .errors import HTTPError
+from predictor_base.errors import HTTPError
 
 __all__ = ["HTTPError", "__version__"]
 

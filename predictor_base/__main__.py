@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from . import log
-from .errors import StartFailure
-from .settings import Settings
+from predictor_base.errors import StartFailure
+from predictor_base.settings import Settings
+from predictor_base.telemetry import log
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     log.configure(settings)
-    from .server import serve
+    from predictor_base.process.server import serve
 
     grpc = f"{options.host}:{options.grpc_port}" if options.grpc_port else ""
     return serve(settings, host=options.host, port=options.port, grpc=grpc)

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from .errors import BadRequest, PredictFailed, TooLarge
+from predictor_base.errors import BadRequest, PredictFailed, TooLarge
 
 MAX_DEPTH = 200
 "Levels of lists and objects in a request; a predictor that walks them has its own stack to mind."

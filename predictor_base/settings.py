@@ -13,7 +13,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from .errors import InvalidSettings
+from predictor_base.errors import InvalidSettings
 
 DEFAULT_FILE = Path("/etc/predictor/predictor.json")
 

@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: the real neighbours of `tests.real`."""
+"""Fixtures that several rooms share: the real neighbours of `tests.support.real`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 hypothesis.settings.register_profile("no-deadline", deadline=None)
 hypothesis.settings.load_profile("no-deadline")
 
-pytest_plugins = ("tests.real", "tests.base_image")
+pytest_plugins = ("tests.support.real", "tests.support.base_image")
 
 
 def pytest_report_header() -> str:
-    from tests.real import missing
+    from tests.support.real import missing
 
     lacking = missing()
     return (

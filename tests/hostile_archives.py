@@ -9,18 +9,18 @@ import tarfile
 import zlib
 from typing import TYPE_CHECKING
 
-from gitops_ml.core.image import ImageRef
-from gitops_ml.core.oci import (
+from gitops_ml.oci.model import (
     CONFIG,
     LAYER,
     MANIFEST,
     Descriptor,
+    ImageManifest,
     Index,
-    Manifest,
     canonical_json,
     describe,
     digest_of,
 )
+from gitops_ml.oci.reference import ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -155,7 +155,7 @@ def layout_of(
     """An OCI layout of one image, which says that it is a project of ours."""
     blob = describe(layer, media_type)
     config = config_of([diff_id])
-    manifest = Manifest(config=describe(config, CONFIG), layers=(blob,)).to_bytes()
+    manifest = ImageManifest(config=describe(config, CONFIG), layers=(blob,)).to_bytes()
     return write_layout(folder, manifest, (layer, config, manifest))
 
 

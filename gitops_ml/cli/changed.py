@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.actions.history_facts import field_facts
 from gitops_ml.cli import report
 from gitops_ml.cli.facts import pull_request_facts
+from gitops_ml.commands.history_facts import field_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.actions.changing import Changed, ReleaseChange
-    from gitops_ml.core.differences import FieldChange
+    from gitops_ml.delivery.change import ChangeResult, ReleaseChange
+    from gitops_ml.gitops.differences import FieldChange
 
 
-def show(changed: Changed, *, output: str) -> None:
+def show(changed: ChangeResult, *, output: str) -> None:
     """The table of releases, what changes in each, and the commit."""
     report.warnings(changed.warnings)
     if output == "json":
@@ -41,7 +41,7 @@ def show_fields(title: str, fields: Iterable[FieldChange]) -> None:
     report.fields(fields)
 
 
-def changed_facts(changed: Changed) -> Mapping[str, Any]:
+def changed_facts(changed: ChangeResult) -> Mapping[str, Any]:
     return {
         "action": changed.action,
         "commit": changed.commit,

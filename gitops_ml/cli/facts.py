@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gitops_ml.actions.contents import Inspection, Preview
-    from gitops_ml.actions.deployment import Deployment
-    from gitops_ml.actions.differences import Differences
-    from gitops_ml.actions.images import Built
-    from gitops_ml.actions.locking import Locked
-    from gitops_ml.actions.rendering import Rendering
-    from gitops_ml.core.base_images import BaseMove
-    from gitops_ml.core.model_artifacts import PulledModel, PushedModel
-    from gitops_ml.core.pull_request import PullRequest
-    from gitops_ml.core.render import Release
+    from gitops_ml.commands.build import Built
+    from gitops_ml.commands.deploy import Deployment
+    from gitops_ml.commands.diff import Differences
+    from gitops_ml.commands.inspect import Inspection, Preview
+    from gitops_ml.commands.lock import Locked
+    from gitops_ml.commands.render import Rendering
+    from gitops_ml.forge.pull_request import PullRequest
+    from gitops_ml.gitops.release_files import Release
+    from gitops_ml.image.base_images import BaseMove
+    from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 
 
 def release_facts(release: Release) -> Mapping[str, Any]:

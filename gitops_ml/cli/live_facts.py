@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from gitops_ml.actions.live import Description, LiveRelease, Overview
+    from gitops_ml.commands.get import Description, LiveRelease, Overview
 
 
 def explanation(live: LiveRelease) -> str:

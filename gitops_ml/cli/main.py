@@ -14,7 +14,7 @@ import click
 
 from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError, InvalidDocument
-from gitops_ml.process import absolute_path
+from gitops_ml.system.process import absolute_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"gitops_ml.cli.{cmd_name}_")
+        module = importlib.import_module(f"gitops_ml.cli.{cmd_name}")
         command: click.Command = module.command
         return command
 
@@ -180,7 +180,7 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackT
     import traceback
 
     from gitops_ml.cli import report
-    from gitops_ml.process import redacted, secrets_in
+    from gitops_ml.system.process import redacted, secrets_in
 
     text = "".join(traceback.format_exception(kind, error, trace))
     report.say(redacted(text, secrets_in(os.environ)).rstrip())

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitops_ml.core.clean_text import printable, printable_json
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
+from gitops_ml.system.clean_text import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from gitops_ml.core.differences import FieldChange
+    from gitops_ml.gitops.differences import FieldChange
 
 _COLOURS = {
     "error": "red",

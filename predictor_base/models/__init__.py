@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predictor_base.errors import StartFailure
-
-from .clients import ModelClient, required_models
-from .shelf import Shelf, default_root
+from predictor_base.models.clients.model_client import ModelClient, required_models
+from predictor_base.models.disk_cache import Shelf, default_root
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from predictor_base.models.stores.download import Count
     from predictor_base.settings import Models, Settings
-
-    from .download import Count
 
 __all__ = ["ModelClient", "build_client"]
 
@@ -43,14 +41,14 @@ def build_client(
     if settings.type == "tensorflow":
         return _tensorflow_client(settings, count=count, interval=interval)
     if settings.type == "onnx":
-        from .onnx_client import OnnxClient
+        from predictor_base.models.clients.onnx_client import OnnxClient
 
         models = required_models(settings)
         processes = settings.processes_per_replica
         return OnnxClient(models, shelf=shelf(models, here), interval=interval, processes=processes)
     if settings.multi_model_reloading is None:
         return None
-    from .python_client import PythonClient
+    from predictor_base.models.clients.python_client import PythonClient
 
     models = settings.multi_model_reloading
     return PythonClient(models, shelf=shelf(models, here), interval=interval)
@@ -65,9 +63,9 @@ def _check_kind(settings: Settings) -> None:
 
 
 def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> ModelClient:
-    from .publishing_client import PublishingClient
-    from .serving_rest import ServingRest
-    from .tensorflow_client import TensorflowClient, signature_keys_of
+    from predictor_base.models.clients.publishing_client import PublishingClient
+    from predictor_base.models.clients.serving_rest import ServingRest
+    from predictor_base.models.clients.tensorflow_client import TensorflowClient, signature_keys_of
 
     serving = settings.tensorflow_serving
     rest = ServingRest(serving.address)

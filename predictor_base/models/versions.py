@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from predictor_base.errors import StartFailure
-
-from .errors import StoreError
-from .store import Store, StoredFile, open_store
+from predictor_base.models.errors import StoreError
+from predictor_base.models.stores.store import Store, StoredFile, open_store
 
 if TYPE_CHECKING:
     from predictor_base.settings import Models

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from kubernetes_validate import utils
 
-from tests.crds import check_custom_resource, scaler_parameters
+from tests.support.custom_resources import check_custom_resource, scaler_parameters
 
 helm = pytest.importorskip("helm_python", reason="Helm's engine is the extra gitops-ml[helm]")
 

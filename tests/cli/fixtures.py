@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.person import Person
+from tests.support.person import Person
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import pytest
 import yaml
 
-from tests.cli.person import NO_REGISTRY, written_below
+from tests.support.person import NO_REGISTRY, written_below
 
 FILES = (
     ".gitopsmlignore", "api.yaml", "gitops-ml.yaml", "predictor.py", "requirements.txt",

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import gitops_ml.cli
 from gitops_ml.cli import report
 from gitops_ml.cli.main import _show_bug
-from gitops_ml.core.clean_text import printable
 from gitops_ml.errors import InvalidDocument, Problem, ServerFailed
+from gitops_ml.system.clean_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

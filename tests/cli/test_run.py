@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.person import container_api, finished, predictor_api, program, started
-from tests.cli.serving import Server, serving
-from tests.real import free_port
+from tests.support.local_server import Server, serving
+from tests.support.person import container_api, finished, predictor_api, program, started
+from tests.support.real import free_port
 
 
 def test_a_new_project_serves_and_predicts_at_once(ann):

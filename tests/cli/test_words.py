@@ -15,8 +15,8 @@ from gitops_ml._version import __version__
 from gitops_ml.cli.main import COMMANDS
 from gitops_ml.cli.report import annotation
 from gitops_ml.errors import Problem
-from tests.adapters.git_servers import commit_files
-from tests.cli.person import (
+from tests.support.git_servers import commit_files
+from tests.support.person import (
     NO_REGISTRY,
     container_api,
     finished,

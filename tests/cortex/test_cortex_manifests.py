@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gitops_ml.adapters.documents import read_document
-from gitops_ml.adapters.resources import load_schema
-from gitops_ml.core.manifest import parse_manifests
-from gitops_ml.core.project_reader import default_project
-from gitops_ml.core.resolve import resolve, unresolvable
-from gitops_ml.core.rules import check_release
-from gitops_ml.core.rules_manifests import check_manifests
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.project.reader import default_project
+from gitops_ml.release.resolve import resolve, unresolvable
+from gitops_ml.release.rules.check_release import check_release
+from gitops_ml.release.rules.manifests import check_manifests
+from gitops_ml.workspace.manifest_files import read_document
 
 HERE = Path(__file__).parent
 EXAMPLES = sorted((HERE / "v0.25").glob("*.yaml"))

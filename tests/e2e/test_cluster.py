@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from gitops_ml.adapters.resources import load_schema
-from gitops_ml.core.project_reader import default_project
-from tests.cli.person import DIGEST, NO_REGISTRY, predictor_api
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.project.reader import default_project
 from tests.e2e.cluster import posted, until
+from tests.support.person import DIGEST, NO_REGISTRY, predictor_api
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 

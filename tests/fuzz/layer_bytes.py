@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters.oci_export import export_image
-from gitops_ml.core.image import ImageRef
-from gitops_ml.core.oci import CONFIG, LAYER, MANIFEST, Descriptor, Manifest, describe
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.image.project_export import export_image
+from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, Descriptor, ImageManifest, describe
+from gitops_ml.oci.reference import ImageRef
 from tests.fuzz.bounds import bounded
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Layout:
             | {"rootfs": {"type": "layers", "diff_ids": [own]}}
         ).encode()
         kind = LAYER if is_gzip else LAYER.removesuffix("+gzip")
-        manifest = Manifest(config=describe(config, CONFIG), layers=(describe(layer, kind),))
+        manifest = ImageManifest(config=describe(config, CONFIG), layers=(describe(layer, kind),))
         content = manifest.to_bytes()
         blobs = {describe(each, "").digest: each for each in (layer, config, content)}
         return cls(blobs, describe(content, MANIFEST), plain)

@@ -16,15 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters.oci_export import open_image
-from gitops_ml.adapters.oci_registry import OciRegistry
-from gitops_ml.adapters.registry_session import Patience, RegistrySession
-from gitops_ml.core.image import ImageRef
-from gitops_ml.core.image_contents import image_contents
-from gitops_ml.core.oci import BadManifest, Descriptor, Manifest, Platform, digest_of
-from gitops_ml.core.oci import parse_manifest as read_manifest
-from gitops_ml.core.oci_config import parse_config
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.image.contents import image_contents
+from gitops_ml.image.project_export import open_image
+from gitops_ml.oci.config import parse_config
+from gitops_ml.oci.model import BadManifest, Descriptor, ImageManifest, Platform, digest_of
+from gitops_ml.oci.model import parse_manifest as read_manifest
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy
 from tests.fuzz.bounds import bounded
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _config(config: bytes, manifest: bytes) -> None:
         found = parse_config(config)
         assert str(found.platform) is not None and isinstance(found.environ, dict)
         read = read_manifest(manifest)
-        if isinstance(read, Manifest):
+        if isinstance(read, ImageManifest):
             image_contents(read, config)
     except BadManifest as error:
         assert str(error)
@@ -111,7 +111,7 @@ def _push(registry: OciRegistry, host: str) -> None:
 
 
 _CALLS = {FIND: _find, HEAD: _head, OPEN: _open, BLOB: _blob, PUSH: _push}
-_IMPATIENT = Patience(attempts=2, sleep=lambda seconds: None)
+_IMPATIENT = RetryPolicy(attempts=2, sleep=lambda seconds: None)
 
 
 @cache

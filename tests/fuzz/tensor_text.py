@@ -11,9 +11,9 @@ from unittest.mock import patch
 
 from google.protobuf.message import DecodeError
 
-from predictor_base import grpc_messages, grpc_server, tensors
 from predictor_base.errors import BadRequest
-from predictor_base.openinference import read_infer
+from predictor_base.protocols import grpc_messages, grpc_server, tensors
+from predictor_base.protocols.openinference import read_infer
 from tests.fuzz.bounds import bounded
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gitops_ml.core.yaml_reader import Document, read_yaml
-from gitops_ml.core.yaml_writer import write_yaml
+from gitops_ml.documents.yaml_reader import Document, read_yaml
+from gitops_ml.documents.yaml_writer import write_yaml
 from tests.fuzz.bounds import bounded
 
 

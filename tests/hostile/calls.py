@@ -8,26 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.adapters.forge_session import ForgeSession
-from gitops_ml.adapters.forge_token import ForgeToken
-from gitops_ml.adapters.forges import forge_over
-from gitops_ml.adapters.kubeconfig import Wanted
-from gitops_ml.adapters.kubernetes import KubernetesCluster
-from gitops_ml.adapters.oci_export import export_image, open_image
-from gitops_ml.adapters.oci_models import pull_model
-from gitops_ml.adapters.oci_registry import OciRegistry
-from gitops_ml.adapters.package_index import IndexSettings, PackageIndex
-from gitops_ml.adapters.registry_session import Patience, RegistrySession
-from gitops_ml.adapters.wheels import Scheme, describe_wheel, wheel_entries
-from gitops_ml.core.forge import ForgeAddress
-from gitops_ml.core.image import ImageRef
-from gitops_ml.core.pull_request import Proposal
+from gitops_ml.cluster.kubeconfig import ClusterRef
+from gitops_ml.cluster.kubernetes import KubernetesCluster
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.forge.address import ForgeAddress
+from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.forge.open import forge_over
+from gitops_ml.forge.pull_request import Proposal
+from gitops_ml.forge.token import ForgeToken
+from gitops_ml.image.project_export import export_image, open_image
+from gitops_ml.models.artifact import pull_model
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy
+from gitops_ml.packages.index import IndexSettings, PackageIndex
+from gitops_ml.packages.wheels import Scheme, describe_wheel, wheel_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_IMPATIENT = Patience(attempts=2, sleep=lambda seconds: None)
+_IMPATIENT = RetryPolicy(attempts=2, sleep=lambda seconds: None)
 
 
 def _registry() -> OciRegistry:
@@ -116,7 +116,7 @@ def cluster(host: str) -> str:
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
     config = {"current-context": "c", "clusters": [server], "users": [user], "contexts": [context]}
     Path("kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
-    wanted = Wanted(name="the cluster", key="c", context="c", server=None, is_only=True)
+    wanted = ClusterRef(name="the cluster", key="c", context="c", server=None, is_only=True)
     found = KubernetesCluster(wanted, {**os.environ, "KUBECONFIG": "kubeconfig"})
     return (
         f"{found.workloads('ml', environment='staging')} {found.warnings('ml')} "

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from predictor_base import grpc_messages
+from predictor_base.protocols import grpc_messages
 from tests.hostile.net import bomb
-from tests.predictor_base.serving import free_port, serving
+from tests.support.predictor_server import free_port, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.predictor_base.serving import Server
+    from tests.support.predictor_server import Server
 
 SOURCE = """
 class PythonPredictor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.core.oci import CONFIG, LAYER, MANIFEST, Manifest, describe
+from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, describe
 from tests.fuzz.layer_bytes import Layout
 from tests.hostile.net import Hostile, bomb
 from tests.hostile.test_git import http
@@ -44,7 +44,7 @@ def a_manifest(**changes: Any) -> bytes:
 
 def an_image(config: bytes, layers: int = 1) -> tuple[bytes, ...]:
     one = describe(b"", LAYER)
-    manifest = Manifest(config=describe(config, CONFIG), layers=(one,) * layers).to_bytes()
+    manifest = ImageManifest(config=describe(config, CONFIG), layers=(one,) * layers).to_bytes()
     return (
         http(b"200 OK", manifest, b"Content-Type: " + MANIFEST.encode()),
         http(b"200 OK", config),
@@ -313,7 +313,9 @@ def _packed(layer: bytes) -> Layout:
         {"os": "linux", "architecture": "amd64", "config": {}, "history": [{"created_by": "gitops-ml: the project"}],
          "rootfs": {"type": "layers", "diff_ids": [DIGEST]}}
     ).encode()  # fmt: skip
-    content = Manifest(config=describe(config, CONFIG), layers=(describe(layer, LAYER),)).to_bytes()
+    content = ImageManifest(
+        config=describe(config, CONFIG), layers=(describe(layer, LAYER),)
+    ).to_bytes()
     blobs = {describe(each, "").digest: each for each in (layer, config, content)}
     return Layout(blobs, describe(content, MANIFEST), b"")
 

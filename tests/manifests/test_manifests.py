@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gitops_ml.adapters.documents import read_document, read_project_file
-from gitops_ml.adapters.resources import load_schema
-from gitops_ml.core.manifest import parse_manifests
-from gitops_ml.core.resolve import resolve, unresolvable
-from gitops_ml.core.rules import check_release
-from gitops_ml.core.rules_manifests import check_manifests
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.release.resolve import resolve, unresolvable
+from gitops_ml.release.rules.check_release import check_release
+from gitops_ml.release.rules.manifests import check_manifests
+from gitops_ml.workspace.manifest_files import read_document, read_project_file
 
 HERE = Path(__file__).parent
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.predictor_base.serving import Server, serving, until
+from tests.support.predictor_server import Server, serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.predictor_base.serving import serving
+from tests.support.predictor_server import serving
 
 if TYPE_CHECKING:
     from pathlib import Path

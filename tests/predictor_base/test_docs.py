@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.predictor_base.serving import ROOT, free_port, serving, until
+from tests.support.predictor_server import ROOT, free_port, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from predictor_base.executor import DEBT_SECONDS, FIRST_STREAK, Executor, ShortCalls
+from predictor_base.serving.executor import DEBT_SECONDS, FIRST_STREAK, Executor, ShortCalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

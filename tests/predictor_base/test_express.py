@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.predictor_base.serving import Server, serving, until
+from tests.support.predictor_server import Server, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

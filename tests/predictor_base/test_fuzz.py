@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from predictor_base.app import STATUS
 from predictor_base.errors import BadRequest
-from predictor_base.openinference import read_infer
-from tests.predictor_base.serving import Server, serving
+from predictor_base.http.app import STATUS
+from predictor_base.protocols.openinference import read_infer
+from tests.support.predictor_server import Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

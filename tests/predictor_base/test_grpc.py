@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.predictor_base.serving import free_port, serving, until
+from tests.support.predictor_server import free_port, serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ def test_tritons_client_agrees(tmp_path: Path) -> None:
 def test_kubernetes_health_check_is_answered(tmp_path: Path) -> None:
     import grpc
 
-    from predictor_base.grpc_messages import health
+    from predictor_base.protocols.grpc_messages import health
 
     port = free_port()
     with (
@@ -80,7 +80,7 @@ def test_kubernetes_health_check_is_answered(tmp_path: Path) -> None:
 def test_bytes_are_those_that_were_sent(tmp_path: Path) -> None:
     import grpc
 
-    from predictor_base.grpc_messages import inference
+    from predictor_base.protocols.grpc_messages import inference
 
     port, kinds = free_port(), inference()
     with (

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from predictor_base.errors import BadRequest, InvalidPayload
 from predictor_base.jsontext import MAX_DEPTH, parse
-from predictor_base.openinference import read_infer
-from predictor_base.tensors import DATATYPES, Gate, read_json
-from predictor_base.typed import MAX_PROBLEMS, converter
-from tests.predictor_base.serving import ROOT, Server, free_port, serving, until
+from predictor_base.predictor.typed import MAX_PROBLEMS, converter
+from predictor_base.protocols.openinference import read_infer
+from predictor_base.protocols.tensors import DATATYPES, Gate, read_json
+from tests.support.predictor_server import ROOT, Server, free_port, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

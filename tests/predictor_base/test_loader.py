@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_base.errors import StartFailure
-from predictor_base.loader import LoadedPredictor, create_predictor, load_class
+from predictor_base.predictor.loader import LoadedPredictor, create_predictor, load_class
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:

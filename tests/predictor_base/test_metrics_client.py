@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from predictor_base.metrics_client import MAX_SERIES, MetricsClient
+from predictor_base.telemetry.metrics_client import MAX_SERIES, MetricsClient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +98,7 @@ def test_several_processes_are_scraped_as_one(tmp_path: Path) -> None:
     code = """
         import os
         from prometheus_client import CollectorRegistry
-        from predictor_base.metrics_client import MetricsClient
+        from predictor_base.telemetry.metrics_client import MetricsClient
         client = MetricsClient(CollectorRegistry())
         client.increment("rows", value=2, tags={"source": "web"})
         client.increment("rows")

@@ -14,16 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.adapters.oci_models import push_model
-from gitops_ml.core.image import ImageRef
-from gitops_ml.core.oci import CONFIG, LAYER, MANIFEST, Manifest, Platform, describe
+from gitops_ml.models.artifact import push_model
+from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
+from gitops_ml.oci.reference import ImageRef
 from predictor_base.errors import StartFailure
 from predictor_base.models.errors import StoreBusy, StoreError
-from predictor_base.models.fetch import Layer, _unpack, extract_plainly, fetch_artifacts, main
-from predictor_base.models.registry import PullSecrets, Reference
-from tests.faulty_registry import Asked, Fault, FaultyRegistry, faulty_registry
-from tests.oci import registry_of, silent, source
-from tests.real import PASSWORD, USER, RealRegistry
+from predictor_base.models.stores.fetch import (
+    Layer,
+    _unpack,
+    extract_plainly,
+    fetch_artifacts,
+    main,
+)
+from predictor_base.models.stores.registry import PullSecrets, Reference
+from tests.support.faulty_registry import Asked, Fault, FaultyRegistry, faulty_registry
+from tests.support.oci import registry_of, silent, source
+from tests.support.real import PASSWORD, USER, RealRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -287,7 +293,7 @@ def push_layers(registry: RealRegistry, *archives: bytes, kind: str = LAYER) -> 
     for layer, content in zip(layers, archives, strict=True):
         client.push_blob(repository, layer, source(content), progress=silent)
     client.push_blob(repository, describe(b"{}", CONFIG), source(b"{}"), progress=silent)
-    manifest = Manifest(config=describe(b"{}", CONFIG), layers=tuple(layers)).to_bytes()
+    manifest = ImageManifest(config=describe(b"{}", CONFIG), layers=tuple(layers)).to_bytes()
     digest = client.push_manifest(repository, manifest, media_type=MANIFEST, to="1")
     return Reference.parse(f"{repository}@{digest}")
 
@@ -376,7 +382,7 @@ def test_an_argument_that_says_nothing_is_refused(
 MEASURED = """
 import re, sys
 from pathlib import Path
-from predictor_base.models.fetch import main
+from predictor_base.models.stores.fetch import main
 
 code = main(sys.argv[1:])
 # ru_maxrss would count what the process was forked from

@@ -18,7 +18,7 @@ import pytest
 
 from predictor_base.models import build_client
 from predictor_base.models.errors import StoreError
-from predictor_base.models.store import open_store
+from predictor_base.models.stores.store import open_store
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def test_wrong_bytes_are_found(server: Hub, tmp_path: Path, large: bool) -> None
     try:
         from threading import Event
 
-        from predictor_base.models.download import fetch_file
+        from predictor_base.models.stores.download import fetch_file
 
         target = tmp_path / "m"
         with pytest.raises(StoreError, match="was promised"):

@@ -9,8 +9,8 @@ import pytest
 
 from predictor_base.errors import BadRequest, StartFailure
 from predictor_base.models import build_client
+from predictor_base.models.clients.onnx_client import available_cpus
 from predictor_base.models.errors import LoadFailed, UnknownModel
-from predictor_base.models.onnx_client import available_cpus
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:

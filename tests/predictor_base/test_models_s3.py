@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_base.models import build_client
-from predictor_base.models.download import fetch_file
 from predictor_base.models.errors import StoreError
-from predictor_base.models.s3 import S3Store
-from predictor_base.models.store import open_store
+from predictor_base.models.stores.download import fetch_file
+from predictor_base.models.stores.s3 import S3Store
+from predictor_base.models.stores.store import open_store
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def test_an_object_that_changes_meanwhile_is_not_mixed(bucket: Any, tmp_path: Pa
 
 def test_a_name_that_leaves_its_folder_is_refused(bucket: Any) -> None:
     # stores keep such names as they are; SeaweedFS cleans them, so the check is asked directly
-    from predictor_base.models.store import checked_path
+    from predictor_base.models.stores.store import checked_path
 
     for name in ("../../etc/cron.d/x", "/etc/passwd", "a\\..\\b", "a/../../b"):
         with pytest.raises(StoreError, match="no name for a file"):

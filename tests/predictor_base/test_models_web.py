@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from predictor_base.models import build_client, download
-from predictor_base.models.download import fetch_file
+from predictor_base.models import build_client
 from predictor_base.models.errors import StoreBusy, StoreError
-from predictor_base.models.store import Store, open_store
-from predictor_base.models.web import read_url, without_credentials
+from predictor_base.models.stores import download
+from predictor_base.models.stores.download import fetch_file
+from predictor_base.models.stores.store import Store, open_store
+from predictor_base.models.stores.web import read_url, without_credentials
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.predictor_base.serving import Server, serving
+from tests.support.predictor_server import Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

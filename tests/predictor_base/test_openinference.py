@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from predictor_base.errors import BadRequest
-from predictor_base.openinference import read_infer
-from predictor_base.tensors import DATATYPES, tensors
-from tests.predictor_base.serving import Server, serving, until
+from predictor_base.protocols.openinference import read_infer
+from predictor_base.protocols.tensors import DATATYPES, tensors
+from tests.support.predictor_server import Server, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from predictor_base import prediction_log
 from predictor_base.errors import StartFailure
-from predictor_base.prediction_events import is_sampled
-from predictor_base.prediction_log import PredictionLog
 from predictor_base.settings import Settings
+from predictor_base.telemetry import prediction_log
+from predictor_base.telemetry.prediction_events import is_sampled
+from predictor_base.telemetry.prediction_log import PredictionLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -346,7 +346,7 @@ def test_a_sink_that_cannot_be_used_is_told_at_start(
 def test_stdout_gets_whole_lines_from_several_processes_at_once(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import json, sys
-        from predictor_base.prediction_log import PredictionLog
+        from predictor_base.telemetry.prediction_log import PredictionLog
         from predictor_base.settings import Settings
         document = {{**{FACTS!r}, "predictionLog": {{"sink": "stdout"}}}}
         log = PredictionLog(Settings.from_document(document))

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from tests.predictor_base.serving import Server, serving, until
+from tests.support.predictor_server import Server, serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.predictor_base.serving import Server, free_port, serving, until
+from tests.support.predictor_server import Server, free_port, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

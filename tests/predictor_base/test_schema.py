@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from predictor_base.schema import describe, openapi, schema_hash
-from tests.predictor_base.serving import ROOT, serving
+from predictor_base.predictor.schema import describe, openapi, schema_hash
+from tests.support.predictor_server import ROOT, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,12 @@ def test_types_are_read_without_importing_the_module(tmp_path: Path) -> None:
 
 def test_the_program_prints_the_document(tmp_path: Path) -> None:
     (tmp_path / "predictor.py").write_text(textwrap.dedent(TYPED))
-    command = [sys.executable, "-m", "predictor_base.schema", str(tmp_path / "predictor.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "predictor_base.predictor.schema",
+        str(tmp_path / "predictor.py"),
+    ]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert json.loads(printed)["paths"]["/predict"]["post"]["summary"] == "Name a flower."
     missing = subprocess.run([*command[:3], "none.py"], cwd=ROOT, capture_output=True, check=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_base.settings import Settings
-from predictor_base.tracing import exporter_names, start_tracing
+from predictor_base.telemetry.tracing import exporter_names, start_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SCRIPT = f"""
     import os
     from predictor_base.settings import Settings
-    from predictor_base.tracing import start_tracing
+    from predictor_base.telemetry.tracing import start_tracing
     document = {{"path": "p.py", "name": "iris", "deploymentId": "iris-0123456789ab"}}
     tracing = start_tracing(Settings.from_document(document), os.environ)
     headers = {{"traceparent": "00-{TRACE}-00f067aa0ba902b7-01"}}
@@ -146,7 +146,7 @@ def test_nothing_is_imported_when_nobody_asks() -> None:
     source = """
         import os, sys
         from predictor_base.settings import Settings
-        from predictor_base.tracing import start_tracing
+        from predictor_base.telemetry.tracing import start_tracing
         assert start_tracing(Settings(), os.environ) is None
         print([name for name in sys.modules if name.startswith("opentelemetry")])
     """
@@ -158,7 +158,7 @@ def test_missing_libraries_are_told_and_the_server_goes_on() -> None:
         import os, sys
         sys.modules["opentelemetry.sdk.resources"] = None
         from predictor_base.settings import Settings
-        from predictor_base.tracing import start_tracing
+        from predictor_base.telemetry.tracing import start_tracing
         print(start_tracing(Settings(), os.environ))
     """
     out = run(source, OTEL_TRACES_EXPORTER="otlp")

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from predictor_base.settings import Monitoring
-from predictor_base.tracking import MAX_CLASSES, MAX_PREDICTIONS, OTHER_CLASSES, Tracker
+from predictor_base.telemetry.tracking import MAX_CLASSES, MAX_PREDICTIONS, OTHER_CLASSES, Tracker
 
 
 class Tracked:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.predictor_base.serving import serving, until
+from tests.support.predictor_server import serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.predictor_base.serving import ROOT, Server, serving
+from tests.support.predictor_server import ROOT, Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,1 +1,0 @@
-"""One neighbour each: files, git, the Docker engine, the registry, Helm."""

@@ -1,0 +1,1 @@
+"""A class of a live session becomes a folder of source."""

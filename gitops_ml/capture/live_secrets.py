@@ -1,0 +1,101 @@
+"""What of a session is a secret, or was made of one: it must not be in what is packaged.
+
+A secret is known by its name, by its shape, or by how it was got. What contains the text of one
+(`f"Bearer {token}"`, `[token]`, `token.encode()`) is told by that text.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.system.secret_scan import (
+    could_be_secret,
+    has_secret_shape,
+    holds_secret,
+    looks_random,
+    named_texts,
+    names_a_secret,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.capture.statements import Source, Statement
+
+_ASKING = ("getpass", "keyring.", "userdata.get", "secrets.get", "SecretManager", "get_secret")
+"""What asks a person or a store for a secret."""
+_SHORTEST = 6
+
+
+def session_secrets(namespace: Mapping[str, Any], source: Source) -> frozenset[str]:
+    """The texts that are secrets among the values of a session."""
+    found = set()
+    for name, value in list(namespace.items()):
+        made = source.binding(name)
+        is_text = isinstance(value, str | bytes)
+        was_asked = bool(made) and (
+            _asks_for_secret(made[-1]) or (is_text and _names_a_secret(made[-1]))
+        )
+        if not was_asked and not is_text:
+            continue
+        said = made[-1].text if made else ""
+        for called, text in named_texts(name, value):
+            is_secret = (was_asked and text not in said) or holds_secret(called, text)
+            if is_secret and len(text) >= _SHORTEST:
+                found.add(text)
+    return frozenset(found)
+
+
+def is_secret(name: str, value: Any, *, known: frozenset[str]) -> bool:
+    """Whether a plain value holds a secret: one by its own signs, or one of the ``known``."""
+    return holds_secret(name, value) or any(
+        secret in text for _, text in named_texts(name, value) for secret in known
+    )
+
+
+def is_doubtful(name: str, value: Any) -> bool:
+    """Whether a person should look at a value that the session computed."""
+    return any(looks_random(text) for _, text in named_texts(name, value))
+
+
+def secrets_in(statement: Statement) -> Iterator[str]:
+    """The secrets that stand in somebody's own source, by their shapes."""
+    for node in ast.walk(statement.node):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            yield from (text for _, text in named_texts("", node.value) if has_secret_shape(text))
+
+
+def doubtful_names(statement: Statement) -> Iterator[str]:
+    """What is called like a secret in somebody's own source, and has a text there."""
+    for name, value in _said(statement.node):
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            text = value.value
+            if names_a_secret(name) and could_be_secret(text) and len(text) >= _SHORTEST:
+                yield name
+
+
+def _said(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+    for node in ast.walk(statement):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                yield from ((ast.unparse(target), value) for target in targets)
+            case ast.AnnAssign(target=target, value=value):
+                yield ast.unparse(target), value
+            case ast.keyword(arg=str(name), value=value):
+                yield name, value
+            case ast.Dict(keys=keys, values=values):
+                for key, value in zip(keys, values, strict=True):
+                    if isinstance(key, ast.Constant):
+                        yield str(key.value), value
+
+
+def _asks_for_secret(statement: Statement) -> bool:
+    """``getpass()``."""
+    return not statement.is_definition and any(sign in statement.text for sign in _ASKING)
+
+
+def _names_a_secret(statement: Statement) -> bool:
+    """``os.environ["API_KEY"]``."""
+    texts = (node.value for node in ast.walk(statement.node) if isinstance(node, ast.Constant))
+    return any(isinstance(text, str) and names_a_secret(text) for text in texts)

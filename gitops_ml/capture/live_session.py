@@ -1,0 +1,119 @@
+"""The Python session that somebody works in: a notebook, IPython, a script, or Python's own prompt."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.capture.statements import Source, read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAIN = "__main__"
+_RUN_BY_MAGIC = frozenset({"time", "capture", "prun", "memit", "mprun", "timeit"})
+"""Cell magics whose cell is Python that runs here."""
+
+
+_INPUT = re.compile(r"<(?:python-input|stdin>)-(\d+)>?")
+"""How Python calls what is typed at its prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is alive, and the source that made it."""
+
+    kind: str
+    """``notebook``, ``ipython``, ``script`` or ``prompt``."""
+    namespace: Mapping[str, Any]
+    source: Source
+    folder: Path
+    """Where the person's own modules are."""
+
+
+def current_session() -> Session:
+    """The session that this process is."""
+    main = sys.modules[MAIN]
+    shell = ipython_shell()
+    if shell is not None:
+        kind = "notebook" if is_notebook(shell) else "ipython"
+        chunks = (*_run_files(shell.user_ns), *_cells(shell))
+        return Session(kind, shell.user_ns, read_source(chunks), Path.cwd())
+    file = getattr(main, "__file__", None)
+    if file and not hasattr(sys, "ps1") and Path(file).is_file():
+        text = Path(file).read_text("utf-8")
+        return Session("script", vars(main), read_source([text]), Path(file).resolve().parent)
+    chunks = (*_run_files(vars(main)), *_typed())
+    return Session("prompt", vars(main), read_source(chunks), Path.cwd())
+
+
+def ipython_shell() -> Any:
+    """IPython's shell, if this is one."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
+
+
+def is_notebook(shell: Any) -> bool:
+    """Whether the shell belongs to a kernel, which shows HTML."""
+    return hasattr(shell, "kernel")
+
+
+def _cells(shell: Any) -> Iterator[str]:
+    """The cells in the order in which they ran, %magics and !commands as calls."""
+    for cell in shell.history_manager.input_hist_parsed:
+        yield _inside_of_magic(cell)
+
+
+def _inside_of_magic(cell: str) -> str:
+    """The cell below a ``%%time``; every other cell as it is."""
+    if "run_cell_magic" not in cell:
+        return cell
+    try:
+        body = ast.parse(cell).body
+    except (SyntaxError, ValueError):
+        return cell
+    match body:
+        case [
+            ast.Expr(
+                value=ast.Call(
+                    func=ast.Attribute(attr="run_cell_magic"),
+                    args=[ast.Constant(value=magic), _, ast.Constant(value=str(inner))],
+                )
+            )
+        ] if magic in _RUN_BY_MAGIC:
+            return inner
+    return cell
+
+
+def _typed() -> Iterator[str]:
+    """What was typed at Python's own prompt, which keeps it since 3.13, in two places by now."""
+    inputs: dict[int, str] = {}
+    named = [(name, entry) for name, entry in linecache.cache.items() if isinstance(name, str)]
+    later: Mapping[Any, Any] = getattr(linecache, "_interactive_cache", {})
+    named += [(part, entry) for key, entry in later.items() for part in key if str(part) == part]
+    for name, entry in named:
+        if match := _INPUT.fullmatch(name):
+            inputs[int(match[1])] = "".join(entry[2] if len(entry) > 2 else ())
+    return (text for _, text in sorted(inputs.items()))
+
+
+def _run_files(namespace: Mapping[str, Any]) -> tuple[str, ...]:
+    """The files that ``%run`` or ``python -i`` brought into the session."""
+    files: dict[str, None] = {}
+    for value in list(namespace.values()):
+        if getattr(value, "__module__", None) != MAIN:
+            continue
+        code = getattr(inspect.unwrap(value), "__code__", None) if callable(value) else None
+        if isinstance(value, type):
+            methods = (getattr(each, "__code__", None) for each in vars(value).values())
+            code = next((each for each in methods if each is not None), None)
+        if code is not None and os.path.isfile(code.co_filename):  # noqa: PTH113 - any text
+            files[code.co_filename] = None
+    return tuple(Path(file).read_text("utf-8", errors="replace") for file in files)

@@ -1,0 +1,441 @@
+"""A class that lives in a session becomes the text of a module: itself and whatever it needs.
+
+The session's live values decide, and its source says: a name is followed from the class to what it
+means now, then to the statement that made it. Values are written down as they are, so that nothing
+of the session has to be computed again; data and models are refused, as code cannot hold them.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.capture.live_code import gives, imports_of, is_made_by
+from gitops_ml.capture.live_secrets import (
+    doubtful_names,
+    is_doubtful,
+    is_secret,
+    secrets_in,
+    session_secrets,
+)
+from gitops_ml.capture.module_text import Import, Piece, module_text
+from gitops_ml.capture.plain_values import LONGEST, as_plain, holds_state, is_plain, literal
+from gitops_ml.capture.statements import Source, Statement, imported_modules, single_statement
+from gitops_ml.errors import Unpackageable
+from gitops_ml.system.secret_scan import has_secret_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
+_OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
+"""Names that IPython gives to a session, with those by which it knows its own values."""
+_OF_THE_PLACE = ("os.environ", "getenv", "__file__", "environ[", "environ.get")
+"""What asks where it runs: the answer of the session is not that of a replica."""
+
+
+class NoSource(Exception):
+    """The source of an object cannot be had."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A module's text."""
+
+    text: str
+    modules: tuple[str, ...]
+    """What it imports, by full name."""
+    doubts: tuple[str, ...] = ()
+    """What may be a secret, for a person to look at."""
+
+
+def collect(
+    root: type | Callable[..., Any], *, namespace: Mapping[str, Any], source: Source, title: str
+) -> Collected:
+    """The module with ``root``, which lives in ``namespace`` and was made by ``source``.
+
+    Raises:
+        NoSource: the source of the class, or of something it needs, cannot be had.
+        Unpackageable: it needs what no file can hold; all reasons at once.
+    """
+    collector = _Collector(namespace, source, owner=namespace.get("__name__", "__main__"))
+    name = root.__name__
+    if namespace.get(name) is not root:
+        raise NoSource(name)
+    collector.need(name, user=name, before=None)
+    collector.work()
+    collected = collector.collected(title)
+    if not collector.reasons and has_secret_shape(collected.text):
+        # Wherever it stands: a comment comes along as well.
+        collector.reasons.append(f"{name} has a secret in its source")
+    if collector.reasons:
+        raise Unpackageable(name, sorted(set(collector.reasons)))
+    return collected
+
+
+@dataclass
+class _Collector:
+    namespace: Mapping[str, Any]
+    source: Source
+    owner: str
+    queue: list[tuple[str, str, Statement | None]] = field(default_factory=list)
+    seen: set[tuple[str, int | None]] = field(default_factory=set)
+    pieces: dict[int, Piece] = field(default_factory=dict)
+    imports: dict[Import, None] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    doubts: dict[str, None] = field(default_factory=dict)
+    extra: int = 0
+    """Pieces that are no statement of the source, counted down from the first one."""
+
+    def need(self, name: str, *, user: str, before: Statement | None) -> None:
+        """``user`` needs ``name``; ``before`` is the statement that needs it at once."""
+        is_builtin = hasattr(builtins, name) and name not in self.namespace
+        if name in _OF_EVERY_MODULE or (is_builtin and name not in _OF_IPYTHON):
+            return
+        key = (name, before.position if before and self._was_rebound(name) else None)
+        if key not in self.seen:
+            self.seen.add(key)
+            self.queue.append((name, user, before if key[1] is not None else None))
+
+    def work(self) -> None:
+        while self.queue:
+            name, user, before = self.queue.pop(0)
+            self._resolve(name, user, before)
+
+    def collected(self, title: str) -> Collected:
+        pieces = [self.pieces[key] for key in sorted(self.pieces)]
+        text = module_text(
+            title, self.imports, pieces, deferred=self.source.has_deferred_annotations
+        )
+        modules = {each.module for each in self.imports}
+        for piece in pieces:
+            modules |= imported_modules(piece.text)
+        return Collected(text, tuple(sorted(modules)), tuple(self.doubts))
+
+    # -- one name ----------------------------------------------------------------------------------
+
+    def _resolve(self, name: str, user: str, before: Statement | None) -> None:
+        if self._is_of_ipython(name):
+            self._refuse(
+                user,
+                f"uses {name}, which is IPython's (so are %magics and !commands): "
+                "a replica has no IPython",
+            )
+        elif before is not None:
+            self._resolve_earlier(name, user, before)
+        elif name not in self.namespace:
+            if not self._is_set_by_functions(name):
+                self._refuse(user, f"uses {name!r}, which is not defined")
+        else:
+            self._resolve_live(name, user, self.namespace[name])
+
+    def _is_of_ipython(self, name: str) -> bool:
+        if name not in _OF_IPYTHON:
+            return False
+        value = self.namespace.get(name)
+        known_as = _OF_IPYTHON[name]
+        if known_as is not None:
+            return value is not None and value is self.namespace.get(known_as)
+        return not self.source.binding(name) or name == "get_ipython"
+
+    def _resolve_earlier(self, name: str, user: str, before: Statement) -> None:
+        """What a name meant when a statement ran, where it means something else by now."""
+        earlier = [s for s in self.source.binding(name) if s.position < before.position]
+        if not earlier:
+            self._resolve_live(name, user, self.namespace.get(name))
+        else:
+            self._include(earlier[-1], name)
+
+    def _resolve_live(self, name: str, user: str, value: Any) -> None:
+        if isinstance(value, ModuleType):
+            self._import_module(name, user, value)
+        elif self._is_own(value):
+            self._define(name, value)
+        elif imported := self._imported_as(name, value):
+            self._import(imported)
+        elif self._is_defined_here(name):
+            self._define(name, value)
+        else:
+            self._write_value(name, user, value)
+
+    def _import_module(self, name: str, user: str, value: ModuleType) -> None:
+        if value.__name__ == self.owner:
+            self._refuse(user, f"uses the session's own module as {name!r}")
+            return
+        # `import a.b` and `import a.c` both bind `a`, and both count.
+        roots = [each for each in self._roots(name) if gives(each, None, value, by_alias=False)]
+        for module in roots:
+            self._import(Import(module, None, name))
+        if not roots:
+            found = self._imported_as(name, value)
+            self._import(found or Import(value.__name__, None, name))
+
+    def _roots(self, name: str) -> Iterator[str]:
+        """The modules of every ``import name`` and ``import name.more``."""
+        for statement in self.source.binding(name):
+            node = statement.node
+            for alias in node.names if isinstance(node, ast.Import) else ():
+                if not alias.asname and alias.name.partition(".")[0] == name:
+                    yield alias.name
+
+    def _imported_as(self, name: str, value: Any) -> Import | None:
+        """The import that gives ``value``: the session's own, or one that works."""
+        for statement in reversed(self.source.binding(name)):
+            if found := self._verified(statement, name, value):
+                return found
+        module = str(getattr(value, "__module__", None) or self.owner)
+        qualname = str(getattr(value, "__qualname__", None) or "")
+        is_there = getattr(sys.modules.get(module), qualname, None) is value
+        if qualname and module != self.owner and is_there:
+            return Import(module, qualname, name)
+        return self._starred(name, value)
+
+    def _verified(self, statement: Statement, name: str, value: Any) -> Import | None:
+        """The import that a statement says, if it gives ``value``."""
+        imported = imports_of(statement, name)
+        if imported is None:
+            return None
+        by_alias = imported[0].partition(".")[0] != name
+        return Import(*imported, name) if gives(*imported, value, by_alias=by_alias) else None
+
+    def _starred(self, name: str, value: Any) -> Import | None:
+        """The ``from module import *`` that brought a name."""
+        for statement in self.source.statements:
+            node = statement.node
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                has_star = any(alias.name == "*" for alias in node.names)
+                if has_star and gives(node.module, name, value, by_alias=True):
+                    return Import(node.module, name, name)
+        return None
+
+    def _is_own(self, value: Any) -> bool:
+        """Whether it is a class or a function of the session."""
+        kind = isinstance(value, type) or callable(value)
+        return kind and getattr(value, "__module__", None) == self.owner and (
+            hasattr(value, "__qualname__")
+        )  # fmt: skip
+
+    def _is_defined_here(self, name: str) -> bool:
+        statements = self.source.binding(name)
+        return bool(statements) and statements[-1].is_definition
+
+    def _define(self, name: str, value: Any) -> None:
+        """The statement that made a class or a function of the session."""
+        qualname = getattr(value, "__qualname__", name)
+        if "<locals>" in qualname:
+            outer = qualname.rpartition(".<locals>")[0]
+            self._refuse(
+                name,
+                f"is defined inside of {outer}, whose variables no file has: "
+                "define it at the top level",
+            )
+            return
+        for statement in reversed(self.source.binding(name)):
+            if statement.is_definition:
+                deferred = self.source.has_deferred_annotations
+                if is_made_by(value, statement, deferred=deferred) or is_made_by(
+                    value, statement, deferred=not deferred
+                ):
+                    self._include(self._first_equal(name, statement), name)
+                    self._include_later_changes(name)
+                    return
+            elif isinstance(statement.node, ast.Assign | ast.AnnAssign):
+                self._include(statement, name)
+                return
+        self._include_source_of(name, value)
+
+    def _include_source_of(self, name: str, value: Any) -> None:
+        """What Python itself keeps of the source: that of its own prompt since 3.13."""
+        try:
+            statement = single_statement(inspect.getsource(value))
+        except (OSError, TypeError, SyntaxError, ValueError) as error:
+            raise NoSource(name) from error
+        if not statement.is_definition or name not in statement.binds:
+            raise NoSource(name)
+        if not is_made_by(value, statement, deferred=False):
+            raise NoSource(name)
+        self.extra -= 1
+        # Later finds stand earlier: what is needed comes before what needs it.
+        self._include(statement, name, position=self.extra)
+
+    def _write_value(self, name: str, user: str, value: Any) -> None:
+        """A value of the session: as text, or as the statement that made it."""
+        made = [s for s in self.source.binding(name) if not s.is_import]
+        last = made[-1] if made else None
+        said = ast.unparse(last.node) if last else ""
+        if last is not None and any(sign in said for sign in _OF_THE_PLACE):
+            self._include(last, name)
+            return
+        value = as_plain(value)
+        if is_plain(value):
+            self._write_plain(name, user, value, last)
+        elif last is None or not isinstance(last.node, ast.Assign | ast.AnnAssign):
+            self._refuse(user, f"uses {name!r}, {_described(value)} whose source is not known")
+        elif holds_state(value):
+            self._refuse(user, _pass_it(name, value))
+        elif self._was_changed(name, last) or _has_grown(value, last):
+            self._refuse(
+                user,
+                f"uses {name!r}, {_described(value)} that was changed after it was made: "
+                "make it in one expression, or in __init__",
+            )
+        else:
+            self._include(self._first_equal(name, last), name)
+
+    def _write_plain(self, name: str, user: str, value: Any, last: Statement | None) -> None:
+        if is_secret(name, value, known=self._secrets):
+            self._refuse(
+                user,
+                f"uses {name!r}, which looks like a secret, and what is packaged can be read by "
+                'many: name it under "secrets" in the API and read it from os.environ in __init__',
+            )
+            return
+        text = literal(value)
+        if len(text) > LONGEST:
+            self._refuse(user, _pass_it(name, value))
+        elif last is not None and _says(last, value):
+            self._include(self._first_equal(name, last), name)
+        else:
+            if is_doubtful(name, value):
+                self.doubts[name] = None
+            position = last.position if last is not None else self._before_everything()
+            self.pieces[position] = Piece(f"{name} = {text}", is_definition=False)
+
+    # -- what is kept ------------------------------------------------------------------------------
+
+    def _include(self, statement: Statement, name: str, *, position: int | None = None) -> None:
+        where = statement.position if position is None else position
+        if where in self.pieces:
+            return
+        self.pieces[where] = Piece(statement.text, is_definition=statement.is_definition)
+        for text in secrets_in(statement):
+            self._refuse(name, f"has a secret in its source: {text[:6]}…")
+        self.doubts.update(dict.fromkeys(doubtful_names(statement)))
+        for needed in statement.now:
+            self.need(needed, user=name, before=statement)
+        for needed in statement.later:
+            self.need(needed, user=name, before=None)
+
+    def _include_later_changes(self, name: str) -> None:
+        """``A.method = other`` and the like."""
+        for statement in self.source.statements:
+            if name in statement.touches and isinstance(statement.node, ast.Assign | ast.Expr):
+                made = self.source.binding(name)[-1]
+                if statement.position > made.position:
+                    self._include(statement, name)
+
+    def _import(self, imported: Import) -> None:
+        if not self._was_rebound(imported.name):
+            self.imports[imported] = None
+            return
+        # Where the name means something else for a while, the import stays where it was.
+        for statement in reversed(self.source.binding(imported.name)):
+            if imports_of(statement, imported.name) == (imported.module, imported.attribute):
+                self._include(statement, imported.name)
+                return
+        self.imports[imported] = None
+
+    @cached_property
+    def _secrets(self) -> frozenset[str]:
+        return session_secrets(self.namespace, self.source)
+
+    def _before_everything(self) -> int:
+        self.extra -= 1
+        return self.extra
+
+    def _first_equal(self, name: str, statement: Statement) -> Statement:
+        """The first of those equal statements after which the name was bound to nothing else.
+
+        A cell that ran again is no other source: what is packaged stays in its place.
+        """
+        bindings = self.source.binding(name)
+        first = statement
+        for earlier in reversed([s for s in bindings if s.position < statement.position]):
+            if not earlier.same_as(statement) or not self._could_run(earlier):
+                break
+            first = earlier
+        return first
+
+    def _could_run(self, statement: Statement) -> bool:
+        """Whether what it needs at once was there already, and is the same by now."""
+        for name in statement.now:
+            bindings = self.source.binding(name)
+            if bindings and bindings[0].position > statement.position:
+                return False
+            if self._was_rebound(name):
+                return False
+        return True
+
+    def _was_rebound(self, name: str) -> bool:
+        """Whether different statements bind the name; `import a.b` and `import a.c` agree."""
+        bindings = self.source.binding(name)
+        if all(_imports_root(each, name) for each in bindings):
+            return False
+        return any(not each.same_as(bindings[0]) for each in bindings[1:])
+
+    def _was_changed(self, name: str, made: Statement) -> bool:
+        return any(name in each.touches for each in self.source.statements[made.position + 1 :])
+
+    def _is_set_by_functions(self, name: str) -> bool:
+        return any(f"global {name}" in piece.text for piece in self.pieces.values())
+
+    def _refuse(self, user: str, reason: str) -> None:
+        self.reasons.append(f"{user} {reason}")
+
+
+def _imports_root(statement: Statement, name: str) -> bool:
+    """Whether this is ``import name`` or ``import name.more``, which all bind the same module."""
+    node = statement.node
+    return isinstance(node, ast.Import) and any(
+        not alias.asname and alias.name.partition(".")[0] == name for alias in node.names
+    )
+
+
+def _says(statement: Statement, value: Any) -> bool:
+    """Whether the statement is an assignment of exactly this value, in words."""
+    node = statement.node
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+        return False
+    try:
+        said = ast.literal_eval(node.value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return type(said) is type(value) and bool(said == value)
+
+
+def _has_grown(value: Any, made: Statement) -> bool:
+    """Whether a container holds another number of things than its display says."""
+    node = made.node
+    said = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    if isinstance(said, ast.Dict) and isinstance(value, dict):
+        return None not in said.keys and len(said.keys) != len(value)
+    if isinstance(said, ast.List | ast.Tuple | ast.Set) and isinstance(value, list | tuple | set):
+        has_star = any(isinstance(each, ast.Starred) for each in said.elts)
+        return not has_star and len(said.elts) != len(value)
+    return False
+
+
+def _pass_it(name: str, value: Any) -> str:
+    return (
+        f"uses {name!r}, {_described(value)} of the session, which code cannot hold: pass it as "
+        f'models={{"{name}": {name}}} and load it in __init__, or put what is needed of it '
+        "into the config"
+    )
+
+
+def _described(value: Any) -> str:
+    kind = type(value)
+    module = kind.__module__.partition(".")[0]
+    is_bare = module in ("builtins", "__main__")
+    name = kind.__name__ if is_bare else f"{module.lstrip('_')} {kind.__name__}"
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

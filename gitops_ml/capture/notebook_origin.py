@@ -1,0 +1,110 @@
+"""Which notebook a kernel belongs to: everybody who starts kernels says it in another way.
+
+Best effort: nothing here fails, and what is not known is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gitops_ml.capture.live_session import ipython_shell, is_notebook
+from gitops_ml.http.urls import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SECONDS = 0.5
+_SAID_IN = ("__vsc_ipynb_file__", "__session__", "__notebook_path__", "__papermill_input_path__")
+"""Variables in which editors and runners leave the path: VS Code, older Jupyter servers, others."""
+
+
+def notebook_origin(
+    root: Path, environ: Mapping[str, str] = os.environ, *, shell: Any = None
+) -> dict[str, Any] | None:
+    """The notebook's path (from ``root`` where it is below), its running cell and its Python.
+
+    `None` where this is no notebook.
+    """
+    shell = shell or ipython_shell()
+    if shell is None or not is_notebook(shell):
+        return None
+    found: dict[str, Any] = {}
+    if path := _path(shell, environ):
+        found["notebook"] = _relative(path, root)
+    # The running cell is in the history already; the count is one ahead in some versions.
+    found["cell"] = len(shell.history_manager.input_hist_raw) - 1
+    found["python"] = platform.python_version()
+    return found
+
+
+def _path(shell: Any, environ: Mapping[str, str]) -> str | None:
+    said = [shell.user_ns.get(name) for name in _SAID_IN]
+    said.append(environ.get("JPY_SESSION_NAME"))
+    for path in said:
+        if isinstance(path, str) and path.endswith(".ipynb"):
+            return path
+    return _from_servers(shell)
+
+
+def _relative(path: str, root: Path) -> str:
+    """The path from ``root``; of one elsewhere only the name, as folders are nobody's business."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - a link is called what it is called
+    if absolute.is_relative_to(root):
+        return absolute.relative_to(root).as_posix()
+    return absolute.name
+
+
+def _from_servers(shell: Any) -> str | None:
+    """The path that one of this person's Jupyter servers knows this kernel by."""
+    config = getattr(getattr(shell.kernel, "parent", None), "connection_file", None) or ""
+    match = re.search(r"kernel-([0-9a-f-]{36})\.json", str(config))
+    if match is None:
+        return None
+    for server in _servers():
+        for session in _sessions(server):
+            if (session.get("kernel") or {}).get("id") == match[1]:
+                path = session.get("path") or (session.get("notebook") or {}).get("path")
+                root = server.get("root_dir") or server.get("notebook_dir") or ""
+                return str(Path(root, path)) if path else None
+    return None
+
+
+def _servers() -> Iterator[Mapping[str, Any]]:
+    """The servers whose files Jupyter keeps for the person who started them."""
+    try:
+        from jupyter_core.paths import jupyter_runtime_dir
+    except ImportError:
+        return
+    for pattern in ("jpserver-*.json", "nbserver-*.json"):
+        for file in Path(jupyter_runtime_dir()).glob(pattern):
+            try:
+                yield json.loads(file.read_text("utf-8"))
+            except (OSError, ValueError):
+                continue
+
+
+def _sessions(server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    import requests
+
+    url, token = str(server.get("url") or ""), server.get("token")
+    if not is_loopback(urlsplit(url).netloc):
+        return  # the token is for this machine's ears
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # nor is it for a proxy
+            answer = session.get(
+                f"{url}api/sessions",
+                headers={"Authorization": f"token {token}"} if token else {},
+                timeout=_SECONDS,
+                allow_redirects=False,
+            )
+        found = answer.json()
+    except (requests.RequestException, ValueError):
+        return
+    yield from (each for each in found if isinstance(each, dict)) if answer.ok else ()

@@ -1,0 +1,118 @@
+"""The person's own modules that a predictor imports: found, followed, and read."""
+
+from __future__ import annotations
+
+import ast
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.capture.statements import imported_modules
+from gitops_ml.packages.installed import own_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_LARGEST = 1 << 20
+"""Bytes of a file beside code; larger ones are data."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModules:
+    """Own modules by their paths, and everything that they import."""
+
+    files: dict[str, bytes]
+    modules: frozenset[str]
+    left_out: tuple[str, ...]
+    tops: frozenset[str]
+
+    def has(self, module: str) -> bool:
+        return module.partition(".")[0] in self.tops
+
+
+def follow(modules: Iterable[str], *, folder: Path) -> OwnModules:
+    """The own modules among ``modules``, and those that they import in turn.
+
+    A package comes whole, with the small files in it; left out are files that are data. ``folder``
+    is only named in what is told.
+    """
+    files: dict[str, bytes] = {}
+    left_out: dict[str, None] = {}
+    imported: set[str] = set()
+    tops: set[str] = set()
+    queue = sorted(modules)
+    seen: set[str] = set()
+    while queue:
+        module = queue.pop(0)
+        if module in seen:
+            continue
+        seen.add(module)
+        imported.add(module)
+        top = module.partition(".")[0]
+        place = own_file(top)
+        if place is None:
+            continue
+        if top not in tops:
+            tops.add(top)
+            for path, file in _entries(top, place):
+                if file.stat().st_size > _LARGEST and not path.endswith(".py"):
+                    left_out[os.path.relpath(file, folder)] = None
+                else:
+                    files[path] = file.read_bytes()
+        queue += sorted(_imports(module, files) - seen)
+    return OwnModules(files, frozenset(imported), tuple(left_out), frozenset(tops))
+
+
+def _entries(top: str, place: Path) -> Iterator[tuple[str, Path]]:
+    """Path in the package and on disk of a module's file, or of all files of its folder."""
+    folder = place.parent if place.name == "__init__.py" else place
+    if not folder.is_dir():
+        yield (f"{top}{place.suffix}", place)
+        return
+    for directory, names, found in os.walk(folder):
+        names[:] = sorted(name for name in names if not _is_hidden(name))
+        for name in sorted(found):
+            file = Path(directory, name)
+            if not _is_hidden(name) and not name.endswith((".pyc", ".ipynb")) and file.is_file():
+                yield (f"{top}/{file.relative_to(folder).as_posix()}", file)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"
+
+
+def _imports(module: str, files: dict[str, bytes]) -> set[str]:
+    """What an own module imports, with its parents and with relative imports made absolute."""
+    found: set[str] = set()
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        package = "/".join(parts[:count])
+        for path in (f"{package}/__init__.py", f"{package}.py"):
+            if path in files:
+                found |= _imports_of_file(path, files[path], files)
+    return found
+
+
+def _imports_of_file(path: str, content: bytes, files: dict[str, bytes]) -> set[str]:
+    text = content.decode("utf-8", "replace")
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    found = imported_modules(text)
+    folder = path.split("/")[:-1]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        base = [*folder[: len(folder) - node.level + 1]] if node.level else []
+        base += (node.module or "").split(".") if node.module else []
+        if not base:
+            continue
+        found.add(".".join(base))
+        # `from package import module`
+        for alias in node.names:
+            inner = "/".join([*base, alias.name])
+            if f"{inner}.py" in files or f"{inner}/__init__.py" in files:
+                found.add(".".join([*base, alias.name]))
+    return found

@@ -1,0 +1,136 @@
+"""Folders of packaged predictors in the cache: one for each content, whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.system.cache import cache_folder, folder_in
+from gitops_ml.system.files import written
+from gitops_ml.system.kept_folder import listing, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEPT = 10
+"""Packages of one API that stay in the cache."""
+_STAGING_SECONDS = 24 * 60 * 60
+
+
+def keep_package(
+    api: str, files: Mapping[str, bytes], *, environ: Mapping[str, str]
+) -> tuple[Path, str]:
+    """The folder that holds exactly ``files``, and their fingerprint; equal files, equal folder.
+
+    A lock that was made for the same requirements comes along, so that versions stay as they are.
+    A folder that is there is hashed, and what is not one of ``files`` is mended or removed.
+
+    Raises:
+        UsageError: ``api`` is no name of one folder, or there is no place for a cache.
+        GitopsMlError: the cache cannot be written.
+    """
+    if api in ("", ".", "..") or any(character in api for character in "/\\\0"):
+        raise UsageError(f"{api!r} is no name for the folder of a package")
+    fingerprint = _fingerprint(files)
+    parent = folder_in(cache_folder(environ), "packages", api)
+    target = parent / fingerprint[:20]
+    try:
+        if target.is_dir() and not target.is_symlink():
+            _mend(target, files)
+        else:
+            remove(target)
+            _write(parent, target, files)
+        os.utime(target)
+        _forget_old(parent)
+    except OSError as error:
+        raise GitopsMlError(
+            f"{target} cannot be written: {error.strerror or error}; the cache may be elsewhere: "
+            "GITOPS_ML_CACHE"
+        ) from error
+    return target, fingerprint
+
+
+def _mend(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make what a folder holds exactly ``files``, besides a lock; a server may be using it.
+
+    What is too many may be somebody's bytecode, which Python believes by size and date.
+    """
+    wanted = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    found = listing(folder)
+    for path in found.keys() - wanted.keys():
+        if "/" in path or not path.endswith(".lock"):
+            (folder / path).unlink(missing_ok=True)
+    for path, fingerprint in wanted.items():
+        if found.get(path) != fingerprint:
+            with written(folder / path) as file:
+                file.write(files[path])
+
+
+def _write(parent: Path, target: Path, files: Mapping[str, bytes]) -> None:
+    staging = Path(tempfile.mkdtemp(dir=parent, prefix=".new-"))
+    try:
+        for path, content in sorted(files.items()):
+            file = staging / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        _bring_locks(parent, staging, files)
+        # Somebody else may have been faster, with equal files.
+        with suppress(FileExistsError, NotADirectoryError):
+            staging.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _bring_locks(parent: Path, staging: Path, files: Mapping[str, bytes]) -> None:
+    """The newest lock of the API: it knows itself whether it is up to date."""
+    for folder in _packages(parent):
+        locks = [
+            file
+            for file in folder.glob("*.lock")
+            if file.name not in files and not file.is_symlink()
+        ]
+        with suppress(FileNotFoundError):
+            for file in locks:
+                shutil.copyfile(file, staging / file.name)
+            if locks:
+                return
+
+
+def _forget_old(parent: Path) -> None:
+    for folder in _packages(parent)[_KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)
+    # Staging folders are others' work, unless that ended long ago.
+    for folder in parent.glob(".new-*"):
+        if _changed(folder) < time.time() - _STAGING_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _packages(parent: Path) -> list[Path]:
+    """The newest first; others may add and remove some meanwhile."""
+    found = {folder: _changed(folder) for folder in parent.iterdir() if folder.name[0] != "."}
+    return sorted(found, key=lambda each: found[each], reverse=True)
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _fingerprint(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        digest.update(b"%d:%s%d:" % (len(path.encode()), path.encode(), len(content)))
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,59 @@
+"""What a reviewer is told about a packaged class: its source, folded, and what was found out on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.markdown import block, code, escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MOST_LINES = 250
+_MOST_CHARACTERS = 12_000
+"""Bitbucket takes 32,768 for the whole text."""
+
+
+def package_text(
+    template: str,
+    *,
+    why: str = "",
+    path: str,
+    class_name: str,
+    source: str,
+    requirements: Iterable[str] = (),
+    notes: Iterable[str] = (),
+    **more: Any,
+) -> str:
+    """Paragraphs in Markdown. ``why`` is Markdown of its author, all else is shown as it is."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(code=code, block=block, escaped=escaped)
+    shown, left = _shortened(source)
+    facts = {
+        "why": why.strip(),
+        "path": path,
+        "class_name": class_name,
+        "source": shown,
+        "lines_left": left,
+        "requirements": tuple(requirements),
+        "notes": tuple(notes),
+        **more,
+    }
+    return environment.from_string(template).render(facts).strip() + "\n"
+
+
+def _shortened(source: str) -> tuple[str, int]:
+    """The beginning of a long source, and how many lines are not in it."""
+    lines = source.rstrip("\n").split("\n")
+    shown: list[str] = []
+    length = 0
+    for line in lines[:_MOST_LINES]:
+        length += len(line) + 1
+        if length > _MOST_CHARACTERS:
+            break
+        shown.append(line)
+    return "\n".join(shown), len(lines) - len(shown)

@@ -1,0 +1,106 @@
+"""`gitops-ml describe`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gitops_ml.cli import live_facts, report
+from gitops_ml.cli.options import first_environment_option, output_option, project_option
+from gitops_ml.cluster.status_words import one_line
+from gitops_ml.commands.get import Description, describe, utc_now
+from gitops_ml.commands.validate import open_settings
+from gitops_ml.workspace import wiring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MOST_EVENTS = 10
+
+
+@click.command("describe")
+@click.argument("api")
+@project_option
+@first_environment_option
+@output_option
+def command(api: str, project_file: Path | None, environment: str | None, output: str) -> None:
+    """Show one release: its status and why, its replicas, what happened to them, where it is called.
+
+    \b
+    Example:
+      gitops-ml describe iris-classifier -e production
+    """
+    workspace = open_settings(project_file, environments=(environment,) if environment else ())
+    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
+    found = describe(workspace, api, tools=tools, environment=workspace.environments[0])
+    if output == "json":
+        report.as_json(live_facts.description_facts(found))
+        return
+    _show(found)
+    for reason in found.unseen:
+        report.say(f"{report.styled('warning', 'warning', err=True)}: {reason}")
+
+
+def _show(found: Description) -> None:
+    live = found.live
+    report.echo(f"{live.release.api} in {live.release.environment}: {live.status.word}")
+    for name, value in _facts(found):
+        report.echo(f"  {name:<12}  {value}")
+    if found.replicas:
+        now = utc_now()
+        report.echo()
+        report.table(
+            ("replica", "state", "deployment id", "restarts", "node", "age"),
+            [
+                (
+                    replica.pod.name,
+                    replica.state,
+                    replica.pod.deployment_id or "-",
+                    sum(container.restarts for container in replica.pod.containers),
+                    replica.pod.node or "-",
+                    report.age(replica.pod.created_at, now=now),
+                )
+                for replica in found.replicas
+            ],
+        )
+    if found.events:
+        report.echo()
+        report.table(
+            ("event", "times", "last", "object", "message"),
+            [
+                (
+                    event.reason,
+                    event.count,
+                    report.age(event.at, now=utc_now()),
+                    event.object,
+                    one_line(event.message, most=160),
+                )
+                for event in found.events[-_MOST_EVENTS:]
+            ],
+        )
+
+
+def _facts(found: Description) -> Iterator[tuple[str, str]]:
+    live = found.live
+    if live.status.reason:
+        yield "why", live.status.reason
+    if live.status.remedy:
+        yield "what to do", live.status.remedy
+    for note in live.notes:
+        yield "note", note
+    yield "Git wants", live.release.deployment_id
+    if live.running_id and not live.is_up_to_date:
+        yield "what runs", live.running_id
+    application, workload = live.seen.application, live.seen.workload
+    if application is not None:
+        commit = f", commit {application.revision[:12]}" if application.revision else ""
+        yield "Argo CD", f"{application.sync}, {application.health}{commit}"
+    if workload is not None:
+        limits = ""
+        if scaler := workload.scaler:
+            limits = f", KEDA keeps {scaler.min_replicas} to {scaler.max_replicas}"
+        yield "replicas", f"{workload.ready} of {workload.requested} ready{limits}"
+    yield "image", str(live.release.image)
+    yield "endpoint", found.endpoint.url if found.endpoint else "inside of the cluster only"

@@ -1,0 +1,134 @@
+"""`gitops-ml inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gitops_ml.cli import facts, report
+from gitops_ml.cli.options import api_option, output_option, platform_option, project_option
+from gitops_ml.commands.inspect import Inspection, Previews, inspect, preview
+from gitops_ml.commands.validate import open_project, open_settings
+from gitops_ml.errors import UsageError
+from gitops_ml.workspace import wiring
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("inspect")
+@click.argument("image", required=False)
+@click.option("--changes", is_flag=True, help="Show what a build of the project would push.")
+@platform_option
+@api_option
+@project_option
+@output_option
+def command(
+    image: str | None,
+    changes: bool,
+    platform: str | None,
+    apis: tuple[str, ...],
+    project_file: Path | None,
+    output: str,
+) -> None:
+    """Show what is in an image: layers with their sizes, labels, packages, attached documents.
+
+    IMAGE is a deployment id, an image, a model (oci://…), or oci:DIR[:TAG], an image in an OCI
+    layout. No layer is read and no engine is needed.
+
+    \b
+    Examples:
+      gitops-ml inspect iris-classifier-0123456789ab
+      gitops-ml inspect ghcr.io/acme/ml/iris-classifier:h-ed6b6f8bed41da573d4e --output json
+      gitops-ml inspect --changes
+    """
+    if bool(image) == changes:
+        raise UsageError("name an image or a deployment id, or ask for --changes")
+    workspace = (
+        open_settings(project_file)
+        if image
+        else open_project((), project_file=project_file, apis=apis)
+    )
+    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
+    if image is None:
+        previews = preview(workspace, tools=tools)
+        report.warnings(previews.warnings)
+        if output == "json":
+            report.as_json([facts.preview_facts(item) for item in previews.images])
+        else:
+            _show_changes(previews)
+        return
+    found = inspect(workspace, image, tools=tools, platform=platform)
+    if output == "json":
+        report.as_json(facts.inspection_facts(found))
+    else:
+        _show(found)
+
+
+def _show(found: Inspection) -> None:
+    contents = found.found.contents
+    lines = {
+        "image": str(found.found.image),
+        "deployment id": found.deployment_id or "",
+        "platform": contents.platform,
+        "other platforms": ", ".join(p for p in found.found.platforms if p != contents.platform),
+        "size": report.size(contents.size),
+        **(
+            {"kind": "a model: pods mount its files"}
+            if contents.is_model
+            else {"runs": f"{' '.join(contents.entrypoint)} as {contents.user or 'root'}"}
+        ),
+    }
+    for name, value in lines.items():
+        if value:
+            report.echo(f"{name + ':':<18}{value}")
+    report.echo()
+    report.table(
+        ("files" if contents.is_model else "layer", "size", "digest"),
+        [(each.role, report.size(each.descriptor.size), each.descriptor.digest)
+         for each in contents.layers],
+    )  # fmt: skip
+    if contents.labels:
+        report.echo()
+        labels = sorted(contents.labels.items())
+        report.table(("label", "value"), [(name, _in_short(value)) for name, value in labels])
+    if found.packages:
+        report.echo()
+        report.table(
+            ("package", "version", "licence"),
+            [(each.name, each.version, each.licence or "-") for each in found.packages],
+        )
+    if found.attached:
+        report.echo()
+        report.table(
+            ("attached", "digest"), [(each.artifact_type, each.digest) for each in found.attached]
+        )
+    if found.signatures:
+        report.echo()
+        report.table(
+            ("signed with the key", "verified"),
+            [
+                (each.key or "that it does not name", "yes" if each.is_verified else "no")
+                for each in found.signatures
+            ],
+        )
+
+
+def _in_short(label: str) -> str:
+    return label if len(label) <= 100 else f"{len(label)} characters; --output json has them"
+
+
+def _show_changes(previews: Previews) -> None:
+    if not previews.images:
+        report.echo("no API here has an image of its own to build")
+    for item in previews.images:
+        report.echo(f"{item.image} ({item.choice.builder}: {item.choice.reason})")
+        if item.blobs is None:
+            report.echo("  an engine would have to build it to know")
+            continue
+        for blob in item.blobs:
+            what = "is there" if blob.is_there else "to push"
+            report.echo(f"  {blob.role:<9}{report.size(blob.descriptor.size):>12}  {what}")
+        new = sum(blob.descriptor.size for blob in item.blobs if not blob.is_there)
+        report.echo(f"  {'in all':<9}{report.size(new):>12}  to push")

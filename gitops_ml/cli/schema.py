@@ -1,0 +1,21 @@
+"""`gitops-ml schema`."""
+
+from __future__ import annotations
+
+import click
+
+from gitops_ml.commands.validate import schema
+
+
+@click.command("schema")
+@click.argument("document", type=click.Choice(["api", "project", "user"]))
+def command(document: str) -> None:
+    """Print the JSON Schema of a document: `api` (the manifest), `project` (gitops-ml.yaml) or `user` (config.yaml).
+
+    \b
+    Example: let an editor complete and check while you type.
+      gitops-ml schema api > api.schema.json
+      # then, as the first line of api.yaml:
+      # yaml-language-server: $schema=api.schema.json
+    """
+    click.echo(schema(document), nl=False)

@@ -1,0 +1,134 @@
+"""How results look: a card in a notebook, lines of text elsewhere; both from the same facts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from gitops_ml.system.clean_text import printable
+from gitops_ml.system.resources import template_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_MOST_DIFF_LINES = 400
+_COLOURS = {
+    "plan": "#6e5494",
+    "open": "#1f7a3d", "proposed": "#1f7a3d", "committed": "#1f7a3d", "live": "#1f7a3d",
+    "merged": "#6e5494", "deployed": "#0b62a8",
+    "updating": "#9a5b00", "pending": "#9a5b00", "draft": "#5f6772", "pushed": "#0b62a8",
+    "closed": "#b42318", "error": "#b42318",
+}  # fmt: skip
+"""Behind white letters, so that they read alike in light and dark notebooks."""
+_GREY = "#5f6772"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fact; nothing is shown of one that is not known."""
+
+    name: str
+    value: str | None
+    link: str = ""
+
+    @property
+    def safe_link(self) -> str:
+        """The link, if it is one that a click may follow: a forge could answer anything."""
+        return self.link if self.link.startswith(("https://", "http://")) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What there is to say about a result."""
+
+    title: str
+    state: str = ""
+    rows: tuple[Row, ...] = ()
+    head: tuple[str, ...] = ()
+    """Of a table."""
+    table: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    diff: tuple[str, ...] = ()
+    """Unified diffs, one for each file."""
+    files: int = 0
+    """Files that change, with those whose diff is not shown."""
+
+    @property
+    def shown_rows(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.value)
+
+
+class Shown:
+    """Something that notebooks show as a card, and everything else as lines of text."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _card(self) -> Card:
+        """What is shown."""
+
+    def __repr__(self) -> str:
+        return text(self._card())
+
+    def _repr_html_(self) -> str:
+        return html(self._card())
+
+
+def text(card: Card) -> str:
+    """Lines of text."""
+    lines = [card.title + (f"  [{card.state}]" if card.state else "")]
+    width = max((len(row.name) for row in card.shown_rows), default=0)
+    for row in card.shown_rows:
+        link = f"  {row.link}" if row.link else ""
+        lines.append(f"  {row.name:<{width}}  {row.value}{link}")
+    lines += _table_lines(card)
+    if card.files:
+        lines.append(f"  {card.files} file{'s' if card.files != 1 else ''} change")
+    lines += [f"  note: {note}" for note in card.notes]
+    return printable("\n".join(lines))
+
+
+def _table_lines(card: Card) -> list[str]:
+    if not card.table:
+        return []
+    rows = [tuple(name.upper() for name in card.head), *card.table]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def html(card: Card) -> str:
+    """A card that needs nothing from outside: styles are inline, so that sanitizers leave them."""
+    shown: list[str] = []
+    for line in (line for diff in card.diff for line in diff.splitlines()):
+        shown.append(line)
+        if len(shown) == _MOST_DIFF_LINES:
+            break
+    total = sum(len(diff.splitlines()) for diff in card.diff)
+    return _template().render(
+        card=card,
+        colour=_COLOURS.get(card.state.split(" ")[0], _GREY),
+        diff=[(_kind(line), line) for line in shown],
+        lines_left=total - len(shown),
+    )
+
+
+def _kind(line: str) -> str:
+    if line.startswith(("+++", "---")):
+        return "file"
+    return {"+": "added", "-": "removed", "@": "place"}.get(line[:1], "")
+
+
+@lru_cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )  # fmt: skip
+    return environment.from_string(template_text("card.html.j2"))

@@ -1,0 +1,1 @@
+"""What runs: objects, status, logs. Reads the cluster and changes nothing."""

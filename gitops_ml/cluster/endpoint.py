@@ -1,0 +1,55 @@
+"""Where an API is called from outside of its cluster, read from the values of its release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.project.model import GatewaySpec
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address of an API at its gateway."""
+
+    url: str
+    """Without a slash at its end."""
+    host: str | None
+    """What the gateway tells APIs apart by, where the URL has another one."""
+
+
+def endpoint_of(
+    api: str, values: Mapping[str, Any], gateway: GatewaySpec | None
+) -> Endpoint | None:
+    """The address, or ``None`` for an API that can be called inside of its cluster only."""
+    route = values.get("route") or {}
+    if gateway is None or route.get("type", "none") == "none":
+        return None
+    host = _host(api, route.get("hosts") or ())
+    address = (gateway.address or (f"https://{host}" if host else "")).rstrip("/")
+    if not address:
+        return None
+    path = str(route.get("path") or "/").rstrip("/")
+    return Endpoint(f"{address}{path}", host if host != urlsplit(address).hostname else None)
+
+
+def _host(api: str, hosts: tuple[str, ...] | list[str]) -> str | None:
+    """The first host that is one; any name will do where there are only wildcards."""
+    plain = [host for host in hosts if not host.startswith("*.")]
+    if plain:
+        return plain[0]
+    return f"{api}{hosts[0][1:]}" if hosts else None
+
+
+def prediction_path(values: Mapping[str, Any]) -> str:
+    """Where a prediction is asked for: our runtime's own path, or the root of a ready-made container."""
+    return "/predict" if "runtime" in values else "/"
+
+
+def timeout_of(values: Mapping[str, Any]) -> float:
+    """How many seconds a prediction may take."""
+    return float((values.get("route") or {}).get("timeoutSeconds") or 60)

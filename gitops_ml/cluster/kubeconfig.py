@@ -1,0 +1,178 @@
+"""Which cluster a name of the project file is: the context of the kubeconfig, or the pod's own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from gitops_ml.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kubernetes.client import ApiClient, Configuration
+
+    from gitops_ml.project.model import Project
+
+ARGO_CDS_OWN = "https://kubernetes.default.svc"
+"""The server that stands for the cluster which Argo CD runs in; outside it, that address is nobody's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRef:
+    """A cluster as the project file describes it."""
+
+    name: str
+    """What it is called in messages."""
+    key: str
+    """The key of the project file that could say more: ``clusters.main.context``."""
+    context: str | None
+    server: str | None
+    is_only: bool
+    """Whether the project has no other, so that the current context can be meant."""
+
+
+def wanted_cluster(project: Project, name: str) -> ClusterRef:
+    """One of the project's clusters."""
+    spec = project.clusters[name]
+    return ClusterRef(
+        name=f"the cluster {name}",
+        key=f"clusters.{name}.context",
+        context=spec.context,
+        server=spec.server,
+        is_only=_has_one_cluster(project),
+    )
+
+
+def wanted_argo_cd(project: Project) -> ClusterRef:
+    """The cluster of Argo CD: named, or the one that it knows as its own, or the only one."""
+    said = project.gitops.argocd_context if project.gitops is not None else None
+    own = [spec.context for spec in project.clusters.values() if spec.server == ARGO_CDS_OWN]
+    return ClusterRef(
+        name="the cluster of Argo CD",
+        context=said or (own[0] if own else None),
+        server=None,
+        is_only=_has_one_cluster(project) and bool(own),
+        key="gitops.argocd_context",
+    )
+
+
+def _has_one_cluster(project: Project) -> bool:
+    return len({spec.server for spec in project.clusters.values()}) == 1
+
+
+def connect(wanted: ClusterRef, *, environ: Mapping[str, str]) -> tuple[ApiClient, str]:
+    """A client for the cluster, and what to call it in messages.
+
+    Raises:
+        UsageError: no kubeconfig, no such context, or several that could be meant.
+    """
+    files = kubeconfig_files(environ)
+    if not files:
+        return _in_cluster(wanted, environ), "the cluster that this runs in"
+    from kubernetes import config
+    from kubernetes.config.config_exception import ConfigException
+
+    path = os.pathsep.join(map(str, files))
+    try:
+        context = choose_context(_merged(files), wanted)
+        client = config.new_client_from_config(
+            config_file=path, context=context, client_configuration=_settings()
+        )
+    except (ConfigException, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    return client, f"the context {context!r}"
+
+
+def kubeconfig_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Those files of ``KUBECONFIG``, or of its default, that are there."""
+    named = environ.get("KUBECONFIG") or str(Path(environ.get("HOME", "~")) / ".kube" / "config")
+    paths = (Path(name).expanduser() for name in named.split(os.pathsep) if name)
+    return tuple(path for path in paths if path.is_file())
+
+
+def _merged(files: Iterable[Path]) -> dict[str, Any]:
+    """The files as one; of two things with one name the first counts, as for kubectl."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        content = yaml.safe_load(file.read_bytes())
+        for key, value in (content if isinstance(content, dict) else {}).items():
+            if isinstance(value, list):
+                merged.setdefault(key, []).extend(value)
+            else:
+                merged[key] = merged.get(key) or value
+    return merged
+
+
+def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:
+    """The context that the project file names, the one with its server, or the current one.
+
+    Never a guess between several: what is asked about the wrong cluster is answered wrongly.
+
+    Raises:
+        UsageError: there is no such context, or several clusters could be meant.
+    """
+    servers = {
+        each["name"]: (each.get("cluster") or {}).get("server", "").rstrip("/")
+        for each in reversed(kubeconfig.get("clusters") or ())
+    }
+    contexts = {
+        each["name"]: servers.get((each.get("context") or {}).get("cluster"), "")
+        for each in reversed(kubeconfig.get("contexts") or ())
+    }
+    known = ", ".join(sorted(contexts)) or "none"
+    if wanted.context is not None:
+        if wanted.context not in contexts:
+            raise UsageError(
+                f"{wanted.key}: the kubeconfig has no context {wanted.context!r}; it has: {known}"
+            )
+        return wanted.context
+    current = kubeconfig.get("current-context") or ""
+    if wanted.server and wanted.server != ARGO_CDS_OWN:
+        same = [name for name, server in contexts.items() if server == wanted.server.rstrip("/")]
+        if same:
+            return current if current in same else same[0]
+    if wanted.is_only and current in contexts:
+        return current
+    raise UsageError(
+        f"{wanted.name}: which cluster is it? Say in gitops-ml.yaml which context of the kubeconfig "
+        f"({known}), as {wanted.key}"
+        if contexts
+        else f"{wanted.name}: the kubeconfig has no context"
+    )
+
+
+def _in_cluster(wanted: ClusterRef, environ: Mapping[str, str]) -> ApiClient:
+    if not environ.get("KUBERNETES_SERVICE_HOST"):
+        raise UsageError(
+            f"{wanted.name}: there is no kubeconfig here: set KUBECONFIG, or have the cluster's "
+            "platform write ~/.kube/config (`kubectl get pods` has to work)"
+        )
+    if not wanted.is_only and wanted.server not in (None, ARGO_CDS_OWN):
+        raise UsageError(
+            f"{wanted.name} is another cluster than the one that this runs in, and there is no "
+            "kubeconfig: set KUBECONFIG"
+        )
+    from kubernetes import client, config
+    from kubernetes.config.config_exception import ConfigException
+
+    settings = _settings()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except ConfigException as error:
+        raise UsageError(
+            f"{wanted.name}: this pod has no token for the API server ({error}); give it a service "
+            "account, or set KUBECONFIG"
+        ) from error
+    return client.ApiClient(settings)
+
+
+def _settings() -> Configuration:
+    """Somebody waits for the answer: one more attempt, and not the library's three."""
+    from kubernetes.client import Configuration
+
+    return Configuration(retries=1)

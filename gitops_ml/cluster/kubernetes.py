@@ -1,0 +1,355 @@
+"""Kubernetes, asked with its official client: what runs, what it says, and predictions through it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from gitops_ml.cluster import kubeconfig
+from gitops_ml.cluster.kubernetes_objects import (
+    API,
+    ENVIRONMENT,
+    Json,
+    read_application,
+    read_event,
+    read_workloads,
+)
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.http.answers import Part, read_json
+from gitops_ml.http.deadlines import Limits, Watch, gave_up, watching
+from gitops_ml.http.post import HttpAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kubernetes.client import ApiClient
+
+    from gitops_ml.cluster.model import Application, Event, Workload
+
+_LARGEST = 64 << 20
+"""Bytes of one answer."""
+_LARGEST_PREDICTION = 256 << 20
+_LONGEST_LINE = 1 << 20
+_MOST_PAGES = 200
+_PAGE = 500
+"""Objects in one answer; the API server and we both stay small where there are thousands of pods."""
+
+
+class KubernetesCluster:
+    """A `Cluster`; connects when it is first asked."""
+
+    def __init__(self, wanted: kubeconfig.ClusterRef, environ: Mapping[str, str]) -> None:
+        self._wanted = wanted
+        self._environ = environ
+        self._limits = Limits.from_environ(environ)
+        self._connection: tuple[ApiClient, str] | None = None
+
+    def applications(
+        self, namespace: str, *, environment: str, api: str | None = None
+    ) -> tuple[Application, ...]:
+        """Argo CD's Applications of an environment, or of one API there."""
+        items = self._list(
+            f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications",
+            labelSelector=_selector(environment, api),
+        )
+        if items is None:
+            raise ServerFailed(
+                f"{self._name}: Argo CD is not installed there, or it is not the cluster that Argo CD "
+                "runs in: say in gitops-ml.yaml which context of the kubeconfig is, as "
+                "gitops.argocd_context"
+            )
+        return tuple(map(read_application, items))
+
+    def workloads(
+        self, namespace: str, *, environment: str, api: str | None = None
+    ) -> tuple[Workload, ...]:
+        """The Deployments of an environment, with their pods and autoscalers."""
+        selector = _selector(environment, api)
+        found = [
+            self._list(f"{path}/namespaces/{namespace}/{plural}", labelSelector=selector) or ()
+            for path, plural in (
+                ("/apis/apps/v1", "deployments"),
+                ("/api/v1", "pods"),
+                ("/apis/keda.sh/v1alpha1", "scaledobjects"),
+            )
+        ]
+        return read_workloads(*found)
+
+    def warnings(self, namespace: str) -> tuple[Event, ...]:
+        """The events of a namespace that are more than routine; the newest last."""
+        items = self._list(f"/api/v1/namespaces/{namespace}/events", fieldSelector="type!=Normal")
+        events = map(read_event, items or ())
+        return tuple(sorted(events, key=lambda event: event.at.timestamp() if event.at else 0))
+
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: str | None = None,
+        previous: bool = False,
+    ) -> LogLines:
+        """A container's log, or its last ``tail`` lines, or those from the time ``since`` on.
+
+        ``previous`` is the log of the process that crashed before.
+        """
+        query = [
+            ("container", container),
+            ("timestamps", "true"),
+            *([("follow", "true")] if follow else []),
+            *([("tailLines", str(tail))] if tail is not None else []),
+            *([("sinceTime", since)] if since else []),
+            *([("previous", "true")] if previous else []),
+        ]
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        watch = self._watch(f"GET of the log of {pod}")
+        response = self._ask("GET", path, query, watch=watch)
+        if response.status != 200:
+            raise self._failure(response.status, self._read(response, _LARGEST), path)
+        # A log that is followed may be silent for hours, and any log may be long.
+        watch.lift(idle=not follow)
+        return LogLines(response)
+
+    def post(
+        self,
+        namespace: str,
+        service: str,
+        path: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        seconds: float,
+    ) -> HttpAnswer:
+        """Send a request to a Service, by way of the API server."""
+        place = f"/api/v1/namespaces/{namespace}/services/http:{service}:http/proxy"
+        watch = Watch(
+            self._limits, self._name, f"during POST to {service}", total=seconds, first=seconds,
+            most=_LARGEST_PREDICTION,
+        ).unrated()  # fmt: skip
+        response = self._ask("POST", place + quote(path), headers=headers, body=body, watch=watch)
+        content = self._read(response, _LARGEST_PREDICTION)
+        # The API server's own answers are objects of the kind Status; all others are the API's.
+        if response.status >= 400 and _status_object(content) is not None:
+            raise self._failure(response.status, content, place)
+        answered = {name.lower(): value for name, value in response.headers.items()}
+        return HttpAnswer(response.status, answered, content)
+
+    def _list(self, path: str, **query: str) -> list[Json] | None:
+        """Every object of a list, page by page; ``None`` where the cluster has no such kind."""
+        items: list[Json] = []
+        more = ""
+        watch = self._watch(f"GET of {path}")
+        for _ in range(_MOST_PAGES):
+            pages = [("limit", str(_PAGE)), *([("continue", more)] if more else [])]
+            response = self._ask("GET", path, [*query.items(), *pages], watch=watch)
+            content = self._read(response, _LARGEST)
+            if response.status == 404:
+                return None
+            if response.status != 200:
+                raise self._failure(response.status, content, path)
+            page = Part(self._object(content), f"{self._name} answered GET {path} oddly")
+            items += [_object_of(each) for each in page["items"].items()]
+            more = page["metadata"]["continue"].text_or() if page["metadata"] else ""
+            if not more:
+                return items
+        raise ServerFailed(f"{self._name} has more than {_MOST_PAGES} pages of {path}")
+
+    def _watch(self, doing: str) -> Watch:
+        return self._limits.answer(self._name, f"during {doing}", most=_LARGEST)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        watch: Watch,
+    ) -> Any:
+        """urllib3's response, not read yet; whatever its status."""
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError
+
+        client = self._client()
+        _, url, head, *_ = client.param_serialize(
+            method, path, query_params=list(query), header_params=dict(headers or {}),
+            auth_settings=["BearerToken"],
+        )  # fmt: skip
+        # By the client's own connections: its `call_api` would write a body anew as JSON.
+        try:
+            with watching(watch):
+                return client.rest_client.pool_manager.request(
+                    method, url, headers=head, body=body, preload_content=False,
+                    timeout=Timeout(connect=self._limits.connect, read=watch.allowed()),
+                )  # fmt: skip
+        except (HTTPError, OSError, ValueError) as error:
+            raise self._unreachable(error) from error
+
+    def _read(self, response: Any, most: int) -> bytes:
+        """All of a response's body.
+
+        Raises:
+            ServerFailed: the line broke before its end.
+        """
+        from urllib3.exceptions import HTTPError
+
+        from gitops_ml.http.watched_urllib3 import read_body
+
+        try:
+            content = read_body(response, most=most)
+        except (HTTPError, OSError, ValueError) as error:
+            raise self._unreachable(error) from error
+        response.release_conn()
+        return content
+
+    def _object(self, content: bytes) -> Json:
+        try:
+            found = read_json(content)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ServerFailed(
+                f"{self._name} answered with something that is not JSON: is it an API server, and "
+                "no proxy that wants a login first?"
+            )
+        return found
+
+    def _client(self) -> ApiClient:
+        if self._connection is None:
+            from gitops_ml.http.watched_urllib3 import watch_pools
+
+            self._connection = kubeconfig.connect(self._wanted, environ=self._environ)
+            watch_pools(self._connection[0].rest_client.pool_manager)
+        return self._connection[0]
+
+    @property
+    def _name(self) -> str:
+        """What to call it: the project's name for it, and how we got there."""
+        client = self._client()
+        assert self._connection is not None, "there is a client"
+        return f"{self._wanted.name} ({self._connection[1]}, {client.configuration.host})"
+
+    def _unreachable(self, error: Exception) -> ServerFailed:
+        if given_up := gave_up(error):
+            return ServerFailed(f"{given_up}. Does `kubectl get pods` work from here (VPN, proxy)?")
+        why = str(getattr(error, "reason", None) or error)
+        # urllib3 begins with the connection object's address in memory
+        words = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
+        return ServerFailed(
+            f"{self._name} does not answer: {words}. Does `kubectl get pods` work from here (VPN, proxy)?"
+        )
+
+    def _failure(self, status: int, content: bytes, path: str) -> GitopsMlError:
+        """The API server's refusal, with its own words and the remedy."""
+        said = _status_object(content) or {}
+        text = said.get("message") if isinstance(said.get("message"), str) else ""
+        words = text or content.decode(errors="replace")[:300] or f"status {status}"
+        if status == 401:
+            return Refused(
+                f"{self._name} does not know us: the credentials of the kubeconfig are missing or "
+                "have expired; log in again, until `kubectl get pods` works"
+            )
+        if status == 403:
+            return Refused(
+                f"{self._name}: {words}. Whoever runs the cluster can allow it: {_grant(path)}"
+            )
+        return ServerFailed(f"{self._name}: {words}{_way_out(words)}")
+
+
+class LogLines:
+    """A `LogStream` over urllib3's response."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self._is_closed = False
+        self.is_over = False
+
+    def __iter__(self) -> Iterator[str]:
+        from urllib3.exceptions import HTTPError
+
+        rest = b""
+        try:
+            for piece in self._response.stream(1 << 16):
+                *lines, rest = (rest + piece).split(b"\n")
+                if len(rest) > _LONGEST_LINE:
+                    lines, rest = [*lines, rest], b""
+                for line in lines:
+                    yield line.decode(errors="replace")
+        except (HTTPError, OSError):
+            return  # the node or the API server went away, or we closed it
+        except (ValueError, AttributeError):
+            # What urllib3 and http.client say when another thread closes what they read.
+            if not self._is_closed:
+                raise
+            return
+        if rest:
+            yield rest.decode(errors="replace")
+        self.is_over = True
+        self._response.release_conn()
+
+    def close(self) -> None:
+        """End it, also while somebody waits for the next line."""
+        self._is_closed = True
+        with contextlib.suppress(
+            ValueError, RuntimeError, OSError
+        ):  # it has come to its end by itself
+            # Only this wakes a thread that waits for the next line.
+            self._response.shutdown()
+        self._response.close()
+
+
+def _object_of(item: Part) -> Json:
+    """An object that has a name, as all of a list have."""
+    for key in ("name", "namespace"):
+        item["metadata"][key].text()
+    return dict(item.value)
+
+
+def _selector(environment: str, api: str | None) -> str:
+    wanted = {ENVIRONMENT: environment, **({API: api} if api else {})}
+    return ",".join(f"{key}={value}" for key, value in wanted.items())
+
+
+def _status_object(content: bytes) -> Json | None:
+    """The API server's own answer, ``None`` for anything else."""
+    try:
+        said = read_json(content)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and said.get("kind") == "Status" else None
+
+
+def _way_out(words: str) -> str:
+    """What helps where the API server itself gets no answer from a pod."""
+    if "error trying to reach service" not in words:
+        return ""
+    return (
+        ". The NetworkPolicy lets pods of the cluster in, and on some clusters not the API server: give "
+        "the cluster a gateway in gitops-ml.yaml, or predict at the address of `kubectl port-forward`"
+    )
+
+
+def _grant(path: str) -> str:
+    """The line that gives what was refused."""
+    match = re.search(r"/namespaces/([^/]+)/(\w+)", path)
+    namespace, resource = match.groups() if match else ("<namespace>", "pods")
+    if resource == "applications":
+        return (
+            f"`kubectl create role applications-viewer -n {namespace} --verb=get,list "
+            "--resource=applications.argoproj.io` and a rolebinding of it"
+        )
+    if resource == "services":
+        return (
+            f"`kubectl create role predict -n {namespace} --verb=create --resource=services/proxy` "
+            "and a rolebinding of it, or give the cluster a gateway in gitops-ml.yaml"
+        )
+    return (
+        f"`kubectl create rolebinding ml-viewers -n {namespace} --clusterrole=view --group=<yours>` "
+        "(and scaledobjects.keda.sh, which `view` does not hold by itself)"
+    )

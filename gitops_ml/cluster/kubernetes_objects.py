@@ -1,0 +1,232 @@
+"""The API server's JSON, read: Applications, Deployments, pods, ScaledObjects and events as values.
+
+Fields that are not there mean what Kubernetes' own defaults say; nothing here talks to anybody.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.cluster.model import (
+    Application,
+    Condition,
+    Container,
+    Ended,
+    Event,
+    Operation,
+    Pod,
+    Scaler,
+    Workload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Json = dict[str, Any]
+API, ENVIRONMENT = "gitops-ml.dev/api", "gitops-ml.dev/environment"
+DEPLOYMENT_ID = "gitops-ml.dev/deployment-id"
+_NEVER = datetime.min.replace(tzinfo=timezone.utc)
+
+
+def read_application(item: Json) -> Application:
+    metadata, status = item["metadata"], _dict(item, "status")
+    sync, health = _dict(status, "sync"), _dict(status, "health")
+    history = _dicts(status, "history")
+    return Application(
+        name=metadata["name"],
+        api=_labels(metadata).get(API, ""),
+        environment=_labels(metadata).get(ENVIRONMENT, ""),
+        deployment_id=_text(_dict(metadata, "annotations"), DEPLOYMENT_ID) or None,
+        sync=_text(sync, "status") or "Unknown",
+        health=_text(health, "status") or "Unknown",
+        health_message=_text(health, "message"),
+        revision=_text(sync, "revision") or None,
+        operation=_operation(_dict(status, "operationState")),
+        conditions=tuple(map(_condition, _dicts(status, "conditions"))),
+        deployed_at=read_time(history[-1].get("deployedAt")) if history else None,
+    )
+
+
+def _operation(state: Json) -> Operation | None:
+    if not state:
+        return None
+    result = _dict(state, "syncResult")
+    asked = _dict(_dict(state, "operation"), "sync")
+    return Operation(
+        phase=_text(state, "phase"),
+        message=_text(state, "message"),
+        revision=_text(result, "revision") or _text(asked, "revision") or None,
+        finished_at=read_time(state.get("finishedAt")),
+        refused=tuple(
+            f"{each.get('kind')}/{each.get('name')}: {each.get('message')}"
+            for each in _dicts(result, "resources")
+            if each.get("status") == "SyncFailed"
+        ),
+    )
+
+
+def _condition(item: Json) -> Condition:
+    return Condition(
+        type=_text(item, "type"),
+        status=_text(item, "status"),
+        reason=_text(item, "reason"),
+        message=_text(item, "message"),
+        since=read_time(item.get("lastTransitionTime")),
+    )
+
+
+def read_workloads(
+    deployments: Iterable[Json], pods: Iterable[Json], scaled_objects: Iterable[Json]
+) -> tuple[Workload, ...]:
+    """Each Deployment with its own pods and autoscaler."""
+    read_pods: dict[str, list[Pod]] = {}
+    for item in pods:
+        read_pods.setdefault(_labels(item["metadata"]).get(API, ""), []).append(read_pod(item))
+    scalers = {
+        _text(_dict(_dict(item, "spec"), "scaleTargetRef"), "name"): read_scaler(item)
+        for item in scaled_objects
+    }
+    return tuple(
+        _workload(
+            item,
+            tuple(read_pods.get(_labels(item["metadata"]).get(API, ""), ())),
+            scalers.get(item["metadata"]["name"]),
+        )
+        for item in deployments
+    )
+
+
+def _workload(item: Json, pods: tuple[Pod, ...], scaler: Scaler | None) -> Workload:
+    metadata, spec, status = item["metadata"], _dict(item, "spec"), _dict(item, "status")
+    template = _dict(_dict(spec, "template"), "metadata")
+    conditions = _dicts(status, "conditions")
+    return Workload(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        deployment_id=_labels(template).get(DEPLOYMENT_ID),
+        requested=_number(spec, "replicas", 1),
+        is_observed=_number(status, "observedGeneration") >= _number(metadata, "generation"),
+        conditions=tuple(map(_condition, conditions)),
+        pods=tuple(sorted(pods, key=lambda pod: (pod.created_at or _NEVER, pod.name))),
+        scaler=scaler,
+        updated_at=_rolled_out_at(conditions),
+    )
+
+
+def _rolled_out_at(conditions: Iterable[Json]) -> datetime | None:
+    """When the newest ReplicaSet last made progress."""
+    for each in conditions:
+        if each.get("type") == "Progressing":
+            return read_time(each.get("lastUpdateTime"))
+    return None
+
+
+def read_scaler(item: Json) -> Scaler:
+    spec, status = _dict(item, "spec"), _dict(item, "status")
+    return Scaler(
+        min_replicas=_number(spec, "minReplicaCount"),
+        max_replicas=_number(spec, "maxReplicaCount", 100),
+        conditions=tuple(map(_condition, _dicts(status, "conditions"))),
+    )
+
+
+def read_pod(item: Json) -> Pod:
+    metadata, spec, status = item["metadata"], _dict(item, "spec"), _dict(item, "status")
+    conditions = {_text(each, "type"): each for each in _dicts(status, "conditions")}
+    scheduled = _dict(conditions, "PodScheduled")
+    is_refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    return Pod(
+        name=metadata["name"],
+        deployment_id=_labels(metadata).get(DEPLOYMENT_ID),
+        phase=_text(status, "phase") or "Unknown",
+        reason=_text(status, "reason"),
+        message=_text(status, "message"),
+        is_ready=_text(_dict(conditions, "Ready"), "status") == "True",
+        is_terminating=bool(metadata.get("deletionTimestamp")),
+        created_at=read_time(metadata.get("creationTimestamp")),
+        node=_text(spec, "nodeName") or None,
+        unschedulable=_text(scheduled, "message") or "Unschedulable" if is_refused else None,
+        containers=tuple(
+            _container(each)
+            for key in ("initContainerStatuses", "containerStatuses")
+            for each in _dicts(status, key)
+        ),
+    )
+
+
+def _container(item: Json) -> Container:
+    state, before = _dict(item, "state"), _dict(item, "lastState")
+    waiting = _dict(state, "waiting")
+    return Container(
+        name=_text(item, "name"),
+        is_ready=item.get("ready") is True,
+        restarts=_number(item, "restartCount"),
+        waits_for=_text(waiting, "reason"),
+        message=_text(waiting, "message"),
+        ended=_ended(_dict(state, "terminated") or _dict(before, "terminated")),
+    )
+
+
+def _ended(item: Json) -> Ended | None:
+    if not item:
+        return None
+    return Ended(
+        reason=_text(item, "reason"),
+        exit_code=_number(item, "exitCode"),
+        message=_text(item, "message"),
+        at=read_time(item.get("finishedAt")),
+    )
+
+
+def read_event(item: Json) -> Event:
+    """An event in the words of ``v1``; newer ones count and time themselves in a series."""
+    about, series = _dict(item, "involvedObject"), _dict(item, "series")
+    at = series.get("lastObservedTime") or item.get("lastTimestamp") or item.get("eventTime")
+    return Event(
+        at=read_time(at),
+        object=f"{about.get('kind')}/{about.get('name')}",
+        reason=_text(item, "reason"),
+        message=_text(item, "message"),
+        count=_number(series, "count") or _number(item, "count") or 1,
+    )
+
+
+def read_time(text: Any) -> datetime | None:
+    """RFC 3339 as Kubernetes writes it; Python 3.10 knows no ``Z`` and six digits at most.
+
+    ``None`` where it is no time: one odd field must not hide all the others.
+    """
+    if not isinstance(text, str):
+        return None
+    whole, _, _ = text.rstrip("Z").partition(".")
+    with suppress(ValueError):
+        return datetime.fromisoformat(whole).replace(tzinfo=timezone.utc)
+    return None
+
+
+def _labels(metadata: Mapping[str, Any]) -> Mapping[str, str]:
+    labels = _dict(metadata, "labels")
+    return {key: value for key, value in labels.items() if isinstance(value, str)}
+
+
+def _dict(item: Mapping[str, Any], key: str) -> Json:
+    """The object at ``key``, an empty one where there is anything else."""
+    found = item.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _dicts(item: Mapping[str, Any], key: str) -> list[Json]:
+    found = item.get(key)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _text(item: Mapping[str, Any], key: str) -> str:
+    found = item.get(key)
+    return found if isinstance(found, str) else ""
+
+
+def _number(item: Mapping[str, Any], key: str, usual: int = 0) -> int:
+    found = item.get(key)
+    return found if isinstance(found, int) and not isinstance(found, bool) else usual

@@ -1,0 +1,211 @@
+"""Pods, one by one: what each is doing, what is wrong with it, and what helps."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from gitops_ml.cluster.status_words import (
+    COMPUTE_UNAVAILABLE,
+    ERROR,
+    ERROR_IMAGE_PULL,
+    ERROR_OUT_OF_MEMORY,
+    UNKNOWN,
+    Status,
+    in_words,
+    one_line,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gitops_ml.cluster.model import Container, Ended, Pod
+
+STALLED_AFTER = timedelta(minutes=10)
+"""How long a pod may wait for a node before we say that there is none; a new GPU node takes minutes."""
+_CRASHES = 2
+"""Restarts after which a crash is no accident."""
+
+_PULL = {
+    *("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"),
+    *("RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed"),
+}
+_PULL_GIVES_UP = {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+_CANNOT_START = {
+    *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+    *("PreCreateHookError", "PreStartHookError", "PostStartHookError", "ContainerCannotRun"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What a pod is doing, in Cortex's words."""
+
+    pod: Pod
+    state: str
+    """``ready``, ``ready (out of date)``, ``not ready``, ``pending``, ``creating``, ``image pull error``,
+    ``failed``, ``out of memory``, ``stalled``, ``terminating`` or ``unknown``."""
+    problem: Status | None = None
+
+
+def replica_of(pod: Pod, *, wanted: str, now: datetime) -> Replica:
+    """What the pod is doing, and what is wrong with it."""
+    if pod.is_terminating:
+        return Replica(pod, "terminating")
+    if pod.is_ready:
+        return Replica(pod, "ready" if pod.deployment_id == wanted else "ready (out of date)")
+    if pod.phase == "Failed":
+        words = in_words(pod.reason, pod.message) or "the pod failed"
+        return Replica(pod, "failed", Status(ERROR, words, _EVICTED if pod.reason else ""))
+    if pod.unschedulable is not None:
+        return _unschedulable(pod, now=now)
+    for container in pod.containers:
+        if broken := _broken(pod, container):
+            return broken
+    if pod.phase == "Unknown":
+        return Replica(pod, "unknown", Status(UNKNOWN, f"the node {pod.node} does not answer"))
+    if any(container.waits_for for container in pod.containers) or pod.phase == "Pending":
+        return Replica(pod, "creating" if pod.node else "pending")
+    return Replica(pod, "not ready")
+
+
+_EVICTED = "the node ran short of something; ask for as much as the predictor needs (compute)"
+
+
+def _unschedulable(pod: Pod, *, now: datetime) -> Replica:
+    waited = now - pod.created_at if pod.created_at is not None else timedelta()
+    if waited < STALLED_AFTER:
+        return Replica(pod, "pending")
+    words = pod.unschedulable or ""
+    problem = Status(
+        COMPUTE_UNAVAILABLE,
+        f"no node takes it since {int(waited.total_seconds() // 60)} minutes: {one_line(words)}",
+        _compute_remedy(words),
+    )
+    return Replica(pod, "stalled", problem)
+
+
+def _compute_remedy(words: str) -> str:
+    if "nvidia.com" in words or "gpu" in words.lower():
+        return "every GPU is taken: wait, free one, or choose another compute.gpu_class"
+    if "Insufficient" in words:
+        return "ask for less (compute.cpu, compute.mem), or have nodes added"
+    if "taint" in words or "affinity" in words or "selector" in words:
+        return "no node fits the node selector and tolerations; look at compute.node_groups and gpu_class"
+    return "show this to whoever runs the cluster"
+
+
+def _broken(pod: Pod, container: Container) -> Replica | None:
+    if container.is_ready:
+        return None
+    reason = container.waits_for
+    if reason in _PULL:
+        problem = Status(
+            ERROR_IMAGE_PULL,
+            f"the image of {container.name} cannot be pulled: {_why_no_pull(reason, container.message)}",
+            _pull_remedy(container.message),
+            is_final=reason in _PULL_GIVES_UP,
+        )
+        return Replica(pod, "image pull error", problem)
+    if reason in _CANNOT_START:
+        words = in_words(reason, container.message)
+        problem = Status(ERROR, f"{container.name} cannot start: {words}", _start_remedy(words))
+        return Replica(pod, "failed", problem)
+    ended = container.ended
+    is_down = reason == "CrashLoopBackOff" or (ended is not None and container.restarts > 0)
+    if ended is not None and is_down and not _went_well(ended):
+        return _crashed(pod, container, ended)
+    return None
+
+
+def _why_no_pull(reason: str, message: str) -> str:
+    """The registry's words: the kubelet puts the image's long name before them, again and again."""
+    return in_words(reason, message.rpartition('": ')[2])
+
+
+def _went_well(ended: Ended) -> bool:
+    return ended.exit_code == 0 and ended.reason == "Completed"
+
+
+def _crashed(pod: Pod, container: Container, ended: Ended) -> Replica:
+    is_final = container.restarts >= _CRASHES
+    again = f", {container.restarts} times" if container.restarts > 1 else ""
+    if ended.reason == "OOMKilled":
+        problem = Status(
+            ERROR_OUT_OF_MEMORY,
+            f"{container.name} needed more memory than it may have and was killed{again}",
+            "raise compute.mem, or load a smaller model",
+            is_final=is_final,
+        )
+        return Replica(pod, "out of memory", problem)
+    last = last_words(ended.message)
+    problem = Status(
+        ERROR,
+        f"{container.name} ended with exit code {ended.exit_code}{again}{': ' + last if last else ''}",
+        "`gitops-ml logs` shows why" + (_KILLED if ended.exit_code == 137 else ""),
+        is_final=is_final,
+    )
+    return Replica(pod, "failed", problem)
+
+
+_KILLED = (
+    "; 137 is a kill from outside: by the kubelet, where the probes got no answer in time "
+    "(probes.startup)"
+)
+
+
+def _pull_remedy(words: str) -> str:
+    lower = words.lower()
+    if any(sign in lower for sign in ("not found", "manifest unknown", "does not exist")):
+        return "the registry does not have it (any more): `gitops-ml deploy` builds it again"
+    if any(sign in lower for sign in ("unauthorized", "denied", "forbidden", "authentication")):
+        return (
+            "the cluster may not read the registry: name a Secret with its credentials in "
+            "clusters.<name>.image_pull_secrets of gitops-ml.yaml"
+        )
+    if "no match for platform" in lower or "exec format" in lower:
+        return "it was built for another processor: set image.platform"
+    return "the nodes have to reach the registry"
+
+
+def _start_remedy(words: str) -> str:
+    lower = words.lower()
+    if "secret" in lower and "not found" in lower:
+        return "make the Secret in this namespace, or correct `secrets` in the manifest"
+    if "runasnonroot" in lower or "run as root" in lower:
+        return "the image runs as root; give it a user of its own (container.run_as_user)"
+    return "show this to whoever runs the cluster"
+
+
+def last_words(log: str) -> str:
+    """What the end of a log says about a crash: its last error, or its last line.
+
+    A line of our runtime is JSON. The kubelet keeps 2 kB, so that the first one may lack its beginning.
+    """
+    last = ""
+    for line in reversed([line.strip() for line in log.splitlines() if line.strip()]):
+        words, is_error = _said_in(line)
+        if is_error:
+            return one_line(words)
+        last = last or words
+    return one_line(last)
+
+
+_END_OF_TRACEBACK = re.compile(r'\\n((?:[^"\\]|\\[^n])*)"\}$')
+
+
+def _said_in(line: str) -> tuple[str, bool]:
+    """What a line says, and whether that is an error as far as it tells."""
+    if not line.endswith("}"):
+        return line, True
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        cut = _END_OF_TRACEBACK.search(line)
+        return (cut[1] if cut else line), True
+    trace = str(said.get("traceback") or "").strip()
+    words = trace.splitlines()[-1] if trace else str(said.get("message") or line)
+    return words, bool(trace) or said.get("level") in ("error", "critical")

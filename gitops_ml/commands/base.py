@@ -1,0 +1,110 @@
+"""Base images: moved to what their tags stand for now, by a change of the documents."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.documents.yaml_edit import CannotEdit, with_values
+from gitops_ml.documents.yaml_reader import Document, read_yaml
+from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.image.base_images import BaseImage, BaseMove, manifest_bases, moved, project_base
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.reader import default_project
+from gitops_ml.system.files import write_files
+from gitops_ml.workspace import manifest_files as documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from gitops_ml.workspace.clients import Clients
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A document, its bytes, and the base images that it names."""
+
+    file: Path
+    content: bytes
+    document: Document
+    bases: tuple[BaseImage, ...]
+
+
+def update_bases(
+    paths: Sequence[Path],
+    *,
+    project_file: Path | None = None,
+    tools: Clients,
+    dry_run: bool = False,
+) -> tuple[BaseMove, ...]:
+    """Have every base image of a project be what its tag stands for now.
+
+    The documents keep their comments and their order, and are written together or not at all.
+    What changed is to be reviewed and committed like any change of the source.
+
+    Raises:
+        InvalidDocument: a document cannot be read.
+        UsageError: a value has to be changed by hand, or a document cannot be written.
+        Refused, ServerFailed: a registry said no, or failed.
+    """
+    texts = tuple(_texts(documents.find(paths, project_file=project_file)))
+    assert tools.registry is not None, "there is no such thing as moving offline"
+    registry = tools.registry()
+    images = {base.image for text in texts for base in text.bases if base.image.tag}
+    digests = {
+        image: registry.digest(ImageRef(image.repository, image.tag))
+        for image in sorted(images, key=str)
+    }
+    found: list[BaseMove] = []
+    edited: dict[Path, bytes] = {}
+    for text in texts:
+        moves = {
+            base.path: moved(base, text.document, digests.get(base.image)) for base in text.bases
+        }
+        values = {path: move.after for path, move in moves.items() if move.state == "newer"}
+        if values:
+            edited[text.file] = _edited(text, values)
+        found += moves.values()
+    if dry_run or not edited:
+        return tuple(found)
+    _write(edited)
+    return tuple(replace(m, state="moved") if m.state == "newer" else m for m in found)
+
+
+def _write(edited: Mapping[Path, bytes]) -> None:
+    """All of them or none, also where one is reached by a link."""
+    real = {Path(os.path.realpath(file)): content for file, content in edited.items()}
+    folder = Path(os.path.commonpath([file.parent for file in real]))
+    files = ((file.relative_to(folder).as_posix(), content) for file, content in real.items())
+    write_files(folder, files)
+
+
+def _edited(text: _Text, values: dict[tuple[str | int, ...], str]) -> bytes:
+    try:
+        return with_values(text.content, text.document, values)
+    except CannotEdit as error:
+        raise UsageError(f"{text.document.file}: {error}") from error
+
+
+def _texts(found: documents.Found) -> Iterator[_Text]:
+    if found.project_file is not None:
+        default = default_project(load_schema("project")).image.base
+        content, document = _read(found, found.project_file)
+        bases = tuple(project_base(document, default=default))
+        yield _Text(found.project_file, content, document, bases)
+    for file in found.manifests:
+        content, document = _read(found, file)
+        yield _Text(file, content, document, tuple(manifest_bases(document)))
+
+
+def _read(found: documents.Found, file: Path) -> tuple[bytes, Document]:
+    content = documents.read_text(file, label=found.label(file))
+    if isinstance(content, Document):
+        raise InvalidDocument(content.problems)
+    document = read_yaml(content, file=found.label(file))
+    if any(problem.severity == "error" for problem in document.problems):
+        raise InvalidDocument(document.problems)
+    return content, document

@@ -1,0 +1,222 @@
+"""A GitOps repository prepared: layout, Argo CD's objects, base charts, and files for people."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.land import Delivery, deliver_changes
+from gitops_ml.delivery.releases import repository_of, standing_releases
+from gitops_ml.delivery.rendering import CHART, RepositoryState, changes_against
+from gitops_ml.forge.pull_request import asked_in
+from gitops_ml.git.model import Change, RenderedFile
+from gitops_ml.gitops import bootstrap_files as words
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.argo import destinations_in, teams_of
+from gitops_ml.gitops.commit_message import action_message, summary_of
+from gitops_ml.gitops.owned_block import placed
+from gitops_ml.gitops.release_files import chart_files, environment_files
+from gitops_ml.helm.charts import read_chart
+from gitops_ml.system.files import write_files
+from gitops_ml.system.resources import bootstrap_template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_ml.delivery.change import ChangeOptions
+    from gitops_ml.forge.pull_request import PullRequest
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.bootstrap_files import Steps
+    from gitops_ml.gitops.owned_block import Block
+    from gitops_ml.project.model import GitopsSpec, Project
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+Read = Callable[[str], "bytes | None"]
+"""The content of a file by its path, `None` where it is not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bootstrapped:
+    """What became of the repository, and what is left for people."""
+
+    changes: tuple[Change, ...]
+    kept: tuple[tuple[str, str], ...]
+    """Files with a block of ours that somebody has edited, and the difference to what we would write."""
+    commit: str | None
+    pull_request: PullRequest | None
+    dry_run: bool
+    steps: tuple[Steps, ...]
+    """For an administrator of the clusters."""
+    advice: tuple[str, ...]
+    """For an administrator of the repository."""
+    warnings: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        if not self.changes:
+            return "nothing to change"
+        if self.dry_run:
+            return f"would commit: {summary_of(self.changes)}"
+        if self.pull_request:
+            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
+        return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
+
+
+def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -> Bootstrapped:
+    """Prepare the GitOps repository for the workspace's environments. Again, it changes nothing.
+
+    An empty repository gets its first commit by a push, however its environments are delivered.
+
+    Raises:
+        UsageError: the project file names no GitOps repository.
+        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
+        RepositoryMoved: a base chart there is not what it should be, or others were faster again
+            and again.
+    """
+    project, gitops = workspace.project, _gitops(workspace, tools)
+    kept: list[tuple[tuple[str, str], ...]] = []
+
+    def make_changes(snapshot: GitSnapshot) -> tuple[tuple[Change, ...], str]:
+        teams = {r.team for r in standing_releases(snapshot) if r.project == project.name}
+        standing = RepositoryState.read(snapshot)
+        names = [path for path, _, _ in _blocks(project, gitops)]
+        there = snapshot.read([*names, *snapshot.blob_ids("argocd/projects/")])
+        ours = _our_files(workspace, teams, standing, there.get)
+        people, edited = _peoples_files(project, gitops, there.get)
+        kept.append(edited)
+        changes = changes_against(standing, snapshot, sorted([*ours, *people]))
+        return changes, _message(workspace, options)
+
+    is_empty = tools.repository().fetch().commit is None
+    landing = Delivery(
+        topic=f"bootstrap/{project.name}",
+        environments=workspace.environments,
+        pull_request=False if is_empty and options.pull_request is None else options.pull_request,
+        dry_run=options.dry_run,
+        why=lambda: options.why,
+    )
+    delivered = deliver_changes(workspace, make_changes, tools=tools, landing=landing)
+    return Bootstrapped(
+        changes=delivered.changes,
+        kept=kept[-1],
+        commit=delivered.commit,
+        pull_request=delivered.pull_request,
+        dry_run=options.dry_run,
+        steps=_steps(workspace, gitops),
+        advice=words.advice(project, gitops),
+        warnings=(*_unreachable(gitops), *delivered.warnings),
+    )
+
+
+def _unreachable(gitops: GitopsSpec) -> tuple[str, ...]:
+    """Argo CD follows the repository from its own place."""
+    if "://" in gitops.argocd_url or "@" in gitops.argocd_url:
+        return ()
+    return (
+        f"{gitops.argocd_url} is a folder of this machine, which Argo CD cannot follow: name the "
+        "repository's URL in gitops.repository or gitops.argocd_repository",
+    )
+
+
+def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> Bootstrapped:
+    """The same files in a folder, and nothing else touched: to look at them, or to commit them by hand.
+
+    Raises:
+        UsageError: the project file names no GitOps repository, or the folder cannot be written to.
+    """
+    project, gitops = workspace.project, _gitops(workspace, tools)
+
+    def read(path: str) -> bytes | None:
+        file = folder / path
+        return file.read_bytes() if file.is_file() else None
+
+    ours = _our_files(workspace, set(), RepositoryState.nothing(), read)
+    people, edited = _peoples_files(project, gitops, read)
+    files = sorted([*ours, *people])
+    before = {file.path: read(file.path) for file in files}
+    write_files(folder, ((file.path, file.content) for file in files))
+    return Bootstrapped(
+        changes=tuple(
+            Change(file.path, before[file.path], file.content)
+            for file in files
+            if before[file.path] != file.content
+        ),
+        kept=edited,
+        commit=None,
+        pull_request=None,
+        dry_run=False,
+        steps=_steps(workspace, gitops),
+        advice=words.advice(project, gitops),
+    )
+
+
+def _gitops(workspace: Workspace, tools: Clients) -> GitopsSpec:
+    repository_of(workspace, tools)
+    assert workspace.project.gitops is not None, "the repository was asked for just now"
+    return workspace.project.gitops
+
+
+def _our_files(
+    workspace: Workspace, teams: set[str], standing: RepositoryState, read: Read
+) -> tuple[RenderedFile, ...]:
+    project = workspace.project
+    used = teams_of(project, teams | (set() if project.teams else {project.default_team}))
+    others = standing.destinations(besides=project.name)
+    # Another project may have prepared its environments for the same team: a place that is there
+    # stays until a deploy knows better.
+    for team in used:
+        content = read(layout.app_project_path(team))
+        others.setdefault(team, set()).update(destinations_in(content or b""))
+    return (
+        *chart_files([read_chart(CHART)]),
+        *environment_files(project, workspace.environments, used, others=others),
+    )
+
+
+def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:
+    """Path, block, and whether it goes to the end: people's rules must win over ours."""
+    return (
+        (words.README, words.readme(bootstrap_template(), project, gitops), True),
+        (words.CODEOWNERS, words.codeowners(project, gitops), False),
+        (words.GITATTRIBUTES, words.gitattributes(), False),
+    )
+
+
+def _peoples_files(
+    project: Project, gitops: GitopsSpec, read: Read
+) -> tuple[list[RenderedFile], tuple[tuple[str, str], ...]]:
+    """The files with our blocks in them, and those whose block is not ours any more."""
+    files, kept = [], []
+    for path, block, at_the_end in _blocks(project, gitops):
+        content = read(path)
+        text = None if content is None else content.decode("utf-8", "surrogateescape")
+        result = placed(text, block, at_the_end=at_the_end)
+        if result.edited is None:
+            files.append(RenderedFile(path, result.content.encode("utf-8", "surrogateescape")))
+        else:
+            kept.append((path, _difference(path, result.edited, block.text)))
+    return files, tuple(kept)
+
+
+def _difference(path: str, edited: str, ours: str) -> str:
+    lines = difflib.unified_diff(
+        edited.splitlines(keepends=True),
+        ours.splitlines(keepends=True),
+        fromfile=path,
+        tofile="what gitops-ml would write",
+    )
+    return "".join(lines)
+
+
+def _steps(workspace: Workspace, gitops: GitopsSpec) -> tuple[Steps, ...]:
+    places = [workspace.project.environments[name] for name in workspace.environments]
+    return words.steps(workspace.project, gitops, places)
+
+
+def _message(workspace: Workspace, options: ChangeOptions) -> str:
+    subject = options.message or f"Prepare the repository for {workspace.project.name}"
+    lines = [f"environment {name}" for name in workspace.environments]
+    return action_message("bootstrap", subject, lines=lines, deployment_ids=())

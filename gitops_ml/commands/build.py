@@ -1,0 +1,154 @@
+"""Images: built, and pushed where the registry lacks them or brought elsewhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.images import (
+    built_images,
+    check_models,
+    finished_image_check,
+    image_warnings,
+    make_image,
+    plan_images,
+)
+from gitops_ml.errors import UsageError
+from gitops_ml.image.planner import PlannedImage, look_up
+from gitops_ml.image.recipe import BuilderChoice, OciPlan
+from gitops_ml.packages.locking import Locks
+from gitops_ml.workspace.source import read_source
+from gitops_ml.workspace.workspace import Workspace, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gitops_ml.workspace.clients import Clients
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What becomes of the images."""
+
+    push: bool = True
+    layout: Path | None = None
+    """The folder of an OCI layout that gets them."""
+    load: bool = False
+    """Whether a local engine gets them."""
+    frozen: bool = False
+    """Whether a lock that is not up to date is an error, as CI wants it."""
+    dry_run: bool = False
+
+    @property
+    def locks(self) -> Locks:
+        if self.frozen:
+            return Locks.FROZEN
+        return Locks.KNOWN if self.dry_run else Locks.MADE
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of one image."""
+
+    apis: tuple[str, ...]
+    image: str
+    """Repository and tag."""
+    content_hash: str
+    digest: str | None
+    """Of the image; for one that stays in a local engine, the engine's id."""
+    state: str
+    """``exists`` (in the registry already), ``built`` (and pushed), ``local`` or ``to build``."""
+    choice: BuilderChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """What became of the images, and what people should know about them."""
+
+    images: tuple[Built, ...]
+    warnings: tuple[str, ...]
+
+
+def build(
+    workspace: Workspace,
+    *,
+    tools: Clients,
+    options: BuildOptions = BuildOptions(),
+) -> Builds:
+    """Build and push what the registry lacks.
+
+    Raises:
+        InvalidDocument: the documents or the files of a project are wrong.
+        UsageError: nobody says where images go, or a lock is not up to date and has to be.
+        GitopsMlError: the requirements cannot be resolved, a wheel cannot be had, or the disk is
+            full.
+        EngineFailed: no engine answers, or a build failed.
+        Refused, ServerFailed: the registry or an index said no, or failed, or has no model that a
+            release needs.
+    """
+    if options.push and checked(workspace).project.image.repository is None:
+        raise UsageError(
+            "where should images go? Set image.repository in gitops-ml.yaml (for example "
+            "ghcr.io/<you>/ml), or build with --no-push"
+        )
+    asks = options.push and not options.dry_run
+    models = check_models(checked(workspace), tools) if asks else ()
+    images = plan_images(workspace, tools, options.locks)
+    registry = tools.registry() if tools.registry and options.push else None
+    digests = look_up(
+        images.values(), known={}, registry=registry, is_trusted=finished_image_check(tools)
+    )
+    built = tuple(
+        _build(apis, image, digests, workspace=workspace, tools=tools, options=options)
+        for apis, image in built_images(images)
+    )
+    return Builds(built, (*image_warnings(images.values()), *models))
+
+
+def _build(
+    apis: tuple[str, ...],
+    image: PlannedImage,
+    digests: Mapping[str, str],
+    *,
+    workspace: Workspace,
+    tools: Clients,
+    options: BuildOptions,
+) -> Built:
+    def outcome(digest: str | None, state: str) -> Built:
+        assert image.content_hash and image.choice, "an image of our own has both"
+        return Built(apis, str(image.ref), image.content_hash.hex, digest, state, image.choice)
+
+    if digest := digests.get(str(image.ref)):
+        return outcome(digest, "exists")
+    if options.dry_run:
+        return outcome(None, "to build")
+    if options.layout or options.load:
+        put = _put(image, workspace=workspace, tools=tools, options=options)
+        return outcome(put, "local")
+    found = make_image(image, tools, push=options.push, source=lambda: read_source(workspace.root))
+    return outcome(found, "built" if options.push else "local")
+
+
+def _put(
+    image: PlannedImage, *, workspace: Workspace, tools: Clients, options: BuildOptions
+) -> str:
+    """Bring an image to where no registry is needed."""
+    from gitops_ml.image.output import load_into_engine, write_oci_layout
+
+    assert image.choice, "an image of our own has one"
+    if not isinstance(image.plan, OciPlan):
+        if options.layout:
+            raise UsageError(
+                f"{image.ref} is built by docker ({image.choice.reason}), and an engine writes no "
+                "OCI layout: `docker save` it, or push it and `skopeo copy` it"
+            )
+        return make_image(image, tools, push=False, source=lambda: read_source(workspace.root))
+    tools.progress(f"building {image.ref} with oci: {image.choice.reason}")
+    built = tools.oci().builder.build(image.plan, progress=tools.progress)
+    if options.layout:
+        write_oci_layout(built, options.layout, image=image.ref, progress=tools.progress)
+    if options.load:
+        load_into_engine(built, image=image.ref, environ=os.environ, progress=tools.progress)
+    return built.digest

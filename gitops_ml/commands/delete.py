@@ -1,0 +1,94 @@
+"""Releases removed from the GitOps repository."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.change import ChangeOptions, ChangePlan, ChangeResult, ReleaseChange, change
+from gitops_ml.delivery.releases import Selection, selected, topic_of
+from gitops_ml.delivery.rendering import RepositoryState, removals
+from gitops_ml.gitops.commit_message import names_in_short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+def delete(
+    workspace: Workspace,
+    selection: Selection,
+    *,
+    environment: str,
+    tools: Clients,
+    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
+) -> ChangeResult:
+    """Remove everything below the releases' directories; Argo CD takes the objects away.
+
+    In a protected environment it does not, by policy; the warnings say what is left to do.
+
+    Raises:
+        UsageError: there is no such release.
+        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
+        RepositoryMoved: a release belongs to another project, or others were faster again and again.
+    """
+
+    def plan(snapshot: GitSnapshot) -> ChangePlan:
+        releases = selected(
+            snapshot, selection, environment=environment, project=workspace.project.name
+        )
+        standing = RepositoryState.read(snapshot)
+        return ChangePlan(
+            releases=tuple(
+                ReleaseChange(
+                    api=release.api,
+                    environment=environment,
+                    before=release.deployment_id,
+                    after=None,
+                    image=release.image,
+                )
+                for release in releases
+            ),
+            changes=removals(standing, snapshot, [release.directory for release in releases]),
+            subject=f"Remove {names_in_short(r.api for r in releases)} from {environment}",
+            why=_what_goes(workspace, environment),
+            warnings=_left_to_do(workspace, environment, releases),
+        )
+
+    return change(
+        workspace,
+        plan,
+        tools=tools,
+        options=options,
+        action="delete",
+        topic=f"{environment}/{topic_of(selection, workspace.project.name)}",
+        environments=(environment,),
+    )
+
+
+def _what_goes(workspace: Workspace, environment: str) -> str:
+    if workspace.project.environments[environment].protected:
+        return "Argo CD keeps what runs: the environment is protected."
+    return "Argo CD deletes the Applications and all that runs of them."
+
+
+def _left_to_do(
+    workspace: Workspace, environment: str, releases: Iterable[ReleaseRecord]
+) -> tuple[str, ...]:
+    """Argo CD keeps the Applications of a protected environment: somebody has to say it twice."""
+    if not workspace.project.environments[environment].protected:
+        return ()
+    gitops = workspace.project.gitops
+    namespace = gitops.argocd_namespace if gitops else "argocd"
+    commands = "\n".join(
+        f"  argocd app delete {namespace}/{release.api}-{environment} --cascade"
+        for release in releases
+    )
+    return (
+        f"{environment} is protected: Argo CD keeps these Applications and all that runs "
+        "(applicationsSync: create-update). Once the commit is on the branch, an administrator "
+        f"removes them:\n{commands}",
+    )

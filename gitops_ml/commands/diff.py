@@ -1,0 +1,93 @@
+"""What `deploy` would change in the GitOps repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.images import plan_images, provenance_of
+from gitops_ml.delivery.plan import DeployOptions, DeployPlan, DeployPlanner, left_warnings
+from gitops_ml.delivery.releases import repository_of
+from gitops_ml.delivery.rendering import render_objects
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.commit_message import summary_of
+from gitops_ml.gitops.differences import ObjectChange, object_changes
+from gitops_ml.workspace.workspace import Workspace, checked
+
+if TYPE_CHECKING:
+    from gitops_ml.git.model import Change
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_files import Release
+    from gitops_ml.workspace.clients import Clients
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What `deploy` would change."""
+
+    changed: tuple[Release, ...]
+    """The releases whose files would change."""
+    changes: tuple[Change, ...]
+    objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...]
+    """By release directory, where objects were asked for."""
+    left: tuple[str, ...]
+    """Releases of this project that no manifest describes any more."""
+    warnings: tuple[str, ...]
+
+    def own_changes(self) -> tuple[Change, ...]:
+        """The changes without base charts, which come with gitops-ml and hold nothing of the project."""
+        return tuple(change for change in self.changes if layout.chart_of(change.path) is None)
+
+    def new_charts(self) -> tuple[tuple[str, int], ...]:
+        """Folders of base charts that would be added, with their number of files."""
+        charts = [layout.chart_of(change.path) for change in self.changes]
+        return tuple((chart, charts.count(chart)) for chart in sorted({c for c in charts if c}))
+
+    def summary(self) -> str:
+        return summary_of(self.changes)
+
+
+def diff(workspace: Workspace, *, tools: Clients, with_objects: bool = False) -> Differences:
+    """Compare with the GitOps repository.
+
+    Raises:
+        InvalidDocument: the documents or the files of a project are wrong.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+        RepositoryMoved: it holds what we did not write.
+        UsageError: something that is not ours is where a change would be written.
+    """
+    checked(workspace)
+    snapshot = repository_of(workspace, tools).fetch()
+    images = plan_images(workspace, tools)
+    options = DeployOptions(by_tag=True, build=False)
+    target = DeployPlanner(workspace, images, options, tools, provenance_of(workspace))
+    step = target.against(snapshot)
+    snapshot.refuse_taken(step.changes)
+    objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...] = ()
+    if with_objects:
+        objects = _object_differences(step, snapshot, tools)
+    return Differences(
+        changed=step.changed_releases(),
+        changes=step.changes,
+        objects=objects,
+        left=step.left,
+        warnings=(*target.warnings(step), *left_warnings(step.left)),
+    )
+
+
+def _object_differences(
+    step: DeployPlan, snapshot: GitSnapshot, tools: Clients
+) -> tuple[tuple[str, tuple[ObjectChange, ...]], ...]:
+    """What Kubernetes would see of those releases whose values change."""
+    from gitops_ml.gitops.current_objects import standing_objects
+
+    changed = {change.path for change in step.changes}
+    found = []
+    for item in step.releases:
+        if f"{item.directory}/{layout.VALUES}" not in changed:
+            continue
+        before = standing_objects(snapshot, item, helm=tools.helm())
+        after = render_objects([item], helm=tools.helm())[item.directory]
+        if fields := object_changes(before, after):
+            found.append((item.directory, fields))
+    return tuple(found)

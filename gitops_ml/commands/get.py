@@ -1,0 +1,289 @@
+"""What runs, beside what Git wants: the status of releases, and everything about one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from gitops_ml.cluster.endpoint import endpoint_of
+from gitops_ml.cluster.model import Observed
+from gitops_ml.cluster.replicas import Replica, replica_of
+from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
+from gitops_ml.cluster.status_words import ExpectedRelease, Status
+from gitops_ml.delivery.releases import (
+    repository_of,
+    standing_release,
+    standing_releases,
+    values_of,
+)
+from gitops_ml.documents.findings import suggestion
+from gitops_ml.errors import GitopsMlError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gitops_ml.cluster.endpoint import Endpoint
+    from gitops_ml.cluster.model import Application, Event, Workload
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+    Place = tuple[str, str]
+    """Environment and API."""
+
+Found = TypeVar("Found")
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRelease:
+    """A release in Git, and what became of it."""
+
+    release: ReleaseRecord
+    status: Status
+    seen: Observed
+    is_up_to_date: bool | None
+    """Whether what runs is what Git wants; ``None`` where nobody can tell."""
+    notes: tuple[str, ...]
+    """What is wrong although it may not keep the API from answering."""
+
+    @property
+    def running_id(self) -> str | None:
+        """The deployment id of what runs."""
+        return self.seen.workload.deployment_id if self.seen.workload else None
+
+    @property
+    def updated_at(self) -> datetime | None:
+        application, workload = self.seen.application, self.seen.workload
+        if workload is not None and workload.updated_at is not None:
+            return workload.updated_at
+        return application.deployed_at if application is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Releases with their status."""
+
+    releases: tuple[LiveRelease, ...]
+    unseen: tuple[str, ...]
+    """Why something could not be looked at, once each; then the statuses say what Git tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """Everything about one release that runs, or should."""
+
+    live: LiveRelease
+    replicas: tuple[Replica, ...]
+    events: tuple[Event, ...]
+    endpoint: Endpoint | None
+    """Where it is called from outside of the cluster, if it can be."""
+    unseen: tuple[str, ...]
+
+
+def list_live(
+    workspace: Workspace,
+    *,
+    tools: Clients,
+    api: str | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> Overview:
+    """The project's releases in the workspace's environments with their status.
+
+    Without a cluster it still lists what Git has, and says so.
+
+    Raises:
+        UsageError: the project file names no GitOps repository, or there is no such API.
+        Refused, ServerFailed: the repository cannot be read.
+    """
+    snapshot = repository_of(workspace, tools).fetch()
+    project = workspace.project.name
+    every = [
+        release
+        for release in standing_releases(snapshot, workspace.environments)
+        if release.project in ("", project)
+    ]
+    releases = [release for release in every if api in (None, release.api)]
+    if api is not None and not releases:
+        places = ", ".join(workspace.environments)
+        known = sorted({release.api for release in every})
+        raise UsageError(f"there is no release of {api!r} in {places}{suggestion(api, known)}")
+    looked = look(workspace, releases, tools=tools, api=api)
+    return Overview(
+        releases=looked.live(releases, commit=snapshot.commit, now=now()), unseen=looked.unseen
+    )
+
+
+def status(
+    workspace: Workspace,
+    api: str,
+    *,
+    tools: Clients,
+    environment: str,
+    now: Callable[[], datetime] = utc_now,
+) -> LiveRelease:
+    """How one release is.
+
+    Raises:
+        UsageError: there is no such release.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    snapshot = repository_of(workspace, tools).fetch()
+    release = standing_release(snapshot, api, environment)
+    looked = look(workspace, [release], tools=tools, api=api)
+    return looked.live([release], commit=snapshot.commit, now=now())[0]
+
+
+def describe(
+    workspace: Workspace,
+    api: str,
+    *,
+    tools: Clients,
+    environment: str,
+    now: Callable[[], datetime] = utc_now,
+) -> Description:
+    """One release with its replicas, its events and its address.
+
+    Raises:
+        UsageError: there is no such release.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    snapshot = repository_of(workspace, tools).fetch()
+    release = standing_release(snapshot, api, environment)
+    looked = look(workspace, [release], tools=tools, api=api)
+    moment = now()
+    (live,) = looked.live([release], commit=snapshot.commit, now=moment)
+    pods = live.seen.workload.pods if live.seen.workload else ()
+    values = values_of(snapshot, [release.directory]).get(release.directory, {})
+    return Description(
+        live=live,
+        replicas=tuple(replica_of(pod, wanted=release.deployment_id, now=moment) for pod in pods),
+        events=_events(workspace, live, tools) if live.seen.sees_workloads else (),
+        endpoint=endpoint_of(api, values, cluster_of(workspace, environment).gateway),
+        unseen=looked.unseen,
+    )
+
+
+def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Event, ...]:
+    """The warnings about the release's own objects: all of them are called like it."""
+    cluster = tools.cluster(cluster_of(workspace, live.release.environment).name)
+    pods = live.seen.workload.pods if live.seen.workload else ()
+    names = {live.release.api, *(pod.name for pod in pods)}
+    try:
+        events = cluster.warnings(live.release.namespace)
+    except GitopsMlError:  # they are an extra: whoever may not see them sees the rest
+        return ()
+    return tuple(
+        event
+        for event in events
+        if (name := event.object.partition("/")[2]) in names
+        or (event.object.startswith("ReplicaSet/") and name.rpartition("-")[0] in names)
+    )
+
+
+def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
+    """The cluster that the project file says an environment is on.
+
+    Raises:
+        UsageError: the project file has no such environment.
+    """
+    project = workspace.project
+    if environment not in project.environments:
+        raise UsageError(
+            f"unknown environment {environment!r}; the project has: "
+            f"{', '.join(project.environments)}"
+        )
+    return project.clusters[project.environments[environment].cluster]
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What could be seen of some releases, and what could not."""
+
+    seen: Mapping[Place, Observed]
+    failures: tuple[GitopsMlError, ...]
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(str, self.failures)))
+
+    def live(
+        self, releases: Iterable[ReleaseRecord], *, commit: str | None, now: datetime
+    ) -> tuple[LiveRelease, ...]:
+        """The releases with their status; ``commit`` is where Git wants them."""
+        found = []
+        for release in releases:
+            seen = self.seen[release.environment, release.api]
+            wanted = ExpectedRelease(
+                release.api, release.environment, release.deployment_id, commit
+            )
+            found.append(
+                LiveRelease(
+                    release=release,
+                    status=status_of(wanted, seen, now=now),
+                    seen=seen,
+                    is_up_to_date=is_up_to_date(wanted, seen),
+                    notes=notes_on(seen),
+                )
+            )
+        return tuple(found)
+
+
+def look(
+    workspace: Workspace,
+    releases: Iterable[ReleaseRecord],
+    *,
+    tools: Clients,
+    api: str | None = None,
+) -> Observation:
+    """What Argo CD and the clusters say about the releases; what cannot be seen is no failure here."""
+    failures: list[GitopsMlError] = []
+
+    def asked(ask: Callable[[], Mapping[str, Found]]) -> Mapping[str, Found] | None:
+        try:
+            return ask()
+        except GitopsMlError as error:
+            failures.append(error)
+            return None
+
+    seen: dict[Place, Observed] = {}
+    groups: dict[tuple[str, str], list[ReleaseRecord]] = {}
+    for release in releases:
+        groups.setdefault((release.environment, release.namespace), []).append(release)
+    for (environment, namespace), group in groups.items():
+        applications = asked(partial(_applications, workspace, tools, environment, api))
+        workloads = asked(partial(_workloads, workspace, tools, environment, namespace, api))
+        for release in group:
+            seen[environment, release.api] = Observed(
+                application=(applications or {}).get(release.api),
+                workload=(workloads or {}).get(release.api),
+                sees_applications=applications is not None,
+                sees_workloads=workloads is not None,
+            )
+    return Observation(seen, tuple(failures))
+
+
+def _applications(
+    workspace: Workspace, tools: Clients, environment: str, api: str | None
+) -> dict[str, Application]:
+    assert workspace.project.gitops is not None, "the repository was asked for before"
+    namespace = workspace.project.gitops.argocd_namespace
+    found = tools.argo_cd().applications(namespace, environment=environment, api=api)
+    return {application.api: application for application in found}
+
+
+def _workloads(
+    workspace: Workspace, tools: Clients, environment: str, namespace: str, api: str | None
+) -> dict[str, Workload]:
+    cluster = tools.cluster(cluster_of(workspace, environment).name)
+    found = cluster.workloads(namespace, environment=environment, api=api)
+    return {workload.name: workload for workload in found}

@@ -1,0 +1,177 @@
+"""What was deployed when, and where a deployment id leads: read from the GitOps repository's history."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.releases import repository_of, standing_releases
+from gitops_ml.documents.findings import suggestion
+from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.gitops.release_history import Entry, FoundDeployment, ReleaseHistory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.gitops.timeline import Event
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The deployments of one API, the newest first."""
+
+    entries: tuple[Entry, ...]
+    warnings: tuple[str, ...]
+
+
+def history(
+    workspace: Workspace,
+    api: str,
+    *,
+    tools: Clients,
+    environments: Iterable[str] = (),
+    limit: int | None = None,
+) -> History:
+    """The deployments of ``api``, the newest first; of an API that is gone, too.
+
+    Raises:
+        UsageError: nothing was ever deployed by that name.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    past = _past(workspace, tools)
+    places = tuple(environments) or past.environments
+    events = past.events_in(places, api)
+    if not events and not environments:
+        events = past.events_anywhere(api)
+    if not events:
+        raise UsageError(
+            f"nothing was ever deployed as {api!r}"
+            + (f" to {', '.join(places)}" if environments else "")
+            + _known_apis(past, api)
+        )
+    entries = past.entries(api, events[:limit])
+    return History(entries, past.warnings())
+
+
+def trace(workspace: Workspace, id: str, *, tools: Clients) -> FoundDeployment:
+    """Where a deployment id leads; the forge is asked where the commit names no pull request.
+
+    Raises:
+        UsageError: there is and was no such deployment; names the nearest.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    found = find_deployment(workspace, tools, id)
+    if found.pull_request is not None:
+        return found
+    return replace(found, pull_request=_asked(found.commit, tools))
+
+
+def _asked(commit: str, tools: Clients) -> int | None:
+    """The forge's answer; one that gives none is no reason to tell nothing."""
+    try:
+        forge = tools.forge()
+        requests = forge.of_commit(commit) if forge else ()
+    except GitopsMlError as error:
+        tools.progress(f"the forge is not asked for the pull request: {error}")
+        return None
+    return requests[0].number if requests else None
+
+
+def find_deployment(workspace: Workspace, tools: Clients, id: str) -> FoundDeployment:
+    """The deployment of this id: of today or of long ago, whatever environment it was in.
+
+    The beginning of an id will do where it belongs to one deployment only.
+
+    Raises:
+        UsageError: there is and was no such deployment; names the nearest.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    past = _past(workspace, tools)
+    api = id.rpartition("-")[0]
+    events = past.events_in(past.environments, api)
+    if not any(_begins(past, event, id) for _, event in events):
+        events += past.events_anywhere(api)
+    full = {found for _, event in events if (found := past.id_of(event.after.release))}
+    matching = {id} & full or {known for known in full if known.startswith(id)}
+    if len(matching) > 1:
+        raise UsageError(f"{id!r} begins several ids: {', '.join(sorted(matching))}")
+    if not matching:
+        if away := past.merged_away(api, id):
+            return away
+        raise _unknown(past, id, full)
+    (wanted,) = matching
+    events = [found for found in events if past.id_of(found[1].after.release) == wanted]
+    return _found(past, api, wanted, events)
+
+
+def refuse_near_id(workspace: Workspace, tools: Clients, word: str) -> None:
+    """Pass a word that has nothing to do with the GitOps repository: it may be an image.
+
+    Raises:
+        UsageError: it is an API there, or nearly one or its deployment id; names the nearest ids.
+    """
+    if workspace.project.gitops is None:
+        return
+    try:
+        past = _past(workspace, tools)
+        standing = standing_releases(past.snapshot)
+    except GitopsMlError:
+        return  # of no matter to whoever means an image
+    ids: dict[str, set[str]] = {}
+    for release in standing:
+        ids.setdefault(release.api, set()).add(release.deployment_id)
+    names = {word, word.rpartition("-")[0]}
+    near = {api for name in names for api in difflib.get_close_matches(name, ids, n=1, cutoff=0.8)}
+    if near:
+        closest = sorted(id for api in near for id in ids[api])[:5]
+        raise UsageError(
+            f"there is no deployment {word!r}; near it are: {', '.join(closest)} (an image of "
+            f"Docker Hub with that name is docker.io/library/{word})"
+        )
+
+
+def _begins(past: ReleaseHistory, event: Event, id: str) -> bool:
+    return (past.id_of(event.after.release) or "").startswith(id)
+
+
+def _found(
+    past: ReleaseHistory, api: str, id: str, events: list[tuple[str, Event]]
+) -> FoundDeployment:
+    entries = past.entries(api, events)
+    first = entries[-1]
+    release = past.release(events[0][1].last.release)
+    assert release is not None, "its id was read from it"
+    return FoundDeployment(
+        deployment_id=id,
+        release=release,
+        entries=entries,
+        commit=first.commit,
+        when=first.when,
+        author=first.author,
+        pull_request=first.pull_request,
+        is_current=any(entry.is_current for entry in entries),
+    )
+
+
+def _past(workspace: Workspace, tools: Clients) -> ReleaseHistory:
+    repository = repository_of(workspace, tools)
+    return ReleaseHistory(repository, environments=workspace.project.environments)
+
+
+def _unknown(past: ReleaseHistory, id: str, known: set[str]) -> UsageError:
+    """Names what is nearest: ids of the same API, else ids that stand there today."""
+    candidates = known or {r.deployment_id for r in standing_releases(past.snapshot)}
+    near = difflib.get_close_matches(id, sorted(candidates), n=3, cutoff=0.5)
+    hint = f"; near it are: {', '.join(near)}" if near else ""
+    return UsageError(
+        f"there is no deployment {id!r} in the history of the GitOps repository{hint} (an id is "
+        "<api>-<12 hex digits>; one of a pull request is there once that is merged)"
+    )
+
+
+def _known_apis(past: ReleaseHistory, api: str) -> str:
+    names = {release.api for release in standing_releases(past.snapshot)}
+    return suggestion(api, sorted(names)) if names else ": the repository has no releases"

@@ -1,0 +1,97 @@
+"""A new project's files, from templates."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.errors import UsageError
+from gitops_ml.git.model import RenderedFile
+from gitops_ml.system.files import write_files
+from gitops_ml.system.resources import resource_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FILES = {
+    "api.yaml.j2": "api.yaml",
+    "gitops-ml.yaml.j2": "gitops-ml.yaml",
+    "gitopsmlignore.j2": ".gitopsmlignore",
+    "predictor.py.j2": "predictor.py",
+    "requirements.txt.j2": "requirements.txt",
+    "sample.json.j2": "sample.json",
+}
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Scaffolded:
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Files that were there before and have been left alone."""
+
+
+def write_scaffold(
+    directory: Path, *, name: str | None, image_repository: str, gitops_repository: str
+) -> Scaffolded:
+    """Write those files of a new project that are not there yet.
+
+    Raises:
+        UsageError: ``name``, or the folder's name in its place, is not one that an API can have.
+    """
+    api = _name_from(directory) if name is None else name
+    if not _NAME.fullmatch(api):
+        raise UsageError(
+            f"{api!r} cannot be an API's name: at most 40 lower-case letters, digits and dashes, "
+            "starting with a letter. Choose one with --name"
+        )
+    wanted = _render(
+        {
+            "name": api,
+            "image_repository": image_repository,
+            "gitops_repository": gitops_repository,
+            "schema": _schema_location("api"),
+            "project_schema": _schema_location("project"),
+        }
+    )
+    kept = sorted(file.path for file in wanted if (directory / file.path).exists())
+    new = [file for file in wanted if file.path not in kept]
+    return Scaffolded(
+        write_files(directory, ((file.path, file.content) for file in new)), tuple(kept)
+    )
+
+
+def _name_from(directory: Path) -> str:
+    """The folder's name as an API's: what a name cannot have is a dash, and it starts with a letter.
+
+    >>> _name_from(Path("/home/ann/2. Iris_Classifier"))
+    'iris-classifier'
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower())
+    return re.sub(r"^[^a-z]+", "", words)[:40].strip("-") or "api"
+
+
+def _schema_location(name: str) -> str:
+    """Editors read the schema from the installation: right for the version that checks."""
+    return (resource_directory("schemas") / f"{name}.schema.json").as_uri()
+
+
+def _render(facts: dict[str, str]) -> list[RenderedFile]:
+    from jinja2 import Environment, StrictUndefined
+
+    # These are YAML and Python for people to go on with, not HTML.
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    environment.filters["yaml"] = lambda text: write_yaml(text).rstrip("\n")
+    templates = importlib.resources.files("gitops_ml.templates") / "init"
+    return [
+        RenderedFile(
+            path,
+            environment.from_string((templates / template).read_text("utf-8"))
+            .render(facts)
+            .encode(),
+        )
+        for template, path in _FILES.items()
+    ]

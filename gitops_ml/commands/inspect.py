@@ -1,0 +1,195 @@
+"""Images read back: what is in one, the project that it was made of, and what a change would push."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.commands.history import find_deployment, refuse_near_id
+from gitops_ml.delivery.images import built_images, image_warnings, plan_images
+from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.errors import UsageError
+from gitops_ml.image.attestations import CYCLONEDX, listed_packages
+from gitops_ml.image.project_export import Reader, ToPush, export_image, open_image, push_preview
+from gitops_ml.image.recipe import BuilderChoice, OciPlan
+from gitops_ml.oci.image_layout import OciLayout
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.referrers import read_attachment, referrers
+from gitops_ml.packages.locking import Locks
+from gitops_ml.release.model_artifacts import SCHEME, BadLocation, parse_location
+from gitops_ml.workspace.workspace import Workspace, checked
+
+if TYPE_CHECKING:
+    from gitops_ml.image.project_export import Exported, OpenImage
+    from gitops_ml.oci.model import Descriptor
+    from gitops_ml.oci.signatures import Signature
+    from gitops_ml.packages.component import Component
+    from gitops_ml.workspace.clients import Clients
+
+_DEPLOYMENT = re.compile(r"[a-z][-a-z0-9]*-[0-9a-f]{1,12}")
+_LAYOUT = "oci:"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What somebody named: an image, where it is, and what else is known of it."""
+
+    image: ImageRef
+    reader: Reader
+    deployment_id: str | None = None
+    manifest: bytes | None = None
+    """The API as it was deployed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What is in an image, and what is attached to it."""
+
+    found: OpenImage
+    deployment_id: str | None
+    packages: tuple[Component, ...]
+    """Of the bill of materials; none where none is attached."""
+    attached: tuple[Descriptor, ...]
+    signatures: tuple[Signature, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a build of one image would push."""
+
+    apis: tuple[str, ...]
+    image: str
+    choice: BuilderChoice
+    blobs: tuple[ToPush, ...] | None
+    """`None` where an engine would have to build it to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Previews:
+    images: tuple[Preview, ...]
+    warnings: tuple[str, ...]
+
+
+def inspect(
+    workspace: Workspace, name: str, *, tools: Clients, platform: str | None = None
+) -> Inspection:
+    """What is in the image that ``name`` stands for; no layer is read.
+
+    ``name`` is a deployment id, an image, a model (``oci://…``), or ``oci:DIR[:TAG]``, an image in
+    an OCI layout.
+
+    Raises:
+        UsageError: there is no such deployment, or the image is not for ``platform``.
+        Refused, ServerFailed: the registry or the GitOps repository said no, or has no such image.
+    """
+    named = _named(workspace, name, tools)
+    found = open_image(named.reader, named.image, platform=platform)
+    attached = _attached(named, found, tools)
+    bills = [each for each in attached if each.artifact_type == CYCLONEDX]
+    packages: tuple[Component, ...] = ()
+    if bills:
+        content = read_attachment(tools.oci().registry, found.image.repository, bills[0])
+        packages = listed_packages(content)
+    return Inspection(
+        found=found,
+        deployment_id=named.deployment_id,
+        packages=packages,
+        attached=attached,
+        signatures=_signatures(named, found, tools),
+    )
+
+
+def export(
+    workspace: Workspace, name: str, folder: Path, *, tools: Clients, platform: str | None = None
+) -> Exported:
+    """Bring code, lock and manifest out of an image into ``folder``; ``name`` as in `inspect`.
+
+    Raises:
+        UsageError: the folder is not empty, there is no such deployment, or the image is not for
+            ``platform``.
+        GitopsMlError: the image holds no project, or something that may not be written.
+        Refused, ServerFailed: the registry or the GitOps repository said no, or has no such image.
+    """
+    named = _named(workspace, name, tools)
+    return export_image(
+        named.reader, named.image, folder, platform=platform, manifest=named.manifest
+    )
+
+
+def preview(workspace: Workspace, *, tools: Clients) -> Previews:
+    """What a build of the workspace would push; nothing is pushed.
+
+    Raises:
+        UsageError: nobody says where images go, or a lock is missing or not up to date.
+        GitopsMlError, Refused, ServerFailed: see `gitops_ml.commands.build.build`.
+    """
+    if checked(workspace).project.image.repository is None:
+        raise UsageError("where should images go? Set image.repository in gitops-ml.yaml")
+    images = plan_images(workspace, tools, Locks.FROZEN)
+    found = []
+    for apis, image in built_images(images):
+        assert image.choice, "an image of our own has one"
+        blobs = None
+        if isinstance(image.plan, OciPlan):
+            oci = tools.oci()
+            built = oci.builder.build(image.plan, progress=tools.progress)
+            blobs = push_preview(oci.registry, built, repository=image.ref.repository)
+        found.append(Preview(apis, str(image.ref), image.choice, blobs))
+    return Previews(tuple(found), image_warnings(images.values()))
+
+
+def _named(workspace: Workspace, name: str, tools: Clients) -> Named:
+    if name.startswith(SCHEME):
+        try:
+            return Named(parse_location(name), tools.oci().registry)
+        except BadLocation as error:
+            raise UsageError(str(error)) from error
+    if name.startswith(_LAYOUT):
+        return _in_layout(name.removeprefix(_LAYOUT))
+    if _DEPLOYMENT.fullmatch(name):
+        found = find_deployment(workspace, tools, name)
+        manifest = write_yaml([found.manifest]).encode()
+        return Named(found.image, tools.oci().registry, found.deployment_id, manifest)
+    try:
+        image = ImageRef.parse(name)
+    except ValueError as error:
+        raise UsageError(f"{error}, nor a deployment id (<api>-<12 hex digits>)") from error
+    if name == image.repository and "/" not in name:
+        refuse_near_id(workspace, tools, name)
+    return Named(image, tools.oci().registry)
+
+
+def _in_layout(name: str) -> Named:
+    folder, _, tag = name.partition(":")
+    if Path(name).is_dir() or not tag:
+        folder, tag = name, ""
+    image = ImageRef(folder, tag or None)
+    with suppress(ValueError):
+        image = replace(image, digest=ImageRef.parse(f"x@{tag}").digest, tag=None)
+    return Named(image, OciLayout(Path(folder)))
+
+
+def _signatures(named: Named, found: OpenImage, tools: Clients) -> tuple[Signature, ...]:
+    """Those of the image, verified where this is a place that has our key."""
+    if isinstance(named.reader, OciLayout):
+        return ()
+    from gitops_ml.oci.signatures import signatures_of
+
+    key = None
+    with suppress(UsageError):  # who looks at an image need not be who signs
+        key = tools.key()
+    keys = [key.public] if key else []
+    image, registry = found.image, tools.oci().registry
+    return signatures_of(registry, image.repository, image.digest or "", keys=keys)
+
+
+def _attached(named: Named, found: OpenImage, tools: Clients) -> tuple[Descriptor, ...]:
+    """What is attached to the image, and to its manifest for one platform."""
+    if isinstance(named.reader, OciLayout):
+        return ()
+    digests = dict.fromkeys((found.image.digest or "", found.descriptor.digest))
+    registry, repository = tools.oci().registry, found.image.repository
+    return tuple(each for digest in digests for each in referrers(registry, repository, digest))

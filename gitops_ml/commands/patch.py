@@ -1,0 +1,211 @@
+"""Releases changed where they stand: other words with the same image, or a rollout with the same words."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.change import (
+    ChangeOptions,
+    ChangePlan,
+    ChangeResult,
+    ReleaseChange,
+    change,
+    fields_without,
+    rerendered_changes,
+)
+from gitops_ml.delivery.derive import Origin, derive_release, refuse_taken
+from gitops_ml.delivery.plan import wants_manifests
+from gitops_ml.delivery.releases import (
+    Selection,
+    refuse_other,
+    selected,
+    standing_release,
+    standing_releases,
+    topic_of,
+    values_of,
+)
+from gitops_ml.delivery.rendering import refuse_faults
+from gitops_ml.errors import RepositoryMoved, UsageError
+from gitops_ml.git.model import Change
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.commit_message import names_in_short
+from gitops_ml.gitops.current_objects import standing_manifest
+from gitops_ml.gitops.differences import field_changes
+from gitops_ml.gitops.refresh_mark import next_refresh
+from gitops_ml.gitops.release_files import with_provenance
+from gitops_ml.gitops.release_yaml import read_values
+from gitops_ml.gitops.whole_release import faults_of_text
+from gitops_ml.manifest.merge_patch import patched
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+def patch(
+    workspace: Workspace,
+    api: str,
+    words: Mapping[str, Any],
+    *,
+    environment: str,
+    tools: Clients,
+    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
+) -> ChangeResult:
+    """Lay ``words`` over the manifest of the release that stands; its image stays as it is.
+
+    Every rule is checked. `null` takes a field back. The manifest in the work tree knows nothing of
+    it, which the warnings say: the next `deploy` of that one takes the patch back.
+
+    Raises:
+        UsageError: there is no such release, or the patch would need another image.
+        InvalidDocument: the patched manifest breaks a rule.
+        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
+        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+    """
+    if not words:
+        raise UsageError("what should be changed? Name the fields and their values")
+
+    def plan(snapshot: GitSnapshot) -> ChangePlan:
+        release = standing_release(snapshot, api, environment)
+        refuse_other(release, workspace.project.name)
+        made = derive_release(
+            Origin(release=release, by="patch"),
+            workspace.project,
+            environment,
+            tools=tools,
+            manifest=patched(release.manifest, words, environment=environment),
+        )
+        if "networking" in made.manifest.body:
+            # Reading every manifest takes a second where there are thousands.
+            refuse_taken(made, _beside(snapshot, release))
+        (after,), changes, warnings = rerendered_changes([made], snapshot, workspace, tools)
+        before = values_of(snapshot, [release.directory]).get(release.directory, {})
+        fields = field_changes(fields_without(before), fields_without(json.loads(after.text.data)))
+        told = ReleaseChange(
+            api=api,
+            environment=environment,
+            before=release.deployment_id,
+            after=after.deployment_id,
+            image=after.image,
+            fields=fields,
+        )
+        return ChangePlan(
+            releases=(told,),
+            changes=changes,
+            subject=f"Patch {api} in {environment}",
+            warnings=(*warnings, *_source_warning(release, bool(changes))),
+        )
+
+    return change(
+        workspace,
+        plan,
+        tools=tools,
+        options=options,
+        action="patch",
+        topic=f"{environment}/{api}",
+        environments=(environment,),
+    )
+
+
+def _beside(snapshot: GitSnapshot, release: ReleaseRecord) -> list[ReleaseRecord]:
+    return [
+        other
+        for other in standing_releases(snapshot, [release.environment])
+        if other.project == release.project and other.api != release.api
+    ]
+
+
+def _source_warning(release: ReleaseRecord, is_changed: bool) -> tuple[str, ...]:
+    if not is_changed:
+        return ()
+    return (
+        f"{release.manifest_file} of {release.project or 'the project'} does not say so: write it "
+        "there as well, or the next deploy takes it back",
+    )
+
+
+def refresh(
+    workspace: Workspace,
+    selection: Selection,
+    *,
+    environment: str,
+    tools: Clients,
+    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
+) -> ChangeResult:
+    """Roll out what stands there anew, with nothing changed but the deployment id.
+
+    Raises:
+        UsageError: there is no such release.
+        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
+        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+    """
+
+    def plan(snapshot: GitSnapshot) -> ChangePlan:
+        releases = selected(
+            snapshot, selection, environment=environment, project=workspace.project.name
+        )
+        changes = [
+            each for release in releases for each in _refreshed(release, snapshot, workspace, tools)
+        ]
+        return ChangePlan(
+            releases=tuple(
+                ReleaseChange(
+                    api=release.api,
+                    environment=environment,
+                    before=release.deployment_id,
+                    after=next_refresh(release).deployment_id,
+                    image=release.image,
+                )
+                for release in releases
+            ),
+            changes=tuple(sorted(changes)),
+            subject=f"Refresh {names_in_short(r.api for r in releases)} in {environment}",
+            why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
+        )
+
+    return change(
+        workspace,
+        plan,
+        tools=tools,
+        options=options,
+        action="refresh",
+        topic=f"{environment}/{topic_of(selection, workspace.project.name)}",
+        environments=(environment,),
+    )
+
+
+def _refreshed(
+    release: ReleaseRecord, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+) -> list[Change]:
+    """The files of a release with the id of its next refresh; all else stays as it is written."""
+    facts, values, manifest = (
+        f"{release.directory}/{name}" for name in (layout.RELEASE, layout.VALUES, layout.MANIFEST)
+    )
+    there = snapshot.read([facts, values, manifest])
+    new, before = next_refresh(release), release.deployment_id
+    text = there.get(values, b"").decode(errors="replace")
+    new_values = new.values(text, before=before)
+    head = new.facts(release.text, before=before)
+    if new_values == text or head == release.text:
+        raise RepositoryMoved(
+            f"{values} and {facts} in the GitOps repository do not name the same deployment: "
+            "deploy the API again"
+        )
+    origin = Origin(release=release, by="refresh")
+    wanted = {
+        facts: with_provenance(head, origin.provenance()).encode(),
+        values: new_values.encode(),
+    }
+    if wants_manifests(workspace):
+        rendered = standing_manifest(snapshot, release, new_values, helm=tools.helm())
+        refuse_faults(
+            {release.directory: faults_of_text(read_values(new_values.encode()), rendered)}
+        )
+        wanted[manifest] = rendered.encode()
+    return [Change(path, there.get(path), content) for path, content in wanted.items()]

@@ -1,0 +1,213 @@
+"""Releases promoted from one environment to the next: the image's digest is copied, never built anew."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.change import (
+    ChangeOptions,
+    ChangePlan,
+    ChangeResult,
+    ReleaseChange,
+    change,
+    fields_without,
+    rerendered_changes,
+)
+from gitops_ml.delivery.derive import DerivedRelease, Origin, derive_release
+from gitops_ml.delivery.releases import Selection, selected, topic_of, values_of
+from gitops_ml.documents.markdown import block, code
+from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.commit_message import names_in_short
+from gitops_ml.gitops.differences import field_changes
+from gitops_ml.gitops.pull_request_body import field_lines
+from gitops_ml.gitops.release_yaml import read_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.errors import Problem
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_files import Release
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
+    from gitops_ml.project.model import Project
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+_MOST_LINES = 40
+"""Of what a reviewer reads before the changes themselves."""
+
+
+def promote(
+    workspace: Workspace,
+    selection: Selection,
+    *,
+    tools: Clients,
+    source: str | None = None,
+    target: str | None = None,
+    may_skip: bool = False,
+    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
+) -> ChangeResult:
+    """Give ``target`` what stands in ``source``: its manifest and its image, by the target's own rules.
+
+    Manifest and digest come from the GitOps repository, not from the work tree: what was tried is
+    what goes on. Without ``source`` it is the environment before ``target`` in the project file,
+    without ``target`` the one after ``source``.
+
+    Raises:
+        UsageError: an environment or an API does not exist, an image would have to be built, or a
+            protected environment would be reached past one that comes before it.
+        InvalidDocument: a manifest breaks a rule in the target.
+        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
+        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+    """
+    source, target = route(workspace.project, source, target)
+    skipped = _skipped(workspace.project, source, target, may_skip=may_skip)
+
+    def plan(snapshot: GitSnapshot) -> ChangePlan:
+        releases = selected(snapshot, selection, environment=source, project=workspace.project.name)
+        made = _rerendered(releases, workspace.project, target, tools)
+        after, changes, warnings = rerendered_changes(made, snapshot, workspace, tools)
+        told = _told(snapshot, made, after, {change.path for change in changes})
+        return ChangePlan(
+            releases=told,
+            changes=changes,
+            subject=f"Promote {names_in_short(item.api for item in told)} from {source} to {target}",
+            why=_why(told, source, target),
+            warnings=(*skipped, *_chart_warnings(made), *warnings),
+        )
+
+    return change(
+        workspace,
+        plan,
+        tools=tools,
+        options=options,
+        action="promote",
+        topic=f"{target}/{topic_of(selection, workspace.project.name)}",
+        environments=(target,),
+    )
+
+
+def _why(releases: Iterable[ReleaseChange], source: str, target: str) -> str:
+    """What a reviewer cannot see from the changes: where it was tried, and how it ran there."""
+    lines = [f"Image and manifest are those that stand in {code(source)}; nothing is built."]
+    for release in releases:
+        if release.differs:
+            lines.append(f"{code(release.api)} in {code(target)} otherwise than in {code(source)}:")
+            fields = (line for each in release.differs for line in field_lines(each))
+            lines.append(block("\n".join(islice(fields, _MOST_LINES)), "diff"))
+    return "\n\n".join(lines[:_MOST_LINES])
+
+
+def route(project: Project, source: str | None, target: str | None) -> tuple[str, str]:
+    """From where to where, with what the project's order of environments adds.
+
+    Raises:
+        UsageError: it does not add enough, or an environment is unknown.
+    """
+    order = list(project.environments)
+    for name in (source, target):
+        if name is not None and name not in order:
+            raise UsageError(f"unknown environment {name!r}; the project has: {', '.join(order)}")
+    if source is None and target is None and len(order) == 2:
+        source, target = order
+    elif source is None and target is not None and (at := order.index(target)):
+        source = order[at - 1]
+    elif target is None and source is not None and (at := order.index(source)) + 1 < len(order):
+        target = order[at + 1]
+    if source is None or target is None:
+        raise UsageError(
+            "from where to where? Say --from and --to; the project file's order is "
+            f"{', '.join(order)}"
+        )
+    if source == target:
+        raise UsageError(f"{source} is where it comes from and where it should go")
+    return source, target
+
+
+def _skipped(project: Project, source: str, target: str, *, may_skip: bool) -> tuple[str, ...]:
+    """Warnings about a way that is not the next step in the project's order."""
+    order = list(project.environments)
+    start, end = order.index(source), order.index(target)
+    if end < start:
+        return (f"{target} comes before {source} in the project file: this goes backwards",)
+    if not (between := order[start + 1 : end]):
+        return ()
+    names = ", ".join(between)
+    if project.environments[target].protected and not may_skip:
+        raise UsageError(
+            f"{target} is protected, and {names} comes before it: promote there first, or say "
+            "--skip"
+        )
+    return (f"{names} is skipped on the way from {source} to {target}",)
+
+
+def _rerendered(
+    releases: Iterable[ReleaseRecord], project: Project, target: str, tools: Clients
+) -> list[DerivedRelease]:
+    """All of them; what is wrong with several manifests is told at once."""
+    made: list[DerivedRelease] = []
+    problems: list[Problem] = []
+    for release in releases:
+        try:
+            origin = Origin(release=release, by="promote")
+            made.append(derive_release(origin, project, target, tools=tools))
+        except InvalidDocument as error:
+            problems += error.problems
+    if problems:
+        raise InvalidDocument(problems)
+    return made
+
+
+def _told(
+    snapshot: GitSnapshot,
+    made: Iterable[DerivedRelease],
+    after: Iterable[Release],
+    changed: set[str],
+) -> tuple[ReleaseChange, ...]:
+    pairs = [
+        (item.origin.release, release)
+        for item, release in zip(made, after, strict=True)
+        if any(path.startswith(f"{release.directory}/") for path in changed)
+    ]
+    directories = [d for origin, release in pairs for d in (origin.directory, release.directory)]
+    values = values_of(snapshot, directories)
+    facts = snapshot.read(f"{release.directory}/{layout.RELEASE}" for _, release in pairs)
+    told = []
+    for origin, release in pairs:
+        before = read_release(facts.get(f"{release.directory}/{layout.RELEASE}", b""))
+        now = json.loads(release.text.data)
+        stood = values.get(release.directory)
+        told.append(
+            ReleaseChange(
+                api=release.name,
+                environment=release.environment,
+                before=before.deployment_id if before else None,
+                after=release.deployment_id,
+                image=release.image,
+                fields=field_changes(fields_without(stood), fields_without(now)) if stood else (),
+                differs=field_changes(_own(values.get(origin.directory, {})), _own(now)),
+            )
+        )
+    return tuple(told)
+
+
+def _own(values: Mapping[str, object]) -> Mapping[str, object]:
+    """What an environment may have otherwise: all but the image and the environment's name."""
+    rest = fields_without(values, "environment")
+    return {key: value for key, value in rest.items() if key != "image"}
+
+
+def _chart_warnings(made: Iterable[DerivedRelease]) -> tuple[str, ...]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for item in made:
+        old, new = item.origin.release.chart_version, item.release.chart.version
+        if old != new:
+            found.setdefault((old, new), []).append(item.release.name)
+    return tuple(
+        f"{names_in_short(apis)}: tried with the base chart {old}, and this version of gitops-ml "
+        f"brings {new}; deploy to try it there first"
+        for (old, new), apis in sorted(found.items())
+    )

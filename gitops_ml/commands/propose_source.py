@@ -1,0 +1,250 @@
+"""Code and manifest from a notebook sent to the source repository, for CI to build and deploy."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.capture.package_text import package_text
+from gitops_ml.commands.lock import lock
+from gitops_ml.delivery.push import Delivered, deliver, propose
+from gitops_ml.documents.yaml_edit import CannotEdit, with_item
+from gitops_ml.documents.yaml_reader import read_yaml
+from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.errors import InvalidDocument, Problem, UsageError
+from gitops_ml.forge.pull_request import Proposal
+from gitops_ml.git.model import Change
+from gitops_ml.gitops.proposal_branch import head_branch
+from gitops_ml.image.context import read_context
+from gitops_ml.runtime.location import APP
+from gitops_ml.system.cache import cache_place
+from gitops_ml.system.project_files import open_file
+from gitops_ml.system.resources import template_text
+from gitops_ml.workspace.source import read_author
+from gitops_ml.workspace.workspace import Workspace, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.documents.yaml_reader import Document
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.workspace.clients import Clients
+
+_MODELINE = "# Every field, with its meaning and default: gitops-ml schema api\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFiles:
+    """One API as files of the source repository."""
+
+    api: str
+    folder: str
+    """``apis/iris``."""
+    spec: Mapping[str, Any]
+    class_name: str = ""
+    path: str = ""
+    source: str = ""
+    """What a reviewer should read."""
+    notes: tuple[str, ...] = ()
+
+
+def code_files(workspace: Workspace) -> dict[str, Change]:
+    """The code of the workspace's one API, as it would enter the image; without a predictor, none.
+
+    By the path from the API's folder, as if nothing of it were there.
+
+    Raises:
+        InvalidDocument: files that cannot enter an image.
+    """
+    (planned,) = workspace.releases
+    if planned.spec.predictor is None:
+        return {}
+    directory = workspace.directory_of(planned.manifest)
+    context = read_context(
+        directory, predictor=planned.spec.predictor, cache=cache_place(os.environ)
+    )
+    found = {}
+    for file in context.inputs:
+        root, _, path = file.path.partition("/")
+        if root != APP:
+            continue
+        if file.is_link:
+            found[path] = Change(path, None, file.fingerprint.encode(), "120000")
+        else:
+            mode = "100755" if file.is_executable else "100644"
+            with open_file(directory / path, inside=(directory,)) as opened:
+                found[path] = Change(path, None, opened.read(), mode)
+    return found
+
+
+def propose_source(
+    workspace: Workspace,
+    files: SourceFiles,
+    *,
+    tools: Clients,
+    pull_request: bool = True,
+    dry_run: bool = False,
+    message: str | None = None,
+    why: str = "",
+) -> Delivered:
+    """Commit the API's files to the source repository, and open a pull request with them.
+
+    A lock is made where there is none, so that CI builds with what it was resolved to here. A
+    manifest that says the same already stays as it is, comments and all, and so do the other APIs
+    in it. Files beside it are left alone; where they might be of an earlier packaging, they are told.
+    Doing it again finds the open pull request.
+
+    Raises:
+        InvalidDocument: the API is wrong.
+        GitopsMlError: the requirements cannot be resolved.
+        UsageError: the project file has no section ``source``.
+        Refused, ServerFailed, RepositoryMoved: see `propose`.
+    """
+    checked(workspace)
+    source = workspace.project.source
+    if source is None or tools.source_repository is None:
+        raise UsageError(
+            "the project file says `pull_requests.content: source`, but not where the source is: "
+            "set source.repository"
+        )
+    if not dry_run and tools.registry is not None:
+        lock(workspace, tools=tools)
+    code = code_files(workspace)
+    repository = tools.source_repository()
+
+    warnings: tuple[str, ...] = ()
+
+    def make_changes(snapshot: GitSnapshot) -> tuple[tuple[Change, ...], str]:
+        nonlocal warnings
+        changes = _changes(files, code, snapshot)
+        warnings = _left(files, code, snapshot) if files.source else ()
+        return changes, f"{message or _subject(files, changes)}\n"
+
+    def told(delivered: Delivered) -> Delivered:
+        return replace(delivered, warnings=(*delivered.warnings, *warnings))
+
+    if dry_run:
+        base = repository.fetch()
+        changes, _ = make_changes(base)
+        return told(Delivered(base.commit, None, changes, 1))
+    author = read_author(workspace.root, workspace.project.gitops)
+    if not pull_request:
+        return told(deliver(repository, make_changes, author=author))
+    head = head_branch(f"source/{files.api}")
+
+    def make_proposal(changes: tuple[Change, ...], text: str) -> Proposal:
+        settings = workspace.project.pull_requests
+        return Proposal(
+            head=head,
+            base=source.branch,
+            title=text.partition("\n")[0],
+            body=_body(workspace, files, changes, head=head, why=why),
+            reviewers=settings.reviewers,
+            teams=settings.teams,
+            labels=settings.labels,
+            is_draft=settings.draft,
+            auto_merge=settings.auto_merge,
+            merge_method=settings.merge_method,
+        )
+
+    forge = tools.source_forge()
+    return told(propose(repository, forge, make_changes, make_proposal, head=head, author=author))
+
+
+def _changes(
+    files: SourceFiles, code: Mapping[str, Change], snapshot: GitSnapshot
+) -> tuple[Change, ...]:
+    manifest = _place(files, "api.yaml")
+    wanted = {_place(files, path): change for path, change in code.items()}
+    before = snapshot.read([*wanted, manifest])
+    wanted[manifest] = Change(manifest, None, _manifest(files, before.get(manifest)))
+    return tuple(
+        replace(change, path=path, before=before.get(path))
+        for path, change in sorted(wanted.items())
+        if before.get(path) != change.after
+    )
+
+
+def _left(files: SourceFiles, code: Mapping[str, Change], snapshot: GitSnapshot) -> tuple[str, ...]:
+    """What to say of files in the folder of a packaged class that did not come from it."""
+    ours = {_place(files, path) for path in (*code, "api.yaml")}
+    others = sorted(set(snapshot.blob_ids(_place(files, ""))) - ours)
+    if not others:
+        return ()
+    names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    return (f"{names}: not of this package; remove what is left of an earlier one",)
+
+
+def _place(files: SourceFiles, path: str) -> str:
+    """A path from the API's folder, from the root of the repository."""
+    return posixpath.normpath(f"{files.folder}/{path}")
+
+
+def _manifest(files: SourceFiles, before: bytes | None) -> bytes:
+    """The manifest with this API; others in the same file stay in it."""
+    spec = dict(files.spec)
+    if before is None:
+        return (_MODELINE + write_yaml([spec])).encode()
+    document = _apis(before, file=_place(files, "api.yaml"))
+    apis = document.data or []
+    same = [at for at, each in enumerate(apis) if each.get("name") == files.api]
+    if same and apis[same[0]] == spec:
+        return before
+    try:
+        return with_item(before, document, same[0] if same else None, spec)
+    except CannotEdit as error:
+        raise UsageError(
+            f"{document.file} is written in a way that {files.api} cannot be changed in: give it a "
+            "folder of its own (project_dir=), or change it by hand"
+        ) from error
+
+
+def _apis(content: bytes, *, file: str) -> Document:
+    """What the manifest that stands there says.
+
+    Raises:
+        InvalidDocument: it cannot be read; nobody's work is replaced unread.
+    """
+    document = read_yaml(content, file=file)
+    if document.problems:
+        raise InvalidDocument(document.problems)
+    found = [] if document.data is None else document.data
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        problem = Problem(file, 1, 1, "", "is no list of APIs, and is not replaced", rule="yaml")
+        raise InvalidDocument([problem])
+    return document
+
+
+def _subject(files: SourceFiles, changes: Iterable[Change]) -> str:
+    is_new = any(
+        change.path == _place(files, "api.yaml") and change.before is None for change in changes
+    )
+    return f"{'Add' if is_new else 'Change'} {files.api}"
+
+
+def _body(
+    workspace: Workspace,
+    files: SourceFiles,
+    changes: tuple[Change, ...],
+    *,
+    head: str,
+    why: str,
+) -> str:
+    return package_text(
+        template_text("source_pull_request.md.j2"),
+        why=why,
+        path=files.path,
+        class_name=files.class_name,
+        source=files.source,
+        notes=files.notes,
+        api=files.api,
+        environment=", ".join(workspace.environments),
+        changes=[{"action": change.action, "path": change.path} for change in changes],
+        manifest=write_yaml([dict(files.spec)]),
+        head=head,
+        folder=files.folder,
+        warnings=[str(problem) for problem in workspace.problems.warnings],
+        origin=sorted((workspace.origin or {}).items()),
+    )

@@ -1,0 +1,220 @@
+"""A release taken back to an earlier deployment, byte for byte."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.change import (
+    ChangeOptions,
+    ChangePlan,
+    ChangeResult,
+    ReleaseChange,
+    change,
+    fields_without,
+)
+from gitops_ml.delivery.plan import wants_manifests
+from gitops_ml.delivery.releases import refuse_other, repository_of
+from gitops_ml.delivery.rendering import RepositoryState, refuse_faults, taken_routes
+from gitops_ml.errors import RepositoryMoved, UsageError
+from gitops_ml.git.model import Change
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.current_objects import standing_manifest
+from gitops_ml.gitops.differences import field_changes
+from gitops_ml.gitops.release_history import ReleaseHistory
+from gitops_ml.gitops.release_yaml import read_release, read_values
+from gitops_ml.gitops.routes import route_of
+from gitops_ml.gitops.whole_release import faults_of_text, faults_of_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
+    from gitops_ml.gitops.timeline import Event
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+def rollback(
+    workspace: Workspace,
+    api: str,
+    *,
+    environment: str,
+    tools: Clients,
+    to: str | None = None,
+    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
+) -> ChangeResult:
+    """Restore the files of a release as they stood at an earlier deployment, by default the previous.
+
+    Images are by digest, so what comes back is what ran. Other releases stay as they are, however
+    far the branch has moved on. The base chart of that time comes back with it where it is gone.
+
+    Raises:
+        UsageError: there is no such deployment of this API in this environment.
+        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
+        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+    """
+    repository = repository_of(workspace, tools)
+
+    def plan(snapshot: GitSnapshot) -> ChangePlan:
+        past = ReleaseHistory(
+            repository, environments=workspace.project.environments, snapshot=snapshot
+        )
+        events = past.events(environment, api)
+        event = _wanted(past, events, api=api, environment=environment, to=to)
+        return _restoring(past, events[0], event, workspace, tools)
+
+    return change(
+        workspace,
+        plan,
+        tools=tools,
+        options=options,
+        action="rollback",
+        topic=f"{environment}/{api}",
+        environments=(environment,),
+    )
+
+
+def _wanted(
+    past: ReleaseHistory, events: tuple[Event, ...], *, api: str, environment: str, to: str | None
+) -> Event:
+    """The event whose files come back."""
+    if not events:
+        raise UsageError(f"nothing was ever deployed as {api!r} to {environment}")
+    deployments = [event for event in events if event.last.release]
+    if to is None:
+        for event in deployments:
+            if event is not events[0]:
+                return event
+        raise UsageError(
+            f"{api} in {environment} has had one deployment only: there is nothing to go back to"
+        )
+    fitting = {
+        id: event
+        for event in reversed(deployments)
+        if (id := past.id_of(event.last.release)) and id.startswith(to)
+    }
+    if len(fitting) == 1 or to in fitting:
+        return fitting.get(to) or next(iter(fitting.values()))
+    if fitting:
+        raise UsageError(f"{to!r} begins several ids: {', '.join(sorted(fitting))}")
+    known = [id for event in deployments if (id := past.id_of(event.last.release))]
+    raise UsageError(
+        f"{api} in {environment} never was {to!r}; it was: "
+        f"{', '.join(dict.fromkeys(known[:_MOST_NAMED]))}"
+    )
+
+
+_MOST_NAMED = 10
+
+
+def _restoring(
+    past: ReleaseHistory, current: Event, wanted: Event, workspace: Workspace, tools: Clients
+) -> ChangePlan:
+    release = past.release(wanted.last.release)
+    if release is None:
+        raise RepositoryMoved(
+            f"what stood at {wanted.commit.id[:12]} is no release that gitops-ml would have written"
+        )
+    refuse_other(release, workspace.project.name)
+    now = read_release(past.content(current.last.release))
+    if now is not None:
+        refuse_other(now, workspace.project.name)
+    directory, environment = release.directory, release.environment
+    contents = _contents(past, wanted, release, workspace, tools)
+    _refuse_broken(past.snapshot, directory, contents)
+    there = past.snapshot.read(f"{directory}/{name}" for name in _FILES)
+    changes = [
+        Change(path, there.get(path), contents.get(path))
+        for path in (f"{directory}/{name}" for name in _FILES)
+        if there.get(path) != contents.get(path)
+    ]
+    if changes:
+        changes += _chart(past, wanted, release)
+    before = fields_without(read_values(past.content(current.last.values)))
+    after = fields_without(read_values(past.content(wanted.last.values)))
+    told = ReleaseChange(
+        api=release.api,
+        environment=environment,
+        before=now.deployment_id if now else None,
+        after=release.deployment_id,
+        image=release.image,
+        fields=field_changes(before, after) if before else (),
+    )
+    return ChangePlan(
+        releases=(told,),
+        changes=tuple(sorted(changes, key=lambda change: change.path)),
+        subject=f"Roll back {release.api} in {environment} to {release.deployment_id}",
+        warnings=_warnings(past, release),
+    )
+
+
+_FILES = (layout.RELEASE, layout.VALUES, layout.MANIFEST)
+
+
+def _contents(
+    past: ReleaseHistory,
+    wanted: Event,
+    release: ReleaseRecord,
+    workspace: Workspace,
+    tools: Clients,
+) -> Mapping[str, bytes]:
+    """The files as they were; in the mode of today, where the repository has changed its mode."""
+    state, directory = wanted.last, release.directory
+    blobs = dict(zip(_FILES, (state.release, state.values, state.manifest), strict=True))
+    found = {f"{directory}/{name}": past.content(id) for name, id in blobs.items() if id}
+    path = f"{directory}/{layout.MANIFEST}"
+    if not wants_manifests(workspace):
+        found.pop(path, None)
+    elif path not in found:
+        then = past.repository.at(wanted.commit.id)
+        values = past.content(state.values).decode(errors="replace")
+        found[path] = standing_manifest(then, release, values, helm=tools.helm()).encode()
+    return found
+
+
+def _refuse_broken(snapshot: GitSnapshot, directory: str, contents: Mapping[str, bytes]) -> None:
+    """What was right then may be no whole release, or another's host and path, now.
+
+    Raises:
+        InvalidDocument: it is not whole.
+        RepositoryMoved: another release has its host and path by now.
+    """
+    facts, values, manifest = (contents.get(f"{directory}/{name}") for name in _FILES)
+    read = read_values(values)
+    faults = faults_of_values(read)
+    if manifest is not None:
+        faults += faults_of_text(read, manifest.decode(errors="replace"))
+    refuse_faults({directory: faults})
+    texts = {"facts": (facts or b"").decode(), "values": (values or b"").decode(errors="replace")}
+    routes = {directory: route_of(directory, **texts)}
+    if taken := taken_routes(routes, RepositoryState.read(snapshot), snapshot):
+        raise RepositoryMoved(taken[0][1])
+
+
+def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> list[Change]:
+    """The base chart of that time, where it is gone.
+
+    Raises:
+        RepositoryMoved: it is there and is not what it was.
+    """
+    prefix = f"{layout.chart_directory(release.chart, release.chart_version)}/"
+    then = past.repository.at(wanted.commit.id)
+    was, now = then.blob_ids(prefix), past.snapshot.blob_ids(prefix)
+    if now and dict(now) != dict(was):
+        raise RepositoryMoved(
+            f"{prefix} in the GitOps repository is not what it was at {wanted.commit.id[:12]}, and a "
+            "chart version never changes: restore the folder from its history"
+        )
+    missing = then.read(path for path in was if path not in now)
+    return [Change(path, None, content) for path, content in missing.items()]
+
+
+def _warnings(past: ReleaseHistory, release: ReleaseRecord) -> tuple[str, ...]:
+    path = layout.app_project_path(release.team)
+    found = list(past.warnings())
+    if path not in past.snapshot.blob_ids("argocd/"):
+        found.append(f"{path} is not there any more: `gitops-ml bootstrap` writes it")
+    if release.image.digest is None:
+        found.append(f"{release.image} is named by tag: it may be another image by now")
+    return tuple(found)

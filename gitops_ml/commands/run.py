@@ -1,0 +1,94 @@
+"""A predictor served on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import ProgramFailed, UsageError
+from gitops_ml.release.model_artifacts import mounted
+from gitops_ml.runtime.serve import LocalServer, serve_predictor
+from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gitops_ml.models.artifact import RegistryModels
+    from gitops_ml.release.spec import ReleaseSpec
+
+
+def run(
+    workspace: Workspace,
+    *,
+    host: str,
+    port: int,
+    reloads: bool,
+    models: Callable[[], RegistryModels],
+    tell: Callable[[str], None],
+) -> None:
+    """Serve the one predictor of the workspace until it is told to stop.
+
+    Model artifacts are fetched to the cache, where the predictor finds them as it does in a cluster.
+
+    Raises:
+        InvalidDocument: the documents are wrong.
+        UsageError: there are several APIs, or this one has no predictor.
+        ProgramFailed: the server ended badly; it has said why.
+        Refused, ServerFailed: a model artifact cannot be had.
+    """
+    planned, spec = _local(workspace, models, tell)
+    code = serve_predictor(
+        spec,
+        directory=workspace.directory_of(planned.manifest),
+        host=host,
+        port=port,
+        reloads=reloads,
+        tell=tell,
+    )
+    if code:
+        raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
+
+
+def start(
+    workspace: Workspace,
+    *,
+    models: Callable[[], RegistryModels],
+    tell: Callable[[str], None],
+    port: int = 0,
+) -> LocalServer:
+    """Serve the one predictor of the workspace beside us; returns once it answers predictions.
+
+    Raises:
+        InvalidDocument, UsageError, Refused, ServerFailed: see `run`.
+        ProgramFailed: it does not become ready; holds the end of its log.
+    """
+    planned, spec = _local(workspace, models, tell)
+    tell(f"starting {planned.name} on this machine")
+    server = LocalServer(spec, directory=workspace.directory_of(planned.manifest), port=port)
+    return server.until_ready(seconds=spec.probes.startup)
+
+
+def _local(
+    workspace: Workspace, models: Callable[[], RegistryModels], tell: Callable[[str], None]
+) -> tuple[PlannedRelease, ReleaseSpec]:
+    """The predictor with its models on this machine."""
+    planned = _one_predictor(checked(workspace).releases)
+    assert planned.spec.predictor is not None, "it was chosen for having one"
+    local = mounted(
+        planned.spec.predictor, lambda each: str(models().fetched(each.image, progress=tell))
+    )
+    return planned, replace(planned.spec, predictor=local.predictor)
+
+
+def _one_predictor(releases: tuple[PlannedRelease, ...]) -> PlannedRelease:
+    names = sorted({planned.name for planned in releases})
+    if len(names) != 1:
+        known = f": {', '.join(names)}" if names else ""
+        raise UsageError(f"there are {len(names)} APIs here{known}; choose one with --api")
+    if releases[0].spec.predictor is None:
+        raise UsageError(
+            f"{names[0]} is a ready-made container: start it with "
+            f"`docker run -p 8080:{releases[0].spec.container and releases[0].spec.container.port} "
+            f"{releases[0].spec.container and releases[0].spec.container.image}`"
+        )
+    return releases[0]

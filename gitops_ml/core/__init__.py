@@ -1,1 +1,0 @@
-"""Decisions: no disk, no network, no clock, no environment variables in here."""

@@ -1,0 +1,1 @@
+"""From planned releases to a commit or pull request: plan, change, push with retry."""

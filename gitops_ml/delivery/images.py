@@ -1,0 +1,259 @@
+"""The images of a workspace, with the neighbours of a call: planned, looked up, built, and talked about."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gitops_ml._version import __version__
+from gitops_ml.errors import Refused, ServerFailed
+from gitops_ml.image.planner import (
+    Builders,
+    ImagePlanner,
+    ImageRequest,
+    PlannedImage,
+    Unlocked,
+    build_image,
+    look_up,
+)
+from gitops_ml.oci.reference import split_repository
+from gitops_ml.packages.locking import LockOutcome, Locks
+from gitops_ml.release.model_artifacts import SCHEME, artifacts_of
+from gitops_ml.workspace.source import read_provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from gitops_ml.errors import GitopsMlError
+    from gitops_ml.gitops.provenance import Provenance
+    from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import PlannedRelease, Workspace
+
+
+def plan_images(
+    workspace: Workspace, tools: Clients, locks: Locks = Locks.KNOWN
+) -> dict[str, PlannedImage]:
+    """The image of each release, by the release's directory."""
+    planner = ImagePlanner(
+        workspace.project.image,
+        registry=tools.registry() if tools.registry else None,
+        locks=locks,
+        progress=tools.progress,
+    )
+    return {
+        planned.directory: planner.plan(image_request(workspace, planned))
+        for planned in workspace.releases
+    }
+
+
+def image_request(workspace: Workspace, planned: PlannedRelease) -> ImageRequest:
+    """What the image of a release depends on."""
+    return ImageRequest(
+        name=planned.name,
+        predictor=None if planned.ready_image is not None else planned.spec.predictor,
+        ready_image=planned.ready_image,
+        folder=workspace.directory_of(planned.manifest),
+        manifest=planned.manifest.file,
+        manifest_text=partial(workspace.manifest_text, planned.manifest),
+    )
+
+
+def check_models(workspace: Workspace, tools: Clients) -> tuple[str, ...]:
+    """What people should know about the model artifacts of their releases, each asked for once.
+
+    Where no registry may be asked, or one gives no answer, that is no reason to deploy nothing.
+
+    Raises:
+        Refused: a registry has no such artifact, and no replica could ever start.
+    """
+    if tools.registry is None:
+        return ()
+    missing: list[str] = []
+    warnings: list[str] = []
+    silent: set[str] = set()
+    for image in _artifacts(workspace):
+        host, location = split_repository(image.repository)[0], f"{SCHEME}{image}"
+        if host in silent:
+            continue
+        try:
+            digest = tools.registry().digest(image)
+        except (Refused, ServerFailed) as error:
+            silent.add(host)
+            warnings.append(f"nobody knows whether {location} is there: {error}")
+            continue
+        if digest is None:
+            missing.append(location)
+        elif image.digest is None:
+            warnings.append(
+                f"{location} is a tag, which may move under the replicas: it stands for {digest} "
+                f"now, so name {location}@{digest}"
+            )
+    if missing:
+        raise Refused(
+            f"{', '.join(missing)}: the registry has no such model, and no replica could start "
+            "without it. Push it (`gitops-ml model push DIR oci://…`), and name what that prints"
+        )
+    return tuple(warnings)
+
+
+def _artifacts(workspace: Workspace) -> tuple[ImageRef, ...]:
+    predictors = (
+        planned.spec.predictor for planned in workspace.releases if planned.ready_image is None
+    )
+    found = (image for predictor in predictors if predictor for image in artifacts_of(predictor))
+    return tuple(dict.fromkeys(found))
+
+
+def built_images(
+    images: Mapping[str, PlannedImage],
+) -> list[tuple[tuple[str, ...], PlannedImage]]:
+    """Each image that we build, once, with the APIs that run it."""
+    by_name: dict[str, tuple[set[str], PlannedImage]] = {}
+    for directory, image in images.items():
+        if image.content_hash:
+            users, _ = by_name.setdefault(str(image.ref), (set(), image))
+            users.add(directory.rpartition("/")[2])
+    return [(tuple(sorted(users)), image) for users, image in by_name.values()]
+
+
+def with_digests(
+    images: Mapping[str, PlannedImage],
+    known: Mapping[str, str],
+    tools: Clients,
+    unanswered: Callable[[GitopsMlError], None] | None = None,
+    is_trusted: Callable[[PlannedImage], bool] = lambda _: True,
+) -> dict[str, PlannedImage]:
+    registry = tools.registry() if tools.registry else None
+    digests = look_up(
+        images.values(),
+        known=known,
+        registry=registry,
+        unanswered=unanswered,
+        is_trusted=is_trusted,
+    )
+    return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
+
+
+def finished_image_check(tools: Clients) -> Callable[[PlannedImage], bool]:
+    """Whether an image that is in the registry, by digest, is one that we have finished.
+
+    Where images are signed, it has to say, signed by us, what it was made from: whoever may push to
+    the registry may push to our tags as well, and such an image is built anew rather than signed
+    after the fact.
+    """
+
+    def is_ours(image: PlannedImage) -> bool:
+        lack = _lack(image, tools)
+        if lack:
+            tools.progress(f"{image.ref} {lack}: building it anew")
+        return not lack
+
+    return is_ours
+
+
+def _lack(image: PlannedImage, tools: Clients) -> str:
+    """What an image lacks to be ours, in words."""
+    ref, hashed, choice = image.ref, image.content_hash, image.choice
+    assert hashed and choice, "an image of our own has both"
+    key = tools.key()
+    if key is None and choice.builder != "docker":
+        return ""
+    from gitops_ml.image.attachments import is_documented, is_made_by
+
+    registry = tools.oci().registry
+    if key and not is_made_by(key.public, ref, registry=registry, content_hash=hashed):
+        return "is not signed with our key"
+    # An engine pushes the tag, and then come the documents; otherwise the tag comes last.
+    if choice.builder == "docker" and not is_documented(ref, registry=registry):
+        return "lacks documents about it"
+    return ""
+
+
+def make_image(
+    image: PlannedImage,
+    tools: Clients,
+    *,
+    push: bool,
+    source: Callable[[], Mapping[str, str] | None],
+) -> str:
+    """See `build_image`."""
+    builders = Builders(docker=tools.builder, oci=tools.oci, source=source, key=tools.key)
+    return build_image(image, builders, push=push, progress=tools.progress)
+
+
+def source_of(provenance: Provenance) -> Mapping[str, str] | None:
+    """What the provenance of an image names, out of that of a release."""
+    if not provenance.repository:
+        return None
+    # what no commit holds is not at the commit
+    commit = provenance.commit if not provenance.is_dirty else None
+    return {"uri": provenance.repository, **({"commit": commit} if commit else {})}
+
+
+def image_warnings(
+    images: Iterable[PlannedImage], packaged: Container[Path] = ()
+) -> tuple[str, ...]:
+    """What people should know about their images and the files that enter them, once each.
+
+    ``packaged`` are folders of our cache: nobody commits a lock there.
+    """
+    chosen = [image for image in images if image.context is not None]
+    found = {
+        str(problem).replace("warning: ", "", 1)
+        for image in chosen
+        for problem in (image.context.warnings if image.context else ())
+    }
+    return (*sorted(found), *lock_warnings(chosen, packaged))
+
+
+def lock_warnings(
+    images: Iterable[PlannedImage], packaged: Container[Path] = ()
+) -> tuple[str, ...]:
+    """Which locks were written, which are missing, and which are of yesterday."""
+    written: dict[str, LockOutcome] = {}
+    unlocked: dict[str, set[str]] = {}
+    is_open = False
+    for image in images:
+        if image.lock is not None and image.lock.path.parent in packaged:
+            # Nobody commits or sees that lock.
+            is_open = is_open or isinstance(image.lock, Unlocked)
+            continue
+        if isinstance(image.lock, Unlocked):
+            unlocked.setdefault(image.lock.reason, set()).add(_shown(image.lock.path))
+        elif image.lock is not None and image.lock.is_written:
+            written[_shown(image.lock.path)] = image.lock
+    return (
+        *(
+            f"{path} was written ({len(written[path].lock.packages)} packages): commit it"
+            for path in sorted(written)
+        ),
+        *(
+            f"{_few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
+            "`build` or `deploy` has resolved them"
+            for reason, paths in sorted(unlocked.items())
+        ),
+        *(
+            ["the requirements are resolved when it is deployed, so the image has another tag then"]
+            if is_open
+            else []
+        ),
+    )
+
+
+def _shown(path: Path) -> str:
+    """A path as people here would write it."""
+    return os.path.relpath(path)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def provenance_of(workspace: Workspace) -> Provenance:
+    provenance = read_provenance(workspace.root, tool_version=__version__)
+    return replace(provenance, origin=workspace.origin)

@@ -1,0 +1,197 @@
+"""The releases that stand in the GitOps repository, and the choice of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import suggestion
+from gitops_ml.errors import RepositoryMoved, UsageError
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release, read_values
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitops_ml.git.repository import GitRepository, GitSnapshot
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which releases of one environment a verb is about: named ones, or those that fit."""
+
+    apis: tuple[str, ...] = ()
+    every: bool = False
+    teams: tuple[str, ...] = ()
+    labels: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.apis or self.every or self.teams or self.labels):
+            raise UsageError("name the APIs, or choose them with --all, --team or --label")
+        if self.apis and self.every:
+            raise UsageError("--all means every API: leave the names out, or leave it out")
+
+
+def list_releases(
+    workspace: Workspace,
+    *,
+    tools: Clients,
+    environments: Iterable[str] = (),
+    every_project: bool = False,
+) -> tuple[ReleaseRecord, ...]:
+    """The releases of this project, or of every project, sorted by environment and API.
+
+    Raises:
+        UsageError: the project file names no GitOps repository.
+        Refused, ServerFailed: it cannot be read.
+    """
+    snapshot = repository_of(workspace, tools).fetch()
+    return tuple(
+        release
+        for release in standing_releases(snapshot, environments)
+        if every_project or release.project in ("", workspace.project.name)
+    )
+
+
+def get_release(
+    workspace: Workspace, api: str, *, tools: Clients, environment: str
+) -> ReleaseRecord:
+    """One release.
+
+    Raises:
+        UsageError: there is no such release; the message names those that there are.
+        Refused, ServerFailed: the GitOps repository cannot be read.
+    """
+    snapshot = repository_of(workspace, tools).fetch()
+    return standing_release(snapshot, api, environment)
+
+
+def standing_releases(
+    snapshot: GitSnapshot, environments: Iterable[str] = ()
+) -> tuple[ReleaseRecord, ...]:
+    """What stands in these environments, or in all of them."""
+    wanted = set(environments)
+    paths = [
+        path
+        for path in snapshot.blob_ids(f"{layout.RELEASES}/")
+        if (place := layout.release_of(path)) and (not wanted or place[0] in wanted)
+    ]
+    found = snapshot.read(paths)
+    releases = (read_release(found[path]) for path in sorted(found))
+    return tuple(release for release in releases if release is not None)
+
+
+def standing_release(snapshot: GitSnapshot, api: str, environment: str) -> ReleaseRecord:
+    """The release of ``api`` in ``environment``.
+
+    Raises:
+        UsageError: it is not there.
+        RepositoryMoved: its ``release.yaml`` is none that gitops-ml would have written.
+    """
+    path = f"{layout.release_directory(environment, api)}/{layout.RELEASE}"
+    content = snapshot.read([path]).get(path)
+    if content is None:
+        raise _not_there(snapshot, api, environment)
+    release = read_release(content)
+    if release is None:
+        raise RepositoryMoved(f"{path} in the GitOps repository is damaged: deploy the API again")
+    return release
+
+
+def selected(
+    snapshot: GitSnapshot, selection: Selection, *, environment: str, project: str
+) -> tuple[ReleaseRecord, ...]:
+    """The project's releases in ``environment`` that are chosen, sorted by API.
+
+    Raises:
+        UsageError: a named API is not there, or nothing fits.
+        RepositoryMoved: a named API belongs to another project.
+    """
+    if selection.apis:
+        releases = [
+            standing_release(snapshot, api, environment)
+            for api in sorted(dict.fromkeys(selection.apis))
+        ]
+        for release in releases:
+            refuse_other(release, project)
+    else:
+        own = standing_releases(snapshot, [environment])
+        releases = [release for release in own if release.project == project]
+    if selection.teams:
+        releases = [release for release in releases if release.team in selection.teams]
+    if selection.labels:
+        releases = _with_labels(snapshot, releases, selection.labels)
+    if not releases:
+        raise UsageError(f"no release of {project} in {environment} fits the choice")
+    return tuple(releases)
+
+
+def topic_of(selection: Selection, project: str) -> str:
+    """One branch name for one choice."""
+    if len(selection.apis) == 1:
+        return selection.apis[0]
+    if len(selection.teams) == 1 and not selection.apis and not selection.labels:
+        return f"team-{selection.teams[0]}"
+    return project
+
+
+def refuse_other(release: ReleaseRecord, project: str) -> None:
+    """Only the project that made a release changes it.
+
+    Raises:
+        RepositoryMoved: the release is another project's.
+    """
+    if release.project not in ("", project):
+        raise RepositoryMoved(
+            f"{release.directory} in the GitOps repository belongs to the project "
+            f"{release.project!r}, and this is {project!r}"
+        )
+
+
+def values_of(snapshot: GitSnapshot, directories: Iterable[str]) -> dict[str, Mapping[str, object]]:
+    """The values of releases, by their directories."""
+    found = snapshot.read(f"{directory}/{layout.VALUES}" for directory in directories)
+    return {path.rpartition("/")[0]: read_values(content) for path, content in found.items()}
+
+
+def _with_labels(
+    snapshot: GitSnapshot, releases: Iterable[ReleaseRecord], labels: Mapping[str, str]
+) -> list[ReleaseRecord]:
+    releases = list(releases)
+    values = values_of(snapshot, [release.directory for release in releases])
+    fitting = []
+    for release in releases:
+        has = values.get(release.directory, {}).get("labels") or {}
+        if isinstance(has, Mapping) and all(has.get(k) == v for k, v in labels.items()):
+            fitting.append(release)
+    return fitting
+
+
+def _not_there(snapshot: GitSnapshot, api: str, environment: str) -> UsageError:
+    places = [
+        p for path in snapshot.blob_ids(f"{layout.RELEASES}/") if (p := layout.release_of(path))
+    ]
+    elsewhere = sorted(where for where, name in places if name == api)
+    if elsewhere:
+        return UsageError(
+            f"{api} is not in {environment}; it is in {', '.join(elsewhere)}: deploy or promote it"
+        )
+    here = sorted(name for where, name in places if where == environment)
+    if not here:
+        return UsageError(f"there is no release in {environment}")
+    return UsageError(f"there is no API {api!r} in {environment}{suggestion(api, here)}")
+
+
+def repository_of(workspace: Workspace, tools: Clients) -> GitRepository:
+    if workspace.project.gitops is None:
+        raise UsageError(
+            "the project file does not say where the GitOps repository is: "
+            "set gitops.repository in gitops-ml.yaml"
+            if workspace.has_project_file
+            else "there is no gitops-ml.yaml here or above, so the GitOps repository is unknown: "
+            "`gitops-ml init` writes one"
+        )
+    return tools.repository()

@@ -1,0 +1,21 @@
+"""Merge mappings: overrides win, nested mappings merge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings laid over each other: later words win, lists are replaced, ``null`` takes back."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = result.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                result[key] = merged(below, value)
+            elif value is None and key in result:
+                del result[key]
+            else:
+                result[key] = value
+    return result

@@ -1,0 +1,414 @@
+"""YAML that people write, read once: plain data, and where each key and value stands.
+
+We read YAML 1.2 as people mean it rather than YAML 1.1: ``NO``, ``on`` and ``yes`` are words,
+``2024-01-31``, ``08``, ``0o17`` and ``12:30`` are what is written, and only decimal numbers are
+numbers. Whatever a hostile file holds, the cost is bounded: the size before parsing, the depth and
+the number of nodes while parsing, and the nodes that aliases add afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from gitops_ml.documents.findings import dotted
+from gitops_ml.errors import Problem
+
+if TYPE_CHECKING:
+    from gitops_ml.documents.findings import Path
+
+LARGEST_FILE = 1 << 20
+"""Bytes. The manifest of a thousand APIs takes a third of it."""
+
+_MOST_NODES = 100_000
+_DEEPEST = 64
+
+Place = tuple[int, int]
+"""Line and column, counted from 1; ``(0, 0)`` is "the whole document"."""
+
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(
+    r"[-+]?(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?"
+)
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_STRING_TAG = "tag:yaml.org,2002:str"
+_STANDARD_TAGS = frozenset({"", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file as plain data; ``data`` is ``None`` where it could not be read at all."""
+
+    file: str
+    data: Any
+    problems: tuple[Problem, ...] = ()
+    root: yaml.Node | None = field(default=None, repr=False, compare=False)
+
+    def place(self, path: Path, *, key: bool = True) -> Place:
+        """Where ``path`` stands: its key (or value, with ``key=False``), or what is above it."""
+        if self.root is None:
+            return (0, 0)
+        node, found = self.root, self.root
+        for step in path:
+            at = _child(node, step)
+            if at is None:
+                break
+            found, node = at if key else (at[1], at[1])
+        mark = found.start_mark
+        return (mark.line + 1, mark.column + 1)
+
+    def written(self, path: Path) -> str | None:
+        """The scalar at ``path`` as its author wrote it: ``1e3``, where the data say 1000.0."""
+        node = self.node(path)
+        return node.value if isinstance(node, yaml.ScalarNode) else None
+
+    def node(self, path: Path) -> yaml.Node | None:
+        """What stands at ``path``, with marks that count the characters of the text."""
+        node = self.root
+        for step in path:
+            at = _child(node, step)
+            if at is None:
+                return None
+            node = at[1]
+        return node
+
+
+def read_yaml(text: bytes, *, file: str) -> Document:
+    """The one YAML document in ``text``; what is wrong with it is in its ``problems``."""
+    try:
+        decoded = _decode(text)
+        root = _compose(decoded)
+        if root is None:
+            return Document(file, None)
+        builder = _Builder()
+        data = builder.build(root, ())
+    except _Unreadable as unreadable:
+        return Document(file, None, (_problem(file, unreadable.place, unreadable.message),))
+    problems = tuple(_problem(file, place, message) for place, message in builder.complaints)
+    return Document(file, data, problems, root)
+
+
+def document_of(data: Any, *, file: str) -> Document:
+    """A document out of plain data that never was a file (a dict in a notebook).
+
+    Numbers of other libraries and paths become what YAML would hold; ``data`` is not changed.
+    """
+    try:
+        return Document(file, _Plain().build(data, ()))
+    except _Unreadable as unreadable:
+        path = dotted(_named(data, unreadable.path))
+        problem = Problem(file, 0, 0, path, unreadable.message, rule="yaml")
+        return Document(file, None, (problem,))
+
+
+class _Plain:
+    """Plain data out of a session's; what is in it many times counts as often."""
+
+    def __init__(self) -> None:
+        self.built = 0
+
+    def build(self, data: Any, path: Path) -> Any:
+        self.built += 1
+        if self.built > _MOST_NODES:
+            raise _Unreadable((0, 0), f"this has more than {_MOST_NODES:,} values; split it")
+        if len(path) > _DEEPEST:
+            raise _Unreadable((0, 0), f"the nesting is deeper than {_DEEPEST} levels")
+        if isinstance(data, Mapping):
+            return {
+                _plain_key(key, path): self.build(value, (*path, str(key)))
+                for key, value in data.items()
+            }
+        if isinstance(data, list | tuple):
+            return [self.build(value, (*path, index)) for index, value in enumerate(data)]
+        return _plain(data, path)
+
+
+def _plain(data: Any, path: Path) -> Any:
+    if data is None or isinstance(data, bool):
+        return data
+    if isinstance(data, str):
+        return str(data)
+    if isinstance(data, numbers.Integral):
+        return int(data)
+    if isinstance(data, numbers.Real):
+        if not math.isfinite(data):
+            raise _Unreadable((0, 0), f"{data!r} is no number that a manifest can hold", path)
+        return float(data)
+    if isinstance(data, os.PathLike):
+        return os.fspath(data)
+    message = f"{data!r:.80} is a {type(data).__name__}, which YAML cannot say"
+    raise _Unreadable((0, 0), message, path)
+
+
+def _plain_key(key: object, path: Path) -> str:
+    if not isinstance(key, str):
+        raise _Unreadable((0, 0), f"the key {key!r:.80} must be text", path)
+    return str(key)
+
+
+def _named(data: Any, path: Path) -> Path:
+    """``path`` with the name of the API in place of its number."""
+    if isinstance(data, list) and path and isinstance(path[0], int):
+        item = data[path[0]]
+        name = item.get("name") if isinstance(item, Mapping) else None
+        return (name, *path[1:]) if isinstance(name, str) else path
+    return path
+
+
+class _Unreadable(Exception):
+    def __init__(self, place: Place, message: str, path: Path = ()) -> None:
+        self.place = place
+        self.message = message
+        self.path = path
+        super().__init__(message)
+
+
+def _problem(file: str, place: Place, message: str) -> Problem:
+    return Problem(file, *place, "", message, rule="yaml")
+
+
+def _decode(text: bytes) -> str:
+    if len(text) > LARGEST_FILE:
+        raise _Unreadable((0, 0), too_large(len(text)))
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _Unreadable((0, 0), "the file is UTF-16; save it as UTF-8")
+    try:
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = text[: error.start]
+        place = (before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
+        raise _Unreadable(
+            place, f"byte 0x{text[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from error
+    if match := _UNPRINTABLE.search(decoded):
+        name = "a NUL byte" if match[0] == "\0" else f"the control character U+{ord(match[0]):04X}"
+        before_it = decoded[: match.start()]
+        place = (before_it.count("\n") + 1, len(before_it) - before_it.rfind("\n"))
+        raise _Unreadable(place, f"{name} cannot be in a YAML file")
+    return decoded
+
+
+def too_large(size: int) -> str:
+    """The sentence for a file of ``size`` bytes that nobody wrote by hand."""
+    return (
+        f"the file has {size:,} bytes; at most {LARGEST_FILE:,} are read. "
+        "Split it into several files"
+    )
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()  # type: ignore[no-any-return] # PyYAML's parsers are untyped
+    except yaml.MarkedYAMLError as error:
+        raise _Unreadable(_mark(error), _sentence(error, text)) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise _Unreadable((0, 0), f"this is not YAML: {error}") from error
+    except RecursionError as error:
+        raise _Unreadable((0, 0), f"the nesting is deeper than {_DEEPEST} levels") from error
+    finally:
+        loader.dispose()
+
+
+class _Counting:
+    """What both of PyYAML's composers call for each node: we count instead of resolving tags."""
+
+    depth = 0
+    nodes = 0
+
+    def descend_resolver(self, _parent: object, _index: object) -> None:
+        self.depth += 1
+        self.nodes += 1
+        if self.depth > _DEEPEST:
+            raise _Unreadable((0, 0), f"the nesting is deeper than {_DEEPEST} levels")
+        if self.nodes > _MOST_NODES:
+            raise _Unreadable((0, 0), f"the file has more than {_MOST_NODES:,} values; split it")
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+
+    def resolve(self, kind: type[yaml.Node], _value: object, implicit: Any) -> str:
+        return _STRING_TAG if kind is yaml.ScalarNode and not implicit[0] else ""
+
+
+if yaml.__with_libyaml__:
+
+    class _Loader(_Counting, yaml.cyaml.CParser):  # type: ignore[misc,name-defined] # untyped C
+        def dispose(self) -> None:
+            """The C parser frees itself."""
+
+else:  # pragma: no cover - wheels of PyYAML carry libyaml; this is for platforms without one
+    from yaml.composer import Composer
+    from yaml.parser import Parser
+    from yaml.reader import Reader
+    from yaml.scanner import Scanner
+
+    class _Loader(_Counting, Reader, Scanner, Parser, Composer):  # type: ignore[no-redef]
+        def __init__(self, text: str) -> None:
+            Reader.__init__(self, text)
+            Scanner.__init__(self)
+            Parser.__init__(self)
+            Composer.__init__(self)
+
+
+def _mark(error: yaml.MarkedYAMLError) -> Place:
+    mark = error.problem_mark or error.context_mark
+    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
+
+
+def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
+    problem = error.problem or "this is not YAML"
+    if "expected a single document" in (error.context or ""):
+        return "a second document starts here; a file holds one (remove the '---')"
+    if "found a tab" in problem:
+        return _TAB
+    if "cannot start any token" in problem:
+        return _bad_start(error, text)
+    if problem.startswith("mapping values are not allowed"):
+        return "a ': ' cannot stand here; quote the value, or check the indentation"
+    return f"{error.context}, {problem}" if error.context else problem
+
+
+_TAB = "a tab cannot indent; YAML indents with spaces"
+
+
+def _bad_start(error: yaml.MarkedYAMLError, text: str) -> str:
+    line, column = _mark(error)
+    character = "".join(text.split("\n")[line - 1 : line])[column - 1 : column]
+    if character == "\t":
+        return _TAB
+    return f"a value cannot start with {character!r}; quote it"
+
+
+class _Builder:
+    """Plain data out of nodes, and complaints about what YAML allows and we do not."""
+
+    def __init__(self) -> None:
+        self.complaints: list[tuple[Place, str]] = []
+        self.built = 0
+
+    def build(self, node: yaml.Node, parents: tuple[int, ...]) -> Any:
+        self.built += 1
+        if self.built > _MOST_NODES:
+            raise _Unreadable(
+                (0, 0), f"the aliases (*name) make more than {_MOST_NODES:,} values of this file"
+            )
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if id(node) in parents:
+            raise _Unreadable(_at(node), "an alias (*name) stands inside of what it names")
+        self._check_tag(node)
+        inner = (*parents, id(node))
+        if len(inner) > _DEEPEST:
+            raise _Unreadable(_at(node), f"the nesting is deeper than {_DEEPEST} levels")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, inner)
+        return [self.build(item, inner) for item in node.value]
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        if node.tag == "":
+            return plain_scalar(node.value)
+        if node.tag != _STRING_TAG:
+            self._check_tag(node)
+        return node.value
+
+    def _mapping(self, node: yaml.MappingNode, parents: tuple[int, ...]) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        merged: list[dict[str, Any]] = []
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key == "<<" and key_node.tag == "":
+                merged += self._merged(value_node, parents)
+                continue
+            if key is None or (key_node.tag == "" and type(plain_scalar(key)) is not str):
+                self._complain(key_node, "a key must be text; quote it" if key else _BAD_KEY)
+            if key_node.tag not in ("", _STRING_TAG):
+                self._check_tag(key_node)
+            value = self.build(value_node, parents)
+            if key in mapping:
+                self._complain(key_node, f"the key {key!r} is already in this mapping")
+            elif key is not None:
+                mapping[key] = value
+        for other in merged:
+            for key, value in other.items():
+                mapping.setdefault(key, value)
+        return mapping
+
+    def _merged(self, node: yaml.Node, parents: tuple[int, ...]) -> list[dict[str, Any]]:
+        value = self.build(node, parents)
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, dict) for each in values):
+            self._complain(node, "'<<' merges a mapping or a list of mappings")
+            return []
+        return values
+
+    def _check_tag(self, node: yaml.Node) -> None:
+        if node.tag not in _STANDARD_TAGS:
+            self._complain(node, f"the tag {_short(node.tag)} is not allowed; write plain YAML")
+
+    def _complain(self, node: yaml.Node, message: str) -> None:
+        self.complaints.append((_at(node), message))
+
+
+_BAD_KEY = "a key must be text, not a list, a mapping or nothing"
+
+
+def _at(node: yaml.Node) -> Place:
+    return (node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _short(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")[:80]
+
+
+def plain_scalar(text: str) -> str | int | float | bool | None:
+    """What an unquoted scalar stands for."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _STARTS_A_NUMBER:
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+_STARTS_A_NUMBER = frozenset("0123456789.+-")
+
+
+def _child(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """The key node and the value node of one step down; an item of a list is its own key."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+        return (node.value[step], node.value[step]) if step < len(node.value) else None
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for key_node, value_node in node.value:
+        if key_node.value == step:
+            return (key_node, value_node)
+    for mapping in _merge_targets(node):
+        if found := _child(mapping, step):
+            return found
+    return None
+
+
+def _merge_targets(node: yaml.MappingNode) -> Iterator[yaml.Node]:
+    for key_node, value_node in node.value:
+        if key_node.value == "<<":
+            yield from (
+                value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+            )

@@ -1,0 +1,1 @@
+"""Pull requests on GitHub, GitLab, Gitea and Bitbucket: one file a forge."""

@@ -1,0 +1,76 @@
+"""The forge that a repository is at, with the token for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.forge.address import forge_address
+from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.forge.token import find_token
+from gitops_ml.git.remote import Remote
+from gitops_ml.user.secret_owner import SecretOwner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gitops_ml.forge.protocol import Forge
+    from gitops_ml.project.model import GitopsSpec, SourceSpec
+
+
+def forge_of(
+    spec: GitopsSpec | SourceSpec,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    section: str = "gitops",
+) -> Forge | None:
+    """Where the pull requests of the repository are; ``None`` where branches have to do.
+
+    ``section`` is that of the project file in ``folder`` which names the repository.
+
+    Raises:
+        UsageError: it cannot be known which forge that is.
+    """
+    remote = Remote.parse(spec.repository, folder=folder, section=section)
+    address = forge_address(
+        spec.forge, scheme=remote.scheme, server=remote.server, path=remote.path, section=section
+    )
+    if address is None:
+        return None
+    # The repository's own token is for the repository's own server.
+    is_one_server = not remote.is_http or remote.server == address.host
+    named = (spec.forge.token_env, spec.token_env if is_one_server else None)
+    owner = SecretOwner(environ, folder)
+    token = find_token(
+        address.type,
+        address.host,
+        environ=environ,
+        named=tuple(name for name in named if name),
+        check=lambda name: owner.check((name,), address.api_url, place=f"{section}.forge"),
+    )
+    session = ForgeSession(address=address, token=token, environ=environ, section=section)
+    return forge_over(session)
+
+
+def forge_over(session: ForgeSession) -> Forge:
+    """The adapter for the forge that the session speaks to."""
+    match session.address.type:
+        case "github":
+            from gitops_ml.forge.github import GitHub
+
+            return GitHub(session)
+        case "gitlab":
+            from gitops_ml.forge.gitlab import GitLab
+
+            return GitLab(session)
+        case "gitea":
+            from gitops_ml.forge.gitea import Gitea
+
+            return Gitea(session)
+        case "bitbucket":
+            from gitops_ml.forge.bitbucket import Bitbucket
+
+            return Bitbucket(session)
+        case kind:
+            raise ValueError(f"no adapter for {kind!r}")

@@ -1,0 +1,151 @@
+"""The token for a forge, from where people keep such things; it is shown to that forge alone.
+
+Asked in this order, the first that has one counts:
+
+1. the environment variable that the project file names (`forge.token_env`, then `token_env`), if
+   its owner has said that it may go to this host
+2. the forge's usual variables: ``GH_TOKEN``, ``GITHUB_TOKEN``, ``GITLAB_TOKEN``, …; each belongs to
+   one host, and goes to no other
+3. the keyring, service ``gitops-ml``, user name the host (``keyring set gitops-ml github.com``)
+4. ``~/.netrc``, or the file that ``NETRC`` names
+5. git's credential helpers, which are not let ask anybody
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import ProgramFailed, UsageError
+from gitops_ml.git.environment import OPTIONS, OUTSIDE, git_environment, git_program
+from gitops_ml.http.netrc_file import netrc_files, netrc_hosts
+from gitops_ml.http.secret_destinations import USUAL
+from gitops_ml.system.process import TOKEN_HOSTS, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_SECONDS = 30
+"""For a credential helper: it may open a key store, and must not wait for an answer of anybody."""
+_NOBODY_IS_ASKED = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "",
+    "SSH_ASKPASS": "",
+    "GCM_INTERACTIVE": "never",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeToken:
+    """A token and where it was found."""
+
+    value: str = field(repr=False)
+    origin: str
+    """In words: ``the environment variable GITHUB_TOKEN``."""
+    username: str | None = None
+    """Of the account, where that is known: it may be a password then."""
+    variable: str = ""
+    """The environment variable that holds it, if one does."""
+
+
+def find_token(
+    kind: str,
+    host: str,
+    *,
+    environ: Mapping[str, str],
+    named: tuple[str, ...] = (),
+    check: Callable[[str], None],
+) -> ForgeToken | None:
+    """The token for the forge ``host`` (``host[:port]``), ``None`` where nobody knows one.
+
+    ``named`` are the variables that the project file names, the most particular first. ``check``
+    raises for one that may not go to the forge.
+
+    Raises:
+        UsageError: the variable that counts holds something that is no token.
+    """
+    variables = (*named, *usual_variables(kind, host, environ))
+    if found := next(_in_variables(variables, environ), None):
+        if found.variable in named:
+            check(found.variable)
+        return found
+    ways = (_in_keyring, _in_netrc, _in_git)
+    return next((token for way in ways if (token := way(host, environ))), None)
+
+
+def usual_variables(kind: str, host: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The usual variables whose token belongs to ``host``."""
+    return tuple(usual.variable for usual in USUAL.get(kind, ()) if host in usual.hosts_in(environ))
+
+
+def ways_to_name_one(kind: str, host: str, section: str, environ: Mapping[str, str]) -> str:
+    """What to do where there is no token, or where it does not do."""
+    elsewhere = [
+        usual
+        for usual in USUAL.get(kind, ())
+        if environ.get(usual.variable) and host not in usual.hosts_in(environ)
+    ]
+    if elsewhere:
+        variable = elsewhere[0].variable
+        return (
+            f"{variable} is set, but nothing says that it belongs to {host}: set "
+            f"{TOKEN_HOSTS}={variable}={host}, and name it in {section}.forge.token_env"
+        )
+    usual = usual_variables(kind, host, environ)
+    also = f", or set {usual[0]}" if usual else ""
+    return (
+        f"name the environment variable that holds a token in {section}.forge.token_env{also}, or "
+        f"store one: `keyring set gitops-ml {host}`, ~/.netrc, or a git credential helper"
+    )
+
+
+def _in_variables(names: tuple[str, ...], environ: Mapping[str, str]) -> Iterator[ForgeToken]:
+    for name in names:
+        value = environ.get(name, "").strip()
+        if re.search(r"[\0-\x20\x7f-\U0010ffff]", value):
+            raise UsageError(f"the environment variable {name} does not hold a token")
+        if value:
+            yield ForgeToken(value, f"the environment variable {name}", variable=name)
+
+
+def _in_keyring(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
+    """Where the library `keyring` is installed; a keyring that is locked or broken has nothing."""
+    try:
+        import keyring
+        import keyring.errors
+    except ImportError:
+        return None
+    try:
+        value = keyring.get_password("gitops-ml", host)
+    except (keyring.errors.KeyringError, RuntimeError, OSError):
+        return None
+    return ForgeToken(value, "the keyring") if value else None
+
+
+def _in_netrc(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
+    name = host.rpartition(":")[0] or host
+    for place in netrc_files(environ):
+        hosts = netrc_hosts(place)
+        if found := hosts.get(host) or hosts.get(name):
+            return ForgeToken(found[1], str(place), found[0] or None)
+    return None
+
+
+def _in_git(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
+    asked = f"protocol=https\nhost={host}\n\n"
+    try:
+        answer = run(
+            [git_program(os.environ), *OPTIONS, "-c", "core.askPass=", "credential", "fill"],
+            cwd=Path(os.sep),
+            environ={**git_environment(os.environ, repository=OUTSIDE), **_NOBODY_IS_ASKED},
+            input=asked,
+            timeout=_SECONDS,
+        )
+    except ProgramFailed:
+        return None
+    said = dict(line.partition("=")[::2] for line in answer.text.splitlines())
+    value = said.get("password")
+    return ForgeToken(value, "git's credential helper", said.get("username")) if value else None

@@ -1,0 +1,1 @@
+"""A bare clone: objects, commits, branches, pushes. Knows no layout."""

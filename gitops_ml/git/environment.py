@@ -1,0 +1,105 @@
+"""What every git that we start is started with: its options and its environment.
+
+A repository that we look at never names a program. Its own configuration is not read at all: git
+gets an explicit ``GIT_DIR``, which is either nothing (`OUTSIDE`), our own clone in the cache, or a
+source repository whose configuration is replaced (`source_checkout`). The options here hold
+besides, whatever the user or the version of git has as a default. The user's and the system's
+configuration count: they say how servers are reached, and with which programs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import UsageError
+from gitops_ml.system.process import absolute_path, without_foreign_git
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROTOCOLS = ("file", "git", "http", "https", "ssh")
+"""The transports of git that we use; ``ext::``, ``fd::`` and helpers of other names start programs."""
+
+OPTIONS = (
+    "--no-pager",
+    # A folder is a repository where it has a `.git`, not where it looks like the inside of one.
+    "-c", "safe.bareRepository=explicit",
+    "-c", "core.fsmonitor=false",
+    "-c", f"core.hooksPath={os.devnull}",
+    "-c", "submodule.recurse=false",
+    "-c", "core.quotePath=false",
+)  # fmt: skip
+
+OUTSIDE: Mapping[str, str] = {"GIT_DIR": os.devnull}
+"""For a command that needs no repository: the folder that we are in is not looked at."""
+
+_FIXED = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_PAGER": "cat",
+    "GIT_EDITOR": "false",
+    # Missing objects of a partial clone are not fetched from the address that it names.
+    "GIT_NO_LAZY_FETCH": "1",
+    # The messages are parsed (git_failures.py), in English only.
+    "LC_ALL": "C",
+    "LANGUAGE": "",
+}
+
+
+TIMEOUT = "GITOPS_ML_GIT_TIMEOUT"
+_SECONDS = 300.0
+_SLOWEST = {"GIT_HTTP_LOW_SPEED_LIMIT": "100", "GIT_HTTP_LOW_SPEED_TIME": "120"}
+"""Bytes a second, and for how many seconds a server may send fewer."""
+
+
+def conversation_seconds(environ: Mapping[str, str]) -> float:
+    """How long one conversation with a server may take in all.
+
+    Raises:
+        UsageError: the variable for it holds no positive number.
+    """
+    text = environ.get(TIMEOUT, "").strip()
+    try:
+        seconds = float(text) if text else _SECONDS
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"{TIMEOUT} is {text!r}; give a number of seconds, such as 900")
+    return seconds
+
+
+def connection(environ: Mapping[str, str], *, has_ssh_command: bool) -> dict[str, str]:
+    """Variables for a conversation with a server, in which nobody is asked anything."""
+    found = {name: environ.get(name, value) for name, value in _SLOWEST.items()}
+    if not has_ssh_command:
+        found["GIT_SSH_COMMAND"] = (
+            "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=30"
+        )
+    return found
+
+
+def git_program(environ: Mapping[str, str]) -> str:
+    """The program git: a name on ``PATH``, or the file that GitPython's variable names."""
+    return environ.get("GIT_PYTHON_GIT_EXECUTABLE") or "git"
+
+
+def git_environment(
+    environ: Mapping[str, str], *, repository: Mapping[str, str], protocols: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """The whole environment of a git command.
+
+    ``repository`` are the variables that point it at a repository, ``protocols`` the transports that
+    it may use; the user's ``GIT_ALLOW_PROTOCOL`` restricts them further.
+    """
+    return {
+        **without_foreign_git(environ),
+        **_FIXED,
+        **repository,
+        "PATH": absolute_path(environ),
+        "GIT_ALLOW_PROTOCOL": ":".join(_allowed(environ, protocols)) or "none",
+    }
+
+
+def _allowed(environ: Mapping[str, str], protocols: tuple[str, ...]) -> tuple[str, ...]:
+    wanted = environ.get("GIT_ALLOW_PROTOCOL")
+    return protocols if wanted is None else tuple(p for p in protocols if p in wanted.split(":"))

@@ -1,0 +1,100 @@
+"""What git's words about a conversation with a server mean to us."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import GitopsMlError, Refused, RepositoryMoved, ServerFailed
+
+if TYPE_CHECKING:
+    from gitops_ml.git.program import GitResult
+    from gitops_ml.git.remote import Credentials, Remote
+
+_NOT_LET_IN = re.compile(
+    r"authentication failed|could not read (username|password)|terminal prompts disabled"
+    r"|permission denied \(|access denied(?! or repository not exported)|returned error: 40[13]"
+    r"|not granted|permission to .* denied|invalid credentials|service not enabled",
+    re.I,
+)
+_NOT_WRITABLE = re.compile(r"access denied or repository not exported|permission denied", re.I)
+_SOMEBODY_WAS_FASTER = re.compile(
+    r"fetch first|non-fast-forward|stale info|failed to update ref|cannot lock ref|failed to lock"
+    r"|incorrect old value|reference already exists|is at [0-9a-f]+ but expected",
+    re.I,
+)
+_REMOTE_LINE = re.compile(r"^remote:(.*)$", re.M)
+_PAGE = re.compile(r"https?://\S+")
+_NOT_REWRITABLE = re.compile(r"\[remote rejected\].*non-fast-forward")
+_NOISE = re.compile(r"^(hint:.*|To .*|Done|remote: *)$\n?", re.M)
+
+
+def connection_failure(
+    answer: GitResult, remote: Remote, credentials: Credentials, *, verb: str = "read"
+) -> Refused | ServerFailed:
+    """Why a conversation with the server did not happen."""
+    words = _NOISE.sub("", answer.stderr).strip()
+    if _NOT_LET_IN.search(words):
+        return Refused(f"{remote} does not let us in: {words}\n{_way_in(remote, credentials)}")
+    return ServerFailed(f"{remote} cannot be {verb}: {words or f'git ended with {answer.status}'}")
+
+
+def push_failure(
+    answer: GitResult, remote: Remote, branch: str, credentials: Credentials
+) -> GitopsMlError:
+    """Why a push did not move the branch. ``answer`` is that of ``git push --porcelain``."""
+    status = _ref_status(answer.stdout.decode("utf-8", "replace"))
+    words = _NOISE.sub("", answer.stderr).strip()
+    if _NOT_REWRITABLE.search(status):
+        return Refused(
+            f"{remote} does not let {branch} be written anew ({status}); delete that branch there, "
+            "or allow it to be force-pushed"
+        )
+    if _SOMEBODY_WAS_FASTER.search(f"{status}\n{words}"):
+        held = [line for line in words.splitlines() if "File exists" in line]
+        why = "; ".join([status, *held] if status else [words])
+        return RepositoryMoved(f"{branch} of {remote} moved meanwhile ({why})")
+    if status and "unpacker error" not in status:
+        return Refused(f"{remote} did not take the commit on {branch}: {status}\n{words}".rstrip())
+    if not status and _NOT_WRITABLE.search(words) and not _NOT_LET_IN.search(words):
+        return Refused(f"{remote} takes no commits from us: {words}")
+    return connection_failure(answer, remote, credentials, verb="written to")
+
+
+def page_named_in(words: str) -> str | None:
+    """The page for opening a pull request that a forge names when a branch is pushed.
+
+    GitHub, GitLab, Gitea and Bitbucket all say it in a line with "pull request" or "merge request",
+    and give the address below it.
+    """
+    is_about_it = False
+    for line in map(str.strip, _REMOTE_LINE.findall(words)):
+        is_about_it = is_about_it or bool(re.search(r"(pull|merge) request", line, re.I))
+        if is_about_it and (page := _PAGE.search(line)):
+            return page[0]
+    return None
+
+
+def _ref_status(porcelain: str) -> str:
+    r"""The server's answer for our ref: ``!\t<from>:<to>\t[remote rejected] (why)``."""
+    for line in porcelain.splitlines():
+        if line.startswith("!"):
+            return line.split("\t")[-1].strip()
+    return ""
+
+
+def _way_in(remote: Remote, credentials: Credentials) -> str:
+    if not remote.is_http:
+        return "Is the key in the ssh agent, and may it write to the repository?"
+    if credentials.token:
+        return (
+            f"The token in {credentials.token_env} is wrong, has expired, "
+            "or lacks the right to this repository."
+        )
+    if credentials.token_env:
+        setting = f"{credentials.section}.token_env"
+        return f"The environment variable {credentials.token_env} ({setting}) is not set."
+    return (
+        f"Name the environment variable that holds a token in {credentials.section}.token_env, "
+        "or give git a credential helper or a ~/.netrc entry for this server."
+    )

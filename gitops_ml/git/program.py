@@ -1,0 +1,250 @@
+"""Git itself, driven by GitPython: commands on one clone and its remote, and how they ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from gitops_ml.errors import ProgramFailed, ServerFailed
+from gitops_ml.git.environment import (
+    OPTIONS,
+    OUTSIDE,
+    PROTOCOLS,
+    TIMEOUT,
+    connection,
+    conversation_seconds,
+    git_environment,
+    git_program,
+)
+from gitops_ml.system.process import (
+    Outdated,
+    absolute_path,
+    foreign_git_variables,
+    output_of,
+    redacted,
+    secrets_in,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from subprocess import Popen
+
+    import git
+
+    from gitops_ml.git.remote import Credentials, Remote
+
+_OPTIONS = (
+    *OPTIONS,
+    # Housekeeping is ours (git_clone.py), so that no background process holds the clone.
+    "-c", "gc.auto=0",
+    "-c", "maintenance.auto=false",
+    "-c", "fetch.writeCommitGraph=false",
+    "-c", "push.gpgSign=false",
+    "-c", "push.followTags=false",
+    "-c", "push.recurseSubmodules=no",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GitResult:
+    """How a git command ended; ``stderr`` holds no secret."""
+
+    command: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: str
+
+    def required(self) -> bytes:
+        """The output.
+
+        Raises:
+            ProgramFailed: the command failed.
+        """
+        if self.status:
+            raise ProgramFailed(self.command, self.status, self.stderr)
+        return self.stdout
+
+    @property
+    def text(self) -> str:
+        """The output, of ids alone, as text.
+
+        Raises:
+            ProgramFailed: the command failed.
+        """
+        return self.required().decode("ascii").strip()
+
+
+class GitProgram:
+    """Git commands on the bare clone in ``folder`` and its ``remote``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        remote: Remote,
+        *,
+        credentials: Credentials,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._folder = folder
+        self._remote = remote
+        self._credentials = credentials
+        # GitPython adds to the environment of this process, so that it is part of it anyway.
+        self._environ = {**os.environ, **environ}
+        self._secrets = (*credentials.secrets, *secrets_in(environ))
+        self._seconds = conversation_seconds(self._environ)
+
+    def make(self, folder: Path) -> GitResult:
+        """``git init`` of an empty bare clone in ``folder``."""
+        return self._execute(
+            (*_OPTIONS, "init", "--quiet", "--bare", "--template="), env={"GIT_DIR": str(folder)}
+        )
+
+    def local(self, *arguments: str, input: bytes | None = None) -> GitResult:
+        """A command that needs the clone only."""
+        return self._execute(
+            (*_OPTIONS, *arguments), env={"GIT_DIR": str(self._folder)}, input=input
+        )
+
+    def remote(self, *arguments: str) -> GitResult:
+        """A command that speaks from the clone to the remote.
+
+        Raises:
+            ServerFailed: the conversation takes too long.
+        """
+        return self._converse(arguments, repository={"GIT_DIR": str(self._folder)})
+
+    def push(self, *arguments: str) -> GitResult:
+        """``git push`` of ``arguments``; where the other end is this machine, both outlive us.
+
+        Raises:
+            ServerFailed: the conversation takes too long.
+        """
+        repository = {"GIT_DIR": str(self._folder)}
+        if not self._remote.is_local:
+            return self._converse(("push", *arguments), repository=repository)
+        # The server's half runs in our process group then. Killed with us in the wrong moment
+        # it would leave a lock on the branch; in a session of its own it ends as on a server.
+        return self._execute(
+            (*_OPTIONS, "push", *arguments),
+            env={**repository, **self._connection()},
+            limit=_Limit(None, outlives_us=True),
+        )
+
+    def remote_alone(self, *arguments: str) -> GitResult:
+        """A command that speaks to the remote and works without any clone.
+
+        Raises:
+            ServerFailed: the conversation takes too long.
+        """
+        return self._converse(arguments, repository=OUTSIDE)
+
+    @property
+    def longest_conversation(self) -> float:
+        """Seconds after which a conversation with the server is given up."""
+        return self._seconds
+
+    def _converse(self, arguments: tuple[str, ...], *, repository: Mapping[str, str]) -> GitResult:
+        try:
+            return self._execute(
+                (*_OPTIONS, *self._credentials.options(self._remote), *arguments),
+                env={**repository, **self._connection()},
+                limit=_Limit(self._seconds),
+            )
+        except Outdated as error:
+            raise ServerFailed(
+                f"{self._remote} did not finish `git {arguments[0]}` within {self._seconds:g} "
+                f"seconds, so it is given up; if it is only slow, set {TIMEOUT} to more seconds"
+            ) from error
+
+    def _connection(self) -> dict[str, str]:
+        """Variables for a conversation with the server."""
+        has_ssh_command = self._remote.scheme != "ssh" or self._user_has_ssh_command()
+        return {
+            **connection(self._environ, has_ssh_command=has_ssh_command),
+            **self._credentials.environ(self._remote),
+        }
+
+    def _user_has_ssh_command(self) -> bool:
+        if "GIT_SSH_COMMAND" in self._environ or "GIT_SSH" in self._environ:
+            return True
+        return self.local("config", "--get", "core.sshCommand").status == 0
+
+    def _execute(
+        self,
+        arguments: tuple[str, ...],
+        *,
+        env: Mapping[str, str],
+        input: bytes | None = None,
+        limit: _Limit | None = None,
+    ) -> GitResult:
+        environ = git_environment(self._environ, repository=env, protocols=PROTOCOLS)
+        program = _gitpython(self._folder.parent, self._environ)
+        command = [*_without_variables(environ), git_program(self._environ), *arguments]
+        with tempfile.TemporaryFile() as stream:
+            if input is not None:
+                stream.write(input)
+                stream.seek(0)
+            started = program.execute(
+                command,
+                istream=stream if input is not None else None,
+                env=environ,
+                as_process=True,
+                start_new_session=limit is not None,
+            )
+            process = cast("Popen[bytes]", started.proc)  # annotated as one of text
+            started.proc = None  # or it would be ended where nobody refers to it any more
+            stdout, stderr = output_of(
+                process,
+                timeout=limit.seconds if limit else None,
+                outlives_us=bool(limit and limit.outlives_us),
+            )
+        shown = tuple(
+            redacted(part, self._secrets) for part in ("git", *arguments[len(_OPTIONS) :])
+        )
+        words = redacted(stderr.decode("utf-8", "replace"), self._secrets)
+        return GitResult(shown, process.returncode, stdout, words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A command in a session of its own, so that what it starts ends with it."""
+
+    seconds: float | None
+    outlives_us: bool = False
+
+
+def _without_variables(environ: Mapping[str, str]) -> list[str]:
+    """The start of a command that hides other repositories' variables from git.
+
+    GitPython adds to the environment of this process and takes nothing away.
+    """
+    names = [name for name in foreign_git_variables(os.environ) if name not in environ]
+    return ["env", *(part for name in names for part in ("-u", name))] if names else []
+
+
+def _gitpython(folder: Path, environ: Mapping[str, str]) -> git.Git:
+    """GitPython's door to the git program, imported here because that takes a tenth of a second.
+
+    Raises:
+        ProgramFailed: git is not installed.
+    """
+    found = shutil.which(git_program(environ), path=absolute_path(environ))
+    before = os.environ.get("GIT_PYTHON_GIT_EXECUTABLE")
+    # It asks for the version when it is imported, of the first git on PATH: maybe the project's.
+    os.environ["GIT_PYTHON_GIT_EXECUTABLE"] = found or "git-is-not-on-PATH"
+    try:
+        import git
+    except ImportError as error:
+        raise ProgramFailed(
+            ("git",), 127, "git is not on PATH; install it, or name it in GIT_PYTHON_GIT_EXECUTABLE"
+        ) from error
+    finally:
+        if before is None:
+            del os.environ["GIT_PYTHON_GIT_EXECUTABLE"]
+        else:
+            os.environ["GIT_PYTHON_GIT_EXECUTABLE"] = before
+    return git.Git(folder)

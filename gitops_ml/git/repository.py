@@ -1,0 +1,452 @@
+"""The GitOps repository over GitPython: a bare clone in the cache, without a work tree.
+
+There is nothing to check out, so line-ending settings, LFS filters, submodules and hooks have no
+say, and the user's own checkout is never touched. Commits are written by ``git fast-import`` and
+moved by a plain push.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFailed, UsageError
+from gitops_ml.git.checkout import source_folder
+from gitops_ml.git.clone import Clone
+from gitops_ml.git.failures import connection_failure, page_named_in, push_failure
+from gitops_ml.git.model import Branch, BranchCommit, Difference, Log
+from gitops_ml.git.object_store import (
+    TreeEntry,
+    commit_stream,
+    parse_blobs,
+    parse_commit,
+    parse_difference,
+    parse_log,
+    parse_tree,
+)
+from gitops_ml.git.program import GitProgram, GitResult
+from gitops_ml.git.remote import Credentials, Remote
+from gitops_ml.system.cache import cache_folder
+from gitops_ml.system.seal import Seal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gitops_ml.git.model import Change
+    from gitops_ml.project.model import GitopsSpec, SourceSpec
+    from gitops_ml.system.progress import Progress
+
+_PENDING = "refs/gitops-ml/pending"
+_AS_IT_IS = (
+    # What a user may have set for logs that they read themselves.
+    "-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "log.diffMerges=separate",
+)  # fmt: skip
+_PROPOSED = "refs/gitops-ml/proposed"
+_MOST_COMMITS = 500
+"""On the branch of a proposal; there is one as a rule, and one for each merge of the base."""
+
+
+class GitRepository:
+    """The branch of a GitOps repository that Argo CD follows."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        *,
+        branch: str,
+        cache: Path,
+        environ: Mapping[str, str],
+        credentials: Credentials | None = None,
+        progress: Progress = lambda line: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.remote = remote
+        self.branch = branch
+        self._credentials = credentials or Credentials()
+        self._clock = clock
+        seal = Seal.of_user(environ)
+        # jobs that have another key, and the same cache at the same time, keep to clones of their own
+        folder = cache / "git" / f"{remote.name}-{seal.mark('clone')[:8]}"
+        self._git = GitProgram(folder, remote, credentials=self._credentials, environ=environ)
+        self._clone = Clone(folder, self._git, seal=seal, progress=progress)
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: GitopsSpec | SourceSpec,
+        *,
+        folder: Path,
+        environ: Mapping[str, str],
+        section: str = "gitops",
+        progress: Progress = lambda line: None,
+    ) -> GitRepository:
+        """The repository that ``section`` of the project file in ``folder`` names.
+
+        Raises:
+            UsageError: the address or the variable for the token is off, or no cache can be made.
+        """
+        remote = Remote.parse(spec.repository, folder=folder, section=section)
+        _refuse_part_of_source(remote, folder, section)
+        return cls(
+            remote,
+            branch=spec.branch,
+            cache=cache_folder(environ),
+            environ=environ,
+            credentials=Credentials.from_environ(
+                environ,
+                folder=folder,
+                username=spec.username,
+                token_env=spec.token_env,
+                section=section,
+            ),
+            progress=progress,
+        )
+
+    def fetch(self) -> GitSnapshot:
+        """See ``GitopsRepository.fetch``.
+
+        Raises:
+            Refused: wrong or missing credentials.
+            ServerFailed: the server cannot be reached, or there is no such repository.
+            UsageError: the repository has branches, but not this one.
+        """
+        with self._clone.hold():
+            commit = self._fetch()
+            self._clone.tidy()
+        return GitSnapshot(commit, self)
+
+    def commit(
+        self, base: GitSnapshot, changes: Iterable[Change], *, message: str, author: tuple[str, str]
+    ) -> str:
+        """See ``GitopsRepository.commit``.
+
+        Raises:
+            UsageError: a submodule, a link or a file of somebody else would be written over.
+        """
+        changes = tuple(changes)
+        base.refuse_taken(changes)
+        stream = commit_stream(
+            changes,
+            parent=base.commit,
+            ref=_PENDING,
+            message=message,
+            author=author,
+            seconds=int(self._clock()),
+        )
+        with self._clone.hold():
+            output = self._local("fast-import", "--quiet", "--force", input=stream)
+        return output.decode("ascii").strip()
+
+    def push(self, commit: str, *, base: GitSnapshot) -> None:
+        """Move the branch from ``base`` to ``commit``, never by force.
+
+        Raises:
+            RepositoryMoved: somebody else was faster; fetch and render again.
+            Refused: the server said no (credentials, protected branch, hook).
+        """
+        with self._clone.hold():
+            self._push(commit, self.branch)
+
+    def read_branch(self, name: str, *, base: GitSnapshot) -> Branch | None:
+        """The branch of a proposal as the server has it now, or ``None`` where it has none.
+
+        Raises:
+            Refused, ServerFailed: see ``fetch``.
+        """
+        with self._clone.hold():
+            try:
+                return self._branch(name, base.commit)
+            except ProgramFailed:
+                self._clone.renew()
+                self._fetch()
+                return self._branch(name, base.commit)
+
+    def push_branch(self, name: str, commit: str, *, expected: str | None) -> str | None:
+        """Make the branch of a proposal point at ``commit``, if it is where it was seen last.
+
+        ``expected`` is that commit, ``None`` where there was no such branch. Returns the page at
+        which the server says that a pull request can be opened, where it says so.
+
+        Raises:
+            RepositoryMoved: somebody else was faster; look again.
+            Refused: see ``push``.
+        """
+        with self._clone.hold():
+            lease = f"--force-with-lease=refs/heads/{name}:{expected or ''}"
+            return page_named_in(self._push(commit, name, lease).stderr)
+
+    def _push(self, commit: str, branch: str, *options: str) -> GitResult:
+        answer = self._git.push(
+            "--porcelain", "--no-verify", *options, "--", self.remote.url,
+            f"{commit}:refs/heads/{branch}",
+        )  # fmt: skip
+        if answer.status:
+            failure = push_failure(answer, self.remote, branch, self._credentials)
+            if isinstance(failure, ServerFailed) and not self._has(commit):
+                self._clone.renew()
+                raise RepositoryMoved(
+                    f"the clone of {self.remote} in the cache was damaged and is made anew"
+                ) from failure
+            raise failure
+        return answer
+
+    def _branch(self, name: str, base: str | None) -> Branch | None:
+        """See `read_branch`.
+
+        Raises:
+            ProgramFailed: the clone is damaged.
+        """
+        answer = self._fetch_ref(f"+refs/heads/{name}:{_PROPOSED}")
+        if "couldn't find remote ref" in answer.stderr:
+            return None
+        if answer.status:
+            failure = connection_failure(answer, self.remote, self._credentials)
+            if isinstance(failure, Refused) or name not in self._branches():
+                raise failure
+            answer.required()  # the server is well, so our clone is not
+        head = self._git.local("rev-parse", "--verify", _PROPOSED).text
+        # What the commit graph knows of a commit says nothing about whether we have it.
+        listing = self._git.local(
+            "-c", "core.commitGraph=false", "rev-list", "--parents",
+            f"--max-count={_MOST_COMMITS}", head, "--not", base or head,
+        )  # fmt: skip
+        lines = [line.split() for line in listing.text.splitlines()]
+        request = "".join(f"{id}\n" for id, *_ in lines).encode()
+        texts = parse_blobs(self._git.local("cat-file", "--batch", input=request).required())
+        commits = (
+            BranchCommit(
+                id,
+                parse_commit(id, texts[id], {}).message,
+                tuple(self._difference(parent, id) for parent in parents or (None,)),
+            )
+            for id, *parents in lines
+        )
+        fork = self._git.local("merge-base", base or head, head)
+        fork_point = None if fork.status == 1 else fork.text
+        return Branch(name, head, tuple(commits), self._difference(fork_point, head))
+
+    def _difference(self, old: str | None, new: str) -> Difference:
+        # The empty tree's id depends on the kind of ids; `--root` compares with nothing in any.
+        trees = ("--root", new) if old is None else (old, new)
+        options = ("-r", "-z", "--no-commit-id", "--no-renames", "--full-index", "--no-ext-diff")
+        return parse_difference(self._git.local("diff-tree", *options, *trees).required())
+
+    def at(self, commit: str) -> GitSnapshot:
+        """The repository at an earlier commit."""
+        return GitSnapshot(commit, self)
+
+    def log(self, head: GitSnapshot, path: str, *, side_branches: bool = False) -> Log:
+        """The commits up to ``head`` that changed something below ``path``.
+
+        A merge counts as what it brought to the branch. With ``side_branches`` the commits that were
+        merged come instead, those that the branch itself never stood at included.
+        """
+        if head.commit is None:
+            return Log(())
+        with self._clone.hold():
+            self._deepen()
+            self._clone.index(head.commit)
+        lines = ("--full-history", "--no-merges") if side_branches else ("--first-parent", "-m")
+        output = self._local_read(
+            *_AS_IT_IS, "log", "-z", "--raw", "--no-abbrev", "--no-renames", "--format=%H", *lines,
+            head.commit, "--", f":(literal){path}",
+        )  # fmt: skip
+        found = parse_log(output)
+        commits = self.blobs(found)
+        return Log(
+            tuple(parse_commit(id, commits[id], files) for id, files in found.items()),
+            is_whole=not self._is_shallow(),
+        )
+
+    def tree(self, commit: str) -> tuple[TreeEntry, ...]:
+        """Every entry of the commit, at any depth."""
+        return parse_tree(self._local_read("ls-tree", "-r", "-z", "--full-tree", commit))
+
+    def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """The content of blobs of the repository.
+
+        Raises:
+            ProgramFailed: the clone is damaged and a new one does not have them either.
+        """
+        wanted = sorted(set(ids))
+        if not wanted:
+            return {}
+        request = "".join(f"{id}\n" for id in wanted).encode()
+        found = parse_blobs(self._local_read("cat-file", "--batch", input=request))
+        if len(found) < len(wanted):
+            self._renew()
+            found = parse_blobs(self._local_read("cat-file", "--batch", input=request))
+        return found
+
+    def _local_read(self, *arguments: str, input: bytes | None = None) -> bytes:
+        answer = self._git.local(*arguments, input=input)
+        if answer.status:
+            with self._clone.hold():
+                return self._local(*arguments, input=input)
+        return answer.stdout
+
+    def _local(self, *arguments: str, input: bytes | None = None) -> bytes:
+        """What git answers from the clone; a clone that fails is made anew first, once."""
+        answer = self._git.local(*arguments, input=input)
+        if answer.status:
+            self._clone.renew()
+            self._fetch()
+            answer = self._git.local(*arguments, input=input)
+        return answer.required()
+
+    def _renew(self) -> None:
+        with self._clone.hold():
+            self._clone.renew()
+            self._fetch()
+
+    def _has(self, commit: str) -> bool:
+        """Whether the commit is in the clone, with all that it refers to."""
+        return self._git.local("rev-list", "--objects", "--quiet", commit).status == 0
+
+    def _fetch(self) -> str | None:
+        self._clone.ensure()
+        answer = self._fetch_branch()
+        if answer.status == 0:
+            return self._head()
+        failure = connection_failure(answer, self.remote, self._credentials)
+        if isinstance(failure, Refused):
+            raise failure
+        # The server may be well and have no such branch, or be well while our clone is not.
+        if self.branch in (branches := self._branches()):
+            self._clone.renew()
+            answer = self._fetch_branch()
+            if answer.status == 0:
+                return self._head()
+            raise connection_failure(answer, self.remote, self._credentials)
+        if branches:
+            raise UsageError(
+                f"{self.remote} has no branch {self.branch!r}; it has {', '.join(branches)}. "
+                "Name the one that Argo CD follows in gitops.branch"
+            )
+        return None
+
+    def _is_shallow(self) -> bool:
+        return (self._clone.folder / "shallow").exists()
+
+    def _deepen(self) -> None:
+        """A clone that somebody made shallow gets the rest of its history, as far as the server has it."""
+        if self._is_shallow():
+            self._fetch_branch("--unshallow")
+
+    def _fetch_branch(self, *options: str) -> GitResult:
+        return self._fetch_ref(f"+refs/heads/{self.branch}:{self._tracking}", *options)
+
+    def _fetch_ref(self, refspec: str, *options: str) -> GitResult:
+        return self._git.remote(
+            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head",
+            "--update-shallow", *options, "--", self.remote.url, refspec,
+        )  # fmt: skip
+
+    def _branches(self) -> tuple[str, ...]:
+        """The branches of the server, its default first."""
+        answer = self._git.remote_alone("ls-remote", "--symref", "--", self.remote.url)
+        if answer.status:
+            raise connection_failure(answer, self.remote, self._credentials)
+        lines = answer.stdout.decode("utf-8", "replace").splitlines()
+        default = [x.split("\t")[0].removeprefix("ref: ") for x in lines if x.startswith("ref: ")]
+        heads = [ref for line in lines if (ref := line.split("\t")[-1]).startswith("refs/heads/")]
+        ordered = sorted(heads, key=lambda ref: (ref not in default, ref))
+        return tuple(ref.removeprefix("refs/heads/") for ref in ordered)
+
+    @property
+    def _tracking(self) -> str:
+        return f"refs/remotes/origin/{self.branch}"
+
+    def _head(self) -> str:
+        try:
+            # Saves a process; a ref that git has packed away is asked for below.
+            return (self._clone.folder / self._tracking).read_text().strip()
+        except FileNotFoundError:
+            return self._local("rev-parse", "--verify", self._tracking).decode().strip()
+
+
+def _refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
+    """Git's other half runs the hooks of a repository on this machine: not of one that the source brings.
+
+    Raises:
+        UsageError: the repository is inside of the source.
+    """
+    if not remote.is_local:
+        return
+    source = source_folder(folder)
+    if Path(os.path.realpath(remote.path)).is_relative_to(source):
+        raise UsageError(
+            f"{section}.repository is {remote}, inside of the source folder {source}: git would run "
+            "the hooks that come with the source; move the repository out of it, or name it by the "
+            "address of its server"
+        )
+
+
+_KINDS = {"160000": "submodule", "120000": "symbolic link"}
+"""By git's mode; everything else is a file."""
+
+
+class GitSnapshot:
+    """One commit of the GitOps repository; read on demand, then kept."""
+
+    def __init__(self, commit: str | None, repository: GitRepository) -> None:
+        self._commit = commit
+        self._repository = repository
+        self._ids: dict[str, str] | None = None
+        self._mode_of: dict[str, str] = {}
+
+    @property
+    def commit(self) -> str | None:
+        return self._commit
+
+    def blob_ids(self, prefix: str = "") -> Mapping[str, str]:
+        """Path to git blob id (hex SHA-1 of git's blob object) of every file below ``prefix``.
+
+        Submodules have no blob and are left out.
+        """
+        return {path: id for path, id in self._all().items() if path.startswith(prefix)}
+
+    def read(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        """The content of those of ``paths`` that exist, in one go."""
+        ids = {path: id for path in paths if (id := self._all().get(path)) is not None}
+        blobs = self._repository.blobs(ids.values())
+        return {path: blobs[id] for path, id in ids.items()}
+
+    def refuse_taken(self, changes: Iterable[Change]) -> None:
+        """Keep what is not ours: a submodule, a link or a file where a change would be written.
+
+        Raises:
+            UsageError: one is there; the message names it.
+
+        Git would replace it, and all in it, without a word.
+        """
+        changes = tuple(changes)
+        gone = {change.path for change in changes if change.after is None}
+        kinds = {path: _KINDS.get(mode, "file") for path, mode in self._modes().items()}
+        for path in (change.path for change in changes if change.after is not None):
+            above = ("/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 1))
+            taken = next((place for place in above if place in kinds and place not in gone), None)
+            if taken is None and kinds.get(path, "file") != "file":
+                taken = path
+            if taken is not None:
+                raise UsageError(
+                    f"{self._repository.remote} has a {kinds[taken]} at {taken}, where {path} is to "
+                    f"be written: it would be lost. Move it, or choose another repository or branch"
+                )
+
+    def _all(self) -> dict[str, str]:
+        if self._ids is None:
+            self._read_tree()
+        return self._ids or {}
+
+    def _modes(self) -> dict[str, str]:
+        if self._ids is None:
+            self._read_tree()
+        return self._mode_of
+
+    def _read_tree(self) -> None:
+        entries = self._repository.tree(self._commit) if self._commit else ()
+        self._ids = {entry.path: entry.id for entry in entries if entry.kind == "blob"}
+        self._mode_of = {entry.path: entry.mode for entry in entries}

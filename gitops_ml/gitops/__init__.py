@@ -1,0 +1,1 @@
+"""Content of the GitOps repository: layout, release files, Argo CD objects, diff, history."""

@@ -1,0 +1,226 @@
+"""Argo CD's side of the GitOps repository: one ApplicationSet per environment, one AppProject per team.
+
+Facts and field names: Argo CD 3.5 (`applicationset`, `auto_sync`, `sync-options` and `project` pages
+of its manual).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from gitops_ml.documents.yaml_load import load_yaml
+from gitops_ml.gitops import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.project.model import EnvironmentSpec, GitopsSpec, Project
+
+Destination = tuple[str, str]
+"""The API server's address and a namespace."""
+
+API_VERSION = "argoproj.io/v1alpha1"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "gitops-ml"}
+
+# Exactly what the charts emit: a project that may make more than it needs is a hole, one that may
+# make less is a sync that fails. A test compares this with the rendered charts.
+CHART_KINDS = (
+    ("", "ConfigMap"),
+    ("", "Service"),
+    ("", "ServiceAccount"),
+    ("apps", "Deployment"),
+    ("external-secrets.io", "ExternalSecret"),
+    ("gateway.networking.k8s.io", "HTTPRoute"),
+    ("http.keda.sh", "InterceptorRoute"),
+    ("keda.sh", "ScaledObject"),
+    ("keda.sh", "TriggerAuthentication"),
+    ("monitoring.coreos.com", "PodMonitor"),
+    ("networking.k8s.io", "Ingress"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("policy", "PodDisruptionBudget"),
+)
+
+
+def application_set(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
+    """The ApplicationSet that turns each ``release.yaml`` of the environment into an Application."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ApplicationSet",
+        "metadata": {
+            "name": f"gitops-ml-{environment.name}",
+            "namespace": gitops.argocd_namespace,
+            "labels": {**MANAGED_BY, "gitops-ml.dev/environment": environment.name},
+        },
+        "spec": {
+            "goTemplate": True,
+            "goTemplateOptions": ["missingkey=error"],
+            "generators": [{"git": _generator(environment, gitops)}],
+            **_set_policy(environment),
+            "template": {
+                "metadata": _application_metadata(environment),
+                "spec": _application_spec(environment, gitops),
+            },
+        },
+    }
+
+
+def _generator(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
+    # The file name exists nowhere else: the generator's `*` crosses slashes by default.
+    return {
+        "repoURL": gitops.argocd_url,
+        "revision": f"refs/heads/{gitops.branch}",
+        "files": [{"path": f"{layout.RELEASES}/{environment.name}/*/{layout.RELEASE}"}],
+        "requeueAfterSeconds": 180,
+    }
+
+
+def _set_policy(environment: EnvironmentSpec) -> Mapping[str, Any]:
+    """Production never loses an Application, nor an Application's objects, to a mistake in Git."""
+    if not environment.protected:
+        return {}
+    return {
+        "syncPolicy": {"applicationsSync": "create-update", "preserveResourcesOnDeletion": True}
+    }
+
+
+def _application_metadata(environment: EnvironmentSpec) -> Mapping[str, Any]:
+    directory = layout.release_directory(environment.name, "{{ .name }}")
+    metadata: dict[str, Any] = {
+        "name": "{{ .name }}-{{ .environment }}",
+        "labels": {
+            **MANAGED_BY,
+            "gitops-ml.dev/api": "{{ .name }}",
+            "gitops-ml.dev/environment": "{{ .environment }}",
+            "gitops-ml.dev/team": "{{ .team }}",
+        },
+        "annotations": {
+            # Only these paths make Argo CD render the release anew; without it, each commit to
+            # the repository would render every release.
+            "argocd.argoproj.io/manifest-generate-paths": f".;/{directory}",
+            "gitops-ml.dev/deployment-id": "{{ .deployment_id }}",
+        },
+    }
+    if not environment.protected:
+        metadata["finalizers"] = ["resources-finalizer.argocd.argoproj.io"]
+    return metadata
+
+
+def _application_spec(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
+    return {
+        "project": "{{ .team }}",
+        "source": {
+            "repoURL": gitops.argocd_url,
+            "targetRevision": f"refs/heads/{gitops.branch}",
+            **_source(environment, gitops.mode),
+        },
+        # Both from the release: projects that share an environment's name may have other clusters,
+        # and the AppProject says which of them a team may reach.
+        "destination": {"server": "{{ .server }}", "namespace": "{{ .namespace }}"},
+        "syncPolicy": {
+            "automated": {"prune": True, "selfHeal": True, "allowEmpty": False},
+            "retry": {
+                "limit": 5,
+                "refresh": True,
+                "backoff": {"duration": "5s", "factor": 2, "maxDuration": "3m"},
+            },
+            "syncOptions": [
+                "CreateNamespace=true",
+                "PruneLast=true",
+                "RespectIgnoreDifferences=true",
+                "ServerSideApply=true",
+            ],
+            "managedNamespaceMetadata": {
+                "labels": {
+                    "pod-security.kubernetes.io/enforce": "restricted",
+                    "pod-security.kubernetes.io/warn": "restricted",
+                }
+            },
+        },
+        # KEDA owns the number of replicas; it is not in Git, and this keeps a hand that scaled
+        # once, or an older Deployment that declared it, from fighting the autoscaler.
+        "ignoreDifferences": [
+            {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
+        ],
+        "revisionHistoryLimit": 10,
+    }
+
+
+def _source(environment: EnvironmentSpec, mode: str) -> Mapping[str, Any]:
+    """The one field that tells the modes apart: Helm's chart and values, or plain YAML."""
+    directory = layout.release_directory(environment.name, "{{ .name }}")
+    if mode == "manifests":
+        return {"path": directory, "directory": {"include": layout.MANIFEST}}
+    return {
+        "path": layout.chart_directory("{{ .chart.name }}", "{{ .chart.version }}"),
+        "helm": {"releaseName": "{{ .name }}", "valueFiles": [f"/{directory}/{layout.VALUES}"]},
+    }
+
+
+def app_project(
+    team: str, project: Project, gitops: GitopsSpec, *, others: Iterable[Destination] = ()
+) -> Mapping[str, Any]:
+    """The AppProject of a team: our repository, its namespaces, the kinds of our charts, no more.
+
+    ``others`` are places where releases of other projects of this team stand.
+    """
+    destinations = [
+        {"server": server, "namespace": namespace}
+        for server, namespace in sorted({*_destinations(team, project), *others})
+    ]
+    namespaces = sorted({destination["namespace"] for destination in destinations})
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "AppProject",
+        "metadata": {
+            "name": team,
+            "namespace": gitops.argocd_namespace,
+            "labels": MANAGED_BY,
+        },
+        "spec": {
+            "description": f"Prediction APIs of {team}, written by gitops-ml",
+            "sourceRepos": [gitops.argocd_url],
+            "destinations": destinations,
+            "clusterResourceWhitelist": [
+                {"group": "", "kind": "Namespace", "name": namespace} for namespace in namespaces
+            ],
+            "namespaceResourceWhitelist": [
+                {"group": group, "kind": kind} for group, kind in CHART_KINDS
+            ],
+            **_roles(team, project),
+        },
+    }
+
+
+def destinations_in(content: bytes) -> set[Destination]:
+    """The places in the text of an AppProject; none where it is not one of ours."""
+    try:
+        found = load_yaml(content)["spec"]["destinations"]
+        return {(str(each["server"]), str(each["namespace"])) for each in found}
+    except (yaml.YAMLError, KeyError, TypeError):
+        return set()
+
+
+def _destinations(team: str, project: Project) -> list[Destination]:
+    spec = project.teams.get(team)
+    return [
+        (project.clusters[environment.cluster].server, environment.namespace)
+        for environment in project.environments.values()
+        if spec is None or not spec.namespaces or environment.namespace in spec.namespaces
+    ]
+
+
+def _roles(team: str, project: Project) -> Mapping[str, Any]:
+    spec = project.teams.get(team)
+    if spec is None or not spec.groups:
+        return {}
+    policies = [
+        f"p, proj:{team}:member, applications, {verb}, {team}/*, allow" for verb in ("get", "sync")
+    ]
+    return {"roles": [{"name": "member", "groups": list(spec.groups), "policies": policies}]}
+
+
+def teams_of(project: Project, used: Iterable[str]) -> tuple[str, ...]:
+    """Every team that gets an AppProject: those of the project file, and those that APIs name."""
+    return tuple(sorted({*project.teams, *used}))

@@ -1,0 +1,187 @@
+"""What a GitOps repository needs before its first release: files for people, and what they are to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.owned_block import Block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, GitopsSpec, Project
+
+README, CODEOWNERS, GITATTRIBUTES = "README.md", "CODEOWNERS", ".gitattributes"
+_ARGO_CDS_OWN = "https://kubernetes.default.svc"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Software that a cluster needs, and the oldest version that will do."""
+
+    name: str
+    version: str
+    why: str
+
+
+def components(cluster: ClusterSpec) -> tuple[Component, ...]:
+    """What the releases on this cluster need: only what its entry in the project file says is used."""
+    gateway, prometheus = cluster.gateway, cluster.prometheus
+    kubernetes = cluster.kubernetes_version
+    wanted = (
+        (True, Component("Kubernetes", kubernetes or "1.30", "everything runs on it")),
+        (True, Component("KEDA", "2.20", f"autoscaling; in namespace `{cluster.keda_namespace}`")),
+        (
+            gateway is not None and gateway.type == "gateway-api",
+            Component(
+                "Gateway API",
+                "1.2",
+                f"routes; the Gateway `{gateway.name}` in namespace `{gateway.namespace}`"
+                if gateway
+                else "",
+            ),
+        ),
+        (
+            gateway is not None and gateway.type == "ingress",
+            Component(
+                "an ingress controller",
+                "any",
+                f"routes; the class `{gateway.name}`" if gateway else "",
+            ),
+        ),
+        (
+            cluster.http_addon,
+            Component(
+                "KEDA's HTTP add-on",
+                "0.14",
+                f"APIs that sleep; in namespace `{cluster.keda_namespace}`, with a ReferenceGrant",
+            ),
+        ),
+        (
+            prometheus.pod_monitors,
+            Component("Prometheus Operator", "any", "finds the pods by PodMonitor v1"),
+        ),
+        (
+            bool(prometheus.address),
+            Component("Prometheus", "any", f"what KEDA scales on; `{prometheus.address}`"),
+        ),
+        (
+            cluster.external_secrets,
+            Component("External Secrets", "0.16", "secrets by reference (external-secrets.io/v1)"),
+        ),
+    )
+    return tuple(component for is_used, component in wanted if is_used)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Commands for an administrator, in order."""
+
+    title: str
+    commands: tuple[str, ...]
+
+
+def steps(
+    project: Project, gitops: GitopsSpec, environments: Iterable[EnvironmentSpec]
+) -> tuple[Steps, ...]:
+    """What an administrator does once, in a checkout of the repository."""
+    places = tuple(environments)
+    namespace = gitops.argocd_namespace
+    servers = dict.fromkeys(project.clusters[place.cluster].server for place in places)
+    foreign = [server for server in servers if server != _ARGO_CDS_OWN]
+    found = [
+        Steps(
+            "Let Argo CD read this repository (private ones want a deploy key or a token)",
+            (f"argocd repo add {gitops.argocd_url}",),
+        )
+    ]
+    if foreign:
+        told = tuple(f"argocd cluster add <context of {server}>" for server in foreign)
+        found.append(Steps("Let Argo CD reach the other clusters", told))
+    found += [
+        Steps(
+            f"Start {place.name}",
+            (
+                f"kubectl apply -n {namespace} -f argocd/projects/ "
+                f"-f {layout.application_set_path(place.name)}",
+            ),
+        )
+        for place in places
+    ]
+    return tuple(found)
+
+
+def readme(template: str, project: Project, gitops: GitopsSpec) -> Block:
+    """The part of the repository's README that is ours, for the people who run the clusters."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - Markdown out of names that the schema has checked
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    places = tuple(project.environments.values())
+    used = sorted({place.cluster for place in places})
+    text = environment.from_string(template).render(
+        project=project.name,
+        gitops=gitops,
+        environments=places,
+        clusters=[project.clusters[name] for name in used],
+        components=components,
+        steps=steps(project, gitops, places),
+        protected=[place for place in places if place.protected],
+        advice=advice(project, gitops),
+    )
+    return Block(project.name, text, ("<!-- ", " -->"))
+
+
+def codeowners(project: Project, gitops: GitopsSpec) -> Block:
+    """Who has to approve what; comments where the project file names nobody."""
+    paths = ["/argocd/", "/charts/", "/CODEOWNERS", "/policy.yaml"]
+    paths += [
+        f"/{layout.RELEASES}/{place.name}/"
+        for place in project.environments.values()
+        if place.protected
+    ]
+    owners = " ".join(gitops.owners)
+    lines = ["# Rules of your own go below this block: of several that fit, the last one counts."]
+    if not owners:
+        lines.append(
+            "# Name the people in gitops.owners of gitops-ml.yaml, and run bootstrap again."
+        )
+    width = max(map(len, paths))
+    lines += [f"{path:<{width}} {owners}" if owners else f"# {path}" for path in paths]
+    return Block(project.name, "".join(f"{line}\n" for line in lines), ("# ", ""))
+
+
+def gitattributes() -> Block:
+    """The files stay as they were written on every system; what machines write is folded in diffs."""
+    lines = (
+        "/argocd/** text eol=lf",
+        "/charts/** text eol=lf linguist-generated gitlab-generated",
+        "/releases/** text eol=lf",
+        f"/releases/**/{layout.MANIFEST} linguist-generated gitlab-generated",
+    )
+    return Block("files", "".join(f"{line}\n" for line in lines), ("# ", ""))
+
+
+def advice(project: Project, gitops: GitopsSpec) -> tuple[str, ...]:
+    """How the branch should be protected, given how changes get to it."""
+    pushed = [place.name for place in project.environments.values() if place.delivery == "push"]
+    reviewed = [name for name in project.environments if name not in pushed]
+    found = [f"protect the branch {gitops.branch}: no force pushes and no deletion"]
+    if reviewed:
+        found.append(
+            f"require a pull request with an approval of a code owner: {', '.join(reviewed)} "
+            f"{'is' if len(reviewed) == 1 else 'are'} delivered so"
+        )
+    if pushed and reviewed:
+        found.append(
+            f"{', '.join(pushed)} {'is' if len(pushed) == 1 else 'are'} pushed to the same branch: "
+            "let the identity of that token bypass the rule, and nobody else"
+        )
+    elif pushed:
+        found.append(
+            "everything is pushed: `delivery: pull_request` of an environment asks for reviews"
+        )
+    return tuple(found)

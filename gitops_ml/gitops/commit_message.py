@@ -1,0 +1,98 @@
+"""The words of a commit: which releases change, with trailers that lead back to their source."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gitops_ml.system.clean_text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gitops_ml.git.model import Change
+    from gitops_ml.gitops.release_files import Release
+
+_LONGEST_SUBJECT = 72
+_TRAILER = re.compile(r"^[ \t]*(Deployment-Id|Source-Commit|Gitops-Ml-Action)[ \t]*:", re.I | re.M)
+_MOST_TRAILERS = 100
+"""A commit of thousands of releases names them in its files; a message of a megabyte helps nobody."""
+
+
+def commit_message(
+    releases: Sequence[Release],
+    *,
+    removed: Sequence[str],
+    subject: str | None,
+    source_commit: str | None,
+) -> str:
+    """Subject, one line per release, and the trailers ``Deployment-Id`` and ``Source-Commit``."""
+    lines = [
+        f"* {item.name} in {item.environment}: {item.deployment_id}"
+        for item in releases[:_MOST_TRAILERS]
+    ]
+    if len(releases) > _MOST_TRAILERS:
+        lines.append(f"* and {len(releases) - _MOST_TRAILERS} more")
+    lines += [f"* {one_line(directory)} removed" for directory in removed]
+    trailers = [f"Deployment-Id: {item.deployment_id}" for item in releases[:_MOST_TRAILERS]]
+    if source_commit:
+        trailers.append(f"Source-Commit: {one_line(source_commit)}")
+    first = _own_words(subject) if subject else _subject(releases, removed)
+    paragraphs = [first, "\n".join(lines), "\n".join(trailers)]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def action_message(
+    action: str, subject: str, *, lines: Iterable[str], deployment_ids: Iterable[str]
+) -> str:
+    """A verb's commit: subject, one line per release, ``Deployment-Id`` and ``Gitops-Ml-Action``."""
+    told, ids = list(lines), list(deployment_ids)
+    body = [f"* {one_line(line)}" for line in told[:_MOST_TRAILERS]]
+    if len(told) > _MOST_TRAILERS:
+        body.append(f"* and {len(told) - _MOST_TRAILERS} more")
+    trailers = [f"Deployment-Id: {one_line(id)}" for id in ids[:_MOST_TRAILERS]]
+    trailers.append(f"Gitops-Ml-Action: {action}")
+    paragraphs = [_own_words(subject), "\n".join(body), "\n".join(trailers)]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def _own_words(text: str) -> str:
+    """What somebody says about a commit; a line of it that could be one of our trailers is quoted."""
+    return _TRAILER.sub(r"> \g<0>", printable(text).strip())
+
+
+def names_in_short(names: Iterable[str]) -> str:
+    """``iris, roses``; ``12 APIs`` where the names would not fit a subject."""
+    unique = sorted(set(names))
+    named = ", ".join(unique)
+    return named if len(named) <= _LONGEST_SUBJECT // 2 else f"{len(unique)} APIs"
+
+
+def _subject(releases: Sequence[Release], removed: Sequence[str]) -> str:
+    if not releases:
+        return _removal(removed) if removed else "Update charts and Argo CD objects"
+    apis = sorted({item.name for item in releases})
+    environments = ", ".join(sorted({item.environment for item in releases}))
+    named = f"Deploy {', '.join(apis)} to {environments}"
+    return named if len(named) <= _LONGEST_SUBJECT else f"Deploy {len(apis)} APIs to {environments}"
+
+
+def _removal(removed: Sequence[str]) -> str:
+    if len(removed) > 1:
+        return f"Remove {len(removed)} releases"
+    _, environment, api = removed[0].split("/")
+    return f"Remove {api} from {environment}"
+
+
+def summary_of(changes: Iterable[Change]) -> str:
+    """``3 files added, 1 modified``; the releases they belong to are told elsewhere."""
+    words = {"add": "added", "modify": "modified", "delete": "deleted"}
+    actions = [change.action for change in changes]
+    counts = [
+        f"{actions.count(action)} {word}" for action, word in words.items() if action in actions
+    ]
+    return (
+        f"{'1 file' if len(actions) == 1 else f'{len(actions)} files'}: {', '.join(counts)}"
+        if (counts)
+        else "no differences"
+    )

@@ -1,0 +1,294 @@
+"""What a pull request says: which releases change, from what to what, and how to try it.
+
+Everything is read out of the files before and after, so that every verb's pull requests say the
+same things in the same places. However many releases there are, the text stays within what every
+forge takes: releases that change alike are told once, and the rest is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.markdown import block, cell, code, escaped
+from gitops_ml.documents.yaml_load import load_yaml
+from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.differences import FieldChange, field_changes
+from gitops_ml.gitops.release_files import deployment_id_of, image_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gitops_ml.git.model import Change
+
+LONGEST_BODY = 30_000
+"""Characters. Bitbucket takes 32,768, GitHub 65,536."""
+_LONGEST_TITLE = 200
+_MOST_ROWS = 60
+_MOST_COMPARED = 200
+"""Releases that are read field by field."""
+_MOST_LINES = 60
+_LONGEST_VALUE = 120
+_TOLD_ELSEWHERE = ("api.deploymentId", "image.")
+
+
+Content = tuple["bytes | None", "bytes | None"]
+"""Of a file before and after; nothing twice where it does not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChange:
+    """One release before and after."""
+
+    environment: str
+    api: str
+    action: str
+    """``add``, ``modify`` or ``delete``."""
+    values: Content
+    facts: Content
+    """``release.yaml``."""
+
+    @property
+    def ids(self) -> tuple[str | None, str | None]:
+        return _id(self.facts[0]), _id(self.facts[1])
+
+    @property
+    def images(self) -> tuple[str | None, str | None]:
+        return _image(self.facts[0]), _image(self.facts[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Releases that change alike, and how."""
+
+    releases: list[ReleaseChange] = field(default_factory=list)
+    lines: tuple[str, ...] = ()
+
+
+def release_changes(changes: Iterable[Change]) -> tuple[ReleaseChange, ...]:
+    """The releases among the changes, in their order."""
+    files: dict[tuple[str, str], dict[str, Change]] = {}
+    for change in changes:
+        match change.path.split("/"):
+            case [layout.RELEASES, environment, api, name]:
+                files.setdefault((environment, api), {})[name] = change
+    return tuple(_release(*place, named) for place, named in files.items())
+
+
+def _release(environment: str, api: str, named: Mapping[str, Change]) -> ReleaseChange:
+    values, facts = (
+        (change.before, change.after) if (change := named.get(name)) else (None, None)
+        for name in (layout.VALUES, layout.RELEASE)
+    )
+    told = named.get(layout.RELEASE) or named.get(layout.VALUES)
+    return ReleaseChange(environment, api, told.action if told else "modify", values, facts)
+
+
+def title_of(message: str) -> str:
+    """The title for a commit: its subject, on one line."""
+    subject = " ".join(message.partition("\n")[0].split())
+    return subject if len(subject) <= _LONGEST_TITLE else f"{subject[: _LONGEST_TITLE - 1]}…"
+
+
+def pull_request_body(
+    template: str,
+    changes: Sequence[Change],
+    *,
+    why: str = "",
+    warnings: Iterable[str] = (),
+    head: str,
+    limit: int = LONGEST_BODY,
+) -> str:
+    """The description of a pull request with these changes, in Markdown.
+
+    ``why`` is Markdown of ours; everything else is shown as it is and means nothing to the forge.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    releases = release_changes(changes)
+    environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(code=code, cell=cell, block=block, escaped=escaped)
+    facts: dict[str, Any] = {
+        "why": why.strip(),
+        "rows": [_row(release) for release in releases[:_MOST_ROWS]],
+        "more_rows": max(0, len(releases) - _MOST_ROWS),
+        "other": _other(changes),
+        "tries": _tries(releases),
+        "warnings": list(warnings)[:_MOST_ROWS],
+        "sources": _sources(releases),
+        "identities": [id for release in releases if (id := release.ids[1])][:_MOST_ROWS],
+        "head": head,
+    }
+    compiled = environment.from_string(template)
+    told = [_section(each) for each in _compared(releases)]
+    untold = max(0, len(releases) - _MOST_COMPARED)
+    # As many of the details as there is room for, the first ones first.
+    room = limit - len(compiled.render(**facts, details=[], untold=0)) - 200
+    shown = 0
+    for each in told:
+        room -= len(each["title"]) + len(each["block"]) + 10
+        if room < 0:
+            break
+        shown += 1
+    untold += sum(each["count"] for each in told[shown:])
+    body = compiled.render(**facts, details=told[:shown], untold=untold).strip() + "\n"
+    return body if len(body) <= limit else f"{body[: limit - 2]}…\n"
+
+
+def _row(release: ReleaseChange) -> Mapping[str, str]:
+    return {
+        "action": release.action,
+        "environment": release.environment,
+        "api": release.api,
+        "identity": _arrow(*(id and code(id) for id in release.ids)),
+        "image": _arrow(*(image and code(image) for image in release.images)),
+    }
+
+
+def _arrow(before: str | None, after: str | None) -> str:
+    if before == after:
+        return after or "–"
+    return " → ".join(part for part in (before, after or "–") if part).replace("|", "\\|")
+
+
+def _compared(releases: Iterable[ReleaseChange]) -> list[_Told]:
+    groups: dict[tuple[str, tuple[str, ...]], _Told] = {}
+    for release in tuple(releases)[:_MOST_COMPARED]:
+        if lines := _lines(release):
+            told = groups.setdefault((release.action, lines), _Told(lines=lines))
+            told.releases.append(release)
+    return list(groups.values())
+
+
+def _section(told: _Told) -> dict[str, Any]:
+    names = [f"{code(each.api)} in {code(each.environment)}" for each in told.releases[:5]]
+    more = len(told.releases) - len(names)
+    title = ", ".join(names) + (f" and {more} more" if more else "")
+    is_new = told.releases[0].action == "add"
+    text = block("\n".join(told.lines), "yaml" if is_new else "diff")
+    return {"title": title, "block": text, "count": len(told.releases)}
+
+
+def _lines(release: ReleaseChange) -> tuple[str, ...]:
+    """How a release changes, a line for each value; the manifest of one that is new."""
+    if release.action == "add":
+        manifest = _data(release.facts[1]).get("manifest")
+        lines = write_yaml(manifest).splitlines() if isinstance(manifest, dict) else []
+    elif release.action == "modify":
+        lines = [line for each in _fields(release) for line in field_lines(each)]
+    else:
+        lines = []
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"# and {len(lines) - _MOST_LINES} lines more"]
+    return tuple(lines)
+
+
+def _fields(release: ReleaseChange) -> Iterable[FieldChange]:
+    old, new = (_data(content).get("chart") for content in release.facts)
+    yield from field_changes({"chart": old}, {"chart": new})
+    before, after = map(_data, release.values)
+    for each in field_changes(before, after):
+        if not each.path.startswith(_TOLD_ELSEWHERE):
+            yield each
+
+
+def field_lines(change: FieldChange) -> Iterable[str]:
+    """One field before and after, as lines of a diff."""
+    if change.action != "add":
+        yield f"- {change.path}: {_short(change.before)}"
+    if change.action != "delete":
+        yield f"+ {change.path}: {_short(change.after)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def _other(changes: Iterable[Change]) -> list[str]:
+    """What changes besides releases: each file of Argo CD's, each chart as a whole."""
+    found: Counter[tuple[str, str]] = Counter()
+    for change in changes:
+        if not change.path.startswith(f"{layout.RELEASES}/"):
+            found[layout.chart_of(change.path) or change.path, change.action] += 1
+    words = {"add": "added", "modify": "modified", "delete": "deleted"}
+    lines = [
+        f"{code(path)}: {f'{count} files ' if count > 1 else ''}{words[action]}"
+        for (path, action), count in sorted(found.items())
+    ]
+    return [*lines[:20], *([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])]
+
+
+def _tries(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
+    """How to reach what will run, for the first few."""
+    found: list[Mapping[str, str]] = []
+    for release in releases:
+        if release.action == "delete" or len(found) == 3:
+            continue
+        facts = _data(release.facts[1])
+        chart = facts.get("chart") or {}
+        directory = layout.release_directory(release.environment, release.api)
+        found.append(
+            {
+                "render": f"helm template {release.api} charts/{chart.get('name')}/"
+                f"{chart.get('version')} -f {directory}/{layout.VALUES}"
+                if chart
+                else "",
+                "call": _call(_data(release.values[1])),
+                "identity": release.ids[1] or "",
+            }
+        )
+    return found
+
+
+def _call(values: Mapping[str, Any]) -> str:
+    route = values.get("route") or {}
+    hosts = [host for host in route.get("hosts") or () if "*" not in host]
+    if route.get("type") in (None, "none") or not hosts:
+        return ""
+    url = f"https://{hosts[0]}{route.get('path') or '/'}"
+    return f"curl -i {shlex.quote(url)} -H 'content-type: application/json' -d @request.json"
+
+
+def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
+    """Where what is new came from, each place once."""
+    found: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+    for release in tuple(releases)[:_MOST_COMPARED]:
+        facts = _data(release.facts[1])
+        provenance = facts.get("provenance")
+        if isinstance(provenance, dict):
+            source = {str(key): str(value) for key, value in provenance.items() if value}
+            found[tuple(sorted(source.items()))] = source
+    return list(found.values())[:3]
+
+
+def _data(content: bytes | None) -> Mapping[str, Any]:
+    """A file as data; one that is not YAML, or not there, says nothing."""
+    import yaml
+
+    if content is None:
+        return {}
+    try:
+        data = load_yaml(content)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _id(content: bytes | None) -> str | None:
+    return deployment_id_of(content.decode(errors="replace")) if content else None
+
+
+def _image(content: bytes | None) -> str | None:
+    """The image's name, and the beginning of its digest."""
+    image = image_of(content.decode(errors="replace")) if content else None
+    if image is None or image.digest is None:
+        return None
+    name = image.repository.rpartition("/")[2]
+    return f"{name}@{image.digest[:19]}"

@@ -1,0 +1,250 @@
+"""The files of the GitOps repository: a release becomes text, byte for byte the same every time."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.git.model import RenderedFile
+from gitops_ml.gitops import argo, layout
+from gitops_ml.gitops.deployment_id import deployment_id
+from gitops_ml.gitops.provenance import Provenance
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.release.values.chart import chart_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gitops_ml.helm.charts import Chart
+    from gitops_ml.project.model import ClusterSpec, Project
+    from gitops_ml.release.spec import ReleaseSpec
+
+PROVENANCE = "provenance:\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseText:
+    """What a release is in the GitOps repository, apart from its provenance."""
+
+    deployment_id: str
+    values: str
+    """``values.yaml``."""
+    facts: str
+    """``release.yaml`` up to the provenance."""
+    data: str
+    """The values as JSON, which Helm's engines take and which reads back a hundred times faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One release, rendered."""
+
+    name: str
+    environment: str
+    team: str
+    namespace: str
+    image: ImageRef
+    content_hash: str | None
+    """Of the image's inputs, 64 hex; ``None`` for a ready-made image."""
+    chart: Chart
+    text: ReleaseText
+
+    @property
+    def deployment_id(self) -> str:
+        return self.text.deployment_id
+
+    @property
+    def directory(self) -> str:
+        return layout.release_directory(self.environment, self.name)
+
+
+def release_text(
+    spec: ReleaseSpec,
+    cluster: ClusterSpec,
+    *,
+    image: ImageRef,
+    content_hash: str | None,
+    chart: Chart,
+    project: str,
+    manifest: Mapping[str, Any],
+    manifest_file: str,
+) -> ReleaseText:
+    """The release of ``spec`` in words: its values, its deployment id, and where it is from.
+
+    ``manifest`` is the API as submitted; ``manifest_file`` is relative to the source project.
+    """
+    values = chart_values(spec, cluster, image=image)
+    identity = deployment_id(
+        spec.name,
+        {
+            "chart": [chart.name, chart.version],
+            "destination": [cluster.server, spec.namespace],
+            "values": _deployed(values),
+        },
+    )
+    values["api"]["deploymentId"] = identity
+    facts = {
+        "name": spec.name,
+        "environment": spec.environment,
+        "team": spec.team,
+        "namespace": spec.namespace,
+        "server": cluster.server,
+        "project": project,
+        "deployment_id": identity,
+        "chart": {"name": chart.name, "version": chart.version},
+        "image": {"repository": image.repository, "tag": image.tag, "digest": image.digest},
+        "content_hash": content_hash,
+        "manifest_file": manifest_file,
+        "manifest": manifest,
+    }
+    data = json.dumps(values, ensure_ascii=False)
+    return ReleaseText(identity, write_yaml(values), write_yaml(facts), data)
+
+
+def _deployed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values without the tag of an image that is deployed by its digest: it reaches nothing."""
+    image = values["image"]
+    if "digest" not in image:
+        return values
+    return {**values, "image": {key: image[key] for key in ("repository", "digest")}}
+
+
+def release_files(
+    release: Release,
+    *,
+    provenance: Provenance | Mapping[str, Any],
+    previous: bytes | None,
+    manifests: bytes | None = None,
+) -> tuple[RenderedFile, ...]:
+    """``values.yaml``, ``release.yaml`` and, in mode ``manifests``, ``manifest.yaml``.
+
+    ``previous`` is the ``release.yaml`` that stands there now: its provenance is kept while the
+    deployment id is the same, so that an unrelated commit rewrites nothing. A release that came
+    from another one takes over that one's provenance, as a mapping.
+    """
+    facts = _with_provenance(release.text, provenance, previous)
+    files = [
+        RenderedFile(f"{release.directory}/{layout.RELEASE}", facts),
+        RenderedFile(f"{release.directory}/{layout.VALUES}", release.text.values.encode()),
+    ]
+    if manifests is not None:
+        files.append(RenderedFile(f"{release.directory}/{layout.MANIFEST}", manifests))
+    return tuple(files)
+
+
+def _with_provenance(
+    text: ReleaseText, provenance: Provenance | Mapping[str, Any], previous: bytes | None
+) -> bytes:
+    # The provenance is the last block of the file, and `provenance:` stands at the start of a line
+    # nowhere else: everything above it is indented or a key of ours.
+    head, mark, tail = (previous or b"").decode(errors="replace").rpartition("\n" + PROVENANCE)
+    if mark and deployment_id_of(head) == text.deployment_id:
+        return (text.facts + PROVENANCE + tail).encode()
+    return (text.facts + write_yaml({"provenance": _provenance(provenance)})).encode()
+
+
+def with_provenance(text: str, provenance: Mapping[str, Any]) -> str:
+    """A ``release.yaml`` with this provenance in the place of its own."""
+    head, mark, _ = text.rpartition("\n" + PROVENANCE)
+    return (f"{head}\n" if mark else text) + write_yaml({"provenance": provenance})
+
+
+def _provenance(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(provenance, Provenance):
+        return provenance
+    origin = {"origin": dict(provenance.origin)} if provenance.origin else {}
+    return {
+        "repository": provenance.repository,
+        "commit": provenance.commit,
+        "dirty": provenance.is_dirty,
+        "author": provenance.author,
+        "gitops_ml": provenance.tool_version,
+        **origin,
+    }
+
+
+_DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
+_PROJECT = re.compile(r"^project: (.+)$", re.M)
+_DESTINATION = re.compile(
+    r'^team: "?(?P<team>[^\s"]+)"?\nnamespace: "?(?P<namespace>[^\s"]+)"?\n'
+    r'server: "?(?P<server>[^\s"]+)"?$',
+    re.M,
+)
+_IMAGE = re.compile(
+    r'^image:\n  repository: "?(?P<repository>[^\s"]+)"?\n  tag: (?:null|"?(?P<tag>[^\s"]+)"?)\n'
+    r'  digest: "?(?P<digest>sha256:[0-9a-f]{64})"?$',
+    re.M,
+)
+
+
+def deployment_id_of(text: str) -> str | None:
+    """The deployment id in a ``release.yaml`` that we wrote; a look, not a parse, as there may be
+    thousands of them."""
+    match = _DEPLOYMENT_ID.search(text)
+    return match[1] if match else None
+
+
+def project_of(text: str) -> str | None:
+    """The project that a ``release.yaml`` belongs to."""
+    match = _PROJECT.search(text)
+    return match[1].strip('"') if match else None
+
+
+def destination_of(text: str) -> tuple[str, argo.Destination] | None:
+    """Team, server and namespace in a ``release.yaml``."""
+    match = _DESTINATION.search(text)
+    return (match["team"], (match["server"], match["namespace"])) if match else None
+
+
+def image_of(text: str) -> ImageRef | None:
+    """The image with its digest in a ``release.yaml``, ``None`` where it has none."""
+    match = _IMAGE.search(text)
+    return ImageRef(match["repository"], match["tag"], match["digest"]) if match else None
+
+
+def environment_files(
+    project: Project,
+    environments: Iterable[str],
+    teams: Iterable[str],
+    *,
+    others: Mapping[str, Iterable[argo.Destination]],
+) -> tuple[RenderedFile, ...]:
+    """The ApplicationSets of ``environments`` and the AppProjects of every team.
+
+    ``others`` are the destinations of other projects' releases, by team.
+    """
+    gitops = project.gitops
+    if gitops is None:
+        return ()
+    files = []
+    for name in environments:
+        document = argo.application_set(project.environments[name], gitops)
+        files.append(_document(layout.application_set_path(name), document))
+    for team in argo.teams_of(project, teams):
+        document = argo.app_project(team, project, gitops, others=others.get(team, ()))
+        files.append(_document(layout.app_project_path(team), document))
+    return tuple(sorted(files))
+
+
+def _document(path: str, data: Mapping[str, Any]) -> RenderedFile:
+    return RenderedFile(path, write_yaml(data).encode())
+
+
+def chart_files(charts: Iterable[Chart]) -> tuple[RenderedFile, ...]:
+    """The base charts in their places."""
+    return tuple(
+        RenderedFile(
+            f"{layout.chart_directory(chart.name, chart.version)}/{file.path}", file.content
+        )
+        for chart in charts
+        for file in chart.files
+    )
+
+
+def objects_text(objects: Iterable[Mapping[str, Any]]) -> bytes:
+    """Rendered Kubernetes objects as one YAML stream, in the order that Helm gave them."""
+    write: Callable[[Any], str] = write_yaml
+    return "".join(f"---\n{write(item)}" for item in objects).encode()

@@ -1,0 +1,297 @@
+"""The history of the GitOps repository as deployments: events of each release, in people's words."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.forge.pull_request_number import pull_request_number
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.differences import FieldChange, field_changes
+from gitops_ml.gitops.release_files import deployment_id_of
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release, read_values
+from gitops_ml.gitops.timeline import Event, State, timeline
+
+if TYPE_CHECKING:
+    from gitops_ml.git.model import LoggedCommit
+    from gitops_ml.git.repository import GitRepository, GitSnapshot
+    from gitops_ml.oci.reference import ImageRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One deployment of an API in one environment, or its removal."""
+
+    api: str
+    environment: str
+    deployment_id: str | None
+    """`None` where the release was removed."""
+    action: str
+    """``deploy``, ``promote``, ``rollback``, ``refresh``, ``patch``, ``delete``, or ``edit`` for what
+    was changed by hand."""
+    commit: str
+    when: str
+    """When it got to the branch, as ISO 8601 with its zone."""
+    author: str
+    pull_request: int | None
+    image: ImageRef | None
+    chart: str | None
+    changes: tuple[FieldChange, ...]
+    """Of the values, with the image and the chart; empty for what comes and goes."""
+    is_current: bool
+    before: State
+    state: State
+    """The files as they stood when the next deployment came."""
+
+    @property
+    def directory(self) -> str:
+        return layout.release_directory(self.environment, self.api)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDeployment:
+    """Where a deployment id leads."""
+
+    deployment_id: str
+    release: ReleaseRecord
+    """``release.yaml`` as it was: image, manifest, provenance."""
+    entries: tuple[Entry, ...]
+    """When it was deployed, the newest first; rolling back deploys an id again. Empty where it never
+    stood on the branch itself: something else replaced it within the same pull request."""
+    commit: str
+    """The first one that holds it."""
+    when: str
+    author: str
+    pull_request: int | None
+    is_current: bool
+
+    @property
+    def image(self) -> ImageRef:
+        return self.release.image
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        return self.release.manifest
+
+
+class ReleaseHistory:
+    """The history of the GitOps repository up to one commit, the newest by default; what was read is kept."""
+
+    def __init__(
+        self,
+        repository: GitRepository,
+        *,
+        environments: Iterable[str],
+        snapshot: GitSnapshot | None = None,
+    ) -> None:
+        self.repository = repository
+        self.snapshot = snapshot or repository.fetch()
+        self._known = tuple(environments)
+        self._blobs: dict[str, bytes] = {}
+        self._unknown_before: dict[str, str] = {}
+
+    @cached_property
+    def environments(self) -> tuple[str, ...]:
+        """Those of the project file, and those that other projects have releases in."""
+        there = {
+            place[0]
+            for path in self.snapshot.blob_ids(f"{layout.RELEASES}/")
+            if (place := layout.release_of(path))
+        }
+        return (*self._known, *sorted(there - set(self._known)))
+
+    def events(self, environment: str, api: str) -> tuple[Event, ...]:
+        """The deployments and removals of one release, the newest first."""
+        if not _is_name(api):
+            return ()
+        directory = layout.release_directory(environment, api)
+        log = self.repository.log(self.snapshot, directory)
+        if not log.is_whole and log.commits:
+            oldest = log.commits[-1]
+            self._unknown_before[oldest.id] = oldest.when
+        self._load_releases(log.commits)
+        return timeline(log.commits, directory, is_same=self._is_same)
+
+    def events_in(self, environments: Iterable[str], api: str) -> list[tuple[str, Event]]:
+        """Those of several environments, the newest first."""
+        lists = [[(name, event) for event in self.events(name, api)] for name in environments]
+        # Merged, not sorted: within an environment the branch's order counts, whatever clocks say.
+        return list(heapq.merge(*lists, key=lambda found: -_seconds(found[1].commit.when)))
+
+    def events_anywhere(self, api: str) -> list[tuple[str, Event]]:
+        """The same in environments that nobody knows any more."""
+        return self.events_in(self._gone, api)
+
+    @cached_property
+    def _gone(self) -> tuple[str, ...]:
+        """Environments of the past: each has had its ApplicationSet."""
+        log = self.repository.log(self.snapshot, layout.ARGOCD)
+        paths = {path for commit in log.commits for path in commit.files}
+        paths.update(self.snapshot.blob_ids(f"{layout.ARGOCD}/"))
+        found = {name for path in paths if (name := layout.environment_of(path))}
+        return tuple(sorted(found - set(self.environments)))
+
+    def entries(self, api: str, events: Iterable[tuple[str, Event]]) -> tuple[Entry, ...]:
+        """The events in people's words."""
+        events = list(events)
+        self._load(
+            id
+            for _, event in events
+            for state in (event.before, event.after)
+            for id in (state.release, state.values)
+        )
+        return tuple(self._entry(api, environment, event) for environment, event in events)
+
+    def content(self, blob: str | None) -> bytes:
+        self._load([blob])
+        return self._blobs[blob] if blob else b""
+
+    def release(self, blob: str | None) -> ReleaseRecord | None:
+        self._load([blob])
+        return read_release(self._blobs[blob]) if blob else None
+
+    def id_of(self, blob: str | None) -> str | None:
+        """The deployment id in a ``release.yaml``."""
+        return deployment_id_of(self._blobs[blob].decode(errors="replace")) if blob else None
+
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(
+            f"the GitOps repository is a shallow clone: what was before {id[:12]} ({when}) is unknown"
+            for id, when in sorted(self._unknown_before.items())
+        )
+
+    def merged_away(self, api: str, id: str) -> FoundDeployment | None:
+        """A deployment that the branch itself never stood at: replaced before its merge."""
+        for environment in (*self.environments, *self._gone) if _is_name(api) else ():
+            directory = layout.release_directory(environment, api)
+            log = self.repository.log(self.snapshot, directory, side_branches=True)
+            self._load_releases(log.commits)
+            for commit in reversed(log.commits):
+                release = self.release(commit.files.get(f"{directory}/{layout.RELEASE}"))
+                if release is not None and release.deployment_id == id:
+                    return FoundDeployment(
+                        deployment_id=id,
+                        release=release,
+                        entries=(),
+                        commit=commit.id,
+                        when=commit.when,
+                        author=_signature(commit),
+                        pull_request=pull_request_number(commit.message),
+                        is_current=False,
+                    )
+        return None
+
+    def _entry(self, api: str, environment: str, event: Event) -> Entry:
+        before, after = self.release(event.before.release), self.release(event.after.release)
+        return Entry(
+            api=api,
+            environment=environment,
+            deployment_id=self.id_of(event.after.release),
+            action=_action(event, before, after),
+            commit=event.commit.id,
+            when=event.commit.when,
+            author=_signature(event.commit),
+            pull_request=pull_request_number(event.commit.message),
+            image=after.image if after else None,
+            chart=f"{after.chart}-{after.chart_version}" if after else None,
+            changes=self._changes(event, before, after),
+            is_current=event.is_newest and after is not None,
+            before=event.before,
+            state=event.last,
+        )
+
+    def _changes(
+        self, event: Event, before: ReleaseRecord | None, after: ReleaseRecord | None
+    ) -> tuple[FieldChange, ...]:
+        if before is None or after is None:
+            return ()
+        return field_changes(self._facts(event.before, before), self._facts(event.after, after))
+
+    def _facts(self, state: State, release: ReleaseRecord) -> Mapping[str, Any]:
+        return {
+            "chart": f"{release.chart}-{release.chart_version}",
+            **_without_id(self._values(state)),
+        }
+
+    def _values(self, state: State) -> Mapping[str, Any]:
+        self._load([state.values])
+        return read_values(self._blobs.get(state.values or ""))
+
+    def _is_same(self, one: State, other: State) -> bool:
+        """Whether two states run the same: of the tag of an image with a digest nothing depends."""
+        if self.id_of(one.release) != self.id_of(other.release):
+            return False
+        if one.manifest and other.manifest and one.manifest != other.manifest:
+            return False
+        if one.values == other.values:
+            return True
+        return _without_tag(self._values(one)) == _without_tag(self._values(other))
+
+    def _load_releases(self, commits: Iterable[LoggedCommit]) -> None:
+        self._load(
+            blob
+            for commit in commits
+            for path, blob in commit.files.items()
+            if path.endswith(f"/{layout.RELEASE}")
+        )
+
+    def _load(self, ids: Iterable[str | None]) -> None:
+        if missing := {id for id in ids if id and id not in self._blobs}:
+            self._blobs |= self.repository.blobs(missing)
+
+
+def _is_name(api: str) -> bool:
+    return bool(api) and "/" not in api and api not in (".", "..")
+
+
+def _action(event: Event, before: ReleaseRecord | None, after: ReleaseRecord | None) -> str:
+    if event.after.release is None:
+        return "delete"
+    if after is None:
+        return "edit"
+    if before is not None and before.deployment_id == after.deployment_id:
+        return "edit"
+    if event.is_return and not _is_deployed(event.commit, after):
+        return "rollback"
+    derived = after.provenance.get("derived_from")
+    if isinstance(derived, Mapping) and derived.get("by"):
+        return str(derived["by"])
+    return "deploy"
+
+
+def _is_deployed(commit: LoggedCommit, release: ReleaseRecord) -> bool:
+    """Whether `deploy` wrote the commit, and not `rollback` or somebody's revert."""
+    lines = commit.message.splitlines()
+    is_ours = f"Deployment-Id: {release.deployment_id}" in lines
+    return is_ours and not any(line.startswith("Gitops-Ml-Action:") for line in lines)
+
+
+def _without_id(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    api = values.get("api")
+    if not isinstance(api, Mapping):
+        return values
+    return {**values, "api": {k: v for k, v in api.items() if k != "deploymentId"}}
+
+
+def _without_tag(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    image = values.get("image")
+    if not isinstance(image, Mapping) or not image.get("digest"):
+        return values
+    return {**values, "image": {k: v for k, v in image.items() if k != "tag"}}
+
+
+def _signature(commit: LoggedCommit) -> str:
+    name, address = commit.author
+    return f"{name} <{address}>" if address else name
+
+
+def _seconds(when: str) -> float:
+    """A time of a commit as seconds, so that times of different zones can be compared."""
+    try:
+        return datetime.fromisoformat(when).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,134 @@
+"""Who has which host and path: a path on a host has one owner across the GitOps repository.
+
+Two routes of the same host and path are one too many: the older one wins, whoever it belongs to. A
+path below another one (``/iris/admin`` below ``/iris``) is legal, and takes requests away from it, so
+both have to belong to the same project and team; so does a host below a wildcard.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from gitops_ml.documents.yaml_load import load_yaml
+from gitops_ml.gitops.release_files import destination_of, project_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What one release answers to."""
+
+    directory: str
+    """Of the release, ``releases/<environment>/<api>``."""
+    project: str
+    team: str
+    server: str
+    """The cluster."""
+    gateway: tuple[str, ...]
+    """Type, name and, of a Gateway, namespace and listener (empty: any)."""
+    hosts: tuple[str, ...]
+    """Empty: all."""
+    path: str
+
+    @property
+    def api(self) -> str:
+        return self.directory.rpartition("/")[2]
+
+
+_BLOCK = re.compile(r"^route:\n(?:[ \t].*\n|\n)*", re.M)
+
+
+def route_of(directory: str, *, facts: str, values: str) -> Route | None:
+    """The route of a release, given its ``release.yaml`` and ``values.yaml``; `None` without one.
+
+    Only the block of the route is read as YAML: there may be thousands of releases.
+    """
+    destination, block = destination_of(facts), _BLOCK.search(values)
+    if destination is None or block is None:
+        return None
+    try:
+        words = load_yaml(block[0])["route"]
+        return _route(directory, facts, destination, words) if words["type"] != "none" else None
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _route(directory: str, facts: str, destination: Any, words: Any) -> Route:
+    team, (server, _) = destination
+    if words["type"] == "ingress":
+        gateway: tuple[str, ...] = ("ingress", words["ingress"]["className"])
+    else:
+        its = words["gateway"]
+        gateway = ("gateway", its["name"], its["namespace"], its.get("sectionName") or "")
+    return Route(
+        directory=directory,
+        project=project_of(facts) or "",
+        team=team,
+        server=server,
+        gateway=gateway,
+        hosts=tuple(map(str, words.get("hosts") or ())),
+        path=str(words["path"]),
+    )
+
+
+def conflict(own: Route, other: Route) -> str | None:
+    """Why a release cannot have this route beside another one's; `None` where it can."""
+    if own.directory == other.directory or not _same_door(own, other):
+        return None
+    pairs = [
+        (mine, theirs)
+        for mine in own.hosts or ("*",)
+        for theirs in other.hosts or ("*",)
+        if _is_within(mine, theirs) or _is_within(theirs, mine)
+    ]
+    if not pairs:
+        return None
+    if own.path == other.path and any(mine == theirs for mine, theirs in pairs):
+        # One API in several environments of its project: whoever wrote that sees both.
+        is_itself = (own.project, own.api) == (other.project, other.api)
+        return None if is_itself else _sentence(own, other, "already belongs to")
+    is_nested = _is_below(own.path, other.path) or _is_below(other.path, own.path)
+    if not is_nested or (own.project, own.team) == (other.project, other.team):
+        return None
+    if _is_below(own.path, other.path):
+        return _sentence(own, other, f"is within {_place(other)}, which belongs to")
+    return _sentence(own, other, f"has {_place(other)} within it, which belongs to")
+
+
+def conflicts(own: Route, others: Iterable[Route]) -> Iterator[str]:
+    for other in others:
+        if (sentence := conflict(own, other)) is not None:
+            yield sentence
+
+
+def _same_door(own: Route, other: Route) -> bool:
+    if own.server != other.server or own.gateway[:3] != other.gateway[:3]:
+        return False
+    listeners = {*own.gateway[3:], *other.gateway[3:]} - {""}
+    return len(listeners) < 2
+
+
+def _is_within(host: str, wider: str) -> bool:
+    return host == wider or wider == "*" or (wider[:2] == "*." and host.endswith(wider[1:]))
+
+
+def _is_below(path: str, above: str) -> bool:
+    """Whether a prefix match of ``above`` has ``path``, by whole segments."""
+    return path == above or f"{path}/".startswith(f"{above.rstrip('/')}/")
+
+
+def _place(route: Route) -> str:
+    return f"{route.hosts[0] if route.hosts else '*'}{route.path}"
+
+
+def _sentence(own: Route, other: Route, what: str) -> str:
+    return (
+        f"{_place(own)} {what} {other.directory} (project {other.project or 'unknown'}, team "
+        f"{other.team}); choose another endpoint or host, or agree with that team"
+    )

@@ -1,0 +1,111 @@
+"""Whether rendered objects are a whole release: nothing is missing, and nothing changes their fate.
+
+Helm leaves out hooks when it renders, and Argo CD deletes what is not rendered any more. So a
+``helm.sh/hook`` in the wrong place empties a release without any error. This is the last look before
+a commit, whatever way the words came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.yaml_load import load_all_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_KIND = re.compile(r"^kind: [\"']?(\w+)", re.M)
+_OURS = {
+    "argocd.argoproj.io/sync-wave": re.compile(r"-?[0-9]+"),
+    "helm.sh/chart": re.compile(r"[a-z-]+-[0-9.]+"),
+    "app.kubernetes.io/managed-by": re.compile("Helm"),
+}
+"""What the chart writes of the keys that Helm and Argo CD act on, and the values that it gives them."""
+_ACTED_ON = re.compile(
+    r"(?:.*\.)?(?:argoproj\.io|helm\.sh)/.*|app\.kubernetes\.io/managed-by"
+    r"|kubectl\.kubernetes\.io/last-applied-configuration"
+)
+_SUSPICIOUS = re.compile(
+    r"^ +[\"']?(?!argocd\.argoproj\.io/sync-wave: \"-?[0-9]+\"$)(?!helm\.sh/chart: [a-z]+-[0-9.]+$)"
+    r"(?!app\.kubernetes\.io/managed-by: Helm$)[^\s:\"']*"
+    r"(?:argoproj\.io/|helm\.sh/|managed-by|last-applied)",
+    re.M,
+)
+
+
+def faults_of_text(values: Mapping[str, Any], text: str) -> tuple[str, ...]:
+    """What is wrong with a ``manifest.yaml`` that these values made; it is read as YAML only where a
+    word in it could be a key that Helm or Argo CD acts on."""
+    faults = _missing(values, Counter(_KIND.findall(text)))
+    if _SUSPICIOUS.search(text):
+        faults += tuple(_acted_on(load_all_yaml(text)))
+    return faults
+
+
+def faults_of_values(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which words of a ``values.yaml`` would change what Helm and Argo CD do with the objects."""
+    metadata = [_section(values, name) for name in ("annotations", "labels")]
+    metadata += [_section(values, name) for name in ("podAnnotations", "podLabels")]
+    metadata.append(_section(_section(values, "serviceAccount"), "annotations"))
+    metadata.append(_section(_section(_section(values, "route"), "ingress"), "annotations"))
+    keys = sorted({key for each in metadata for key in each if _ACTED_ON.fullmatch(key)})
+    return tuple(f"the values have {key}, which decides whether objects are kept" for key in keys)
+
+
+def faults_of_objects(
+    values: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """What is wrong with the objects that these values made."""
+    found = tuple(objects)
+    kinds = Counter(str(each.get("kind")) for each in found)
+    return (*_missing(values, kinds), *_acted_on(found))
+
+
+def _missing(values: Mapping[str, Any], found: Counter[str]) -> tuple[str, ...]:
+    lost = [kind for kind, count in expected_kinds(values).items() if found[kind] < count]
+    return (f"Helm rendered no {', '.join(lost)}",) if lost else ()
+
+
+def expected_kinds(values: Mapping[str, Any]) -> Counter[str]:
+    """How many objects of each kind the predictor chart makes at least of values that we wrote."""
+    scaling, route = _section(values, "autoscaling"), _section(values, "route")
+    kinds = Counter(("Deployment", "Service", "ServiceAccount"))
+    if values.get("runtime"):
+        kinds["ConfigMap"] += 1
+    if _section(values, "networkPolicy").get("enabled", True):
+        kinds["NetworkPolicy"] += 1
+    if scaling.get("enabled"):
+        kinds["ScaledObject"] += 1
+        triggers = scaling.get("triggers") or ()
+        kinds["TriggerAuthentication"] += sum(bool(each.get("authentication")) for each in triggers)
+    if _section(scaling, "httpAddon").get("enabled"):
+        kinds["InterceptorRoute"] += 1
+    kinds[{"httpRoute": "HTTPRoute", "ingress": "Ingress"}.get(str(route.get("type")), "")] += 1
+    kinds["ExternalSecret"] += len(values.get("externalSecrets") or ())
+    if _section(values, "podMonitor").get("enabled"):
+        kinds["PodMonitor"] += 1
+    del kinds[""]
+    return +kinds
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return values.get(name) or {}
+
+
+def _acted_on(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for item in objects:
+        for metadata in _metadata_of(item):
+            for section in ("annotations", "labels"):
+                for key, value in (metadata.get(section) or {}).items():
+                    usual = _OURS.get(key)
+                    if _ACTED_ON.fullmatch(key) and not (usual and usual.fullmatch(str(value))):
+                        yield f"{item.get('kind')} has {key}, which decides whether it is kept"
+
+
+def _metadata_of(item: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield item.get("metadata") or {}
+    template = (item.get("spec") or {}).get("template")
+    if isinstance(template, dict):
+        yield template.get("metadata") or {}

@@ -1,0 +1,1 @@
+"""The charts and the two engines that render them."""

@@ -1,0 +1,40 @@
+"""The base charts that come with gitops-ml, as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from gitops_ml.git.model import RenderedFile
+from gitops_ml.system.resources import resource_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def chart_path(name: str) -> Path:
+    """The folder of a base chart, for Helm."""
+    return resource_directory("charts") / name
+
+
+def read_chart(name: str) -> Chart:
+    """The chart ``name`` with all of its files, sorted by path."""
+    root = chart_path(name)
+    described = yaml.safe_load((root / "Chart.yaml").read_bytes())
+    files = sorted(
+        RenderedFile(path.relative_to(root).as_posix(), path.read_bytes())
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    )
+    return Chart(described["name"], described["version"], tuple(files))
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A base chart: its name, its version, and its files relative to the chart's folder."""
+
+    name: str
+    version: str
+    files: tuple[RenderedFile, ...]

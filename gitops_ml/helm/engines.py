@@ -1,0 +1,312 @@
+"""Helm itself, as a library in this process or as a program; both give the same objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import yaml
+
+from gitops_ml.documents.fast_check import compile_check
+from gitops_ml.documents.yaml_load import load_yaml
+from gitops_ml.errors import ProgramFailed, UsageError
+from gitops_ml.helm.order import in_helm_order
+from gitops_ml.system import process
+
+if TYPE_CHECKING:
+    from gitops_ml.documents.fast_check import Check
+
+
+Objects = tuple[Mapping[str, Any], ...]
+
+
+def find_helm(*, path: str | None = None) -> HelmEngine:
+    """The library where it is installed and loads, else the program on ``path`` (default: PATH).
+
+    Raises:
+        UsageError: there is neither; names both ways to get one.
+    """
+    if library := LibraryHelm.load():
+        return library
+    environ = os.environ if path is None else {"PATH": path}
+    if program := shutil.which("helm", path=process.absolute_path(environ)):
+        return ProgramHelm(Path(program))
+    raise UsageError(
+        "rendering Kubernetes objects needs Helm: have it as a library by "
+        "`pip install 'gitops-ml[helm]'`, or put the program helm on PATH (https://helm.sh/docs/intro/install)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadedChart:
+    """A chart in the library, and the same without its schema, which Helm compiles at each render.
+
+    Nor has it its notes, which nobody reads here.
+    """
+
+    whole: Any
+    bare: Any
+    defaults: Mapping[str, Any]
+    accepts: Check | None
+    """Whether the schema accepts merged values; ``None`` where only Helm can tell."""
+
+    def fitting(self, values: Mapping[str, Any]) -> Any:
+        """The chart to render ``values`` with: the whole one wherever Helm might refuse them."""
+        if self.accepts is not None and self.accepts(_coalesced(self.defaults, values)):
+            return self.bare
+        return self.whole
+
+
+class LibraryHelm:
+    """Helm's own library in this process: some milliseconds a release."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        # A loaded chart that two threads share is a data race inside the library.
+        self._loaded = threading.local()
+
+    @classmethod
+    def load(cls) -> LibraryHelm | None:
+        """The engine, or ``None`` where the library is missing or does not fit this machine."""
+        before = os.environ.get("GOGC")
+        # Read when the library starts. Rendering makes much garbage and keeps nothing: collecting
+        # it as often as Go does by default is a quarter of the time.
+        os.environ.setdefault("GOGC", "400")
+        try:
+            import helm_python
+        except ImportError:
+            return None
+        finally:
+            if before is None:
+                del os.environ["GOGC"]
+        try:
+            helm_python.helm_sdk_version()
+        except (helm_python.HelmLibraryError, OSError):
+            return None
+        return cls(helm_python)
+
+    def template(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> Objects:
+        """See ``HelmEngine.template``."""
+        command = ("helm", "template", release, str(chart))
+        files = self._render(chart, release=release, namespace=namespace, values=values)
+        objects = [
+            item
+            for path, text in files
+            for item in _objects(text, path, command)
+            if not _is_hook(item)
+        ]
+        return in_helm_order(objects)
+
+    def manifest(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> str:
+        """See ``HelmEngine.manifest``."""
+        files = self._render(chart, release=release, namespace=namespace, values=values)
+        return _stream(document for _, text in files for document in _documents(text))
+
+    def _render(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> list[tuple[str, str]]:
+        """Path and text of each template but the notes and the helpers, sorted by path."""
+        try:
+            fitting = self._chart(chart).fitting(values)
+            files = fitting.render(dict(values), name=release, namespace=namespace)
+        except self._library.HelmError as error:
+            command = ("helm", "template", release, str(chart))
+            raise ProgramFailed(command, 1, str(error)) from error
+        return [
+            (path, files[path])
+            for path in sorted(files)
+            if not path.endswith("/NOTES.txt") and not path.rpartition("/")[2].startswith("_")
+        ]
+
+    def _chart(self, folder: Path) -> _LoadedChart:
+        charts: dict[str, _LoadedChart] = vars(self._loaded).setdefault("charts", {})
+        key = os.fspath(folder.absolute())
+        if key not in charts:
+            charts[key] = self._load(folder)
+        return charts[key]
+
+    def _load(self, folder: Path) -> _LoadedChart:
+        whole = self._library.Chart.load(os.fspath(folder.absolute()))
+        self._check_dependencies(whole)
+        schema = folder / _SCHEMA
+        # A dependency brings a schema of its own, which only Helm knows how to apply.
+        if whole.dependencies or not schema.is_file():
+            return _LoadedChart(whole, whole, {}, None)
+        try:
+            accepts = compile_check(json.loads(schema.read_bytes()))
+        except NotImplementedError:
+            return _LoadedChart(whole, whole, {}, None)
+        with tempfile.TemporaryDirectory(prefix="gitops-ml-chart-") as place:
+            copy = Path(place, folder.name)
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(_SCHEMA, "NOTES.txt"))
+            bare = self._library.Chart.load(os.fspath(copy))
+        defaults = load_yaml((folder / "values.yaml").read_bytes()) or {}
+        return _LoadedChart(whole, bare, defaults, accepts)
+
+    def _check_dependencies(self, chart: Any) -> None:
+        """Refuse a chart that misses dependencies as the program does; the library renders it."""
+        declared = {d.get("alias") or d["name"] for d in chart.metadata.get("dependencies") or ()}
+        present = {d["name"] for d in chart.dependencies}
+        if missing := sorted(declared - present):
+            raise self._library.HelmChartLoadError(
+                "found in Chart.yaml, but missing in charts/ directory: " + ", ".join(missing)
+            )
+
+
+_SCHEMA = "values.schema.json"
+
+
+def _coalesced(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that Helm holds to the schema: given over default, and ``null`` takes away."""
+    merged = dict(defaults)
+    for key, value in values.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _coalesced(below, value)
+        elif value is None and key in merged:
+            del merged[key]
+        else:
+            merged[key] = value
+    return merged
+
+
+class ProgramHelm:
+    """The ``helm`` program: some 40 milliseconds a release."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+
+    def template(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> Objects:
+        """See ``HelmEngine.template``."""
+        done = self._run(chart, release=release, namespace=namespace, values=values)
+        return tuple(_objects(done.text, str(chart), done.command))
+
+    def manifest(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> str:
+        """See ``HelmEngine.manifest``."""
+        done = self._run(chart, release=release, namespace=namespace, values=values)
+        return _stream(_documents(done.text))
+
+    def _run(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> process.Completed:
+        command = [
+            str(self._program), "template", release, str(chart.absolute()),
+            "--namespace", namespace, "--no-hooks", "--values", "-",
+        ]  # fmt: skip
+        try:
+            return process.run(command, input=_values_text(values))
+        except ProgramFailed as failure:
+            words = failure.stderr.removeprefix("Error: ").removesuffix(_ADVICE)
+            raise ProgramFailed(failure.command, failure.returncode, words) from failure
+
+
+def _values_text(values: Mapping[str, Any]) -> str:
+    """The values as JSON that is YAML, too: no escaped pairs of surrogates, nothing unprintable."""
+    text = json.dumps(dict(values), ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_ADVICE = "\n\nUse --debug flag to render out invalid YAML\n"
+
+
+def _objects(text: str, path: str, command: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    try:
+        for item in yaml.load_all(text, _Loader):
+            if isinstance(item, dict):
+                yield item
+            elif item is not None:
+                raise ProgramFailed(command, 1, f"{path} renders something that is no object")
+    except yaml.YAMLError as error:
+        raise ProgramFailed(command, 1, f"YAML parse error on {path}: {error}") from error
+
+
+def _documents(text: str) -> Iterator[str]:
+    """The documents of a stream as text, without Helm's remarks where they are from."""
+    for document in _SEPARATOR.split(text):
+        kept = _SOURCE.sub("", document).strip("\n")
+        # Only a document that speaks of hooks at all is read to see whether it is one.
+        if kept.strip() and not ("helm.sh/hook" in kept and _is_hook(load_yaml(kept))):
+            yield kept
+
+
+def _stream(documents: Iterable[str]) -> str:
+    kinds = [{"kind": _top(_KIND, text), "text": text} for text in documents]
+    return "".join(f"---\n{item['text']}\n" for item in in_helm_order(kinds))
+
+
+def _top(pattern: re.Pattern[str], text: str) -> str:
+    match = pattern.search(text)
+    return match[1] if match else ""
+
+
+_SEPARATOR = re.compile(r"^---[ \t]*$", re.M)
+_SOURCE = re.compile(r"^# Source: .*\n?", re.M)
+_KIND = re.compile(r"^kind: [\"']?(\w+)", re.M)
+
+
+def _is_hook(item: Mapping[str, Any]) -> bool:
+    annotations = (item.get("metadata") or {}).get("annotations") or {}
+    return "helm.sh/hook" in annotations
+
+
+def _kubernetes_loader() -> Any:
+    """A safe loader that reads YAML as Kubernetes does, to whom a date and ``12:30`` are text."""
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader: Any = type("KubernetesLoader", (base,), {})
+    int_, float_, date = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+    loader.yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in forms if tag not in {int_, float_, date}]
+        for first, forms in base.yaml_implicit_resolvers.items()
+    }
+    loader.add_implicit_resolver(int_, _INTEGER, list("-+0123456789"))
+    loader.add_implicit_resolver(float_, _NUMBER, list("-+.0123456789"))
+    return loader
+
+
+_INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)\Z")
+_NUMBER = re.compile(
+    r"(?:[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+)
+_Loader = _kubernetes_loader()
+
+
+class HelmEngine(Protocol):
+    """Helm itself, in process or as a program."""
+
+    def template(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], ...]:
+        """The Kubernetes objects of one release, in Helm's order, without notes and hooks.
+
+        Raises:
+            ProgramFailed: Helm refused the values or a template failed; holds Helm's words.
+        """
+        ...
+
+    def manifest(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> str:
+        """The same objects as Helm's own text: a YAML stream, each document after a ``---``.
+
+        Raises:
+            ProgramFailed: see `template`.
+        """
+        ...

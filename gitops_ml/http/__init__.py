@@ -1,0 +1,1 @@
+"""The HTTP client: connections, retries, TLS, proxies, deadlines. Knows no server by name."""

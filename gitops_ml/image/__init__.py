@@ -1,0 +1,1 @@
+"""The predictor image: context, content hash, recipe, builders, documents."""

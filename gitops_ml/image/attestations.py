@@ -1,0 +1,197 @@
+"""What is in an image and how it came to be: CycloneDX and in-toto documents, without times.
+
+The bill of materials depends on the lock and the base image only, so a change of the code attaches
+the one that the registry has.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.http.json_reader import read_json
+from gitops_ml.oci.model import canonical_json
+from gitops_ml.packages.component import Component, purl_escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.image.inputs import ContentHash
+    from gitops_ml.oci.reference import ImageRef
+
+CYCLONEDX = "application/vnd.cyclonedx+json"
+IN_TOTO = "application/vnd.in-toto+json"
+PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"
+CYCLONEDX_PREDICATE = "https://cyclonedx.org/bom"
+API_MANIFEST = "application/vnd.gitops-ml.manifest.v1+yaml"
+
+_NAMESPACE = uuid.UUID("6e1f6d1e-6a1c-5c9b-9d4a-5f7f0c4f1b2a")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def cyclonedx(
+    components: Iterable[Component], *, base: ImageRef, platform: str, tool_version: str
+) -> bytes:
+    """A CycloneDX 1.5 bill of materials of what stands on ``base``."""
+    packages = sorted(set(components), key=lambda component: (component.kind, component.purl))
+    base_ref = _image_purl(base)
+    found: dict[str, Any] = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {
+            "component": {"type": "container", "bom-ref": "image", "name": "predictor image"},
+            "properties": [{"name": "gitops-ml:platform", "value": platform}],
+            "tools": {
+                "components": [
+                    {"type": "application", "name": "gitops-ml", "version": tool_version}
+                ]
+            },
+        },
+        "components": [
+            {
+                "type": "container",
+                "bom-ref": base_ref,
+                "name": base.repository,
+                "version": base.digest or "",
+                "purl": base_ref,
+            },
+            *map(_component, packages),
+        ],
+        "dependencies": [
+            {"ref": "image", "dependsOn": [base_ref, *(p.purl for p in packages)]},
+            *_dependencies(packages),
+        ],
+    }
+    serial = uuid.uuid5(_NAMESPACE, canonical_json(found).decode())
+    return canonical_json(found | {"serialNumber": f"urn:uuid:{serial}"})
+
+
+def listed_packages(bill: bytes) -> tuple[Component, ...]:
+    """The packages in a CycloneDX document, ours or another's; none where it is none."""
+    try:
+        found = read_json(bill)["components"]
+        return tuple(
+            Component(
+                name=str(each["name"]),
+                version=str(each.get("version", "")),
+                sha256=next((str(h["content"]) for h in each.get("hashes", ())), ""),
+                licence=next((_licence(e) for e in each.get("licenses", ())), ""),
+            )
+            for each in found
+            if each.get("type") == "library"
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def _licence(entry: Mapping[str, Any]) -> str:
+    named = entry.get("license") or {}
+    return str(entry.get("expression") or named.get("id") or named.get("name") or "")
+
+
+def _component(package: Component) -> Mapping[str, Any]:
+    licence = {"licenses": [{"expression": package.licence}]} if package.licence else {}
+    hashes = {"hashes": [{"alg": "SHA-256", "content": package.sha256}]} if package.sha256 else {}
+    return {
+        "type": "library",
+        "bom-ref": package.purl,
+        "name": package.name,
+        "version": package.version,
+        "purl": package.purl,
+        **hashes,
+        **licence,
+    }
+
+
+def _image_purl(image: ImageRef) -> str:
+    name = image.repository.rpartition("/")[2]
+    query = f"?repository_url={purl_escaped(image.repository, safe=':/')}"
+    return f"pkg:oci/{name}@{purl_escaped(image.digest or '')}{query}"
+
+
+def _dependencies(packages: Iterable[Component]) -> list[Mapping[str, Any]]:
+    """Who asks for whom, of those that are there; options that were not asked for count nothing."""
+    known = {package.name: package.purl for package in packages if package.kind == "pypi"}
+    found: list[Mapping[str, Any]] = []
+    for package in packages:
+        names = set()
+        for requirement in package.requires:
+            match = _NAME.match(requirement)
+            if match and not re.search(r"\bextra\s*==", requirement):
+                names.add(re.sub(r"[-_.]+", "-", match[0]).lower())
+        on = sorted(known[name] for name in names if name in known)
+        found.append({"ref": package.purl, "dependsOn": on} if on else {"ref": package.purl})
+    return found
+
+
+def provenance(
+    *,
+    repository: str,
+    digest: str,
+    builder: str,
+    content_hash: ContentHash,
+    base: ImageRef,
+    platforms: Iterable[str],
+    python: str | None,
+    locks: Mapping[str, str],
+    tool_version: str,
+    source: Mapping[str, str] | None = None,
+) -> bytes:
+    """An in-toto statement with SLSA's provenance predicate, version 1.
+
+    ``builder`` is ``oci/<n>`` or ``docker/<n>``, ``locks`` are the fingerprints of the lock by
+    platform, ``source`` says where the project is kept (``uri``, ``commit``), if the caller knows.
+    """
+    dependencies: list[Mapping[str, Any]] = [
+        {"name": "base", "uri": _image_purl(base), "digest": _digest(base.digest or "")},
+        {"name": "inputs", "digest": {"sha256": content_hash.hex}},
+        *(
+            {"name": f"lock for {name}", "digest": {"sha256": locks[name]}}
+            for name in sorted(locks)
+        ),
+    ]
+    if source:
+        commit = {"digest": {"gitCommit": source["commit"]}} if source.get("commit") else {}
+        dependencies.append({"name": "source", "uri": source["uri"], **commit})
+    parameters: dict[str, Any] = {"platforms": sorted(platforms)}
+    if python:
+        parameters["python"] = python
+    return canonical_json(
+        {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": repository, "digest": _digest(digest)}],
+            "predicateType": PROVENANCE_PREDICATE,
+            "predicate": {
+                "buildDefinition": {
+                    "buildType": f"https://gitops-ml.dev/build/{builder}",
+                    "externalParameters": parameters,
+                    "resolvedDependencies": dependencies,
+                },
+                "runDetails": {
+                    "builder": {
+                        "id": f"https://gitops-ml.dev/builder/{builder}",
+                        "version": {"gitops-ml": tool_version},
+                    }
+                },
+            },
+        }
+    )
+
+
+def is_provenance_of(statement: bytes, digest: str, content_hash: ContentHash) -> bool:
+    """Whether a statement of ours says that ``digest`` was made from these inputs."""
+    try:
+        found = read_json(statement)
+        subjects = [subject["digest"] for subject in found["subject"]]
+        materials = found["predicate"]["buildDefinition"]["resolvedDependencies"]
+        inputs = [each["digest"] for each in materials if each.get("name") == "inputs"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return _digest(digest) in subjects and {"sha256": content_hash.hex} in inputs
+
+
+def _digest(digest: str) -> Mapping[str, str]:
+    algorithm, _, value = digest.partition(":")
+    return {algorithm: value}

@@ -1,0 +1,85 @@
+"""The content hash: one fingerprint of everything that decides what an image will be.
+
+An API's image is decided by the files of its project directory after the ignore rules, the files
+of ``predictor_base``, and the recipe. What is mounted or set at run time (``predictor.config``,
+``env``, autoscaling, …) does not enter, so changing it rolls out the image that is already there.
+APIs whose manifests lie in one directory share that directory as their context, hence also its
+changes: give each API its own directory where that matters.
+
+Not in it either: times, owners, absolute paths, permissions other than the owner's exec bit, git
+state, the host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_ml.image.inputs import ContentHash, InputFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.oci.reference import ImageRef
+
+HASH_FORMAT = 1
+"""Counts up when the meaning of the hash changes, which makes every image be built anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How the inputs become an image."""
+
+    builder: str
+    """The builder and the version of its behaviour, such as ``docker/1``."""
+    template: str
+    """sha256 hex of the text that the builder follows: the Dockerfile without its own hash."""
+    base: ImageRef
+    """The base image; its digest counts, its name and tag do not."""
+    platform: str
+    """``os/architecture[/variant]``."""
+    python_version: str
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    """Arguments that change what is built; proxies and credentials do not belong here."""
+
+    def __post_init__(self) -> None:
+        if self.base.digest is None:
+            raise ValueError(f"the base image {self.base} has no digest: resolve it before hashing")
+
+
+def content_hash(inputs: Iterable[InputFile], *, recipe: Recipe) -> ContentHash:
+    """The fingerprint of ``inputs``, in whatever order they come, built by ``recipe``.
+
+    Raises:
+        ValueError: two inputs have the same path.
+    """
+    digest = hashlib.sha256()
+    digest.update(_line(_facts(recipe)))
+    previous = None
+    for file in sorted(inputs):
+        if file.path == previous:
+            raise ValueError(f"{file.path!r} is twice among the inputs")
+        previous = file.path
+        kind = "link" if file.is_link else "executable" if file.is_executable else "file"
+        digest.update(_line([file.path, kind, file.fingerprint]))
+    return ContentHash(digest.hexdigest())
+
+
+def _facts(recipe: Recipe) -> Mapping[str, object]:
+    return {
+        "format": HASH_FORMAT,
+        "builder": recipe.builder,
+        "template": recipe.template,
+        "base": recipe.base.digest,
+        "platform": recipe.platform,
+        "python": recipe.python_version,
+        "args": dict(recipe.build_args),
+    }
+
+
+def _line(value: object) -> bytes:
+    """Canonical JSON and a line feed, which JSON escapes: no two lists of values read the same."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return text.encode("ascii") + b"\n"

@@ -1,0 +1,318 @@
+"""Build contexts: a project directory and the installed ``predictor_base`` as image inputs."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import InvalidDocument, Problem
+from gitops_ml.image.ignore import (
+    IGNORE_FILES,
+    MANIFEST_NAMES,
+    IgnoreRules,
+    ignore_rules,
+    is_manifest,
+)
+from gitops_ml.image.inputs import BuildContext, BuildInput, InputFile, LeftOut
+from gitops_ml.image.tree import Fault, Tree, walk, with_fingerprints
+from gitops_ml.image.wildcards import BadPattern
+from gitops_ml.packages.local_files import (
+    DEPENDENCY_FILES,
+    EVERYTHING,
+    leaving_problems,
+    needs_pip,
+    pip_files,
+    secret_problems,
+    shell_files,
+)
+from gitops_ml.release.spec import Dependencies
+from gitops_ml.runtime.location import APP, RUNTIME, runtime_directory
+from gitops_ml.system.project_files import (
+    LARGEST_IGNORE_FILE,
+    LARGEST_TEXT,
+    CannotRead,
+    is_file,
+    open_file,
+    read_file,
+    read_text,
+)
+from gitops_ml.system.resources import template_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gitops_ml.release.spec import PredictorSpec
+
+
+_RUNTIME_SUFFIXES = (".py", ".txt", ".html", ".typed")
+"""What the wheel of ``predictor_base`` carries: a checkout has the same image inputs as a wheel."""
+_MANIFEST_PEEK = 1 << 16
+
+
+def read_context(
+    directory: Path,
+    *,
+    predictor: PredictorSpec,
+    manifests: Iterable[str] = ("api.yaml",),
+    cache: Path | None = None,
+) -> BuildContext:
+    """Everything that enters the image of ``predictor``, whose project is ``directory``.
+
+    ``manifests`` are names of files in ``directory`` that describe APIs. They stay out, and so do
+    other manifests, other APIs' directories (those that hold a manifest of their own) and virtual
+    environments, unless an ignore file says ``!path``. Our ``cache`` never enters an image.
+
+    Raises:
+        InvalidDocument: files that cannot enter an image, bad ignore files, dependencies or a
+            predictor that are not there, secrets among the requirements. All of them at once.
+        GitopsMlError: ``predictor_base`` is not installed.
+    """
+    rules, faults = _rules(directory)
+    inside = _cache_inside(directory, cache)
+    if inside:
+        rules = rules.without(inside.path, reason=inside.reason)
+    tree = walk(directory, rules=rules, found=lambda path, names: _found(directory, path, names))
+    own_manifests = _manifests(directory, tree, set(manifests), rules)
+    entries = sorted(entry for entry in tree.entries if entry.path not in own_manifests)
+    faults += tree.faults
+    paths = {entry.path for entry in entries}
+    dependencies, missing = _dependencies(directory, predictor, paths, rules)
+    texts = _Texts(directory, paths)
+    references = _references(dependencies, texts, paths)
+    problems = [*_text_problems(directory, dependencies, texts)]
+    faults += missing + texts.faults
+    if not faults:
+        entries, unreadable = with_fingerprints(directory, entries)
+        faults += unreadable
+    if faults or problems:
+        raise InvalidDocument((*(_problem(directory, fault) for fault in faults), *problems))
+    runtime = runtime_directory()
+    return BuildContext(
+        inputs=tuple(sorted((*_under(APP, entries), *_under(RUNTIME, _runtime_files(runtime))))),
+        roots={APP: directory, RUNTIME: runtime},
+        dependencies=dependencies,
+        pip_files=references[0],
+        needs_pip=references[1],
+        shell_files=references[2],
+        left_out=tuple(
+            sorted((*tree.left_out, *filter(None, [inside])), key=lambda entry: entry.path)
+        ),
+        warnings=tuple(_warnings(directory, paths)),
+    )
+
+
+def build_inputs(
+    context: BuildContext, *, dockerfile: str, settings: Mapping[str, bytes]
+) -> Iterator[BuildInput]:
+    """The entries of the build context, one after the other, files by name and not by content.
+
+    ``settings`` are the files that only the build may see, see `build_settings`.
+    """
+    yield BuildInput("Dockerfile", 0o644, dockerfile.encode())
+    for name in sorted(settings):
+        yield BuildInput(f"settings/{name}", 0o644, settings[name])
+    for file in context.inputs:
+        if file.is_link:
+            yield BuildInput(file.path, 0o777, file.fingerprint)
+        else:
+            root, _, path = file.path.partition("/")
+            mode = 0o755 if file.is_executable else 0o644
+            yield BuildInput(file.path, mode, context.roots[root] / path, file.fingerprint)
+
+
+def dockerfile_template() -> str:
+    """The template that `core.dockerfile.render_dockerfile` fills in."""
+    return template_text("Dockerfile.j2")
+
+
+def _runtime_files(directory: Path) -> Iterator[InputFile]:
+    package = directory / "predictor_base"
+    tree = walk(package, rules=ignore_rules(()), found=lambda path, names: None)
+    wanted = [e for e in tree.entries if e.path.endswith(_RUNTIME_SUFFIXES)]
+    files, faults = with_fingerprints(package, sorted(wanted), batch=len(wanted) or 1)
+    if faults := faults + tree.faults:
+        raise InvalidDocument(_problem(package, fault) for fault in faults)
+    # Installers differ in permissions: none of these files is a program.
+    return (replace(f, path=f"predictor_base/{f.path}", is_executable=False) for f in files)
+
+
+def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:
+    """The rules of the project; where an ignore file is wrong, those without it."""
+    texts: list[tuple[str, str]] = []
+    faults: list[Fault] = []
+    for name in IGNORE_FILES:
+        try:
+            text = read_text(directory / name, limit=LARGEST_IGNORE_FILE, inside=(directory,))
+            ignore_rules([(name, text)])
+            texts.append((name, text))
+        except FileNotFoundError:
+            continue
+        except CannotRead as error:
+            faults.append(Fault(f"{name}:0", error.reason))
+        except BadPattern as error:
+            faults.append(Fault(f"{name}:{error.line}", str(error)))
+    return ignore_rules(texts), faults
+
+
+def _cache_inside(directory: Path, cache: Path | None) -> LeftOut | None:
+    """The cache, where it is a folder of the project: CI keeps it there between its runs."""
+    if cache is None or not cache.is_dir():
+        return None
+    path = os.path.relpath(os.path.realpath(cache), os.path.realpath(directory))
+    if path == "." or path.partition(os.sep)[0] == "..":
+        return None
+    return LeftOut(path=Path(path).as_posix(), reason="it is the cache of gitops-ml")
+
+
+def _found(directory: Path, path: str, names: Sequence[str]) -> str | None:
+    if "pyvenv.cfg" in names:
+        return "it is a virtual environment (pyvenv.cfg)"
+    if "conda-meta" in names:
+        return "it is a conda environment (conda-meta)"
+    for name in MANIFEST_NAMES:
+        if name in names and _is_manifest_file(directory, posixpath.join(path, name)):
+            return f"it is another API's directory ({name})"
+    return None
+
+
+def _is_manifest_file(directory: Path, path: str) -> bool:
+    try:
+        with open_file(directory / path, inside=(directory,)) as file:
+            return is_manifest(file.read(_MANIFEST_PEEK).decode("utf-8", "replace"))
+    except OSError:
+        return False
+
+
+def _manifests(directory: Path, tree: Tree, names: set[str], rules: IgnoreRules) -> set[str]:
+    """Manifests in the root that no ignore file brings back."""
+    candidates = [
+        entry.path
+        for entry in tree.entries
+        if entry.path in names
+        or (
+            "/" not in entry.path
+            and entry.path.endswith((".yaml", ".yml"))
+            and _is_manifest_file(directory, entry.path)
+        )
+    ]
+    return {
+        path
+        for path in candidates
+        if rules.decide(path, is_directory=False, found="it is a manifest").is_excluded
+    }
+
+
+def _dependencies(
+    directory: Path, predictor: PredictorSpec, paths: set[str], rules: IgnoreRules
+) -> tuple[Dependencies, list[Fault]]:
+    """The dependency files that the project has, and what was asked for in vain."""
+    asked = predictor.dependencies
+    found: dict[str, str | None] = {}
+    faults = [*_missing(directory, "predictor.path", predictor.path, paths, rules)]
+    for kind in ("pip", "conda", "shell"):
+        name = getattr(asked, kind)
+        path = posixpath.normpath(name) if name else None
+        is_there = path is not None and is_file(directory / path)
+        found[kind] = path if is_there else None
+        if path and (is_there or path not in DEPENDENCY_FILES.values()):
+            faults += _missing(directory, f"predictor.dependencies.{kind}", path, paths, rules)
+    return Dependencies(
+        pip=found["pip"], conda=found["conda"], shell=found["shell"], system=asked.system
+    ), faults
+
+
+def _missing(
+    directory: Path, field: str, name: str, paths: set[str], rules: IgnoreRules
+) -> Iterator[Fault]:
+    path = posixpath.normpath(name)
+    if path in paths:
+        return
+    if not is_file(directory / path):
+        yield Fault(path, f"{field} names it, but there is no such file in the project")
+    else:
+        reason = rules.decide(path, is_directory=False).reason or "the directory it is in"
+        yield Fault(path, f"{field} names it, but it is left out by {reason}: add !{path} there")
+
+
+class _Texts:
+    """The texts of dependency files, each read once; what cannot be read is a fault."""
+
+    def __init__(self, directory: Path, paths: set[str]) -> None:
+        self._directory = directory
+        self._paths = paths
+        self._known: dict[str, str | None] = {}
+        self.faults: list[Fault] = []
+
+    def read(self, path: str) -> str | None:
+        """The text, or ``None`` where the context has no such file."""
+        if path not in self._known:
+            self._known[path] = self._read(path) if path in self._paths else None
+        return self._known[path]
+
+    def _read(self, path: str) -> str | None:
+        place = self._directory / path
+        try:
+            content = read_file(place, limit=LARGEST_TEXT, inside=(self._directory,))
+        except OSError as error:
+            self.faults.append(Fault(path, error.strerror or str(error)))
+            return None
+        return content.decode("utf-8", "replace")
+
+
+def _references(
+    dependencies: Dependencies, texts: _Texts, paths: set[str]
+) -> tuple[tuple[str, ...], ...]:
+    """What the steps of ``dependencies`` read: by pip, to be built, by the script."""
+    read = texts.read
+    pip = pip_files(dependencies.pip, read=read) if dependencies.pip else ()
+    built = needs_pip(dependencies.pip, read=read) if dependencies.pip else ()
+    shell: tuple[str, ...] = ()
+    if dependencies.shell:
+        script = f"{dependencies.shell}\n{read(dependencies.shell) or ''}"
+        shell = shell_files(script, paths=paths)
+    inside = {parent for path in paths for parent in _with_parents(path)} | {EVERYTHING}
+    return tuple(path for path in pip if path in inside), built, shell
+
+
+def _text_problems(directory: Path, dependencies: Dependencies, texts: _Texts) -> Iterator[Problem]:
+    """Secrets in the dependency files, and what they name outside of the project."""
+
+    def place(path: str) -> str:
+        return os.fspath(directory / path)
+
+    names = (dependencies.pip, dependencies.conda, dependencies.shell)
+    yield from secret_problems(filter(None, names), read=texts.read, place=place)
+    if dependencies.pip:
+        yield from leaving_problems([dependencies.pip], read=texts.read, place=place)
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = posixpath.dirname(path)
+
+
+def _warnings(directory: Path, paths: set[str]) -> Iterator[Problem]:
+    if ".env" in paths:
+        message = (
+            "goes into the image, as in Cortex, where everyone who may pull the image can read it: "
+            "put secrets under `secrets`, or list .env in .gitopsmlignore"
+        )
+        place = os.fspath(directory / ".env")
+        yield Problem(place, 0, 0, "", message, rule="context", severity="warning")
+
+
+def _under(prefix: str, files: Iterable[InputFile]) -> Iterator[InputFile]:
+    return (replace(file, path=f"{prefix}/{file.path}") for file in files)
+
+
+def _problem(directory: Path, fault: Fault) -> Problem:
+    name, _, line = fault.path.rpartition(":")
+    if name in IGNORE_FILES:
+        place = os.fspath(directory / name)
+        return Problem(place, int(line), int(line != "0"), "", fault.message, rule="context")
+    place = os.fspath(directory / fault.path)
+    return Problem(place, 0, 0, "", fault.message, rule="context")

@@ -1,0 +1,204 @@
+"""The Docker engine as a builder of images, by the docker SDK and the classic builder."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.errors import EngineFailed, GitopsMlError, Refused
+from gitops_ml.image.archive import tar_stream
+from gitops_ml.packages.build_settings import build_proxies
+from gitops_ml.system.process import redacted
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from gitops_ml.image.inputs import BuildInput
+    from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.system.progress import Progress
+
+_CONNECT_SECONDS = 20
+_LAST_LINES = 25
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""The engine paints what a step writes to stderr."""
+_REFUSALS = ("unauthorized", "authentication required", "no basic auth", "denied", "forbidden")
+_HOW_TO_START = "start Docker, or point DOCKER_HOST or `docker context use` at an engine that runs"
+
+Message = Mapping[str, Any]
+"""One line of the engine's stream."""
+
+
+class DockerBuilder:
+    """An `ImageBuilder`. The engine is asked for the first time when something is to be built.
+
+    ``environ`` says where the engine is (``DOCKER_HOST``, else the current docker context), where
+    the registry credentials are (``DOCKER_CONFIG``) and which proxies the build goes through.
+    ``network`` is the network of the build's containers, ``host`` for an index on the loopback.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, network: str | None = None) -> None:
+        self._environ = environ
+        self._network = network
+
+    def build(
+        self, context: Iterable[BuildInput], image: ImageRef, *, platform: str, progress: Progress
+    ) -> str:
+        """Build, tag as ``image`` in the local store, and return the image id.
+
+        Raises:
+            EngineFailed: no engine answers, or the build failed (with its last lines).
+        """
+        with self._engine() as engine:
+            stream = engine.build(
+                fileobj=tar_stream(context),
+                custom_context=True,
+                tag=f"{image.repository}:{image.tag}",
+                platform=platform,
+                network_mode=self._network,
+                buildargs=dict(build_proxies(self._environ)),
+                rm=True,
+                # without it a failed build leaves its stopped containers behind
+                forcerm=True,
+                decode=True,
+            )
+            return _image_id(_watched(stream, progress, what=f"the build of {image}"))
+
+    def push(self, image: ImageRef, *, progress: Progress) -> str:
+        """Push the tag and return the digest that the registry gave it.
+
+        Raises:
+            Refused: the registry said no.
+            EngineFailed: no engine answers, or the push failed.
+        """
+        with self._engine() as engine:
+            stream = engine.push(image.repository, tag=image.tag, stream=True, decode=True)
+            return _digest(_watched(stream, progress, what=f"the push of {image}"), image)
+
+    @contextmanager
+    def _engine(self) -> Iterator[APIClient]:
+        """A client of the engine; what goes wrong inside becomes one of our errors."""
+        import docker
+        import requests
+
+        address = "the default address"
+        try:
+            parameters = _parameters(self._environ)
+            address = str(parameters.get("base_url", address))
+            _knock(address)
+            client = docker.APIClient(version="auto", timeout=_CONNECT_SECONDS, **parameters)
+        except (docker.errors.DockerException, OSError, ValueError) as error:
+            raise EngineFailed(
+                f"no Docker engine answers at {address} ({_first_cause(error)}): {_HOW_TO_START}"
+            ) from error
+        client.timeout = None  # a step of a build may be silent for as long as it likes
+        client.reload_config(_config_file(self._environ))
+        with closing(client):
+            try:
+                yield client
+            except (docker.errors.DockerException, requests.RequestException) as error:
+                words = redacted(str(getattr(error, "explanation", None) or error))
+                raise EngineFailed(f"the Docker engine at {address} failed: {words}") from error
+
+
+def _knock(address: str) -> None:
+    """Open and close the engine's socket: the SDK would leave one open where nobody answers.
+
+    Raises:
+        OSError: nobody does.
+    """
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(_CONNECT_SECONDS)
+            knocking.connect(address.removeprefix("unix://"))
+
+
+def _parameters(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Address and TLS of the engine, as the docker command would choose them."""
+    from docker.context import ContextAPI
+    from docker.utils import kwargs_from_env
+
+    if environ.get("DOCKER_HOST"):
+        return dict(kwargs_from_env(environment=dict(environ)))
+    name = environ.get("DOCKER_CONTEXT") or None
+    context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
+    if context is None or not context.Host:
+        return {"base_url": "unix:///var/run/docker.sock"} if os.name == "posix" else {}
+    return {"base_url": context.Host, "tls": context.TLSConfig or False}
+
+
+def _config_file(environ: Mapping[str, str]) -> str | None:
+    if directory := environ.get("DOCKER_CONFIG"):
+        return f"{directory}/config.json"
+    return None
+
+
+def _watched(stream: Iterable[Message], progress: Progress, *, what: str) -> Iterator[Message]:
+    """The messages of ``stream``, told to ``progress`` line by line as they come.
+
+    Raises:
+        Refused: the registry said no.
+        EngineFailed: the engine reported any other failure; holds the last lines.
+    """
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    told: set[tuple[str, str]] = set()
+    for message in stream:
+        if not isinstance(message, dict):
+            raise EngineFailed(f"{what} failed: the engine sent {str(message)[:80]!r}, no message")
+        if error := message.get("error"):
+            raise _failure(str(error).strip(), last, what=what)
+        for line in _lines(message, told):
+            last.append(line)
+            progress(line)
+        yield message
+
+
+def _lines(message: Message, told: set[tuple[str, str]]) -> Iterator[str]:
+    """What of a message is worth telling: a layer's state once, and not each of its bytes."""
+    if text := message.get("stream"):
+        yield from (line for line in _COLOUR.sub("", str(text)).splitlines() if line.strip())
+    elif status := message.get("status"):
+        key = (str(message.get("id", "")), str(status))
+        if key not in told:
+            told.add(key)
+            yield f"{key[0]}: {status}" if key[0] else str(status)
+
+
+def _failure(error: str, last: Iterable[str], *, what: str) -> GitopsMlError:
+    if any(word in error.lower() for word in _REFUSALS) and "push" in what:
+        return Refused(f"{what} was refused: {error}; `docker login` stores other credentials")
+    return EngineFailed("\n".join((f"{what} failed: {error}", *(f"  {line}" for line in last))))
+
+
+def _image_id(messages: Iterable[Message]) -> str:
+    found = None
+    for message in messages:
+        found = _aux(message).get("ID", found)
+    if found is None:
+        raise EngineFailed("the engine ended the build without naming the image")
+    return str(found)
+
+
+def _digest(messages: Iterable[Message], image: ImageRef) -> str:
+    found = None
+    for message in messages:
+        found = _aux(message).get("Digest", found)
+    if found is None:
+        raise EngineFailed(f"the engine pushed {image} without telling its digest")
+    return str(found)
+
+
+def _aux(message: Message) -> Message:
+    found = message.get("aux")
+    return found if isinstance(found, dict) else {}
+
+
+def _first_cause(error: BaseException) -> str:
+    """The innermost reason, which says more than the layers of HTTP around it."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,104 @@
+"""The Dockerfile of a predictor: a template and the facts about one project, as text.
+
+The order is by how often things change: base → system packages and ``dependencies.sh`` → conda and
+pip → ``predictor_base`` → code. A change of the code builds and pushes one small layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gitops_ml.image.content_hash import Recipe
+from gitops_ml.packages.local_files import EVERYTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.image.inputs import BuildContext, ContentHash
+    from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.release.spec import Dependencies
+
+BUILDER = "docker/1"
+"""Counts up when the same Dockerfile and inputs are sent to the engine in another way."""
+CONTENT_HASH_LABEL = "dev.gitops-ml.content-hash"
+USER_ID = 10001
+PORT = 8080
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerfileFacts:
+    """What the template asks about one image."""
+
+    base: ImageRef
+    python_version: str | None
+    """What the base image must have, ``3.11``; ``None`` takes whatever it has."""
+    dependencies: Dependencies
+    pip_files: tuple[str, ...]
+    shell_files: tuple[str, ...]
+    runtime_requirements: tuple[str, ...]
+    """Requirement files of ``predictor_base``, by name."""
+    has_environment_file: bool
+    """Whether the project has a ``.env``, which ``dependencies.sh`` reads first, as in Cortex."""
+    content_hash: ContentHash | None = None
+
+
+def dockerfile_facts(
+    context: BuildContext, *, base: ImageRef, predictor_type: str, python_version: str | None
+) -> DockerfileFacts:
+    """The facts about the image that ``context`` becomes on top of ``base``."""
+    paths = {file.path for file in context.inputs}
+    names = ("requirements.txt", f"requirements-{predictor_type}.txt")
+    return DockerfileFacts(
+        base=base,
+        python_version=python_version,
+        dependencies=context.dependencies,
+        pip_files=context.pip_files,
+        shell_files=context.shell_files,
+        runtime_requirements=tuple(n for n in names if f"runtime/predictor_base/{n}" in paths),
+        has_environment_file="app/.env" in paths,
+    )
+
+
+def render_dockerfile(template: str, facts: DockerfileFacts) -> str:
+    """The text of the Dockerfile; the content hash label only where ``facts`` know the hash."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - a Dockerfile is not HTML
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters.update(shell=shlex.quote, copy=_copy)
+    text = environment.from_string(template).render(
+        facts=facts,
+        dependencies=facts.dependencies,
+        base=f"{facts.base.repository}@{facts.base.digest}",
+        content_hash_label=CONTENT_HASH_LABEL,
+        user_id=USER_ID,
+        port=PORT,
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def docker_recipe(template: str, facts: DockerfileFacts, *, platform: str) -> Recipe:
+    """How the Docker engine makes the image: what the content hash knows besides the inputs."""
+    text = render_dockerfile(template, replace(facts, content_hash=None))
+    return Recipe(
+        builder=BUILDER,
+        template=hashlib.sha256(text.encode()).hexdigest(),
+        base=facts.base,
+        platform=platform,
+        python_version=facts.python_version or "",
+    )
+
+
+def _copy(paths: Iterable[str]) -> str:
+    """One COPY instruction for each of ``paths`` of the project."""
+    if EVERYTHING in (paths := tuple(paths)):
+        return "COPY app/ /app/"
+    return "\n".join(
+        f"COPY {json.dumps([f'app/{path}', f'/app/{path}'], ensure_ascii=False)}" for path in paths
+    )

@@ -1,0 +1,136 @@
+"""What is installed in an image, read out of the layers that stand on its base image."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from gitops_ml._version import __version__
+from gitops_ml.errors import GitopsMlError
+from gitops_ml.http.json_reader import read_json
+from gitops_ml.image.attestations import cyclonedx
+from gitops_ml.image.members import layer_members
+from gitops_ml.image.project_export import open_image
+from gitops_ml.oci.tar_entries import FILE
+from gitops_ml.packages.component import Component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.oci.registry import OciRegistry
+
+_WHEEL = re.compile(r".*/(?:site|dist)-packages/[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
+_CONDA = re.compile(r".*/conda-meta/[^/]+\.json")
+_DEBIAN = "var/lib/dpkg/status"
+_LARGEST = 32 << 20
+"""Bytes of these files, of one and of all together."""
+
+
+def bill_of_image(
+    registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
+) -> bytes:
+    """A bill of materials (CycloneDX) of what an image has installed on top of ``base``.
+
+    Python distributions, conda packages and, where the image added some, Debian's packages: for
+    images whose packages no lock tells, since an engine installed them.
+
+    Raises:
+        Refused, ServerFailed: the registry said no, failed, or has another image than it says.
+    """
+    return cyclonedx(
+        installed(registry, image, base=base, platform=platform),
+        base=base,
+        platform=platform,
+        tool_version=__version__,
+    )
+
+
+def installed(
+    registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
+) -> tuple[Component, ...]:
+    """The same, as components."""
+    standing = open_image(registry, base, platform=platform).contents
+    below = {layer.diff_id for layer in standing.layers}
+    files: dict[str, bytes] = {}
+    left = _LARGEST
+    for layer in open_image(registry, image, platform=platform).contents.layers:
+        if layer.diff_id in below:
+            continue
+        with layer_members(registry, image, layer) as members:
+            for path, entry in members:
+                folder, name = posixpath.split(path)
+                if name.startswith(".wh."):
+                    _remove(files, folder, name)
+                elif entry.kind == FILE and entry.size <= _LARGEST and _tells(path):
+                    files[path] = b"".join(entry.pieces)
+                    left -= len(files[path]) + len(path)
+                if left < 0:
+                    raise GitopsMlError(f"{image} says more about its packages than can be read")
+    return tuple(component for path in sorted(files) for component in _read(path, files[path]))
+
+
+def _tells(path: str) -> bool:
+    return path == _DEBIAN or bool(_WHEEL.fullmatch(path) or _CONDA.fullmatch(path))
+
+
+def _remove(files: dict[str, bytes], folder: str, name: str) -> None:
+    """What a layer removes: one path, or (``.wh..wh..opq``) all that layers below have in a folder."""
+    gone = folder if name == ".wh..wh..opq" else posixpath.join(folder, name[len(".wh.") :])
+    for path in [path for path in files if path == gone or path.startswith(f"{gone}/")]:
+        del files[path]
+
+
+def _read(path: str, content: bytes) -> Iterator[Component]:
+    if path == _DEBIAN:
+        yield from _debian(content)
+    elif _CONDA.fullmatch(path):
+        yield from _conda(content)
+    else:
+        yield from _python(content)
+
+
+def _python(content: bytes) -> Iterator[Component]:
+    fields = _headers(content)
+    if fields.get("Name") and fields.get("Version"):
+        yield Component(
+            name=re.sub(r"[-_.]+", "-", fields["Name"]).lower(),
+            version=fields["Version"],
+            licence=fields.get("License-Expression", ""),
+            requires=tuple(fields.get("Requires-Dist", "").splitlines()),
+        )
+
+
+def _conda(content: bytes) -> Iterator[Component]:
+    try:
+        found = read_json(content)
+        yield Component(
+            name=str(found["name"]),
+            version=str(found["version"]),
+            sha256=str(found.get("sha256") or ""),
+            kind="conda",
+        )
+    except (ValueError, KeyError, TypeError):
+        return  # a file of that name in that place that is none of conda's
+
+
+def _debian(content: bytes) -> Iterator[Component]:
+    # the status of packages does not name the distribution; Ubuntu's versions do
+    kind = "deb/ubuntu" if b"ubuntu" in content else "deb/debian"
+    for stanza in content.split(b"\n\n"):
+        fields = _headers(stanza)
+        if fields.get("Status", "").endswith(" installed"):
+            name, version = fields.get("Package", ""), fields.get("Version", "")
+            yield Component(name=name, version=version, kind=kind)
+
+
+def _headers(content: bytes) -> Mapping[str, str]:
+    """Fields by name; those that are there several times have a line for each."""
+    from email.parser import HeaderParser
+
+    message = HeaderParser().parsestr(content.decode("utf-8", "replace"))
+    found: dict[str, list[str]] = {}
+    for name, value in message.items():
+        found.setdefault(name, []).append(str(value))
+    return {name: "\n".join(values) for name, values in found.items()}

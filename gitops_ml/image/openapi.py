@@ -1,0 +1,59 @@
+"""What a predictor's source says of its API: the OpenAPI document that goes along with an image."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import ProgramFailed
+from gitops_ml.runtime.location import APP, RUNTIME
+from gitops_ml.system.process import run
+from gitops_ml.system.project_files import read_file
+
+if TYPE_CHECKING:
+    from gitops_ml.image.inputs import BuildContext
+    from gitops_ml.image.recipe import Described
+
+_LARGEST_SOURCE = 1 << 20
+"""Bytes of a predictor; parsed, a source takes a hundred times its size."""
+_LARGEST_SAMPLE = 4 << 20
+_PROGRAM = """\
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from predictor_base.predictor.schema import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def read_openapi(context: BuildContext, predictor: Described, *, seconds: float = 30) -> str:
+    """The OpenAPI document of a predictor, as one line of JSON; empty where there is none.
+
+    The source is read and never run, by the ``predictor_base`` of the context that will serve it. What
+    the image does not get, such as an ignored sample.json, has no say: the same image says the same.
+    """
+    file = PurePosixPath(APP, predictor.path)
+    known = {each.path for each in context.inputs}
+    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
+        for name, limit in ((file.name, _LARGEST_SOURCE), ("sample.json", _LARGEST_SAMPLE)):
+            if str(file.with_name(name)) in known:
+                source = context.roots[APP] / PurePosixPath(predictor.path).with_name(name)
+                with suppress(OSError):  # what is not read has no say
+                    content = read_file(source, limit=limit, inside=(context.roots[APP],))
+                    Path(folder, name).write_bytes(content)
+        return _described(Path(folder, file.name), predictor, context.roots[RUNTIME], seconds)
+
+
+def _described(file: Path, predictor: Described, runtime: Path, seconds: float) -> str:
+    # -I -S: it needs nothing that is installed, and what is would make it slower and different
+    command = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, str(runtime), str(file)]
+    command += ["--name", predictor.api]
+    command += ["--class-name", predictor.class_name] if predictor.class_name else []
+    try:
+        text = run(command, timeout=seconds).text
+    except ProgramFailed:
+        return ""
+    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,433 @@
+"""The image of every release: hashed, looked for, and built only where nobody has it yet."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, ServerFailed, UsageError
+from gitops_ml.image.content_hash import content_hash
+from gitops_ml.image.context import build_inputs, dockerfile_template, read_context
+from gitops_ml.image.dockerfile import (
+    DockerfileFacts,
+    docker_recipe,
+    dockerfile_facts,
+    render_dockerfile,
+)
+from gitops_ml.image.lock_facts import lock_facts
+from gitops_ml.image.recipe import (
+    BuilderChoice,
+    Described,
+    OciPlan,
+    choose_builder,
+    oci_plan,
+    unlocked_hash,
+)
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.packages.build_settings import build_settings, source_date_epoch
+from gitops_ml.packages.locking import (
+    LockOutcome,
+    Locks,
+    asked_by,
+    ensure_lock,
+    read_lock,
+    why_stale,
+)
+from gitops_ml.system.cache import cache_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from gitops_ml.image.docker import DockerBuilder
+    from gitops_ml.image.inputs import BuildContext, ContentHash
+    from gitops_ml.image.publish import OciTools
+    from gitops_ml.oci.keys import SigningKey
+    from gitops_ml.oci.registry import OciRegistry
+    from gitops_ml.packages.locking import LockFacts
+    from gitops_ml.project.model import ImageSettings
+    from gitops_ml.release.spec import PredictorSpec
+    from gitops_ml.system.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class DockerPlan:
+    """What an engine makes an image from."""
+
+    facts: DockerfileFacts
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """An image whose packages nobody has resolved yet, or no longer: its hash is not the last word."""
+
+    path: Path
+    """Of the lock."""
+    reason: str
+    """``is not there`` or ``is older than the requirements``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """The image of one release: ready-made, or one that we build from ``context``."""
+
+    ref: ImageRef
+    """With its digest where the document says it, or somebody has looked."""
+    content_hash: ContentHash | None = None
+    context: BuildContext | None = None
+    choice: BuilderChoice | None = None
+    plan: DockerPlan | OciPlan | None = None
+    """How it is built; ``None`` where nobody builds it, or not before there is a lock."""
+    lock: LockOutcome | Unlocked | None = None
+    manifest: Callable[[], bytes] | None = None
+    """The text of the manifest with the API that it is for."""
+
+    def with_digest(self, digest: str | None) -> PlannedImage:
+        return replace(self, ref=replace(self.ref, digest=digest or self.ref.digest))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRequest:
+    """The release whose image is planned, as far as an image depends on it."""
+
+    name: str
+    """Of the API."""
+    predictor: PredictorSpec | None
+    """``None`` where ``ready_image`` runs."""
+    ready_image: str | None
+    """The image that the manifest names."""
+    folder: Path
+    """Which the paths of the predictor start from."""
+    manifest: str
+    """The path of the manifest's file."""
+    manifest_text: Callable[[], bytes]
+
+
+class ImagePlanner:
+    """Plans the images of one project; a directory is read, locked and hashed once."""
+
+    def __init__(
+        self,
+        settings: ImageSettings,
+        *,
+        registry: OciRegistry | None,
+        locks: Locks,
+        progress: Progress,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._locks = locks
+        self._progress = progress
+        self._contexts: dict[tuple[object, ...], BuildContext] = {}
+        self._bases: dict[str, ImageRef] = {}
+        self._inputs: dict[Path, str] = {}
+        self._known_locks: dict[Path, LockOutcome | Unlocked] = {}
+
+    def plan(self, request: ImageRequest) -> PlannedImage:
+        """The image of one release, named by the hash of its inputs.
+
+        Raises:
+            InvalidDocument: a file of the project cannot enter an image.
+            UsageError: the base image has no digest and no registry that could tell it, the chosen
+                builder cannot make it, or its lock is not up to date and has to be.
+            GitopsMlError, Refused, ServerFailed: the requirements cannot be resolved.
+        """
+        if request.ready_image is not None:
+            return PlannedImage(ImageRef.parse(request.ready_image))
+        predictor = request.predictor
+        assert predictor is not None, "the rules demand a predictor or a container"
+        context = self._context(request, predictor)
+        choice = self._choice(request.name, context, predictor)
+        plan = self._with_docker if choice.builder == "docker" else self._without_docker
+        image = plan(request.name, context, predictor)
+        return replace(image, context=context, choice=choice, manifest=request.manifest_text)
+
+    def lock_facts(self, request: ImageRequest) -> LockFacts | None:
+        """What the lock of a release's image is made from; ``None`` where it has none.
+
+        Raises:
+            InvalidDocument, UsageError: see `plan`.
+        """
+        predictor = request.predictor
+        if self.why_no_lock(request) or predictor is None:
+            return None
+        context = self._context(request, predictor)
+        facts = self._facts(context, predictor)
+        self._share(request.name, facts)
+        return facts
+
+    def why_no_lock(self, request: ImageRequest) -> str | None:
+        """Why a release has no lock: it has no image that is made without Docker.
+
+        Raises:
+            InvalidDocument, UsageError: see `plan`.
+        """
+        if request.ready_image is not None:
+            return "its image is ready-made"
+        predictor = request.predictor
+        if predictor is None:
+            return "it has no image"
+        choice = self._choice(request.name, self._context(request, predictor), predictor)
+        return choice.reason if choice.builder == "docker" else None
+
+    def _choice(self, name: str, context: BuildContext, predictor: PredictorSpec) -> BuilderChoice:
+        image = self._settings
+        is_known = predictor.python_version or not predictor.image
+        try:
+            return choose_builder(
+                image.builder,
+                dependencies=context.dependencies,
+                needs_pip=context.needs_pip,
+                unknown_python=None if is_known else predictor.image,
+                platforms=image.platforms,
+            )
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from error
+
+    def _with_docker(
+        self, name: str, context: BuildContext, predictor: PredictorSpec
+    ) -> PlannedImage:
+        image = self._settings
+        (platform,) = image.platforms
+        facts = dockerfile_facts(
+            context,
+            base=self._base(predictor.image or image.base),
+            predictor_type=predictor.type,
+            # A base image of the predictor's own brings the Python that it has.
+            python_version=predictor.python_version
+            or (None if predictor.image else image.python_version),
+        )
+        recipe = docker_recipe(dockerfile_template(), facts, platform=platform)
+        hashed = content_hash(context.inputs, recipe=recipe)
+        return PlannedImage(
+            ref=ImageRef(self.repository(name), hashed.tag),
+            content_hash=hashed,
+            plan=DockerPlan(replace(facts, content_hash=hashed), platform),
+        )
+
+    def _without_docker(
+        self, name: str, context: BuildContext, predictor: PredictorSpec
+    ) -> PlannedImage:
+        image = self._settings
+        base = self._base(predictor.image or image.base)
+        facts = self._facts(context, predictor)
+        self._share(name, facts)
+        lock = self._lock(facts)
+        if isinstance(lock, Unlocked):
+            hashed, plan = unlocked_hash(context, base=base, inputs=facts.inputs), None
+        else:
+            plan = oci_plan(
+                context,
+                lock=lock.lock,
+                base=base,
+                platforms=image.platforms,
+                described=Described(api=name, path=predictor.path, class_name=predictor.class_name),
+                epoch=source_date_epoch(os.environ),
+                asked=partial(asked_by, facts),
+            )
+            hashed = plan.content_hash
+        return PlannedImage(
+            ref=ImageRef(self.repository(name), hashed.tag),
+            content_hash=hashed,
+            plan=plan,
+            lock=lock,
+        )
+
+    def _facts(self, context: BuildContext, predictor: PredictorSpec) -> LockFacts:
+        image = self._settings
+        return lock_facts(
+            context,
+            predictor_type=predictor.type,
+            python=predictor.python_version or image.python_version,
+            platforms=image.platforms,
+        )
+
+    def _share(self, name: str, facts: LockFacts) -> None:
+        """Pass APIs that may have one lock.
+
+        Raises:
+            UsageError: two want a lock each, in the same place.
+        """
+        if self._inputs.setdefault(facts.path, facts.inputs) != facts.inputs:
+            raise UsageError(
+                f"{name} shares {facts.path} with another API of the same folder, and the two have "
+                "different Pythons or types: give one of them a folder of its own"
+            )
+
+    def _lock(self, facts: LockFacts) -> LockOutcome | Unlocked:
+        if facts.path not in self._known_locks:
+            self._known_locks[facts.path] = self._new_lock(facts)
+        return self._known_locks[facts.path]
+
+    def _new_lock(self, facts: LockFacts) -> LockOutcome | Unlocked:
+        if self._locks is not Locks.KNOWN:
+            is_frozen = self._locks is Locks.FROZEN
+            return ensure_lock(facts, environ=os.environ, frozen=is_frozen, progress=self._progress)
+        lock = read_lock(facts)
+        reason = why_stale(facts, lock)
+        if lock is None or reason:
+            return Unlocked(facts.path, reason)
+        return LockOutcome(lock=lock, path=facts.path, changes=(), is_written=False)
+
+    def repository(self, api: str) -> str:
+        """Where the images of an API go."""
+        repository = self._settings.repository
+        return f"{repository}/{api}" if repository else api
+
+    def _context(self, request: ImageRequest, predictor: PredictorSpec) -> BuildContext:
+        key = (request.folder, predictor.path, predictor.dependencies)
+        if key not in self._contexts:
+            self._contexts[key] = read_context(
+                request.folder,
+                predictor=predictor,
+                manifests=(posixpath.basename(request.manifest),),
+                cache=cache_place(os.environ),
+            )
+        return self._contexts[key]
+
+    def _base(self, text: str) -> ImageRef:
+        if text not in self._bases:
+            self._bases[text] = self._with_digest(ImageRef.parse(text))
+        return self._bases[text]
+
+    def _with_digest(self, base: ImageRef) -> ImageRef:
+        if base.digest:
+            return base
+        digest = self._registry.digest(base) if self._registry else None
+        if digest is None:
+            raise UsageError(
+                f"the base image {base} has no digest, and "
+                + ("its registry does not have it" if self._registry else "no registry was asked")
+                + ": pin it as <image>@sha256:… in gitops-ml.yaml (image.base) or predictor.image"
+            )
+        return replace(base, digest=digest)
+
+
+def look_up(
+    images: Iterable[PlannedImage],
+    *,
+    known: Mapping[str, str],
+    registry: OciRegistry | None,
+    unanswered: Callable[[GitopsMlError], None] | None = None,
+    is_trusted: Callable[[PlannedImage], bool] = lambda _: True,
+) -> dict[str, str]:
+    """Digests by ``repository:tag``, of those images that exist.
+
+    ``known`` are digests that the GitOps repository holds: a content-hash tag names one content, so
+    what was deployed under it is what it is. Only other tags are asked of the registry, and what
+    is there of ours counts where ``is_trusted``.
+    """
+    found: dict[str, str] = {}
+    for image in images:
+        name = str(replace(image.ref, digest=None))
+        if image.ref.digest or name in found:
+            continue
+        if image.content_hash and name in known:
+            found[name] = known[name]
+        elif registry is not None:
+            try:
+                digest = registry.digest(image.ref)
+                if digest and image.content_hash and not is_trusted(image.with_digest(digest)):
+                    digest = None
+            except (Refused, ServerFailed) as error:
+                if unanswered is None:
+                    raise
+                unanswered(error)
+                # One answer is enough to know that this registry gives none.
+                registry = None
+            else:
+                found |= {name: digest} if digest else {}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Builders:
+    """What makes images; each is made when it is first needed."""
+
+    docker: Callable[[], DockerBuilder]
+    oci: Callable[[], OciTools]
+    source: Callable[[], Mapping[str, str] | None]
+    """Where the project is kept (``uri``, ``commit``): for the provenance."""
+    key: Callable[[], SigningKey | None] = lambda: None
+    """What images are signed with; ``None`` where they are not."""
+
+
+def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress: Progress) -> str:
+    """Build one image and, unless it stays local, push it.
+
+    Returns its digest; where an engine keeps it local, the engine's id of it.
+
+    Raises:
+        EngineFailed: no engine answers, or a build in it failed.
+        GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
+        Refused, ServerFailed: a registry or an index said no, or failed; the tag is as it was.
+    """
+    assert image.choice, "only an image with inputs is built"
+    if push:
+        builders.key()  # a key that cannot be read is no matter for the end of a long build
+    progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")
+    if isinstance(image.plan, OciPlan):
+        return _build_without_docker(image, image.plan, builders, push=push, progress=progress)
+    assert image.context and image.plan, "whoever builds has made the lock"
+    dockerfile = render_dockerfile(dockerfile_template(), image.plan.facts)
+    context = build_inputs(
+        image.context, dockerfile=dockerfile, settings=build_settings(os.environ)
+    )
+    builder = builders.docker()
+    try:
+        local = builder.build(context, image.ref, platform=image.plan.platform, progress=progress)
+    except EngineFailed as error:
+        raise EngineFailed(
+            f"docker is the builder, since {image.choice.reason}: {error}"
+        ) from error
+    if not push:
+        return local
+    progress(f"pushing {image.ref}")
+    digest = builder.push(image.ref, progress=progress)
+    _document(image.with_digest(digest), image.plan, builders, progress=progress)
+    return digest
+
+
+def _document(
+    image: PlannedImage, plan: DockerPlan, builders: Builders, *, progress: Progress
+) -> None:
+    from gitops_ml.image.publish import document_image
+
+    assert image.content_hash, "only an image with inputs is built"
+    document_image(
+        image.ref,
+        registry=builders.oci().registry,
+        base=plan.facts.base,
+        platform=plan.platform,
+        python=plan.facts.python_version,
+        content_hash=image.content_hash,
+        manifest=image.manifest() if image.manifest else None,
+        source=builders.source(),
+        key=builders.key(),
+        progress=progress,
+    )
+
+
+def _build_without_docker(
+    image: PlannedImage, plan: OciPlan, builders: Builders, *, push: bool, progress: Progress
+) -> str:
+    from gitops_ml.image.publish import push_image
+
+    tools = builders.oci()
+    built = tools.builder.build(plan, progress=progress)
+    if push:
+        push_image(
+            built,
+            image.ref,
+            plan=plan,
+            tools=tools,
+            manifest=image.manifest() if image.manifest else None,
+            source=builders.source(),
+            key=builders.key(),
+            progress=progress,
+        )
+    return built.digest

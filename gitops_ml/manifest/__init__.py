@@ -1,0 +1,1 @@
+"""The API manifest as written, and Cortex's spellings of it. Pure."""

@@ -1,0 +1,348 @@
+"""Cortex's older spellings, put into today's, each with a warning that names it.
+
+Only what is unambiguous is translated. What had a meaning in Cortex and has none here is refused,
+or left out with a warning; the sentence says what to write instead.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, Path, dotted, error, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RULE = "spelling"
+
+_SIGNS: Mapping[str, frozenset[str]] = {
+    "": frozenset({"endpoint", "tracker", "handler", "pod", "node_groups"}),
+    "predictor": frozenset(
+        {"model", "model_path", "models", "signature_key", "protobuf_path", "image"}
+        | {"tensorflow_serving_image", "multi_model_reloading"}
+    ),
+    "autoscaling": frozenset(
+        {"target_replica_concurrency", "max_replica_concurrency"}
+        | {"workers_per_replica", "threads_per_worker"}
+    ),
+    "networking": frozenset({"local_port", "api_gateway"}),
+    "container": frozenset({"readiness_probe", "liveness_probe", "pre_stop", "sidecars"}),
+    "definition": frozenset({"image"}),
+}
+"""Keys per section that may need a second look; an API without any of them is as of today."""
+
+_PROBE_KEYS = {
+    "http_get": "httpGet",
+    "tcp_socket": "tcpSocket",
+    "initial_delay_seconds": "initialDelaySeconds",
+    "timeout_seconds": "timeoutSeconds",
+    "period_seconds": "periodSeconds",
+    "success_threshold": "successThreshold",
+    "failure_threshold": "failureThreshold",
+}
+_CORTEX_IMAGES = ("cortexlabs/", "quay.io/cortexlabs/", "docker.io/cortexlabs/")
+_LONGEST_QUEUE = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """An API in today's spelling, what was said about it, and where renamed things stand."""
+
+    body: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()
+    renamed: Mapping[Path, Path] = field(default_factory=dict)
+    """From a path of today to the path in the file."""
+
+
+def original(renamed: Mapping[Path, Path], path: Path) -> Path:
+    """Where ``path`` stands in the file, by the longest of its beginnings that was renamed."""
+    if not renamed:
+        return path
+    for length in range(len(path), 0, -1):
+        if path[:length] in renamed:
+            return (*renamed[path[:length]], *path[length:])
+    return path
+
+
+def todays_spelling(submitted: Mapping[str, Any]) -> Spelling:
+    """The API with today's keys; ``submitted`` itself where it has them already."""
+    environments = submitted.get("environments")
+    overrides = environments if isinstance(environments, dict) else {}
+    parts = [body for body in (submitted, *overrides.values()) if isinstance(body, dict)]
+    if "kind" in submitted and not any(map(_needs_a_look, parts)):
+        return Spelling(submitted)
+    translation = _Translation(copy.deepcopy(dict(submitted)))
+    translation.kind()
+    translation.section_by_section(())
+    for name, override in overrides.items():
+        if isinstance(override, dict):
+            translation.section_by_section(("environments", name))
+    return Spelling(translation.body, tuple(translation.findings), translation.renamed)
+
+
+def _needs_a_look(body: Mapping[str, Any]) -> bool:
+    if not _SIGNS[""].isdisjoint(body):
+        return True
+    return any(
+        isinstance(body.get(section), dict) and not keys.isdisjoint(body[section])
+        for section, keys in _SIGNS.items()
+        if section
+    )
+
+
+class _Translation:
+    """One API while its keys are put into today's places."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.body = body
+        self.findings: list[Finding] = []
+        self.renamed: dict[Path, Path] = {}
+
+    def kind(self) -> None:
+        """Before v0.19 there were no kinds."""
+        if "kind" in self.body or "name" not in self.body:
+            return
+        kind = {"apis": "TrafficSplitter", "definition": "TaskAPI"}
+        self.body["kind"] = next((kind[key] for key in kind if key in self.body), "RealtimeAPI")
+        self._warn((), f"'kind' is missing; read as kind: {self.body['kind']}")
+
+    def section_by_section(self, at: Path) -> None:
+        self._rename((*at, "endpoint"), (*at, "networking", "endpoint"))
+        self._rename((*at, "tracker"), (*at, "monitoring"))
+        self._rename((*at, "handler"), (*at, "predictor"))
+        self._rename((*at, "node_groups"), (*at, "compute", "node_groups"))
+        self._pod(at)
+        self._predictor((*at, "predictor"))
+        self._images((*at, "definition"))
+        self._autoscaling(at)
+        self._networking((*at, "networking"))
+        self._container((*at, "container"))
+
+    # -- sections ------------------------------------------------------------------------------
+
+    def _predictor(self, at: Path) -> None:
+        predictor = self._get(at)
+        if not isinstance(predictor, dict):
+            return
+        self._images(at)
+        if predictor.pop("protobuf_path", None) is not None:
+            self._refuse(
+                (*at, "protobuf_path"),
+                "gRPC services with a protobuf of their own are not served; remove it: the runtime "
+                "answers HTTP, and the Open Inference Protocol over HTTP and gRPC",
+            )
+        is_python = predictor.get("type", "python") == "python"
+        target = "multi_model_reloading" if is_python else "models"
+        if isinstance(predictor.get("models"), list):
+            self._rename((*at, "models"), (*at, target, "paths"))
+        elif is_python:
+            self._rename((*at, "models"), (*at, target))
+        for key in ("model", "model_path"):
+            self._rename((*at, key), (*at, target, "path"))
+        self._rename((*at, "signature_key"), (*at, target, "signature_key"))
+        for section in ("models", "multi_model_reloading"):
+            self._rename((*at, section, "model_path"), (*at, section, "path"))
+            self._model_paths((*at, section, "paths"))
+
+    def _model_paths(self, at: Path) -> None:
+        paths = self._get(at)
+        for index in range(len(paths) if isinstance(paths, list) else 0):
+            self._rename((*at, index, "model_path"), (*at, index, "path"))
+
+    def _images(self, at: Path) -> None:
+        section = self._get(at)
+        if not isinstance(section, dict):
+            return
+        for key in ("image", "tensorflow_serving_image"):
+            image = section.get(key)
+            if isinstance(image, str) and image.startswith(_CORTEX_IMAGES):
+                del section[key]
+                self._warn(
+                    (*at, key),
+                    f"{image} holds Cortex's own server and is left out; remove it, or name a base "
+                    "image of your own",
+                )
+
+    def _autoscaling(self, at: Path) -> None:
+        autoscaling = (*at, "autoscaling")
+        if not isinstance(self._get(autoscaling), dict):
+            return
+        predictor = (*at, "predictor")
+        moves = {
+            "target_replica_concurrency": (*autoscaling, "target_in_flight"),
+            "workers_per_replica": (*predictor, "processes_per_replica"),
+            "threads_per_worker": (*predictor, "threads_per_process"),
+        }
+        for key, new in moves.items():
+            self._rename((*autoscaling, key), new)
+        self._max_replica_concurrency((*autoscaling, "max_replica_concurrency"), predictor)
+
+    def _max_replica_concurrency(self, old: Path, predictor: Path) -> None:
+        """Cortex counted requests in progress and waiting together; here the queue is its own."""
+        limit = self._get(old)
+        if limit is None:
+            return
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            self._refuse(old, f"{limit!r} must be a whole number of at least 1")
+            self._pop(old)
+            return
+        said = self._get(predictor)
+        said = said if isinstance(said, dict) else {}
+        counts = [said.get("processes_per_replica", 1), said.get("threads_per_process", 1)]
+        working = counts[0] * counts[1] if all(isinstance(n, int) for n in counts) else 1
+        waiting = min(max(limit - working, 0), _LONGEST_QUEUE)
+        self._pop(old)
+        self._set((*predictor, "max_queue_length"), waiting, old)
+        self._warn(
+            old,
+            "it counted requests in progress and waiting together; "
+            f"read as predictor.max_queue_length: {waiting}",
+        )
+
+    def _networking(self, at: Path) -> None:
+        if not isinstance(self._get(at), dict):
+            return
+        if self._pop((*at, "local_port")) is not None:
+            self._warn((*at, "local_port"), "it has no meaning; use `gitops-ml run --port`")
+        if self._pop((*at, "api_gateway")) is not None:
+            self._warn(
+                (*at, "api_gateway"),
+                "there is no API Gateway in front; for an API that is called inside of the cluster "
+                "only, write networking.visibility: cluster",
+            )
+
+    def _container(self, at: Path) -> None:
+        container = self._get(at)
+        if not isinstance(container, dict):
+            return
+        sidecars = container.get("sidecars")
+        places = [
+            (*at, "sidecars", i) for i in range(len(sidecars) if isinstance(sidecars, list) else 0)
+        ]
+        for place in (at, *places):
+            for key in ("readiness_probe", "liveness_probe", "pre_stop"):
+                self._probe((*place, key))
+
+    def _probe(self, at: Path) -> None:
+        probe = self._get(at)
+        if not isinstance(probe, dict):
+            return
+        for old in [key for key in probe if key in _PROBE_KEYS]:
+            self._rename((*at, old), (*at, _PROBE_KEYS[old]))
+
+    def _pod(self, at: Path) -> None:
+        pod = self._get((*at, "pod"))
+        if pod is None:
+            return
+        if self._get((*at, "container")) is not None:
+            self._refuse((*at, "pod"), "`container` is said too, its name of today; keep that one")
+            self._pop((*at, "pod"))
+            return
+        containers = pod.get("containers", []) if isinstance(pod, dict) else None
+        if not isinstance(containers, list) or not all(isinstance(c, dict) for c in containers):
+            self._refuse(
+                (*at, "pod"), "it is a mapping with a list of containers; or write `container`"
+            )
+            self._pop((*at, "pod"))
+            return
+        self._warn(
+            (*at, "pod"),
+            "`pod` is Cortex's spelling: write `container` for the first container, its `sidecars` "
+            "for the others, and `compute`",
+        )
+        for index in range(len(containers)):
+            self._pod_container((*at, "pod", "containers", index), at, index)
+        pod.pop("containers", None)
+        for key in list(pod):
+            self._move((*at, "pod", key), (*at, "container", key))
+        self._pop((*at, "pod"))
+        self.renamed.setdefault((*at, "container"), (*at, "pod"))
+
+    def _pod_container(self, old: Path, at: Path, index: int) -> None:
+        first = index == 0
+        new = (*at, "container") if first else (*at, "container", "sidecars", index - 1)
+        container = self._get(old)
+        compute = container.pop("compute", None)
+        if first:
+            container.pop("name", None)
+        if not first:
+            sidecars = self._get((*at, "container")).setdefault("sidecars", [])
+            sidecars.append({})
+            self.renamed[new] = old
+        for key in list(container):
+            self._move((*old, key), (*new, key))
+        for key, value in (compute if isinstance(compute, dict) else {}).items():
+            self._compute((*old, "compute", key), new, at, value, first=first)
+
+    def _compute(self, old: Path, new: Path, at: Path, value: Any, *, first: bool) -> None:
+        key = str(old[-1])
+        if value is None or (not first and key in ("gpu", "inf") and value == 0):
+            return
+        if first:
+            place = (*new, "shm_size") if key == "shm" else (*at, "compute", key)
+            self._set(place, value, old)
+        elif key in ("cpu", "mem"):
+            self._set((*new, key), value, old)
+        else:
+            self._refuse(
+                old, f"`{key}` belongs to the container that serves; put that container first"
+            )
+
+    # -- moves ---------------------------------------------------------------------------------
+
+    def _rename(self, old: Path, new: Path) -> None:
+        """Moves what is at ``old``, if anything is, and says so."""
+        if not self._has(old):
+            return
+        if self._get(new) is not None and self._get(old) is not None:
+            self._refuse(
+                old, f"it is said again by {_named(new)}, its name of today; keep that one"
+            )
+            self._pop(old)
+            return
+        self._move(old, new)
+        self._warn(new, f"`{old[-1]}` is an older spelling; write `{_named(new)}`")
+
+    def _move(self, old: Path, new: Path) -> None:
+        value = self._pop(old)
+        self._set(new, value, old)
+
+    def _set(self, new: Path, value: Any, old: Path) -> None:
+        parent: Any = self.body
+        for depth, step in enumerate(new[:-1], 1):
+            if isinstance(parent, dict) and parent.get(step) is None:
+                parent[step] = {}
+            parent = self._get(new[:depth])
+        if not isinstance(parent, dict):
+            self._refuse(new[:-1], f"{_named(new[:-1])!r} must be a mapping")
+            return
+        parent[new[-1]] = value
+        self.renamed[new] = original(self.renamed, old)
+
+    def _get(self, path: Path) -> Any:
+        found: Any = self.body
+        for step in path:
+            try:
+                found = found[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return found
+
+    def _has(self, path: Path) -> bool:
+        parent = self._get(path[:-1])
+        return isinstance(parent, dict) and path[-1] in parent
+
+    def _pop(self, path: Path) -> Any:
+        return self._get(path[:-1]).pop(path[-1], None) if self._has(path) else None
+
+    def _warn(self, path: Path, message: str) -> None:
+        self.findings.append(warning(path, message, rule=_RULE))
+
+    def _refuse(self, path: Path, message: str) -> None:
+        self.findings.append(error(path, message, rule=_RULE))
+
+
+def _named(path: Path) -> str:
+    return dotted(path[2:] if path[:1] == ("environments",) else path)

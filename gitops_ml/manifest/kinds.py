@@ -1,0 +1,112 @@
+"""Which sections an API of each kind has, and what holds for the kind whatever the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RULE = "kind"
+_EVERYWHERE = frozenset({"name", "kind", "team", "labels", "annotations", "networking"})
+_PODS = _EVERYWHERE | {"container", "compute", "secrets", "environments", "probes"}
+
+_SECTIONS: Mapping[str, frozenset[str]] = {
+    "RealtimeAPI": _PODS | {"predictor", "autoscaling", "update_strategy", "monitoring"},
+    "AsyncAPI": _PODS | {"predictor", "autoscaling", "update_strategy"},
+    "BatchAPI": _PODS | {"predictor"},
+    "TaskAPI": _PODS | {"definition"},
+    "TrafficSplitter": _EVERYWHERE | {"apis", "environments"},
+}
+_ALL_SECTIONS = frozenset[str]().union(*_SECTIONS.values())
+_WORKS: Mapping[str, tuple[str, ...]] = {
+    "RealtimeAPI": ("predictor", "container"),
+    "AsyncAPI": ("predictor", "container"),
+    "BatchAPI": ("predictor", "container"),
+    "TaskAPI": ("definition", "container"),
+    "TrafficSplitter": ("apis",),
+}
+_REALTIME_ONLY = ("server_side_batching", "multi_model_reloading")
+_ONE_AT_A_TIME = ("processes_per_replica", "threads_per_process")
+
+
+def section_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
+    """Sections that an API of this kind does not have; ``body`` may break the schema."""
+    kind = body.get("kind")
+    sections = _SECTIONS.get(kind) if isinstance(kind, str) else None
+    if sections is None:
+        return
+    parts: list[tuple[tuple[str, ...], Any]] = [((), body)]
+    overrides = body.get("environments")
+    for name, override in (overrides if isinstance(overrides, Mapping) else {}).items():
+        parts.append((("environments", name), override))
+    for at, part in parts:
+        for section in part if isinstance(part, Mapping) else ():
+            if section in _ALL_SECTIONS - sections:
+                known = ", ".join(sorted(sections - _EVERYWHERE))
+                message = f"{kind} has no section {section!r}; it has: {known}"
+                yield error((*at, section), message, rule=_RULE)
+
+
+def kind_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
+    """What else does not go with the API's kind; ``body`` has passed the schema."""
+    kind = body["kind"]
+    yield from _works(kind, body)
+    if kind in ("AsyncAPI", "BatchAPI"):
+        yield from _one_at_a_time(kind, body.get("predictor") or {})
+    if kind in ("BatchAPI", "TaskAPI"):
+        yield from _job_container(kind, body.get("container"))
+    if kind == "TrafficSplitter":
+        yield from _split(body.get("apis") or [])
+
+
+def _works(kind: str, body: Mapping[str, Any]) -> Iterator[Finding]:
+    choices = _WORKS[kind]
+    said = [section for section in choices if body.get(section)]
+    if not said:
+        yield error((), f"{kind} needs {_either(choices)}", rule=_RULE)
+    elif len(said) > 1:
+        message = f"{kind} has {_either(choices)}, not both; keep one"
+        yield error((said[1],), message, rule=_RULE)
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join(f"`{name}`" for name in names)
+
+
+def _one_at_a_time(kind: str, predictor: Mapping[str, Any]) -> Iterator[Finding]:
+    for key in _REALTIME_ONLY:
+        if predictor.get(key):
+            yield error(("predictor", key), f"only a RealtimeAPI has {key!r}", rule=_RULE)
+    for key in _ONE_AT_A_TIME:
+        if predictor.get(key, 1) != 1:
+            message = f"a replica of {kind} works on one thing at a time; remove {key!r}"
+            yield error(("predictor", key), message, rule=_RULE)
+
+
+def _job_container(kind: str, container: Mapping[str, Any] | None) -> Iterator[Finding]:
+    if container is None:
+        return
+    if not container.get("command"):
+        yield error(("container",), f"{kind} needs `container.command`", rule=_RULE)
+    if kind == "TaskAPI" and container.get("readiness_probe"):
+        message = "a task gets no requests, so nothing asks whether it is ready; remove it"
+        yield error(("container", "readiness_probe"), message, rule=_RULE)
+
+
+def _split(apis: list[Mapping[str, Any]]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, api in enumerate(apis):
+        if api["name"] in seen:
+            message = f"{api['name']!r} is in the list already"
+            yield error(("apis", index, "name"), message, rule=_RULE)
+        seen.add(api["name"])
+    total = sum(api["weight"] for api in apis if not api.get("shadow"))
+    if total != 100:
+        message = f"the weights add up to {total}; those that are no shadow must add up to 100"
+        yield error(("apis",), message, rule=_RULE)
+    if sum(bool(api.get("shadow")) for api in apis) > 1:
+        yield error(("apis",), "there can be one shadow only", rule=_RULE)

@@ -1,0 +1,105 @@
+"""A patch: words laid over the manifest of a release that stands, for what its image does not hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gitops_ml.documents.merge import merged
+from gitops_ml.documents.yaml_reader import read_yaml
+from gitops_ml.errors import InvalidDocument, Problems, UsageError
+from gitops_ml.manifest.cortex_spellings import todays_spelling
+
+_STEP = re.compile(r"(?:[^.\\]|\\.)+")
+
+
+def setting(text: str) -> dict[str, Any]:
+    r"""``autoscaling.max_replicas=7`` as ``{"autoscaling": {"max_replicas": 7}}``.
+
+    The value is YAML: ``null`` takes the field back, ``[a, b]`` is a list. A dot that belongs to a
+    name is written ``\.``.
+
+    Raises:
+        UsageError: there is no ``=``, or the value is no YAML.
+    """
+    path, equals, written = text.partition("=")
+    steps = [re.sub(r"\\(.)", r"\1", step) for step in _STEP.findall(path)]
+    if not equals or not steps or len(_STEP.sub("", path)) != len(steps) - 1:
+        raise UsageError(f"{text!r} is no setting; write path=value: autoscaling.max_replicas=7")
+    document = read_yaml(f"- {written}\n".encode(), file=path)
+    if document.problems or not isinstance(document.data, list) or len(document.data) != 1:
+        raise UsageError(f"the value of {path} is no YAML: {written!r}; quote what is text")
+    result: Any = document.data[0]
+    for step in reversed(steps):
+        result = {step: result}
+    return dict(result)
+
+
+def laid_together(*patches: Mapping[str, Any]) -> dict[str, Any]:
+    """Several patches as one; unlike in a manifest, ``null`` stays: it takes back what stands."""
+    result: dict[str, Any] = {}
+    for patch in patches:
+        for key, value in patch.items():
+            below = result.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                value = laid_together(below, value)
+            result[key] = value
+    return result
+
+
+def snippet(text: bytes, *, file: str, api: str) -> Mapping[str, Any]:
+    """The words of a patch file: a mapping of fields, or a list of APIs that has this one.
+
+    Raises:
+        InvalidDocument: it is no YAML.
+        UsageError: it is neither.
+    """
+    document = read_yaml(text, file=file)
+    if errors := Problems.of(document.problems).errors:
+        raise InvalidDocument(errors)
+    data = document.data
+    if isinstance(data, list):
+        data = next((d for d in data if isinstance(d, Mapping) and d.get("name") == api), None)
+    if not isinstance(data, Mapping):
+        raise UsageError(f"{file} holds neither fields of {api} nor a list of APIs with that name")
+    return data
+
+
+def patched(
+    submitted: Mapping[str, Any], patch: Mapping[str, Any], *, environment: str
+) -> dict[str, Any]:
+    """The manifest with ``patch`` laid over it, in today's spelling.
+
+    What the API's words for ``environment`` say already is changed there, too: they would win.
+
+    Raises:
+        UsageError: the patch would make another API of it.
+    """
+    body = todays_spelling(submitted).body
+    words = todays_spelling({"kind": body["kind"], **patch}).body
+    for key in ("name", "kind"):
+        if key in words and words[key] != body[key]:
+            raise UsageError(
+                f"{body['name']} has the {key} {body[key]!r}, and the patch says {words[key]!r}: "
+                "deploy that as an API of its own"
+            )
+    result = merged(body, words)
+    own = (body.get("environments") or {}).get(environment) or {}
+    if said := _said_in(own, {k: v for k, v in words.items() if k != "environments"}):
+        result = merged(result, {"environments": {environment: said}})
+    return result
+
+
+def _said_in(own: Mapping[str, Any], words: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``words`` that ``own`` has a say in."""
+    found: dict[str, Any] = {}
+    for key, value in words.items():
+        if key not in own:
+            continue
+        if isinstance(value, Mapping) and isinstance(own[key], Mapping):
+            if deeper := _said_in(own[key], value):
+                found[key] = deeper
+        else:
+            found[key] = value
+    return found

@@ -1,0 +1,181 @@
+"""The API manifest as its author said it: nothing filled in, old spellings put into today's."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gitops_ml.documents.findings import Finding, Path, dotted
+from gitops_ml.errors import Problem
+from gitops_ml.manifest.cortex_spellings import Spelling, original, todays_spelling
+from gitops_ml.manifest.kinds import kind_findings, section_findings
+
+if TYPE_CHECKING:
+    from gitops_ml.documents.json_schema import Schema
+    from gitops_ml.documents.yaml_reader import Document, Place
+
+
+class Places(Protocol):
+    """Something that knows where a path stands in its file: a `Document`."""
+
+    def place(self, path: Path, *, key: bool = True) -> Place: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One API of one file."""
+
+    name: str
+    kind: str
+    body: Mapping[str, Any]
+    """Today's spelling, only what was said; without ``name``, ``kind`` and ``environments``."""
+    environments: Mapping[str, Mapping[str, Any]]
+    """Per environment, what is merged onto ``body``."""
+    submitted: Mapping[str, Any]
+    """The API exactly as it was written."""
+    file: str
+    document: Places = field(repr=False, compare=False)
+    index: int
+    """The API's number in its file, from 0."""
+    renamed: Mapping[Path, Path] = field(repr=False, default_factory=dict)
+    """Where what is at a path of today stands in the file, if it stands elsewhere."""
+
+    @property
+    def directory(self) -> str:
+        """The folder of the file, which ``predictor.path`` and the like start from."""
+        return posixpath.dirname(self.file)
+
+    def place(self, path: Path, *, environment: str | None = None) -> Place:
+        """Line and column of ``path``, as the environment's override or the API itself says it.
+
+        What is nowhere in the file is at the nearest thing above it; in a dict it is at ``(0, 0)``.
+        """
+        return self.document.place((self.index, *self.written_path(path, environment=environment)))
+
+    def problem(self, finding: Finding, *, environment: str | None = None) -> Problem:
+        """The finding with file, line, column and the API's name."""
+        path = self.written_path(finding.path, environment=environment)
+        overrides = self.environments.get(environment or "") or {}
+        if path[:1] != ("environments",) and finding.path[:1] and finding.path[0] in overrides:
+            # The API's own words are wrong together with those of one environment only.
+            finding = replace(finding, message=f"{finding.message} (in {environment})")
+        place = self.document.place((self.index, *path))
+        return _problem(self.file, place, self.name, replace(finding, path=path))
+
+    def written_path(self, path: Path, *, environment: str | None = None) -> Path:
+        """The path by which the author says ``path``, in an override or by an older name."""
+        if environment is not None:
+            override = _depth(self.environments.get(environment, {}), path)
+            if path and (override == len(path) or override > _depth(self.body, path)):
+                path = ("environments", environment, *path)
+        return original(self.renamed, path)
+
+
+def parse_manifests(
+    document: Document, *, schema: Schema
+) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
+    """The APIs of a document, and everything that is wrong with its shape.
+
+    An API with an error is not among the manifests; one with warnings is.
+    """
+    if any(problem.severity == "error" for problem in document.problems):
+        return (), document.problems
+    problems = list(document.problems)
+    if not isinstance(document.data, list) or not document.data:
+        problems.append(_not_a_list(document))
+        return (), tuple(problems)
+    manifests = []
+    for index, submitted in enumerate(document.data):
+        manifest, found = _parse(submitted, document, index, schema)
+        problems += found
+        if not any(problem.severity == "error" for problem in found):
+            manifests.append(manifest)
+    return tuple(m for m in manifests if m is not None), tuple(problems)
+
+
+def _parse(
+    submitted: Any, document: Document, index: int, schema: Schema
+) -> tuple[Manifest | None, list[Problem]]:
+    if not isinstance(submitted, dict):
+        finding = Finding((), "each item of the list must be an API: a mapping with name and kind")
+        return None, [_problem(document.file, document.place((index,)), f"[{index}]", finding)]
+    spelling = todays_spelling(submitted)
+    name = submitted.get("name")
+    label = name if isinstance(name, str) and name else f"[{index}]"
+    problems = [
+        _problem(
+            document.file,
+            document.place((index, *original(spelling.renamed, finding.path))),
+            label,
+            replace(finding, path=original(spelling.renamed, finding.path)),
+        )
+        for finding in _findings(spelling, schema, document, index)
+    ]
+    if any(problem.severity == "error" for problem in problems):
+        return None, problems
+    return _manifest(spelling, submitted, document, index), problems
+
+
+def _findings(
+    spelling: Spelling, schema: Schema, document: Document, index: int
+) -> Iterator[Finding]:
+    def written(path: Path) -> str | None:
+        return document.written((index, *original(spelling.renamed, path)))
+
+    yield from spelling.findings
+    yield from section_findings(spelling.body)
+    api = schema.definition("api")
+    if api.is_valid(spelling.body):
+        yield from kind_findings(spelling.body)
+    else:
+        yield from api.findings(spelling.body, written=written)
+
+
+def _manifest(
+    spelling: Spelling, submitted: Mapping[str, Any], document: Document, index: int
+) -> Manifest:
+    body = dict(spelling.body)
+    return Manifest(
+        name=body.pop("name"),
+        kind=body.pop("kind"),
+        environments=body.pop("environments", None) or {},
+        body=body,
+        submitted=submitted,
+        file=document.file,
+        document=document,
+        index=index,
+        renamed=spelling.renamed,
+    )
+
+
+def _problem(file: str, place: Place, label: str, finding: Finding) -> Problem:
+    path = (
+        dotted((label, *finding.path)) if not label.startswith("[") else label + _tail(finding.path)
+    )
+    return Problem(file, *place, path, finding.message, finding.rule, finding.severity)
+
+
+def _tail(path: Path) -> str:
+    return f".{dotted(path)}" if path else ""
+
+
+def _not_a_list(document: Document) -> Problem:
+    if isinstance(document.data, dict):
+        message = (
+            "the file must be a list of APIs; write '- ' before the first key and indent the rest"
+        )
+    else:
+        message = "the file must be a list with at least one API: - name: my-api"
+    return Problem(document.file, *document.place(()), "", message)
+
+
+def _depth(body: Any, path: Path) -> int:
+    """How many steps of ``path`` exist in ``body``."""
+    for depth, step in enumerate(path):
+        is_item = isinstance(body, list) and isinstance(step, int) and step < len(body)
+        if not is_item and not (isinstance(body, Mapping) and step in body):
+            return depth
+        body = body[step]
+    return len(path)

@@ -1,0 +1,1 @@
+"""Model artifacts in a registry."""

@@ -1,0 +1,429 @@
+"""Model weights as images of their own: pushed once, mounted by digest, pulled where they are wanted.
+
+An artifact is an image of nothing but files, so that every container runtime can mount it as a
+Kubernetes image volume: a layer for each big file, which is a plain tar archive (weights do not
+shrink), and one for the small files. Nothing is copied on the way: the archives are made while they
+are sent, and unpacked while they come.
+
+Container runtimes refuse an image that is not made for their machine, and look at its config as
+well as at the index (containerd 2.2 does). So there is an index with a manifest and a config for
+each architecture, and all of them name the same layers.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
+from gitops_ml.image.contents import KIND_LABEL, MODEL
+from gitops_ml.image.members import layer_pieces
+from gitops_ml.oci import tar_headers as tar
+from gitops_ml.oci.model import (
+    CONFIG,
+    INDEX,
+    MANIFEST,
+    Descriptor,
+    ImageManifest,
+    Index,
+    Platform,
+    canonical_json,
+    describe,
+)
+from gitops_ml.oci.new_folder import new_folder
+from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive, tar_entries
+from gitops_ml.release.model_artifacts import PulledModel, PushedModel
+from gitops_ml.system.cache import cache_folder, folder_in
+from gitops_ml.system.kept_folder import keep_listing, remove, what_changed
+from gitops_ml.system.seal import Seal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from gitops_ml.oci.new_folder import NewFolder
+    from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.oci.registry import OciRegistry, Source
+    from gitops_ml.oci.tar_entries import TarEntry
+    from gitops_ml.system.progress import Progress
+
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+_PLATFORMS = tuple(map(Platform.parse, ("linux/amd64", "linux/arm64")))
+_BIG = 8 << 20
+"""Files from this size on get a layer of their own."""
+_MOST_LAYERS = 64
+"""Of big files. Docker mounts no more than 125 layers, and some models have more files."""
+_PIECE = 1 << 20
+_TITLE = "org.opencontainers.image.title"
+_LABELS = {KIND_LABEL: MODEL}
+_WHITEOUT = ".wh."
+_STAGING_SECONDS = 7 * 24 * 60 * 60
+"""After which nobody is pulling any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file of the model."""
+
+    name: str
+    """In the artifact."""
+    path: Path
+    size: int
+    is_executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stretch of an archive: bytes, or a file of a known size."""
+
+    size: int
+    source: bytes | Path
+
+
+class RegistryModels:
+    """A `ModelStore` of registries."""
+
+    def __init__(self, registry: OciRegistry, *, environ: Mapping[str, str]) -> None:
+        self._registry = registry
+        self._environ = environ
+
+    def push(self, directory: Path, image: ImageRef, *, progress: Progress) -> PushedModel:
+        """Store the files of ``directory``; what is there already is not sent again.
+
+        Raises:
+            UsageError: there is nothing to push.
+            Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
+        """
+        return push_model(directory, image, registry=self._registry, progress=progress)
+
+    def named(self, directory: Path, image: ImageRef) -> ImageRef:
+        """The reference, with its digest, that `push` would give; nothing is sent or asked.
+
+        Raises:
+            UsageError: there is nothing to push.
+        """
+        files = _files(directory)
+        layers = tuple(_describe(title, group) for title, group in _groups(files))
+        return _named(image, _index(layers))
+
+    def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
+        """Write the files of an artifact to a new ``directory``, whole or not at all.
+
+        Raises:
+            UsageError: the directory has files already.
+            Refused, ServerFailed: the registry said no, or failed.
+        """
+        return pull_model(image, directory, registry=self._registry, progress=progress)
+
+    def fetched(self, image: ImageRef, *, progress: Progress) -> Path:
+        """The folder with the files of an artifact in this machine's cache, fetched if need be.
+
+        Raises:
+            Refused, ServerFailed: the registry said no, or failed.
+        """
+        digest = image.digest or self._registry.manifest(image)[1].digest
+        seal = Seal.of_user(self._environ)
+        folder = folder_in(cache_folder(self._environ), "models") / digest.partition(":")[2]
+        if folder.exists() or folder.is_symlink():
+            reason = "it is a link" if folder.is_symlink() else what_changed(folder, seal=seal)
+            if reason is None:
+                return folder
+            progress(f"warning: {folder} in the cache is not {image}: {reason}; it is removed")
+            remove(folder)
+        progress(f"fetching {image}")
+        pull_model(replace(image, digest=digest), folder, registry=self._registry,
+                   progress=progress, may_be_there=True)  # fmt: skip
+        keep_listing(folder, seal=seal)
+        return folder
+
+
+def push_model(
+    directory: Path, image: ImageRef, *, registry: OciRegistry, progress: Progress
+) -> PushedModel:
+    """Push the files of ``directory``; equal files have equal digests, wherever they lie.
+
+    The tag of ``image`` may move to them. Besides, they get a tag of their own content, which does
+    not, so that no registry's clean-up takes what a release names by digest for something unused.
+
+    Raises:
+        UsageError: there is nothing to push, or something that no image can hold.
+        GitopsMlError: a file changed meanwhile.
+        Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
+    """
+    files = _files(directory)
+    layers, sent = _push_layers(files, image.repository, registry=registry, progress=progress)
+    manifests = [_manifest(platform, layers) for platform in _PLATFORMS]
+    index = _index(layers)
+    named = _named(image, index)
+    digest = str(named.digest)
+    own = replace(named, tag=_own_tag(digest))
+    if _digest_of(replace(own, digest=None), registry) != digest:
+        for content, config in manifests:
+            sent += _push_bytes(image.repository, config, registry=registry, progress=progress)
+            to = describe(content, MANIFEST).digest
+            registry.push_manifest(image.repository, content, media_type=MANIFEST, to=to)
+        registry.push_manifest(image.repository, index, media_type=INDEX, to=str(own.tag))
+    before = _digest_of(replace(named, digest=None), registry)
+    if before != digest:
+        registry.push_manifest(image.repository, index, media_type=INDEX, to=str(named.tag))
+    size = sum(entry.size for entry in files)
+    moved_from = before if before != digest else None
+    return PushedModel(named, len(files), size, sent, moved_from)
+
+
+def _index(layers: tuple[Descriptor, ...]) -> bytes:
+    manifests = ((platform, _manifest(platform, layers)[0]) for platform in _PLATFORMS)
+    return Index(
+        manifests=tuple(
+            describe(content, MANIFEST, platform=platform) for platform, content in manifests
+        )
+    ).to_bytes()
+
+
+def _named(image: ImageRef, index: bytes) -> ImageRef:
+    digest = describe(index, INDEX).digest
+    return replace(image, tag=image.tag or _own_tag(digest), digest=digest)
+
+
+def _own_tag(digest: str) -> str:
+    return f"m-{digest[7:27]}"
+
+
+def _digest_of(image: ImageRef, registry: OciRegistry) -> str | None:
+    found = registry.head(image)
+    return found.digest if found else None
+
+
+def _push_layers(
+    files: Sequence[_Entry], repository: str, *, registry: OciRegistry, progress: Progress
+) -> tuple[tuple[Descriptor, ...], int]:
+    """The layers, and how many bytes it took to have them in the registry."""
+    layers: list[Descriptor] = []
+    sent = 0
+    groups = [*_groups(files)]
+    # the next archive is hashed while one is sent
+    with ThreadPoolExecutor(1) as pool:
+        described = [pool.submit(_describe, title, group) for title, group in groups]
+        try:
+            for (_, group), future in zip(groups, described, strict=True):
+                layer = future.result()
+                placed = registry.push_blob(repository, layer, _source(group), progress=progress)
+                sent += placed.sent
+                layers.append(layer)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    return tuple(layers), sent
+
+
+def _manifest(platform: Platform, layers: tuple[Descriptor, ...]) -> tuple[bytes, bytes]:
+    """The manifest for one platform, and its config."""
+    config = canonical_json(
+        {
+            "os": platform.os,
+            "architecture": platform.architecture,
+            "config": {"Labels": _LABELS},
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+        }
+    )
+    return ImageManifest(config=describe(config, CONFIG), layers=layers).to_bytes(), config
+
+
+def _push_bytes(
+    repository: str, content: bytes, *, registry: OciRegistry, progress: Progress
+) -> int:
+    return registry.push_blob(
+        repository, describe(content, CONFIG), lambda at: iter([content[at:]]), progress=progress
+    ).sent
+
+
+def _files(directory: Path) -> list[_Entry]:
+    """What enters the artifact, by name.
+
+    Links count as what they point at: the Hugging Face cache, for one, is full of them. Hidden names
+    stay out, which the runtime would not see as models anyway.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is no directory: name the one that holds the model's files")
+    found: list[_Entry] = []
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(directory, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            raise UsageError(f"{folder} is in the directory twice, or in itself, by a link")
+        seen.add(real)
+        folders[:] = [name for name in folders if name[0] != "."]
+        found += [_entry(Path(folder, name), directory) for name in names if name[0] != "."]
+    if not found:
+        raise UsageError(f"{directory} has no files: there is nothing to push")
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _entry(path: Path, directory: Path) -> _Entry:
+    if not path.is_file():
+        raise UsageError(f"{path} is no file, or links to something that is none")
+    name = path.relative_to(directory).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path!s} has a name that is no UTF-8") from error
+    facts = path.stat()
+    return _Entry(name, path, facts.st_size, bool(facts.st_mode & 0o100))
+
+
+def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:
+    """The files of each layer, and the layer's title."""
+    big = [entry for entry in files if entry.size >= _BIG]
+    if small := [entry for entry in files if entry.size < _BIG]:
+        yield "small files", small
+    # at least this much in each but the last, so that there are no more than we may have
+    share = sum(entry.size for entry in big) / _MOST_LAYERS if len(big) > _MOST_LAYERS else 0
+    group: list[_Entry] = []
+    size = 0
+    for entry in big:
+        group.append(entry)
+        size += entry.size
+        if size >= share:
+            yield group[0].name, group
+            group, size = [], 0
+    if group:
+        yield group[0].name, group
+
+
+def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
+    """The archive of some files; made whenever it is wanted, as headers of many take memory."""
+    directories: set[str] = set()
+    for entry in files:
+        for parent in reversed(Path(entry.name).parents[:-1]):
+            if parent.as_posix() not in directories:
+                directories.add(parent.as_posix())
+                head = tar.header(parent.as_posix(), kind=tar.DIRECTORY, mode=0o755)
+                yield _Part(len(head), head)
+        # whoever the mounted files belong to, everybody may read them
+        mode = 0o755 if entry.is_executable else 0o644
+        head = tar.header(entry.name, kind=tar.FILE, mode=mode, size=entry.size)
+        yield _Part(len(head), head)
+        yield _Part(entry.size, entry.path)
+        end = tar.padding(entry.size)
+        yield _Part(len(end), end)
+    yield _Part(len(tar.END), tar.END)
+
+
+def _describe(title: str, files: Sequence[_Entry]) -> Descriptor:
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_PIECE))
+    size = 0
+    for part in _parts(files):
+        size += part.size
+        if isinstance(part.source, bytes):
+            digest.update(part.source)
+            continue
+        left = part.size
+        with part.source.open("rb", buffering=0) as file:
+            while left and (count := file.readinto(buffer[: min(left, _PIECE)])):
+                digest.update(buffer[:count])
+                left -= count
+        if left:
+            raise GitopsMlError(f"{part.source} changed while it was read: run it again")
+    return Descriptor(LAYER, f"sha256:{digest.hexdigest()}", size, {_TITLE: title})
+
+
+def _source(files: Sequence[_Entry]) -> Source:
+    def pieces(offset: int) -> Iterator[bytes]:
+        at = 0
+        for part in _parts(files):
+            skip = max(0, offset - at)
+            at += part.size
+            if skip >= part.size:
+                continue
+            if isinstance(part.source, bytes):
+                yield part.source[skip:]
+            else:
+                yield from _file_pieces(part.source, skip, part.size)
+
+    return pieces
+
+
+def _file_pieces(path: Path, skip: int, size: int) -> Iterator[bytes]:
+    left = size - skip
+    with path.open("rb", buffering=0) as file:
+        file.seek(skip, os.SEEK_SET)
+        while left and (piece := file.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
+    if left:
+        raise GitopsMlError(f"{path} changed while it was sent: run it again")
+
+
+# -- the way back ----------------------------------------------------------------------------------
+
+
+def pull_model(
+    image: ImageRef,
+    directory: Path,
+    *,
+    registry: OciRegistry,
+    progress: Progress,
+    may_be_there: bool = False,
+) -> PulledModel:
+    """Write the files of an artifact to ``directory``, which is there whole or not at all.
+
+    With ``may_be_there`` others write the same to it, and whoever is first is right.
+
+    Raises:
+        UsageError: the directory has files already.
+        GitopsMlError: it cannot be written, or the image holds what is no model's file.
+        Refused, ServerFailed: the registry said no, or sent something else than the digest says.
+    """
+    is_taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+    if is_taken and not may_be_there:
+        raise UsageError(f"{directory} is there already: name a new directory")
+    _, found = registry.manifest(image)
+    manifest, _ = registry.image_manifest(replace(image, digest=found.digest), _PLATFORMS[0])
+    target = directory.absolute()
+    if may_be_there:
+        _forget_partial(target)
+    with new_folder(target, may_be_there=may_be_there) as new:
+        for layer in manifest.layers:
+            title = layer.annotations.get(_TITLE, layer.digest[:19])
+            progress(f"{title}: {layer.size / 1e6:.1f} MB")
+            _unpack(registry, image.repository, layer, new)
+    sizes = new.sizes.values()
+    return PulledModel(replace(image, digest=found.digest), len(sizes), sum(sizes))
+
+
+def _unpack(registry: OciRegistry, repository: str, layer: Descriptor, new: NewFolder) -> None:
+    """Write the files of one layer."""
+    try:
+        with layer_pieces(registry, repository, layer) as pieces:
+            for entry in tar_entries(pieces):
+                _write(entry, repository, new)
+    except BadArchive as error:
+        raise ServerFailed(f"{layer.digest} of {repository} cannot be read: {error}") from error
+
+
+def _write(entry: TarEntry, repository: str, new: NewFolder) -> None:
+    if entry.kind == FOLDER:
+        return
+    name = PurePosixPath(entry.name)
+    is_outside = name.is_absolute() or ".." in name.parts
+    if entry.kind != FILE or is_outside or name.name.startswith(_WHITEOUT):
+        raise GitopsMlError(
+            f"{repository} has {entry.name[:120]!r}, which is no plain file below the model: it was "
+            "not made by `gitops-ml model push`"
+        )
+    new.write(entry, name.as_posix())
+
+
+def _forget_partial(target: Path) -> None:
+    """Remove what pulls of this model left that ended long ago."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        with suppress(OSError):
+            if folder.stat().st_mtime < time.time() - _STAGING_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Images as values, and the registry: references, manifests, layers, signatures. Builds nothing."""

@@ -1,0 +1,115 @@
+"""The user's registry credentials: docker's ``config.json`` and its credential helpers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.errors import ProgramFailed, Refused
+from gitops_ml.system import process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DOCKER_HUB = "https://index.docker.io/v1/"
+"""The key under which `docker login` without a registry stores Docker Hub's credentials."""
+
+_NOT_INSTALLED = 127
+_HELPER_SECONDS = 60
+_TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a user name
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What to show to a registry. ``identity_token`` stands in for user and password."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The value of an ``Authorization`` header."""
+        pair = f"{self.username}:{self.password}".encode()
+        return "Basic " + base64.b64encode(pair).decode("ascii")
+
+
+def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | None:
+    """The user's credentials for a registry, or ``None`` where there are none.
+
+    Raises:
+        Refused: docker's configuration cannot be read, or names a helper that is not installed.
+    """
+    path = _config_path(environ)
+    config = _read(path)
+    names = (DOCKER_HUB, "docker.io", "index.docker.io") if host == "docker.io" else (host,)
+    helpers = config.get("credHelpers") or {}
+    for name in names:
+        if helper := helpers.get(name):
+            return _from_helper(str(helper), name, path)
+    entries = {_host_of(key): entry for key, entry in (config.get("auths") or {}).items()}
+    for name in names:
+        if found := _from_entry(entries.get(_host_of(name)) or {}):
+            return found
+    if store := config.get("credsStore"):
+        found_in_store = (_from_helper(str(store), name, path) for name in names)
+        return next(filter(None, found_in_store), None)
+    return None
+
+
+def _config_path(environ: Mapping[str, str]) -> Path:
+    if directory := environ.get("DOCKER_CONFIG"):
+        return Path(directory) / "config.json"
+    return Path(environ.get("HOME") or Path.home()) / ".docker" / "config.json"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise Refused(f"{path} is not docker's configuration: it holds no JSON object")
+    return config
+
+
+def _host_of(key: str) -> str:
+    """``https://ghcr.io/v1/`` and ``ghcr.io`` are one registry, as for docker."""
+    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
+def _from_entry(entry: Mapping[str, Any]) -> Credentials | None:
+    if token := entry.get("identitytoken"):
+        return Credentials(identity_token=str(token))
+    username, password = str(entry.get("username", "")), str(entry.get("password", ""))
+    if auth := entry.get("auth"):
+        try:
+            decoded = base64.b64decode(str(auth), validate=True).decode("utf-8")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        username, _, password = decoded.rstrip("\0").partition(":")
+    return Credentials(username, password) if username else None
+
+
+def _from_helper(name: str, server: str, config: Path) -> Credentials | None:
+    """What ``docker-credential-<name> get`` answers; a helper that knows nothing ends with 1."""
+    program = f"docker-credential-{name}"
+    try:
+        answer = process.run([program, "get"], input=server, timeout=_HELPER_SECONDS)
+        found = json.loads(answer.stdout)
+        username, secret = str(found["Username"]), str(found["Secret"])
+    except ProgramFailed as error:
+        if error.returncode == _NOT_INSTALLED:
+            raise Refused(f"{config} names {program}, which is not installed") from error
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{program} did not answer with credentials for {server}") from error
+    if username == _TOKEN_USER:
+        return Credentials(identity_token=secret)
+    return Credentials(username, secret) if username or secret else None

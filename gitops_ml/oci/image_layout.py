@@ -1,0 +1,94 @@
+"""OCI layouts read back: images in a folder, as `gitops-ml build --output oci-layout=DIR` writes them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.oci.model import BadManifest, Descriptor, is_digest, parse_index
+from gitops_ml.system.project_files import open_file, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gitops_ml.oci.reference import ImageRef
+
+LAYOUT = "oci-layout"
+NAME = "org.opencontainers.image.ref.name"
+_PIECE = 1 << 20
+_LARGEST = 4 << 20
+"""Bytes of a manifest, a config or an index."""
+
+
+class OciLayout:
+    """A folder of images, named by tag or digest; the repository of an image does not matter."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / LAYOUT).is_file():
+            raise UsageError(f"{folder} is no OCI layout: it has no file {LAYOUT}")
+        self._folder = folder
+
+    def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
+        """The manifest or index behind a tag or digest; without either, the only one.
+
+        Raises:
+            UsageError: there is none, or it is one of several.
+            GitopsMlError: the layout is damaged.
+        """
+        found = Descriptor("", image.digest, 0) if image.digest else self._named(image.tag)
+        return self.blob("", found), found
+
+    def _named(self, tag: str | None) -> Descriptor:
+        try:
+            content = read_file(self._folder / "index.json", limit=_LARGEST)
+            named = {str(entry.annotations.get(NAME)): entry for entry in parse_index(content)}
+        except (OSError, BadManifest) as error:
+            raise GitopsMlError(
+                f"{self._folder} has no index.json that can be read: {error}"
+            ) from error
+        if tag is None and len(named) == 1:
+            return next(iter(named.values()))
+        if tag not in named:
+            raise UsageError(
+                f"{self._folder} has {'several images' if tag is None else f'no image {tag!r}'}: "
+                f"name one as oci:{self._folder}:TAG, of {', '.join(sorted(named)) or 'none'}"
+            )
+        return named[tag]
+
+    def blob(self, repository: str, descriptor: Descriptor) -> bytes:
+        """A small blob, whole.
+
+        Raises:
+            GitopsMlError: it is not there, is damaged or not small.
+        """
+        content = bytearray()
+        for piece in self.read_blob(repository, descriptor):
+            content += piece
+            if len(content) > _LARGEST:
+                raise GitopsMlError(f"{self._folder}: {descriptor.digest} is too large to read")
+        return bytes(content)
+
+    def read_blob(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
+        """The pieces of a blob, checked against its digest.
+
+        Raises:
+            GitopsMlError: it is not there or is damaged.
+        """
+        del repository
+        found = hashlib.sha256()
+        try:
+            with open_file(self._place(descriptor.digest)) as file:
+                while piece := file.read(_PIECE):
+                    found.update(piece)
+                    yield piece
+        except OSError as error:
+            raise GitopsMlError(f"{self._folder} lacks {descriptor.digest}") from error
+        if f"sha256:{found.hexdigest()}" != descriptor.digest:
+            raise GitopsMlError(f"{self._folder}: {descriptor.digest} is damaged")
+
+    def _place(self, digest: str) -> Path:
+        if not is_digest(digest):
+            raise GitopsMlError(f"{self._folder} names {digest!r}, which is no digest")
+        return self._folder / "blobs" / "sha256" / digest.removeprefix("sha256:")

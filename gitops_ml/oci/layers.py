@@ -1,0 +1,249 @@
+"""Image layers as files: a tar archive in a gzip file, the same from every machine.
+
+The entries are sorted, owned by 0, dated by ``epoch`` and have one of three modes, and how they
+are packed is told in `gitops_ml.oci.gzip_members`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import zlib
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from gitops_ml.errors import GitopsMlError
+from gitops_ml.oci import tar_headers as tar
+from gitops_ml.oci.gzip_members import HEADER, LONGEST_PIECE, member, stored, trailer
+from gitops_ml.oci.model import LAYER, Descriptor
+from gitops_ml.system.project_files import open_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from gitops_ml.system.held_file import HeldFile
+
+_BUFFER = LONGEST_PIECE
+_INFLATED = 1 << 20
+_READ = 1 << 18
+_LARGEST_SQUEEZED = 1 << 18
+"""Files up to this size go through our compressor, which takes a second for some megabytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deflated:
+    """A file's bytes as somebody deflated them: a member of a wheel."""
+
+    archive: HeldFile
+    offset: int
+    packed_size: int
+    size: int
+    crc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerEntry:
+    """One file or symbolic link of a layer."""
+
+    path: str
+    """POSIX, without a leading slash."""
+    source: bytes | Path | str | Deflated
+    """Content, the file that holds it, or (``str``) the target of a symbolic link."""
+    is_executable: bool = False
+    fingerprint: str | None = None
+    """The sha256 hex that a file must still have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that was written."""
+
+    descriptor: Descriptor
+    diff_id: str
+    """The digest of the archive inside."""
+    size: int
+    """Bytes of the archive inside."""
+
+
+def write_layer(
+    entries: Iterable[LayerEntry], target: IO[bytes], *, root: str = "", epoch: int = 0
+) -> Layer:
+    """Write a layer to ``target`` and return what it became, in constant memory.
+
+    Directories come with their entries, but for ``root`` and those above it, which are the base
+    image's.
+
+    Raises:
+        GitopsMlError: two entries have one path, or a file is not what its fingerprint says.
+    """
+    writer = _Writer(target)
+    directories = {root, ""}
+    previous = None
+    for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
+        if entry.path == previous:
+            raise GitopsMlError(f"two files want to be /{entry.path} in the image")
+        previous = entry.path
+        for parent in _parents(entry.path, root):
+            if parent not in directories:
+                directories.add(parent)
+                writer.plain(tar.header(parent, kind=tar.DIRECTORY, mode=0o755, epoch=epoch))
+        _write_entry(writer, entry, epoch)
+    writer.plain(tar.END)
+    return writer.finish()
+
+
+def _write_entry(writer: _Writer, entry: LayerEntry, epoch: int) -> None:
+    source = entry.source
+    mode = 0o755 if entry.is_executable else 0o644
+    if isinstance(source, str):
+        head = tar.header(entry.path, kind=tar.LINK, mode=0o777, target=source, epoch=epoch)
+        writer.plain(head)
+        return
+    size = _size(source)
+    writer.plain(tar.header(entry.path, kind=tar.FILE, mode=mode, size=size, epoch=epoch))
+    if isinstance(source, bytes):
+        writer.plain(source)
+    elif isinstance(source, Deflated):
+        writer.deflated(source)
+    else:
+        _write_file(writer, entry, source, size)
+    writer.plain(tar.padding(size))
+
+
+def _size(source: bytes | Path | Deflated) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    if isinstance(source, Deflated):
+        return source.size
+    try:
+        return source.stat().st_size
+    except OSError as error:
+        raise GitopsMlError(f"{source} cannot be read any more ({error.strerror})") from error
+
+
+def _write_file(writer: _Writer, entry: LayerEntry, source: Path, size: int) -> None:
+    digest = hashlib.sha256()
+    pieces = _hashed(_pieces(source, size), digest)
+    if size <= _LARGEST_SQUEEZED:
+        for piece in pieces:
+            writer.plain(piece)
+    else:
+        writer.stored(pieces)
+    if entry.fingerprint not in (None, digest.hexdigest()):
+        raise _changed(source)
+
+
+def _pieces(source: Path, size: int) -> Iterator[bytes]:
+    """The bytes of a file, which must be ``size``."""
+    try:
+        with open_file(source) as file:
+            while size and (piece := file.read(min(size, _BUFFER - 1))):
+                size -= len(piece)
+                yield piece
+            has_grown = bool(file.read(1))
+    except OSError as error:
+        raise GitopsMlError(f"{source} cannot be read any more ({error.strerror})") from error
+    if size or has_grown:
+        raise _changed(source)
+
+
+def _changed(source: Path) -> GitopsMlError:
+    return GitopsMlError(f"{source} changed while the image was being built: run it again")
+
+
+def _hashed(pieces: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
+
+
+def _parents(path: str, root: str) -> Iterator[str]:
+    parent = posixpath.dirname(path)
+    if parent and parent != root and not root.startswith(f"{parent}/"):
+        yield from _parents(parent, root)
+        yield parent
+
+
+class _Writer:
+    """Writes gzip members and keeps count of both digests."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self._packed, self._plain = hashlib.sha256(), hashlib.sha256()
+        self._packed_size = self._plain_size = 0
+        self._waiting = bytearray()
+
+    def plain(self, content: bytes) -> None:
+        """Bytes for our own compressor: whatever fits goes into one member."""
+        self._count(content)
+        self._waiting += content
+        while len(self._waiting) >= LONGEST_PIECE:
+            self._write(member(bytes(self._waiting[:LONGEST_PIECE])))
+            del self._waiting[:LONGEST_PIECE]
+
+    def stored(self, pieces: Iterable[bytes]) -> None:
+        """Bytes that are not compressed."""
+        self._flush()
+        self._write(HEADER)
+        crc = size = 0
+        for piece in pieces:
+            self._count(piece)
+            crc, size = zlib.crc32(piece, crc), size + len(piece)
+            for block in stored(piece, is_last=False):
+                self._write(block)
+        for block in stored(b"", is_last=True):
+            self._write(block)
+        self._write(trailer(crc, size))
+
+    def deflated(self, source: Deflated) -> None:
+        """A member of a wheel, copied; what it unpacks to is only counted and checked."""
+        self._flush()
+        self._write(HEADER)
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        crc = size = 0
+        for piece in source.archive.pieces(source.offset, source.packed_size, piece=_READ):
+            self._write(piece)
+            for content in _inflated(inflate, piece):
+                self._count(content)
+                crc, size = zlib.crc32(content, crc), size + len(content)
+        if (crc, size) != (source.crc, source.size) or not inflate.eof or inflate.unused_data:
+            raise GitopsMlError(f"{source.archive.name} is damaged: its contents do not unpack")
+        self._write(trailer(crc, size))
+
+    def finish(self) -> Layer:
+        self._flush()
+        digest = f"sha256:{self._packed.hexdigest()}"
+        return Layer(
+            Descriptor(LAYER, digest, self._packed_size),
+            f"sha256:{self._plain.hexdigest()}",
+            self._plain_size,
+        )
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._write(member(bytes(self._waiting)))
+            self._waiting.clear()
+
+    def _count(self, content: bytes) -> None:
+        self._plain.update(content)
+        self._plain_size += len(content)
+
+    def _write(self, packed: bytes) -> None:
+        self._packed.update(packed)
+        self._packed_size += len(packed)
+        self._target.write(packed)
+
+
+def _inflated(inflate: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
+    """What ``piece`` unpacks to, a megabyte at a time: a bomb fills no memory."""
+    while True:
+        try:
+            content = inflate.decompress(piece, _INFLATED)
+        except zlib.error:
+            return  # neither the size nor the checksum will be right
+        yield content
+        piece = inflate.unconsumed_tail
+        # a full answer may hold back more, even of what is consumed
+        if not piece and len(content) < _INFLATED:
+            return

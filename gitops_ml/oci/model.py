@@ -1,0 +1,297 @@
+"""OCI images as values: descriptors, manifests and indexes, and the one JSON text of each.
+
+Equal values have equal bytes, hence equal digests, on every machine: keys are sorted, nothing
+depends on order of construction, and no value tells when or where it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.http.json_reader import (
+    BadJson,
+    as_items,
+    as_mapping,
+    as_size,
+    as_text,
+    as_texts,
+    read_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+EMPTY = "application/vnd.oci.empty.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
+INDEXES = (INDEX, DOCKER_INDEX)
+
+_SAME_BYTES = {
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar": "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": (
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+    ),
+    "application/vnd.docker.container.image.v1+json": CONFIG,
+}
+"""Docker's name of a media type to OCI's, where the bytes are the same."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MOST_LAYERS = 1000
+"""Of one image; engines mount about 125."""
+_MOST_ENTRIES = 10_000
+"""Of one index: platforms, or all that is attached to an image."""
+
+
+class BadManifest(ValueError):
+    """A text that a registry gave is no manifest that we can build on; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Platform:
+    """``os/architecture[/variant]``, in Go's words.
+
+    >>> str(Platform.parse("linux/arm64/v8"))
+    'linux/arm64/v8'
+    """
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """The platform that ``text`` spells.
+
+        Raises:
+            ValueError: it is none.
+        """
+        parts = text.split("/")
+        if not 2 <= len(parts) <= 3 or not all(parts):
+            raise ValueError(f"{text!r} is no platform (os/architecture, such as linux/amd64)")
+        return cls(*parts)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    def runs(self, other: Platform) -> bool:
+        """Whether an image for ``other`` is one for this platform."""
+        # arm64 has one variant, which some name and others do not
+        plain = "v8" if self.architecture == "arm64" else ""
+        mine, theirs = self.variant or plain, other.variant or plain
+        same = (self.os, self.architecture) == (other.os, other.architecture)
+        return same and (mine == theirs or not self.variant)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What points at a blob or a manifest."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None
+    artifact_type: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "mediaType": self.media_type,
+            "digest": self.digest,
+            "size": self.size,
+        }
+        if self.annotations:
+            found["annotations"] = dict(self.annotations)
+        if self.artifact_type:
+            found["artifactType"] = self.artifact_type
+        if self.platform:
+            parts = {
+                "os": self.platform.os,
+                "architecture": self.platform.architecture,
+                "variant": self.platform.variant,
+            }
+            found["platform"] = {name: value for name, value in parts.items() if value}
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageManifest:
+    """An image, or an artifact where it has an ``artifact_type``."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    subject: Descriptor | None = None
+    artifact_type: str = ""
+    media_type: str = MANIFEST
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: what is pushed, and what the digest is of."""
+        found: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": self.media_type,
+            "config": self.config.as_json(),
+            "layers": [layer.as_json() for layer in self.layers],
+        }
+        if self.annotations:
+            found["annotations"] = dict(self.annotations)
+        if self.subject:
+            found["subject"] = self.subject.as_json()
+        if self.artifact_type:
+            found["artifactType"] = self.artifact_type
+        return canonical_json(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """Manifests by platform, or the referrers of one manifest."""
+
+    manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = INDEX
+
+    def platforms(self) -> tuple[str, ...]:
+        """What it has images for."""
+        # attestations are listed among the platforms as unknown/unknown
+        named = (entry.platform for entry in self.manifests)
+        return tuple(sorted({str(p) for p in named if p and p.os != "unknown"}))
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        found: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": self.media_type,
+            "manifests": [manifest.as_json() for manifest in self.manifests],
+        }
+        if self.annotations:
+            found["annotations"] = dict(self.annotations)
+        return canonical_json(found)
+
+
+def canonical_json(value: object) -> bytes:
+    """One text for one value."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def digest_of(content: bytes) -> str:
+    """The digest of some bytes: ``sha256:`` and 64 hex digits."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def describe(content: bytes, media_type: str, **more: Any) -> Descriptor:
+    """The descriptor of some bytes."""
+    return Descriptor(media_type, digest_of(content), len(content), **more)
+
+
+def is_digest(text: str) -> bool:
+    """Whether ``text`` is a digest of the only kind that registries use."""
+    return bool(_DIGEST.fullmatch(text))
+
+
+def parse_manifest(content: bytes, *, media_type: str = "") -> ImageManifest | Index:
+    """What a registry or a layout holds under a digest; Docker's kinds are read as well.
+
+    Raises:
+        BadManifest: it is neither a manifest nor an index, or is one of Docker's first kind.
+    """
+    try:
+        found = as_mapping(read_json(content), "it")
+        kind = as_text(found.get("mediaType"), "mediaType") or media_type
+        kind = kind.partition(";")[0].strip()
+        if kind in INDEXES or (not kind and "manifests" in found):
+            return _index(found, kind or INDEX)
+        if kind in MANIFESTS or (not kind and "layers" in found):
+            return _manifest(found, kind or MANIFEST)
+    except BadJson as error:
+        raise BadManifest(f"it cannot be read as a manifest ({error})") from error
+    raise BadManifest(
+        f"it is of a kind that is too old or not for images ({kind[:80] or 'unnamed'})"
+    )
+
+
+def parse_index(content: bytes) -> tuple[Descriptor, ...]:
+    """The entries of the ``index.json`` of an OCI layout, of whatever kind each is.
+
+    Raises:
+        BadManifest: it is none.
+    """
+    try:
+        return _index(as_mapping(read_json(content), "it"), INDEX).manifests
+    except BadJson as error:
+        raise BadManifest(f"it cannot be read as an index ({error})") from error
+
+
+def _index(found: Mapping[str, Any], kind: str) -> Index:
+    entries = as_items(found.get("manifests"), "manifests", most=_MOST_ENTRIES)
+    return Index(
+        manifests=tuple(_descriptor(entry, "an entry of manifests") for entry in entries),
+        annotations=as_texts(found.get("annotations"), "annotations"),
+        media_type=kind,
+    )
+
+
+def _manifest(found: Mapping[str, Any], kind: str) -> ImageManifest:
+    subject = found.get("subject")
+    layers = as_items(found.get("layers"), "layers", most=_MOST_LAYERS)
+    return ImageManifest(
+        config=_descriptor(found.get("config"), "config"),
+        layers=tuple(_descriptor(entry, "an entry of layers") for entry in layers),
+        annotations=as_texts(found.get("annotations"), "annotations"),
+        subject=_descriptor(subject, "subject") if subject else None,
+        artifact_type=as_text(found.get("artifactType"), "artifactType"),
+        media_type=kind,
+    )
+
+
+def _descriptor(value: object, what: str) -> Descriptor:
+    found = as_mapping(value, what)
+    digest = as_text(found.get("digest"), f"the digest of {what}")
+    size = as_size(found.get("size"), f"the size of {what}")
+    if not is_digest(digest):
+        raise BadManifest(f"it points at {digest[:100]!r} of {size} bytes")
+    platform = found.get("platform")
+    return Descriptor(
+        media_type=as_text(found.get("mediaType"), f"the mediaType of {what}"),
+        digest=digest,
+        size=size,
+        annotations=as_texts(found.get("annotations"), "annotations"),
+        platform=_platform(platform) if platform else None,
+        artifact_type=as_text(found.get("artifactType"), "artifactType"),
+    )
+
+
+def _platform(value: object) -> Platform:
+    found = as_mapping(value, "platform")
+    parts = (as_text(found.get(name), name) for name in ("os", "architecture", "variant"))
+    return Platform(*parts)
+
+
+def in_oci_words(descriptor: Descriptor) -> Descriptor:
+    """The same blob, as an OCI manifest names its kind."""
+    return Descriptor(
+        _SAME_BYTES.get(descriptor.media_type, descriptor.media_type),
+        descriptor.digest,
+        descriptor.size,
+    )
+
+
+def manifest_for(index: Index, platform: Platform) -> Descriptor:
+    """The manifest in ``index`` for ``platform``.
+
+    Raises:
+        BadManifest: it has none; the message names those that it has.
+    """
+    for manifest in index.manifests:
+        if manifest.platform and platform.runs(manifest.platform):
+            return manifest
+    known = ", ".join(index.platforms())
+    raise BadManifest(f"it is not made for {platform}; it is for {known or 'no platform at all'}")

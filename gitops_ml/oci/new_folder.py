@@ -1,0 +1,192 @@
+"""A folder that is there whole or not at all, filled with what others packed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import shutil
+import stat
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import GitopsMlError
+from gitops_ml.oci.written_paths import unwritable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.oci.tar_entries import TarEntry
+
+_MOST_NAME_BYTES = 32 << 20
+"""Bytes of all paths together, each with a surcharge: about 300,000 files."""
+_SURCHARGE = 48
+
+
+@contextmanager
+def new_folder(target: Path, *, may_be_there: bool = False) -> Iterator[NewFolder]:
+    """A folder beside ``target`` that takes its name at the end, and is removed on any failure.
+
+    An empty folder ``target`` is filled, as it may be somebody's current folder or a mount. With
+    ``may_be_there`` others write the same to it, and whoever is first is right.
+
+    Raises:
+        GitopsMlError: it cannot be written, or what was written leads out of it.
+    """
+    fills = target.is_dir() and not may_be_there
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target if fills else target.parent
+        partial = Path(tempfile.mkdtemp(dir=beside, prefix=f".{target.name}."))
+    except OSError as error:
+        raise GitopsMlError(f"{target} cannot be made: {error.strerror or error}") from error
+    try:
+        folder = NewFolder(partial)
+        yield folder
+        folder.check_links()
+        if fills:
+            _move_into(target, partial)
+        else:
+            _take_name(target, partial, may_be_there=may_be_there)
+    except OSError as error:
+        # not the name of the partial folder, which is gone
+        raise GitopsMlError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _take_name(target: Path, partial: Path, *, may_be_there: bool) -> None:
+    partial.chmod(0o755)
+    try:
+        partial.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not may_be_there:
+            raise
+
+
+def _move_into(target: Path, partial: Path) -> None:
+    moved: list[Path] = []
+    try:
+        for child in sorted(partial.iterdir()):
+            child.rename(target / child.name)
+            moved.append(child)
+    except OSError:
+        for child in moved:
+            (target / child.name).rename(child)
+        raise
+
+
+class NewFolder:
+    """Files and links of one project or model, written below ``root`` and nowhere else."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.sizes: dict[str, int] = {}
+        """By path; 0 for links."""
+        self._links: set[str] = set()
+        self._folders = {""}
+        self._name_bytes = 0
+
+    def write(self, entry: TarEntry, path: str) -> None:
+        """Write a file of an archive at ``path``.
+
+        Raises:
+            GitopsMlError: there is no such place below the folder, or it is taken by something else.
+            OSError: the disk is full, or refuses the file.
+        """
+        target = self._place(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        mode = 0o755 if entry.is_executable else 0o644
+        with open(os.open(target, flags, mode), "wb") as file:  # noqa: PTH123 - no link is followed
+            for piece in entry.pieces:
+                file.write(piece)
+        target.chmod(mode)
+        self.sizes[path] = entry.size
+
+    def link(self, entry: TarEntry, path: str) -> None:
+        """Write a symbolic link of an archive at ``path``; where it leads is checked at the end.
+
+        Raises:
+            GitopsMlError, OSError: see `write`.
+        """
+        if _leaves(path, entry.target):
+            raise _leaving(path)
+        self._place(path).symlink_to(entry.target)
+        self.sizes[path] = 0
+        self._links.add(path)
+
+    def text(self, path: str, content: bytes) -> None:
+        """Write a file of our own."""
+        (self.root / path).write_bytes(content)
+        (self.root / path).chmod(0o644)
+        self.sizes[path] = len(content)
+
+    def check_links(self) -> None:
+        """Follow every link, by way of other links too.
+
+        Raises:
+            GitopsMlError: one leads out of the folder.
+        """
+        root = os.path.realpath(self.root)
+        for path in sorted(self._links):
+            found = os.path.realpath(self.root / path)
+            if found != root and not found.startswith(root + os.sep):
+                raise _leaving(path)
+
+    def _place(self, path: str) -> Path:
+        """Where ``path`` is, with its folders made and what an earlier layer had there removed."""
+        if reason := unwritable(path):
+            raise GitopsMlError(f"the image wants to write {_shown(path)}, which {reason}")
+        self._name_bytes += len(path) + _SURCHARGE
+        if self._name_bytes > _MOST_NAME_BYTES:
+            raise GitopsMlError("the image has more files than a project or a model has")
+        self._make_folder(path.rpartition("/")[0], path)
+        target = self.root / path
+        try:
+            mode = target.lstat().st_mode
+        except FileNotFoundError:
+            return target
+        if stat.S_ISDIR(mode):
+            raise GitopsMlError(f"the image has {_shown(path)} as a folder and as a file")
+        if path not in self.sizes:
+            raise GitopsMlError(
+                f"the image has {_shown(path)} and a file whose name is the same on this disk"
+            )
+        target.unlink()
+        self._links.discard(path)
+        return target
+
+    def _make_folder(self, folder: str, path: str) -> None:
+        if folder in self._folders:
+            return
+        for parent in (*reversed(PurePosixPath(folder).parents[:-1]), PurePosixPath(folder)):
+            name = parent.as_posix()
+            if name in self._folders:
+                continue
+            try:
+                (self.root / name).mkdir()
+            except FileExistsError as error:
+                # a folder that we did not make is one of another case, on a disk that knows no case
+                if not stat.S_ISDIR((self.root / name).lstat().st_mode):
+                    raise GitopsMlError(
+                        f"the image has {_shown(name)} as a file or link, and {_shown(path)} below it"
+                    ) from error
+            self._name_bytes += len(name) + _SURCHARGE
+            self._folders.add(name)
+
+
+def _leaves(path: str, target: str) -> bool:
+    if not target or target.startswith("/") or "\0" in target or len(target) > 4090:
+        return True
+    inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return inside.partition("/")[0] == ".."
+
+
+def _leaving(path: str) -> GitopsMlError:
+    return GitopsMlError(f"the image has a link that leaves the project: {_shown(path)}")
+
+
+def _shown(path: str) -> str:
+    return repr(path if len(path) <= 120 else f"{path[:80]}…{path[-30:]}")

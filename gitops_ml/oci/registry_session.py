@@ -1,0 +1,472 @@
+"""Requests to container registries: credentials and tokens, TLS or not, and patience.
+
+Everything that asks a registry goes through one `RegistrySession`. It shows the user's docker
+credentials where they are asked for and fetches a new token when one has expired, speaks plain HTTP
+to this machine only (or where ``insecure`` says so), and asks again, ever later, when the registry
+is overloaded or the line breaks.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.http.client import FAILURES, Connections, SizedPieces
+from gitops_ml.http.deadlines import GaveUp, Limits
+from gitops_ml.http.retry import ca_bundle
+from gitops_ml.http.secret_destinations import may_get_login
+from gitops_ml.http.urls import is_loopback
+from gitops_ml.oci.credentials import Credentials, find_credentials
+from gitops_ml.system.process import redacted
+
+if TYPE_CHECKING:
+    from gitops_ml.http.client import HttpResponse
+    from gitops_ml.http.deadlines import Watch
+
+Body = Callable[[], "bytes | SizedPieces"]
+"""Makes the body of a request; called once more when the request has to be repeated."""
+
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_PARAMETER = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
+_CLIENT_ID = "gitops-ml"
+_TLS_HINT = (
+    " (its certificate is not trusted: name the CA bundle in GITOPS_ML_CA_BUNDLE, or put it where "
+    "docker looks, /etc/docker/certs.d/<registry>/ca.crt)"
+)
+_PLAIN_HINT = (
+    " (it speaks plain HTTP, which is for registries of this machine only: image.insecure in "
+    "gitops-ml.yaml allows it)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a request wants to do, which its token must allow."""
+
+    repository: str
+    actions: str = "pull"
+    mount_from: str = ""
+    """A repository that is read as well."""
+
+    def __str__(self) -> str:
+        more = f" repository:{self.mount_from}:pull" if self.mount_from else ""
+        return f"repository:{self.repository}:{self.actions}{more}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often to ask again, and how to wait in between."""
+
+    attempts: int = 6
+    first_wait: float = 0.5
+    longest_wait: float = 120.0
+    """A registry that asks for more is told about, and not waited for."""
+    sleep: Callable[[float], None] = field(default=time.sleep)
+
+    def wait(self, attempt: int, asked_for: float | None, *, watch: Watch | None = None) -> None:
+        """Wait after the failure of ``attempt``, counted from 0; ``watch`` counts the time."""
+        import random
+
+        own = self.first_wait * 2**attempt * (0.5 + random.random())  # noqa: S311 - no secret
+        seconds = min(self.longest_wait, own if asked_for is None else max(asked_for, 0))
+        if watch is not None:
+            watch.wait(seconds)
+        self.sleep(seconds)
+
+    def hasty(self) -> RetryPolicy:
+        """For a look at what is there, which somebody waits for."""
+        return replace(self, attempts=min(3, self.attempts), longest_wait=5.0,
+                       first_wait=min(0.2, self.first_wait))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is sent, wherever it goes to."""
+
+    method: str
+    headers: Mapping[str, str]
+    body: Body | None
+    stream: bool
+    watch: Watch
+
+
+class RegistrySession:
+    """Asks registries. One session may be used by several threads."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        insecure: bool = False,
+        patience: RetryPolicy | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._environ = environ
+        self._insecure = insecure
+        self.patience = patience or RetryPolicy()
+        self.limits = limits or Limits.from_environ(environ)
+        self._connections = Connections(environ, ca_bundle=self._ca_bundle)
+        self._credentials: dict[str, Credentials | None] = {}
+        self._tokens: dict[tuple[str, str], str] = {}
+        self._schemes: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def requests_sent(self) -> int:
+        return self._connections.requests_sent
+
+    @property
+    def bytes_sent(self) -> int:
+        return self._connections.bytes_sent
+
+    def request(
+        self,
+        method: str,
+        host: str,
+        path: str,
+        *,
+        scope: Scope,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        stream: bool = False,
+        may_repeat: bool = True,
+        patience: RetryPolicy | None = None,
+        watch: Watch | None = None,
+    ) -> HttpResponse:
+        """The answer that is neither 401 nor a failure that passes; any other is the caller's.
+
+        ``path`` may be a whole URL, which only gets credentials if it is the registry's own. All
+        attempts together are under one watch: that of a small answer, if the caller has no other.
+
+        Raises:
+            Refused: the registry wants other credentials, or leads away from TLS.
+            ServerFailed: it cannot be reached, or keeps failing.
+        """
+        patience = patience or self.patience
+        doing = f"during {method} of {scope.repository}"
+        watch = watch or self.limits.answer(host, doing)
+        request = _Request(method, headers or {}, body, stream, watch)
+        attempt = 0
+        while True:
+            last = not may_repeat or attempt + 1 >= patience.attempts
+            try:
+                answer = self._authorized(request, host, path, scope)
+            except _Broken as error:
+                if last or watch.is_over:
+                    raise ServerFailed(str(error)) from error.__cause__
+                patience.wait(attempt, None, watch=watch)
+            else:
+                after = retry_after(answer.headers.get("Retry-After", ""))
+                last = last or (after or 0) > patience.longest_wait
+                if answer.status not in _PASSING or last:
+                    return answer
+                answer.close()
+                patience.wait(attempt, after, watch=watch)
+            attempt += 1
+
+    def _authorized(self, request: _Request, host: str, path: str, scope: Scope) -> HttpResponse:
+        """The answer, after showing credentials where the registry asks for them."""
+        path, is_own = self._protected(host, path)
+        token = self._tokens.get((host, str(scope))) if is_own else None
+        answer = self._send(request, host, path, token)
+        if answer.status != 401 or not is_own:
+            return answer
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        answer.close()
+        credentials = self._known_credentials(host)
+        if credentials and not may_get_login(f"{self._schemes[host]}://{host}", registry=host):
+            raise Refused(
+                f"{host} asks for credentials over plain HTTP, where everybody on the way could read "
+                "them: give the registry TLS, or have it take requests without credentials"
+            )
+        token = self._new_token(challenge, host, scope, credentials, request.watch)
+        answer = self._send(request, host, path, token)
+        if answer.status == 401:
+            raise refusal(host, scope.repository, answer, credentials)
+        return answer
+
+    def _protected(self, host: str, path: str) -> tuple[str, bool]:
+        """Where to send to, and whether that is the registry itself.
+
+        A registry behind a proxy may not know that it is spoken to over TLS, and name plain HTTP
+        in its own addresses: only their paths count.
+        """
+        try:
+            parts = urlsplit(urljoin(f"https://{_server(host)}", path))
+        except ValueError:
+            raise ServerFailed(f"{host} sends us to an address that is none") from None
+        if parts.netloc == _server(host):
+            return parts._replace(scheme="", netloc="").geturl(), True
+        if not self._may_be_trusted(parts.geturl()):
+            raise Refused(f"{host} sends us to {parts.netloc}, which is not protected by TLS")
+        return parts.geturl(), False
+
+    def _known_credentials(self, host: str) -> Credentials | None:
+        with self._lock:
+            if host not in self._credentials:
+                self._credentials[host] = find_credentials(host, environ=self._environ)
+            return self._credentials[host]
+
+    def _new_token(
+        self,
+        challenge: str,
+        host: str,
+        scope: Scope,
+        credentials: Credentials | None,
+        watch: Watch,
+    ) -> str:
+        # a repository that is not there yet is hidden from those who may only pull
+        wider = replace(scope, actions="pull,push") if credentials else scope
+        try:
+            token = self._authorization(challenge, host, wider, credentials, watch)
+        except Refused:
+            if wider == scope:
+                raise
+            wider = scope  # this one may be read, and not written
+            token = self._authorization(challenge, host, scope, credentials, watch)
+        if token is None:
+            raise Refused(f"{host} wants credentials for {scope.repository}: `docker login {host}`")
+        with self._lock:
+            self._tokens |= {(host, str(scope)): token, (host, str(wider)): token}
+        return token
+
+    def _send(self, request: _Request, host: str, path: str, token: str | None) -> HttpResponse:
+        known = self._schemes.get(host)
+        schemes = (known,) if known else self._candidates(host)
+        for scheme in schemes:
+            url = urljoin(f"{scheme}://{_server(host)}", path)
+            is_last = scheme == schemes[-1]
+            try:
+                answer = self._call(request, url, host, token)
+            except _OtherScheme as error:
+                if is_last:
+                    raise _Broken(str(error)) from error.__cause__
+                continue
+            if not is_last and _wants_tls(answer):
+                answer.close()
+                continue
+            self._schemes[host] = scheme
+            return answer
+        raise AssertionError("a scheme either answers or raises")
+
+    def _candidates(self, host: str) -> tuple[str, ...]:
+        """What to try with a registry that has not answered yet; nothing secret is sent so far."""
+        if is_loopback(host):
+            # plain HTTP is the rule here, and reading all CAs before it is asked takes its time
+            return ("http", "https")
+        return ("https", "http") if self._insecure else ("https",)
+
+    def _call(self, request: _Request, url: str, host: str, token: str | None) -> HttpResponse:
+        sent = {"Accept-Encoding": "identity", **request.headers}
+        sent |= {"Authorization": token} if token else {}
+        try:
+            return self._connections.send(
+                request.method, url, headers=sent, body=request.body, stream=request.stream,
+                watch=request.watch,
+            )  # fmt: skip
+        except GaveUp as error:
+            raise _Broken(str(error)) from error
+        except ssl.SSLCertVerificationError as error:
+            raise ServerFailed(unreachable(host, error) + _TLS_HINT) from error
+        except ssl.SSLError as error:
+            words = unreachable(host, error)
+            is_plain = "WRONG_VERSION_NUMBER" in words or "record layer" in words
+            hint = _PLAIN_HINT if is_plain and not self._insecure else ""
+            raise _OtherScheme(words + hint) from error
+        except http.client.InvalidURL as error:
+            raise ServerFailed(unreachable(host, error)) from error
+        except FAILURES as error:
+            # a registry that is not there at all speaks no TLS either
+            raise _OtherScheme(unreachable(host, error)) from error
+
+    def _ca_bundle(self, host: str) -> str | None:
+        """The CA bundle for a registry, where the user names one.
+
+        Raises:
+            ServerFailed: it is not there.
+        """
+        for folder in (Path("/etc/docker/certs.d"), self._docker_folder() / "certs.d"):
+            if (folder / host / "ca.crt").is_file():
+                return str(folder / host / "ca.crt")
+        return ca_bundle(self._environ)
+
+    def _docker_folder(self) -> Path:
+        home = self._environ.get("HOME")
+        return Path(self._environ.get("DOCKER_CONFIG") or Path(home or Path.home()) / ".docker")
+
+    def _authorization(
+        self,
+        challenge: str,
+        host: str,
+        scope: Scope,
+        credentials: Credentials | None,
+        watch: Watch,
+    ) -> str | None:
+        """The header that answers ``challenge``, or ``None`` where we have nothing to show."""
+        kind, _, rest = challenge.partition(" ")
+        if kind.lower() == "basic":
+            return credentials.basic if credentials and credentials.username else None
+        if kind.lower() != "bearer":
+            raise Refused(f"{host} asks for {kind or 'an unnamed kind of'} credentials, not ours")
+        parameters = {key.lower(): value for key, value in _PARAMETER.findall(rest)}
+        if not (realm := parameters.get("realm")):
+            raise ServerFailed(f"{host} asks for a token and does not say where one is to be had")
+        if credentials and not may_get_login(realm, registry=host):
+            raise Refused(
+                f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS: "
+                "credentials are not sent there"
+            )
+        if not self._may_be_trusted(realm):
+            raise Refused(
+                f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS"
+            )
+        service = parameters.get("service", "")
+        return self._token(realm, service, scope, credentials, host, watch)
+
+    def _may_be_trusted(self, url: str) -> bool:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        return parts.scheme == "https" or self._insecure or is_loopback(parts.netloc)
+
+    def _token(
+        self,
+        realm: str,
+        service: str,
+        scope: Scope,
+        credentials: Credentials | None,
+        host: str,
+        watch: Watch,
+    ) -> str:
+        fields = [("service", service), *(("scope", part) for part in str(scope).split())]
+        headers: dict[str, str] = {}
+        form: Body | None = None
+        if credentials and credentials.identity_token:
+            fields = [
+                ("service", service),
+                ("scope", str(scope)),
+                ("grant_type", "refresh_token"),
+                ("refresh_token", credentials.identity_token),
+                ("client_id", _CLIENT_ID),
+            ]
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            form = urlencode(fields).encode
+        else:
+            headers = {"Authorization": credentials.basic} if credentials else {}
+            realm += ("&" if "?" in realm else "?") + urlencode(fields)
+        method = "POST" if form else "GET"
+        try:
+            answer = self._connections.send(
+                method, realm, headers=headers, body=form, watch=watch, stays=form is not None
+            )
+        except FAILURES as error:
+            raise _Broken(unreachable(host, error)) from error
+        if answer.status in _PASSING:
+            raise _Broken(f"the token server of {host} answered {answer.status}")
+        if answer.status in (400, 401, 403):
+            raise refusal(host, scope.repository, answer, credentials)
+        check(answer, host, scope.repository)
+        return f"Bearer {_token_in(answer, host)}"
+
+
+class _Broken(Exception):
+    """The line broke, or was not there; asking again may help."""
+
+
+class _OtherScheme(_Broken):
+    """The same, where the other of HTTP and HTTPS may help if it is allowed."""
+
+
+def _wants_tls(answer: HttpResponse) -> bool:
+    """Whether a server that was spoken to in plain HTTP says that it wants TLS."""
+    is_registry = "Docker-Distribution-Api-Version" in answer.headers
+    return answer.url.startswith("http://") and answer.status == 400 and not is_registry
+
+
+def _server(host: str) -> str:
+    return "registry-1.docker.io" if host == "docker.io" else host
+
+
+def check(answer: HttpResponse, host: str, what: str) -> None:
+    """Pass what is good.
+
+    Raises:
+        Refused, ServerFailed: it is not.
+    """
+    if answer.status in (401, 403):
+        raise refusal(host, what, answer)
+    if not answer.ok:
+        words = said(answer)
+        after = retry_after(answer.headers.get("Retry-After", ""))
+        when = f"; it wants to be asked again in {after:.0f} seconds" if after else ""
+        raise ServerFailed(
+            f"{host} answered {answer.status} about {what}{': ' + words if words else ''}{when}"
+        )
+
+
+def refusal(
+    host: str, what: str, answer: HttpResponse, credentials: Credentials | None = None
+) -> GitopsMlError:
+    """The error for a registry that says no."""
+    facts = ", ".join(filter(None, (str(answer.status), _asked(credentials), said(answer))))
+    return Refused(
+        f"{host} refused access to {what} ({facts}): `docker login {host}` stores other credentials"
+    )
+
+
+def _asked(credentials: Credentials | None) -> str:
+    name = credentials and (credentials.username or "the stored identity")
+    return f"asked as {name}" if name else "asked without a name"
+
+
+def said(answer: HttpResponse) -> str:
+    """The registry's own words about a failure, where it has some."""
+    with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, *FAILURES):
+        first = answer.json()["errors"][0]
+        words = f"{first.get('code') or ''} {first.get('message') or ''}"
+        return redacted(" ".join(words.split()))[:300]
+    return ""
+
+
+def unreachable(host: str, error: BaseException) -> str:
+    """Why a registry did not answer."""
+    if isinstance(error, GaveUp):
+        return str(error)
+    words = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return f"{host} cannot be reached: {redacted(words)}"
+
+
+def retry_after(text: str) -> float | None:
+    """The seconds that a ``Retry-After`` asks for; it may also name a time of day."""
+    if text.strip().isdecimal():
+        return float(text)
+    if not text:
+        return None
+    import email.utils
+
+    with suppress(ValueError, TypeError, OverflowError):
+        return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    return None
+
+
+def _token_in(answer: HttpResponse, host: str) -> str:
+    try:
+        found: Any = answer.json()
+        token = found.get("token") or found["access_token"]
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ServerFailed(f"{host}'s token server answered with something else") from error
+    if not (isinstance(token, str) and _TOKEN.fullmatch(token)):
+        raise ServerFailed(f"{host}'s token server answered with a token that cannot be one")
+    return token

@@ -1,0 +1,157 @@
+"""Blobs and finished layers in the user's cache, by digest: what was made once is not made again.
+
+The bytes of a blob are hashed whenever they are read; a layer that the registry has already is not
+read. Which layer some inputs become is no matter of a hash: that carries the user's `Seal`, and a
+layer whose seal is another user's is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from gitops_ml.errors import GitopsMlError
+from gitops_ml.oci.layers import Layer
+from gitops_ml.oci.model import LAYER, Descriptor, digest_of
+from gitops_ml.system.cache import folder_in
+from gitops_ml.system.files import written
+from gitops_ml.system.held_file import HeldFile, read_whole
+from gitops_ml.system.seal import Seal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gitops_ml.oci.registry import Source
+    from gitops_ml.system.progress import Progress
+
+_LARGEST_BLOB = 64 << 20
+_LARGEST_FACTS = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayer:
+    """A layer in the cache, and what was noted when it was made."""
+
+    layer: Layer
+    path: Path
+    notes: Any
+
+
+class BlobStore:
+    """A folder of blobs. Several processes may use it at once."""
+
+    def __init__(self, folder: Path, *, seal: Seal | None = None) -> None:
+        """Blobs in ``folder``; without a ``seal``, layers that others made are not believed."""
+        self._folder = folder
+        self._blobs = folder / "blobs" / "sha256"
+        self._layers = folder / "layers"
+        self._seal = seal or Seal(secrets.token_bytes(32))
+
+    def blob(self, digest: str, *, progress: Progress | None = None) -> bytes | None:
+        """A small blob, or ``None`` where it is not here or is damaged, which is reported."""
+        try:
+            content = read_whole(self._place(digest), limit=_LARGEST_BLOB)
+        except OSError:
+            return None
+        if (found := digest_of(content)) == digest:
+            return content
+        if progress:
+            progress(
+                f"warning: {self._place(digest)} in the cache is to be {digest}, and is {found}; "
+                "it is fetched again"
+            )
+        return None
+
+    def keep(self, content: bytes) -> str:
+        """Keep a small blob; returns its digest."""
+        digest = digest_of(content)
+        folder_in(self._folder, "blobs", "sha256")
+        with written(self._place(digest)) as file:
+            file.write(content)
+        return digest
+
+    def layer(self, key: str, make: Callable[[IO[bytes]], tuple[Layer, Any]]) -> StoredLayer:
+        """The layer that is known as ``key``, made where it is not here yet.
+
+        ``make`` writes it and returns it with notes, which are JSON.
+        """
+        return self._known(key) or self._made(key, make)
+
+    def _known(self, key: str) -> StoredLayer | None:
+        try:
+            kept = read_whole(self._layers / f"{key}.json", limit=_LARGEST_FACTS)
+            mark, _, text = kept.decode().partition("\n")
+            if not self._seal.is_on(mark, "layer", key, text):
+                return None
+            facts = json.loads(text)
+            descriptor = Descriptor(LAYER, facts["digest"], facts["packed_size"])
+            layer = Layer(descriptor, facts["diff_id"], facts["size"])
+            path = self._place(descriptor.digest)
+            if HeldFile(path).size != descriptor.size:
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return StoredLayer(layer, path, facts.get("notes"))
+
+    def _made(self, key: str, make: Callable[[IO[bytes]], tuple[Layer, Any]]) -> StoredLayer:
+        folder_in(self._folder, "blobs", "sha256")
+        folder_in(self._folder, "layers")
+        # a name of its own: others may be making the same layer
+        new = self._blobs / f"{key}.{secrets.token_hex(4)}.layer"
+        with written(new) as file:
+            layer, notes = make(file)
+        path = self._place(layer.descriptor.digest)
+        new.replace(path)
+        facts = {
+            "digest": layer.descriptor.digest,
+            "packed_size": layer.descriptor.size,
+            "diff_id": layer.diff_id,
+            "size": layer.size,
+            "notes": notes,
+        }
+        text = json.dumps(facts)
+        with written(self._layers / f"{key}.json") as file:
+            file.write(f"{self._seal.mark('layer', key, text)}\n{text}".encode())
+        return StoredLayer(layer, path, notes)
+
+    def _place(self, digest: str) -> Path:
+        return self._blobs / digest.removeprefix("sha256:")
+
+
+def file_source(path: Path, *, digest: str) -> Source:
+    """The pieces of a file that must have ``digest``; one that has not is deleted.
+
+    Raises, before the last piece:
+        GitopsMlError: it is damaged, or gone.
+    """
+
+    def pieces(offset: int) -> Iterator[bytes]:
+        try:
+            file = HeldFile(path)
+        except OSError as error:
+            raise GitopsMlError(f"{path} is not in the cache any more: run it again") from error
+        found, at = hashlib.sha256(), 0
+        for piece in file.pieces():
+            found.update(piece)
+            at += len(piece)
+            if at == file.size:
+                _check(path, f"sha256:{found.hexdigest()}", digest)
+            if at > offset:
+                yield piece[max(0, len(piece) - (at - offset)) :]
+        if at != file.size:
+            _check(path, "cut short", digest)
+
+    return pieces
+
+
+def _check(path: Path, found: str, digest: str) -> None:
+    if found != digest:
+        path.unlink(missing_ok=True)
+        raise GitopsMlError(
+            f"{path} in the cache was damaged and is deleted: run it again (it is to be {digest}, "
+            f"and is {found})"
+        )

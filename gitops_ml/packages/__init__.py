@@ -1,0 +1,1 @@
+"""Python packages: requirements, lock, resolver, index, wheels. Knows no image."""

@@ -1,0 +1,86 @@
+"""Files that an image build sees and the image does not: CA bundle, pip configuration.
+
+The classic builder knows no secrets, so they are part of the context (not of the content hash) and
+are copied into the builder stage alone. The pushed image holds no layer of that stage; the engine's
+own build cache does. Proxies need no file: they are build arguments that Docker predefines, which
+enter neither layers nor the history nor the cache key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import UsageError
+from gitops_ml.packages.pip_settings import pip_settings
+from gitops_ml.system.project_files import LARGEST_TEXT, read_file, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PLACE = "/run/gitops-ml"
+_LARGEST_BUNDLE = 16 << 20
+_CA_BUNDLE = ("GITOPS_ML_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+"""Where people say which CA bundle they trust, our own word first."""
+_CA_READERS = (
+    "PIP_CERT",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CONDA_SSL_VERIFY",
+)
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
+
+def build_settings(environ: Mapping[str, str]) -> Mapping[str, bytes]:
+    """Name and content of each file for the builder stage.
+
+    Raises:
+        UsageError: the environment names a CA bundle that cannot be read.
+    """
+    files = {"pip.conf": pip_settings(_pip_files(environ), environ=environ).encode()}
+    script = [f"export PIP_CONFIG_FILE={_PLACE}/pip.conf"]
+    if bundle := next((environ[name] for name in _CA_BUNDLE if environ.get(name)), None):
+        try:
+            files["ca.pem"] = read_file(Path(bundle), limit=_LARGEST_BUNDLE)
+        except OSError as error:
+            raise UsageError(
+                f"the CA bundle {bundle} cannot be read ({error.strerror}): "
+                f"correct it where it is set ({', '.join(_CA_BUNDLE)})"
+            ) from error
+        script += [f"export {name}={_PLACE}/ca.pem" for name in _CA_READERS]
+    files["settings.sh"] = ("\n".join(script) + "\n").encode()
+    return files
+
+
+def source_date_epoch(environ: Mapping[str, str]) -> int:
+    """The time that everything in an image has: ``SOURCE_DATE_EPOCH``, or 0.
+
+    Raises:
+        UsageError: it is no number of seconds.
+    """
+    text = environ.get("SOURCE_DATE_EPOCH", "0")
+    if not text.isdecimal() or int(text) >= 1 << 33:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, which is no number of seconds")
+    return int(text)
+
+
+def build_proxies(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The proxy variables of the environment, as build arguments."""
+    names = (n for proxy in _PROXIES for n in (proxy, proxy.upper()))
+    return {name: environ[name] for name in names if environ.get(name)}
+
+
+def _pip_files(environ: Mapping[str, str]) -> Iterator[str]:
+    """The texts of the configuration files that pip would read outside a virtual environment."""
+    home = Path(environ.get("HOME", "/"))
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    paths = [Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf"]
+    if "PIP_CONFIG_FILE" in environ:
+        paths.append(Path(environ["PIP_CONFIG_FILE"]))
+    for path in paths:
+        try:
+            yield read_text(path, limit=LARGEST_TEXT)
+        except OSError:
+            continue

@@ -1,0 +1,521 @@
+"""Python package indexes: what they have of a package, and its files, checked by hash.
+
+The simple repository API in both its forms (PEP 503 and 691), directories of wheels
+(``find-links``), and the index settings that pip has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html.parser
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
+from gitops_ml.http.answers import read_json
+from gitops_ml.http.deadlines import Limits, gave_up, watching
+from gitops_ml.http.netrc_file import netrc_logins
+from gitops_ml.http.secret_destinations import Destination, expanded, variables_in
+from gitops_ml.http.urls import is_loopback
+from gitops_ml.packages.build_settings import _pip_files
+from gitops_ml.packages.local_files import index_options, requirement_lines
+from gitops_ml.packages.pip_settings import pip_settings
+from gitops_ml.packages.wheel_choice import PackageFile
+from gitops_ml.system.files import written
+from gitops_ml.system.process import redacted
+from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file
+from gitops_ml.user.secret_owner import SecretOwner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import requests
+
+    from gitops_ml.http.deadlines import Watch
+
+PYPI = urlunsplit(("https", ".".join(("pypi", "org")), "simple", "", ""))
+"""What pip asks where nobody says otherwise."""
+_ACCEPT = (
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.2, "
+    "text/html; q=0.1"
+)
+_LISTING = {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}
+_UNPACKED = {"Accept-Encoding": "identity"}
+_REDIRECTS = 10
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_ATTEMPTS = 4
+_LOGIN = re.compile(rb"<input[^>]{0,400}type=.?password", re.IGNORECASE)
+_LARGEST = 64 << 20
+"""Bytes of what an index has of one package."""
+_LARGEST_FILE = 8 << 30
+_CA = ("GITOPS_ML_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSettings:
+    """Where packages come from, as the user's pip has it."""
+
+    indexes: tuple[str, ...] = (PYPI,)
+    """May hold credentials: never shown, never on a command line."""
+    find_links: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
+    ca_bundle: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Those that the project's files name in index addresses and may have there."""
+    logins: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    """User and password of each host in the user's netrc; its entry for any host is for none."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> IndexSettings:
+        """The settings of ``pip.conf`` and of ``PIP_…`` variables, which win."""
+        import configparser
+
+        parser = configparser.RawConfigParser()
+        parser.read_string(pip_settings(_pip_files(environ), environ=environ))
+        found = dict(parser["global"])
+        main = () if found.get("no-index") else (found.get("index-url") or PYPI,)
+        bundle = next((environ[name] for name in _CA if environ.get(name)), None)
+        return cls(
+            indexes=(*main, *(found.get("extra-index-url") or "").split()),
+            find_links=tuple(environ.get("PIP_FIND_LINKS", "").split()),
+            trusted_hosts=tuple((found.get("trusted-host") or "").split()),
+            ca_bundle=bundle,
+            proxy=found.get("proxy") or None,
+            logins=netrc_logins(environ),
+        )
+
+    @classmethod
+    def of_project(
+        cls, environ: Mapping[str, str], project: Path, files: Iterable[str]
+    ) -> IndexSettings:
+        """The same, and the indexes that the project's requirement ``files`` name.
+
+        Raises:
+            UsageError: a file names a variable that its owner does not let go to that server, or
+                names one in another place than the address of an index.
+        """
+        settings = own = cls.from_environ(environ)
+        owner = SecretOwner(environ, project)
+        for path in files:
+            if path.endswith(".whl") or not is_file(project / path):
+                continue
+            content = read_file(project / path, limit=LARGEST_TEXT, inside=(project,))
+            for line in requirement_lines(content.decode("utf-8", "replace")):
+                settings = settings._with_line(line, owner, place=path)
+        settings._check_trusted(settings.trusted_hosts[len(own.trusted_hosts) :])
+        return settings
+
+    def _check_trusted(self, named: Iterable[str]) -> None:
+        """Pass if no password goes to hosts whose certificate the project wants unchecked.
+
+        Raises:
+            UsageError: one would go to whoever answers in the name of the host.
+        """
+        with_password = (urlsplit(index) for index in self.indexes)
+        hosts = {parts.hostname for parts in with_password if "@" in parts.netloc}
+        for host in named:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+            if name in hosts or name in self.logins:
+                raise UsageError(
+                    f"--trusted-host {host}: a password goes to this index, and its certificate "
+                    "would not be checked: leave that to trusted-host of your own pip.conf"
+                )
+
+    def _with_line(self, line: str, owner: SecretOwner, *, place: str) -> IndexSettings:
+        """The settings with what a line says about indexes."""
+        if re.match(r"(-r|-c|--requirement|--constraint)[\s=]*['\"]?https?:", line, re.IGNORECASE):
+            raise UsageError(
+                f"{place}: requirements of another server are not read, since they would name "
+                "indexes and variables of their own: copy the file into the project"
+            )
+        names = variables_in(line)
+        named = {
+            name
+            for option, value in index_options(line)
+            if option != "--trusted-host"
+            for name in variables_in(value)
+        }
+        if elsewhere := [name for name in names if name not in named]:
+            raise UsageError(
+                f"{place}: ${{{elsewhere[0]}}} stands in another place than the address of an "
+                "index (--index-url, --extra-index-url), and is not expanded there"
+            )
+        settings = self
+        for option, value in index_options(line):
+            settings = settings._with(option, _checked(value, owner, place=place))
+        values = {name: owner.environ[name] for name in named if name in owner.environ}
+        return replace(settings, variables={**settings.variables, **values})
+
+    def _with(self, option: str, value: str) -> IndexSettings:
+        match option:
+            case "--index-url":
+                return replace(self, indexes=(value, *self.indexes[1:]))
+            case "--extra-index-url":
+                return replace(self, indexes=(*self.indexes, value))
+            case _:
+                return replace(self, trusted_hosts=(*self.trusted_hosts, value))
+
+
+_OURS = re.compile(r"UV_.*|(HTTPS?|ALL|NO)_PROXY|NETRC|PIP_.*")
+"""Variables that the resolver has from us, and would expand though nobody has set them."""
+
+
+def _checked(value: str, owner: SecretOwner, *, place: str) -> str:
+    """An option's value, with ``${NAME}`` replaced as pip does it, so that a file need not hold a
+    password.
+
+    Raises:
+        UsageError: a variable may not go to that server.
+    """
+    names = variables_in(value)
+    names = tuple(name for name in names if name in owner.environ or _OURS.fullmatch(name))
+    if not names:
+        return value
+    try:
+        found = expanded(value, owner.environ)
+    except ValueError as error:
+        raise UsageError(f"{place}: {error}") from error
+    owner.check(names, value, place=place)
+    return found
+
+
+class PackageIndex:
+    """All indexes of the settings as one; what was asked is remembered."""
+
+    def __init__(self, settings: IndexSettings, *, limits: Limits | None = None) -> None:
+        self._settings = settings
+        self._limits = limits or Limits.from_environ(os.environ)
+        self._known: dict[str, tuple[PackageFile, ...]] = {}
+        self._session: requests.Session | None = None
+
+    def files(self, name: str) -> tuple[PackageFile, ...]:
+        """What the indexes have of a package, whose name is normalised.
+
+        Raises:
+            Refused, ServerFailed: an index said no, or did not answer.
+        """
+        if name not in self._known:
+            found = [file for link in self._settings.find_links for file in _in_folder(link)]
+            for index in self._settings.indexes:
+                found += self._listing(index, name)
+            self._known[name] = tuple(found)
+        return self._known[name]
+
+    def download(self, file: PackageFile, folder: Path) -> tuple[Path, str]:
+        """The file in ``folder``, and the sha256 hex of its bytes.
+
+        Raises:
+            ServerFailed: it cannot be had.
+            GitopsMlError: it cannot be written.
+        """
+        target = folder / file.filename
+        host, doing = _host(file.url), f"during the download of {file.filename}"
+        watch = self._limits.download(host, doing, size=_LARGEST_FILE)
+        for attempt in range(_ATTEMPTS):
+            try:
+                return target, self._fetched(file, target, watch)
+            except _Again as error:
+                if attempt + 1 == _ATTEMPTS or watch.is_over:
+                    raise ServerFailed(f"{file.filename} cannot be fetched: {error}") from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def _fetched(self, file: PackageFile, target: Path, watch: Watch) -> str:
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        digest = hashlib.sha256()
+        with written(target) as out:
+            if file.url.startswith("file:"):
+                with Path(unquote(urlsplit(file.url).path)).open("rb") as source:
+                    _copy(iter(lambda: source.read(1 << 20), b""), out, digest)
+            else:
+                try:
+                    with self._get(_with_credentials(file), headers=_UNPACKED, watch=watch) as got:
+                        _copy(got.raw.stream(1 << 18, decode_content=False), out, digest)
+                except (requests.RequestException, HTTPError) as error:
+                    raise _again(error, f"{_host(file.url)} broke off: ") from error
+        return digest.hexdigest()
+
+    def _listing(self, index: str, name: str) -> tuple[PackageFile, ...]:
+        page = f"{index.rstrip('/')}/{name}/"
+        watch = self._limits.answer(
+            _host(page), f"during GET of the files of {name}", most=_LARGEST
+        )
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._get(page, headers=_LISTING, watch=watch) as answer:
+                    found = _read_listing(answer)
+                return tuple(replace(file, index=index) for file in found)
+            except _NotThere:
+                return ()
+            except _Again as error:
+                if attempt + 1 == _ATTEMPTS or watch.is_over:
+                    raise ServerFailed(str(error)) from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def _get(self, url: str, *, headers: Mapping[str, str], watch: Watch) -> requests.Response:
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        host = _host(url)
+        try:
+            with watching(watch):
+                answer = self._redirected(url, headers)
+        except (requests.RequestException, HTTPError, UnicodeError) as error:
+            raise _again(error, f"the package index {host} cannot be reached: ") from error
+        if not answer.ok:
+            answer.close()
+        if answer.status_code == 404:
+            raise _NotThere
+        if answer.status_code in (401, 403):
+            raise Refused(
+                f"the package index {host} wants other credentials ({answer.status_code}): "
+                "put them into netrc, or into index-url of pip.conf"
+            )
+        if not answer.ok:
+            raise _Again(f"the package index {host} answered {answer.status_code}")
+        return answer
+
+    def _redirected(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        """The first answer that is no redirect; another server gets no credentials.
+
+        The library's own loop would unpack the bodies of redirects, however large they are.
+        """
+        first = url
+        for _ in range(_REDIRECTS):
+            host = _host(url)
+            is_trusted = host in self._settings.trusted_hosts
+            address, login = self._login(url, is_ours=_is_one_server(url, first))
+            answer = self._client().get(
+                address, headers=dict(headers), auth=login, stream=True,
+                timeout=(self._limits.connect, self._limits.idle),
+                verify=not is_trusted and (self._settings.ca_bundle or True),
+            )  # fmt: skip
+            target = answer.headers.get("Location")
+            if answer.status_code not in _MOVED or not target:
+                return answer
+            answer.close()
+            url = _next_url(url, target)
+        raise ServerFailed(f"the package index {_host(url)} redirects again and again")
+
+    def _login(self, url: str, *, is_ours: bool) -> tuple[str, Callable[[Any], Any]]:
+        """The address without credentials, and what adds them to the request where it ``is_ours``.
+
+        Raises:
+            Refused: they would travel in plain text.
+        """
+        from requests.auth import HTTPBasicAuth
+
+        parts = urlsplit(url)
+        userinfo, at, server = parts.netloc.rpartition("@")
+        user, _, password = userinfo.partition(":")
+        login = (unquote(user), unquote(password)) if at else self._settings.logins.get(
+            parts.hostname or "")  # fmt: skip
+        url = urlunsplit(parts._replace(netloc=server))
+        if login is None or not is_ours:
+            # An authentication of our own keeps the library from what the user's netrc has for any host.
+            return url, lambda request: request
+        if not _is_protected(url):
+            raise Refused(
+                f"the password for the package index {parts.hostname} would travel in plain text: "
+                "use https"
+            )
+        return url, HTTPBasicAuth(*login)
+
+    def _client(self) -> requests.Session:
+        if self._session is None:
+            from gitops_ml.http.watched_urllib3 import WatchedSession
+
+            self._session = WatchedSession()
+            if self._settings.proxy:
+                proxy = self._settings.proxy
+                self._session.proxies = {"http": proxy, "https": proxy}
+        return self._session
+
+
+def _is_protected(url: str) -> bool:
+    try:
+        return Destination.of(url).is_protected
+    except ValueError:
+        return False
+
+
+def _is_one_server(url: str, other: str) -> bool:
+    try:
+        return Destination.of(_bare(url)) == Destination.of(_bare(other))
+    except ValueError:
+        return False
+
+
+def _bare(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+class _Again(GitopsMlError):
+    """What may succeed when it is tried once more."""
+
+
+def _again(error: Exception, words: str) -> _Again:
+    """The error for a line that broke; what was given up names its server by itself."""
+    given_up = gave_up(error)
+    return _Again(str(given_up) if given_up else f"{words}{_cause(error)}")
+
+
+class _NotThere(GitopsMlError):
+    """The index does not know the package."""
+
+
+def _copy(pieces: Iterator[bytes], out: Any, digest: hashlib._Hash) -> None:
+    for piece in pieces:
+        digest.update(piece)
+        out.write(piece)
+
+
+def _in_folder(link: str) -> Iterator[PackageFile]:
+    folder = Path(unquote(urlsplit(link).path) if link.startswith("file:") else link)
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.name.endswith((".whl", ".tar.gz")):
+                yield PackageFile(filename=path.name, url=path.absolute().as_uri())
+
+
+def _read_listing(answer: requests.Response) -> list[PackageFile]:
+    from urllib3.exceptions import HTTPError
+
+    from gitops_ml.http.watched_urllib3 import read_body
+
+    kind, host = answer.headers.get("Content-Type", ""), _host(answer.url)
+    try:
+        content = read_body(answer.raw, most=_LARGEST)
+        if "json" in kind:
+            return [_from_json(entry, answer.url) for entry in read_json(content)["files"]]
+        page = _Page()
+        page.feed(content.decode(answer.encoding or "utf-8", errors="replace"))
+        found = [*_from_links(page.links, answer.url)]
+    except HTTPError as error:
+        raise _again(error, f"the package index {host} broke off: ") from error
+    except (ValueError, KeyError, TypeError, AttributeError, LookupError) as error:
+        raise _Again(
+            f"the package index {host} sent no list of files: {str(error)[:200]}"
+        ) from error
+    if not found and _LOGIN.search(content):
+        raise _Again(f"the package index {host} sent a page to log in, and no list of files")
+    return found
+
+
+def _from_json(entry: Mapping[str, Any], page: str) -> PackageFile:
+    yanked = entry.get("yanked", False)
+    name, url = entry["filename"], entry["url"]
+    sha256 = (entry.get("hashes") or {}).get("sha256") or ""
+    if not (isinstance(name, str) and isinstance(url, str) and isinstance(sha256, str)):
+        raise TypeError("a file of it has no name, address or hash that is text")
+    return PackageFile(
+        filename=_plain(name),
+        url=_safe(urljoin(page, url)),
+        sha256=sha256,
+        yanked=None if yanked is False else "" if yanked is True else " ".join(str(yanked).split()),
+    )
+
+
+def _from_links(links: Iterable[Mapping[str, str | None]], page: str) -> Iterator[PackageFile]:
+    """The files among the links of a page; it may also have some to its parent or to people."""
+    for link in links:
+        if link.get("href"):
+            with suppress(ValueError):
+                yield _from_link(link, page)
+
+
+def _from_link(link: Mapping[str, str | None], page: str) -> PackageFile:
+    parts = urlsplit(_safe(urljoin(page, str(link["href"]))))
+    name, _, value = parts.fragment.partition("=")
+    yanked = link.get("data-yanked") or "" if "data-yanked" in link else None
+    return PackageFile(
+        filename=_plain(unquote(parts.path.rpartition("/")[2])),
+        url=urlunsplit(parts._replace(fragment="")),
+        sha256=value if name == "sha256" else "",
+        yanked=None if yanked is None else " ".join(yanked.split()),
+    )
+
+
+def _plain(name: str) -> str:
+    """The name of a file, which becomes one in our cache.
+
+    Raises:
+        ValueError: it leads elsewhere, or cannot be a name.
+    """
+    if (
+        name != PurePosixPath(name).name
+        or "\\" in name
+        or not name.isprintable()
+        or len(name) > 255
+    ):
+        raise ValueError(f"a file of it has the name {name[:80]!r}")
+    return name
+
+
+def _safe(url: str) -> str:
+    """An address that the index gives: on the web, and never a file of this machine.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError(f"a file of it is at {redacted(url[:80])!r}")
+    return url
+
+
+class _Page(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[Mapping[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.links.append(dict(attrs))
+
+
+def _with_credentials(file: PackageFile) -> str:
+    """A file's address with its index's credentials, where both are on one server."""
+    index, own = urlsplit(file.index), urlsplit(file.url)
+    if "@" in index.netloc and "@" not in own.netloc:
+        userinfo, _, server = index.netloc.rpartition("@")
+        if (server, index.scheme) == (own.netloc, own.scheme):
+            return urlunsplit(own._replace(netloc=f"{userinfo}@{server}"))
+    return file.url
+
+
+def _next_url(url: str, target: str) -> str:
+    """Where a redirect leads, with the credentials of the index only on the same server.
+
+    Raises:
+        Refused: it leaves TLS, or the web.
+    """
+    try:
+        found, before = urlsplit(_safe(urljoin(url, target))), urlsplit(url)
+    except ValueError as error:
+        raise Refused(f"the package index {_host(url)} redirects to no address: {error}") from None
+    if before.scheme == "https" != found.scheme and not is_loopback(found.netloc):
+        raise Refused(f"the package index {_host(url)} redirects from TLS to plain HTTP")
+    userinfo, _, server = before.netloc.rpartition("@")
+    if userinfo and (server, before.scheme) == (found.netloc, found.scheme):
+        found = found._replace(netloc=before.netloc)
+    return urlunsplit(found)
+
+
+def _host(url: str) -> str:
+    """The server in messages; an address may hold a password."""
+    return urlsplit(url).hostname or "this machine"
+
+
+def _cause(error: BaseException) -> str:
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return redacted(str(error))

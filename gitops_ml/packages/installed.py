@@ -1,0 +1,160 @@
+"""What is installed where we run: which distribution brings a module, and whose a module is."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import json
+import sys
+import sysconfig
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_INSTALLED_FOLDERS = ("site-packages", "dist-packages")
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """An installed distribution."""
+
+    name: str
+    """As it is normalized."""
+    version: str
+    source: str | None
+    """``git+https://…@<commit>`` where it was installed from there."""
+
+    @property
+    def pin(self) -> str:
+        """The requirement for exactly this; a local label (``+cpu``) is of the place it was built."""
+        if self.source:
+            return f"{self.name} @ {self.source}"
+        return f"{self.name}=={self.version.partition('+')[0]}"
+
+
+def is_of_python(module: str) -> bool:
+    """Whether a module comes with Python itself."""
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def own_file(module: str) -> Path | None:
+    """The file of a module that nobody installed: the person's own; `None` for every other one."""
+    if is_of_python(module):
+        return None
+    for file in _places(module):
+        is_installed = any(folder in file.parts for folder in _INSTALLED_FOLDERS)
+        if is_installed or file.is_relative_to(sysconfig.get_path("stdlib")):
+            return None
+        return file
+    return None
+
+
+def _places(module: str) -> list[Path]:
+    """The file of a module, or the folders of a package without an ``__init__.py``."""
+    spec = _spec(module)
+    if spec is None:
+        return []
+    if spec.origin and spec.has_location:
+        return [Path(spec.origin)]
+    return [Path(folder) for folder in spec.submodule_search_locations or ()]
+
+
+def _spec(module: str) -> importlib.machinery.ModuleSpec | None:
+    loaded = sys.modules.get(module)
+    if loaded is not None and getattr(loaded, "__spec__", None) is not None:
+        return loaded.__spec__
+    if "." in module and module.partition(".")[0] not in sys.modules:
+        # Looking for a submodule would import its parent.
+        module = module.partition(".")[0]
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+
+
+def is_importable(module: str) -> bool:
+    """Whether the module is there, without importing it."""
+    return _spec(module.partition(".")[0]) is not None
+
+
+def distributions_of(module: str) -> tuple[Distribution, ...]:
+    """The distributions that bring a module; several share a namespace such as ``google``."""
+    top, _, rest = module.partition(".")
+    if top not in _by_module():
+        _by_module.cache_clear()  # it may have been installed meanwhile
+    names = sorted(set(_by_module().get(top, ())))
+    if len(names) > 1 and rest:
+        having = [name for name in names if _has(name, module)]
+        names = having or names
+    return tuple(distribution(name) for name in names)
+
+
+def distribution(name: str) -> Distribution:
+    """The installed distribution of this name.
+
+    Raises:
+        importlib.metadata.PackageNotFoundError: there is none.
+    """
+    found = importlib.metadata.distribution(name)
+    return Distribution(canonicalize_name(name), found.version, _source(found))
+
+
+def installed_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@lru_cache
+def _by_module() -> Mapping[str, Sequence[str]]:
+    """The distributions of each top-level module.
+
+    ``packages_distributions`` of Python 3.10 knows those alone that have a ``top_level.txt``, which
+    hatchling, flit and poetry do not write.
+    """
+    found = {top: list(names) for top, names in importlib.metadata.packages_distributions().items()}
+    if sys.version_info < (3, 11):
+        for each in importlib.metadata.distributions():
+            for top in tops_of(map(str, each.files or ())):
+                found.setdefault(top, []).append(each.metadata["Name"])
+    return found
+
+
+def tops_of(files: Iterable[str]) -> set[str]:
+    """The top-level modules among the files of a distribution, whose names are relative paths."""
+    tops = set()
+    for file in files:
+        top, slash, _ = file.partition("/")
+        if not slash and file.endswith((".py", ".so", ".pyd")):
+            top = file.partition(".")[0]
+        if top.isidentifier():
+            tops.add(top)
+    return tops
+
+
+def _has(name: str, module: str) -> bool:
+    path = module.replace(".", "/")
+    files = importlib.metadata.distribution(name).files or ()
+    return any(str(file).startswith((f"{path}/", f"{path}.")) for file in files)
+
+
+def _source(found: importlib.metadata.Distribution) -> str | None:
+    """Where a distribution was installed from, if that was a commit of a repository."""
+    try:
+        facts = json.loads(found.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return None
+    control = facts.get("vcs_info") or {}
+    if not control.get("commit_id"):
+        return None
+    from gitops_ml.system.clean_text import without_credentials
+
+    return f"{control.get('vcs', 'git')}+{without_credentials(facts['url'])}@{control['commit_id']}"

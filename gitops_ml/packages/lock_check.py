@@ -1,0 +1,192 @@
+"""Whether a lock holds what the requirements come to: every package that it needs, and no other.
+
+No index is asked. What the lock's comments say about who requires what is a hint, since whoever may
+edit a lock may edit them as well. Where the metadata of a wheel is known, and its bytes have the
+hash of the lock, that counts instead: when an image is built, all of them are known.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from gitops_ml.packages.lock_file import MACHINES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gitops_ml.packages.component import Component
+    from gitops_ml.packages.lock_file import Lock, LockedPackage
+    from gitops_ml.packages.requirement_files import Asked
+
+_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
+_ANY = "*"
+"""Stands for extras that nobody knows: who requires the package is known by name only."""
+
+
+def lock_problems(
+    lock: Lock, asked: Sequence[Asked], *, wheels: Mapping[str, Component] | None = None
+) -> tuple[str, ...]:
+    """What is wrong with ``lock``, a sentence each, which names the package and its line.
+
+    ``wheels`` has the metadata of wheels by the sha256 of their bytes.
+    """
+    found: dict[str, None] = {}
+    for platform in lock.platforms:
+        check = _Check(lock, platform, wheels or {})
+        found.update(dict.fromkeys(check.problems(asked)))
+    return tuple(found)
+
+
+def marker_environment(python: str, platform: str) -> Mapping[str, str]:
+    """What markers are evaluated for: CPython of that version on Linux."""
+    version = ".".join((*python.split("."), "0", "0")[:3]) if python.count(".") < 2 else python
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": version,
+        "os_name": "posix",
+        "platform_machine": MACHINES[platform],
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": version,
+        "python_version": ".".join(version.split(".")[:2]),
+        "sys_platform": "linux",
+    }
+
+
+class _Check:
+    """One platform's part of a lock."""
+
+    def __init__(self, lock: Lock, platform: str, wheels: Mapping[str, Component]) -> None:
+        self._platform = platform
+        self._wheels = wheels
+        self._environment = dict(marker_environment(lock.python, platform))
+        self._all = lock.packages_for(platform)
+        self._packages = {package.name: package for package in self._all}
+        self._names_reasons = any(package.requires for package in lock.packages)
+        self._reached: set[str] = set()
+
+    def problems(self, asked: Sequence[Asked]) -> Iterator[str]:
+        yield from self._twice()
+        yield from self._other_wheels()
+        wanted = [each for each in asked if self._applies(each.requirement, {""})]
+        for each in wanted:
+            yield from self._unmet(each)
+        yield from self._closure([each for each in wanted if not each.is_constraint])
+        extra = [package for package in self._all if package.name not in self._reached]
+        if extra and not self._names_reasons and not self._wheels:
+            others = " and others are" if len(extra) > 1 else " is"
+            yield (
+                f"{_at(extra[0])}{others} required by nothing in it (it does not name what its "
+                "packages require, as `gitops-ml lock` writes it)"
+            )
+            return
+        for package in extra:
+            yield f"{_at(package)} is required by nothing"
+
+    def _twice(self) -> Iterator[str]:
+        for package in self._all:
+            if self._packages[package.name] is not package:
+                yield f"{_at(package)} is in it twice for {self._platform}"
+
+    def _other_wheels(self) -> Iterator[str]:
+        for package in self._all:
+            wheel = self._wheels.get(package.sha256)
+            if wheel and (wheel.name, _version(wheel.version)) != (
+                package.name,
+                _version(package.version),
+            ):
+                yield f"{_at(package)} has the hash of {wheel.name} {wheel.version}"
+
+    def _unmet(self, asked: Asked) -> Iterator[str]:
+        package = self._packages.get(asked.name)
+        if package is None:
+            if not asked.is_constraint:
+                yield f"it lacks {asked.name}, which {asked.place} requires"
+        elif asked.path != package.path and asked.path:
+            yield f"{_at(package)} is not {asked.path}, which {asked.place} requires"
+        elif not _allows(asked.requirement, package):
+            yield f"{_at(package)} is not {asked.requirement.specifier}, as {asked.place} requires"
+        elif asked.hashes and package.sha256 not in asked.sha256:
+            yield f"{_at(package)} has none of the hashes of {asked.place}"
+
+    def _closure(self, roots: Sequence[Asked]) -> Iterator[str]:
+        """Follow what requires what from ``roots``; a package is visited once for each new extra."""
+        visited: dict[str, set[str]] = {}
+        waiting = [(each.name, {"", *each.requirement.extras}) for each in roots]
+        while waiting:
+            name, extras = waiting.pop()
+            package = self._packages.get(name)
+            if package is None or extras <= visited.setdefault(name, set()):
+                continue
+            visited[name] |= extras
+            self._reached.add(name)
+            for requirement, more in self._required(package, visited[name]):
+                dependency = canonicalize_name(requirement.name)
+                yield from self._unmet_by(package, requirement)
+                waiting.append((dependency, more))
+
+    def _unmet_by(self, parent: LockedPackage, requirement: Requirement) -> Iterator[str]:
+        package = self._packages.get(canonicalize_name(requirement.name))
+        if package is None:
+            yield f"it lacks {requirement.name}, which {_at(parent)} requires"
+        elif not _allows(requirement, package):
+            yield f"{_at(package)} is not {requirement.specifier}, as {_at(parent)} requires"
+
+    def _required(
+        self, package: LockedPackage, extras: set[str]
+    ) -> Iterator[tuple[Requirement, set[str]]]:
+        """What a package requires, with the extras that it wants of it."""
+        recorded = {*package.requires_on(self._platform)}
+        wheel = self._wheels.get(package.sha256)
+        requirements = _parsed(wheel.requires) if wheel else None
+        if requirements is None:
+            for name in sorted(recorded):
+                yield Requirement(name), {"", _ANY}
+            return
+        for requirement in requirements:
+            more = {"", *requirement.extras}
+            if self._applies(requirement, extras - {_ANY}):
+                yield requirement, more
+            elif _ANY in extras and canonicalize_name(requirement.name) in recorded:
+                possible = set(_EXTRA.findall(str(requirement.marker)))
+                if self._applies(requirement, possible):
+                    yield requirement, more
+
+    def _applies(self, requirement: Requirement, extras: Iterable[str]) -> bool:
+        marker = requirement.marker
+        return marker is None or any(
+            marker.evaluate({**self._environment, "extra": extra}) for extra in extras
+        )
+
+
+def _parsed(texts: Iterable[str]) -> list[Requirement] | None:
+    """The requirements of a wheel; ``None`` where one is in none of today's forms."""
+    try:
+        return [Requirement(text) for text in texts]
+    except InvalidRequirement:
+        return None
+
+
+def _allows(requirement: Requirement, package: LockedPackage) -> bool:
+    try:
+        return requirement.specifier.contains(Version(package.version), prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+def _version(text: str) -> Version | str:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return text
+
+
+def _at(package: LockedPackage) -> str:
+    return f"{package} (line {package.line})" if package.line else str(package)

@@ -1,0 +1,261 @@
+"""Wheels as entries of an image layer: what an installer would write, without running anything.
+
+The Python that the image will run need not be on this machine. Nothing is unpacked either: a
+layer's entry points at the deflated bytes inside the wheel. The rules are those of the `binary
+distribution format`_; bytecode is not made, since only the target's own Python could.
+
+.. _binary distribution format: https://packaging.python.org/specifications/binary-distribution-format/
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import csv
+import hashlib
+import io
+import posixpath
+import re
+import stat
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import GitopsMlError
+from gitops_ml.oci.layers import Deflated, LayerEntry
+from gitops_ml.packages.component import Component
+from gitops_ml.system.held_file import HeldFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+_LOCAL_HEADER = 30
+_SCRIPT = """\
+#!/usr/bin/env python3
+import sys
+from {module} import {name}
+if __name__ == "__main__":
+    sys.argv[0] = sys.argv[0].removesuffix(".exe")
+    sys.exit({attribute}())
+"""
+_ENTRY_POINT = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(\[.*\])?")
+_LARGEST_METADATA = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """Where an installer puts things, relative to the root of the image."""
+
+    prefix: str
+    python: str
+
+    @property
+    def site_packages(self) -> str:
+        return f"{self.prefix}/lib/python{self.python}/site-packages"
+
+    def place(self, path: str, *, data: str, name: str) -> str:
+        """Where the member ``path`` of a wheel goes, whose data directory is ``data``."""
+        if not path.startswith(f"{data}/"):
+            return f"{self.site_packages}/{path}"
+        kind, _, rest = path.removeprefix(f"{data}/").partition("/")
+        places = {
+            "purelib": self.site_packages,
+            "platlib": self.site_packages,
+            "scripts": f"{self.prefix}/bin",
+            "data": self.prefix,
+            "headers": f"{self.prefix}/include/site/python{self.python}/{name}",
+        }
+        if kind not in places:
+            raise ValueError(f"it has files of the unknown kind {kind!r}")
+        return f"{places[kind]}/{rest}"
+
+
+def wheel_entries(wheels: Iterable[Path | HeldFile], *, scheme: Scheme) -> tuple[LayerEntry, ...]:
+    """What the wheels install, one entry for each path.
+
+    The entries keep the wheels open: what is packed are the bytes that were hashed.
+
+    Where two wheels have a file of the same path the one whose name comes later wins, as when they
+    are installed one after the other.
+
+    Raises:
+        GitopsMlError: a file is no wheel, or would install outside of its place.
+    """
+    found: dict[str, LayerEntry] = {}
+    for wheel in sorted(wheels, key=lambda path: path.name.lower()):
+        found.update((entry.path, entry) for entry in _entries(_held(wheel), scheme))
+    return tuple(found[path] for path in sorted(found))
+
+
+def describe_wheel(wheel: Path | HeldFile, *, fingerprint: str) -> Component:
+    """The package that a wheel holds.
+
+    Raises:
+        GitopsMlError: it is no wheel.
+    """
+    from email.parser import HeaderParser
+
+    wheel = _held(wheel)
+    with _open(wheel) as archive:
+        info = _dist_info(archive, wheel)
+        fields = HeaderParser().parsestr(_text(archive, f"{info}/METADATA", wheel))
+    return Component(
+        name=re.sub(r"[-_.]+", "-", str(fields["Name"])).lower(),
+        version=str(fields["Version"]),
+        sha256=fingerprint,
+        licence=str(fields["License-Expression"] or ""),
+        requires=tuple(map(str, fields.get_all("Requires-Dist", []))),
+    )
+
+
+def _entries(wheel: HeldFile, scheme: Scheme) -> Iterator[LayerEntry]:
+    with _open(wheel) as archive:
+        info = _dist_info(archive, wheel)
+        name = info.removesuffix(".dist-info")
+        # RECORD is about the files as they were in the wheel: the installed one is written anew
+        skipped = {f"{info}/{file}" for file in ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER")}
+        written = []
+        for member in archive.infolist():
+            if member.is_dir() or member.filename in skipped:
+                continue
+            written.append(_entry(archive, member, wheel, scheme, name))
+        written += _console_scripts(archive, info, wheel, scheme)
+        home = f"{scheme.site_packages}/{info}"
+        written.append(LayerEntry(path=f"{home}/INSTALLER", source=b"gitops-ml\n"))
+        recorded = _recorded(archive, info, wheel, scheme, name)
+        record = _record(written, recorded, home=home, site_packages=scheme.site_packages)
+        yield from (*written, LayerEntry(path=f"{home}/RECORD", source=record))
+
+
+def _entry(
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    wheel: HeldFile,
+    scheme: Scheme,
+    name: str,
+) -> LayerEntry:
+    path = member.filename
+    if posixpath.isabs(path) or posixpath.normpath(path) != path or path.startswith("../"):
+        raise GitopsMlError(f"{wheel.name} wants to write {path!r}, which leaves its place")
+    try:
+        place = scheme.place(path, data=f"{name}.data", name=name.partition("-")[0])
+    except ValueError as error:
+        raise GitopsMlError(f"{wheel.name} cannot be installed: {error}") from error
+    is_script = path.startswith(f"{name}.data/scripts/")
+    unix = member.external_attr >> 16
+    is_executable = is_script or (stat.S_ISREG(unix) and bool(unix & 0o111))
+    if is_script or member.compress_type != zipfile.ZIP_DEFLATED:
+        content = archive.read(member)
+        return LayerEntry(
+            path=place,
+            source=re.sub(rb"\A#!pythonw?[^\n]*", b"#!/usr/bin/env python3", content)
+            if is_script
+            else content,
+            is_executable=is_executable,
+        )
+    source = Deflated(
+        archive=wheel,
+        offset=_offset(wheel, member),
+        packed_size=member.compress_size,
+        size=member.file_size,
+        crc=member.CRC,
+    )
+    return LayerEntry(path=place, source=source, is_executable=is_executable)
+
+
+def _offset(wheel: HeldFile, member: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: the local header has lengths of its own."""
+    head = wheel.read(member.header_offset, _LOCAL_HEADER)
+    name, extra = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
+    return member.header_offset + _LOCAL_HEADER + name + extra
+
+
+def _console_scripts(
+    archive: zipfile.ZipFile, info: str, wheel: HeldFile, scheme: Scheme
+) -> Iterator[LayerEntry]:
+    if f"{info}/entry_points.txt" not in archive.namelist():
+        return
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[method-assign,assignment]  # names keep their case
+    try:
+        parser.read_string(_text(archive, f"{info}/entry_points.txt", wheel))
+    except configparser.Error as error:
+        raise GitopsMlError(f"{wheel.name} has entry points that cannot be read") from error
+    for section in ("console_scripts", "gui_scripts"):
+        for name, target in sorted(parser.items(section) if parser.has_section(section) else ()):
+            match = _ENTRY_POINT.fullmatch(target.strip())
+            if match is None or "/" in name:
+                raise GitopsMlError(f"{wheel.name} has an entry point that is none: {name}")
+            attribute = match["attribute"]
+            text = _SCRIPT.format(
+                module=match["module"], name=attribute.partition(".")[0], attribute=attribute
+            )
+            place = f"{scheme.prefix}/bin/{name}"
+            yield LayerEntry(path=place, source=text.encode(), is_executable=True)
+
+
+def _recorded(
+    archive: zipfile.ZipFile, info: str, wheel: HeldFile, scheme: Scheme, name: str
+) -> Mapping[str, tuple[str, str]]:
+    """Hash and size by installed path, as the wheel's own RECORD has them."""
+    rows = csv.reader(io.StringIO(_text(archive, f"{info}/RECORD", wheel)))
+    return {
+        scheme.place(row[0], data=f"{name}.data", name=name.partition("-")[0]): (row[1], row[2])
+        for row in rows
+        if len(row) == 3
+    }
+
+
+def _record(
+    entries: Iterable[LayerEntry],
+    recorded: Mapping[str, tuple[str, str]],
+    *,
+    home: str,
+    site_packages: str,
+) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    rows = []
+    for entry in entries:
+        facts = recorded.get(entry.path, ("", ""))
+        if isinstance(entry.source, bytes):
+            digest = base64.urlsafe_b64encode(hashlib.sha256(entry.source).digest())
+            facts = (f"sha256={digest.decode().rstrip('=')}", str(len(entry.source)))
+        rows.append((posixpath.relpath(entry.path, site_packages), *facts))
+    rows.append((posixpath.relpath(f"{home}/RECORD", site_packages), "", ""))
+    writer.writerows(sorted(rows))
+    return text.getvalue().encode()
+
+
+def _held(wheel: Path | HeldFile) -> HeldFile:
+    if isinstance(wheel, HeldFile):
+        return wheel
+    try:
+        return HeldFile(wheel, may_be_link=True)
+    except OSError as error:
+        raise GitopsMlError(f"{wheel} cannot be read as a wheel ({error})") from error
+
+
+def _open(wheel: HeldFile) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel.opened())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise GitopsMlError(f"{wheel.path} cannot be read as a wheel ({error})") from error
+
+
+def _dist_info(archive: zipfile.ZipFile, wheel: HeldFile) -> str:
+    names = {path.partition("/")[0] for path in archive.namelist()}
+    found = sorted(name for name in names if name.endswith(".dist-info"))
+    if len(found) != 1:
+        raise GitopsMlError(f"{wheel.name} is no wheel: it has {len(found)} .dist-info directories")
+    return found[0]
+
+
+def _text(archive: zipfile.ZipFile, path: str, wheel: HeldFile) -> str:
+    try:
+        if archive.getinfo(path).file_size > _LARGEST_METADATA:
+            raise GitopsMlError(f"{wheel.name} has a {path} of more than {_LARGEST_METADATA} bytes")
+        return archive.read(path).decode("utf-8")
+    except (KeyError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise GitopsMlError(f"{wheel.name} has no {path} that can be read") from error

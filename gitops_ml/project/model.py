@@ -1,0 +1,196 @@
+"""The project file ``gitops-ml.yaml``: where images, releases and clusters are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gitops_ml.oci.keys import SigningSpec
+from gitops_ml.project.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuClass:
+    """What ``compute.gpu_class`` stands for on one cluster."""
+
+    resource: str
+    """The extended resource, ``nvidia.com/gpu`` or a MIG slice such as ``nvidia.com/mig-1g.5gb``."""
+    node_selector: Labels
+    tolerations: tuple[KubernetesObject, ...]
+    spare: bool
+    """Whether a further GPU can be had during an update (a spare one, or a pool that grows)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotPool:
+    node_selector: Labels
+    tolerations: tuple[KubernetesObject, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySpec:
+    """Where HTTP comes in: a Gateway (HTTPRoute) or an Ingress class."""
+
+    type: str
+    """``gateway-api`` or ``ingress``."""
+    name: str
+    namespace: str
+    """Of the Gateway, or of the ingress controller's pods: the NetworkPolicy lets it in."""
+    section: str | None
+    hosts: tuple[str, ...]
+    address: str | None
+    """The URL by which this machine reaches it; ``None``: ``https://`` and the API's host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusSpec:
+    address: str | None
+    namespace: str
+    pod_monitors: bool
+    """Whether the Prometheus Operator is there, so that a PodMonitor means something."""
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSpec:
+    name: str
+    server: str
+    """The API server as Argo CD knows it; ``https://kubernetes.default.svc`` is Argo CD's own."""
+    context: str | None
+    """The context of the kubeconfig by which this machine reaches it."""
+    kubernetes_version: str | None
+    image_volumes: bool | None
+    """Whether pods can mount an image; ``None``: if ``kubernetes_version`` does so by default."""
+    gpu_classes: Mapping[str, GpuClass]
+    spot: SpotPool | None
+    node_groups: Mapping[str, Labels]
+    gateway: GatewaySpec | None
+    prometheus: PrometheusSpec
+    keda_namespace: str
+    http_addon: bool
+    external_secrets: bool
+    image_pull_secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSpec:
+    name: str
+    cluster: str
+    namespace: str
+    overrides: Mapping[str, Any]
+    """Merged below the API's own words: the environment's defaults."""
+    delivery: str
+    """``push`` or ``pull_request``."""
+    protected: bool
+    """Production manners: `create-update`, resources kept when an Application goes."""
+    policies: tuple[Policy, ...] = ()
+    """The project's, and the environment's own if it has one: manifests have to keep to each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeSpec:
+    """Where the pull requests of a repository are opened."""
+
+    type: str
+    """``auto``, ``github``, ``gitlab``, ``gitea``, ``bitbucket`` or ``none``."""
+    api_url: str | None
+    repository: str | None
+    """``owner/name``, where the repository's address does not tell."""
+    token_env: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequestSettings:
+    """What pull requests hold, and whom they ask."""
+
+    content: str
+    """``complete`` or ``source``: what notebooks propose."""
+    reviewers: tuple[str, ...]
+    teams: tuple[str, ...]
+    labels: tuple[str, ...]
+    draft: bool
+    auto_merge: bool
+    merge_method: str
+    """``merge``, ``squash`` or ``rebase``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """The repository that notebooks send code and manifests to."""
+
+    repository: str
+    branch: str
+    directory: str
+    """The folder that holds one folder for each API; ``.`` is the root."""
+    username: str | None
+    token_env: str | None
+    forge: ForgeSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitopsSpec:
+    repository: str
+    argocd_repository: str | None
+    """The URL by which Argo CD reaches it, where that is another one."""
+    branch: str
+    mode: str
+    """``chart`` or ``manifests``."""
+    argocd_namespace: str
+    argocd_context: str | None
+    """The context of the kubeconfig by which this machine reaches Argo CD's cluster."""
+    author_name: str | None
+    author_email: str | None
+    username: str | None
+    token_env: str | None
+    """The environment variable that holds the token for HTTP; never the token itself."""
+    forge: ForgeSpec
+    owners: tuple[str, ...] = ()
+    """Who approves changes of charts, Argo CD's objects and protected environments: ``CODEOWNERS``."""
+
+    @property
+    def argocd_url(self) -> str:
+        return self.argocd_repository or self.repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSettings:
+    repository: str | None
+    """Registry and path, ``ghcr.io/acme/ml``; an API's images are ``<repository>/<api>``."""
+    base: str
+    """The base image, by digest."""
+    builder: str
+    """``auto``, ``docker`` or ``oci``."""
+    platforms: tuple[str, ...]
+    python_version: str
+    insecure: bool
+    """Whether the registry may be spoken to over plain HTTP although it is not on this machine."""
+    signing: SigningSpec | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamSpec:
+    name: str
+    namespaces: tuple[str, ...]
+    groups: tuple[str, ...]
+    """SSO groups that may see and sync the team's Applications."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    name: str
+    image: ImageSettings
+    gitops: GitopsSpec | None
+    pull_requests: PullRequestSettings
+    source: SourceSpec | None
+    clusters: Mapping[str, ClusterSpec]
+    environments: Mapping[str, EnvironmentSpec]
+    teams: Mapping[str, TeamSpec]
+    default_team: str
+
+
+Labels = Mapping[str, str]
+
+
+KubernetesObject = Mapping[str, Any]
+"""A piece of a Kubernetes object that people may write verbatim (a toleration, an affinity, a probe)."""

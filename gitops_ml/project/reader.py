@@ -1,0 +1,419 @@
+"""The project file as a `Project`: presets expanded, defaults filled in, references checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
+from gitops_ml.errors import Problem
+from gitops_ml.http.urls import is_protected
+from gitops_ml.manifest.cortex_spellings import original, todays_spelling
+from gitops_ml.oci.keys import SigningSpec
+from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
+from gitops_ml.project.model import (
+    ClusterSpec,
+    EnvironmentSpec,
+    ForgeSpec,
+    GatewaySpec,
+    GitopsSpec,
+    GpuClass,
+    ImageSettings,
+    Project,
+    PrometheusSpec,
+    PullRequestSettings,
+    SourceSpec,
+    SpotPool,
+    TeamSpec,
+)
+from gitops_ml.project.policy import Policy, TriggerPolicy, is_never_allowed, own_domains
+from gitops_ml.system.clean_text import without_credentials
+from gitops_ml.system.secret_scan import has_secret_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.documents.json_schema import Schema
+    from gitops_ml.documents.yaml_reader import Document
+
+_RULE = "project"
+_ONLY_CLUSTER = "in-cluster"
+_ARGO_CDS_OWN = "https://kubernetes.default.svc"
+
+
+def read_project(
+    document: Document, *, schema: Schema, api_schema: Schema
+) -> tuple[Project | None, tuple[Problem, ...]]:
+    """The project that a document describes, or none and everything that is wrong with it."""
+    if any(problem.severity == "error" for problem in document.problems):
+        return None, document.problems
+    if not isinstance(document.data, dict):
+        message = "the project file must be a mapping that begins with project: my-project"
+        return None, (Problem(document.file, *document.place(()), "", message),)
+    findings = list(schema.findings(document.data, written=document.written))
+    overrides, more = _overrides(document.data, api_schema)
+    findings += more
+    if not any(finding.severity == "error" for finding in findings):
+        findings += _relations(document.data)
+    problems = tuple(_problem(document, finding) for finding in findings)
+    if any(problem.severity == "error" for problem in problems):
+        return None, problems
+    return _project(document.data, schema, overrides), problems
+
+
+def default_project(schema: Schema) -> Project:
+    """The project of people who have no project file: one environment on Argo CD's own cluster."""
+    cluster = {"gpu_classes": {"gpu": {"preset": "nvidia"}}}
+    document = {
+        "project": "default",
+        "clusters": {_ONLY_CLUSTER: cluster},
+        "environments": {"default": {"namespace": "ml"}},
+    }
+    return _project(document, schema, {})
+
+
+def _problem(document: Document, finding: Finding) -> Problem:
+    place = document.place(finding.path)
+    path = dotted(finding.path)
+    return Problem(document.file, *place, path, finding.message, finding.rule, finding.severity)
+
+
+def _overrides(
+    data: Mapping[str, Any], api_schema: Schema
+) -> tuple[dict[str, Mapping[str, Any]], list[Finding]]:
+    """The environments' overrides in today's spelling; they have the shape of an API's."""
+    spelled: dict[str, Mapping[str, Any]] = {}
+    findings: list[Finding] = []
+    environments = data.get("environments")
+    for name, environment in (environments if isinstance(environments, dict) else {}).items():
+        words = environment.get("overrides") if isinstance(environment, dict) else None
+        if not isinstance(words, dict):
+            continue
+        spelling = todays_spelling({"kind": "", **words})
+        body = {key: value for key, value in spelling.body.items() if key != "kind"}
+        found = [*spelling.findings, *api_schema.definition("overrides").findings(body)]
+        at: Path = ("environments", name, "overrides")
+        for each in found:
+            path = (*at, *original(spelling.renamed, each.path))
+            findings.append(Finding(path, each.message, each.rule, each.severity))
+        spelled[name] = body
+    return spelled, findings
+
+
+def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
+    image = data.get("image") or {}
+    if image.get("platform") and "platforms" in image:
+        message = "'platform' is short for 'platforms': keep one of them"
+        yield error(("image", "platform"), message, rule=_RULE)
+    for key in ("gitops", "source"):
+        yield from _repository(data.get(key) or {}, key)
+    yield from _signing((data.get("image") or {}).get("signing") or {})
+    yield from _policies(data)
+    clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
+    for name, cluster in clusters.items():
+        at: Path = ("clusters", name)
+        for gpu, words in ((cluster or {}).get("gpu_classes") or {}).items():
+            yield from _gpu_class_relations(words, (*at, "gpu_classes", gpu))
+        yield from _image_volumes(cluster or {}, at)
+        spot = (cluster or {}).get("spot")
+        if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
+            yield error((*at, "spot"), "it needs a preset or a node_selector", rule=_RULE)
+    for name, environment in data["environments"].items():
+        yield from _environment_cluster(environment.get("cluster"), clusters, name)
+    yield from _shared_places(data["environments"], clusters)
+    teams, default = data.get("teams") or {}, data.get("default_team")
+    yield from _team_names(teams, default)
+    if teams and default is not None and default not in teams:
+        yield error(
+            ("default_team",), f"{default!r} is no team{suggestion(default, teams)}", rule=_RULE
+        )
+
+
+def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
+    places: list[tuple[Path, Any]] = [(("policy",), data.get("policy"))]
+    for name, environment in data["environments"].items():
+        places.append((("environments", name, "policy"), environment.get("policy")))
+    for at, words in places:
+        for section in ("annotations", "labels"):
+            for index, key in enumerate((words or {}).get(section) or ()):
+                if is_never_allowed(key):
+                    message = (
+                        f"{key!r} cannot be allowed: Helm, Argo CD, Kubernetes or gitops-ml itself "
+                        "acts on it"
+                    )
+                    yield error((*at, section, index), message, rule=_RULE)
+
+
+def _image_volumes(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    version = cluster.get("kubernetes_version")
+    if cluster.get("image_volumes") and version and _minor(version) < 33:
+        message = f"pods can mount images from Kubernetes 1.33 on; kubernetes_version is {version}"
+        yield error((*at, "image_volumes"), message, rule=_RULE)
+
+
+def _minor(version: str) -> int:
+    return int(version.partition(".")[2])
+
+
+def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
+    at: Path = (section,)
+    for key in ("repository", "argocd_repository"):
+        address = words.get(key) or ""
+        if without_credentials(address) == address:
+            continue
+        yield error(
+            (*at, key),
+            "the URL holds a user name, a password or a query; put the token in an environment variable and "
+            f"name it in {section}.token_env (a user name goes to {section}.username)",
+            rule="secret",
+        )
+    forge = words.get("forge") or {}
+    for place, variable in (
+        ((*at, "token_env"), words.get("token_env")),
+        ((*at, "forge", "token_env"), forge.get("token_env")),
+    ):
+        if has_secret_shape(variable or ""):
+            yield error(
+                place,
+                "this looks like the token itself; name the environment variable that holds it, "
+                "and revoke the token if this file was ever pushed",
+                rule="secret",
+            )
+    if (api_url := forge.get("api_url")) and not is_protected(api_url):
+        yield error(
+            (*at, "forge", "api_url"),
+            "a token would travel in plain text; use https",
+            rule="secret",
+        )
+
+
+def _signing(signing: Mapping[str, Any]) -> Iterator[Finding]:
+    for key in ("key", "password_env"):
+        if has_secret_shape(signing.get(key) or ""):
+            yield error(
+                ("image", "signing", key),
+                "this looks like the secret itself; name the file or the environment variable that "
+                "holds it, and make a new key if this file was ever pushed",
+                rule="secret",
+            )
+
+
+def _gpu_class_relations(words: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    preset = words.get("preset")
+    if preset is None:
+        if not words.get("resource"):
+            yield error(at, "a GPU class needs a preset or a resource", rule=_RULE)
+        for key in ("model", "mig", "spot"):
+            if words.get(key):
+                yield error((*at, key), f"{key!r} means something with a preset only", rule=_RULE)
+    elif words.get("spot") and preset not in SPOT_PRESETS:
+        yield error(
+            (*at, "spot"),
+            f"the preset {preset!r} has no spot nodes; write their labels to node_selector",
+            rule=_RULE,
+        )
+
+
+def _environment_cluster(
+    cluster: str | None, clusters: Mapping[str, Any], environment: str
+) -> Iterator[Finding]:
+    at: Path = ("environments", environment)
+    if cluster is None and len(clusters) > 1:
+        names = ", ".join(clusters)
+        yield error(at, f"'cluster' is missing; there are several: {names}", rule=_RULE)
+    elif cluster is not None and cluster not in clusters:
+        message = f"{cluster!r} is no cluster{suggestion(cluster, clusters)}"
+        yield error((*at, "cluster"), message, rule=_RULE)
+
+
+def _shared_places(
+    environments: Mapping[str, Any], clusters: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """A release is called like its API: in one namespace two environments would overwrite each other."""
+    taken: dict[tuple[str, str], str] = {}
+    only = next(iter(clusters))
+    for name, words in environments.items():
+        cluster = clusters.get(words.get("cluster") or only) or {}
+        place = (cluster.get("server") or _ARGO_CDS_OWN, words["namespace"])
+        other = taken.setdefault(place, name)
+        if other != name:
+            message = f"{words['namespace']!r} is the namespace of {other!r} on the same cluster"
+            yield error(("environments", name, "namespace"), message, rule=_RULE)
+
+
+def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Finding]:
+    message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+    if "default" in teams:
+        yield error(("teams", "default"), message, rule=_RULE)
+    elif default == "default":
+        yield error(("default_team",), message, rule=_RULE)
+
+
+# -- data to values --------------------------------------------------------------------------------
+
+
+def _project(
+    document: Mapping[str, Any], schema: Schema, overrides: Mapping[str, Mapping[str, Any]]
+) -> Project:
+    clusters = document.get("clusters") or {_ONLY_CLUSTER: {}}
+    data = schema.with_defaults({**document, "clusters": clusters})
+    return _filled_project(data, overrides)
+
+
+def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Project:
+    clusters = {name: _cluster(name, words) for name, words in data["clusters"].items()}
+    policy = _policy(data["policy"], clusters)
+    environments = {
+        name: _environment(name, words, clusters, overrides.get(name, {}), policy=policy)
+        for name, words in data["environments"].items()
+    }
+    teams = {name: _team(name, words) for name, words in data["teams"].items()}
+    default_team = data["default_team"]
+    if teams and default_team not in teams:
+        default_team = next(iter(teams))
+    return Project(
+        name=data["project"],
+        image=_image(data["image"]),
+        gitops=_gitops(data["gitops"]) if data["gitops"] else None,
+        pull_requests=_pull_requests(data["pull_requests"]),
+        source=_source(data["source"]) if data["source"] else None,
+        clusters=clusters,
+        environments=environments,
+        teams=teams,
+        default_team=default_team,
+    )
+
+
+def _gitops(words: Mapping[str, Any]) -> GitopsSpec:
+    forge, owners = ForgeSpec(**words["forge"]), tuple(words["owners"])
+    return GitopsSpec(**{**words, "forge": forge, "owners": owners})
+
+
+def _source(words: Mapping[str, Any]) -> SourceSpec:
+    return SourceSpec(**{**words, "forge": ForgeSpec(**words["forge"])})
+
+
+def _pull_requests(words: Mapping[str, Any]) -> PullRequestSettings:
+    lists = {key: tuple(words[key]) for key in ("reviewers", "teams", "labels")}
+    return PullRequestSettings(**{**words, **lists})
+
+
+def _image(words: Mapping[str, Any]) -> ImageSettings:
+    only, signing = words["platform"], words["signing"]
+    apart = ("platform", "platforms", "signing")
+    return ImageSettings(
+        **{key: value for key, value in words.items() if key not in apart},
+        platforms=(only,) if only else tuple(sorted(words["platforms"])),
+        signing=SigningSpec(**signing) if signing else None,
+    )
+
+
+def _cluster(name: str, words: Mapping[str, Any]) -> ClusterSpec:
+    gateway, spot = words["gateway"], words["spot"]
+    classes = {gpu: _gpu_class(each) for gpu, each in words["gpu_classes"].items()}
+    return ClusterSpec(
+        name=name,
+        server=words["server"],
+        context=words["context"],
+        kubernetes_version=words["kubernetes_version"],
+        image_volumes=words["image_volumes"],
+        gpu_classes=classes,
+        spot=_spot(spot) if spot else None,
+        node_groups=words["node_groups"],
+        gateway=GatewaySpec(**{**gateway, "hosts": tuple(gateway["hosts"])}) if gateway else None,
+        prometheus=PrometheusSpec(**words["prometheus"]),
+        keda_namespace=words["keda_namespace"],
+        http_addon=words["http_addon"],
+        external_secrets=words["external_secrets"],
+        image_pull_secrets=tuple(words["image_pull_secrets"]),
+    )
+
+
+def _gpu_class(words: Mapping[str, Any]) -> GpuClass:
+    selector, tolerations = words["node_selector"], tuple(words["tolerations"])
+    if words["preset"] is None:
+        return GpuClass(
+            resource=words["resource"],
+            node_selector=selector,
+            tolerations=tolerations,
+            spare=words["spare"],
+        )
+    preset = preset_gpu_class(
+        words["preset"], model=words["model"], mig=words["mig"], spot=words["spot"]
+    )
+    return GpuClass(
+        resource=words["resource"] or preset.resource,
+        node_selector={**preset.node_selector, **selector},
+        tolerations=(*preset.tolerations, *tolerations),
+        spare=words["spare"],
+    )
+
+
+def _spot(words: Mapping[str, Any]) -> SpotPool:
+    preset = (
+        preset_spot_pool(words["preset"])
+        if words["preset"]
+        else SpotPool(node_selector={}, tolerations=())
+    )
+    return SpotPool(
+        node_selector={**preset.node_selector, **words["node_selector"]},
+        tolerations=(*preset.tolerations, *words["tolerations"]),
+    )
+
+
+def _environment(
+    name: str,
+    words: Mapping[str, Any],
+    clusters: Mapping[str, ClusterSpec],
+    overrides: Mapping[str, Any],
+    *,
+    policy: Policy,
+) -> EnvironmentSpec:
+    return EnvironmentSpec(
+        name=name,
+        cluster=words["cluster"] or next(iter(clusters)),
+        namespace=words["namespace"],
+        overrides=overrides,
+        delivery=words["delivery"],
+        protected=words["protected"],
+        policies=(policy, *_narrower(policy, words["policy"])),
+    )
+
+
+def _policy(words: Mapping[str, Any], clusters: Mapping[str, ClusterSpec]) -> Policy:
+    gateways = (cluster.gateway for cluster in clusters.values() if cluster.gateway)
+    hosts = [host for gateway in gateways for host in gateway.hosts]
+    triggers = TriggerPolicy(**_tuples(words["triggers"]))
+    return Policy(**{**_tuples(words), "triggers": triggers}, hosts_domains=own_domains(hosts))
+
+
+def _narrower(policy: Policy, words: Mapping[str, Any]) -> tuple[Policy, ...]:
+    """The environment's own policy: the project's, but for what the environment says."""
+    said = {key: value for key, value in _tuples(words).items() if value is not None}
+    if not said:
+        return ()
+    triggers = _tuples(said.pop("triggers", {}))
+    return (replace(policy, **said, triggers=replace(policy.triggers, **triggers)),)
+
+
+def narrowed(
+    environment: EnvironmentSpec, document: Document, *, schema: Schema
+) -> tuple[EnvironmentSpec | None, tuple[Problem, ...]]:
+    """The environment with the policy of ``policy.yaml`` alone, and what is wrong with that file.
+
+    What the file leaves out is as the project has it, so that checking both only narrows.
+    """
+    if any(problem.severity == "error" for problem in document.problems):
+        return None, document.problems
+    found = schema.definition("policy").findings(document.data, written=document.written)
+    if problems := tuple(_problem(document, finding) for finding in found):
+        return None, problems
+    return replace(environment, policies=_narrower(environment.policies[0], document.data)), ()
+
+
+def _tuples(words: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(each) if isinstance(each, list) else each for k, each in words.items()}
+
+
+def _team(name: str, words: Mapping[str, Any]) -> TeamSpec:
+    return TeamSpec(name=name, namespaces=tuple(words["namespaces"]), groups=tuple(words["groups"]))

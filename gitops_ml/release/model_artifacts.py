@@ -1,0 +1,212 @@
+"""Model artifacts: weights that are images of their own, and where a replica finds their files.
+
+Wherever a manifest names a model by ``oci://``, the cluster mounts the artifact read-only, and the
+runtime is told the folder in its place: to it the model is one on a local disk.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.oci.reference import ImageRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gitops_ml.documents.findings import Path
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.release.spec import Models, PredictorSpec
+
+SCHEME = "oci://"
+MOUNTED_AT = "/models"
+"""The folder of all models in a replica."""
+EXAMPLE = "oci://ghcr.io/acme/models/iris@sha256:…"
+
+EXAMPLE_TO_PUSH = "oci://ghcr.io/acme/models/iris:3"
+
+_TAG_OR_DIGEST = re.compile(r"(?::[^/]*)?(?:@.*)?$")
+_HOST = re.compile(r"localhost|.*[.:].*")
+_NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class BadLocation(ValueError):
+    """A location begins with ``oci://`` and names no artifact; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact that a release needs."""
+
+    name: str
+    """Of its folder: no other artifact of the release has it."""
+    image: ImageRef
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A predictor whose models are local, and what has to be mounted for that to be true."""
+
+    predictor: PredictorSpec
+    artifacts: tuple[Artifact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PushedModel:
+    """An artifact in the registry."""
+
+    image: ImageRef
+    """With its digest, which is what a manifest names."""
+    files: int
+    size: int
+    bytes_sent: int
+    moved_from: str | None = None
+    """The digest that the tag stood for before, where that was another one."""
+
+    @property
+    def location(self) -> str:
+        return f"{SCHEME}{self.image}"
+
+
+@dataclass(frozen=True, slots=True)
+class PulledModel:
+    """An artifact that is on this machine."""
+
+    image: ImageRef
+    files: int
+    size: int
+
+
+def parse_location(location: str, *, example: str = EXAMPLE) -> ImageRef:
+    """The artifact that ``oci://registry/repository[:tag][@sha256:…]`` names.
+
+    Raises:
+        BadLocation: it names none.
+    """
+    if not location.startswith(SCHEME):
+        raise BadLocation(f"{location!r} does not begin with {SCHEME}; write it as {example}")
+    try:
+        image = ImageRef.parse(location.removeprefix(SCHEME))
+    except ValueError as error:
+        name = _TAG_OR_DIGEST.sub("", location)
+        why = (
+            "has capitals, which no repository may have"
+            if name != name.lower()
+            else ("names no artifact")
+        )
+        raise BadLocation(f"{location!r} {why}; write it as {example}") from error
+    host, slash, _ = image.repository.partition("/")
+    # without a registry the node would ask Docker Hub and everybody else the first word
+    if not slash or not _HOST.fullmatch(host):
+        raise BadLocation(f"{location!r} does not begin with a registry; write it as {example}")
+    return image
+
+
+def artifact_places(predictor: PredictorSpec) -> Iterator[tuple[Path, str]]:
+    """Where a predictor names artifacts (its path below the API), and the locations, right or not."""
+    for section in ("models", "multi_model_reloading"):
+        models: Models | None = getattr(predictor, section)
+        if models is None:
+            continue
+        named: list[tuple[Path, str | None]] = [(("path",), models.path), (("dir",), models.dir)]
+        named += [(("paths", i, "path"), model.path) for i, model in enumerate(models.paths)]
+        for path, location in named:
+            if location and location.startswith(SCHEME):
+                yield ("predictor", section, *path), location
+    for key, value in predictor.config.items():
+        if isinstance(value, str) and value.startswith(SCHEME):
+            yield ("predictor", "config", key), value
+
+
+def mounted(
+    predictor: PredictorSpec,
+    place: Callable[[Artifact], str] = lambda artifact: f"{MOUNTED_AT}/{artifact.name}",
+) -> Mounted:
+    """``predictor`` with folders in place of its artifacts; ``place`` says which.
+
+    Raises:
+        BadLocation: a location names no artifact.
+    """
+    mounts = _Mounts(place)
+    config = {
+        key: mounts.local(value, f"config-{key}") if isinstance(value, str) else value
+        for key, value in predictor.config.items()
+    }
+    local = replace(
+        predictor,
+        models=_local(predictor.models, mounts),
+        multi_model_reloading=_local(predictor.multi_model_reloading, mounts),
+        config=config,
+    )
+    return Mounted(local, tuple(mounts.artifacts.values()))
+
+
+def artifacts_of(predictor: PredictorSpec) -> tuple[ImageRef, ...]:
+    """The artifacts that a predictor names, each once.
+
+    Raises:
+        BadLocation: a location names no artifact.
+    """
+    return tuple(artifact.image for artifact in mounted(predictor).artifacts)
+
+
+def _local(models: Models | None, mounts: _Mounts) -> Models | None:
+    if models is None:
+        return None
+    return replace(
+        models,
+        path=mounts.local(models.path, "model") if models.path else None,
+        dir=mounts.local(models.dir, "all") if models.dir else None,
+        paths=tuple(
+            replace(model, path=mounts.local(model.path, model.name)) for model in models.paths
+        ),
+    )
+
+
+class _Mounts:
+    """The artifacts found so far, each once."""
+
+    def __init__(self, place: Callable[[Artifact], str]) -> None:
+        self.artifacts: dict[ImageRef, Artifact] = {}
+        self._place = place
+
+    def local(self, location: str, name: str) -> str:
+        if not location.startswith(SCHEME):
+            return location
+        image = parse_location(location)
+        # what is pulled by digest has no use for the tag, and some runtimes refuse the pair
+        image = replace(image, tag=None) if image.digest else image
+        if image not in self.artifacts:
+            self.artifacts[image] = Artifact(self._free(name), image)
+        return self._place(self.artifacts[image])
+
+    def _free(self, name: str) -> str:
+        taken = {artifact.name for artifact in self.artifacts.values()}
+        name = _NO_NAME.sub("-", name)[:50]
+        number, found = 1, name
+        while found in taken:
+            number += 1
+            found = f"{name}-{number}"
+        return found
+
+
+def artifact_values(artifacts: tuple[Artifact, ...], cluster: ClusterSpec) -> Mapping[str, Any]:
+    """``models`` of the predictor chart; empty where there are none."""
+    if not artifacts:
+        return {}
+    return {
+        "imageVolumes": has_image_volumes(cluster),
+        "artifacts": [{"name": a.name, "reference": str(a.image)} for a in artifacts],
+    }
+
+
+def has_image_volumes(cluster: ClusterSpec) -> bool:
+    """Whether pods of the cluster can mount an image.
+
+    Kubernetes 1.35 is the first to do so by default (KEP-4639); 1.33 and 1.34 can be told to.
+    """
+    if cluster.image_volumes is not None:
+        return cluster.image_volumes
+    version = cluster.kubernetes_version
+    return version is not None and tuple(map(int, version.split(".")[:2])) >= (1, 35)

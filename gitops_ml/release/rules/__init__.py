@@ -1,0 +1,1 @@
+"""Rules between fields of a release, one module a subject."""

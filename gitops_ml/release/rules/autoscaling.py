@@ -1,0 +1,185 @@
+"""Rules about how many replicas run: bounds, windows, schedules, and what wakes a sleeping API."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
+from gitops_ml.documents.quantities import format_duration
+from gitops_ml.release.rules.cron import cron_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec, Trigger
+
+_RULE = "autoscaling"
+_AT: Path = ("autoscaling",)
+_LONGEST_STABILIZATION = 3600
+_LONGEST_WINDOW = 1800
+_ASYNC_CONCURRENCY = 128
+"""What the runtime works on at a time where `predict` is async and nothing else is said."""
+_NEVER_WAKE = ("cpu", "memory", "cron")
+"""KEDA's triggers that say nothing while there is no pod, or that are windows rather than work."""
+
+
+def autoscaling_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    """What is wrong with ``autoscaling`` and ``update_strategy``."""
+    autoscaling = spec.autoscaling
+    yield from _bounds(autoscaling)
+    yield from _target(spec)
+    yield from _periods(autoscaling)
+    yield from _schedule(autoscaling)
+    yield from _zero(spec, cluster)
+    strategy = spec.update_strategy
+    both = (strategy.max_surge, strategy.max_unavailable)
+    if strategy.type == "RollingUpdate" and all(map(_is_zero, both)):
+        message = "max_surge and max_unavailable cannot both be zero: nothing could ever change"
+        yield error(("update_strategy", "max_unavailable"), message, rule="update_strategy")
+
+
+def _bounds(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
+    least, most, first = (
+        autoscaling.min_replicas,
+        autoscaling.max_replicas,
+        autoscaling.init_replicas,
+    )
+    if most < least:
+        message = f"{most} is less than min_replicas ({least})"
+        yield error((*_AT, "max_replicas"), message, rule=_RULE)
+    elif first is not None and not least <= first <= most:
+        message = f"{first} is not between min_replicas ({least}) and max_replicas ({most})"
+        yield error((*_AT, "init_replicas"), message, rule=_RULE)
+    fallback = autoscaling.fallback_replicas
+    if fallback is not None and fallback > most:
+        message = f"{fallback} is more than max_replicas ({most})"
+        yield error((*_AT, "fallback_replicas"), message, rule=_RULE)
+
+
+def _target(spec: ReleaseSpec) -> Iterator[Finding]:
+    """A target beyond what a replica takes in is never reached: it would never scale."""
+    target = spec.autoscaling.target_in_flight
+    working, waiting = _capacity(spec)
+    if target > working + waiting:
+        message = (
+            f"{target:g} is more than a replica takes: {working} at a time and {waiting} waiting; "
+            "it would never scale up"
+        )
+        yield error((*_AT, "target_in_flight"), message, rule=_RULE)
+
+
+def _capacity(spec: ReleaseSpec) -> tuple[int, int]:
+    """Requests that a replica works on at a time, and that may wait."""
+    if (container := spec.container) is not None:
+        return container.max_concurrency, container.max_queue_length
+    predictor = spec.predictor
+    if predictor is None:
+        return _ASYNC_CONCURRENCY, 0
+    threads = predictor.processes_per_replica * predictor.threads_per_process
+    # Whether `predict` is async is known to the runtime only.
+    working = predictor.max_concurrency or max(threads, _ASYNC_CONCURRENCY)
+    return working, predictor.max_queue_length
+
+
+def _periods(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
+    window = autoscaling.window
+    if window < 10 or window % 10:
+        message = f"{format_duration(window)} is not a multiple of 10s"
+        yield error((*_AT, "window"), message, rule=_RULE)
+    elif window > _LONGEST_WINDOW:
+        message = f"{format_duration(window)} is more than 30m, the longest that is averaged over"
+        yield error((*_AT, "window"), message, rule=_RULE)
+    for name in ("downscale_stabilization_period", "upscale_stabilization_period"):
+        seconds = getattr(autoscaling, name)
+        if seconds > _LONGEST_STABILIZATION:
+            message = f"{format_duration(seconds)} is more than 1h, the most that Kubernetes allows"
+            yield error((*_AT, name), message, rule=_RULE)
+
+
+def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
+    for index, window in enumerate(autoscaling.schedule):
+        at: Path = (*_AT, "schedule", index)
+        yield from cron_findings(at, window.start, window.end, window.timezone)
+        if window.replicas > autoscaling.max_replicas:
+            message = f"{window.replicas} is more than max_replicas ({autoscaling.max_replicas})"
+            yield error((*at, "replicas"), message, rule=_RULE)
+        elif window.replicas <= autoscaling.min_replicas:
+            message = f"{window.replicas} is no more than min_replicas, so the window does nothing"
+            yield warning((*at, "replicas"), message, rule=_RULE)
+
+
+def cron_findings(at: Path, start: str, end: str, timezone: str) -> Iterator[Finding]:
+    """What is wrong with a window of two cron lines at ``at``."""
+    for key, line in (("start", start), ("end", end)):
+        if (wrong := cron_error(line)) is not None:
+            yield error((*at, key), wrong, rule=_RULE)
+    if start.split() == end.split():
+        yield error((*at, "end"), "the window ends when it starts", rule=_RULE)
+    if timezone not in timezones():
+        message = f"{timezone!r} is no IANA time zone{_zone_like(timezone)}"
+        yield error((*at, "timezone"), message, rule=_RULE)
+
+
+@lru_cache
+def timezones() -> frozenset[str]:
+    """The names of the IANA time zones, as the package `tzdata` lists them.
+
+    Not `zoneinfo.available_timezones`, which depends on the machine.
+    """
+    return frozenset((files("tzdata") / "zones").read_text("utf-8").split())
+
+
+def _zone_like(timezone: str) -> str:
+    meant = suggestion(timezone, sorted(timezones()))
+    return meant if meant.startswith("; did") else "; write it as Europe/Oslo or UTC"
+
+
+def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    autoscaling, at = spec.autoscaling, (*_AT, "scale_to_zero")
+    if autoscaling.min_replicas > 0:
+        if autoscaling.scale_to_zero is not None:
+            message = "it means something with min_replicas: 0 only"
+            yield warning(at, message, rule=_RULE)
+        return
+    match autoscaling.scale_to_zero:
+        case None:
+            yield error((*_AT, "min_replicas"), _NOTHING_WAKES, rule=_RULE)
+        case "http" if not cluster.http_addon:
+            message = (
+                f"cluster {cluster.name!r} has no HTTP add-on of KEDA; install it and say "
+                "http_addon: true in the project file"
+            )
+            yield error(at, message, rule=_RULE)
+        case "schedule" if not autoscaling.schedule and not _has(autoscaling, "cron"):
+            message = "there is no schedule that could wake the API; add one"
+            yield error(at, message, rule=_RULE)
+        case "trigger" if not any(map(_wakes, autoscaling.triggers)):
+            yield error(at, _NO_TRIGGER_WAKES, rule=_RULE)
+
+
+_NOTHING_WAKES = (
+    "nothing would wake the API from 0 replicas: its own metrics do not exist then. Use "
+    "min_replicas: 1, a schedule, a trigger on a queue, or KEDA's HTTP add-on (http_addon: true in "
+    "the project file)"
+)
+_NO_TRIGGER_WAKES = (
+    "no trigger could wake the API: cpu, memory and the API's own metrics do not exist at 0 "
+    "replicas; add one on a queue or on a metric of the gateway"
+)
+
+
+def _has(autoscaling: AutoscalingSpec, kind: str) -> bool:
+    return any(trigger.type == kind for trigger in autoscaling.triggers)
+
+
+def _wakes(trigger: Trigger) -> bool:
+    if trigger.type in _NEVER_WAKE:
+        return False
+    return not (trigger.type == "prometheus" and "predictor_" in trigger.metadata.get("query", ""))
+
+
+def _is_zero(amount: int | str) -> bool:
+    return str(amount).rstrip("%") == "0"

@@ -1,0 +1,65 @@
+"""Rules that relate two fields, or a release and its cluster.
+
+The shape of a document is the schema's business; what is here needs to see more than one place.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import Finding, error, suggestion
+from gitops_ml.release.rules.autoscaling import autoscaling_findings
+from gitops_ml.release.rules.compute import compute_findings
+from gitops_ml.release.rules.limits import limit_findings
+from gitops_ml.release.rules.models import model_findings
+from gitops_ml.release.rules.pods import pod_findings
+from gitops_ml.release.rules.policy_requests import policy_findings
+from gitops_ml.release.rules.triggers import trigger_findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, ImageSettings, TeamSpec
+    from gitops_ml.release.spec import ReleaseSpec
+
+
+def check_release(
+    spec: ReleaseSpec,
+    cluster: ClusterSpec,
+    *,
+    environment: EnvironmentSpec,
+    teams: Mapping[str, TeamSpec] = MappingProxyType({}),
+    images: ImageSettings | None = None,
+) -> Iterator[Finding]:
+    """Every rule that a resolved release breaks; paths are those of the manifest.
+
+    ``teams`` are those of the project; a project without any has no rule about them. ``images`` is
+    what the project says of its registry.
+    """
+    yield from _team(spec, teams)
+    yield from limit_findings(spec, cluster)
+    yield from compute_findings(spec, cluster)
+    yield from autoscaling_findings(spec, cluster)
+    yield from trigger_findings(spec)
+    yield from model_findings(spec, cluster, environment, images)
+    yield from pod_findings(spec, cluster, environment)
+    yield from policy_findings(spec, cluster, environment)
+
+
+def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]:
+    if spec.team == "default":
+        message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+        yield error(("team",), message, rule="team")
+    if not teams:
+        return
+    team = teams.get(spec.team)
+    if team is None:
+        message = f"{spec.team!r} is no team of the project{suggestion(spec.team, teams)}"
+        yield error(("team",), message, rule="team")
+    elif team.namespaces and spec.namespace not in team.namespaces:
+        message = (
+            f"team {spec.team!r} may not deploy to namespace {spec.namespace!r} of {spec.environment}; "
+            f"it may to: {', '.join(team.namespaces)}"
+        )
+        yield error(("team",), message, rule="team")

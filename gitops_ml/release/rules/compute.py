@@ -1,0 +1,133 @@
+"""Rules about what a replica gets: CPU, memory, GPUs, and the nodes it may run on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
+from gitops_ml.documents.quantities import parse_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.release.spec import ComputeSpec, ReleaseSpec
+
+_RULE = "compute"
+_LEAST_CPU = parse_quantity("20m")
+_LEAST_MEMORY = parse_quantity("20Mi")
+_NEURON_CORES_PER_CHIP = 4
+
+
+def compute_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    """What is wrong with ``compute``, and what it needs from the cluster and does not find."""
+    compute = spec.compute
+    yield from _amounts(compute)
+    yield from _shared_memory(spec)
+    yield from _accelerators(spec, cluster)
+    if compute.spot and cluster.spot is None:
+        message = f"cluster {cluster.name!r} has no spot nodes in the project file"
+        yield error(("compute", "spot"), message, rule=_RULE)
+    elif compute.spot and spec.autoscaling.min_replicas == 1:
+        message = (
+            "a spot node can go at any time and takes the only replica with it; min_replicas: 2"
+        )
+        yield warning(("compute", "spot"), message, rule=_RULE)
+    for index, group in enumerate(compute.node_groups):
+        if group not in cluster.node_groups:
+            message = (
+                f"{group!r} is no node group of cluster {cluster.name!r}"
+                f"{suggestion(group, cluster.node_groups) if cluster.node_groups else ''}"
+            )
+            yield error(("compute", "node_groups", index), message, rule=_RULE)
+    if len(compute.node_groups) > 1 and compute.affinity:
+        message = "several node_groups and an affinity of one's own cannot be put together"
+        yield error(("compute", "affinity"), message, rule=_RULE)
+
+
+def _amounts(compute: ComputeSpec) -> Iterator[Finding]:
+    cpu, memory = parse_quantity(compute.cpu), parse_quantity(compute.mem)
+    if cpu < _LEAST_CPU:
+        yield error(("compute", "cpu"), f"{compute.cpu} is less than 20m", rule=_RULE)
+    if compute.cpu_limit is not None and parse_quantity(compute.cpu_limit) < cpu:
+        message = f"{compute.cpu_limit} is less than cpu ({compute.cpu})"
+        yield error(("compute", "cpu_limit"), message, rule=_RULE)
+    if memory < _LEAST_MEMORY:
+        yield error(("compute", "mem"), _too_little(compute.mem, "20Mi"), rule=_RULE)
+    if parse_quantity(compute.ephemeral_storage) < _LEAST_MEMORY:
+        message = _too_little(compute.ephemeral_storage, "20Mi")
+        yield error(("compute", "ephemeral_storage"), message, rule=_RULE)
+
+
+def _too_little(quantity: str, least: str) -> str:
+    """Memory without a unit is bytes, and with an ``m`` thousandths of one; nobody means that."""
+    meant = quantity.removesuffix("m")
+    hint = f"; did you mean {meant}Mi?" if meant.isdigit() and int(meant) >= 20 else ""
+    unit = " bytes" if quantity.isdigit() else ""
+    return f"{quantity}{unit} is less than {least}{hint}"
+
+
+def _shared_memory(spec: ReleaseSpec) -> Iterator[Finding]:
+    for section, part in (("predictor", spec.predictor), ("container", spec.container)):
+        size = part.shm_size if part is not None else None
+        if size is not None and parse_quantity(size) > parse_quantity(spec.compute.mem):
+            message = f"{size} is more than compute.mem ({spec.compute.mem}), which it is part of"
+            yield error((section, "shm_size"), message, rule=_RULE)
+
+
+def _accelerators(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    compute = spec.compute
+    if compute.gpu and compute.inf:
+        message = "a replica has GPUs or Inferentia chips, not both"
+        yield error(("compute", "inf"), message, rule=_RULE)
+    if compute.inf and spec.predictor is not None:
+        yield from _inferentia(spec)
+    if compute.gpu:
+        yield from _gpu_class(compute, cluster)
+        if spec.autoscaling.max_replicas >= 100:
+            message = f"up to {spec.autoscaling.max_replicas} replicas with GPUs; say how many"
+            yield warning(("autoscaling", "max_replicas"), message, rule=_RULE)
+        if spec.update_strategy.type == "Recreate" and spec.autoscaling.min_replicas:
+            yield warning(("update_strategy",), _DOWNTIME, rule=_RULE)
+    elif compute.gpu_class is not None:
+        message = (
+            f"a GPU class without GPUs does nothing; add gpu: 1, or remove {compute.gpu_class!r}"
+        )
+        yield error(("compute", "gpu_class"), message, rule=_RULE)
+
+
+_DOWNTIME = (
+    "an update stops the old replica before the new one starts, because there is no spare GPU; "
+    "with one, say spare: true in the GPU class"
+)
+
+
+def _inferentia(spec: ReleaseSpec) -> Iterator[Finding]:
+    assert spec.predictor is not None
+    path: Path = ("compute", "inf")
+    if spec.predictor.type == "onnx":
+        message = "onnx predictors cannot use Inferentia chips"
+        yield error(path, message, rule=_RULE)
+    cores = spec.compute.inf * _NEURON_CORES_PER_CHIP
+    if cores % spec.predictor.processes_per_replica:
+        message = (
+            f"{cores} NeuronCores cannot be shared evenly by "
+            f"{spec.predictor.processes_per_replica} processes"
+        )
+        yield error(("predictor", "processes_per_replica"), message, rule=_RULE)
+
+
+def _gpu_class(compute: ComputeSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    classes = cluster.gpu_classes
+    if not classes:
+        message = f"cluster {cluster.name!r} has no gpu_classes in the project file"
+        yield error(("compute", "gpu"), message, rule=_RULE)
+    elif compute.gpu_class is None:
+        message = f"'gpu_class' is missing; cluster {cluster.name!r} has: {', '.join(classes)}"
+        yield error(("compute", "gpu"), message, rule=_RULE)
+    elif compute.gpu_class not in classes:
+        message = (
+            f"{compute.gpu_class!r} is no GPU class of cluster {cluster.name!r}"
+            f"{suggestion(compute.gpu_class, classes)}"
+        )
+        yield error(("compute", "gpu_class"), message, rule=_RULE)

@@ -1,0 +1,135 @@
+"""What an author says and nothing follows from: a field that is accepted in silence is a trap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, Path, warning
+from gitops_ml.release.values.network import is_routed
+from gitops_ml.release.values.scaling import (
+    has_fallback,
+    has_gauge,
+    has_in_flight_trigger,
+    knows_tolerance,
+    wakes_by_http,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.manifest.model import Manifest
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.release.spec import ReleaseSpec
+
+Reason = Callable[["ReleaseSpec", "ClusterSpec"], "str | None"]
+"""Why a field means nothing in a release; `None` where it does."""
+
+
+def effect_findings(
+    manifest: Manifest, spec: ReleaseSpec, cluster: ClusterSpec
+) -> Iterator[Finding]:
+    """A warning for each word of the API that changes nothing in this environment."""
+    override = manifest.environments.get(spec.environment) or {}
+    for (section, field), reason_of in _REASONS.items():
+        said = _said(override, section, field)
+        if said is _NOTHING:
+            said = _said(manifest.body, section, field)
+        if said is _NOTHING or said is None:
+            continue
+        if (reason := reason_of(spec, cluster)) is not None:
+            path: Path = (section, field)
+            yield warning(path, reason, rule="effect")
+
+
+_NOTHING = object()
+
+
+def _said(words: Mapping[str, Any], section: str, field: str) -> Any:
+    """What the words say; `None` takes back what is said below, the whole section too."""
+    inner = words.get(section, _NOTHING)
+    return inner.get(field, _NOTHING) if isinstance(inner, Mapping) else inner
+
+
+def _initial(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    return (
+        "the autoscaler owns the number of replicas and begins with min_replicas; use a schedule "
+        "for a time with more"
+    )
+
+
+def _window(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if has_in_flight_trigger(spec, cluster) and cluster.prometheus.address:
+        return None
+    return "there is no average without a Prometheus that is asked for requests in progress"
+
+
+def _target(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if has_in_flight_trigger(spec, cluster) or wakes_by_http(spec.autoscaling):
+        return None
+    if spec.container is not None and not has_gauge(spec.container):
+        return (
+            "requests in progress are not known without container.metrics_path and in_flight_metric"
+        )
+    return (
+        "while the API sleeps nobody knows its requests in progress without a Prometheus "
+        "(prometheus.address in the project file), so only its schedule and triggers count"
+    )
+
+
+def _cooldown(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if spec.autoscaling.min_replicas == 0:
+        return None
+    return "it is about the last replica; with min_replicas above 0 that stays"
+
+
+def _fallback(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if has_fallback(spec, cluster):
+        return None
+    return "KEDA has no fallback for an API that sleeps, nor for CPU and memory"
+
+
+def _tolerance(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if knows_tolerance(cluster):
+        return None
+    return (
+        "Kubernetes before 1.35 has one tolerance for all, 10%; say kubernetes_version of cluster "
+        f"{cluster.name!r} in the project file if it is newer"
+    )
+
+
+def _amount(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    is_recreated = spec.update_strategy.type == "Recreate"
+    return "Recreate stops all before any starts" if is_recreated else None
+
+
+def _endpoint(spec: ReleaseSpec, cluster: ClusterSpec) -> str | None:
+    if is_routed(spec, cluster):
+        return None
+    return "no gateway leads to the API here; callers in the cluster use the Service's own name"
+
+
+def _not_enforced(use: str) -> Reason:
+    message = (
+        f"nothing in front of a ready-made container counts its requests: this {use}; the "
+        "container has to refuse what is too much for it"
+    )
+    return lambda _spec, _cluster: message
+
+
+_REASONS: Mapping[tuple[str, str], Reason] = {
+    ("autoscaling", "init_replicas"): _initial,
+    ("autoscaling", "window"): _window,
+    ("autoscaling", "target_in_flight"): _target,
+    ("autoscaling", "cooldown_period"): _cooldown,
+    ("autoscaling", "fallback_replicas"): _fallback,
+    ("autoscaling", "downscale_tolerance"): _tolerance,
+    ("autoscaling", "upscale_tolerance"): _tolerance,
+    ("update_strategy", "max_surge"): _amount,
+    ("update_strategy", "max_unavailable"): _amount,
+    ("networking", "endpoint"): _endpoint,
+    ("container", "max_queue_length"): _not_enforced("is no more than a bound of target_in_flight"),
+    ("container", "max_concurrency"): _not_enforced(
+        "is the default of target_in_flight and a bound of it"
+    ),
+}

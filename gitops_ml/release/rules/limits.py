@@ -1,0 +1,209 @@
+"""Rules about amounts that no cluster or chart takes: what would otherwise fail when it is synced."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, Path, error
+from gitops_ml.documents.quantities import format_duration, parse_quantity
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.release.resolve import has_spare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.release.spec import Models, ReleaseSpec
+
+_RULE = "limits"
+_HOUR = 3600
+_MOST_CPU = 999
+_MOST_MEMORY = float(parse_quantity("999Ti"))
+_MOST_EXACT = 2**53
+"""Larger whole numbers are not themselves any more where numbers are floating point, as in Helm."""
+_CONTROL = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Go writes them into JSON as they are, and YAML does not read them."""
+_MOST_TOLERATIONS = 32
+_ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu", "habana.ai/gaudi", "aws.amazon.com/neuron")
+_ACCELERATOR_TAINTS = ("", *_ACCELERATORS, "google.com/tpu")
+
+
+def limit_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    """Which amounts of a release are too small, too large or too many."""
+    yield from _durations(spec)
+    yield from _quantities(spec)
+    yield from _images(spec)
+    yield from _tolerations(spec, cluster)
+    yield from _deadlock(spec, cluster)
+    for path, said in _free_words(spec):
+        yield from _unwritable(said, path)
+
+
+def _durations(spec: ReleaseSpec) -> Iterator[Finding]:
+    probes = spec.probes
+    yield from _between(("networking", "timeout"), spec.networking.timeout, most=8 * _HOUR)
+    yield from _between(("probes", "startup"), probes.startup, least=1, most=4 * _HOUR)
+    yield from _between(("probes", "drain_delay"), probes.drain_delay, most=_HOUR)
+    yield from _between(("probes", "grace"), probes.grace, most=24 * _HOUR)
+    cooldown = spec.autoscaling.cooldown_period
+    yield from _between(("autoscaling", "cooldown_period"), cooldown, most=24 * _HOUR)
+    if spec.predictor is not None and (batching := spec.predictor.server_side_batching):
+        path: Path = ("predictor", "server_side_batching", "batch_interval")
+        yield from _between(path, batching.batch_interval, most=_HOUR)
+
+
+def _between(where: Path, seconds: float, *, most: float, least: float = 0) -> tuple[Finding, ...]:
+    if least <= seconds <= most:
+        return ()
+    bound, word = (least, "less") if seconds < least else (most, "more")
+    message = f"{format_duration(seconds)} is {word} than {format_duration(bound)}"
+    return (error(where, message, rule=_RULE),)
+
+
+def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
+    compute = spec.compute
+    yield from _cpu(("compute", "cpu"), compute.cpu)
+    yield from _cpu(("compute", "cpu_limit"), compute.cpu_limit)
+    yield from _memory(("compute", "mem"), compute.mem)
+    yield from _memory(("compute", "ephemeral_storage"), compute.ephemeral_storage)
+    if spec.predictor is not None:
+        yield from _memory(("predictor", "shm_size"), spec.predictor.shm_size)
+    if spec.container is not None:
+        yield from _memory(("container", "shm_size"), spec.container.shm_size)
+        for index, sidecar in enumerate(spec.container.sidecars):
+            at: Path = ("container", "sidecars", index)
+            yield from _cpu((*at, "cpu"), sidecar.cpu)
+            yield from _memory((*at, "mem"), sidecar.mem)
+
+
+def _cpu(where: Path, quantity: str | None) -> tuple[Finding, ...]:
+    if quantity is None or 0 < _amount(quantity) <= _MOST_CPU:
+        return ()
+    return (error(where, f"{quantity} is not between 1m and {_MOST_CPU}", rule=_RULE),)
+
+
+def _memory(where: Path, quantity: str | None) -> tuple[Finding, ...]:
+    if quantity is None or 0 < _amount(quantity) <= _MOST_MEMORY:
+        return ()
+    return (error(where, f"{quantity} is not between 1Ki and 999Ti", rule=_RULE),)
+
+
+@lru_cache(maxsize=1024)
+def _amount(quantity: str) -> float:
+    return float(parse_quantity(quantity))
+
+
+def _images(spec: ReleaseSpec) -> Iterator[Finding]:
+    """`latest` would be what runs, whatever that is when a node pulls."""
+    if spec.container is None:
+        return
+    at: Path = ("container",)
+    images = [((*at, "image"), spec.container.image)]
+    sidecars = spec.container.sidecars
+    images += [((*at, "sidecars", i, "image"), each.image) for i, each in enumerate(sidecars)]
+    for where, image in images:
+        if "@" in image:
+            continue
+        reference = ImageRef.parse(image)
+        if reference.tag is None and reference.digest is None:
+            message = f"which version of {image}? Add a tag, or better a digest"
+            yield error(where, message, rule="image")
+
+
+def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    compute = spec.compute
+    if not compute.tolerations:
+        return
+    at: Path = ("compute", "tolerations")
+    spot = cluster.spot.tolerations if compute.spot and cluster.spot else ()
+    if len(compute.tolerations) + len(spot) > _MOST_TOLERATIONS:
+        yield error(at, f"there are more than {_MOST_TOLERATIONS}", rule=_RULE)
+    for index, words in enumerate(compute.tolerations):
+        if (wrong := _toleration_error(words)) is not None:
+            yield error((*at, index), wrong, rule="tolerations")
+        elif not (compute.gpu or compute.inf) and words.get("key", "") in _ACCELERATOR_TAINTS:
+            message = (
+                "this lets the API onto GPU nodes although it asks for no GPU; name the taint that "
+                "is meant"
+            )
+            yield error((*at, index), message, rule="tolerations")
+
+
+def _deadlock(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    """An update that takes no replica away before it has a new one, where there is no room for one.
+
+    Kubernetes rounds a percentage of ``max_unavailable`` down, and one of ``max_surge`` up.
+    """
+    compute, strategy = spec.compute, spec.update_strategy
+    if strategy.type != "RollingUpdate" or has_spare(
+        cluster, gpu=compute.gpu, inf=compute.inf, gpu_class=compute.gpu_class
+    ):
+        return
+    replicas = max(1, spec.autoscaling.min_replicas)
+    if (
+        _share(strategy.max_surge, replicas) > 0
+        and int(_share(strategy.max_unavailable, replicas)) == 0
+    ):
+        message = (
+            f"the new replica would wait for what the {replicas} old one{'s' if replicas > 1 else ''} "
+            "have, for ever; say max_surge: 0, or spare: true in the GPU class if there is one more"
+        )
+        yield error(("update_strategy", "max_surge"), message, rule="update_strategy")
+
+
+def _share(amount: int | str, replicas: int) -> float:
+    return int(amount.rstrip("%")) * replicas / 100 if isinstance(amount, str) else amount
+
+
+def _toleration_error(words: Mapping[str, Any]) -> str | None:
+    """What the API server would say of a toleration."""
+    exists = words.get("operator") == "Exists"
+    if not words.get("key") and not exists:
+        return "without a key the operator must be Exists"
+    if exists and words.get("value"):
+        return "Exists goes with any value; remove 'value', or write operator: Equal"
+    if "tolerationSeconds" in words and words.get("effect") != "NoExecute":
+        return "tolerationSeconds goes with effect: NoExecute only"
+    return None
+
+
+def _free_words(spec: ReleaseSpec) -> Iterator[tuple[Path, Any]]:
+    """What people write freely and the runtime's settings hold."""
+    predictor = spec.predictor
+    if predictor is None:
+        return
+    yield ("predictor", "config"), predictor.config
+    yield ("predictor", "path"), predictor.path
+    yield ("predictor", "python_path"), predictor.python_path
+    yield ("predictor", "prediction_log"), predictor.prediction_log
+    yield ("monitoring", "key"), spec.monitoring.key if spec.monitoring else None
+    for section in ("models", "multi_model_reloading"):
+        models: Models | None = getattr(predictor, section)
+        if models is not None:
+            at: Path = ("predictor", section)
+            yield (*at, "path"), models.path
+            yield (*at, "dir"), models.dir
+            yield (*at, "signature_key"), models.signature_key
+            for index, each in enumerate(models.paths):
+                yield (*at, "paths", index, "path"), each.path
+                yield (*at, "paths", index, "signature_key"), each.signature_key
+
+
+def _unwritable(value: Any, path: Path) -> Iterator[Finding]:
+    """What Helm would change, or write into a ConfigMap that is no YAML then."""
+    if isinstance(value, str):
+        if _CONTROL.search(value):
+            message = f"{value[:40]!r} has a control character, which cannot be in a ConfigMap"
+            yield error(path, message, rule=_RULE)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _unwritable(key, (*path, key))
+            yield from _unwritable(inner, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _unwritable(inner, (*path, index))
+    elif isinstance(value, int) and abs(value) > _MOST_EXACT:
+        message = f"{value} has too many digits to arrive as it is; put it in quotes"
+        yield error(path, message, rule=_RULE)

@@ -1,0 +1,169 @@
+"""Rules about models: which predictor may have them, where they are, and how many are kept."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import Finding, Path, error, warning
+from gitops_ml.release.model_artifacts import (
+    SCHEME,
+    BadLocation,
+    artifact_places,
+    has_image_volumes,
+    parse_location,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, ImageSettings
+    from gitops_ml.release.spec import Models, PredictorSpec, ReleaseSpec
+
+_RULE = "models"
+_PINNED_HUB = re.compile(r"hf://[^@]+@[0-9a-f]{7,40}(/.*)?")
+
+
+def model_findings(
+    spec: ReleaseSpec,
+    cluster: ClusterSpec,
+    environment: EnvironmentSpec,
+    images: ImageSettings | None = None,
+) -> Iterator[Finding]:
+    """What is wrong with a predictor's models and its batching."""
+    predictor = spec.predictor
+    if predictor is None:
+        return
+    yield from _which(predictor)
+    yield from _artifacts(predictor, environment)
+    if images is not None and images.insecure and not has_image_volumes(cluster):
+        yield from _plain_registry(predictor, images)
+    for section in ("models", "multi_model_reloading"):
+        models: Models | None = getattr(predictor, section)
+        if models is not None:
+            at: Path = ("predictor", section)
+            yield from _one_source(models, at)
+            yield from _caches(models, predictor, at)
+            yield from _names(models, predictor, at)
+            yield from _pins(models, environment, at)
+    yield from _batching(predictor)
+
+
+def _which(predictor: PredictorSpec) -> Iterator[Finding]:
+    at: Path = ("predictor",)
+    if predictor.type == "python":
+        if predictor.models is not None:
+            message = "python predictors load models by `multi_model_reloading` or themselves"
+            yield error((*at, "models"), message, rule=_RULE)
+    elif predictor.multi_model_reloading is not None:
+        message = f"{predictor.type} predictors have `models`"
+        yield error((*at, "multi_model_reloading"), message, rule=_RULE)
+    elif predictor.models is None:
+        yield error(at, f"{predictor.type} predictors need `models`", rule=_RULE)
+    if predictor.tensorflow_serving_image is not None and predictor.type != "tensorflow":
+        message = f"a {predictor.type} predictor has no TensorFlow Serving; remove it"
+        yield error((*at, "tensorflow_serving_image"), message, rule=_RULE)
+
+
+def _artifacts(predictor: PredictorSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
+    for path, location in artifact_places(predictor):
+        try:
+            image = parse_location(location)
+        except BadLocation as fault:
+            yield error(path, str(fault), rule=_RULE)
+            continue
+        if environment.protected and image.digest is None:
+            message = f"{environment.name} is protected: pin the artifact, {location}@sha256:…"
+            yield error(path, message, rule="pinned")
+
+
+def _plain_registry(predictor: PredictorSpec, images: ImageSettings) -> Iterator[Finding]:
+    """Models that a pod copies come over HTTPS alone: it would wait for them for ever."""
+    host = (images.repository or "").partition("/")[0]
+    for path, location in artifact_places(predictor):
+        if host and location.startswith(f"{SCHEME}{host}/"):
+            message = (
+                f"pods copy models over HTTPS alone, and {host} is spoken to over plain HTTP "
+                "(image.insecure): give it a certificate, or let the nodes pull them "
+                "(`image_volumes` of the cluster)"
+            )
+            yield error(path, message, rule=_RULE)
+
+
+def _one_source(models: Models, at: Path) -> Iterator[Finding]:
+    said = [name for name in ("path", "paths", "dir") if getattr(models, name)]
+    if len(said) != 1:
+        found = f"it has {' and '.join(said)}" if said else "it has none"
+        yield error(at, f"exactly one of path, paths and dir is needed; {found}", rule=_RULE)
+
+
+def _caches(models: Models, predictor: PredictorSpec, at: Path) -> Iterator[Finding]:
+    memory, disk = models.cache_size, models.disk_cache_size
+    if memory is None and disk is None:
+        return
+    if memory is None or disk is None:
+        missing = "cache_size" if memory is None else "disk_cache_size"
+        yield error(at, f"{missing!r} is missing; both caches have a size, or none", rule=_RULE)
+    elif memory > disk:
+        message = f"{memory} is more than disk_cache_size ({disk})"
+        yield error((*at, "cache_size"), message, rule=_RULE)
+    if predictor.processes_per_replica != 1:
+        message = "models are cached by one process only; processes_per_replica must be 1"
+        yield error((*at, "cache_size"), message, rule=_RULE)
+
+
+def _names(models: Models, predictor: PredictorSpec, at: Path) -> Iterator[Finding]:
+    counts = Counter(model.name for model in models.paths)
+    for index, model in enumerate(models.paths):
+        if counts[model.name] > 1:
+            message = f"several models are called {model.name!r}"
+            yield error((*at, "paths", index, "name"), message, rule=_RULE)
+        if model.signature_key is not None and predictor.type != "tensorflow":
+            yield _signature((*at, "paths", index, "signature_key"))
+    if models.signature_key is not None and predictor.type != "tensorflow":
+        yield _signature((*at, "signature_key"))
+
+
+def _signature(path: Path) -> Finding:
+    return error(path, "only TensorFlow models have signatures; remove it", rule=_RULE)
+
+
+def _pins(models: Models, environment: EnvironmentSpec, at: Path) -> Iterator[Finding]:
+    if not environment.protected:
+        return
+    places: list[tuple[Path, str | None]] = [
+        ((*at, "path"), models.path),
+        ((*at, "dir"), models.dir),
+    ]
+    places += [((*at, "paths", i, "path"), model.path) for i, model in enumerate(models.paths)]
+    for path, uri in places:
+        if uri is None:
+            continue
+        if uri.startswith("hf://") and not _PINNED_HUB.fullmatch(uri):
+            message = f"{environment.name} is protected: pin the revision, {_bare(uri)}@<commit>"
+            yield error(path, message, rule="pinned")
+        elif uri.startswith("http://"):
+            message = "anybody between here and there can change a model that comes over http"
+            yield warning(path, message, rule="pinned")
+
+
+def _bare(uri: str) -> str:
+    return uri.split("@", maxsplit=1)[0]
+
+
+def _batching(predictor: PredictorSpec) -> Iterator[Finding]:
+    batching, at = predictor.server_side_batching, ("predictor", "server_side_batching")
+    if batching is None:
+        return
+    if predictor.type == "onnx":
+        yield error(at, "onnx predictors have no server-side batching", rule=_RULE)
+    if batching.batch_interval <= 0:
+        yield error((*at, "batch_interval"), "it must be more than 0s", rule=_RULE)
+    limit = predictor.max_concurrency
+    if limit is not None and limit < batching.max_batch_size:
+        message = (
+            f"a batch of {batching.max_batch_size} can never be full: max_concurrency lets "
+            f"{limit} requests in"
+        )
+        yield error((*at, "max_batch_size"), message, rule=_RULE)

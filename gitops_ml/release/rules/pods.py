@@ -1,0 +1,193 @@
+"""Rules about the pod around the predictor: environment, secrets, probes, labels, the way in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, Path, error, warning
+from gitops_ml.system.secret_scan import (
+    could_be_secret,
+    has_secret_shape,
+    looks_random,
+    names_a_secret,
+)
+
+if TYPE_CHECKING:
+    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, KubernetesObject
+    from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
+
+_RESERVED_ENV = ("CORTEX_", "KUBEXIT_", "PREDICTOR_CONFIG", "GITOPS_ML_")
+_RESERVED_LABELS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
+_OUR_CONTAINERS = frozenset({"predictor", "tensorflow-serving"})
+_HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
+_DEFAULT_TIMEOUT = 60
+
+
+def pod_findings(
+    spec: ReleaseSpec, cluster: ClusterSpec, environment: EnvironmentSpec
+) -> Iterator[Finding]:
+    """What is wrong with the pod of a release."""
+    yield from _environment_variables(spec)
+    yield from _secrets(spec, cluster)
+    if spec.container is not None:
+        yield from _container(spec.container, environment)
+        if spec.monitoring is not None:
+            message = "predictions of a ready-made container are not seen; remove it"
+            yield error(("monitoring",), message, rule="monitoring")
+    for key in spec.labels:
+        if key.startswith(_RESERVED_LABELS):
+            yield error(("labels", key), "this label is written by gitops-ml", rule="labels")
+    yield from _prediction_log(spec)
+    yield from _networking(spec, cluster)
+
+
+def _environment_variables(spec: ReleaseSpec) -> Iterator[Finding]:
+    taken = {secret.env for secret in spec.secrets}
+    for at, variables in _variables(spec):
+        for name, value in variables.items():
+            if name.startswith(_RESERVED_ENV):
+                prefix = next(each for each in _RESERVED_ENV if name.startswith(each))
+                message = f"names that begin with {prefix} are reserved"
+                yield error((*at, name), message, rule="env")
+            if name in taken:
+                message = f"{name} is in `secrets` too; keep one"
+                yield error((*at, name), message, rule="env")
+            yield from _secret_value((*at, name), name, value)
+    if spec.predictor is not None:
+        yield from _secrets_in_config(spec.predictor.config, ("predictor", "config"))
+
+
+def _variables(spec: ReleaseSpec) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    if spec.predictor is not None:
+        yield ("predictor", "env"), spec.predictor.env
+    if spec.container is not None:
+        yield ("container", "env"), spec.container.env
+        for index, sidecar in enumerate(spec.container.sidecars):
+            yield ("container", "sidecars", index, "env"), sidecar.env
+
+
+def _secret_value(path: Path, name: str, value: str) -> Iterator[Finding]:
+    """Git never forgets: a token in a manifest is a token that has to be revoked."""
+    hint = "put it into a secret and refer to that in `secrets`"
+    if has_secret_shape(value):
+        yield error(path, f"this looks like a secret; {hint}", rule="secret")
+    elif names_a_secret(name) and could_be_secret(value):
+        yield warning(path, f"is this a secret? If so, {hint}", rule="secret")
+    elif looks_random(value):
+        yield warning(path, f"is this a key or a token? If so, {hint}", rule="secret")
+
+
+def _secrets_in_config(value: Any, path: Path) -> Iterator[Finding]:
+    if isinstance(value, str):
+        if has_secret_shape(value):
+            message = (
+                "this looks like a secret; hand it over as an environment variable by `secrets`"
+            )
+            yield error(path, message, rule="secret")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _secrets_in_config(inner, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _secrets_in_config(inner, (*path, index))
+
+
+def _secrets(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    counts = Counter(secret.env for secret in spec.secrets)
+    stores: dict[str, tuple[Any, ...] | None] = {}
+    for index, secret in enumerate(spec.secrets):
+        at: Path = ("secrets", index)
+        if counts[secret.env] > 1:
+            yield error((*at, "env"), f"{secret.env} is in the list twice", rule="secrets")
+        if secret.env.startswith(_RESERVED_ENV):
+            yield error((*at, "env"), f"{secret.env} is a reserved name", rule="env")
+        remote = secret.remote
+        store = (remote["store"], remote["store_kind"]) if remote else None
+        if stores.setdefault(secret.name, store) != store:
+            message = f"the keys of Secret {secret.name!r} come from different places"
+            yield error((*at, "name"), message, rule="secrets")
+        if remote and not cluster.external_secrets:
+            message = (
+                f"cluster {cluster.name!r} has no External Secrets operator; install it and say "
+                "external_secrets: true in the project file"
+            )
+            yield error((*at, "remote"), message, rule="secrets")
+
+
+def _container(container: ContainerSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
+    at: Path = ("container",)
+    yield from _probes(container.readiness_probe, container.liveness_probe, at)
+    stop = container.pre_stop
+    if stop is not None and len(stop) != 1:
+        message = "exactly one of httpGet, exec and sleep is needed"
+        yield error((*at, "pre_stop"), message, rule="probes")
+    if container.in_flight_metric is not None and container.metrics_path is None:
+        message = "where is it? 'metrics_path' is missing"
+        yield error((*at, "in_flight_metric"), message, rule="container")
+    names = Counter(sidecar.name for sidecar in container.sidecars)
+    for index, sidecar in enumerate(container.sidecars):
+        place: Path = (*at, "sidecars", index)
+        if names[sidecar.name] > 1 or sidecar.name in _OUR_CONTAINERS:
+            message = f"another container of the pod is called {sidecar.name!r}"
+            yield error((*place, "name"), message, rule="container")
+        yield from _probes(sidecar.readiness_probe, sidecar.liveness_probe, place)
+    yield from _moving_images(container, environment, at)
+
+
+def _moving_images(
+    container: ContainerSpec, environment: EnvironmentSpec, at: Path
+) -> Iterator[Finding]:
+    if not environment.protected:
+        return
+    places = [((*at, "image"), container.image)]
+    places += [((*at, "sidecars", i, "image"), s.image) for i, s in enumerate(container.sidecars)]
+    for path, image in places:
+        if "@sha256:" not in image:
+            message = (
+                f"{environment.name} is protected, and a tag can move; name the image by digest"
+            )
+            yield warning(path, message, rule="pinned")
+
+
+def _probes(
+    readiness: KubernetesObject | None, liveness: KubernetesObject | None, at: Path
+) -> Iterator[Finding]:
+    for name, probe in (("readiness_probe", readiness), ("liveness_probe", liveness)):
+        if probe is None:
+            continue
+        handlers = [key for key in _HANDLERS if key in probe]
+        if len(handlers) != 1:
+            found = f"it has {' and '.join(handlers)}" if handlers else "it has none"
+            message = f"exactly one of {', '.join(_HANDLERS)} is needed; {found}"
+            yield error((*at, name), message, rule="probes")
+    if liveness is not None and liveness.get("successThreshold", 1) != 1:
+        message = "Kubernetes allows 1 only"
+        yield error((*at, "liveness_probe", "successThreshold"), message, rule="probes")
+
+
+def _prediction_log(spec: ReleaseSpec) -> Iterator[Finding]:
+    log = spec.predictor.prediction_log if spec.predictor is not None else None
+    if not log:
+        return
+    for sink, key in (("http", "url"), ("file", "path")):
+        if log.get("sink") == sink and not log.get(key):
+            message = f"sink: {sink} needs {key!r}"
+            yield error(("predictor", "prediction_log"), message, rule="prediction_log")
+
+
+def _networking(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    if spec.networking.hosts and cluster.gateway is None:
+        message = f"cluster {cluster.name!r} has no gateway in the project file, so nothing listens"
+        yield warning(("networking", "hosts"), message, rule="networking")
+    timeout, grace = spec.networking.timeout, spec.probes.grace
+    if timeout <= 0:
+        message = "it must be more than 0s"
+        yield error(("networking", "timeout"), message, rule="networking")
+    elif timeout > grace and timeout > _DEFAULT_TIMEOUT:
+        message = (
+            f"requests may take {timeout:g} seconds, but a stopping replica gives them {grace:g}; "
+            "set probes.grace to as much"
+        )
+        yield warning(("networking", "timeout"), message, rule="networking")

@@ -1,0 +1,149 @@
+"""Rules about node selectors and affinity: what Kubernetes would refuse, and what reaches others.
+
+The shape is the schema's business. What is here is in ValidateNodeSelectorTerm and
+validatePodAffinityTerm of Kubernetes 1.36 (pkg/apis/core/validation), and the policy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, Path, error
+from gitops_ml.project.policy import allows_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.project.policy import Policy
+    from gitops_ml.release.spec import ReleaseSpec
+
+    Words = Mapping[str, Any]
+
+_RULE = "affinity"
+_NAME = "metadata.name"
+_INSTANCE = "app.kubernetes.io/instance"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_AT: Path = ("compute", "affinity")
+
+
+def affinity_findings(spec: ReleaseSpec) -> Iterator[Finding]:
+    """What is wrong with ``compute.affinity``, whatever the policy says."""
+    words = spec.compute.affinity or {}
+    for path, expression, is_field in _node_expressions(words):
+        yield from _expression(path, expression, is_field=is_field)
+    for path, term, is_required in _pod_terms(words):
+        selector = term.get("labelSelector") or {}
+        for index, each in enumerate(selector.get("matchExpressions") or ()):
+            yield from _expression((*path, "labelSelector", "matchExpressions", index), each)
+        for key in ("matchLabelKeys", "mismatchLabelKeys"):
+            if term.get(key) and term.get("labelSelector") is None:
+                message = "it goes with a labelSelector only; add one, '{}' for all pods"
+                yield error((*path, key), message, rule=_RULE)
+        yield from _other_namespaces(path, term, spec)
+        if is_required and "podAntiAffinity" in path and not _is_about_its_own(term, spec):
+            message = (
+                "none of the pods that fit could run beside these, also those of other teams; name "
+                f"the API's own in labelSelector.matchLabels ({_INSTANCE}: {spec.name}), or move it "
+                f"to {_PREFERRED}"
+            )
+            yield error(path, message, rule="policy")
+
+
+def _is_about_its_own(term: Words, spec: ReleaseSpec) -> bool:
+    """Whether a term can fit pods of the API itself or of its team only."""
+    own = {_INSTANCE: spec.name, "gitops-ml.dev/api": spec.name, "gitops-ml.dev/team": spec.team}
+    if not own.keys().isdisjoint(term.get("matchLabelKeys") or ()):
+        return True
+    selector = term.get("labelSelector") or {}
+    said = dict(selector.get("matchLabels") or {})
+    for each in selector.get("matchExpressions") or ():
+        if each.get("operator") == "In" and len(each.get("values") or ()) == 1:
+            said[each["key"]] = each["values"][0]
+    return any(said.get(key) == value for key, value in own.items())
+
+
+def _expression(path: Path, words: Words, *, is_field: bool = False) -> Iterator[Finding]:
+    operator, values = words.get("operator"), words.get("values") or []
+    if operator in ("Exists", "DoesNotExist") and values:
+        yield error((*path, "values"), f"{operator} has no values; remove them", rule=_RULE)
+    elif operator in ("In", "NotIn") and not values:
+        yield error(path, f"{operator} needs values", rule=_RULE)
+    elif operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].lstrip("-").isdigit()):
+        message = f"{operator} needs one whole number as its value, in quotes"
+        yield error(path, message, rule=_RULE)
+    if is_field and (words.get("key") != _NAME or operator not in ("In", "NotIn")):
+        message = "the only field is metadata.name, with the operator In or NotIn"
+        yield error(path, message, rule=_RULE)
+
+
+def _other_namespaces(path: Path, term: Words, spec: ReleaseSpec) -> Iterator[Finding]:
+    if "namespaceSelector" in term:
+        message = "the pods of other namespaces are none of this API's business; remove it"
+        yield error((*path, "namespaceSelector"), message, rule="policy")
+    for index, name in enumerate(term.get("namespaces") or ()):
+        if name != spec.namespace:
+            message = f"{name!r} is another namespace than the API's ({spec.namespace}); remove it"
+            yield error((*path, "namespaces", index), message, rule="policy")
+
+
+def _node_expressions(words: Words) -> Iterator[tuple[Path, Words, bool]]:
+    """Each expression about nodes with its path, and whether it is about a field of the node."""
+    node = words.get("nodeAffinity") or {}
+    at: Path = (*_AT, "nodeAffinity")
+    terms = [
+        ((*at, _REQUIRED, "nodeSelectorTerms", index), term)
+        for index, term in enumerate((node.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ())
+    ]
+    terms += [
+        ((*at, _PREFERRED, index, "preference"), each.get("preference") or {})
+        for index, each in enumerate(node.get(_PREFERRED) or ())
+    ]
+    for path, term in terms:
+        for section in ("matchExpressions", "matchFields"):
+            for index, expression in enumerate(term.get(section) or ()):
+                yield (*path, section, index), expression, section == "matchFields"
+
+
+def _pod_terms(words: Words) -> Iterator[tuple[Path, Words, bool]]:
+    """Each term about other pods with its path, and whether it is required."""
+    for section in ("podAffinity", "podAntiAffinity"):
+        pods, at = words.get(section) or {}, (*_AT, section)
+        for index, term in enumerate(pods.get(_REQUIRED) or ()):
+            yield (*at, _REQUIRED, index), term, True
+        for index, each in enumerate(pods.get(_PREFERRED) or ()):
+            term = each.get("podAffinityTerm") or {}
+            yield (*at, _PREFERRED, index, "podAffinityTerm"), term, False
+
+
+def node_label_findings(
+    policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec
+) -> Iterator[Finding]:
+    """Nodes that the policy does not let APIs ask for by their labels."""
+    allowed = (*policy.node_labels, *_granted(cluster))
+    places: list[tuple[Path, str]] = [
+        (("compute", "node_selector", key), key) for key in spec.compute.node_selector
+    ]
+    for path, expression, _ in _node_expressions(spec.compute.affinity or {}):
+        # Who only keeps away from nodes asks for none.
+        if expression.get("operator") not in ("NotIn", "DoesNotExist"):
+            places.append(((*path, "key"), str(expression.get("key"))))
+    for path, key in places:
+        # A field of the node, and not a label without a domain.
+        is_listed = key in allowed
+        if not is_listed and (key == _NAME or not allows_key(key, allowed, policy.domains)):
+            message = (
+                f"the policy does not let APIs choose nodes by {key}; remove it, or list {key!r} in "
+                "policy.node_labels of the project file"
+            )
+            yield error(path, message, rule="policy")
+
+
+def _granted(cluster: ClusterSpec) -> Iterator[str]:
+    for labels in cluster.node_groups.values():
+        yield from labels
+    for gpu_class in cluster.gpu_classes.values():
+        yield from gpu_class.node_selector
+    if cluster.spot is not None:
+        yield from cluster.spot.node_selector

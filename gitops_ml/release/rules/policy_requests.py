@@ -1,0 +1,209 @@
+"""Rules of the policy about one release: what it asks for must be allowed by each of the policies.
+
+A finding names the list of the project file that would allow it. Rules about triggers and about
+affinity are in modules of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import Finding, Path, error
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.policy import (
+    allows_host,
+    allows_key,
+    allows_toleration,
+    is_never_allowed,
+    matches_any,
+)
+from gitops_ml.release.rules.policy_affinity import affinity_findings, node_label_findings
+from gitops_ml.release.rules.policy_triggers import trigger_policy_findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec
+    from gitops_ml.project.policy import Policy
+    from gitops_ml.release.spec import ReleaseSpec
+
+RULE = "policy"
+_OURS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
+"""Labels that `rules_pods` has a sentence about."""
+_REASONS = {
+    "eks.amazonaws.com": "it gives the pods an identity of the cloud",
+    "iam.gke.io": "it gives the pods an identity of the cloud",
+    "azure.workload.identity": "it gives the pods an identity of the cloud",
+    "iam.amazonaws.com": "it gives the pods an identity of the cloud",
+    "aadpodidbinding": "it gives the pods an identity of the cloud",
+    "nginx.ingress.kubernetes.io": "the ingress controller acts on it for all its hosts",
+    "vault.hashicorp.com": "it puts secrets into the pods",
+}
+
+
+def policy_findings(
+    spec: ReleaseSpec, cluster: ClusterSpec, environment: EnvironmentSpec
+) -> Iterator[Finding]:
+    """What a release asks for and the policies of its environment do not allow."""
+    found = [
+        finding
+        for policy in environment.policies
+        for finding in _findings_of(policy, spec, cluster)
+    ]
+    yield from dict.fromkeys((*found, *affinity_findings(spec)))
+
+
+def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    yield from _keys("annotations", spec.annotations, policy.annotations, policy)
+    labels = {key: value for key, value in spec.labels.items() if not key.startswith(_OURS)}
+    yield from _keys("labels", labels, policy.labels, policy)
+    yield from _scheduling(policy, spec, cluster)
+    yield from _hosts(policy, spec, cluster)
+    yield from _users(policy, spec)
+    yield from _images(policy, spec)
+    yield from _secrets(policy, spec, cluster)
+    yield from trigger_policy_findings(policy, spec, cluster)
+
+
+def in_policy(entry: str, where: str) -> str:
+    """What to do about something that is not allowed."""
+    return f"remove it, or list {entry!r} in policy.{where} of the project file"
+
+
+def _keys(
+    section: str, said: Mapping[str, str], allowed: tuple[str, ...], policy: Policy
+) -> Iterator[Finding]:
+    for key in said:
+        if is_never_allowed(key):
+            message = "Helm, Argo CD, Kubernetes or gitops-ml itself acts on it; remove it"
+            yield error((section, key), message, rule=RULE)
+        elif not allows_key(key, allowed, policy.domains):
+            reason = _REASONS.get(
+                key.rpartition("/")[0] or key, "a controller of the cluster may act on it"
+            )
+            message = f"the policy does not allow it: {reason}; {in_policy(key, section)}"
+            yield error((section, key), message, rule=RULE)
+
+
+def _scheduling(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    name = spec.compute.priority_class
+    if name is not None and name.startswith("system-"):
+        message = f"{name!r} is for what the cluster itself is made of; choose another class"
+        yield error(("compute", "priority_class"), message, rule=RULE)
+    elif name is not None and name not in policy.priority_classes:
+        message = (
+            f"the policy does not allow {name!r}: a higher priority evicts the pods of others; "
+            f"{in_policy(name, 'priority_classes')}"
+        )
+        yield error(("compute", "priority_class"), message, rule=RULE)
+    granted = [dict(each) for each in _granted_tolerations(cluster)]
+    for index, toleration in enumerate(spec.compute.tolerations):
+        if dict(toleration) in granted or allows_toleration(toleration, policy.tolerations):
+            continue
+        taint = _taint(toleration)
+        what = (
+            "every taint, those of the control plane too" if taint == "*" else f"the taint {taint}"
+        )
+        message = f"the policy does not allow pods on nodes with {what}; {in_policy(taint, 'tolerations')}"
+        yield error(("compute", "tolerations", index), message, rule=RULE)
+    yield from node_label_findings(policy, spec, cluster)
+
+
+def _granted_tolerations(cluster: ClusterSpec) -> Iterator[Mapping[str, Any]]:
+    for gpu_class in cluster.gpu_classes.values():
+        yield from gpu_class.tolerations
+    if cluster.spot is not None:
+        yield from cluster.spot.tolerations
+
+
+def _taint(toleration: Mapping[str, Any]) -> str:
+    """The toleration as `kubectl taint` writes what it tolerates."""
+    key, value = toleration.get("key") or "*", toleration.get("value")
+    effect = toleration.get("effect")
+    if key == "*":
+        return key
+    return f"{key}{f'={value}' if value else ''}{f':{effect}' if effect else ''}"
+
+
+def _hosts(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    if (gateway := cluster.gateway) is None:
+        return
+    allowed = (*gateway.hosts, *policy.hosts)
+    for index, host in enumerate(spec.networking.hosts):
+        if host in gateway.hosts:
+            continue
+        if not allows_host(host, allowed, any_depth=gateway.type == "gateway-api"):
+            known = ", ".join(allowed) or "none"
+            message = (
+                f"{host!r} is no host of the gateway of cluster {cluster.name!r} (it has: {known}); "
+                f"{in_policy(host, 'hosts')}"
+            )
+            yield error(("networking", "hosts", index), message, rule=RULE)
+
+
+def _users(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
+    user = spec.container.run_as_user if spec.container else None
+    if user is not None and user < policy.least_user_id:
+        message = (
+            f"users below {policy.least_user_id} may be users of the node; change it, or lower "
+            "policy.least_user_id of the project file"
+        )
+        yield error(("container", "run_as_user"), message, rule=RULE)
+
+
+def _images(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
+    if policy.registries is None:
+        return
+    allowed = tuple(f"{each.rstrip('/')}/" for each in policy.registries)
+    for path, image in images_of(spec):
+        repository = full_repository(image)
+        if not f"{repository}/".startswith(allowed):
+            message = (
+                f"{repository} is in none of the registries of the policy: "
+                f"{', '.join(policy.registries) or 'there are none'}"
+            )
+            yield error(path, message, rule=RULE)
+
+
+def images_of(spec: ReleaseSpec) -> Iterator[tuple[Path, str]]:
+    """Every image that a manifest names."""
+    if (container := spec.container) is not None:
+        yield ("container", "image"), container.image
+        for index, sidecar in enumerate(container.sidecars):
+            yield ("container", "sidecars", index, "image"), sidecar.image
+    if (predictor := spec.predictor) is not None:
+        for name in ("image", "tensorflow_serving_image"):
+            if (image := getattr(predictor, name)) is not None:
+                yield ("predictor", name), image
+
+
+def full_repository(image: str) -> str:
+    """Registry and path of an image as nodes read it: ``nginx:1`` is ``docker.io/library/nginx``."""
+    repository = ImageRef.parse(image).repository
+    first, slash, rest = repository.partition("/")
+    if not slash:
+        return f"docker.io/library/{repository}"
+    if not ("." in first or ":" in first or first == "localhost"):
+        return f"docker.io/{repository}"
+    return f"docker.io/{rest}" if first == "index.docker.io" else repository
+
+
+def _secrets(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    for index, secret in enumerate(spec.secrets):
+        at: Path = ("secrets", index)
+        if not policy.allows_secret(secret.name, cluster.image_pull_secrets):
+            message = f"the policy does not allow Secret {secret.name!r}; {in_policy(secret.name, 'secrets')}"
+            yield error((*at, "name"), message, rule=RULE)
+        if (remote := secret.remote) is None:
+            continue
+        entry = f"{remote['store_kind']}/{remote['store']}/{remote['key']}"
+        if ".." in str(remote["key"]).split("/"):
+            message = "'..' leads out of what a policy can allow; write the whole key"
+            yield error((*at, "remote", "key"), message, rule=RULE)
+        elif not matches_any(policy.external_secrets, entry):
+            message = (
+                f"the policy does not allow {entry}, which may be a secret of others; "
+                f"{in_policy(entry, 'external_secrets')}"
+            )
+            yield error((*at, "remote"), message, rule=RULE)

@@ -1,0 +1,202 @@
+"""Rules of the policy about KEDA triggers.
+
+KEDA's operator reads the metric: with its own network, and with whatever an authentication holds. A
+trigger that names a server and an authentication sends the one to the other, so servers that may get
+what the author of the manifest could not read have to be listed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, Path, error, suggestion
+from gitops_ml.project.policy import is_in_cluster, is_nodes_own, matches_any, servers_in
+from gitops_ml.release.rules.keda_scalers import scalers
+from gitops_ml.release.rules.triggers import AUTHENTICATION_KEYS, REFERENCE_KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.project.policy import Policy
+    from gitops_ml.release.spec import ReleaseSpec, Trigger
+
+_RULE = "policy"
+_ADDRESSES = re.compile(
+    r"(?i)(address|addresses|url|uri|endpoint|endpoints|host|hosts|server|servers|connection"
+    r"|connectionstring|endpointsuffix|template|cloudid|nsqlookupdhttpaddresses)(fromenv)*"
+    r"|\w*(address|addresses|url|endpoint|servers|template)(fromenv)*"
+)
+"""Parameters that say where KEDA connects to."""
+_NO_ADDRESSES = frozenset({"queueURL", "queueURLFromEnv", "aggregateFromKubeServiceEndpoints"})
+"""AWS's library goes by region and account, whatever host the URL of a queue has."""
+_OWN_SECRETS = frozenset({"secretTargetRef", "configMapTargetRef", "env"})
+"""What pods of the namespace can read as well."""
+
+
+def trigger_policy_findings(
+    policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec
+) -> Iterator[Finding]:
+    """What triggers ask KEDA for and the policy does not allow."""
+    for index, trigger in enumerate(spec.autoscaling.triggers):
+        at: Path = ("autoscaling", "triggers", index)
+        # What KEDA does not know has a sentence of its own, here and below.
+        if trigger.type in scalers() and trigger.type not in policy.triggers.types:
+            message = (
+                f"the policy does not allow {trigger.type!r} triggers; use another one, or list "
+                f"{trigger.type!r} in policy.triggers.types of the project file"
+                if policy.triggers.types
+                else "the policy allows no trigger at all (policy.triggers.types)"
+            )
+            yield error((*at, "type"), message, rule=_RULE)
+        yield from _identities(policy, trigger, at)
+        yield from _authentication(policy, spec, cluster, trigger, at)
+        yield from _servers(policy, spec, cluster, trigger, at)
+
+
+def _identities(policy: Policy, trigger: Trigger, at: Path) -> Iterator[Finding]:
+    """Who asks with KEDA's own identity sees what KEDA may see, and not what the team may."""
+    owner = trigger.metadata.get("identityOwner", "pod")
+    if owner not in ("pod", "workload") and "aws" not in policy.triggers.identities:
+        yield error((*at, "metadata", "identityOwner"), _identity_message("aws"), rule=_RULE)
+    if trigger.metadata.get("credentialsFromEnvFile") and "gcp" not in policy.triggers.identities:
+        path = (*at, "metadata", "credentialsFromEnvFile")
+        yield error(path, _identity_message("gcp"), rule=_RULE)
+    identity = (trigger.authentication or {}).get("podIdentity")
+    if not isinstance(identity, dict) or not _is_kedas_own(identity):
+        return
+    provider = str(identity.get("provider"))
+    if provider not in policy.triggers.identities:
+        yield error((*at, "authentication", "podIdentity"), _identity_message(provider), rule=_RULE)
+
+
+def _is_kedas_own(identity: Mapping[str, Any]) -> bool:
+    """``identityOwner: workload`` is the role of the API's own ServiceAccount, which is guarded."""
+    if identity.get("provider") == "none":
+        return False
+    return identity.get("identityOwner") != "workload" or "roleArn" in identity
+
+
+def _identity_message(provider: str) -> str:
+    return (
+        "the policy does not allow triggers to use KEDA's own identity, which reaches what other "
+        "teams have; use a Secret of the namespace (authentication.secretTargetRef), or list "
+        f"{provider!r} in policy.triggers.identities of the project file"
+    )
+
+
+def _authentication(
+    policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec, trigger: Trigger, at: Path
+) -> Iterator[Finding]:
+    words, place = trigger.authentication or {}, (*at, "authentication")
+    allowed = policy.triggers.authentications
+    if "name" in words:
+        kind = words.get("kind", REFERENCE_KINDS[0])
+        entry = f"{kind}/{words['name']}"
+        if kind in REFERENCE_KINDS and not matches_any(allowed, entry):
+            yield error(place, _not_allowed(entry, allowed), rule=_RULE)
+        return
+    for key, value in words.items():
+        if key in AUTHENTICATION_KEYS - {"podIdentity"} and key not in allowed:
+            yield error((*place, key), _not_allowed(key, allowed), rule=_RULE)
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(item, dict):
+                yield from _account(spec, item, (*place, key, index))
+                if key == "secretTargetRef":
+                    yield from _secret(policy, cluster, item, (*place, key, index))
+
+
+def _not_allowed(entry: str, allowed: tuple[str, ...]) -> str:
+    return (
+        f"the policy does not allow {entry!r}{suggestion(entry, allowed)}; use one of them, or list "
+        f"{entry!r} in policy.triggers.authentications of the project file"
+    )
+
+
+def _account(spec: ReleaseSpec, item: Mapping[str, Any], place: Path) -> Iterator[Finding]:
+    account = item.get("serviceAccountName")
+    if account is not None and account != spec.name:
+        message = f"{account!r} is the account of others; the API's own is {spec.name!r}"
+        yield error((*place, "serviceAccountName"), message, rule=_RULE)
+
+
+def _secret(
+    policy: Policy, cluster: ClusterSpec, item: Mapping[str, Any], place: Path
+) -> Iterator[Finding]:
+    name = item.get("name")
+    if isinstance(name, str) and not policy.allows_secret(name, cluster.image_pull_secrets):
+        message = (
+            f"the policy does not allow Secret {name!r}; use another one, or list it in "
+            "policy.secrets of the project file"
+        )
+        yield error((*place, "name"), message, rule=_RULE)
+
+
+def _servers(
+    policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec, trigger: Trigger, at: Path
+) -> Iterator[Finding]:
+    holds_others = _holds_what_is_others(trigger)
+    listed = (*policy.triggers.servers, *(servers_in(cluster.prometheus.address or "") or ()))
+    for name, value in (*trigger.metadata.items(), *_token_servers(trigger)):
+        is_hidden = not holds_others and _value(name, value, spec) is None
+        if is_hidden or not is_address(name, value):
+            continue
+        place = (*at, "metadata", name) if name in trigger.metadata else (*at, "authentication")
+        for server in _hosts_of(name, value, spec):
+            if matches_any(listed, server or ""):
+                continue
+            reason = _refusal(server, holds_others=holds_others, trigger=trigger)
+            if reason is not None:
+                yield error(place, reason, rule=_RULE)
+
+
+def is_address(name: str, value: str) -> bool:
+    """Whether a trigger's parameter says where KEDA connects to."""
+    if name in _NO_ADDRESSES:
+        return False
+    return _ADDRESSES.fullmatch(name) is not None or "://" in value
+
+
+def _holds_what_is_others(trigger: Trigger) -> bool:
+    """Whether KEDA would use more than what the API's own pods can read."""
+    if trigger.metadata.get("identityOwner", "pod") != "pod":
+        return True
+    words = trigger.authentication or {}
+    if "name" in words:
+        return words.get("kind", REFERENCE_KINDS[0]) in REFERENCE_KINDS
+    return not _OWN_SECRETS.issuperset(AUTHENTICATION_KEYS.intersection(words))
+
+
+def _token_servers(trigger: Trigger) -> Iterator[tuple[str, str]]:
+    for section, key in (("oauth2", "tokenUrl"), ("hashiCorpVault", "address")):
+        words = (trigger.authentication or {}).get(section)
+        if isinstance(words, dict) and key in words:
+            yield f"{section}.address", str(words[key])
+
+
+def _hosts_of(name: str, value: str, spec: ReleaseSpec) -> tuple[str | None, ...]:
+    """The hosts of a parameter; ``None`` among them is one that cannot be told from the text."""
+    return servers_in(_value(name, value, spec) or "") or (None,)
+
+
+def _value(name: str, value: str, spec: ReleaseSpec) -> str | None:
+    """The parameter itself, or the variable of the API that it names; ``None``: a Secret has it."""
+    if not name.endswith("FromEnv"):
+        return value
+    work = spec.predictor or spec.container
+    return work.env.get(value) if work else None
+
+
+def _refusal(server: str | None, *, holds_others: bool, trigger: Trigger) -> str | None:
+    where = "; list it in policy.triggers.servers of the project file if that is right"
+    if server is not None and is_nodes_own(server):
+        return f"{server} is KEDA's own machine, or what only it may ask{where}"
+    if not trigger.authentication and not holds_others:
+        return None
+    target = server or "a server that cannot be told from this"
+    if holds_others:
+        return f"KEDA would send what the authentication holds to {target}{where}"
+    if server is not None and is_in_cluster(server):
+        return None
+    return f"KEDA would send a secret of the namespace to {target}{where}"

@@ -1,0 +1,258 @@
+"""The release: one API in one environment, fully resolved.
+
+``Manifest`` (see ``manifest.py``) says what the author said; ``ReleaseSpec`` says what will run. No
+field here means "default": `resolve` has filled every one of them from the schema, the project file
+and the environment's overrides. Durations are seconds, quantities are canonical Kubernetes
+quantities (``500m``, ``1Gi``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from gitops_ml.project.model import KubernetesObject, Labels
+
+Seconds = Annotated[float, "seconds"]
+"""Written as a Go duration (``90s``, ``5m``) by people."""
+Quantity = Annotated[str, "quantity"]
+"""A Kubernetes quantity in its canonical form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPath:
+    """One named model of ``models.paths``."""
+
+    name: str
+    path: str
+    signature_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Where the runtime finds its models: exactly one of ``path``, ``paths`` and ``dir`` is set."""
+
+    path: str | None
+    paths: tuple[ModelPath, ...]
+    dir: str | None
+    signature_key: str | None
+    cache_size: int | None
+    disk_cache_size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    max_batch_size: int
+    batch_interval: Seconds
+    """Seconds to wait for more items, counted from the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """Files of the project directory, or ``None`` where the project has no such file."""
+
+    pip: str | None
+    conda: str | None
+    shell: str | None
+    system: tuple[str, ...]
+    """Debian packages that the image gets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictorSpec:
+    """A user's class, served by the runtime in an image that gitops-ml builds."""
+
+    type: str
+    path: str
+    class_name: str | None
+    config: Mapping[str, Any]
+    env: Mapping[str, str]
+    python_path: str | None
+    python_version: str | None
+    image: str | None
+    """The base image of this predictor, in place of the project's."""
+    dependencies: Dependencies
+    processes_per_replica: int
+    threads_per_process: int
+    max_concurrency: int | None
+    max_queue_length: int
+    log_level: str
+    shm_size: Quantity | None
+    models: Models | None
+    multi_model_reloading: Models | None
+    server_side_batching: Batching | None
+    tensorflow_serving_image: str | None
+    cors: tuple[str, ...]
+    """Origins that browsers may call from; ``*`` for all."""
+    prediction_log: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """A further container of the pod."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    cpu: Quantity
+    mem: Quantity
+    readiness_probe: KubernetesObject | None
+    liveness_probe: KubernetesObject | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """A ready-made image that already speaks HTTP."""
+
+    image: str
+    port: int
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    max_concurrency: int
+    max_queue_length: int
+    metrics_path: str | None
+    """Where the container serves Prometheus metrics, if it does."""
+    in_flight_metric: str | None
+    """The gauge of requests in progress that the container exposes; what the autoscaler reads."""
+    readiness_probe: KubernetesObject | None
+    liveness_probe: KubernetesObject | None
+    pre_stop: KubernetesObject | None
+    run_as_user: int
+    read_only_root: bool
+    shm_size: Quantity | None
+    sidecars: tuple[Sidecar, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeSpec:
+    cpu: Quantity
+    cpu_limit: Quantity | None
+    mem: Quantity
+    gpu: int
+    gpu_class: str | None
+    inf: int
+    ephemeral_storage: Quantity
+    spot: bool
+    node_groups: tuple[str, ...]
+    node_selector: Labels
+    tolerations: tuple[KubernetesObject, ...]
+    affinity: KubernetesObject | None
+    priority_class: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A KEDA trigger in KEDA's own words; metadata values are strings."""
+
+    type: str
+    name: str | None
+    metric_type: str | None
+    metadata: Labels
+    use_cached_metrics: bool
+    authentication: KubernetesObject | None
+    """The spec of a TriggerAuthentication, or ``{"name": …, "kind": …}`` of one that exists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronWindow:
+    """A time window with a floor of replicas."""
+
+    start: str
+    end: str
+    timezone: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalingSpec:
+    min_replicas: int
+    max_replicas: int
+    init_replicas: int | None
+    target_in_flight: float
+    window: Seconds
+    downscale_stabilization_period: Seconds
+    upscale_stabilization_period: Seconds
+    max_downscale_factor: float
+    max_upscale_factor: float
+    downscale_tolerance: float
+    upscale_tolerance: float
+    schedule: tuple[CronWindow, ...]
+    triggers: tuple[Trigger, ...]
+    cooldown_period: Seconds
+    """Seconds without activity before the last replica goes, where ``min_replicas`` is 0."""
+    scale_to_zero: str | None
+    """How an API with ``min_replicas: 0`` wakes up: ``http`` (add-on), ``schedule`` or ``trigger``."""
+    fallback_replicas: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateStrategySpec:
+    type: str
+    """``RollingUpdate`` or ``Recreate``: chosen by `resolve`, never left to a deadlock."""
+    max_surge: int | str
+    max_unavailable: int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkingSpec:
+    endpoint: str
+    hosts: tuple[str, ...]
+    visibility: str
+    """``public`` (gateway), ``cluster`` (inside the cluster only)."""
+    timeout: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringSpec:
+    model_type: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeTimings:
+    startup: Seconds
+    """The budget for loading models: the startup probe fails after it."""
+    drain_delay: Seconds
+    """Seconds between "not ready" and closing the door."""
+    grace: Seconds
+    """Seconds that running requests get to finish."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretSpec:
+    """A secret by reference; the value is never in Git."""
+
+    env: str
+    """The environment variable that gets the value."""
+    name: str
+    """The Kubernetes Secret."""
+    key: str
+    remote: KubernetesObject | None
+    """``{"store", "store_kind", "key", "property"}``: an ExternalSecret makes the Secret from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSpec:
+    """One API in one environment."""
+
+    name: str
+    kind: str
+    environment: str
+    team: str
+    namespace: str
+    cluster: str
+    predictor: PredictorSpec | None
+    container: ContainerSpec | None
+    compute: ComputeSpec
+    autoscaling: AutoscalingSpec
+    update_strategy: UpdateStrategySpec
+    networking: NetworkingSpec
+    monitoring: MonitoringSpec | None
+    probes: ProbeTimings
+    secrets: tuple[SecretSpec, ...]
+    labels: Labels
+    annotations: Labels

@@ -1,0 +1,1 @@
+"""The Helm values of a release."""

@@ -1,0 +1,195 @@
+"""A release in the words of `charts/predictor`: snake_case ends here, camelCase begins.
+
+Only what the release decides is written; what the chart's own defaults say already is left to them,
+so that a values file is short enough to review.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.release import tensorflow_serving
+from gitops_ml.release.model_artifacts import artifact_values, mounted
+from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.release.values.network import network_policy, route
+from gitops_ml.release.values.nodes import memory, resources, scheduling
+from gitops_ml.release.values.scaling import autoscaling
+from gitops_ml.release.values.without_empty import without_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.project.model import ClusterSpec, PrometheusSpec
+    from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar
+
+
+def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) -> dict[str, Any]:
+    """The values of ``charts/predictor`` for ``spec``, without ``api.deploymentId``."""
+    values: dict[str, Any] = {
+        "api": {
+            "name": spec.name,
+            "environment": spec.environment,
+            "team": spec.team,
+            "kind": spec.kind,
+        },
+        "image": {
+            "repository": image.repository,
+            **without_empty(tag=image.tag, digest=image.digest),
+        },
+        "resources": resources(spec, cluster),
+        "autoscaling": autoscaling(spec, cluster),
+        "updateStrategy": {
+            "type": spec.update_strategy.type,
+            **_surge(spec),
+        },
+        "timing": _timing(spec),
+        "route": route(spec, cluster),
+        "networkPolicy": network_policy(spec, cluster),
+    }
+    values |= without_empty(
+        labels=dict(spec.labels),
+        annotations=dict(spec.annotations),
+        imagePullSecrets=[{"name": name} for name in cluster.image_pull_secrets],
+        scheduling=scheduling(spec, cluster),
+        secretEnv=[{"env": s.env, "name": s.name, "key": s.key} for s in spec.secrets],
+        externalSecrets=_external_secrets(spec),
+    )
+    if spec.predictor:
+        values |= _predictor(spec.predictor, spec, cluster)
+        if spec.predictor.type == "tensorflow":
+            values["resources"] |= _half(values["resources"])
+    if spec.container:
+        values |= _container(spec.container)
+    if spec.container is None or spec.container.metrics_path:
+        values |= _monitored(cluster.prometheus, values.get("metrics", {}))
+    return values
+
+
+def _timing(spec: ReleaseSpec) -> Mapping[str, Any]:
+    timing = {
+        "startupSeconds": math.ceil(spec.probes.startup),
+        "drainSeconds": math.ceil(spec.probes.drain_delay),
+        "graceSeconds": math.ceil(spec.probes.grace),
+    }
+    if spec.container is None:
+        return timing
+    # A ready-made container knows no drain delay of its own: it sleeps before it is told to stop.
+    sleeps = (spec.container.pre_stop or {}).get("sleep", {}).get("seconds")
+    return {**timing, "preStopSeconds": sleeps or timing["drainSeconds"], "drainSeconds": 0}
+
+
+def _surge(spec: ReleaseSpec) -> Mapping[str, Any]:
+    strategy = spec.update_strategy
+    if strategy.type == "Recreate":
+        return {}
+    return {"maxSurge": strategy.max_surge, "maxUnavailable": strategy.max_unavailable}
+
+
+# -- containers ------------------------------------------------------------------------------------
+
+
+def _predictor(predictor: PredictorSpec, spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
+    local = mounted(predictor)
+    runtime = runtime_settings(local.predictor, spec.monitoring, timeout=spec.networking.timeout)
+    sidecars = []
+    if predictor.type == "tensorflow":
+        runtime["tensorflowServing"] = tensorflow_serving.settings()
+        sidecars.append(tensorflow_serving.sidecar(spec, predictor))
+    return without_empty(
+        runtime=runtime,
+        container=without_empty(env=dict(predictor.env)),
+        models=artifact_values(local.artifacts, cluster),
+        shmSize=_shared(predictor.shm_size),
+        sidecars=sidecars,
+    )
+
+
+def _half(resources: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is left for the predictor's container beside TensorFlow Serving's."""
+    limit = resources.get("cpuLimit")
+    return {
+        "cpu": tensorflow_serving.half(resources["cpu"]),
+        "memory": memory(tensorflow_serving.half(resources["memory"])),
+        **without_empty(cpuLimit=tensorflow_serving.half(limit) if limit else None),
+    }
+
+
+def _shared(size: str | None) -> str | None:
+    return memory(size) if size else None
+
+
+def _container(container: ContainerSpec) -> dict[str, Any]:
+    values = without_empty(
+        shmSize=_shared(container.shm_size),
+        sidecars=[_sidecar(sidecar) for sidecar in container.sidecars],
+        probes=without_empty(
+            readiness=container.readiness_probe, liveness=container.liveness_probe
+        ),
+    )
+    values["metrics"] = {"path": container.metrics_path or ""}
+    values["container"] = {
+        "port": container.port,
+        **without_empty(
+            command=list(container.command),
+            args=list(container.args),
+            env=dict(container.env),
+            preStop=container.pre_stop,
+        ),
+        "runAsUser": container.run_as_user,
+        "readOnlyRootFilesystem": container.read_only_root,
+    }
+    return values
+
+
+def _sidecar(sidecar: Sidecar) -> dict[str, Any]:
+    return {
+        "name": sidecar.name,
+        "image": sidecar.image,
+        "cpu": sidecar.cpu,
+        "memory": memory(sidecar.mem),
+        **without_empty(
+            command=list(sidecar.command),
+            args=list(sidecar.args),
+            env=dict(sidecar.env),
+            readinessProbe=sidecar.readiness_probe,
+            livenessProbe=sidecar.liveness_probe,
+        ),
+    }
+
+
+# -- seeing and secrets ----------------------------------------------------------------------------
+
+
+def _monitored(prometheus: PrometheusSpec, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """How Prometheus finds the metrics: by the operator where there is one, else by annotation."""
+    if prometheus.pod_monitors:
+        return {"podMonitor": {"enabled": True, **without_empty(labels=dict(prometheus.labels))}}
+    if prometheus.address:
+        return {"metrics": {**metrics, "scrapeAnnotations": True}}
+    return {}
+
+
+def _external_secrets(spec: ReleaseSpec) -> list[dict[str, Any]]:
+    """One ExternalSecret per Kubernetes Secret that has remote keys, with each key once."""
+    by_name: dict[str, dict[str, Any]] = {}
+    for secret in spec.secrets:
+        if (remote := secret.remote) is None:
+            continue
+        made = by_name.setdefault(
+            secret.name,
+            {
+                "name": secret.name,
+                "store": {"name": remote["store"], "kind": remote["store_kind"]},
+                "data": [],
+            },
+        )
+        entry = {
+            "key": secret.key,
+            "remoteKey": remote["key"],
+            **without_empty(property=remote.get("property")),
+        }
+        if entry not in made["data"]:
+            made["data"].append(entry)
+    return list(by_name.values())

@@ -1,0 +1,62 @@
+"""Who may call a release and by which way, in the words of the predictor chart."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.release.values.without_empty import without_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.release.spec import ReleaseSpec
+
+
+def is_routed(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
+    """Whether requests come in by a gateway."""
+    return cluster.gateway is not None and spec.networking.visibility == "public"
+
+
+def route(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """``route``."""
+    gateway, networking = cluster.gateway, spec.networking
+    if gateway is None or not is_routed(spec, cluster):
+        return {"type": "none", "timeoutSeconds": math.ceil(networking.timeout)}
+    words: dict[str, Any] = {
+        "type": "httpRoute" if gateway.type == "gateway-api" else "ingress",
+        "path": networking.endpoint,
+        "hosts": list(networking.hosts),
+        "timeoutSeconds": math.ceil(networking.timeout),
+    }
+    if gateway.type == "gateway-api":
+        words["gateway"] = {
+            "name": gateway.name,
+            "namespace": gateway.namespace,
+            **without_empty(sectionName=gateway.section),
+        }
+    else:
+        rewrite = "nginx" if gateway.name == "nginx" else "none"
+        words["ingress"] = {"className": gateway.name, "rewrite": rewrite}
+    return words
+
+
+def network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """``networkPolicy``: exactly those who have business with the pods."""
+    watches = cluster.prometheus.address or cluster.prometheus.pod_monitors
+    return {
+        "kedaNamespace": cluster.keda_namespace,
+        **without_empty(
+            gatewayNamespace=cluster.gateway.namespace if cluster.gateway else None,
+            prometheusNamespace=cluster.prometheus.namespace if watches else None,
+        ),
+        **_callers(spec, cluster),
+    }
+
+
+def _callers(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """Who comes by a gateway is let in with it; without one, callers are anywhere in the cluster."""
+    if is_routed(spec, cluster):
+        return {"allowSameNamespace": False}
+    return {"from": [{"namespaceSelector": {}}]}

@@ -1,0 +1,1 @@
+"""Drives `predictor_base`: serve, check, describe. Never imports it."""

@@ -1,0 +1,146 @@
+"""`predictor_base` on this machine, as the image would start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import ProgramFailed, UsageError
+from gitops_ml.http.post import is_ready
+from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.runtime.watching import PythonFiles
+from gitops_ml.system.process import Background, attend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gitops_ml.release.spec import ReleaseSpec
+
+_SAMPLE = "sample.json"
+_LOOK_EVERY = 0.05
+"""Seconds between two looks at whether a server is ready."""
+
+
+def serve_predictor(
+    spec: ReleaseSpec,
+    *,
+    directory: Path,
+    host: str,
+    port: int,
+    reloads: bool,
+    tell: Callable[[str], None],
+) -> int:
+    """Serve until the program ends or is told to; returns its exit code.
+
+    ``port`` 0 is a free one. With ``reloads`` the program is started anew when a Python file changes.
+
+    Raises:
+        UsageError: the predictor's file is not there.
+    """
+    port = port or _free_port(host)
+    with tempfile.TemporaryDirectory(prefix="gitops-ml-run-") as folder:
+        command = _command(spec, directory, Path(folder), host=host, port=port)
+        tell(f"serving {spec.name} from {directory}; try it with:")
+        tell(f"  {curl_line(directory, host=host, port=port)}")
+        return attend(
+            command,
+            cwd=directory,
+            env=_env(spec),
+            is_outdated=PythonFiles(directory).have_changed if reloads else None,
+        )
+
+
+class LocalServer:
+    """A predictor that is served beside us until it is stopped, or until we end."""
+
+    def __init__(self, spec: ReleaseSpec, *, directory: Path, port: int = 0) -> None:
+        host = "127.0.0.1"
+        port = port or _free_port(host)
+        self.name = spec.name
+        self.url = f"http://{host}:{port}"
+        self._folder = tempfile.TemporaryDirectory(prefix="gitops-ml-run-")
+        folder = Path(self._folder.name)
+        self._log = folder / "log"
+        self._program = Background(
+            _command(spec, directory, folder, host=host, port=port),
+            cwd=directory, env=_env(spec), log=self._log,
+        )  # fmt: skip
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def until_ready(self, *, seconds: float) -> LocalServer:
+        """Wait until it answers predictions.
+
+        Raises:
+            ProgramFailed: it ended, or is not ready in time; holds the end of its log.
+        """
+        deadline = time.monotonic() + seconds
+        while not is_ready(f"{self.url}/readyz"):
+            if self._program.exit_code is not None or time.monotonic() > deadline:
+                end, code = "\n".join(self.log.splitlines()[-20:]), self._program.exit_code
+                self.stop()
+                raise ProgramFailed((f"the predictor of {self.name}",), code or -9, end)
+            time.sleep(_LOOK_EVERY)
+        return self
+
+    def stop(self) -> None:
+        """End it; again is no harm."""
+        self._program.end()
+        self._folder.cleanup()
+
+
+def _command(
+    spec: ReleaseSpec, directory: Path, folder: Path, *, host: str, port: int
+) -> list[str]:
+    """The runtime with its settings, which are written to ``folder``.
+
+    Raises:
+        UsageError: the predictor's file is not there.
+    """
+    predictor = spec.predictor
+    assert predictor is not None, "the caller has checked"
+    if not (directory / predictor.path).is_file():
+        raise UsageError(f"{directory / predictor.path} is not there: predictor.path names it")
+    settings = {
+        "name": spec.name,
+        "environment": spec.environment,
+        "deploymentId": f"{spec.name}-local",
+        # No load balancer has to learn that this server goes away.
+        "drainDelaySeconds": 0,
+        **runtime_settings(predictor, spec.monitoring, timeout=spec.networking.timeout),
+    }
+    config = folder / "predictor.json"
+    config.write_text(json.dumps(settings, indent=2))
+    command = [sys.executable, "-m", "predictor_base", "--config", str(config)]
+    return [*command, "--host", host, "--port", str(port)]
+
+
+def _env(spec: ReleaseSpec) -> dict[str, str]:
+    assert spec.predictor is not None, "the caller has checked"
+    return dict(spec.predictor.env)
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def curl_line(directory: Path, *, host: str, port: int) -> str:
+    """The line that tries the API, with the project's own sample where there is one."""
+    sample = directory / _SAMPLE
+    body = f"@{shlex.quote(os.path.relpath(sample))}" if sample.is_file() else "'{}'"
+    address = f"http://{host if ':' not in host else f'[{host}]'}:{port}/predict"
+    return f"curl {address} -H 'Content-Type: application/json' -d {body}"

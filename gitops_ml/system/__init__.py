@@ -1,0 +1,1 @@
+"""Processes, files, the cache, packaged resources. Knows nothing of the documents."""

@@ -1,0 +1,88 @@
+"""Folders in the cache, believed file by file: their contents are hashed on each use."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.system.files import written
+from gitops_ml.system.held_file import HeldFile, read_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.system.seal import Seal
+
+EXECUTABLE = " (executable)"
+_LARGEST = 64 << 20
+
+
+def listing(folder: Path) -> Mapping[str, str]:
+    """The sha256 hex of each file by its path; what is no plain file is named as such.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in (*names, *links):
+            path = Path(parent, name)
+            found[path.relative_to(folder).as_posix()] = _hash(path)
+    return dict(sorted(found.items()))
+
+
+def _hash(path: Path) -> str:
+    if path.is_symlink() or not path.is_file():
+        return "no plain file"
+    file = HeldFile(path)
+    return f"{file.sha256()}{EXECUTABLE if file.is_executable else ''}"
+
+
+def keep_listing(folder: Path, *, seal: Seal) -> None:
+    """Note beside ``folder`` what is in it, under the user's seal.
+
+    Raises:
+        GitopsMlError: it cannot be written.
+        OSError: something in the folder cannot be read.
+    """
+    text = json.dumps(listing(folder))
+    with written(_place(folder)) as file:
+        file.write(f"{seal.mark('folder', folder.name, text)}\n{text}".encode())
+
+
+def what_changed(folder: Path, *, seal: Seal) -> str | None:
+    """What in ``folder`` is not as `keep_listing` found it, in words; ``None`` where nothing is."""
+    try:
+        mark, _, text = read_whole(_place(folder), limit=_LARGEST).decode().partition("\n")
+        if not seal.is_on(mark, "folder", folder.name, text):
+            return "it was not written by this user"
+        return difference(json.loads(text), listing(folder))
+    except (OSError, UnicodeDecodeError) as error:
+        return f"nothing tells what is to be in it ({error})"
+
+
+def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str | None:
+    """The first file that is not as it should be, in words."""
+    for path in sorted({*expected, *found}):
+        if (here := found.get(path)) != (asked := expected.get(path)):
+            return f"{path} is to be {asked or 'no file'}, and is {here or 'not there'}"
+    return None
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, or the link in its place."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        _place(folder).unlink()
+
+
+def _place(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")

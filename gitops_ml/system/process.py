@@ -1,0 +1,319 @@
+"""The one door through which programs are started: an argument list, never a shell.
+
+What comes back or is raised holds no secret: neither passwords in URLs, nor the values of variables
+that are named like secrets.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import ProgramFailed
+from gitops_ml.system.clean_text import redacted_urls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+_GIT_VARIABLES_OF_THE_USER = frozenset(
+    {
+        "GIT_ALLOW_PROTOCOL",
+        "GIT_ASKPASS",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_CONFIG_SYSTEM",
+        "GIT_EXEC_PATH",
+        "GIT_HTTP_LOW_SPEED_LIMIT",
+        "GIT_HTTP_LOW_SPEED_TIME",
+        "GIT_HTTP_PROXY_AUTHMETHOD",
+        "GIT_HTTP_USER_AGENT",
+        "GIT_PROXY_COMMAND",
+        "GIT_PROXY_SSL_CAINFO",
+        "GIT_PROXY_SSL_CERT",
+        "GIT_PROXY_SSL_KEY",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_SSH_VARIANT",
+        "GIT_SSL_CAINFO",
+        "GIT_SSL_CAPATH",
+        "GIT_SSL_CERT",
+        "GIT_SSL_KEY",
+        "GIT_SSL_NO_VERIFY",
+        "GIT_TERMINAL_PROMPT",
+    }
+)
+"""How the user reaches servers. Everything else (``GIT_DIR``, ``GIT_INDEX_FILE``…) speaks of some
+other repository, usually because we run inside one of its hooks."""
+
+_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE_KEY|API_?KEY", re.I)
+_SHORTEST_SECRET = 6
+_LOOK_EVERY = 0.4
+"""Seconds between two looks at whether a program is outdated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that ended well, and what it said."""
+
+    command: tuple[str, ...]
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Its standard output as text."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    input: bytes | str | None = None,
+    timeout: float | None = None,
+) -> Completed:
+    """What the program said, once it has ended well.
+
+    ``env`` is added to our own environment, which ``environ`` replaces.
+
+    Raises:
+        ProgramFailed: it is not installed, ended badly or did not end in time; holds no secret.
+    """
+    command = [os.fspath(part) for part in argv]
+    environ = _environment(env) if environ is None else dict(environ)
+    secrets = secrets_in({**os.environ, **environ})
+    shown = tuple(redacted(part, secrets) for part in command)
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environ,
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ProgramFailed(shown, 127, f"cannot be started: {error.strerror}") from error
+    data = input.encode() if isinstance(input, str) else input
+    try:
+        stdout, stderr = output_of(process, input=data, timeout=timeout)
+    except Outdated as error:
+        raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
+    words = redacted(stderr.decode("utf-8", "replace"), secrets)
+    if process.returncode:
+        raise ProgramFailed(shown, process.returncode, words)
+    return Completed(shown, stdout, words)
+
+
+def attend(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    is_outdated: Callable[[], bool] | None = None,
+) -> int:
+    """Run a program in the foreground with our own terminal; returns its exit code.
+
+    Being interrupted or terminated is passed on, and the program may finish what it is doing. Where
+    ``is_outdated`` is given, the program is ended and started anew as often as that is true, also
+    when it had ended by itself.
+    """
+    command = [os.fspath(part) for part in argv]
+    attended = _Attended(command, cwd=cwd, env=_environment(env, hides_git=False))
+    # Before the program starts, so that no signal finds us without it.
+    before = {
+        number: signal.signal(number, attended.pass_on)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        return attended.run(is_outdated)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Attended:
+    """A program in the foreground, started once or again and again."""
+
+    def __init__(self, command: list[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+        self._command, self._cwd, self._env = command, cwd, env
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_ending = False
+
+    def pass_on(self, number: int, _: object) -> None:
+        """Tell the program, unless the terminal has: Ctrl-C reaches the whole foreground."""
+        self._is_ending = True
+        if self._process and not (number == signal.SIGINT and _is_in_foreground()):
+            self._process.send_signal(number)
+
+    def run(self, is_outdated: Callable[[], bool] | None) -> int:
+        while True:
+            process = self._process = subprocess.Popen(self._command, cwd=self._cwd, env=self._env)
+            if self._is_ending:
+                process.terminate()
+            if is_outdated is None:
+                return process.wait()
+            while not self._is_ending and not is_outdated():
+                # A program that has ended waits for a change as well: it may be the cure.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK_EVERY)
+                    time.sleep(_LOOK_EVERY)
+            if self._is_ending:
+                return process.wait()
+            process.terminate()
+            process.wait()
+
+
+def _is_in_foreground() -> bool:
+    """Whether we have a terminal whose Ctrl-C reaches us and what we start alike."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+class Background:
+    """A program beside us, from when it is made until it is ended; it does not outlive us."""
+
+    def __init__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+    ) -> None:
+        with log.open("wb") as output:
+            # In a session of its own: the Ctrl-C that interrupts a cell is not meant for it.
+            self._process = subprocess.Popen(
+                [os.fspath(part) for part in argv], cwd=cwd,
+                env=_environment(env, hides_git=False),
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        atexit.register(self.end)
+
+    @property
+    def exit_code(self) -> int | None:
+        """``None`` while it runs."""
+        return self._process.poll()
+
+    def end(self, *, seconds: float = 10) -> None:
+        """Tell it to end, and see that it does; again is no harm."""
+        atexit.unregister(self.end)
+        if self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        _kill(self._process)
+        self._process.wait()
+
+
+class Outdated(Exception):
+    """A program did not end in time, and was ended."""
+
+
+def output_of(
+    process: subprocess.Popen[bytes],
+    *,
+    input: bytes | None = None,
+    timeout: float | None = None,
+    outlives_us: bool = False,
+) -> tuple[bytes, bytes]:
+    """Both outputs of a program that has ended; whatever goes wrong meanwhile, it is ended.
+
+    Raises:
+        Outdated: it did not end within ``timeout`` seconds.
+    """
+    with process:
+        try:
+            return process.communicate(input, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            _kill(process)
+            raise Outdated from error
+        except BaseException:
+            if not outlives_us:
+                _kill(process)
+            raise
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    # Where it leads its own session, what it started goes with it.
+    if os.getpgid(process.pid) == process.pid:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def _environment(more: Mapping[str, str] | None, *, hides_git: bool = True) -> dict[str, str]:
+    """Our own environment for a program, with ``more``."""
+    own = without_foreign_git(os.environ) if hides_git else os.environ
+    return {**own, "PATH": absolute_path(os.environ), **(more or {})}
+
+
+def absolute_path(environ: Mapping[str, str]) -> str:
+    """``PATH`` without relative entries: the folder that we are in may be anybody's.
+
+    >>> absolute_path({"PATH": ".:/usr/bin::/bin"})
+    '/usr/bin:/bin'
+    """
+    entries = environ.get("PATH", os.defpath).split(os.pathsep)
+    # Never empty: that would be the folder that we are in.
+    return os.pathsep.join(e for e in entries if e.startswith(os.sep)) or os.devnull
+
+
+def foreign_git_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the ``GIT_…`` variables that would point our git at somebody else's repository."""
+    return tuple(
+        sorted(
+            name
+            for name in environ
+            if name.startswith("GIT_")
+            and name not in _GIT_VARIABLES_OF_THE_USER
+            and not re.fullmatch(r"GIT_CONFIG_(KEY|VALUE)_\d+", name)
+        )
+    )
+
+
+def without_foreign_git(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the variables of ``foreign_git_variables``."""
+    foreign = set(foreign_git_variables(environ))
+    return {name: value for name, value in environ.items() if name not in foreign}
+
+
+def secrets_in(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of all variables that are named like secrets, longest first."""
+    found = {
+        value
+        for name, value in environ.items()
+        if _SECRET_NAME.search(name) and name != TOKEN_HOSTS and len(value) >= _SHORTEST_SECRET
+    }
+    return tuple(sorted(found, key=lambda value: (-len(value), value)))
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """``text`` with ``***`` for each of ``secrets`` and for what opens each address in it.
+
+    >>> redacted("cannot reach https://ann:s3cret@example.org/x")
+    'cannot reach https://***@example.org/x'
+    """
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return redacted_urls(text)
+
+
+TOKEN_HOSTS = "GITOPS_ML_TOKEN_HOSTS"  # noqa: S105 - the name of a variable
+"""``VARIABLE=host[,host…]``, several separated by ``;`` or a line break."""

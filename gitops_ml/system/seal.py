@@ -1,0 +1,113 @@
+"""A mark on what lies in the cache and that no hash can prove: that this user wrote it.
+
+An answer that was worked out once, such as which layer some inputs become, has no hash that somebody
+who asks for it could know. It carries a keyed hash (HMAC-SHA256) instead. The key is a file of the
+user's configuration, outside of the cache that CI carries from job to job: a job of a pull request
+has another key, or none, and whatever it writes is as good as not there. A fresh CI container has a
+fresh key, so it works such answers out again.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import stat
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.system.cache import cache_place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SIZE = 32
+_FILE = "cache.key"
+
+
+class Seal:
+    """Makes and checks marks; only who has the key can."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @classmethod
+    def of_user(cls, environ: Mapping[str, str]) -> Seal:
+        """The user's, whose key is made when there is none.
+
+        Where none can be kept, or where it would lie in the cache, the key is one of this process
+        alone, which believes nothing that earlier ones wrote.
+        """
+        file = _place(environ)
+        if _is_in(file, cache_place(environ)):
+            return cls(_of_this_process())
+        return cls(_read(file) or _made(file) or _of_this_process())
+
+    def mark(self, *parts: str | bytes) -> str:
+        """The mark of ``parts``, as hex."""
+        encoded = [part.encode() if isinstance(part, str) else part for part in parts]
+        text = b"".join(b"%d:%s" % (len(part), part) for part in encoded)
+        return hmac.digest(self._key, text, "sha256").hex()
+
+    def is_on(self, mark: object, *parts: str | bytes) -> bool:
+        """Whether ``mark`` is the mark of ``parts``."""
+        return isinstance(mark, str) and hmac.compare_digest(
+            mark.encode(), self.mark(*parts).encode()
+        )
+
+
+@cache
+def _of_this_process() -> bytes:
+    return secrets.token_bytes(_SIZE)
+
+
+def _is_in(file: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
+
+
+def _place(environ: Mapping[str, str]) -> Path:
+    named = environ.get("XDG_CONFIG_HOME")
+    if named and Path(named).is_absolute():
+        return Path(named) / "gitops-ml" / _FILE
+    home = environ.get("HOME")
+    return (Path(home) if home else Path.home()) / ".config" / "gitops-ml" / _FILE
+
+
+def _read(file: Path) -> bytes | None:
+    """The key, unless others may know it: a file from a checkout is readable by everybody."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as opened:
+        facts = os.fstat(handle)
+        is_private = stat.S_ISREG(facts.st_mode) and not facts.st_mode & 0o077
+        if not is_private or facts.st_uid != os.geteuid():
+            return None
+        key = opened.read(_SIZE + 1)
+    return key if len(key) == _SIZE else None
+
+
+def _made(file: Path) -> bytes | None:
+    """A new key, or the one that another call has made meanwhile."""
+    name = ""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+        with os.fdopen(handle, "wb") as out:
+            out.write(secrets.token_bytes(_SIZE))
+        try:
+            os.link(name, file)
+        except FileExistsError:
+            if _read(file) is None:  # what lies there is no key of this user's
+                os.replace(name, file)  # noqa: PTH105
+    except OSError:
+        pass
+    finally:
+        if name:
+            with suppress(OSError):
+                os.unlink(name)  # noqa: PTH108
+    return _read(file)

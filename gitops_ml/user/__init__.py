@@ -1,0 +1,1 @@
+"""The user's own configuration: which secret may go to which server."""

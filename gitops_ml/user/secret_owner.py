@@ -1,0 +1,148 @@
+"""What the owner of the secrets says about where they go: environment and own configuration.
+
+Both are outside of the project, so that no document of a pull request decides. See
+`core.secret_destinations` for the decision itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.http.secret_destinations import TokenHosts, refusal
+from gitops_ml.system.process import TOKEN_HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_FILE = Path("gitops-ml") / "config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretOwner:
+    """Whoever runs us, with a project in ``folder`` that others may have written."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    folder: Path
+
+    def check(self, variables: Iterable[str], url: str, *, place: str) -> None:
+        """Pass if the values of ``variables`` may go to the server of ``url``.
+
+        ``place`` names what asks for that: ``gitops.token_env``.
+
+        Raises:
+            UsageError: they may not; the message has the line that allows it.
+            InvalidDocument: the owner's configuration file cannot be read.
+        """
+        try:
+            found = refusal(variables, url, hosts=TokenHosts(), environ=self.environ)
+            if found is None:
+                return
+            if found.destination.is_protected:
+                hosts = token_hosts(self.environ, folder=self.folder)
+                found = refusal(variables, url, hosts=hosts, environ=self.environ)
+        except ValueError as error:
+            raise UsageError(f"{place}: {error}") from error
+        if found is None:
+            return
+        if not found.destination.is_protected:
+            raise UsageError(f"{place}: {found}")
+        raise UsageError(
+            f"{place}: {found}. If it may, run\n"
+            f"  export {TOKEN_HOSTS}={_line(found.setting, self.environ)}\n"
+            f"or list the server under token_hosts in {_shown(self.environ)}"
+        )
+
+
+def token_hosts(environ: Mapping[str, str], *, folder: Path) -> TokenHosts:
+    """The servers that the owner lists for each variable.
+
+    Raises:
+        UsageError: the variable cannot be read, or the configuration is part of the project.
+        InvalidDocument: the configuration file cannot be read.
+    """
+    try:
+        said = TokenHosts.parse(environ.get(TOKEN_HOSTS, ""))
+    except ValueError as error:
+        raise UsageError(
+            f"{TOKEN_HOSTS}: {error}. It is written as VARIABLE=host,host;VARIABLE=host"
+        ) from error
+    return said | _configured(environ, folder)
+
+
+def configuration_file(environ: Mapping[str, str]) -> Path:
+    """Where the owner's configuration is, or would be."""
+    named = environ.get("XDG_CONFIG_HOME", "")
+    home = Path(environ.get("HOME") or Path.home())
+    return (Path(named) if Path(named).is_absolute() else home / ".config") / _FILE
+
+
+def _configured(environ: Mapping[str, str], folder: Path) -> TokenHosts:
+    file = configuration_file(environ)
+    # lexists: a broken link is no missing file, and reading it says so
+    if not (file.exists() or file.is_symlink()):
+        return TokenHosts()
+    if any(_is_below(place, _checkout(folder)) for place in (file, file.resolve())):
+        raise UsageError(
+            f"{file} is part of the project that it would trust: have HOME and XDG_CONFIG_HOME name "
+            f"folders outside of it, or set {TOKEN_HOSTS}"
+        )
+    data = _read(file)
+    try:
+        return TokenHosts.of((data.get("token_hosts") or {}).items())
+    except ValueError as error:
+        raise UsageError(f"{file}: token_hosts: {error}") from error
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    from gitops_ml.documents.json_schema import load_schema
+    from gitops_ml.documents.yaml_reader import LARGEST_FILE, read_yaml
+    from gitops_ml.errors import Problem
+    from gitops_ml.system.project_files import CannotRead, read_file
+
+    try:
+        document = read_yaml(read_file(file, limit=LARGEST_FILE), file=str(file))
+    except CannotRead as failure:
+        problem = Problem(str(file), 0, 0, "", f"cannot be read: {failure.reason}", rule="file")
+        raise InvalidDocument([problem]) from failure
+    if document.problems:
+        raise InvalidDocument(document.problems)
+    if document.data is None:
+        return {}
+    problems = [
+        Problem(str(file), *document.place(each.path), ".".join(map(str, each.path)), each.message,
+                rule=each.rule)
+        for each in load_schema("user").findings(document.data, written=document.written)
+    ]  # fmt: skip
+    if problems:
+        raise InvalidDocument(problems)
+    data: Mapping[str, Any] = document.data
+    return data
+
+
+def _checkout(folder: Path) -> Path:
+    """The whole of what came with the project: the work tree that ``folder`` is in, or itself."""
+    real = folder.resolve()
+    tops = (place for place in (real, *real.parents) if (place / ".git").exists())
+    return next(tops, real)
+
+
+def _is_below(file: Path, folder: Path) -> bool:
+    return Path(file).absolute().is_relative_to(folder)
+
+
+def _line(setting: str, environ: Mapping[str, str]) -> str:
+    """The new value of the variable, as a shell reads it; what it has already stays."""
+    import shlex
+
+    before = environ.get(TOKEN_HOSTS, "").strip().rstrip(";")
+    value = f"{before};{setting}" if before else setting
+    return value if value == setting and ";" not in value else shlex.quote(value)
+
+
+def _shown(environ: Mapping[str, str]) -> str:
+    file = configuration_file(environ)
+    home = Path(environ.get("HOME") or Path.home())
+    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)

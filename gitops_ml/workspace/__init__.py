@@ -1,0 +1,1 @@
+"""The project at hand: files found, read and resolved; the clients that commands use."""

@@ -1,0 +1,281 @@
+"""The documents of a project on disk: which files they are, and their text."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import Finding, error
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.documents.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
+from gitops_ml.errors import InvalidDocument, Problem, UsageError
+from gitops_ml.packages.local_files import DEPENDENCY_FILES, leaving_problems, secret_problems
+from gitops_ml.project.reader import default_project, read_project
+from gitops_ml.system.project_files import LARGEST_TEXT, CannotRead, is_file, is_inside, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gitops_ml.manifest.model import Manifest
+    from gitops_ml.project.model import Project
+
+PROJECT_FILES = ("gitops-ml.yaml", "gitops-ml.yml")
+MANIFESTS = ("api.yaml", "api.yml")
+CORTEX_MANIFESTS = ("cortex.yaml", "cortex.yml")
+"""Looked for only where there is no `MANIFESTS` beside them."""
+
+_NEVER_SEARCHED = frozenset({"node_modules", "__pycache__", "site-packages"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The documents that a call is about."""
+
+    root: Path
+    """The folder of the project file; without one, the folder that was looked in."""
+    project_file: Path | None
+    manifests: tuple[Path, ...]
+
+    def label(self, file: Path) -> str:
+        """The file's name in messages: from the current folder, with forward slashes."""
+        return label(file)
+
+
+def label(file: Path) -> str:
+    """How a file is named to people: from the current folder where it is below, with ``/``."""
+    try:
+        return file.relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return file.as_posix()
+
+
+def find(paths: Sequence[Path], *, project_file: Path | None = None) -> Found:
+    """The one project that the paths are about, with its manifests at or below them.
+
+    Manifests below that have a project file of their own belong to other projects and are left out.
+
+    Raises:
+        UsageError: a path does not exist, or there are several projects and none above the paths.
+        InvalidDocument: a manifest is a symlink that leaves the project.
+    """
+    projects = find_projects(paths, project_file=project_file)
+    start = _folder(_starts(paths)[0])
+    above = _absolute(project_file) if project_file else find_project_file(start)
+    if len(projects) > 1 and above is None:
+        names = ", ".join(label(found.root) for found in projects)
+        raise UsageError(f"there are several projects here ({names}): name the folder of one")
+    fitting = [found for found in projects if found.project_file == above]
+    return next(iter(fitting or projects), Found(above.parent if above else start, above, ()))
+
+
+def find_projects(paths: Sequence[Path], *, project_file: Path | None = None) -> tuple[Found, ...]:
+    """The manifests at or below the paths, each with the nearest project file above it.
+
+    Raises:
+        UsageError: a path does not exist.
+        InvalidDocument: a manifest is a symlink that leaves its project.
+    """
+    starts = _starts(paths)
+    named = project_file_of(project_file)[1] if project_file else None
+    nearest = cache(find_project_file)
+    groups: dict[Path | None, list[Path]] = {}
+    for file in dict.fromkeys(file for start in starts for file in _manifests(start)):
+        groups.setdefault(named or nearest(file.parent), []).append(file)
+    folders = [_folder(start) for start in starts]
+    projects = tuple(
+        Found(project.parent if project else folders[0], project, tuple(manifests))
+        for project, manifests in groups.items()
+    )
+    leaving = [
+        file
+        for found in projects
+        for file in found.manifests
+        if not is_inside(file, (found.root, *folders))
+    ]
+    if leaving:
+        raise InvalidDocument(_leaves(file) for file in leaving)
+    return projects
+
+
+def project_file_of(named: Path | None = None) -> tuple[Path, Path | None]:
+    """The project's folder and its file: the one that is named, or the nearest upwards from here.
+
+    Raises:
+        UsageError: the named file does not exist.
+    """
+    if named is not None and not named.is_file():
+        raise UsageError(f"the project file {named} does not exist")
+    file = _absolute(named) if named else find_project_file(Path.cwd())
+    return (file.parent if file else Path.cwd()), file
+
+
+def _starts(paths: Sequence[Path]) -> list[Path]:
+    for path in paths:
+        if not _absolute(path).exists():
+            raise UsageError(f"{path} does not exist")
+    return [_absolute(path) for path in paths] or [Path.cwd()]
+
+
+def _folder(start: Path) -> Path:
+    return start if start.is_dir() else start.parent
+
+
+def read_document(file: Path, *, label: str) -> Document:
+    """The YAML document in a file; what is wrong with the file is in its ``problems``."""
+    text = read_text(file, label=label)
+    return read_yaml(text, file=label) if isinstance(text, bytes) else text
+
+
+def read_text(file: Path, *, label: str) -> bytes | Document:
+    """The bytes of a document, or an empty document with what is wrong with the file."""
+    try:
+        return read_file(file, limit=LARGEST_FILE)
+    except FileNotFoundError as failure:
+        return _unreadable(label, f"the file cannot be read: {failure.strerror}")
+    except CannotRead as failure:
+        return _unreadable(label, _sentence(file, failure))
+
+
+def _sentence(file: Path, failure: CannotRead) -> str:
+    with suppress(OSError):
+        if (size := file.stat().st_size) > LARGEST_FILE:
+            return too_large(size)
+    if failure.reason.startswith("this is"):
+        return failure.reason.partition(",")[0]
+    return f"the file {failure.reason}"
+
+
+def read_project_file(file: Path | None) -> tuple[Project | None, tuple[Problem, ...]]:
+    """The project of a project file, or none and its problems; without a file, the default one."""
+    schema = load_schema("project")
+    if file is None:
+        return default_project(schema), ()
+    if not is_inside(file, (_top(file.parent),)):
+        return None, (_leaves(file),)
+    document = read_document(file, label=label(file))
+    return read_project(document, schema=schema, api_schema=load_schema("api"))
+
+
+def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
+    """What ``manifest`` names and ``directory``, the folder of its file, does not have."""
+    for section in ("predictor", "definition"):
+        words = manifest.body.get(section) or {}
+        for keys in (("path",), ("python_path",)):
+            yield from _missing(manifest, directory, (section, *keys), words.get(keys[0]))
+        for key in ("pip", "conda", "shell"):
+            said = (words.get("dependencies") or {}).get(key)
+            yield from _missing(manifest, directory, (section, "dependencies", key), said)
+
+
+def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem]:
+    """What is wrong in the dependency files that ``manifest`` names or has without naming.
+
+    Those are passwords and tokens, paths that leave the project, and files that are not read.
+    """
+    words = manifest.body.get("predictor") or manifest.body.get("definition")
+    if words is None:
+        return
+    said = words.get("dependencies") or {}
+    names = {kind: said.get(kind) or name for kind, name in DEPENDENCY_FILES.items()}
+    texts: dict[str, str | None] = {}
+    unread: list[Problem] = []
+
+    def read(name: str) -> str | None:
+        if name not in texts:
+            texts[name] = None
+            try:
+                content = read_file(directory / name, limit=LARGEST_TEXT, inside=(directory,))
+                texts[name] = content.decode("utf-8", "replace")
+            except FileNotFoundError:
+                pass  # whoever needs it says so
+            except CannotRead as failure:
+                unread.append(Problem(place(name), 0, 0, "", failure.reason, rule="file"))
+        return texts[name]
+
+    def place(name: str) -> str:
+        return label(directory / name)
+
+    yield from secret_problems(names.values(), read=read, place=place)
+    yield from leaving_problems([names["pip"]], read=read, place=place)
+    # a link that leaves is reported where the manifest names it
+    named = {place(name) for name in said.values() if isinstance(name, str)}
+    yield from (each for each in unread if each.file not in named or "link" not in each.message)
+
+
+def _missing(
+    manifest: Manifest, directory: Path, path: tuple[str, ...], name: str | None
+) -> Iterator[Problem]:
+    if name is None:
+        return
+    file = directory / name
+    finding: Finding | None = None
+    is_folder = path[-1] == "python_path"
+    if not (os.path.isdir(file) if is_folder else is_file(file)):  # noqa: PTH112 - see `_is_there`
+        kind = "folder" if is_folder else "file"
+        finding = error(path, f"there is no {kind} {name!r} beside {manifest.file}", rule="file")
+    elif not is_inside(file, (directory,)):
+        finding = error(path, f"{name!r} is a symlink that leaves the project", rule="file")
+    if finding is not None:
+        yield manifest.problem(finding)
+
+
+def _absolute(path: Path) -> Path:
+    """The path from the root, symlinks and all: a symlink is judged later, by where it leads."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow the symlink
+
+
+def _unreadable(label: str, message: str) -> Document:
+    return Document(label, None, (Problem(label, 0, 0, "", message, rule="file"),))
+
+
+def _leaves(file: Path) -> Problem:
+    message = f"this is a symlink that leaves the project, to {os.path.realpath(file)}"
+    return Problem(label(file), 0, 0, "", message, rule="file")
+
+
+def _top(folder: Path) -> Path:
+    """The top of the Git repository that ``folder`` is in, or ``folder``."""
+    for directory in (folder, *folder.parents):
+        if _is_there(directory / ".git"):
+            return directory
+    return folder
+
+
+def find_project_file(folder: Path) -> Path | None:
+    """The nearest project file upwards, not beyond the top of the Git repository."""
+    for directory in (folder, *folder.parents):
+        for name in PROJECT_FILES:
+            if _is_there(directory / name) and not os.path.isdir(directory / name):  # noqa: PTH112
+                return directory / name
+        if _is_there(directory / ".git"):
+            return None
+    return None
+
+
+def _manifests(start: Path) -> Iterator[Path]:
+    if not start.is_dir():
+        yield start
+        return
+    for directory, folders, files in os.walk(start):
+        folders[:] = sorted(name for name in folders if _is_searched(Path(directory, name)))
+        names = [name for name in MANIFESTS if name in files]
+        names = names or [name for name in CORTEX_MANIFESTS if name in files]
+        yield from (Path(directory, name) for name in names)
+
+
+def _is_searched(folder: Path) -> bool:
+    """Neither hidden nor installed software; symlinked folders are not followed by `os.walk`."""
+    return not (
+        folder.name.startswith(".")
+        or folder.name in _NEVER_SEARCHED
+        or _is_there(folder / "pyvenv.cfg")
+    )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it exists and may be seen: `Path.exists` fails in a folder that is not ours to read."""
+    return os.path.exists(path)  # noqa: PTH110

@@ -1,0 +1,435 @@
+"""The documents of one call, read and checked: the project, its manifests, and their releases.
+
+Every error of every file is found before anything else happens, so that nobody mends one error to
+be told of the next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.documents.yaml_reader import LARGEST_FILE, read_yaml
+from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
+from gitops_ml.gitops import layout
+from gitops_ml.manifest.model import Manifest, parse_manifests
+from gitops_ml.project.reader import default_project
+from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
+from gitops_ml.release.rules.manifests import check_manifests
+from gitops_ml.system.cache import cache_folder
+from gitops_ml.system.memory import Memory, NoMemory
+from gitops_ml.system.memory import key as memory_key
+from gitops_ml.system.project_files import read_file
+from gitops_ml.system.seal import Seal
+from gitops_ml.workspace import manifest_files as documents
+from gitops_ml.workspace.remembered import recalled_manifests, remembered_manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gitops_ml.project.model import Project
+    from gitops_ml.release.spec import ReleaseSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """What the documents say."""
+
+    root: Path
+    """The folder of the project file, or the one that was looked in."""
+    project: Project
+    has_project_file: bool
+    environments: tuple[str, ...]
+    """Those that the call is about."""
+    files: tuple[str, ...]
+    """The manifests' files, as they are named in messages."""
+    manifests: tuple[Manifest, ...]
+    releases: tuple[PlannedRelease, ...]
+    problems: Problems
+    memory: Memory
+    covers_project: bool
+    """Whether everything that the project has was looked at: what is not here is gone."""
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """By API, where the predictor of a manifest is that is in no file."""
+    packaged: frozenset[Path] = frozenset()
+    """Those of the folders that are in our cache: nobody sees or commits what is in there."""
+    origin: Mapping[str, Any] | None = None
+    """What the call comes from, where that is no checkout: a notebook's cell, a step of a flow."""
+
+    def directory_of(self, manifest: Manifest) -> Path:
+        """The folder of the manifest, which its predictor's paths start from."""
+        return self.folders.get(manifest.name) or Path.cwd() / manifest.directory
+
+    def manifest_text(self, manifest: Manifest) -> bytes:
+        """The manifest's file as it is, or as it would be."""
+        if manifest.name in self.folders:
+            from gitops_ml.documents.yaml_writer import write_yaml
+
+            return write_yaml([dict(manifest.submitted)]).encode()
+        return read_file(Path.cwd() / manifest.file, limit=LARGEST_FILE)
+
+    def source_path(self, manifest: Manifest) -> str:
+        """The manifest's file, relative to the project."""
+        return Path(os.path.relpath(Path.cwd() / manifest.file, self.root)).as_posix()
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDocument:
+    """A project that is in no file, or not as it is there."""
+
+    project: Project
+    key: bytes
+    """Of everything that was said."""
+
+
+class PlannedRelease:
+    """One API in one environment. What is in the memory is not resolved again until it is asked."""
+
+    __slots__ = (
+        "_spec",
+        "cluster",
+        "environment",
+        "key",
+        "manifest",
+        "project",
+        "ready_image",
+        "team",
+    )
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        project: Project,
+        environment: str,
+        *,
+        key: bytes,
+        team: str,
+        ready_image: str | None,
+        spec: ReleaseSpec | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.project = project
+        self.environment = project.environments[environment]
+        self.cluster = project.clusters[self.environment.cluster]
+        self.key = key
+        """Of everything that the release follows from, but for its image."""
+        self.team = team
+        self.ready_image = ready_image
+        """The image that the manifest names; `None` where we build one."""
+        self._spec = spec
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def directory(self) -> str:
+        """Of the release in the GitOps repository; no two releases share one."""
+        return layout.release_directory(self.environment.name, self.name)
+
+    @property
+    def spec(self) -> ReleaseSpec:
+        """The release, resolved."""
+        if self._spec is None:
+            self._spec = _spec(self.manifest, self.project, self.environment.name)
+        return self._spec
+
+
+def read_workspace(
+    paths: Sequence[Path],
+    *,
+    project_file: Path | None = None,
+    environments: Iterable[str] = (),
+    apis: Iterable[str] = (),
+    said: ProjectDocument | None = None,
+) -> Workspace:
+    """The one project that the paths are about, with whatever is wrong in it.
+
+    ``said`` is the project in place of the one in the project file.
+
+    Raises:
+        UsageError: a path, an environment or an API does not exist, there is no manifest, or there
+            are several projects.
+        InvalidDocument: a manifest is a symlink that leaves the project.
+    """
+    found = documents.find(paths, project_file=project_file)
+    # A project that lost its last API still has releases to remove.
+    if not found.manifests and found.project_file is None:
+        raise no_manifest(paths)
+    covers = found.root in (_absolute(paths) or [Path.cwd()])
+    return _read(found, environments=environments, apis=apis, covers_project=covers, said=said)
+
+
+def read_workspaces(
+    paths: Sequence[Path],
+    *,
+    project_file: Path | None = None,
+    environments: Iterable[str] = (),
+    apis: Iterable[str] = (),
+) -> tuple[Workspace, ...]:
+    """Every project that has manifests at or below the paths, with whatever is wrong in them.
+
+    Raises:
+        UsageError, InvalidDocument: see `read_workspace`.
+    """
+    projects = documents.find_projects(paths, project_file=project_file)
+    if not projects:
+        raise no_manifest(paths)
+    return tuple(
+        _read(found, environments=environments, apis=apis, covers_project=False)
+        for found in projects
+    )
+
+
+def read_project(
+    *, project_file: Path | None = None, environments: Iterable[str] = ()
+) -> Workspace:
+    """The project of this folder without its manifests: what verbs need that look at Git alone.
+
+    Raises:
+        UsageError: the project file or an environment does not exist.
+        InvalidDocument: the project file is wrong.
+    """
+    root, file = documents.project_file_of(project_file)
+    project, problems = documents.read_project_file(file)
+    if project is None:
+        raise InvalidDocument(Problems.of(problems).errors)
+    return Workspace(
+        root=root,
+        project=project,
+        has_project_file=file is not None,
+        environments=chosen_environments(project, tuple(environments)),
+        covers_project=False,
+        files=(),
+        manifests=(),
+        releases=(),
+        problems=Problems.of(problems),
+        memory=open_memory(),
+    )
+
+
+def no_manifest(paths: Sequence[Path]) -> UsageError:
+    """What is wrong where nobody described an API."""
+    places = ", ".join(str(path) for path in paths) or "this folder"
+    return UsageError(
+        f"there is no manifest (api.yaml) in or below {places}; `gitops-ml init` writes one"
+    )
+
+
+def _read(
+    found: documents.Found,
+    *,
+    environments: Iterable[str],
+    apis: Iterable[str],
+    covers_project: bool,
+    said: ProjectDocument | None = None,
+) -> Workspace:
+    memory = open_memory()
+    project, project_key, problems = _read_project(found, said)
+    manifests, keys, more = _read_manifests(found, memory)
+    known = project.environments if project is not None else ()
+    problems += [*more, *check_manifests(manifests, environments=known)]
+    manifests = _chosen_apis(manifests, tuple(apis), is_complete=not more)
+    releases: tuple[PlannedRelease, ...] = ()
+    chosen: tuple[str, ...] = ()
+    if project is not None:
+        chosen = chosen_environments(project, tuple(environments))
+        keys = {name: memory_key(key, project_key) for name, key in keys.items()}
+        releases, refused = resolve_releases(manifests, keys, project, chosen, memory)
+        problems += refused
+    return Workspace(
+        root=found.root,
+        project=project or default_project(load_schema("project")),
+        has_project_file=found.project_file is not None,
+        environments=chosen,
+        covers_project=covers_project and not tuple(apis),
+        files=tuple(found.label(file) for file in found.manifests),
+        manifests=manifests,
+        releases=releases,
+        problems=Problems.of(set(problems)),
+        memory=memory,
+    )
+
+
+def _read_project(
+    found: documents.Found, said: ProjectDocument | None
+) -> tuple[Project | None, bytes, list[Problem]]:
+    """The project, what it follows from, and what is wrong with it."""
+    if said is not None:
+        return said.project, said.key, []
+    project, problems = documents.read_project_file(found.project_file)
+    content = b""
+    if project is not None and found.project_file is not None:
+        content = read_file(found.project_file, limit=LARGEST_FILE)
+    return project, content, list(problems)
+
+
+def checked(workspace: Workspace) -> Workspace:
+    """The workspace, if nothing is wrong in it and every API of it can be served.
+
+    Raises:
+        InvalidDocument: with every problem of every file.
+    """
+    unserved = [
+        replace(problem, severity="error")
+        for problem in workspace.problems.warnings
+        if problem.rule == UNSERVED
+    ]
+    if problems := (*workspace.problems.errors, *unserved):
+        raise InvalidDocument(problems)
+    return workspace
+
+
+def _absolute(paths: Iterable[Path]) -> list[Path]:
+    # `resolve` would follow links, and a project behind a link is still that project.
+    return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
+
+
+def open_memory() -> Memory:
+    """What earlier calls have worked out, where anything may be kept."""
+    try:
+        return Memory(cache_folder(os.environ), seal=Seal.of_user(os.environ))
+    except UsageError:
+        return NoMemory()
+
+
+def _read_manifests(
+    found: documents.Found, memory: Memory
+) -> tuple[tuple[Manifest, ...], dict[str, bytes], list[Problem]]:
+    """The manifests, the key of each one's file by its name, and what is wrong."""
+    texts = {file: documents.read_text(file, label=found.label(file)) for file in found.manifests}
+    keys = {
+        file: memory_key("manifests", found.label(file), text)
+        for file, text in texts.items()
+        if isinstance(text, bytes)
+    }
+    known = memory.recall(keys.values())
+    manifests: list[Manifest] = []
+    problems: list[Problem] = []
+    answers: dict[bytes, str] = {}
+    by_name: dict[str, bytes] = {}
+    for file, text in texts.items():
+        label, key = found.label(file), keys.get(file, b"")
+        if key in known:
+            parsed, more = recalled_manifests(known[key], file=file, label=label)
+        else:
+            document = read_yaml(text, file=label) if isinstance(text, bytes) else text
+            parsed, more = parse_manifests(document, schema=load_schema("api"))
+            if key and not Problems.of(more).errors:
+                answers[key] = remembered_manifests(parsed, more)
+        for manifest in parsed:
+            problems += documents.missing_files(manifest, file.parent)
+            problems += documents.dependency_problems(manifest, file.parent)
+            by_name[manifest.name] = key
+        manifests += parsed
+        problems += more
+    memory.keep(answers)
+    return tuple(manifests), by_name, problems
+
+
+def chosen_environments(project: Project, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of ``wanted``, or all.
+
+    Raises:
+        UsageError: the project has no such environment.
+    """
+    if unknown := [name for name in wanted if name not in project.environments]:
+        raise UsageError(
+            f"unknown environment {unknown[0]!r}; the project has: "
+            f"{', '.join(project.environments)}"
+        )
+    return tuple(dict.fromkeys(wanted)) or tuple(project.environments)
+
+
+def _chosen_apis(
+    manifests: tuple[Manifest, ...], wanted: tuple[str, ...], *, is_complete: bool
+) -> tuple[Manifest, ...]:
+    names = {manifest.name for manifest in manifests}
+    unknown = [name for name in wanted if name not in names]
+    # An API whose manifest is wrong is not among them: then its problems are the answer.
+    if unknown and is_complete:
+        raise UsageError(
+            f"no API {unknown[0]!r}; the manifests have: {', '.join(sorted(names)) or 'none'}"
+        )
+    return tuple(m for m in manifests if not wanted or m.name in wanted)
+
+
+def resolve_releases(
+    manifests: Iterable[Manifest],
+    keys: Mapping[str, bytes],
+    project: Project,
+    environments: Iterable[str],
+    memory: Memory,
+) -> tuple[tuple[PlannedRelease, ...], list[Problem]]:
+    """Each manifest in each environment, and what is wrong with it there.
+
+    ``keys`` has a key for each API, of everything that it follows from.
+    """
+    problems: list[Problem] = []
+    wanted: list[tuple[Manifest, str, bytes]] = []
+    for manifest in manifests:
+        if refused := [manifest.problem(finding) for finding in unresolvable(manifest, project)]:
+            problems += refused
+            continue
+        key = keys[manifest.name]
+        wanted += [
+            (manifest, environment, memory_key("release", manifest.name, environment, key))
+            for environment in environments
+        ]
+    known = memory.recall(key for _, _, key in wanted)
+    planned: list[PlannedRelease] = []
+    answers: dict[bytes, str] = {}
+    for manifest, environment, key in wanted:
+        if key in known:
+            plan, found = _recalled(known[key], manifest, project, environment, key)
+        else:
+            plan, found = _checked_release(manifest, project, environment, key)
+            if not Problems.of(found).errors:
+                answers[key] = _remembered(plan, found)
+        planned.append(plan)
+        problems += found
+    memory.keep(answers)
+    return tuple(planned), problems
+
+
+def _checked_release(
+    manifest: Manifest, project: Project, environment: str, key: bytes
+) -> tuple[PlannedRelease, list[Problem]]:
+    # what is remembered is not checked again: these are the larger half of what a call would load
+    from gitops_ml.release.rules.check_release import check_release
+    from gitops_ml.release.rules.effect import effect_findings
+
+    spec = _spec(manifest, project, environment)
+    cluster = project.clusters[spec.cluster]
+    place = project.environments[environment]
+    findings = (
+        *check_release(spec, cluster, environment=place, teams=project.teams, images=project.image),
+        *effect_findings(manifest, spec, cluster),
+    )
+    problems = [manifest.problem(finding, environment=environment) for finding in findings]
+    image = spec.container.image if spec.container else None
+    return PlannedRelease(
+        manifest, project, environment, key=key, team=spec.team, ready_image=image, spec=spec
+    ), problems
+
+
+def _spec(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
+    with_defaults = load_schema("api").with_defaults
+    return resolve(manifest, project, environment, with_defaults=with_defaults)
+
+
+def _remembered(plan: PlannedRelease, problems: Iterable[Problem]) -> str:
+    facts = [plan.team, plan.ready_image, [astuple(problem) for problem in problems]]
+    return json.dumps(facts)
+
+
+def _recalled(
+    answer: str, manifest: Manifest, project: Project, environment: str, key: bytes
+) -> tuple[PlannedRelease, list[Problem]]:
+    team, image, problems = json.loads(answer)
+    plan = PlannedRelease(manifest, project, environment, key=key, team=team, ready_image=image)
+    return plan, [Problem(*problem) for problem in problems]

@@ -1,0 +1,1 @@
+"""The HTTP edge: requests, payloads, streams. The only room with status codes."""

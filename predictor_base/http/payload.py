@@ -1,0 +1,131 @@
+"""Payload by content type in, response by returned type out: Cortex's two tables."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.errors import BadRequest
+from predictor_base.jsontext import dump, parse
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+BYTES = b"application/octet-stream"
+
+
+# Charsets that clients send, each read in linear time; Python knows others that are not, or that are no charsets.
+_CHARSETS = frozenset(
+    (
+        *("utf-8", "utf8", "us-ascii", "ascii", "latin-1", "latin1"),
+        *("utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be"),
+        *(f"iso-8859-{n}" for n in (*range(1, 12), *range(13, 17))),
+        *(f"windows-{n}" for n in (874, *range(1250, 1259))),
+        *("koi8-r", "koi8-u", "macintosh", "gbk", "gb2312", "gb18030", "big5"),
+        *("shift-jis", "euc-jp", "iso-2022-jp", "euc-kr"),
+    )
+)
+_CODECS = {"macintosh": "mac_roman"}
+_CHARSET = re.compile(rb";[ \t]*charset[ \t]*=[ \t]*\"?([^;\", \t]{0,40})")
+_BOUNDARY = re.compile(
+    rb";[ \t]*boundary=(?:\"([^\"\\]{1,70})\"|([^;\" \t,]{1,70}))[ \t]*(?:;|\Z)", re.IGNORECASE
+)
+PIECE_BYTES = 65536
+"What is read of a form before probes have their turn."
+
+
+async def decode(content_type: bytes, body: bytes) -> Any:
+    """The payload that a predictor is given for this body.
+
+    Raises:
+        BadRequest: the body is not what its content type says, or in a charset that is not read.
+    """
+    kind = content_type.lower()
+    if kind.startswith(b"application/json"):
+        return parse(body)  # in UTF-8, whatever a charset says: RFC 8259 has no other
+    if kind.startswith(b"text/plain"):
+        return _text(charset_of(kind), body)
+    if kind.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
+        return await _form(content_type, charset_of(kind), body)
+    return body
+
+
+def encode(result: object) -> tuple[bytes, bytes]:
+    """Content type and body for what a predictor returned.
+
+    Raises:
+        PredictFailed: it has no JSON form.
+    """
+    if isinstance(result, dict):  # first, as nearly all are
+        return JSON, dump(result)
+    if isinstance(result, str):
+        return TEXT, result.encode("utf-8", "replace")
+    if isinstance(result, bytes | bytearray | memoryview):
+        return BYTES, bytes(result)
+    return JSON, dump(result)
+
+
+def charset_of(kind: bytes) -> str:
+    """The codec that the content type, in lower case, names.
+
+    Raises:
+        BadRequest: it is none of the charsets that clients send.
+    """
+    found = _CHARSET.search(kind)
+    if found is None:
+        if b"charset" in kind:
+            raise BadRequest("content-type: the charset cannot be read")
+        return "utf-8"
+    name = found[1].decode("latin-1").strip("'").replace("_", "-") or "utf-8"
+    if name not in _CHARSETS:
+        raise BadRequest(f"content-type: cannot read the charset {name!r}; use utf-8")
+    return _CODECS.get(name, name)
+
+
+def _text(charset: str, body: bytes) -> str:
+    try:
+        return body.decode(charset)
+    except UnicodeError as error:
+        reason = getattr(error, "reason", "")
+        raise BadRequest(f"the body is not {charset} text: {reason}") from None
+
+
+async def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
+    from starlette.datastructures import Headers
+    from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
+
+    async def chunks() -> Any:
+        for start in range(0, len(body), PIECE_BYTES):
+            yield body[start : start + PIECE_BYTES]
+            await asyncio.sleep(0)
+        yield b""  # the parser's end
+
+    parser: FormParser | MultiPartParser
+    if content_type.lower().startswith(b"multipart/"):
+        # written again of what we have read, so that the parser reads nothing else in it
+        content_type = b'multipart/form-data; boundary="%b"; charset=%b' % (
+            _boundary(content_type),
+            charset.encode(),
+        )
+        parser = MultiPartParser(Headers(raw=[(b"content-type", content_type)]), chunks())
+        parser.spool_max_size = len(body) + 1  # it is in memory already
+    else:
+        parser = FormParser(Headers(raw=[]), chunks())
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise BadRequest(f"the form cannot be read: {error.message}") from None
+    except (KeyError, ValueError) as error:
+        raise BadRequest(f"the form cannot be read: {error}") from None
+
+
+def _boundary(content_type: bytes) -> bytes:
+    found = _BOUNDARY.search(content_type)
+    if found is None:
+        raise BadRequest(
+            "the form cannot be read: content-type has no boundary of up to 70 characters"
+        )
+    return found[1] or found[2]

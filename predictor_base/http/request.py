@@ -1,0 +1,184 @@
+"""One request and its reply, as the HTTP side sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from predictor_base.errors import (
+    BodyTooLate,
+    ClientGone,
+    TimedOut,
+    TooLarge,
+    UnsupportedEncoding,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers, QueryParams
+    from starlette.responses import Response
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_IS_LATE = "predictor_base.body_is_late"
+"In the scope's extensions where the server has ended a connection whose body did not come."
+
+LARGE_BYTES = 65536
+"A larger body is not read by Python on the event loop."
+
+Answer = TypeVar("Answer")
+
+request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
+"The request that the present task or thread works for; log lines carry it."
+
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
+
+
+@dataclass(slots=True)
+class Reply:
+    """What to answer; or, with `chunks`, what to stream; or, with `response`, the predictor's own."""
+
+    status: int = 200
+    body: bytes = b""
+    media_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    chunks: AsyncIterator[bytes] | None = None
+    response: Response | None = None
+    after: Callable[[], object] | None = None
+    "To be called once the reply is sent."
+    result: object = None
+    "What the predictor returned, for tracking."
+
+
+class Exchange:
+    """One request: what came, what a predictor may ask for by name, and how long things took."""
+
+    # Defaults on the class: most requests never set them, and each costs a little.
+    parameters: Mapping[str, str] = MappingProxyType({})
+    payload: Any = None
+    body = b""
+    pre_seconds = 0.0
+    queue_seconds = 0.0
+    predict_seconds = 0.0
+    post_seconds = 0.0
+    is_prediction = False
+    status = 0
+    batch_id = None
+    "Cortex's batch jobs have one, its realtime requests none."
+
+    def __init__(self, scope: Scope, receive: Receive, *, timeout: float) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.started = time.perf_counter()
+        self.header: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.header.get(b"x-request-id")
+        if given is not None and _SAFE_ID(given):
+            self.request_id = given.decode("ascii")
+        else:
+            self.request_id = mint_request_id()
+        cap = self.header.get(b"x-request-timeout-ms")
+        if cap is not None and cap.isdigit() and len(cap) < 10:
+            timeout = min(timeout, int(cap) / 1000)
+        self.deadline = self.started + timeout
+
+    @property
+    def content_type(self) -> bytes:
+        return self.header.get(b"content-type", b"")
+
+    @property
+    def headers(self) -> Headers:
+        from starlette.datastructures import Headers
+
+        return Headers(raw=list(self.scope["headers"]))
+
+    @property
+    def query_params(self) -> QueryParams:
+        from starlette.datastructures import QueryParams
+
+        return QueryParams(self.scope["query_string"])
+
+    def timing(self) -> bytes:
+        """The Server-Timing header's value: milliseconds by stage."""
+        return b"queue;dur=%.3f, pre;dur=%.3f, predict;dur=%.3f, post;dur=%.3f" % (
+            self.queue_seconds * 1000,
+            self.pre_seconds * 1000,
+            self.predict_seconds * 1000,
+            self.post_seconds * 1000,
+        )
+
+    async def gone(self) -> None:
+        """Return when the client has left."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            UnsupportedEncoding: it is compressed.
+            TooLarge: it is longer than the limit.
+            BodyTooLate, TimedOut: it did not come in time.
+            ClientGone: it never came to its end.
+        """
+        encoding = self.header.get(b"content-encoding", b"identity")
+        if encoding.lower() != b"identity":
+            name = shown(encoding.decode("latin-1"))
+            raise UnsupportedEncoding(
+                f"content-encoding: cannot read {name}; send the body as it is"
+            )
+        length = self.header.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > limit:
+            raise TooLarge(f"the body has {int(length)} bytes, more than {limit}")
+        message = await self._part()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            body = await self._read_rest(body, limit)
+        if len(body) > limit:
+            raise TooLarge(f"the body has more than {limit} bytes")
+        self.body = body
+        return body
+
+    async def _read_rest(self, first: bytes, limit: int) -> bytes:
+        body = bytearray(first)
+        while len(body) <= limit:
+            message = await self._part()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+            if time.perf_counter() > self.deadline:
+                raise TimedOut("the body took longer to come than the request may")
+        return bytes(body)
+
+    async def _part(self) -> MutableMapping[str, Any]:
+        """The next message; the server ends the connection where none comes in time."""
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            if self.scope.get("extensions", {}).get(BODY_IS_LATE):
+                raise BodyTooLate("the body did not come in time")
+            raise ClientGone("the client left before the end of its body")
+        return message
+
+
+async def off_loop(size: int, function: Callable[..., Answer], *arguments: object) -> Answer:
+    """What the function returns; where it works on many bytes, on a thread, so that probes are answered meanwhile."""
+    if size <= LARGE_BYTES:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
+
+
+def mint_request_id() -> str:
+    """A UUIDv7: sortable by time, unlike the random ones."""
+    value = (time.time_ns() // 1_000_000) << 80 | random.getrandbits(74)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,451 @@
+"""uvicorn's HTTP protocol with what it lacks: strict framing, an end to clients that dawdle, and an express lane.
+
+Of what a small request costs in uvicorn, most is a task, an event, messages to and fro, two system
+calls and a regular expression on each header. A prediction that is known to be short and whose body
+is there is therefore answered at once, where its last byte was read; and any plain reply is written
+in one go. All else goes the usual way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from predictor_base.http.request import BODY_IS_LATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+WRITE_REPLY = "predictor_base.write_reply"
+"The extension's key in the scope."
+
+MAX_HEAD_BYTES = 65536
+IDLE_SECONDS = 75
+"More than the 60 s of the usual load balancers, so that it is never we who close a connection in use."
+BYTES_A_SECOND = 65536
+"A body of which this much comes each second may take longer than the others."
+REFUSED_SECONDS = 2
+"How long what a client sends is thrown away once it has been refused."
+LEAVING_SECONDS = 0.5
+"What a body may pause once the server drains."
+
+PIPELINED = 8
+"Requests of one read that may take the express lane, so that no client holds up the others."
+
+IDLE, HEAD, BODY = range(3)
+"What a connection reads: nothing, a head, or the body behind it."
+
+_REASONS = {
+    400: "Bad Request",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
+_TRAILERS: Any = deque(maxlen=0)
+"Keeps nothing."
+_OFFERS = frozenset((b"upgrade", b"http2-settings"))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long clients may take, and how many there may be."""
+
+    head_seconds: float = 15
+    body_seconds: float = 30
+    write_seconds: float = 60
+    connections: int = 4096
+
+
+class Connections(ServerState):
+    """What the connections of a server share."""
+
+    default_lines = b""
+    "The default headers as they are written."
+    limits = Limits()
+    last_host = b""
+    "The Host that was looked at last: most requests have the same."
+
+
+class Express(Protocol):
+    """The application's side of the express lane."""
+
+    def takes(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether `answer_at_once` may be asked, by the request's head."""
+
+    def answer_at_once(
+        self, scope: Any, body: bytes
+    ) -> tuple[int, bytes, bytes] | Callable[..., Coroutine[Any, Any, None]]:
+        """Status, header lines and body; or an ASGI application that sends what is none of these."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    server_state: Connections
+    express: Express | None = None
+    express_body: bytearray | None = None
+    "What has come of a body in the express lane."
+    express_answered = 0
+    phase = IDLE
+    messages = 0
+    head_bytes = 0
+    body_bytes = 0
+    "What has come of the body; `raw_bytes` counts its chunks' heads as well."
+    raw_bytes = 0
+    refusal = (400, "the request is not HTTP")
+    refused = False
+    refused_since: float | None = None
+    "When that was written."
+    mark: tuple[object, ...] = ()
+    "What the connection did when the worker looked last; since when, and how much was unsent."
+    since = 0.0
+    unsent = 0
+    unsent_since = 0.0
+    leaving_mark: tuple[int, ...] = ()
+    "What has come since the server began to drain, and when."
+    leaving_since = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        if len(self.connections) > self.server_state.limits.connections:
+            self._make_room()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self.refused:
+            return
+        self.express_answered = 0
+        self.head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._ignore_offer(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.refuse(*self.refusal)
+        if self.phase == IDLE:
+            self.head_bytes = 0
+        elif self.phase == HEAD:
+            if self.head_bytes > MAX_HEAD_BYTES:
+                self.refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
+        else:
+            self.head_bytes = 0
+            self.raw_bytes += len(data)
+            # the head may be in it, and a byte a chunk is five more
+            if self.raw_bytes > 8 * (self.body_bytes + MAX_HEAD_BYTES):
+                self.refuse(400, "the body has too many chunk extensions or trailers")
+
+    def _ignore_offer(self, rest: bytes) -> None:
+        """Read the request as if it offered no other protocol: RFC 9110, 7.8.
+
+        The parser would take what follows for that protocol, and the body for the next request.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.refuse(405, "this server is no proxy")
+            return
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        for name, value in self.scope["headers"]:
+            if name == b"connection":
+                value = _without_offers(value)
+            if name not in _OFFERS:
+                lines.append(b"%b: %b" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+    def on_message_begin(self) -> None:
+        HttpToolsProtocol.on_message_begin(self)
+        self.phase = HEAD
+        self.messages += 1
+
+    def on_headers_complete(self) -> None:
+        if self.head_bytes > MAX_HEAD_BYTES:
+            self._check_size()
+        self._check_head()
+        self.headers = _TRAILERS  # the scope has them
+        if self.parser.should_upgrade():
+            return
+        self.phase = BODY
+        self.body_bytes = self.raw_bytes = 0
+        if self._takes_express():
+            self.express_body = bytearray()
+        else:
+            self._start(self.app)
+
+    def on_body(self, body: bytes) -> None:
+        self.body_bytes += len(body)
+        if self.express_body is None:
+            HttpToolsProtocol.on_body(self, body)
+        else:
+            self.express_body += body
+
+    def on_message_complete(self) -> None:
+        if self.phase == HEAD:  # an offer
+            return
+        self.phase = IDLE
+        if self.express_body is None:
+            HttpToolsProtocol.on_message_complete(self)
+        else:
+            self._answer(bytes(self.express_body))
+
+    def _check_head(self) -> None:
+        """Raises:
+        ValueError: the head could mean one thing here and another to a proxy before us.
+        """
+        hosts, codings, is_plain = [], b"", self.parser.should_keep_alive()
+        for name, value in self.headers:
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"transfer-encoding":
+                codings = value.lower()
+            elif name == b"connection":
+                is_plain = False
+        # without a word about the connection, only HTTP/1.1 keeps it
+        version = "1.1" if is_plain else self.parser.get_http_version()
+        if version == "1.1":
+            if len(hosts) != 1:
+                self._fail_head(f"a request has one Host, this one has {len(hosts)}")
+        elif version != "1.0" or len(hosts) > 1:
+            self._fail_head("the request is not HTTP/1.1 or HTTP/1.0")
+        if codings and (version == "1.0" or codings != b"chunked"):
+            self._fail_head("the request's transfer-encoding is not chunked of HTTP/1.1")
+        if hosts and hosts[0] != self.server_state.last_host:
+            if not _HOST(hosts[0]):
+                self._fail_head("the request's Host is no name of a host")
+            self.server_state.last_host = hosts[0]
+
+    def _check_size(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEAD_BYTES:
+            self._fail_head(f"the request's head has more than {MAX_HEAD_BYTES} bytes", status=431)
+
+    def _fail_head(self, message: str, *, status: int = 400) -> None:
+        self.refusal = status, message
+        raise ValueError(message)  # the parser stops, and `refusal` is sent
+
+    # Answering
+
+    def _start(self, app: Any) -> None:
+        """Let an ASGI application answer."""
+        usual, self.app = self.app, app
+        HttpToolsProtocol.on_headers_complete(self)
+        self.app = usual
+        if self.scope["http_version"] == "1.0":
+            self.cycle.send = partial(send_unchunked, self.cycle)  # type: ignore[method-assign]
+        extensions: Any = {WRITE_REPLY: partial(write_reply, self.cycle)}
+        self.scope["extensions"] = extensions
+
+    def _takes_express(self) -> bool:
+        return (
+            self.express is not None
+            and self.express_answered < PIPELINED
+            and (self.cycle is None or self.cycle.response_complete)
+            and self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and self.express.takes(self.url, self.scope["headers"])  # type: ignore[arg-type]
+        )
+
+    def _answer(self, body: bytes) -> None:
+        assert self.express is not None
+        self.express_body = None
+        scope: Any = self.scope
+        scope["method"], scope["path"], scope["query_string"] = "POST", self.url.decode(), b""
+        found = self.express.answer_at_once(scope, body)
+        if isinstance(found, tuple):
+            status, headers, content = found
+            lines = self.server_state.default_lines
+            self.transport.write(reply_bytes(status, lines, headers, content))
+            self.express_answered += 1
+            self.on_response_complete()
+        else:
+            self._start(found)
+            HttpToolsProtocol.on_body(self, body)
+            HttpToolsProtocol.on_message_complete(self)
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(*self.refusal)
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer without asking the application, and close; answers that are due come first."""
+        if self.refused:
+            return
+        self.refused, self.refusal = True, (status, message)
+        self.express_body = None
+        if not self.is_busy:
+            self._write_refusal()
+        elif self.phase == BODY:
+            self._drop_unread()
+        else:
+            self.cycle.on_response = self._refuse_after
+
+    def _refuse_after(self) -> None:
+        self.on_response_complete()
+        self._write_refusal()
+
+    async def _refuse_instead(self, *_: Any) -> None:
+        self.cycle.disconnected = True
+        self._write_refusal()
+
+    def _drop_unread(self) -> None:
+        """Give up the request whose body is not there: the last one."""
+        if self.pipeline:  # it has to wait for others
+            self.pipeline[0] = (self.cycle, self._refuse_instead)
+            return
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        if self.cycle.response_started:
+            self.transport.close()
+        self._write_refusal()
+
+    def _write_refusal(self) -> None:
+        if self.refused_since is not None or self.transport.is_closing():
+            return
+        status, message = self.refusal
+        body = b'{"error":"%s"}' % message.encode()
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        # closed at once, what the client still sends would end the connection before it has read this
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.refused_since = self.loop.time()
+
+    # Clients that dawdle
+
+    def close_if_late(self, now: float) -> None:
+        """End a connection whose head or body does not come to its end, or that takes no answer."""
+        if self._takes_nothing(now):
+            self.transport.abort()
+            return
+        if self.refused_since is not None:
+            if now - self.refused_since > REFUSED_SECONDS:
+                self.transport.close()
+            return
+        mark = self.messages, self.phase, self.is_busy
+        if mark != self.mark:
+            self.mark, self.since = mark, now
+            return
+        limits, seconds = self.server_state.limits, now - self.since
+        if self.phase == BODY:
+            allowed = limits.body_seconds + self.body_bytes / BYTES_A_SECOND
+            if seconds > allowed and not self.flow.read_paused:
+                self._end_body(408, "the request's body did not come in time")
+        elif self.is_busy:
+            return
+        elif self.phase == HEAD and seconds > limits.head_seconds:
+            self.refuse(408, "the request's head did not come in time")
+        elif self.phase == IDLE and seconds > IDLE_SECONDS:
+            self.transport.close()
+
+    def close_if_paused(self, now: float) -> None:
+        """While the server drains, end a connection whose body does not come."""
+        mark = self.messages, self.raw_bytes
+        if self.phase != BODY or mark != self.leaving_mark:
+            self.leaving_mark, self.leaving_since = mark, now
+        elif now - self.leaving_since > LEAVING_SECONDS and not self.flow.read_paused:
+            self._end_body(503, "the server is shutting down")
+
+    def shutdown(self) -> None:
+        if self.express_body is not None:
+            body, self.express_body = bytes(self.express_body), None
+            self._start(self.app)
+            HttpToolsProtocol.on_body(self, body)
+        super().shutdown()
+
+    def _end_body(self, status: int, message: str) -> None:
+        if self.is_busy:
+            extensions: Any = self.scope["extensions"]
+            extensions[BODY_IS_LATE] = True
+            self.refuse(status, message)
+        elif self.express_body is not None:
+            self.refuse(status, message)
+        else:  # it is answered already
+            self.transport.close()
+
+    def _takes_nothing(self, now: float) -> bool:
+        """Whether the client has read nothing of what is written for far too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if not self.unsent or unsent < self.unsent:
+            self.unsent_since = now
+        self.unsent = unsent
+        return unsent > 0 and now - self.unsent_since > self.server_state.limits.write_seconds
+
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest for its client; this one where none waits."""
+        waiting: list[Any] = [
+            each
+            for each in self.connections
+            if each is not self and not each.is_busy  # type: ignore[union-attr]
+        ]
+        if waiting:
+            min(waiting, key=lambda each: each.since).transport.close()
+        else:
+            self.refuse(503, "there are too many connections")
+
+
+def _without_offers(connection: bytes) -> bytes:
+    tokens = [token.strip() for token in connection.split(b",")]
+    return b", ".join(token for token in tokens if token.lower() not in _OFFERS)
+
+
+async def send_unchunked(cycle: RequestResponseCycle, message: Any) -> None:
+    """Send to a client of HTTP/1.0, which knows no chunks: the connection's end ends the body."""
+    if message["type"] == "http.response.start":
+        names = {name.lower() for name, _ in message.get("headers", ())}
+        if b"content-length" not in names:
+            cycle.chunked_encoding = False
+    elif cycle.chunked_encoding is False and cycle.expected_content_length == 0:
+        cycle.expected_content_length = len(message.get("body", b""))
+    await RequestResponseCycle.send(cycle, message)
+
+
+def write_reply(cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> bool:
+    """Send a whole reply at once; false when it has to be sent as ASGI messages.
+
+    `headers` are finished lines of values that we know to be clean. The assignments are those of
+    `RequestResponseCycle.send`, whose version is pinned.
+    """
+    if cycle.flow.write_paused or cycle.disconnected or cycle.scope["method"] == "HEAD":
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    lines = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
+    if not cycle.keep_alive:
+        lines += b"connection: close\r\n"
+    cycle.transport.write(reply_bytes(status, lines, headers, body))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
+
+
+def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) -> bytes:
+    """A whole response."""
+    length = b"content-length: %d\r\n\r\n" % len(body)
+    return b"".join((STATUS_LINE[status], default_lines, headers, length, body))

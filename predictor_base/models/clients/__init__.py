@@ -1,0 +1,1 @@
+"""What a predictor's constructor gets to ask its models."""

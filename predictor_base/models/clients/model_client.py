@@ -1,0 +1,115 @@
+"""What the clients of all kinds of models share: being opened, asked and described."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from predictor_base.errors import BadRequest, StartFailure
+from predictor_base.models.library import Library, Loaded
+from predictor_base.models.versions import SINGLE_MODEL, ModelVersion, sources_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.settings import Models, Settings
+
+Model = TypeVar("Model")
+
+
+class ModelClient(Protocol):
+    """What the server asks of a client; predictors see the rest of it."""
+
+    def load(self, predictor: object) -> None:
+        """Load what must be there before the first request; the predictor may have to help."""
+        ...
+
+    def is_ready(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def describe(self) -> dict[str, Any]:
+        """The models, for people: `{"iris": {"versions": ["1", "2"], "latest": "2", …}}`."""
+        ...
+
+
+class LibraryClient(Generic[Model]):
+    """A client whose models are in this process."""
+
+    def __init__(
+        self,
+        models: Models,
+        *,
+        load: Callable[[Path, ModelVersion], Model],
+        shelf: Shelf,
+        interval: float,
+        drop: Callable[[Loaded[Model]], None] = lambda _: None,
+    ) -> None:
+        self._is_open = False
+        self._library = Library(
+            sources_of(models),
+            load=load,
+            shelf=shelf,
+            cache_size=models.cache_size,
+            interval=interval,
+            drop=drop,
+        )
+
+    def load(self, predictor: object) -> None:
+        """Load the latest version of every model; with a limited cache, only see which there are.
+
+        Raises:
+            ModelUnavailable: a model cannot be fetched or loaded.
+        """
+        self._library.open()
+        self._is_open = True
+
+    def is_ready(self) -> bool:
+        return self._is_open
+
+    def close(self) -> None:
+        self._library.close()
+
+    def describe(self) -> dict[str, Any]:
+        loaded = {each.version.key: each.loaded_at for each in self._library.loaded}
+        return {
+            "model" if name == SINGLE_MODEL else name: {
+                "versions": [str(number) for number in versions],
+                "latest": str(max(versions)),
+                "loaded": {
+                    str(number): loaded[name, number]
+                    for number in versions
+                    if (name, number) in loaded
+                },
+            }
+            for name, versions in sorted(self._library.catalog.items())
+        }
+
+    def _get(self, model_name: str | None, model_version: str | int | None) -> Loaded[Model]:
+        return self._library.get(model_name, version_number(model_version))
+
+
+def version_number(model_version: str | int | None) -> int | None:
+    """The number, or None for the latest.
+
+    Raises:
+        BadRequest: it is neither; versions often come with the request.
+    """
+    if model_version is None or model_version == "latest":
+        return None
+    text = str(model_version)
+    if not (text.isascii() and text.isdigit()):
+        raise BadRequest(f"model_version: {model_version!r} is neither a whole number nor latest")
+    return int(text)
+
+
+def required_models(settings: Settings) -> Models:
+    """The models of a predictor that is nothing without them.
+
+    Raises:
+        StartFailure: the settings name none.
+    """
+    if settings.models is None:
+        raise StartFailure(f"models: a predictor of type {settings.type} needs path, paths or dir")
+    return settings.models

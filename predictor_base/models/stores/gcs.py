@@ -1,0 +1,109 @@
+"""Models in Google Cloud Storage, through Google's own library.
+
+Credentials are found as every Google client finds them (workload identity,
+GOOGLE_APPLICATION_CREDENTIALS, metadata server); where there are none, requests are anonymous.
+STORAGE_EMULATOR_HOST names another server.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.errors import StartFailure
+from predictor_base.models.errors import MissingExtra, StoreBusy, StoreError
+from predictor_base.models.stores.checksums import Checksum
+from predictor_base.models.stores.store import Body, StoredFile, checked_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_CHUNK = 1 << 20
+_REQUEST = 16 << 20
+
+
+def open_location(location: str) -> GoogleStore:
+    bucket, _, name = location.removeprefix("gs://").partition("/")
+    if not bucket:
+        raise StartFailure(f"{location}: is not gs://bucket/name")
+    return GoogleStore(location, bucket=bucket, name=name.strip("/"))
+
+
+class GoogleStore:
+    def __init__(self, location: str, *, bucket: str, name: str) -> None:
+        self.location = location
+        self._bucket = _client().bucket(bucket)
+        self._name = name
+
+    def list_files(self) -> tuple[StoredFile, ...]:
+        with _translated(self.location):
+            found = tuple(self._below()) or tuple(self._itself())
+        if not found:
+            raise StoreError(f"{self.location}: nothing is stored there")
+        return found
+
+    def _below(self) -> Iterator[StoredFile]:
+        prefix = f"{self._name}/" if self._name else ""
+        for blob in self._bucket.list_blobs(prefix=prefix):
+            name = blob.name.removeprefix(prefix)
+            if name and not name.endswith("/"):
+                yield _stored(blob, checked_path(name, location=self.location))
+
+    def _itself(self) -> Iterator[StoredFile]:
+        blob = self._bucket.get_blob(self._name) if self._name else None
+        if blob is not None:
+            yield _stored(blob, "")
+
+    @contextmanager
+    def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
+        name = "/".join(part for part in (self._name, file.path) if part)
+        with _translated(f"{self.location}/{file.path}".rstrip("/")):
+            blob = self._bucket.blob(name)
+            # raw: what the checksum is of, also where the object is stored compressed
+            with blob.open(
+                "rb", chunk_size=_REQUEST, if_generation_match=int(file.tag), raw_download=True
+            ) as stream:
+                stream.seek(offset)
+                yield Body(offset, iter(lambda: stream.read(_CHUNK), b""))
+
+    def local_path(self, path: str) -> Path | None:
+        return None
+
+
+def _stored(blob: Any, path: str) -> StoredFile:  # google.cloud.storage.Blob
+    checksum = None
+    if blob.md5_hash:
+        checksum = Checksum.from_base64("md5", blob.md5_hash)
+    elif blob.crc32c:
+        checksum = Checksum.from_base64("crc32c", blob.crc32c)
+    return StoredFile(path, blob.size, str(blob.generation), checksum)
+
+
+def _client() -> Any:  # google.cloud.storage.Client, which has no types
+    try:
+        import google.auth
+        from google.auth.exceptions import DefaultCredentialsError
+        from google.cloud import storage  # type: ignore[import-untyped]  # it has no types
+    except ImportError as error:
+        raise MissingExtra("gs://", package="google-cloud-storage") from error
+    try:
+        credentials, project = google.auth.default()
+    except DefaultCredentialsError:
+        return storage.Client.create_anonymous_client()
+    # the library insists on a project, which reading objects does not need
+    return storage.Client(project=project or "unknown", credentials=credentials)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    from google.api_core.exceptions import GoogleAPIError, ServerError, TooManyRequests
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from requests import RequestException
+
+    try:
+        yield
+    except (ServerError, TooManyRequests, TransportError, RequestException) as error:
+        raise StoreBusy(f"{what}: {error}") from error
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise StoreError(f"{what}: {error}") from error

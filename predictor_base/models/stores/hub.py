@@ -1,0 +1,108 @@
+"""Models in a repository of the Hugging Face Hub: `hf://organisation/repository@revision/folder`.
+
+The Hub's own library finds the token, the endpoint (HF_ENDPOINT) and the files with their digests;
+the bytes are fetched as every other file is, so that they continue, are verified and are stored
+alike.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.errors import StartFailure
+from predictor_base.models.errors import MissingExtra, StoreBusy, StoreError
+from predictor_base.models.stores.checksums import Checksum
+from predictor_base.models.stores.store import Body, StoredFile, checked_path
+from predictor_base.models.stores.web import read_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LOCATION = re.compile(
+    r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?(/(?P<folder>.*))?"
+)
+
+
+def open_location(location: str) -> HubStore:
+    found = _LOCATION.fullmatch(location)
+    if not found:
+        raise StartFailure(f"{location}: is not hf://organisation/repository@revision/folder")
+    return HubStore(
+        location,
+        repository=found["repository"],
+        revision=found["revision"] or "main",
+        folder=(found["folder"] or "").strip("/"),
+    )
+
+
+class HubStore:
+    def __init__(self, location: str, *, repository: str, revision: str, folder: str) -> None:
+        self.location = location
+        self._repository = repository
+        self._revision = revision
+        self._folder = folder
+        self._hub = _library()
+        self._commit = revision
+
+    def list_files(self) -> tuple[StoredFile, ...]:
+        try:
+            found = self._hub.HfApi().model_info(
+                self._repository, revision=self._revision, files_metadata=True, timeout=60
+            )
+        except Exception as error:
+            raise self._translated(error) from error
+        # a branch may move while we fetch: all files come from the commit that was listed last
+        self._commit = found.sha
+        files = tuple(
+            _stored(entry, path)
+            for entry in sorted(found.siblings or (), key=lambda entry: str(entry.rfilename))
+            if (path := self._relative(entry.rfilename)) is not None
+        )
+        if not files:
+            raise StoreError(f"{self.location}: nothing is stored there")
+        return files
+
+    def _relative(self, name: str) -> str | None:
+        """The name below our folder, empty for the folder itself, None for what is outside it."""
+        if not self._folder:
+            # .gitattributes is how the repository is stored, not part of the model
+            return None if name.startswith(".") else checked_path(name, location=self.location)
+        if name == self._folder:
+            return ""
+        below = f"{self._folder}/"
+        if not name.startswith(below):
+            return None
+        return checked_path(name.removeprefix(below), location=self.location)
+
+    @contextmanager
+    def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
+        name = "/".join(part for part in (self._folder, file.path) if part)
+        url = self._hub.hf_hub_url(self._repository, name, revision=self._commit)
+        headers = self._hub.utils.build_hf_headers(library_name="predictor-base")
+        with read_url(url, offset=offset, headers=headers) as body:
+            yield Body(body.offset, body.chunks)
+
+    def local_path(self, path: str) -> Path | None:
+        return None
+
+    def _translated(self, error: Exception) -> StoreError:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        final = status is not None and status < 500 and status != 429
+        return (StoreError if final else StoreBusy)(f"{self.location}: {error}")
+
+
+def _stored(entry: Any, path: str) -> StoredFile:  # huggingface_hub.RepoSibling
+    large = entry.lfs
+    checksum = Checksum("sha256", large["sha256"]) if large else Checksum("git-sha1", entry.blob_id)
+    return StoredFile(path, entry.size, checksum.digest, checksum)
+
+
+def _library() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise MissingExtra("hf://", package="huggingface_hub") from error
+    return huggingface_hub

@@ -1,0 +1,59 @@
+"""Models in a folder of this machine, in the image or mounted: they are read where they are."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from predictor_base.models.errors import StoreError
+from predictor_base.models.stores.store import Body, StoredFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def open_location(location: str) -> LocalFiles:
+    """A path is relative to the project, which is the working directory."""
+    return LocalFiles(location, Path(location.removeprefix("file://")))
+
+
+class LocalFiles:
+    def __init__(self, location: str, root: Path) -> None:
+        self.location = location
+        self._root = root
+
+    def list_files(self) -> tuple[StoredFile, ...]:
+        if self._root.is_file():
+            return (_stored(self._root, ""),)
+        if not self._root.is_dir():
+            raise StoreError(f"{self.location}: no such folder or file ({self._root.absolute()})")
+        return tuple(sorted(self._walk(), key=lambda file: file.path))
+
+    def _walk(self) -> Iterator[StoredFile]:
+        # Kubernetes mounts a ConfigMap or image volume through links that start with two dots, and
+        # swaps them to update it: links are followed, hidden names are not models.
+        seen: set[str] = set()
+        for folder, folders, names in os.walk(self._root, followlinks=True):
+            real = os.path.realpath(folder)
+            folders[:] = [] if real in seen else [each for each in folders if each[0] != "."]
+            seen.add(real)
+            for name in names:
+                path = Path(folder, name)
+                if name[0] != "." and path.is_file():
+                    yield _stored(path, path.relative_to(self._root).as_posix())
+
+    @contextmanager
+    def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
+        with (self._root / file.path).open("rb") as stream:
+            stream.seek(offset)
+            yield Body(offset, iter(lambda: stream.read(1 << 20), b""))
+
+    def local_path(self, path: str) -> Path | None:
+        return self._root / path if path else self._root
+
+
+def _stored(path: Path, name: str) -> StoredFile:
+    found = path.stat()
+    return StoredFile(name, found.st_size, f"{found.st_mtime_ns}-{found.st_ino}")

@@ -1,0 +1,142 @@
+"""Models in S3, or in any store that speaks its protocol (AWS_ENDPOINT_URL), through boto3.
+
+Credentials and region are found the way every AWS client finds them: environment, web identity of
+the pod's service account, container or instance metadata, shared files. Where there are none,
+requests are anonymous.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.errors import StartFailure
+from predictor_base.models.errors import MissingExtra, StoreBusy, StoreError
+from predictor_base.models.stores.checksums import Checksum
+from predictor_base.models.stores.store import Body, StoredFile, checked_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_CHUNK = 1 << 20
+_BUSY_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "503", "500"}
+
+
+def open_location(location: str) -> S3Store:
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise StartFailure(f"{location}: is not s3://bucket/key")
+    return S3Store(location, bucket=bucket, key=key.strip("/"))
+
+
+class S3Store:
+    def __init__(self, location: str, *, bucket: str, key: str) -> None:
+        self.location = location
+        self._bucket = bucket
+        self._key = key
+        self._client = _client()
+
+    def list_files(self) -> tuple[StoredFile, ...]:
+        with _translated(self.location):
+            found = tuple(self._below()) or tuple(self._itself())
+        if not found:
+            raise StoreError(f"{self.location}: nothing is stored there")
+        return found
+
+    def _below(self) -> Iterator[StoredFile]:
+        prefix = f"{self._key}/" if self._key else ""
+        pages = self._client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
+            for entry in page.get("Contents", ()):
+                name = entry["Key"].removeprefix(prefix)
+                if name and not name.endswith("/"):
+                    path = checked_path(name, location=self.location)
+                    yield StoredFile(path, entry["Size"], entry["ETag"].strip('"'))
+
+    def _itself(self) -> Iterator[StoredFile]:
+        from botocore.exceptions import ClientError
+
+        if not self._key:
+            return
+        try:
+            entry = self._client.head_object(Bucket=self._bucket, Key=self._key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+        else:
+            yield StoredFile("", entry["ContentLength"], entry["ETag"].strip('"'))
+
+    @contextmanager
+    def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
+        name = self._object(file)
+        from_offset = {"Range": f"bytes={offset}-"} if offset else {}
+        with _translated(f"{self.location}/{file.path}".rstrip("/")):
+            answer = self._client.get_object(**name, IfMatch=file.tag, **from_offset)
+            with closing(answer["Body"]) as stream:
+                checksum = self._checksum(name, answer)
+                yield Body(offset, stream.iter_chunks(_CHUNK), checksum)
+
+    def _object(self, file: StoredFile) -> dict[str, str]:
+        key = "/".join(part for part in (self._key, file.path) if part)
+        return {"Bucket": self._bucket, "Key": key}
+
+    def _checksum(self, name: Mapping[str, str], answer: Mapping[str, Any]) -> Checksum | None:
+        """The ETag, where it is made of MD5: not with keys of KMS or of the customer."""
+        tag = answer["ETag"].strip('"')
+        encryption = answer.get("ServerSideEncryption", "AES256")
+        if encryption != "AES256" or answer.get("SSECustomerAlgorithm"):
+            return None
+        if re.fullmatch(r"[0-9a-f]{32}", tag):
+            return Checksum("md5", tag)
+        if re.fullmatch(r"[0-9a-f]{32}-\d+", tag):
+            part = self._client.head_object(**name, IfMatch=tag, PartNumber=1)
+            return Checksum("multipart-md5", tag, part_size=part["ContentLength"])
+        return None
+
+    def local_path(self, path: str) -> Path | None:
+        return None
+
+
+def _client() -> Any:  # boto3 builds its clients at run time; there is no class to name
+    try:
+        import boto3
+        import botocore
+        from botocore.config import Config
+    except ImportError as error:
+        raise MissingExtra("s3://", package="boto3") from error
+    session = boto3.session.Session()
+    anonymous = {} if session.get_credentials() else {"signature_version": botocore.UNSIGNED}
+    config = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        retries={"mode": "standard", "max_attempts": 4},
+        # our downloads continue where they stopped, so the whole is checked on disk, not each
+        # answer
+        response_checksum_validation="when_required",
+        **anonymous,
+    )
+    return session.client("s3", config=config)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        HTTPClientError,
+        IncompleteReadError,
+    )
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        kind = StoreBusy if code in _BUSY_CODES else StoreError
+        raise kind(f"{what}: {error}") from error
+    except (HTTPClientError, IncompleteReadError, HTTPError) as error:
+        raise StoreBusy(f"{what}: {error}") from error
+    except BotoCoreError as error:
+        raise StoreError(f"{what}: {error}") from error

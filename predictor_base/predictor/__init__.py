@@ -1,0 +1,1 @@
+"""The user's class: loaded, described, checked, wrapped. Knows no HTTP."""

@@ -1,0 +1,43 @@
+"""`python -m predictor_base.predictor.check`: whether a predictor can be served, found out without making one.
+
+Its module is imported, its class is found, and the arguments of its methods are looked at. No model
+is loaded, as the constructor is not called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from predictor_base.errors import RuntimeFailure
+from predictor_base.predictor.loader import check_class, load_class
+from predictor_base.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST_LINES = 12
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Check the predictor that the settings name, in the current folder; says what is wrong."""
+    try:
+        settings = Settings.from_environ(environ)
+        check_class(load_class(settings, folder=Path.cwd()), settings)
+    except RuntimeFailure as failure:
+        print(failure, file=sys.stderr)
+        return 3
+    except BaseException:  # noqa: BLE001 - also what a module's `sys.exit` raises
+        # Whatever a module does while it is imported; where it stands is of use, how we got there not.
+        lines = traceback.format_exc().strip().splitlines()
+        shown = [line for line in lines if "importlib" not in line and "predictor_base" not in line]
+        print("\n".join(shown[-_MOST_LINES:]), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

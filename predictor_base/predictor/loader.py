@@ -1,0 +1,261 @@
+"""From the user's file to an object whose methods can be called by name of argument.
+
+Everything about the predictor's shape is decided here, once, at load: which class, which arguments, sync or async.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from predictor_base.errors import StartFailure
+from predictor_base.predictor.typed import converter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from predictor_base.settings import Settings
+
+CLASS_NAMES = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
+VERBS = ("get", "post", "put", "patch", "delete")
+REQUEST_ARGUMENTS = ("payload", "query_params", "headers", "request_id", "batch_id")
+CLIENT_ARGUMENTS = {
+    "python": ("python_client", "model_client"),
+    "tensorflow": ("tensorflow_client", "model_client"),
+    "onnx": ("onnx_client", "model_client"),
+}
+ALWAYS_OFFERED = ("config", "metrics_client", "job_spec")
+OTHER_METHODS = (
+    "explain",
+    "predict_batch",
+    "generate",
+    "chat_completions",
+    "completions",
+    "embeddings",
+    "feedback",
+)
+
+Kind = Literal["sync", "async", "generator", "async_generator"]
+
+
+class Arguments(Protocol):
+    """What a request offers to a method, by the names of `REQUEST_ARGUMENTS`."""
+
+    payload: Any  # whatever the client sent
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method of the predictor, wrapped: `call(request)` passes what its signature names."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+    kind: Kind
+    call: Callable[[Any], Any]
+    convert: Callable[[Any], Any] | None = None
+    "From decoded JSON to what the payload's annotation says, when it says something of use."
+
+    @property
+    def is_stream(self) -> bool:
+        return self.kind in ("generator", "async_generator")
+
+    @property
+    def wants_payload(self) -> bool:
+        return "payload" in self.arguments
+
+    @classmethod
+    def wrap(cls, function: Callable[..., Any], *, known: Iterable[str], owner: str) -> Method:
+        """The bound method, its arguments checked against the known names.
+
+        Raises:
+            StartFailure: it asks for an argument that does not exist.
+        """
+        arguments = _named_arguments(function, known=known, owner=owner)
+        name = getattr(function, "__name__", owner)
+        convert = converter(function) if "payload" in arguments else None
+        call = _caller(function, arguments)
+        return cls(name, function, arguments, _kind(function), call, convert)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPredictor:
+    """The user's object with the methods that routes can call."""
+
+    instance: Any
+    verbs: Mapping[str, Method]
+    "By HTTP verb in capitals; POST is predict."
+    others: Mapping[str, Method]
+    post_predict: Method | None = None
+
+    @property
+    def predict(self) -> Method | None:
+        return self.verbs.get("POST")
+
+    def hook(self, name: str) -> Callable[[], Any] | None:
+        found = getattr(self.instance, name, None)
+        return found if callable(found) else None
+
+
+def load_class(settings: Settings, *, folder: Path) -> type:
+    """The predictor's class out of the file that the settings name.
+
+    Raises:
+        StartFailure: no file, no such class, or several that could be meant.
+    """
+    file = folder / settings.path
+    if not file.is_file():
+        raise StartFailure(f"{settings.path}: no such file in {folder}")
+    for entry in (str(folder / settings.python_path) if settings.python_path else str(folder),):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    if file.suffix in (".pickle", ".pkl"):
+        return _unpickle(file)
+    return find_class(_import_file(file), settings.class_name, where=settings.path)
+
+
+def find_class(module: Any, name: str | None, *, where: str) -> type:
+    """The class named, or the one with a well-known name, or the only one that predicts."""
+    classes = {
+        key: value
+        for key, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__
+    }
+    everything = {key: value for key, value in vars(module).items() if inspect.isclass(value)}
+    if name:
+        if name in everything:
+            return everything[name]
+        raise StartFailure(f"{where}: has no class {name}; it has {', '.join(classes) or 'none'}")
+    well_known = [everything[each] for each in CLASS_NAMES if each in everything]
+    candidates = well_known or [each for each in classes.values() if _can_predict(each)]
+    if len(candidates) == 1:
+        return candidates[0]
+    found = ", ".join(each.__name__ for each in candidates) or "none"
+    raise StartFailure(
+        f"{where}: expected one class with predict, found {found}; "
+        f"call it PythonPredictor or set predictor.class_name"
+    )
+
+
+def create_predictor(
+    kind: type, settings: Settings, *, offered: Mapping[str, Callable[[], object]]
+) -> LoadedPredictor:
+    """Construct the class with those of the offered values that its signature names.
+
+    Raises:
+        StartFailure: an argument or method is not what the contract says.
+    """
+    where = f"{settings.path}: {kind.__name__}"
+    arguments = _constructor_arguments(kind, tuple(offered), where)
+    for client in set(CLIENT_ARGUMENTS[settings.type][:1]) - set(arguments):
+        if settings.type != "python" and "model_client" not in arguments:
+            raise StartFailure(f"{where}.__init__: must take {client}, as its type says")
+    instance = kind(**{name: offered[name]() for name in arguments})
+    return wrap_predictor(instance, where=where)
+
+
+def check_class(kind: type, settings: Settings) -> None:
+    """Look at the class as `create_predictor` does, without constructing it.
+
+    Raises:
+        StartFailure: an argument or method is not what the contract says.
+    """
+    where = f"{settings.path}: {kind.__name__}"
+    known = (*ALWAYS_OFFERED, *CLIENT_ARGUMENTS[settings.type])
+    _constructor_arguments(kind, known, where)
+    wrap_predictor(object.__new__(kind), where=where)
+
+
+def wrap_predictor(instance: Any, *, where: str) -> LoadedPredictor:
+    """The object with its methods wrapped.
+
+    Raises:
+        StartFailure: it has neither predict nor a handler, or one asks for an unknown argument.
+    """
+
+    def wrapped(name: str, *also: str) -> Method | None:
+        function = getattr(instance, name, None)
+        if not callable(function):
+            return None
+        known = (*REQUEST_ARGUMENTS, *also)
+        return Method.wrap(function, known=known, owner=f"{where}.{name}")
+
+    verbs = {verb.upper(): found for verb in VERBS if (found := wrapped(f"handle_{verb}"))}
+    if predict := wrapped("predict"):
+        verbs.setdefault("POST", predict)
+    # Of the class alone: that __init__ keeps a model under such a name does not offer a protocol.
+    others = {
+        name: found
+        for name in OTHER_METHODS
+        if hasattr(type(instance), name) and (found := wrapped(name, "payloads"))
+    }
+    if not verbs and not others:
+        raise StartFailure(f"{where}: has no predict method")
+    return LoadedPredictor(instance, verbs, others, wrapped("post_predict", "response"))
+
+
+def _can_predict(kind: type) -> bool:
+    return any(hasattr(kind, name) for name in ("predict", *(f"handle_{verb}" for verb in VERBS)))
+
+
+def _import_file(file: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("cortex_predictor", file)
+    if spec is None or spec.loader is None:
+        raise StartFailure(f"{file.name}: is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pydantic look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _unpickle(file: Path) -> type:
+    """The class in a pickle that the project carries: its own code, as a .py file would be."""
+    for name in ("dill", "cloudpickle", "pickle"):
+        with contextlib.suppress(ImportError):
+            pickled = importlib.import_module(name).loads(file.read_bytes())
+            if inspect.isclass(pickled):
+                return pickled
+            raise StartFailure(f"{file.name}: holds a {type(pickled).__name__}, not a class")
+    raise AssertionError("pickle is part of Python")
+
+
+def _constructor_arguments(kind: type, known: Iterable[str], where: str) -> tuple[str, ...]:
+    return _named_arguments(kind, known=known, owner=f"{where}.__init__")
+
+
+def _named_arguments(
+    function: Callable[..., Any], *, known: Iterable[str], owner: str
+) -> tuple[str, ...]:
+    """Those known names that the signature asks for; `**kwargs` asks for none."""
+    known = tuple(known)
+    asked: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.name in known:
+            asked.append(parameter.name)
+        else:
+            raise StartFailure(
+                f"{owner}: unknown argument {parameter.name!r}; the known ones are {', '.join(known)}"
+            )
+    return tuple(asked)
+
+
+def _kind(function: Callable[..., Any]) -> Kind:
+    if inspect.isasyncgenfunction(function):
+        return "async_generator"
+    if inspect.isgeneratorfunction(function):
+        return "generator"
+    return "async" if inspect.iscoroutinefunction(function) else "sync"
+
+
+def _caller(function: Callable[..., Any], arguments: tuple[str, ...]) -> Callable[[Any], Any]:
+    if arguments == ("payload",):
+        return lambda request: function(payload=request.payload)
+    return lambda request: function(**{name: getattr(request, name) for name in arguments})

@@ -1,0 +1,126 @@
+"""All paths of a server, gathered from the protocols that it speaks."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.errors import NotReady, RuntimeFailure
+from predictor_base.http.app import App, Endpoint, json_reply
+from predictor_base.http.request import Exchange, Reply
+from predictor_base.protocols.openai import OpenAI
+from predictor_base.protocols.openinference import OpenInference
+from predictor_base.telemetry.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from predictor_base.process.replica_state import Board
+
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def all_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
+    """Path pattern to verb to endpoint."""
+    return {
+        **plain_routes(app),
+        **document_routes(app),
+        **probe_routes(app, board),
+        **OpenInference(app).routes(),
+        **OpenAI(app).routes(),
+    }
+
+
+def plain_routes(app: App) -> dict[str, dict[str, Endpoint]]:
+    """The predictor itself at / and /predict."""
+
+    async def index(exchange: Exchange) -> Reply:
+        verbs = app.service.predictor.verbs
+        if "GET" in verbs:
+            return await app.predict(exchange)
+        return json_reply(await information(app))
+
+    everything: dict[str, Endpoint] = dict.fromkeys(VERBS, app.predict)
+    return {
+        "/predict": everything,
+        "/": {**everything, "GET": index},
+        "/invocations": {"POST": app.predict},  # SageMaker's and MLflow's name
+    }
+
+
+def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
+    """What Kubernetes, Prometheus and people ask about the process."""
+
+    async def live(_: Exchange) -> Reply:
+        ok = board.is_live()
+        return json_reply({"live": ok}, 200 if ok else 503)
+
+    async def ready(_: Exchange) -> Reply:
+        ok = app.service.is_ready and board.is_ready()
+        return json_reply({"ready": ok}, 200 if ok else 503)
+
+    async def metrics(_: Exchange) -> Reply:
+        return Reply(200, app.metrics.render(), CONTENT_TYPE.encode())
+
+    async def info(_: Exchange) -> Reply:
+        return json_reply(await information(app))
+
+    return {
+        "/livez": {"GET": live},
+        "/readyz": {"GET": ready},
+        "/healthz": {"GET": ready},
+        "/ping": {"GET": ready},
+        "/v2/health/live": {"GET": live},
+        "/v2/health/ready": {"GET": ready},
+        "/metrics": {"GET": metrics},
+        "/info": {"GET": info},
+    }
+
+
+def document_routes(app: App) -> dict[str, dict[str, Endpoint]]:
+    """What people and programs read about the API."""
+    page = Path(__file__).with_name("docs.html")
+
+    async def document(_: Exchange) -> Reply:
+        if app.document is None:
+            raise NotReady("the predictor is still loading")
+        return json_reply(app.document)
+
+    async def docs(_: Exchange) -> Reply:
+        return Reply(200, page.read_bytes(), b"text/html; charset=utf-8")
+
+    return {"/openapi.json": {"GET": document}, "/docs": {"GET": docs}}
+
+
+async def information(app: App) -> dict[str, object]:
+    """Which deployment this is, how it is set up, and which models it has."""
+    settings = app.settings
+    batching = settings.batching
+    return {
+        "name": settings.name,
+        "environment": settings.environment,
+        "deployment_id": settings.deployment_id,
+        "git_sha": settings.git_sha,
+        "image_digest": settings.image_digest,
+        "model_name": settings.served_name,
+        "model_version": settings.served_version,
+        "type": settings.type,
+        "processes_per_replica": settings.processes_per_replica,
+        "threads_per_process": settings.threads_per_process,
+        "batching": batching
+        and {
+            "max_batch_size": batching.max_batch_size,
+            "batch_interval_seconds": batching.batch_interval_seconds,
+        },
+        "models": await _models(app),
+        "schema_hash": app.schema_hash,
+        "state": app.service.state,
+    }
+
+
+async def _models(app: App) -> dict[str, Any] | None:
+    if app.describe_models is None:
+        return None
+    try:
+        return await asyncio.to_thread(app.describe_models)
+    except RuntimeFailure:
+        return None  # whoever has them does not answer; the rest is known all the same

@@ -1,0 +1,319 @@
+"""One serving process, from its first breath to its last: listen, load, serve, drain, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from email.utils import formatdate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+from uvicorn.config import Config
+
+from predictor_base.errors import StartFailure
+from predictor_base.http.app import App
+from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol, Limits
+from predictor_base.process import replica_state as boards
+from predictor_base.process.routes import all_routes
+from predictor_base.serving.executor import Executor
+from predictor_base.serving.service import Service
+from predictor_base.telemetry.metrics import Metrics
+from predictor_base.telemetry.tracing import start_tracing
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Coroutine
+
+    from predictor_base.predictor.assembly import Assembled
+    from predictor_base.settings import Settings
+
+SWITCH_SECONDS = 0.001
+"How long a predict in Python may keep the loop waiting; the default is five times that."
+HEALTH_SECONDS = 2
+HEALTH_HANGS_SECONDS = 30
+
+logger = logging.getLogger("predictor_base")
+
+
+class Worker:
+    """One process that serves one predictor."""
+
+    def __init__(
+        self, settings: Settings, *, board: boards.Board, number: int = 0, grpc: str = ""
+    ) -> None:
+        self.settings = settings
+        self.exit_code = 0
+        self._board = board
+        self._number = number
+        self._parent = os.getppid()
+        self._loop = uvloop.new_event_loop()
+        self._executor = Executor(self._loop, threads=_threads(settings))
+        self._metrics = Metrics(settings)
+        self.service = Service(settings, self._executor, self._metrics)
+        self._app = App(settings, self.service, self._metrics)
+        self._app.add_routes(all_routes(self._app, board))
+        self._connections = Connections()
+        self._connections.limits = Limits(
+            settings.head_timeout_seconds,
+            settings.body_timeout_seconds,
+            settings.write_timeout_seconds,
+            settings.max_connections,
+        )
+        self._stopping = asyncio.Event()
+        self._forced = asyncio.Event()
+        self._loading: asyncio.Task[None] | None = None
+        self._assembled: Assembled | None = None
+        self._prediction_log: Any = None
+        self._grpc_address = grpc
+        self._grpc: Any = None
+
+    def run(self, listener: socket.socket) -> int:
+        """Serve on this socket until a signal; returns the process's exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.terminate))
+        sys.setswitchinterval(SWITCH_SECONDS)
+        main = self._loop.create_task(self._live(listener))
+        main.add_done_callback(self._end)
+        self._executor.run_loop()
+        main.result()
+        return self.exit_code
+
+    def terminate(self) -> None:
+        """Begin to drain; a second time, leave at once."""
+        if self._stopping.is_set():
+            self._forced.set()
+        self._stopping.set()
+
+    def _end(self, _: asyncio.Task[None]) -> None:
+        self._executor.finish()
+
+    async def _live(self, listener: socket.socket) -> None:
+        server = await self._listen(listener)
+        ticking = self._loop.create_task(self._tick())
+        try:
+            self._start_recording()
+        except StartFailure as error:
+            logger.error("%s", error)
+            self._fail()
+        else:
+            self._loading = self._loop.create_task(self._load())
+        await self._stopping.wait()
+        if self.service.state == "ready":
+            await self._drain(server)
+        server.close()
+        ticking.cancel()
+        self._close()
+
+    # Listening
+
+    async def _listen(self, listener: socket.socket) -> asyncio.AbstractServer:
+        config = Config(
+            self._asgi(),  # type: ignore[arg-type]  # an ASGI application
+            loop="none",
+            http=GuardedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=IDLE_SECONDS,
+        )
+        config.load()
+        state = self._connections
+
+        def protocol() -> GuardedProtocol:
+            connection = GuardedProtocol(config, state, {}, self._loop)
+            connection.express = self._app
+            return connection
+
+        self._beat()
+        server = await self._loop.create_server(protocol, sock=listener, backlog=2048)
+        host, port = listener.getsockname()[:2]
+        logger.info("listening on %s:%s", host, port)
+        return server
+
+    def _asgi(self) -> object:
+        cors = self.settings.cors
+        if cors is None:
+            return self._app
+        from starlette.middleware.cors import CORSMiddleware
+
+        return CORSMiddleware(
+            self._app,
+            allow_origins=cors.allow_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "x-deployment-id", "server-timing"],
+        )
+
+    async def _tick(self) -> None:
+        while True:
+            self._beat()
+            now = self._loop.time()
+            for connection in list(self._connections.connections):
+                connection.close_if_late(now)  # type: ignore[union-attr]  # all are GuardedProtocol
+            self._metrics.flush()
+            if self.settings.processes_per_replica > 1 and os.getppid() != self._parent:
+                self.terminate()  # nobody is left to replace or end this process
+            await asyncio.sleep(1)
+
+    def _beat(self) -> None:
+        date = formatdate(time.time(), usegmt=True).encode()
+        self._connections.default_headers = [(b"date", date)]
+        self._connections.default_lines = b"date: %b\r\n" % date
+        self._board.write(self._number, self._state())
+
+    def _state(self) -> int:
+        if self.service.is_stalled():
+            return boards.STALLED
+        if self.service.is_ready:
+            return boards.READY
+        return boards.LOADING if self.service.state == "loading" else boards.DRAINING
+
+    # Loading
+
+    async def _load(self) -> None:
+        job = self._executor.submit(lambda _: self._assemble(), None, counts=False)
+        try:
+            self._assembled = await job.future
+        except StartFailure as error:
+            logger.error("%s", error)
+            self._fail()
+        except Exception:
+            logger.exception("the predictor failed to load")
+            self._fail()
+        else:
+            self._ready(self._assembled)
+
+    def _assemble(self) -> Assembled:
+        # Imported here, so that the server answers its first probe before it has read all of it.
+        from predictor_base.predictor.assembly import assemble
+        from predictor_base.predictor.schema import describe, openapi, schema_hash
+
+        settings = self.settings
+        description = describe(Path(settings.path), settings.class_name)
+        document = openapi(description, name=settings.served_name, version=settings.served_version)
+        self._app.document, self._app.signature = document, description.tensors()
+        self._app.schema_hash = schema_hash(document)
+        self._metrics.describe(settings, self._app.schema_hash)
+        return assemble(settings, self._metrics, folder=Path.cwd())
+
+    def _fail(self) -> None:
+        self.exit_code = 1
+        self._stopping.set()
+
+    def _ready(self, assembled: Assembled) -> None:
+        self._metrics.gauges["load_seconds"] = lambda: assembled.load_seconds
+        if assembled.client is not None:
+            self._app.describe_models = assembled.client.describe
+        if health := assembled.predictor.hook("health"):
+            self.service.is_healthy = False
+            thread = threading.Thread(target=self._watch_health, args=(health,), daemon=True)
+            thread.start()
+        self.service.serve(assembled.predictor)
+        logger.info("ready after %.2f s", assembled.load_seconds)
+        self._beat()
+
+    def _watch_health(self, health: Any) -> None:
+        """Ask the predictor's own health, on a thread of its own: being busy is not being ill."""
+        from predictor_base.predictor.assembly import run_hook
+
+        while self.service.state in ("loading", "ready"):
+            try:
+                healthy = run_hook(health) is not False
+            except Exception:
+                logger.exception("health failed")
+                healthy = False
+            self.service.is_healthy = healthy
+            self._loop.call_soon_threadsafe(self._beat)
+            time.sleep(HEALTH_SECONDS)
+
+    def _start_recording(self) -> None:
+        settings = self.settings
+        if settings.monitoring is not None:
+            from predictor_base.telemetry.tracking import Tracker
+
+            tracker = Tracker(
+                settings.monitoring, self._metrics.registry, deployment_id=settings.deployment_id
+            )
+            self._app.record_response = tracker.record
+        if settings.prediction_log is not None:
+            from predictor_base.telemetry.prediction_log import PredictionLog
+
+            self._prediction_log = log = PredictionLog(settings, registry=self._metrics.registry)
+            log.start()
+            self._app.record_exchange = lambda exchange, reply: log.record(
+                exchange.request_id,
+                exchange.payload,
+                reply.body if reply.result is None else reply.result,
+                reply.status,
+                exchange.headers,
+            )
+        self._app.tracing = start_tracing(settings, os.environ)
+        if self._grpc_address:
+            from predictor_base.protocols.grpc_server import GrpcServer
+
+            self._grpc = GrpcServer(self._app, self._loop)
+            self._grpc.start(self._grpc_address)
+
+    # Leaving
+
+    async def _drain(self, server: asyncio.AbstractServer) -> None:
+        """Not ready, serve on, stop listening, finish: the order that loses no request."""
+        logger.info("draining")
+        self.service.state = "draining"
+        self._beat()
+        await self._unless_forced(asyncio.sleep(self.settings.drain_delay_seconds))
+        server.close()
+        if self._grpc is not None:
+            self._grpc.stop(self.settings.grace_seconds)
+        for connection in list(self._connections.connections):
+            connection.shutdown()
+        await self._unless_forced(self._finished(), timeout=self.settings.grace_seconds)
+        self.service.state = "stopped"
+        if left := list(self._connections.tasks):
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1)
+
+    async def _finished(self) -> None:
+        while self._connections.tasks or self.service.inside:
+            now = self._loop.time()
+            for connection in list(self._connections.connections):
+                connection.close_if_paused(now)  # type: ignore[union-attr]  # all are GuardedProtocol
+            await asyncio.sleep(0.02)
+
+    async def _unless_forced(
+        self, waiting: Coroutine[Any, Any, None], *, timeout: float | None = None
+    ) -> None:
+        tasks = {self._loop.create_task(waiting), self._loop.create_task(self._forced.wait())}
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+    def _close(self) -> None:
+        """Flush what was recorded, end the predictor, unload its models: in this order."""
+        if self._forced.is_set():
+            os._exit(1)
+        for recorder in (self._prediction_log, self._app.tracing):
+            if recorder is not None:
+                recorder.close()
+        if self._assembled is not None:
+            self._assembled.close()
+        logger.info("stopped")
+
+
+def _threads(settings: Settings) -> int:
+    """Threads of a process; `max_concurrency` bounds them."""
+    share = (
+        settings.max_concurrency or settings.threads_per_process * settings.processes_per_replica
+    )
+    return max(1, min(settings.threads_per_process, -(-share // settings.processes_per_replica)))

@@ -1,0 +1,1 @@
+"""Other protocols than plain HTTP: Open Inference, OpenAI, gRPC."""

@@ -1,0 +1,243 @@
+"""The Open Inference Protocol over gRPC, for images that have grpcio and protobuf.
+
+It is a second door to the same service: admission, batching, limits and drain are those of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from predictor_base import __version__
+from predictor_base.errors import MESSAGE_CHARACTERS, BadRequest, HTTPError, StartFailure, shortened
+from predictor_base.http.app import status_of
+from predictor_base.http.request import Exchange
+from predictor_base.protocols.openinference import EXTENSIONS, InferRequest, selected
+from predictor_base.protocols.tensors import (
+    MAX_DIMENSIONS,
+    Gate,
+    Tensor,
+    pack,
+    read_binary,
+    read_json,
+    read_texts,
+    tensors,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from predictor_base.http.app import App
+
+THREADS = 32
+STREAMS = 256
+"Calls of one connection that may be under way or wait."
+SERVING, NOT_SERVING = 1, 2
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    413: "RESOURCE_EXHAUSTED",
+    422: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class GrpcServer:
+    """The two services on a port of their own; its threads only wait for the event loop."""
+
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            import grpc  # type: ignore[import-untyped,unused-ignore]  # an extra
+
+            from predictor_base.protocols import grpc_messages
+        except ImportError as error:
+            raise StartFailure(f"gRPC needs grpcio and protobuf in the image: {error}") from error
+        self._grpc = grpc
+        self._inference, self._health = grpc_messages.inference(), grpc_messages.health()
+        self._check_memory = grpc_messages.check_memory
+        self._app = app
+        self._loop = loop
+        limit = app.settings.max_request_bytes
+        options = (
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.so_reuseport", 1),
+            ("grpc.max_concurrent_streams", STREAMS),
+        )
+        self._server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
+        self._server.add_generic_rpc_handlers((self._inference_handlers(), self._health_handlers()))
+
+    def start(self, address: str) -> None:
+        """Listen.
+
+        Raises:
+            StartFailure: the address is taken.
+        """
+        try:
+            self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StartFailure(f"gRPC cannot listen on {address}: {error}") from error
+        self._server.start()
+
+    def stop(self, grace: float) -> None:
+        """Take nothing new, and let what runs finish."""
+        self._server.stop(grace)
+
+    # The services
+
+    def _inference_handlers(self) -> Any:
+        calls: dict[str, Callable[[Any, Any], Any]] = {
+            "ServerLive": lambda _, __: self._new("ServerLiveResponse", live=True),
+            "ServerReady": lambda _, __: self._new(
+                "ServerReadyResponse", ready=self._app.service.is_ready
+            ),
+            "ModelReady": self._model_ready,
+            "ServerMetadata": lambda _, __: self._new(
+                "ServerMetadataResponse",
+                name=self._app.settings.name,
+                version=__version__,
+                extensions=EXTENSIONS,
+            ),
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._infer,
+        }
+        handlers = {
+            name: self._handler(call, self._inference[f"{name}Request"])
+            for name, call in calls.items()
+        }
+        service = "inference.GRPCInferenceService"
+        return self._grpc.method_handlers_generic_handler(service, handlers)
+
+    def _health_handlers(self) -> Any:
+        def check(_: Any, __: Any) -> Any:
+            status = SERVING if self._app.service.is_ready else NOT_SERVING
+            return self._health["HealthCheckResponse"](status=status)
+
+        handlers = {"Check": self._handler(check, self._health["HealthCheckRequest"])}
+        return self._grpc.method_handlers_generic_handler("grpc.health.v1.Health", handlers)
+
+    def _handler(self, call: Callable[[Any, Any], Any], request: Any) -> Any:
+        def answer(content: bytes, context: Any) -> Any:
+            try:
+                return call(self._read(content, request), context)
+            except Exception as error:  # noqa: BLE001 - every failure has a code
+                self._abort(error, context)
+
+        return self._grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=None,
+            response_serializer=lambda found: found.SerializeToString(),
+        )
+
+    def _read(self, content: bytes, request: Any) -> Any:
+        if request is self._inference["ModelInferRequest"]:
+            self._check_memory(content)
+        try:
+            return request.FromString(content)
+        except Exception as error:  # noqa: BLE001 - protobuf's own, imported nowhere else
+            raise BadRequest(f"the message cannot be read: {error}") from None
+
+    def _abort(self, error: Exception, context: Any) -> None:
+        status = error.status_code if isinstance(error, HTTPError) else status_of(error)
+        code = getattr(self._grpc.StatusCode, _CODES.get(status, "INTERNAL"))
+        message = shortened(str(error), MESSAGE_CHARACTERS)
+        context.abort(code, "internal server error" if status == 500 else message)
+
+    def _new(self, kind: str, /, **fields: Any) -> Any:
+        return self._inference[kind](**fields)
+
+    def _model_ready(self, message: Any, _: Any) -> Any:
+        self._app.check_model(message.name, message.version)
+        return self._new("ModelReadyResponse", ready=self._app.service.is_ready)
+
+    def _model_metadata(self, message: Any, _: Any) -> Any:
+        self._app.check_model(message.name, message.version)
+        settings = self._app.settings
+        inputs, outputs = self._app.signature
+        return self._new(
+            "ModelMetadataResponse",
+            name=settings.served_name,
+            versions=[settings.served_version],
+            platform=f"predictor_{settings.type}",
+            inputs=[self._new("TensorMetadata", **each) for each in inputs],
+            outputs=[self._new("TensorMetadata", **each) for each in outputs],
+        )
+
+    # Inference
+
+    def _infer(self, message: Any, context: Any) -> Any:
+        self._app.check_model(message.model_name, message.model_version)
+        inputs = _read_inputs(message)
+        future = asyncio.run_coroutine_threadsafe(self._predict(inputs, context), self._loop)
+        result, request_id = future.result()
+        asked = tuple(each.name for each in message.outputs)
+        request = InferRequest(message.id or request_id, inputs, asked, frozenset(), False)
+        found = selected(tensors(result), request)
+        return self._new(
+            "ModelInferResponse",
+            model_name=self._app.settings.served_name,
+            model_version=self._app.settings.served_version,
+            id=request.id,
+            outputs=[
+                self._new("InferTensor", name=e.name, datatype=e.datatype, shape=e.shape)
+                for e in found
+            ],
+            raw_output_contents=[_content(each) for each in found],
+        )
+
+    async def _predict(self, inputs: dict[str, Any], context: Any) -> tuple[Any, str]:
+        left = asyncio.Event()
+        context.add_callback(lambda: self._loop.call_soon_threadsafe(left.set))
+
+        async def receive() -> dict[str, str]:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        metadata = [
+            (str(key).encode(), value if isinstance(value, bytes) else str(value).encode())
+            for key, value in context.invocation_metadata()
+        ]
+        scope = {"headers": metadata, "method": "GRPC", "path": "/infer", "query_string": b""}
+        timeout = self._app.settings.request_timeout_seconds
+        timeout = min(timeout, context.time_remaining() or timeout)
+        exchange = Exchange(scope, receive, timeout=timeout)
+        return await self._app.predict_value(inputs, exchange), exchange.request_id
+
+
+def _read_inputs(message: Any) -> dict[str, Any]:
+    raw = message.raw_input_contents
+    if raw and len(raw) != len(message.inputs):
+        raise BadRequest("raw_input_contents: there is not one for each input")
+    gate = Gate(message.ByteSize())
+    inputs: dict[str, Any] = {}
+    for index, each in enumerate(message.inputs):
+        shape = list(each.shape[: MAX_DIMENSIONS + 1])
+        if raw:
+            inputs[each.name] = read_binary(each.name, each.datatype, shape, raw[index], gate=gate)
+            continue
+        data = list(getattr(each.contents, _CONTENTS.get(each.datatype, "bytes_contents")))
+        if each.datatype == "BYTES":
+            inputs[each.name] = read_texts(each.name, shape, data, gate=gate)
+        else:
+            inputs[each.name] = read_json(
+                each.name, each.datatype, shape, data, content="", gate=gate
+            )
+    return inputs
+
+
+def _content(tensor: Tensor) -> bytes:
+    return pack(tensor.datatype, tensor.flat)

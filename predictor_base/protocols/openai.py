@@ -1,0 +1,177 @@
+"""OpenAI's chat, completion and embedding routes, for predictors that have the methods.
+
+A method gets the request's JSON and returns a text, OpenAI's own object, or yields pieces of text;
+what surrounds it is written here.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.errors import BadRequest, HTTPError, NotAcceptable
+from predictor_base.http.app import App, Endpoint, json_reply, status_of
+from predictor_base.http.streaming import as_event, event_stream
+from predictor_base.jsontext import dump, parse
+from predictor_base.protocols.openinference import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from predictor_base.http.request import Exchange, Reply
+    from predictor_base.predictor.loader import Method
+
+PREFIXES = ("/v1", "/openai/v1")
+"KServe's clients use the second."
+DONE = b"data: [DONE]\n\n"
+
+
+class OpenAI:
+    """The endpoints for one app."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def routes(self) -> dict[str, dict[str, Endpoint]]:
+        found: dict[str, dict[str, Endpoint]] = {}
+        for prefix in PREFIXES:
+            found[f"{prefix}/models"] = {"GET": self.models}
+            found[f"{prefix}/chat/completions"] = {"POST": self._guarded(self.chat)}
+            found[f"{prefix}/completions"] = {"POST": self._guarded(self.complete)}
+            found[f"{prefix}/embeddings"] = {"POST": self._guarded(self.embed)}
+        return found
+
+    async def models(self, _: Exchange) -> Reply:
+        model = {"id": self._app.settings.served_name, "object": "model", "created": 0}
+        return json_reply({"object": "list", "data": [{**model, "owned_by": "predictor"}]})
+
+    async def chat(self, exchange: Exchange) -> Reply:
+        payload = await self._read(exchange, required="messages")
+
+        def choice(text: str) -> dict[str, Any]:
+            message = {"role": "assistant", "content": text}
+            return {"index": 0, "message": message, "finish_reason": "stop"}
+
+        def delta(text: str) -> dict[str, Any]:
+            change = {"role": "assistant", "content": text}
+            return {"index": 0, "delta": change, "finish_reason": None}
+
+        last = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        method = self._app.service.method("chat_completions")
+        if payload.get("stream"):
+            return await self._stream(method, exchange, "chat.completion.chunk", delta, last)
+        return await self._whole(method, exchange, "chat.completion", choice)
+
+    async def complete(self, exchange: Exchange) -> Reply:
+        payload = await self._read(exchange, required="prompt")
+
+        def choice(text: str) -> dict[str, Any]:
+            return {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}
+
+        def piece(text: str) -> dict[str, Any]:
+            return {**choice(text), "finish_reason": None}
+
+        method = self._app.service.method("completions")
+        if payload.get("stream"):
+            return await self._stream(method, exchange, "text_completion", piece, choice(""))
+        return await self._whole(method, exchange, "text_completion", choice)
+
+    async def embed(self, exchange: Exchange) -> Reply:
+        payload = await self._read(exchange, required="input")
+        method = self._app.service.method("embeddings")
+        result = await self._app.call(method, exchange)
+        if isinstance(result, dict) and "data" in result:
+            return json_reply(result)
+        as_text = payload.get("encoding_format") == "base64"
+        items = [
+            {"object": "embedding", "index": index, "embedding": _vector(each, as_text=as_text)}
+            for index, each in enumerate(result)
+        ]
+        usage = {"prompt_tokens": 0, "total_tokens": 0}
+        model = self._app.settings.served_name
+        return json_reply({"object": "list", "data": items, "model": model, "usage": usage})
+
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        async def guarded(exchange: Exchange) -> Reply:
+            try:
+                return await endpoint(exchange)
+            except Exception as error:  # noqa: BLE001 - only its words change
+                return self._failure(error, exchange)
+
+        return guarded
+
+    def _failure(self, error: Exception, exchange: Exchange) -> Reply:
+        """The usual reply, in the shape that OpenAI's clients read."""
+        reply = self._app.failure(error, exchange)
+        status = error.status_code if isinstance(error, HTTPError) else status_of(error)
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        message = parse(reply.body)["error"]
+        reply.body = dump(
+            {"error": {"message": message, "type": kind, "code": status, "param": None}}
+        )
+        return reply
+
+    async def _read(self, exchange: Exchange, *, required: str) -> dict[str, Any]:
+        exchange.is_prediction = True
+        self._app.service.predictor  # noqa: B018 - not ready is told before the body is read
+        payload = parse(await exchange.read_body(self._app.settings.max_request_bytes))
+        if not isinstance(payload, dict) or required not in payload:
+            raise BadRequest(f"{required}: is required")
+        exchange.payload = payload
+        return payload
+
+    async def _whole(
+        self,
+        method: Method,
+        exchange: Exchange,
+        kind: str,
+        choice: Callable[[str], dict[str, Any]],
+    ) -> Reply:
+        if method.is_stream:
+            values = self._app.service.stream(method, exchange)
+            result: Any = "".join([text_of(each) async for each in values])
+        else:
+            result = await self._app.call(method, exchange)
+        if isinstance(result, dict) and "choices" in result:
+            return json_reply({**self._head(exchange, kind), **result})
+        return json_reply({**self._head(exchange, kind), "choices": [choice(text_of(result))]})
+
+    async def _stream(
+        self,
+        method: Method,
+        exchange: Exchange,
+        kind: str,
+        piece: Callable[[str], dict[str, Any]],
+        last: dict[str, Any],
+    ) -> Reply:
+        if not method.is_stream:
+            raise NotAcceptable("the predictor does not stream: its method is no generator")
+        head = self._head(exchange, kind)
+
+        def frame(value: Any) -> bytes:
+            if isinstance(value, dict) and "choices" in value:
+                return as_event({**head, **value})
+            return as_event({**head, "choices": [piece(text_of(value))]})
+
+        values = self._app.service.stream(method, exchange)
+        ending = as_event({**head, "choices": [last]}) + DONE
+        metrics = self._app.metrics
+        return await event_stream(values, exchange, metrics, frame=frame, last=ending)
+
+    def _head(self, exchange: Exchange, kind: str) -> dict[str, Any]:
+        model = self._app.settings.served_name
+        return {
+            "id": exchange.request_id,
+            "object": kind,
+            "created": int(time.time()),
+            "model": model,
+        }
+
+
+def _vector(values: Any, *, as_text: bool) -> Any:
+    if not as_text:
+        return values
+    numbers = [float(each) for each in values]
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()

@@ -1,0 +1,402 @@
+"""The Open Inference Protocol (V2) and KServe's V1, over the predictor's plain predict.
+
+An infer request's inputs reach predict as a dict by name; a dict that it returns becomes outputs by
+name. The traps of the specification that this settles are in the comments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from inspect import isasyncgen, isgenerator
+from typing import TYPE_CHECKING, Any
+
+from predictor_base import __version__
+from predictor_base.errors import BadRequest, NotAcceptable, NotImplementedHere, shown
+from predictor_base.http.app import App, Endpoint, json_reply
+from predictor_base.http.request import Exchange, Reply, off_loop
+from predictor_base.http.streaming import as_event, event_stream
+from predictor_base.jsontext import dump, parse
+from predictor_base.protocols.tensors import Gate, Tensor, read_binary, read_json, tensors
+
+if TYPE_CHECKING:
+    from predictor_base.predictor.loader import Method
+
+HEADER_LENGTH = b"inference-header-content-length"
+FEEDBACK_BYTES = 2**20
+"Of one feedback, which becomes a line of the log."
+EXTENSIONS = ["binary_tensor_data", "generate"]
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """An infer request, read."""
+
+    id: str
+    inputs: dict[str, Any]
+    outputs: tuple[str, ...]
+    "Those asked for; none means all."
+    binary: frozenset[str]
+    is_all_binary: bool
+
+
+class OpenInference:
+    """The endpoints of both protocols for one app."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._settings = app.settings
+
+    def routes(self) -> dict[str, dict[str, Endpoint]]:
+        found: dict[str, dict[str, Endpoint]] = {
+            "/v2": {"GET": self.server},
+            "/v2/": {"GET": self.server},
+            "/v2/models": {"GET": self.models},
+            "/v2/repository/index": {"POST": self.index},
+            "/v1/models/{model}:predict": {"POST": self.predict_v1},
+            "/v1/models/{model}:explain": {"POST": self.explain},
+            "/v1/models/{model}": {"GET": self.ready},
+        }
+        # The OpenAPI file has only the paths with a version, the text both.
+        for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            found[base] = {"GET": self.metadata}
+            found[f"{base}/ready"] = {"GET": self.ready}
+            found[f"{base}/infer"] = {"POST": self.infer}
+            found[f"{base}/infer_stream"] = {"POST": self.infer_stream}
+            found[f"{base}/generate"] = {"POST": self.generate}
+            found[f"{base}/generate_stream"] = {"POST": self.generate_stream}
+            found[f"{base}/explain"] = {"POST": self.explain}
+            found[f"{base}/feedback"] = {"POST": self.feedback}
+        found["/feedback"] = {"POST": self.feedback}
+        return found
+
+    # About the server and its model
+
+    async def server(self, _: Exchange) -> Reply:
+        return json_reply(
+            {"name": self._settings.name, "version": __version__, "extensions": EXTENSIONS}
+        )
+
+    async def models(self, _: Exchange) -> Reply:
+        return json_reply({"models": [self._settings.served_name]})
+
+    async def index(self, _: Exchange) -> Reply:
+        state = "READY" if self._app.service.is_ready else "UNAVAILABLE"
+        name, version = self._settings.served_name, self._settings.served_version
+        return json_reply([{"name": name, "version": version, "state": state, "reason": ""}])
+
+    async def metadata(self, exchange: Exchange) -> Reply:
+        self._check_model(exchange)
+        inputs, outputs = self._app.signature
+        return json_reply(
+            {
+                "name": self._settings.served_name,
+                "versions": [self._settings.served_version],
+                "platform": f"predictor_{self._settings.type}",
+                "inputs": inputs,
+                "outputs": outputs,
+            }
+        )
+
+    async def ready(self, exchange: Exchange) -> Reply:
+        self._check_model(exchange)
+        is_ready = self._app.service.is_ready
+        body = {"name": self._settings.served_name, "ready": is_ready}
+        return json_reply(body, 200 if is_ready else 503)
+
+    # Inference
+
+    async def infer(self, exchange: Exchange) -> Reply:
+        method, request = await self._read_infer(exchange)
+        if method.is_stream:
+            raise NotAcceptable("the predictor streams; use infer_stream")
+        result = await self._app.call(method, exchange)
+        return self._app.reply(result, exchange, lambda value: self._infer_reply(value, request))
+
+    async def infer_stream(self, exchange: Exchange) -> Reply:
+        method, request = await self._read_infer(exchange)
+        self._check_stream(method)
+
+        def frame(value: Any) -> bytes:
+            return as_event(self._infer_response(request, tensors(value)))
+
+        values = self._app.service.stream(method, exchange)
+        return await event_stream(values, exchange, self._app.metrics, frame=frame)
+
+    async def predict_v1(self, exchange: Exchange) -> Reply:
+        payload = await self._read_json(exchange)
+        if not isinstance(payload.get("instances"), list):
+            raise BadRequest("instances: a list is required")
+        method = self._predict_method()
+        exchange.payload = await self._app.typed_off_loop(method, payload, exchange)
+        result = await self._app.call(method, exchange)
+        return self._app.reply(result, exchange, _predictions)
+
+    async def explain(self, exchange: Exchange) -> Reply:
+        exchange.payload = await self._read_json(exchange)
+        if "inputs" in exchange.payload:
+            size, body = len(exchange.body), exchange.body
+            request = await off_loop(size, read_infer, body, None, exchange.request_id)
+            exchange.payload = request.inputs
+        return await self._app.answer(self._app.service.method("explain"), exchange)
+
+    async def generate(self, exchange: Exchange) -> Reply:
+        method = await self._read_generate(exchange)
+        if method.is_stream:
+            stream = self._app.service.stream(method, exchange)
+            text = "".join([text_of(each) async for each in stream])
+        else:
+            text = text_of(await self._app.call(method, exchange))
+        return json_reply(self._generate_response(exchange, text))
+
+    async def generate_stream(self, exchange: Exchange) -> Reply:
+        method = await self._read_generate(exchange)
+        self._check_stream(method)
+
+        def frame(value: Any) -> bytes:
+            return as_event(self._generate_response(exchange, text_of(value)))
+
+        values = self._app.service.stream(method, exchange)
+        return await event_stream(values, exchange, self._app.metrics, frame=frame)
+
+    async def feedback(self, exchange: Exchange) -> Reply:
+        """What turned out to be true: handed to the predictor if it wants it, and logged."""
+        payload = await self._read_json(exchange, limit=FEEDBACK_BYTES)
+        if not isinstance(payload.get("id"), str):
+            raise BadRequest("id: the x-request-id of the prediction is required")
+        self._app.record_feedback(payload)
+        if method := self._app.service.predictor.others.get("feedback"):
+            exchange.payload = payload
+            await self._app.call(method, exchange)
+        return json_reply({"id": payload["id"]}, 202)
+
+    # Reading and writing
+
+    def _check_model(self, exchange: Exchange) -> None:
+        parameters = exchange.parameters
+        self._app.check_model(parameters.get("model", ""), parameters.get("version", ""))
+
+    def _check_stream(self, method: Method) -> None:
+        if not method.is_stream:
+            raise NotAcceptable("the predictor does not stream: its predict is no generator")
+
+    async def _read_json(self, exchange: Exchange, *, limit: int | None = None) -> dict[str, Any]:
+        exchange.is_prediction = True
+        self._check_model(exchange)
+        self._app.service.predictor  # noqa: B018 - not ready is told before the body is read
+        most = self._settings.max_request_bytes
+        payload = parse(await exchange.read_body(most if limit is None else min(limit, most)))
+        if not isinstance(payload, dict):
+            raise BadRequest("the body is not a JSON object")
+        return payload
+
+    async def _read_infer(self, exchange: Exchange) -> tuple[Method, InferRequest]:
+        exchange.is_prediction = True
+        self._check_model(exchange)
+        method = self._predict_method()
+        body = await exchange.read_body(self._settings.max_request_bytes)
+        length = exchange.header.get(HEADER_LENGTH)
+        request = await off_loop(len(body), read_infer, body, length, exchange.request_id)
+        exchange.payload = request.inputs
+        if method.convert is not None:
+            payload = await off_loop(len(body), plain, request.inputs)
+            exchange.payload = await self._app.typed_off_loop(method, payload, exchange)
+        return method, request
+
+    async def _read_generate(self, exchange: Exchange) -> Method:
+        exchange.payload = await self._read_json(exchange)
+        if not isinstance(exchange.payload.get("text_input"), str):
+            raise BadRequest("text_input: a text is required")
+        found = self._app.service.predictor.others.get("generate")
+        return found or self._predict_method()
+
+    def _predict_method(self) -> Method:
+        method = self._app.service.predictor.predict
+        if method is None:
+            raise NotImplementedHere("the predictor has no predict method")
+        return method
+
+    def _generate_response(self, exchange: Exchange, text: str) -> dict[str, Any]:
+        return {
+            "id": exchange.payload.get("id", exchange.request_id),
+            "model_name": self._settings.served_name,
+            "model_version": self._settings.served_version,
+            "text_output": text,
+        }
+
+    def _infer_response(self, request: InferRequest, outputs: list[Tensor]) -> dict[str, Any]:
+        return self._response_head(request) | {"outputs": [each.as_json() for each in outputs]}
+
+    def _response_head(self, request: InferRequest) -> dict[str, Any]:
+        # The specification calls the id optional; KServe's client requires it.
+        return {
+            "model_name": self._settings.served_name,
+            "model_version": self._settings.served_version,
+            "id": request.id,
+        }
+
+    def _infer_reply(self, result: Any, request: InferRequest) -> Reply:
+        _check_whole(result)
+        outputs = selected(tensors(result), request)
+        is_binary = request.is_all_binary or request.binary
+        if not is_binary:
+            return Reply(200, dump(self._infer_response(request, outputs)))
+        described: list[dict[str, Any]] = []
+        content: list[bytes] = []
+        for each in outputs:
+            if request.is_all_binary or each.name in request.binary:
+                description, data = each.as_binary()
+                described.append(description)
+                content.append(data)
+            else:
+                described.append(each.as_json())
+        head = dump(self._response_head(request) | {"outputs": described})
+        length = (HEADER_LENGTH, b"%d" % len(head))
+        body = b"".join([head, *content])
+        return Reply(200, body, b"application/octet-stream", headers=(length,))
+
+
+def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> InferRequest:
+    """The request in a body of JSON, with binary tensors behind it when there is a header length.
+
+    Raises:
+        BadRequest: it is not what the specification says.
+    """
+    length = len(body) if header_length is None else _length(header_length, len(body))
+    document = parse(body[:length])
+    if not isinstance(document, dict) or not isinstance(document.get("inputs"), list):
+        raise BadRequest("inputs: a list is required")
+    inputs = _read_inputs(document["inputs"], memoryview(body)[length:], Gate(len(body)))
+    parameters = _object(document, "parameters")
+    asked = _list(document, "outputs")
+    outputs = [_name(each, "outputs") for each in asked]
+    binary = {
+        name
+        for name, each in zip(outputs, asked, strict=True)
+        if _object(each, "parameters").get("binary_data")
+    }
+    if _object(document, "parameters").get("content_type") == "pd":
+        inputs = _frame(inputs)
+    given = document.get("id")
+    return InferRequest(
+        given if isinstance(given, str) and given else request_id,
+        inputs,
+        tuple(outputs),
+        frozenset(binary),
+        bool(parameters.get("binary_data_output")),
+    )
+
+
+def plain(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs as JSON would have them, one element without its list, for annotated payloads."""
+    lists = {
+        name: each.tolist() if hasattr(each, "tolist") else each for name, each in inputs.items()
+    }
+    return {
+        name: each[0] if isinstance(each, list) and len(each) == 1 else each
+        for name, each in lists.items()
+    }
+
+
+def text_of(value: Any) -> str:
+    """The text in what a predictor made of a text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        for key in ("text_output", "text", "generated_text"):
+            if isinstance(value.get(key), str):
+                return str(value[key])
+    return dump(value).decode()
+
+
+def _predictions(result: Any) -> Reply:
+    _check_whole(result)
+    has_field = isinstance(result, dict) and "predictions" in result
+    return json_reply(result if has_field else {"predictions": result})
+
+
+def _check_whole(result: Any) -> None:
+    if isgenerator(result) or isasyncgen(result):
+        raise NotAcceptable("predict returned a generator; only a predict that yields can stream")
+
+
+def _read_inputs(described: list[Any], behind: memoryview, gate: Gate) -> Any:
+    inputs: dict[str, Any] = {}
+    for each in described:
+        name = _name(each, "inputs")
+        datatype, shape = each.get("datatype"), each.get("shape")
+        parameters = _object(each, "parameters")
+        if parameters.get("binary_data_size") is not None:
+            size = _size(name, parameters["binary_data_size"])
+            content = bytes(behind[:size])
+            inputs[name] = read_binary(name, datatype, shape, content, gate=gate)
+            if len(content) != size:
+                raise BadRequest(f"input {name}: has {len(content)} bytes, not {shown(size)}")
+            behind = behind[size:]
+        elif "data" in each:
+            content_type = str(parameters.get("content_type", ""))
+            inputs[name] = read_json(
+                name, datatype, shape, each["data"], content=content_type, gate=gate
+            )
+        else:
+            raise BadRequest(f"input {name}: has neither data nor binary_data_size")
+    if behind:
+        raise BadRequest(f"the last {len(behind)} bytes of the body belong to no input")
+    return inputs
+
+
+def _size(name: str, size: object) -> int:
+    if type(size) is not int or size < 0:
+        raise BadRequest(f"input {name}: binary_data_size {shown(size)} is no number of bytes")
+    return size
+
+
+def _length(header: bytes, size: int) -> int:
+    if not header.isdigit() or len(header) > 19 or int(header) > size:
+        raise BadRequest("Inference-Header-Content-Length: is no length within the body")
+    return int(header)
+
+
+def _name(each: Any, where: str) -> str:
+    if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+        raise BadRequest(f"{where}: each needs a name")
+    return str(each["name"])
+
+
+def _object(holder: Any, key: str) -> dict[str, Any]:
+    found = holder.get(key) or {}
+    if not isinstance(found, dict):
+        raise BadRequest(f"{key}: is not an object")
+    return found
+
+
+def _list(holder: dict[str, Any], key: str) -> list[Any]:
+    found = holder.get(key) or []
+    if not isinstance(found, list):
+        raise BadRequest(f"{key}: is not a list")
+    return found
+
+
+def _frame(inputs: dict[str, Any]) -> Any:
+    """MLServer's content type `pd`: the inputs are the columns of a DataFrame."""
+    try:
+        from pandas import DataFrame  # type: ignore[import-untyped,unused-ignore]  # the user's
+    except ImportError:
+        raise BadRequest("parameters.content_type: pd needs pandas in the image") from None
+    columns = {
+        name: value.reshape(-1) if hasattr(value, "reshape") else value
+        for name, value in inputs.items()
+    }
+    try:
+        return DataFrame(columns)
+    except ValueError as error:
+        raise BadRequest(f"inputs: are no columns of one table: {error}") from None
+
+
+def selected(outputs: list[Tensor], request: InferRequest) -> list[Tensor]:
+    if not request.outputs:
+        return outputs
+    by_name = {each.name: each for each in outputs}
+    for name in request.outputs:
+        if name not in by_name:
+            raise BadRequest(f"outputs: there is no {name!r}; there are {', '.join(by_name)}")
+    return [by_name[name] for name in request.outputs]

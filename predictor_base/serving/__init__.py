@@ -1,0 +1,1 @@
+"""Predicting: the queue, threads, batches and waiting. Knows no HTTP."""

@@ -1,0 +1,150 @@
+"""Several requests in one call of predict, as Cortex's server_side_batching."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.errors import PredictFailed
+from predictor_base.serving.waiting import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from predictor_base.settings import Batching
+
+
+class Batch:
+    """Looks like a request, but each of its arguments is the list of its requests' arguments."""
+
+    def __init__(self, requests: Sequence[Any]) -> None:
+        self._requests = requests
+
+    def __getattr__(self, name: str) -> list[Any]:
+        if name == "payloads":
+            name = "payload"
+        return [getattr(request, name) for request in self._requests]
+
+
+class Item:
+    """One request on its way through a batch."""
+
+    __slots__ = ("arrived", "future", "request")
+
+    def __init__(self, request: Any, future: asyncio.Future[Any]) -> None:
+        self.request = request
+        self.future = future
+        self.arrived = time.perf_counter()
+
+
+class Batcher:
+    """Collects requests while a batch runs, and a little longer when others are likely to come."""
+
+    def __init__(
+        self,
+        settings: Batching,
+        call: Callable[[Batch], Awaitable[Any]],
+        *,
+        observe_size: Callable[[float], None],
+    ) -> None:
+        self._size = settings.max_batch_size
+        self._interval = settings.batch_interval_seconds
+        self._call = call
+        self._observe_size = observe_size
+        self._waiting: deque[Item] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._has_company = False
+        "Whether the last batch had, or met, more than one request: a lone client never waits."
+
+    async def answer(self, request: Any) -> Any:
+        """The request's own part of the batch's result.
+
+        Raises:
+            TimedOut, ClientGone: see `Guard`.
+            PredictFailed: predict returned no list of the right length.
+        """
+        loop = asyncio.get_running_loop()
+        item = Item(request, loop.create_future())
+        self._waiting.append(item)
+        self._consider()
+        guard = Guard(request)
+        try:
+            return await guard.wait(item.future)
+        finally:
+            guard.close()
+
+    def _consider(self) -> None:
+        """Start a batch when one is full or due; else see to it that the wait ends."""
+        if self._running is not None or not self._waiting:
+            return
+        wait = self._waiting[0].arrived + self._interval - time.perf_counter()
+        if len(self._waiting) >= self._size or not self._has_company or wait <= 0:
+            self._start()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait, self._start)
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        items: list[Item] = []
+        while self._waiting and len(items) < self._size:
+            item = self._waiting.popleft()
+            if not item.future.done():
+                items.append(item)
+        if items:
+            self._running = asyncio.get_running_loop().create_task(self._run(items))
+
+    async def _run(self, items: list[Item]) -> None:
+        try:
+            await self._answer_together(items)
+        finally:
+            self._running = None
+            self._has_company = len(items) + len(self._waiting) > 1
+            self._consider()
+
+    async def _answer_together(self, items: list[Item]) -> None:
+        self._observe_size(len(items))
+        started = time.perf_counter()
+        try:
+            results = await self._call(Batch([item.request for item in items]))
+            check_results(results, len(items))
+        except Exception as error:  # noqa: BLE001 - becomes the answer of each request
+            await self._answer_singly(items, error)
+            return
+        seconds = time.perf_counter() - started
+        for item, result in zip(items, results, strict=True):
+            item.request.queue_seconds = started - item.arrived
+            item.request.predict_seconds = seconds
+            if not item.future.done():
+                item.future.set_result(result)
+
+    async def _answer_singly(self, items: list[Item], error: Exception) -> None:
+        """One bad item must not fail its neighbours: each is tried again on its own, once."""
+        if len(items) > 1 and not isinstance(error, WrongLength):
+            for item in items:
+                if not item.future.done():
+                    await self._answer_together([item])
+            return
+        for item in items:
+            if not item.future.done():
+                item.future.set_exception(error)
+
+
+class WrongLength(PredictFailed):
+    """A batch's answer does not say which result is whose."""
+
+
+def check_results(results: object, count: int) -> None:
+    """Raises:
+    WrongLength: not a list, or not one result per request.
+    """
+    if not hasattr(results, "__len__") or isinstance(results, str | bytes | dict):
+        raise WrongLength(
+            f"predict must return a list for a batch of {count}, not a {type(results).__name__}"
+        )
+    if len(results) != count:
+        raise WrongLength(f"predict returned {len(results)} results for a batch of {count}")

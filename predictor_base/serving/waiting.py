@@ -1,0 +1,96 @@
+"""Waiting for an answer no longer than its client does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from predictor_base.errors import ClientGone, RuntimeFailure, TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+PATIENCE_SECONDS = 0.05
+"An answer that takes longer is worth watching its client for."
+
+Answer = TypeVar("Answer")
+
+
+class Waiter(Protocol):
+    """The one who waits: a request, whatever protocol it came by."""
+
+    deadline: float
+    "On the `perf_counter` clock."
+
+    @property
+    def gone(self) -> Callable[[], Coroutine[Any, Any, None]]:
+        """Call it to learn when the client has left."""
+
+
+class Guard:
+    """Gives up a future when its request's time is over or its client has gone."""
+
+    __slots__ = ("_future", "_loop", "_reason", "_timer", "_waiter", "_watcher")
+
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._reason: RuntimeFailure | None = None
+
+    def watch(self) -> None:
+        """Watch the client from now on, however quickly answers come."""
+        if self._watcher is None:
+            self._watcher = self._loop.create_task(self._waiter.gone())
+            self._watcher.add_done_callback(self._client_left)
+
+    async def wait(self, future: asyncio.Future[Answer]) -> Answer:
+        """The future's result.
+
+        Raises:
+            TimedOut: the deadline passed; the future is cancelled.
+            ClientGone: nobody waits any more; the future is cancelled.
+        """
+        if self._reason is not None:
+            future.cancel()
+            raise self._reason
+        self._future = future
+        self._set_timer(PATIENCE_SECONDS)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._reason is not None:
+                raise self._reason from None
+            raise
+        finally:
+            self._future = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _set_timer(self, patience: float) -> None:
+        left = max(self._waiter.deadline - time.perf_counter(), 0.0)
+        self._timer = self._loop.call_later(min(left, patience), self._look)
+
+    def _look(self) -> None:
+        if time.perf_counter() >= self._waiter.deadline:
+            self._give_up(TimedOut("the request took longer than it may"))
+            return
+        self.watch()
+        self._set_timer(float("inf"))
+
+    def _client_left(self, watcher: asyncio.Task[None]) -> None:
+        if not watcher.cancelled():
+            self._give_up(ClientGone("the client left"))
+
+    def _give_up(self, reason: RuntimeFailure) -> None:
+        self._reason = reason
+        if self._future is not None:
+            self._future.cancel()

@@ -1,0 +1,57 @@
+"""One JSON object a line on stdout, each with the deployment and, where there is one, the request."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+import orjson
+
+from predictor_base.http.request import request_id_of_task
+
+if TYPE_CHECKING:
+    from predictor_base.settings import Settings
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record, with its `extra` fields beside ours."""
+
+    def __init__(self, deployment_id: str) -> None:
+        super().__init__()
+        self._deployment_id = deployment_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": self._time(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "deployment_id": self._deployment_id,
+        }
+        if request_id := request_id_of_task.get():
+            line["request_id"] = request_id
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        line.update((key, value) for key, value in vars(record).items() if key not in _OWN)
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # a number over 64 bits, a text that is not UTF-8
+            return json.dumps(line, default=str, skipkeys=True)
+
+    @staticmethod
+    def _time(seconds: float) -> str:
+        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
+
+
+def configure(settings: Settings, stream: TextIO = sys.stdout) -> None:
+    """Send all logging of this process to the stream."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter(settings.deployment_id))
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)

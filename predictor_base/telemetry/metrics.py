@@ -1,0 +1,240 @@
+"""What the server counts. The names are an interface: KEDA and dashboards read them.
+
+A request only adds to plain numbers; `flush` carries them into prometheus_client's series, once a second and before
+each scrape. That makes counting ten times cheaper than observing every series in every request.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from bisect import bisect_left
+from collections import Counter as Tally
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from predictor_base import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from predictor_base.http.request import Exchange
+    from predictor_base.settings import Settings
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_QUICK = _SECONDS[0]
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_HISTOGRAMS = {
+    "request": ("predictor_request_duration_seconds", "From the last byte in to the first out."),
+    "queue": ("predictor_queue_wait_seconds", "Time a request waited for a thread or a batch."),
+    "first_chunk": ("predictor_time_to_first_chunk_seconds", "Time to a stream's first chunk."),
+    "batch": ("predictor_batch_size", "Requests handed to one call of predict."),
+}
+_STAGES = ("pre", "predict", "post", "explain")
+_KSERVE_STAGES = {
+    "pre": "preprocess",
+    "predict": "predict",
+    "post": "postprocess",
+    "explain": "explain",
+}
+_COUNTERS = {
+    "disconnects": ("predictor_client_disconnects", "Clients that left before their answer."),
+    "chunks": ("predictor_stream_chunks", "Chunks of streams sent."),
+}
+_GAUGES = {
+    "in_progress": ("predictor_requests_in_progress", "Requests waiting or worked on.", "livesum"),
+    "queue_depth": ("predictor_queue_depth", "Requests waiting.", "livesum"),
+    "ready": ("predictor_model_ready", "1 while the predictor can be called.", "livemin"),
+    "load_seconds": ("predictor_model_load_seconds", "Time the load took.", "livemax"),
+    "last_request": ("predictor_last_request_timestamp_seconds", "When one last came.", "max"),
+}
+
+
+class Distribution:
+    """A histogram that is filled cheaply and flushed into prometheus_client's children."""
+
+    __slots__ = ("_bounds", "_children", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...], *children: Histogram) -> None:
+        self._bounds = bounds
+        self._children = children
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def add_quick(self, count: int, total: float) -> None:
+        """So many values of the first bucket at once."""
+        self._counts[0] += count
+        self._sum += total
+
+    def flush(self) -> None:
+        # prometheus_client has no public way to add many observations at once.
+        for child in self._children:
+            for bucket, count in zip(child._buckets, self._counts, strict=True):
+                if count:
+                    bucket.inc(count)
+            child._sum.inc(self._sum)
+        self._counts = [0] * len(self._counts)
+        self._sum = 0.0
+
+
+class Metrics:
+    """The series of one process. Only the event loop's thread may touch it."""
+
+    def __init__(self, settings: Settings) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all series, unread
+        self.registry = CollectorRegistry()
+        self.requests: Tally[tuple[str, int]] = Tally()
+        "By method and status code."
+        self.rejected: Tally[str] = Tally()
+        "By reason."
+        self.tallies: Tally[str] = Tally()
+        "By the short names of `_COUNTERS`."
+        self.gauges: dict[str, Callable[[], float]] = {}
+        "What to ask for the value, by the short names of `_GAUGES`."
+        self.last_request = 0.0
+        self._quick: list[float] = [0, 0.0, 0.0, 0.0]
+        "How many requests had no stage over a millisecond beside predict, and their sums."
+        self._model = {"model_name": settings.served_name, "model_version": settings.served_version}
+        self._requests = self._counter("predictor_requests", "Requests answered.", "method", "code")
+        self._rejected = self._counter("predictor_rejected", "Requests refused.", "reason")
+        self._counters = {key: self._counter(*text) for key, text in _COUNTERS.items()}
+        self._gauges = {key: self._gauge(*text) for key, text in _GAUGES.items()}
+        self.observed = {key: self._distribution(key) for key in _HISTOGRAMS}
+        self.stages = self._stage_distributions()
+        self._success = self._counter("model_infer_request_success", "MLServer's name.")
+        self._failure = self._counter("model_infer_request_failure", "MLServer's name.")
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes, of all processes."""
+        self.flush()
+        if MULTIPROCESS_FOLDER not in os.environ:
+            return generate_latest(self.registry)
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
+
+    def flush(self) -> None:
+        """Carry what was counted since the last time into the series."""
+        for (method, code), count in self._taken(self.requests):
+            self._requests.labels(method=method, code=str(code), **self._model).inc(count)
+            outcome = self._success if code < 400 else self._failure
+            outcome.labels(**self._model).inc(count)
+        for reason, count in self._taken(self.rejected):
+            self._rejected.labels(reason=reason, **self._model).inc(count)
+        for key, count in self._taken(self.tallies):
+            self._counters[key].labels(**self._model).inc(count)
+        quick_count, *sums = self._quick
+        self._quick = [0, 0.0, 0.0, 0.0]
+        quick = (self.stages["pre"], self.stages["post"], self.observed["queue"])
+        for distribution, total in zip(quick, sums, strict=True):
+            distribution.add_quick(int(quick_count), total)
+        for distribution in (*self.observed.values(), *self.stages.values()):
+            distribution.flush()
+        for key, value in self.gauges.items():
+            self._gauges[key].labels(**self._model).set(value())
+        if self.last_request:
+            self._gauges["last_request"].labels(**self._model).set(self.last_request)
+
+    @staticmethod
+    def _taken(tally: Tally[Any]) -> list[tuple[Any, int]]:
+        counts = list(tally.items())
+        tally.clear()
+        return counts
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, (*self._model, *labels), registry=self.registry)
+
+    def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
+        gauge = Gauge(
+            name, text, tuple(self._model), registry=self.registry, multiprocess_mode=mode
+        )
+        gauge.labels(**self._model)  # zero is a value: KEDA reads it before the first request
+        return gauge
+
+    def _distribution(self, key: str) -> Distribution:
+        name, text = _HISTOGRAMS[key]
+        bounds = _SIZES if key == "batch" else _SECONDS
+        histogram = Histogram(
+            name, text, tuple(self._model), registry=self.registry, buckets=bounds
+        )
+        return Distribution(bounds, histogram.labels(**self._model))
+
+    def _stage_distributions(self) -> Mapping[str, Distribution]:
+        """Our histogram by stage, with KServe's four names beside it for existing dashboards."""
+        ours = Histogram(
+            "predictor_stage_duration_seconds",
+            "Time in each stage.",
+            (*self._model, "stage"),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        found = {}
+        for stage in _STAGES:
+            name = f"request_{_KSERVE_STAGES[stage]}_seconds"
+            theirs = Histogram(
+                name, "KServe's name.", ("model_name",), registry=self.registry, buckets=_SECONDS
+            )
+            found[stage] = Distribution(
+                _SECONDS,
+                ours.labels(stage=stage, **self._model),
+                theirs.labels(model_name=self._model["model_name"]),
+            )
+        return found
+
+    def describe(self, settings: Settings, schema_hash: str) -> None:
+        """Add the series that says which deployment this is."""
+        facts = {
+            "deployment_id": settings.deployment_id,
+            "git_sha": settings.git_sha,
+            "image_digest": settings.image_digest,
+            "schema_hash": schema_hash,
+            "base_version": __version__,
+        }
+        text = "Which deployment this is."
+        info = Gauge(
+            "predictor_info",
+            text,
+            (*self._model, *facts),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        info.labels(**self._model, **facts).set(1)
+        if MULTIPROCESS_FOLDER not in os.environ:
+            ProcessCollector(registry=self.registry)
+
+    def count(self, method: str, status: int, exchange: Exchange) -> None:
+        """Add one answered prediction."""
+        self.last_request = time.time()
+        self.requests[method, status] += 1
+        self.observed["request"].observe(time.perf_counter() - exchange.started)
+        if not exchange.predict_seconds:
+            return
+        self.stages["predict"].observe(exchange.predict_seconds)
+        pre, post, queue = exchange.pre_seconds, exchange.post_seconds, exchange.queue_seconds
+        if pre < _QUICK and post < _QUICK and queue < _QUICK:
+            quick = self._quick
+            quick[0] += 1
+            quick[1] += pre
+            quick[2] += post
+            quick[3] += queue
+        else:
+            self.stages["pre"].observe(pre)
+            self.stages["post"].observe(post)
+            self.observed["queue"].observe(queue)

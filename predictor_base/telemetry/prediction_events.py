@@ -1,0 +1,207 @@
+"""What the prediction log says of a request: which are sampled, what is left out, how it looks.
+
+Types, ids and the attributes `inferenceservicename`, `namespace`, `component`, `endpoint` are
+KServe's, so that tools made for its log understand ours. The other attributes lead from a
+prediction to its deployment.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from predictor_base.settings import PredictionLogSettings, Settings
+
+REQUEST_TYPE = "org.kubeflow.serving.inference.request"
+RESPONSE_TYPE = "org.kubeflow.serving.inference.response"
+REDACTED = "[redacted]"
+
+_JSON = "application/json"
+_TEXT = "text/plain; charset=utf-8"
+_BYTES = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and what was answered."""
+
+    request_id: str
+    payload: object
+    response: object
+    status: int
+    time: float
+    headers: Mapping[str, str]
+
+    @property
+    def known_size(self) -> int:
+        """Bytes of what is text or bytes; other objects tell when they are written."""
+        both = (self.payload, self.response)
+        return sum(len(each) for each in both if isinstance(each, str | bytes | bytearray))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    attributes: Mapping[str, str]
+    "CloudEvents' context attributes; datacontenttype is there when there is a body."
+    body: bytes | None
+
+    def as_line(self) -> bytes:
+        """The event in CloudEvents' JSON format, as one line."""
+        document: dict[str, Any] = dict(self.attributes)
+        content_type = self.attributes.get("datacontenttype")
+        if self.body is not None and content_type == _JSON:
+            # a client may have sent it on several lines
+            is_line = b"\n" not in self.body and b"\r" not in self.body
+            document["data"] = orjson.Fragment(self.body) if is_line else orjson.loads(self.body)
+        elif self.body is not None and content_type == _TEXT:
+            document["data"] = self.body.decode("utf-8", "replace")
+        elif self.body is not None:
+            document["data_base64"] = base64.b64encode(self.body).decode("ascii")
+        return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def is_sampled(request_id: str, rate: float, *, status: int) -> bool:
+    """Whether this request is logged: the same in every process and replica.
+
+    A prediction that failed is logged at any rate; its event says so by a `samplerate` of 1.
+    """
+    if rate >= 1 or status == 500:
+        return True
+    return zlib.crc32(request_id.encode("utf-8", "replace")) < rate * 2**32
+
+
+def events_of(
+    exchange: Exchange, settings: Settings, log: PredictionLogSettings
+) -> tuple[Event, Event]:
+    """The two events of a request, redacted and cut to the size allowed."""
+    common = _attributes(exchange, settings, log)
+    request = _event(exchange.payload, log, {**common, "type": REQUEST_TYPE})
+    status = {"type": RESPONSE_TYPE, "statuscode": str(exchange.status)}
+    return request, _event(exchange.response, log, {**common, **status})
+
+
+def _attributes(
+    exchange: Exchange, settings: Settings, log: PredictionLogSettings
+) -> dict[str, str]:
+    rate = 1.0 if exchange.status == 500 else log.sample_rate
+    moment = datetime.fromtimestamp(exchange.time, timezone.utc).isoformat(timespec="milliseconds")
+    attributes = {
+        "specversion": "1.0",
+        "id": exchange.request_id,
+        "source": f"/{settings.environment or 'default'}/{settings.name}",
+        "time": moment.replace("+00:00", "Z"),
+        "recordedtime": moment.replace("+00:00", "Z"),
+        "inferenceservicename": settings.name,
+        "namespace": settings.environment,
+        "component": "predictor",
+        "endpoint": "default",
+        "deploymentid": settings.deployment_id,
+        "modelname": settings.served_name,
+        "modelversion": settings.served_version,
+        "gitsha": settings.git_sha,
+        "imagedigest": settings.image_digest,
+        "samplerate": f"{rate:g}",
+        "traceparent": _header(exchange.headers, "traceparent"),
+    }
+    return {name: value for name, value in attributes.items() if value}
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    found = headers.get(name) or headers.get(name.title()) or ""
+    # attributes become headers again, and lines of a file
+    return "".join(each for each in str(found) if each.isprintable())[:256]
+
+
+def _event(value: object, log: PredictionLogSettings, attributes: dict[str, str]) -> Event:
+    content_type, body = written(value, redact=log.redact)
+    if body is None:
+        return Event(attributes, None)
+    if len(body) > log.max_payload_bytes:
+        attributes |= {"truncated": "true", "originalsize": str(len(body))}
+        # half of a JSON document is text
+        content_type = _TEXT if content_type == _JSON else content_type
+        body = body[: log.max_payload_bytes]
+    return Event({**attributes, "datacontenttype": content_type}, body)
+
+
+def written(value: object, *, redact: Iterable[str]) -> tuple[str, bytes | None]:
+    """Content type and bytes of a payload; None where it cannot be shown.
+
+    What cannot be read field by field is left out when there are fields to be redacted: they might
+    be in it.
+    """
+    redact = tuple(redact)
+    if isinstance(value, bytes | bytearray):
+        raw = bytes(value)
+        try:
+            value = orjson.loads(raw)
+        except ValueError:
+            return _BYTES, None if redact else raw
+        if not redact:
+            return _JSON, raw
+    if isinstance(value, str):
+        return _TEXT, None if redact else value.encode("utf-8", "replace")
+    for field in redact:
+        value = redacted(_as_document(value), field.split("."))
+    return _JSON, _dumped(value)
+
+
+def redacted(value: object, path: list[str]) -> object:
+    """The value without what the path leads to: a name alone at any depth, a path from the top.
+
+    Lists are followed item by item, and `*` stands for every key.
+    """
+    if isinstance(value, list):
+        return [redacted(each, path) for each in value]
+    if not isinstance(value, dict):
+        return value
+    name, rest = path[0], path[1:]
+    changed: dict[object, object] = {}
+    for key, inside in value.items():
+        is_named = name in ("*", key)
+        if is_named and not rest:
+            changed[key] = REDACTED
+        elif is_named:
+            changed[key] = redacted(inside, rest)
+        else:
+            # one name alone is looked for everywhere
+            changed[key] = inside if rest else redacted(inside, path)
+    return changed
+
+
+def _as_document(value: object) -> object:
+    """The value as dicts and lists, in which fields can be found."""
+    return orjson.loads(_dumped(value))
+
+
+def _dumped(value: object) -> bytes:
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps(value, default=_plain, option=options)
+    except orjson.JSONEncodeError:
+        # integers over 64 bits, and text that is not UTF-8, are things the standard library writes
+        return json.dumps(value, default=str, ensure_ascii=True).encode("ascii")
+
+
+def _plain(value: Any) -> Any:
+    for method in ("tolist", "model_dump", "to_dict"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    return f"<{type(value).__name__}>"

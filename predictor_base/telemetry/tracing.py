@@ -1,0 +1,155 @@
+"""OpenTelemetry traces, where the standard environment variables ask for them.
+
+Nothing is imported and nothing happens unless OTEL_EXPORTER_OTLP_ENDPOINT,
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_TRACES_EXPORTER is set; OTEL_SDK_DISABLED=true and
+OTEL_TRACES_EXPORTER=none turn it off again. Sampling, batching, headers and resource attributes
+are OpenTelemetry's own variables.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from predictor_base import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from predictor_base.settings import Settings
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_FLUSH_MILLISECONDS = 5000
+
+logger = logging.getLogger(__name__)
+
+Attribute = str | bool | int | float
+
+
+class Span(Protocol):
+    """What the server does with a request's span."""
+
+    def set_attribute(self, key: str, value: Attribute) -> None: ...
+
+
+class Tracing:
+    """One span per request, and spans below it."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        from opentelemetry import propagate, trace
+
+        self._provider = provider
+        self._tracer = provider.get_tracer("predictor_base", __version__)
+        self._extract = propagate.extract
+        self._server = trace.SpanKind.SERVER
+
+    @contextmanager
+    def request(
+        self, name: str, *, headers: Mapping[str, str], attributes: Mapping[str, Attribute]
+    ) -> Iterator[Span]:
+        """A span for this request, part of the caller's trace when its headers name one.
+
+        An exception that leaves the block is recorded on the span, and makes it an error.
+        """
+        with self._tracer.start_as_current_span(
+            name,
+            context=self._extract(headers),
+            kind=self._server,
+            attributes={key: value for key, value in attributes.items() if value != ""},
+        ) as span:
+            yield span
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Span]:
+        """A span below the current one; what the predictor starts itself is below this one."""
+        with self._tracer.start_as_current_span(name) as span:
+            yield span
+
+    def close(self) -> None:
+        """Send what was not sent yet, for a few seconds at most."""
+        self._provider.force_flush(_FLUSH_MILLISECONDS)
+        self._provider.shutdown()
+
+
+def start_tracing(settings: Settings, environ: Mapping[str, str]) -> Tracing | None:
+    """Tracing as the environment says; None when it asks for none, or libraries are missing."""
+    names = exporter_names(environ)
+    if not names:
+        return None
+    try:
+        provider = _provider(settings, environ, names)
+    except ImportError as error:
+        logger.warning(
+            "the environment asks for traces, but there are none: %s; "
+            "add opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http to requirements.txt",
+            error,
+        )
+        return None
+    from opentelemetry import trace
+
+    # so that the predictor's own spans, and those of libraries it instruments, end up in the same
+    # place
+    trace.set_tracer_provider(provider)
+    return Tracing(provider)
+
+
+def exporter_names(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The exporters that the environment asks for: of `otlp` and `console`, or none."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return ()
+    default = "otlp" if any(environ.get(name) for name in _ENDPOINTS) else ""
+    named = environ.get("OTEL_TRACES_EXPORTER") or default
+    names = [each.strip() for each in named.split(",")]
+    return tuple(each for each in names if each and each != "none")
+
+
+def _provider(
+    settings: Settings, environ: Mapping[str, str], names: tuple[str, ...]
+) -> TracerProvider:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    facts = {
+        "service.name": settings.name,
+        "service.version": settings.deployment_id,
+        "service.instance.id": environ.get("HOSTNAME", ""),
+        "deployment.environment.name": settings.environment,
+        "container.image.repo_digests": settings.image_digest,
+    }
+    # what the environment says of the service counts for more than what we know
+    said = Resource.create().attributes
+    ours = {
+        key: value
+        for key, value in facts.items()
+        if value and (key not in said or str(said[key]).startswith("unknown_service"))
+    }
+    provider = TracerProvider(resource=Resource.create().merge(Resource(ours)))
+    for name in names:
+        provider.add_span_processor(BatchSpanProcessor(_exporter(name, environ)))
+    return provider
+
+
+def _exporter(name: str, environ: Mapping[str, str]) -> Any:
+    if name == "console":
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+        return ConsoleSpanExporter()
+    if name != "otlp":
+        raise ImportError(f"the exporter {name} is not one of otlp, console and none")
+    protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
+    )
+    if protocol == "grpc":
+        # only there when its package is, which brings a large library
+        from opentelemetry.exporter.otlp.proto.grpc import (  # type: ignore[import-not-found,unused-ignore]
+            trace_exporter as grpc_exporter,
+        )
+
+        return grpc_exporter.OTLPSpanExporter()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()

@@ -1,0 +1,89 @@
+"""The name of a notebook: everybody who starts kernels tells it in another way."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+
+from gitops_ml.capture.notebook_origin import notebook_origin
+
+KERNEL = "0123abcd-0000-4000-8000-0123456789ab"
+
+
+@pytest.fixture
+def shell(monkeypatch, tmp_path):
+    """A kernel's shell that is at its third cell, and no server that knows it."""
+    config = {"IPKernelApp": {"connection_file": f"/run/kernel-{KERNEL}.json"}}
+    found = SimpleNamespace(
+        user_ns={},
+        kernel=SimpleNamespace(
+            parent=SimpleNamespace(connection_file=config["IPKernelApp"]["connection_file"])
+        ),
+        history_manager=SimpleNamespace(input_hist_raw=["", "a", "b", "c"]),
+    )
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    (tmp_path / "runtime").mkdir()
+    return found
+
+
+def test_outside_of_a_notebook_there_is_none(tmp_path):
+    assert notebook_origin(tmp_path, {}) is None
+
+
+def test_an_editor_leaves_the_path_in_a_variable(shell, tmp_path):
+    shell.user_ns["__vsc_ipynb_file__"] = str(tmp_path / "work" / "iris.ipynb")
+    found = notebook_origin(tmp_path, {}, shell=shell)
+    assert (found["notebook"], found["cell"]) == ("work/iris.ipynb", 3)
+
+
+def test_a_server_leaves_it_in_the_environment_and_folders_elsewhere_are_not_told(shell, tmp_path):
+    found = notebook_origin(
+        tmp_path, {"JPY_SESSION_NAME": "/home/ann/private/iris.ipynb"}, shell=shell
+    )
+    assert found["notebook"] == "iris.ipynb"
+
+
+def test_a_running_server_is_asked_and_no_proxy(shell, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    sessions = [
+        {"path": "other.ipynb", "kernel": {"id": "x"}},
+        {"path": "lab/iris.ipynb", "kernel": {"id": KERNEL}},
+    ]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(sessions).encode()
+            self.send_response(200 if self.headers["authorization"] == "token t0" else 403)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_): ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    facts = {
+        "url": f"http://127.0.0.1:{server.server_port}/",
+        "token": "t0",
+        "root_dir": str(tmp_path),
+    }
+    (tmp_path / "runtime" / "jpserver-1.json").write_text(json.dumps(facts))
+    (tmp_path / "runtime" / "jpserver-2.json").write_text("{")
+    try:
+        assert notebook_origin(tmp_path, {}, shell=shell)["notebook"] == "lab/iris.ipynb"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_where_nobody_tells_the_cell_is_known_and_the_name_is_not(shell, tmp_path):
+    facts = {"url": "http://127.0.0.1:1/", "token": ""}
+    (tmp_path / "runtime" / "jpserver-1.json").write_text(json.dumps(facts))
+    found = notebook_origin(tmp_path, {}, shell=shell)
+    assert ("notebook" in found, found["cell"]) == (False, 3)

@@ -1,0 +1,202 @@
+"""How results look: cards for notebooks, the same facts as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+
+import pytest
+
+import gitops_ml as gml
+from gitops_ml.client import cards
+from gitops_ml.client.results import PullRequest
+from tests.support import sessions
+from tests.support.person import container_api
+
+EVIL = "<script>alert('x')</script>&"
+
+
+class Elements(html.parser.HTMLParser):
+    """The elements of a page, and its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.names, self.open, self.text, self.links = set(), [], "", []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.names.add(tag)
+        self.open.append(tag)
+        self.links += [value for name, value in attributes if name == "href"]
+        assert not [name for name, _ in attributes if name.startswith("on")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def client(ann):
+    ann.configures()
+    return gml.client("staging", offline=True)
+
+
+def proposal(**changes):
+    facts = {
+        "number": 12, "url": "https://git.example.org/acme/gitops/pulls/12", "title": "Deploy iris",
+        "state": "open", "head": "gitops-ml/deploy/staging/iris", "base": "main", "commit": None,
+        "merge_commit": None, "is_draft": False,
+    }  # fmt: skip
+    return PullRequest(**{**facts, **changes})
+
+
+def test_an_api_as_text(client):
+    api = client.create_api(container_api("iris"), pull_request=False)
+    assert repr(api).splitlines() == [
+        "iris in staging  [committed]",
+        f"  deployment  {api.deployment_id}",
+        f"  image       {api.image}",
+        f"  commit      {api.commit[:12]}",
+        f"  {len(api.changes)} files change",
+    ]
+
+
+def test_a_card_says_what_the_text_says(client):
+    api = client.create_api(container_api("iris"), dry_run=True)
+    page = Elements(api._repr_html_())
+    for word in ("iris in staging", "plan", api.deployment_id, str(api.image), "+++ b/releases/"):
+        assert word in page.text
+    assert page.open == []
+    assert page.names <= {"div", "span", "details", "summary", "ul", "li", "a", "table", "code"}
+
+
+@pytest.mark.parametrize("field", ["title", "state", "head", "base"])
+def test_what_others_wrote_is_shown_and_not_obeyed(field):
+    page = Elements(proposal(**{field: EVIL})._repr_html_())
+    assert "script" not in page.names
+    assert EVIL in page.text
+
+
+def test_notes_tables_and_diffs_are_escaped():
+    card = cards.Card(
+        title=EVIL, state=EVIL, rows=(cards.Row(EVIL, EVIL),), head=(EVIL,), table=((EVIL,),),
+        notes=(EVIL,), diff=(f"+{EVIL}\n",), files=1,
+    )  # fmt: skip
+    page = Elements(cards.html(card))
+    assert page.text.count(EVIL) == 8
+    assert "script" not in page.names
+
+
+def test_only_web_pages_are_links():
+    assert Elements(proposal(url="javascript:alert(1)")._repr_html_()).links == []
+    assert Elements(proposal()._repr_html_()).links == [proposal().url]
+
+
+def test_a_long_diff_is_cut():
+    card = cards.Card(title="x", diff=("".join(f"+{n}\n" for n in range(5000)),), files=1)
+    page = cards.html(card)
+    assert "4600 lines more" in page
+    assert len(page) < 100_000
+
+
+def test_a_branch_where_there_is_no_forge():
+    branch = proposal(number=0, url="")
+    assert repr(branch).splitlines()[0] == "Deploy iris  [pushed]"
+    assert dataclasses.replace(branch, number=3).name == "#3"
+
+
+def test_a_list_is_a_table(client):
+    client.create_api(container_api("iris"), pull_request=False)
+    client.create_api(container_api("faces"), pull_request=False)
+    apis = client.list_apis()
+    assert [api.name for api in apis] == ["faces", "iris"]
+    assert repr(apis).splitlines()[0] == "APIs in staging"
+    assert repr(apis).splitlines()[1].split() == ["API", "ENVIRONMENT", "DEPLOYMENT", "IMAGE"]
+
+
+def test_history_and_trace(client):
+    first = client.create_api(container_api("iris"), pull_request=False)
+    second = client.create_api(
+        container_api("iris", autoscaling={"max_replicas": 7}), pull_request=False
+    )
+    past = client.history("iris")
+    assert [entry.deployment_id for entry in past] == [second.deployment_id, first.deployment_id]
+    assert "autoscaling.maxReplicas" in repr(past)
+    found = client.trace(first.deployment_id)
+    assert (found.api, found.is_current, found.commit) == ("iris", False, first.commit)
+    assert "not there any more" in repr(found)
+
+
+def test_a_notebook_shows_cards_progress_and_short_errors(ann):
+    ann.configures()
+    _, api, wrong = sessions.notebook(
+        "import gitops_ml as gml\nclient = gml.client('staging', offline=True)",
+        f"client.create_api({container_api('iris')!r}, pull_request=False)",
+        "client.create_api({'name': 'iris', 'kind': 'RealtimeApi'})",
+        cwd=ann.project,
+    )
+    assert "iris in staging" in api.html
+    assert "iris in staging  [committed]" in api.text
+    assert wrong.error.startswith("InvalidDocument: iris.kind: ")
+    assert "Traceback" not in wrong.error
+
+
+def test_the_commit_of_a_notebook_names_its_cell(ann):
+    ann.configures()
+    path = str(ann.project / "research" / "iris.ipynb")
+    sessions.notebook(
+        f"__vsc_ipynb_file__ = {path!r}\nimport gitops_ml as gml",
+        "client = gml.client('staging', offline=True)",
+        f"client.create_api({container_api('iris')!r}, pull_request=False)",
+        cwd=ann.project,
+    )
+    origin = ann.release("iris")["provenance"]["origin"]
+    assert (origin["notebook"], origin["cell"]) == ("research/iris.ipynb", 3)
+    assert origin["python"].startswith("3.")
+
+
+HOSTILE = {
+    "attribute": '" onmouseover="alert(1)" x="',
+    "single quotes": "' onclick='alert(1)",
+    "comment": "--><script>alert(1)</script><!--",
+    "end": "</div></span></table></details><iframe src=//evil.example>",
+    "style": "</style><style>*{display:none}",
+    "template": "{{ 7 * 7 }}{% raw %}${x}",
+    "entity": "&lt;script&gt;&#x6a;",
+    "escapes": "\x1b]0;owned\x07\x1b[2Jred\x1b[31m\x00",
+    "direction": "abc\u202ecba\u2066",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_field_of_a_card_is_obeyed(name):
+    evil = HOSTILE[name]
+    card = cards.Card(
+        title=evil, state=evil, rows=(cards.Row(evil, evil, evil), cards.Row("x", evil, f"https://x/{evil}")),
+        head=(evil,), table=((evil,),), notes=(evil,), diff=(f"+{evil}\n",), files=1,
+    )  # fmt: skip
+    made = cards.html(card)
+    page = Elements(made)
+    assert page.open == []
+    assert page.names <= {
+        "div",
+        "span",
+        "details",
+        "summary",
+        "ul",
+        "li",
+        "a",
+        "table",
+        "tr",
+        "th",
+        "td",
+    }
+    for text in (made, cards.text(card)):
+        assert all(c.isprintable() or c in "\n\t" for c in text)
+    if name not in ("escapes", "direction"):
+        assert page.text.count(evil) >= 8
+    # Jupyter would set what is between dollars as a formula.
+    assert "mathjax_ignore" in made

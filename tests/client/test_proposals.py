@@ -1,0 +1,86 @@
+"""Pull requests out of Python, at a forge that holds a real repository."""
+
+from __future__ import annotations
+
+import pytest
+
+import gitops_ml as gml
+from gitops_ml.errors import NotLive
+from tests.support import controllers as k8s
+from tests.support import sessions
+from tests.support.forges.running import forge_running, kind_of
+from tests.support.git_servers import TOKEN
+from tests.support.person import container_api
+
+CLASS = '''
+import gitops_ml as gml
+
+class Doubler:
+    """```` and <b>HTML</b> are the text of its author."""
+    def predict(self, payload):
+        return 2 * payload["x"]
+
+client = gml.client("staging", offline=True)
+api = client.create_api(
+    {"name": "iris", "kind": "RealtimeAPI"}, predictor=Doubler, by_tag=True, why="It doubles."
+)
+print(api)
+'''
+
+
+@pytest.fixture
+def forge(life, tmp_path):
+    with forge_running("gitea", tmp_path / "forge") as found:
+        life.ann.gitops = found.bare
+        life.ann.configures(
+            gitops={
+                "repository": f"{found.url}/acme/gitops.git",
+                "token_env": "MY_TOKEN",
+                "forge": {"type": kind_of(found)},
+            }
+        )
+        life.ann.monkeypatch.setenv("MY_TOKEN", TOKEN)
+        yield found
+
+
+def test_a_class_is_proposed_with_its_source_and_its_reason(forge, life):
+    said = sessions.script(CLASS, cwd=life.ann.project)
+    (pull,) = forge.pulls
+    assert f"pull request   #1 {pull.title}" in " ".join(said.split()).replace(
+        "pull request ", "pull request   "
+    )
+    assert pull.body.startswith("It doubles.\n")
+    assert "<details><summary>The predictor</summary>" in pull.body
+    assert "        return 2 * payload" in pull.body
+    # A fence that is longer than any in the source: nothing of the text leaves its block.
+    assert "`````python\n" in pull.body
+
+
+def test_a_proposal_is_waited_for_until_it_is_merged_and_live(forge, life):
+    life.ann.has(container_api("iris"))
+    client = gml.client("staging", offline=True)
+    api = client.create_api(container_api("iris"))
+    assert (api.pull_request.number, api.pull_request.state) == (1, "open")
+    assert api.pull_request.url.startswith(forge.url)
+    with pytest.raises(NotLive, match="it waits for its review"):
+        api.wait(timeout=0, interval=0)
+    forge.merge(1)
+    life.syncs()
+    life.runs(k8s.ready())
+    assert api.wait(timeout=5, interval=0).is_live
+
+
+def test_a_proposal_that_was_closed_says_so(forge, life):
+    life.ann.has(container_api("iris"))
+    api = gml.client("staging", offline=True).create_api(container_api("iris"))
+    forge.close(1)
+    with pytest.raises(NotLive, match="closed without being merged"):
+        api.wait(timeout=5, interval=0)
+
+
+def test_proposing_twice_is_one_pull_request(forge, life):
+    client = gml.client("staging", offline=True)
+    first = client.create_api(container_api("iris"))
+    second = client.create_api(container_api("iris", autoscaling={"max_replicas": 7}))
+    assert len(forge.pulls) == 1
+    assert first.pull_request.url == second.pull_request.url

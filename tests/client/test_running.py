@@ -1,0 +1,88 @@
+"""Status, waiting, logs and predictions from Python."""
+
+from __future__ import annotations
+
+import pytest
+
+import gitops_ml as gml
+from gitops_ml.errors import NotLive, UsageError
+from tests.commands.test_logs import says
+from tests.support import controllers as k8s
+from tests.support.local_server import serving
+from tests.support.person import container_api, predictor_api
+
+
+@pytest.fixture
+def client(life):
+    life.ann.has(container_api("iris"))
+    return gml.client("staging", offline=True)
+
+
+def test_what_is_live_is_waited_for_and_says_so(life, client):
+    api = client.create_api(container_api("iris"), pull_request=False)
+    life.syncs()
+    life.runs(k8s.ready(), k8s.ready())
+    status = api.wait(timeout=1, interval=0)
+    assert (status.word, status.is_live, status.ready, status.requested) == ("live", True, 2, 2)
+    assert status.running_id == api.deployment_id
+    assert repr(api.status()).splitlines()[0] == "iris in staging  [live]"
+    assert "2 of 2" in status._repr_html_()
+
+
+def test_create_api_waits_where_it_is_asked_to(life, client):
+    client.create_api(container_api("iris"), pull_request=False)
+    life.syncs()
+    life.runs(k8s.ready())
+    api = client.create_api(container_api("iris"), pull_request=False, wait=True)
+    assert api.summary == "nothing to change"
+
+
+def test_what_cannot_become_live_says_why_and_what_to_do(life, client):
+    api = client.create_api(container_api("iris"), pull_request=False)
+    life.syncs()
+    life.runs(k8s.pull_backs_off("not found"))
+    with pytest.raises(NotLive) as raised:
+        api.wait(timeout=1, interval=0)
+    assert raised.value.status == "error (image pull)"
+    assert api.status().word == "error (image pull)"
+    assert "what to do" in repr(api.status())
+
+
+def test_an_outcome_waits_for_what_it_changed(life, client):
+    client.create_api(container_api("iris"), pull_request=False)
+    done = client.patch({"name": "iris", "compute": {"cpu": "300m"}}, pull_request=False)
+    life.ann.has(container_api("iris", compute={"cpu": "300m"}))
+    life.syncs()
+    life.runs(k8s.ready())
+    (status,) = done.wait(timeout=1, interval=0)
+    assert status.running_id == done.releases[0].after
+
+
+def test_a_plan_is_nothing_to_wait_for(client):
+    plan = client.create_api(container_api("iris"), dry_run=True)
+    with pytest.raises(UsageError, match="nothing to wait for: this is a plan"):
+        plan.wait()
+
+
+def test_a_prediction_leads_back_to_its_deployment(life):
+    life.ann.configures()
+    life.deploys(predictor_api("iris"))
+    api = gml.client("staging").get_api("iris")
+    with serving(cwd=life.ann.project) as server:
+        life.server.services["iris"] = server.address
+        found = api.predict({"x": 21})
+        there = api.predict({"x": 2}, address=server.address)
+    assert (found.value, found.deployment_id) == ({"answer": 42}, "iris-local")
+    assert "{'answer': 42}" in repr(found)
+    assert (there.value, there.url) == ({"answer": 4}, f"{server.address}/predict")
+    with pytest.raises(UsageError, match="iris-local"):
+        found.trace()
+
+
+def test_logs_are_text(life, client):
+    api = client.create_api(container_api("iris"), pull_request=False)
+    life.syncs()
+    life.runs(k8s.ready())
+    says(life, 0, (0, "hello"), (1, "there"))
+    assert str(api.logs()) == "hello\nthere\n"
+    assert str(api.logs(tail=1)) == "there\n"

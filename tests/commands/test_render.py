@@ -1,0 +1,155 @@
+"""`gitops-ml render`: the files and objects of a release, on the terminal or in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.support.git_servers import git
+from tests.support.person import container_api, finished, predictor_api, written_below
+
+
+def test_a_folder_gets_what_the_gitops_repository_would_get(ann):
+    ann.has(container_api("iris"), predictor_api("answer"))
+    ann.runs("render", "--offline", "--to", "../rendered")
+    ann.deploys("--offline", "--by-tag")
+    rendered = ann.home / "rendered"
+    assert {path.relative_to(rendered).as_posix() for path in written_below([rendered])} == set(
+        ann.paths()
+    )
+    for path in ann.paths():
+        assert git("hash-object", rendered / path) == git(
+            "rev-parse", f"main:{path}", cwd=ann.gitops
+        )
+
+
+def test_rendering_again_writes_nothing(ann):
+    ann.has(container_api("iris"))
+    first = ann.runs("render", "--to", "../rendered")
+    second = ann.runs("render", "--to", "../rendered")
+    assert first.out == second.out
+    count = len(written_below([ann.home / "rendered"]))
+    assert (first.err, second.err) == (
+        f"{count} of {count} files written to ../rendered\n",
+        f"0 of {count} files written to ../rendered\n",
+    )
+
+
+def test_the_terminal_gets_values_and_releases(ann):
+    ann.has(container_api("iris"))
+    said = ann.runs("render", "-e", "staging")
+    assert [line for line in said.out.splitlines() if line.startswith("# ")] == [
+        "# releases/staging/iris/release.yaml",
+        "# releases/staging/iris/values.yaml",
+    ]
+
+
+def test_manifests_are_one_stream_of_yaml(ann):
+    pytest.importorskip("helm_python")
+    ann.has(container_api("iris"), container_api("roses"))
+    objects = list(yaml.safe_load_all(ann.runs("render", "--manifests", "-e", "staging").out))
+    deployments = [item["metadata"]["name"] for item in objects if item["kind"] == "Deployment"]
+    assert deployments == ["iris", "roses"]
+
+
+def test_json_holds_files_objects_and_releases(ann):
+    pytest.importorskip("helm_python")
+    ann.has(container_api("iris"))
+    said = ann.runs("render", "-e", "staging", "--manifests", "-o", "json").json
+    streamed = ann.runs("render", "-e", "staging", "--manifests").out
+    assert said["objects"] == {"releases/staging/iris": list(yaml.safe_load_all(streamed))}
+    (release,) = said["releases"]
+    described = yaml.safe_load(said["files"]["releases/staging/iris/release.yaml"])
+    assert release["deployment_id"] == described["deployment_id"]
+    assert release["image"] == container_api("iris")["container"]["image"]
+
+
+def test_without_a_project_file_it_works_with_defaults(ann):
+    ann.has(container_api("iris"))
+    (ann.project / "gitops-ml.yaml").unlink()
+    said = ann.runs("render", "-o", "json")
+    assert said.code == 0
+    assert not [path for path in said.json["files"] if path.startswith("argocd/")]
+
+
+def test_it_works_where_git_is_not_installed(ann, monkeypatch):
+    """Only the source cannot be told then."""
+    ann.has(container_api("iris"))
+    (ann.home / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(ann.home / "bin"))
+    said = finished("render", "-o", "json", cwd=ann.project)
+    assert said.returncode == 0, said.stderr
+    text = json.loads(said.stdout)["files"]["releases/staging/iris/release.yaml"]
+    assert yaml.safe_load(text)["provenance"]["commit"] is None
+
+
+def test_deploy_says_that_git_is_not_installed(ann, monkeypatch):
+    ann.has(container_api("iris"))
+    (ann.home / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(ann.home / "bin"))
+    said = finished("deploy", cwd=ann.project)
+    assert said.returncode == 4
+    assert "git is not on PATH" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_from_elsewhere_the_same_comes_out(ann):
+    """Where one stands does not enter a release."""
+    ann.has(container_api("iris"), folder=ann.project)
+    ann.has(predictor_api("answer"), file="apis/answer/api.yaml")
+    here = ann.runs("render", "--offline", "-o", "json").json["files"]
+    ann.go(ann.home)
+    there = ann.runs("render", "project", "--offline", "-o", "json").json["files"]
+    ann.go(ann.project / "apis")
+    named = ann.runs("render", "..", "--offline", "-o", "json").json["files"]
+    assert here == there == named
+
+
+def test_hash_seeds_time_zones_and_locales_do_not_matter(ann):
+    ann.has(container_api("iris"), predictor_api("answer"))
+    outputs = set()
+    for number, zone, locale in ((0, "UTC", "C"), (1, "Asia/Tokyo", "C.UTF-8")):
+        env = {"PYTHONHASHSEED": str(number), "TZ": zone, "LC_ALL": locale}
+        env["GITOPS_ML_CACHE"] = str(ann.home / f"cache-{number}")
+        said = finished("render", "--offline", "-o", "json", cwd=ann.project, env=env)
+        assert said.returncode == 0, said.stderr
+        outputs.add(said.stdout)
+    assert len(outputs) == 1
+
+
+def test_neither_library_nor_program_of_helm_names_both_ways(ann):
+    """`--manifests` is all that needs Helm."""
+    ann.has(container_api("iris"))
+    code = (
+        "import sys; sys.modules['helm_python'] = None\n"
+        "from gitops_ml.cli.main import main; main(sys.argv[1:])"
+    )
+    (ann.home / "bin").mkdir()
+    (ann.home / "bin/git").symlink_to(git("--exec-path") + "/git")
+
+    def rendered(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", code, "render", *arguments], cwd=ann.project,
+            env={**os.environ, "PATH": str(ann.home / "bin")},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    said = rendered("--manifests")
+    assert said.returncode == 2
+    assert "gitops-ml[helm]" in said.stderr
+    assert "helm on PATH" in said.stderr
+    assert rendered().returncode == 0
+
+
+def test_a_file_of_settings_that_enters_the_image_is_told(ann):
+    ann.has(predictor_api("iris"))
+    (ann.project / ".env").write_text("TOKEN=x\n")
+    for verb in ("render", "diff"):
+        said = ann.runs(verb, "--offline")
+        assert said.code == 0, said
+        assert said.err.count(".env: goes into the image") == 1

@@ -1,0 +1,186 @@
+"""`gitops-ml rollback`: what stood there comes back, byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.git_servers import commit_files, git
+from tests.support.person import container_api
+from tests.support.releases import body, deployed, did, files, id_of, iris
+
+DIRECTORY = "releases/staging/iris"
+CHART = "charts/predictor"
+
+
+def test_the_previous_deployment_comes_back_byte_for_byte(ann):
+    first = deployed(ann, iris())
+    before = files(ann, DIRECTORY)
+    second = deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    said = did(ann, "rollback", "iris", "-e", "staging")
+
+    assert files(ann, DIRECTORY) == before
+    assert said.out.splitlines()[1].split() == ["staging", "iris", first, second]
+    assert "  ~ autoscaling.maxReplicas: 6 -> 5" in said.out
+    assert body(ann).splitlines() == [
+        f"Roll back iris in staging to {first}",
+        "",
+        f"* iris in staging: {first}",
+        "",
+        f"Deployment-Id: {first}",
+        "Gitops-Ml-Action: rollback",
+    ]
+
+
+def test_any_earlier_deployment_can_be_named(ann):
+    first = deployed(ann, iris())
+    for count in (6, 7, 8):
+        deployed(ann, iris(autoscaling={"max_replicas": count}))
+    did(ann, "rollback", "iris", "-e", "staging", "--to", first)
+    assert id_of(ann, "iris") == first
+
+
+def test_rolling_back_twice_comes_to_where_it_began(ann):
+    deployed(ann, iris())
+    second = deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    did(ann, "rollback", "iris", "-e", "staging")
+    did(ann, "rollback", "iris", "-e", "staging")
+    assert id_of(ann, "iris") == second
+
+
+def test_to_where_it_stands_changes_nothing(ann):
+    deployed(ann, iris())
+    id = deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    before = ann.head()
+    said = did(ann, "rollback", "iris", "-e", "staging", "--to", id)
+    assert (said.out, ann.head()) == ("nothing to change\n", before)
+
+
+def test_other_releases_stay_however_far_the_branch_has_moved(ann):
+    deployed(ann, iris(), container_api("roses"))
+    deployed(ann, iris(autoscaling={"max_replicas": 6}), container_api("roses"))
+    ann.has(iris(autoscaling={"max_replicas": 6}), container_api("roses", labels={"a": "b"}))
+    ann.deploys("-e", "staging")
+    commit_files(ann.gitops, {"README.md": "hello\n", f"{DIRECTORY}/notes.md": "why\n"})
+    roses = files(ann, "releases/staging/roses")
+    did(ann, "rollback", "iris", "-e", "staging")
+    assert files(ann, "releases/staging/roses") == roses
+    assert ann.text(f"{DIRECTORY}/notes.md") == "why\n"
+    assert ann.touched() == [f"{DIRECTORY}/release.yaml", f"{DIRECTORY}/values.yaml"]
+
+
+def test_what_was_deleted_comes_back(ann):
+    first = deployed(ann, iris())
+    before = files(ann, DIRECTORY)
+    did(ann, "delete", "iris", "-e", "staging", "--yes")
+    did(ann, "rollback", "iris", "-e", "staging")
+    assert (files(ann, DIRECTORY), id_of(ann, "iris")) == (before, first)
+
+
+def test_the_base_chart_of_that_time_comes_back_where_it_is_gone(ann):
+    deployed(ann, iris())
+    chart = {path: ann.text(path) for path in ann.paths(f"{CHART}/")}
+    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    checkout = ann.checks_out()
+    git("rm", "-rq", CHART, cwd=checkout)
+    git("commit", "-q", "-m", "Clean up", cwd=checkout)
+    git("push", "-q", "origin", "main", cwd=checkout)
+    did(ann, "rollback", "iris", "-e", "staging")
+    assert {path: ann.text(path) for path in ann.paths(f"{CHART}/")} == chart
+
+
+def test_a_base_chart_that_is_not_what_it_was_is_refused(ann):
+    deployed(ann, iris())
+    (chart,) = [path for path in ann.paths(f"{CHART}/") if path.endswith("/values.yaml")]
+    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    commit_files(ann.gitops, {chart: "altered: true\n"})
+    said = ann.runs("rollback", "iris", "-e", "staging")
+    assert (said.code, "a chart version never changes" in said.err) == (6, True)
+
+
+def test_a_by_hand_edit_is_undone_too(ann):
+    deployed(ann, iris())
+    before = files(ann, DIRECTORY)
+    path = f"{DIRECTORY}/values.yaml"
+    commit_files(ann.gitops, {path: ann.text(path).replace("maxReplicas: 5", "maxReplicas: 99")})
+    did(ann, "rollback", "iris", "-e", "staging")
+    assert files(ann, DIRECTORY) == before
+
+
+@pytest.mark.parametrize("how", ["first", "unknown", "of another environment", "never there"])
+def test_what_cannot_be_gone_back_to_is_told(ann, how):
+    only = deployed(ann, iris())
+    ann.deploys("-e", "production")
+    arguments = {
+        "first": ("iris",),
+        "unknown": ("iris", "--to", "iris-000000000000"),
+        "of another environment": ("iris", "--to", id_of(ann, "iris", "production")),
+        "never there": ("roses",),
+    }[how]
+    said = ann.runs("rollback", *arguments, "-e", "staging")
+    assert said.code == 2
+    words = {"first": "one deployment only", "never there": "nothing was ever deployed as 'roses'"}
+    assert words.get(how, f"it was: {only}") in said.err
+
+
+def test_the_beginning_of_several_ids_is_not_enough(ann):
+    deployed(ann, iris())
+    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    said = ann.runs("rollback", "iris", "-e", "staging", "--to", "iris-")
+    assert (said.code, "begins several ids" in said.err) == (2, True)
+
+
+def test_another_projects_release_is_left_alone(ann):
+    deployed(ann, iris())
+    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    ann.configures(project="garden")
+    assert ann.runs("rollback", "iris", "-e", "staging").code == 6
+
+
+def test_a_dry_run_changes_nothing(ann):
+    deployed(ann, iris())
+    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    before = ann.head()
+    said = did(ann, "rollback", "iris", "-e", "staging", "--dry-run")
+    assert (said.out.splitlines()[-1], ann.head()) == (
+        "would commit: 2 files: 2 modified",
+        before,
+    )
+
+
+# -- mode manifests --------------------------------------------------------------------------------
+
+
+def test_the_rendered_objects_come_back_too(ann):
+    ann.configures(gitops={"mode": "manifests"})
+    deployed(ann, iris())
+    before = files(ann, DIRECTORY)
+    assert f"{DIRECTORY}/manifest.yaml" in before
+    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    did(ann, "rollback", "iris", "-e", "staging")
+    assert files(ann, DIRECTORY) == before
+
+
+def test_after_a_change_of_mode_the_objects_are_rendered_from_the_chart_of_that_time(ann):
+    ann.configures(gitops={"mode": "manifests"})
+    deployed(ann, iris())
+    rendered = files(ann, DIRECTORY)
+    ann.configures()
+    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    deployed(ann, iris())
+    ann.configures(gitops={"mode": "manifests"})
+    deployed(ann, iris(autoscaling={"max_replicas": 7}))
+    did(ann, "rollback", "iris", "-e", "staging")
+    back = files(ann, DIRECTORY)
+    assert back[f"{DIRECTORY}/manifest.yaml"] == rendered[f"{DIRECTORY}/manifest.yaml"]
+
+
+def test_in_mode_chart_no_rendered_objects_come_back(ann):
+    ann.configures(gitops={"mode": "manifests"})
+    deployed(ann, iris())
+    ann.configures()
+    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    did(ann, "rollback", "iris", "-e", "staging")
+    assert sorted(files(ann, DIRECTORY)) == [
+        f"{DIRECTORY}/release.yaml",
+        f"{DIRECTORY}/values.yaml",
+    ]

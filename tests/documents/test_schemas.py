@@ -1,0 +1,153 @@
+"""The schemas explain themselves, and the fast check of them is the library's."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from gitops_ml.documents.fast_check import compile_check, resolve_reference
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.system.resources import schema_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMES = ["api", "project", "user"]
+
+
+def properties(schema: Any, root: Any, at: str) -> Iterator[tuple[str, Any]]:
+    """Every property that a document can have, with what its `$ref` says merged in."""
+    schema = merged(schema, root)
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{at}.{name}", merged(inner, root)
+        yield from properties(inner, root, f"{at}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from properties(schema[key], root, f"{at}.*")
+
+
+def merged(schema: Any, root: Any) -> Any:
+    """A schema with what its `$ref` says below its own words, as our defaults see it too."""
+    if "$ref" not in schema:
+        return schema
+    target = merged(resolve_reference(root, schema["$ref"]), root)
+    own = schema.get("properties", {})
+    below = {
+        name: {**inner, **own.get(name, {})} for name, inner in target.get("properties", {}).items()
+    }
+    return {**target, **schema, **({"properties": {**own, **below}} if below else {})}
+
+
+def all_properties(name: str) -> dict[str, Any]:
+    document = json.loads(schema_text(name))
+    return dict(properties(document, document, name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schema_is_a_json_schema(name):
+    Draft202012Validator.check_schema(json.loads(schema_text(name)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_property_has_a_description_and_examples_that_are_valid(name):
+    document = load_schema(name).document
+    for path, schema in all_properties(name).items():
+        assert schema.get("description"), path
+        assert schema["description"].endswith((".", ".)")), path
+        examples = schema.get("examples") or schema.get("items", {}).get("examples")
+        assert examples or "additionalProperties" in schema or "properties" in schema, path
+        is_valid = compile_check({"$defs": document.get("$defs", {}), **schema})
+        for example in schema.get("examples", ()):
+            assert is_valid(example) or "required" in schema, (path, example)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_default_is_valid(name):
+    document = load_schema(name).document
+    for path, schema in all_properties(name).items():
+        if "default" in schema:
+            is_valid = compile_check({"$defs": document.get("$defs", {}), **schema})
+            assert is_valid(schema["default"]), path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_object_is_closed_but_those_that_are_free_by_nature(name):
+    free = {"config", "overrides", "affinity", "authentication", "nodeAffinity", "podAffinity"}
+    for path, schema in all_properties(name).items():
+        if "object" in str(schema.get("type")) and path.rsplit(".", 1)[1] not in free:
+            assert "additionalProperties" in schema or path.endswith("podAntiAffinity"), path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_of_a_schema_is_valid(name):
+    schema = load_schema(name)
+    for example in schema.document["examples"]:
+        assert list(schema.findings(example)) == []
+
+
+API = load_schema("api").document["examples"][0][0]
+FULL = (
+    load_schema("api")
+    .definition("api")
+    .with_defaults(
+        {
+            **API,
+            "monitoring": {"model_type": "regression"},
+            "secrets": [{"env": "A", "name": "b", "key": "c"}],
+        }
+    )
+)
+VALUES = st.sampled_from(
+    [
+        *(None, True, False, 0, 1, -1, 1.5, 1.0, "", "x", "x\n", "1m", "10s", [], ["x"], [1], {}),
+        *({"a": 1}, {"path": "x.py"}, {"x": "y"}, 10**9, "RealtimeAPI", "25%", "/a", "a" * 70),
+        {"production": {}},
+    ]
+)
+
+
+def places(data: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield at
+    inner = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    for key, value in inner:
+        yield from places(value, (*at, key))
+
+
+@given(st.data())
+def test_the_fast_check_says_what_the_library_says(data):
+    document = copy.deepcopy([FULL])
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from([place for place in places(document) if place]))
+        parent = document
+        for step in path[:-1]:
+            parent = parent[step]
+        if isinstance(parent, dict) and data.draw(st.booleans()):
+            parent[
+                data.draw(st.sampled_from(["extra", "path", "image", "min_replicas", "name\n"]))
+            ] = copy.deepcopy(data.draw(VALUES))
+        elif isinstance(parent, dict) and data.draw(st.booleans()):
+            del parent[path[-1]]
+        else:
+            # A value that is put into itself would have no end.
+            parent[path[-1]] = copy.deepcopy(data.draw(VALUES))
+    schema = load_schema("api")
+    library = next(schema._validator.iter_errors(document), None)
+    assert schema.is_valid(document) is (library is None), library
+    assert bool(list(schema.findings(document))) is (library is not None)
+
+
+def test_a_keyword_that_the_fast_check_does_not_know_is_an_error_and_not_a_silence():
+    with pytest.raises(NotImplementedError, match="oneOf"):
+        compile_check({"oneOf": []})

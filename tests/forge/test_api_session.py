@@ -1,0 +1,97 @@
+"""How long a forge is waited for, and which of the variables for its token counts."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gitops_ml.errors import ServerFailed, UsageError
+from gitops_ml.forge.address import ForgeAddress
+from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.forge.token import find_token
+from gitops_ml.oci.registry_session import RetryPolicy
+from tests.support.certificate_authority import authority
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def overloaded(retry_after: str, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The host of a forge that answers 503, and when it wants to be asked again."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.send_header("Retry-After", retry_after)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def asked(host: str, *, scheme: str = "http") -> tuple[list[float], str]:
+    """The waits between the requests for a pull request, and what is said in the end."""
+    address = ForgeAddress(
+        type="gitea", api_url=f"{scheme}://{host}/api/v1", repository="acme/gitops", host=host
+    )
+    waits: list[float] = []
+    session = ForgeSession(
+        address=address,
+        token=None,
+        environ={},
+        patience=RetryPolicy(attempts=3, sleep=waits.append),
+    )
+    with pytest.raises(ServerFailed) as failed:
+        session.get("/repos/acme/gitops/pulls/1")
+    return waits, str(failed.value)
+
+
+def test_a_forge_that_is_down_for_a_moment_is_waited_for() -> None:
+    with overloaded("2") as host:
+        waits, words = asked(host)
+    assert waits == [2.0, 2.0]
+    assert "answered 503 to GET /api/v1/repos/acme/gitops/pulls/1" in words
+
+
+def test_a_forge_that_is_down_for_long_is_told_and_not_waited_for() -> None:
+    with overloaded("600") as host:
+        waits, words = asked(host)
+    assert (waits, words.endswith(": try again in 10 minutes")) == ([], True)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_at_once(tmp_path: Path) -> None:
+    with overloaded("2", authority(tmp_path)[1]) as host:
+        waits, words = asked(host, scheme="https")
+    assert waits == []
+    assert "certificate verify failed" in words
+    assert "GITOPS_ML_CA_BUNDLE" in words
+
+
+def test_only_the_variable_that_counts_has_to_hold_a_token() -> None:
+    environ = {"MINE": "good", "GH_TOKEN": "two words", "GITHUB_TOKEN": "good as well"}
+    found = find_token(
+        "github", "github.com", environ=environ, named=("NOT_SET", "MINE"), check=print
+    )
+    assert (found and found.value) == "good"
+    with pytest.raises(UsageError, match="GH_TOKEN does not hold a token"):
+        find_token("github", "github.com", environ=environ, check=print)

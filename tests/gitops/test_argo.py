@@ -1,0 +1,166 @@
+"""Argo CD's objects: what they must hold, and that Argo CD's own schemas take them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.gitops import argo
+from gitops_ml.project.model import EnvironmentSpec, ForgeSpec, GitopsSpec, Project, TeamSpec
+from gitops_ml.project.reader import default_project
+from tests.support.custom_resources import check_custom_resource
+
+CHARTS = Path(__file__).parents[2] / "charts"
+
+
+@pytest.fixture
+def gitops() -> GitopsSpec:
+    return GitopsSpec(
+        repository="ssh://git@git.example.org/gitops.git",
+        argocd_repository="https://git.example.org/gitops.git",
+        branch="main",
+        mode="chart",
+        argocd_namespace="argocd",
+        argocd_context=None,
+        author_name=None,
+        author_email=None,
+        username=None,
+        token_env=None,
+        forge=ForgeSpec(type="auto", api_url=None, repository=None, token_env=None),
+    )
+
+
+@pytest.fixture
+def environment() -> EnvironmentSpec:
+    return EnvironmentSpec(
+        name="production",
+        cluster="main",
+        namespace="ml-production",
+        overrides={},
+        delivery="push",
+        protected=False,
+    )
+
+
+def spec_of(document: Any) -> Any:
+    return document["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("mode", ["chart", "manifests"])
+@pytest.mark.parametrize("protected", [True, False])
+def test_argo_cd_accepts_the_application_set(
+    environment: EnvironmentSpec,
+    gitops: GitopsSpec,
+    mode: str,
+    protected: bool,
+) -> None:
+    document = argo.application_set(
+        replace(environment, protected=protected), replace(gitops, mode=mode)
+    )
+    check_custom_resource(document)
+
+
+def test_argo_cd_reads_from_the_address_that_it_reaches(
+    environment: EnvironmentSpec, gitops: GitopsSpec
+) -> None:
+    document = argo.application_set(environment, gitops)
+    assert document["spec"]["generators"][0]["git"]["repoURL"] == gitops.argocd_repository
+    assert spec_of(document)["source"]["repoURL"] == gitops.argocd_repository
+    without = replace(gitops, argocd_repository=None)
+    assert argo.app_project(
+        "ml", _project("ml", TeamSpec(name="ml", namespaces=(), groups=())), without
+    )["spec"]["sourceRepos"] == [gitops.repository]
+
+
+def test_the_modes_differ_in_the_source_alone(
+    environment: EnvironmentSpec, gitops: GitopsSpec
+) -> None:
+    chart = spec_of(argo.application_set(environment, gitops))
+    manifests = spec_of(argo.application_set(environment, replace(gitops, mode="manifests")))
+    assert chart.pop("source")["helm"]["valueFiles"] == [
+        "/releases/production/{{ .name }}/values.yaml"
+    ]
+    assert manifests.pop("source")["directory"] == {"include": "manifest.yaml"}
+    assert chart == manifests
+
+
+def test_production_keeps_applications_and_their_objects_whatever_happens_in_git(
+    environment: EnvironmentSpec, gitops: GitopsSpec
+) -> None:
+    document = argo.application_set(replace(environment, protected=True), gitops)
+    assert document["spec"]["syncPolicy"] == {
+        "applicationsSync": "create-update",
+        "preserveResourcesOnDeletion": True,
+    }
+    assert "finalizers" not in document["spec"]["template"]["metadata"]
+
+
+def test_the_autoscaler_and_argo_cd_do_not_fight_over_replicas(
+    environment: EnvironmentSpec, gitops: GitopsSpec
+) -> None:
+    spec = spec_of(argo.application_set(environment, gitops))
+    assert spec["ignoreDifferences"] == [
+        {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
+    ]
+    assert "RespectIgnoreDifferences=true" in spec["syncPolicy"]["syncOptions"]
+
+
+def test_a_team_may_make_exactly_what_the_charts_emit() -> None:
+    emitted = set()
+    for template in CHARTS.glob("*/templates/*.yaml"):
+        text = template.read_text()
+        versions = re.findall(r"^apiVersion: (\S+)$", text, re.M)
+        kinds = re.findall(r"^kind: (\S+)$", text, re.M)
+        emitted |= {
+            (version.rpartition("/")[0], kind)
+            for version, kind in zip(versions, kinds, strict=True)
+        }
+    assert set(argo.CHART_KINDS) == emitted
+
+
+def test_a_project_reaches_only_its_teams_namespaces(gitops: GitopsSpec) -> None:
+    project = _project("search", TeamSpec(name="search", namespaces=("ml-staging",), groups=("s",)))
+    document = argo.app_project("search", project, gitops)
+    check_custom_resource(document)
+    assert document["spec"]["destinations"] == [
+        {"server": "https://kubernetes.default.svc", "namespace": "ml-staging"}
+    ]
+    assert document["spec"]["clusterResourceWhitelist"] == [
+        {"group": "", "kind": "Namespace", "name": "ml-staging"}
+    ]
+    assert document["spec"]["roles"][0]["groups"] == ["s"]
+
+
+def test_a_team_also_reaches_where_its_releases_of_other_projects_are(gitops: GitopsSpec) -> None:
+    project = _project("search", TeamSpec(name="search", namespaces=("ml-staging",), groups=()))
+    others = [("https://other.example.org", "elsewhere")]
+    document = argo.app_project("search", project, gitops, others=others)
+    check_custom_resource(document)
+    assert document["spec"]["destinations"] == [
+        {"server": "https://kubernetes.default.svc", "namespace": "ml-staging"},
+        {"server": "https://other.example.org", "namespace": "elsewhere"},
+    ]
+
+
+def test_a_team_without_namespaces_reaches_every_environment(gitops: GitopsSpec) -> None:
+    project = _project("vision", TeamSpec(name="vision", namespaces=(), groups=()))
+    document = argo.app_project("vision", project, gitops)
+    check_custom_resource(document)
+    namespaces = [d["namespace"] for d in document["spec"]["destinations"]]
+    assert namespaces == ["ml-production", "ml-staging"]
+    assert "roles" not in document["spec"]
+
+
+def _project(name: str, team: TeamSpec) -> Project:
+    default = default_project(load_schema("project"))
+    (environment,) = default.environments.values()
+    environments = {
+        stage: replace(environment, name=stage, namespace=f"ml-{stage}")
+        for stage in ("staging", "production")
+    }
+    return replace(default, environments=environments, teams={name: team})

@@ -1,0 +1,102 @@
+"""A host and path have one owner; what is within another's belongs to the same team or to nobody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gitops_ml.gitops.routes import Route, conflict, route_of
+from tests.support.pipeline import api, project_of, rendered
+
+OTHER = Route(
+    directory="releases/production/fraud",
+    project="bank",
+    team="fraud",
+    server="https://kubernetes.default.svc",
+    gateway=("gateway", "public", "gateways", ""),
+    hosts=("ml.acme.example",),
+    path="/iris",
+)
+OURS = replace(OTHER, directory="releases/staging/iris", project="shop", team="ml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "ml.acme.example/iris already belongs to releases/production/fraud (project bank, team fraud)"),
+        ({"hosts": ()}, "*/iris is within ml.acme.example/iris"),
+        ({"hosts": ("a.example", "ml.acme.example")}, "already belongs to"),
+        ({"hosts": ("*.acme.example",)}, "is within"),
+        ({"path": "/iris/admin"}, "/iris/admin is within ml.acme.example/iris, which belongs to"),
+        ({"path": "/"}, "ml.acme.example/ has ml.acme.example/iris within it"),
+        ({"gateway": ("gateway", "public", "gateways", "https")}, "already belongs to"),
+        ({"team": "fraud"}, "already belongs to"),
+        ({"team": "fraud", "path": "/iris/x"}, "is within"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_another_has_is_refused_with_its_name(changes, words):
+    found = conflict(replace(OURS, **changes), OTHER)
+    assert found is not None
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"path": "/iris2"},
+        {"path": "/irises/x"},
+        {"hosts": ("ml2.acme.example",)},
+        {"hosts": ("x.ml.acme.example",)},
+        {"server": "https://10.0.0.1:6443"},
+        {"gateway": ("gateway", "private", "gateways", "")},
+        {"gateway": ("ingress", "nginx")},
+    ],
+    ids=str,
+)
+def test_what_is_beside_another_is_nobodys(changes):
+    assert conflict(replace(OURS, **changes), OTHER) is None
+
+
+def test_two_listeners_of_a_gateway_are_two_doors():
+    https, admin = (("gateway", "public", "gateways", name) for name in ("https", "admin"))
+    assert conflict(replace(OURS, gateway=https), replace(OTHER, gateway=admin)) is None
+
+
+def test_a_team_may_put_paths_within_its_own():
+    own = replace(OTHER, directory="releases/production/admin", path="/iris/admin")
+    assert conflict(own, OTHER) is None
+    assert conflict(replace(own, path="/iris"), OTHER) is not None
+
+
+def test_an_api_is_not_in_its_own_way():
+    assert conflict(OURS, OURS) is None
+    assert conflict(OURS, replace(OURS, directory="releases/production/iris")) is None
+
+
+@pytest.mark.parametrize("type_", ["gateway-api", "ingress"])
+def test_the_route_is_read_from_what_we_write(type_):
+    gateway = {"type": type_, "name": "public", "namespace": "gateways", "hosts": ["a.example"]}
+    project = project_of({
+        "project": "shop",
+        "clusters": {"main": {"gateway": gateway}},
+        "environments": {"staging": {"namespace": "ml"}},
+    })  # fmt: skip
+    text = rendered(api(networking={"endpoint": "/v1/iris"}), project).text
+    found = route_of("releases/staging/iris", facts=text.facts, values=text.values)
+    door = (
+        ("gateway", "public", "gateways", "") if type_ == "gateway-api" else ("ingress", "public")
+    )
+    assert found == Route(
+        directory="releases/staging/iris", project="shop", team="ml",
+        server="https://kubernetes.default.svc", gateway=door, hosts=("a.example",), path="/v1/iris",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "values", ["", "route: {}\n", "route:\n  type: none\n", "route:\n  type: httpRoute\n", "route:\n  [\n"]
+)  # fmt: skip
+def test_what_has_no_route_is_in_nobodys_way(values):
+    facts = 'team: ml\nnamespace: ml\nserver: "https://x"\nproject: shop\n'
+    assert route_of("releases/staging/iris", facts=facts, values=values) is None

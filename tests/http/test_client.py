@@ -1,0 +1,220 @@
+"""Our client of HTTP, against servers that redirect, answer early, break off, and stand in between."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gitops_ml.http.client import FAILURES, Connections, HttpResponse
+from gitops_ml.http.deadlines import Limits, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def connections(**environ: str) -> Connections:
+    return Connections(environ, ca_bundle=lambda host: None)
+
+
+def patient() -> Watch:
+    return Limits(idle=5, work=10).answer("the server", "in a test")
+
+
+def get(client: Connections, url: str, **more: Any) -> HttpResponse:
+    return client.send("GET", url, headers={"Authorization": "secret"}, watch=patient(), **more)
+
+
+@contextlib.contextmanager
+def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """An HTTP/1.1 server on the loopback; ``answer`` writes each response."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _any(self) -> None:
+            answer(self)
+
+        do_GET = do_PUT = do_POST = do_CONNECT = _any
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        listening.daemon_threads = True
+        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listening.server_port}"
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+def says(
+    request: BaseHTTPRequestHandler, status: int = 200, body: bytes = b"", **headers: str
+) -> None:
+    request.send_response(status)
+    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def test_one_connection_serves_one_request_after_the_other() -> None:
+    seen: list[int] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.client_address[1])
+        says(request, body=b"x")
+
+    with server(answer) as address:
+        client = connections()
+        assert [get(client, f"http://{address}/{n}").content for n in range(3)] == [b"x"] * 3
+        with get(client, f"http://{address}/stream", stream=True) as answered:
+            assert b"".join(answered.pieces(1)) == b"x"
+        assert get(client, f"http://{address}/last").ok
+    assert len(set(seen)) == 1
+    assert client.requests_sent == 5
+
+
+def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        says(request, body=b"x")
+        request.close_connection = True
+
+    with server(answer) as address:
+        client = connections()
+        assert all(get(client, f"http://{address}/{n}").ok for n in range(20))
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_server() -> None:
+    seen: list[str | None] = []
+
+    def storage(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.headers["Authorization"])
+        says(request, body=b"blob")
+
+    with server(storage) as there:
+
+        def registry(request: BaseHTTPRequestHandler) -> None:
+            seen.append(request.headers["Authorization"])
+            target = "/here" if request.path == "/" else f"http://{there}/blob"
+            says(request, 307, Location=target)
+
+        with server(registry) as here:
+            assert get(connections(), f"http://{here}/").content == b"blob"
+    assert seen == ["secret", "secret", None]
+
+
+def test_a_redirect_for_ever_ends() -> None:
+    with (
+        server(lambda request: says(request, 302, Location="/again")) as address,
+        pytest.raises(http.client.HTTPException, match="redirects for ever"),
+    ):
+        get(connections(), f"http://{address}/")
+
+
+def test_an_upload_is_sent_again_where_it_is_redirected_to() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        if request.path == "/":
+            says(request, 308, Location="/there")
+        else:
+            says(request, 201, body=body)
+
+    with server(answer) as address:
+        client = connections()
+        answered = client.send(
+            "PUT", f"http://{address}/", headers={}, body=lambda: b"bytes", watch=patient()
+        )
+        assert (answered.status, answered.content) == (201, b"bytes")
+        assert client.bytes_sent == 10
+
+
+class Endless:
+    """A body that is longer than any buffer on the way."""
+
+    def __len__(self) -> int:
+        return 1 << 30
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield bytes(1 << 16)
+
+
+def test_what_a_server_says_before_it_hangs_up_on_an_upload_is_heard() -> None:
+    """It refuses after the head, reads on for a moment as servers do, and closes."""
+
+    def refuse(listening: socket.socket) -> None:
+        accepted, _ = listening.accept()
+        with accepted:
+            accepted.recv(1 << 16)
+            accepted.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+            accepted.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                for _ in range(200):
+                    accepted.recv(1 << 16)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=refuse, args=(listening,))
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        try:
+            answered = connections().send("PUT", url, headers={}, body=Endless, watch=patient())
+            assert (answered.status, answered.content) == (413, b"big")
+        finally:
+            thread.join()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_ends_too_early_is_a_failure(stream: bool) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        says(request, body=b"short", **{"Content-Length": "10"})
+        request.close_connection = True
+
+    with server(answer) as address, pytest.raises(FAILURES):
+        found = get(connections(), f"http://{address}/", stream=stream)
+        b"".join(found.pieces(3))
+
+
+# -- proxies ----------------------------------------------------------------------------------------
+
+
+def test_a_proxy_is_asked_with_its_own_credentials_and_spared_where_it_should_be() -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    def proxy(request: BaseHTTPRequestHandler) -> None:
+        seen.append((request.path, request.headers["Proxy-Authorization"]))
+        says(request, body=b"through")
+
+    with server(proxy) as address, server(lambda request: says(request, body=b"direct")) as own:
+        client = connections(http_proxy=f"http://me:p%40ss@{address}", no_proxy=".acme.test, x:80")
+        assert get(client, "http://registry.test/v2/?a=1").content == b"through"
+        assert get(client, f"http://{own}/").content == b"direct", "never for this machine"
+        for spared in ("http://r.acme.test/", "http://acme.test/", "http://x:80/"):
+            with pytest.raises(OSError, match=r"not known|resol|name"):
+                get(client, spared)
+    shown = "Basic " + base64.b64encode(b"me:p@ss").decode()
+    assert seen == [("http://registry.test/v2/?a=1", shown)]
+
+
+def test_tls_goes_through_a_tunnel_that_the_proxy_may_refuse() -> None:
+    seen: list[tuple[str, str, str | None]] = []
+
+    def proxy(request: BaseHTTPRequestHandler) -> None:
+        seen.append((request.command, request.path, request.headers["Authorization"]))
+        says(request, 403)
+        request.close_connection = True
+
+    with server(proxy) as address:
+        client = connections(HTTPS_PROXY=address)
+        with pytest.raises(OSError, match="Tunnel connection failed: 403"):
+            get(client, "https://registry.test/v2/")
+    assert seen == [("CONNECT", "registry.test:443", None)], "credentials stay inside of the tunnel"

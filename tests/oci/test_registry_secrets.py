@@ -1,0 +1,86 @@
+"""A registry's login is shown to the registry and its token server, and to nobody on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from gitops_ml.errors import Refused, ServerFailed
+from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy, Scope
+from tests.packages.test_index_secrets import listener
+
+PASSWORD = "s3cret-of-the-registry"
+LOGIN = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
+
+
+def session_of(tmp_path: Path, host: str, entry: dict[str, str], **environ: str) -> RegistrySession:
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {host: entry}}))
+    return RegistrySession(
+        {"DOCKER_CONFIG": str(tmp_path), **environ}, insecure=True, patience=RetryPolicy(attempts=1)
+    )
+
+
+def asks(session: RegistrySession, host: str) -> None:
+    session.request("GET", host, "/v2/x/manifests/t", scope=Scope("x"))
+
+
+CHALLENGES = ['Basic realm="x"', 'Bearer realm="http://registry.example.org/token",service="x"',
+              'Bearer realm="https://127.0.0.1:9/token",service="x"']  # fmt: skip
+
+
+@pytest.mark.parametrize("challenge", CHALLENGES)
+def test_image_insecure_of_a_project_file_sends_no_password_in_plain_text(tmp_path, challenge):
+    """The project file allows plain HTTP: for what has no password."""
+    path = "http://registry.example.org/v2/x/manifests/t"
+    with listener({path: (401, {"WWW-Authenticate": challenge}, b"")}) as (proxy, seen):
+        session = session_of(
+            tmp_path, "registry.example.org", {"auth": LOGIN},
+            http_proxy=f"http://{proxy}", https_proxy="http://127.0.0.1:9",
+        )  # fmt: skip
+        with pytest.raises(
+            Refused, match=r"registry\.example\.org asks for credentials over plain"
+        ):
+            asks(session, "registry.example.org")
+    assert seen == [(path, "")]
+
+
+def test_a_registry_of_another_machine_names_no_token_server_of_this_one(tmp_path):
+    """Otherwise it would have us send its password to whatever listens here."""
+    with listener({}) as (here, seen):
+        session = session_of(tmp_path, "registry.example.org", {"auth": LOGIN})
+        challenge = f'Bearer realm="http://{here}/token",service="x"'
+        with pytest.raises(Refused, match="not protected by TLS"):
+            session._authorization(
+                challenge, "registry.example.org", Scope("x"),
+                session._known_credentials("registry.example.org"),
+            )  # fmt: skip
+    assert seen == []
+
+
+def test_a_token_server_does_not_pass_the_password_on(tmp_path):
+    with listener({}) as (other, theirs):
+        answers = {"/v2/x/manifests/t": (401, {}, b"")}
+        with listener(answers) as (host, _):
+            realm = f'Bearer realm="http://{host}/token",service="x"'
+            answers["/v2/x/manifests/t"] = (401, {"WWW-Authenticate": realm}, b"")
+            query = "/token?service=x&scope=repository%3Ax%3Apull%2Cpush"
+            answers[query] = (307, {"Location": f"http://{other}/taken"}, b"")
+            with pytest.raises((Refused, ServerFailed)):
+                asks(session_of(tmp_path, host, {"auth": LOGIN}), host)
+    assert theirs == [("/taken", "")]
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_nor_the_identity_token_in_the_body_of_a_request(tmp_path, status):
+    with listener({}) as (other, theirs):
+        answers = {"/token": (status, {"Location": f"http://{other}/taken"}, b"")}
+        with listener(answers) as (host, ours):
+            realm = f'Bearer realm="http://{host}/token",service="x"'
+            answers["/v2/x/manifests/t"] = (401, {"WWW-Authenticate": realm}, b"")
+            with pytest.raises(ServerFailed, match="credentials on to another server"):
+                asks(session_of(tmp_path, host, {"identitytoken": PASSWORD}), host)
+    assert [path for path, _ in ours] == ["/v2/x/manifests/t", "/token"]
+    assert theirs == []

@@ -1,0 +1,94 @@
+"""Which files the dependency steps read."""
+
+from __future__ import annotations
+
+import pytest
+
+from gitops_ml.packages.local_files import index_options, needs_pip, pip_files, shell_files
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("scikit-learn==1.9\nnumpy # fast\n", ()),
+        ("--index-url https://x.example/simple\ngit+https://x.example/a.git\n", ()),
+        ("torch @ https://x.example/torch.whl\n", ()),
+        ("-r more.txt\n-c constraints.txt\n", ("constraints.txt", "more.txt")),
+        ("--requirement=more.txt\n-rother.txt\n", ("more.txt", "other.txt")),
+        ("./wheels/a-1-py3-none-any.whl ; os_name > 'a'\n", ("wheels/a-1-py3-none-any.whl",)),
+        ("ours @ file:./lib\n", ("lib",)),
+        ("-e ./lib[extra]\n--find-links wheels\n", ("lib", "wheels")),
+        ("six \\\n  --hash=sha256:ab\n", ()),
+        ("lib\\\n/\n", ("lib",)),
+    ],
+)  # fmt: skip
+def test_local_paths_of_requirements_are_found(text: str, expected: tuple[str, ...]) -> None:
+    texts = {"requirements.txt": text}
+    assert pip_files("requirements.txt", read=texts.get) == tuple(
+        sorted((*expected, "requirements.txt"))
+    )
+
+
+def test_nested_requirements_are_relative_to_their_own_file() -> None:
+    texts = {
+        "requirements.txt": "-r req/a.txt\n",
+        "req/a.txt": "-r b.txt\n-r ../requirements.txt\n",
+    }
+    assert pip_files("requirements.txt", read=texts.get) == (
+        "req/a.txt", "req/b.txt", "requirements.txt",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("line", [".", "-e .", ".[extra]", "-f 'wheels (1)'"])
+def test_a_project_that_installs_itself_is_needed_whole(line: str) -> None:
+    assert pip_files("requirements.txt", read={"requirements.txt": line}.get) == (".",)
+
+
+def test_what_leaves_the_project_is_told() -> None:
+    assert pip_files("r.txt", read={"r.txt": "../shared/lib\n"}.get) == ("../shared/lib", "r.txt")
+
+
+PATHS = ("dependencies.sh", "pip.conf", "lib/a.py", "lib/b.py", "run.sh", "predictor.py")
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("apt-get update && apt-get install -y libgomp1\n", ()),
+        ("cp pip.conf ~/.config/pip/\n. ./run.sh\n", ("pip.conf", "run.sh")),
+        ("# uses predictor.py\npython /app/lib/a.py\n", ("lib/a.py",)),
+        ("cp -r lib/ /opt; cat lib/a.py\n", ("lib",)),
+        ("pip install .\n", (".",)),
+        ("cp *.conf /etc\n", (".",)),
+    ],
+)
+def test_files_that_a_script_names_are_found(script: str, expected: tuple[str, ...]) -> None:
+    assert shell_files(script, paths=PATHS) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("six==1.17\n--index-url https://x.example/simple\n-f wheels\n", ()),
+        ("./wheels/a-1-py3-none-any.whl\nours @ ./wheels/b-1-py3-none-any.whl\n", ()),
+        ("-e .\n", (".",)),
+        ("-r more.txt\n", ("./lib",)),
+        ("./lib-1.0.tar.gz\n", ("./lib-1.0.tar.gz",)),
+        ("git+https://me:s3cret@x.example/a.git#egg=a\n", ("git+https://x.example/a.git",)),
+        ("a @ https://x.example/a-1-py3-none-any.whl ; os_name == 'posix'\n",
+         ("https://x.example/a-1-py3-none-any.whl",)),
+    ],
+)  # fmt: skip
+def test_what_is_no_wheel_needs_pip(text: str, expected: tuple[str, ...]) -> None:
+    texts = {"requirements.txt": text, "more.txt": "./lib[extra]\n"}
+    found = needs_pip("requirements.txt", read=texts.get)
+    assert tuple(name.removesuffix("[extra]") for name in found) == expected
+
+
+def test_indexes_are_named_by_requirement_files_too() -> None:
+    text = "-i https://a/simple\n--extra-index-url=https://b/simple # ours\nsix\n--trusted-host b\n"
+    assert index_options(text) == (
+        ("--index-url", "https://a/simple"),
+        ("--extra-index-url", "https://b/simple"),
+        ("--trusted-host", "b"),
+    )

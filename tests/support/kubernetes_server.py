@@ -1,0 +1,335 @@
+"""A Kubernetes API server as far as readers and callers see it: lists, logs and the way to a Service.
+
+It keeps objects and speaks the API server's JSON, pages, selectors and refusals to the real client.
+What controllers and kubelets would write into the objects comes from `tests.support.controllers`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import urllib.parse
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+TOKEN = "token-of-the-tests-and-of-nobody-else"
+UNREACHABLE = "behind a NetworkPolicy"
+PLURALS = {
+    "Application": "applications",
+    "ConfigMap": "configmaps",
+    "Deployment": "deployments",
+    "Event": "events",
+    "NetworkPolicy": "networkpolicies",
+    "Pod": "pods",
+    "PodDisruptionBudget": "poddisruptionbudgets",
+    "ReplicaSet": "replicasets",
+    "ScaledObject": "scaledobjects",
+    "Service": "services",
+    "ServiceAccount": "serviceaccounts",
+}
+EVERYBODY_HAS = {("v1", "pods"), ("v1", "events"), ("apps/v1", "deployments")}
+
+
+@dataclass
+class Log:
+    """A container's log, which readers may follow."""
+
+    lines: list[str]
+    is_over: bool = True
+    is_cut: bool = False
+    """Whether the connection of the next reader to hear something is lost."""
+    news: threading.Condition = field(default_factory=threading.Condition)
+
+    def says(self, line: str) -> None:
+        with self.news:
+            self.lines.append(line)
+            self.news.notify_all()
+
+    def ends(self) -> None:
+        with self.news:
+            self.is_over = True
+            self.news.notify_all()
+
+
+@dataclass
+class ApiServer:
+    """``objects`` by group version, plural, namespace and name; the rest is how it behaves."""
+
+    address: str = ""
+    objects: dict[tuple[str, str, str, str], dict[str, Any]] = field(default_factory=dict)
+    kinds: set[tuple[str, str]] = field(default_factory=lambda: set(EVERYBODY_HAS))
+    """What there are definitions of."""
+    logs: dict[tuple[str, str, bool], Log] = field(default_factory=dict)
+    """By pod, container, and whether it is the log of the attempt before."""
+    services: dict[str, str] = field(default_factory=dict)
+    """Where the endpoints of a Service really are, by its name."""
+    forbidden: set[str] = field(default_factory=set)
+    """Resources that the token may not read."""
+    broken: bool = False
+    """Whether it answers nothing but that it is overloaded."""
+    cut: bool = False
+    """Whether the line breaks in the middle of each answer."""
+    requests: list[str] = field(default_factory=list)
+    page: int = 500
+
+    def has(self, *items: Mapping[str, Any]) -> None:
+        """Objects, as `kubectl apply` would bring them; one of the same name is replaced."""
+        for item in items:
+            plural = PLURALS[item["kind"]]
+            self.kinds.add((item["apiVersion"], plural))
+            metadata = item["metadata"]
+            key = (item["apiVersion"], plural, metadata["namespace"], metadata["name"])
+            self.objects[key] = json.loads(json.dumps(item))
+
+    def loses(self, kind: str) -> None:
+        """Every object of this kind, and its definition where it is a custom resource."""
+        plural = PLURALS[kind]
+        for key in [key for key in self.objects if key[1] == plural]:
+            del self.objects[key]
+        self.kinds -= {each for each in self.kinds - EVERYBODY_HAS if each[1] == plural}
+
+    def kubeconfig(self, file: Path, *, context: str = "test", token: str = TOKEN) -> Path:
+        file.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": context,
+                    "clusters": [{"name": "here", "cluster": {"server": self.address}}],
+                    "users": [{"name": "me", "user": {"token": token}}],
+                    "contexts": [{"name": context, "context": {"cluster": "here", "user": "me"}}],
+                }
+            )
+        )
+        return file
+
+    def listed(
+        self, group_version: str, plural: str, namespace: str, query: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        return [
+            item
+            for (version, kind, place, _), item in sorted(self.objects.items())
+            if (version, kind, place) == (group_version, plural, namespace) and _fits(item, query)
+        ]
+
+
+def _fits(item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    labels = item["metadata"].get("labels") or {}
+    for wanted in filter(None, query.get("labelSelector", "").split(",")):
+        key, _, value = wanted.partition("=")
+        if labels.get(key) != value:
+            return False
+    for wanted in filter(None, query.get("fieldSelector", "").split(",")):
+        key, _, value = wanted.partition("!=")
+        if str(item.get(key)) == value:
+            return False
+    return True
+
+
+@contextmanager
+def api_server() -> Iterator[ApiServer]:
+    """An API server on the loopback for as long as the block runs."""
+    state = ApiServer()
+
+    class Handler(_Handler):
+        server_state = state
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    state.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        for log in state.logs.values():
+            log.ends()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_state: ApiServer
+
+    def log_message(self, *_: Any) -> None:
+        """Nobody reads it."""
+
+    def do_GET(self) -> None:
+        path, query = self._asked()
+        match path:
+            case ["api", "v1", "namespaces", namespace, "pods", pod, "log"]:
+                if self._is_allowed("pods/log", namespace):
+                    self._log(pod, query)
+            case ["api", version, "namespaces", namespace, plural]:
+                self._list(version, plural, namespace, query)
+            case ["apis", group, version, "namespaces", namespace, plural]:
+                self._list(f"{group}/{version}", plural, namespace, query)
+            case _:
+                self._status(404, "NotFound", "the server could not find the requested resource")
+
+    def do_POST(self) -> None:
+        path, _ = self._asked()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        match path:
+            case ["api", "v1", "namespaces", namespace, "services", service, "proxy", *rest]:
+                if self._is_allowed("services/proxy", namespace, verb="create"):
+                    self._proxy(service, "/" + "/".join(rest), body)
+            case _:
+                self._status(404, "NotFound", "the server could not find the requested resource")
+
+    def _asked(self) -> tuple[list[str], dict[str, str]]:
+        self.server_state.requests.append(f"{self.command} {self.path}")
+        parts = urllib.parse.urlsplit(self.path)
+        path = [urllib.parse.unquote(each) for each in parts.path.strip("/").split("/")]
+        return path, dict(urllib.parse.parse_qsl(parts.query))
+
+    def _is_allowed(self, resource: str, namespace: str, verb: str = "list") -> bool:
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self._status(401, "Unauthorized", "Unauthorized")
+            return False
+        if self.server_state.broken:
+            self._status(500, "InternalError", "etcdserver: request timed out")
+            return False
+        if resource in self.server_state.forbidden:
+            group = {"applications": "argoproj.io", "deployments": "apps"}.get(resource, "")
+            self._status(
+                403,
+                "Forbidden",
+                f'{resource} is forbidden: User "ann" cannot {verb} resource "{resource}" in API '
+                f'group "{group}" in the namespace "{namespace}"',
+            )
+            return False
+        return True
+
+    def _list(
+        self, group_version: str, plural: str, namespace: str, query: Mapping[str, str]
+    ) -> None:
+        if not self._is_allowed(plural, namespace):
+            return
+        if (group_version, plural) not in self.server_state.kinds:
+            self._status(404, "NotFound", "the server could not find the requested resource")
+            return
+        items = self.server_state.listed(group_version, plural, namespace, query)
+        start = int(query.get("continue") or 0)
+        end = start + min(int(query.get("limit") or 0) or len(items), self.server_state.page)
+        metadata: dict[str, Any] = {"resourceVersion": "4711"}
+        if end < len(items):
+            metadata |= {"continue": str(end), "remainingItemCount": len(items) - end}
+        kind = next((k for k, v in PLURALS.items() if v == plural), "")
+        self._json(
+            200,
+            {
+                "kind": f"{kind}List",
+                "apiVersion": group_version,
+                "metadata": metadata,
+                "items": items[start:end],
+            },
+        )
+
+    def _log(self, pod: str, query: Mapping[str, str]) -> None:
+        container = query.get("container", "")
+        log = self.server_state.logs.get((pod, container, query.get("previous") == "true"))
+        if log is None:
+            self._status(
+                400,
+                "BadRequest",
+                f'container "{container}" in pod "{pod}" is waiting to start: ContainerCreating',
+            )
+            return
+        lines = list(log.lines)
+        seen = len(lines)
+        if since := query.get("sinceTime"):
+            lines = [line for line in lines if line.partition(" ")[0] >= since]
+        if "tailLines" in query:
+            lines = lines[max(0, len(lines) - int(query["tailLines"])) :]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self._chunks(lines)
+        if log.is_cut and "follow" not in query:
+            log.is_cut = False
+            self.close_connection = True
+            return
+        while query.get("follow") == "true" and not (log.is_over and seen == len(log.lines)):
+            with log.news:
+                log.news.wait_for(lambda seen=seen: log.is_over or len(log.lines) > seen)
+                fresh, seen = log.lines[seen:], len(log.lines)
+            if log.is_cut:
+                log.is_cut = False
+                self.close_connection = True
+                return
+            self._chunks(fresh)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _chunks(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            data = f"{line}\n".encode()
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _proxy(self, service: str, path: str, body: bytes) -> None:
+        """As the API server does it: the answer of an endpoint, or its own that there is none."""
+        scheme, name, port = service.split(":")
+        address = self.server_state.services.get(name)
+        assert (scheme, port) == ("http", "http"), service
+        if address is None:
+            message = f'no endpoints available for service "{service}"'
+            self._status(503, "ServiceUnavailable", message)
+            return
+        if address == UNREACHABLE:
+            message = "error trying to reach service: dial tcp 10.244.1.7:8080: i/o timeout"
+            self._status(503, "ServiceUnavailable", message)
+            return
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(address).netloc, timeout=30)
+        head = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "authorization")}
+        connection.request("POST", path, body=body, headers=head)
+        answer = connection.getresponse()
+        content = answer.read()
+        self.send_response(answer.status)
+        for key, value in answer.getheaders():
+            if key.lower() not in ("transfer-encoding", "connection", "content-length"):
+                self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.server_state.cut:
+            self.close_connection = True
+            content = content[: len(content) // 2]
+        self.wfile.write(content)
+        connection.close()
+
+    def _status(self, code: int, reason: str, message: str) -> None:
+        self._json(
+            code,
+            {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "metadata": {},
+                "status": "Failure",
+                "message": message,
+                "reason": reason,
+                "code": code,
+            },
+        )
+
+    def _json(self, code: int, data: Mapping[str, Any]) -> None:
+        content = json.dumps(data).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.server_state.cut:
+            self.close_connection = True
+            content = content[: len(content) // 2]
+        self.wfile.write(content)

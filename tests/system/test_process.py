@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gitops_ml.errors import ProgramFailed
+from gitops_ml.system import process
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", script, *arguments]
+
+
+def test_the_output_of_a_program_comes_back():
+    script = (
+        "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read() + b'\\xff')\n"
+        "sys.stderr.write('é')"
+    )
+    done = process.run(python(script), input="grüße")
+    assert (done.stdout, done.text, done.stderr) == ("grüße".encode() + b"\xff", "grüße\ufffd", "é")
+
+
+def test_without_input_a_program_reads_nothing():
+    assert process.run(python("import sys; print(len(sys.stdin.read()))")).text == "0\n"
+
+
+def test_large_input_and_output_do_not_block_each_other():
+    script = "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"
+    data = bytes(range(256)) * 20_000
+    assert process.run(python(script), input=data).stdout == data
+
+
+def test_arguments_are_never_seen_by_a_shell(tmp_path):
+    done = process.run(
+        python("import sys; print(sys.argv[1])", "$(touch x); `touch y`"), cwd=tmp_path
+    )
+    assert done.text == "$(touch x); `touch y`\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "path", [".:{}", ":{}", "{}:", "bin:{}", "./bin:{}", "..:{}", ":", ".", ""]
+)
+def test_a_program_in_the_folder_that_we_are_in_is_not_started(tmp_path, monkeypatch, path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for place in (tmp_path, folder):
+        (place / "chosen").write_text("#!/bin/sh\necho wrong\n")
+        (place / "chosen").chmod(0o755)
+    mine = tmp_path / "mine" / "chosen"
+    mine.parent.mkdir()
+    mine.write_text("#!/bin/sh\necho mine\n")
+    mine.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", path.format(mine.parent))
+    if "{}" in path:
+        assert process.run(["chosen"], cwd=tmp_path).text == "mine\n"
+    else:
+        with pytest.raises(ProgramFailed, match="cannot be started"):
+            process.run(["chosen"], cwd=tmp_path)
+
+
+def test_a_failure_tells_command_exit_code_and_stderr():
+    with pytest.raises(ProgramFailed) as caught:
+        process.run(python("import sys; sys.exit('broken: x')"))
+    assert caught.value.returncode == 1
+    assert caught.value.stderr == "broken: x\n"
+    assert caught.value.command[0] == sys.executable
+
+
+def test_a_program_that_is_not_there_is_named():
+    with pytest.raises(
+        ProgramFailed, match=r"no-such-program ended with exit code 127:\ncannot be started"
+    ):
+        process.run(["no-such-program"])
+
+
+def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path):
+    script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "open('pid', 'w').write(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    with pytest.raises(ProgramFailed, match="did not end within 1 seconds"):
+        process.run(python(script), cwd=tmp_path, timeout=1)
+    assert ended(int((tmp_path / "pid").read_text()))
+
+
+def ended(pid: int) -> bool:
+    for _ in range(200):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_secrets_are_in_nothing_that_is_raised(monkeypatch):
+    monkeypatch.setenv("DEPLOY_TOKEN", "t0ken-value")
+    script = (
+        "import os, sys\n"
+        "sys.exit(os.environ['DEPLOY_TOKEN'] + os.environ['PASSWORD'] + sys.argv[1])"
+    )
+    with pytest.raises(ProgramFailed) as caught:
+        process.run(
+            python(script, "https://ann:pa55w0rd@example.org/t0ken-value"),
+            env={"PASSWORD": "an0ther-one"},
+        )
+    failure = caught.value
+    told = f"{failure} {failure!r} {vars(failure)} {failure.__cause__} {failure.__context__}"
+    assert "https://***@example.org/***" in told
+    for secret in ("t0ken-value", "an0ther-one", "pa55w0rd"):
+        assert secret not in told
+
+
+def test_variables_that_point_git_elsewhere_are_scrubbed_and_those_of_the_user_kept(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_TRACE", "GIT_CONFIG_PARAMETERS"):
+        monkeypatch.setenv(name, "x")
+    kept = {"GIT_SSH_COMMAND": "ssh -F x", "GIT_CONFIG_COUNT": "0", "GIT_CONFIG_KEY_0": "a.b"}
+    for name, value in kept.items():
+        monkeypatch.setenv(name, value)
+    script = "import os; print(sorted(k for k in os.environ if k.startswith('GIT_')))"
+    assert process.run(python(script)).text == f"{sorted(kept)}\n"
+
+
+def test_variables_that_are_passed_on_purpose_arrive():
+    script = "import os; print(os.environ['GIT_DIR'], 'PATH' in os.environ)"
+    assert process.run(python(script), env={"GIT_DIR": "/x"}).text == "/x True\n"
