@@ -20,8 +20,8 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.http.answers import read_json
 from gitops_ml.http.deadlines import Limits, gave_up, watching
 from gitops_ml.http.netrc_file import netrc_logins
-from gitops_ml.http.secret_destinations import Destination, expanded, variables_in
-from gitops_ml.http.urls import is_loopback
+from gitops_ml.http.secret_destinations import expanded, variables_in
+from gitops_ml.http.urls import Destination, is_loopback
 from gitops_ml.packages.build_settings import _pip_files
 from gitops_ml.packages.local_files import index_options, requirement_lines
 from gitops_ml.packages.pip_settings import pip_settings
