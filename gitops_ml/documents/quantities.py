@@ -12,9 +12,10 @@ from fractions import Fraction
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _QUANTITY = re.compile(
-    r"(?P<number>[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
-    r"(?P<suffix>[numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?"
+    r"(?P<number>[0-9]{1,400}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
+    r"(?P<suffix>[numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,3})?"
 )
+"""Wide enough for every float (1e308) and its canonical form; the rules state what is too large."""
 
 _UNITS: dict[str, Fraction] = {
     "h": Fraction(3600),
@@ -35,6 +36,8 @@ def parse_quantity(text: str | int | float) -> Fraction:
     Raises:
         ValueError: it is not a quantity; the message says what one looks like.
     """
+    if isinstance(text, float):
+        text += 0.0  # -0.0 is 0.0
     match = _QUANTITY.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
     if match is None:
         raise ValueError(f"{text!r} is not a quantity; write it as 500m, 2, 512Mi or 1.5Gi")

@@ -36,6 +36,9 @@ Place = tuple[int, int]
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_MOST_DIGITS = 18
+"""Of a whole number; what has more is text, as it stays exact and YAML readers differ about it."""
+_TOO_LARGE = 10**_MOST_DIGITS
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?"
@@ -143,11 +146,19 @@ def _plain(data: Any, path: Path) -> Any:
     if isinstance(data, str):
         return str(data)
     if isinstance(data, numbers.Integral):
+        if abs(int(data)) >= _TOO_LARGE:
+            message = f"a whole number has more than {_MOST_DIGITS} digits; write it as text"
+            raise _Unreadable((0, 0), message, path)
         return int(data)
     if isinstance(data, numbers.Real):
-        if not math.isfinite(data):
-            raise _Unreadable((0, 0), f"{data!r} is no number that a manifest can hold", path)
-        return float(data)
+        try:
+            number = float(data)
+        except OverflowError:  # a Fraction
+            number = math.inf
+        if not math.isfinite(number):
+            message = f"{data!r:.80} is not a number that a manifest can hold"
+            raise _Unreadable((0, 0), message, path)
+        return number
     if isinstance(data, os.PathLike):
         return os.fspath(data)
     message = f"{data!r:.80} is a {type(data).__name__}, which YAML cannot say"
@@ -383,8 +394,9 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
         return text
     if _INTEGER.fullmatch(text):
         return int(text)
-    if _FLOAT.fullmatch(text):
-        return float(text)
+    if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    # 1e400 and 20 digits have no number that holds them: 1e400 may be an abbreviated commit
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,7 @@ def sentences(text: str | bytes) -> list[str]:
         *(("2024-01-31", "2024-01-31"), ("12:30:45", "12:30:45"), ("1.2.3", "1.2.3")),
         *(("1e3", 1000.0), ("-3", -3), ("1.5", 1.5), (".5", 0.5), ("0", 0), ("+7", 7)),
         *((".inf", ".inf"), ("nan", "nan"), ("9" * 30, "9" * 30), ("'1'", "1"), ('"true"', "true")),
+        *(("1e308", 1e308), ("1e339", "1e339"), ("-1e400", "-1e400")),
         *(("!!str 1", "1"), ("500m", "500m"), ("=", "=")),
     ],
 )
@@ -63,7 +65,13 @@ def test_a_dict_that_never_was_a_file_has_no_places():
     assert (document.data, document.place(("a", 0))) == ({"a": [{"b": 1}]}, (0, 0))
 
 
-@pytest.mark.parametrize("data", [{1: 2}, {"a": {3, 4}}, {"a": float("nan")}, {"a": b"x"}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *({1: 2}, {"a": {3, 4}}, {"a": b"x"}, {"a": float("nan")}, {"a": float("inf")}),
+        *({"a": 10**18}, {"a": -(10**5000)}, {"a": Fraction(10**400)}),
+    ],
+)
 def test_a_dict_with_more_than_plain_data_is_refused(data):
     assert len(document_of(data, file="<dict>").problems) == 1
 

@@ -13,6 +13,7 @@ from gitops_ml.release.resolve import has_spare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from fractions import Fraction
 
     from gitops_ml.project.model import ClusterSpec
     from gitops_ml.release.spec import Models, ReleaseSpec
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _RULE = "limits"
 _HOUR = 3600
 _MOST_CPU = 999
-_MOST_MEMORY = float(parse_quantity("999Ti"))
+_MOST_MEMORY = parse_quantity("999Ti")
 _MOST_EXACT = 2**53
 """Larger whole numbers are not themselves any more where numbers are floating point, as in Helm."""
 _CONTROL = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -81,18 +82,18 @@ def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
 def _cpu(where: Path, quantity: str | None) -> tuple[Finding, ...]:
     if quantity is None or 0 < _amount(quantity) <= _MOST_CPU:
         return ()
-    return (error(where, f"{quantity} is not between 1m and {_MOST_CPU}", rule=_RULE),)
+    return (error(where, f"{quantity:.40} is not between 1m and {_MOST_CPU}", rule=_RULE),)
 
 
 def _memory(where: Path, quantity: str | None) -> tuple[Finding, ...]:
     if quantity is None or 0 < _amount(quantity) <= _MOST_MEMORY:
         return ()
-    return (error(where, f"{quantity} is not between 1Ki and 999Ti", rule=_RULE),)
+    return (error(where, f"{quantity:.40} is not between 1Ki and 999Ti", rule=_RULE),)
 
 
 @lru_cache(maxsize=1024)
-def _amount(quantity: str) -> float:
-    return float(parse_quantity(quantity))
+def _amount(quantity: str) -> Fraction:
+    return parse_quantity(quantity)
 
 
 def _images(spec: ReleaseSpec) -> Iterator[Finding]:
