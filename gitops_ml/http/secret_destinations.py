@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_ml.http.urls import Destination, is_loopback
+from gitops_ml.http.urls import Destination, is_loopback, is_same_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -218,17 +218,10 @@ def expanded(url: str, environ: Mapping[str, str]) -> str:
     if variables_in(authority.rpartition("@")[2]):
         raise ValueError("a variable is part of the server's name: write the server out")
     full = _VARIABLES.sub(lambda match: values.get(match[1], match[0]), url)
-    if not _is_one_server(_VARIABLES.sub("x", url), full):
+    if not is_same_server(_VARIABLES.sub("x", url), full):
         names = ", ".join(values)
         raise ValueError(
             f"the value of {names} has characters that mean something in an address: "
             "percent-encode them"
         )
     return full
-
-
-def _is_one_server(url: str, other: str) -> bool:
-    try:
-        return Destination.of(url) == Destination.of(other)
-    except ValueError:
-        return False

@@ -123,3 +123,11 @@ def is_protected(url: str) -> bool:
         return Destination.of(url).is_protected
     except ValueError:
         return False
+
+
+def is_same_server(url: str, other: str) -> bool:
+    """Whether both URLs name one server; false where that is not certain."""
+    try:
+        return Destination.of(url) == Destination.of(other)
+    except ValueError:
+        return False

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gitops_ml.errors import Refused, ServerFailed
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy, Scope
+from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.oci.registry_session import RegistrySession, Scope
 from tests.packages.test_index_secrets import listener
 
 PASSWORD = "s3cret-of-the-registry"
