@@ -82,7 +82,7 @@ def _first_sentence(text: str) -> str:
 
 def _bad_name(error: ValidationError) -> str:
     message = _any(error.schema).get("patternErrorMessage")
-    return f"{shown(error.instance)} cannot be a name here" + (f"; {message}" if message else "")
+    return f"{shown(error.instance)} is not a valid name" + (f"; {message}" if message else "")
 
 
 def _wrong_type(error: ValidationError, source: str | None) -> str:
@@ -91,7 +91,7 @@ def _wrong_type(error: ValidationError, source: str | None) -> str:
     wanted = " or ".join(dict.fromkeys(_TYPE_WORDS[name] for name in names))
     value = error.instance
     if value is None:
-        return f"nothing is written here; it must be {wanted}"
+        return f"the value is missing; it must be {wanted}"
     text = source if source is not None else shown(value)
     hint = ""
     if isinstance(value, str) and value.lower() in _YES_AND_NO and "boolean" in names:
@@ -136,11 +136,11 @@ def _out_of_range(error: ValidationError) -> str:
             return f"{value} is not allowed; known: {', '.join(map(str, allowed))}"
         case "pattern":
             message = _any(error.schema).get("patternErrorMessage")
-            return f"{value} is not right: {message or f'it must match {limit}'}"
+            return f"{value} is not valid: {message or f'it must match {limit}'}"
         case "minimum":
-            return f"{value} is less than {limit}, the least that is allowed"
+            return f"{value} is less than {limit}, the minimum"
         case "maximum":
-            return f"{value} is more than {limit}, the most that is allowed"
+            return f"{value} is more than {limit}, the maximum"
         case "exclusiveMinimum":
             return f"{value} is not allowed; it must be more than {limit}"
         case "exclusiveMaximum":

@@ -161,7 +161,7 @@ def _plain(data: Any, path: Path) -> Any:
         return number
     if isinstance(data, os.PathLike):
         return os.fspath(data)
-    message = f"{data!r:.80} is a {type(data).__name__}, which YAML cannot say"
+    message = f"{data!r:.80} is a {type(data).__name__}, which YAML cannot hold"
     raise _Unreadable((0, 0), message, path)
 
 
@@ -290,7 +290,7 @@ def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
     if "cannot start any token" in problem:
         return _bad_start(error, text)
     if problem.startswith("mapping values are not allowed"):
-        return "a ': ' cannot stand here; quote the value, or check the indentation"
+        return "': ' is not allowed here; quote the value, or check the indentation"
     return f"{error.context}, {problem}" if error.context else problem
 
 
@@ -321,7 +321,7 @@ class _Builder:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in parents:
-            raise _Unreadable(_at(node), "an alias (*name) stands inside of what it names")
+            raise _Unreadable(_at(node), "an alias (*name) is inside the value that it names")
         self._check_tag(node)
         inner = (*parents, id(node))
         if len(inner) > _DEEPEST:
@@ -351,7 +351,7 @@ class _Builder:
                 self._check_tag(key_node)
             value = self.build(value_node, parents)
             if key in mapping:
-                self._complain(key_node, f"the key {key!r} is already in this mapping")
+                self._complain(key_node, f"duplicate key {key!r}")
             elif key is not None:
                 mapping[key] = value
         for other in merged:

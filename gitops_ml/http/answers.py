@@ -52,7 +52,7 @@ def read_json(content: bytes) -> Any:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _cleaned(value: Any) -> Any:

@@ -350,7 +350,7 @@ def _is_spared(server: SplitResult, spared: str) -> bool:
 def _redirected(url: str, target: str) -> SplitResult:
     with suppress(ValueError):
         return _address(urljoin(url, target), "the address that it redirects to")
-    raise http.client.InvalidURL("the address that it redirects to is none")
+    raise http.client.InvalidURL("the address that it redirects to is not valid")
 
 
 def _target(parts: SplitResult) -> str:
@@ -374,4 +374,6 @@ def _address(text: str, what: str) -> SplitResult:
         parts = urlsplit(text)
         if parts.hostname and parts.port != 0 and (parts.path + parts.query).isascii():
             return parts
-    raise http.client.InvalidURL(f"{what} has no host, a port that is no number, or odd characters")
+    raise http.client.InvalidURL(
+        f"{what} has no host, a port that is not a number, or unusual characters"
+    )

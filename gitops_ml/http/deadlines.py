@@ -99,7 +99,7 @@ def _number(variable: str, text: str) -> float:
         number = float(text)
         if 0 < number < math.inf:
             return number
-    raise UsageError(f"{variable} is {text!r}, and has to be a number above 0")
+    raise UsageError(f"{variable} must be a number above 0, not {text!r}")
 
 
 class Watch:
@@ -197,7 +197,7 @@ class Watch:
             what = "bytes" if self._has_headers else "bytes of headers"
             raise GaveUp(
                 f"{self._host} was given up {self._doing}: it sent more than {most} {what}, "
-                "which is no sensible answer. Check the address"
+                "which is not a plausible answer. Check the address"
             )
         was_answering = self._is_answering
         self._is_answering = was_answering or received > 0

@@ -51,8 +51,8 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
     except requests.exceptions.SSLError as error:
         raise ServerFailed(
             f"{place}: the gateway's certificate is not trusted here ({_why(error)}): name the CA "
-            "bundle in GITOPS_ML_CA_BUNDLE. Where the gateway speaks plain HTTP or has another "
-            "address, say so in clusters.<name>.gateway.address"
+            "bundle in GITOPS_ML_CA_BUNDLE. If the gateway uses plain HTTP or has another "
+            "address, set clusters.<name>.gateway.address"
         ) from error
     except requests.exceptions.ReadTimeout as error:
         raise _given_up(error, too_late) from error
@@ -60,11 +60,11 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
         if gave_up(error):
             raise _given_up(error, too_late) from error
         raise ServerFailed(
-            f"{place} cannot be reached: {_why(error)}. Where the gateway has another address from "
-            "here, say so in clusters.<name>.gateway.address"
+            f"{place} cannot be reached: {_why(error)}. If the gateway has another address from "
+            "here, set clusters.<name>.gateway.address"
         ) from error
     except (requests.RequestException, HTTPError, UnicodeError) as error:
-        raise ServerFailed(f"{place} cannot be asked: {_why(error)}") from error
+        raise ServerFailed(f"{place} did not answer: {_why(error)}") from error
     answered = {name.lower(): value for name, value in response.headers.items()}
     return HttpAnswer(response.status_code, answered, content)
 
@@ -87,7 +87,7 @@ def _content(response: requests.Response, place: str, too_late: ServerFailed) ->
     try:
         return read_body(response.raw, most=_LARGEST)
     except BadEncoding as error:
-        raise ServerFailed(f"{place} answered with a body that is not read: {error}") from error
+        raise ServerFailed(f"{place} answered with a body that cannot be read: {error}") from error
     except (HTTPError, OSError) as error:
         if gave_up(error):
             raise _given_up(error, too_late) from error

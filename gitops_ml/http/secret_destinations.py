@@ -154,9 +154,7 @@ class Refusal:
         if not self.destination.is_protected:
             return f"{names} is not sent to http://{server}: it would travel in plain text; use https://"
         known = f" (it belongs to {', '.join(self.belongs)})" if self.belongs else ""
-        return (
-            f"{names} is not sent to {server}: its owner has not said that it may go there{known}"
-        )
+        return f"{names} is not sent to {server}: its owner has not allowed that server{known}"
 
 
 def refusal(

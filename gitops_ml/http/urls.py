@@ -82,7 +82,7 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
         raise ValueError("the host or the port of the address cannot be read")
     host, port = match[1], int(match[2]) if match[2] else None
     if port is not None and not 0 < port < 1 << 16:
-        raise ValueError("the port of the address is none")
+        raise ValueError("the port of the address is not valid")
     if host.startswith("["):
         return str(_address(ipaddress.IPv6Address, host[1:-1])), port
     if not host.isascii():
@@ -101,7 +101,7 @@ def _address(kind: Callable[[str], object], text: str) -> object:
     try:
         return kind(text)
     except ValueError as error:
-        raise ValueError("the host is a number, and no address") from error
+        raise ValueError("the host is a number, but not an IP address") from error
 
 
 def is_loopback(server: str) -> bool:

@@ -130,7 +130,7 @@ class _Translation:
         if predictor.pop("protobuf_path", None) is not None:
             self._refuse(
                 (*at, "protobuf_path"),
-                "gRPC services with a protobuf of their own are not served; remove it: the runtime "
+                "gRPC services with their own protobuf are not served; remove it: the runtime "
                 "answers HTTP, and the Open Inference Protocol over HTTP and gRPC",
             )
         is_python = predictor.get("type", "python") == "python"
@@ -161,8 +161,8 @@ class _Translation:
                 del section[key]
                 self._warn(
                     (*at, key),
-                    f"{image} holds Cortex's own server and is left out; remove it, or name a base "
-                    "image of your own",
+                    f"{image} contains Cortex's own server and is ignored; remove it, or name your "
+                    "own base image",
                 )
 
     def _autoscaling(self, at: Path) -> None:
@@ -205,11 +205,11 @@ class _Translation:
         if not isinstance(self._get(at), dict):
             return
         if self._pop((*at, "local_port")) is not None:
-            self._warn((*at, "local_port"), "it has no meaning; use `gitops-ml run --port`")
+            self._warn((*at, "local_port"), "it has no effect; use `gitops-ml run --port`")
         if self._pop((*at, "api_gateway")) is not None:
             self._warn(
                 (*at, "api_gateway"),
-                "there is no API Gateway in front; for an API that is called inside of the cluster "
+                "there is no API Gateway; for an API that is called inside the cluster "
                 "only, write networking.visibility: cluster",
             )
 
@@ -237,7 +237,9 @@ class _Translation:
         if pod is None:
             return
         if self._get((*at, "container")) is not None:
-            self._refuse((*at, "pod"), "`container` is said too, its name of today; keep that one")
+            self._refuse(
+                (*at, "pod"), "`container`, its current name, is present too; keep that one"
+            )
             self._pop((*at, "pod"))
             return
         containers = pod.get("containers", []) if isinstance(pod, dict) else None
@@ -297,9 +299,7 @@ class _Translation:
         if not self._has(old):
             return
         if self._get(new) is not None and self._get(old) is not None:
-            self._refuse(
-                old, f"it is said again by {_named(new)}, its name of today; keep that one"
-            )
+            self._refuse(old, f"{_named(new)}, its current name, is present too; keep that one")
             self._pop(old)
             return
         self._move(old, new)

@@ -83,7 +83,7 @@ def _one_at_a_time(kind: str, predictor: Mapping[str, Any]) -> Iterator[Finding]
             yield error(("predictor", key), f"only a RealtimeAPI has {key!r}", rule=_RULE)
     for key in _ONE_AT_A_TIME:
         if predictor.get(key, 1) != 1:
-            message = f"a replica of {kind} works on one thing at a time; remove {key!r}"
+            message = f"a replica of {kind} processes one item at a time; remove {key!r}"
             yield error(("predictor", key), message, rule=_RULE)
 
 
@@ -93,7 +93,7 @@ def _job_container(kind: str, container: Mapping[str, Any] | None) -> Iterator[F
     if not container.get("command"):
         yield error(("container",), f"{kind} needs `container.command`", rule=_RULE)
     if kind == "TaskAPI" and container.get("readiness_probe"):
-        message = "a task gets no requests, so nothing asks whether it is ready; remove it"
+        message = "a task receives no requests, so it needs no readiness probe; remove it"
         yield error(("container", "readiness_probe"), message, rule=_RULE)
 
 
@@ -101,12 +101,12 @@ def _split(apis: list[Mapping[str, Any]]) -> Iterator[Finding]:
     seen: set[str] = set()
     for index, api in enumerate(apis):
         if api["name"] in seen:
-            message = f"{api['name']!r} is in the list already"
+            message = f"{api['name']!r} is in the list twice"
             yield error(("apis", index, "name"), message, rule=_RULE)
         seen.add(api["name"])
     total = sum(api["weight"] for api in apis if not api.get("shadow"))
     if total != 100:
-        message = f"the weights add up to {total}; those that are no shadow must add up to 100"
+        message = f"the weights add up to {total}; without the shadow they must add up to 100"
         yield error(("apis",), message, rule=_RULE)
     if sum(bool(api.get("shadow")) for api in apis) > 1:
         yield error(("apis",), "there can be one shadow only", rule=_RULE)

@@ -26,10 +26,10 @@ def setting(text: str) -> dict[str, Any]:
     path, equals, written = text.partition("=")
     steps = [re.sub(r"\\(.)", r"\1", step) for step in _STEP.findall(path)]
     if not equals or not steps or len(_STEP.sub("", path)) != len(steps) - 1:
-        raise UsageError(f"{text!r} is no setting; write path=value: autoscaling.max_replicas=7")
+        raise UsageError(f"{text!r} is not a setting; write path=value: autoscaling.max_replicas=7")
     document = read_yaml(f"- {written}\n".encode(), file=path)
     if document.problems or not isinstance(document.data, list) or len(document.data) != 1:
-        raise UsageError(f"the value of {path} is no YAML: {written!r}; quote what is text")
+        raise UsageError(f"the value of {path} is not valid YAML: {written!r}; quote text")
     result: Any = document.data[0]
     for step in reversed(steps):
         result = {step: result}
@@ -81,8 +81,8 @@ def patched(
     for key in ("name", "kind"):
         if key in words and words[key] != body[key]:
             raise UsageError(
-                f"{body['name']} has the {key} {body[key]!r}, and the patch says {words[key]!r}: "
-                "deploy that as an API of its own"
+                f"{body['name']} has the {key} {body[key]!r}, and the patch has {words[key]!r}: "
+                "deploy it as a separate API"
             )
     result = merged(body, words)
     own = (body.get("environments") or {}).get(environment) or {}

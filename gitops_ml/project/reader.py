@@ -125,7 +125,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _team_names(teams, default)
     if teams and default is not None and default not in teams:
         yield error(
-            ("default_team",), f"{default!r} is no team{suggestion(default, teams)}", rule=_RULE
+            ("default_team",), f"unknown team {default!r}{suggestion(default, teams)}", rule=_RULE
         )
 
 
@@ -138,7 +138,7 @@ def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
             for index, key in enumerate((words or {}).get(section) or ()):
                 if is_never_allowed(key):
                     message = (
-                        f"{key!r} cannot be allowed: Helm, Argo CD, Kubernetes or gitops-ml itself "
+                        f"{key!r} cannot be allowed: Helm, Argo CD, Kubernetes or gitops-ml "
                         "acts on it"
                     )
                     yield error((*at, section, index), message, rule=_RULE)
@@ -205,7 +205,7 @@ def _gpu_class_relations(words: Mapping[str, Any], at: Path) -> Iterator[Finding
             yield error(at, "a GPU class needs a preset or a resource", rule=_RULE)
         for key in ("model", "mig", "spot"):
             if words.get(key):
-                yield error((*at, key), f"{key!r} means something with a preset only", rule=_RULE)
+                yield error((*at, key), f"{key!r} has an effect with a preset only", rule=_RULE)
     elif words.get("spot") and preset not in SPOT_PRESETS:
         yield error(
             (*at, "spot"),
@@ -220,9 +220,9 @@ def _environment_cluster(
     at: Path = ("environments", environment)
     if cluster is None and len(clusters) > 1:
         names = ", ".join(clusters)
-        yield error(at, f"'cluster' is missing; there are several: {names}", rule=_RULE)
+        yield error(at, f"'cluster' is missing; the project has: {names}", rule=_RULE)
     elif cluster is not None and cluster not in clusters:
-        message = f"{cluster!r} is no cluster{suggestion(cluster, clusters)}"
+        message = f"unknown cluster {cluster!r}{suggestion(cluster, clusters)}"
         yield error((*at, "cluster"), message, rule=_RULE)
 
 
@@ -242,7 +242,7 @@ def _shared_places(
 
 
 def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Finding]:
-    message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+    message = "Argo CD has its own AppProject 'default'; choose another name for the team"
     if "default" in teams:
         yield error(("teams", "default"), message, rule=_RULE)
     elif default == "default":

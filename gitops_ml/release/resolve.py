@@ -72,8 +72,8 @@ def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
         # Nothing is wrong with the document; the verbs that would need more refuse it.
         yield warning(
             ("kind",),
-            f"{manifest.kind} is checked, but cannot be deployed by this version yet; what can be "
-            f"is: {', '.join(sorted(_SERVED))}",
+            f"{manifest.kind} is checked, but this version cannot deploy it; it can deploy: "
+            f"{', '.join(sorted(_SERVED))}",
             rule=UNSERVED,
         )
         return
@@ -93,8 +93,8 @@ def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
 def _application_name(api: str, environment: str) -> Iterator[Finding]:
     if len(api) + 1 + len(environment) > _LONGEST_APPLICATION:
         message = (
-            f"with the environment's name the Application would be {api}-{environment}, and "
-            f"{_LONGEST_APPLICATION} characters are allowed"
+            f"the Application would be {api}-{environment}, which is longer than "
+            f"{_LONGEST_APPLICATION} characters"
         )
         yield error(("name",), message, rule="name")
 
@@ -105,7 +105,7 @@ def _incomplete(manifest: Manifest, place: EnvironmentSpec) -> Iterator[Finding]
     works = [section for section in _WORKS if words.get(section)]
     if len(works) != 1:
         has = "both predictor and container" if works else "neither predictor nor container"
-        message = f"{place.name} makes an API of it that has {has}; it has one of them"
+        message = f"in {place.name} the API has {has}; it must have exactly one"
         own = manifest.environments.get(place.name) or {}
         section = next((name for name in _WORKS if name in own), _WORKS[0])
         yield error(_said_at(manifest, place, (section,)), message, rule="environment")

@@ -52,7 +52,7 @@ def _by_path(files: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     found: dict[str, bytes] = {}
     for path, content in files:
         if "\0" in path or any(part in {"", ".", ".."} for part in path.split("/")):
-            raise UsageError(f"{path!r} is no path inside the folder")
+            raise UsageError(f"{path!r} is not a path inside the folder")
         if found.setdefault(path, content) != content:
             raise UsageError(f"{path} is to be written twice, with different content")
     return sorted(found.items())

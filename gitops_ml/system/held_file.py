@@ -35,7 +35,7 @@ class HeldFile:
         weakref.finalize(self, os.close, self._handle)
         self._facts = os.fstat(self._handle)
         if not stat.S_ISREG(self._facts.st_mode):
-            raise OSError(22, "it is no regular file", str(path))
+            raise OSError(22, "it is not a regular file", str(path))
 
     @property
     def name(self) -> str:

@@ -63,7 +63,7 @@ def what_changed(folder: Path, *, seal: Seal) -> str | None:
             return "it was not written by this user"
         return difference(json.loads(text), listing(folder))
     except (OSError, UnicodeDecodeError) as error:
-        return f"nothing tells what is to be in it ({error})"
+        return f"its listing cannot be read ({error})"
 
 
 def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str | None:

@@ -194,7 +194,7 @@ def test_an_answer_that_breaks_off_is_told_as_that():
 
 
 def test_an_address_that_is_none_is_told_as_that():
-    with pytest.raises(ServerFailed, match="cannot be asked"):
+    with pytest.raises(ServerFailed, match="did not answer"):
         predict_at("http://ml:port", {}, api="iris")
 
 

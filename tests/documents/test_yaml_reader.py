@@ -79,7 +79,7 @@ def test_a_dict_with_more_than_plain_data_is_refused(data):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (b"a: 1\na: 2\nb: 1\nb: 2", "api.yaml:2:1: the key 'a' is already in this mapping"),
+        (b"a: 1\na: 2\nb: 1\nb: 2", "api.yaml:2:1: duplicate key 'a'"),
         (b"a: \xff", "api.yaml:1:4: byte 0xff is not UTF-8; save the file as UTF-8"),
         (b"a: b\0c", "api.yaml:1:5: a NUL byte cannot be in a YAML file"),
         (b"a: b\n\x07", "api.yaml:2:1: the control character U+0007 cannot be in a YAML file"),
@@ -87,10 +87,10 @@ def test_a_dict_with_more_than_plain_data_is_refused(data):
         (b"a: !x 1", "api.yaml:1:4: the tag !x is not allowed; write plain YAML"),
         (b"1: a", "api.yaml:1:1: a key must be text; quote it"),
         (b"? [a]\n: b", "api.yaml:1:3: a key must be text, not a list, a mapping or nothing"),
-        (b"a: &a [*a]", "api.yaml:1:4: an alias (*name) stands inside of what it names"),
+        (b"a: &a [*a]", "api.yaml:1:4: an alias (*name) is inside the value that it names"),
         (b"a:\n\t- b", "api.yaml:2:1: a tab cannot indent; YAML indents with spaces"),
         (b"a: @b", "api.yaml:1:4: a value cannot start with '@'; quote it"),
-        (b"a: b: c", "api.yaml:1:5: a ': ' cannot stand here; quote the value, or check the "),
+        (b"a: b: c", "api.yaml:1:5: ': ' is not allowed here; quote the value, or check the "),
         (b"a: *b", "api.yaml:1:4: found undefined alias"),
         (b"a: {<<: 1}", "api.yaml:1:9: '<<' merges a mapping or a list of mappings"),
     ],

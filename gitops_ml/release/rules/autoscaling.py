@@ -37,7 +37,7 @@ def autoscaling_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Fi
     strategy = spec.update_strategy
     both = (strategy.max_surge, strategy.max_unavailable)
     if strategy.type == "RollingUpdate" and all(map(_is_zero, both)):
-        message = "max_surge and max_unavailable cannot both be zero: nothing could ever change"
+        message = "max_surge and max_unavailable cannot both be zero: no pod could be replaced"
         yield error(("update_strategy", "max_unavailable"), message, rule="update_strategy")
 
 
@@ -107,7 +107,9 @@ def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
             message = f"{window.replicas} is more than max_replicas ({autoscaling.max_replicas})"
             yield error((*at, "replicas"), message, rule=_RULE)
         elif window.replicas <= autoscaling.min_replicas:
-            message = f"{window.replicas} is no more than min_replicas, so the window does nothing"
+            message = (
+                f"{window.replicas} is not more than min_replicas, so the window has no effect"
+            )
             yield warning((*at, "replicas"), message, rule=_RULE)
 
 
@@ -119,7 +121,7 @@ def cron_findings(at: Path, start: str, end: str, timezone: str) -> Iterator[Fin
     if start.split() == end.split():
         yield error((*at, "end"), "the window ends when it starts", rule=_RULE)
     if timezone not in timezones():
-        message = f"{timezone!r} is no IANA time zone{_zone_like(timezone)}"
+        message = f"{timezone!r} is not an IANA time zone{_zone_like(timezone)}"
         yield error((*at, "timezone"), message, rule=_RULE)
 
 
@@ -141,7 +143,7 @@ def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     autoscaling, at = spec.autoscaling, (*_AT, "scale_to_zero")
     if autoscaling.min_replicas > 0:
         if autoscaling.scale_to_zero is not None:
-            message = "it means something with min_replicas: 0 only"
+            message = "it has an effect with min_replicas: 0 only"
             yield warning(at, message, rule=_RULE)
         return
     match autoscaling.scale_to_zero:
@@ -149,7 +151,7 @@ def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
             yield error((*_AT, "min_replicas"), _NOTHING_WAKES, rule=_RULE)
         case "http" if not cluster.http_addon:
             message = (
-                f"cluster {cluster.name!r} has no HTTP add-on of KEDA; install it and say "
+                f"cluster {cluster.name!r} does not have KEDA's HTTP add-on; install it and set "
                 "http_addon: true in the project file"
             )
             yield error(at, message, rule=_RULE)

@@ -49,17 +49,17 @@ def check_release(
 
 def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]:
     if spec.team == "default":
-        message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+        message = "Argo CD has its own AppProject 'default'; choose another name for the team"
         yield error(("team",), message, rule="team")
     if not teams:
         return
     team = teams.get(spec.team)
     if team is None:
-        message = f"{spec.team!r} is no team of the project{suggestion(spec.team, teams)}"
+        message = f"unknown team {spec.team!r}{suggestion(spec.team, teams)}"
         yield error(("team",), message, rule="team")
     elif team.namespaces and spec.namespace not in team.namespaces:
         message = (
             f"team {spec.team!r} may not deploy to namespace {spec.namespace!r} of {spec.environment}; "
-            f"it may to: {', '.join(team.namespaces)}"
+            f"allowed: {', '.join(team.namespaces)}"
         )
         yield error(("team",), message, rule="team")

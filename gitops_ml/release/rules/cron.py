@@ -27,7 +27,7 @@ def cron_error(line: str) -> str | None:
         )
     for word, (name, least, most, names) in zip(words, _FIELDS, strict=True):
         if not all(_fits(part, least, most, names) for part in word.split(",")):
-            return f"{word!r} is no {name} of a cron line ({least} to {most}, '*', '1-5' or '*/2')"
+            return f"{word!r} is not a valid {name} of a cron line ({least} to {most}, '*', '1-5' or '*/2')"
     return None
 
 

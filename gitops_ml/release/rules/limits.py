@@ -109,7 +109,7 @@ def _images(spec: ReleaseSpec) -> Iterator[Finding]:
             continue
         reference = ImageRef.parse(image)
         if reference.tag is None and reference.digest is None:
-            message = f"which version of {image}? Add a tag, or better a digest"
+            message = f"{image} has no version; add a tag, or better a digest"
             yield error(where, message, rule="image")
 
 
@@ -126,8 +126,8 @@ def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
             yield error((*at, index), wrong, rule="tolerations")
         elif not (compute.gpu or compute.inf) and words.get("key", "") in _ACCELERATOR_TAINTS:
             message = (
-                "this lets the API onto GPU nodes although it asks for no GPU; name the taint that "
-                "is meant"
+                "this allows the API on GPU nodes although it requests no GPU; name the taint "
+                "that it should tolerate"
             )
             yield error((*at, index), message, rule="tolerations")
 
@@ -148,8 +148,9 @@ def _deadlock(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
         and int(_share(strategy.max_unavailable, replicas)) == 0
     ):
         message = (
-            f"the new replica would wait for what the {replicas} old one{'s' if replicas > 1 else ''} "
-            "have, for ever; say max_surge: 0, or spare: true in the GPU class if there is one more"
+            f"the new replica would wait forever for the accelerators of the {replicas} old "
+            f"one{'s' if replicas > 1 else ''}; set max_surge: 0, or spare: true in the GPU class if "
+            "there is one more"
         )
         yield error(("update_strategy", "max_surge"), message, rule="update_strategy")
 
@@ -164,9 +165,9 @@ def _toleration_error(words: Mapping[str, Any]) -> str | None:
     if not words.get("key") and not exists:
         return "without a key the operator must be Exists"
     if exists and words.get("value"):
-        return "Exists goes with any value; remove 'value', or write operator: Equal"
+        return "Exists matches any value; remove 'value', or write operator: Equal"
     if "tolerationSeconds" in words and words.get("effect") != "NoExecute":
-        return "tolerationSeconds goes with effect: NoExecute only"
+        return "tolerationSeconds needs effect: NoExecute"
     return None
 
 
@@ -206,5 +207,5 @@ def _unwritable(value: Any, path: Path) -> Iterator[Finding]:
         for index, inner in enumerate(value):
             yield from _unwritable(inner, (*path, index))
     elif isinstance(value, int) and abs(value) > _MOST_EXACT:
-        message = f"{value} has too many digits to arrive as it is; put it in quotes"
+        message = f"{value} has too many digits to stay exact; quote it"
         yield error(path, message, rule=_RULE)

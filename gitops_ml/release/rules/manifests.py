@@ -29,7 +29,7 @@ def _unique_names(manifests: Iterable[Manifest]) -> Iterator[Problem]:
     for manifest in manifests:
         other = first.setdefault(manifest.name, manifest)
         if other is not manifest:
-            message = f"the name is taken by the API at {_where(other)}"
+            message = f"the same name is used by the API at {_where(other)}"
             yield manifest.problem(error(("name",), message, rule="unique"))
 
 
@@ -50,8 +50,8 @@ def _unique_applications(
             other = by_name.get(name.removesuffix(f"-{middle}"))
             if other is not None and other is not manifest:
                 message = (
-                    f"in {short} it would be the Application {name}-{short}, which {other.name!r} "
-                    f"is in {long} ({_where(other)})"
+                    f"in {short} its Application would be {name}-{short}, which is the Application "
+                    f"of {other.name!r} in {long} ({_where(other)})"
                 )
                 yield manifest.problem(error(("name",), message, rule="unique"))
 
@@ -89,7 +89,7 @@ def _same_endpoint(
 ) -> Problem:
     path: Path = ("networking", "endpoint")
     place = f" in {environment}" if environment else ""
-    message = f"{endpoint} is the endpoint of {other.name!r} too{place} ({_where(other)})"
+    message = f"{endpoint} is also the endpoint of {other.name!r}{place} ({_where(other)})"
     return manifest.problem(error(path, message, rule="unique"), environment=environment)
 
 

@@ -39,13 +39,13 @@ def affinity_findings(spec: ReleaseSpec) -> Iterator[Finding]:
             yield from _expression((*path, "labelSelector", "matchExpressions", index), each)
         for key in ("matchLabelKeys", "mismatchLabelKeys"):
             if term.get(key) and term.get("labelSelector") is None:
-                message = "it goes with a labelSelector only; add one, '{}' for all pods"
+                message = "it needs a labelSelector; add one, '{}' for all pods"
                 yield error((*path, key), message, rule=_RULE)
         yield from _other_namespaces(path, term, spec)
         if is_required and "podAntiAffinity" in path and not _is_about_its_own(term, spec):
             message = (
-                "none of the pods that fit could run beside these, also those of other teams; name "
-                f"the API's own in labelSelector.matchLabels ({_INSTANCE}: {spec.name}), or move it "
+                "pods of other teams could not run on the same nodes; select the API's own pods in "
+                f"labelSelector.matchLabels ({_INSTANCE}: {spec.name}), or move it "
                 f"to {_PREFERRED}"
             )
             yield error(path, message, rule="policy")
@@ -80,11 +80,11 @@ def _expression(path: Path, words: Words, *, is_field: bool = False) -> Iterator
 
 def _other_namespaces(path: Path, term: Words, spec: ReleaseSpec) -> Iterator[Finding]:
     if "namespaceSelector" in term:
-        message = "the pods of other namespaces are none of this API's business; remove it"
+        message = "an affinity cannot select pods of other namespaces; remove it"
         yield error((*path, "namespaceSelector"), message, rule="policy")
     for index, name in enumerate(term.get("namespaces") or ()):
         if name != spec.namespace:
-            message = f"{name!r} is another namespace than the API's ({spec.namespace}); remove it"
+            message = f"{name!r} is not the namespace of the API ({spec.namespace}); remove it"
             yield error((*path, "namespaces", index), message, rule="policy")
 
 
@@ -134,7 +134,7 @@ def node_label_findings(
         is_listed = key in allowed
         if not is_listed and (key == _NAME or not allows_key(key, allowed, policy.domains)):
             message = (
-                f"the policy does not let APIs choose nodes by {key}; remove it, or list {key!r} in "
+                f"the policy does not allow APIs to select nodes by {key}; remove it, or list {key!r} in "
                 "policy.node_labels of the project file"
             )
             yield error(path, message, rule="policy")

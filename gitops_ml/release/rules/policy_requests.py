@@ -76,7 +76,7 @@ def _keys(
 ) -> Iterator[Finding]:
     for key in said:
         if is_never_allowed(key):
-            message = "Helm, Argo CD, Kubernetes or gitops-ml itself acts on it; remove it"
+            message = "Helm, Argo CD, Kubernetes or gitops-ml acts on it; remove it"
             yield error((section, key), message, rule=RULE)
         elif not allows_key(key, allowed, policy.domains):
             reason = _REASONS.get(
@@ -89,7 +89,7 @@ def _keys(
 def _scheduling(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     name = spec.compute.priority_class
     if name is not None and name.startswith("system-"):
-        message = f"{name!r} is for what the cluster itself is made of; choose another class"
+        message = f"{name!r} is reserved for system components; choose another class"
         yield error(("compute", "priority_class"), message, rule=RULE)
     elif name is not None and name not in policy.priority_classes:
         message = (
@@ -136,7 +136,7 @@ def _hosts(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[
         if not allows_host(host, allowed, any_depth=gateway.type == "gateway-api"):
             known = ", ".join(allowed) or "none"
             message = (
-                f"{host!r} is no host of the gateway of cluster {cluster.name!r} (it has: {known}); "
+                f"{host!r} is not a host of the gateway of cluster {cluster.name!r} (it has: {known}); "
                 f"{in_policy(host, 'hosts')}"
             )
             yield error(("networking", "hosts", index), message, rule=RULE)
@@ -160,8 +160,8 @@ def _images(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
         repository = full_repository(image)
         if not f"{repository}/".startswith(allowed):
             message = (
-                f"{repository} is in none of the registries of the policy: "
-                f"{', '.join(policy.registries) or 'there are none'}"
+                f"{repository} is not in a registry that the policy allows: "
+                f"{', '.join(policy.registries) or 'none'}"
             )
             yield error(path, message, rule=RULE)
 
@@ -199,11 +199,11 @@ def _secrets(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterato
             continue
         entry = f"{remote['store_kind']}/{remote['store']}/{remote['key']}"
         if ".." in str(remote["key"]).split("/"):
-            message = "'..' leads out of what a policy can allow; write the whole key"
+            message = "'..' leads outside the keys that a policy can allow; write the whole key"
             yield error((*at, "remote", "key"), message, rule=RULE)
         elif not matches_any(policy.external_secrets, entry):
             message = (
-                f"the policy does not allow {entry}, which may be a secret of others; "
+                f"the policy does not allow {entry}, which may be a secret of another team; "
                 f"{in_policy(entry, 'external_secrets')}"
             )
             yield error((*at, "remote"), message, rule=RULE)

@@ -47,7 +47,7 @@ def trigger_policy_findings(
                 f"the policy does not allow {trigger.type!r} triggers; use another one, or list "
                 f"{trigger.type!r} in policy.triggers.types of the project file"
                 if policy.triggers.types
-                else "the policy allows no trigger at all (policy.triggers.types)"
+                else "the policy allows no triggers (policy.triggers.types)"
             )
             yield error((*at, "type"), message, rule=_RULE)
         yield from _identities(policy, trigger, at)
@@ -117,7 +117,7 @@ def _not_allowed(entry: str, allowed: tuple[str, ...]) -> str:
 def _account(spec: ReleaseSpec, item: Mapping[str, Any], place: Path) -> Iterator[Finding]:
     account = item.get("serviceAccountName")
     if account is not None and account != spec.name:
-        message = f"{account!r} is the account of others; the API's own is {spec.name!r}"
+        message = f"{account!r} is another ServiceAccount; the API's own is {spec.name!r}"
         yield error((*place, "serviceAccountName"), message, rule=_RULE)
 
 
@@ -191,10 +191,10 @@ def _value(name: str, value: str, spec: ReleaseSpec) -> str | None:
 def _refusal(server: str | None, *, holds_others: bool, trigger: Trigger) -> str | None:
     where = "; list it in policy.triggers.servers of the project file if that is right"
     if server is not None and is_nodes_own(server):
-        return f"{server} is KEDA's own machine, or what only it may ask{where}"
+        return f"{server} is KEDA's own machine, or a server that only KEDA may reach{where}"
     if not trigger.authentication and not holds_others:
         return None
-    target = server or "a server that cannot be told from this"
+    target = server or "a server that this text does not determine"
     if holds_others:
         return f"KEDA would send what the authentication holds to {target}{where}"
     if server is not None and is_in_cluster(server):

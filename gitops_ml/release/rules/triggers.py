@@ -46,7 +46,7 @@ def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
         at: Path = ("autoscaling", "triggers", index)
         name = trigger.name or f"{trigger.type}-{index}"
         if name in names:
-            message = f"another trigger is called {name!r} already"
+            message = f"another trigger has the name {name!r}"
             yield error((*at, "name"), message, rule=_RULE)
         names.add(name)
         yield from _metadata(trigger, at)
@@ -80,7 +80,7 @@ def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
         is_known = name in scaler.parameters or scaler.is_open or name in _REMOVED
         if not is_known:
             message = (
-                f"{trigger.type} has no parameter {name!r} (what is secret goes to authentication)"
+                f"{trigger.type} has no parameter {name!r} (secrets belong in authentication)"
                 f"{suggestion(name, sorted(scaler.parameters))}"
             )
             yield warning(place, message, rule=_RULE)
@@ -104,7 +104,7 @@ def _metric_type(trigger: Trigger, at: Path) -> Iterator[Finding]:
         yield error(place, message, rule=_RULE)
     value = trigger.metadata.get("value", "1")
     if kind == "Utilization" and not (value.isascii() and value.isdigit() and int(value) > 0):
-        message = f"{value!r} is no percentage; write a whole number in quotes"
+        message = f"{value!r} is not a percentage; write a whole number in quotes"
         yield error((*at, "metadata", "value"), message, rule=_RULE)
 
 
@@ -115,7 +115,7 @@ def _cron(trigger: Trigger, at: Path, most: int) -> Iterator[Finding]:
     yield from cron_findings(place, words["start"], words["end"], words["timezone"])
     replicas = words.get("desiredReplicas", "1")
     if not replicas.isascii() or not replicas.isdigit() or not 0 < int(replicas) <= most:
-        message = f"{replicas!r} is no number from 1 to max_replicas ({most})"
+        message = f"{replicas!r} is not a number from 1 to max_replicas ({most})"
         yield error((*place, "desiredReplicas"), message, rule=_RULE)
 
 
