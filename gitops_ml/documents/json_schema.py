@@ -60,7 +60,7 @@ class Schema:
             yield from sentences(self._validator.iter_errors(data), written=written)
 
     def with_defaults(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """``body`` with each default of the schema filled in where ``body`` says nothing."""
+        """``body`` with the defaults of the schema for each field that it does not set."""
         filled: dict[str, Any] = self._fill(body)
         return filled
 

@@ -1,7 +1,7 @@
 """Kubernetes quantities and Go durations, read exactly and written canonically.
 
-A quantity that Kubernetes would normalise shows up as a difference in Argo CD for ever, so ours are
-normal before they are committed.
+Argo CD shows a quantity that Kubernetes normalises as a lasting difference, so quantities are
+normalised before they are committed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def parse_quantity(text: str | int | float) -> Fraction:
     """The exact value of a quantity: ``500m`` is 1/2, ``1Ki`` is 1024.
 
     Raises:
-        ValueError: it is not a quantity; the message says what one looks like.
+        ValueError: it is not a quantity; the message shows one.
     """
     if isinstance(text, float):
         text += 0.0  # -0.0 is 0.0
@@ -87,7 +87,7 @@ def parse_duration(text: str) -> float:
     """The seconds of a Go duration such as ``1m30s`` or ``0.1s``.
 
     Raises:
-        ValueError: it is not a duration; the message says what one looks like.
+        ValueError: it is not a duration; the message shows one.
     """
     if not isinstance(text, str) or not (text == "0" or _DURATION.fullmatch(text)):
         hint = f"; a number needs a unit: {text}s" if _is_number(text) else ""
@@ -97,7 +97,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a Go duration, without needless units: 90 is ``1m30s``."""
+    """Seconds as a Go duration without zero units: 90 is ``1m30s``."""
     milliseconds = round(Fraction(str(seconds)) * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"

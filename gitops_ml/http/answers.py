@@ -67,10 +67,10 @@ def _cleaned(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A place in the answer of a server; ``said`` says whose, and to what."""
+    """A place in the answer of a server; ``context`` names the server and the request."""
 
     value: Any
-    said: str
+    context: str
     path: str = ""
 
     def __getitem__(self, key: str | int) -> Part:
@@ -82,9 +82,9 @@ class Part:
         if isinstance(key, int):
             found = self._of(list)
             value = found[key] if -len(found) <= key < len(found) else None
-            return Part(value, self.said, f"{self.path}[{key}]")
+            return Part(value, self.context, f"{self.path}[{key}]")
         path = f"{self.path}.{key}" if self.path else key
-        return Part(self._of(dict).get(key), self.said, path)
+        return Part(self._of(dict).get(key), self.context, path)
 
     def __bool__(self) -> bool:
         """Whether anything is there."""
@@ -96,7 +96,9 @@ class Part:
         Raises:
             ServerFailed: it is none.
         """
-        return iter([Part(v, self.said, f"{self.path}[{n}]") for n, v in enumerate(self._of(list))])
+        return iter(
+            [Part(v, self.context, f"{self.path}[{n}]") for n, v in enumerate(self._of(list))]
+        )
 
     def has(self, key: str) -> bool:
         return key in self._of(dict)
@@ -141,7 +143,7 @@ class Part:
 
     def odd(self, what: str) -> ServerFailed:
         """The error that says what is wrong with this part."""
-        return ServerFailed(f"{self.said}: {self.path or 'it'} {what}")
+        return ServerFailed(f"{self.context}: {self.path or 'it'} {what}")
 
     def _of(self, kind: type) -> Any:
         value = self.value

@@ -1,4 +1,4 @@
-"""Which sections an API of each kind has, and what holds for the kind whatever the environment."""
+"""The sections of each kind of API, and the rules for a kind in every environment."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def section_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def kind_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
-    """What else does not go with the API's kind; ``body`` has passed the schema."""
+    """Other fields that do not fit the kind of the API; ``body`` has passed the schema."""
     kind = body["kind"]
     yield from _works(kind, body)
     if kind in ("AsyncAPI", "BatchAPI"):
@@ -65,12 +65,12 @@ def kind_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _works(kind: str, body: Mapping[str, Any]) -> Iterator[Finding]:
     choices = _WORKS[kind]
-    said = [section for section in choices if body.get(section)]
-    if not said:
+    given = [section for section in choices if body.get(section)]
+    if not given:
         yield error((), f"{kind} needs {_either(choices)}", rule=_RULE)
-    elif len(said) > 1:
+    elif len(given) > 1:
         message = f"{kind} has {_either(choices)}, not both; keep one"
-        yield error((said[1],), message, rule=_RULE)
+        yield error((given[1],), message, rule=_RULE)
 
 
 def _either(names: tuple[str, ...]) -> str:

@@ -111,10 +111,10 @@ def run(
         stdout, stderr = output_of(process, input=data, timeout=timeout)
     except Outdated as error:
         raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
-    words = redacted(stderr.decode("utf-8", "replace"), secrets)
+    errors = redacted(stderr.decode("utf-8", "replace"), secrets)
     if process.returncode:
-        raise ProgramFailed(shown, process.returncode, words)
-    return Completed(shown, stdout, words)
+        raise ProgramFailed(shown, process.returncode, errors)
+    return Completed(shown, stdout, errors)
 
 
 def attend(

@@ -64,12 +64,12 @@ def token_hosts(environ: Mapping[str, str], *, folder: Path) -> TokenHosts:
         InvalidDocument: the configuration file cannot be read.
     """
     try:
-        said = TokenHosts.parse(environ.get(TOKEN_HOSTS, ""))
+        hosts = TokenHosts.parse(environ.get(TOKEN_HOSTS, ""))
     except ValueError as error:
         raise UsageError(
             f"{TOKEN_HOSTS}: {error}. It is written as VARIABLE=host,host;VARIABLE=host"
         ) from error
-    return said | _configured(environ, folder)
+    return hosts | _configured(environ, folder)
 
 
 def configuration_file(environ: Mapping[str, str]) -> Path:

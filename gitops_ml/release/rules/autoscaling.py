@@ -1,4 +1,4 @@
-"""Rules about how many replicas run: bounds, windows, schedules, and what wakes a sleeping API."""
+"""Rules about the number of replicas: bounds, windows, schedules, and what wakes an API at 0."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _AT: Path = ("autoscaling",)
 _LONGEST_STABILIZATION = 3600
 _LONGEST_WINDOW = 1800
 _ASYNC_CONCURRENCY = 128
-"""What the runtime works on at a time where `predict` is async and nothing else is said."""
+"""Requests that the runtime processes at a time if `predict` is async and no limit is set."""
 _NEVER_WAKE = ("cpu", "memory", "cron")
-"""KEDA's triggers that say nothing while there is no pod, or that are windows rather than work."""
+"""KEDA's triggers without a value at 0 pods, and those that are time windows."""
 
 
 def autoscaling_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def _bounds(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
 
 
 def _target(spec: ReleaseSpec) -> Iterator[Finding]:
-    """A target beyond what a replica takes in is never reached: it would never scale."""
+    """Refuse a target above the capacity of a replica: it would never scale up."""
     target = spec.autoscaling.target_in_flight
     working, waiting = _capacity(spec)
     if target > working + waiting:
@@ -72,7 +72,7 @@ def _target(spec: ReleaseSpec) -> Iterator[Finding]:
 
 
 def _capacity(spec: ReleaseSpec) -> tuple[int, int]:
-    """Requests that a replica works on at a time, and that may wait."""
+    """Requests that a replica processes at a time, and requests that may wait."""
     if (container := spec.container) is not None:
         return container.max_concurrency, container.max_queue_length
     predictor = spec.predictor
@@ -114,7 +114,7 @@ def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
 
 
 def cron_findings(at: Path, start: str, end: str, timezone: str) -> Iterator[Finding]:
-    """What is wrong with a window of two cron lines at ``at``."""
+    """Errors in a window of two cron lines at ``at``."""
     for key, line in (("start", start), ("end", end)):
         if (wrong := cron_error(line)) is not None:
             yield error((*at, key), wrong, rule=_RULE)

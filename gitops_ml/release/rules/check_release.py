@@ -1,7 +1,4 @@
-"""Rules that relate two fields, or a release and its cluster.
-
-The shape of a document is the schema's business; what is here needs to see more than one place.
-"""
+"""Rules about several fields, or about a release and its cluster. The schema checks the shape."""
 
 from __future__ import annotations
 
@@ -34,8 +31,8 @@ def check_release(
 ) -> Iterator[Finding]:
     """Every rule that a resolved release breaks; paths are those of the manifest.
 
-    ``teams`` are those of the project; a project without any has no rule about them. ``images`` is
-    what the project says of its registry.
+    ``teams`` are those of the project; without any there is no rule about them. ``images`` are the
+    settings of its registry.
     """
     yield from _team(spec, teams)
     yield from limit_findings(spec, cluster)

@@ -1,4 +1,4 @@
-"""Rules about what a replica gets: CPU, memory, GPUs, and the nodes it may run on."""
+"""Rules about the resources of a replica: CPU, memory, GPUs, and nodes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEURON_CORES_PER_CHIP = 4
 
 
 def compute_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
-    """What is wrong with ``compute``, and what it needs from the cluster and does not find."""
+    """Errors in ``compute``, and what the cluster lacks for it."""
     compute = spec.compute
     yield from _amounts(compute)
     yield from _shared_memory(spec)
@@ -61,7 +61,7 @@ def _amounts(compute: ComputeSpec) -> Iterator[Finding]:
 
 
 def _too_little(quantity: str, least: str) -> str:
-    """Memory without a unit is bytes, and with an ``m`` thousandths of one; nobody means that."""
+    """Memory without a unit is bytes, and with an ``m`` thousandths of a byte: both are mistakes."""
     meant = quantity.removesuffix("m")
     hint = f"; did you mean {meant}Mi?" if meant.isdigit() and int(meant) >= 20 else ""
     unit = " bytes" if quantity.isdigit() else ""

@@ -1,4 +1,4 @@
-"""What an author says and nothing follows from: a field that is accepted in silence is a trap."""
+"""Warnings about fields that have no effect in an environment."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from gitops_ml.release.spec import ReleaseSpec
 
 Reason = Callable[["ReleaseSpec", "ClusterSpec"], "str | None"]
-"""Why a field means nothing in a release; `None` where it does."""
+"""Why a field has no effect in a release; `None` if it has one."""
 
 
 def effect_findings(
     manifest: Manifest, spec: ReleaseSpec, cluster: ClusterSpec
 ) -> Iterator[Finding]:
-    """A warning for each word of the API that changes nothing in this environment."""
+    """A warning for each field of the API that changes nothing in this environment."""
     override = manifest.environments.get(spec.environment) or {}
     for (section, field), reason_of in _REASONS.items():
-        said = _said(override, section, field)
-        if said is _NOTHING:
-            said = _said(manifest.body, section, field)
-        if said is _NOTHING or said is None:
+        value = _value(override, section, field)
+        if value is _NOTHING:
+            value = _value(manifest.body, section, field)
+        if value is _NOTHING or value is None:
             continue
         if (reason := reason_of(spec, cluster)) is not None:
             path: Path = (section, field)
@@ -45,9 +45,9 @@ def effect_findings(
 _NOTHING = object()
 
 
-def _said(words: Mapping[str, Any], section: str, field: str) -> Any:
-    """What the words say; `None` takes back what is said below, the whole section too."""
-    inner = words.get(section, _NOTHING)
+def _value(body: Mapping[str, Any], section: str, field: str) -> Any:
+    """The value of a field; `None` removes the field or the whole section."""
+    inner = body.get(section, _NOTHING)
     return inner.get(field, _NOTHING) if isinstance(inner, Mapping) else inner
 
 

@@ -1,4 +1,4 @@
-"""Rules that relate two manifests: names, applications and endpoints that only one of them may have."""
+"""Rules about several manifests: unique names, Applications and endpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def check_manifests(
     manifests: Iterable[Manifest], *, environments: Iterable[str] = ()
 ) -> Iterator[Problem]:
-    """What has to hold between manifests; ``environments`` are those of the project."""
+    """Conflicts between manifests; ``environments`` are those of the project."""
     manifests = tuple(manifests)
     yield from _unique_names(manifests)
     yield from _unique_applications(manifests, tuple(environments))
@@ -60,26 +60,26 @@ def _unique_endpoints(manifests: Iterable[Manifest]) -> Iterator[Problem]:
     taken: dict[tuple[str | None, str, str], Manifest] = {}
     manifests = tuple(manifests)
     names = {name for manifest in manifests for name in manifest.environments}
-    told: set[str] = set()
+    reported: set[str] = set()
     for environment in (None, *sorted(names)):
         for manifest in manifests:
             for host, endpoint in _endpoints(manifest, environment):
                 other = taken.setdefault((environment, host, endpoint), manifest)
-                if other.name != manifest.name and manifest.name not in told:
-                    told.add(manifest.name)
+                if other.name != manifest.name and manifest.name not in reported:
+                    reported.add(manifest.name)
                     yield _same_endpoint(manifest, other, endpoint, environment)
 
 
 def _endpoints(manifest: Manifest, environment: str | None) -> Iterator[tuple[str, str]]:
-    """Host and path of an API; an empty host stands for the gateway's own."""
-    words: Mapping[str, object] = {
+    """Host and path of an API; an empty host means the hosts of the gateway."""
+    networking: Mapping[str, object] = {
         **(manifest.body.get("networking") or {}),
         **((manifest.environments.get(environment or "") or {}).get("networking") or {}),
     }
-    if words.get("visibility") == "cluster":
+    if networking.get("visibility") == "cluster":
         return
-    endpoint = "/" + str(words.get("endpoint") or manifest.name).strip("/")
-    hosts = words.get("hosts") or ()
+    endpoint = "/" + str(networking.get("endpoint") or manifest.name).strip("/")
+    hosts = networking.get("hosts") or ()
     for host in hosts if isinstance(hosts, list) and hosts else [""]:
         yield str(host), endpoint
 

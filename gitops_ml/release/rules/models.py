@@ -1,4 +1,4 @@
-"""Rules about models: which predictor may have them, where they are, and how many are kept."""
+"""Rules about models: which predictors have them, their locations, and the sizes of caches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model_findings(
     environment: EnvironmentSpec,
     images: ImageSettings | None = None,
 ) -> Iterator[Finding]:
-    """What is wrong with a predictor's models and its batching."""
+    """Errors in the models and the batching of a predictor."""
     predictor = spec.predictor
     if predictor is None:
         return
@@ -81,7 +81,7 @@ def _artifacts(predictor: PredictorSpec, environment: EnvironmentSpec) -> Iterat
 
 
 def _plain_registry(predictor: PredictorSpec, images: ImageSettings) -> Iterator[Finding]:
-    """Models that a pod copies come over HTTPS alone: it would wait for them for ever."""
+    """Refuse a plain HTTP registry: a pod copies models over HTTPS only, and would wait forever."""
     host = (images.repository or "").partition("/")[0]
     for path, location in artifact_places(predictor):
         if host and location.startswith(f"{SCHEME}{host}/"):
@@ -94,9 +94,9 @@ def _plain_registry(predictor: PredictorSpec, images: ImageSettings) -> Iterator
 
 
 def _one_source(models: Models, at: Path) -> Iterator[Finding]:
-    said = [name for name in ("path", "paths", "dir") if getattr(models, name)]
-    if len(said) != 1:
-        found = f"it has {' and '.join(said)}" if said else "it has none"
+    given = [name for name in ("path", "paths", "dir") if getattr(models, name)]
+    if len(given) != 1:
+        found = f"it has {' and '.join(given)}" if given else "it has none"
         yield error(at, f"exactly one of path, paths and dir is needed; {found}", rule=_RULE)
 
 

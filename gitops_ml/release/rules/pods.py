@@ -1,4 +1,4 @@
-"""Rules about the pod around the predictor: environment, secrets, probes, labels, the way in."""
+"""Rules about the pod: environment variables, secrets, probes, labels, and networking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DEFAULT_TIMEOUT = 60
 def pod_findings(
     spec: ReleaseSpec, cluster: ClusterSpec, environment: EnvironmentSpec
 ) -> Iterator[Finding]:
-    """What is wrong with the pod of a release."""
+    """Errors in the pod of a release."""
     yield from _environment_variables(spec)
     yield from _secrets(spec, cluster)
     if spec.container is not None:
@@ -69,7 +69,7 @@ def _variables(spec: ReleaseSpec) -> Iterator[tuple[Path, Mapping[str, str]]]:
 
 
 def _secret_value(path: Path, name: str, value: str) -> Iterator[Finding]:
-    """Git never forgets: a token in a manifest is a token that has to be revoked."""
+    """Find secrets in values: a token in Git stays in its history and must be revoked."""
     hint = "store it in a Secret and refer to it in `secrets`"
     if has_secret_shape(value):
         yield error(path, f"this looks like a secret; {hint}", rule="secret")

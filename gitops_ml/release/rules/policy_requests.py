@@ -1,7 +1,6 @@
-"""Rules of the policy about one release: what it asks for must be allowed by each of the policies.
+"""Rules of the policy about one release: each policy must allow what it requests.
 
-A finding names the list of the project file that would allow it. Rules about triggers and about
-affinity are in modules of their own.
+A finding names the list of the project file that would allow it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 RULE = "policy"
 _OURS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
-"""Labels that `rules_pods` has a sentence about."""
+"""Labels that `pods.py` reports."""
 _REASONS = {
     "eks.amazonaws.com": "it gives the pods an identity of the cloud",
     "iam.gke.io": "it gives the pods an identity of the cloud",
@@ -45,7 +44,7 @@ _REASONS = {
 def policy_findings(
     spec: ReleaseSpec, cluster: ClusterSpec, environment: EnvironmentSpec
 ) -> Iterator[Finding]:
-    """What a release asks for and the policies of its environment do not allow."""
+    """Requests of a release that the policies of its environment do not allow."""
     found = [
         finding
         for policy in environment.policies
@@ -67,14 +66,14 @@ def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Ite
 
 
 def in_policy(entry: str, where: str) -> str:
-    """What to do about something that is not allowed."""
+    """The remedy for something that is not allowed."""
     return f"remove it, or list {entry!r} in policy.{where} of the project file"
 
 
 def _keys(
-    section: str, said: Mapping[str, str], allowed: tuple[str, ...], policy: Policy
+    section: str, given: Mapping[str, str], allowed: tuple[str, ...], policy: Policy
 ) -> Iterator[Finding]:
-    for key in said:
+    for key in given:
         if is_never_allowed(key):
             message = "Helm, Argo CD, Kubernetes or gitops-ml acts on it; remove it"
             yield error((section, key), message, rule=RULE)
