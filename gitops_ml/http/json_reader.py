@@ -1,4 +1,4 @@
-"""JSON of others: read without a traceback, and taken apart with a word about what is wrong."""
+"""Read JSON of registries, with an error for each unexpected value."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class BadJson(ValueError):
-    """A text is no JSON, or a value in it is of another type than its reader wants."""
+    """A text that is not JSON, or a value of an unexpected type."""
 
 
 def read_json(content: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        BadJson: it is none, or is nested too deeply to be meant.
+        BadJson: it is not JSON, or is nested too deeply.
     """
     try:
         found = json.loads(content)

@@ -1,9 +1,9 @@
-"""May this secret go there? The decision about environment variables and servers, without any I/O.
+"""Decide which server may get the value of which environment variable, without I/O.
 
-The documents of a pull request (project file, requirements) name variables and servers freely. Which
-server may get which variable is decided outside of them: the usual variables of a forge belong to its
-own hosts, and every other variable needs its owner's word, in ``GITOPS_ML_TOKEN_HOSTS`` or in the
-owner's own configuration. Nothing travels in plain text, except to this machine itself.
+The documents of a pull request (project file, requirements) can name any variable and any server. So
+the decision is made outside of them: the usual variables of a forge belong to its own hosts, and the
+owner of every other variable lists its servers in ``GITOPS_ML_TOKEN_HOSTS`` or in the configuration
+file. Nothing is sent in plain text, except to this machine.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _VARIABLES = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """A variable that tools of a forge read, and the host that its token belongs to."""
+    """A variable that tools of a forge read, and the hosts that its token belongs to."""
 
     variable: str
     hosts: tuple[str, ...]
-    """Those it belongs to where nothing else is said."""
+    """The hosts if no host variable is set."""
     host_variables: tuple[str, ...] = ()
     """Variables that name its host (or URL) instead."""
 
@@ -58,9 +58,9 @@ USUAL: Mapping[str, tuple[Usual, ...]] = {
     ),
     "bitbucket": (Usual("BITBUCKET_TOKEN", (), ("BITBUCKET_URL", "BITBUCKET_SERVER_URL")),),
 }
-"""What is looked for at a forge of each kind."""
+"""The variables of each kind of forge."""
 _NAMED_ONLY = (Usual("CI_JOB_TOKEN", (), ("CI_SERVER_URL", "CI_SERVER_HOST")),)
-"""For git and package indexes; it opens no pull requests, so that nothing looks for it by itself."""
+"""For git and package indexes; it cannot open pull requests, so it is used only if named."""
 
 
 def usual_hosts(variable: str, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -83,19 +83,19 @@ def _canonical(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class TokenHosts:
-    """Which servers may get which variable, as their owner says."""
+    """The servers that may get each variable, as its owner lists them."""
 
     hosts: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> TokenHosts:
-        """What ``GITOPS_ML_TOKEN_HOSTS`` says.
+        """Parse the value of ``GITOPS_ML_TOKEN_HOSTS``.
 
         >>> TokenHosts.parse("GITOPS_TOKEN=github.com,git.acme.example;P=[::1]:8443").hosts["P"]
         frozenset({'[::1]:8443'})
 
         Raises:
-            ValueError: it cannot be read; says which part, and why.
+            ValueError: it cannot be read; the message names the part and the reason.
         """
         entries = []
         for entry in filter(None, map(str.strip, re.split(r"[;\r\n]", text))):
@@ -108,7 +108,7 @@ class TokenHosts:
         """Pairs of a variable and its servers, ``host`` or ``host:port``.
 
         Raises:
-            ValueError: one of them is no variable or no server.
+            ValueError: one of them is not a variable or not a server.
         """
         found: dict[str, frozenset[str]] = {}
         for variable, hosts in entries:
@@ -137,7 +137,7 @@ def _listed(variable: str, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why variables do not go to a server, and what their owner can do about it."""
+    """Why variables are not sent to a server, and how their owner can allow it."""
 
     variables: tuple[str, ...]
     destination: Destination
@@ -146,7 +146,7 @@ class Refusal:
 
     @property
     def setting(self) -> str:
-        """What allows it, as a part of ``GITOPS_ML_TOKEN_HOSTS``."""
+        """The entry of ``GITOPS_ML_TOKEN_HOSTS`` that allows it."""
         return ";".join(f"{name}={self.destination.owner}" for name in self.variables)
 
     def __str__(self) -> str:
@@ -162,10 +162,10 @@ def refusal(
 ) -> Refusal | None:
     """Why the values of ``variables`` may not go to the server of ``url``; ``None`` where they may.
 
-    This machine may have every variable: who listens on its loopback runs programs here already.
+    This machine may get every variable: a server on its loopback runs here already.
 
     Raises:
-        ValueError: it cannot be known which server that is.
+        ValueError: the server cannot be determined.
     """
     wanted, destination = tuple(variables), Destination.of(url)
     if destination.is_loopback or not wanted:
@@ -183,8 +183,8 @@ def refusal(
 def may_get_login(url: str, *, registry: str) -> bool:
     """Whether the login for ``registry`` (``host[:port]``) may be shown at ``url``.
 
-    `docker login` is the owner's word for the registry, and the registry names its token server (that
-    of GitLab has another name): over TLS, or both on this machine.
+    `docker login` is the owner's permission for the registry, and the registry names its token server
+    (GitLab's has another name): over TLS, or both on this machine.
     """
     try:
         place = Destination.of(url)
@@ -214,12 +214,13 @@ def expanded(url: str, environ: Mapping[str, str]) -> str:
         return url
     authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
     if variables_in(authority.rpartition("@")[2]):
-        raise ValueError("a variable is part of the server's name: write the server out")
+        raise ValueError(
+            "a variable is part of the server's name: write the name without variables"
+        )
     full = _VARIABLES.sub(lambda match: values.get(match[1], match[0]), url)
     if not is_same_server(_VARIABLES.sub("x", url), full):
         names = ", ".join(values)
         raise ValueError(
-            f"the value of {names} has characters that mean something in an address: "
-            "percent-encode them"
+            f"the value of {names} has characters with a meaning in an address: percent-encode them"
         )
     return full

@@ -16,12 +16,12 @@ _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
                    r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*")  # fmt: skip
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _CONFUSING = re.compile(r"[\s\\\x00-\x20\x7f-\xa0]")
-"""Some clients drop or replace these, others do not, so that they would ask different servers."""
+"""Some clients drop or replace these characters, so that clients would ask different servers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The server of a URL in the one form that is compared."""
+    """The server of a URL in a canonical form."""
 
     scheme: str
     host: str
@@ -34,8 +34,8 @@ class Destination:
         """The server that every client would ask for ``url``.
 
         Raises:
-            ValueError: it is no http(s) URL, or clients could differ about its server. The message
-                holds nothing of the URL, which may hold a secret.
+            ValueError: it is not an http(s) URL, or clients could differ about its server. The
+                message holds no part of the URL, which may hold a secret.
         """
         scheme, found, rest = url.partition("://")
         scheme = scheme.lower()
@@ -57,7 +57,7 @@ class Destination:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether what is sent there stays on this machine, whatever a name server says."""
+        """Whether the server is this machine, whatever a name server answers."""
         if self.host == "localhost":
             return True
         try:
@@ -71,7 +71,7 @@ class Destination:
 
     @property
     def owner(self) -> str:
-        """The server that people name: a token for ``github.com`` is shown to ``api.github.com``."""
+        """The server that people name: a token for ``github.com`` goes to ``api.github.com``, too."""
         is_api = self.server == "api.github.com" or re.fullmatch(r"api\..+\.ghe\.com", self.server)
         return self.server.removeprefix("api.") if is_api else self.server
 
@@ -92,7 +92,7 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
     if not _NAME.fullmatch(host):
         raise ValueError("the host of the address cannot be read")
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
-        # Clients read 127.1, 0x7f000001 and 017700000001 as an address, each in its own way.
+        # Clients read 127.1, 0x7f000001 and 017700000001 as different addresses.
         return str(_address(ipaddress.IPv4Address, host)), port
     return host.lower(), port
 
@@ -118,7 +118,7 @@ def is_loopback(server: str) -> bool:
 
 
 def is_protected(url: str) -> bool:
-    """Whether a token may be sent there: over TLS, or without leaving this machine."""
+    """Whether a token may be sent there: over TLS, or to this machine."""
     try:
         return Destination.of(url).is_protected
     except ValueError:

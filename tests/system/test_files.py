@@ -132,5 +132,5 @@ def test_what_a_killed_process_left_behind_goes_after_an_hour(tmp_path):
 
 def test_the_same_path_twice_must_have_the_same_content(tmp_path):
     assert write_files(tmp_path, [("a", b"1"), ("a", b"1")]) == ("a",)
-    with pytest.raises(UsageError, match="a is to be written twice"):
+    with pytest.raises(UsageError, match="a would be written twice"):
         write_files(tmp_path, [("a", b"1"), ("a", b"2")])

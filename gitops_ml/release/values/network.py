@@ -56,7 +56,7 @@ def network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]
 
 
 def _callers(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
-    """The namespace of the gateway; without one, every pod of the cluster."""
+    """Only the gateway if it routes to the API, else every namespace of the cluster."""
     if is_routed(spec, cluster):
         return {"allowSameNamespace": False}
     return {"from": [{"namespaceSelector": {}}]}
