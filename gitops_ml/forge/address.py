@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import UsageError
-from gitops_ml.http.secret_destinations import Destination
+from gitops_ml.http.urls import Destination
 
 if TYPE_CHECKING:
     from gitops_ml.project.model import ForgeSpec

@@ -22,9 +22,8 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.forge.token import ForgeToken, ways_to_name_one
 from gitops_ml.http.answers import Part, read_json
 from gitops_ml.http.deadlines import Limits, gave_up, watching
-from gitops_ml.http.retry import ca_bundle
-from gitops_ml.http.secret_destinations import Destination, is_protected
-from gitops_ml.oci.registry_session import RetryPolicy, retry_after
+from gitops_ml.http.retry import RetryPolicy, ca_bundle, innermost, retry_after
+from gitops_ml.http.urls import Destination, is_protected, is_same_server
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
@@ -258,7 +257,7 @@ class ForgeSession:
             if response.status not in _REDIRECTS or not target:
                 return response
             target = self._joined(url, target)
-            if not _is_one_server(target, url):
+            if not is_same_server(target, url):
                 raise Refused(
                     f"{self.address.host} sends us to {_origin(target)}, and the token is not for "
                     f"it: name the new address in {self.section}.repository, or "
@@ -280,13 +279,13 @@ class ForgeSession:
         import requests
         from urllib3.exceptions import HTTPError
 
-        if not is_protected(url) or not _is_one_server(url, self.address.api_url):
+        if not is_protected(url) or not is_same_server(url, self.address.api_url):
             raise Refused(f"the token for {self.address.host} is not sent to {_origin(url)}")
         self._client = self._client or _new_client(is_direct=Destination.of(url).is_loopback)
         try:
             return self._exchanged(method, url, body, query)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            reason = gave_up(error) or _innermost(error)
+            reason = gave_up(error) or innermost(error)
         # Outside of the handler: the library's error holds the request, and with it the token.
         words = redacted(str(reason)) or type(reason).__name__
         if isinstance(reason, ssl.SSLCertVerificationError):
@@ -360,13 +359,6 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _is_one_server(url: str, other: str) -> bool:
-    try:
-        return Destination.of(url) == Destination.of(other)
-    except ValueError:
-        return False
-
-
 def _words_of(response: _Response) -> str:
     """The forge's own words about a failure, after a colon; empty where it has none."""
     data: Any = None
@@ -408,13 +400,6 @@ def _next_page(link: str) -> str | None:
         if each.get("rel") == "next":
             return each["url"]
     return None
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The innermost reason says most."""
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return error
 
 
 def _span(seconds: float) -> str:

@@ -146,7 +146,7 @@ class LibraryHelm:
             return _LoadedChart(whole, whole, {}, None)
         try:
             accepts = compile_check(json.loads(schema.read_bytes()))
-        except NotImplementedError:
+        except ValueError:
             return _LoadedChart(whole, whole, {}, None)
         with tempfile.TemporaryDirectory(prefix="gitops-ml-chart-") as place:
             copy = Path(place, folder.name)

@@ -1,4 +1,4 @@
-"""The schemas, charts and templates that gitops-ml carries, in the wheel or beside it in a checkout."""
+"""The schemas, charts and templates of gitops-ml, in the wheel or beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def schema_text(name: str) -> str:
 
 
 def pull_request_template() -> str:
-    """The template that `core.pull_request_text.pull_request_body` fills in."""
+    """The template of `gitops.pull_request_body`."""
     return template_text("pull_request.md.j2")
 
 
 def bootstrap_template() -> str:
-    """The template that `core.bootstrap.readme` fills in."""
+    """The template of `gitops.bootstrap_files`."""
     return template_text("bootstrap/README.md.j2")
 
 
 @lru_cache
 def template_text(name: str) -> str:
-    """A template of ours, ``pull_request.md.j2``."""
+    """The text of a template such as ``pull_request.md.j2``."""
     return (_PACKAGE / "templates" / name).read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.token import find_token
-from gitops_ml.oci.registry_session import RetryPolicy
+from gitops_ml.http.retry import RetryPolicy
 from tests.support.certificate_authority import authority
 
 if TYPE_CHECKING:
