@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.forge.address import forge_address
 from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.forge.bitbucket import Bitbucket
+from gitops_ml.forge.gitea import Gitea
+from gitops_ml.forge.github import GitHub
+from gitops_ml.forge.gitlab import GitLab
 from gitops_ml.forge.token import find_token
 from gitops_ml.git.remote import Remote
 from gitops_ml.user.secret_owner import SecretOwner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from gitops_ml.forge.protocol import Forge
     from gitops_ml.project.model import GitopsSpec, SourceSpec
+
+_FORGES: Mapping[str, Callable[[ForgeSession], Forge]] = {
+    "github": GitHub,
+    "gitlab": GitLab,
+    "gitea": Gitea,
+    "bitbucket": Bitbucket,
+}
 
 
 def forge_of(
@@ -54,23 +65,5 @@ def forge_of(
 
 
 def forge_over(session: ForgeSession) -> Forge:
-    """The adapter for the forge that the session speaks to."""
-    match session.address.type:
-        case "github":
-            from gitops_ml.forge.github import GitHub
-
-            return GitHub(session)
-        case "gitlab":
-            from gitops_ml.forge.gitlab import GitLab
-
-            return GitLab(session)
-        case "gitea":
-            from gitops_ml.forge.gitea import Gitea
-
-            return Gitea(session)
-        case "bitbucket":
-            from gitops_ml.forge.bitbucket import Bitbucket
-
-            return Bitbucket(session)
-        case kind:
-            raise ValueError(f"no adapter for {kind!r}")
+    """The forge at the other end of the session."""
+    return _FORGES[session.address.type](session)
