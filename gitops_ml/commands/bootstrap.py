@@ -20,7 +20,6 @@ from gitops_ml.gitops.owned_block import placed
 from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.helm.charts import read_chart
 from gitops_ml.system.files import write_files
-from gitops_ml.system.resources import bootstrap_template
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +178,7 @@ def _our_files(
 def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:
     """Path, block, and whether it goes to the end: people's rules must win over ours."""
     return (
-        (words.README, words.readme(bootstrap_template(), project, gitops), True),
+        (words.README, words.readme(project, gitops), True),
         (words.CODEOWNERS, words.codeowners(project, gitops), False),
         (words.GITATTRIBUTES, words.gitattributes(), False),
     )

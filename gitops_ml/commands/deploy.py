@@ -21,7 +21,7 @@ from gitops_ml.forge.pull_request import asked_in
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import summary_of
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.release_yaml import read_values
+from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Deployment:
             directory, _, name = change.path.rpartition("/")
             if name == layout.VALUES and change.action == "modify" and len(found) < most:
                 before, after = (
-                    fields_without(read_values(content))
+                    fields_without(read_fields(content))
                     for content in (change.before, change.after)
                 )
                 found.append((directory, field_changes(before, after)))

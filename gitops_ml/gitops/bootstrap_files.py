@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.owned_block import Block
+from gitops_ml.system.resources import template_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,7 +114,7 @@ def steps(
     return tuple(found)
 
 
-def readme(template: str, project: Project, gitops: GitopsSpec) -> Block:
+def readme(project: Project, gitops: GitopsSpec) -> Block:
     """The part of the repository's README that is ours, for the people who run the clusters."""
     from jinja2 import Environment, StrictUndefined
 
@@ -122,7 +123,7 @@ def readme(template: str, project: Project, gitops: GitopsSpec) -> Block:
     )
     places = tuple(project.environments.values())
     used = sorted({place.cluster for place in places})
-    text = environment.from_string(template).render(
+    text = environment.from_string(template_text("bootstrap/README.md.j2")).render(
         project=project.name,
         gitops=gitops,
         environments=places,

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.markdown import block, cell, code, escaped
-from gitops_ml.documents.yaml_load import load_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.release_files import deployment_id_of, image_of
+from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, read_fields
+from gitops_ml.system.resources import template_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,7 +95,6 @@ def title_of(message: str) -> str:
 
 
 def pull_request_body(
-    template: str,
     changes: Sequence[Change],
     *,
     why: str = "",
@@ -125,7 +124,7 @@ def pull_request_body(
         "identities": [id for release in releases if (id := release.ids[1])][:_MOST_ROWS],
         "head": head,
     }
-    compiled = environment.from_string(template)
+    compiled = environment.from_string(template_text("pull_request.md.j2"))
     told = [_section(each) for each in _compared(releases)]
     untold = max(0, len(releases) - _MOST_COMPARED)
     # As many of the details as there is room for, the first ones first.
@@ -178,7 +177,7 @@ def _section(told: _Told) -> dict[str, Any]:
 def _lines(release: ReleaseChange) -> tuple[str, ...]:
     """How a release changes, a line for each value; the manifest of one that is new."""
     if release.action == "add":
-        manifest = _data(release.facts[1]).get("manifest")
+        manifest = read_fields(release.facts[1]).get("manifest")
         lines = write_yaml(manifest).splitlines() if isinstance(manifest, dict) else []
     elif release.action == "modify":
         lines = [line for each in _fields(release) for line in field_lines(each)]
@@ -190,9 +189,9 @@ def _lines(release: ReleaseChange) -> tuple[str, ...]:
 
 
 def _fields(release: ReleaseChange) -> Iterable[FieldChange]:
-    old, new = (_data(content).get("chart") for content in release.facts)
+    old, new = (read_fields(content).get("chart") for content in release.facts)
     yield from field_changes({"chart": old}, {"chart": new})
-    before, after = map(_data, release.values)
+    before, after = map(read_fields, release.values)
     for each in field_changes(before, after):
         if not each.path.startswith(_TOLD_ELSEWHERE):
             yield each
@@ -231,7 +230,7 @@ def _tries(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
     for release in releases:
         if release.action == "delete" or len(found) == 3:
             continue
-        facts = _data(release.facts[1])
+        facts = read_fields(release.facts[1])
         chart = facts.get("chart") or {}
         directory = layout.release_directory(release.environment, release.api)
         found.append(
@@ -240,7 +239,7 @@ def _tries(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
                 f"{chart.get('version')} -f {directory}/{layout.VALUES}"
                 if chart
                 else "",
-                "call": _call(_data(release.values[1])),
+                "call": _call(read_fields(release.values[1])),
                 "identity": release.ids[1] or "",
             }
         )
@@ -260,25 +259,12 @@ def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
     """Where what is new came from, each place once."""
     found: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
     for release in tuple(releases)[:_MOST_COMPARED]:
-        facts = _data(release.facts[1])
+        facts = read_fields(release.facts[1])
         provenance = facts.get("provenance")
         if isinstance(provenance, dict):
             source = {str(key): str(value) for key, value in provenance.items() if value}
             found[tuple(sorted(source.items()))] = source
     return list(found.values())[:3]
-
-
-def _data(content: bytes | None) -> Mapping[str, Any]:
-    """A file as data; one that is not YAML, or not there, says nothing."""
-    import yaml
-
-    if content is None:
-        return {}
-    try:
-        data = load_yaml(content)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _id(content: bytes | None) -> str | None:

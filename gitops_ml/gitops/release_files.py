@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,16 @@ from gitops_ml.git.model import RenderedFile
 from gitops_ml.gitops import argo, layout
 from gitops_ml.gitops.deployment_id import deployment_id
 from gitops_ml.gitops.provenance import Provenance
-from gitops_ml.oci.reference import ImageRef
+from gitops_ml.gitops.release_yaml import deployment_id_of, split_provenance
 from gitops_ml.release.values.chart import chart_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gitops_ml.helm.charts import Chart
+    from gitops_ml.oci.reference import ImageRef
     from gitops_ml.project.model import ClusterSpec, Project
     from gitops_ml.release.spec import ReleaseSpec
-
-PROVENANCE = "provenance:\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +136,15 @@ def release_files(
 def _with_provenance(
     text: ReleaseText, provenance: Provenance | Mapping[str, Any], previous: bytes | None
 ) -> bytes:
-    # The provenance is the last block of the file, and `provenance:` stands at the start of a line
-    # nowhere else: everything above it is indented or a key of ours.
-    head, mark, tail = (previous or b"").decode(errors="replace").rpartition("\n" + PROVENANCE)
-    if mark and deployment_id_of(head) == text.deployment_id:
-        return (text.facts + PROVENANCE + tail).encode()
+    head, kept = split_provenance((previous or b"").decode(errors="replace"))
+    if kept and deployment_id_of(head) == text.deployment_id:
+        return (text.facts + kept).encode()
     return (text.facts + write_yaml({"provenance": _provenance(provenance)})).encode()
 
 
 def with_provenance(text: str, provenance: Mapping[str, Any]) -> str:
-    """A ``release.yaml`` with this provenance in the place of its own."""
-    head, mark, _ = text.rpartition("\n" + PROVENANCE)
-    return (f"{head}\n" if mark else text) + write_yaml({"provenance": provenance})
+    """A ``release.yaml`` with its provenance replaced by this one."""
+    return split_provenance(text)[0] + write_yaml({"provenance": provenance})
 
 
 def _provenance(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,45 +159,6 @@ def _provenance(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]
         "gitops_ml": provenance.tool_version,
         **origin,
     }
-
-
-_DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
-_PROJECT = re.compile(r"^project: (.+)$", re.M)
-_DESTINATION = re.compile(
-    r'^team: "?(?P<team>[^\s"]+)"?\nnamespace: "?(?P<namespace>[^\s"]+)"?\n'
-    r'server: "?(?P<server>[^\s"]+)"?$',
-    re.M,
-)
-_IMAGE = re.compile(
-    r'^image:\n  repository: "?(?P<repository>[^\s"]+)"?\n  tag: (?:null|"?(?P<tag>[^\s"]+)"?)\n'
-    r'  digest: "?(?P<digest>sha256:[0-9a-f]{64})"?$',
-    re.M,
-)
-
-
-def deployment_id_of(text: str) -> str | None:
-    """The deployment id in a ``release.yaml`` that we wrote; a look, not a parse, as there may be
-    thousands of them."""
-    match = _DEPLOYMENT_ID.search(text)
-    return match[1] if match else None
-
-
-def project_of(text: str) -> str | None:
-    """The project that a ``release.yaml`` belongs to."""
-    match = _PROJECT.search(text)
-    return match[1].strip('"') if match else None
-
-
-def destination_of(text: str) -> tuple[str, argo.Destination] | None:
-    """Team, server and namespace in a ``release.yaml``."""
-    match = _DESTINATION.search(text)
-    return (match["team"], (match["server"], match["namespace"])) if match else None
-
-
-def image_of(text: str) -> ImageRef | None:
-    """The image with its digest in a ``release.yaml``, ``None`` where it has none."""
-    match = _IMAGE.search(text)
-    return ImageRef(match["repository"], match["tag"], match["digest"]) if match else None
 
 
 def environment_files(

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.forge.pull_request_number import pull_request_number
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.release_files import deployment_id_of
-from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release, read_values
+from gitops_ml.gitops.release_yaml import (
+    ReleaseRecord,
+    deployment_id_of,
+    read_fields,
+    read_release,
+)
 from gitops_ml.gitops.timeline import Event, State, timeline
 
 if TYPE_CHECKING:
@@ -219,7 +223,7 @@ class ReleaseHistory:
 
     def _values(self, state: State) -> Mapping[str, Any]:
         self._load([state.values])
-        return read_values(self._blobs.get(state.values or ""))
+        return read_fields(self._blobs.get(state.values or ""))
 
     def _is_same(self, one: State, other: State) -> bool:
         """Whether two states run the same: of the tag of an image with a digest nothing depends."""

@@ -14,7 +14,6 @@ from gitops_ml.gitops.pull_request_body import (
     release_changes,
     title_of,
 )
-from gitops_ml.system.resources import pull_request_template
 
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
@@ -63,7 +62,7 @@ def changed(api: str = "iris", replicas: int = 5) -> tuple[Change, ...]:
 
 
 def body(changes: tuple[Change, ...], **words: Any) -> str:
-    return pull_request_body(pull_request_template(), changes, head="gitops-ml/x", **words)
+    return pull_request_body(changes, head="gitops-ml/x", **words)
 
 
 def test_a_changed_release_is_told_from_what_to_what():

@@ -17,13 +17,11 @@ from gitops_ml.gitops.release_files import (
     Release,
     ReleaseText,
     chart_files,
-    deployment_id_of,
     environment_files,
-    image_of,
     objects_text,
-    project_of,
     release_files,
 )
+from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, project_of
 from gitops_ml.helm.charts import Chart
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.reader import default_project
