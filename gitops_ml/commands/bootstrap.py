@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.delivery.land import Delivery, deliver_changes
 from gitops_ml.delivery.releases import repository_of, standing_releases
 from gitops_ml.delivery.rendering import CHART, RepositoryState, changes_against
-from gitops_ml.forge.pull_request import asked_in
+from gitops_ml.forge.pull_request import review_place
 from gitops_ml.git.model import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files as words
 from gitops_ml.gitops import layout
@@ -60,7 +60,7 @@ class Bootstrapped:
         if self.dry_run:
             return f"would commit: {summary_of(self.changes)}"
         if self.pull_request:
-            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
+            return f"{review_place(self.pull_request)}: {summary_of(self.changes)}"
         return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 

@@ -17,7 +17,7 @@ from gitops_ml.delivery.plan import (
     locks_for,
 )
 from gitops_ml.delivery.releases import repository_of
-from gitops_ml.forge.pull_request import asked_in
+from gitops_ml.forge.pull_request import review_place
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import summary_of
 from gitops_ml.gitops.differences import FieldChange, field_changes
@@ -70,7 +70,7 @@ class Deployment:
         if self.dry_run:
             return f"would commit: {summary_of(self.changes)}"
         if self.pull_request:
-            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
+            return f"{review_place(self.pull_request)}: {summary_of(self.changes)}"
         return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 

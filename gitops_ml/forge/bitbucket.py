@@ -127,7 +127,7 @@ class Bitbucket(Forge):
         if (match := _VERSION.match(bitbucket)) is None:
             raise found.odd("is not a version")
         if (int(match[1]), int(match[2])) < _FIRST_WITH_AUTO_MERGE:
-            raise Refused(f"Bitbucket merges by itself from 8.15 on, and this is {bitbucket}")
+            raise Refused(f"Bitbucket has auto-merge from 8.15 on, and this is {bitbucket}")
         version = self._session.get(f"{self._pulls}/{number}")["version"].number()
         body = {"autoMerge": True, "strategyId": _STRATEGIES[method], "version": version}
         self._session.send("POST", f"{self._pulls}/{number}/merge", body)
@@ -138,7 +138,7 @@ def _no_labels() -> None:
 
 
 def _no_teams() -> None:
-    raise Refused("Bitbucket asks users for reviews; name them in reviewers")
+    raise Refused("reviewers at Bitbucket are users, not teams; name the users in reviewers")
 
 
 def _no_drafts() -> None:

@@ -115,7 +115,7 @@ class Gitea(Forge):
                 body = {"labels": [id]}
                 self._session.send("POST", f"{self._path}/issues/{number}/labels", body)
                 return
-        raise Refused(f"the repository has no label {name!r}; make it there first")
+        raise Refused(f"the repository has no label {name!r}; create it there first")
 
     def _auto_merge(self, known: Part, method: str) -> None:
         body = {

@@ -101,7 +101,7 @@ class GitLab(Forge):
         """Add ``name`` to the reviewers in ``ids``: GitLab takes the whole list."""
         found = [*self._session.get("/users", username=name)]
         if not found:
-            raise Refused(f"{self._session.address.host} knows no user {name!r}")
+            raise Refused(f"{self._session.address.host} has no user {name!r}")
         ids.add(found[0]["id"].number())
         self._session.send("PUT", path, {"reviewer_ids": sorted(ids)})
 
@@ -130,7 +130,7 @@ class GitLab(Forge):
 
 
 def _no_teams() -> None:
-    raise Refused("GitLab asks users for reviews, and no groups; name them in reviewers")
+    raise Refused("reviewers at GitLab are users, not groups; name the users in reviewers")
 
 
 def _is_of_fork(data: Part) -> bool:

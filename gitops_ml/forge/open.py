@@ -1,4 +1,4 @@
-"""The forge that a repository is at, with the token for it."""
+"""Open the forge of a repository, with the token for it."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def forge_of(
     environ: Mapping[str, str],
     section: str = "gitops",
 ) -> Forge | None:
-    """Where the pull requests of the repository are; ``None`` where branches have to do.
+    """The forge of the repository; ``None`` where there is none, and a branch is pushed instead.
 
-    ``section`` is that of the project file in ``folder`` which names the repository.
+    ``section`` is the section of the project file in ``folder`` that names the repository.
 
     Raises:
-        UsageError: it cannot be known which forge that is.
+        UsageError: the forge is unknown.
     """
     remote = Remote.parse(spec.repository, folder=folder, section=section)
     address = forge_address(
@@ -49,7 +49,7 @@ def forge_of(
     )
     if address is None:
         return None
-    # The repository's own token is for the repository's own server.
+    # The token of the repository belongs to the repository's server only.
     is_one_server = not remote.is_http or remote.server == address.host
     named = (spec.forge.token_env, spec.token_env if is_one_server else None)
     owner = SecretOwner(environ, folder)

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from gitops_ml.errors import UsageError
-from gitops_ml.forge.token import find_token, usual_variables, ways_to_name_one
+from gitops_ml.forge.token import find_token, token_remedy, usual_variables
 
 HOST = "git.acme.example"
 
@@ -111,8 +111,8 @@ def test_a_usual_variable_is_for_its_own_host(kind, host, environ, variables):
 def test_a_token_for_another_host_is_told_and_not_used():
     environ = {"GITHUB_TOKEN": "secret-of-github"}
     assert found("github", HOST, environ) is None
-    words = ways_to_name_one("github", HOST, "gitops", environ)
-    assert "GITHUB_TOKEN is set, but nothing says that it belongs to git.acme.example" in words
+    words = token_remedy("github", HOST, "gitops", environ)
+    assert "GITHUB_TOKEN is set, but not declared for git.acme.example" in words
     assert "secret-of-github" not in words
 
 
@@ -129,7 +129,7 @@ def test_a_variable_of_the_project_file_is_checked_before_it_is_used():
 
 
 def test_without_any_the_ways_are_told():
-    words = ways_to_name_one("gitlab", "gitlab.com", "source", {})
+    words = token_remedy("gitlab", "gitlab.com", "source", {})
     assert "source.forge.token_env, or set GITLAB_TOKEN" in words
     assert "keyring set gitops-ml gitlab.com" in words
 
