@@ -179,7 +179,7 @@ def test_the_context_is_the_named_one_or_that_of_the_server_or_the_current_one(c
     ("changes", "words"),
     [
         ({"context": "c"}, r"clusters\.main\.context: .* no context 'c'; it has: a, b"),
-        ({"is_only": False}, r"which cluster is it\?.*\(a, b\), as clusters\.main\.context"),
+        ({"is_only": False}, r"set clusters\.main\.context in .*\(a, b\)"),
     ],
 )
 def test_a_cluster_is_never_guessed(changes, words):
@@ -189,7 +189,7 @@ def test_a_cluster_is_never_guessed(changes, words):
 
 def test_without_a_kubeconfig_the_message_says_what_to_set(tmp_path):
     nobody = KubernetesCluster(meant(), {"HOME": str(tmp_path)})
-    with pytest.raises(UsageError, match="there is no kubeconfig here: set KUBECONFIG"):
+    with pytest.raises(UsageError, match="there is no kubeconfig: set KUBECONFIG"):
         nobody.warnings("ml-staging")
 
 
@@ -198,7 +198,7 @@ def test_a_pod_without_a_service_account_says_so(tmp_path):
     with pytest.raises(UsageError, match="give it a service account"):
         KubernetesCluster(meant(), environ).warnings("ml-staging")
     elsewhere = meant(server="https://two.example", is_only=False)
-    with pytest.raises(UsageError, match="another cluster than the one that this runs in"):
+    with pytest.raises(UsageError, match="is not the cluster that this runs in"):
         KubernetesCluster(elsewhere, environ).warnings("ml-staging")
 
 

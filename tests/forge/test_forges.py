@@ -361,7 +361,7 @@ def test_a_token_is_not_taken_along_to_another_host(github):
         url = f"http://127.0.0.1:{server.server_port}/x"
         github.answers.append(lambda _: Reply(301, {"message": "Moved"}, {"Location": url}))
         github.check = lambda *_: None
-        with pytest.raises(Refused, match="the token is not for it"):
+        with pytest.raises(Refused, match="to which the token does not belong"):
             adapter(github).find(head=HEAD, base="main")
     assert seen == []
 
