@@ -1,4 +1,4 @@
-"""What a GitOps repository needs before its first release: files for people, and what they are to do."""
+"""Write README, CODEOWNERS and .gitattributes of a GitOps repository, and an administrator's next steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ARGO_CDS_OWN = "https://kubernetes.default.svc"
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Software that a cluster needs, and the oldest version that will do."""
+    """Software that a cluster needs, with its oldest supported version."""
 
     name: str
     version: str
@@ -28,7 +28,7 @@ class Component:
 
 
 def components(cluster: ClusterSpec) -> tuple[Component, ...]:
-    """What the releases on this cluster need: only what its entry in the project file says is used."""
+    """What the releases on this cluster need, given its entry in the project file."""
     gateway, prometheus = cluster.gateway, cluster.prometheus
     kubernetes = cluster.kubernetes_version
     wanted = (
@@ -94,13 +94,13 @@ def steps(
     foreign = [server for server in servers if server != _ARGO_CDS_OWN]
     found = [
         Steps(
-            "Let Argo CD read this repository (private ones want a deploy key or a token)",
+            "Let Argo CD read this repository (a private one needs a deploy key or a token)",
             (f"argocd repo add {gitops.argocd_url}",),
         )
     ]
     if foreign:
-        told = tuple(f"argocd cluster add <context of {server}>" for server in foreign)
-        found.append(Steps("Let Argo CD reach the other clusters", told))
+        commands = tuple(f"argocd cluster add <context of {server}>" for server in foreign)
+        found.append(Steps("Let Argo CD reach the other clusters", commands))
     found += [
         Steps(
             f"Start {place.name}",
@@ -115,7 +115,7 @@ def steps(
 
 
 def readme(project: Project, gitops: GitopsSpec) -> Block:
-    """The part of the repository's README that is ours, for the people who run the clusters."""
+    """The block of gitops-ml in the repository's README, for the administrators of the clusters."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(  # noqa: S701 - Markdown out of names that the schema has checked
@@ -137,7 +137,7 @@ def readme(project: Project, gitops: GitopsSpec) -> Block:
 
 
 def codeowners(project: Project, gitops: GitopsSpec) -> Block:
-    """Who has to approve what; comments where the project file names nobody."""
+    """The owners who approve changes; comments where the project file names no owners."""
     paths = ["/argocd/", "/charts/", "/CODEOWNERS", "/policy.yaml"]
     paths += [
         f"/{layout.RELEASES}/{place.name}/"
@@ -156,7 +156,7 @@ def codeowners(project: Project, gitops: GitopsSpec) -> Block:
 
 
 def gitattributes() -> Block:
-    """The files stay as they were written on every system; what machines write is folded in diffs."""
+    """Keeps line ends on every system, and folds generated files in diffs."""
     lines = (
         "/argocd/** text eol=lf",
         "/charts/** text eol=lf linguist-generated gitlab-generated",
@@ -167,22 +167,22 @@ def gitattributes() -> Block:
 
 
 def advice(project: Project, gitops: GitopsSpec) -> tuple[str, ...]:
-    """How the branch should be protected, given how changes get to it."""
+    """How to protect the branch, given how changes are delivered to it."""
     pushed = [place.name for place in project.environments.values() if place.delivery == "push"]
     reviewed = [name for name in project.environments if name not in pushed]
     found = [f"protect the branch {gitops.branch}: no force pushes and no deletion"]
     if reviewed:
         found.append(
             f"require a pull request with an approval of a code owner: {', '.join(reviewed)} "
-            f"{'is' if len(reviewed) == 1 else 'are'} delivered so"
+            f"{'is' if len(reviewed) == 1 else 'are'} delivered by pull request"
         )
     if pushed and reviewed:
         found.append(
             f"{', '.join(pushed)} {'is' if len(pushed) == 1 else 'are'} pushed to the same branch: "
-            "let the identity of that token bypass the rule, and nobody else"
+            "let only the identity of that token bypass the rule"
         )
     elif pushed:
         found.append(
-            "everything is pushed: `delivery: pull_request` of an environment asks for reviews"
+            "everything is pushed: set `delivery: pull_request` in an environment to require reviews"
         )
     return tuple(found)

@@ -1,8 +1,8 @@
-"""What a pull request says: which releases change, from what to what, and how to try it.
+"""Write the description of a pull request: the releases that change, how, and how to try them.
 
-Everything is read out of the files before and after, so that every verb's pull requests say the
-same things in the same places. However many releases there are, the text stays within what every
-forge takes: releases that change alike are told once, and the rest is counted.
+Everything is read from the files before and after, so that the pull requests of all verbs have the same
+form. The text stays within the limit of every forge for any number of releases: releases that change
+alike are shown once, and the rest is counted.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ LONGEST_BODY = 30_000
 _LONGEST_TITLE = 200
 _MOST_ROWS = 60
 _MOST_COMPARED = 200
-"""Releases that are read field by field."""
+"""Releases that are compared field by field."""
 _MOST_LINES = 60
 _LONGEST_VALUE = 120
-_TOLD_ELSEWHERE = ("api.deploymentId", "image.")
+_SHOWN_ELSEWHERE = ("api.deploymentId", "image.")
 
 
 Content = tuple["bytes | None", "bytes | None"]
-"""Of a file before and after; nothing twice where it does not change."""
+"""A file before and after; twice `None` where it does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class ReleaseChange:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """Releases that change alike, and how."""
+class _Group:
+    """Releases that change alike, and the lines of the change."""
 
     releases: list[ReleaseChange] = field(default_factory=list)
     lines: tuple[str, ...] = ()
@@ -81,11 +81,11 @@ def release_changes(changes: Iterable[Change]) -> tuple[ReleaseChange, ...]:
 
 def _release(environment: str, api: str, named: Mapping[str, Change]) -> ReleaseChange:
     values, facts = (
-        (change.before, change.after) if (change := named.get(name)) else (None, None)
+        (file.before, file.after) if (file := named.get(name)) else (None, None)
         for name in (layout.VALUES, layout.RELEASE)
     )
-    told = named.get(layout.RELEASE) or named.get(layout.VALUES)
-    return ReleaseChange(environment, api, told.action if told else "modify", values, facts)
+    change = named.get(layout.RELEASE) or named.get(layout.VALUES)
+    return ReleaseChange(environment, api, change.action if change else "modify", values, facts)
 
 
 def title_of(message: str) -> str:
@@ -104,7 +104,7 @@ def pull_request_body(
 ) -> str:
     """The description of a pull request with these changes, in Markdown.
 
-    ``why`` is Markdown of ours; everything else is shown as it is and means nothing to the forge.
+    ``why`` is Markdown; everything else is escaped.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -125,18 +125,18 @@ def pull_request_body(
         "head": head,
     }
     compiled = environment.from_string(template_text("pull_request.md.j2"))
-    told = [_section(each) for each in _compared(releases)]
-    untold = max(0, len(releases) - _MOST_COMPARED)
-    # As many of the details as there is room for, the first ones first.
-    room = limit - len(compiled.render(**facts, details=[], untold=0)) - 200
+    details = [_section(each) for each in _groups(releases)]
+    hidden = max(0, len(releases) - _MOST_COMPARED)
+    # As many details as fit.
+    room = limit - len(compiled.render(**facts, details=[], hidden=0)) - 200
     shown = 0
-    for each in told:
+    for each in details:
         room -= len(each["title"]) + len(each["block"]) + 10
         if room < 0:
             break
         shown += 1
-    untold += sum(each["count"] for each in told[shown:])
-    body = compiled.render(**facts, details=told[:shown], untold=untold).strip() + "\n"
+    hidden += sum(each["count"] for each in details[shown:])
+    body = compiled.render(**facts, details=details[:shown], hidden=hidden).strip() + "\n"
     return body if len(body) <= limit else f"{body[: limit - 2]}…\n"
 
 
@@ -156,26 +156,26 @@ def _arrow(before: str | None, after: str | None) -> str:
     return " → ".join(part for part in (before, after or "–") if part).replace("|", "\\|")
 
 
-def _compared(releases: Iterable[ReleaseChange]) -> list[_Told]:
-    groups: dict[tuple[str, tuple[str, ...]], _Told] = {}
+def _groups(releases: Iterable[ReleaseChange]) -> list[_Group]:
+    groups: dict[tuple[str, tuple[str, ...]], _Group] = {}
     for release in tuple(releases)[:_MOST_COMPARED]:
         if lines := _lines(release):
-            told = groups.setdefault((release.action, lines), _Told(lines=lines))
-            told.releases.append(release)
+            group = groups.setdefault((release.action, lines), _Group(lines=lines))
+            group.releases.append(release)
     return list(groups.values())
 
 
-def _section(told: _Told) -> dict[str, Any]:
-    names = [f"{code(each.api)} in {code(each.environment)}" for each in told.releases[:5]]
-    more = len(told.releases) - len(names)
+def _section(group: _Group) -> dict[str, Any]:
+    names = [f"{code(each.api)} in {code(each.environment)}" for each in group.releases[:5]]
+    more = len(group.releases) - len(names)
     title = ", ".join(names) + (f" and {more} more" if more else "")
-    is_new = told.releases[0].action == "add"
-    text = block("\n".join(told.lines), "yaml" if is_new else "diff")
-    return {"title": title, "block": text, "count": len(told.releases)}
+    is_new = group.releases[0].action == "add"
+    text = block("\n".join(group.lines), "yaml" if is_new else "diff")
+    return {"title": title, "block": text, "count": len(group.releases)}
 
 
 def _lines(release: ReleaseChange) -> tuple[str, ...]:
-    """How a release changes, a line for each value; the manifest of one that is new."""
+    """The change of a release, a line for each value; for a new one its manifest."""
     if release.action == "add":
         manifest = read_fields(release.facts[1]).get("manifest")
         lines = write_yaml(manifest).splitlines() if isinstance(manifest, dict) else []
@@ -184,7 +184,7 @@ def _lines(release: ReleaseChange) -> tuple[str, ...]:
     else:
         lines = []
     if len(lines) > _MOST_LINES:
-        lines[_MOST_LINES:] = [f"# and {len(lines) - _MOST_LINES} lines more"]
+        lines[_MOST_LINES:] = [f"# and {len(lines) - _MOST_LINES} more lines"]
     return tuple(lines)
 
 
@@ -193,7 +193,7 @@ def _fields(release: ReleaseChange) -> Iterable[FieldChange]:
     yield from field_changes({"chart": old}, {"chart": new})
     before, after = map(read_fields, release.values)
     for each in field_changes(before, after):
-        if not each.path.startswith(_TOLD_ELSEWHERE):
+        if not each.path.startswith(_SHOWN_ELSEWHERE):
             yield each
 
 
@@ -211,21 +211,21 @@ def _short(value: Any) -> str:
 
 
 def _other(changes: Iterable[Change]) -> list[str]:
-    """What changes besides releases: each file of Argo CD's, each chart as a whole."""
+    """The changes besides releases: each file of Argo CD, each chart as a whole."""
     found: Counter[tuple[str, str]] = Counter()
     for change in changes:
         if not change.path.startswith(f"{layout.RELEASES}/"):
             found[layout.chart_of(change.path) or change.path, change.action] += 1
-    words = {"add": "added", "modify": "modified", "delete": "deleted"}
+    verbs = {"add": "added", "modify": "modified", "delete": "deleted"}
     lines = [
-        f"{code(path)}: {f'{count} files ' if count > 1 else ''}{words[action]}"
+        f"{code(path)}: {f'{count} files ' if count > 1 else ''}{verbs[action]}"
         for (path, action), count in sorted(found.items())
     ]
     return [*lines[:20], *([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])]
 
 
 def _tries(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
-    """How to reach what will run, for the first few."""
+    """Commands to try the first releases."""
     found: list[Mapping[str, str]] = []
     for release in releases:
         if release.action == "delete" or len(found) == 3:
@@ -256,7 +256,7 @@ def _call(values: Mapping[str, Any]) -> str:
 
 
 def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
-    """Where what is new came from, each place once."""
+    """The provenance of the new releases, each source once."""
     found: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
     for release in tuple(releases)[:_MOST_COMPARED]:
         facts = read_fields(release.facts[1])

@@ -1,4 +1,4 @@
-"""The files of the GitOps repository: a release becomes text, byte for byte the same every time."""
+"""Write the files of the GitOps repository: equal releases give equal bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseText:
-    """What a release is in the GitOps repository, apart from its provenance."""
+    """The files of a release, without its provenance."""
 
     deployment_id: str
     values: str
@@ -33,12 +33,12 @@ class ReleaseText:
     facts: str
     """``release.yaml`` up to the provenance."""
     data: str
-    """The values as JSON, which Helm's engines take and which reads back a hundred times faster."""
+    """The values as JSON, which Helm's engines take and which parses a hundred times faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One release, rendered."""
+    """One rendered release."""
 
     name: str
     environment: str
@@ -70,7 +70,7 @@ def release_text(
     manifest: Mapping[str, Any],
     manifest_file: str,
 ) -> ReleaseText:
-    """The release of ``spec`` in words: its values, its deployment id, and where it is from.
+    """The values, deployment id and ``release.yaml`` of ``spec``.
 
     ``manifest`` is the API as submitted; ``manifest_file`` is relative to the source project.
     """
@@ -103,7 +103,7 @@ def release_text(
 
 
 def _deployed(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values without the tag of an image that is deployed by its digest: it reaches nothing."""
+    """The values without the tag of an image that is deployed by digest: the tag has no effect."""
     image = values["image"]
     if "digest" not in image:
         return values
@@ -119,9 +119,9 @@ def release_files(
 ) -> tuple[RenderedFile, ...]:
     """``values.yaml``, ``release.yaml`` and, in mode ``manifests``, ``manifest.yaml``.
 
-    ``previous`` is the ``release.yaml`` that stands there now: its provenance is kept while the
-    deployment id is the same, so that an unrelated commit rewrites nothing. A release that came
-    from another one takes over that one's provenance, as a mapping.
+    ``previous`` is the ``release.yaml`` of the current release: its provenance is kept while the
+    deployment id is the same, so that an unrelated commit changes nothing. A release that is
+    derived from another one has that one's provenance, as a mapping.
     """
     facts = _with_provenance(release.text, provenance, previous)
     files = [
@@ -190,7 +190,7 @@ def _document(path: str, data: Mapping[str, Any]) -> RenderedFile:
 
 
 def chart_files(charts: Iterable[Chart]) -> tuple[RenderedFile, ...]:
-    """The base charts in their places."""
+    """The files of the base charts, at their paths in the GitOps repository."""
     return tuple(
         RenderedFile(
             f"{layout.chart_directory(chart.name, chart.version)}/{file.path}", file.content
@@ -201,6 +201,6 @@ def chart_files(charts: Iterable[Chart]) -> tuple[RenderedFile, ...]:
 
 
 def objects_text(objects: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rendered Kubernetes objects as one YAML stream, in the order that Helm gave them."""
+    """Rendered Kubernetes objects as one YAML stream, in Helm's order."""
     write: Callable[[Any], str] = write_yaml
     return "".join(f"---\n{write(item)}" for item in objects).encode()

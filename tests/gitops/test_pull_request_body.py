@@ -68,7 +68,7 @@ def body(changes: tuple[Change, ...], **words: Any) -> str:
 def test_a_changed_release_is_told_from_what_to_what():
     assert body(changed(), why="The old model was wrong about **setosa**.") == (
         "The old model was wrong about **setosa**.\n\n"
-        "| | environment | API | deployment | image |\n"
+        "| change | environment | API | deployment id | image |\n"
         "|---|---|---|---|---|\n"
         "| modify | `staging` | `iris` | `iris-aaa` → `iris-bbb` |"
         " `iris@sha256:111111111111` → `iris@sha256:222222222222` |\n"
@@ -77,8 +77,8 @@ def test_a_changed_release_is_told_from_what_to_what():
         "`iris` in `staging`\n\n"
         "```diff\n- autoscaling.maxReplicas: 1\n+ autoscaling.maxReplicas: 5\n```\n\n"
         "### How to try it\n\n"
-        "Before it is merged, see what Argo CD would apply. Afterwards, the response header "
-        "`x-deployment-id` says which\ndeployment has answered.\n\n"
+        "Before the merge, render what Argo CD will apply. After it, the response header "
+        "`x-deployment-id` names the deployment\nthat answered.\n\n"
         "```sh\n"
         "git fetch origin gitops-ml/x && git checkout FETCH_HEAD\n"
         "helm template iris charts/predictor/1.0.0 -f releases/staging/iris/values.yaml\n"
@@ -86,10 +86,8 @@ def test_a_changed_release_is_told_from_what_to_what():
         "gitops-ml trace iris-bbb\n"
         "```\n\n"
         "### Checks\n\n"
-        "* The manifests and the project file are valid: their shape, and the rules between their "
-        "fields.\n"
-        "* Only the files above change; everything else is as it is on the branch that this goes "
-        "to.\n\n"
+        "* The manifests and the project file are valid: the schema, and the rules between fields.\n"
+        "* Only the files above change; all other files are the same as on the target branch.\n\n"
         "From `abc123` of `https://github.com/acme/shop`, proposed by `Ann <ann@example.org>` with "
         "gitops-ml `1.0.0`.\n\n"
         "```\nDeployment-Id: iris-bbb\n```\n"
@@ -145,7 +143,7 @@ def test_releases_that_change_alike_are_told_once():
 def test_a_thousand_releases_that_all_change_otherwise_fit():
     text = body(tuple(change for n in range(1000) for change in changed(f"api-{n:04}", n)))
     assert len(text) <= LONGEST_BODY
-    assert "… and 940 releases more." in text
+    assert "… and 940 more releases." in text
     assert "releases are not shown here" in text
     assert text.count("Deployment-Id: ") == 60
 
@@ -155,7 +153,7 @@ def test_a_release_that_changes_everywhere_is_cut():
     big = {f"key{n}": "x" * 1000 for n in range(500)}
     text = body((Change(place, values(), values(**big)),))
     assert len(text) <= LONGEST_BODY
-    assert "lines more" in text
+    assert "more lines" in text
 
 
 def test_warnings_are_shown_as_words():
