@@ -12,7 +12,13 @@ from gitops_ml.system.resources import template_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, GitopsSpec, Project
+    from gitops_ml.project.model import (
+        ClusterSpec,
+        EnvironmentSpec,
+        GatewaySpec,
+        GitopsSpec,
+        Project,
+    )
 
 README, CODEOWNERS, GITATTRIBUTES = "README.md", "CODEOWNERS", ".gitattributes"
 _ARGO_CDS_OWN = "https://kubernetes.default.svc"
@@ -29,51 +35,32 @@ class Component:
 
 def components(cluster: ClusterSpec) -> tuple[Component, ...]:
     """What the releases on this cluster need, given its entry in the project file."""
-    gateway, prometheus = cluster.gateway, cluster.prometheus
-    kubernetes = cluster.kubernetes_version
-    wanted = (
-        (True, Component("Kubernetes", kubernetes or "1.30", "everything runs on it")),
-        (True, Component("KEDA", "2.20", f"autoscaling; in namespace `{cluster.keda_namespace}`")),
-        (
-            gateway is not None and gateway.type == "gateway-api",
-            Component(
-                "Gateway API",
-                "1.2",
-                f"routes; the Gateway `{gateway.name}` in namespace `{gateway.namespace}`"
-                if gateway
-                else "",
-            ),
-        ),
-        (
-            gateway is not None and gateway.type == "ingress",
-            Component(
-                "an ingress controller",
-                "any",
-                f"routes; the class `{gateway.name}`" if gateway else "",
-            ),
-        ),
-        (
-            cluster.http_addon,
-            Component(
-                "KEDA's HTTP add-on",
-                "0.14",
-                f"APIs that sleep; in namespace `{cluster.keda_namespace}`, with a ReferenceGrant",
-            ),
-        ),
-        (
-            prometheus.pod_monitors,
-            Component("Prometheus Operator", "any", "finds the pods by PodMonitor v1"),
-        ),
-        (
-            bool(prometheus.address),
-            Component("Prometheus", "any", f"what KEDA scales on; `{prometheus.address}`"),
-        ),
-        (
-            cluster.external_secrets,
-            Component("External Secrets", "0.16", "secrets by reference (external-secrets.io/v1)"),
-        ),
-    )
-    return tuple(component for is_used, component in wanted if is_used)
+    namespace, prometheus = cluster.keda_namespace, cluster.prometheus
+    found = [
+        Component("Kubernetes", cluster.kubernetes_version or "1.30", "everything runs on it"),
+        Component("KEDA", "2.20", f"autoscaling; in namespace `{namespace}`"),
+    ]
+    if cluster.gateway is not None:
+        found.append(_gateway(cluster.gateway))
+    if cluster.http_addon:
+        why = f"APIs that sleep; in namespace `{namespace}`, with a ReferenceGrant"
+        found.append(Component("KEDA's HTTP add-on", "0.14", why))
+    if prometheus.pod_monitors:
+        found.append(Component("Prometheus Operator", "any", "finds the pods by PodMonitor v1"))
+    if prometheus.address:
+        why = f"what KEDA scales on; `{prometheus.address}`"
+        found.append(Component("Prometheus", "any", why))
+    if cluster.external_secrets:
+        why = "secrets by reference (external-secrets.io/v1)"
+        found.append(Component("External Secrets", "0.16", why))
+    return tuple(found)
+
+
+def _gateway(gateway: GatewaySpec) -> Component:
+    if gateway.type == "ingress":
+        return Component("an ingress controller", "any", f"routes; the class `{gateway.name}`")
+    why = f"routes; the Gateway `{gateway.name}` in namespace `{gateway.namespace}`"
+    return Component("Gateway API", "1.2", why)
 
 
 @dataclass(frozen=True, slots=True)

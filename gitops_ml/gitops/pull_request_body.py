@@ -11,6 +11,8 @@ import json
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.markdown import block, cell, code, escaped
@@ -22,6 +24,8 @@ from gitops_ml.system.resources import template_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from jinja2 import Template
 
     from gitops_ml.git.model import Change
 
@@ -106,13 +110,7 @@ def pull_request_body(
 
     ``why`` is Markdown; everything else is escaped.
     """
-    from jinja2 import Environment, StrictUndefined
-
     releases = release_changes(changes)
-    environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(code=code, cell=cell, block=block, escaped=escaped)
     facts: dict[str, Any] = {
         "why": why.strip(),
         "rows": [_row(release) for release in releases[:_MOST_ROWS]],
@@ -124,20 +122,28 @@ def pull_request_body(
         "identities": [id for release in releases if (id := release.ids[1])][:_MOST_ROWS],
         "head": head,
     }
-    compiled = environment.from_string(template_text("pull_request.md.j2"))
+    render = partial(_template().render, **facts)
     details = [_section(each) for each in _groups(releases)]
+    shown = _how_many_fit(details, limit - len(render(details=[], hidden=0)) - 200)
     hidden = max(0, len(releases) - _MOST_COMPARED)
-    # As many details as fit.
-    room = limit - len(compiled.render(**facts, details=[], hidden=0)) - 200
-    shown = 0
-    for each in details:
-        room -= len(each["title"]) + len(each["block"]) + 10
-        if room < 0:
-            break
-        shown += 1
     hidden += sum(each["count"] for each in details[shown:])
-    body = compiled.render(**facts, details=details[:shown], hidden=hidden).strip() + "\n"
+    body = render(details=details[:shown], hidden=hidden).strip() + "\n"
     return body if len(body) <= limit else f"{body[: limit - 2]}…\n"
+
+
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(code=code, cell=cell, block=block, escaped=escaped)
+    return environment.from_string(template_text("pull_request.md.j2"))
+
+
+def _how_many_fit(details: Iterable[Mapping[str, Any]], room: int) -> int:
+    sizes = accumulate(len(each["title"]) + len(each["block"]) + 10 for each in details)
+    return sum(size <= room for size in sizes)
 
 
 def _row(release: ReleaseChange) -> Mapping[str, str]:

@@ -35,7 +35,7 @@ def serve_predictor(
     host: str,
     port: int,
     reloads: bool,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> int:
     """Serve until the program ends or is interrupted; returns its exit code.
 
@@ -47,8 +47,8 @@ def serve_predictor(
     port = port or _free_port(host)
     with tempfile.TemporaryDirectory(prefix="gitops-ml-run-") as folder:
         command = _command(spec, directory, Path(folder), host=host, port=port)
-        tell(f"serving {spec.name} from {directory}; try it with:")
-        tell(f"  {curl_line(directory, host=host, port=port)}")
+        progress(f"serving {spec.name} from {directory}; try it with:")
+        progress(f"  {curl_line(directory, host=host, port=port)}")
         return attend(
             command,
             cwd=directory,
