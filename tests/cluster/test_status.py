@@ -162,7 +162,7 @@ def test_the_first_crash_may_be_an_accident():
     assert not of(k8s.crashes("", restarts=1)).is_final
 
 
-def test_a_kill_by_the_kubelet_is_told_from_a_crash():
+def test_a_kill_by_the_kubelet_has_another_remedy_than_a_crash():
     found = of(k8s.crashes("", restarts=2, code=137))
     assert found.word == "error"
     assert "if probes were not answered in time" in found.remedy
@@ -202,7 +202,7 @@ def test_a_pod_that_was_evicted_says_what_the_node_lacked():
     )
 
 
-def test_a_pod_without_a_node_is_updating_with_the_schedulers_words_and_then_stalled():
+def test_a_pod_without_a_node_is_updating_with_the_schedulers_message_and_then_stalled():
     assert of(k8s.unschedulable(NO_GPU)) == Status(
         "updating", f"0 of 1 replicas are ready, the others: pending (the scheduler: {NO_GPU})"
     )
@@ -327,7 +327,7 @@ def test_pods_alone_are_enough_where_applications_cannot_be_looked_at():
     assert is_up_to_date(wanted(), found) is True
 
 
-# -- notes and words -------------------------------------------------------------------------------
+# -- notes and codes -------------------------------------------------------------------------------
 
 
 def test_an_autoscaler_that_is_broken_is_a_note_and_not_a_status():
@@ -350,7 +350,7 @@ STOPPED = '{"level":"info","message":"stopped"}'
 
 
 @pytest.mark.parametrize(
-    ("log", "words"),
+    ("log", "message"),
     [
         ('{"level": "error", "message": "no model"}\n', "no model"),
         (f"{TOLD}\n{STOPPED}\n", "KeyError: 1"),
@@ -361,8 +361,8 @@ STOPPED = '{"level":"info","message":"stopped"}'
         ("{not json}", "{not json}"),
     ],
 )
-def test_the_last_error_of_a_log_are_its_last_error_or_its_last_line(log, words):
-    assert last_error(log) == words
+def test_the_last_error_of_a_log_is_its_last_error_or_its_last_line(log, message):
+    assert last_error(log) == message
 
 
 def test_every_word_has_a_code():

@@ -1,4 +1,4 @@
-"""What a pull request says, and how much of it."""
+"""The description of a pull request, and its length."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def body(changes: tuple[Change, ...], **words: Any) -> str:
     return pull_request_body(changes, head="gitops-ml/x", **words)
 
 
-def test_a_changed_release_is_told_from_what_to_what():
+def test_a_changed_release_is_shown_before_and_after():
     assert body(changed(), why="The old model was wrong about **setosa**.") == (
         "The old model was wrong about **setosa**.\n\n"
         "| change | environment | API | deployment id | image |\n"
@@ -132,7 +132,7 @@ def test_an_api_that_no_gateway_leads_to_has_no_curl_line():
     assert "helm template iris" in text
 
 
-def test_releases_that_change_alike_are_told_once():
+def test_releases_that_change_alike_are_shown_once():
     changes = tuple(change for n in range(40) for change in changed(f"api-{n:02}"))
     text = body(changes)
     assert text.count("maxReplicas: 5") == 1
@@ -156,7 +156,7 @@ def test_a_release_that_changes_everywhere_is_cut():
     assert "more lines" in text
 
 
-def test_warnings_are_shown_as_words():
+def test_warnings_are_escaped():
     text = body(changed(), warnings=["a tag <b>moved</b> @ann"])
     assert "* Warning: a tag &lt;b&gt;moved&lt;/b&gt; @\u200bann\n" in text
 
@@ -167,7 +167,7 @@ def outside_of_code(text: str) -> str:
     return re.sub(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", "", blocks)
 
 
-def test_what_stands_in_the_repository_cannot_leave_its_place():
+def test_content_of_the_repository_cannot_leave_its_place():
     evil = "</details>```\n\n# Approved by @boss <img src=x> | x |"
     place = f"releases/{evil.replace('/', '_')}/iris"
     manifest = {"name": evil, evil: evil}
@@ -192,7 +192,7 @@ def test_what_stands_in_the_repository_cannot_leave_its_place():
     ] == [6, 6]
 
 
-def test_files_that_are_no_yaml_are_no_end():
+def test_files_that_are_not_yaml_have_no_fields():
     place = "releases/staging/iris"
     text = body(
         (
@@ -203,7 +203,7 @@ def test_files_that_are_no_yaml_are_no_end():
     assert "| modify | `staging` | `iris` | – | – |" in text
 
 
-def test_what_is_no_release_is_none():
+def test_other_files_are_not_releases():
     paths = ["README.md", "releases/staging", "releases/staging/iris/deep/values.yaml"]
     assert release_changes([Change(path, None, b"x") for path in paths]) == ()
 

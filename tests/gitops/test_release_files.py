@@ -168,7 +168,7 @@ def test_facts_that_change_without_the_deployment_are_written_and_provenance_kep
 @pytest.mark.parametrize(
     "previous", [b"", b"\xff\xfe", b"deployment_id: x\n", b"provenance:\n", b"{}", b"\n\n"]
 )
-def test_a_damaged_release_yaml_is_written_anew(previous: bytes) -> None:
+def test_a_damaged_release_yaml_is_written_again(previous: bytes) -> None:
     text = text_of(api())
     assert written(text, previous=previous) == written(text)
 
