@@ -25,16 +25,6 @@ def schema_text(name: str) -> str:
     return (resource_directory("schemas") / f"{name}.schema.json").read_text(encoding="utf-8")
 
 
-def pull_request_template() -> str:
-    """The template of `gitops.pull_request_body`."""
-    return template_text("pull_request.md.j2")
-
-
-def bootstrap_template() -> str:
-    """The template of `gitops.bootstrap_files`."""
-    return template_text("bootstrap/README.md.j2")
-
-
 @lru_cache
 def template_text(name: str) -> str:
     """The text of a template such as ``pull_request.md.j2``."""

@@ -60,7 +60,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("repository", KNOWN)
-def test_a_host_tells_whose_api_it_speaks_and_where(repository):
+def test_a_host_determines_the_type_and_the_address_of_the_api(repository):
     kind, api_url, host = KNOWN[repository]
     assert address(repository) == ForgeAddress(
         type=kind, api_url=api_url, repository="acme/gitops", host=host
@@ -113,7 +113,9 @@ def test_github_enterprise_is_named():
         ("forge:x.git", {"type": "gitea", "repository": "acme/gitops"}, "acme/gitops"),
     ],
 )
-def test_forges_below_a_path_and_names_that_the_address_does_not_tell(repository, words, name):
+def test_forges_below_a_path_and_repositories_that_the_address_does_not_show(
+    repository, words, name
+):
     found = address(repository, **words)
     assert found
     assert (found.repository, found.api_url.endswith("/")) == (name, False)
