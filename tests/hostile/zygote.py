@@ -23,6 +23,8 @@ CPU_SECONDS = 8
 """Where the kernel ends what never would; the bound of the tests is far below."""
 DISK_BYTES = 512 << 20
 _SPARED = {"gitops_ml.__main__"}
+_ON_DEMAND = ("kubernetes.client", "kubernetes.config", "git")
+"""Libraries that gitops_ml imports where it uses them."""
 
 
 def main() -> None:
@@ -39,7 +41,8 @@ def _import_everything() -> None:
     for module in pkgutil.walk_packages(gitops_ml.__path__, "gitops_ml."):
         if module.name not in _SPARED:
             importlib.import_module(module.name)
-    importlib.import_module("tests.hostile.calls")
+    for name in ("tests.hostile.calls", *_ON_DEMAND):
+        importlib.import_module(name)
     _warm_up()
 
 
