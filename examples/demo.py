@@ -108,7 +108,7 @@ class Demo:
         self._show(["gitops-ml", "validate"])
 
     def build(self) -> None:
-        title("Hash what enters the image: its lock says which packages that are")
+        title("Hash the inputs of the image; its lock lists the packages")
         self._show(["gitops-ml", "lock", "--check"])
         self._show(["gitops-ml", "build", "--no-push", "--dry-run"])
         print("(`gitops-ml build` needs no Docker, but the base image's registry and an index)")
