@@ -5,6 +5,7 @@ Everything is imported before the first fork, so that a child's time and memory 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -30,6 +31,9 @@ _ON_DEMAND = ("kubernetes.client", "kubernetes.config", "git")
 def main() -> None:
     """Do one job for each line, and answer each with a line."""
     _import_everything()
+    # the children share the memory of what is there already
+    gc.collect()
+    gc.freeze()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(_done(json.loads(line))), flush=True)
