@@ -51,7 +51,7 @@ HASTE = {
     "GITOPS_ML_RATE_WINDOW": "0.3",
 }
 DIGEST = "sha256:" + "0" * 64
-LONGEST = 20
+LONGEST = 60
 """Seconds that nothing here comes near to, on a machine that has other work as well."""
 
 
@@ -198,18 +198,15 @@ def test_a_server_that_is_too_slow_is_given_up(waits: Waits, ask: str, what: str
     assert "given up" in message or "did not answer in time" in message or "no HTTP" in message
 
 
-PASSED_ON = ("redirects without an end", "too many requests for ever")
-"""Answers that an API may give to a prediction."""
+def _is_passed_on(ask: str, what: str) -> bool:
+    """Whether such an answer is the API's own."""
+    is_status = "requests for ever" in what or "redirects" in what
+    return is_status and ask in ("cluster: post", "prediction")
 
 
 @pytest.mark.parametrize(
     ("ask", "what"),
-    [
-        (ask, what)
-        for ask in ASKS
-        for what in ENDLESS
-        if ask not in SAYS_ANYTHING[1:] or what not in PASSED_ON
-    ],
+    [(ask, what) for ask in ASKS for what in ENDLESS if not _is_passed_on(ask, what)],
 )
 def test_a_server_that_does_not_end_is_given_up(ask: str, what: str, tmp_path: Path) -> None:
     with hostile(ENDLESS[what]) as host:
