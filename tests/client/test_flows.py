@@ -20,7 +20,7 @@ import yaml
 from gitops_ml.oci.reference import ImageRef
 from tests.support import sessions
 from tests.support.git_servers import commit_files, git
-from tests.support.openapi_fuzz import mill
+from tests.support.images_without_docker import mill
 from tests.support.wheels import make_wheel
 
 __all__ = ["mill"]

@@ -22,9 +22,9 @@ from gitops_ml.packages.resolver import resolve
 from tests.commands.hostile import Trap, every_command, launcher, make_hostile, started
 from tests.support import controllers as k8s
 from tests.support.git_servers import git
+from tests.support.images_without_docker import Mill, mill
 from tests.support.kubernetes_server import Log, api_server
 from tests.support.life_of_a_release import Life
-from tests.support.openapi_fuzz import Mill, mill
 from tests.support.person import NO_REGISTRY, container_api, predictor_api
 
 if TYPE_CHECKING:

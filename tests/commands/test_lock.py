@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from tests.support.openapi_fuzz import mill
+from tests.support.images_without_docker import mill
 from tests.support.wheels import make_wheel
 
 __all__ = ["mill"]

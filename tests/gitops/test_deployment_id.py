@@ -13,7 +13,7 @@ import pytest
 
 from gitops_ml.gitops.deployment_id import deployment_id
 from gitops_ml.oci.reference import ImageRef
-from tests.pipeline.test_pipeline import FIELDS
+from tests.pipeline.test_fields import FIELDS
 from tests.support.pipeline import DIGEST, PROJECT, api, merged, project_of, text_of
 
 ROOT = Path(__file__).parents[2]

@@ -87,7 +87,7 @@ def engine(name: str) -> HelmEngine:
         assert found
         return found
     if PROGRAM is None:
-        pytest.skip("helm is not installed: python tests/install_helm.py")
+        pytest.skip("helm is not installed: python tests/support/install_helm.py")
     return ProgramHelm(Path(PROGRAM))
 
 
@@ -287,7 +287,7 @@ def test_the_library_comes_before_the_program():
 def test_without_the_library_the_program_on_path_is_taken(monkeypatch):
     monkeypatch.setitem(sys.modules, "helm_python", None)
     if PROGRAM is None:
-        pytest.skip("helm is not installed: python tests/install_helm.py")
+        pytest.skip("helm is not installed: python tests/support/install_helm.py")
     assert isinstance(find_helm(path=str(Path(PROGRAM).parent)), ProgramHelm)
 
 
