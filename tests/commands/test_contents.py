@@ -127,7 +127,7 @@ def test_an_oci_layout_is_read_without_any_registry(mill, monkeypatch):
     assert said.code == 0, said
     back = files(mill.person.home / "back")
     assert set(back) == {"predictor.py", "requirements.lock", "requirements.txt"}
-    assert "nobody attached it" in said.err
+    assert "it is not attached to the image" in said.err
     said = mill.person.runs("inspect", "oci:../layout:other")
     assert (said.code, f"of {tag}" in said.err) == (2, True)
     assert mill.person.runs("inspect", "oci:..").code == 2
