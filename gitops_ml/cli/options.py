@@ -161,7 +161,7 @@ dry_run_option = click.option(
     "--dry-run",
     is_flag=True,
     envvar="GITOPS_ML_DRY_RUN",
-    help="Do everything except the last step; change nothing.",
+    help="Do everything except the last step.",
 )
 
 offline_option = click.option(

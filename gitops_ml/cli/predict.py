@@ -32,7 +32,7 @@ _JSON = "application/json"
     "headers",
     multiple=True,
     metavar="'NAME: VALUE'",
-    help="Can be repeated.",
+    help="A header of the request. Can be repeated.",
 )
 @click.option(
     "--content-type", default=_JSON, show_default=True, help="The media type of the file."

@@ -142,7 +142,7 @@ def test_what_a_build_would_push_is_told_before_it_is_pushed(deployed):
     assert found["bytes"] == sum(new.values())
     lines = deployed.person.runs("inspect", "--changes").out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
-        "base", "packages", "runtime", "code", "config", "in",
+        "base", "packages", "runtime", "code", "config", "total",
     ]  # fmt: skip
     assert deployed.client.digest(ImageRef.parse(found["image"])) is None
     deployed.requires("six==1.17.0")
