@@ -126,7 +126,7 @@ def _behavior(scaling: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, An
     * Stabilisation is the same (the highest recommendation of the period on the way down, the
       lowest on the way up), but that Cortex did not move at all for the first period after its
       own start.
-    * Where there is no Prometheus the present requests are taken and not their average.
+    * Without Prometheus, the current requests are used and not their average.
     * A failed measurement keeps the replicas and counts towards the fallback; in Cortex it was
       no action for ever.
     """
