@@ -107,7 +107,7 @@ _PRIVILEGED = re.compile(
 """Names of ingress controllers' keys by which they run code, take hosts or use credentials: a policy
 has to name the whole key."""
 _NOBODYS = ("kubernetes.io", "k8s.io", "amazonaws.com", "gke.io")
-"""Domains that are never a project's own, whatever its hosts are called."""
+"""Domains that are never a project's own, with any names of its hosts."""
 
 
 def own_domains(hosts: Iterable[str]) -> frozenset[str]:

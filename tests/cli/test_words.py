@@ -274,7 +274,7 @@ def test_what_needs_no_library_imports_none(arguments):
         "from gitops_ml.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "heavy = {'git', 'docker', 'jsonschema', 'jinja2', 'yaml', 'requests', 'kubernetes',\n"
+        "heavy = {'git', 'docker', 'jsonschema', 'jsonschema_rs', 'jinja2', 'yaml', 'requests', 'kubernetes',\n"
         "         'helm_python', 'gitops_ml.actions', 'starlette', 'uvicorn'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )
@@ -407,7 +407,13 @@ def test_a_kind_that_cannot_be_deployed_yet_is_valid_and_no_verb_leaves_it_out_i
     ann.has({"name": "night", "kind": kind, work: {"path": "predictor.py"}})
     (ann.project / "predictor.py").touch()
     said = ann.runs("validate")
-    assert (said.code, f"{kind} is checked, but this version cannot deploy it" in said.out) == (0, True)
+    assert (said.code, f"{kind} is checked, but this version cannot deploy it" in said.out) == (
+        0,
+        True,
+    )
     for verb in ("render", "diff", "deploy", "build"):
         said = ann.runs(verb)
-        assert (said.code, f"{kind} is checked, but this version cannot deploy it" in said.err) == (3, True)
+        assert (said.code, f"{kind} is checked, but this version cannot deploy it" in said.err) == (
+            3,
+            True,
+        )

@@ -128,7 +128,7 @@ def _behavior(scaling: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, An
       own start.
     * Without Prometheus, the current requests are used and not their average.
     * A failed measurement keeps the replicas and counts towards the fallback; in Cortex it was
-      no action for ever.
+      no action at all.
     """
     up = _rules(
         (scaling.max_upscale_factor - 1) * 100,
@@ -159,7 +159,7 @@ def _rules(percent: float, *, stabilization: float) -> dict[str, Any]:
 def knows_tolerance(cluster: ClusterSpec) -> bool:
     """Tolerances of one autoscaler are served by default from Kubernetes 1.35 on (KEP-4951).
 
-    An older API server drops the field, and KEDA would put it back for ever.
+    An older API server drops the field, and KEDA would set it again each time.
     """
     version = cluster.kubernetes_version
     return version is not None and tuple(map(int, version.split(".")[:2])) >= (1, 35)
