@@ -11,7 +11,7 @@
     ├── Refused                 5   the registry or the forge refused a request (credentials, permissions)
     ├── RepositoryMoved         6   the GitOps repository moved, is dirty, or was not written by gitops-ml
     ├── NotLive                 1   a release cannot become live, or did not in time; holds its status
-    └── DifferencesFound        7   differences or policy findings, where the command was asked to fail on them
+    └── DifferencesFound        7   differences or policy findings, if the command must fail on them
 
 Exceptions hold facts as attributes and build their message. They never print, exit or log, and never hold a secret.
 """
@@ -161,7 +161,7 @@ class NotLive(GitopsMlError):
 
 
 class DifferencesFound(GitopsMlError):
-    """There are differences, and the command was asked to fail on them."""
+    """There are differences, and the command must fail on them."""
 
     exit_code = 7
 

@@ -37,7 +37,7 @@ class Schema:
         return cls(json.loads(text))
 
     def definition(self, name: str) -> Schema:
-        """One of the schema's ``$defs`` as a schema of its own."""
+        """One of the schema's ``$defs`` as a separate schema."""
         if name not in self._definitions:
             definition = {"$defs": self.document["$defs"], **self.document["$defs"][name]}
             self._definitions[name] = Schema(definition)

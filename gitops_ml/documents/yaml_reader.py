@@ -75,7 +75,7 @@ class Document:
         return (mark.line + 1, mark.column + 1)
 
     def written(self, path: Path) -> str | None:
-        """The scalar at ``path`` as its author wrote it: ``1e3``, where the data say 1000.0."""
+        """The scalar at ``path`` as in the file: ``1e3``, although the data hold 1000.0."""
         node = self.node(path)
         return node.value if isinstance(node, yaml.ScalarNode) else None
 

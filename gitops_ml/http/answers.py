@@ -3,10 +3,10 @@
 `read_json` reads any bytes. `Part` is one place in the document: its `text()` returns a text, or raises
 an error that names the server, the request and the place.
 
->>> pull = Part({"head": {"ref": 7}}, "example.org answered GET /pulls/1 with something odd")
+>>> pull = Part({"head": {"ref": 7}}, "example.org answered GET /pulls/1 with unexpected JSON")
 >>> pull["head"]["ref"].text()
 Traceback (most recent call last):
-gitops_ml.errors.ServerFailed: example.org answered GET /pulls/1 with something odd: head.ref is a number, not text
+gitops_ml.errors.ServerFailed: example.org answered GET /pulls/1 with unexpected JSON: head.ref is a number, not text
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _LARGEST = 256 << 20
 
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
-    """The answer, whatever its status.
+    """The answer, of any status.
 
     Raises:
         ServerFailed: there is no answer; the message names the remedy.

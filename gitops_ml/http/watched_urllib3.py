@@ -148,7 +148,7 @@ def _unpacked(response: Any, most: int) -> Iterator[bytes]:
         yield from pieces
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise BadEncoding(f"it is packed as {encoding[:40]!r}, which was not asked for")
+        raise BadEncoding(f"its encoding is {encoding[:40]!r}, which was not requested")
     # a server may mean either by `deflate`; zlib's own form is the standard's
     unpacker = zlib.decompressobj(_GZIP if "gzip" in encoding else zlib.MAX_WBITS)
     try:

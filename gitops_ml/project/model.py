@@ -19,7 +19,7 @@ class GpuClass:
     node_selector: Labels
     tolerations: tuple[KubernetesObject, ...]
     spare: bool
-    """Whether a further GPU can be had during an update (a spare one, or a pool that grows)."""
+    """Whether another GPU is available during an update (a spare one, or a pool that grows)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class Policy:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether ``text`` is ``pattern``, in which each ``*`` stands for any characters; in linear time."""
+    """Whether ``text`` is ``pattern``, in which each ``*`` matches any characters; in linear time."""
     first, *rest = pattern.split("*")
     if not rest:
         return text == first
@@ -107,15 +107,15 @@ _PRIVILEGED = re.compile(
 """Names of ingress controllers' keys by which they run code, take hosts or use credentials: a policy
 has to name the whole key."""
 _NOBODYS = ("kubernetes.io", "k8s.io", "amazonaws.com", "gke.io")
-"""Domains that are never a project's own, whatever its hosts are called."""
+"""Domains that are never a project's own, with any names of its hosts."""
 
 
 def own_domains(hosts: Iterable[str]) -> frozenset[str]:
     """The hosts and the domains above them, of at least two labels: ``ml.acme.example``, ``acme.example``."""
     found = set()
     for host in hosts:
-        words = host.removeprefix("*.").split(".")
-        found |= {".".join(words[at:]) for at in range(len(words) - 1)}
+        labels = host.removeprefix("*.").split(".")
+        found |= {".".join(labels[at:]) for at in range(len(labels) - 1)}
     return frozenset(name for name in found if not _is_below(name, _NOBODYS + _NEVER))
 
 

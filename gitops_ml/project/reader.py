@@ -388,12 +388,12 @@ def _policy(fields: Mapping[str, Any], clusters: Mapping[str, ClusterSpec]) -> P
 
 
 def _narrower(policy: Policy, fields: Mapping[str, Any]) -> tuple[Policy, ...]:
-    """The environment's own policy: the project's, but for what the environment says."""
-    said = {key: value for key, value in _tuples(fields).items() if value is not None}
-    if not said:
+    """The policy of the environment: that of the project with the fields that the environment sets."""
+    own = {key: value for key, value in _tuples(fields).items() if value is not None}
+    if not own:
         return ()
-    triggers = _tuples(said.pop("triggers", {}))
-    return (replace(policy, **said, triggers=replace(policy.triggers, **triggers)),)
+    triggers = _tuples(own.pop("triggers", {}))
+    return (replace(policy, **own, triggers=replace(policy.triggers, **triggers)),)
 
 
 def narrowed(

@@ -30,7 +30,7 @@ def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> tuple[str, 
     place, so that a full disk changes nothing and no reader gets half a file.
 
     Raises:
-        UsageError: a path leads out of the folder, or it cannot be written; names it.
+        UsageError: a path leaves the folder, or cannot be written.
     """
     wanted = _by_path(files)
     try:
@@ -75,7 +75,7 @@ def _make_parents(root: Path, paths: Iterable[str]) -> None:
 def _refuse_outside(root: Path, folder: Path) -> None:
     # `resolve` follows existing links and keeps the rest.
     if not folder.resolve().is_relative_to(root):
-        raise UsageError(f"{folder} is a link that leads out of {root}; nothing was written")
+        raise UsageError(f"{folder} is a link that leaves {root}; nothing was written")
 
 
 def _replace(root: Path, files: list[tuple[str, bytes]]) -> None:

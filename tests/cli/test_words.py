@@ -274,7 +274,7 @@ def test_what_needs_no_library_imports_none(arguments):
         "from gitops_ml.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "heavy = {'git', 'docker', 'jsonschema', 'jinja2', 'yaml', 'requests', 'kubernetes',\n"
+        "heavy = {'git', 'docker', 'jsonschema', 'jsonschema_rs', 'jinja2', 'yaml', 'requests', 'kubernetes',\n"
         "         'helm_python', 'gitops_ml.actions', 'starlette', 'uvicorn'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )

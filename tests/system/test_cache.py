@@ -33,7 +33,7 @@ def test_nobody_else_may_look_in(tmp_path):
 
 def test_a_place_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"file/x cannot be made .*GITOPS_ML_CACHE"):
+    with pytest.raises(UsageError, match=r"file/x cannot be created .*GITOPS_ML_CACHE"):
         cache_folder({"GITOPS_ML_CACHE": str(Path(tmp_path / "file" / "x"))})
 
 

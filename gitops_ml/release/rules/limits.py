@@ -97,7 +97,7 @@ def _amount(quantity: str) -> Fraction:
 
 
 def _images(spec: ReleaseSpec) -> Iterator[Finding]:
-    """Refuse images without a version: a node would pull whatever `latest` is."""
+    """Refuse images without a version: a node would pull the current `latest`."""
     if spec.container is None:
         return
     at: Path = ("container",)

@@ -57,11 +57,11 @@ def _is_about_its_own(term: Fields, spec: ReleaseSpec) -> bool:
     if not own.keys().isdisjoint(term.get("matchLabelKeys") or ()):
         return True
     selector = term.get("labelSelector") or {}
-    said = dict(selector.get("matchLabels") or {})
+    selected = dict(selector.get("matchLabels") or {})
     for each in selector.get("matchExpressions") or ():
         if each.get("operator") == "In" and len(each.get("values") or ()) == 1:
-            said[each["key"]] = each["values"][0]
-    return any(said.get(key) == value for key, value in own.items())
+            selected[each["key"]] = each["values"][0]
+    return any(selected.get(key) == value for key, value in own.items())
 
 
 def _expression(path: Path, fields: Fields, *, is_field: bool = False) -> Iterator[Finding]:

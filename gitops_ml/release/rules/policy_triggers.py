@@ -176,7 +176,7 @@ def _token_servers(trigger: Trigger) -> Iterator[tuple[str, str]]:
 
 
 def _hosts_of(name: str, value: str, spec: ReleaseSpec) -> tuple[str | None, ...]:
-    """The hosts of a parameter; ``None`` stands for one that the text does not determine."""
+    """The hosts of a parameter; ``None`` for one that the text does not determine."""
     return servers_in(_value(name, value, spec) or "") or (None,)
 
 

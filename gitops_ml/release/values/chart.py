@@ -75,7 +75,7 @@ def _timing(spec: ReleaseSpec) -> Mapping[str, Any]:
     }
     if spec.container is None:
         return timing
-    # A ready-made container has no drain delay of its own: it sleeps before it gets the signal to stop.
+    # A ready-made container has no drain delay: it sleeps before it gets the signal to stop.
     sleeps = (spec.container.pre_stop or {}).get("sleep", {}).get("seconds")
     return {**timing, "preStopSeconds": sleeps or timing["drainSeconds"], "drainSeconds": 0}
 

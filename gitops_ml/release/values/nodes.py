@@ -36,7 +36,7 @@ def resources(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
 def memory(quantity: str) -> str:
     """A quantity of bytes with a unit, which the chart wants, so that 512 is seen to be a mistake.
 
-    1073741824 is ``1Gi``; what is no whole number of Ki is rounded up.
+    1073741824 is ``1Gi``; a fraction of a Ki is rounded up.
     """
     if _WITH_UNIT.fullmatch(quantity):
         return quantity

@@ -126,9 +126,9 @@ def _behavior(scaling: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, An
     * Stabilisation is the same (the highest recommendation of the period on the way down, the
       lowest on the way up), but that Cortex did not move at all for the first period after its
       own start.
-    * Where there is no Prometheus the present requests are taken and not their average.
+    * Without Prometheus, the current requests are used and not their average.
     * A failed measurement keeps the replicas and counts towards the fallback; in Cortex it was
-      no action for ever.
+      no action at all.
     """
     up = _rules(
         (scaling.max_upscale_factor - 1) * 100,
@@ -159,7 +159,7 @@ def _rules(percent: float, *, stabilization: float) -> dict[str, Any]:
 def knows_tolerance(cluster: ClusterSpec) -> bool:
     """Tolerances of one autoscaler are served by default from Kubernetes 1.35 on (KEP-4951).
 
-    An older API server drops the field, and KEDA would put it back for ever.
+    An older API server drops the field, and KEDA would set it again each time.
     """
     version = cluster.kubernetes_version
     return version is not None and tuple(map(int, version.split(".")[:2])) >= (1, 35)
