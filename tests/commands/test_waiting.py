@@ -116,7 +116,7 @@ def test_it_ends_early_when_argo_cd_cannot_apply_the_commit(life):
     failed = k8s.sync_failed(life.ann.head(), "ScaledObject", "iris", "no matches for kind")
     failure = refused(life, lambda: life.argo_cd_says(failed), commit=life.ann.head())
     assert failure.status == "error (sync)"
-    assert "install what it belongs to" in failure.remedy
+    assert "install its CRD" in failure.remedy
 
 
 def test_it_ends_with_the_last_status_when_the_time_is_over(life):
