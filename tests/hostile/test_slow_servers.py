@@ -18,11 +18,12 @@ from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.http.deadlines import GaveUp, Limits, Watch
 from gitops_ml.http.post import post
+from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.oci.model import LAYER, MANIFEST, Descriptor, Platform
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import referrers
 from gitops_ml.oci.registry import OciRegistry
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy
+from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageIndex
 from gitops_ml.packages.wheel_choice import PackageFile
 from tests.support.certificate_authority import authority

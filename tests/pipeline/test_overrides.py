@@ -34,12 +34,12 @@ def test_an_environments_words_about_predictors_leave_containers_alone() -> None
         (
             {"container": {"image": IMAGE}},
             ("container",),
-            "staging makes an API of it that has both predictor and container; it has one of them",
+            "in staging the API has both predictor and container; it must have exactly one",
         ),
         (
             {"predictor": None},
             ("predictor",),
-            "staging makes an API of it that has neither predictor nor container; it has one of them",
+            "in staging the API has neither predictor nor container; it must have exactly one",
         ),
     ],
     ids=["batching", "monitoring", "both", "neither"],
