@@ -1,11 +1,11 @@
-# What there is to do here. `make` alone prints it.
+# Targets for users and contributors. `make` without a target lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
 
-# The base image: cpu or cuda, its name and tag, the platform, PUSH=1 to push it, and what else the
-# Dockerfile asks for.
+# The base image: cpu or cuda, its name and tag, the platform, PUSH=1 to push it, and other build
+# arguments of the Dockerfile.
 VARIANT ?= cpu
 IMAGE ?= gitops-ml/base:3.12-$(VARIANT)
 PLATFORM ?= linux/amd64
@@ -13,7 +13,7 @@ PUSH ?=
 BUILD_ARGS ?=
 DOCKER ?= docker
 
-# What is fuzzed, one of the names in tests/fuzz/README.md, and for how long.
+# The reader to fuzz, one of the names in tests/fuzz/README.md, and the seconds.
 TARGET ?= yaml_text
 SECONDS ?= 600
 
@@ -31,31 +31,31 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(BIN)/python tests/support/install_helm.py
 	@touch $@
 
-demo: ## Take a real predictor through the whole main job: no cluster, Docker or registry needed
+demo: ## Train, deploy and serve an example on this machine: no cluster, Docker or registry needed
 	@$(PYTHON) examples/demo.py --home $(DEMO)
 
 test: $(VENV)/.installed ## Run the test suite
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n auto --dist loadgroup
 
-check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, layers, tests
+check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, rooms, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory test
 
-audit: $(VENV)/.installed ## Look for known vulnerabilities in what gitops-ml depends on (asks a vulnerability service)
+audit: $(VENV)/.installed ## Look for known vulnerabilities of the dependencies (asks a vulnerability service)
 	$(BIN)/python -m pip install --quiet --editable '.[audit]'
-	$(BIN)/python -m pip_audit --local --skip-editable || { echo "pip-audit found a vulnerability, or could not ask its service: see above" >&2; exit 1; }
+	$(BIN)/python -m pip_audit --local --skip-editable || { echo "pip-audit found a vulnerability, or could not reach its service: see above" >&2; exit 1; }
 
 fuzz: $(VENV)/.installed ## Fuzz a reader: TARGET=yaml_text|json_text|tensor_text|layer_bytes|registry_answers SECONDS=600
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz $(TARGET) $(SECONDS)
 
-bench: $(VENV)/.installed ## Measure, with a peer beside us in the same run
+bench: $(VENV)/.installed ## Measure gitops-ml and a peer in the same run
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m bench
 
-bench-serving: $(VENV)/.installed ## Measure the runtime beside other serving runtimes
+bench-serving: $(VENV)/.installed ## Measure the runtime and other serving runtimes
 	@[ -d .bench-serving ] || UV="$(abspath $(BIN))/uv" bench/serving/run.sh setup
 	PYTHON="$(abspath $(BIN))/python" bench/serving/run.sh
 
@@ -68,5 +68,5 @@ ifneq ($(PUSH),)
 	  '{{range .RepoDigests}}{{println .}}{{end}}' "$$image" | sed -n "s|^$${image%:*}@||p")"
 endif
 
-clean: ## Remove what make made
+clean: ## Remove what make created
 	rm -rf $(VENV) $(DEMO) .bench-serving .fuzz build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

