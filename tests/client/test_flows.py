@@ -150,7 +150,9 @@ def test_what_cannot_be_deployed_says_why(lab):
     """)
     lines = said.splitlines()
     assert lines[0] == "no run of IrisFlow has succeeded yet"
-    assert lines[1] == f"the run {run} has not succeeded; to deploy its artifact anyway, give a task"
+    assert (
+        lines[1] == f"the run {run} has not succeeded; to deploy its artifact anyway, give a task"
+    )
     assert "has no artifact 'modle'; it has: accuracy, data, environment, model" in lines[2]
     assert lines[3].startswith("Metaflow finds no 'IrisFlow/4711'")
     assert lines[4] == "'no pathspec' is not a pathspec such as IrisFlow/123 or IrisFlow/123/end/4"
