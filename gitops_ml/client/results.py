@@ -239,7 +239,7 @@ class Outcome(Shown):
     action: str
     releases: tuple[ReleaseChange, ...]
     """The changed releases: ``api``, ``environment``, the deployment ids ``before`` and ``after``, the
-    changed ``fields`` of the values, and other fields that ``differs`` lists between environments."""
+    changed ``fields`` of the values, and, for promote, what else ``differs`` from the source."""
     changes: tuple[Change, ...]
     commit: str | None
     """`None` if nothing changed, or for a plan."""

@@ -107,7 +107,9 @@ def test_a_module_of_no_package_is_refused_with_the_remedy(folder):
     sys.path.append(str(site))  # what the fixture adds is taken back with it
     written(folder, {"own_needs.py": "import own_orphan\n" + PREDICTOR.format(body="1")})
     kind = importlib.import_module("own_needs").PythonPredictor
-    with pytest.raises(Unpackageable, match="own_orphan, which is here, and of no package"):
+    with pytest.raises(
+        Unpackageable, match="own_orphan, which is installed here but belongs to no package"
+    ):
         package("iris", kind)
     found = package("iris", kind, requirements=["orphanage==1"])
     assert found.requirements.lines == ("orphanage==1",)
@@ -157,7 +159,7 @@ def test_a_package_in_the_cache_has_exactly_its_files_whatever_others_did_to_it(
 @pytest.mark.parametrize("name", ["", "..", "../x", "/x", "a/b", "a\\b", "a\0b"])
 def test_a_package_is_never_kept_elsewhere(tmp_path, name):
     environ = {"GITOPS_ML_CACHE": str(tmp_path / "cache" / "deep")}
-    with pytest.raises(UsageError, match="no name for the folder of a package"):
+    with pytest.raises(UsageError, match="not a valid name for the folder of a package"):
         keep_package(name, {"predictor.py": b""}, environ=environ)
     assert not list(tmp_path.rglob("*.py"))
 
