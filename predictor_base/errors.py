@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 MESSAGE_CHARACTERS = 1000
-"What clients sent may be in a message, and may be of any size."
+"""What clients sent may be in a message, and may be of any size."""
 
 _repr = Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 60

@@ -21,16 +21,16 @@ import orjson
 from predictor_base.errors import BadRequest, PredictFailed, TooLarge
 
 MAX_DEPTH = 200
-"Levels of lists and objects in a request; a predictor that walks them has its own stack to mind."
+"""Levels of lists and objects in a request; a predictor that walks them has its own stack to mind."""
 FREE_BYTES = 64 * 2**20
-"Memory that the value of any body may take."
+"""Memory that the value of any body may take."""
 BYTES_PER_BYTE = 12
-"Memory that a value may take besides that, for each byte of its body."
+"""Memory that a value may take besides that, for each byte of its body."""
 _SMALL = 2**20
-"A body of this size takes no more than FREE_BYTES, whatever it holds."
+"""A body of this size takes no more than FREE_BYTES, whatever it holds."""
 _BRACKETS = ((b"[", 72), (b"{", 232))
 _OTHERS = ((b",", 24), (b'"', 28))
-"Memory that CPython needs for what begins with each of these; a text has two quotes."
+"""Memory that CPython needs for what begins with each of these; a text has two quotes."""
 
 # Each quote begins a match, closed or not: none makes the search begin again at the next.
 _TEXTS = re.compile(rb'"[^"]*"?')

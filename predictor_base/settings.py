@@ -21,9 +21,9 @@ DEFAULT_FILE = Path("/etc/predictor/predictor.json")
 @dataclass(frozen=True, slots=True)
 class Batching:
     max_batch_size: int = 8
-    "Requests handed to one call of predict, at most."
+    """Requests handed to one call of predict, at most."""
     batch_interval_seconds: float = 0.01
-    "How long the first request of a batch waits for others."
+    """How long the first request of a batch waits for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class Models:
     dir: str | None = None
     signature_key: str | None = None
     cache_size: int | None = None
-    "Models kept in memory; none means all."
+    """Models kept in memory; none means all."""
     disk_cache_size: int | None = None
-    "Models kept on disk; none means all."
+    """Models kept on disk; none means all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monitoring:
     model_type: Literal["classification", "regression"]
     key: str | None = None
-    "Where in the response the prediction is, with dots for nested keys; none means the whole response."
+    """Where in the response the prediction is, with dots for nested keys; none means the whole response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,50 +71,50 @@ class Cors:
 class TensorflowServing:
     address: str = "127.0.0.1:8501"
     model_dir: str | None = None
-    "A folder that TensorFlow Serving's container sees too; models are put there. None: it has its own."
+    """A folder that TensorFlow Serving's container sees too; models are put there. None: it has its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     path: str = "predictor.py"
-    "The file with the predictor's class, relative to the project."
+    """The file with the predictor's class, relative to the project."""
     name: str = "predictor"
     environment: str = ""
     deployment_id: str = ""
     image_digest: str = ""
     git_sha: str = ""
     model_name: str = ""
-    "The name in /v2/models/{name}; the API's name when empty."
+    """The name in /v2/models/{name}; the API's name when empty."""
     model_version: str = ""
     class_name: str | None = None
     type: Literal["python", "tensorflow", "onnx"] = "python"
     python_path: str | None = None
-    "A folder to import from instead of the project's root."
+    """A folder to import from instead of the project's root."""
     config: Mapping[str, Any] = field(default_factory=dict)
 
     processes_per_replica: int = 1
     threads_per_process: int = 1
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_concurrency: int | None = None
-    "Requests a replica works on at once; the threads, or 128 when predict is async."
+    """Requests a replica works on at once; the threads, or 128 when predict is async."""
     max_queue_length: int = 100
-    "Requests of a replica that may wait; one more is answered with 429."
+    """Requests of a replica that may wait; one more is answered with 429."""
     request_timeout_seconds: float = 60
     max_request_bytes: int = 33554432
     head_timeout_seconds: float = 15
-    "From the first byte of a request's head to its last."
+    """From the first byte of a request's head to its last."""
     body_timeout_seconds: float = 30
-    "From there to the end of its body; a second more for each 64 KiB of it."
+    """From there to the end of its body; a second more for each 64 KiB of it."""
     write_timeout_seconds: float = 60
-    "How long a client may read nothing of its answer."
+    """How long a client may read nothing of its answer."""
     max_connections: int = 4096
-    "Of each process; one more closes the one that has waited longest."
+    """Of each process; one more closes the one that has waited longest."""
     drain_delay_seconds: float = 5
-    "How long the server goes on accepting after SIGTERM, while load balancers notice."
+    """How long the server goes on accepting after SIGTERM, while load balancers notice."""
     grace_seconds: float = 30
-    "How long running requests may take to finish after that."
+    """How long running requests may take to finish after that."""
     stall_seconds: float = 120
-    "A predict that runs longer, while nothing else completes, makes the process not live."
+    """A predict that runs longer, while nothing else completes, makes the process not live."""
 
     batching: Batching | None = None
     models: Models | None = None

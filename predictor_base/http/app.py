@@ -15,18 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from predictor_base import errors
 from predictor_base.http.payload import JSON, decode, encode
-from predictor_base.http.request import (
-    Exchange,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    off_loop,
-    request_id_of_task,
-)
+from predictor_base.http.request import Exchange, Receive, Reply, Scope, Send, off_loop
 from predictor_base.http.streaming import event_stream
 from predictor_base.http.uvicorn_protocol import WRITE_REPLY
 from predictor_base.jsontext import dump, parse
+from predictor_base.telemetry.log import request_id_of_task
 
 if TYPE_CHECKING:
     from predictor_base.predictor.loader import Method
@@ -38,7 +31,7 @@ if TYPE_CHECKING:
 Endpoint = Callable[[Exchange], Coroutine[Any, Any, Reply]]
 ASGIApp = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 Routes = Mapping[str, Mapping[str, Endpoint]]
-"By path pattern as Starlette writes them, then by HTTP verb."
+"""By path pattern as Starlette writes them, then by HTTP verb."""
 
 logger = logging.getLogger("predictor_base")
 
@@ -75,17 +68,17 @@ class App:
         self.service = service
         self.metrics = metrics
         self.record_response: Callable[[object], None] | None = None
-        "Prediction tracking, when there is any."
+        """Prediction tracking, when there is any."""
         self.record_exchange: Callable[[Exchange, Reply], None] | None = None
-        "The prediction log, when there is one."
+        """The prediction log, when there is one."""
         self.tracing: Tracing | None = None
         self.signature: tuple[list[Any], list[Any]] = ([], [])
-        "Inputs and outputs as model metadata tells them."
+        """Inputs and outputs as model metadata tells them."""
         self.document: dict[str, Any] | None = None
-        "The OpenAPI document, once it has been made."
+        """The OpenAPI document, once it has been made."""
         self.schema_hash = ""
         self.describe_models: Callable[[], dict[str, Any]] | None = None
-        "What the models are, where a client has some; it may have to ask another server."
+        """What the models are, where a client has some; it may have to ask another server."""
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         self._identity = _identity_headers(settings)

@@ -34,7 +34,7 @@ _BOUNDARY = re.compile(
     rb";[ \t]*boundary=(?:\"([^\"\\]{1,70})\"|([^;\" \t,]{1,70}))[ \t]*(?:;|\Z)", re.IGNORECASE
 )
 PIECE_BYTES = 65536
-"What is read of a form before probes have their turn."
+"""What is read of a form before probes have their turn."""
 
 
 async def decode(content_type: bytes, body: bytes) -> Any:

@@ -7,7 +7,6 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,15 +29,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_IS_LATE = "predictor_base.body_is_late"
-"In the scope's extensions where the server has ended a connection whose body did not come."
+"""In the scope's extensions where the server has ended a connection whose body did not come."""
 
 LARGE_BYTES = 65536
-"A larger body is not read by Python on the event loop."
+"""A larger body is not read by Python on the event loop."""
 
 Answer = TypeVar("Answer")
-
-request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
-"The request that the present task or thread works for; log lines carry it."
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
 
@@ -54,9 +50,9 @@ class Reply:
     chunks: AsyncIterator[bytes] | None = None
     response: Response | None = None
     after: Callable[[], object] | None = None
-    "To be called once the reply is sent."
+    """To be called once the reply is sent."""
     result: object = None
-    "What the predictor returned, for tracking."
+    """What the predictor returned, for tracking."""
 
 
 class Exchange:
@@ -73,7 +69,7 @@ class Exchange:
     is_prediction = False
     status = 0
     batch_id = None
-    "Cortex's batch jobs have one, its realtime requests none."
+    """Cortex's batch jobs have one, its realtime requests none."""
 
     def __init__(self, scope: Scope, receive: Receive, *, timeout: float) -> None:
         self.scope = scope

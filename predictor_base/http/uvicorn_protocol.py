@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 WRITE_REPLY = "predictor_base.write_reply"
-"The extension's key in the scope."
+"""The extension's key in the scope."""
 
 MAX_HEAD_BYTES = 65536
 IDLE_SECONDS = 75
-"More than the 60 s of the usual load balancers, so that it is never we who close a connection in use."
+"""More than the 60 s of the usual load balancers, so that it is never we who close a connection in use."""
 BYTES_A_SECOND = 65536
-"A body of which this much comes each second may take longer than the others."
+"""A body of which this much comes each second may take longer than the others."""
 REFUSED_SECONDS = 2
-"How long what a client sends is thrown away once it has been refused."
+"""How long what a client sends is thrown away once it has been refused."""
 LEAVING_SECONDS = 0.5
-"What a body may pause once the server drains."
+"""What a body may pause once the server drains."""
 
 PIPELINED = 8
-"Requests of one read that may take the express lane, so that no client holds up the others."
+"""Requests of one read that may take the express lane, so that no client holds up the others."""
 
 IDLE, HEAD, BODY = range(3)
-"What a connection reads: nothing, a head, or the body behind it."
+"""What a connection reads: nothing, a head, or the body behind it."""
 
 _REASONS = {
     400: "Bad Request",
@@ -55,7 +55,7 @@ _REASONS = {
 }
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
 _TRAILERS: Any = deque(maxlen=0)
-"Keeps nothing."
+"""Keeps nothing."""
 _OFFERS = frozenset((b"upgrade", b"http2-settings"))
 
 
@@ -73,10 +73,10 @@ class Connections(ServerState):
     """What the connections of a server share."""
 
     default_lines = b""
-    "The default headers as they are written."
+    """The default headers as they are written."""
     limits = Limits()
     last_host = b""
-    "The Host that was looked at last: most requests have the same."
+    """The Host that was looked at last: most requests have the same."""
 
 
 class Express(Protocol):
@@ -97,25 +97,25 @@ class GuardedProtocol(HttpToolsProtocol):
     server_state: Connections
     express: Express | None = None
     express_body: bytearray | None = None
-    "What has come of a body in the express lane."
+    """What has come of a body in the express lane."""
     express_answered = 0
     phase = IDLE
     messages = 0
     head_bytes = 0
     body_bytes = 0
-    "What has come of the body; `raw_bytes` counts its chunks' heads as well."
+    """What has come of the body; `raw_bytes` counts its chunks' heads as well."""
     raw_bytes = 0
     refusal = (400, "the request is not HTTP")
     refused = False
     refused_since: float | None = None
-    "When that was written."
+    """When that was written."""
     mark: tuple[object, ...] = ()
-    "What the connection did when the worker looked last; since when, and how much was unsent."
+    """What the connection did when the worker looked last; since when, and how much was unsent."""
     since = 0.0
     unsent = 0
     unsent_since = 0.0
     leaving_mark: tuple[int, ...] = ()
-    "What has come since the server began to drain, and when."
+    """What has come since the server began to drain, and when."""
     leaving_since = 0.0
 
     def connection_made(self, transport: Any) -> None:

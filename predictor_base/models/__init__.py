@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from predictor_base.errors import StartFailure
 from predictor_base.models.clients.model_client import ModelClient, required_models
-from predictor_base.models.disk_cache import Shelf, default_root
+from predictor_base.models.disk_cache import DiskCache, default_root
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -34,8 +34,8 @@ def build_client(
     _check_kind(settings)
     count = _download_counter(settings, registry)
 
-    def shelf(models: Models, root: Path) -> Shelf:
-        return Shelf(root, size=models.disk_cache_size, count=count)
+    def disk_cache(models: Models, root: Path) -> DiskCache:
+        return DiskCache(root, size=models.disk_cache_size, count=count)
 
     here = root or default_root()
     if settings.type == "tensorflow":
@@ -45,13 +45,15 @@ def build_client(
 
         models = required_models(settings)
         processes = settings.processes_per_replica
-        return OnnxClient(models, shelf=shelf(models, here), interval=interval, processes=processes)
+        return OnnxClient(
+            models, disk_cache=disk_cache(models, here), interval=interval, processes=processes
+        )
     if settings.multi_model_reloading is None:
         return None
     from predictor_base.models.clients.python_client import PythonClient
 
     models = settings.multi_model_reloading
-    return PythonClient(models, shelf=shelf(models, here), interval=interval)
+    return PythonClient(models, disk_cache=disk_cache(models, here), interval=interval)
 
 
 def _check_kind(settings: Settings) -> None:
@@ -77,9 +79,14 @@ def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> 
     models = required_models(settings)
     model_dir = Path(serving.model_dir)
     # beside the models, so that what was fetched outlives a restart of this container
-    shelf = Shelf(model_dir / ".fetched", size=models.disk_cache_size, count=count)
+    disk_cache = DiskCache(model_dir / ".fetched", size=models.disk_cache_size, count=count)
     return PublishingClient(
-        rest, models, model_dir=model_dir, shelf=shelf, default_model=name, interval=interval
+        rest,
+        models,
+        model_dir=model_dir,
+        disk_cache=disk_cache,
+        default_model=name,
+        interval=interval,
     )
 
 

@@ -31,7 +31,7 @@ def default_root() -> Path:
     return Path(tempfile.gettempdir()) / f"predictor-models-{os.getuid()}"
 
 
-class Shelf:
+class DiskCache:
     def __init__(self, root: Path, *, size: int | None, count: Count = lambda _: None) -> None:
         self._root = root
         self._size = size

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
 
 Model = TypeVar("Model")
 
@@ -34,7 +34,7 @@ class Loaded(Generic[Model]):
     model: Model
     version: ModelVersion
     loaded_at: float
-    "Seconds since the epoch."
+    """Seconds since the epoch."""
 
 
 class Library(Generic[Model]):
@@ -43,7 +43,7 @@ class Library(Generic[Model]):
         sources: Sequence[Source],
         *,
         load: Callable[[Path, ModelVersion], Model],
-        shelf: Shelf,
+        disk_cache: DiskCache,
         cache_size: int | None = None,
         interval: float = 10.0,
         drop: Callable[[Loaded[Model]], None] = lambda _: None,
@@ -51,7 +51,7 @@ class Library(Generic[Model]):
         self._sources = sources
         self._load = load
         self._drop = drop
-        self._shelf = shelf
+        self._disk_cache = disk_cache
         self._cache_size = cache_size
         self._interval = interval
         self._catalog: Catalog = {}
@@ -81,7 +81,7 @@ class Library(Generic[Model]):
     def close(self) -> None:
         """Stop watching; models in memory stay usable for requests that hold them."""
         self._stop.set()
-        self._shelf.close()
+        self._disk_cache.close()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
@@ -137,15 +137,15 @@ class Library(Generic[Model]):
             with only_one:
                 found = self._in_memory(version)
                 if found is None:
-                    found = self._load_from_shelf(version)
+                    found = self._load_from_disk(version)
                     self._keep(found)
                 return found
         finally:
             self._loading.pop(version.fingerprint, None)
 
-    def _load_from_shelf(self, version: ModelVersion) -> Loaded[Model]:
+    def _load_from_disk(self, version: ModelVersion) -> Loaded[Model]:
         started = time.monotonic()
-        with self._shelf.borrow(version) as path:
+        with self._disk_cache.borrow(version) as path:
             try:
                 model = self._load(path, version)
             except Exception as error:
@@ -161,7 +161,7 @@ class Library(Generic[Model]):
             in_memory = tuple(self._loaded)
         for each in excess:
             self._drop(each)
-        self._shelf.trim(keep=in_memory)
+        self._disk_cache.trim(keep=in_memory)
 
     # -- rounds ----------------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class Library(Generic[Model]):
         for versions in known.values():
             for version in versions.values():
                 if version.fingerprint not in served:
-                    self._shelf.discard(version.fingerprint)
+                    self._disk_cache.discard(version.fingerprint)
 
 
 def _same(one: ModelVersion, other: ModelVersion | None) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from predictor_base.settings import Models
 
 SINGLE_MODEL = "_single_model"
-"The name of a model that has none, because `models.path` says that there is only one."
+"""The name of a model that has none, because `models.path` says that there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class ModelVersion:
     number: int
     store: Store
     root: str
-    "The version's folder below the store's location; empty for the location itself."
+    """The version's folder below the store's location; empty for the location itself."""
     files: tuple[StoredFile, ...]
     fingerprint: str
-    "Changes whenever a file is added, removed or replaced."
+    """Changes whenever a file is added, removed or replaced."""
     signature_key: str | None = None
 
     @property
@@ -50,7 +50,7 @@ Catalog = Mapping[str, Mapping[int, ModelVersion]]
 class Source:
     store: Store
     name: str | None
-    "None where the store holds a folder for every model."
+    """None where the store holds a folder for every model."""
     signature_key: str | None
 
 

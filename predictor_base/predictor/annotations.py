@@ -61,7 +61,7 @@ class Annotations:
             if isinstance(target, ast.Name)
         }
         self.components: dict[str, Schema] = {}
-        "Schemas of the named types met so far."
+        """Schemas of the named types met so far."""
 
     def schema(self, node: ast.expr | None) -> Schema:
         """What JSON the annotation means."""

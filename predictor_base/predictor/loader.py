@@ -60,7 +60,7 @@ class Method:
     kind: Kind
     call: Callable[[Any], Any]
     convert: Callable[[Any], Any] | None = None
-    "From decoded JSON to what the payload's annotation says, when it says something of use."
+    """From decoded JSON to what the payload's annotation says, when it says something of use."""
 
     @property
     def is_stream(self) -> bool:
@@ -90,7 +90,7 @@ class LoadedPredictor:
 
     instance: Any
     verbs: Mapping[str, Method]
-    "By HTTP verb in capitals; POST is predict."
+    """By HTTP verb in capitals; POST is predict."""
     others: Mapping[str, Method]
     post_predict: Method | None = None
 

@@ -54,10 +54,10 @@ class Description:
     summary: str
     methods: tuple[Signature, ...]
     others: tuple[str, ...]
-    "Methods besides predict, by name."
+    """Methods besides predict, by name."""
     components: dict[str, Schema]
     example: Any
-    "A payload to start from."
+    """A payload to start from."""
 
     def tensors(self) -> tuple[list[Any], list[Any]]:
         """Inputs and outputs as the Open Inference Protocol's metadata has them."""

@@ -14,7 +14,7 @@ from predictor_base.errors import InvalidPayload, shortened, shown
 _PLAIN = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object"}
 
 MAX_PROBLEMS = 20
-"Problems that an answer lists; a list with more is not looked through to its end."
+"""Problems that an answer lists; a list with more is not looked through to its end."""
 
 
 def converter(function: Callable[..., Any]) -> Callable[[Any], Any] | None:

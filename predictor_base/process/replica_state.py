@@ -8,12 +8,12 @@ import time
 
 LOADING, READY, DRAINING, STALLED = range(4)
 FRESH_SECONDS = 30
-"A process whose loop has not turned for longer is not alive."
+"""A process whose loop has not turned for longer is not alive."""
 
 _ROW = struct.Struct("dd")
 
 
-class Board:
+class ReplicaState:
     """One row a process: its state and when its loop last turned."""
 
     def __init__(self, processes: int) -> None:

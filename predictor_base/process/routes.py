@@ -14,17 +14,17 @@ from predictor_base.protocols.openinference import OpenInference
 from predictor_base.telemetry.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from predictor_base.process.replica_state import Board
+    from predictor_base.process.replica_state import ReplicaState
 
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def all_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
+def all_routes(app: App, replica: ReplicaState) -> dict[str, dict[str, Endpoint]]:
     """Path pattern to verb to endpoint."""
     return {
         **plain_routes(app),
         **document_routes(app),
-        **probe_routes(app, board),
+        **probe_routes(app, replica),
         **OpenInference(app).routes(),
         **OpenAI(app).routes(),
     }
@@ -47,15 +47,15 @@ def plain_routes(app: App) -> dict[str, dict[str, Endpoint]]:
     }
 
 
-def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
+def probe_routes(app: App, replica: ReplicaState) -> dict[str, dict[str, Endpoint]]:
     """What Kubernetes, Prometheus and people ask about the process."""
 
     async def live(_: Exchange) -> Reply:
-        ok = board.is_live()
+        ok = replica.is_live()
         return json_reply({"live": ok}, 200 if ok else 503)
 
     async def ready(_: Exchange) -> Reply:
-        ok = app.service.is_ready and board.is_ready()
+        ok = app.service.is_ready and replica.is_ready()
         return json_reply({"ready": ok}, 200 if ok else 503)
 
     async def metrics(_: Exchange) -> Reply:

@@ -10,7 +10,7 @@ import socket
 import tempfile
 from typing import TYPE_CHECKING
 
-from predictor_base.process.replica_state import LOADING, Board
+from predictor_base.process.replica_state import LOADING, ReplicaState
 
 if TYPE_CHECKING:
     from predictor_base.settings import Settings
@@ -23,7 +23,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def serve(settings: Settings, *, host: str, port: int, grpc: str = "") -> int:
     """Serve until a signal; returns the exit code."""
     if settings.processes_per_replica == 1:
-        return _work(settings, bind(host, port), Board(1), 0, grpc)
+        return _work(settings, bind(host, port), ReplicaState(1), 0, grpc)
     return Supervisor(settings, host=host, port=port, grpc=grpc).run()
 
 
@@ -38,11 +38,13 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     return listener
 
 
-def _work(settings: Settings, listener: socket.socket, board: Board, number: int, grpc: str) -> int:
+def _work(
+    settings: Settings, listener: socket.socket, replica: ReplicaState, number: int, grpc: str
+) -> int:
     # Imported late, as prometheus_client decides at its import whether there are several processes.
     from predictor_base.process.worker import Worker
 
-    return Worker(settings, board=board, number=number, grpc=grpc).run(listener)
+    return Worker(settings, replica=replica, number=number, grpc=grpc).run(listener)
 
 
 class Supervisor:
@@ -59,9 +61,9 @@ class Supervisor:
         first = bind(host, port, shared=True)
         port = first.getsockname()[1]
         self._listeners = [first, *(bind(host, port, shared=True) for _ in range(count - 1))]
-        self._board = Board(count)
+        self._replica = ReplicaState(count)
         self._numbers: dict[int, int] = {}
-        "Worker's number by process id."
+        """Worker's number by process id."""
         self._is_ending = False
         self._exit_code = 0
 
@@ -83,7 +85,7 @@ class Supervisor:
         return self._exit_code
 
     def _fork(self, number: int) -> None:
-        self._board.write(number, LOADING)
+        self._replica.write(number, LOADING)
         # A signal between the fork and the worker's own handlers must end it, not run ours in it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
@@ -97,7 +99,7 @@ class Supervisor:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; we pass it on
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
-            return _work(self._settings, self._listeners[number], self._board, number, self._grpc)
+            return _work(self._settings, self._listeners[number], self._replica, number, self._grpc)
         except BaseException:
             logger.exception("a worker failed")
             return 1
@@ -111,7 +113,7 @@ class Supervisor:
         if self._is_ending:
             return
         code = os.waitstatus_to_exitcode(status)
-        if self._board.state(number) == LOADING:
+        if self._replica.state(number) == LOADING:
             self._exit_code = 1
             self._terminate()
         else:

@@ -19,7 +19,7 @@ from uvicorn.config import Config
 from predictor_base.errors import StartFailure
 from predictor_base.http.app import App
 from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol, Limits
-from predictor_base.process import replica_state as boards
+from predictor_base.process.replica_state import DRAINING, LOADING, READY, STALLED, ReplicaState
 from predictor_base.process.routes import all_routes
 from predictor_base.serving.executor import Executor
 from predictor_base.serving.service import Service
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from predictor_base.settings import Settings
 
 SWITCH_SECONDS = 0.001
-"How long a predict in Python may keep the loop waiting; the default is five times that."
+"""How long a predict in Python may keep the loop waiting; the default is five times that."""
 HEALTH_SECONDS = 2
-HEALTH_HANGS_SECONDS = 30
 
 logger = logging.getLogger("predictor_base")
 
@@ -45,11 +44,11 @@ class Worker:
     """One process that serves one predictor."""
 
     def __init__(
-        self, settings: Settings, *, board: boards.Board, number: int = 0, grpc: str = ""
+        self, settings: Settings, *, replica: ReplicaState, number: int = 0, grpc: str = ""
     ) -> None:
         self.settings = settings
         self.exit_code = 0
-        self._board = board
+        self._replica = replica
         self._number = number
         self._parent = os.getppid()
         self._loop = uvloop.new_event_loop()
@@ -57,7 +56,7 @@ class Worker:
         self._metrics = Metrics(settings)
         self.service = Service(settings, self._executor, self._metrics)
         self._app = App(settings, self.service, self._metrics)
-        self._app.add_routes(all_routes(self._app, board))
+        self._app.add_routes(all_routes(self._app, replica))
         self._connections = Connections()
         self._connections.limits = Limits(
             settings.head_timeout_seconds,
@@ -169,14 +168,14 @@ class Worker:
         date = formatdate(time.time(), usegmt=True).encode()
         self._connections.default_headers = [(b"date", date)]
         self._connections.default_lines = b"date: %b\r\n" % date
-        self._board.write(self._number, self._state())
+        self._replica.write(self._number, self._state())
 
     def _state(self) -> int:
         if self.service.is_stalled():
-            return boards.STALLED
+            return STALLED
         if self.service.is_ready:
-            return boards.READY
-        return boards.LOADING if self.service.state == "loading" else boards.DRAINING
+            return READY
+        return LOADING if self.service.state == "loading" else DRAINING
 
     # Loading
 

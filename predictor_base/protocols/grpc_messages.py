@@ -48,14 +48,14 @@ HealthCheckResponse status:int32=1
 """
 
 _SMALL = 2**20
-"A message of this size takes no more than FREE_BYTES, whatever it holds."
+"""A message of this size takes no more than FREE_BYTES, whatever it holds."""
 _ELEMENT_BYTES = 64
-"What protobuf and we need for an element of a tensor, without its text."
+"""What protobuf and we need for an element of a tensor, without its text."""
 MAX_PARTS = 65536
-"Inputs, outputs, parameters and unknown fields of a request."
+"""Inputs, outputs, parameters and unknown fields of a request."""
 _CONTENTS = (5, 5)
 _NESTED = {(): (4, 5, 6), (4,): (2,), (5,): (4, 5), (5, 4): (2,), (6,): (2,), (6, 2): (2,)}
-"Fields of ModelInferRequest that hold messages, by the path of fields to them."
+"""Fields of ModelInferRequest that hold messages, by the path of fields to them."""
 
 
 def check_memory(message: bytes) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 THREADS = 32
 STREAMS = 256
-"Calls of one connection that may be under way or wait."
+"""Calls of one connection that may be under way or wait."""
 SERVING, NOT_SERVING = 1, 2
 _CONTENTS = {
     "BOOL": "bool_contents",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from predictor_base.predictor.loader import Method
 
 PREFIXES = ("/v1", "/openai/v1")
-"KServe's clients use the second."
+"""KServe's clients use the second."""
 DONE = b"data: [DONE]\n\n"
 
 

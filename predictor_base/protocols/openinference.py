@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HEADER_LENGTH = b"inference-header-content-length"
 FEEDBACK_BYTES = 2**20
-"Of one feedback, which becomes a line of the log."
+"""Of one feedback, which becomes a line of the log."""
 EXTENSIONS = ["binary_tensor_data", "generate"]
 
 
@@ -34,7 +34,7 @@ class InferRequest:
     id: str
     inputs: dict[str, Any]
     outputs: tuple[str, ...]
-    "Those asked for; none means all."
+    """Those asked for; none means all."""
     binary: frozenset[str]
     is_all_binary: bool
 

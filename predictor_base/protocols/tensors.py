@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 MAX_DIMENSIONS = 64
 MAX_ELEMENTS = 2**40
-"Of the lengths that are not 0: numpy multiplies them in 64 bits, with the size of an element."
+"""Of the lengths that are not 0: numpy multiplies them in 64 bits, with the size of an element."""
 FREE_LISTS = 65536
-"Nested lists that any request may ask for."
+"""Nested lists that any request may ask for."""
 LIST_BYTES = 72
 
 
@@ -35,9 +35,9 @@ class Datatype:
     name: str
     numpy: str
     code: str
-    "As the struct module writes it."
+    """As the struct module writes it."""
     kinds: frozenset[type]
-    "What JSON may hold for it."
+    """What JSON may hold for it."""
 
     @property
     def size(self) -> int:
@@ -81,7 +81,7 @@ class Tensor:
     datatype: str
     shape: tuple[int, ...]
     flat: Any
-    "A flat numpy array or list."
+    """A flat numpy array or list."""
 
     def as_json(self) -> dict[str, Any]:
         flat = self.flat

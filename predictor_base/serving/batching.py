@@ -57,7 +57,7 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._has_company = False
-        "Whether the last batch had, or met, more than one request: a lone client never waits."
+        """Whether the last batch had, or met, more than one request: a lone client never waits."""
 
     async def answer(self, request: Any) -> Any:
         """The request's own part of the batch's result.

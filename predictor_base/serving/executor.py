@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHORT_SECONDS = 0.0003
-"A call this short may run beside the loop: thirty of them delay a probe by less than 10 ms."
+"""A call this short may run beside the loop: thirty of them delay a probe by less than 10 ms."""
 LONG_SECONDS = 0.005
-"A call this long is not short, whatever the others were."
+"""A call this long is not short, whatever the others were."""
 DEBT_SECONDS = 0.03
-"Time that long calls may take beside the loop: one of 30 ms or several shorter ones end it."
+"""Time that long calls may take beside the loop: one of 30 ms or several shorter ones end it."""
 REPAID_SECONDS = 0.0001
-"What each short call takes off that: a process that is preempted now and then stays."
+"""What each short call takes off that: a process that is preempted now and then stays."""
 FIRST_STREAK = 20
-"Short calls in a row, on a thread, before the first runs beside the loop."
+"""Short calls in a row, on a thread, before the first runs beside the loop."""
 
 
 class ShortCalls:

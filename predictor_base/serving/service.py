@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from predictor_base.telemetry.metrics import Metrics
 
 ASYNC_CONCURRENCY = 128
-"Calls of an async predict at once, when the settings do not say."
+"""Calls of an async predict at once, when the settings do not say."""
 _END = object()
 
 State = Literal["loading", "ready", "draining", "stopped"]
@@ -42,7 +42,7 @@ class Service:
         self.state: State = "loading"
         self.is_healthy = True
         self.inside = 0
-        "Requests waiting or worked on."
+        """Requests waiting or worked on."""
         self._settings = settings
         self._executor = executor
         self._metrics = metrics
@@ -50,7 +50,7 @@ class Service:
         self.post_predict: Method | None = None
         self._batcher: Batcher | None = None
         self._may_wait = settings.models is not None or settings.multi_model_reloading is not None
-        "Behind a model client, the shortest call may turn into a download or a request of its own."
+        """Behind a model client, the shortest call may turn into a download or a request of its own."""
         self._capacity = 0
         self._slots = asyncio.Semaphore(1)
         self._running: dict[object, float] = {}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 PATIENCE_SECONDS = 0.05
-"An answer that takes longer is worth watching its client for."
+"""An answer that takes longer is worth watching its client for."""
 
 Answer = TypeVar("Answer")
 
@@ -21,7 +21,7 @@ class Waiter(Protocol):
     """The one who waits: a request, whatever protocol it came by."""
 
     deadline: float
-    "On the `perf_counter` clock."
+    """On the `perf_counter` clock."""
 
     @property
     def gone(self) -> Callable[[], Coroutine[Any, Any, None]]:

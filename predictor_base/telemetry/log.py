@@ -6,14 +6,16 @@ import json
 import logging
 import sys
 import time
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
 import orjson
 
-from predictor_base.http.request import request_id_of_task
-
 if TYPE_CHECKING:
     from predictor_base.settings import Settings
+
+request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
+"""The request that the current task or thread works on; log lines carry it."""
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

@@ -10,7 +10,7 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,9 +26,8 @@ from prometheus_client.process_collector import ProcessCollector
 from predictor_base import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from predictor_base.http.request import Exchange
     from predictor_base.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,6 +62,16 @@ _GAUGES = {
 }
 
 
+class Timed(Protocol):
+    """An answered request: when it started, on the `perf_counter` clock, and how long each stage took."""
+
+    started: float
+    pre_seconds: float
+    queue_seconds: float
+    predict_seconds: float
+    post_seconds: float
+
+
 class Distribution:
     """A histogram that is filled cheaply and flushed into prometheus_client's children."""
 
@@ -84,14 +93,21 @@ class Distribution:
         self._sum += total
 
     def flush(self) -> None:
-        # prometheus_client has no public way to add many observations at once.
         for child in self._children:
-            for bucket, count in zip(child._buckets, self._counts, strict=True):
-                if count:
-                    bucket.inc(count)
-            child._sum.inc(self._sum)
+            add_observations(child, self._counts, self._sum)
         self._counts = [0] * len(self._counts)
         self._sum = 0.0
+
+
+def add_observations(histogram: Histogram, counts: Iterable[int], total: float) -> None:
+    """Add a number of observations to each bucket, and their sum.
+
+    prometheus_client has no public function for this; its private fields are used here and nowhere else.
+    """
+    for bucket, count in zip(histogram._buckets, counts, strict=True):
+        if count:
+            bucket.inc(count)
+    histogram._sum.inc(total)
 
 
 class Metrics:
@@ -101,16 +117,16 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all series, unread
         self.registry = CollectorRegistry()
         self.requests: Tally[tuple[str, int]] = Tally()
-        "By method and status code."
+        """By method and status code."""
         self.rejected: Tally[str] = Tally()
-        "By reason."
+        """By reason."""
         self.tallies: Tally[str] = Tally()
-        "By the short names of `_COUNTERS`."
+        """By the short names of `_COUNTERS`."""
         self.gauges: dict[str, Callable[[], float]] = {}
-        "What to ask for the value, by the short names of `_GAUGES`."
+        """What to ask for the value, by the short names of `_GAUGES`."""
         self.last_request = 0.0
         self._quick: list[float] = [0, 0.0, 0.0, 0.0]
-        "How many requests had no stage over a millisecond beside predict, and their sums."
+        """How many requests had no stage over a millisecond beside predict, and their sums."""
         self._model = {"model_name": settings.served_name, "model_version": settings.served_version}
         self._requests = self._counter("predictor_requests", "Requests answered.", "method", "code")
         self._rejected = self._counter("predictor_rejected", "Requests refused.", "reason")
@@ -219,15 +235,15 @@ class Metrics:
         if MULTIPROCESS_FOLDER not in os.environ:
             ProcessCollector(registry=self.registry)
 
-    def count(self, method: str, status: int, exchange: Exchange) -> None:
+    def count(self, method: str, status: int, request: Timed) -> None:
         """Add one answered prediction."""
         self.last_request = time.time()
         self.requests[method, status] += 1
-        self.observed["request"].observe(time.perf_counter() - exchange.started)
-        if not exchange.predict_seconds:
+        self.observed["request"].observe(time.perf_counter() - request.started)
+        if not request.predict_seconds:
             return
-        self.stages["predict"].observe(exchange.predict_seconds)
-        pre, post, queue = exchange.pre_seconds, exchange.post_seconds, exchange.queue_seconds
+        self.stages["predict"].observe(request.predict_seconds)
+        pre, post, queue = request.pre_seconds, request.post_seconds, request.queue_seconds
         if pre < _QUICK and post < _QUICK and queue < _QUICK:
             quick = self._quick
             quick[0] += 1

@@ -41,10 +41,10 @@ RESERVED_PREFIXES = (
     "istio_",
 )
 MAX_SERIES = 1000
-"Combinations of tags per metric: one tag that takes ids would fill memory here and in Prometheus."
+"""Combinations of tags per metric: one tag that takes ids would fill memory here and in Prometheus."""
 
 BUCKETS = tuple(digit * 10.0**power for power in range(-4, 6) for digit in (1, 2.5, 5))
-"A histogram may be of seconds or of dollars: three buckets for each power of ten to 500,000."
+"""A histogram may be of seconds or of dollars: three buckets for each power of ten to 500,000."""
 
 _Family = Counter | Gauge | Histogram
 

@@ -31,7 +31,7 @@ _BYTES = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class LoggedPrediction:
     """One request and what was answered."""
 
     request_id: str
@@ -51,7 +51,7 @@ class Exchange:
 @dataclass(frozen=True, slots=True)
 class Event:
     attributes: Mapping[str, str]
-    "CloudEvents' context attributes; datacontenttype is there when there is a body."
+    """CloudEvents' context attributes; datacontenttype is there when there is a body."""
     body: bytes | None
 
     def as_line(self) -> bytes:
@@ -80,23 +80,25 @@ def is_sampled(request_id: str, rate: float, *, status: int) -> bool:
 
 
 def events_of(
-    exchange: Exchange, settings: Settings, log: PredictionLogSettings
+    prediction: LoggedPrediction, settings: Settings, log: PredictionLogSettings
 ) -> tuple[Event, Event]:
     """The two events of a request, redacted and cut to the size allowed."""
-    common = _attributes(exchange, settings, log)
-    request = _event(exchange.payload, log, {**common, "type": REQUEST_TYPE})
-    status = {"type": RESPONSE_TYPE, "statuscode": str(exchange.status)}
-    return request, _event(exchange.response, log, {**common, **status})
+    common = _attributes(prediction, settings, log)
+    request = _event(prediction.payload, log, {**common, "type": REQUEST_TYPE})
+    status = {"type": RESPONSE_TYPE, "statuscode": str(prediction.status)}
+    return request, _event(prediction.response, log, {**common, **status})
 
 
 def _attributes(
-    exchange: Exchange, settings: Settings, log: PredictionLogSettings
+    prediction: LoggedPrediction, settings: Settings, log: PredictionLogSettings
 ) -> dict[str, str]:
-    rate = 1.0 if exchange.status == 500 else log.sample_rate
-    moment = datetime.fromtimestamp(exchange.time, timezone.utc).isoformat(timespec="milliseconds")
+    rate = 1.0 if prediction.status == 500 else log.sample_rate
+    moment = datetime.fromtimestamp(prediction.time, timezone.utc).isoformat(
+        timespec="milliseconds"
+    )
     attributes = {
         "specversion": "1.0",
-        "id": exchange.request_id,
+        "id": prediction.request_id,
         "source": f"/{settings.environment or 'default'}/{settings.name}",
         "time": moment.replace("+00:00", "Z"),
         "recordedtime": moment.replace("+00:00", "Z"),
@@ -110,7 +112,7 @@ def _attributes(
         "gitsha": settings.git_sha,
         "imagedigest": settings.image_digest,
         "samplerate": f"{rate:g}",
-        "traceparent": _header(exchange.headers, "traceparent"),
+        "traceparent": _header(prediction.headers, "traceparent"),
     }
     return {name: value for name, value in attributes.items() if value}
 

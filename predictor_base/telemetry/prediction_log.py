@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter
 
-from predictor_base.telemetry.prediction_events import Event, Exchange, events_of, is_sampled
+from predictor_base.telemetry.prediction_events import (
+    Event,
+    LoggedPrediction,
+    events_of,
+    is_sampled,
+)
 from predictor_base.telemetry.prediction_sinks import Sink, open_sink
 
 if TYPE_CHECKING:
@@ -26,14 +31,14 @@ if TYPE_CHECKING:
 
 QUEUE_LENGTH = 1000
 QUEUE_BYTES = 64 << 20
-"What waiting payloads may add up to, as far as their size is known without writing them."
+"""What waiting payloads may add up to, as far as their size is known without writing them."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    exchange: Exchange
+    prediction: LoggedPrediction
     size: int
 
 
@@ -84,8 +89,10 @@ class PredictionLog:
         if not is_sampled(request_id, self._log.sample_rate, status=status):
             self._sampled_out.inc(2)
             return
-        exchange = Exchange(request_id, payload, response, status, time.time(), headers or {})
-        size = exchange.known_size
+        prediction = LoggedPrediction(
+            request_id, payload, response, status, time.time(), headers or {}
+        )
+        size = prediction.known_size
         with self._lock:
             has_room = (
                 self._queue.qsize() < QUEUE_LENGTH and self._waiting_bytes + size <= QUEUE_BYTES
@@ -93,7 +100,7 @@ class PredictionLog:
             if has_room:
                 self._waiting_bytes += size
         if has_room and not self._stop.is_set():
-            self._queue.put(_Waiting(exchange, size))
+            self._queue.put(_Waiting(prediction, size))
         else:
             self._dropped.inc(2)
 
@@ -115,21 +122,21 @@ class PredictionLog:
             while (waiting := self._queue.get()) is not None:
                 with self._lock:
                     self._waiting_bytes -= waiting.size
-                self._send(waiting.exchange)
+                self._send(waiting.prediction)
                 if self._stop.is_set():
                     break
         finally:
             self._sink.close()
 
-    def _send(self, exchange: Exchange) -> None:
+    def _send(self, prediction: LoggedPrediction) -> None:
         assert self._sink is not None
         try:
-            events: tuple[Event, ...] = events_of(exchange, self._settings, self._log)
+            events: tuple[Event, ...] = events_of(prediction, self._settings, self._log)
             delivered = sum(self._sink.send(event) for event in events)
         except Exception:
             # an event that cannot be written must not be the last one that is
             logger.exception(
-                "prediction log: the events of request %s are lost", exchange.request_id
+                "prediction log: the events of request %s are lost", prediction.request_id
             )
             events, delivered = (), 0
         self._sent.inc(delivered)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from predictor_base.settings import Monitoring
 
 MAX_CLASSES = 200
-"Classes counted by name in one process; the ones that come later are counted together."
+"""Classes counted by name in one process; the ones that come later are counted together."""
 OTHER_CLASSES = "__other__"
 MAX_CLASS_LENGTH = 128
 MAX_PREDICTIONS = 1000
-"Predictions recorded of one response: one of a million values must not stall the server."
+"""Predictions recorded of one response: one of a million values must not stall the server."""
 
 _POWERS = tuple(10.0**power for power in range(-3, 7))
 _POSITIVE = tuple(digit * power for power in _POWERS for digit in (1, 2.5, 5))

@@ -56,7 +56,7 @@ def serve(tmp_path: Path, predictor: Predictor) -> Iterator[Any]:
 
     def build(**models: Any) -> Any:
         settings = Settings.from_document({"path": "predictor.py", "multiModelReloading": models})
-        client = build_client(settings, interval=NEVER, root=tmp_path / "shelf")
+        client = build_client(settings, interval=NEVER, root=tmp_path / "disk_cache")
         assert client is not None
         clients.append(client)
         client.load(predictor)

@@ -117,7 +117,9 @@ class Predictor:
 
 def build(tmp_path: Path, location: str) -> Any:
     document = {"path": "p.py", "multiModelReloading": {"path": location}}
-    return build_client(Settings.from_document(document), interval=NEVER, root=tmp_path / "shelf")
+    return build_client(
+        Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
+    )
 
 
 def test_a_repository_is_fetched_verified_and_replaced(server: Hub, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def serve(tmp_path: Path) -> Iterator[Any]:
     def build(**models: Any) -> Any:
         document = {"path": "p.py", "type": "onnx", "models": models}
         client = build_client(
-            Settings.from_document(document), interval=NEVER, root=tmp_path / "shelf"
+            Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
         )
         assert client is not None
         clients.append(client)

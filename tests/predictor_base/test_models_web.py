@@ -136,7 +136,7 @@ def test_a_file_is_a_model_with_one_version_and_is_replaced_live(
     web.content = b"first"
     document = {"path": "p.py", "multiModelReloading": {"path": web.url}}
     client: Any = build_client(
-        Settings.from_document(document), interval=NEVER, root=tmp_path / "shelf"
+        Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
     )
     client.load(Predictor())
     try:
@@ -145,7 +145,7 @@ def test_a_file_is_a_model_with_one_version_and_is_replaced_live(
         client._library.look_again()
         client._library.look_again()
         assert client.get_model() == b"second"
-        folders = [each for each in (tmp_path / "shelf").iterdir() if each.is_dir()]
+        folders = [each for each in (tmp_path / "disk_cache").iterdir() if each.is_dir()]
         assert len(folders) == 1, "what was replaced is removed"
     finally:
         client.close()

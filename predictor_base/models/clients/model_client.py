@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
     from predictor_base.settings import Models, Settings
 
 Model = TypeVar("Model")
@@ -42,7 +42,7 @@ class LibraryClient(Generic[Model]):
         models: Models,
         *,
         load: Callable[[Path, ModelVersion], Model],
-        shelf: Shelf,
+        disk_cache: DiskCache,
         interval: float,
         drop: Callable[[Loaded[Model]], None] = lambda _: None,
     ) -> None:
@@ -50,7 +50,7 @@ class LibraryClient(Generic[Model]):
         self._library = Library(
             sources_of(models),
             load=load,
-            shelf=shelf,
+            disk_cache=disk_cache,
             cache_size=models.cache_size,
             interval=interval,
             drop=drop,

@@ -22,7 +22,7 @@ from predictor_base.models.clients.model_client import LibraryClient
 from predictor_base.models.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
     from predictor_base.models.versions import ModelVersion
     from predictor_base.settings import Models
 
@@ -39,16 +39,16 @@ _DTYPES = {
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
     session: Any
-    "The onnxruntime.InferenceSession."
+    """The onnxruntime.InferenceSession."""
     inputs: tuple[Any, ...]
-    "What the model declares, in its order: name, type and shape of each input."
+    """What the model declares, in its order: name, type and shape of each input."""
 
 
 class OnnxClient(LibraryClient[OnnxModel]):
     def __init__(
-        self, models: Models, *, shelf: Shelf, interval: float = 10.0, processes: int = 1
+        self, models: Models, *, disk_cache: DiskCache, interval: float = 10.0, processes: int = 1
     ) -> None:
-        super().__init__(models, load=self._load_one, shelf=shelf, interval=interval)
+        super().__init__(models, load=self._load_one, disk_cache=disk_cache, interval=interval)
         self._threads = max(1, available_cpus() // processes)
 
     def predict(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor_base.models.clients.serving_rest import ServingRest
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
     from predictor_base.models.library import Loaded
     from predictor_base.settings import Models
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Published:
     folder: Path
-    "What TensorFlow Serving sees as this version."
+    """What TensorFlow Serving sees as this version."""
 
 
 class PublishingClient(TensorflowClient):
@@ -44,7 +44,7 @@ class PublishingClient(TensorflowClient):
         models: Models,
         *,
         model_dir: Path,
-        shelf: Shelf,
+        disk_cache: DiskCache,
         default_model: str,
         interval: float = 10.0,
         load_seconds: float = 600.0,
@@ -60,7 +60,11 @@ class PublishingClient(TensorflowClient):
         self._model_dir = model_dir
         self._published: set[str] = set()
         self._library = LibraryClient(
-            models, load=self._publish, shelf=shelf, interval=interval, drop=self._withdraw
+            models,
+            load=self._publish,
+            disk_cache=disk_cache,
+            interval=interval,
+            drop=self._withdraw,
         )
 
     def load(self, predictor: object) -> None:

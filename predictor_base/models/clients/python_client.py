@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
     from predictor_base.models.versions import ModelVersion
     from predictor_base.settings import Models
 
 
 class PythonClient(LibraryClient[Any]):
-    def __init__(self, models: Models, *, shelf: Shelf, interval: float = 10.0) -> None:
-        super().__init__(models, load=self._load_one, shelf=shelf, interval=interval)
+    def __init__(self, models: Models, *, disk_cache: DiskCache, interval: float = 10.0) -> None:
+        super().__init__(models, load=self._load_one, disk_cache=disk_cache, interval=interval)
         self._load_model: Callable[[str], Any] | None = None
 
     def load(self, predictor: object) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TIMEOUT = 300.0
-"Seconds a prediction may take, as with Cortex."
+"""Seconds a prediction may take, as with Cortex."""
 _POLL = 0.25
 
 

@@ -22,9 +22,9 @@ _CHUNK = 1 << 20
 class Checksum:
     algorithm: Algorithm
     digest: str
-    "In hexadecimal; a multipart digest ends in -N, the number of its parts."
+    """In hexadecimal; a multipart digest ends in -N, the number of its parts."""
     part_size: int | None = None
-    "Bytes of each part but the last, where the digest is one over parts."
+    """Bytes of each part but the last, where the digest is one over parts."""
 
     @classmethod
     def from_base64(cls, algorithm: Algorithm, digest: str) -> Checksum:

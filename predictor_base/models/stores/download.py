@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from threading import Event
 
 ATTEMPTS = 5
-"Requests that may bring nothing, one after another, before a file is given up."
+"""Requests that may bring nothing, one after another, before a file is given up."""
 
 _PARALLEL = 4
 
 logger = logging.getLogger(__name__)
 
 Count = Callable[[int], None]
-"Told how many bytes have come."
+"""Told how many bytes have come."""
 
 
 def fetch_files(

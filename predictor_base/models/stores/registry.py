@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ATTEMPTS = 12
-"Requests that may bring nothing, one after another, before a blob is given up; it takes minutes."
+"""Requests that may bring nothing, one after another, before a blob is given up; it takes minutes."""
 
 _REFERENCE = re.compile(
     r"(?P<host>[^/@]+)/(?P<repository>[^:@]+)"

@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     path: str
-    "Relative to the location, with slashes; empty when the location itself is a file."
+    """Relative to the location, with slashes; empty when the location itself is a file."""
     size: int | None
     tag: str
-    "Another one whenever the bytes are others: an ETag, a generation, a blob id, or time and size."
+    """Another one whenever the bytes are others: an ETag, a generation, a blob id, or time and size."""
     checksum: Checksum | None = None
-    "What the bytes must add up to, where the listing already tells."
+    """What the bytes must add up to, where the listing already tells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
     offset: int
-    "Where the chunks begin; 0 when the store does not continue downloads."
+    """Where the chunks begin; 0 when the store does not continue downloads."""
     chunks: Iterator[bytes]
     checksum: Checksum | None = None
-    "What the whole file must add up to, where only the answer tells."
+    """What the whole file must add up to, where only the answer tells."""
 
 
 class Store(Protocol):
