@@ -1,4 +1,4 @@
-"""One JSON object a line on stdout, each with the deployment and, where there is one, the request."""
+"""Log to stdout, one JSON object a line, with the deployment id and, where there is one, the request id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record, with its `extra` fields beside ours."""
+    """Format a record as JSON, with its `extra` fields."""
 
     def __init__(self, deployment_id: str) -> None:
         super().__init__()

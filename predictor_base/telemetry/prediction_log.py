@@ -1,8 +1,8 @@
 """The prediction log: a sample of requests and responses, as CloudEvents.
 
-A request and its response are two events with the id of the request; tools made for KServe's log
-read them. Recording never waits: events go into a bounded queue, a thread delivers them, and what
-does not fit is dropped and counted.
+A request and its response are two events with the id of the request; tools for KServe's log
+read them. Recording never waits: events go into a bounded queue, a thread delivers them, and events
+that do not fit are dropped and counted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 QUEUE_LENGTH = 1000
 QUEUE_BYTES = 64 << 20
-"""What waiting payloads may add up to, as far as their size is known without writing them."""
+"""The total size of waiting payloads, as far as it is known before they are written."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class PredictionLog:
         self._thread: threading.Thread | None = None
         counter = Counter(
             "predictor_log_events",
-            "Events of the prediction log, by what became of them.",
+            "Events of the prediction log, by result.",
             ["model_name", "model_version", "result"],
             registry=registry,
         )
@@ -71,7 +71,7 @@ class PredictionLog:
         """Open the sink and begin to deliver.
 
         Raises:
-            StartFailure: the sink cannot be what the settings say.
+            StartFailure: the sink cannot be opened.
         """
         self._sink = open_sink(self._log, stop=self._stop)
         self._thread = threading.Thread(target=self._deliver, name="prediction-log", daemon=True)
@@ -105,7 +105,7 @@ class PredictionLog:
             self._dropped.inc(2)
 
     def close(self, *, seconds: float = 5.0) -> None:
-        """Deliver what waits, for so long at most; the rest is counted as dropped."""
+        """Deliver waiting events for at most this long; the rest is counted as dropped."""
         if self._thread is None:
             return
         self._queue.put(None)
@@ -134,7 +134,7 @@ class PredictionLog:
             events: tuple[Event, ...] = events_of(prediction, self._settings, self._log)
             delivered = sum(self._sink.send(event) for event in events)
         except Exception:
-            # an event that cannot be written must not be the last one that is
+            # an event that cannot be written must not end the thread
             logger.exception(
                 "prediction log: the events of request %s are lost", prediction.request_id
             )
