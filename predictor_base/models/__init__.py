@@ -1,4 +1,4 @@
-"""Models that are not part of the code: found, fetched, verified, loaded and replaced live."""
+"""Models outside of the image: find, fetch, verify, load and replace them while serving."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def build_client(
     """The client for the predictor's constructor; None for a Python predictor without models.
 
     Raises:
-        StartFailure: the settings name no models where there must be some, or contradict
-        themselves.
+        StartFailure: the settings name no models where the type needs them, or contradict each
+        other.
     """
     _check_kind(settings)
     count = _download_counter(settings, registry)
@@ -57,11 +57,13 @@ def build_client(
 
 
 def _check_kind(settings: Settings) -> None:
-    """As in Cortex, the two keys are not for the same predictors."""
+    """Refuse the key of the other predictor type, as Cortex does."""
     if settings.type == "python" and settings.models:
-        raise StartFailure("models: is for other types; a Python predictor has multiModelReloading")
+        raise StartFailure("models: is not for type python; use multiModelReloading")
     if settings.type != "python" and settings.multi_model_reloading:
-        raise StartFailure(f"multiModelReloading: is for Python; type {settings.type} has models")
+        raise StartFailure(
+            f"multiModelReloading: is only for type python; type {settings.type} uses models"
+        )
 
 
 def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> ModelClient:
@@ -78,7 +80,7 @@ def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> 
         )
     models = required_models(settings)
     model_dir = Path(serving.model_dir)
-    # beside the models, so that what was fetched outlives a restart of this container
+    # beside the models, so that fetched files survive a restart of this container
     disk_cache = DiskCache(model_dir / ".fetched", size=models.disk_cache_size, count=count)
     return PublishingClient(
         rest,

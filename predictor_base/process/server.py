@@ -1,4 +1,4 @@
-"""The processes of one replica: one that serves, or a parent that keeps several serving."""
+"""The processes of one replica: a single worker, or a supervisor with several workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def serve(settings: Settings, *, host: str, port: int, grpc: str = "") -> int:
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket that listens as soon as a server is made of it."""
+    """A bound socket, on which a server can listen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,17 +41,17 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
 def _work(
     settings: Settings, listener: socket.socket, replica: ReplicaState, number: int, grpc: str
 ) -> int:
-    # Imported late, as prometheus_client decides at its import whether there are several processes.
+    # A late import: prometheus_client decides when it is imported whether there are several processes.
     from predictor_base.process.worker import Worker
 
     return Worker(settings, replica=replica, number=number, grpc=grpc).run(listener)
 
 
 class Supervisor:
-    """Forks the workers, passes signals on, and replaces one that dies while it serves.
+    """Fork the workers, forward signals, and replace a worker that dies while it serves.
 
-    Each worker has its own socket on the shared port, so that the kernel spreads connections evenly; the parent keeps
-    them open, so that none is lost when a worker is replaced.
+    Each worker has its own socket on the shared port, so that the kernel distributes connections evenly. The parent
+    keeps the sockets open, so that no connection is lost when a worker is replaced.
     """
 
     def __init__(self, settings: Settings, *, host: str, port: int, grpc: str = "") -> None:
@@ -63,7 +63,7 @@ class Supervisor:
         self._listeners = [first, *(bind(host, port, shared=True) for _ in range(count - 1))]
         self._replica = ReplicaState(count)
         self._numbers: dict[int, int] = {}
-        """Worker's number by process id."""
+        """The worker's number by process id."""
         self._is_ending = False
         self._exit_code = 0
 
@@ -86,7 +86,7 @@ class Supervisor:
 
     def _fork(self, number: int) -> None:
         self._replica.write(number, LOADING)
-        # A signal between the fork and the worker's own handlers must end it, not run ours in it.
+        # A signal before the worker has set its own handlers must end it, not run the supervisor's handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
@@ -96,7 +96,9 @@ class Supervisor:
 
     def _child(self, number: int) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; we pass it on
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a terminal sends it to all processes; the supervisor forwards it
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
             return _work(self._settings, self._listeners[number], self._replica, number, self._grpc)

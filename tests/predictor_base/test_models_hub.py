@@ -172,7 +172,7 @@ def test_wrong_bytes_are_found(server: Hub, tmp_path: Path, large: bool) -> None
         from predictor_base.models.stores.download import fetch_file
 
         target = tmp_path / "m"
-        with pytest.raises(StoreError, match="was promised"):
+        with pytest.raises(StoreError, match="not the expected"):
             fetch_file(store, files[0], target=target, stop=Event(), count=lambda _: None)
     finally:
         monkey.commit = original  # type: ignore[method-assign]

@@ -65,7 +65,7 @@ class OnnxClient(LibraryClient[OnnxModel]):
 
         Raises:
             BadRequest: the input does not fit the model.
-            UnknownModel: there is no such model or version.
+            UnknownModel: the model or version does not exist.
             ModelUnavailable: it cannot be fetched or loaded.
         """
         model = self._get(model_name, model_version).model
@@ -93,7 +93,7 @@ class OnnxClient(LibraryClient[OnnxModel]):
         except ImportError as error:
             raise MissingExtra("type: onnx", package="onnxruntime") from error
         options = onnxruntime.SessionOptions()
-        # the library would take every core of the node, whatever the container may use
+        # onnxruntime would use every core of the node, whatever the container's limit
         options.intra_op_num_threads = self._threads
         session = onnxruntime.InferenceSession(
             str(_model_file(path)), options, providers=onnxruntime.get_available_providers()
@@ -102,13 +102,13 @@ class OnnxClient(LibraryClient[OnnxModel]):
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """How many CPUs this container may use at once, one at least."""
+    """The number of CPUs of this container, at least one."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         quota, period = cgroup.read_text().split()
         allowed = min(allowed or 1, int(quota) // int(period))
     except (OSError, ValueError):
-        pass  # no limit: the file is not there, or says "max"
+        pass  # no limit: the file does not exist, or contains "max"
     return max(1, allowed or 1)
 
 
@@ -118,7 +118,9 @@ def _model_file(path: Path) -> Path:
     found = sorted(path.glob("*.onnx"))
     if len(found) != 1:
         names = ", ".join(each.name for each in found) or "none"
-        raise ValueError(f"a version of an ONNX model is one file named *.onnx; here are: {names}")
+        raise ValueError(
+            f"a version of an ONNX model needs exactly one file named *.onnx; found: {names}"
+        )
     return found[0]
 
 
@@ -148,7 +150,9 @@ def _tensor(value: Any, declared: Any) -> Any:
     try:
         array = np.asarray(value, dtype=getattr(np, _DTYPES[element]))
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadRequest(f"{declared.name}: cannot be made {declared.type}: {error}") from error
+        raise BadRequest(
+            f"{declared.name}: cannot be converted to {declared.type}: {error}"
+        ) from error
     return _shaped(array, declared)
 
 
@@ -168,5 +172,5 @@ def _shaped(array: Any, declared: Any) -> Any:
         return array.reshape(target)
     except ValueError:
         raise BadRequest(
-            f"{declared.name}: has the shape {list(array.shape)}, and {shape} is declared"
+            f"{declared.name}: has the shape {list(array.shape)}, but the model declares {shape}"
         ) from None

@@ -1,4 +1,4 @@
-"""`python_client`: models that the predictor's own `load_model(self, model_path)` makes of files.
+"""`python_client`: models that the predictor's own `load_model(self, model_path)` loads from files.
 
     class PythonPredictor:
         def __init__(self, config, python_client):
@@ -38,7 +38,7 @@ class PythonClient(LibraryClient[Any]):
         """Load the models with the predictor's `load_model`.
 
         Raises:
-            StartFailure: it has none.
+            StartFailure: the predictor has no `load_model`.
             ModelUnavailable: a model cannot be fetched or loaded.
         """
         load_model = getattr(predictor, "load_model", None)
@@ -53,15 +53,15 @@ class PythonClient(LibraryClient[Any]):
     ) -> Any:
         """What `load_model` returned for this version of this model.
 
-        The name is needed where there are several models; the version is a number or "latest".
+        The name is required where there are several models; the version is a number or "latest".
 
         Raises:
-            UnknownModel: there is no such model or version.
+            UnknownModel: the model or version does not exist.
             ModelUnavailable: it cannot be fetched or loaded.
         """
         return self._get(model_name, model_version).model
 
     def _load_one(self, path: Path, version: ModelVersion) -> Any:
         if self._load_model is None:
-            raise RuntimeError("get_model works once __init__ has returned, not inside of it")
+            raise RuntimeError("get_model works after __init__ has returned, not inside it")
         return self._load_model(str(path))
