@@ -1,6 +1,6 @@
-"""`python -m predictor_base.models.stores.fetch`: copy model artifacts from a registry.
+"""`python -m predictor_base.models.fetch`: copy model artifacts from a registry.
 
-    python -m predictor_base.models.stores.fetch --into /models iris=ghcr.io/acme/models/iris@sha256:…
+    python -m predictor_base.models.fetch --into /models iris=ghcr.io/acme/models/iris@sha256:…
 
 An artifact is an image that contains only files (`gitops-ml model push` creates it). Where a cluster
 cannot mount images, an init container runs this: layers are unpacked while they arrive, so neither
@@ -63,7 +63,7 @@ class Fetch:
 
 def main(arguments: list[str] | None = None, *, environ: Mapping[str, str] = os.environ) -> int:
     """Fetch what the command line names, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="predictor_base.models.stores.fetch", description=__doc__)
+    parser = argparse.ArgumentParser(prog="predictor_base.models.fetch", description=__doc__)
     parser.add_argument(
         "--into", type=Path, required=True, help="the folder in which each gets a folder"
     )
@@ -307,7 +307,3 @@ def _beside(target: Path, what: str) -> Path:
 
 def _amount(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
