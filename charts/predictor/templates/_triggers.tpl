@@ -15,7 +15,7 @@ avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote
 {{- end -}}
 {{- end }}
 
-{{/* KEDA asks each endpoint of the Service at the port that the pod listens on, which is not the Service's. */}}
+{{/* KEDA reads each endpoint of the Service at the pod's port, not the Service's. */}}
 {{- define "predictor.inFlightTrigger" -}}
 {{- $inFlight := .Values.autoscaling.inFlight }}
 {{- if $inFlight.prometheus.address }}
@@ -42,7 +42,7 @@ avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote
 {{- end }}
 {{- end }}
 
-{{/* How a trigger proves itself. Takes the `trigger` and the `name` of the object made for it. */}}
+{{/* The authentication of a trigger. Takes the `trigger` and the `name` of the object that is created for it. */}}
 {{- define "predictor.authenticationRef" -}}
 {{- if .trigger.authenticationRef -}}
 authenticationRef:
