@@ -354,9 +354,9 @@ def test_get_model_inside_the_constructor_is_told_why_it_cannot_work(tmp_path: P
 @pytest.mark.parametrize(
     ("kind", "key", "message"),
     [
-        ("python", "models", "a Python predictor has multiModelReloading"),
-        ("onnx", "multiModelReloading", "type onnx has models"),
-        ("tensorflow", "multiModelReloading", "type tensorflow has models"),
+        ("python", "models", "not for type python; use multiModelReloading"),
+        ("onnx", "multiModelReloading", "type onnx uses models"),
+        ("tensorflow", "multiModelReloading", "type tensorflow uses models"),
     ],
 )
 def test_models_under_the_other_key_are_refused_at_start(kind: str, key: str, message: str) -> None:

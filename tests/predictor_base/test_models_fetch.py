@@ -193,7 +193,7 @@ def test_a_digest_that_the_registry_does_not_have_is_told(tmp_path: Path, model:
 def test_more_than_the_disk_holds_is_told_before_it_is_fetched(
     tmp_path: Path, model: ImageRef, proxy: FaultyRegistry
 ) -> None:
-    with pytest.raises(StoreError, match=r"9\.4 MB .* 9\.0 MB: raise compute\.ephemeral_storage"):
+    with pytest.raises(StoreError, match=r"9\.4 MB, .* 9\.0 MB: raise compute\.ephemeral_storage"):
         fetch(reference(model, proxy.host), into=tmp_path, room=9_000_000)
     assert big_blobs(proxy) == 0
 
@@ -259,7 +259,7 @@ def test_an_identity_token_is_told_to_be_none_of_what_is_needed(
 ) -> None:
     image = reference(pushed(tmp_path / "source", private_registry))
     entry = {"auth": "PHRva2VuPjo=", "identitytoken": "s3cret"}
-    with pytest.raises(StoreError, match="identity token, and models need a user") as refused:
+    with pytest.raises(StoreError, match="identity token, but models need a user") as refused:
         fetch(image, into=tmp_path / "none",
               secrets=write_secret(tmp_path / "secrets", **{private_registry.host: entry}))  # fmt: skip
     assert "s3cret" not in str(refused.value)

@@ -267,7 +267,7 @@ def test_a_name_that_leaves_its_folder_is_refused(bucket: Any) -> None:
     from predictor_base.models.stores.store import checked_path
 
     for name in ("../../etc/cron.d/x", "/etc/passwd", "a\\..\\b", "a/../../b"):
-        with pytest.raises(StoreError, match="no name for a file"):
+        with pytest.raises(StoreError, match="not a valid name for a file"):
             checked_path(name, location="s3://models/evil")
 
 
@@ -292,7 +292,8 @@ def test_a_process_killed_in_the_middle_leaves_nothing_half(bucket: Any, tmp_pat
     code = textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from predictor_base.models import build_client, download, s3
+        from predictor_base.models import build_client
+        from predictor_base.models.stores import download, s3
         from predictor_base.settings import Settings
         s3._CHUNK = 1 << 16
 
@@ -332,7 +333,7 @@ def test_a_process_killed_in_the_middle_leaves_nothing_half(bucket: Any, tmp_pat
             return (Path(model_path) / "model.bin").read_bytes()
 
     client = build(tmp_path, path="s3://models/killed")
-    client._library._shelf._count = came.append
+    client._library._disk_cache._count = came.append
     client.load(ReadsBytes())
     client.close()
     assert client.get_model() == content
