@@ -244,7 +244,7 @@ def _check_elements(name: str, kind: Datatype, flat: list[Any]) -> None:
 
 
 def _numbers(kind: Datatype, flat: list[Any], shape: list[int]) -> Any:
-    """An array of this type, or nested lists where there is no numpy.
+    """An array of this type, or nested lists without numpy.
 
     Raises:
         OverflowError, FloatingPointError, ValueError, struct.error: one is out of range.

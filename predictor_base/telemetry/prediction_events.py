@@ -160,7 +160,7 @@ def written(value: object, *, redact: Iterable[str]) -> tuple[str, bytes | None]
 def redacted(value: object, path: list[str]) -> object:
     """The value with the fields at the path redacted: a single name at any depth, a path from the top.
 
-    Lists are followed item by item, and `*` stands for every key.
+    Lists are followed item by item, and `*` matches every key.
     """
     if isinstance(value, list):
         return [redacted(each, path) for each in value]

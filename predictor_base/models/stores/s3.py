@@ -99,7 +99,7 @@ class S3Store:
         return None
 
 
-def _client() -> Any:  # boto3 builds its clients at run time; there is no class to name
+def _client() -> Any:  # boto3 creates its client classes at run time
     try:
         import boto3
         import botocore
