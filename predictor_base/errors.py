@@ -20,7 +20,7 @@
     └── StartFailure      the predictor or its settings cannot be served at all
         └── InvalidSettings
 
-Status codes are in `http/app.py`, in one table from error to status.
+Status codes are in `http/error_replies.py`, in one table from error to status.
 """
 
 from __future__ import annotations

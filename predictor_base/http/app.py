@@ -1,4 +1,4 @@
-"""The ASGI application: routes, replies, and the table from error to status code.
+"""The ASGI application: routes, replies and counts.
 
 A prediction passes through without middleware, because this cost dominates when the model is small.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import errors
+from predictor_base.http.error_replies import clean_header, clean_headers, error_body, status_of
 from predictor_base.http.payload import JSON, decode, encode
 from predictor_base.http.request import Exchange, Receive, Reply, Scope, Send, off_loop
 from predictor_base.http.streaming import event_stream
@@ -34,29 +35,11 @@ Routes = Mapping[str, Mapping[str, Endpoint]]
 
 logger = logging.getLogger("predictor_base")
 
-STATUS: Mapping[type[errors.RuntimeFailure], int] = {
-    errors.InvalidPayload: 422,
-    errors.TooLarge: 413,
-    errors.BodyTooLate: 408,
-    errors.UnsupportedMedia: 415,
-    errors.BadRequest: 400,
-    errors.NotFound: 404,
-    errors.MethodNotAllowed: 405,
-    errors.NotAcceptable: 406,
-    errors.NotImplementedHere: 501,
-    errors.QueueFull: 429,
-    errors.NotReady: 503,
-    errors.TimedOut: 504,
-    errors.ClientGone: 499,  # counted, not sent
-    errors.PredictFailed: 500,
-}
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
 PLAIN_BODIES = (b"accept-encoding", b"identity")
 EXPRESS_PATHS = frozenset((b"/predict", b"/"))
 EXPRESS_BYTES = 32768
-_NO_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class App:
@@ -245,7 +228,7 @@ class App:
         """The reply for an error."""
         if isinstance(error, errors.HTTPError):
             return Reply(
-                error.status_code, _error_body(error.detail), headers=clean_headers(error.headers)
+                error.status_code, error_body(error.detail), headers=clean_headers(error.headers)
             )
         status = status_of(error)
         if status == 500:
@@ -254,7 +237,7 @@ class App:
             message = "internal server error"
             return Reply(500, dump({"error": message, "request_id": exchange.request_id}))
         message = errors.shortened(str(error), errors.MESSAGE_CHARACTERS)
-        return Reply(status, _error_body(message), headers=self._error_headers(error, exchange))
+        return Reply(status, error_body(message), headers=self._error_headers(error, exchange))
 
     def check_model(self, model: str, version: str) -> None:
         """
@@ -393,7 +376,7 @@ class App:
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*map(_clean_header, message["headers"]), *added]
+                message["headers"] = [*map(clean_header, message["headers"]), *added]
             await send(message)
 
         assert reply.response is not None
@@ -438,39 +421,6 @@ class AfterPredict:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._exchange, name)
-
-
-def clean_headers(headers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], ...]:
-    """A predictor's headers, safe to send: control characters become spaces.
-
-    An invalid name, or text outside of Latin-1, would close the connection without an answer.
-    """
-    pairs = [
-        (str(name).encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
-        for name, value in headers.items()
-    ]
-    return tuple(map(_clean_header, pairs))
-
-
-def _clean_header(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    name, value = header
-    return _NO_NAME.sub(b"-", name) or b"-", _CONTROLS.sub(b" ", value)
-
-
-def _error_body(detail: object) -> bytes:
-    """The detail as JSON, or as text where it cannot be JSON, such as an exception."""
-    try:
-        return dump({"error": detail})
-    except errors.PredictFailed:
-        return dump({"error": str(detail)})
-
-
-def status_of(error: Exception) -> int:
-    """The status code of an error."""
-    for kind in type(error).__mro__:
-        if kind in STATUS:
-            return STATUS[kind]
-    return 500
 
 
 async def _no_message() -> MutableMapping[str, Any]:

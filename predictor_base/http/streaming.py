@@ -107,7 +107,7 @@ async def _frames(
 
 
 class _Ended(Exception):
-    """Return a sentinel at the end, because a task cannot raise StopAsyncIteration."""
+    """The end of a stream; a task cannot raise StopAsyncIteration."""
 
 
 async def _following(values: AsyncIterator[Any]) -> Any:

@@ -55,7 +55,7 @@ _REASONS = {
 }
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
 _TRAILERS: Any = deque(maxlen=0)
-"""Log nothing."""
+"""Takes the place of a list of headers, and keeps nothing."""
 _OFFERS = frozenset((b"upgrade", b"http2-settings"))
 
 
@@ -108,7 +108,7 @@ class GuardedProtocol(HttpToolsProtocol):
     refusal = (400, "the request is not HTTP")
     refused = False
     refused_since: float | None = None
-    """When these bytes were written."""
+    """When the refusal was written."""
     mark: tuple[object, ...] = ()
     """The phase at the worker's last check, when it began, and how much was unsent."""
     since = 0.0
@@ -446,6 +446,5 @@ def write_reply(cycle: RequestResponseCycle, status: int, headers: bytes, body: 
 
 
 def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) -> bytes:
-    """A whole response."""
     length = b"content-length: %d\r\n\r\n" % len(body)
     return b"".join((STATUS_LINE[status], default_lines, headers, length, body))

@@ -14,7 +14,7 @@ from predictor_base.errors import InvalidPayload, shortened, shown
 _PLAIN = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object"}
 
 MAX_PROBLEMS = 20
-"""The most problems that an answer lists; the rest of the payload is not checked."""
+"""The most problems that an answer lists; a list with more is not checked to its end."""
 
 
 def converter(function: Callable[..., Any]) -> Callable[[Any], Any] | None:
@@ -52,7 +52,7 @@ def _is_structured(annotation: Any) -> bool:
 
 
 def _build(value: Any, annotation: Any, place: str, problems: list[str]) -> Any:
-    """The value as this type; adds problems with their places, and then returns the value unchanged."""
+    """The value as this type; one that does not fit is unchanged, and in `problems` with its place."""
     if hasattr(annotation, "model_validate"):
         return _model(value, annotation, place, problems)
     if dataclasses.is_dataclass(annotation) or is_typeddict(annotation):

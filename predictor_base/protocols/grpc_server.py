@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from predictor_base import __version__
 from predictor_base.errors import MESSAGE_CHARACTERS, BadRequest, HTTPError, StartFailure, shortened
-from predictor_base.http.app import status_of
+from predictor_base.http.error_replies import status_of
 from predictor_base.http.request import Exchange
 from predictor_base.protocols.openinference import EXTENSIONS, InferRequest, selected
 from predictor_base.protocols.tensors import (

@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import BadRequest, HTTPError, NotAcceptable
-from predictor_base.http.app import App, Endpoint, json_reply, status_of
+from predictor_base.http.app import App, Endpoint, json_reply
+from predictor_base.http.error_replies import status_of
 from predictor_base.http.streaming import as_event, event_stream
 from predictor_base.jsontext import dump, parse
 from predictor_base.protocols.openinference import text_of
