@@ -1,6 +1,6 @@
-"""The server that runs inside a predictor's image: one class of the user's, served over HTTP.
+"""The runtime inside a predictor's image: it serves one class of the user over HTTP.
 
-A predictor needs nothing from here. `HTTPError` is for those that want to answer with a status of their own:
+A predictor does not have to import it. `HTTPError` answers with another status:
 
     from predictor_base import HTTPError
     raise HTTPError(404, "no such customer")

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="settings file; default $PREDICTOR_CONFIG_FILE")
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a pod's other end is the gateway
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--grpc-port", type=int, help="also speak gRPC there; needs grpcio")
+    parser.add_argument("--grpc-port", type=int, help="port for gRPC; needs grpcio")
     options = parser.parse_args(arguments)
     try:
         settings = (

@@ -1,26 +1,26 @@
 """Every failure the runtime raises on purpose.
 
     RuntimeFailure
-    ├── HTTPError         the predictor's own answer with a status
+    ├── HTTPError         raised by the predictor to answer with a status
     ├── BadRequest        the request cannot be understood
-    │   ├── InvalidPayload    it can be read, but is not what the predictor's annotation says
+    │   ├── InvalidPayload    the payload does not have the annotated type
     │   ├── TooLarge          body over the limit
-    │   ├── BodyTooLate       the body did not come in time
-    │   └── UnsupportedMedia  a content type that this route does not take
-    │       └── UnsupportedEncoding  a body that is compressed
-    ├── NotFound          no such model, version or path
+    │   ├── BodyTooLate       the body did not arrive in time
+    │   └── UnsupportedMedia  the route does not accept this content type
+    │       └── UnsupportedEncoding  the body is compressed
+    ├── NotFound          the model, version or path does not exist
     ├── MethodNotAllowed  the path exists, the verb does not
-    ├── NotAcceptable     a stream was asked for and the predictor cannot
+    ├── NotAcceptable     the client requests a stream and the predictor has none
     ├── NotImplementedHere the predictor has no such method
     ├── QueueFull         more waiting than allowed
     ├── NotReady          loading, unhealthy or draining
-    ├── TimedOut          the request's time is over
-    ├── ClientGone        nobody waits for the answer any more
+    ├── TimedOut          the request exceeded its time limit
+    ├── ClientGone        the client has left
     ├── PredictFailed     the predictor raised, or returned what cannot be sent
     └── StartFailure      the predictor or its settings cannot be served at all
         └── InvalidSettings
 
-Status codes are not here: `app.py` has the one table from error to status.
+Status codes are in `http/error_replies.py`, in one table from error to status.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 
 MESSAGE_CHARACTERS = 1000
-"What clients sent may be in a message, and may be of any size."
+"""The longest message: it may quote what a client sent, of any size."""
 
 _repr = Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 60
 
 
 def shown(value: object) -> str:
-    """What a client sent, as short as a message needs it."""
+    """A value that a client sent, shortened for a message."""
     return _repr.repr(value)
 
 
@@ -50,7 +50,7 @@ def shortened(text: str, characters: int = 100) -> str:
 
 
 class RuntimeFailure(Exception):
-    """A failure we planned for."""
+    """A deliberate failure of the runtime."""
 
 
 class HTTPError(RuntimeFailure):
@@ -75,7 +75,7 @@ class BadRequest(RuntimeFailure):
 
 
 class InvalidPayload(BadRequest):
-    """The payload is not what the predictor's annotation says."""
+    """The payload does not have the type that the predictor's annotation names."""
 
 
 class TooLarge(BadRequest):
@@ -83,11 +83,11 @@ class TooLarge(BadRequest):
 
 
 class BodyTooLate(BadRequest):
-    """The body did not come in time."""
+    """The body did not arrive in time."""
 
 
 class UnsupportedMedia(BadRequest):
-    """This route does not take this content type."""
+    """The route does not accept this content type."""
 
 
 class UnsupportedEncoding(UnsupportedMedia):
@@ -95,7 +95,7 @@ class UnsupportedEncoding(UnsupportedMedia):
 
 
 class NotFound(RuntimeFailure):
-    """There is no such model, version or path."""
+    """The model, version or path does not exist."""
 
 
 class MethodNotAllowed(RuntimeFailure):
@@ -107,7 +107,7 @@ class MethodNotAllowed(RuntimeFailure):
 
 
 class NotAcceptable(RuntimeFailure):
-    """A stream was asked for and the predictor cannot give one."""
+    """The client requests a stream and the predictor does not stream."""
 
 
 class NotImplementedHere(RuntimeFailure):
@@ -115,7 +115,7 @@ class NotImplementedHere(RuntimeFailure):
 
 
 class QueueFull(RuntimeFailure):
-    """More requests wait than are allowed to."""
+    """Too many requests are waiting."""
 
 
 class NotReady(RuntimeFailure):
@@ -127,11 +127,11 @@ class NotReady(RuntimeFailure):
 
 
 class TimedOut(RuntimeFailure):
-    """The time a request may take is over."""
+    """The request exceeded its time limit."""
 
 
 class ClientGone(RuntimeFailure):
-    """Nobody waits for the answer any more."""
+    """The client has left."""
 
 
 class PredictFailed(RuntimeFailure):
@@ -143,7 +143,7 @@ class StartFailure(RuntimeFailure):
 
 
 class InvalidSettings(StartFailure):
-    """The settings file is not what the runtime reads."""
+    """The settings file is not valid."""
 
     def __init__(self, source: str, problems: Iterable[str]) -> None:
         self.source = source

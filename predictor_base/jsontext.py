@@ -1,7 +1,7 @@
-"""JSON in and out, with the values that models return.
+"""Read and write JSON, including the values that models return.
 
-What a request costs here grows with its size and no faster: each pass over a body is one of C, and what its value
-takes in memory is estimated before it is made.
+The cost of a request grows linearly with its size: each pass over a body runs in C, and the memory of its value is
+estimated before the value is created.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import orjson
 from predictor_base.errors import BadRequest, PredictFailed, TooLarge
 
 MAX_DEPTH = 200
-"Levels of lists and objects in a request; a predictor that walks them has its own stack to mind."
+"""The deepest nesting in a request; a predictor that walks the value has a limited stack."""
 FREE_BYTES = 64 * 2**20
-"Memory that the value of any body may take."
+"""Memory that the value of any body may use."""
 BYTES_PER_BYTE = 12
-"Memory that a value may take besides that, for each byte of its body."
+"""Further memory that a value may use for each byte of its body."""
 _SMALL = 2**20
-"A body of this size takes no more than FREE_BYTES, whatever it holds."
+"""A body of this size needs at most FREE_BYTES, whatever it contains."""
 _BRACKETS = ((b"[", 72), (b"{", 232))
 _OTHERS = ((b",", 24), (b'"', 28))
-"Memory that CPython needs for what begins with each of these; a text has two quotes."
+"""Memory that CPython needs for a value that starts with each of these; a string has two quotes."""
 
 # Each quote begins a match, closed or not: none makes the search begin again at the next.
 _TEXTS = re.compile(rb'"[^"]*"?')
@@ -41,11 +41,11 @@ _NINETEEN = b"0" * 19
 
 
 def parse(body: bytes) -> Any:  # JSON: any shape
-    """The value that this JSON text says.
+    """The value of this JSON text.
 
     Raises:
-        BadRequest: it is no JSON, or nests too deeply.
-        TooLarge: its value would take far more memory than the body.
+        BadRequest: it is not valid JSON, or nests too deeply.
+        TooLarge: its value would need far more memory than the body.
     """
     if len(body) > _SMALL:
         _check_memory(body)
@@ -78,7 +78,7 @@ def _has_long_number(body: bytes) -> bool:
 
 
 def _exactly(body: bytes) -> Any:
-    """What Python's own reader makes of a text that orjson has read."""
+    """The value that Python's own reader returns for a text that orjson accepts."""
     try:
         return _uncollected(json.loads, body.decode())
     except ValueError as error:  # a number of thousands of digits
@@ -86,7 +86,7 @@ def _exactly(body: bytes) -> Any:
 
 
 def _uncollected(read: Callable[[Any], Any], text: bytes | str) -> Any:
-    """What a reader makes of a text; none of it is garbage, and looking for some takes most of the time."""
+    """The value that a reader returns, read without garbage collection, which would take most of the time."""
     if not gc.isenabled():
         return read(text)
     gc.disable()
@@ -122,14 +122,14 @@ def _memory(body: bytes, costs: tuple[tuple[bytes, int], ...]) -> int:
 
 
 def _without_escapes(body: bytes) -> bytes:
-    """The text with no quotes but those that begin and end texts."""
+    """The text without escaped quotes: those left start and end strings."""
     if b"\\" not in body:
         return body
     return body.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
 def _outside_of_texts(body: bytes) -> bytes:
-    """The brackets that are in no text."""
+    """The brackets outside of strings."""
     found = _without_escapes(body).translate(None, _NOT_BRACKETS)
     # Two quotes side by side are an empty text, or the end and the beginning of two: all others mean the same without.
     found = found.replace(b'""', b"")
@@ -137,7 +137,7 @@ def _outside_of_texts(body: bytes) -> bytes:
 
 
 def _is_deeper(body: bytes, levels: int) -> bool:
-    """Whether brackets nest deeper."""
+    """Whether brackets nest deeper than the limit."""
     brackets = _outside_of_texts(body).translate(_STEPS)
     removed = 0
     # Most brackets are innermost pairs, which C removes faster than it counts; each time is one level less.
@@ -154,10 +154,10 @@ _ANY_KEYS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
 def dump(value: object) -> bytes:
-    """The value as JSON; numpy, pandas, pydantic and dataclass values are welcome.
+    """The value as JSON; numpy, pandas, pydantic and dataclass values are supported.
 
     Raises:
-        PredictFailed: something in it has no JSON form.
+        PredictFailed: a part of it cannot be written as JSON.
     """
     try:
         return orjson.dumps(value, _plain, _NUMPY)
@@ -174,7 +174,7 @@ def _dump_slowly(value: object, reason: TypeError) -> bytes:
         return orjson.dumps(_writable(value), lambda each: _writable(_plain(each)), _ANY_KEYS)
     except (TypeError, ValueError, RecursionError):
         pass
-    try:  # texts that are no UTF-8
+    try:  # strings that are not UTF-8
         return json.dumps(value, default=_plain, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         raise PredictFailed(
@@ -183,7 +183,7 @@ def _dump_slowly(value: object, reason: TypeError) -> bytes:
 
 
 def _writable(value: Any) -> object:
-    """The value with the long numbers in it written already, and all else as it is."""
+    """The value with long numbers already serialized, and everything else unchanged."""
     match value:
         case bool():
             return value
@@ -203,7 +203,7 @@ def _key(key: Any) -> object:
 
 
 def _plain(value: Any) -> object:
-    """What to write instead of a value that JSON has no word for."""
+    """A value that JSON can hold, in place of one that it cannot."""
     kind = type(value)
     if hasattr(kind, "model_dump"):
         return value.model_dump(mode="json")

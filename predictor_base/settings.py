@@ -1,7 +1,7 @@
-"""What one server is told to serve: the settings file, read once at start.
+"""The settings file of one server, read once at start.
 
 The file is JSON with camelCase keys, as the chart writes it. All keys are optional but `path`; an unknown key is an
-error that lists the known ones, so that a typo is an answer and not a silence.
+error that lists the known ones.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ DEFAULT_FILE = Path("/etc/predictor/predictor.json")
 @dataclass(frozen=True, slots=True)
 class Batching:
     max_batch_size: int = 8
-    "Requests handed to one call of predict, at most."
+    """The most requests in one call of predict."""
     batch_interval_seconds: float = 0.01
-    "How long the first request of a batch waits for others."
+    """How long the first request of a batch waits for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class Models:
     dir: str | None = None
     signature_key: str | None = None
     cache_size: int | None = None
-    "Models kept in memory; none means all."
+    """Models kept in memory; None means all."""
     disk_cache_size: int | None = None
-    "Models kept on disk; none means all."
+    """Models kept on disk; None means all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monitoring:
     model_type: Literal["classification", "regression"]
     key: str | None = None
-    "Where in the response the prediction is, with dots for nested keys; none means the whole response."
+    """Where in the response the prediction is, with dots for nested keys; None means the whole response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,50 +71,50 @@ class Cors:
 class TensorflowServing:
     address: str = "127.0.0.1:8501"
     model_dir: str | None = None
-    "A folder that TensorFlow Serving's container sees too; models are put there. None: it has its own."
+    """A folder shared with TensorFlow Serving's container, for the models. None: it has its own models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     path: str = "predictor.py"
-    "The file with the predictor's class, relative to the project."
+    """The file with the predictor's class, relative to the project."""
     name: str = "predictor"
     environment: str = ""
     deployment_id: str = ""
     image_digest: str = ""
     git_sha: str = ""
     model_name: str = ""
-    "The name in /v2/models/{name}; the API's name when empty."
+    """The name in /v2/models/{name}; the API's name when empty."""
     model_version: str = ""
     class_name: str | None = None
     type: Literal["python", "tensorflow", "onnx"] = "python"
     python_path: str | None = None
-    "A folder to import from instead of the project's root."
+    """A folder to import from instead of the project's root."""
     config: Mapping[str, Any] = field(default_factory=dict)
 
     processes_per_replica: int = 1
     threads_per_process: int = 1
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_concurrency: int | None = None
-    "Requests a replica works on at once; the threads, or 128 when predict is async."
+    """Requests that a replica handles at once. None: the number of threads, or 128 where predict is async."""
     max_queue_length: int = 100
-    "Requests of a replica that may wait; one more is answered with 429."
+    """Requests that may wait in a replica; further ones are answered with 429."""
     request_timeout_seconds: float = 60
     max_request_bytes: int = 33554432
     head_timeout_seconds: float = 15
-    "From the first byte of a request's head to its last."
+    """Time limit for a request's head, from its first byte to its last."""
     body_timeout_seconds: float = 30
-    "From there to the end of its body; a second more for each 64 KiB of it."
+    """Time limit for the body after the head; plus one second for each 64 KiB."""
     write_timeout_seconds: float = 60
-    "How long a client may read nothing of its answer."
+    """How long a client may stop reading its answer."""
     max_connections: int = 4096
-    "Of each process; one more closes the one that has waited longest."
+    """Connections of each process; a further one closes the connection that has been idle longest."""
     drain_delay_seconds: float = 5
-    "How long the server goes on accepting after SIGTERM, while load balancers notice."
+    """How long the server still accepts requests after SIGTERM, until load balancers stop sending them."""
     grace_seconds: float = 30
-    "How long running requests may take to finish after that."
+    """How long running requests may take to finish after the drain delay."""
     stall_seconds: float = 120
-    "A predict that runs longer, while nothing else completes, makes the process not live."
+    """A predict that runs longer, while no other call completes, makes the process not live."""
 
     batching: Batching | None = None
     models: Models | None = None
@@ -134,11 +134,7 @@ class Settings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """The settings of the file that the environment names, or of the default one, or empty ones.
-
-        Raises:
-            InvalidSettings: see `from_file`.
-        """
+        """The settings of the file that the environment names, else of the default file, else the defaults."""
         named = environ.get("PREDICTOR_CONFIG_FILE")
         if named:
             return cls.from_file(Path(named))
@@ -149,7 +145,7 @@ class Settings:
         """The settings in this JSON file.
 
         Raises:
-            InvalidSettings: it cannot be read, is no JSON object, or has unknown, missing or wrong keys.
+            InvalidSettings: it cannot be read, is not a JSON object, or has unknown, missing or wrong keys.
         """
         try:
             document = json.loads(file.read_text(encoding="utf-8"))
@@ -212,7 +208,7 @@ def _camel(name: str) -> str:
 
 
 def _convert(value: object, kind: Any, place: str, problems: list[str]) -> Any:  # JSON: any shape
-    """The value as this type; what does not fit is told in `problems`, with its place."""
+    """The value converted to this type; adds what does not fit to `problems`, with its place."""
     arguments = get_args(kind)
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):

@@ -1,12 +1,12 @@
-# The base image of predictors: a Python, what wheels expect of a system, and the user that they run as.
+# The base image of predictors: Python, the system libraries that wheels expect, and the user of the pods.
 #
 #   make base-image IMAGE=ghcr.io/acme/base:3.12 PUSH=1
 #
-# and gitops-ml.yaml names what it printed: `image: {base: "ghcr.io/acme/base:3.12@sha256:…"}`.
+# and put the printed reference into gitops-ml.yaml: `image: {base: "ghcr.io/acme/base:3.12@sha256:…"}`.
 #
-# There are no Python packages of ours in it. An image gets all of them from its lock, the runtime's
-# included, and a second copy below would only be pulled and hidden. GPUs need no other base where the
-# wheels bring CUDA, as those of PyTorch do; cuda.Dockerfile is for those that load it from the system.
+# It contains no Python packages. An image gets all packages from its lock, including the runtime's, and a
+# second copy here would only be pulled and hidden. GPUs need no other base image where the wheels contain
+# CUDA, as those of PyTorch do; cuda.Dockerfile is for wheels that load CUDA from the system.
 #
 # Another Python:
 #   BUILD_ARGS="--build-arg PYTHON=docker.io/library/python:3.11-slim@sha256:… --build-arg PYTHON_MINOR=3.11"
@@ -17,15 +17,15 @@ ARG PYTHON_MINOR=3.12
 # libgomp1 is the one library that wheels commonly leave to the system (LightGBM, XGBoost).
 ARG PACKAGES="ca-certificates libgomp1 tzdata"
 USER 0
-# What Debian has today is what we want: image.base names the result by digest.
+# Today's Debian packages are right: image.base pins the result by digest.
 # hadolint ignore=DL3008,SC2086
 RUN if [ -n "$PACKAGES" ]; then \
       apt-get update -q \
       && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $PACKAGES \
       && rm -rf /var/lib/apt/lists/*; \
     fi
-# Bytecode of the standard library, which official images leave out: pods could not keep it, their root
-# is read-only. A user with a name, for libraries that ask for one. Then the proof that both will do.
+# Compile the standard library, whose bytecode official images lack: pods have a read-only root and could
+# not keep it. Add a user with a name, because some libraries need one. The last step checks both.
 RUN python3 -c "import sys; has = '%d.%d' % sys.version_info[:2]; \
     sys.exit(has != '$PYTHON_MINOR' and 'PYTHON has Python %s, but PYTHON_MINOR is $PYTHON_MINOR' % has)" \
  && python3 -m compileall -q -j 0 -x '/(lib2to3|site-packages|tests?)/' --invalidation-mode unchecked-hash \

@@ -3,10 +3,10 @@
 #   make base-image VARIANT=cuda IMAGE=ghcr.io/acme/base:3.12-cuda12.8 PUSH=1
 #
 # NVIDIA's image, with the Python of the official image copied into it: the same interpreter as on CPUs,
-# any version, and no package archive of a third party. It is the one that was built on Debian 12, whose
-# glibc is older than Ubuntu 24.04's. cpu.Dockerfile tells the rest.
+# any version, and no third-party package archive. The Python is built on Debian 12, whose glibc is older
+# than Ubuntu 24.04's. See cpu.Dockerfile for the rest.
 #
-# The driver is the node's: its container toolkit mounts it, and wants the variables below.
+# The node provides the driver: its container toolkit mounts it, and needs the variables below.
 ARG CUDA=docker.io/nvidia/cuda:12.8.1-runtime-ubuntu24.04@sha256:ebef3c171eeef0298e4eb2e4be843105edf3b8b0ac45e0b43acee358e8046867
 ARG PYTHON=docker.io/library/python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 FROM ${PYTHON} AS python
@@ -14,7 +14,7 @@ FROM ${PYTHON} AS python
 FROM ${CUDA}
 ARG CUDA
 ARG PYTHON_MINOR=3.12
-# What the interpreter is linked with, and what wheels expect, by Ubuntu 24.04's names.
+# Libraries of the interpreter and of wheels, by their names in Ubuntu 24.04.
 ARG PACKAGES="ca-certificates libbz2-1.0 libexpat1 libffi8 libgomp1 liblzma5 libncursesw6 libreadline8t64 libsqlite3-0 libssl3t64 libuuid1 tzdata zlib1g"
 USER 0
 # hadolint ignore=DL3008,SC2086

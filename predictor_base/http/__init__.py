@@ -1,1 +1,1 @@
-"""The HTTP edge: requests, payloads, streams. The only room with status codes."""
+"""HTTP: requests, payloads, streams. The only room with status codes."""

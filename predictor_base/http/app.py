@@ -1,7 +1,6 @@
-"""The HTTP side: which path is what, and which status an error has. Nothing else knows status codes.
+"""The ASGI application: routes, replies and counts.
 
-A request for a prediction passes through here in one piece, without middleware, because its cost is what a client
-notices when the model is small.
+A prediction passes through without middleware, because this cost dominates when the model is small.
 """
 
 from __future__ import annotations
@@ -14,19 +13,13 @@ from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import errors
+from predictor_base.http.error_replies import clean_header, clean_headers, error_body, status_of
 from predictor_base.http.payload import JSON, decode, encode
-from predictor_base.http.request import (
-    Exchange,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    off_loop,
-    request_id_of_task,
-)
+from predictor_base.http.request import Exchange, Receive, Reply, Scope, Send, off_loop
 from predictor_base.http.streaming import event_stream
 from predictor_base.http.uvicorn_protocol import WRITE_REPLY
 from predictor_base.jsontext import dump, parse
+from predictor_base.telemetry.log import request_id_of_task
 
 if TYPE_CHECKING:
     from predictor_base.predictor.loader import Method
@@ -38,33 +31,15 @@ if TYPE_CHECKING:
 Endpoint = Callable[[Exchange], Coroutine[Any, Any, Reply]]
 ASGIApp = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 Routes = Mapping[str, Mapping[str, Endpoint]]
-"By path pattern as Starlette writes them, then by HTTP verb."
+"""By path pattern as Starlette writes them, then by HTTP verb."""
 
 logger = logging.getLogger("predictor_base")
 
-STATUS: Mapping[type[errors.RuntimeFailure], int] = {
-    errors.InvalidPayload: 422,
-    errors.TooLarge: 413,
-    errors.BodyTooLate: 408,
-    errors.UnsupportedMedia: 415,
-    errors.BadRequest: 400,
-    errors.NotFound: 404,
-    errors.MethodNotAllowed: 405,
-    errors.NotAcceptable: 406,
-    errors.NotImplementedHere: 501,
-    errors.QueueFull: 429,
-    errors.NotReady: 503,
-    errors.TimedOut: 504,
-    errors.ClientGone: 499,  # counted; there is nobody to send it to
-    errors.PredictFailed: 500,
-}
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
 PLAIN_BODIES = (b"accept-encoding", b"identity")
 EXPRESS_PATHS = frozenset((b"/predict", b"/"))
 EXPRESS_BYTES = 32768
-_NO_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class App:
@@ -75,26 +50,26 @@ class App:
         self.service = service
         self.metrics = metrics
         self.record_response: Callable[[object], None] | None = None
-        "Prediction tracking, when there is any."
+        """Prediction tracking, where it is enabled."""
         self.record_exchange: Callable[[Exchange, Reply], None] | None = None
-        "The prediction log, when there is one."
+        """The prediction log, where it is enabled."""
         self.tracing: Tracing | None = None
         self.signature: tuple[list[Any], list[Any]] = ([], [])
-        "Inputs and outputs as model metadata tells them."
+        """Inputs and outputs for model metadata."""
         self.document: dict[str, Any] | None = None
-        "The OpenAPI document, once it has been made."
+        """The OpenAPI document; None while the predictor loads."""
         self.schema_hash = ""
         self.describe_models: Callable[[], dict[str, Any]] | None = None
-        "What the models are, where a client has some; it may have to ask another server."
+        """Describe the models, where there is a client; may call another server."""
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         self._identity = _identity_headers(settings)
         self._identity_lines = b"".join(b"%b: %b\r\n" % header for header in self._identity)
         self._express_bytes = min(EXPRESS_BYTES, settings.max_request_bytes)
-        self._writes_at_once = settings.cors is None  # whose middleware has to see the messages
+        self._writes_at_once = settings.cors is None  # the CORS middleware has to see the messages
 
     def add_routes(self, routes: Routes) -> None:
-        """Answer these paths too."""
+        """Add these routes."""
         for path, verbs in routes.items():
             if "GET" in verbs:
                 verbs = {"HEAD": verbs["GET"], **verbs}
@@ -116,7 +91,7 @@ class App:
                 reply = await self._traced(self.tracing, endpoint, exchange)
         except Exception as error:  # noqa: BLE001 - every failure has a reply
             reply = self.failure(error, exchange)
-        except asyncio.CancelledError:  # by the end of the grace period
+        except asyncio.CancelledError:  # at the end of the grace period
             stopping = errors.NotReady("the server is shutting down", reason="draining")
             reply = self.failure(stopping, exchange)
         try:
@@ -133,7 +108,7 @@ class App:
             span.set_attribute("http.response.status_code", reply.status)
         return reply
 
-    # The express lane: see protocol.py
+    # The express lane of uvicorn_protocol.py
 
     def takes(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
         """Whether this is a small JSON prediction and predictions are short."""
@@ -151,7 +126,7 @@ class App:
         return is_small and is_json and b"content-encoding" not in header
 
     def answer_at_once(self, scope: Scope, body: bytes) -> Any:
-        """Predict; the reply as the protocol writes it, or as an application that sends it."""
+        """Predict; returns the reply in parts, or an ASGI application that sends it."""
         exchange = Exchange(scope, _no_message, timeout=self.settings.request_timeout_seconds)
         request_id_of_task.set(exchange.request_id)
         exchange.is_prediction = True
@@ -185,7 +160,7 @@ class App:
     # Predicting
 
     async def predict(self, exchange: Exchange) -> Reply:
-        """The plain routes: payload by content type, answer by returned type."""
+        """Answer a plain route: payload by content type, response by returned type."""
         exchange.is_prediction = True
         verbs = self.service.predictor.verbs
         method = verbs.get(exchange.scope["method"])
@@ -201,17 +176,17 @@ class App:
         return await self.answer(method, exchange)
 
     def typed(self, method: Method, payload: Any) -> Any:
-        """The payload as the method's annotation says.
+        """The payload converted to the type that the method's annotation names.
 
         Raises:
             InvalidPayload: it is not of that type.
         """
         if method.convert is None or self.settings.batching is not None:
-            return payload  # in a batch predict is given lists, and its annotation speaks of those
+            return payload  # in a batch, predict gets lists, and its annotation describes those
         return method.convert(payload)
 
     async def typed_off_loop(self, method: Method, payload: Any, exchange: Exchange) -> Any:
-        """As `typed`, without keeping the event loop from its probes when the body is large."""
+        """As `typed`; on a thread where the body is large, so that probes are answered."""
         return await off_loop(len(exchange.body), self.typed, method, payload)
 
     async def answer(self, method: Method, exchange: Exchange) -> Reply:
@@ -226,14 +201,14 @@ class App:
         return self.reply(result, exchange)
 
     async def call(self, method: Method, exchange: Exchange) -> Any:
-        """What the method returns, with the stages before and while timed."""
+        """What the method returns; times the stages."""
         exchange.pre_seconds = time.perf_counter() - exchange.started
         return await self.service.call(method, exchange)
 
     def reply(
         self, result: Any, exchange: Exchange, write: Callable[[Any], Reply] | None = None
     ) -> Reply:
-        """The reply for a value that a predictor returned; `write` makes it where a protocol has its own."""
+        """The reply for a value that a predictor returned; `write` makes it for other protocols."""
         started = time.perf_counter()
         after = None
         if type(result) is tuple and len(result) == 2 and callable(result[1]):
@@ -250,10 +225,10 @@ class App:
         return reply
 
     def failure(self, error: Exception, exchange: Exchange) -> Reply:
-        """The reply for an error, by the one table."""
+        """The reply for an error."""
         if isinstance(error, errors.HTTPError):
             return Reply(
-                error.status_code, _error_body(error.detail), headers=clean_headers(error.headers)
+                error.status_code, error_body(error.detail), headers=clean_headers(error.headers)
             )
         status = status_of(error)
         if status == 500:
@@ -262,7 +237,7 @@ class App:
             message = "internal server error"
             return Reply(500, dump({"error": message, "request_id": exchange.request_id}))
         message = errors.shortened(str(error), errors.MESSAGE_CHARACTERS)
-        return Reply(status, _error_body(message), headers=self._error_headers(error, exchange))
+        return Reply(status, error_body(message), headers=self._error_headers(error, exchange))
 
     def check_model(self, model: str, version: str) -> None:
         """
@@ -272,12 +247,12 @@ class App:
         known, current = self.settings.served_name, self.settings.served_version
         if model and model != known:
             raise errors.NotFound(f"no model {model!r}; this server has {known!r}")
-        # KServe answers any version with 501; the current one is ours to serve.
+        # KServe answers any version with 501; this server serves the current one.
         if version and version != current:
             raise errors.NotFound(f"no version {version!r} of {known!r}; there is {current!r}")
 
     async def predict_value(self, payload: Any, exchange: Exchange) -> Any:
-        """What predict returns for a payload that came by another protocol than HTTP, counted.
+        """What predict returns for a payload of another protocol than HTTP; counts the request.
 
         Raises:
             RuntimeFailure: as the service does.
@@ -289,7 +264,7 @@ class App:
         try:
             method = self.service.predictor.predict
             if method is None or method.is_stream:
-                raise errors.NotImplementedHere("the predictor has no predict that returns")
+                raise errors.NotImplementedHere("the predictor has no predict that returns a value")
             reply = self.reply(await self.call(method, exchange), exchange, lambda _: Reply(200))
             if reply.response is not None:
                 raise errors.HTTPError(max(reply.status, 400), "the predictor returned a Response")
@@ -302,7 +277,7 @@ class App:
             self._account(reply, exchange)
 
     def record_feedback(self, feedback: Mapping[str, Any]) -> None:
-        """What turned out to be true of an earlier prediction, as a line of the log."""
+        """Log the true outcome of an earlier prediction."""
         logger.info("feedback", extra={"feedback": dict(feedback)})
 
     def _error_headers(
@@ -350,7 +325,7 @@ class App:
             if found := pattern.match(path):
                 exchange.parameters = found.groupdict()
                 return verbs
-        raise errors.NotFound(f"there is nothing at {path}")
+        raise errors.NotFound(f"no such path: {path}")
 
     async def _send(self, reply: Reply, exchange: Exchange, send: Send) -> None:
         exchange.status = reply.status
@@ -365,7 +340,7 @@ class App:
             await send({"type": "http.response.body", "body": reply.body})
 
     def _write(self, reply: Reply, exchange: Exchange) -> bool:
-        """Send a plain reply in one go, where the server can."""
+        """Send a plain reply in one write, where the server can."""
         extensions = exchange.scope.get("extensions")
         if not extensions or reply.headers or not self._writes_at_once or self._is_leaving():
             return False
@@ -396,16 +371,16 @@ class App:
         return self.service.state in ("draining", "stopped")
 
     async def _send_response(self, reply: Reply, exchange: Exchange, send: Send) -> None:
-        """A Starlette response of the predictor's, with our headers added."""
-        ours = self._headers(reply, exchange)[1:]
+        """Send a Starlette response that the predictor returned, with the runtime's headers."""
+        added = self._headers(reply, exchange)[1:]
 
-        async def send_with_ours(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*map(_clean_header, message["headers"]), *ours]
+                message["headers"] = [*map(clean_header, message["headers"]), *added]
             await send(message)
 
         assert reply.response is not None
-        await reply.response(exchange.scope, exchange.receive, send_with_ours)
+        await reply.response(exchange.scope, exchange.receive, send_with_headers)
 
     async def _send_chunks(self, reply: Reply, exchange: Exchange, send: Send) -> None:
         assert reply.chunks is not None
@@ -417,7 +392,7 @@ class App:
         await send({"type": "http.response.body", "body": b""})
 
     def _account(self, reply: Reply, exchange: Exchange) -> None:
-        """Count a prediction, and do what comes after its reply."""
+        """Count a prediction, record it, and start what runs after its reply."""
         if not exchange.is_prediction:
             return
         self.metrics.count(exchange.scope["method"], exchange.status, exchange)
@@ -438,7 +413,7 @@ class App:
 
 
 class AfterPredict:
-    """What post_predict may ask for: the request's arguments and the response."""
+    """The arguments of post_predict: those of the request, and the response."""
 
     def __init__(self, exchange: Exchange, response: object) -> None:
         self._exchange = exchange
@@ -448,45 +423,12 @@ class AfterPredict:
         return getattr(self._exchange, name)
 
 
-def clean_headers(headers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], ...]:
-    """A predictor's headers as they may be sent: what would end a line is a space.
-
-    A name that is none, and a text outside of Latin-1, would end the connection without an answer.
-    """
-    pairs = [
-        (str(name).encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
-        for name, value in headers.items()
-    ]
-    return tuple(map(_clean_header, pairs))
-
-
-def _clean_header(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    name, value = header
-    return _NO_NAME.sub(b"-", name) or b"-", _CONTROLS.sub(b" ", value)
-
-
-def _error_body(detail: object) -> bytes:
-    """The detail in JSON, or its text where it has no such form: an exception, say."""
-    try:
-        return dump({"error": detail})
-    except errors.PredictFailed:
-        return dump({"error": str(detail)})
-
-
-def status_of(error: Exception) -> int:
-    """The status that an error is answered with."""
-    for kind in type(error).__mro__:
-        if kind in STATUS:
-            return STATUS[kind]
-    return 500
-
-
 async def _no_message() -> MutableMapping[str, Any]:
-    raise AssertionError("the body is there already")
+    raise AssertionError("the body is read already")
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """The path with its `{names}` as groups; Starlette's own would take a tenth of a second to import."""
+    """The path with its `{names}` as groups; importing Starlette's would take a tenth of a second."""
     parts = re.split(r"\{(\w+)\}", path)
     texts, names = parts[::2], parts[1::2]
     groups = [f"(?P<{name}>[^/]+?)" for name in names]

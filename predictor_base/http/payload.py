@@ -1,4 +1,4 @@
-"""Payload by content type in, response by returned type out: Cortex's two tables."""
+"""Read payloads by content type, and write responses by returned type, as Cortex does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT = b"text/plain; charset=utf-8"
 BYTES = b"application/octet-stream"
 
 
-# Charsets that clients send, each read in linear time; Python knows others that are not, or that are no charsets.
+# Charsets that clients send, each decoded in linear time; some of Python's other codecs are slower, or not charsets.
 _CHARSETS = frozenset(
     (
         *("utf-8", "utf8", "us-ascii", "ascii", "latin-1", "latin1"),
@@ -34,18 +34,18 @@ _BOUNDARY = re.compile(
     rb";[ \t]*boundary=(?:\"([^\"\\]{1,70})\"|([^;\" \t,]{1,70}))[ \t]*(?:;|\Z)", re.IGNORECASE
 )
 PIECE_BYTES = 65536
-"What is read of a form before probes have their turn."
+"""Bytes of a form that are read before the event loop serves probes."""
 
 
 async def decode(content_type: bytes, body: bytes) -> Any:
-    """The payload that a predictor is given for this body.
+    """The predictor's payload for this body.
 
     Raises:
-        BadRequest: the body is not what its content type says, or in a charset that is not read.
+        BadRequest: the body does not match its content type, or its charset is not supported.
     """
     kind = content_type.lower()
     if kind.startswith(b"application/json"):
-        return parse(body)  # in UTF-8, whatever a charset says: RFC 8259 has no other
+        return parse(body)  # always in UTF-8: RFC 8259 allows no other
     if kind.startswith(b"text/plain"):
         return _text(charset_of(kind), body)
     if kind.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
@@ -57,9 +57,9 @@ def encode(result: object) -> tuple[bytes, bytes]:
     """Content type and body for what a predictor returned.
 
     Raises:
-        PredictFailed: it has no JSON form.
+        PredictFailed: it cannot be written as JSON.
     """
-    if isinstance(result, dict):  # first, as nearly all are
+    if isinstance(result, dict):  # first, because nearly all results are
         return JSON, dump(result)
     if isinstance(result, str):
         return TEXT, result.encode("utf-8", "replace")
@@ -72,7 +72,7 @@ def charset_of(kind: bytes) -> str:
     """The codec that the content type, in lower case, names.
 
     Raises:
-        BadRequest: it is none of the charsets that clients send.
+        BadRequest: the charset is not supported.
     """
     found = _CHARSET.search(kind)
     if found is None:
@@ -101,11 +101,11 @@ async def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
         for start in range(0, len(body), PIECE_BYTES):
             yield body[start : start + PIECE_BYTES]
             await asyncio.sleep(0)
-        yield b""  # the parser's end
+        yield b""  # the parser's last callback
 
     parser: FormParser | MultiPartParser
     if content_type.lower().startswith(b"multipart/"):
-        # written again of what we have read, so that the parser reads nothing else in it
+        # written again from the parsed parts, so that the parser finds nothing else in it
         content_type = b'multipart/form-data; boundary="%b"; charset=%b' % (
             _boundary(content_type),
             charset.encode(),

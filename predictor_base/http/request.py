@@ -1,4 +1,4 @@
-"""One request and its reply, as the HTTP side sees them."""
+"""One HTTP request and its reply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,22 +29,19 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_IS_LATE = "predictor_base.body_is_late"
-"In the scope's extensions where the server has ended a connection whose body did not come."
+"""The key in the scope's extensions where the server has closed a connection whose body did not arrive."""
 
 LARGE_BYTES = 65536
-"A larger body is not read by Python on the event loop."
+"""A larger body is read on a thread, not on the event loop."""
 
 Answer = TypeVar("Answer")
-
-request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
-"The request that the present task or thread works for; log lines carry it."
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
 
 
 @dataclass(slots=True)
 class Reply:
-    """What to answer; or, with `chunks`, what to stream; or, with `response`, the predictor's own."""
+    """The reply: a body, or a stream (`chunks`), or the predictor's own Starlette response (`response`)."""
 
     status: int = 200
     body: bytes = b""
@@ -54,15 +50,15 @@ class Reply:
     chunks: AsyncIterator[bytes] | None = None
     response: Response | None = None
     after: Callable[[], object] | None = None
-    "To be called once the reply is sent."
+    """Called once the reply is sent."""
     result: object = None
-    "What the predictor returned, for tracking."
+    """What the predictor returned, for tracking."""
 
 
 class Exchange:
-    """One request: what came, what a predictor may ask for by name, and how long things took."""
+    """One request: its content, the arguments that a predictor can name, and the time of each stage."""
 
-    # Defaults on the class: most requests never set them, and each costs a little.
+    # Defaults on the class: most requests never set these, and each assignment takes time.
     parameters: Mapping[str, str] = MappingProxyType({})
     payload: Any = None
     body = b""
@@ -73,7 +69,7 @@ class Exchange:
     is_prediction = False
     status = 0
     batch_id = None
-    "Cortex's batch jobs have one, its realtime requests none."
+    """Set for Cortex's batch jobs; realtime requests have none."""
 
     def __init__(self, scope: Scope, receive: Receive, *, timeout: float) -> None:
         self.scope = scope
@@ -116,7 +112,7 @@ class Exchange:
         )
 
     async def gone(self) -> None:
-        """Return when the client has left."""
+        """Wait until the client has left."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
@@ -126,8 +122,8 @@ class Exchange:
         Raises:
             UnsupportedEncoding: it is compressed.
             TooLarge: it is longer than the limit.
-            BodyTooLate, TimedOut: it did not come in time.
-            ClientGone: it never came to its end.
+            BodyTooLate, TimedOut: it did not arrive in time.
+            ClientGone: the client left before its end.
         """
         encoding = self.header.get(b"content-encoding", b"identity")
         if encoding.lower() != b"identity":
@@ -155,28 +151,28 @@ class Exchange:
             if not message.get("more_body"):
                 break
             if time.perf_counter() > self.deadline:
-                raise TimedOut("the body took longer to come than the request may")
+                raise TimedOut("the request took longer than it may while its body arrived")
         return bytes(body)
 
     async def _part(self) -> MutableMapping[str, Any]:
-        """The next message; the server ends the connection where none comes in time."""
+        """The next message; the server closes the connection where none arrives in time."""
         message = await self.receive()
         if message["type"] == "http.disconnect":
             if self.scope.get("extensions", {}).get(BODY_IS_LATE):
-                raise BodyTooLate("the body did not come in time")
+                raise BodyTooLate("the body did not arrive in time")
             raise ClientGone("the client left before the end of its body")
         return message
 
 
 async def off_loop(size: int, function: Callable[..., Answer], *arguments: object) -> Answer:
-    """What the function returns; where it works on many bytes, on a thread, so that probes are answered meanwhile."""
+    """Call the function; with many bytes on a thread, so that probes are answered meanwhile."""
     if size <= LARGE_BYTES:
         return function(*arguments)
     return await asyncio.to_thread(function, *arguments)
 
 
 def mint_request_id() -> str:
-    """A UUIDv7: sortable by time, unlike the random ones."""
+    """A new UUIDv7: sortable by time."""
     value = (time.time_ns() // 1_000_000) << 80 | random.getrandbits(74)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62

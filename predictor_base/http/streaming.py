@@ -50,7 +50,7 @@ async def event_stream(
 
 
 def as_event(value: Any) -> bytes:
-    """One server-sent event; a text may span lines, anything else is JSON."""
+    """One server-sent event; a string may span lines, any other value is JSON."""
     text = value if isinstance(value, str) else dump(value).decode()
     return "".join(f"data: {line}\n" for line in text.split("\n")).encode() + b"\n"
 
@@ -79,7 +79,7 @@ async def _frames(
     *,
     is_events: bool,
 ) -> AsyncIterator[bytes]:
-    """The framed values, with pings while the predictor thinks and an error event when it fails."""
+    """The framed values, with pings while the predictor works, and an error event when it fails."""
     yield frame(first)
     metrics.tallies["chunks"] += 1
     following: asyncio.Future[Any] | None = None
@@ -96,18 +96,18 @@ async def _frames(
         metrics.tallies["disconnects"] += 1
     except RuntimeFailure as error:
         yield _error(error, is_events=is_events)
-    except asyncio.CancelledError:  # by the end of the grace period
+    except asyncio.CancelledError:  # at the end of the grace period
         yield _error(HTTPError(503, "the server is shutting down"), is_events=is_events)
     finally:
         if following is not None:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await following
-        await values.aclose()  # type: ignore[attr-defined]  # a generator of ours
+        await values.aclose()  # type: ignore[attr-defined]  # an async generator
 
 
 class _Ended(Exception):
-    """A task cannot raise StopAsyncIteration's meaning through `await` alone."""
+    """The end of a stream; a task cannot raise StopAsyncIteration."""
 
 
 async def _following(values: AsyncIterator[Any]) -> Any:
@@ -118,7 +118,7 @@ async def _following(values: AsyncIterator[Any]) -> Any:
 
 
 def _error(error: RuntimeFailure, *, is_events: bool) -> bytes:
-    # The status was sent long ago: an event is all that is left to say it with.
+    # The status is sent already, so an event reports the error.
     logger.error("stream failed: %s", error, exc_info=error.__cause__)
     message = error.detail if isinstance(error, HTTPError) else "internal server error"
     body = dump({"error": message})

@@ -1,9 +1,9 @@
-"""uvicorn's HTTP protocol with what it lacks: strict framing, an end to clients that dawdle, and an express lane.
+"""uvicorn's HTTP protocol with strict framing, time limits for slow clients, and an express lane.
 
-Of what a small request costs in uvicorn, most is a task, an event, messages to and fro, two system
-calls and a regular expression on each header. A prediction that is known to be short and whose body
-is there is therefore answered at once, where its last byte was read; and any plain reply is written
-in one go. All else goes the usual way.
+Most of the cost of a small request in uvicorn is a task, an event, ASGI messages, two system calls
+and a regular expression for each header. A prediction that is known to be short is therefore
+answered as soon as its last byte is read, and a plain reply is sent in one write. Other requests
+use uvicorn's own path.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 WRITE_REPLY = "predictor_base.write_reply"
-"The extension's key in the scope."
+"""The extension's key in the scope."""
 
 MAX_HEAD_BYTES = 65536
 IDLE_SECONDS = 75
-"More than the 60 s of the usual load balancers, so that it is never we who close a connection in use."
+"""More than the usual 60 s of load balancers, so that the server never closes a connection in use."""
 BYTES_A_SECOND = 65536
-"A body of which this much comes each second may take longer than the others."
+"""A body that arrives at this rate per second may take longer than the time limit."""
 REFUSED_SECONDS = 2
-"How long what a client sends is thrown away once it has been refused."
+"""How long data of a refused client is discarded before the connection closes."""
 LEAVING_SECONDS = 0.5
-"What a body may pause once the server drains."
+"""How long a body may pause once the server drains."""
 
 PIPELINED = 8
-"Requests of one read that may take the express lane, so that no client holds up the others."
+"""Requests of one read that may use the express lane, so that no client blocks the others."""
 
 IDLE, HEAD, BODY = range(3)
-"What a connection reads: nothing, a head, or the body behind it."
+"""What a connection reads: nothing, a head, or a body."""
 
 _REASONS = {
     400: "Bad Request",
@@ -55,13 +55,13 @@ _REASONS = {
 }
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
 _TRAILERS: Any = deque(maxlen=0)
-"Keeps nothing."
+"""Takes the place of a list of headers, and keeps nothing."""
 _OFFERS = frozenset((b"upgrade", b"http2-settings"))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long clients may take, and how many there may be."""
+    """Time limits for clients, and how many there may be."""
 
     head_seconds: float = 15
     body_seconds: float = 30
@@ -70,25 +70,25 @@ class Limits:
 
 
 class Connections(ServerState):
-    """What the connections of a server share."""
+    """The state that the connections of a server share."""
 
     default_lines = b""
-    "The default headers as they are written."
+    """The default headers as lines."""
     limits = Limits()
     last_host = b""
-    "The Host that was looked at last: most requests have the same."
+    """The Host that was checked last: most requests have the same."""
 
 
 class Express(Protocol):
     """The application's side of the express lane."""
 
     def takes(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Whether `answer_at_once` may be asked, by the request's head."""
+        """Whether a request with this head may use `answer_at_once`."""
 
     def answer_at_once(
         self, scope: Any, body: bytes
     ) -> tuple[int, bytes, bytes] | Callable[..., Coroutine[Any, Any, None]]:
-        """Status, header lines and body; or an ASGI application that sends what is none of these."""
+        """Status, header lines and body; or an ASGI application that sends any other reply."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -97,25 +97,25 @@ class GuardedProtocol(HttpToolsProtocol):
     server_state: Connections
     express: Express | None = None
     express_body: bytearray | None = None
-    "What has come of a body in the express lane."
+    """The received part of a body in the express lane."""
     express_answered = 0
     phase = IDLE
     messages = 0
     head_bytes = 0
     body_bytes = 0
-    "What has come of the body; `raw_bytes` counts its chunks' heads as well."
+    """Received bytes of the body; `raw_bytes` includes the framing of chunks."""
     raw_bytes = 0
     refusal = (400, "the request is not HTTP")
     refused = False
     refused_since: float | None = None
-    "When that was written."
+    """When the refusal was written."""
     mark: tuple[object, ...] = ()
-    "What the connection did when the worker looked last; since when, and how much was unsent."
+    """The phase at the worker's last check, when it began, and how much was unsent."""
     since = 0.0
     unsent = 0
     unsent_since = 0.0
     leaving_mark: tuple[int, ...] = ()
-    "What has come since the server began to drain, and when."
+    """Bytes received since the server began to drain, and when."""
     leaving_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
@@ -156,13 +156,13 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.refuse(400, "the body has too many chunk extensions or trailers")
 
     def _ignore_offer(self, rest: bytes) -> None:
-        """Read the request as if it offered no other protocol: RFC 9110, 7.8.
+        """Ignore an offer of another protocol (RFC 9110, 7.8).
 
-        The parser would take what follows for that protocol, and the body for the next request.
+        The parser would otherwise read the following bytes as that protocol, and the body as the next request.
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self.refuse(405, "this server is no proxy")
+            self.refuse(405, "this server is not a proxy")
             return
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
@@ -183,7 +183,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.head_bytes > MAX_HEAD_BYTES:
             self._check_size()
         self._check_head()
-        self.headers = _TRAILERS  # the scope has them
+        self.headers = _TRAILERS  # they are in the scope
         if self.parser.should_upgrade():
             return
         self.phase = BODY
@@ -221,7 +221,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 codings = value.lower()
             elif name == b"connection":
                 is_plain = False
-        # without a word about the connection, only HTTP/1.1 keeps it
+        # without a Connection header, only HTTP/1.1 keeps the connection
         version = "1.1" if is_plain else self.parser.get_http_version()
         if version == "1.1":
             if len(hosts) != 1:
@@ -232,7 +232,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._fail_head("the request's transfer-encoding is not chunked of HTTP/1.1")
         if hosts and hosts[0] != self.server_state.last_host:
             if not _HOST(hosts[0]):
-                self._fail_head("the request's Host is no name of a host")
+                self._fail_head("the request's Host is not a valid host name")
             self.server_state.last_host = hosts[0]
 
     def _check_size(self) -> None:
@@ -289,7 +289,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.refuse(*self.refusal)
 
     def refuse(self, status: int, message: str) -> None:
-        """Answer without asking the application, and close; answers that are due come first."""
+        """Answer without the application, and close; earlier answers are sent first."""
         if self.refused:
             return
         self.refused, self.refusal = True, (status, message)
@@ -310,8 +310,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._write_refusal()
 
     def _drop_unread(self) -> None:
-        """Give up the request whose body is not there: the last one."""
-        if self.pipeline:  # it has to wait for others
+        """Drop the last request, whose body is incomplete."""
+        if self.pipeline:  # it waits for earlier requests
             self.pipeline[0] = (self.cycle, self._refuse_instead)
             return
         self.cycle.disconnected = True
@@ -330,15 +330,15 @@ class GuardedProtocol(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        # closed at once, what the client still sends would end the connection before it has read this
+        # an immediate close would reset the connection before the client has read this
         self.transport.write_eof()
         self.flow.resume_reading()
         self.refused_since = self.loop.time()
 
-    # Clients that dawdle
+    # Slow clients
 
     def close_if_late(self, now: float) -> None:
-        """End a connection whose head or body does not come to its end, or that takes no answer."""
+        """Close a connection whose head or body is late, or whose client does not read its answer."""
         if self._takes_nothing(now):
             self.transport.abort()
             return
@@ -354,16 +354,16 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.phase == BODY:
             allowed = limits.body_seconds + self.body_bytes / BYTES_A_SECOND
             if seconds > allowed and not self.flow.read_paused:
-                self._end_body(408, "the request's body did not come in time")
+                self._end_body(408, "the request's body did not arrive in time")
         elif self.is_busy:
             return
         elif self.phase == HEAD and seconds > limits.head_seconds:
-            self.refuse(408, "the request's head did not come in time")
+            self.refuse(408, "the request's head did not arrive in time")
         elif self.phase == IDLE and seconds > IDLE_SECONDS:
             self.transport.close()
 
     def close_if_paused(self, now: float) -> None:
-        """While the server drains, end a connection whose body does not come."""
+        """While the server drains, close a connection whose body pauses."""
         mark = self.messages, self.raw_bytes
         if self.phase != BODY or mark != self.leaving_mark:
             self.leaving_mark, self.leaving_since = mark, now
@@ -384,11 +384,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self.refuse(status, message)
         elif self.express_body is not None:
             self.refuse(status, message)
-        else:  # it is answered already
+        else:  # answered already
             self.transport.close()
 
     def _takes_nothing(self, now: float) -> bool:
-        """Whether the client has read nothing of what is written for far too long."""
+        """Whether the client has stopped reading its answer for longer than the limit."""
         unsent = self.transport.get_write_buffer_size()
         if not self.unsent or unsent < self.unsent:
             self.unsent_since = now
@@ -396,7 +396,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return unsent > 0 and now - self.unsent_since > self.server_state.limits.write_seconds
 
     def _make_room(self) -> None:
-        """Close the connection that has waited longest for its client; this one where none waits."""
+        """Close the connection that has been idle longest; this one where none is idle."""
         waiting: list[Any] = [
             each
             for each in self.connections
@@ -414,7 +414,7 @@ def _without_offers(connection: bytes) -> bytes:
 
 
 async def send_unchunked(cycle: RequestResponseCycle, message: Any) -> None:
-    """Send to a client of HTTP/1.0, which knows no chunks: the connection's end ends the body."""
+    """Send to a client of HTTP/1.0, which has no chunks: the end of the connection ends the body."""
     if message["type"] == "http.response.start":
         names = {name.lower() for name, _ in message.get("headers", ())}
         if b"content-length" not in names:
@@ -427,7 +427,7 @@ async def send_unchunked(cycle: RequestResponseCycle, message: Any) -> None:
 def write_reply(cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> bool:
     """Send a whole reply at once; false when it has to be sent as ASGI messages.
 
-    `headers` are finished lines of values that we know to be clean. The assignments are those of
+    `headers` are complete lines with checked values. The assignments are those of
     `RequestResponseCycle.send`, whose version is pinned.
     """
     if cycle.flow.write_paused or cycle.disconnected or cycle.scope["method"] == "HEAD":
@@ -446,6 +446,5 @@ def write_reply(cycle: RequestResponseCycle, status: int, headers: bytes, body: 
 
 
 def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) -> bytes:
-    """A whole response."""
     length = b"content-length: %d\r\n\r\n" % len(body)
     return b"".join((STATUS_LINE[status], default_lines, headers, length, body))

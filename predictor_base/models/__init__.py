@@ -1,4 +1,4 @@
-"""Models that are not part of the code: found, fetched, verified, loaded and replaced live."""
+"""Models outside of the image: find, fetch, verify, load and replace them while serving."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from predictor_base.errors import StartFailure
 from predictor_base.models.clients.model_client import ModelClient, required_models
-from predictor_base.models.disk_cache import Shelf, default_root
+from predictor_base.models.disk_cache import DiskCache, default_root
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -28,14 +28,14 @@ def build_client(
     """The client for the predictor's constructor; None for a Python predictor without models.
 
     Raises:
-        StartFailure: the settings name no models where there must be some, or contradict
-        themselves.
+        StartFailure: the settings name no models where the type needs them, or contradict each
+        other.
     """
     _check_kind(settings)
     count = _download_counter(settings, registry)
 
-    def shelf(models: Models, root: Path) -> Shelf:
-        return Shelf(root, size=models.disk_cache_size, count=count)
+    def disk_cache(models: Models, root: Path) -> DiskCache:
+        return DiskCache(root, size=models.disk_cache_size, count=count)
 
     here = root or default_root()
     if settings.type == "tensorflow":
@@ -45,21 +45,25 @@ def build_client(
 
         models = required_models(settings)
         processes = settings.processes_per_replica
-        return OnnxClient(models, shelf=shelf(models, here), interval=interval, processes=processes)
+        return OnnxClient(
+            models, disk_cache=disk_cache(models, here), interval=interval, processes=processes
+        )
     if settings.multi_model_reloading is None:
         return None
     from predictor_base.models.clients.python_client import PythonClient
 
     models = settings.multi_model_reloading
-    return PythonClient(models, shelf=shelf(models, here), interval=interval)
+    return PythonClient(models, disk_cache=disk_cache(models, here), interval=interval)
 
 
 def _check_kind(settings: Settings) -> None:
-    """As in Cortex, the two keys are not for the same predictors."""
+    """Refuse the key of the other predictor type, as Cortex does."""
     if settings.type == "python" and settings.models:
-        raise StartFailure("models: is for other types; a Python predictor has multiModelReloading")
+        raise StartFailure("models: is not for type python; use multiModelReloading")
     if settings.type != "python" and settings.multi_model_reloading:
-        raise StartFailure(f"multiModelReloading: is for Python; type {settings.type} has models")
+        raise StartFailure(
+            f"multiModelReloading: is only for type python; type {settings.type} uses models"
+        )
 
 
 def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> ModelClient:
@@ -76,10 +80,15 @@ def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> 
         )
     models = required_models(settings)
     model_dir = Path(serving.model_dir)
-    # beside the models, so that what was fetched outlives a restart of this container
-    shelf = Shelf(model_dir / ".fetched", size=models.disk_cache_size, count=count)
+    # beside the models, so that fetched files survive a restart of this container
+    disk_cache = DiskCache(model_dir / ".fetched", size=models.disk_cache_size, count=count)
     return PublishingClient(
-        rest, models, model_dir=model_dir, shelf=shelf, default_model=name, interval=interval
+        rest,
+        models,
+        model_dir=model_dir,
+        disk_cache=disk_cache,
+        default_model=name,
+        interval=interval,
     )
 
 

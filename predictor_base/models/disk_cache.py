@@ -1,8 +1,8 @@
-"""The versions on disk: fetched once for all processes, kept while they are wanted.
+"""The model versions on disk: fetched once for all processes, removed when the cache is full.
 
-A version is in a folder named by its fingerprint, so a folder that exists is whole and never
-changes. Beside it is a lock file: shared while somebody loads from the folder, exclusive while
-somebody fills or removes it. Its time tells when the version was wanted last.
+A version is in a folder named by its fingerprint, so a folder that exists is complete and never
+changes. Beside it is a lock file: locked shared while a process loads from the folder, exclusively
+while a process fills or removes it. Its modification time is the last use of the version.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 def default_root() -> Path:
-    """A folder of this user's among the temporary files, where even a read-only image can write."""
+    """This user's folder in the temporary directory, which is writable even in a read-only image."""
     return Path(tempfile.gettempdir()) / f"predictor-models-{os.getuid()}"
 
 
-class Shelf:
+class DiskCache:
     def __init__(self, root: Path, *, size: int | None, count: Count = lambda _: None) -> None:
         self._root = root
         self._size = size
@@ -40,7 +40,7 @@ class Shelf:
 
     @contextmanager
     def borrow(self, version: ModelVersion) -> Iterator[Path]:
-        """Where the version's files are, for as long as nobody may remove them.
+        """The path of the version's files, locked against removal inside the `with` block.
 
         Raises:
             StoreError: they cannot be fetched.
@@ -62,7 +62,7 @@ class Shelf:
                     self._fill(folder, version)
 
     def trim(self, *, keep: Collection[str]) -> None:
-        """Remove the longest unwanted versions over the size, but none with these fingerprints."""
+        """Remove the least recently used versions over the size, but none with these fingerprints."""
         if self._size is None or not self._root.exists():
             return
         kept = {fingerprint[:32] for fingerprint in keep}
@@ -72,20 +72,20 @@ class Shelf:
             self.discard(folder.name)
 
     def discard(self, fingerprint: str) -> None:
-        """Remove this version, unless somebody is loading it."""
+        """Remove this version, unless a process loads it."""
         folder = self._root / fingerprint[:32]
         if not folder.exists() and not _partial(folder).exists():
             return
         with suppress(BlockingIOError), self._lock(fingerprint, fcntl.LOCK_EX | fcntl.LOCK_NB):
             for each in (folder, _partial(folder)):
                 if each.exists():
-                    # under its own name it is whole or absent, even if we are killed here
+                    # under its own name it is complete or absent, even if the process is killed here
                     gone = each.with_suffix(".gone")
                     shutil.rmtree(gone, ignore_errors=True)
                     shutil.rmtree(each.rename(gone))
 
     def close(self) -> None:
-        """Give up downloads that are under way; they go on where they stopped the next time."""
+        """Stop running downloads; the next start continues them."""
         self._stop.set()
 
     def _folders(self) -> list[Path]:
@@ -107,7 +107,7 @@ class Shelf:
     def _prepare_root(self) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = self._root.lstat()
-        # a link may be another user's, wherever it leads: everybody may make one in /tmp
+        # a link may belong to another user, whatever its target: any user can create one in /tmp
         if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.getuid():
             raise StoreError(f"{self._root}: belongs to another user; models are not stored there")
         if facts.st_mode & 0o022:
@@ -128,7 +128,7 @@ def _is_folder(version: ModelVersion) -> bool:
 
 
 def _inside(folder: Path, version: ModelVersion) -> Path:
-    """The path that the loader sees: it ends in model/version, or in the file's name."""
+    """The path that the loader gets: it ends in model/version, or in the file's name."""
     name = "model" if version.model == SINGLE_MODEL else version.model
     path = folder / name / str(version.number)
     return path if _is_folder(version) else path / name_on_disk(version.store.location)

@@ -1,12 +1,12 @@
-"""What can go wrong with a model between its store and memory.
+"""Failures of models between the store and memory.
 
 RuntimeFailure
 ├── NotFound
-│   └── UnknownModel      no model or version of that name
-├── ModelUnavailable      it exists, and could not be fetched or loaded
-│   ├── StoreError        the store refused, or gave something other than it promised
-│   │   └── StoreBusy     it did not answer, or not to the end; asking again may help
-│   └── LoadFailed        its files are here, and cannot be made into a model
+│   └── UnknownModel      the model or version does not exist
+├── ModelUnavailable      it could not be fetched or loaded
+│   ├── StoreError        the store refused, or sent other bytes than it listed
+│   │   └── StoreBusy     it did not answer completely; a retry may help
+│   └── LoadFailed        its files cannot be loaded as a model
 └── StartFailure
     └── MissingExtra      a library that only this kind of model needs is not installed
 """
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 
 class UnknownModel(NotFound):
-    """No model, or no version of it, has that name; the message lists those that are there."""
+    """The model or version does not exist; the message lists the available ones."""
 
     def __init__(self, wanted: str, known: Iterable[str]) -> None:
         listed = ", ".join(known) or "none"
-        super().__init__(f"{wanted} is not there; the ones that are: {listed}")
+        super().__init__(f"{wanted} does not exist; the known ones are: {listed}")
 
 
 class ModelUnavailable(RuntimeFailure):
-    """A model that exists could not be fetched or loaded."""
+    """A model could not be fetched or loaded."""
 
 
 class StoreError(ModelUnavailable):
-    """The store refused, or gave something other than it promised."""
+    """The store refused, or sent other bytes than it listed."""
 
 
 class StoreBusy(StoreError):
-    """The store did not answer, or not to the end; asking again may help."""
+    """The store did not answer completely; a retry may help."""
 
 
 class LoadFailed(ModelUnavailable):
-    """The files are here, and cannot be made into a model."""
+    """The files cannot be loaded as a model."""
 
 
 class MissingExtra(StartFailure):

@@ -1,9 +1,9 @@
-"""The models that are in memory: loaded once, found fast, replaced while they serve.
+"""The models in memory: loaded once, found fast, replaced while they serve.
 
-One look into the stores is a *round*. What a round finds is taken over only when the next one
-finds the same, because an upload of several files is not one act; a new latest version is fetched
-and loaded before it takes the place of the old one, so no request waits for it, and one that
-cannot be loaded takes nobody's place.
+One listing of the stores is a *round*. A change is adopted only when the next round finds the
+same, because an upload of several files is not atomic. A new latest version is fetched and loaded
+before it replaces the old one, so no request waits for it; a version that cannot be loaded
+replaces nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
 
 Model = TypeVar("Model")
 
@@ -34,7 +34,7 @@ class Loaded(Generic[Model]):
     model: Model
     version: ModelVersion
     loaded_at: float
-    "Seconds since the epoch."
+    """Seconds since the epoch."""
 
 
 class Library(Generic[Model]):
@@ -43,7 +43,7 @@ class Library(Generic[Model]):
         sources: Sequence[Source],
         *,
         load: Callable[[Path, ModelVersion], Model],
-        shelf: Shelf,
+        disk_cache: DiskCache,
         cache_size: int | None = None,
         interval: float = 10.0,
         drop: Callable[[Loaded[Model]], None] = lambda _: None,
@@ -51,7 +51,7 @@ class Library(Generic[Model]):
         self._sources = sources
         self._load = load
         self._drop = drop
-        self._shelf = shelf
+        self._disk_cache = disk_cache
         self._cache_size = cache_size
         self._interval = interval
         self._catalog: Catalog = {}
@@ -65,7 +65,7 @@ class Library(Generic[Model]):
         self._thread: Thread | None = None
 
     def open(self) -> None:
-        """Find the models and load the latest of each, unless memory is limited, then watch.
+        """Find the models, load the latest version of each unless memory is limited, and watch the stores.
 
         Raises:
             ModelUnavailable: a model cannot be fetched or loaded.
@@ -81,7 +81,7 @@ class Library(Generic[Model]):
     def close(self) -> None:
         """Stop watching; models in memory stay usable for requests that hold them."""
         self._stop.set()
-        self._shelf.close()
+        self._disk_cache.close()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
@@ -95,10 +95,10 @@ class Library(Generic[Model]):
             return tuple(self._loaded.values())
 
     def get(self, name: str | None, number: int | None) -> Loaded[Model]:
-        """This version of the model, or its latest; loaded now when it is not in memory.
+        """This version of the model, or its latest; loaded now if it is not in memory.
 
         Raises:
-            UnknownModel: there is no such model or version.
+            UnknownModel: the model or version does not exist.
             ModelUnavailable: it cannot be fetched or loaded.
         """
         if not self._seen:
@@ -130,22 +130,22 @@ class Library(Generic[Model]):
         return found
 
     def _bring(self, version: ModelVersion) -> Loaded[Model]:
-        """The version, fetched and loaded by the first who wants it while the others wait."""
+        """The version, fetched and loaded by the first caller while the others wait."""
         with self._lock:
             only_one = self._loading.setdefault(version.fingerprint, Lock())
         try:
             with only_one:
                 found = self._in_memory(version)
                 if found is None:
-                    found = self._load_from_shelf(version)
+                    found = self._load_from_disk(version)
                     self._keep(found)
                 return found
         finally:
             self._loading.pop(version.fingerprint, None)
 
-    def _load_from_shelf(self, version: ModelVersion) -> Loaded[Model]:
+    def _load_from_disk(self, version: ModelVersion) -> Loaded[Model]:
         started = time.monotonic()
-        with self._shelf.borrow(version) as path:
+        with self._disk_cache.borrow(version) as path:
             try:
                 model = self._load(path, version)
             except Exception as error:
@@ -161,7 +161,7 @@ class Library(Generic[Model]):
             in_memory = tuple(self._loaded)
         for each in excess:
             self._drop(each)
-        self._shelf.trim(keep=in_memory)
+        self._disk_cache.trim(keep=in_memory)
 
     # -- rounds ----------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class Library(Generic[Model]):
             try:
                 self.look_again()
             except Exception:
-                # whatever it was, the models in memory serve on, and the next round may go well
+                # the models in memory still serve, and the next round may succeed
                 logger.exception("models could not be checked for new versions")
 
     def _look_once(self) -> None:
@@ -178,7 +178,7 @@ class Library(Generic[Model]):
         self._catalog = _merged(self._seen)
 
     def look_again(self) -> None:
-        """One round: take over what this one and the last one found alike."""
+        """One round: adopt what this round and the last one both found."""
         seen, self._seen = self._seen, tuple(map(self._look_into, self._sources, self._seen))
         known, found, last = self._catalog, _merged(self._seen), _merged(seen)
         for name in sorted(found.keys() | known.keys()):
@@ -194,7 +194,7 @@ class Library(Generic[Model]):
         try:
             return find_models(source)
         except ModelUnavailable as error:
-            logger.warning("models stay as they are: %s", error)
+            logger.warning("the models do not change: %s", error)
             return last
 
     def _after(
@@ -204,7 +204,7 @@ class Library(Generic[Model]):
         found: Mapping[int, ModelVersion],
         last: Mapping[int, ModelVersion],
     ) -> Mapping[int, ModelVersion]:
-        """The versions that serve from now on; what requests would wait for is loaded."""
+        """The versions that serve after this round; loads those that requests would wait for."""
         after = {number: before[number] for number in before if number in found or number in last}
         is_hot = self._cache_size is None or any(
             version.fingerprint in self._loaded for version in before.values()
@@ -233,14 +233,14 @@ class Library(Generic[Model]):
         try:
             self._bring(version)
         except ModelUnavailable as error:
-            logger.exception("model %s is not taken over", version)
+            logger.exception("model %s does not replace the current version", version)
             if isinstance(error, LoadFailed):
                 self._refused.add(version.fingerprint)
             return False
         return True
 
     def _sweep(self, known: Catalog) -> None:
-        """Drop what is no longer served, and former latest versions that nobody named."""
+        """Drop versions that are no longer served, and former latest versions that no request named."""
         served = {
             version.fingerprint: self._cache_size is not None
             or number == max(versions)
@@ -256,7 +256,7 @@ class Library(Generic[Model]):
         for versions in known.values():
             for version in versions.values():
                 if version.fingerprint not in served:
-                    self._shelf.discard(version.fingerprint)
+                    self._disk_cache.discard(version.fingerprint)
 
 
 def _same(one: ModelVersion, other: ModelVersion | None) -> bool:

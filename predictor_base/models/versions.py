@@ -1,6 +1,6 @@
-"""Which models there are, and which versions of each: what one look into the stores finds.
+"""The models of a store and their versions, found by listing it.
 
-A model is a folder or a file. A folder that holds nothing but folders named by whole numbers is a
+A model is a folder or a file. A folder that contains only folders named by whole numbers is a
 versioned model; the highest number is its latest version. Any other model has one version, 1.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from predictor_base.settings import Models
 
 SINGLE_MODEL = "_single_model"
-"The name of a model that has none, because `models.path` says that there is only one."
+"""The name of the single model of `models.path`, which has no other name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class ModelVersion:
     number: int
     store: Store
     root: str
-    "The version's folder below the store's location; empty for the location itself."
+    """The version's folder below the store's location; empty for the location itself."""
     files: tuple[StoredFile, ...]
     fingerprint: str
-    "Changes whenever a file is added, removed or replaced."
+    """Changes whenever a file is added, removed or replaced."""
     signature_key: str | None = None
 
     @property
@@ -50,20 +50,20 @@ Catalog = Mapping[str, Mapping[int, ModelVersion]]
 class Source:
     store: Store
     name: str | None
-    "None where the store holds a folder for every model."
+    """None where the store holds a folder for every model."""
     signature_key: str | None
 
 
 def sources_of(models: Models) -> tuple[Source, ...]:
-    """The stores that the settings name, exactly one of path, paths and dir being given.
+    """The stores of the settings, which give exactly one of path, paths and dir.
 
     Raises:
-        StartFailure: none or several of them are, or a location is of no known kind.
+        StartFailure: none or several of them are given, or a location is of an unknown kind.
     """
     given = [name for name in ("path", "paths", "dir") if getattr(models, name)]
     if len(given) != 1:
-        said = " and ".join(given) or "none"
-        raise StartFailure(f"models: one of path, paths and dir must be given, not {said}")
+        found = " and ".join(given) or "none"
+        raise StartFailure(f"models: give exactly one of path, paths and dir, not {found}")
     if models.dir:
         return (Source(open_store(models.dir), None, models.signature_key),)
     if models.path:
@@ -75,10 +75,10 @@ def sources_of(models: Models) -> tuple[Source, ...]:
 
 
 def find_models(source: Source) -> dict[str, dict[int, ModelVersion]]:
-    """Every version of every model that the store holds now.
+    """Every version of every model in the store.
 
     Raises:
-        StoreError: it cannot be listed, or has no file at a location that must have one.
+        StoreError: it cannot be listed, or a location that must contain a file has none.
     """
     return {
         name: _versions(source, name=name, root=root, files=files)
@@ -92,7 +92,7 @@ def _models_in(source: Source) -> Iterable[tuple[str, str, tuple[StoredFile, ...
         folders = _by_folder(files)
         return [(name, f"{name}/", folders[name]) for name in sorted(folders)]
     if not files:
-        raise StoreError(f"{source.store.location}: holds no file")
+        raise StoreError(f"{source.store.location}: contains no file")
     return [(source.name, "", files)]
 
 

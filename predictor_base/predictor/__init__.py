@@ -1,1 +1,1 @@
-"""The user's class: loaded, described, checked, wrapped. Knows no HTTP."""
+"""The user's class: load, describe, check and wrap it. Knows no HTTP."""

@@ -1,7 +1,7 @@
-"""JSON Schema out of a predictor's source, read and not run.
+"""Derive JSON Schema from a predictor's source, without importing it.
 
-The image's label and the check in CI must not import what the user wrote: it would need the user's
-dependencies, and do whatever its module does. What cannot be told from the text alone is any JSON.
+The image's label and the check in CI must not import the user's code: it would need the user's
+dependencies, and run the module. A type that the source alone does not define is any JSON.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ class Annotations:
             if isinstance(target, ast.Name)
         }
         self.components: dict[str, Schema] = {}
-        "Schemas of the named types met so far."
+        """Schemas of the named types found so far."""
 
     def schema(self, node: ast.expr | None) -> Schema:
-        """What JSON the annotation means."""
+        """The schema of the annotation."""
         match node:
             case None:
                 return {}
@@ -126,7 +126,7 @@ class Annotations:
         if required:
             schema["required"] = required
         if not self._is_model(node):
-            schema["additionalProperties"] = False  # as `typed` has it; pydantic ignores them
+            schema["additionalProperties"] = False  # as in `typed`; pydantic ignores them
         return schema
 
     def _is_model(self, node: ast.ClassDef) -> bool:
@@ -145,7 +145,7 @@ class Annotations:
 
 
 def example(schema: Schema, components: dict[str, Schema], depth: int = 0) -> Any:
-    """A value that the schema allows, for people to start from."""
+    """An example value that the schema allows."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return example(components.get(name, {}), components, depth + 1) if depth < 8 else {}
@@ -174,7 +174,7 @@ def example(schema: Schema, components: dict[str, Schema], depth: int = 0) -> An
 
 
 def literal(node: ast.expr | None) -> Any:
-    """The value of a literal; `...` for anything that is none."""
+    """The value of a literal; `...` for any other expression."""
     try:
         return ast.literal_eval(node) if node is not None else ...
     except ValueError:
@@ -196,7 +196,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _is_record(node: ast.ClassDef) -> bool:
-    """Whether the class's annotated names are its JSON: a model, a dataclass or a TypedDict."""
+    """Whether the class's annotated names are its JSON fields: a model, a dataclass or a TypedDict."""
     bases = {_name(each) for each in node.bases}
     decorators = {_name(each) for each in node.decorator_list}
     kinds = {"BaseModel", "TypedDict", "NamedTuple", "RootModel"}
@@ -216,7 +216,7 @@ def _constants(node: ast.ClassDef) -> Iterator[tuple[str, Any]]:
 
 
 def _default(node: ast.expr | None) -> tuple[Schema, bool]:
-    """What a field's value says besides its type, and whether it is a default."""
+    """The schema keywords of a field's value, and whether it is a default."""
     if node is None:
         return {}, False
     if isinstance(node, ast.Call):
@@ -229,7 +229,7 @@ def _default(node: ast.expr | None) -> tuple[Schema, bool]:
 
 
 def _field_facts(nodes: Iterable[ast.expr]) -> Schema:
-    """What pydantic's Field says, or a text in Annotated."""
+    """The schema keywords of pydantic's Field, or of a string in Annotated."""
     facts: Schema = {}
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

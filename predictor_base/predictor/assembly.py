@@ -1,4 +1,4 @@
-"""Putting a predictor together: its class, its clients, its warm-up. Runs on the thread that predicts."""
+"""Assemble a predictor: its class, its clients, its warm-up. Runs on the thread of predict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ logger = logging.getLogger("predictor_base")
 
 @dataclass(slots=True)
 class Assembled:
-    """A predictor with what must be closed after it."""
+    """A predictor, and what must be closed after it."""
 
     predictor: LoadedPredictor
     client: Any = None  # of predictor_base.models, by what it can do
@@ -50,10 +50,10 @@ class Assembled:
 
 
 def assemble(settings: Settings, metrics: Metrics, *, folder: Path) -> Assembled:
-    """Load the class, construct it, give its client the models, and warm it up.
+    """Load the class, construct it, load its models, and warm it up.
 
     Raises:
-        StartFailure: it is not what the contract says; anything else is the predictor's own.
+        StartFailure: it does not fulfil the contract; other errors come from the predictor.
     """
     started = time.perf_counter()
     with _one_process_at_a_time(settings, folder):
@@ -65,12 +65,12 @@ def assemble(settings: Settings, metrics: Metrics, *, folder: Path) -> Assembled
         if warmup := predictor.hook("warmup"):
             run_hook(warmup)
     gc.collect()
-    gc.freeze()  # what is loaded stays: collections need not look at it again
+    gc.freeze()  # loaded objects stay, so later garbage collections can skip them
     return Assembled(predictor, client, time.perf_counter() - started)
 
 
 def run_hook(hook: Callable[[], Any]) -> Any:
-    """The hook's result; an async one gets a loop of its own, as threads have none."""
+    """The hook's result; an async hook gets its own event loop, as threads have none."""
     result = hook()
     return asyncio.run(_finished(result)) if inspect.isawaitable(result) else result
 
@@ -88,7 +88,7 @@ def _client(settings: Settings, metrics: Metrics) -> Any:
 
 
 def _offered(settings: Settings, client: Any, metrics: Metrics) -> dict[str, Callable[[], object]]:
-    """What a constructor may name, made only when it does."""
+    """The arguments that a constructor can name, created on demand."""
 
     def metrics_client() -> object:
         from predictor_base.telemetry.metrics_client import MetricsClient
@@ -106,7 +106,7 @@ def _offered(settings: Settings, client: Any, metrics: Metrics) -> dict[str, Cal
 
 @contextmanager
 def _one_process_at_a_time(settings: Settings, folder: Path) -> Iterator[None]:
-    """Let processes load one after the other, as Cortex did: half the peak memory, one download."""
+    """Let processes load one after another, as in Cortex: half the peak memory, one download."""
     if settings.processes_per_replica == 1:
         yield
         return

@@ -1,7 +1,7 @@
-"""`python -m predictor_base.predictor.check`: whether a predictor can be served, found out without making one.
+"""`python -m predictor_base.predictor.check`: check whether a predictor can be served, without constructing it.
 
-Its module is imported, its class is found, and the arguments of its methods are looked at. No model
-is loaded, as the constructor is not called.
+It imports the module, finds the class, and checks the arguments of its methods. It does not call
+the constructor, so no model is loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_LINES = 12
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Check the predictor that the settings name, in the current folder; says what is wrong."""
+    """Check the predictor of the settings in the current folder, and print what is wrong."""
     try:
         settings = Settings.from_environ(environ)
         check_class(load_class(settings, folder=Path.cwd()), settings)
@@ -31,7 +31,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         print(failure, file=sys.stderr)
         return 3
     except BaseException:  # noqa: BLE001 - also what a module's `sys.exit` raises
-        # Whatever a module does while it is imported; where it stands is of use, how we got there not.
+        # Any error of the module's import; the user's frames are useful, the runtime's are not.
         lines = traceback.format_exc().strip().splitlines()
         shown = [line for line in lines if "importlib" not in line and "predictor_base" not in line]
         print("\n".join(shown[-_MOST_LINES:]), file=sys.stderr)

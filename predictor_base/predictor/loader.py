@@ -1,6 +1,6 @@
-"""From the user's file to an object whose methods can be called by name of argument.
+"""Load the user's class, and wrap its methods to be called with the arguments that they name.
 
-Everything about the predictor's shape is decided here, once, at load: which class, which arguments, sync or async.
+The class, the arguments, and sync or async are decided here, once, at load.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ Kind = Literal["sync", "async", "generator", "async_generator"]
 
 
 class Arguments(Protocol):
-    """What a request offers to a method, by the names of `REQUEST_ARGUMENTS`."""
+    """A request, with the attributes of `REQUEST_ARGUMENTS`."""
 
-    payload: Any  # whatever the client sent
+    payload: Any  # any value that the client sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Method:
     kind: Kind
     call: Callable[[Any], Any]
     convert: Callable[[Any], Any] | None = None
-    "From decoded JSON to what the payload's annotation says, when it says something of use."
+    """Converts decoded JSON to the annotated type; None where the annotation is not used."""
 
     @property
     def is_stream(self) -> bool:
@@ -75,7 +75,7 @@ class Method:
         """The bound method, its arguments checked against the known names.
 
         Raises:
-            StartFailure: it asks for an argument that does not exist.
+            StartFailure: it names an argument that does not exist.
         """
         arguments = _named_arguments(function, known=known, owner=owner)
         name = getattr(function, "__name__", owner)
@@ -90,7 +90,7 @@ class LoadedPredictor:
 
     instance: Any
     verbs: Mapping[str, Method]
-    "By HTTP verb in capitals; POST is predict."
+    """By HTTP verb in upper case; POST is predict."""
     others: Mapping[str, Method]
     post_predict: Method | None = None
 
@@ -104,10 +104,10 @@ class LoadedPredictor:
 
 
 def load_class(settings: Settings, *, folder: Path) -> type:
-    """The predictor's class out of the file that the settings name.
+    """The predictor's class, from the file that the settings name.
 
     Raises:
-        StartFailure: no file, no such class, or several that could be meant.
+        StartFailure: the file or class does not exist, or several classes are possible.
     """
     file = folder / settings.path
     if not file.is_file():
@@ -121,7 +121,7 @@ def load_class(settings: Settings, *, folder: Path) -> type:
 
 
 def find_class(module: Any, name: str | None, *, where: str) -> type:
-    """The class named, or the one with a well-known name, or the only one that predicts."""
+    """The named class, else the one with a well-known name, else the only one with a predict method."""
     classes = {
         key: value
         for key, value in vars(module).items()
@@ -146,25 +146,25 @@ def find_class(module: Any, name: str | None, *, where: str) -> type:
 def create_predictor(
     kind: type, settings: Settings, *, offered: Mapping[str, Callable[[], object]]
 ) -> LoadedPredictor:
-    """Construct the class with those of the offered values that its signature names.
+    """Construct the class with the offered values that its signature names.
 
     Raises:
-        StartFailure: an argument or method is not what the contract says.
+        StartFailure: an argument or method does not fulfil the contract.
     """
     where = f"{settings.path}: {kind.__name__}"
     arguments = _constructor_arguments(kind, tuple(offered), where)
     for client in set(CLIENT_ARGUMENTS[settings.type][:1]) - set(arguments):
         if settings.type != "python" and "model_client" not in arguments:
-            raise StartFailure(f"{where}.__init__: must take {client}, as its type says")
+            raise StartFailure(f"{where}.__init__: must take {client}, because of its type")
     instance = kind(**{name: offered[name]() for name in arguments})
     return wrap_predictor(instance, where=where)
 
 
 def check_class(kind: type, settings: Settings) -> None:
-    """Look at the class as `create_predictor` does, without constructing it.
+    """Check the class as `create_predictor` does, without constructing it.
 
     Raises:
-        StartFailure: an argument or method is not what the contract says.
+        StartFailure: an argument or method does not fulfil the contract.
     """
     where = f"{settings.path}: {kind.__name__}"
     known = (*ALWAYS_OFFERED, *CLIENT_ARGUMENTS[settings.type])
@@ -176,7 +176,7 @@ def wrap_predictor(instance: Any, *, where: str) -> LoadedPredictor:
     """The object with its methods wrapped.
 
     Raises:
-        StartFailure: it has neither predict nor a handler, or one asks for an unknown argument.
+        StartFailure: it has neither predict nor a handler, or a method names an unknown argument.
     """
 
     def wrapped(name: str, *also: str) -> Method | None:
@@ -209,13 +209,13 @@ def _import_file(file: Path) -> Any:
     if spec is None or spec.loader is None:
         raise StartFailure(f"{file.name}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pydantic look their module up
+    sys.modules[spec.name] = module  # dataclasses and pydantic look up their module
     spec.loader.exec_module(module)
     return module
 
 
 def _unpickle(file: Path) -> type:
-    """The class in a pickle that the project carries: its own code, as a .py file would be."""
+    """The class in a pickle of the project: trusted code, like a .py file."""
     for name in ("dill", "cloudpickle", "pickle"):
         with contextlib.suppress(ImportError):
             pickled = importlib.import_module(name).loads(file.read_bytes())
@@ -232,19 +232,19 @@ def _constructor_arguments(kind: type, known: Iterable[str], where: str) -> tupl
 def _named_arguments(
     function: Callable[..., Any], *, known: Iterable[str], owner: str
 ) -> tuple[str, ...]:
-    """Those known names that the signature asks for; `**kwargs` asks for none."""
+    """The known arguments that the signature names; `**kwargs` adds none."""
     known = tuple(known)
-    asked: list[str] = []
+    named: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.name in known:
-            asked.append(parameter.name)
+            named.append(parameter.name)
         else:
             raise StartFailure(
                 f"{owner}: unknown argument {parameter.name!r}; the known ones are {', '.join(known)}"
             )
-    return tuple(asked)
+    return tuple(named)
 
 
 def _kind(function: Callable[..., Any]) -> Kind:

@@ -1,4 +1,4 @@
-"""The OpenAPI document of a predictor, out of its source alone.
+"""The OpenAPI document of a predictor, from its source alone.
 
 `python -m predictor_base.predictor.schema predictor.py` prints it.
 """
@@ -48,19 +48,19 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a predictor's source says of its API."""
+    """The API of a predictor, read from its source."""
 
     title: str
     summary: str
     methods: tuple[Signature, ...]
     others: tuple[str, ...]
-    "Methods besides predict, by name."
+    """Methods besides predict, by name."""
     components: dict[str, Schema]
     example: Any
-    "A payload to start from."
+    """An example payload."""
 
     def tensors(self) -> tuple[list[Any], list[Any]]:
-        """Inputs and outputs as the Open Inference Protocol's metadata has them."""
+        """Inputs and outputs in the form of the Open Inference Protocol's metadata."""
         for each in self.methods:
             if each.verb == "post":
                 return self._fields(each.payload), self._fields(each.response)
@@ -81,7 +81,7 @@ class Description:
 
 
 def describe(file: Path, class_name: str | None = None) -> Description:
-    """What the predictor in this file offers; an unreadable file offers what any does."""
+    """The API of the predictor in this file; for an unreadable file, that of a plain predict."""
     try:
         module = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -207,7 +207,7 @@ def _example(
     methods: tuple[Signature, ...],
     components: dict[str, Schema],
 ) -> Any:
-    """The class's own `example`, Cortex's sample.json, or one made up from the payload's type."""
+    """The class's `example`, else Cortex's sample.json, else one derived from the payload's type."""
     for each in node.body if node else ():
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
             value = literal(each.value)

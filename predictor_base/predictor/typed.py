@@ -1,4 +1,4 @@
-"""Payloads of the type that predict's annotation names: a dataclass, a TypedDict or a model."""
+"""Convert payloads to the type that predict's annotation names: a dataclass, a TypedDict or a model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from predictor_base.errors import InvalidPayload, shortened, shown
 _PLAIN = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object"}
 
 MAX_PROBLEMS = 20
-"Problems that an answer lists; a list with more is not looked through to its end."
+"""The most problems that an answer lists; a list with more is not checked to its end."""
 
 
 def converter(function: Callable[..., Any]) -> Callable[[Any], Any] | None:
-    """From JSON to what the payload's annotation says; None when it says nothing of use.
+    """A function from JSON to the payload's annotated type; None where the annotation is not used.
 
-    Annotations of plain types are left alone: predictors have carried wrong ones for years, and
-    nothing ever depended on them.
+    Annotations of plain types are ignored: in many existing predictors they are wrong, and nothing
+    depended on them.
     """
     try:
         hints = typing.get_type_hints(function)
@@ -52,7 +52,7 @@ def _is_structured(annotation: Any) -> bool:
 
 
 def _build(value: Any, annotation: Any, place: str, problems: list[str]) -> Any:
-    """The value as this type; problems are noted with their places, and the value kept."""
+    """The value as this type; one that does not fit is unchanged, and in `problems` with its place."""
     if hasattr(annotation, "model_validate"):
         return _model(value, annotation, place, problems)
     if dataclasses.is_dataclass(annotation) or is_typeddict(annotation):

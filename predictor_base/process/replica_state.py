@@ -1,4 +1,4 @@
-"""What the processes of one replica tell each other, in memory they share."""
+"""The state that the processes of one replica share, in shared memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 
 LOADING, READY, DRAINING, STALLED = range(4)
 FRESH_SECONDS = 30
-"A process whose loop has not turned for longer is not alive."
+"""A process whose event loop has not run for longer is not live."""
 
 _ROW = struct.Struct("dd")
 
 
-class Board:
-    """One row a process: its state and when its loop last turned."""
+class ReplicaState:
+    """One row per process: its state and when its event loop last ran."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
@@ -27,11 +27,11 @@ class Board:
         return int(self._row(process)[0])
 
     def is_ready(self) -> bool:
-        """Whether every process has loaded and none is draining."""
+        """Whether every process has loaded and none drains."""
         return all(self.state(each) in (READY, STALLED) for each in range(self._processes))
 
     def is_live(self) -> bool:
-        """Whether every process that has begun still turns its loop and finishes calls."""
+        """Whether every started process still runs its event loop and finishes calls."""
         now = time.monotonic()
         rows = [self._row(each) for each in range(self._processes)]
         return all(

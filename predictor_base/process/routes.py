@@ -1,4 +1,4 @@
-"""All paths of a server, gathered from the protocols that it speaks."""
+"""The routes of a server, from all its protocols."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from predictor_base.protocols.openinference import OpenInference
 from predictor_base.telemetry.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from predictor_base.process.replica_state import Board
+    from predictor_base.process.replica_state import ReplicaState
 
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def all_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
+def all_routes(app: App, replica: ReplicaState) -> dict[str, dict[str, Endpoint]]:
     """Path pattern to verb to endpoint."""
     return {
         **plain_routes(app),
         **document_routes(app),
-        **probe_routes(app, board),
+        **probe_routes(app, replica),
         **OpenInference(app).routes(),
         **OpenAI(app).routes(),
     }
@@ -47,15 +47,15 @@ def plain_routes(app: App) -> dict[str, dict[str, Endpoint]]:
     }
 
 
-def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
-    """What Kubernetes, Prometheus and people ask about the process."""
+def probe_routes(app: App, replica: ReplicaState) -> dict[str, dict[str, Endpoint]]:
+    """Probes, metrics and facts about the process."""
 
     async def live(_: Exchange) -> Reply:
-        ok = board.is_live()
+        ok = replica.is_live()
         return json_reply({"live": ok}, 200 if ok else 503)
 
     async def ready(_: Exchange) -> Reply:
-        ok = app.service.is_ready and board.is_ready()
+        ok = app.service.is_ready and replica.is_ready()
         return json_reply({"ready": ok}, 200 if ok else 503)
 
     async def metrics(_: Exchange) -> Reply:
@@ -77,7 +77,7 @@ def probe_routes(app: App, board: Board) -> dict[str, dict[str, Endpoint]]:
 
 
 def document_routes(app: App) -> dict[str, dict[str, Endpoint]]:
-    """What people and programs read about the API."""
+    """The OpenAPI document and the page that shows it."""
     page = Path(__file__).with_name("docs.html")
 
     async def document(_: Exchange) -> Reply:
@@ -92,7 +92,7 @@ def document_routes(app: App) -> dict[str, dict[str, Endpoint]]:
 
 
 async def information(app: App) -> dict[str, object]:
-    """Which deployment this is, how it is set up, and which models it has."""
+    """The deployment, its settings and its models."""
     settings = app.settings
     batching = settings.batching
     return {
@@ -123,4 +123,4 @@ async def _models(app: App) -> dict[str, Any] | None:
     try:
         return await asyncio.to_thread(app.describe_models)
     except RuntimeFailure:
-        return None  # whoever has them does not answer; the rest is known all the same
+        return None  # the model server does not answer; the rest is known

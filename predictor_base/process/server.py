@@ -1,4 +1,4 @@
-"""The processes of one replica: one that serves, or a parent that keeps several serving."""
+"""The processes of one replica: a single worker, or a supervisor with several workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import tempfile
 from typing import TYPE_CHECKING
 
-from predictor_base.process.replica_state import LOADING, Board
+from predictor_base.process.replica_state import LOADING, ReplicaState
 
 if TYPE_CHECKING:
     from predictor_base.settings import Settings
@@ -23,12 +23,12 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def serve(settings: Settings, *, host: str, port: int, grpc: str = "") -> int:
     """Serve until a signal; returns the exit code."""
     if settings.processes_per_replica == 1:
-        return _work(settings, bind(host, port), Board(1), 0, grpc)
+        return _work(settings, bind(host, port), ReplicaState(1), 0, grpc)
     return Supervisor(settings, host=host, port=port, grpc=grpc).run()
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket that listens as soon as a server is made of it."""
+    """A bound socket, on which a server can listen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,18 +38,20 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     return listener
 
 
-def _work(settings: Settings, listener: socket.socket, board: Board, number: int, grpc: str) -> int:
-    # Imported late, as prometheus_client decides at its import whether there are several processes.
+def _work(
+    settings: Settings, listener: socket.socket, replica: ReplicaState, number: int, grpc: str
+) -> int:
+    # A late import: prometheus_client decides when it is imported whether there are several processes.
     from predictor_base.process.worker import Worker
 
-    return Worker(settings, board=board, number=number, grpc=grpc).run(listener)
+    return Worker(settings, replica=replica, number=number, grpc=grpc).run(listener)
 
 
 class Supervisor:
-    """Forks the workers, passes signals on, and replaces one that dies while it serves.
+    """Fork the workers, forward signals, and replace a worker that dies while it serves.
 
-    Each worker has its own socket on the shared port, so that the kernel spreads connections evenly; the parent keeps
-    them open, so that none is lost when a worker is replaced.
+    Each worker has its own socket on the shared port, so that the kernel distributes connections evenly. The parent
+    keeps the sockets open, so that no connection is lost when a worker is replaced.
     """
 
     def __init__(self, settings: Settings, *, host: str, port: int, grpc: str = "") -> None:
@@ -59,9 +61,9 @@ class Supervisor:
         first = bind(host, port, shared=True)
         port = first.getsockname()[1]
         self._listeners = [first, *(bind(host, port, shared=True) for _ in range(count - 1))]
-        self._board = Board(count)
+        self._replica = ReplicaState(count)
         self._numbers: dict[int, int] = {}
-        "Worker's number by process id."
+        """The worker's number by process id."""
         self._is_ending = False
         self._exit_code = 0
 
@@ -83,8 +85,8 @@ class Supervisor:
         return self._exit_code
 
     def _fork(self, number: int) -> None:
-        self._board.write(number, LOADING)
-        # A signal between the fork and the worker's own handlers must end it, not run ours in it.
+        self._replica.write(number, LOADING)
+        # A signal before the worker has set its own handlers must end it, not run the supervisor's handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
@@ -94,10 +96,12 @@ class Supervisor:
 
     def _child(self, number: int) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; we pass it on
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a terminal sends it to all processes; the supervisor forwards it
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
-            return _work(self._settings, self._listeners[number], self._board, number, self._grpc)
+            return _work(self._settings, self._listeners[number], self._replica, number, self._grpc)
         except BaseException:
             logger.exception("a worker failed")
             return 1
@@ -111,7 +115,7 @@ class Supervisor:
         if self._is_ending:
             return
         code = os.waitstatus_to_exitcode(status)
-        if self._board.state(number) == LOADING:
+        if self._replica.state(number) == LOADING:
             self._exit_code = 1
             self._terminate()
         else:

@@ -1,4 +1,4 @@
-"""One serving process, from its first breath to its last: listen, load, serve, drain, leave."""
+"""One serving process: listen, load, serve, drain, exit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uvicorn.config import Config
 from predictor_base.errors import StartFailure
 from predictor_base.http.app import App
 from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol, Limits
-from predictor_base.process import replica_state as boards
+from predictor_base.process.replica_state import DRAINING, LOADING, READY, STALLED, ReplicaState
 from predictor_base.process.routes import all_routes
 from predictor_base.serving.executor import Executor
 from predictor_base.serving.service import Service
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from predictor_base.settings import Settings
 
 SWITCH_SECONDS = 0.001
-"How long a predict in Python may keep the loop waiting; the default is five times that."
+"""How long a predict in Python may block the event loop; Python's default is five times that."""
 HEALTH_SECONDS = 2
-HEALTH_HANGS_SECONDS = 30
 
 logger = logging.getLogger("predictor_base")
 
@@ -45,11 +44,11 @@ class Worker:
     """One process that serves one predictor."""
 
     def __init__(
-        self, settings: Settings, *, board: boards.Board, number: int = 0, grpc: str = ""
+        self, settings: Settings, *, replica: ReplicaState, number: int = 0, grpc: str = ""
     ) -> None:
         self.settings = settings
         self.exit_code = 0
-        self._board = board
+        self._replica = replica
         self._number = number
         self._parent = os.getppid()
         self._loop = uvloop.new_event_loop()
@@ -57,7 +56,7 @@ class Worker:
         self._metrics = Metrics(settings)
         self.service = Service(settings, self._executor, self._metrics)
         self._app = App(settings, self.service, self._metrics)
-        self._app.add_routes(all_routes(self._app, board))
+        self._app.add_routes(all_routes(self._app, replica))
         self._connections = Connections()
         self._connections.limits = Limits(
             settings.head_timeout_seconds,
@@ -86,7 +85,7 @@ class Worker:
         return self.exit_code
 
     def terminate(self) -> None:
-        """Begin to drain; a second time, leave at once."""
+        """Begin to drain; a second call exits at once."""
         if self._stopping.is_set():
             self._forced.set()
         self._stopping.set()
@@ -162,21 +161,21 @@ class Worker:
                 connection.close_if_late(now)  # type: ignore[union-attr]  # all are GuardedProtocol
             self._metrics.flush()
             if self.settings.processes_per_replica > 1 and os.getppid() != self._parent:
-                self.terminate()  # nobody is left to replace or end this process
+                self.terminate()  # the supervisor is gone
             await asyncio.sleep(1)
 
     def _beat(self) -> None:
         date = formatdate(time.time(), usegmt=True).encode()
         self._connections.default_headers = [(b"date", date)]
         self._connections.default_lines = b"date: %b\r\n" % date
-        self._board.write(self._number, self._state())
+        self._replica.write(self._number, self._state())
 
     def _state(self) -> int:
         if self.service.is_stalled():
-            return boards.STALLED
+            return STALLED
         if self.service.is_ready:
-            return boards.READY
-        return boards.LOADING if self.service.state == "loading" else boards.DRAINING
+            return READY
+        return LOADING if self.service.state == "loading" else DRAINING
 
     # Loading
 
@@ -194,7 +193,7 @@ class Worker:
             self._ready(self._assembled)
 
     def _assemble(self) -> Assembled:
-        # Imported here, so that the server answers its first probe before it has read all of it.
+        # A late import, so that the server answers its first probe before these modules are loaded.
         from predictor_base.predictor.assembly import assemble
         from predictor_base.predictor.schema import describe, openapi, schema_hash
 
@@ -223,7 +222,7 @@ class Worker:
         self._beat()
 
     def _watch_health(self, health: Any) -> None:
-        """Ask the predictor's own health, on a thread of its own: being busy is not being ill."""
+        """Call the predictor's health on a separate thread: a busy predictor is not an unhealthy one."""
         from predictor_base.predictor.assembly import run_hook
 
         while self.service.state in ("loading", "ready"):
@@ -264,10 +263,10 @@ class Worker:
             self._grpc = GrpcServer(self._app, self._loop)
             self._grpc.start(self._grpc_address)
 
-    # Leaving
+    # Exit
 
     async def _drain(self, server: asyncio.AbstractServer) -> None:
-        """Not ready, serve on, stop listening, finish: the order that loses no request."""
+        """Not ready, still serve, stop listening, finish: the order that loses no request."""
         logger.info("draining")
         self.service.state = "draining"
         self._beat()
@@ -300,7 +299,7 @@ class Worker:
             task.cancel()
 
     def _close(self) -> None:
-        """Flush what was recorded, end the predictor, unload its models: in this order."""
+        """Flush the prediction log and traces, shut the predictor down, unload its models, in this order."""
         if self._forced.is_set():
             os._exit(1)
         for recorder in (self._prediction_log, self._app.tracing):

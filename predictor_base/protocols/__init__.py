@@ -1,1 +1,1 @@
-"""Other protocols than plain HTTP: Open Inference, OpenAI, gRPC."""
+"""Protocols besides plain HTTP: Open Inference, OpenAI, gRPC."""

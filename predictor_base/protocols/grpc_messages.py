@@ -48,18 +48,18 @@ HealthCheckResponse status:int32=1
 """
 
 _SMALL = 2**20
-"A message of this size takes no more than FREE_BYTES, whatever it holds."
+"""A message of this size needs at most FREE_BYTES, whatever it contains."""
 _ELEMENT_BYTES = 64
-"What protobuf and we need for an element of a tensor, without its text."
+"""Bytes that protobuf and the runtime need for an element of a tensor, without its text."""
 MAX_PARTS = 65536
-"Inputs, outputs, parameters and unknown fields of a request."
+"""The most inputs, outputs, parameters and unknown fields of a request."""
 _CONTENTS = (5, 5)
 _NESTED = {(): (4, 5, 6), (4,): (2,), (5,): (4, 5), (5, 4): (2,), (6,): (2,), (6, 2): (2,)}
-"Fields of ModelInferRequest that hold messages, by the path of fields to them."
+"""Fields of ModelInferRequest that hold messages, by the path of fields to them."""
 
 
 def check_memory(message: bytes) -> None:
-    """Look at the outline of a ModelInferRequest before it is read: two bytes of it can become a hundred.
+    """Check the outline of a ModelInferRequest before it is parsed: two bytes of it can become a hundred.
 
     Raises:
         TooLarge: it has far more parts than a message of its size needs.
@@ -82,7 +82,7 @@ def check_memory(message: bytes) -> None:
                 if stop > start and tag & 7 == 2 and tag >> 3 in _NESTED.get(path, ()):
                     spans.append((start, stop, (*path, tag >> 3)))
     except IndexError:
-        return  # it ends too early, which protobuf says as well
+        return  # it ends too early, which protobuf reports
 
 
 def _count(message: bytes, position: int, end: int, *, most: int) -> int:
@@ -104,7 +104,7 @@ def _fields(message: bytes, position: int, end: int) -> Iterator[tuple[int, int,
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:
-    """A number, and the position behind it."""
+    """A number, and the position after it."""
     value = message[position]
     if value < 128:
         return value, position + 1
@@ -154,7 +154,9 @@ def _classes(package: str, table: str) -> dict[str, Any]:
         message = file.message_type.add(name=name)
         for field in fields:
             _add_field(message, field, package)
-    pool = descriptor_pool.DescriptorPool()  # ours: the image may hold generated ones as well
+    pool = (
+        descriptor_pool.DescriptorPool()
+    )  # a separate pool: the image may contain generated messages as well
     found = pool.Add(file) or pool.FindFileByName(file.name)
     return {
         name: message_factory.GetMessageClass(descriptor)

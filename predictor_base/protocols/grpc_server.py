@@ -1,6 +1,6 @@
 """The Open Inference Protocol over gRPC, for images that have grpcio and protobuf.
 
-It is a second door to the same service: admission, batching, limits and drain are those of HTTP.
+It uses the same service as HTTP: admission, batching, limits and drain are shared.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from predictor_base import __version__
 from predictor_base.errors import MESSAGE_CHARACTERS, BadRequest, HTTPError, StartFailure, shortened
-from predictor_base.http.app import status_of
+from predictor_base.http.error_replies import status_of
 from predictor_base.http.request import Exchange
 from predictor_base.protocols.openinference import EXTENSIONS, InferRequest, selected
 from predictor_base.protocols.tensors import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 THREADS = 32
 STREAMS = 256
-"Calls of one connection that may be under way or wait."
+"""Concurrent calls of one connection, running or waiting."""
 SERVING, NOT_SERVING = 1, 2
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -58,7 +58,7 @@ _CODES = {
 
 
 class GrpcServer:
-    """The two services on a port of their own; its threads only wait for the event loop."""
+    """The two services on a separate port; the threads only wait for the event loop."""
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -94,7 +94,7 @@ class GrpcServer:
         self._server.start()
 
     def stop(self, grace: float) -> None:
-        """Take nothing new, and let what runs finish."""
+        """Accept no new calls, and let running calls finish."""
         self._server.stop(grace)
 
     # The services
@@ -148,7 +148,7 @@ class GrpcServer:
             self._check_memory(content)
         try:
             return request.FromString(content)
-        except Exception as error:  # noqa: BLE001 - protobuf's own, imported nowhere else
+        except Exception as error:  # noqa: BLE001 - an error of protobuf, which is not imported here
             raise BadRequest(f"the message cannot be read: {error}") from None
 
     def _abort(self, error: Exception, context: Any) -> None:
@@ -184,8 +184,8 @@ class GrpcServer:
         inputs = _read_inputs(message)
         future = asyncio.run_coroutine_threadsafe(self._predict(inputs, context), self._loop)
         result, request_id = future.result()
-        asked = tuple(each.name for each in message.outputs)
-        request = InferRequest(message.id or request_id, inputs, asked, frozenset(), False)
+        requested = tuple(each.name for each in message.outputs)
+        request = InferRequest(message.id or request_id, inputs, requested, frozenset(), False)
         found = selected(tensors(result), request)
         return self._new(
             "ModelInferResponse",

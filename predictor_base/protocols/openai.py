@@ -1,7 +1,7 @@
 """OpenAI's chat, completion and embedding routes, for predictors that have the methods.
 
-A method gets the request's JSON and returns a text, OpenAI's own object, or yields pieces of text;
-what surrounds it is written here.
+A method gets the request's JSON, and returns a text or OpenAI's object, or yields chunks of text;
+this module adds the rest of the response.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import BadRequest, HTTPError, NotAcceptable
-from predictor_base.http.app import App, Endpoint, json_reply, status_of
+from predictor_base.http.app import App, Endpoint, json_reply
+from predictor_base.http.error_replies import status_of
 from predictor_base.http.streaming import as_event, event_stream
 from predictor_base.jsontext import dump, parse
 from predictor_base.protocols.openinference import text_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from predictor_base.predictor.loader import Method
 
 PREFIXES = ("/v1", "/openai/v1")
-"KServe's clients use the second."
+"""KServe's clients use the second."""
 DONE = b"data: [DONE]\n\n"
 
 
@@ -97,13 +98,13 @@ class OpenAI:
         async def guarded(exchange: Exchange) -> Reply:
             try:
                 return await endpoint(exchange)
-            except Exception as error:  # noqa: BLE001 - only its words change
+            except Exception as error:  # noqa: BLE001 - only its format changes
                 return self._failure(error, exchange)
 
         return guarded
 
     def _failure(self, error: Exception, exchange: Exchange) -> Reply:
-        """The usual reply, in the shape that OpenAI's clients read."""
+        """The reply for an error, in OpenAI's format."""
         reply = self._app.failure(error, exchange)
         status = error.status_code if isinstance(error, HTTPError) else status_of(error)
         kind = "server_error" if status >= 500 else "invalid_request_error"
@@ -115,7 +116,7 @@ class OpenAI:
 
     async def _read(self, exchange: Exchange, *, required: str) -> dict[str, Any]:
         exchange.is_prediction = True
-        self._app.service.predictor  # noqa: B018 - not ready is told before the body is read
+        self._app.service.predictor  # noqa: B018 - raises NotReady before the body is read
         payload = parse(await exchange.read_body(self._app.settings.max_request_bytes))
         if not isinstance(payload, dict) or required not in payload:
             raise BadRequest(f"{required}: is required")
@@ -147,7 +148,7 @@ class OpenAI:
         last: dict[str, Any],
     ) -> Reply:
         if not method.is_stream:
-            raise NotAcceptable("the predictor does not stream: its method is no generator")
+            raise NotAcceptable("the predictor does not stream: its method is not a generator")
         head = self._head(exchange, kind)
 
         def frame(value: Any) -> bytes:

@@ -1,7 +1,7 @@
 """The Open Inference Protocol (V2) and KServe's V1, over the predictor's plain predict.
 
 An infer request's inputs reach predict as a dict by name; a dict that it returns becomes outputs by
-name. The traps of the specification that this settles are in the comments.
+name. Comments mark where the specification is ambiguous.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 HEADER_LENGTH = b"inference-header-content-length"
 FEEDBACK_BYTES = 2**20
-"Of one feedback, which becomes a line of the log."
+"""The largest feedback, which becomes a line of the log."""
 EXTENSIONS = ["binary_tensor_data", "generate"]
 
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """An infer request, read."""
+    """A parsed infer request."""
 
     id: str
     inputs: dict[str, Any]
     outputs: tuple[str, ...]
-    "Those asked for; none means all."
+    """The requested outputs; empty means all."""
     binary: frozenset[str]
     is_all_binary: bool
 
@@ -159,7 +159,7 @@ class OpenInference:
         return await event_stream(values, exchange, self._app.metrics, frame=frame)
 
     async def feedback(self, exchange: Exchange) -> Reply:
-        """What turned out to be true: handed to the predictor if it wants it, and logged."""
+        """Pass the true outcome to the predictor's feedback method, if it has one, and log it."""
         payload = await self._read_json(exchange, limit=FEEDBACK_BYTES)
         if not isinstance(payload.get("id"), str):
             raise BadRequest("id: the x-request-id of the prediction is required")
@@ -177,12 +177,12 @@ class OpenInference:
 
     def _check_stream(self, method: Method) -> None:
         if not method.is_stream:
-            raise NotAcceptable("the predictor does not stream: its predict is no generator")
+            raise NotAcceptable("the predictor does not stream: its predict is not a generator")
 
     async def _read_json(self, exchange: Exchange, *, limit: int | None = None) -> dict[str, Any]:
         exchange.is_prediction = True
         self._check_model(exchange)
-        self._app.service.predictor  # noqa: B018 - not ready is told before the body is read
+        self._app.service.predictor  # noqa: B018 - raises NotReady before the body is read
         most = self._settings.max_request_bytes
         payload = parse(await exchange.read_body(most if limit is None else min(limit, most)))
         if not isinstance(payload, dict):
@@ -259,7 +259,7 @@ def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> Inf
     """The request in a body of JSON, with binary tensors behind it when there is a header length.
 
     Raises:
-        BadRequest: it is not what the specification says.
+        BadRequest: it does not follow the specification.
     """
     length = len(body) if header_length is None else _length(header_length, len(body))
     document = parse(body[:length])
@@ -267,11 +267,11 @@ def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> Inf
         raise BadRequest("inputs: a list is required")
     inputs = _read_inputs(document["inputs"], memoryview(body)[length:], Gate(len(body)))
     parameters = _object(document, "parameters")
-    asked = _list(document, "outputs")
-    outputs = [_name(each, "outputs") for each in asked]
+    requested = _list(document, "outputs")
+    outputs = [_name(each, "outputs") for each in requested]
     binary = {
         name
-        for name, each in zip(outputs, asked, strict=True)
+        for name, each in zip(outputs, requested, strict=True)
         if _object(each, "parameters").get("binary_data")
     }
     if _object(document, "parameters").get("content_type") == "pd":
@@ -287,7 +287,7 @@ def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> Inf
 
 
 def plain(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs as JSON would have them, one element without its list, for annotated payloads."""
+    """The inputs as plain JSON values, single elements without their list, for annotated payloads."""
     lists = {
         name: each.tolist() if hasattr(each, "tolist") else each for name, each in inputs.items()
     }
@@ -298,7 +298,7 @@ def plain(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_of(value: Any) -> str:
-    """The text in what a predictor made of a text."""
+    """The text in a predictor's result."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
@@ -346,13 +346,13 @@ def _read_inputs(described: list[Any], behind: memoryview, gate: Gate) -> Any:
 
 def _size(name: str, size: object) -> int:
     if type(size) is not int or size < 0:
-        raise BadRequest(f"input {name}: binary_data_size {shown(size)} is no number of bytes")
+        raise BadRequest(f"input {name}: binary_data_size {shown(size)} is not a number of bytes")
     return size
 
 
 def _length(header: bytes, size: int) -> int:
     if not header.isdigit() or len(header) > 19 or int(header) > size:
-        raise BadRequest("Inference-Header-Content-Length: is no length within the body")
+        raise BadRequest("Inference-Header-Content-Length: is not a length within the body")
     return int(header)
 
 
@@ -389,7 +389,7 @@ def _frame(inputs: dict[str, Any]) -> Any:
     try:
         return DataFrame(columns)
     except ValueError as error:
-        raise BadRequest(f"inputs: are no columns of one table: {error}") from None
+        raise BadRequest(f"inputs: are not columns of one table: {error}") from None
 
 
 def selected(outputs: list[Tensor], request: InferRequest) -> list[Tensor]:
@@ -398,5 +398,7 @@ def selected(outputs: list[Tensor], request: InferRequest) -> list[Tensor]:
     by_name = {each.name: each for each in outputs}
     for name in request.outputs:
         if name not in by_name:
-            raise BadRequest(f"outputs: there is no {name!r}; there are {', '.join(by_name)}")
+            raise BadRequest(
+                f"outputs: unknown output {name!r}; the known are {', '.join(by_name)}"
+            )
     return [by_name[name] for name in request.outputs]

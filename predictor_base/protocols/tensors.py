@@ -1,8 +1,8 @@
-"""Tensors of the Open Inference Protocol, in JSON and in binary, to and from the values predictors use.
+"""Convert tensors of the Open Inference Protocol, in JSON and in binary, to and from values of predictors.
 
 A predictor sees numpy arrays where numpy is installed, and nested lists where it is not; BYTES are
-texts either way. Whether a shape, a datatype and the data of an input agree is decided by `Gate`, for every
-protocol, before anything is made of them.
+texts either way. `Gate` checks for every protocol that shape, datatype and data of an input agree, before any
+value is created.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 MAX_DIMENSIONS = 64
 MAX_ELEMENTS = 2**40
-"Of the lengths that are not 0: numpy multiplies them in 64 bits, with the size of an element."
+"""The largest product of the lengths that are not 0: numpy multiplies them in 64 bits, with the element size."""
 FREE_LISTS = 65536
-"Nested lists that any request may ask for."
+"""Nested lists that every request may have."""
 LIST_BYTES = 72
 
 
@@ -35,9 +35,9 @@ class Datatype:
     name: str
     numpy: str
     code: str
-    "As the struct module writes it."
+    """The format character of the struct module."""
     kinds: frozenset[type]
-    "What JSON may hold for it."
+    """The Python types of its elements in JSON."""
 
     @property
     def size(self) -> int:
@@ -45,7 +45,7 @@ class Datatype:
 
     @property
     def range(self) -> tuple[int, int] | None:
-        """The least and the greatest whole number; None for what is none."""
+        """The least and the greatest whole number; None for other datatypes."""
         if self.name == "BOOL":
             return 0, 1
         if self.name.startswith("UINT"):
@@ -81,7 +81,7 @@ class Tensor:
     datatype: str
     shape: tuple[int, ...]
     flat: Any
-    "A flat numpy array or list."
+    """A flat numpy array or list."""
 
     def as_json(self) -> dict[str, Any]:
         flat = self.flat
@@ -90,7 +90,7 @@ class Tensor:
         return {**self._head(), "data": flat}
 
     def as_binary(self) -> tuple[dict[str, Any], bytes]:
-        """The description with its size, and the bytes that belong behind the JSON."""
+        """The description with its size, and the bytes that follow the JSON."""
         content = pack(self.datatype, self.flat)
         return {**self._head(), "parameters": {"binary_data_size": len(content)}}, content
 
@@ -99,7 +99,7 @@ class Tensor:
 
 
 class Gate:
-    """Lets in the tensors of one request whose shape, datatype and data agree, by the size of the request."""
+    """Accept the tensors of one request whose shape, datatype and data agree, within limits that depend on its size."""
 
     def __init__(self, request_bytes: int) -> None:
         self._lists = FREE_LISTS + BYTES_PER_BYTE * request_bytes // LIST_BYTES
@@ -108,7 +108,7 @@ class Gate:
         """The datatype of this name.
 
         Raises:
-            BadRequest: there is none.
+            BadRequest: the datatype is unknown.
         """
         found = DATATYPES.get(datatype) if isinstance(datatype, str) else None
         if found is None:
@@ -119,10 +119,10 @@ class Gate:
         return found
 
     def count(self, name: str, datatype: Datatype, shape: object) -> int:
-        """The number of elements that the shape asks for.
+        """The number of elements of the shape.
 
         Raises:
-            BadRequest: it is no shape, or one whose nested lists take far more memory than the request.
+            BadRequest: it is not a shape, or its nested lists need far more memory than the request.
         """
         if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
             raise BadRequest(f"input {name}: shape is not a list of lengths")
@@ -155,7 +155,7 @@ def read_json(
     """The value of an input whose elements are in the JSON.
 
     Raises:
-        BadRequest: elements of another type or number than it says.
+        BadRequest: the type or number of the elements does not match.
     """
     kind = gate.datatype(name, datatype)
     needed = gate.count(name, kind, shape)
@@ -178,7 +178,7 @@ def read_binary(name: str, datatype: object, shape: object, data: bytes, *, gate
     """The value of an input whose elements follow the JSON.
 
     Raises:
-        BadRequest: not as many bytes as its shape needs.
+        BadRequest: the number of bytes does not match the shape.
     """
     kind = gate.datatype(name, datatype)
     count = gate.count(name, kind, shape)
@@ -194,10 +194,10 @@ def read_binary(name: str, datatype: object, shape: object, data: bytes, *, gate
 
 
 def read_texts(name: str, shape: object, data: list[bytes], *, gate: Gate) -> Any:
-    """The value of an input of BYTES whose elements are apart already.
+    """The value of an input of BYTES whose elements are separate already.
 
     Raises:
-        BadRequest: not as many as its shape needs.
+        BadRequest: the number of elements does not match the shape.
     """
     count = gate.count(name, DATATYPES["BYTES"], shape)
     if len(data) != count:
@@ -244,7 +244,7 @@ def _check_elements(name: str, kind: Datatype, flat: list[Any]) -> None:
 
 
 def _numbers(kind: Datatype, flat: list[Any], shape: list[int]) -> Any:
-    """An array of this type, or nested lists where there is no numpy.
+    """An array of this type, or nested lists without numpy.
 
     Raises:
         OverflowError, FloatingPointError, ValueError, struct.error: one is out of range.
@@ -260,7 +260,7 @@ def _numbers(kind: Datatype, flat: list[Any], shape: list[int]) -> Any:
 
 
 def _nest(flat: list[Any], shape: Sequence[int]) -> Any:
-    """Lists of lists of this shape, which the gate has let in."""
+    """Nested lists of this shape, which the gate has accepted."""
     if not shape:
         return flat[0]
     counts = list(accumulate(shape[:-1], mul, initial=1))
@@ -279,7 +279,7 @@ def _texts(name: str, flat: list[str], content: str) -> list[Any]:
 
 
 def _unpack_texts(name: str, data: bytes, count: int) -> list[Any]:
-    """As many texts as the shape says: each is looked for only after the one before."""
+    """The texts of BYTES, as many as the shape has; each starts after the one before."""
     found: list[Any] = []
     position, end = 0, len(data)
     while position < end and len(found) < count:
@@ -358,7 +358,7 @@ def _listed(name: str, rows: list[Any]) -> Tensor:
     if flat is None:
         return Tensor(name, "BYTES", (len(rows),), _written(rows))
     if any(hasattr(kind, "dtype") for kind in set(map(type, flat))):
-        # a list of numpy's numbers, or arrays, is what the same numbers of Python's are
+        # a list of numpy's numbers or arrays is treated as the same numbers of Python
         with suppress(ValueError, TypeError):
             if found := _array(name, _numpy().array(flat), _shape(rows)):
                 return found

@@ -1,1 +1,1 @@
-"""Predicting: the queue, threads, batches and waiting. Knows no HTTP."""
+"""Calls of predict: the queue, threads, batches and time limits. Knows no HTTP."""

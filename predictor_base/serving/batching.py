@@ -1,4 +1,4 @@
-"""Several requests in one call of predict, as Cortex's server_side_batching."""
+"""Combine several requests into one call of predict, as Cortex's server_side_batching."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """Looks like a request, but each of its arguments is the list of its requests' arguments."""
+    """Looks like a request, but each argument is the list of that argument of its requests."""
 
     def __init__(self, requests: Sequence[Any]) -> None:
         self._requests = requests
@@ -29,7 +29,7 @@ class Batch:
 
 
 class Item:
-    """One request on its way through a batch."""
+    """One request in a batch."""
 
     __slots__ = ("arrived", "future", "request")
 
@@ -40,7 +40,7 @@ class Item:
 
 
 class Batcher:
-    """Collects requests while a batch runs, and a little longer when others are likely to come."""
+    """Collect requests while a batch runs, and a little longer where more are likely."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._has_company = False
-        "Whether the last batch had, or met, more than one request: a lone client never waits."
+        """Whether the last batch had more than one request, or others waited: a single client never waits."""
 
     async def answer(self, request: Any) -> Any:
         """The request's own part of the batch's result.
 
         Raises:
-            TimedOut, ClientGone: see `Guard`.
-            PredictFailed: predict returned no list of the right length.
+            TimedOut, ClientGone: as `Guard.wait`.
+            PredictFailed: predict did not return a list of the right length.
         """
         loop = asyncio.get_running_loop()
         item = Item(request, loop.create_future())
@@ -77,7 +77,7 @@ class Batcher:
             guard.close()
 
     def _consider(self) -> None:
-        """Start a batch when one is full or due; else see to it that the wait ends."""
+        """Start a batch when it is full or due; else set a timer."""
         if self._running is not None or not self._waiting:
             return
         wait = self._waiting[0].arrived + self._interval - time.perf_counter()
@@ -123,7 +123,7 @@ class Batcher:
                 item.future.set_result(result)
 
     async def _answer_singly(self, items: list[Item], error: Exception) -> None:
-        """One bad item must not fail its neighbours: each is tried again on its own, once."""
+        """Retry each item once alone, so that a bad one does not fail the others."""
         if len(items) > 1 and not isinstance(error, WrongLength):
             for item in items:
                 if not item.future.done():
@@ -135,12 +135,14 @@ class Batcher:
 
 
 class WrongLength(PredictFailed):
-    """A batch's answer does not say which result is whose."""
+    """The results of a batch cannot be assigned to its requests."""
 
 
 def check_results(results: object, count: int) -> None:
-    """Raises:
-    WrongLength: not a list, or not one result per request.
+    """Check that a batch has one result per request.
+
+    Raises:
+        WrongLength: it is not a list, or has another length.
     """
     if not hasattr(results, "__len__") or isinstance(results, str | bytes | dict):
         raise WrongLength(

@@ -1,13 +1,13 @@
-"""Where blocking calls run: on threads, or beside the event loop once they have shown to be short.
+"""Run blocking calls on threads, or on the event loop's thread once they are known to be short.
 
-A thread hand-off costs more than many a `predict`. A call that takes microseconds is therefore made
-by the thread that runs the event loop; one that is or becomes slow goes to the pool, so that it
-never holds up a probe.
+A hand-off to a thread often costs more than `predict` itself. A call that takes microseconds
+therefore runs on the thread of the event loop; a slow call goes to the pool, so that it never
+blocks a probe.
 
-With one thread, Cortex promised that `__init__` and `predict` run in the same one (thread-local
-sessions, SQLite handles and TensorFlow graphs depend on it). The promise is kept by moving the event
-loop instead of the call: the pool's only thread runs the loop while calls are short, and gives it
-back to the main thread when they are not.
+With one thread, Cortex guarantees that `__init__` and `predict` run on the same thread (thread-local
+sessions, SQLite handles and TensorFlow graphs depend on it). This module keeps the guarantee by
+moving the event loop instead of the call: the pool's only thread runs the loop while calls are
+short, and returns it to the main thread when they are not.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHORT_SECONDS = 0.0003
-"A call this short may run beside the loop: thirty of them delay a probe by less than 10 ms."
+"""A call this short may run on the loop's thread: thirty of them delay a probe by less than 10 ms."""
 LONG_SECONDS = 0.005
-"A call this long is not short, whatever the others were."
+"""A call this long is not short, whatever the average."""
 DEBT_SECONDS = 0.03
-"Time that long calls may take beside the loop: one of 30 ms or several shorter ones end it."
+"""Time that long calls may take on the loop's thread: one of 30 ms, or several shorter ones, use it up."""
 REPAID_SECONDS = 0.0001
-"What each short call takes off that: a process that is preempted now and then stays."
+"""Time that each short call gives back, so that rare preemption does not matter."""
 FIRST_STREAK = 20
-"Short calls in a row, on a thread, before the first runs beside the loop."
+"""Short calls in a row, on a pool thread, before the first call on the loop's thread."""
 
 
 class ShortCalls:
-    """Decides from what calls took whether the next may run beside the loop."""
+    """Decide by the duration of calls whether the next may run on the loop's thread."""
 
     def __init__(self) -> None:
         self.are_short = False
@@ -45,7 +45,7 @@ class ShortCalls:
         self._debt = 0.0
 
     def on_thread(self, seconds: float) -> None:
-        """A call on a thread took this long."""
+        """Record the duration of a call on a pool thread."""
         if seconds > LONG_SECONDS:
             self._streak = 0
         elif seconds < SHORT_SECONDS and not self.are_short:
@@ -54,19 +54,19 @@ class ShortCalls:
                 self.are_short, self._average, self._debt = True, 0.0, 0.0
 
     def beside_loop(self, seconds: float) -> None:
-        """A call beside the loop took this long."""
+        """Record the duration of a call on the loop's thread."""
         self._average += (min(seconds, LONG_SECONDS / 5) - self._average) * 0.1
         if seconds > LONG_SECONDS:
             self._debt += seconds
         elif self._debt > 0:
             self._debt -= REPAID_SECONDS
         if self._debt > DEBT_SECONDS or self._average > SHORT_SECONDS:
-            # Each relapse makes the next try rarer, so that now-and-then-slow calls stay on threads.
+            # Each time, the required streak grows, so that calls that are sometimes slow stay on threads.
             self.are_short, self._streak, self._needed = False, 0, self._needed * 8
 
 
 class Job:
-    """One call on its way through the pool; await its `future`."""
+    """One call in the pool; await its `future`."""
 
     __slots__ = ("argument", "context", "counts", "finished", "function", "future", "started")
 
@@ -107,11 +107,11 @@ class Executor:
     # For the loop
 
     def runs_beside_loop(self) -> bool:
-        """Whether the next call should be made directly, by the caller."""
+        """Whether the caller should make the next call directly."""
         return self._short.are_short and (self._threads > 1 or self._loop_is_in_pool)
 
     def observe_beside_loop(self, seconds: float) -> None:
-        """Take note of a call that was made directly."""
+        """Record the duration of a direct call."""
         self._short.beside_loop(seconds)
         if not self._short.are_short:
             self._leave_pool()
@@ -119,7 +119,7 @@ class Executor:
     def submit(
         self, function: Callable[[Any], Any], argument: object, *, counts: bool = True
     ) -> Job:
-        """Run `function(argument)` on a thread; `counts` if it tells how long calls take."""
+        """Run `function(argument)` on a thread; `counts` if its duration is recorded."""
         job = Job(self._loop.create_future(), function, argument, counts=counts)
         self._jobs.put(job)
         self._leave_pool()
@@ -135,7 +135,7 @@ class Executor:
         return len(self._busy)
 
     def finish(self) -> None:
-        """Stop the loop for good, and let the threads end after their present jobs."""
+        """Stop the loop for good, and let the threads end after their current jobs."""
         self._is_over = True
         self._loop.stop()
         for _ in self._started:
@@ -187,7 +187,7 @@ class Executor:
         result, error = None, None
         try:
             result = job.context.run(job.function, job.argument)
-        except BaseException as raised:  # noqa: BLE001 - even SystemExit is only its request's failure
+        except BaseException as raised:  # noqa: BLE001 - even SystemExit fails only its request
             error = raised
         del self._busy[me]
         self.last_finished = job.finished = time.perf_counter()
@@ -202,7 +202,7 @@ class Executor:
         if job.future.done():
             return
         if not isinstance(error, Exception | None) or isinstance(error, StopIteration):
-            # A future has its own use for these, and the loop for SystemExit.
+            # A future cannot hold these, and the loop reacts to SystemExit.
             error = RuntimeError(f"the predictor raised {type(error).__name__}")
         if error is None:
             job.future.set_result(result)
@@ -210,13 +210,13 @@ class Executor:
             job.future.set_exception(error)
 
     def _leave_pool(self) -> None:
-        """Give the only thread back to its jobs."""
+        """Return the only thread to its jobs."""
         if self._loop_goes_to_pool:
             self._loop_goes_to_pool = False
             self._loop.stop()
 
     def _consider_pool(self) -> None:
-        """Move the loop to the only thread when calls are short and nothing is in its way."""
+        """Move the loop to the only thread when calls are short and no job waits."""
         idle = self._jobs.empty() and not self._busy
         if self._threads == 1 and self._short.are_short and idle and not self._loop_goes_to_pool:
             self._loop_goes_to_pool = True

@@ -1,4 +1,4 @@
-"""Predicting: who may come in, who waits, what runs, and when it is too late. Knows no HTTP."""
+"""Admit, queue and run calls of predict, within their time limits. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from predictor_base.telemetry.metrics import Metrics
 
 ASYNC_CONCURRENCY = 128
-"Calls of an async predict at once, when the settings do not say."
+"""Concurrent calls of an async predict, where the settings give no number."""
 _END = object()
 
 State = Literal["loading", "ready", "draining", "stopped"]
@@ -42,7 +42,7 @@ class Service:
         self.state: State = "loading"
         self.is_healthy = True
         self.inside = 0
-        "Requests waiting or worked on."
+        """Requests that wait or run."""
         self._settings = settings
         self._executor = executor
         self._metrics = metrics
@@ -50,7 +50,7 @@ class Service:
         self.post_predict: Method | None = None
         self._batcher: Batcher | None = None
         self._may_wait = settings.models is not None or settings.multi_model_reloading is not None
-        "Behind a model client, the shortest call may turn into a download or a request of its own."
+        """With a model client, even a short call may become a download or a request."""
         self._capacity = 0
         self._slots = asyncio.Semaphore(1)
         self._running: dict[object, float] = {}
@@ -68,7 +68,7 @@ class Service:
         """The loaded predictor.
 
         Raises:
-            NotReady: there is none yet, or none any more.
+            NotReady: it is still loading, or the server has stopped.
         """
         if self._predictor is None or self.state == "stopped":
             draining = self.state == "stopped"
@@ -79,7 +79,7 @@ class Service:
         return self._predictor
 
     def serve(self, predictor: LoadedPredictor) -> None:
-        """Take requests for this predictor from now on."""
+        """Start to accept requests for this predictor."""
         method = predictor.predict
         self._set_limits(is_async=method is not None and method.kind.startswith("async"))
         batching = self._settings.batching
@@ -96,23 +96,23 @@ class Service:
 
     def _set_limits(self, *, is_async: bool) -> None:
         settings = self._settings
-        share = math.ceil  # each process takes its part of the replica's limits
-        asked = settings.max_concurrency and share(
+        share = math.ceil  # each process gets its share of the replica's limits
+        limit = settings.max_concurrency and share(
             settings.max_concurrency / settings.processes_per_replica
         )
         threads = settings.threads_per_process
-        running = (asked or ASYNC_CONCURRENCY) if is_async else min(threads, asked or threads)
+        running = (limit or ASYNC_CONCURRENCY) if is_async else min(threads, limit or threads)
         if settings.batching:
             running = max(running, settings.batching.max_batch_size)
         self._slots = asyncio.Semaphore(running)
         waiting = share(settings.max_queue_length / settings.processes_per_replica)
-        self._capacity = max(running, asked or 0) + waiting
+        self._capacity = max(running, limit or 0) + waiting
 
     def method(self, name: str) -> Method:
         """The method of this name besides predict.
 
         Raises:
-            NotReady: see `predictor`.
+            NotReady: as `predictor`.
             NotImplementedHere: the class has no such method.
         """
         found = self.predictor.others.get(name)
@@ -121,7 +121,7 @@ class Service:
         return found
 
     def runs_here(self, method: Method) -> bool:
-        """Whether `call_here` may be used instead of `call`, which costs more."""
+        """Whether to use `call_here` instead of the more expensive `call`."""
         if method.kind != "sync" or self._batcher is not None or self._may_wait:
             return False
         return self._executor.runs_beside_loop()
@@ -144,7 +144,7 @@ class Service:
             self.inside -= 1
 
     async def stream(self, method: Method, request: Any) -> AsyncIterator[Any]:
-        """What the method yields for this request; ends it when the client leaves."""
+        """What the method yields for this request; ends when the client leaves."""
         with self._admitted():
             async with self._slots:
                 chunks = self._chunks(method, request)
@@ -162,11 +162,11 @@ class Service:
                     await chunks.aclose()
 
     def in_background(self, function: Callable[[Any], Any], argument: object) -> Job:
-        """Run on a thread after what waits there already."""
+        """Run on a thread, after jobs that already wait."""
         return self._executor.submit(function, argument, counts=False)
 
     def is_stalled(self) -> bool:
-        """Whether something has been running far too long while nothing else finished."""
+        """Whether a call runs for far too long while no other call finishes."""
         limit = max(2 * self._settings.request_timeout_seconds, self._settings.stall_seconds)
         starts = [
             start for start in (self._executor.oldest_start(), *self._running.values()) if start
@@ -205,7 +205,7 @@ class Service:
     ) -> Any:
         submitted = clock()
         job = self._executor.submit(function, request)
-        if batch:  # each request of it has a guard of its own
+        if batch:  # each request of the batch has its own guard
             return await job.future
         guard = Guard(request)
         try:
@@ -297,7 +297,7 @@ async def _next(chunks: AsyncGenerator[Any, None]) -> Any:
 
 
 def _as_failure(error: BaseException) -> RuntimeFailure:
-    """Our own failures as they are; whatever else the predictor raised as its failure."""
+    """The error itself if it is a RuntimeFailure; any other one as PredictFailed."""
     if isinstance(error, RuntimeFailure):
         return error
     return PredictFailed(f"{type(error).__name__}: {error}")

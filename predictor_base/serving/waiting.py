@@ -1,4 +1,4 @@
-"""Waiting for an answer no longer than its client does."""
+"""Stop waiting for a result when the client leaves or the time limit ends."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 PATIENCE_SECONDS = 0.05
-"An answer that takes longer is worth watching its client for."
+"""Results that take longer also watch whether the client leaves."""
 
 Answer = TypeVar("Answer")
 
 
 class Waiter(Protocol):
-    """The one who waits: a request, whatever protocol it came by."""
+    """A request that waits for its result, in any protocol."""
 
     deadline: float
-    "On the `perf_counter` clock."
+    """On the `perf_counter` clock."""
 
     @property
     def gone(self) -> Callable[[], Coroutine[Any, Any, None]]:
-        """Call it to learn when the client has left."""
+        """A coroutine function that returns when the client has left."""
 
 
 class Guard:
-    """Gives up a future when its request's time is over or its client has gone."""
+    """Cancel a future when its request's time is over or its client has left."""
 
     __slots__ = ("_future", "_loop", "_reason", "_timer", "_waiter", "_watcher")
 
@@ -42,7 +42,7 @@ class Guard:
         self._reason: RuntimeFailure | None = None
 
     def watch(self) -> None:
-        """Watch the client from now on, however quickly answers come."""
+        """Start to watch the client."""
         if self._watcher is None:
             self._watcher = self._loop.create_task(self._waiter.gone())
             self._watcher.add_done_callback(self._client_left)
@@ -52,7 +52,7 @@ class Guard:
 
         Raises:
             TimedOut: the deadline passed; the future is cancelled.
-            ClientGone: nobody waits any more; the future is cancelled.
+            ClientGone: the client has left; the future is cancelled.
         """
         if self._reason is not None:
             future.cancel()

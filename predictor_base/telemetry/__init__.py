@@ -1,1 +1,1 @@
-"""Metrics, traces, logs, prediction events."""
+"""Metrics, traces, the log, prediction events."""

@@ -1,4 +1,4 @@
-"""One JSON object a line on stdout, each with the deployment and, where there is one, the request."""
+"""Log to stdout, one JSON object a line, with the deployment id and, where there is one, the request id."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import json
 import logging
 import sys
 import time
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
 import orjson
 
-from predictor_base.http.request import request_id_of_task
-
 if TYPE_CHECKING:
     from predictor_base.settings import Settings
+
+request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
+"""The request that the current task or thread works on; log lines carry it."""
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record, with its `extra` fields beside ours."""
+    """Format a record as JSON, with its `extra` fields."""
 
     def __init__(self, deployment_id: str) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""What the server counts. The names are an interface: KEDA and dashboards read them.
+"""The metrics of the server. Their names are an interface: KEDA and dashboards read them.
 
-A request only adds to plain numbers; `flush` carries them into prometheus_client's series, once a second and before
-each scrape. That makes counting ten times cheaper than observing every series in every request.
+A request adds to plain numbers; `flush` moves them into prometheus_client's series, once a second and before each
+scrape. Counting is ten times cheaper this way than observing every series in every request.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,9 +26,8 @@ from prometheus_client.process_collector import ProcessCollector
 from predictor_base import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from predictor_base.http.request import Exchange
     from predictor_base.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,8 +62,18 @@ _GAUGES = {
 }
 
 
+class Timed(Protocol):
+    """An answered request: when it started, on the `perf_counter` clock, and how long each stage took."""
+
+    started: float
+    pre_seconds: float
+    queue_seconds: float
+    predict_seconds: float
+    post_seconds: float
+
+
 class Distribution:
-    """A histogram that is filled cheaply and flushed into prometheus_client's children."""
+    """A histogram that counts cheaply and is flushed into prometheus_client's children."""
 
     __slots__ = ("_bounds", "_children", "_counts", "_sum")
 
@@ -79,19 +88,26 @@ class Distribution:
         self._sum += value
 
     def add_quick(self, count: int, total: float) -> None:
-        """So many values of the first bucket at once."""
+        """Add a number of values to the first bucket at once."""
         self._counts[0] += count
         self._sum += total
 
     def flush(self) -> None:
-        # prometheus_client has no public way to add many observations at once.
         for child in self._children:
-            for bucket, count in zip(child._buckets, self._counts, strict=True):
-                if count:
-                    bucket.inc(count)
-            child._sum.inc(self._sum)
+            add_observations(child, self._counts, self._sum)
         self._counts = [0] * len(self._counts)
         self._sum = 0.0
+
+
+def add_observations(histogram: Histogram, counts: Iterable[int], total: float) -> None:
+    """Add a number of observations to each bucket, and their sum.
+
+    prometheus_client has no public function for this; its private fields are used here and nowhere else.
+    """
+    for bucket, count in zip(histogram._buckets, counts, strict=True):
+        if count:
+            bucket.inc(count)
+    histogram._sum.inc(total)
 
 
 class Metrics:
@@ -101,16 +117,16 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all series, unread
         self.registry = CollectorRegistry()
         self.requests: Tally[tuple[str, int]] = Tally()
-        "By method and status code."
+        """By method and status code."""
         self.rejected: Tally[str] = Tally()
-        "By reason."
+        """By reason."""
         self.tallies: Tally[str] = Tally()
-        "By the short names of `_COUNTERS`."
+        """By the short names of `_COUNTERS`."""
         self.gauges: dict[str, Callable[[], float]] = {}
-        "What to ask for the value, by the short names of `_GAUGES`."
+        """Functions that return the value, by the short names of `_GAUGES`."""
         self.last_request = 0.0
         self._quick: list[float] = [0, 0.0, 0.0, 0.0]
-        "How many requests had no stage over a millisecond beside predict, and their sums."
+        """The number of requests where no stage but predict took a millisecond, and the sums of their stages."""
         self._model = {"model_name": settings.served_name, "model_version": settings.served_version}
         self._requests = self._counter("predictor_requests", "Requests answered.", "method", "code")
         self._rejected = self._counter("predictor_rejected", "Requests refused.", "reason")
@@ -122,7 +138,7 @@ class Metrics:
         self._failure = self._counter("model_infer_request_failure", "MLServer's name.")
 
     def render(self) -> bytes:
-        """The text that Prometheus scrapes, of all processes."""
+        """The text for Prometheus, of all processes."""
         self.flush()
         if MULTIPROCESS_FOLDER not in os.environ:
             return generate_latest(self.registry)
@@ -131,7 +147,7 @@ class Metrics:
         return generate_latest(everyone)
 
     def flush(self) -> None:
-        """Carry what was counted since the last time into the series."""
+        """Move what was counted since the last flush into the series."""
         for (method, code), count in self._taken(self.requests):
             self._requests.labels(method=method, code=str(code), **self._model).inc(count)
             outcome = self._success if code < 400 else self._failure
@@ -177,8 +193,8 @@ class Metrics:
         return Distribution(bounds, histogram.labels(**self._model))
 
     def _stage_distributions(self) -> Mapping[str, Distribution]:
-        """Our histogram by stage, with KServe's four names beside it for existing dashboards."""
-        ours = Histogram(
+        """The histogram by stage, and the same under KServe's four names for existing dashboards."""
+        by_stage = Histogram(
             "predictor_stage_duration_seconds",
             "Time in each stage.",
             (*self._model, "stage"),
@@ -188,18 +204,18 @@ class Metrics:
         found = {}
         for stage in _STAGES:
             name = f"request_{_KSERVE_STAGES[stage]}_seconds"
-            theirs = Histogram(
+            by_name = Histogram(
                 name, "KServe's name.", ("model_name",), registry=self.registry, buckets=_SECONDS
             )
             found[stage] = Distribution(
                 _SECONDS,
-                ours.labels(stage=stage, **self._model),
-                theirs.labels(model_name=self._model["model_name"]),
+                by_stage.labels(stage=stage, **self._model),
+                by_name.labels(model_name=self._model["model_name"]),
             )
         return found
 
     def describe(self, settings: Settings, schema_hash: str) -> None:
-        """Add the series that says which deployment this is."""
+        """Add the series that identifies the deployment."""
         facts = {
             "deployment_id": settings.deployment_id,
             "git_sha": settings.git_sha,
@@ -219,15 +235,15 @@ class Metrics:
         if MULTIPROCESS_FOLDER not in os.environ:
             ProcessCollector(registry=self.registry)
 
-    def count(self, method: str, status: int, exchange: Exchange) -> None:
+    def count(self, method: str, status: int, request: Timed) -> None:
         """Add one answered prediction."""
         self.last_request = time.time()
         self.requests[method, status] += 1
-        self.observed["request"].observe(time.perf_counter() - exchange.started)
-        if not exchange.predict_seconds:
+        self.observed["request"].observe(time.perf_counter() - request.started)
+        if not request.predict_seconds:
             return
-        self.stages["predict"].observe(exchange.predict_seconds)
-        pre, post, queue = exchange.pre_seconds, exchange.post_seconds, exchange.queue_seconds
+        self.stages["predict"].observe(request.predict_seconds)
+        pre, post, queue = request.pre_seconds, request.post_seconds, request.queue_seconds
         if pre < _QUICK and post < _QUICK and queue < _QUICK:
             quick = self._quick
             quick[0] += 1

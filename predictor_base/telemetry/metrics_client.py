@@ -6,9 +6,9 @@
     def predict(self, payload):
         self.metrics.increment("rows", value=len(payload), tags={"source": "web"})
 
-They are part of /metrics under the names they are given, a counter with `_total` behind it. Only a
-name that belongs to the runtime is an error; anything else that is wrong with a call is logged
-once, because no prediction should fail for its statistics.
+They appear in /metrics under the given names, a counter with the suffix `_total`. A name reserved for the
+runtime is an error; any other problem with a call is logged once, because no prediction should fail
+because of its metrics.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ RESERVED_PREFIXES = (
     "istio_",
 )
 MAX_SERIES = 1000
-"Combinations of tags per metric: one tag that takes ids would fill memory here and in Prometheus."
+"""Combinations of tags per metric: one tag that takes ids would fill memory here and in Prometheus."""
 
 BUCKETS = tuple(digit * 10.0**power for power in range(-4, 6) for digit in (1, 2.5, 5))
-"A histogram may be of seconds or of dollars: three buckets for each power of ten to 500,000."
+"""A histogram may be of seconds or of dollars: three buckets for each power of ten to 500,000."""
 
 _Family = Counter | Gauge | Histogram
 
@@ -69,15 +69,15 @@ class MetricsClient(Collector):
         """Add to a counter.
 
         Raises:
-            ValueError: the name is the runtime's.
+            ValueError: the name is reserved for the runtime.
         """
         self._record(Counter, metric, value, tags)
 
     def gauge(self, metric: str, value: float, tags: Mapping[str, str] | None = None) -> None:
-        """Set a gauge; of several processes, the last one that did is right.
+        """Set a gauge; of several processes, the last one to set it wins.
 
         Raises:
-            ValueError: the name is the runtime's.
+            ValueError: the name is reserved for the runtime.
         """
         self._record(Gauge, metric, value, tags)
 
@@ -85,12 +85,12 @@ class MetricsClient(Collector):
         """Observe a value.
 
         Raises:
-            ValueError: the name is the runtime's.
+            ValueError: the name is reserved for the runtime.
         """
         self._record(Histogram, metric, value, tags)
 
     def collect(self) -> Iterable[Metric]:
-        """One family per metric, whatever tags it had."""
+        """One family per metric, whatever its tags."""
         merged: dict[str, Metric] = {}
         for family in tuple(self._families.values()):
             for metric in family.collect():
@@ -154,13 +154,13 @@ class MetricsClient(Collector):
 
 @functools.lru_cache(maxsize=4096)
 def valid_name(name: str) -> str:
-    """The name as Prometheus allows it: dots and dashes, which statsd knew, become underscores."""
+    """The name in the characters of Prometheus: dots and dashes, as in statsd, become underscores."""
     clean = re.sub(r"[^a-zA-Z0-9_]", "_", name)
     return clean if re.match(r"[a-zA-Z]", clean) else f"n{clean}"
 
 
 def _new_family(kind: type[_Family], name: str, labels: tuple[str, ...]) -> _Family:
-    text = "Of the predictor's own."
+    text = "Defined by the predictor."
     if kind is Gauge:
         return Gauge(name, text, labels, registry=None, multiprocess_mode="mostrecent")
     if kind is Histogram:

@@ -1,8 +1,8 @@
-"""What the prediction log says of a request: which are sampled, what is left out, how it looks.
+"""Events of the prediction log: sampling, redaction and format.
 
 Types, ids and the attributes `inferenceservicename`, `namespace`, `component`, `endpoint` are
-KServe's, so that tools made for its log understand ours. The other attributes lead from a
-prediction to its deployment.
+KServe's, so that tools for KServe's log can read them. The other attributes identify the
+deployment that made the prediction.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _BYTES = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request and what was answered."""
+class LoggedPrediction:
+    """One request and its response."""
 
     request_id: str
     payload: object
@@ -43,7 +43,7 @@ class Exchange:
 
     @property
     def known_size(self) -> int:
-        """Bytes of what is text or bytes; other objects tell when they are written."""
+        """The bytes of strings and bytes; the size of other objects is known only when they are written."""
         both = (self.payload, self.response)
         return sum(len(each) for each in both if isinstance(each, str | bytes | bytearray))
 
@@ -51,7 +51,7 @@ class Exchange:
 @dataclass(frozen=True, slots=True)
 class Event:
     attributes: Mapping[str, str]
-    "CloudEvents' context attributes; datacontenttype is there when there is a body."
+    """CloudEvents' context attributes; with datacontenttype where there is a body."""
     body: bytes | None
 
     def as_line(self) -> bytes:
@@ -59,7 +59,7 @@ class Event:
         document: dict[str, Any] = dict(self.attributes)
         content_type = self.attributes.get("datacontenttype")
         if self.body is not None and content_type == _JSON:
-            # a client may have sent it on several lines
+            # a client may send it on several lines
             is_line = b"\n" not in self.body and b"\r" not in self.body
             document["data"] = orjson.Fragment(self.body) if is_line else orjson.loads(self.body)
         elif self.body is not None and content_type == _TEXT:
@@ -70,9 +70,9 @@ class Event:
 
 
 def is_sampled(request_id: str, rate: float, *, status: int) -> bool:
-    """Whether this request is logged: the same in every process and replica.
+    """Whether this request is logged: every process and replica decides the same.
 
-    A prediction that failed is logged at any rate; its event says so by a `samplerate` of 1.
+    A prediction that failed is logged at any rate; its event has a `samplerate` of 1.
     """
     if rate >= 1 or status == 500:
         return True
@@ -80,23 +80,25 @@ def is_sampled(request_id: str, rate: float, *, status: int) -> bool:
 
 
 def events_of(
-    exchange: Exchange, settings: Settings, log: PredictionLogSettings
+    prediction: LoggedPrediction, settings: Settings, log: PredictionLogSettings
 ) -> tuple[Event, Event]:
-    """The two events of a request, redacted and cut to the size allowed."""
-    common = _attributes(exchange, settings, log)
-    request = _event(exchange.payload, log, {**common, "type": REQUEST_TYPE})
-    status = {"type": RESPONSE_TYPE, "statuscode": str(exchange.status)}
-    return request, _event(exchange.response, log, {**common, **status})
+    """The two events of a request, redacted and cut to the size limit."""
+    common = _attributes(prediction, settings, log)
+    request = _event(prediction.payload, log, {**common, "type": REQUEST_TYPE})
+    status = {"type": RESPONSE_TYPE, "statuscode": str(prediction.status)}
+    return request, _event(prediction.response, log, {**common, **status})
 
 
 def _attributes(
-    exchange: Exchange, settings: Settings, log: PredictionLogSettings
+    prediction: LoggedPrediction, settings: Settings, log: PredictionLogSettings
 ) -> dict[str, str]:
-    rate = 1.0 if exchange.status == 500 else log.sample_rate
-    moment = datetime.fromtimestamp(exchange.time, timezone.utc).isoformat(timespec="milliseconds")
+    rate = 1.0 if prediction.status == 500 else log.sample_rate
+    moment = datetime.fromtimestamp(prediction.time, timezone.utc).isoformat(
+        timespec="milliseconds"
+    )
     attributes = {
         "specversion": "1.0",
-        "id": exchange.request_id,
+        "id": prediction.request_id,
         "source": f"/{settings.environment or 'default'}/{settings.name}",
         "time": moment.replace("+00:00", "Z"),
         "recordedtime": moment.replace("+00:00", "Z"),
@@ -110,7 +112,7 @@ def _attributes(
         "gitsha": settings.git_sha,
         "imagedigest": settings.image_digest,
         "samplerate": f"{rate:g}",
-        "traceparent": _header(exchange.headers, "traceparent"),
+        "traceparent": _header(prediction.headers, "traceparent"),
     }
     return {name: value for name, value in attributes.items() if value}
 
@@ -136,8 +138,8 @@ def _event(value: object, log: PredictionLogSettings, attributes: dict[str, str]
 def written(value: object, *, redact: Iterable[str]) -> tuple[str, bytes | None]:
     """Content type and bytes of a payload; None where it cannot be shown.
 
-    What cannot be read field by field is left out when there are fields to be redacted: they might
-    be in it.
+    A payload that cannot be read field by field is left out where fields must be redacted, because it
+    might contain them.
     """
     redact = tuple(redact)
     if isinstance(value, bytes | bytearray):
@@ -156,9 +158,9 @@ def written(value: object, *, redact: Iterable[str]) -> tuple[str, bytes | None]
 
 
 def redacted(value: object, path: list[str]) -> object:
-    """The value without what the path leads to: a name alone at any depth, a path from the top.
+    """The value with the fields at the path redacted: a single name at any depth, a path from the top.
 
-    Lists are followed item by item, and `*` stands for every key.
+    Lists are followed item by item, and `*` matches every key.
     """
     if isinstance(value, list):
         return [redacted(each, path) for each in value]
@@ -173,7 +175,7 @@ def redacted(value: object, path: list[str]) -> object:
         elif is_named:
             changed[key] = redacted(inside, rest)
         else:
-            # one name alone is looked for everywhere
+            # a single name is searched at every depth
             changed[key] = inside if rest else redacted(inside, path)
     return changed
 
@@ -188,7 +190,7 @@ def _dumped(value: object) -> bytes:
     try:
         return orjson.dumps(value, default=_plain, option=options)
     except orjson.JSONEncodeError:
-        # integers over 64 bits, and text that is not UTF-8, are things the standard library writes
+        # the standard library writes integers over 64 bits, and text that is not UTF-8
         return json.dumps(value, default=str, ensure_ascii=True).encode("ascii")
 
 

@@ -1,8 +1,8 @@
 """The prediction log: a sample of requests and responses, as CloudEvents.
 
-A request and its response are two events with the id of the request; tools made for KServe's log
-read them. Recording never waits: events go into a bounded queue, a thread delivers them, and what
-does not fit is dropped and counted.
+A request and its response are two events with the id of the request; tools for KServe's log
+read them. Recording never waits: events go into a bounded queue, a thread delivers them, and events
+that do not fit are dropped and counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter
 
-from predictor_base.telemetry.prediction_events import Event, Exchange, events_of, is_sampled
+from predictor_base.telemetry.prediction_events import (
+    Event,
+    LoggedPrediction,
+    events_of,
+    is_sampled,
+)
 from predictor_base.telemetry.prediction_sinks import Sink, open_sink
 
 if TYPE_CHECKING:
@@ -26,14 +31,14 @@ if TYPE_CHECKING:
 
 QUEUE_LENGTH = 1000
 QUEUE_BYTES = 64 << 20
-"What waiting payloads may add up to, as far as their size is known without writing them."
+"""The total size of waiting payloads, as far as it is known before they are written."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    exchange: Exchange
+    prediction: LoggedPrediction
     size: int
 
 
@@ -53,7 +58,7 @@ class PredictionLog:
         self._thread: threading.Thread | None = None
         counter = Counter(
             "predictor_log_events",
-            "Events of the prediction log, by what became of them.",
+            "Events of the prediction log, by result.",
             ["model_name", "model_version", "result"],
             registry=registry,
         )
@@ -66,7 +71,7 @@ class PredictionLog:
         """Open the sink and begin to deliver.
 
         Raises:
-            StartFailure: the sink cannot be what the settings say.
+            StartFailure: the sink cannot be opened.
         """
         self._sink = open_sink(self._log, stop=self._stop)
         self._thread = threading.Thread(target=self._deliver, name="prediction-log", daemon=True)
@@ -84,8 +89,10 @@ class PredictionLog:
         if not is_sampled(request_id, self._log.sample_rate, status=status):
             self._sampled_out.inc(2)
             return
-        exchange = Exchange(request_id, payload, response, status, time.time(), headers or {})
-        size = exchange.known_size
+        prediction = LoggedPrediction(
+            request_id, payload, response, status, time.time(), headers or {}
+        )
+        size = prediction.known_size
         with self._lock:
             has_room = (
                 self._queue.qsize() < QUEUE_LENGTH and self._waiting_bytes + size <= QUEUE_BYTES
@@ -93,12 +100,12 @@ class PredictionLog:
             if has_room:
                 self._waiting_bytes += size
         if has_room and not self._stop.is_set():
-            self._queue.put(_Waiting(exchange, size))
+            self._queue.put(_Waiting(prediction, size))
         else:
             self._dropped.inc(2)
 
     def close(self, *, seconds: float = 5.0) -> None:
-        """Deliver what waits, for so long at most; the rest is counted as dropped."""
+        """Deliver waiting events for at most this long; the rest is counted as dropped."""
         if self._thread is None:
             return
         self._queue.put(None)
@@ -115,21 +122,21 @@ class PredictionLog:
             while (waiting := self._queue.get()) is not None:
                 with self._lock:
                     self._waiting_bytes -= waiting.size
-                self._send(waiting.exchange)
+                self._send(waiting.prediction)
                 if self._stop.is_set():
                     break
         finally:
             self._sink.close()
 
-    def _send(self, exchange: Exchange) -> None:
+    def _send(self, prediction: LoggedPrediction) -> None:
         assert self._sink is not None
         try:
-            events: tuple[Event, ...] = events_of(exchange, self._settings, self._log)
+            events: tuple[Event, ...] = events_of(prediction, self._settings, self._log)
             delivered = sum(self._sink.send(event) for event in events)
         except Exception:
-            # an event that cannot be written must not be the last one that is
+            # an event that cannot be written must not end the thread
             logger.exception(
-                "prediction log: the events of request %s are lost", exchange.request_id
+                "prediction log: the events of request %s are lost", prediction.request_id
             )
             events, delivered = (), 0
         self._sent.inc(delivered)

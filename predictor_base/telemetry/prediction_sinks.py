@@ -1,4 +1,4 @@
-"""Where the prediction log goes: stdout, a file, or an HTTP server that takes CloudEvents."""
+"""Sinks of the prediction log: stdout, a file, or an HTTP server that accepts CloudEvents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 class Sink(Protocol):
     def send(self, event: Event) -> bool:
-        """Whether the event arrived."""
+        """Send the event; returns whether it was delivered."""
         ...
 
     def close(self) -> None: ...
@@ -46,7 +46,7 @@ def open_sink(log: PredictionLogSettings, *, stop: threading.Event) -> Sink:
 
 
 class DescriptorSink:
-    """Lines of JSON, each written at once, so that the lines of several processes do not mix."""
+    """Lines of JSON, each written in one call, so that lines of several processes do not mix."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -80,7 +80,7 @@ class HttpSink:
                 self._is_quiet = False
                 return True
             if not problem.startswith("5") and problem[:1].isdigit():
-                break  # it does not want this event, and would not the next time
+                break  # a retry would be refused as well
             if self._stop.wait(0.1 * 4**attempt):
                 break
         self._complain(problem)
@@ -90,7 +90,7 @@ class HttpSink:
         self._connection.close()
 
     def _post(self, event: Event) -> str | None:
-        """None when the event was taken, else why not."""
+        """Post the event; returns None, or why it was not accepted."""
         try:
             self._connection.request("POST", self._path, event.body or b"", binary_headers(event))
             answer = self._connection.getresponse()
@@ -103,11 +103,11 @@ class HttpSink:
     def _complain(self, problem: str | None) -> None:
         if not self._is_quiet:
             self._is_quiet = True
-            logger.warning("prediction log: events are not taken: %s", problem)
+            logger.warning("prediction log: events are not delivered: %s", problem)
 
 
 def binary_headers(event: Event) -> dict[str, str]:
-    """The attributes as HTTP headers, percent-encoded as CloudEvents' HTTP binding says."""
+    """The attributes as HTTP headers, percent-encoded as CloudEvents' HTTP binding requires."""
     headers = {
         f"ce-{name}": quote(value, safe="!#$&'()*+,/:;<=>?@[\\]^_`{|}~")
         for name, value in event.attributes.items()

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, where the standard environment variables ask for them.
+"""OpenTelemetry traces, where the standard environment variables enable them.
 
 Nothing is imported and nothing happens unless OTEL_EXPORTER_OTLP_ENDPOINT,
 OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_TRACES_EXPORTER is set; OTEL_SDK_DISABLED=true and
@@ -30,7 +30,7 @@ Attribute = str | bool | int | float
 
 
 class Span(Protocol):
-    """What the server does with a request's span."""
+    """A request's span, as far as the server uses it."""
 
     def set_attribute(self, key: str, value: Attribute) -> None: ...
 
@@ -64,18 +64,18 @@ class Tracing:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Span]:
-        """A span below the current one; what the predictor starts itself is below this one."""
+        """A span below the current one; spans that the predictor starts are below this one."""
         with self._tracer.start_as_current_span(name) as span:
             yield span
 
     def close(self) -> None:
-        """Send what was not sent yet, for a few seconds at most."""
+        """Send what is left, for a few seconds at most."""
         self._provider.force_flush(_FLUSH_MILLISECONDS)
         self._provider.shutdown()
 
 
 def start_tracing(settings: Settings, environ: Mapping[str, str]) -> Tracing | None:
-    """Tracing as the environment says; None when it asks for none, or libraries are missing."""
+    """Tracing as the environment configures it; None where it is off, or libraries are missing."""
     names = exporter_names(environ)
     if not names:
         return None
@@ -83,7 +83,7 @@ def start_tracing(settings: Settings, environ: Mapping[str, str]) -> Tracing | N
         provider = _provider(settings, environ, names)
     except ImportError as error:
         logger.warning(
-            "the environment asks for traces, but there are none: %s; "
+            "the environment enables traces, but they cannot start: %s; "
             "add opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http to requirements.txt",
             error,
         )
@@ -97,7 +97,7 @@ def start_tracing(settings: Settings, environ: Mapping[str, str]) -> Tracing | N
 
 
 def exporter_names(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The exporters that the environment asks for: of `otlp` and `console`, or none."""
+    """The exporters that the environment names, of `otlp` and `console`; may be empty."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return ()
     default = "otlp" if any(environ.get(name) for name in _ENDPOINTS) else ""
@@ -120,14 +120,14 @@ def _provider(
         "deployment.environment.name": settings.environment,
         "container.image.repo_digests": settings.image_digest,
     }
-    # what the environment says of the service counts for more than what we know
-    said = Resource.create().attributes
-    ours = {
+    # attributes from the environment take precedence
+    given = Resource.create().attributes
+    added = {
         key: value
         for key, value in facts.items()
-        if value and (key not in said or str(said[key]).startswith("unknown_service"))
+        if value and (key not in given or str(given[key]).startswith("unknown_service"))
     }
-    provider = TracerProvider(resource=Resource.create().merge(Resource(ours)))
+    provider = TracerProvider(resource=Resource.create().merge(Resource(added)))
     for name in names:
         provider.add_span_processor(BatchSpanProcessor(_exporter(name, environ)))
     return provider
@@ -139,7 +139,7 @@ def _exporter(name: str, environ: Mapping[str, str]) -> Any:
 
         return ConsoleSpanExporter()
     if name != "otlp":
-        raise ImportError(f"the exporter {name} is not one of otlp, console and none")
+        raise ImportError(f"the exporter {name} is unknown; the known are otlp, console and none")
     protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get(
         "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
     )

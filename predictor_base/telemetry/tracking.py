@@ -1,8 +1,8 @@
-"""What the predictor predicts, as metrics: how often each class, or how the values are distributed.
+"""Prediction tracking: metrics of how often each class occurs, or how values are distributed.
 
 `predictor_predictions_total{deployment_id, class}` counts for `modelType: classification`, and
 `predictor_prediction_value{deployment_id}` is the histogram for `regression`. The prediction is
-the whole response, or what `key` leads to: `label`, `result.label`, `predictions.label` (of every
+the whole response, or the value at `key`: `label`, `result.label`, `predictions.label` (of every
 item of a list), `predictions.0.label`.
 """
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from predictor_base.settings import Monitoring
 
 MAX_CLASSES = 200
-"Classes counted by name in one process; the ones that come later are counted together."
+"""Classes counted by name in one process; later ones are counted together."""
 OTHER_CLASSES = "__other__"
 MAX_CLASS_LENGTH = 128
 MAX_PREDICTIONS = 1000
-"Predictions recorded of one response: one of a million values must not stall the server."
+"""Predictions recorded per response: a response with a million values must not stall the server."""
 
 _POWERS = tuple(10.0**power for power in range(-3, 7))
 _POSITIVE = tuple(digit * power for power in _POWERS for digit in (1, 2.5, 5))
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Records the prediction in each response; one without is logged once and never an error."""
+    """Record the prediction in each response; a response without one is logged once, and is never an error."""
 
     def __init__(
         self, monitoring: Monitoring, registry: CollectorRegistry, *, deployment_id: str = ""
@@ -107,11 +107,11 @@ class Tracker:
         kind = problem.split(":")[0]
         if kind not in self._logged:
             self._logged.add(kind)
-            logger.warning("prediction tracking: %s (said once)", problem)
+            logger.warning("prediction tracking: %s (logged once)", problem)
 
 
 def find_predictions(value: object, key: tuple[str, ...]) -> Iterator[object]:
-    """The plain values that the key leads to; lists and arrays are followed item by item."""
+    """The plain values at the key; lists and arrays are followed item by item."""
     value = _plain(value)
     if isinstance(value, list | tuple):
         if key and key[0].isdigit():
@@ -129,7 +129,7 @@ def find_predictions(value: object, key: tuple[str, ...]) -> Iterator[object]:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays, tensors, series and scalars of numpy and its kin as Python's own."""
+    """Convert arrays, tensors, series and scalars of numpy and similar libraries to Python's types."""
     if isinstance(value, str | int | float | list | tuple | Mapping):
         return value.item() if hasattr(value, "item") and hasattr(value, "dtype") else value
     if hasattr(value, "tolist"):

@@ -333,7 +333,7 @@ def test_a_sidecars_probe_asks_in_one_way_at_a_port_of_its_own(refused: Render) 
 
     assert "exactly one of" in sentence({"periodSeconds": 5})
     assert "exactly one of" in sentence({"grpc": {"port": 1}, "tcpSocket": {"port": 1}})
-    assert "give its number" in sentence({"httpGet": {"path": "/", "port": "http"}})
+    assert "give the sidecar's port number" in sentence({"httpGet": {"path": "/", "port": "http"}})
 
 
 def test_secrets_are_references(render: Render) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +27,16 @@ def test_models_are_there_before_a_sidecar_starts(render: Render) -> None:
     assert (first["name"], "restartPolicy" in first) == ("fetch-models", False)
     assert (second["name"], second["restartPolicy"]) == ("proxy", "Always")
     assert "models" not in [mount["name"] for mount in second["volumeMounts"]]
+
+
+def test_the_copying_container_runs_a_module_of_the_runtime(render: Render) -> None:
+    pod = render({"runtime": RUNTIME, "models": ONE}).pod
+    python, *arguments = pod["initContainers"][0]["command"]
+    assert python == "python3"
+    shown = subprocess.run(
+        [sys.executable, *arguments, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--into" in shown.stdout
 
 
 def test_without_pull_secrets_none_are_mounted(render: Render) -> None:

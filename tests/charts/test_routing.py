@@ -133,7 +133,7 @@ def test_an_ingress_whose_controller_nobody_would_let_in_is_refused(refused: Ren
 
 def test_an_ingress_cannot_lead_to_the_interceptor(refused: Render) -> None:
     values = ingress(autoscaling={"enabled": True, "httpAddon": {"enabled": True}})
-    assert "an Ingress cannot lead" in refused(values)
+    assert "an Ingress cannot use" in refused(values)
 
 
 def let_in(rendered: Any) -> list[Any]:

@@ -345,7 +345,7 @@ def test_the_image_of_a_predictor_copies_its_models_and_serves_them(
     os.chown(copied, 10001, 10001)
     config = Path(private_registry.environ["DOCKER_CONFIG"]) / "config.json"
     (secrets / "regcred.json").write_text(config.read_text())
-    command = ["python3", "-m", "predictor_base.models.stores.fetch", "--into=/models"]
+    command = ["python3", "-m", "predictor_base.models.fetch", "--into=/models"]
     told = client.containers.run(
         f"{image.repository}@{image.digest}", entrypoint=command,
         command=["--credentials=/etc/pull-secrets", f"iris={artifact}"],

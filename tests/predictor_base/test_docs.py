@@ -120,7 +120,7 @@ def test_the_page_describes_and_tries_the_api(tmp_path: Path, browser: Browser) 
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
-    page = (ROOT / "predictor_base" / "docs.html").read_text()
+    page = (ROOT / "predictor_base" / "process" / "docs.html").read_text()
     assert re.findall(r"""(?:src|href)=["'](?!data:|openapi)""", page) == []
     assert "http://" not in page
     assert "https://" not in page

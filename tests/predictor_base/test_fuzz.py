@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from predictor_base.errors import BadRequest
-from predictor_base.http.app import STATUS
+from predictor_base.http.error_replies import STATUS
 from predictor_base.protocols.openinference import read_infer
 from tests.support.predictor_server import Server, serving
 

@@ -15,6 +15,7 @@ import pytest
 from tests.support.predictor_server import serving, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 GATED = """
@@ -131,6 +132,15 @@ def test_what_does_not_finish_in_the_grace_period_is_given_up(tmp_path: Path) ->
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
+@pytest.fixture
+def hears_interrupts() -> Iterator[None]:
+    """Start programs that hear SIGINT: a shell's background jobs, and what they start, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_interrupts")
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     (tmp_path / "load").touch()
     with serving(tmp_path, GATED, drainDelaySeconds=60) as server:

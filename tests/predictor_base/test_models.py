@@ -56,7 +56,7 @@ def serve(tmp_path: Path, predictor: Predictor) -> Iterator[Any]:
 
     def build(**models: Any) -> Any:
         settings = Settings.from_document({"path": "predictor.py", "multiModelReloading": models})
-        client = build_client(settings, interval=NEVER, root=tmp_path / "shelf")
+        client = build_client(settings, interval=NEVER, root=tmp_path / "disk_cache")
         assert client is not None
         clients.append(client)
         client.load(predictor)
@@ -134,7 +134,7 @@ def test_a_folder_of_models_names_them(tmp_path: Path, serve: Any) -> None:
     client = serve(dir=str(tmp_path))
     assert client.get_model("iris") == "iris"
     assert client.describe()["mpg"]["latest"] == "3"
-    with pytest.raises(UnknownModel, match="'cars' is not there; the ones that are: iris, mpg"):
+    with pytest.raises(UnknownModel, match="'cars' does not exist; the known ones are: iris, mpg"):
         client.get_model("cars")
     with pytest.raises(UnknownModel, match="model_name"):
         client.get_model()
@@ -143,7 +143,7 @@ def test_a_folder_of_models_names_them(tmp_path: Path, serve: Any) -> None:
 def test_an_unknown_version_lists_the_known_ones(tmp_path: Path, serve: Any) -> None:
     write(tmp_path / "iris", {"1": "a", "2": "b"})
     client = serve(path=str(tmp_path / "iris"))
-    with pytest.raises(UnknownModel, match="the ones that are: 1, 2"):
+    with pytest.raises(UnknownModel, match="the known ones are: 1, 2"):
         client.get_model(model_version="7")
     with pytest.raises(BadRequest, match="neither a whole number nor latest"):
         client.get_model(model_version="newest")
@@ -241,7 +241,7 @@ def test_a_model_whose_store_is_empty_for_a_while_stays(
     remove(tmp_path / "iris" / "1")
     look_twice(client)
     assert client.get_model() == "one"
-    assert "models stay as they are" in caplog.text
+    assert "the models do not change" in caplog.text
 
 
 def test_models_of_a_folder_come_and_go(tmp_path: Path, serve: Any) -> None:
@@ -354,9 +354,9 @@ def test_get_model_inside_the_constructor_is_told_why_it_cannot_work(tmp_path: P
 @pytest.mark.parametrize(
     ("kind", "key", "message"),
     [
-        ("python", "models", "a Python predictor has multiModelReloading"),
-        ("onnx", "multiModelReloading", "type onnx has models"),
-        ("tensorflow", "multiModelReloading", "type tensorflow has models"),
+        ("python", "models", "not for type python; use multiModelReloading"),
+        ("onnx", "multiModelReloading", "type onnx uses models"),
+        ("tensorflow", "multiModelReloading", "type tensorflow uses models"),
     ],
 )
 def test_models_under_the_other_key_are_refused_at_start(kind: str, key: str, message: str) -> None:

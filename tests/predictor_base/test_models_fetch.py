@@ -68,14 +68,14 @@ def reference(image: ImageRef, host: str | None = None) -> Reference:
 def fetch(
     *wanted: Reference, into: Path, secrets: PullSecrets | None = None, room: int = 0
 ) -> list[str]:
-    """What was told; it waits for nothing."""
-    told: list[str] = []
+    """What was reported; it waits for nothing."""
+    reported: list[str] = []
     named = [(f"model-{number}", each) for number, each in enumerate(wanted)]
     fetch_artifacts(
         named, into=into, secrets=secrets or PullSecrets(), room=room,
-        pause=lambda seconds: None, tell=told.append,
+        pause=lambda seconds: None, report=reported.append,
     )  # fmt: skip
-    return told
+    return reported
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -193,7 +193,7 @@ def test_a_digest_that_the_registry_does_not_have_is_told(tmp_path: Path, model:
 def test_more_than_the_disk_holds_is_told_before_it_is_fetched(
     tmp_path: Path, model: ImageRef, proxy: FaultyRegistry
 ) -> None:
-    with pytest.raises(StoreError, match=r"9\.4 MB .* 9\.0 MB: raise compute\.ephemeral_storage"):
+    with pytest.raises(StoreError, match=r"9\.4 MB, .* 9\.0 MB: raise compute\.ephemeral_storage"):
         fetch(reference(model, proxy.host), into=tmp_path, room=9_000_000)
     assert big_blobs(proxy) == 0
 
@@ -259,7 +259,7 @@ def test_an_identity_token_is_told_to_be_none_of_what_is_needed(
 ) -> None:
     image = reference(pushed(tmp_path / "source", private_registry))
     entry = {"auth": "PHRva2VuPjo=", "identitytoken": "s3cret"}
-    with pytest.raises(StoreError, match="identity token, and models need a user") as refused:
+    with pytest.raises(StoreError, match="identity token, but models need a user") as refused:
         fetch(image, into=tmp_path / "none",
               secrets=write_secret(tmp_path / "secrets", **{private_registry.host: entry}))  # fmt: skip
     assert "s3cret" not in str(refused.value)
@@ -280,7 +280,7 @@ def test_docker_hub_has_many_names(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_pull_secret_is_named_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / "regcred.json").write_text("s3cret")
-    with pytest.raises(StartFailure, match=r"^regcred\.json: is no pull secret"):
+    with pytest.raises(StartFailure, match=r"^regcred\.json: is not a pull secret"):
         PullSecrets.from_folder(tmp_path)
 
 
@@ -354,7 +354,7 @@ def test_a_layer_that_has_no_digest_is_refused(
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer]}
     with faulty_registry(registry.host) as proxy:
         proxy.answers["/manifests/1"] = json.dumps(manifest).encode()
-        with pytest.raises(StoreError, match="which is no digest"):
+        with pytest.raises(StoreError, match="which is not a digest"):
             fetch(Reference.parse(f"{proxy.host}/models/others:1"), into=tmp_path)
 
 
@@ -400,14 +400,14 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path, registry: RealRegis
                 file.write(piece)
     image = ImageRef(f"{registry.host}/models/large", "1")
     model = push_model(tmp_path / "large", image, registry=registry_of(), progress=silent).image
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", MEASURED, "--into", str(tmp_path / "models"), f"large={model}"],
         env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     sizes = {path.stat().st_size for path in (tmp_path / "models" / "large").iterdir()}
     assert sizes == {80 * MEGABYTE}
-    assert int(told.stdout) < 150
+    assert int(result.stdout) < 150
 
 
 @pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"])

@@ -102,7 +102,7 @@ def test_versions_are_found_fetched_and_replaced(bucket: Bucket, tmp_path: Path)
     bucket.put("iris-other/9/model.txt", b"a neighbour with the same beginning")
     document = {"path": "p.py", "multiModelReloading": {"path": "gs://models/iris"}}
     client: Any = build_client(
-        Settings.from_document(document), interval=NEVER, root=tmp_path / "shelf"
+        Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
     )
     client.load(Predictor())
     try:

@@ -117,7 +117,9 @@ class Predictor:
 
 def build(tmp_path: Path, location: str) -> Any:
     document = {"path": "p.py", "multiModelReloading": {"path": location}}
-    return build_client(Settings.from_document(document), interval=NEVER, root=tmp_path / "shelf")
+    return build_client(
+        Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
+    )
 
 
 def test_a_repository_is_fetched_verified_and_replaced(server: Hub, tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_wrong_bytes_are_found(server: Hub, tmp_path: Path, large: bool) -> None
         from predictor_base.models.stores.download import fetch_file
 
         target = tmp_path / "m"
-        with pytest.raises(StoreError, match="was promised"):
+        with pytest.raises(StoreError, match="not the expected"):
             fetch_file(store, files[0], target=target, stop=Event(), count=lambda _: None)
     finally:
         monkey.commit = original  # type: ignore[method-assign]

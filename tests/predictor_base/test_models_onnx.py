@@ -53,7 +53,7 @@ def serve(tmp_path: Path) -> Iterator[Any]:
     def build(**models: Any) -> Any:
         document = {"path": "p.py", "type": "onnx", "models": models}
         client = build_client(
-            Settings.from_document(document), interval=NEVER, root=tmp_path / "shelf"
+            Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
         )
         assert client is not None
         clients.append(client)
@@ -142,7 +142,7 @@ def test_a_constructor_may_ask_for_its_model(tmp_path: Path) -> None:
 def test_a_folder_must_hold_one_model(tmp_path: Path, serve: Any) -> None:
     for name in ("a", "b"):
         save_sum(tmp_path / "m" / f"{name}.onnx", ["n", 3])
-    with pytest.raises(LoadFailed, match=r"here are: a\.onnx, b\.onnx"):
+    with pytest.raises(LoadFailed, match=r"found: a\.onnx, b\.onnx"):
         serve(path=str(tmp_path / "m"))
 
 

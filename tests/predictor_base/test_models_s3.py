@@ -128,7 +128,7 @@ class Predictor:
 
 def build(tmp_path: Path, **models: Any) -> Any:
     settings = Settings.from_document({"path": "p.py", "multiModelReloading": models})
-    return build_client(settings, interval=NEVER, root=tmp_path / "shelf")
+    return build_client(settings, interval=NEVER, root=tmp_path / "disk_cache")
 
 
 def put(bucket: Any, key: str, text: str) -> None:
@@ -169,7 +169,7 @@ def test_a_folder_of_models_is_fetched_as_asked_and_the_disk_keeps_so_many(
     try:
         for name in "abcda":
             assert client.get_model(name) == name
-        on_disk = [each for each in (tmp_path / "shelf").iterdir() if each.is_dir()]
+        on_disk = [each for each in (tmp_path / "disk_cache").iterdir() if each.is_dir()]
         assert len(on_disk) == 2
     finally:
         client.close()
@@ -267,7 +267,7 @@ def test_a_name_that_leaves_its_folder_is_refused(bucket: Any) -> None:
     from predictor_base.models.stores.store import checked_path
 
     for name in ("../../etc/cron.d/x", "/etc/passwd", "a\\..\\b", "a/../../b"):
-        with pytest.raises(StoreError, match="no name for a file"):
+        with pytest.raises(StoreError, match="not a valid name for a file"):
             checked_path(name, location="s3://models/evil")
 
 
@@ -292,7 +292,8 @@ def test_a_process_killed_in_the_middle_leaves_nothing_half(bucket: Any, tmp_pat
     code = textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from predictor_base.models import build_client, download, s3
+        from predictor_base.models import build_client
+        from predictor_base.models.stores import download, s3
         from predictor_base.settings import Settings
         s3._CHUNK = 1 << 16
 
@@ -309,7 +310,7 @@ def test_a_process_killed_in_the_middle_leaves_nothing_half(bucket: Any, tmp_pat
         download._append = slow
         models = {{"path": "s3://models/killed"}}
         settings = Settings.from_document({{"path": "p.py", "multiModelReloading": models}})
-        client = build_client(settings, root=Path({str(tmp_path / "shelf")!r}))
+        client = build_client(settings, root=Path({str(tmp_path / "disk_cache")!r}))
 
         class P:
             def load_model(self, model_path): ...
@@ -322,8 +323,8 @@ def test_a_process_killed_in_the_middle_leaves_nothing_half(bucket: Any, tmp_pat
     with process:
         assert process.stdout.readline() == b"half way\n"
         process.send_signal(signal.SIGKILL)
-    shelf = tmp_path / "shelf"
-    assert [each.suffix for each in shelf.iterdir() if each.is_dir()] == [".partial"]
+    disk_cache = tmp_path / "disk_cache"
+    assert [each.suffix for each in disk_cache.iterdir() if each.is_dir()] == [".partial"]
 
     came: list[int] = []
 
@@ -332,12 +333,12 @@ def test_a_process_killed_in_the_middle_leaves_nothing_half(bucket: Any, tmp_pat
             return (Path(model_path) / "model.bin").read_bytes()
 
     client = build(tmp_path, path="s3://models/killed")
-    client._library._shelf._count = came.append
+    client._library._disk_cache._count = came.append
     client.load(ReadsBytes())
     client.close()
     assert client.get_model() == content
     assert 0 < sum(came) <= 21 * MEGABYTE, "at least three megabytes were already there"
-    assert [each.suffix for each in shelf.iterdir() if each.is_dir()] == [""]
+    assert [each.suffix for each in disk_cache.iterdir() if each.is_dir()] == [""]
 
 
 def test_several_processes_fetch_a_model_once(bucket: Any, tmp_path: Path) -> None:
@@ -350,7 +351,7 @@ def test_several_processes_fetch_a_model_once(bucket: Any, tmp_path: Path) -> No
         models = {{"path": "s3://models/shared"}}
         settings = Settings.from_document({{"path": "p.py", "multiModelReloading": models}})
         registry = CollectorRegistry()
-        client = build_client(settings, root=Path({str(tmp_path / "shelf")!r}), registry=registry)
+        client = build_client(settings, root=Path({str(tmp_path / "disk_cache")!r}), registry=registry)
 
         class P:
             def load_model(self, model_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor_base.models.disk_cache import Shelf
+from predictor_base.models.disk_cache import DiskCache
 from predictor_base.models.errors import StoreError
 from predictor_base.models.versions import ModelVersion
 
@@ -29,7 +29,7 @@ def borrowed(root: Path) -> None:
     version = ModelVersion(
         model="iris", number=1, store=Elsewhere(), root="", files=(), fingerprint="f" * 64,
     )  # type: ignore[arg-type]  # fmt: skip
-    with Shelf(root, size=None).borrow(version):
+    with DiskCache(root, size=None).borrow(version):
         pass
 
 
@@ -49,13 +49,13 @@ def another_users(root: Path) -> None:
 def test_a_folder_that_somebody_else_put_there_is_not_used(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
-    make(tmp_path / "shelf")
+    make(tmp_path / "disk_cache")
     with pytest.raises(StoreError, match="belongs to another user"):
-        borrowed(tmp_path / "shelf")
+        borrowed(tmp_path / "disk_cache")
 
 
 def test_a_folder_that_others_may_write_to_is_closed_to_them(tmp_path: Path) -> None:
-    root = tmp_path / "shelf"
+    root = tmp_path / "disk_cache"
     root.mkdir()
     root.chmod(0o777)
     (root / ("f" * 32) / "iris/1/model").mkdir(parents=True)

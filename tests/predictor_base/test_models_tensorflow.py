@@ -185,7 +185,7 @@ def test_outputs_keep_their_shape_when_asked(client: Any) -> None:
 def test_a_version_is_asked_for_by_number(client: Any, serving: Serving) -> None:
     client.predict({"x": []}, model_version="1")
     assert serving.requests[0][0] == "/v1/models/iris/versions/1:predict"
-    with pytest.raises(UnknownModel, match="the ones that are: 1, 2"):
+    with pytest.raises(UnknownModel, match="the known ones are: 1, 2"):
         client.predict({"x": []}, model_version="7")
 
 

@@ -136,7 +136,7 @@ def test_a_file_is_a_model_with_one_version_and_is_replaced_live(
     web.content = b"first"
     document = {"path": "p.py", "multiModelReloading": {"path": web.url}}
     client: Any = build_client(
-        Settings.from_document(document), interval=NEVER, root=tmp_path / "shelf"
+        Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
     )
     client.load(Predictor())
     try:
@@ -145,7 +145,7 @@ def test_a_file_is_a_model_with_one_version_and_is_replaced_live(
         client._library.look_again()
         client._library.look_again()
         assert client.get_model() == b"second"
-        folders = [each for each in (tmp_path / "shelf").iterdir() if each.is_dir()]
+        folders = [each for each in (tmp_path / "disk_cache").iterdir() if each.is_dir()]
         assert len(folders) == 1, "what was replaced is removed"
     finally:
         client.close()
@@ -190,7 +190,7 @@ def test_the_digest_in_the_location_is_what_the_file_must_have(
     fetch(open_store(f"{web.url}#sha256={digest}"), tmp_path / "good")
     assert (tmp_path / "good").read_bytes() == b"the model"
     web.content = b"something else"
-    with pytest.raises(StoreError, match=f"and {digest} was promised"):
+    with pytest.raises(StoreError, match=f"not the expected {digest}"):
         fetch(open_store(f"{web.url}#sha256={digest}"), tmp_path / "bad")
     assert not list(tmp_path.glob("bad*"))
 
@@ -208,7 +208,7 @@ def test_a_digest_that_the_server_sends_is_checked(
 ) -> None:
     web.content = b"the model"
     web.extra = header
-    with pytest.raises(StoreError, match="was promised"):
+    with pytest.raises(StoreError, match="not the expected"):
         fetch(open_store(web.url), tmp_path / "m")
 
 

@@ -115,7 +115,7 @@ def test_what_is_no_class_is_logged_once_and_does_not_count(
         tracked.record(response)
     assert tracked.classes() == {}
     assert len(caplog.records) == 1
-    assert "said once" in caplog.text
+    assert "logged once" in caplog.text
 
 
 @pytest.mark.parametrize("response", [None, True, "12", float("nan"), float("inf"), {"a": 1}])

@@ -1,6 +1,6 @@
 {{/*
-What a schema cannot say: rules between values, and between values and the release's name. Each ends the rendering with a
-sentence that names the value to change.
+Rules that a schema cannot express: between values, and between values and the release's name. Each one fails the
+rendering with a sentence that names the value to change.
 */}}
 {{- define "predictor.checks" -}}
 {{- include "predictor.checkName" . }}
@@ -17,7 +17,7 @@ sentence that names the value to change.
 
 {{- define "predictor.checkName" -}}
 {{- if gt (len .Release.Name) 54 }}
-{{- fail (printf "the release name %q has %d characters, and 54 are allowed: KEDA puts keda-hpa- before it, and Kubernetes takes 63" .Release.Name (len .Release.Name)) }}
+{{- fail (printf "the release name %q has %d characters, more than 54: KEDA adds the prefix keda-hpa-, and Kubernetes allows 63" .Release.Name (len .Release.Name)) }}
 {{- end }}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name) }}
 {{- fail (printf "the release name %q is not a DNS label: a Service needs lower case letters, digits and dashes, with a letter first" .Release.Name) }}
@@ -29,7 +29,7 @@ sentence that names the value to change.
 {{- fail "image.repository is required: the registry and path of the image, for example ghcr.io/acme/ml/iris-classifier" }}
 {{- end }}
 {{- if not (or .Values.image.digest .Values.image.tag) }}
-{{- fail "image.digest (or image.tag) is required: there is no default version of your predictor" }}
+{{- fail "image.digest (or image.tag) is required: the chart has no default version" }}
 {{- end }}
 {{- end }}
 
@@ -67,7 +67,7 @@ sentence that names the value to change.
 {{- end }}
 {{- $containers = append $containers .name }}
 {{- if and .gpu (has true $gpus) }}
-{{- fail "two sidecars have gpu true, and the accelerators of resources.gpu go to one container" }}
+{{- fail "two sidecars have gpu true, and only one container can have the accelerators of resources.gpu" }}
 {{- end }}
 {{- $gpus = append $gpus (.gpu | default false) }}
 {{- $sidecar := .name }}
@@ -76,7 +76,7 @@ sentence that names the value to change.
 {{- fail (printf "each probe of the sidecar %s needs exactly one of httpGet, tcpSocket, exec and grpc" $sidecar) }}
 {{- end }}
 {{- if eq "http" (dig "httpGet" "port" "" . | toString) (dig "tcpSocket" "port" "" . | toString) }}
-{{- fail (printf "a probe of the sidecar %s asks at the port http, which is the main container's: give its number" $sidecar) }}
+{{- fail (printf "a probe of the sidecar %s uses the port http, which is the main container's: give the sidecar's port number" $sidecar) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -100,7 +100,7 @@ sentence that names the value to change.
 {{- if not (include "predictor.hasGpu" .) }}
 {{- range .Values.scheduling.tolerations }}
 {{- if has (.key | default "") (list "" "nvidia.com/gpu" "amd.com/gpu" "habana.ai/gaudi" "aws.amazon.com/neuron" "google.com/tpu") }}
-{{- fail (printf "scheduling.tolerations accepts the taint %q without asking for a GPU: the pods would take up GPU nodes (put it under resources.gpu.tolerations)" (.key | default "*")) }}
+{{- fail (printf "scheduling.tolerations accepts the taint %q without asking for a GPU: the pods would occupy GPU nodes (put it under resources.gpu.tolerations)" (.key | default "*")) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -113,10 +113,10 @@ sentence that names the value to change.
 {{- end }}
 {{- if eq $route.type "ingress" }}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.gatewayNamespace) }}
-{{- fail "route.type ingress needs networkPolicy.gatewayNamespace, the namespace of the ingress controller's pods: nobody else is let in (or networkPolicy.enabled false)" }}
+{{- fail "route.type ingress needs networkPolicy.gatewayNamespace, the namespace of the ingress controller's pods, because the NetworkPolicy allows no other (or set networkPolicy.enabled to false)" }}
 {{- end }}
 {{- if include "predictor.intercepted" . }}
-{{- fail "autoscaling.httpAddon needs route.type httpRoute or none: an Ingress cannot lead to a Service in another namespace" }}
+{{- fail "autoscaling.httpAddon needs route.type httpRoute or none: an Ingress cannot use a Service in another namespace" }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -127,14 +127,14 @@ sentence that names the value to change.
 {{- fail (printf "autoscaling.minReplicas (%d) is more than maxReplicas (%d)" (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) }}
 {{- end }}
 {{- if and $autoscaling.inFlight.enabled (not $autoscaling.inFlight.prometheus.address) (not .Values.metrics.path) }}
-{{- fail "autoscaling.inFlight without a Prometheus address needs a metrics.path, where KEDA reads the gauge (or switch to autoscaling.cpu)" }}
+{{- fail "autoscaling.inFlight without a Prometheus address needs a metrics.path, from which KEDA reads the gauge (or enable autoscaling.cpu instead)" }}
 {{- end }}
 {{- if and (not (kindIs "invalid" $autoscaling.fallback.replicas)) (gt (int $autoscaling.fallback.replicas) (int $autoscaling.maxReplicas)) }}
 {{- fail (printf "autoscaling.fallback.replicas (%d) is more than maxReplicas (%d)" (int $autoscaling.fallback.replicas) (int $autoscaling.maxReplicas)) }}
 {{- end }}
 {{- range $autoscaling.cron }}
 {{- if eq .start .end }}
-{{- fail (printf "autoscaling.cron: a window that starts and ends at %q is none" .start) }}
+{{- fail (printf "autoscaling.cron: the window starts and ends at %q; give two different times" .start) }}
 {{- end }}
 {{- if gt (int .replicas) (int $autoscaling.maxReplicas) }}
 {{- fail (printf "autoscaling.cron: %d replicas are more than maxReplicas (%d)" (int .replicas) (int $autoscaling.maxReplicas)) }}
@@ -142,7 +142,7 @@ sentence that names the value to change.
 {{- end }}
 {{- end }}
 
-{{/* The own metric of a release does not exist while it sleeps, so something else has to wake it. */}}
+{{/* A release's own metric does not exist while it is scaled to zero, so something else must wake it. */}}
 {{- define "predictor.checkScaleToZero" -}}
 {{- $autoscaling := .Values.autoscaling }}
 {{- if eq (int $autoscaling.minReplicas) 0 }}
@@ -156,7 +156,7 @@ sentence that names the value to change.
 {{- fail "autoscaling.minReplicas is 0 and nothing can wake the release: without a pod there are no requests in progress and no CPU to measure (enable httpAddon, add cron or triggers, or let minReplicas be 1)" }}
 {{- end }}
 {{- if and $autoscaling.inFlight.enabled (not $autoscaling.inFlight.prometheus.address) }}
-{{- fail "autoscaling.inFlight without a Prometheus address cannot be used with minReplicas 0: KEDA finds no pod to read while the release sleeps (give an address, or set autoscaling.inFlight.enabled to false)" }}
+{{- fail "autoscaling.inFlight without a Prometheus address cannot be used with minReplicas 0: KEDA finds no pod to read while the release is scaled to zero (set an address, or set autoscaling.inFlight.enabled to false)" }}
 {{- end }}
 {{- if not (kindIs "invalid" $autoscaling.fallback.replicas) }}
 {{- fail "autoscaling.fallback.replicas cannot be used with minReplicas 0: a trigger that cannot be read would keep the release awake" }}
@@ -164,7 +164,7 @@ sentence that names the value to change.
 {{- end }}
 {{- end }}
 
-{{/* What KEDA's admission webhook would refuse, or worse, does not see. */}}
+{{/* What KEDA's admission webhook would refuse, or would not notice. */}}
 {{- define "predictor.checkTriggers" -}}
 {{- $triggers := include "predictor.triggers" . | fromYamlArray }}
 {{- $names := list }}
@@ -194,6 +194,6 @@ sentence that names the value to change.
 {{- fail "autoscaling is enabled without any trigger: enable inFlight, cpu or httpAddon, or add cron or triggers" }}
 {{- end }}
 {{- if and (not (kindIs "invalid" .Values.autoscaling.fallback.replicas)) (not $external) }}
-{{- fail "autoscaling.fallback.replicas needs a trigger other than cpu and memory, which KEDA has no fallback for" }}
+{{- fail "autoscaling.fallback.replicas needs a trigger other than cpu and memory, for which KEDA has no fallback" }}
 {{- end }}
 {{- end }}

@@ -1,22 +1,22 @@
-{{/* The name of every object: the release's. `predictor.checks` refuses one that Kubernetes would. */}}
+{{/* The name of every object: the release's. `predictor.checks` refuses names that Kubernetes would refuse. */}}
 {{- define "predictor.fullname" -}}
 {{- .Release.Name -}}
 {{- end }}
 
-{{/* What the API is called outside Kubernetes. */}}
+{{/* The API's name outside Kubernetes. */}}
 {{- define "predictor.apiName" -}}
 {{- .Values.api.name | default .Release.Name -}}
 {{- end }}
 
-{{/* Selectors cannot be changed once a Deployment exists, so nothing that ever changes is in here. */}}
+{{/* A Deployment's selector cannot change, so these labels never change. */}}
 {{- define "predictor.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/*
-Labels that say whose pods these are, and stay the same when the chart is upgraded. As JSON, like all helpers whose result
-is worked on further: reading YAML back is most of what rendering costs.
+Labels that identify the API, and do not change with the chart's version. As JSON, like all helpers whose result is
+processed further: reading YAML back is most of the cost of rendering.
 */}}
 {{- define "predictor.apiLabels" -}}
 {{- $labels := dict "app.kubernetes.io/name" .Chart.Name "app.kubernetes.io/instance" .Release.Name }}
@@ -31,7 +31,7 @@ is worked on further: reading YAML back is most of what rendering costs.
 {{- toJson $labels }}
 {{- end }}
 
-{{/* Labels of every object, as JSON; the user's own come last and replace none of ours. */}}
+{{/* Labels of every object, as JSON; the user's labels do not replace the chart's. */}}
 {{- define "predictor.labels" -}}
 {{- $ours := include "predictor.apiLabels" . | fromJson }}
 {{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version) }}
@@ -87,7 +87,7 @@ annotations:
 {{- end -}}
 {{- end }}
 
-{{/* What the runtime reads. Facts about the release that stand elsewhere in the values are added here. */}}
+{{/* The settings of the runtime, with facts about the release from other values. */}}
 {{- define "predictor.settings" -}}
 {{- $facts := dict "name" (include "predictor.apiName" .) "drainDelaySeconds" .Values.timing.drainSeconds "graceSeconds" .Values.timing.graceSeconds }}
 {{- with .Values.api.environment }}
@@ -105,7 +105,7 @@ annotations:
 {{- $facts | toPrettyJson }}
 {{- end }}
 
-{{/* Whether a GPU (or another accelerator) is asked for; empty means no. */}}
+{{/* Whether the pods request a GPU (or another accelerator); empty means no. */}}
 {{- define "predictor.hasGpu" -}}
 {{- if gt (int .Values.resources.gpu.count) 0 }}yes{{ end -}}
 {{- end }}
@@ -115,7 +115,7 @@ annotations:
 {{- addf $timing.preStopSeconds $timing.drainSeconds $timing.graceSeconds 5 | ceil | int64 -}}
 {{- end }}
 
-{{/* How many replicas there can be at most. */}}
+{{/* The maximum number of replicas. */}}
 {{- define "predictor.maxReplicas" -}}
 {{- if .Values.autoscaling.enabled -}}
 {{ int64 .Values.autoscaling.maxReplicas }}
@@ -130,17 +130,17 @@ annotations:
 {{- if and $autoscaling.enabled $autoscaling.inFlight.enabled (not $autoscaling.inFlight.prometheus.address) }}yes{{ end -}}
 {{- end }}
 
-{{/* Whether requests from outside come by the HTTP add-on's interceptor; empty means no. */}}
+{{/* Whether requests from outside go through the HTTP add-on's interceptor; empty means no. */}}
 {{- define "predictor.intercepted" -}}
 {{- if and .Values.autoscaling.enabled .Values.autoscaling.httpAddon.enabled }}yes{{ end -}}
 {{- end }}
 
-{{/* The host by which the interceptor tells releases apart, whatever host and path the caller used. */}}
+{{/* The host by which the interceptor distinguishes releases, whatever host and path the caller uses. */}}
 {{- define "predictor.interceptorHost" -}}
 {{ include "predictor.fullname" . }}.{{ .Release.Namespace }}
 {{- end }}
 
-{{/* How many seconds a request may have to wait for a release that sleeps. */}}
+{{/* How many seconds a request may wait for a release that is scaled to zero. */}}
 {{- define "predictor.wakingSeconds" -}}
 {{- $timing := .Values.timing -}}
 {{- .Values.autoscaling.httpAddon.readinessTimeoutSeconds | default (add $timing.nodeProvisionSeconds $timing.startupSeconds) | int64 -}}
@@ -160,7 +160,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{/* Environment variables as Kubernetes wants them, in a stable order. */}}
+{{/* Environment variables in the format of Kubernetes, in a stable order. */}}
 {{- define "predictor.env" -}}
 {{- range $name, $value := . }}
 - name: {{ $name | quote }}

@@ -1,6 +1,6 @@
 {{/*
-Model artifacts: weights that are images of their own. Where pods can mount an image, the node pulls it as it pulls every
-image; elsewhere an init container, which is the predictor's own image, copies the files to a folder of the pod.
+Model artifacts: images that contain only model files. Where pods can mount images, the node pulls them like every image;
+otherwise an init container with the predictor's image copies the files to a folder of the pod.
 */}}
 {{- define "predictor.modelVolumes" -}}
 {{- if .Values.models.imageVolumes }}
@@ -8,7 +8,7 @@ image; elsewhere an init container, which is the predictor's own image, copies t
 - name: model-{{ $index }}
   image:
     reference: {{ $model.reference | quote }}
-    {{- /* What has a digest cannot change; a tag may have moved. */}}
+    {{- /* An image with a digest cannot change; a tag can move. */}}
     pullPolicy: {{ ternary "IfNotPresent" "Always" (contains "@sha256:" $model.reference) }}
 {{- end }}
 {{- else if .Values.models.artifacts }}
@@ -22,7 +22,7 @@ image; elsewhere an init container, which is the predictor's own image, copies t
       {{- range . }}
       - secret:
           name: {{ .name | quote }}
-          {{- /* As the kubelet, which goes on without one that is missing. */}}
+          {{- /* Like the kubelet, continue without a missing one. */}}
           optional: true
           items:
             - key: .dockerconfigjson
@@ -47,13 +47,13 @@ image; elsewhere an init container, which is the predictor's own image, copies t
     {{- end }}
   env:
     {{- include "predictor.env" (merge (dict) .Values.container.env (dict "HOME" "/tmp")) | trim | nindent 4 }}
-    {{- /* What does not fit is told before it is fetched, and not by an eviction. */}}
+    {{- /* Report models that do not fit before they are fetched, instead of an eviction. */}}
     - name: MODELS_ROOM
       valueFrom:
         resourceFieldRef:
           resource: limits.ephemeral-storage
           divisor: "1"
-  {{- /* It runs before the others and asks for no more than they will. */}}
+  {{- /* It runs before the other containers, and requests no more than they do. */}}
   resources:
     requests:
       cpu: {{ .Values.resources.cpu | quote }}

@@ -5,7 +5,7 @@
 {{- end }}
 {{- end }}
 
-{{/* How to ask the container when the values do not say. Takes `root` and the runtime's `path`. */}}
+{{/* The default handler of a probe. Takes `root` and the runtime's `path`. */}}
 {{- define "predictor.defaultHandler" -}}
 {{- if .root.Values.runtime -}}
 httpGet:

@@ -1,4 +1,4 @@
-{{/* Where the pods may run. GPU nodes are chosen, and their taints accepted, by pods that ask for a GPU alone. */}}
+{{/* The nodes that the pods may run on. Only pods that request a GPU select GPU nodes and tolerate their taints. */}}
 {{- define "predictor.scheduling" -}}
 {{- $scheduling := .Values.scheduling }}
 {{- $nodeSelector := $scheduling.nodeSelector }}

@@ -1,9 +1,9 @@
 {{/*
-The release's own pods in Prometheus, added up and averaged over the window. The average is taken of the sum and not
-of each pod, so that pods which came or went within the window count for as long as they were there.
+The sum over the release's pods in Prometheus, averaged over the window. It is the average of the sum, not of each pod,
+so that pods that started or ended within the window count only for the time they existed.
 
-Where the release may sleep there is no series while it does: `or vector(0)` makes that a zero, which neither wakes it
-nor counts as a failure. Elsewhere a missing series is a failure, and never a reason to scale down.
+A release that is scaled to zero has no series: `or vector(0)` makes that a zero, which neither wakes it nor counts as
+a failure. Otherwise a missing series is a failure, and never a reason to scale down.
 */}}
 {{- define "predictor.inFlightQuery" -}}
 {{- $inFlight := .Values.autoscaling.inFlight -}}
@@ -15,7 +15,7 @@ avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote
 {{- end -}}
 {{- end }}
 
-{{/* KEDA asks each endpoint of the Service at the port that the pod listens on, which is not the Service's. */}}
+{{/* KEDA reads each endpoint of the Service at the pod's port, not the Service's. */}}
 {{- define "predictor.inFlightTrigger" -}}
 {{- $inFlight := .Values.autoscaling.inFlight }}
 {{- if $inFlight.prometheus.address }}
@@ -42,7 +42,7 @@ avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote
 {{- end }}
 {{- end }}
 
-{{/* How a trigger proves itself. Takes the `trigger` and the `name` of the object made for it. */}}
+{{/* The authentication of a trigger. Takes the `trigger` and the `name` of the object that is created for it. */}}
 {{- define "predictor.authenticationRef" -}}
 {{- if .trigger.authenticationRef -}}
 authenticationRef:

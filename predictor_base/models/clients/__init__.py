@@ -1,1 +1,1 @@
-"""What a predictor's constructor gets to ask its models."""
+"""The model clients that a predictor's constructor receives."""

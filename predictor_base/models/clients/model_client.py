@@ -1,4 +1,4 @@
-"""What the clients of all kinds of models share: being opened, asked and described."""
+"""What all model clients share: load, look up, describe, close."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
     from predictor_base.settings import Models, Settings
 
 Model = TypeVar("Model")
 
 
 class ModelClient(Protocol):
-    """What the server asks of a client; predictors see the rest of it."""
+    """The part of a client that the server uses; predictors use the rest."""
 
     def load(self, predictor: object) -> None:
-        """Load what must be there before the first request; the predictor may have to help."""
+        """Load what the first request needs; some clients call the predictor's `load_model`."""
         ...
 
     def is_ready(self) -> bool: ...
@@ -42,7 +42,7 @@ class LibraryClient(Generic[Model]):
         models: Models,
         *,
         load: Callable[[Path, ModelVersion], Model],
-        shelf: Shelf,
+        disk_cache: DiskCache,
         interval: float,
         drop: Callable[[Loaded[Model]], None] = lambda _: None,
     ) -> None:
@@ -50,14 +50,14 @@ class LibraryClient(Generic[Model]):
         self._library = Library(
             sources_of(models),
             load=load,
-            shelf=shelf,
+            disk_cache=disk_cache,
             cache_size=models.cache_size,
             interval=interval,
             drop=drop,
         )
 
     def load(self, predictor: object) -> None:
-        """Load the latest version of every model; with a limited cache, only see which there are.
+        """Load the latest version of every model; with a limited cache, only list them.
 
         Raises:
             ModelUnavailable: a model cannot be fetched or loaded.
@@ -94,7 +94,7 @@ def version_number(model_version: str | int | None) -> int | None:
     """The number, or None for the latest.
 
     Raises:
-        BadRequest: it is neither; versions often come with the request.
+        BadRequest: it is neither a number nor latest; versions often come with the request.
     """
     if model_version is None or model_version == "latest":
         return None
@@ -105,7 +105,7 @@ def version_number(model_version: str | int | None) -> int | None:
 
 
 def required_models(settings: Settings) -> Models:
-    """The models of a predictor that is nothing without them.
+    """The models of a predictor whose type needs them.
 
     Raises:
         StartFailure: the settings name none.

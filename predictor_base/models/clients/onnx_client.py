@@ -22,7 +22,7 @@ from predictor_base.models.clients.model_client import LibraryClient
 from predictor_base.models.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
     from predictor_base.models.versions import ModelVersion
     from predictor_base.settings import Models
 
@@ -39,16 +39,16 @@ _DTYPES = {
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
     session: Any
-    "The onnxruntime.InferenceSession."
+    """The onnxruntime.InferenceSession."""
     inputs: tuple[Any, ...]
-    "What the model declares, in its order: name, type and shape of each input."
+    """What the model declares, in its order: name, type and shape of each input."""
 
 
 class OnnxClient(LibraryClient[OnnxModel]):
     def __init__(
-        self, models: Models, *, shelf: Shelf, interval: float = 10.0, processes: int = 1
+        self, models: Models, *, disk_cache: DiskCache, interval: float = 10.0, processes: int = 1
     ) -> None:
-        super().__init__(models, load=self._load_one, shelf=shelf, interval=interval)
+        super().__init__(models, load=self._load_one, disk_cache=disk_cache, interval=interval)
         self._threads = max(1, available_cpus() // processes)
 
     def predict(
@@ -65,7 +65,7 @@ class OnnxClient(LibraryClient[OnnxModel]):
 
         Raises:
             BadRequest: the input does not fit the model.
-            UnknownModel: there is no such model or version.
+            UnknownModel: the model or version does not exist.
             ModelUnavailable: it cannot be fetched or loaded.
         """
         model = self._get(model_name, model_version).model
@@ -93,7 +93,7 @@ class OnnxClient(LibraryClient[OnnxModel]):
         except ImportError as error:
             raise MissingExtra("type: onnx", package="onnxruntime") from error
         options = onnxruntime.SessionOptions()
-        # the library would take every core of the node, whatever the container may use
+        # onnxruntime would use every core of the node, whatever the container's limit
         options.intra_op_num_threads = self._threads
         session = onnxruntime.InferenceSession(
             str(_model_file(path)), options, providers=onnxruntime.get_available_providers()
@@ -102,13 +102,13 @@ class OnnxClient(LibraryClient[OnnxModel]):
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """How many CPUs this container may use at once, one at least."""
+    """The number of CPUs of this container, at least one."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         quota, period = cgroup.read_text().split()
         allowed = min(allowed or 1, int(quota) // int(period))
     except (OSError, ValueError):
-        pass  # no limit: the file is not there, or says "max"
+        pass  # no limit: the file does not exist, or contains "max"
     return max(1, allowed or 1)
 
 
@@ -118,7 +118,9 @@ def _model_file(path: Path) -> Path:
     found = sorted(path.glob("*.onnx"))
     if len(found) != 1:
         names = ", ".join(each.name for each in found) or "none"
-        raise ValueError(f"a version of an ONNX model is one file named *.onnx; here are: {names}")
+        raise ValueError(
+            f"a version of an ONNX model needs exactly one file named *.onnx; found: {names}"
+        )
     return found[0]
 
 
@@ -148,7 +150,9 @@ def _tensor(value: Any, declared: Any) -> Any:
     try:
         array = np.asarray(value, dtype=getattr(np, _DTYPES[element]))
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadRequest(f"{declared.name}: cannot be made {declared.type}: {error}") from error
+        raise BadRequest(
+            f"{declared.name}: cannot be converted to {declared.type}: {error}"
+        ) from error
     return _shaped(array, declared)
 
 
@@ -168,5 +172,5 @@ def _shaped(array: Any, declared: Any) -> Any:
         return array.reshape(target)
     except ValueError:
         raise BadRequest(
-            f"{declared.name}: has the shape {list(array.shape)}, and {shape} is declared"
+            f"{declared.name}: has the shape {list(array.shape)}, but the model declares {shape}"
         ) from None

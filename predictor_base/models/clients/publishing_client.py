@@ -1,7 +1,7 @@
-"""Models put where TensorFlow Serving's container finds them, and new versions as they come.
+"""Publish models, and new versions, to TensorFlow Serving's container.
 
-`tensorflowServing.modelDir` is a folder that both containers see. TensorFlow Serving learns of the
-models in it by a model configuration file, which it is told to read again every few seconds:
+`tensorflowServing.modelDir` is a folder that both containers see. TensorFlow Serving finds
+the models through a model configuration file, which it reads again every few seconds with these options:
 `--model_config_file=<modelDir>/models.config --model_config_file_poll_wait_seconds=5`.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor_base.models.clients.serving_rest import ServingRest
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
     from predictor_base.models.library import Loaded
     from predictor_base.settings import Models
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Published:
     folder: Path
-    "What TensorFlow Serving sees as this version."
+    """The folder that TensorFlow Serving sees as this version."""
 
 
 class PublishingClient(TensorflowClient):
-    """A client that has the models itself and hands them to TensorFlow Serving."""
+    """A client that fetches models and publishes them to TensorFlow Serving."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class PublishingClient(TensorflowClient):
         models: Models,
         *,
         model_dir: Path,
-        shelf: Shelf,
+        disk_cache: DiskCache,
         default_model: str,
         interval: float = 10.0,
         load_seconds: float = 600.0,
@@ -60,11 +60,15 @@ class PublishingClient(TensorflowClient):
         self._model_dir = model_dir
         self._published: set[str] = set()
         self._library = LibraryClient(
-            models, load=self._publish, shelf=shelf, interval=interval, drop=self._withdraw
+            models,
+            load=self._publish,
+            disk_cache=disk_cache,
+            interval=interval,
+            drop=self._withdraw,
         )
 
     def load(self, predictor: object) -> None:
-        """Put the models there and wait until TensorFlow Serving has them.
+        """Publish the models and wait until TensorFlow Serving has loaded them.
 
         Raises:
             ModelUnavailable: a model cannot be fetched, or TensorFlow Serving could not load it.
@@ -88,7 +92,7 @@ class PublishingClient(TensorflowClient):
         *,
         nested: bool = False,
     ) -> dict[str, Any]:
-        """As `TensorflowClient.predict`; a version that is not published yet is, first."""
+        """As `TensorflowClient.predict`; publishes the version first if necessary."""
         found = self._library._get(model_name, model_version).version
         name = self._serving_name(found)
         return super().predict(model_input, name, found.number, nested=nested)
@@ -104,7 +108,7 @@ class PublishingClient(TensorflowClient):
         folder = self._model_dir / name / str(version.number)
         marker = _marker(folder, version)
         if folder.exists() and not marker.exists():
-            # it looks at numbers only: another content under the same number would never be served
+            # it compares numbers only, so other content under the same number would never be served
             raise ValueError("TensorFlow Serving cannot replace a version: store it as a new one")
         if not folder.exists():
             self._put(folder, path, version)
@@ -116,7 +120,7 @@ class PublishingClient(TensorflowClient):
             )
         except LoadFailed:
             if not self._stop.is_set():
-                # so that the same number can be mended in the store
+                # so that the same number can be corrected in the store
                 self._remove(folder, version)
             raise
         return Published(folder)
@@ -124,7 +128,7 @@ class PublishingClient(TensorflowClient):
     def _put(self, folder: Path, path: Path, version: ModelVersion) -> None:
         partial = folder.with_name(f".{version.number}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
-        # what was fetched never changes, so it can be on disk once; what others wrote may
+        # fetched files never change, so a link is enough; local files may change
         is_fetched = version.store.local_path(version.root) is None
         copy = _link_or_copy if is_fetched else shutil.copy2
         shutil.copytree(path, partial, copy_function=copy)
@@ -149,7 +153,7 @@ class PublishingClient(TensorflowClient):
         self._signatures.pop((folder.parent.name, version.number), None)
 
     def _write_config(self) -> None:
-        """Tell TensorFlow Serving which folders to watch; it reads the file every few seconds."""
+        """Write the model configuration file, which TensorFlow Serving reads every few seconds."""
         self._model_dir.mkdir(parents=True, exist_ok=True)
         text = config_text({name: self._model_dir / name for name in sorted(self._published)})
         file = self._model_dir / "models.config"
@@ -159,7 +163,7 @@ class PublishingClient(TensorflowClient):
 
 
 def _marker(folder: Path, version: ModelVersion) -> Path:
-    """Beside the version's folder: which content it has."""
+    """The file beside the version's folder that identifies its content."""
     return folder.with_name(f".{folder.name}.{version.fingerprint[:32]}")
 
 

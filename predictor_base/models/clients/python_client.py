@@ -1,4 +1,4 @@
-"""`python_client`: models that the predictor's own `load_model(self, model_path)` makes of files.
+"""`python_client`: models that the predictor's own `load_model(self, model_path)` loads from files.
 
     class PythonPredictor:
         def __init__(self, config, python_client):
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from predictor_base.models.disk_cache import Shelf
+    from predictor_base.models.disk_cache import DiskCache
     from predictor_base.models.versions import ModelVersion
     from predictor_base.settings import Models
 
 
 class PythonClient(LibraryClient[Any]):
-    def __init__(self, models: Models, *, shelf: Shelf, interval: float = 10.0) -> None:
-        super().__init__(models, load=self._load_one, shelf=shelf, interval=interval)
+    def __init__(self, models: Models, *, disk_cache: DiskCache, interval: float = 10.0) -> None:
+        super().__init__(models, load=self._load_one, disk_cache=disk_cache, interval=interval)
         self._load_model: Callable[[str], Any] | None = None
 
     def load(self, predictor: object) -> None:
         """Load the models with the predictor's `load_model`.
 
         Raises:
-            StartFailure: it has none.
+            StartFailure: the predictor has no `load_model`.
             ModelUnavailable: a model cannot be fetched or loaded.
         """
         load_model = getattr(predictor, "load_model", None)
@@ -53,15 +53,15 @@ class PythonClient(LibraryClient[Any]):
     ) -> Any:
         """What `load_model` returned for this version of this model.
 
-        The name is needed where there are several models; the version is a number or "latest".
+        The name is required where there are several models; the version is a number or "latest".
 
         Raises:
-            UnknownModel: there is no such model or version.
+            UnknownModel: the model or version does not exist.
             ModelUnavailable: it cannot be fetched or loaded.
         """
         return self._get(model_name, model_version).model
 
     def _load_one(self, path: Path, version: ModelVersion) -> Any:
         if self._load_model is None:
-            raise RuntimeError("get_model works once __init__ has returned, not inside of it")
+            raise RuntimeError("get_model works after __init__ has returned, not inside it")
         return self._load_model(str(path))

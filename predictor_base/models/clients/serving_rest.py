@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TIMEOUT = 300.0
-"Seconds a prediction may take, as with Cortex."
+"""Seconds that a prediction may take, as in Cortex."""
 _POLL = 0.25
 
 
@@ -40,7 +40,7 @@ class ServingRest:
 
         Raises:
             BadRequest: the inputs are not what the signature takes.
-            UnknownModel: no such model or version is served.
+            UnknownModel: this model or version is not served.
             StoreBusy: TensorFlow Serving does not answer.
         """
         body = orjson.dumps(
@@ -66,7 +66,7 @@ class ServingRest:
         """The model's signatures by name.
 
         Raises:
-            UnknownModel: no such model or version is served.
+            UnknownModel: this model or version is not served.
         """
         status, answer = self._ask("GET", f"{_path(name, number)}/metadata")
         if status != 200:
@@ -75,7 +75,7 @@ class ServingRest:
         return found
 
     def available_versions(self, name: str) -> tuple[int, ...]:
-        """The versions that can be asked now."""
+        """The versions that are available now."""
         return tuple(
             sorted(number for number, state, _ in self._states(name) if state == "AVAILABLE")
         )
@@ -83,7 +83,7 @@ class ServingRest:
     def wait_until_available(
         self, name: str, number: int | None, *, seconds: float, stop: threading.Event
     ) -> None:
-        """Return when this version, or any if None, can be asked.
+        """Wait until this version, or any if None, is available.
 
         Raises:
             LoadFailed: TensorFlow Serving could not load it, or not in time.
@@ -101,10 +101,10 @@ class ServingRest:
             connection.close()
 
     def _problem(self, name: str, number: int | None) -> str | None:
-        """Why this version cannot be asked yet.
+        """Why this version is not available yet; None if it is.
 
         Raises:
-            LoadFailed: it never will.
+            LoadFailed: TensorFlow Serving could not load it.
         """
         try:
             states = [each for each in self._states(name) if number in (None, each[0])]
@@ -141,7 +141,7 @@ class ServingRest:
                 connection.request(method, path, body, headers)
                 answer = connection.getresponse()
             except (OSError, HTTPException):
-                # the server may have closed a connection that was idle, which is no failure of its
+                # the server may have closed an idle connection, which is not a failure
                 connection.close()
                 if not is_used:
                     raise
@@ -166,7 +166,7 @@ def _path(name: str, number: int | None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for, as TensorFlow Serving reads it."""
+    """Convert a value that JSON cannot hold to what TensorFlow Serving accepts."""
     if isinstance(value, bytes | bytearray | memoryview):
         import base64
 
@@ -177,7 +177,7 @@ def _plain(value: Any) -> Any:
 
 
 def _decoded(value: Any) -> Any:
-    """The outputs with binary strings as bytes."""
+    """The outputs, with binary strings as bytes."""
     if isinstance(value, list):
         return (
             [_decoded(each) for each in value]

@@ -1,4 +1,4 @@
-"""`tensorflow_client`: models that TensorFlow Serving runs beside us, asked over REST.
+"""`tensorflow_client`: models that TensorFlow Serving runs in another container, over REST.
 
     class TensorFlowPredictor:
         def __init__(self, tensorflow_client, config):
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class TensorflowClient:
-    """Asks for predictions; `load` waits until TensorFlow Serving has the models."""
+    """A client of TensorFlow Serving; `load` waits until it has loaded the models."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class TensorflowClient:
         self._is_loaded = False
 
     def load(self, predictor: object) -> None:
-        """Wait until every named model can be asked.
+        """Wait until every named model is available.
 
         Raises:
             LoadFailed: TensorFlow Serving could not load one, or not in time.
@@ -80,7 +80,7 @@ class TensorflowClient:
 
         Raises:
             BadRequest: TensorFlow Serving does not accept the input.
-            UnknownModel: there is no such model or version.
+            UnknownModel: the model or version does not exist.
             ModelUnavailable: TensorFlow Serving does not answer.
         """
         name = self._name(model_name)
@@ -104,8 +104,7 @@ class TensorflowClient:
         return model_name
 
     def _signature(self, name: str, number: int | None) -> str:
-        # a new version may have other signatures, but which of them is meant is the manifest's to
-        # say
+        # a new version may have other signatures, but the manifest decides which one is used
         key = (name, number)
         if key not in self._signatures:
             wanted = self._signature_keys.get(name)
@@ -117,7 +116,7 @@ def choose_signature(found: Iterable[str]) -> str:
     """The only signature, or `predict`, or `serving_default`, in this order.
 
     Raises:
-        LoadFailed: it could be any of several; the message lists them.
+        LoadFailed: there are several others; the message lists them.
     """
     names = sorted(name for name in found if not name.startswith("__"))
     if len(names) == 1:
@@ -137,7 +136,7 @@ def _flat(value: Any) -> Iterable[Any]:
 
 
 def signature_keys_of(settings: Settings) -> dict[str, str | None]:
-    """The models that TensorFlow Serving must have, with the signature named for each."""
+    """The models that TensorFlow Serving must have, each with its signature."""
     models = settings.models
     if models is None or models.path:
         return {settings.served_name: models.signature_key if models else None}

@@ -1,1 +1,1 @@
-"""Where models are fetched from."""
+"""Stores of models: local files, object stores, the Hugging Face Hub, the web, registries."""

@@ -1,4 +1,4 @@
-"""Whether the bytes on disk are the bytes the store promised."""
+"""Check files on disk against the checksums of their store."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CHUNK = 1 << 20
 class Checksum:
     algorithm: Algorithm
     digest: str
-    "In hexadecimal; a multipart digest ends in -N, the number of its parts."
+    """Hexadecimal; a multipart digest ends in -N, the number of its parts."""
     part_size: int | None = None
-    "Bytes of each part but the last, where the digest is one over parts."
+    """The size of each part but the last, for a multipart digest."""
 
     @classmethod
     def from_base64(cls, algorithm: Algorithm, digest: str) -> Checksum:
@@ -33,7 +33,7 @@ class Checksum:
 
 
 def verify(file: Path, expected: Checksum, *, name: str) -> None:
-    """Pass when the file has this checksum.
+    """Check that the file has this checksum.
 
     Raises:
         StoreError: it has another one.
@@ -41,7 +41,7 @@ def verify(file: Path, expected: Checksum, *, name: str) -> None:
     found = _digest(file, expected)
     if found != expected.digest.lower():
         raise StoreError(
-            f"{name}: its {expected.algorithm} is {found}, and {expected.digest} was promised"
+            f"{name}: its {expected.algorithm} is {found}, not the expected {expected.digest}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Fetching files so that what is there is whole: continued, verified, renamed into place."""
+"""Download files completely: continue, verify, rename into place."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from threading import Event
 
 ATTEMPTS = 5
-"Requests that may bring nothing, one after another, before a file is given up."
+"""Consecutive requests without data before a download fails."""
 
 _PARALLEL = 4
 
 logger = logging.getLogger(__name__)
 
 Count = Callable[[int], None]
-"Told how many bytes have come."
+"""Called with the number of bytes received."""
 
 
 def fetch_files(
@@ -39,7 +39,7 @@ def fetch_files(
     """Put the files into the folder, under their paths below that of the version.
 
     Raises:
-        StoreError: a file cannot be had, is not the one that was listed, or has no room.
+        StoreError: a file cannot be fetched, is not the one that was listed, or does not fit on the disk.
     """
     prefix = f"{below}/" if below else ""
 
@@ -49,7 +49,7 @@ def fetch_files(
 
     try:
         with ThreadPoolExecutor(_PARALLEL, "fetch-model") as workers:
-            # all are waited for, so that the first failure is raised when nobody writes any more
+            # wait for all, so that no thread still writes when the first failure is raised
             for done in [workers.submit(fetch, file) for file in files]:
                 done.result()
     except OSError as error:
@@ -57,7 +57,7 @@ def fetch_files(
 
 
 def fetch_file(store: Store, file: StoredFile, *, target: Path, stop: Event, count: Count) -> None:
-    """Put one file there; when it is there already, it is whole.
+    """Fetch one file; a file that exists is complete.
 
     Raises:
         StoreError: as `fetch_files`.
@@ -71,7 +71,7 @@ def fetch_file(store: Store, file: StoredFile, *, target: Path, stop: Event, cou
     try:
         _check(part, file, checksum, name=name)
     except StoreError:
-        # what cannot be whole is not worth continuing
+        # bytes that cannot be right are not continued
         part.unlink()
         raise
     part.replace(target)
@@ -89,14 +89,14 @@ def _fetch_patiently(
             failures = 1 if _size(part) > before else failures + 1
             if failures >= ATTEMPTS or stop.is_set():
                 raise
-            logger.info("model download interrupted, going on: %s", error)
+            logger.info("model download interrupted, continuing: %s", error)
             stop.wait(min(30.0, 0.1 * 4**failures))
 
 
 def _append(
     store: Store, file: StoredFile, *, part: Path, stop: Event, count: Count
 ) -> Checksum | None:
-    """What the store says the file adds up to, once everything that was missing is there."""
+    """Fetch the missing bytes; returns the checksum that the store sends for the whole file."""
     have = _size(part)
     if have and have == file.size and file.checksum:
         return None
@@ -118,7 +118,7 @@ def _append(
 
 @contextmanager
 def _disk_errors(location: str) -> Iterator[None]:
-    """Keep a full disk from being taken for a broken connection, which would be tried again."""
+    """Report a full disk as such, not as a broken connection, which would be retried."""
     try:
         yield
     except OSError as error:
@@ -128,7 +128,7 @@ def _disk_errors(location: str) -> Iterator[None]:
 def _check(part: Path, file: StoredFile, checksum: Checksum | None, *, name: str) -> None:
     size = _size(part)
     if file.size is not None and size != file.size:
-        raise StoreError(f"{name}: {size} bytes came, and {file.size} were promised")
+        raise StoreError(f"{name}: received {size} bytes, expected {file.size}")
     for expected in (file.checksum, checksum):
         if expected is not None:
             verify(part, expected, name=name)

@@ -1,11 +1,11 @@
-"""`python -m predictor_base.models.stores.fetch`: model artifacts copied out of a registry.
+"""`python -m predictor_base.models.fetch`: copy model artifacts from a registry.
 
-    python -m predictor_base.models.stores.fetch --into /models iris=ghcr.io/acme/models/iris@sha256:…
+    python -m predictor_base.models.fetch --into /models iris=ghcr.io/acme/models/iris@sha256:…
 
-An artifact is an image of nothing but files (`gitops-ml model push` makes them). Where a cluster
-cannot mount one, an init container runs this: layers are unpacked while they come, so neither
-memory nor disk holds them twice. A layer that is there is whole, and not fetched again when the
-container is started anew.
+An artifact is an image that contains only files (`gitops-ml model push` creates it). Where a cluster
+cannot mount images, an init container runs this: layers are unpacked while they arrive, so neither
+memory nor disk holds them twice. A layer that exists is complete, and is not fetched again when the
+container restarts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """An artifact that is not there yet."""
+    """An artifact that is still to be fetched."""
 
     reference: Reference
     digest: str
@@ -63,8 +63,10 @@ class Fetch:
 
 def main(arguments: list[str] | None = None, *, environ: Mapping[str, str] = os.environ) -> int:
     """Fetch what the command line names, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="predictor_base.models.stores.fetch", description=__doc__)
-    parser.add_argument("--into", type=Path, required=True, help="where a folder for each is made")
+    parser = argparse.ArgumentParser(prog="predictor_base.models.fetch", description=__doc__)
+    parser.add_argument(
+        "--into", type=Path, required=True, help="the folder in which each gets a folder"
+    )
     parser.add_argument("--credentials", type=Path, help="a folder of dockerconfigjson files")
     parser.add_argument("artifacts", nargs="+", metavar="NAME=IMAGE")
     options = parser.parse_args(arguments)
@@ -74,9 +76,9 @@ def main(arguments: list[str] | None = None, *, environ: Mapping[str, str] = os.
         if options.credentials:
             secrets = PullSecrets.from_folder(options.credentials)
         room = int(environ.get("MODELS_ROOM") or 0)
-        fetch_artifacts(wanted, into=options.into, secrets=secrets, room=room, tell=_tell)
+        fetch_artifacts(wanted, into=options.into, secrets=secrets, room=room, report=_report)
     except RuntimeFailure as error:
-        _tell(str(error))
+        _report(str(error))
         return 1
     return 0
 
@@ -88,7 +90,7 @@ def _named(text: str) -> tuple[str, Reference]:
     return name, Reference.parse(reference)
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -99,13 +101,13 @@ def fetch_artifacts(
     secrets: PullSecrets,
     room: int = 0,
     pause: Callable[[float], object] = time.sleep,
-    tell: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Have a folder for each artifact, whole; those that are there are not asked for.
+    """Fetch each artifact into its own folder, completely; existing ones are skipped.
 
     Raises:
-        StoreError: the registry refused or failed, what came is not what the digest says, or there
-            are more bytes than ``room``.
+        StoreError: the registry refused or failed, the bytes do not match the digest, or they
+            exceed ``room``.
     """
     fetches = []
     for name, reference in wanted:
@@ -116,7 +118,7 @@ def fetch_artifacts(
     total = sum(fetch.size for fetch in fetches)
     if room and total >= room:
         raise StoreError(
-            f"the models have {_amount(total)} and this pod's disk {_amount(room)}: "
+            f"the models need {_amount(total)}, and this pod's disk has {_amount(room)}: "
             "raise compute.ephemeral_storage"
         )
     for fetch in fetches:
@@ -125,7 +127,7 @@ def fetch_artifacts(
             _fetch(fetch)
         except OSError as error:
             raise StoreError(f"{fetch.reference}: cannot be written: {error}") from error
-        tell(f"{fetch.reference}: {_amount(fetch.size)} in {time.monotonic() - started:.1f} s")
+        report(f"{fetch.reference}: {_amount(fetch.size)} in {time.monotonic() - started:.1f} s")
 
 
 def _look_up(reference: Reference, registry: Registry, *, target: Path) -> Fetch:
@@ -139,16 +141,16 @@ def _look_up(reference: Reference, registry: Registry, *, target: Path) -> Fetch
             for each in found["layers"]
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise StoreError(f"{reference}: is no artifact of files ({error!r})") from error
+        raise StoreError(f"{reference}: is not a model artifact ({error!r})") from error
     for layer in layers:
-        # digests become names of folders
+        # digests become folder names
         if not _DIGEST.fullmatch(layer.digest):
-            raise StoreError(f"{reference}: has the layer {layer.digest!r}, which is no digest")
+            raise StoreError(f"{reference}: has the layer {layer.digest!r}, which is not a digest")
     return Fetch(reference, digest, layers, target, registry)
 
 
 def _for_here(manifests: list[Any]) -> Any:  # JSON: any shape
-    """That for Linux on this kind of machine, or the first: files are the same on all."""
+    """The manifest for Linux on this machine's architecture, or the first: the files are the same."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     for each in manifests:
         platform = each.get("platform") or {}
@@ -161,17 +163,17 @@ def _fetch(fetch: Fetch) -> None:
     staging = _beside(fetch.target, "layers")
     merged = staging / "merged"
     if merged.exists() or (fetch.target.exists() and not _done(fetch.target)):
-        # ended while layers were moved out of their folders: what is left of them is not whole
+        # it ended while layers were moved out of their folders, so these are incomplete
         shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True, exist_ok=True)
-    # one that failed is waited for until the others have ended: nobody writes any more
+    # wait for all, so that no thread still writes when a failure is raised
     with ThreadPoolExecutor(_PARALLEL, "fetch-layer") as workers:
         distinct = dict.fromkeys(fetch.layers)
         for done in [workers.submit(_have, layer, fetch, staging) for layer in distinct]:
             done.result()
     # written first: where the disk is full, nothing has been moved yet
-    told = staging / "digest"
-    told.write_text(fetch.digest)
+    written = staging / "digest"
+    written.write_text(fetch.digest)
     merged.mkdir()
     for layer in fetch.layers:
         _merge(staging / layer.digest.partition(":")[2], merged)
@@ -180,7 +182,7 @@ def _fetch(fetch: Fetch) -> None:
     if fetch.target.exists():
         shutil.rmtree(fetch.target)
     merged.rename(fetch.target)
-    told.replace(marker)
+    written.replace(marker)
     shutil.rmtree(staging)
 
 
@@ -209,7 +211,7 @@ def _unpack(blob: io.RawIOBase, layer: Layer, folder: Path) -> None:
     with tarfile.open(fileobj=reader, mode="r|", bufsize=_PIECE, tarinfo=_ShortHeaders) as archive:
         for member in archive:
             if hasattr(tarfile, "data_filter"):
-                # it keeps files below the folder, and refuses devices
+                # this filter keeps files below the folder, and refuses devices
                 archive.extract(member, folder, filter="data")
             else:
                 extract_plainly(archive, member, folder)
@@ -281,7 +283,7 @@ def _merge(layer: Path, target: Path) -> None:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """What is in it; what it removes comes before what it brings."""
+    """The entries of a layer; removals come first."""
     if folder.exists():
         yield from sorted(folder.iterdir(), key=lambda each: not each.name.startswith(_WHITEOUT))
 
@@ -299,13 +301,9 @@ def _done(target: Path) -> str | None:
 
 
 def _beside(target: Path, what: str) -> Path:
-    """Hidden names are no models to anybody."""
+    """Hidden names are not models."""
     return target.with_name(f".{target.name}.{what}")
 
 
 def _amount(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """Models in Google Cloud Storage, through Google's own library.
 
 Credentials are found as every Google client finds them (workload identity,
-GOOGLE_APPLICATION_CREDENTIALS, metadata server); where there are none, requests are anonymous.
+GOOGLE_APPLICATION_CREDENTIALS, metadata server); without credentials, requests are anonymous.
 STORAGE_EMULATOR_HOST names another server.
 """
 
@@ -60,7 +60,7 @@ class GoogleStore:
         name = "/".join(part for part in (self._name, file.path) if part)
         with _translated(f"{self.location}/{file.path}".rstrip("/")):
             blob = self._bucket.blob(name)
-            # raw: what the checksum is of, also where the object is stored compressed
+            # raw: the checksum is of the stored bytes, which may be compressed
             with blob.open(
                 "rb", chunk_size=_REQUEST, if_generation_match=int(file.tag), raw_download=True
             ) as stream:
@@ -91,7 +91,7 @@ def _client() -> Any:  # google.cloud.storage.Client, which has no types
         credentials, project = google.auth.default()
     except DefaultCredentialsError:
         return storage.Client.create_anonymous_client()
-    # the library insists on a project, which reading objects does not need
+    # the library requires a project, which reading objects does not need
     return storage.Client(project=project or "unknown", credentials=credentials)
 
 

@@ -1,8 +1,8 @@
 """Models in a repository of the Hugging Face Hub: `hf://organisation/repository@revision/folder`.
 
 The Hub's own library finds the token, the endpoint (HF_ENDPOINT) and the files with their digests;
-the bytes are fetched as every other file is, so that they continue, are verified and are stored
-alike.
+the files are downloaded as from every other store, so that downloads continue and are verified in
+the same way.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class HubStore:
             )
         except Exception as error:
             raise self._translated(error) from error
-        # a branch may move while we fetch: all files come from the commit that was listed last
+        # a branch may move meanwhile: all files come from the commit that was listed last
         self._commit = found.sha
         files = tuple(
             _stored(entry, path)
@@ -66,9 +66,9 @@ class HubStore:
         return files
 
     def _relative(self, name: str) -> str | None:
-        """The name below our folder, empty for the folder itself, None for what is outside it."""
+        """The name relative to the folder, empty for the folder itself, None outside of it."""
         if not self._folder:
-            # .gitattributes is how the repository is stored, not part of the model
+            # .gitattributes belongs to the repository, not to the model
             return None if name.startswith(".") else checked_path(name, location=self.location)
         if name == self._folder:
             return ""

@@ -1,4 +1,4 @@
-"""Models in a folder of this machine, in the image or mounted: they are read where they are."""
+"""Models in a local folder, in the image or mounted; they are read in place."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Manifests and blobs of a container registry, read over the OCI distribution API.
 
-As with files on the web, only the standard library is used. What comes is checked against its
-digest; a broken line is taken up where it broke.
+Only the standard library is used. Bytes are checked against their digest; an interrupted download
+continues where it stopped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ATTEMPTS = 12
-"Requests that may bring nothing, one after another, before a blob is given up; it takes minutes."
+"""Consecutive requests without data before a blob fails; it takes minutes."""
 
 _REFERENCE = re.compile(
     r"(?P<host>[^/@]+)/(?P<repository>[^:@]+)"
@@ -68,7 +68,7 @@ class Reference:
         """The image that the text names.
 
         Raises:
-            StartFailure: it names none.
+            StartFailure: it is not a reference.
         """
         found = _REFERENCE.fullmatch(text)
         if not found:
@@ -92,7 +92,7 @@ class PullSecrets:
         """Those of every file in the folder.
 
         Raises:
-            StartFailure: a file is no such configuration.
+            StartFailure: a file is not such a configuration.
         """
         entries: dict[str, Mapping[str, Any]] = {}
         for file in sorted(folder.glob("*.json")):
@@ -100,22 +100,24 @@ class PullSecrets:
                 found = json.loads(file.read_text(encoding="utf-8")).get("auths") or {}
                 entries.update({_without_scheme(key): dict(entry) for key, entry in found.items()})
             except (OSError, ValueError, AttributeError, TypeError) as error:
-                raise StartFailure(f"{file.name}: is no pull secret (dockerconfigjson)") from error
+                raise StartFailure(
+                    f"{file.name}: is not a pull secret (dockerconfigjson)"
+                ) from error
         return cls(entries)
 
     def authorization(self, host: str, repository: str) -> str | None:
-        """The header for this repository."""
+        """The Authorization header for this repository."""
         entry = self.entry(host, repository)
         return _basic(entry) if entry is not None else None
 
     def entry(self, host: str, repository: str) -> Mapping[str, Any] | None:
-        """What there is for this repository: as the kubelet does, the most particular one wins."""
+        """The credentials for this repository; the most specific entry wins, as in the kubelet."""
         for key in sorted(self._entries, key=len, reverse=True):
             key_host, _, path = key.partition("/")
             same = host in _DOCKER_HUB and key_host in _DOCKER_HUB
             if not same and not fnmatchcase(host, key_host):
                 continue
-            # `v1/` and `v2/` are the API's and no part of a repository
+            # `v1/` and `v2/` belong to the API, not to the repository
             if path in ("", "v1", "v2") or f"{repository}/".startswith(f"{path}/"):
                 return self._entries[key]
         return None
@@ -127,7 +129,7 @@ def _without_scheme(key: str) -> str:
 
 def _basic(entry: Mapping[str, Any]) -> str | None:
     if entry.get("identitytoken"):
-        return None  # what stands beside it is no password
+        return None  # the entry's other fields are not a password
     if auth := entry.get("auth"):
         try:
             base64.b64decode(str(auth), validate=True)
@@ -165,17 +167,17 @@ class Registry:
         """The manifest or index behind a tag or digest, as bytes and as JSON.
 
         Raises:
-            StoreError: there is none, or it is not what the digest says.
+            StoreError: it does not exist, or does not match the digest.
         """
         content = self._patiently(lambda: self._manifest(reference))
         if reference.startswith("sha256:") and digest_of(content) != reference:
-            raise StoreError(f"{self._name}: has another manifest than {reference}")
+            raise StoreError(f"{self._name}: the manifest does not match {reference}")
         try:
             found = json.loads(content)
         except ValueError as error:
-            raise StoreError(f"{self._name}: {reference} is no manifest") from error
+            raise StoreError(f"{self._name}: {reference} is not a manifest") from error
         if not isinstance(found, dict):
-            raise StoreError(f"{self._name}: {reference} is no manifest")
+            raise StoreError(f"{self._name}: {reference} is not a manifest")
         return content, found
 
     def _manifest(self, reference: str) -> bytes:
@@ -183,7 +185,7 @@ class Registry:
         with self._allowed(lambda own: open_url(url, headers={"Accept": _ACCEPT, **own})) as answer:
             content = answer.read(_LARGEST_MANIFEST + 1)
         if len(content) > _LARGEST_MANIFEST:
-            raise StoreError(f"{self._name}: the manifest {reference} is too large to be one")
+            raise StoreError(f"{self._name}: the manifest {reference} is too large")
         return content
 
     def blob(self, digest: str, size: int) -> Blob:
@@ -211,7 +213,7 @@ class Registry:
     def _allowed(
         self, ask: Callable[[Mapping[str, str]], AbstractContextManager[Answer]]
     ) -> Iterator[Answer]:
-        """The answer, after showing credentials where they are asked for."""
+        """Send a request, with credentials where the registry requires them."""
         with ExitStack() as stack:
             try:
                 answer = stack.enter_context(ask(self._headers()))
@@ -239,7 +241,7 @@ class Registry:
         parameters = {key.lower(): value for key, value in _PARAMETER.findall(rest)}
         realm = parameters.get("realm", "")
         if urlsplit(realm).scheme != "https" and not _is_loopback(urlsplit(realm).netloc):
-            raise StoreError(f"{self._name}: asks for credentials in a way that is not safe")
+            raise StoreError(f"{self._name}: its token server does not use HTTPS")
         query = {"scope": f"repository:{self._repository}:pull"}
         query |= {key: value for key, value in parameters.items() if key == "service"}
         try:
@@ -259,12 +261,12 @@ class Registry:
         own = self._secrets.entry(self._host, self._repository)
         why = "does not accept the pull secret" if own else "needs a pull secret"
         if own and own.get("identitytoken"):
-            why = "has a pull secret with an identity token, and models need a user and a password"
+            why = "has a pull secret with an identity token, but models need a user name and a password"
         return StoreError(f"{self._name}: {why} (image_pull_secrets of the cluster)")
 
 
 class Blob(io.RawIOBase):
-    """The bytes of a blob. Where they end, they are what the digest says, or an error is raised."""
+    """The bytes of a blob, checked against the digest at their end."""
 
     def __init__(
         self,
@@ -290,7 +292,7 @@ class Blob(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Raises: StoreError, when the rest cannot be had, or is not what was promised."""
+        """Raises StoreError if the rest cannot be fetched, or does not match the digest."""
         while not self._left:
             piece = self._next()
             if piece is None:
@@ -313,7 +315,7 @@ class Blob(io.RawIOBase):
                     self._pieces = self._line.enter_context(self._open_at(self._at))
                 piece = next(self._pieces, b"")
                 if not piece:
-                    raise StoreBusy(f"{self._name}: {self._size - self._at} bytes did not come")
+                    raise StoreBusy(f"{self._name}: {self._size - self._at} bytes are missing")
             except (StoreBusy, OSError, HTTPException) as error:
                 self._hang_up()
                 failures += 1
@@ -327,7 +329,7 @@ class Blob(io.RawIOBase):
         self._hang_up()
         found = f"sha256:{self._hash.hexdigest()}"
         if self._at != self._size or found != self._digest:
-            raise StoreError(f"{self._name}: what came has the digest {found}")
+            raise StoreError(f"{self._name}: the received bytes have the digest {found}")
         return None
 
     def _hang_up(self) -> None:
@@ -336,7 +338,7 @@ class Blob(io.RawIOBase):
 
 
 def _from(skip: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces without the first bytes, which a server that cannot continue sends again."""
+    """The chunks without the first bytes, which a server that cannot continue sends again."""
     for piece in pieces:
         if kept := piece[skip:]:
             yield kept
@@ -348,7 +350,7 @@ def digest_of(content: bytes) -> str:
 
 
 def wait_after(failures: int) -> float:
-    """Seconds to wait after so many failures."""
+    """Seconds to wait after this number of failures."""
     return float(min(30.0, 0.1 * 4**failures))
 
 

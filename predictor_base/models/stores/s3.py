@@ -1,7 +1,7 @@
 """Models in S3, or in any store that speaks its protocol (AWS_ENDPOINT_URL), through boto3.
 
 Credentials and region are found the way every AWS client finds them: environment, web identity of
-the pod's service account, container or instance metadata, shared files. Where there are none,
+the pod's service account, container or instance metadata, shared files. Without credentials,
 requests are anonymous.
 """
 
@@ -83,7 +83,7 @@ class S3Store:
         return {"Bucket": self._bucket, "Key": key}
 
     def _checksum(self, name: Mapping[str, str], answer: Mapping[str, Any]) -> Checksum | None:
-        """The ETag, where it is made of MD5: not with keys of KMS or of the customer."""
+        """The ETag, where it is an MD5: not with KMS or customer keys."""
         tag = answer["ETag"].strip('"')
         encryption = answer.get("ServerSideEncryption", "AES256")
         if encryption != "AES256" or answer.get("SSECustomerAlgorithm"):
@@ -99,7 +99,7 @@ class S3Store:
         return None
 
 
-def _client() -> Any:  # boto3 builds its clients at run time; there is no class to name
+def _client() -> Any:  # boto3 creates its client classes at run time
     try:
         import boto3
         import botocore
@@ -112,8 +112,8 @@ def _client() -> Any:  # boto3 builds its clients at run time; there is no class
         connect_timeout=10,
         read_timeout=60,
         retries={"mode": "standard", "max_attempts": 4},
-        # our downloads continue where they stopped, so the whole is checked on disk, not each
-        # answer
+        # downloads continue where they stopped, so the whole file is checked on disk, not each
+        # response
         response_checksum_validation="when_required",
         **anonymous,
     )

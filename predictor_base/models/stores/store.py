@@ -1,4 +1,4 @@
-"""Where models come from: what every kind of store can do, and which kind a location names.
+"""The interface of stores, and the choice of a store by location.
 
 A location is a folder or a file: a local path, `file://`, `s3://bucket/key`, `gs://bucket/name`,
 `hf://organisation/repository@revision/folder` or `https://host/file#sha256=…`.
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     path: str
-    "Relative to the location, with slashes; empty when the location itself is a file."
+    """Relative to the location, with slashes; empty when the location itself is a file."""
     size: int | None
     tag: str
-    "Another one whenever the bytes are others: an ETag, a generation, a blob id, or time and size."
+    """Changes whenever the bytes change: an ETag, a generation, a blob id, or time and size."""
     checksum: Checksum | None = None
-    "What the bytes must add up to, where the listing already tells."
+    """The checksum of the bytes, where the listing contains it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
     offset: int
-    "Where the chunks begin; 0 when the store does not continue downloads."
+    """The offset of the first chunk; 0 where the store cannot continue downloads."""
     chunks: Iterator[bytes]
     checksum: Checksum | None = None
-    "What the whole file must add up to, where only the answer tells."
+    """The checksum of the whole file, where only the response contains it."""
 
 
 class Store(Protocol):
@@ -54,7 +54,7 @@ class Store(Protocol):
         ...
 
     def local_path(self, path: str) -> Path | None:
-        """Where this file or folder already is on this machine; None when it must be fetched."""
+        """The local path of this file or folder; None where it must be fetched."""
         ...
 
 
@@ -69,10 +69,10 @@ _MODULES = {
 
 
 def open_store(location: str) -> Store:
-    """The store that this location names; nothing is asked of it yet.
+    """The store of this location; does not connect to it yet.
 
     Raises:
-        StartFailure: no such kind of store, or a location it cannot read.
+        StartFailure: an unknown kind of store, or an invalid location.
     """
     scheme = location.split("://", 1)[0].lower() if "://" in location else "file"
     if scheme not in _MODULES:
@@ -86,16 +86,16 @@ def checked_path(path: str, *, location: str) -> str:
     """The path, if it stays below its location.
 
     Raises:
-        StoreError: it would leave it. Object names are free text; file names are not.
+        StoreError: it would be outside. Object names are free text; file names are not.
     """
     parts = PurePosixPath(path).parts
     if path.startswith("/") or "\\" in path or "\0" in path or ".." in parts:
-        raise StoreError(f"{location}: {path!r} is no name for a file below a folder")
+        raise StoreError(f"{location}: {path!r} is not a valid name for a file below a folder")
     return path
 
 
 def name_on_disk(location: str) -> str:
-    """What a location that is one file is called on disk: loaders look at the suffix."""
+    """The file name on disk of a location that is one file: loaders look at the suffix."""
     if location.startswith(("http://", "https://")):
         location = unquote(urlsplit(location).path)
     return PurePosixPath(location).name or "model"

@@ -1,7 +1,6 @@
 """A model that is one file on a web server: `https://host/model.onnx#sha256=…`.
 
-Only the standard library is used: proxies, CA bundles and redirects work as its environment
-variables say.
+Only the standard library is used; its environment variables set proxies and CA bundles.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def open_location(location: str) -> WebFile:
     digest = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
     if fragment and not digest:
         raise StartFailure(
-            f"{without_credentials(location)}: after # only sha256=<64 hexadecimal digits> can stand"
+            f"{without_credentials(location)}: only sha256=<64 hexadecimal digits> is allowed after #"
         )
     return WebFile(url, Checksum("sha256", digest[1].lower()) if digest else None)
 
@@ -74,7 +73,7 @@ def read_url(
     wanted = {"Accept-Encoding": "identity", **(headers or {})}
     if offset:
         wanted["Range"] = f"bytes={offset}-"
-        if tag and not tag.startswith("W/"):  # a weak tag cannot promise the same bytes
+        if tag and not tag.startswith("W/"):  # a weak ETag does not guarantee the same bytes
             wanted["If-Range"] = tag
     with open_url(url, headers=wanted) as answer:
         if tag and (answer.headers.get("ETag") or tag) != tag:
@@ -82,7 +81,7 @@ def read_url(
         start = _start_of(answer) if answer.status == 206 else 0
         if start not in (0, offset):
             raise StoreError(
-                f"{without_credentials(url)}: byte {offset} was asked for, and {start} came"
+                f"{without_credentials(url)}: requested byte {offset}, received byte {start}"
             )
         yield Body(start, _chunks(answer), _checksum(answer.headers))
 
@@ -94,12 +93,12 @@ def open_url(
     """The answer to this request.
 
     Raises:
-        StoreBusy: no answer, half an answer, or one that says to come back.
-        StoreError: any other answer than success.
+        StoreBusy: no response, an incomplete one, or one that requests a retry.
+        StoreError: any other response than success.
     """
     named = without_credentials(url)
     try:
-        # only http and https get here: open_store chose this module by them
+        # open_store chooses this module for http and https only
         request = urllib.request.Request(url, headers=dict(headers or {}), method=method)  # noqa: S310
         with _opener().open(request, timeout=_TIMEOUT) as answer:
             yield answer
@@ -114,14 +113,14 @@ def open_url(
 
 
 def without_credentials(url: str) -> str:
-    """The URL as it may be shown: signed queries and passwords are secrets."""
+    """The URL without query and password, which are secrets."""
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rsplit("@", 1)[-1]
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _name(url: str) -> str:
-    """A name for one URL that may be logged; what it hides still tells it from others."""
+    """A name for a URL that is safe to log; URLs with different secrets have different names."""
     shown = without_credentials(url)
     return shown if shown == url else f"{shown}#{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
@@ -129,9 +128,9 @@ def _name(url: str) -> str:
 def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
     while chunk := answer.read(_CHUNK):
         yield chunk
-    # http.client ends a short body quietly when it is read in pieces
+    # http.client does not report a short body that is read in chunks
     if answer.length:
-        raise StoreBusy(f"{without_credentials(answer.url)}: {answer.length} bytes did not come")
+        raise StoreBusy(f"{without_credentials(answer.url)}: {answer.length} bytes are missing")
 
 
 def _start_of(answer: HTTPResponse) -> int:
@@ -140,7 +139,7 @@ def _start_of(answer: HTTPResponse) -> int:
 
 
 def _checksum(headers: Message) -> Checksum | None:
-    """The digest of the whole file, from the headers that servers and object stores send it in."""
+    """The digest of the whole file, from the headers of servers and object stores."""
     digests = ", ".join([*headers.get_all("Repr-Digest", []), *headers.get_all("Digest", [])])
     if found := re.search(r"(?i)sha-256=:?([A-Za-z0-9+/]{43}=)", digests):
         return Checksum.from_base64("sha256", found[1])
@@ -150,7 +149,7 @@ def _checksum(headers: Message) -> Checksum | None:
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, and shows the credentials of one host to no other."""
+    """Follow redirects, and send credentials only to their own host."""
 
     def redirect_request(
         self,
