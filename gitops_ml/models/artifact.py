@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.contents import KIND_LABEL, MODEL
-from gitops_ml.image.members import layer_pieces
+from gitops_ml.image.members import layer_entries
 from gitops_ml.oci import tar_headers as tar
 from gitops_ml.oci.model import (
     CONFIG,
@@ -39,7 +39,7 @@ from gitops_ml.oci.model import (
     describe,
 )
 from gitops_ml.oci.new_folder import new_folder
-from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive, tar_entries
+from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive
 from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 from gitops_ml.system.cache import cache_folder, folder_in
 from gitops_ml.system.kept_folder import keep_listing, remove, what_changed
@@ -401,8 +401,8 @@ def pull_model(
 def _unpack(registry: OciRegistry, repository: str, layer: Descriptor, new: NewFolder) -> None:
     """Write the files of one layer."""
     try:
-        with layer_pieces(registry, repository, layer) as pieces:
-            for entry in tar_entries(pieces):
+        with layer_entries(registry, repository, layer) as entries:
+            for entry in entries:
                 _write(entry, repository, new)
     except BadArchive as error:
         raise ServerFailed(f"{layer.digest} of {repository} cannot be read: {error}") from error

@@ -207,6 +207,8 @@ class _Writer:
             for content in _inflated(inflate, piece):
                 self._count(content)
                 crc, size = zlib.crc32(content, crc), size + len(content)
+            if size > source.size:
+                break
         if (crc, size) != (source.crc, source.size) or not inflate.eof or inflate.unused_data:
             raise GitopsMlError(f"{source.archive.name} is damaged: its contents do not unpack")
         self._write(trailer(crc, size))

@@ -22,9 +22,9 @@ MOST_HEADERS = 16
 """Long names and pax headers in front of one entry."""
 LARGEST_END = 1 << 20
 """Bytes after the end of an archive; tar fills its last record of 10,240 bytes."""
-_FREE_BYTES = 256 << 20
-_RATIO = 100
-"""A gzip file may unpack to this many times its size, and to `_FREE_BYTES` besides."""
+_FREE_BYTES = 128 << 20
+_RATIO = 50
+"""A gzip file may unpack to this many times its size, and to `_FREE_BYTES` more."""
 
 _BLOCK = 512
 _PIECE = 1 << 18
@@ -54,16 +54,29 @@ class TarEntry:
     pieces: Iterator[bytes]
 
 
-def unpacked(pieces: Iterable[bytes], *, packed_size: int) -> Iterator[bytes]:
-    """What a gzip file of any number of members holds, a piece at a time.
+def most_unpacked(packed_size: int) -> int:
+    """The bytes that a gzip file of ``packed_size`` may unpack to."""
+    return _FREE_BYTES + _RATIO * packed_size
+
+
+def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of a gzip file of any number of members, a piece at a time.
 
     Raises:
-        BadArchive: it is damaged or ends early, or unpacks to far more than its size allows for.
+        BadArchive: it is damaged or ends early, or unpacks to more than `most_unpacked` of the bytes
+            that were read so far. A size that was only announced does not count.
     """
-    left = _FREE_BYTES + _RATIO * packed_size
-    for content in _members(pieces):
-        left -= len(content)
-        if left < 0:
+    packed_size = size = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal packed_size
+        for piece in pieces:
+            packed_size += len(piece)
+            yield piece
+
+    for content in _members(counted()):
+        size += len(content)
+        if size > most_unpacked(packed_size):
             raise BadArchive(f"its {packed_size:,} bytes unpack to far more than a layer holds")
         yield content
 
@@ -87,8 +100,11 @@ def _members(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise BadArchive("it ends before its gzip stream does")
 
 
-def tar_entries(pieces: Iterable[bytes]) -> Iterator[TarEntry]:
+def tar_entries(pieces: Iterable[bytes], *, most: int = _LARGEST_SIZE) -> Iterator[TarEntry]:
     """The entries of a tar archive, in order; ``pieces`` are read to their end.
+
+    ``most`` is the largest size that an entry may have: a larger one is refused by its header,
+    before its content is unpacked.
 
     Raises:
         BadArchive: it is damaged or ends early, or a header exceeds a limit.
@@ -110,7 +126,7 @@ def tar_entries(pieces: Iterable[bytes]) -> Iterator[TarEntry]:
             raise BadArchive(f"an entry has more than {MOST_HEADERS} headers in front of it")
         if block is None:
             break
-        yield from _entry(source, block, facts)
+        yield from _entry(source, block, facts, most)
     if source.skip_all(LARGEST_END):
         raise BadArchive(f"more than {LARGEST_END:,} bytes follow its end")
 
@@ -118,7 +134,7 @@ def tar_entries(pieces: Iterable[bytes]) -> Iterator[TarEntry]:
 _EXTENSIONS = (_LONG_NAME, _LONG_TARGET, _PAX, _PAX_GLOBAL, _PAX_SOLARIS)
 
 
-def _entry(source: _Source, block: bytes, facts: dict[str, str]) -> Iterator[TarEntry]:
+def _entry(source: _Source, block: bytes, facts: dict[str, str], most: int) -> Iterator[TarEntry]:
     flag = block[156:157]
     size = _decimal(facts["size"]) if "size" in facts else _number(block[124:136])
     kind = _KINDS.get(flag, OTHER)
@@ -131,6 +147,8 @@ def _entry(source: _Source, block: bytes, facts: dict[str, str]) -> Iterator[Tar
         kind = FOLDER
     # what is neither file nor unknown has no content, whatever its size says
     held = 0 if flag in (b"1", b"2", b"3", b"4", b"5", b"6") else size
+    if held > most:
+        raise BadArchive(f"an entry claims {held:,} bytes, more than the archive can hold")
     content = source.content(held)
     yield TarEntry(
         name=name,

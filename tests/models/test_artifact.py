@@ -360,7 +360,7 @@ from pathlib import Path
 from gitops_ml.models.artifact import pull_model, push_model
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
-from gitops_ml.image.inputs import ImageRef
+from gitops_ml.oci.reference import ImageRef
 
 registry = OciRegistry(RegistrySession({}))
 image = ImageRef(sys.argv[2], "1")

@@ -94,7 +94,7 @@ def test_a_damaged_archive_is_read_or_refused_and_nothing_else(
     for content in (damaged, packed(damaged)[: at + 20]):
         try:
             read(content)
-            b"".join(unpacked(in_pieces(content), packed_size=len(content)))
+            b"".join(unpacked(in_pieces(content)))
         except BadArchive as error:
             assert str(error)
 
@@ -104,7 +104,26 @@ def test_a_damaged_archive_is_read_or_refused_and_nothing_else(
        padding=st.integers(0, 600))  # fmt: skip
 def test_gzip_files_of_many_members_are_unpacked(members, size: int, padding: int) -> None:
     content = b"".join(map(packed, members)) + bytes(padding)
-    assert b"".join(unpacked(in_pieces(content, size), packed_size=9)) == b"".join(members)
+    assert b"".join(unpacked(in_pieces(content, size))) == b"".join(members)
+
+
+def test_a_layer_of_zeros_is_unpacked_and_far_more_of_them_are_refused_early() -> None:
+    assert sum(map(len, unpacked([bomb(b"", 100)]))) == 100 * MEGABYTE
+    size = 0
+    with pytest.raises(BadArchive, match="unpack to far more than a layer holds"):
+        for piece in unpacked(in_pieces(bomb(b"", 200), MEGABYTE)):
+            size += len(piece)
+    assert size < 160 * MEGABYTE
+
+
+def test_a_size_that_no_archive_of_its_length_holds_is_refused_by_the_header(
+    tmp_path: Path,
+) -> None:
+    head = block("app/zeros.bin", size=600 * MEGABYTE)
+    with pytest.raises(GitopsMlError, match="claims 629,145,600 bytes"):
+        export(tmp_path, bomb(head, 1), diff_id="sha256:" + "0" * 64)
+    with pytest.raises(BadArchive, match="claims 629,145,600 bytes"):
+        list(tar_entries([head], most=MEGABYTE))
 
 
 def export(folder: Path, layer: bytes, **more: str) -> Exported:
@@ -183,6 +202,22 @@ def test_links_that_stay_inside_are_kept_and_a_later_entry_wins(tmp_path: Path) 
     assert found.files == ("a/first", "absolute", "b/link", "by-way", "dot", "folder", "loop")
     assert (back / "by-way").read_text() == (back / "b" / "link").read_text() == "2"
     assert sorted(os.listdir(tmp_path / "work")) == ["back"]
+
+
+def test_forty_links_are_followed_and_a_longer_chain_is_refused(tmp_path: Path) -> None:
+    chain = [(f"app/{n:04}", b"2", f"{n + 1:04}") for n in range(2000)]
+    short = tar(*chain[:40], (f"app/{40:04}", None, "end"))
+    export(tmp_path, packed(short), diff_id=digest_of(short))
+    assert (tmp_path / "work" / "back" / "0000").read_text() == "end"
+    long = tar(*chain)
+    with pytest.raises(GitopsMlError, match=r"more than 40 links .*: '0000'"):
+        export(tmp_path / "long", packed(long), diff_id=digest_of(long))
+
+
+def test_links_with_ever_longer_paths_are_refused(tmp_path: Path) -> None:
+    archive = tar(*((f"app/{n}", b"2", "a/../" * 800 + "b") for n in range(100)))
+    with pytest.raises(GitopsMlError, match="more links in its paths than are followed"):
+        export(tmp_path, packed(archive), diff_id=digest_of(archive))
 
 
 def test_an_empty_folder_is_filled_and_stays_the_same_folder(tmp_path: Path) -> None:
