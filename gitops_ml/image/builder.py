@@ -32,7 +32,6 @@ from gitops_ml.oci.model import (
     manifest_for,
     parse_manifest,
 )
-from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.store import BlobStore, StoredLayer, file_source
 from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_file import lock_path, render_lock
@@ -42,11 +41,14 @@ if TYPE_CHECKING:
 
     from gitops_ml.image.inputs import BuildContext
     from gitops_ml.image.recipe import OciPlan
+    from gitops_ml.oci.reference import ImageRef
     from gitops_ml.oci.registry import BlobUpload, OciRegistry, Source
     from gitops_ml.packages.wheel_store import WheelStore
     from gitops_ml.system.progress import Progress
 
 _WORKERS = 4
+_MOST_MANIFESTS = 5
+"""On the way to the manifest of a base image: an index may point at an index, and so on."""
 _LONGEST_LABEL = 16_000
 """Characters of a label that is worth its way: it is sent with each change of the code."""
 _LAYER_FORMAT = 1
@@ -260,21 +262,18 @@ class OciBuilder:
     def _base_manifest(
         self, base: ImageRef, platform: Platform, progress: Progress
     ) -> ImageManifest:
-        kept = self._blobs.blob(base.digest or "", progress=progress)
-        if kept is not None:
-            found = parse_manifest(kept)
-            if isinstance(found, Index):
-                one = manifest_for(found, platform)
-                return self._base_manifest(
-                    ImageRef(base.repository, digest=one.digest), platform, progress
-                )
-            return found
-        content, descriptor = self._registry.manifest(base)
-        parse_manifest(content, media_type=descriptor.media_type)
-        self._blobs.keep(content)
-        return self._base_manifest(
-            ImageRef(base.repository, digest=descriptor.digest), platform, progress
-        )
+        image = base
+        for _ in range(_MOST_MANIFESTS):
+            content = self._blobs.blob(image.digest or "", progress=progress)
+            if content is None:
+                content, descriptor = self._registry.manifest(image)
+                parse_manifest(content, media_type=descriptor.media_type)
+                self._blobs.keep(content)
+            found = parse_manifest(content)
+            if not isinstance(found, Index):
+                return found
+            image = replace(image, tag=None, digest=manifest_for(found, platform).digest)
+        raise BadManifest(f"its indexes are nested more than {_MOST_MANIFESTS - 1} deep")
 
     def _base_layer(self, base: ImageRef, descriptor: Descriptor) -> BuiltLayer:
         def pieces(offset: int) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ import pytest
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.output import write_oci_layout
 from gitops_ml.image.publish import push_image
-from gitops_ml.oci.model import ImageManifest, Index, parse_manifest
+from gitops_ml.oci.model import INDEX, ImageManifest, Index, Platform, describe, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.store import BlobStore
 from gitops_ml.packages.build_settings import source_date_epoch
@@ -48,7 +48,7 @@ import json, os, sys
 from pathlib import Path
 sys.path.insert(0, {code!r})
 from gitops_ml.oci.store import BlobStore
-from gitops_ml.image.inputs import ImageRef
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.lock_file import parse_lock
 from tests.support.oci import plan_of
 from tests.support.oci import silent
@@ -164,6 +164,32 @@ def test_the_layers_of_a_base_in_the_same_registry_are_mounted(
     image = ImageRef(f"{registry.host}/builder/mounts", "1")
     pushed = tools.builder.push(built, image, progress=silent)
     assert pushed.placed[built.images[0].layers[0].descriptor.digest].how == "mounted"
+
+
+def nested(registry: OciRegistry, base: TinyBase, times: int) -> ImageRef:
+    """An index of an index, and so on, and in the last one ``base``, itself an index."""
+    content = base.index
+    for _ in range(times):
+        entry = describe(content, INDEX, platform=Platform.parse("linux/amd64"))
+        content = Index(manifests=(entry,)).to_bytes()
+        digest = describe(content, INDEX).digest
+        registry.push_manifest(base.image.repository, content, media_type=INDEX, to=digest)
+    return replace(base.image, tag=None, digest=describe(content, INDEX).digest)
+
+
+def test_a_base_image_may_be_an_index_of_an_index_and_no_chain_of_them(
+    tmp_path: Path, base: TinyBase
+) -> None:
+    lock = project_with_lock(tmp_path / "iris")
+    tools = tools_of(tmp_path / "cache")
+    for times in (3, 0):
+        plan = plan_of(tmp_path / "iris", lock, nested(tools.registry, base, times))
+        assert tools.builder.build(plan, progress=silent).digest
+    sent = tools.registry.session.requests_sent
+    plan = plan_of(tmp_path / "iris", lock, nested(tools.registry, base, 30))
+    with pytest.raises(ServerFailed, match="its indexes are nested more than 4 deep"):
+        tools.builder.build(plan, progress=silent)
+    assert tools.registry.session.requests_sent - sent < 30 * 2 + 10
 
 
 def test_the_layers_of_a_base_in_another_registry_are_copied_through(
@@ -336,7 +362,7 @@ def test_a_builder_that_is_killed_leaves_no_tag_and_the_next_one_finishes(
     script = (
         f"import sys; sys.path.insert(0, {str(CODE)!r})\n"
         "from pathlib import Path\n"
-        "from gitops_ml.image.inputs import ImageRef\n"
+        "from gitops_ml.oci.reference import ImageRef\n"
         "from gitops_ml.packages.lock_file import parse_lock\n"
         "from tests.support.oci import ensure_oci_image, plan_of, tools_of\n"
         "project, cache = Path(sys.argv[1]), Path(sys.argv[2])\n"
