@@ -135,7 +135,7 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
         blobs = None
         if isinstance(image.plan, OciPlan):
             oci = tools.oci()
-            built = oci.builder.build(image.plan, progress=tools.progress)
+            built = oci.build(image.plan, progress=tools.progress)
             blobs = push_preview(oci.registry, built, repository=image.ref.repository)
         found.append(Preview(apis, str(image.ref), image.choice, blobs))
     return Previews(tuple(found), image_warnings(images.values()))

@@ -11,10 +11,11 @@ from gitops_ml.image.attestations import (
     API_MANIFEST,
     CYCLONEDX,
     CYCLONEDX_PREDICATE,
-    IN_TOTO,
     PROVENANCE_PREDICATE,
     is_provenance_of,
 )
+from gitops_ml.oci.cosign import IN_TOTO
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment, attach, referrers
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from gitops_ml.image.inputs import ContentHash
     from gitops_ml.oci.keys import PublicKey, SigningKey
     from gitops_ml.oci.model import Descriptor
-    from gitops_ml.oci.reference import ImageRef
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.oci.signatures import Statement
     from gitops_ml.system.progress import Progress
@@ -58,11 +58,8 @@ def publish(
         futures: list[Future[Any]] = [pool.submit(meanwhile)]
         for about in chosen:
             futures.append(
-                pool.submit(
-                    attach, registry, repository, about.subject, about.attachments,
-                    progress=_silent,
-                )
-            )  # fmt: skip
+                pool.submit(attach, registry, repository, about.subject, about.attachments)
+            )
             if key is not None:
                 futures.append(pool.submit(_sign, registry, repository, about, key, progress))
         for future in futures:
@@ -129,14 +126,9 @@ def _statements(repository: str, about: SubjectDocuments) -> list[Statement]:
             found.append(Statement(attachment.content, PROVENANCE_PREDICATE))
         elif attachment.artifact_type == CYCLONEDX:
             content = statement(
-                name=repository,
-                digest=about.subject.digest,
+                ImageRef(repository, digest=about.subject.digest),
                 predicate_type=CYCLONEDX_PREDICATE,
                 predicate=json.loads(attachment.content),
             )
             found.append(Statement(content, CYCLONEDX_PREDICATE))
     return found
-
-
-def _silent(line: str) -> None:
-    """Small documents are not worth a line each."""

@@ -32,6 +32,7 @@ from gitops_ml.oci.model import (
     manifest_for,
     parse_manifest,
 )
+from gitops_ml.oci.registry import bytes_source
 from gitops_ml.oci.store import BlobStore, StoredLayer, file_source
 from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_file import lock_path, render_lock
@@ -83,11 +84,10 @@ class PlatformImage:
 
     def blobs(self) -> tuple[BuiltLayer, ...]:
         """The layers, from the base up, and the config."""
-        content = self.config
         config = BuiltLayer(
             role="config",
-            descriptor=describe(content, CONFIG),
-            source=lambda at: iter([content[at:]]),
+            descriptor=describe(self.config, CONFIG),
+            source=bytes_source(self.config),
         )
         return (*self.layers, config)
 
@@ -135,7 +135,7 @@ class OciBuilder:
     """Builds and pushes; what it makes is the same on every machine."""
 
     def __init__(self, registry: OciRegistry, *, blobs: BlobStore, wheels: WheelStore) -> None:
-        self._registry = registry
+        self.registry = registry
         self._blobs = blobs
         self._wheels = wheels
 
@@ -165,7 +165,7 @@ class OciBuilder:
         """
         placed = self._push_content(built, image.repository, progress=progress)
         to = image.tag or built.digest
-        self._registry.push_manifest(
+        self.registry.push_manifest(
             image.repository, built.content, media_type=built.media_type, to=to
         )
         return Pushed(built.digest, placed)
@@ -178,7 +178,7 @@ class OciBuilder:
         with ThreadPoolExecutor(_WORKERS) as pool:
             futures = {
                 digest: pool.submit(
-                    self._registry.push_blob, repository, blob.descriptor, blob.source,
+                    self.registry.push_blob, repository, blob.descriptor, blob.source,
                     mount_from=blob.mount_from, progress=progress,
                 )
                 for digest, blob in blobs.items()
@@ -186,7 +186,7 @@ class OciBuilder:
             placed = {digest: future.result() for digest, future in futures.items()}
         if len(built.images) > 1:
             for one in built.images:
-                self._registry.push_manifest(
+                self.registry.push_manifest(
                     repository, one.manifest, media_type=MANIFEST, to=one.descriptor.digest
                 )
         return placed
@@ -248,7 +248,7 @@ class OciBuilder:
             found = self._base_manifest(base, platform, progress)
             content = self._blobs.blob(found.config.digest, progress=progress)
             if content is None:
-                content = self._registry.blob(base.repository, found.config)
+                content = self.registry.blob(base.repository, found.config)
                 self._blobs.keep(content)
             config = parse_config(content)
             if not platform.runs(config.platform):
@@ -266,7 +266,7 @@ class OciBuilder:
         for _ in range(_MOST_MANIFESTS):
             content = self._blobs.blob(image.digest or "", progress=progress)
             if content is None:
-                content, descriptor = self._registry.manifest(image)
+                content, descriptor = self.registry.manifest(image)
                 parse_manifest(content, media_type=descriptor.media_type)
                 self._blobs.keep(content)
             found = parse_manifest(content)
@@ -277,7 +277,7 @@ class OciBuilder:
 
     def _base_layer(self, base: ImageRef, descriptor: Descriptor) -> BuiltLayer:
         def pieces(offset: int) -> Iterator[bytes]:
-            return self._registry.read_blob(base.repository, descriptor, offset=offset)
+            return self.registry.read_blob(base.repository, descriptor, offset=offset)
 
         return BuiltLayer(
             role="base",

@@ -7,7 +7,8 @@ import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from gitops_ml._version import __version__
+from packaging.utils import canonicalize_name
+
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.http.json_reader import read_json
 from gitops_ml.image.attestations import cyclonedx
@@ -45,7 +46,6 @@ def bill_of_image(
         installed(registry, image, base=base, platform=platform),
         base=base,
         platform=platform,
-        tool_version=__version__,
     )
 
 
@@ -116,7 +116,7 @@ def _python(content: bytes) -> Iterator[Component]:
     fields = _headers(content)
     if fields.get("Name") and fields.get("Version"):
         yield Component(
-            name=re.sub(r"[-_.]+", "-", fields["Name"]).lower(),
+            name=canonicalize_name(fields["Name"]),
             version=fields["Version"],
             licence=fields.get("License-Expression", ""),
             requires=tuple(fields.get("Requires-Dist", "").splitlines()),

@@ -16,6 +16,7 @@ from gitops_ml.oci.model import (
     canonical_json,
     parse_index,
 )
+from gitops_ml.oci.registry import bytes_source
 from gitops_ml.system.files import written
 from gitops_ml.system.held_file import HeldFile
 from gitops_ml.system.project_files import read_file
@@ -123,7 +124,7 @@ def docker_archive(built: PlatformImage, *, image: ImageRef) -> Iterator[bytes]:
         ("manifest.json", canonical_json([listing])),
         (LAYOUT, _LAYOUT),
     ):
-        files.append((name, len(content), lambda at, content=content: iter([content])))  # type: ignore[misc]
+        files.append((name, len(content), bytes_source(content)))
     yield from _archive(files)
 
 
@@ -145,15 +146,13 @@ def _blobs(built: BuiltImage) -> Iterator[tuple[Descriptor, Source]]:
                 seen.add(descriptor.digest)
                 yield descriptor, source
     if len(built.images) > 1:
-        content = built.content
-        yield built.descriptor, lambda at: iter([content[at:]])
+        yield built.descriptor, bytes_source(built.content)
 
 
 def _blobs_of(built: PlatformImage) -> Iterator[tuple[Descriptor, Source]]:
     for blob in built.blobs():
         yield blob.descriptor, blob.source
-    manifest = built.manifest
-    yield built.descriptor, lambda at: iter([manifest[at:]])
+    yield built.descriptor, bytes_source(built.manifest)
 
 
 def _index(built: BuiltImage, folder: Path, image: ImageRef) -> bytes:

@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from gitops_ml.image.builder import OciBuilder
     from gitops_ml.image.docker import DockerBuilder
     from gitops_ml.image.inputs import BuildContext, ContentHash
-    from gitops_ml.image.publish import OciTools
+    from gitops_ml.image.publish import ImageOrigin
     from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.packages.locking import LockFacts
@@ -349,7 +350,7 @@ class Builders:
     """What makes images; each is made when it is first needed."""
 
     docker: Callable[[], DockerBuilder]
-    oci: Callable[[], OciTools]
+    oci: Callable[[], OciBuilder]
     source: Callable[[], Mapping[str, str] | None]
     """Where the project is kept (``uri``, ``commit``): for the provenance."""
     key: Callable[[], SigningKey | None] = lambda: None
@@ -368,66 +369,58 @@ def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress
     """
     assert image.choice, "only an image with inputs is built"
     if push:
-        builders.key()  # a key that cannot be read is no matter for the end of a long build
+        builders.key()  # a key that cannot be read is reported before a long build
     progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")
     if isinstance(image.plan, OciPlan):
-        return _build_without_docker(image, image.plan, builders, push=push, progress=progress)
-    assert image.context and image.plan, "whoever builds has made the lock"
-    dockerfile = render_dockerfile(dockerfile_template(), image.plan.facts)
-    context = build_inputs(
-        image.context, dockerfile=dockerfile, settings=build_settings(os.environ)
-    )
+        return _build_with_oci(image, image.plan, builders, push=push, progress=progress)
+    assert image.plan, "a caller that builds has made the lock"
+    return _build_with_docker(image, image.plan, builders, push=push, progress=progress)
+
+
+def _build_with_oci(
+    image: PlannedImage, plan: OciPlan, builders: Builders, *, push: bool, progress: Progress
+) -> str:
+    builder = builders.oci()
+    built = builder.build(plan, progress=progress)
+    if push:
+        from gitops_ml.image.publish import push_image
+
+        push_image(
+            built, image.ref, plan=plan, builder=builder, origin=_origin(image, builders),
+            key=builders.key(), progress=progress,
+        )  # fmt: skip
+    return built.digest
+
+
+def _build_with_docker(
+    image: PlannedImage, plan: DockerPlan, builders: Builders, *, push: bool, progress: Progress
+) -> str:
+    assert image.choice and image.context, "only an image with inputs is built"
+    dockerfile = render_dockerfile(dockerfile_template(), plan.facts)
+    settings = build_settings(os.environ)
+    context = build_inputs(image.context, dockerfile=dockerfile, settings=settings)
     builder = builders.docker()
     try:
-        local = builder.build(context, image.ref, platform=image.plan.platform, progress=progress)
+        local = builder.build(context, image.ref, platform=plan.platform, progress=progress)
     except EngineFailed as error:
         raise EngineFailed(
             f"docker is the builder, since {image.choice.reason}: {error}"
         ) from error
     if not push:
         return local
+    from gitops_ml.image.publish import document_image
+
     progress(f"pushing {image.ref}")
     digest = builder.push(image.ref, progress=progress)
-    _document(image.with_digest(digest), image.plan, builders, progress=progress)
+    document_image(
+        replace(image.ref, digest=digest), plan=plan, registry=builders.oci().registry,
+        origin=_origin(image, builders), key=builders.key(), progress=progress,
+    )  # fmt: skip
     return digest
 
 
-def _document(
-    image: PlannedImage, plan: DockerPlan, builders: Builders, *, progress: Progress
-) -> None:
-    from gitops_ml.image.publish import document_image
+def _origin(image: PlannedImage, builders: Builders) -> ImageOrigin:
+    from gitops_ml.image.publish import ImageOrigin
 
-    assert image.content_hash, "only an image with inputs is built"
-    document_image(
-        image.ref,
-        registry=builders.oci().registry,
-        base=plan.facts.base,
-        platform=plan.platform,
-        python=plan.facts.python_version,
-        content_hash=image.content_hash,
-        manifest=image.manifest() if image.manifest else None,
-        source=builders.source(),
-        key=builders.key(),
-        progress=progress,
-    )
-
-
-def _build_without_docker(
-    image: PlannedImage, plan: OciPlan, builders: Builders, *, push: bool, progress: Progress
-) -> str:
-    from gitops_ml.image.publish import push_image
-
-    tools = builders.oci()
-    built = tools.builder.build(plan, progress=progress)
-    if push:
-        push_image(
-            built,
-            image.ref,
-            plan=plan,
-            tools=tools,
-            manifest=image.manifest() if image.manifest else None,
-            source=builders.source(),
-            key=builders.key(),
-            progress=progress,
-        )
-    return built.digest
+    manifest = image.manifest() if image.manifest else None
+    return ImageOrigin(manifest=manifest, source=builders.source())

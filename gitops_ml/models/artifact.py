@@ -39,6 +39,7 @@ from gitops_ml.oci.model import (
     describe,
 )
 from gitops_ml.oci.new_folder import new_folder
+from gitops_ml.oci.registry import bytes_source
 from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive
 from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 from gitops_ml.system.cache import cache_folder, folder_in
@@ -240,7 +241,7 @@ def _push_bytes(
     repository: str, content: bytes, *, registry: OciRegistry, progress: Progress
 ) -> int:
     return registry.push_blob(
-        repository, describe(content, CONFIG), lambda at: iter([content[at:]]), progress=progress
+        repository, describe(content, CONFIG), bytes_source(content), progress=progress
     ).sent
 
 

@@ -25,10 +25,13 @@ from gitops_ml.oci.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.oci.reference import ImageRef
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 DSSE = "application/vnd.dsse.envelope.v1+json"
+IN_TOTO = "application/vnd.in-toto+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 """The annotation of a layer that holds the signature of its bytes, base64."""
 KEY = "dev.gitops-ml.key"
@@ -155,17 +158,22 @@ def layers_of(content: bytes) -> tuple[Descriptor, ...]:
     return found.layers
 
 
-def statement(*, name: str, digest: str, predicate_type: str, predicate: Any) -> bytes:
-    """An in-toto statement about an image."""
-    algorithm, _, value = digest.partition(":")
+def statement(image: ImageRef, *, predicate_type: str, predicate: Any) -> bytes:
+    """An in-toto statement about an image, by its digest."""
     return canonical_json(
         {
             "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"name": name, "digest": {algorithm: value}}],
+            "subject": [{"name": image.repository, "digest": digest_set(image.digest or "")}],
             "predicateType": predicate_type,
             "predicate": predicate,
         }
     )
+
+
+def digest_set(digest: str) -> Mapping[str, str]:
+    """A digest as in-toto writes it: the value by its algorithm."""
+    algorithm, _, value = digest.partition(":")
+    return {algorithm: value}
 
 
 def fingerprint(public_key: bytes) -> str:

@@ -24,13 +24,13 @@ from gitops_ml.oci.model import (
     parse_manifest,
 )
 from gitops_ml.oci.reference import ImageRef, split_repository
+from gitops_ml.oci.registry import bytes_source
 from gitops_ml.oci.registry_session import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.oci.registry import OciRegistry, Source
-    from gitops_ml.system.progress import Progress
+    from gitops_ml.oci.registry import OciRegistry
 
 _ATTEMPTS = 5
 _WORKERS = 4
@@ -51,8 +51,6 @@ def attach(
     repository: str,
     subject: Descriptor,
     attachments: Iterable[Attachment],
-    *,
-    progress: Progress,
 ) -> tuple[Descriptor, ...]:
     """Attach documents to the image that ``subject`` describes; attaching twice changes nothing.
 
@@ -69,7 +67,7 @@ def attach(
         made.append(_referrer(document, layer, bare))
     with ThreadPoolExecutor(_WORKERS) as pool:
         for future in [
-            pool.submit(registry.push_blob, repository, blob, _source(content), progress=progress)
+            pool.submit(registry.push_blob, repository, blob, bytes_source(content))
             for blob, content in blobs.values()
         ]:
             future.result()
@@ -163,7 +161,3 @@ def _entries(content: bytes, repository: str) -> tuple[Descriptor, ...]:
 
 def _tag(digest: str) -> str:
     return digest.replace(":", "-")
-
-
-def _source(content: bytes) -> Source:
-    return lambda at: iter([content[at:]])

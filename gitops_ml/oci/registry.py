@@ -43,6 +43,16 @@ if TYPE_CHECKING:
 Source = Callable[[int], Iterator[bytes]]
 """The pieces of a blob from an offset on."""
 
+
+def bytes_source(content: bytes) -> Source:
+    """The source of a blob that is in memory."""
+    return lambda offset: iter([content[offset:]])
+
+
+def _silent(_: str) -> None:
+    """Small blobs are not worth a line each."""
+
+
 PIECE = 1 << 20
 _ACCEPT = ", ".join((INDEX, *INDEXES[1:], *MANIFESTS))
 _LARGEST_MANIFEST = 8 << 20
@@ -229,7 +239,7 @@ class OciRegistry:
         source: Source,
         *,
         mount_from: str | None = None,
-        progress: Progress,
+        progress: Progress = _silent,
     ) -> BlobUpload:
         """Have a blob in ``repository``: it is there, is mounted, or its bytes are sent.
 

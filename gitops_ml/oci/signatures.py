@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import ServerFailed
 from gitops_ml.oci.cosign import (
     DSSE,
+    IN_TOTO,
     KEY,
     PREDICATE,
     SIMPLE_SIGNING,
@@ -31,16 +32,16 @@ from gitops_ml.oci.cosign import (
 )
 from gitops_ml.oci.model import CONFIG, MANIFEST, BadManifest, Descriptor, describe
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.registry import bytes_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gitops_ml.oci.keys import PublicKey, SigningKey
-    from gitops_ml.oci.registry import OciRegistry, Source
+    from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.system.progress import Progress
 
 _Made = tuple[Descriptor, bytes]
-_IN_TOTO = "application/vnd.in-toto+json"
 _ATTEMPTS = 5
 _LARGEST = 32 << 20
 """Bytes of a payload or envelope: a bill of materials of ten thousand packages has fewer."""
@@ -109,8 +110,8 @@ def attest(
 
 
 def _attestation(statement: Statement, key: SigningKey) -> _Made:
-    signature = key.sign(to_be_signed(_IN_TOTO, statement.content))
-    content = envelope(_IN_TOTO, statement.content, signature)
+    signature = key.sign(to_be_signed(IN_TOTO, statement.content))
+    content = envelope(IN_TOTO, statement.content, signature)
     name = key.public.fingerprint
     return attestation_layer(content, predicate_type=statement.predicate_type, key=name), content
 
@@ -218,9 +219,7 @@ def _write(
     blobs = [(describe(config, CONFIG), config), *new]
     with ThreadPoolExecutor(len(blobs)) as pool:
         for future in [
-            pool.submit(
-                registry.push_blob, place.repository, blob, _source(content), progress=_silent
-            )
+            pool.submit(registry.push_blob, place.repository, blob, bytes_source(content))
             for blob, content in blobs
         ]:
             future.result()
@@ -236,11 +235,3 @@ def _layers(registry: OciRegistry, place: ImageRef) -> tuple[Descriptor, ...]:
         return layers_of(found[0])
     except BadManifest as error:
         raise ServerFailed(f"{place} is to hold signatures, but {error}") from error
-
-
-def _source(content: bytes) -> Source:
-    return lambda at: iter([content[at:]])
-
-
-def _silent(line: str) -> None:
-    """Small documents are not worth a line each."""

@@ -145,11 +145,11 @@ def test_a_change_of_the_code_pushes_the_code_and_two_small_documents(
     tools, project = tools_of(tmp_path / "cache"), tmp_path / "iris"
     lock = project_with_lock(project)
     repository = f"{registry.host}/builder/code"
-    first = tools.builder.build(plan_of(project, lock, base.image), progress=silent)
-    tools.builder.push(first, ImageRef(repository, "1"), progress=silent)
+    first = tools.build(plan_of(project, lock, base.image), progress=silent)
+    tools.push(first, ImageRef(repository, "1"), progress=silent)
     (project / "predictor.py").write_text("class PythonPredictor: ...\n")
-    second = tools.builder.build(plan_of(project, lock, base.image), progress=silent)
-    pushed = tools.builder.push(second, ImageRef(repository, "2"), progress=silent)
+    second = tools.build(plan_of(project, lock, base.image), progress=silent)
+    pushed = tools.push(second, ImageRef(repository, "2"), progress=silent)
     roles = {blob.descriptor.digest: blob.role for blob in second.images[0].blobs()}
     sent = {roles[digest] for digest, placed in pushed.placed.items() if placed.how == "sent"}
     assert sent == {"code", "config"}
@@ -160,9 +160,9 @@ def test_the_layers_of_a_base_in_the_same_registry_are_mounted(
 ) -> None:
     lock = project_with_lock(tmp_path / "iris")
     tools = tools_of(tmp_path / "cache")
-    built = tools.builder.build(plan_of(tmp_path / "iris", lock, base.image), progress=silent)
+    built = tools.build(plan_of(tmp_path / "iris", lock, base.image), progress=silent)
     image = ImageRef(f"{registry.host}/builder/mounts", "1")
-    pushed = tools.builder.push(built, image, progress=silent)
+    pushed = tools.push(built, image, progress=silent)
     assert pushed.placed[built.images[0].layers[0].descriptor.digest].how == "mounted"
 
 
@@ -184,11 +184,11 @@ def test_a_base_image_may_be_an_index_of_an_index_and_no_chain_of_them(
     tools = tools_of(tmp_path / "cache")
     for times in (3, 0):
         plan = plan_of(tmp_path / "iris", lock, nested(tools.registry, base, times))
-        assert tools.builder.build(plan, progress=silent).digest
+        assert tools.build(plan, progress=silent).digest
     sent = tools.registry.session.requests_sent
     plan = plan_of(tmp_path / "iris", lock, nested(tools.registry, base, 30))
     with pytest.raises(ServerFailed, match="its indexes are nested more than 4 deep"):
-        tools.builder.build(plan, progress=silent)
+        tools.build(plan, progress=silent)
     assert tools.registry.session.requests_sent - sent < 30 * 2 + 10
 
 
@@ -199,9 +199,9 @@ def test_the_layers_of_a_base_in_another_registry_are_copied_through(
     tools = tools_of(tmp_path / "cache", environ)
     far = push_tiny_base(tools.registry, f"{private_registry.host}/base/far")
     lock = project_with_lock(tmp_path / "iris")
-    built = tools.builder.build(plan_of(tmp_path / "iris", lock, far.image), progress=silent)
+    built = tools.build(plan_of(tmp_path / "iris", lock, far.image), progress=silent)
     image = ImageRef(f"{registry.host}/builder/copied", "1")
-    pushed = tools.builder.push(built, image, progress=silent)
+    pushed = tools.push(built, image, progress=silent)
     assert pushed.placed[built.images[0].layers[0].descriptor.digest].how == "sent"
     assert_whole(tools.registry, image)
 
@@ -323,7 +323,7 @@ def test_a_push_that_ends_at_any_request_leaves_no_tag_or_a_whole_image(
     tools = tools_of(tmp_path / "cache")
     near = replace(base.image, repository=f"{proxy.host}/base/tiny")
     plan = plan_of(tmp_path / "iris", lock, near)
-    built = tools.builder.build(plan, progress=silent)
+    built = tools.build(plan, progress=silent)
     direct = registry_of()
     tagged = []
     for last in range(1, 200):
@@ -335,7 +335,7 @@ def test_a_push_that_ends_at_any_request_leaves_no_tag_or_a_whole_image(
         image = ImageRef(f"{proxy.host}/{name}", "h-1")
         is_done = True
         try:
-            push_image(built, image, plan=plan, tools=tools, progress=silent)
+            push_image(built, image, plan=plan, builder=tools, progress=silent)
         except ServerFailed:
             is_done = False
         real = ImageRef(f"{registry.host}/{name}", "h-1")
@@ -348,7 +348,7 @@ def test_a_push_that_ends_at_any_request_leaves_no_tag_or_a_whole_image(
         if is_done:
             break
         # the second run finishes the job
-        push_image(built, image, plan=plan, tools=tools, progress=silent)
+        push_image(built, image, plan=plan, builder=tools, progress=silent)
         assert_whole(direct, real)
     assert tagged == [last], "only the last request makes the tag"
     assert last > 15
@@ -433,17 +433,17 @@ def test_a_damaged_cache_is_told_and_mended_by_the_next_run(
     tools, project = tools_of(tmp_path / "cache"), tmp_path / "iris"
     plan = plan_of(project, project_with_lock(project), base.image)
     image = ImageRef(f"{registry.host}/builder/damaged", "1")
-    built = tools.builder.build(plan, progress=silent)
+    built = tools.build(plan, progress=silent)
     digest = built.images[0].layers[1].descriptor.digest
     path = tmp_path / "cache/oci/blobs/sha256" / digest.removeprefix("sha256:")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(GitopsMlError, match="was damaged and is deleted: run it again"):
-        tools.builder.push(built, image, progress=silent)
+        tools.push(built, image, progress=silent)
     assert tools.registry.head(image) is None
-    again = tools.builder.build(plan, progress=silent)
-    assert tools.builder.push(again, image, progress=silent).digest == built.digest
+    again = tools.build(plan, progress=silent)
+    assert tools.push(again, image, progress=silent).digest == built.digest
     assert_whole(tools.registry, image)
 
 
@@ -452,7 +452,7 @@ def test_a_blob_of_a_layout_is_taken_by_its_hash_and_not_by_its_size(
 ) -> None:
     tools, project = tools_of(tmp_path / "cache"), tmp_path / "iris"
     plan = plan_of(project, project_with_lock(project), base.image)
-    built = tools.builder.build(plan, progress=silent)
+    built = tools.build(plan, progress=silent)
     image, folder = ImageRef("x/iris", "1"), tmp_path / "layout"
     write_oci_layout(built, folder, image=image, progress=silent)
     blobs = {path: path.read_bytes() for path in (folder / "blobs/sha256").iterdir()}
@@ -477,9 +477,9 @@ def test_a_damaged_answer_about_the_base_is_not_kept(
             Fault(damage=True) if what in asked.path else None
         )
         with pytest.raises(ServerFailed, match="sent something else for"):
-            tools.builder.build(plan, progress=silent)
+            tools.build(plan, progress=silent)
     proxy.choose = lambda asked: None
-    assert tools.builder.build(plan, progress=silent)
+    assert tools.build(plan, progress=silent)
 
 
 def test_a_base_that_is_not_for_the_platform_is_told(
@@ -489,10 +489,10 @@ def test_a_base_that_is_not_for_the_platform_is_told(
     lock = project_with_lock(tmp_path / "iris")
     tools = tools_of(tmp_path / "cache")
     with pytest.raises(UsageError, match=r"has Python 3\.9, but the image is to have 3\.11"):
-        tools.builder.build(plan_of(tmp_path / "iris", lock, found.image), progress=silent)
+        tools.build(plan_of(tmp_path / "iris", lock, found.image), progress=silent)
     plan = plan_of(tmp_path / "iris", lock, found.image)
     with pytest.raises(ServerFailed, match="not made for linux/riscv64; it is for linux/amd64"):
-        tools.builder.build(replace(plan, platforms=("linux/riscv64",)), progress=silent)
+        tools.build(replace(plan, platforms=("linux/riscv64",)), progress=silent)
 
 
 def test_two_builders_may_share_a_cache(tmp_path: Path, base: TinyBase) -> None:

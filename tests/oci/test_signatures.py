@@ -238,10 +238,8 @@ def test_others_verify_the_statements_that_we_sign(
     client: OciRegistry, image: ImageRef, key: SigningKey, tmp_path: Path
 ) -> None:
     repository, digest = image.repository, str(image.digest)
-    content = statement(
-        name=repository, digest=digest, predicate_type=PREDICATE, predicate={"checked": True}
-    )
-    more = statement(name=repository, digest=digest, predicate_type="other", predicate={})
+    content = statement(image, predicate_type=PREDICATE, predicate={"checked": True})
+    more = statement(image, predicate_type="other", predicate={})
     statements = [Statement(content, PREDICATE), Statement(more, "other")]
     assert attest(client, repository, digest, statements, key=key) == 2
     assert attest(client, repository, digest, statements, key=key) == 0
