@@ -62,7 +62,7 @@ def _file_pieces(entry: BuildInput, source: Path) -> Iterator[bytes]:
                 yield piece
             has_grown = bool(file.read(1))
     except OSError as error:
-        raise GitopsMlError(f"{source} cannot be read any more ({error.strerror})") from error
+        raise GitopsMlError(f"{source} can no longer be read ({error.strerror})") from error
     if left or has_grown or entry.fingerprint not in (None, digest.hexdigest()):
         raise GitopsMlError(f"{source} changed while the image was being built: run it again")
     yield _padding(size)

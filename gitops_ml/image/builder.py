@@ -27,8 +27,8 @@ from gitops_ml.oci.model import (
     ImageManifest,
     Index,
     Platform,
+    as_oci,
     describe,
-    in_oci_words,
     manifest_for,
     parse_manifest,
 )
@@ -281,7 +281,7 @@ class OciBuilder:
 
         return BuiltLayer(
             role="base",
-            descriptor=in_oci_words(descriptor),
+            descriptor=as_oci(descriptor),
             source=pieces,
             mount_from=base.repository,
         )

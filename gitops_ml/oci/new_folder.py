@@ -1,4 +1,4 @@
-"""A folder that is there whole or not at all, filled with what others packed."""
+"""Unpack untrusted archives into a folder that appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _STEPS = 64
 def new_folder(target: Path, *, may_be_there: bool = False) -> Iterator[NewFolder]:
     """A folder beside ``target`` that takes its name at the end, and is removed on any failure.
 
-    An empty folder ``target`` is filled, as it may be somebody's current folder or a mount. With
-    ``may_be_there`` others write the same to it, and whoever is first is right.
+    An empty folder ``target`` is filled, as it may be a current folder or a mount. With
+    ``may_be_there`` other processes write the same content, and the first one wins.
 
     Raises:
-        GitopsMlError: it cannot be written, or what was written leads out of it.
+        GitopsMlError: it cannot be written, or a link in it leads out of it.
     """
     fills = target.is_dir() and not may_be_there
     try:
@@ -98,7 +98,7 @@ class NewFolder:
         """Write a file of an archive at ``path``.
 
         Raises:
-            GitopsMlError: there is no such place below the folder, or it is taken by something else.
+            GitopsMlError: the path is not allowed, or something else is at it.
             OSError: the disk is full, or refuses the file.
         """
         target = self._place(path)
@@ -114,7 +114,8 @@ class NewFolder:
         """Write a symbolic link of an archive at ``path``; where it leads is checked at the end.
 
         Raises:
-            GitopsMlError, OSError: see `write`.
+            GitopsMlError: the path or the target is not allowed, or something else is at the path.
+            OSError: the disk is full, or refuses the link.
         """
         if _leaves(path, entry.target):
             raise _leaving(path)
@@ -123,7 +124,7 @@ class NewFolder:
         self._links.add(path)
 
     def text(self, path: str, content: bytes) -> None:
-        """Write a file of our own."""
+        """Write a file that no archive holds."""
         (self.root / path).write_bytes(content)
         (self.root / path).chmod(0o644)
         self.sizes[path] = len(content)
@@ -169,9 +170,9 @@ class NewFolder:
             return None
 
     def _place(self, path: str) -> Path:
-        """Where ``path`` is, with its folders made and what an earlier layer had there removed."""
+        """The place of ``path``, with its folders made and the file of an earlier layer removed."""
         if reason := unwritable(path):
-            raise GitopsMlError(f"the image wants to write {_shown(path)}, which {reason}")
+            raise GitopsMlError(f"the image has a file {_shown(path)}, which {reason}")
         self._name_bytes += len(path) + _SURCHARGE
         if self._name_bytes > _MOST_NAME_BYTES:
             raise GitopsMlError("the image has more files than a project or a model has")
@@ -201,7 +202,7 @@ class NewFolder:
             try:
                 (self.root / name).mkdir()
             except FileExistsError as error:
-                # a folder that we did not make is one of another case, on a disk that knows no case
+                # on a disk that ignores case, the folder may exist with another spelling
                 if not stat.S_ISDIR((self.root / name).lstat().st_mode):
                     raise GitopsMlError(
                         f"the image has {_shown(name)} as a file or link, and {_shown(path)} below it"

@@ -1,8 +1,8 @@
-"""Tar archives of others: read as they come, in constant memory, whatever their headers say.
+"""Read untrusted tar archives as a stream, in constant memory.
 
-`tarfile` reads a GNU long name or a pax header whole, however large it claims to be, and follows
-numbers without a bound. This reader knows ustar, GNU and pax headers, and refuses what exceeds the
-limits below. Nothing is interpreted beyond name, kind, size, mode and link target.
+`tarfile` reads a GNU long name or a pax header whole, however large it claims to be, and trusts
+numbers without a bound. This reader supports ustar, GNU and pax headers, and refuses what exceeds the
+limits below. It reads name, kind, size, mode and link target, and ignores the rest.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_SPARSE_BLOCKS = 1 << 11
 
 
 class BadArchive(ValueError):
-    """An archive that is damaged, or that claims more than can be believed; says why."""
+    """An archive is damaged or exceeds a limit; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class TarEntry:
     """One entry of an archive. ``pieces`` of a file can be read until the next entry is."""
 
     name: str
-    """As the archive spells it."""
+    """As written in the archive."""
     kind: str
     """`FILE`, `LINK` (symbolic), `FOLDER` or `OTHER`: a hard link, a device, a pipe, a sparse file."""
     size: int
@@ -93,7 +93,7 @@ def _members(pieces: Iterable[bytes]) -> Iterator[bytes]:
                     yield content
                     rest = inflate.unconsumed_tail
             except zlib.error as error:
-                raise BadArchive(f"it is no gzip file: {error}") from error
+                raise BadArchive(f"it is not a gzip file: {error}") from error
             rest = inflate.unused_data
             inflate = None if inflate.eof else inflate
     if inflate:
@@ -143,9 +143,9 @@ def _entry(source: _Source, block: bytes, facts: dict[str, str], most: int) -> I
     if any(key.startswith("GNU.sparse") for key in facts):
         kind = OTHER
     name = facts.get("path") or _name(block)
-    if kind == FILE and name.endswith("/"):  # as tar before POSIX.1-1988 wrote folders
+    if kind == FILE and name.endswith("/"):  # the form of folders in tar before POSIX.1-1988
         kind = FOLDER
-    # what is neither file nor unknown has no content, whatever its size says
+    # links, devices, folders and pipes have no content, whatever their size
     held = 0 if flag in (b"1", b"2", b"3", b"4", b"5", b"6") else size
     if held > most:
         raise BadArchive(f"an entry claims {held:,} bytes, more than the archive can hold")
@@ -158,13 +158,13 @@ def _entry(source: _Source, block: bytes, facts: dict[str, str], most: int) -> I
         target=facts.get("linkpath") or _text(block[157:257]),
         pieces=content,
     )
-    for _ in content:  # what the reader of the entry left
+    for _ in content:  # the rest that the caller did not read
         pass
     source.skip(-held % _BLOCK)
 
 
 def _extension(source: _Source, block: bytes) -> dict[str, str]:
-    """What a long name or pax header says about the entry after it."""
+    """The fields that a long name or pax header sets for the entry after it."""
     size = _number(block[124:136])
     if size > LARGEST_HEADER:
         raise BadArchive(f"a header has {size:,} bytes; at most {LARGEST_HEADER:,} are read")
@@ -177,7 +177,7 @@ def _extension(source: _Source, block: bytes) -> dict[str, str]:
 
 
 def _records(content: bytes) -> Iterator[tuple[str, str]]:
-    """The records of a pax header that say something about an entry's path, target or content."""
+    """The records of a pax header about an entry's path, target or content."""
     at = 0
     while at < len(content) and content[at] != 0:
         blank = content.find(b" ", at, at + 12)
@@ -219,7 +219,7 @@ def _number(field: bytes) -> int:
     try:
         number = int(digits or b"0", 8)
     except ValueError as error:
-        raise BadArchive("a header has something else where a number belongs") from error
+        raise BadArchive("a header has a number field that is not a number") from error
     if number < 0:
         raise BadArchive("a header has a number that is negative or too large")
     return number
@@ -227,7 +227,7 @@ def _number(field: bytes) -> int:
 
 def _decimal(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 16 or int(text) > _LARGEST_SIZE:
-        raise BadArchive("a pax header has a size that is no number, negative or too large")
+        raise BadArchive("a pax header has a size that is not a number, is negative or too large")
     return int(text)
 
 
@@ -248,9 +248,9 @@ class _Source:
         if not block.strip(b"\0"):
             return None
         own = block[:148] + b" " * 8 + block[156:]
-        told = _number(block[148:156])
-        # some tars of old add the bytes up as signed ones
-        if told != sum(own) and told != sum(own) - 256 * sum(byte > 0x7F for byte in own):
+        checksum = _number(block[148:156])
+        # some old versions of tar add signed bytes
+        if checksum != sum(own) and checksum != sum(own) - 256 * sum(byte > 0x7F for byte in own):
             raise BadArchive("a header has a wrong checksum")
         return block
 
@@ -267,7 +267,7 @@ class _Source:
             pass
 
     def skip_sparse_map(self, block: bytes) -> None:
-        """What follows the header of a sparse file of old GNU tar, before its content."""
+        """Skip the blocks between the header and the content of an old GNU sparse file."""
         more = block[482]
         for _ in range(_MOST_SPARSE_BLOCKS):
             if not more:

@@ -476,7 +476,7 @@ def test_a_damaged_answer_about_the_base_is_not_kept(
         proxy.choose = lambda asked, what=what: (  # type: ignore[misc]
             Fault(damage=True) if what in asked.path else None
         )
-        with pytest.raises(ServerFailed, match="sent something else for"):
+        with pytest.raises(ServerFailed, match="sent other content for"):
             tools.build(plan, progress=silent)
     proxy.choose = lambda asked: None
     assert tools.build(plan, progress=silent)

@@ -16,7 +16,7 @@ from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.model import MANIFEST, describe
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment, attach, read_attachment, referrers
-from tests.support.oci import push_tiny_base, registry_of, silent
+from tests.support.oci import push_tiny_base, registry_of
 from tests.support.referring_registry import referring
 
 if TYPE_CHECKING:
@@ -132,9 +132,7 @@ def test_what_is_attached_at_once_by_the_same_builder_is_all_there(
     repository, image = subject
     with ThreadPoolExecutor(3) as pool:
         for done in [
-            pool.submit(
-                attach, registry_of(), repository, image, [BILL, STATEMENT], progress=silent
-            )
+            pool.submit(attach, registry_of(), repository, image, [BILL, STATEMENT])
             for _ in range(3)
         ]:
             done.result()
