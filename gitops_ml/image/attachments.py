@@ -1,4 +1,4 @@
-"""The documents about an image, attached to it and, where there is a key, signed with it."""
+"""Attach the documents about an image and sign them."""
 
 from __future__ import annotations
 
@@ -46,12 +46,9 @@ def publish(
     progress: Progress,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """Attach all of them and, with a key, sign their subjects and what can be signed of them.
+    """Attach ``documents`` and, with a key, sign their subjects and those that can be signed.
 
-    Neither needs its subject to be there: ``meanwhile`` may bring it.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
+    The subjects need not exist yet: ``meanwhile`` may push them.
     """
     chosen = tuple(documents)
     with ThreadPoolExecutor(1 + 2 * len(chosen)) as pool:
@@ -71,11 +68,8 @@ def is_made_by(
 ) -> bool:
     """Whether the holder of ``key`` made ``image``, by digest, from the inputs of ``content_hash``.
 
-    A signature alone does not tell: an older image of ours has one, too, and anybody who may push
-    can have our tag point at it.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
+    A signature alone does not prove it: an older image has one, too, and every user who may push can
+    point the tag at that.
     """
     from gitops_ml.oci.signatures import attestations_of, is_signed
 
@@ -89,11 +83,7 @@ def is_made_by(
 
 
 def is_documented(image: ImageRef, *, registry: OciRegistry) -> bool:
-    """Whether ``image``, by digest, has all the documents that we attach.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
-    """
+    """Whether ``image``, by digest, has all documents that a build attaches."""
     assert image.digest, "documents are about digests"
     found = {each.artifact_type for each in referrers(registry, image.repository, image.digest)}
     return {API_MANIFEST, CYCLONEDX, IN_TOTO} <= found
@@ -109,7 +99,7 @@ def _sign(
     from gitops_ml.oci.signatures import attest, sign_image
 
     digest = about.subject.digest
-    # what has no signature counts as not there: it comes last
+    # the signature comes last: an image without one counts as missing
     statements = _statements(repository, about)
     if statements:
         attest(registry, repository, digest, statements, key=key)

@@ -1,7 +1,7 @@
-"""What is in an image and how it came to be: CycloneDX and in-toto documents, without times.
+"""Bills of materials (CycloneDX) and provenance (in-toto, SLSA) of images, without times.
 
-The bill of materials depends on the lock and the base image only, so a change of the code attaches
-the one that the registry has.
+The bill of materials depends only on the lock and the base image, so after a change of the code the
+registry already has it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def cyclonedx(components: Iterable[Component], *, base: ImageRef, platform: str)
 
 
 def listed_packages(bill: bytes) -> tuple[Component, ...]:
-    """The packages in a CycloneDX document, ours or another's; none where it is none."""
+    """The packages in any CycloneDX document; none where it cannot be read."""
     try:
         found = read_json(bill)["components"]
         return tuple(
@@ -111,7 +111,7 @@ def _image_purl(image: ImageRef) -> str:
 
 
 def _dependencies(packages: Iterable[Component]) -> list[Mapping[str, Any]]:
-    """Who asks for whom, of those that are there; options that were not asked for count nothing."""
+    """The dependencies among ``packages``; those of extras do not count."""
     known = {package.name: package.purl for package in packages if package.kind == "pypi"}
     found: list[Mapping[str, Any]] = []
     for package in packages:
@@ -172,7 +172,7 @@ def provenance(
 
 
 def is_provenance_of(content: bytes, digest: str, content_hash: ContentHash) -> bool:
-    """Whether a statement of ours says that ``digest`` was made from these inputs."""
+    """Whether a provenance statement names ``digest`` and these inputs."""
     try:
         found = read_json(content)
         subjects = [subject["digest"] for subject in found["subject"]]

@@ -1,4 +1,4 @@
-"""What is installed in an image, read out of the layers that stand on its base image."""
+"""The packages installed in an image, read from the layers on top of its base image."""
 
 from __future__ import annotations
 
@@ -34,13 +34,10 @@ _LARGEST = 32 << 20
 def bill_of_image(
     registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
 ) -> bytes:
-    """A bill of materials (CycloneDX) of what an image has installed on top of ``base``.
+    """A bill of materials (CycloneDX) of the packages installed on top of ``base``.
 
     Python distributions, conda packages and, where the image added some, Debian's packages: for
-    images whose packages no lock tells, since an engine installed them.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, failed, or has another image than it says.
+    images that an engine built, which have no lock.
     """
     return cyclonedx(
         installed(registry, image, base=base, platform=platform),
@@ -52,9 +49,9 @@ def bill_of_image(
 def installed(
     registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
 ) -> tuple[Component, ...]:
-    """The same, as components."""
-    standing = open_image(registry, base, platform=platform).contents
-    below = {layer.diff_id for layer in standing.layers}
+    """The packages installed on top of ``base``."""
+    contents = open_image(registry, base, platform=platform).contents
+    below = {layer.diff_id for layer in contents.layers}
     files: dict[str, bytes] = {}
     left = _LARGEST
     for layer in open_image(registry, image, platform=platform).contents.layers:
@@ -133,7 +130,7 @@ def _conda(content: bytes) -> Iterator[Component]:
             kind="conda",
         )
     except (ValueError, KeyError, TypeError):
-        return  # a file of that name in that place that is none of conda's
+        return  # another file with the path of one of conda's
 
 
 def _debian(content: bytes) -> Iterator[Component]:
@@ -147,7 +144,7 @@ def _debian(content: bytes) -> Iterator[Component]:
 
 
 def _headers(content: bytes) -> Mapping[str, str]:
-    """Fields by name; those that are there several times have a line for each."""
+    """The fields by name; one that occurs several times has a line for each."""
     from email.parser import HeaderParser
 
     message = HeaderParser().parsestr(content.decode("utf-8", "replace"))

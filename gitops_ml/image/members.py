@@ -40,7 +40,7 @@ def layer_members(
     except BadArchive as error:
         raise GitopsMlError(f"{blob.digest} of {image} cannot be read: {error}") from error
     if f"sha256:{found.hexdigest()}" != layer.diff_id:
-        raise ServerFailed(f"{blob.digest} of {image} is not what its config says")
+        raise ServerFailed(f"{blob.digest} of {image} is not the layer that its config names")
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def _plain(packed: Iterator[bytes], layer: Descriptor) -> tuple[Iterator[bytes],
         return unpacked(packed), most_unpacked(layer.size)
     if layer.media_type.endswith("tar"):
         return packed, layer.size
-    raise BadArchive(f"it is compressed in a way we cannot read ({layer.media_type[:80]!r})")
+    raise BadArchive(f"its compression is not supported ({layer.media_type[:80]!r})")
 
 
 def _hashed(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:

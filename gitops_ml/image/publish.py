@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_ml.image.builder import BuiltImage, Pushed
-    from gitops_ml.image.planner import DockerPlan
+    from gitops_ml.image.dockerfile import DockerPlan
     from gitops_ml.image.recipe import OciPlan
     from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry

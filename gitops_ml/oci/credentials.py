@@ -44,7 +44,7 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
     Raises:
         Refused: docker's configuration cannot be read, or names a helper that is not installed.
     """
-    path = _config_path(environ)
+    path = docker_folder(environ) / "config.json"
     config = _read(path)
     names = (DOCKER_HUB, "docker.io", "index.docker.io") if host == "docker.io" else (host,)
     helpers = config.get("credHelpers") or {}
@@ -61,10 +61,10 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
     return None
 
 
-def _config_path(environ: Mapping[str, str]) -> Path:
-    if directory := environ.get("DOCKER_CONFIG"):
-        return Path(directory) / "config.json"
-    return Path(environ.get("HOME") or Path.home()) / ".docker" / "config.json"
+def docker_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of docker's configuration."""
+    home = environ.get("HOME") or Path.home()
+    return Path(environ.get("DOCKER_CONFIG") or Path(home, ".docker"))
 
 
 def _read(path: Path) -> Mapping[str, Any]:

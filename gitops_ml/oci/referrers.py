@@ -24,8 +24,8 @@ from gitops_ml.oci.model import (
     parse_manifest,
 )
 from gitops_ml.oci.reference import ImageRef, split_repository
-from gitops_ml.oci.registry import bytes_source
 from gitops_ml.oci.registry_session import Scope
+from gitops_ml.oci.store import bytes_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

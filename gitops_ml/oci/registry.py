@@ -44,11 +44,6 @@ Source = Callable[[int], Iterator[bytes]]
 """The pieces of a blob from an offset on."""
 
 
-def bytes_source(content: bytes) -> Source:
-    """The source of a blob that is in memory."""
-    return lambda offset: iter([content[offset:]])
-
-
 def _silent(_: str) -> None:
     """Small blobs are not worth a line each."""
 
@@ -137,11 +132,7 @@ class OciRegistry:
     def image_manifest(
         self, image: ImageRef, platform: Platform
     ) -> tuple[ImageManifest, Descriptor]:
-        """The manifest of ``image`` for one platform, through an index where there is one.
-
-        Raises:
-            ServerFailed: the registry failed, or has no image for ``platform``.
-        """
+        """The manifest of ``image`` for one platform, through an index where there is one."""
         content, descriptor = self.manifest(image)
         try:
             found = parse_manifest(content, media_type=descriptor.media_type)
@@ -177,9 +168,6 @@ class OciRegistry:
         """The pieces of a blob; a broken download is resumed.
 
         A blob that is read from the start is checked against its digest.
-
-        Raises:
-            ServerFailed: it is missing, the connection breaks too often, or it has another digest.
         """
         host, name = split_repository(repository)
         digest, at, failures, sure = hashlib.sha256(), offset, 0, offset + _RESET_AFTER
@@ -257,11 +245,7 @@ class OciRegistry:
         return BlobUpload("sent", descriptor.size)
 
     def push_manifest(self, repository: str, content: bytes, *, media_type: str, to: str) -> str:
-        """Push a manifest under a tag or its digest; returns the digest.
-
-        Raises:
-            ServerFailed: the registry lacks a part of it, or stored something else.
-        """
+        """Push a manifest under a tag or its digest; returns the digest."""
         return self.put_manifest(repository, content, media_type=media_type, to=to)[0]
 
     def put_manifest(

@@ -26,7 +26,7 @@ from gitops_ml.http.deadlines import GaveUp, Limits
 from gitops_ml.http.retry import ca_bundle
 from gitops_ml.http.secret_destinations import may_get_login
 from gitops_ml.http.urls import is_loopback
-from gitops_ml.oci.credentials import Credentials, find_credentials
+from gitops_ml.oci.credentials import Credentials, docker_folder, find_credentials
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
@@ -148,10 +148,6 @@ class RegistrySession:
 
         ``path`` may be a whole URL, which gets credentials only if it is the registry's own. One
         watch counts the time of all attempts, by default the watch of a small answer.
-
-        Raises:
-            Refused: the registry requires other credentials, or redirects away from TLS.
-            ServerFailed: it cannot be reached, or keeps failing.
         """
         patience = patience or self.patience
         doing = f"during {method} of {scope.repository}"
@@ -293,19 +289,11 @@ class RegistrySession:
             raise _OtherScheme(unreachable(host, error)) from error
 
     def _ca_bundle(self, host: str) -> str | None:
-        """The CA bundle for a registry, where the user names one.
-
-        Raises:
-            ServerFailed: the file does not exist.
-        """
-        for folder in (Path("/etc/docker/certs.d"), self._docker_folder() / "certs.d"):
+        """The CA bundle for a registry, where the user names one."""
+        for folder in (Path("/etc/docker/certs.d"), docker_folder(self._environ) / "certs.d"):
             if (folder / host / "ca.crt").is_file():
                 return str(folder / host / "ca.crt")
         return ca_bundle(self._environ)
-
-    def _docker_folder(self) -> Path:
-        home = self._environ.get("HOME")
-        return Path(self._environ.get("DOCKER_CONFIG") or Path(home or Path.home()) / ".docker")
 
     def _authorization(
         self,
@@ -326,15 +314,13 @@ class RegistrySession:
         parameters = {key.lower(): value for key, value in _PARAMETER.findall(rest)}
         if not (realm := parameters.get("realm")):
             raise ServerFailed(f"{host} requires a token and does not name a token server")
-        if credentials and not may_get_login(realm, registry=host):
+        is_protected = credentials is None or may_get_login(realm, registry=host)
+        if not is_protected or not self._may_be_trusted(realm):
             raise Refused(
-                f"the token server of {host}, {redacted(realm)}, is not protected by TLS: credentials "
-                "are not sent there"
+                f"the token server of {host}, {redacted(realm)}, is not protected by TLS: nothing is "
+                "sent there"
             )
-        if not self._may_be_trusted(realm):
-            raise Refused(f"the token server of {host}, {redacted(realm)}, is not protected by TLS")
-        service = parameters.get("service", "")
-        return self._token(realm, service, scope, credentials, host, watch)
+        return self._token(realm, parameters.get("service", ""), scope, credentials, host, watch)
 
     def _may_be_trusted(self, url: str) -> bool:
         try:
@@ -402,11 +388,7 @@ def _server(host: str) -> str:
 
 
 def check(answer: HttpResponse, host: str, what: str) -> None:
-    """Raise for an answer that is not a success.
-
-    Raises:
-        Refused, ServerFailed: its status is 401 or 403, or another failure.
-    """
+    """Raise `Refused` for a status of 401 or 403, and `ServerFailed` for other failures."""
     if answer.status in (401, 403):
         raise refusal(host, what, answer)
     if not answer.ok:

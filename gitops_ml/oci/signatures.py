@@ -31,7 +31,7 @@ from gitops_ml.oci.cosign import (
 )
 from gitops_ml.oci.model import CONFIG, MANIFEST, BadManifest, Descriptor, describe
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.registry import bytes_source
+from gitops_ml.oci.store import bytes_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -122,6 +122,11 @@ class BlobStore:
         return self._blobs / digest.removeprefix("sha256:")
 
 
+def bytes_source(content: bytes) -> Source:
+    """The pieces of a blob that is in memory."""
+    return lambda offset: iter([content[offset:]])
+
+
 def file_source(path: Path, *, digest: str) -> Source:
     """The pieces of a file that must have ``digest``; a damaged one is deleted.
 

@@ -151,7 +151,7 @@ def test_a_change_of_the_code_pushes_the_code_and_two_small_documents(
     second = tools.build(plan_of(project, lock, base.image), progress=silent)
     pushed = tools.push(second, ImageRef(repository, "2"), progress=silent)
     roles = {blob.descriptor.digest: blob.role for blob in second.images[0].blobs()}
-    sent = {roles[digest] for digest, placed in pushed.placed.items() if placed.how == "sent"}
+    sent = {roles[digest] for digest, upload in pushed.uploads.items() if upload.how == "sent"}
     assert sent == {"code", "config"}
 
 
@@ -163,7 +163,7 @@ def test_the_layers_of_a_base_in_the_same_registry_are_mounted(
     built = tools.build(plan_of(tmp_path / "iris", lock, base.image), progress=silent)
     image = ImageRef(f"{registry.host}/builder/mounts", "1")
     pushed = tools.push(built, image, progress=silent)
-    assert pushed.placed[built.images[0].layers[0].descriptor.digest].how == "mounted"
+    assert pushed.uploads[built.images[0].layers[0].descriptor.digest].how == "mounted"
 
 
 def nested(registry: OciRegistry, base: TinyBase, times: int) -> ImageRef:
@@ -202,7 +202,7 @@ def test_the_layers_of_a_base_in_another_registry_are_copied_through(
     built = tools.build(plan_of(tmp_path / "iris", lock, far.image), progress=silent)
     image = ImageRef(f"{registry.host}/builder/copied", "1")
     pushed = tools.push(built, image, progress=silent)
-    assert pushed.placed[built.images[0].layers[0].descriptor.digest].how == "sent"
+    assert pushed.uploads[built.images[0].layers[0].descriptor.digest].how == "sent"
     assert_whole(tools.registry, image)
 
 
@@ -488,7 +488,7 @@ def test_a_base_that_is_not_for_the_platform_is_told(
     found = push_tiny_base(registry_of(), f"{registry.host}/base/other", "PYTHON_VERSION=3.9.1")
     lock = project_with_lock(tmp_path / "iris")
     tools = tools_of(tmp_path / "cache")
-    with pytest.raises(UsageError, match=r"has Python 3\.9, but the image is to have 3\.11"):
+    with pytest.raises(UsageError, match=r"has Python 3\.9, but the image needs 3\.11"):
         tools.build(plan_of(tmp_path / "iris", lock, found.image), progress=silent)
     plan = plan_of(tmp_path / "iris", lock, found.image)
     with pytest.raises(ServerFailed, match="not made for linux/riscv64; it is for linux/amd64"):

@@ -175,7 +175,7 @@ def test_a_folder_with_nothing_or_with_a_link_to_nowhere_is_refused(
     tmp_path: Path, client: OciRegistry
 ) -> None:
     image = ImageRef("127.0.0.1:1/models/none")
-    with pytest.raises(UsageError, match="is no directory"):
+    with pytest.raises(UsageError, match="is not a directory"):
         push_model(tmp_path / "absent", image, registry=client, progress=silent)
     with pytest.raises(UsageError, match="has no files"):
         push_model(tmp_path, image, registry=client, progress=silent)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.image.context import read_context
 from gitops_ml.image.publish import ImageOrigin, oci_builder, push_image
-from gitops_ml.image.recipe import Described, OciPlan, oci_plan
+from gitops_ml.image.recipe import OciPlan, PredictorSource, oci_plan
 from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.model import (
     CONFIG,
@@ -115,7 +115,7 @@ def plan_of(directory: Path, lock: Lock, base: ImageRef, *, epoch: int = 0) -> O
     context = read_context(directory, predictor=predictor_spec())
     return oci_plan(
         context, lock=lock, base=base, platforms=lock.platforms, epoch=epoch,
-        described=Described(api="iris", path="predictor.py"),
+        predictor=PredictorSource(api="iris", path="predictor.py"),
     )  # fmt: skip
 
 
