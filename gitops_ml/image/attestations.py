@@ -10,8 +10,6 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from packaging.utils import canonicalize_name
-
 from gitops_ml._version import __version__
 from gitops_ml.http.json_reader import read_json
 from gitops_ml.oci.cosign import digest_set, statement
@@ -112,6 +110,8 @@ def _image_purl(image: ImageRef) -> str:
 
 def _dependencies(packages: Iterable[Component]) -> list[Mapping[str, Any]]:
     """The dependencies among ``packages``; those of extras do not count."""
+    from packaging.utils import canonicalize_name
+
     known = {package.name: package.purl for package in packages if package.kind == "pypi"}
     found: list[Mapping[str, Any]] = []
     for package in packages:

@@ -61,7 +61,7 @@ store = BlobStore(cache / "oci")
 for text in base["blobs"]:
     store.keep(text.encode())
 plan = plan_of(project, lock, ImageRef("nowhere.test/base", digest=base["digest"]))
-built = tools_of(cache).builder.build(plan, progress=silent)
+built = tools_of(cache).build(plan, progress=silent)
 print(plan.content_hash.hex, built.digest, "openapi" in built.images[0].config.decode())
 """
 DESCRIBED = '''\
@@ -125,7 +125,7 @@ def test_the_image_stands_on_the_base_and_runs_the_predictor(
 ) -> None:
     lock = project_with_lock(tmp_path / "iris")
     plan = plan_of(tmp_path / "iris", lock, base.image)
-    built = tools_of(tmp_path / "cache").builder.build(plan, progress=silent)
+    built = tools_of(tmp_path / "cache").build(plan, progress=silent)
     (one,) = built.images
     config = json.loads(one.config)
     assert [layer.role for layer in one.layers] == ["base", "packages", "runtime", "code"]
@@ -421,7 +421,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_half_is_kept(
         with pytest.raises(
             GitopsMlError, match=r"cannot be written: No space left.*GITOPS_ML_CACHE"
         ):
-            tools_of(small).builder.build(plan, progress=silent)
+            tools_of(small).build(plan, progress=silent)
         assert not [path for path in small.rglob("*") if path.name.startswith(".new")]
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -502,7 +502,7 @@ def test_two_builders_may_share_a_cache(tmp_path: Path, base: TinyBase) -> None:
     plan = plan_of(tmp_path / "iris", lock, base.image)
 
     def build(_: int) -> str:
-        return tools_of(tmp_path / "cache").builder.build(plan, progress=silent).digest
+        return tools_of(tmp_path / "cache").build(plan, progress=silent).digest
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(build, range(8)))) == 1
@@ -524,7 +524,7 @@ def test_source_date_epoch_dates_the_image_and_names_another_one(
     def build(environ: Mapping[str, str]) -> tuple[str, str]:
         epoch = source_date_epoch(environ)
         plan = plan_of(tmp_path / "iris", lock, base.image, epoch=epoch)
-        built = tools_of(tmp_path / "cache").builder.build(plan, progress=silent)
+        built = tools_of(tmp_path / "cache").build(plan, progress=silent)
         return plan.content_hash.tag, json.loads(built.images[0].config)["created"]
 
     assert build({"SOURCE_DATE_EPOCH": "86400"})[1] == "1970-01-02T00:00:00Z"
