@@ -230,8 +230,8 @@ class _Walk:
         self._hops += 1
         if self._hops > _MOST_HOPS:
             raise GitopsMlError(
-                f"the image has a link that needs more than {_MOST_HOPS} links to be followed, "
-                f"more than Linux follows: {_shown(self.link)}"
+                f"the image has a link that leads through more than {_MOST_HOPS} links, which Linux "
+                f"does not follow: {_shown(self.link)}"
             )
         self.open.add(place)
 
