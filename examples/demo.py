@@ -108,17 +108,17 @@ class Demo:
         self._show(["gitops-ml", "validate"])
 
     def build(self) -> None:
-        title("Hash what enters the image: its lock says which packages that are")
+        title("Hash the inputs of the image; its lock lists the packages")
         self._show(["gitops-ml", "lock", "--check"])
         self._show(["gitops-ml", "build", "--no-push", "--dry-run"])
         print("(`gitops-ml build` needs no Docker, but the base image's registry and an index)")
 
     def deploy(self) -> None:
         title("Render the release and commit it to the GitOps repository")
-        print("(there is no registry here that could tell the image's digest, hence --by-tag)")
+        print("(--by-tag, because there is no registry that has the digest of the image)")
         self._show(["gitops-ml", "deploy", "-e", "staging", *NO_REGISTRY])
         self._show(["gitops-ml", "deploy", "-e", "staging", *NO_REGISTRY])
-        title("What Argo CD finds there")
+        title("The files that Argo CD reads")
         git = ["git", f"--git-dir={self.repository}"]
         listing = subprocess.run(
             [*git, "ls-tree", "-r", "--name-only", "main"],
@@ -130,7 +130,7 @@ class Demo:
         subprocess.run([*git, "--no-pager", "log", "-1", "--format=%h %s%n%n%b"], check=True)
 
     def change(self) -> None:
-        title("Ask for more replicas: what would change?")
+        title("Change the number of replicas, and show the difference")
         manifest = self.project / "api.yaml"
         manifest.write_text(manifest.read_text().replace("max_replicas: 5", "max_replicas: 8"))
         self._show(["gitops-ml", "diff", "--offline", "-e", "staging"])
@@ -139,7 +139,7 @@ class Demo:
         manifest.write_text(manifest.read_text().replace("max_replicas: 8", "max_replicas: 5"))
 
     def serve(self) -> None:
-        title("Serve the predictor with the image's own runtime, and ask it")
+        title("Serve the predictor with the runtime of the image, and send it a request")
         port = free_port()
         server = subprocess.Popen(
             ["gitops-ml", "run", "--port", str(port)], cwd=self.project, env=self.environ

@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml import errors
@@ -22,12 +25,20 @@ _OF_THE_CLIENT = frozenset({"Api", "Client", "client", "deploy_from_flow"})
 
 
 def __getattr__(name: str) -> Any:
-    """The Python client's names, imported when they are asked for: `import gitops_ml` costs nothing."""
+    """Import the names of the Python client on first use: `import gitops_ml` stays cheap."""
     if name in _OF_THE_CLIENT:
-        from gitops_ml import client as python_client
-
-        return getattr(python_client, name)
+        return getattr(importlib.import_module("gitops_ml.client"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing the package `gitops_ml.client` must not hide the function `client`.
+        if not (name == "client" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

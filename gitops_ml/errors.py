@@ -1,19 +1,19 @@
-"""Every failure that gitops-ml raises on purpose.
+"""The deliberate failures of gitops-ml, with their exit codes.
 
-    GitopsMlError               1   a deliberate failure that fits nowhere below
-    ├── UsageError              2   the call itself is off: an unknown environment, two options that exclude each other
-    │   └── Unpackageable       2   a class of a session cannot become files; carries every reason
-    ├── InvalidDocument         3   a document that people write is wrong; carries every problem
-    ├── ProgramFailed           4   a program that we started ended badly (git, helm, the predictor)
+    GitopsMlError               1   a deliberate failure that no class below describes
+    ├── UsageError              2   the call is wrong: an unknown environment, two options that exclude each other
+    │   └── Unpackageable       2   a class of a session cannot become files; holds every reason
+    ├── InvalidDocument         3   a document that people write is invalid; holds every problem
+    ├── ProgramFailed           4   a program that gitops-ml started failed (git, helm, the predictor)
     ├── EngineFailed            4   the Docker engine cannot be reached, or a build failed
     ├── ServerFailed            4   a server answered with a failure, or did not answer
-    │   └── PredictionFailed    4   an API answered a prediction with a failure; carries what it said
-    ├── Refused                 5   the registry or the forge said no (credentials, permissions)
-    ├── RepositoryMoved         6   the GitOps repository moved, is dirty, or is not one of ours
-    ├── NotLive                 1   a release cannot become live, or did not in time; carries its status
+    │   └── PredictionFailed    4   an API answered a prediction with a failure; holds its answer
+    ├── Refused                 5   the registry or the forge refused a request (credentials, permissions)
+    ├── RepositoryMoved         6   the GitOps repository moved, is dirty, or was not written by gitops-ml
+    ├── NotLive                 1   a release cannot become live, or did not in time; holds its status
     └── DifferencesFound        7   differences or policy findings, where the command was asked to fail on them
 
-Exceptions carry facts as attributes and build their sentence. They never print, exit or log, and never hold a secret.
+Exceptions hold facts as attributes and build their message. They never print, exit or log, and never hold a secret.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong with a document, with its place.
+    """One error or warning about a document, with its place.
 
-    ``line`` and ``column`` count from 1; 0 means that the place is the whole file. ``file`` is empty
-    for a dict that never was one. ``path`` starts with the API's name:
+    ``line`` and ``column`` count from 1; 0 means the whole file. ``file`` is empty for a dict.
+    ``path`` starts with the name of the API:
     ``iris.autoscaling.max_replicas``.
     """
 
@@ -53,24 +53,24 @@ class Problem:
 
 
 def _shortened(text: str, most: int) -> str:
-    """``text``, which may quote what somebody wrote, without its middle where it is very long."""
+    """``text``, which may quote a document, without its middle if it is very long."""
     return text if len(text) <= most else f"{text[: most - 100]} … {text[-90:]}"
 
 
 class GitopsMlError(Exception):
-    """The root: anything that we raise on purpose."""
+    """The base class of all deliberate failures."""
 
     exit_code: ClassVar[int] = 1
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows: the sentence. Where we raised it is of no use to anybody."""
+        """The lines that IPython shows: the message without a traceback, which would not help."""
         text = f"{type(self).__name__}: {self}"
-        # It may quote what a server has said, and some of it would steer a terminal.
+        # The message may quote a server, and control characters would steer a terminal.
         return ["".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)]
 
 
 class UsageError(GitopsMlError):
-    """The call is off; the message names what would be right."""
+    """The call is wrong; the message names what is right."""
 
     exit_code = 2
 
@@ -86,7 +86,7 @@ class Unpackageable(UsageError):
 
 
 class InvalidDocument(GitopsMlError):
-    """A manifest or project file is wrong; ``problems`` holds every problem of every file."""
+    """A manifest or project file is invalid; ``problems`` holds every problem of every file."""
 
     exit_code = 3
 
@@ -96,7 +96,7 @@ class InvalidDocument(GitopsMlError):
 
 
 class ProgramFailed(GitopsMlError):
-    """A program ended badly: its command, exit code and stderr."""
+    """A program failed: its command, exit code and stderr."""
 
     exit_code = 4
 
@@ -135,19 +135,19 @@ class PredictionFailed(ServerFailed):
 
 
 class Refused(GitopsMlError):
-    """The registry or the forge said no."""
+    """The registry or the forge refused a request."""
 
     exit_code = 5
 
 
 class RepositoryMoved(GitopsMlError):
-    """The GitOps repository moved under us, is dirty, or holds what we did not write."""
+    """The GitOps repository moved meanwhile, is dirty, or holds files that gitops-ml did not write."""
 
     exit_code = 6
 
 
 class NotLive(GitopsMlError):
-    """A release that was waited for cannot become live, or did not in time."""
+    """A release cannot become live, or did not in the time that the call waits."""
 
     def __init__(
         self, message: str, *, api: str, environment: str, status: str, reason: str, remedy: str
@@ -168,7 +168,7 @@ class DifferencesFound(GitopsMlError):
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """What a check found: errors that stop, warnings that do not."""
+    """The problems of a check, as errors and warnings."""
 
     errors: tuple[Problem, ...] = field(default=())
     warnings: tuple[Problem, ...] = field(default=())

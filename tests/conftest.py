@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
 import pytest
 
-# A machine that is busy with other tests is no failure of the one that waits for it.
+# The deadline would fail tests on a busy machine.
 hypothesis.settings.register_profile("no-deadline", deadline=None)
 hypothesis.settings.load_profile("no-deadline")
 
@@ -21,11 +23,20 @@ def pytest_report_header() -> str:
     )
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the missing components once each, in place of a line for each skipped test."""
+    from tests.support.missing import skipped_lines
+
+    places = [report.longrepr for report in terminalreporter.getreports("skipped")]
+    skips = [(os.path.relpath(place[0]), place[2]) for place in places if isinstance(place, tuple)]
+    if lines := skipped_lines(skips):
+        terminalreporter.section("missing components, and what brings them")
+        terminalreporter.write("\n".join([*lines, ""]))
+
+
 @pytest.fixture(autouse=True)
 def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the person who runs the tests has set for gitops-ml does not reach them."""
-    import os
-
+    """Remove the settings of the person who runs the tests."""
     for name in list(os.environ):
         if name.startswith("GITOPS_ML_") and name != "GITOPS_ML_REQUIRE_REAL":
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""What the papers say about tests and files is there."""
+"""The files, tests and links that the papers name exist."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAPERS = [ROOT / "SECURITY.md", ROOT / "docs" / "threat-model.md"]
+DOCS = ROOT / "docs"
+ARCHITECTURE = DOCS / "architecture.md"
+PAPERS = [
+    ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", ARCHITECTURE, DOCS / "threat-model.md",
+]  # fmt: skip
 _COMMENTS = re.compile(r"<!--.*?-->", re.DOTALL)
 _QUOTED = re.compile(r"`([^`\n]+)`")
-_PATH = re.compile(r"(?:gitops_ml|predictor_base|charts|examples|tests|docs)/[\w./-]+")
+_PATH = re.compile(r"(?:gitops_ml|predictor_base|charts|examples|tests|docs|schemas)/[\w./-]+")
 
 
 def quoted(paper: Path) -> list[str]:
@@ -71,3 +75,22 @@ def test_the_security_page_names_no_address_and_no_person():
     text = (ROOT / "SECURITY.md").read_text("utf-8")
     assert not re.search(r"\S+@\S+\.\w+|https?://", text)
     assert "Report a vulnerability" in text
+
+
+def test_each_of_ten_questions_about_the_architecture_names_its_file():
+    text = ARCHITECTURE.read_text("utf-8").partition("## Where is it")[2]
+    answers = [line for line in text.splitlines() if line.startswith("| ") and "?" in line]
+    assert len(answers) == 10
+    for answer in answers:
+        files = [each for each in _QUOTED.findall(answer) if "/" in each]
+        assert files, answer
+        assert [each for each in files if not (ROOT / each).is_file()] == []
+
+
+def test_each_step_of_a_walk_names_files_that_exist():
+    """A walk names them from `gitops_ml`, or from `predictor_base` in the walk of a request."""
+    walks = ARCHITECTURE.read_text("utf-8").partition("## The walk of a deploy")[2]
+    named = {each for each in _QUOTED.findall(walks) if re.fullmatch(r"\w+/[\w/]+\.py", each)}
+    assert len(named) > 40
+    roots = (ROOT, ROOT / "gitops_ml", ROOT / "predictor_base")
+    assert sorted(each for each in named if not any((r / each).is_file() for r in roots)) == []

@@ -1,1 +1,1 @@
-"""A class of a live session becomes a folder of source."""
+"""Collect the source of a class of a live session into a folder. Do not render or deploy it."""

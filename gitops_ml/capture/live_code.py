@@ -1,4 +1,4 @@
-"""What lives in a session, compared with what its source says: the same code, the same import?"""
+"""Compare live objects of a session with their source: the same code, the same import."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ def is_made_by(value: Any, statement: Statement, *, deferred: bool) -> bool:
     module = ast.Module([statement.node], [])
     flags = _DEFERRED if deferred else 0
     compiled = compile(module, "<source>", "exec", flags=flags, dont_inherit=True)
-    (said,) = [c for c in _codes(compiled) if c.co_name == getattr(statement.node, "name", "")][:1]
+    (written,) = [c for c in _codes(compiled) if c.co_name == getattr(statement.node, "name", "")][
+        :1
+    ]
     if isinstance(value, type):
-        return value.__name__ == said.co_name and _same_class(value, said)
+        return value.__name__ == written.co_name and _same_class(value, written)
     function = inspect.unwrap(value) if callable(value) else value
-    # What a decorator made of a function may be anything.
-    return not isinstance(function, FunctionType) or _same(function.__code__, said)
+    # The result of a decorator can be anything.
+    return not isinstance(function, FunctionType) or _same(function.__code__, written)
 
 
-def _same_class(live: type, said: CodeType) -> bool:
-    methods = {code.co_name: code for code in _codes(said)}
+def _same_class(live: type, written: CodeType) -> bool:
+    methods = {code.co_name: code for code in _codes(written)}
     for name, value in vars(live).items():
         function = getattr(value, "__func__", value)
         if not isinstance(function, FunctionType) or name not in methods:
@@ -51,7 +53,7 @@ def _mangled(live: type, name: str) -> str:
 
 
 def _same(one: CodeType, other: CodeType) -> bool:
-    """Whether both do the same, wherever they stand."""
+    """Whether both have the same instructions; their line numbers may differ."""
     if one.co_varnames != other.co_varnames:
         return False
     pairs = zip_longest(_steps(one), _steps(other))
@@ -59,7 +61,7 @@ def _same(one: CodeType, other: CodeType) -> bool:
 
 
 def _steps(code: CodeType) -> Iterator[tuple[str, Any]]:
-    """What a code does. A method is called in one of two ways, depending on the imports nearby."""
+    """The instructions of a code object. Nearby imports decide which of two opcodes calls a method."""
     for step in dis.get_instructions(code):
         if step.opname not in _CALLING:
             is_jump = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs

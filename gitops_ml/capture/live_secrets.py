@@ -1,7 +1,7 @@
-"""What of a session is a secret, or was made of one: it must not be in what is packaged.
+"""Find the secrets of a session and the values made from them, which must not be packaged.
 
-A secret is known by its name, by its shape, or by how it was got. What contains the text of one
-(`f"Bearer {token}"`, `[token]`, `token.encode()`) is told by that text.
+A secret is recognized by its name, by its shape, or by the call that returned it. A value made from
+a secret (`f"Bearer {token}"`, `[token]`, `token.encode()`) is recognized by the text of the secret.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from gitops_ml.capture.statements import Source, Statement
 
 _ASKING = ("getpass", "keyring.", "userdata.get", "secrets.get", "SecretManager", "get_secret")
-"""What asks a person or a store for a secret."""
+"""Calls that ask a person or a secret store."""
 _SHORTEST = 6
 
 
 def session_secrets(namespace: Mapping[str, Any], source: Source) -> frozenset[str]:
-    """The texts that are secrets among the values of a session."""
+    """The secret texts among the values of a session."""
     found = set()
     for name, value in list(namespace.items()):
         made = source.binding(name)
@@ -39,43 +39,43 @@ def session_secrets(namespace: Mapping[str, Any], source: Source) -> frozenset[s
         )
         if not was_asked and not is_text:
             continue
-        said = made[-1].text if made else ""
+        source_text = made[-1].text if made else ""
         for called, text in named_texts(name, value):
-            is_secret = (was_asked and text not in said) or holds_secret(called, text)
+            is_secret = (was_asked and text not in source_text) or holds_secret(called, text)
             if is_secret and len(text) >= _SHORTEST:
                 found.add(text)
     return frozenset(found)
 
 
 def is_secret(name: str, value: Any, *, known: frozenset[str]) -> bool:
-    """Whether a plain value holds a secret: one by its own signs, or one of the ``known``."""
+    """Whether a plain value holds a secret: by its name or shape, or one of the ``known`` secrets."""
     return holds_secret(name, value) or any(
         secret in text for _, text in named_texts(name, value) for secret in known
     )
 
 
 def is_doubtful(name: str, value: Any) -> bool:
-    """Whether a person should look at a value that the session computed."""
+    """Whether a person should check a computed value."""
     return any(looks_random(text) for _, text in named_texts(name, value))
 
 
 def secrets_in(statement: Statement) -> Iterator[str]:
-    """The secrets that stand in somebody's own source, by their shapes."""
+    """The secrets in the source of a statement, by their shapes."""
     for node in ast.walk(statement.node):
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
             yield from (text for _, text in named_texts("", node.value) if has_secret_shape(text))
 
 
 def doubtful_names(statement: Statement) -> Iterator[str]:
-    """What is called like a secret in somebody's own source, and has a text there."""
-    for name, value in _said(statement.node):
+    """Names of texts in the source that sound like a secret."""
+    for name, value in _named_values(statement.node):
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             text = value.value
             if names_a_secret(name) and could_be_secret(text) and len(text) >= _SHORTEST:
                 yield name
 
 
-def _said(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+def _named_values(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
     for node in ast.walk(statement):
         match node:
             case ast.Assign(targets=targets, value=value):

@@ -1,4 +1,4 @@
-"""The Python session that somebody works in: a notebook, IPython, a script, or Python's own prompt."""
+"""The current Python session: a notebook, IPython, a script, or the Python prompt."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 MAIN = "__main__"
 _RUN_BY_MAGIC = frozenset({"time", "capture", "prun", "memit", "mprun", "timeit"})
-"""Cell magics whose cell is Python that runs here."""
+"""Cell magics that run their cell as Python in this session."""
 
 
 _INPUT = re.compile(r"<(?:python-input|stdin>)-(\d+)>?")
-"""How Python calls what is typed at its prompt."""
+"""File names of input at the Python prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is alive, and the source that made it."""
+    """Live values, and the source that created them."""
 
     kind: str
     """``notebook``, ``ipython``, ``script`` or ``prompt``."""
     namespace: Mapping[str, Any]
     source: Source
     folder: Path
-    """Where the person's own modules are."""
+    """The folder of the user's own modules."""
 
 
 def current_session() -> Session:
-    """The session that this process is."""
+    """The session of this process."""
     main = sys.modules[MAIN]
     shell = ipython_shell()
     if shell is not None:
@@ -55,7 +55,7 @@ def current_session() -> Session:
 
 
 def ipython_shell() -> Any:
-    """IPython's shell, if this is one."""
+    """The shell of IPython, or `None`."""
     ipython = sys.modules.get("IPython")
     return ipython.get_ipython() if ipython is not None else None
 
@@ -66,13 +66,13 @@ def is_notebook(shell: Any) -> bool:
 
 
 def _cells(shell: Any) -> Iterator[str]:
-    """The cells in the order in which they ran, %magics and !commands as calls."""
+    """The cells in execution order, with %magics and !commands as calls."""
     for cell in shell.history_manager.input_hist_parsed:
-        yield _inside_of_magic(cell)
+        yield _without_magic(cell)
 
 
-def _inside_of_magic(cell: str) -> str:
-    """The cell below a ``%%time``; every other cell as it is."""
+def _without_magic(cell: str) -> str:
+    """The Python below ``%%time`` and similar magics; every other cell unchanged."""
     if "run_cell_magic" not in cell:
         return cell
     try:
@@ -93,7 +93,7 @@ def _inside_of_magic(cell: str) -> str:
 
 
 def _typed() -> Iterator[str]:
-    """What was typed at Python's own prompt, which keeps it since 3.13, in two places by now."""
+    """Input at the Python prompt, which Python keeps since 3.13, in one of two places."""
     inputs: dict[int, str] = {}
     named = [(name, entry) for name, entry in linecache.cache.items() if isinstance(name, str)]
     later: Mapping[Any, Any] = getattr(linecache, "_interactive_cache", {})
@@ -105,7 +105,7 @@ def _typed() -> Iterator[str]:
 
 
 def _run_files(namespace: Mapping[str, Any]) -> tuple[str, ...]:
-    """The files that ``%run`` or ``python -i`` brought into the session."""
+    """The files that ``%run`` or ``python -i`` executed in the session."""
     files: dict[str, None] = {}
     for value in list(namespace.values()):
         if getattr(value, "__module__", None) != MAIN:

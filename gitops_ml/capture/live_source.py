@@ -1,8 +1,8 @@
-"""A class that lives in a session becomes the text of a module: itself and whatever it needs.
+"""Collect a class of a session and everything it needs into the text of a module.
 
-The session's live values decide, and its source says: a name is followed from the class to what it
-means now, then to the statement that made it. Values are written down as they are, so that nothing
-of the session has to be computed again; data and models are refused, as code cannot hold them.
+Each name that the class uses is resolved to its live value, then to the statement that bound it.
+Plain values are written as literals, so that nothing of the session is computed again. Data and
+models are refused, because code cannot hold them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 _OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
 _OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
-"""Names that IPython gives to a session, with those by which it knows its own values."""
+"""Names that IPython defines in a session, with its private names of the same values."""
 _OF_THE_PLACE = ("os.environ", "getenv", "__file__", "environ[", "environ.get")
-"""What asks where it runs: the answer of the session is not that of a replica."""
+"""Expressions whose value depends on the machine: it differs between the session and a replica."""
 
 
 class NoSource(Exception):
-    """The source of an object cannot be had."""
+    """The source of an object is not available."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -50,23 +50,23 @@ class NoSource(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """A module's text."""
+    """The text of a module."""
 
     text: str
     modules: tuple[str, ...]
-    """What it imports, by full name."""
+    """The modules that it imports, by full name."""
     doubts: tuple[str, ...] = ()
-    """What may be a secret, for a person to look at."""
+    """Names of values that may be secrets, for a person to check."""
 
 
 def collect(
     root: type | Callable[..., Any], *, namespace: Mapping[str, Any], source: Source, title: str
 ) -> Collected:
-    """The module with ``root``, which lives in ``namespace`` and was made by ``source``.
+    """The module with ``root``, a class or function of ``namespace`` that is defined in ``source``.
 
     Raises:
-        NoSource: the source of the class, or of something it needs, cannot be had.
-        Unpackageable: it needs what no file can hold; all reasons at once.
+        NoSource: the source of the class, or of something it needs, is not available.
+        Unpackageable: it needs something that a file cannot hold; has all reasons.
     """
     collector = _Collector(namespace, source, owner=namespace.get("__name__", "__main__"))
     name = root.__name__
@@ -76,7 +76,7 @@ def collect(
     collector.work()
     collected = collector.collected(title)
     if not collector.reasons and has_secret_shape(collected.text):
-        # Wherever it stands: a comment comes along as well.
+        # Also in comments, which are copied too.
         collector.reasons.append(f"{name} has a secret in its source")
     if collector.reasons:
         raise Unpackageable(name, sorted(set(collector.reasons)))
@@ -95,10 +95,10 @@ class _Collector:
     reasons: list[str] = field(default_factory=list)
     doubts: dict[str, None] = field(default_factory=dict)
     extra: int = 0
-    """Pieces that are no statement of the source, counted down from the first one."""
+    """Position of the last piece that is not a statement of the source; counts down from 0."""
 
     def need(self, name: str, *, user: str, before: Statement | None) -> None:
-        """``user`` needs ``name``; ``before`` is the statement that needs it at once."""
+        """Queue ``name``, which ``user`` needs; ``before`` is a statement that needs it when it runs."""
         is_builtin = hasattr(builtins, name) and name not in self.namespace
         if name in _OF_EVERY_MODULE or (is_builtin and name not in _OF_IPYTHON):
             return
@@ -128,8 +128,8 @@ class _Collector:
         if self._is_of_ipython(name):
             self._refuse(
                 user,
-                f"uses {name}, which is IPython's (so are %magics and !commands): "
-                "a replica has no IPython",
+                f"uses {name} of IPython (as %magics and !commands do), and replicas have no IPython: "
+                "write it in plain Python",
             )
         elif before is not None:
             self._resolve_earlier(name, user, before)
@@ -149,7 +149,7 @@ class _Collector:
         return not self.source.binding(name) or name == "get_ipython"
 
     def _resolve_earlier(self, name: str, user: str, before: Statement) -> None:
-        """What a name meant when a statement ran, where it means something else by now."""
+        """Resolve a name to its value when a statement ran, if it was bound again later."""
         earlier = [s for s in self.source.binding(name) if s.position < before.position]
         if not earlier:
             self._resolve_live(name, user, self.namespace.get(name))
@@ -170,9 +170,11 @@ class _Collector:
 
     def _import_module(self, name: str, user: str, value: ModuleType) -> None:
         if value.__name__ == self.owner:
-            self._refuse(user, f"uses the session's own module as {name!r}")
+            self._refuse(
+                user, f"uses the module of the session as {name!r}: import what it needs instead"
+            )
             return
-        # `import a.b` and `import a.c` both bind `a`, and both count.
+        # `import a.b` and `import a.c` both bind `a`, and both are needed.
         roots = [each for each in self._roots(name) if gives(each, None, value, by_alias=False)]
         for module in roots:
             self._import(Import(module, None, name))
@@ -189,7 +191,7 @@ class _Collector:
                     yield alias.name
 
     def _imported_as(self, name: str, value: Any) -> Import | None:
-        """The import that gives ``value``: the session's own, or one that works."""
+        """An import that gives ``value``: that of the session, or one from its module and name."""
         for statement in reversed(self.source.binding(name)):
             if found := self._verified(statement, name, value):
                 return found
@@ -201,7 +203,7 @@ class _Collector:
         return self._starred(name, value)
 
     def _verified(self, statement: Statement, name: str, value: Any) -> Import | None:
-        """The import that a statement says, if it gives ``value``."""
+        """The import of a statement, if it gives ``value``."""
         imported = imports_of(statement, name)
         if imported is None:
             return None
@@ -209,7 +211,7 @@ class _Collector:
         return Import(*imported, name) if gives(*imported, value, by_alias=by_alias) else None
 
     def _starred(self, name: str, value: Any) -> Import | None:
-        """The ``from module import *`` that brought a name."""
+        """The ``from module import *`` that gives ``value``."""
         for statement in self.source.statements:
             node = statement.node
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -219,7 +221,7 @@ class _Collector:
         return None
 
     def _is_own(self, value: Any) -> bool:
-        """Whether it is a class or a function of the session."""
+        """Whether it is a class or function of the session."""
         kind = isinstance(value, type) or callable(value)
         return kind and getattr(value, "__module__", None) == self.owner and (
             hasattr(value, "__qualname__")
@@ -230,13 +232,13 @@ class _Collector:
         return bool(statements) and statements[-1].is_definition
 
     def _define(self, name: str, value: Any) -> None:
-        """The statement that made a class or a function of the session."""
+        """Include the statement that defines a class or function of the session."""
         qualname = getattr(value, "__qualname__", name)
         if "<locals>" in qualname:
             outer = qualname.rpartition(".<locals>")[0]
             self._refuse(
                 name,
-                f"is defined inside of {outer}, whose variables no file has: "
+                f"is defined inside {outer} and can use its local variables, which a file cannot hold: "
                 "define it at the top level",
             )
             return
@@ -255,7 +257,7 @@ class _Collector:
         self._include_source_of(name, value)
 
     def _include_source_of(self, name: str, value: Any) -> None:
-        """What Python itself keeps of the source: that of its own prompt since 3.13."""
+        """Include the source that `inspect` finds, such as that of the Python prompt since 3.13."""
         try:
             statement = single_statement(inspect.getsource(value))
         except (OSError, TypeError, SyntaxError, ValueError) as error:
@@ -265,15 +267,15 @@ class _Collector:
         if not is_made_by(value, statement, deferred=False):
             raise NoSource(name)
         self.extra -= 1
-        # Later finds stand earlier: what is needed comes before what needs it.
+        # A later find gets an earlier position: a definition comes before its users.
         self._include(statement, name, position=self.extra)
 
     def _write_value(self, name: str, user: str, value: Any) -> None:
-        """A value of the session: as text, or as the statement that made it."""
+        """Write a value of the session as a literal, or include the statement that computed it."""
         made = [s for s in self.source.binding(name) if not s.is_import]
         last = made[-1] if made else None
-        said = ast.unparse(last.node) if last else ""
-        if last is not None and any(sign in said for sign in _OF_THE_PLACE):
+        expression = ast.unparse(last.node) if last else ""
+        if last is not None and any(sign in expression for sign in _OF_THE_PLACE):
             self._include(last, name)
             return
         value = as_plain(value)
@@ -286,8 +288,8 @@ class _Collector:
         elif self._was_changed(name, last) or _has_grown(value, last):
             self._refuse(
                 user,
-                f"uses {name!r}, {_described(value)} that was changed after it was made: "
-                "make it in one expression, or in __init__",
+                f"uses {name!r}, {_described(value)} that was changed after it was created: "
+                "create it in one expression, or in __init__",
             )
         else:
             self._include(self._first_equal(name, last), name)
@@ -296,14 +298,14 @@ class _Collector:
         if is_secret(name, value, known=self._secrets):
             self._refuse(
                 user,
-                f"uses {name!r}, which looks like a secret, and what is packaged can be read by "
-                'many: name it under "secrets" in the API and read it from os.environ in __init__',
+                f"uses {name!r}, which looks like a secret, and many people can read a package: "
+                'list it under "secrets" of the API and read it from os.environ in __init__',
             )
             return
         text = literal(value)
         if len(text) > LONGEST:
             self._refuse(user, _pass_it(name, value))
-        elif last is not None and _says(last, value):
+        elif last is not None and _assigns(last, value):
             self._include(self._first_equal(name, last), name)
         else:
             if is_doubtful(name, value):
@@ -327,7 +329,7 @@ class _Collector:
             self.need(needed, user=name, before=None)
 
     def _include_later_changes(self, name: str) -> None:
-        """``A.method = other`` and the like."""
+        """Include ``A.method = other`` and similar changes of a class."""
         for statement in self.source.statements:
             if name in statement.touches and isinstance(statement.node, ast.Assign | ast.Expr):
                 made = self.source.binding(name)[-1]
@@ -338,7 +340,7 @@ class _Collector:
         if not self._was_rebound(imported.name):
             self.imports[imported] = None
             return
-        # Where the name means something else for a while, the import stays where it was.
+        # If the name is also bound to something else, the import keeps its position.
         for statement in reversed(self.source.binding(imported.name)):
             if imports_of(statement, imported.name) == (imported.module, imported.attribute):
                 self._include(statement, imported.name)
@@ -354,9 +356,9 @@ class _Collector:
         return self.extra
 
     def _first_equal(self, name: str, statement: Statement) -> Statement:
-        """The first of those equal statements after which the name was bound to nothing else.
+        """The first of equal statements, if no other statement bound the name in between.
 
-        A cell that ran again is no other source: what is packaged stays in its place.
+        Running a cell again does not move its statements in the package.
         """
         bindings = self.source.binding(name)
         first = statement
@@ -367,7 +369,7 @@ class _Collector:
         return first
 
     def _could_run(self, statement: Statement) -> bool:
-        """Whether what it needs at once was there already, and is the same by now."""
+        """Whether the names that it needs were bound before it ran, and never bound again."""
         for name in statement.now:
             bindings = self.source.binding(name)
             if bindings and bindings[0].position > statement.position:
@@ -377,7 +379,7 @@ class _Collector:
         return True
 
     def _was_rebound(self, name: str) -> bool:
-        """Whether different statements bind the name; `import a.b` and `import a.c` agree."""
+        """Whether different statements bind the name; `import a.b` and `import a.c` count as equal."""
         bindings = self.source.binding(name)
         if all(_imports_root(each, name) for each in bindings):
             return False
@@ -394,42 +396,44 @@ class _Collector:
 
 
 def _imports_root(statement: Statement, name: str) -> bool:
-    """Whether this is ``import name`` or ``import name.more``, which all bind the same module."""
+    """Whether this is ``import name`` or ``import name.more``, which bind the same module."""
     node = statement.node
     return isinstance(node, ast.Import) and any(
         not alias.asname and alias.name.partition(".")[0] == name for alias in node.names
     )
 
 
-def _says(statement: Statement, value: Any) -> bool:
-    """Whether the statement is an assignment of exactly this value, in words."""
+def _assigns(statement: Statement, value: Any) -> bool:
+    """Whether the statement assigns a literal that equals ``value``."""
     node = statement.node
     if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
         return False
     try:
-        said = ast.literal_eval(node.value)
+        written = ast.literal_eval(node.value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
-    return type(said) is type(value) and bool(said == value)
+    return type(written) is type(value) and bool(written == value)
 
 
 def _has_grown(value: Any, made: Statement) -> bool:
-    """Whether a container holds another number of things than its display says."""
+    """Whether a container has another number of items than its display in the source."""
     node = made.node
-    said = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-    if isinstance(said, ast.Dict) and isinstance(value, dict):
-        return None not in said.keys and len(said.keys) != len(value)
-    if isinstance(said, ast.List | ast.Tuple | ast.Set) and isinstance(value, list | tuple | set):
-        has_star = any(isinstance(each, ast.Starred) for each in said.elts)
-        return not has_star and len(said.elts) != len(value)
+    display = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    if isinstance(display, ast.Dict) and isinstance(value, dict):
+        return None not in display.keys and len(display.keys) != len(value)
+    if isinstance(display, ast.List | ast.Tuple | ast.Set) and isinstance(
+        value, list | tuple | set
+    ):
+        has_star = any(isinstance(each, ast.Starred) for each in display.elts)
+        return not has_star and len(display.elts) != len(value)
     return False
 
 
 def _pass_it(name: str, value: Any) -> str:
     return (
         f"uses {name!r}, {_described(value)} of the session, which code cannot hold: pass it as "
-        f'models={{"{name}": {name}}} and load it in __init__, or put what is needed of it '
-        "into the config"
+        f'models={{"{name}": {name}}} and load it in __init__, or put the values that you need into '
+        "the config"
     )
 
 

@@ -1,4 +1,4 @@
-"""The text of a module that is put together: imports first, then statements in their order."""
+"""Write the text of a module: imports first, then statements in order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Piece:
 def module_text(
     title: str, imports: Iterable[Import], pieces: Sequence[Piece], *, deferred: bool
 ) -> str:
-    """A module with this docstring; equal parts make equal text."""
+    """A module with the docstring ``title``; equal parts give equal text."""
     blocks = [f'"""{title}"""']
     if deferred:
         blocks.append("from __future__ import annotations")

@@ -1,6 +1,6 @@
-"""Which notebook a kernel belongs to: everybody who starts kernels says it in another way.
+"""Find the notebook of a kernel, which every editor and server reports in another way.
 
-Best effort: nothing here fails, and what is not known is left out.
+Best effort: nothing here fails, and unknown facts are omitted.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SECONDS = 0.5
-_SAID_IN = ("__vsc_ipynb_file__", "__session__", "__notebook_path__", "__papermill_input_path__")
-"""Variables in which editors and runners leave the path: VS Code, older Jupyter servers, others."""
+_PATH_VARIABLES = (
+    "__vsc_ipynb_file__",
+    "__session__",
+    "__notebook_path__",
+    "__papermill_input_path__",
+)
+"""Variables of the path in VS Code, older Jupyter servers, and others."""
 
 
 def notebook_origin(
     root: Path, environ: Mapping[str, str] = os.environ, *, shell: Any = None
 ) -> dict[str, Any] | None:
-    """The notebook's path (from ``root`` where it is below), its running cell and its Python.
+    """The path of the notebook (relative to ``root`` if below it), its running cell and its Python.
 
-    `None` where this is no notebook.
+    `None` if this is not a notebook.
     """
     shell = shell or ipython_shell()
     if shell is None or not is_notebook(shell):
@@ -37,31 +42,31 @@ def notebook_origin(
     found: dict[str, Any] = {}
     if path := _path(shell, environ):
         found["notebook"] = _relative(path, root)
-    # The running cell is in the history already; the count is one ahead in some versions.
+    # The history includes the running cell; the execution count is one ahead in some versions.
     found["cell"] = len(shell.history_manager.input_hist_raw) - 1
     found["python"] = platform.python_version()
     return found
 
 
 def _path(shell: Any, environ: Mapping[str, str]) -> str | None:
-    said = [shell.user_ns.get(name) for name in _SAID_IN]
-    said.append(environ.get("JPY_SESSION_NAME"))
-    for path in said:
+    paths = [shell.user_ns.get(name) for name in _PATH_VARIABLES]
+    paths.append(environ.get("JPY_SESSION_NAME"))
+    for path in paths:
         if isinstance(path, str) and path.endswith(".ipynb"):
             return path
     return _from_servers(shell)
 
 
 def _relative(path: str, root: Path) -> str:
-    """The path from ``root``; of one elsewhere only the name, as folders are nobody's business."""
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - a link is called what it is called
+    """The path relative to ``root``; of a file elsewhere only the name, because folders are private."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - keeps the name of a link
     if absolute.is_relative_to(root):
         return absolute.relative_to(root).as_posix()
     return absolute.name
 
 
 def _from_servers(shell: Any) -> str | None:
-    """The path that one of this person's Jupyter servers knows this kernel by."""
+    """The path of this kernel at one of the user's Jupyter servers."""
     config = getattr(getattr(shell.kernel, "parent", None), "connection_file", None) or ""
     match = re.search(r"kernel-([0-9a-f-]{36})\.json", str(config))
     if match is None:
@@ -76,7 +81,7 @@ def _from_servers(shell: Any) -> str | None:
 
 
 def _servers() -> Iterator[Mapping[str, Any]]:
-    """The servers whose files Jupyter keeps for the person who started them."""
+    """The Jupyter servers of the user, from their runtime files."""
     try:
         from jupyter_core.paths import jupyter_runtime_dir
     except ImportError:
@@ -94,10 +99,10 @@ def _sessions(server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
     url, token = str(server.get("url") or ""), server.get("token")
     if not is_loopback(urlsplit(url).netloc):
-        return  # the token is for this machine's ears
+        return  # do not send the token to another machine
     try:
         with requests.Session() as session:
-            session.trust_env = False  # nor is it for a proxy
+            session.trust_env = False  # nor to a proxy
             answer = session.get(
                 f"{url}api/sessions",
                 headers={"Authorization": f"token {token}"} if token else {},

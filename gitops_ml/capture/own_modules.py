@@ -1,4 +1,4 @@
-"""The person's own modules that a predictor imports: found, followed, and read."""
+"""Find and read the user's own modules that a predictor imports."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _LARGEST = 1 << 20
-"""Bytes of a file beside code; larger ones are data."""
+"""Bytes. A larger file beside code is data."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnModules:
-    """Own modules by their paths, and everything that they import."""
+    """The files of own modules by path, and every module that they import."""
 
     files: dict[str, bytes]
     modules: frozenset[str]
@@ -34,8 +34,8 @@ class OwnModules:
 def follow(modules: Iterable[str], *, folder: Path) -> OwnModules:
     """The own modules among ``modules``, and those that they import in turn.
 
-    A package comes whole, with the small files in it; left out are files that are data. ``folder``
-    is only named in what is told.
+    A package is included with all its small files; large data files are left out. Paths of those are
+    reported relative to ``folder``.
     """
     files: dict[str, bytes] = {}
     left_out: dict[str, None] = {}
@@ -65,7 +65,7 @@ def follow(modules: Iterable[str], *, folder: Path) -> OwnModules:
 
 
 def _entries(top: str, place: Path) -> Iterator[tuple[str, Path]]:
-    """Path in the package and on disk of a module's file, or of all files of its folder."""
+    """The path in the package and on disk of a module, or of each file of its folder."""
     folder = place.parent if place.name == "__init__.py" else place
     if not folder.is_dir():
         yield (f"{top}{place.suffix}", place)
@@ -83,7 +83,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _imports(module: str, files: dict[str, bytes]) -> set[str]:
-    """What an own module imports, with its parents and with relative imports made absolute."""
+    """The imports of an own module and its parents; relative imports are made absolute."""
     found: set[str] = set()
     parts = module.split(".")
     for count in range(1, len(parts) + 1):

@@ -1,7 +1,7 @@
-"""A class that somebody works on becomes a folder with a predictor, as people would write it.
+"""Package a class as a folder with a predictor, as a person would write it.
 
-Readable source with what it needs, the person's own modules beside it, and requirements with the
-versions that are installed here. What cannot be had as source is pickled, which is said.
+The folder holds readable source with everything it needs, the user's own modules, and requirements
+with the installed versions. A class without source is pickled, and a note reports that.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ class Package:
     api: str
     folder: Path
     fingerprint: str
-    """Of the files; equal classes have equal ones."""
+    """The fingerprint of the files; equal classes have equal fingerprints."""
     path: str
     """The file with the class, in the folder."""
     class_name: str
     source: str
-    """The text that a reviewer should read."""
+    """The text for the reviewer."""
     requirements: Requirements
     python: str
-    """The Python that the class was made with, ``3.12``."""
+    """The Python version of the session, such as ``3.12``."""
     pickled: str | None = None
-    """Why it had to be pickled, which ties it to this version of Python."""
+    """The reason for a pickle, which needs this version of Python."""
     own_files: tuple[str, ...] = ()
-    """The person's own modules that came along."""
+    """The user's own modules in the package."""
     left_out: tuple[str, ...] = ()
-    """Files beside them that are too large for code."""
+    """Files beside these modules that are too large for code."""
     doubts: tuple[str, ...] = ()
     """Names in the source whose values may be secrets."""
 
     def notes(self) -> tuple[str, ...]:
-        """What people should know about it."""
+        """Notes for the author and the reviewer."""
         notes = []
         if self.pickled:
             notes.append(
@@ -76,11 +76,11 @@ class Package:
             notes.append(f"added to the requirements: {', '.join(self.requirements.added)}")
         if self.doubts:
             notes.append(
-                f"is there a secret in {', '.join(self.doubts)}? Then name it under `secrets` in the "
-                "API and read it from os.environ: what is packaged can be read by many"
+                f"check {', '.join(self.doubts)} for secrets: list a secret under `secrets` of the API and "
+                "read it from os.environ, because many people can read a package"
             )
         if self.left_out:
-            notes.append(f"too large to come along as code: {', '.join(self.left_out)}")
+            notes.append(f"too large to be packaged as code: {', '.join(self.left_out)}")
         return tuple(notes)
 
 
@@ -105,13 +105,13 @@ def package(
     modules: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Package:
-    """The folder with ``predictor``, a class, or a function for a task.
+    """The folder of ``predictor``, a class, or a function for a task.
 
-    ``modules`` are needed besides those that it imports, such as by its models.
+    ``modules`` are needed in addition to its imports, for example by its models.
 
     Raises:
-        Unpackageable: it needs what files cannot hold; all reasons at once.
-        UsageError: this is no class, or a list of requirements is none.
+        Unpackageable: it needs something that files cannot hold; has all reasons.
+        UsageError: ``predictor`` is not a class, or requirements are not a list.
     """
     _check(predictor, requirements, conda_packages)
     session = current_session()
@@ -155,13 +155,13 @@ def package(
 def check_package(
     found: Package, *, settings: Mapping[str, Any], env: Mapping[str, str], memory: Memory
 ) -> None:
-    """Import the predictor where nothing of the session is; what went well once is not done again.
+    """Import the predictor in a clean interpreter; a success is cached.
 
     Raises:
-        Unpackageable: it cannot be imported, or it is not what the runtime serves.
+        Unpackageable: it cannot be imported, or the runtime cannot serve it.
     """
     facts = json.dumps([settings, env, sys.executable, sys.version], sort_keys=True)
-    # The versions of everything that is imported are among the files.
+    # The files include the versions of everything that is imported.
     key = memory_key("clean import", found.fingerprint, facts)
     if memory.recall([key]):
         return
@@ -169,7 +169,7 @@ def check_package(
         raise Unpackageable(
             found.class_name,
             [
-                f"a fresh Python {platform.python_version()} cannot import what was packaged "
+                f"a clean Python {platform.python_version()} cannot import the package "
                 f"({found.folder / found.path}):\n{problem}"
             ],
         )
@@ -181,24 +181,24 @@ def _check(
 ) -> None:
     if not hasattr(predictor, "__qualname__"):
         raise UsageError(
-            f"predictor must be the class itself and not a {type(predictor).__name__}: "
+            f"predictor must be the class itself, not a {type(predictor).__name__}: "
             "predictor=MyPredictor"
         )
-    for name, words in (("requirements", requirements), ("conda_packages", conda)):
-        if isinstance(words, str):
-            raise UsageError(f'{name} must be a list: {name}=["{words}"]')
-        if not isinstance(words, Collection) or not all(isinstance(each, str) for each in words):
-            raise UsageError(f'{name} must be a list of texts: {name}=["…"], and not {words!r:.80}')
-        if any(map(has_secret_shape, words)):
+    for name, lines in (("requirements", requirements), ("conda_packages", conda)):
+        if isinstance(lines, str):
+            raise UsageError(f'{name} must be a list: {name}=["{lines}"]')
+        if not isinstance(lines, Collection) or not all(isinstance(each, str) for each in lines):
+            raise UsageError(f'{name} must be a list of strings: {name}=["…"], not {lines!r:.80}')
+        if any(map(has_secret_shape, lines)):
             raise UsageError(f"{name}: {IN_A_LAYER}")
     if wrong := malformed(requirements):
         raise UsageError(
-            f"requirements: {wrong!r} is no requirement; write a package as in requirements.txt, "
+            f"requirements: {wrong!r} is not a valid requirement; write a line of requirements.txt, "
             "such as numpy==2.1.0"
         )
     if named := naming_a_file(requirements):
         raise UsageError(
-            f"requirements: {named!r} names a file, and the package has none of that name: give its "
+            f"requirements: {named!r} names a file, which is not in the package: give its "
             'lines instead, such as Path("requirements.txt").read_text().splitlines()'
         )
 
@@ -227,12 +227,12 @@ def _of_text(found: Collected) -> _Files:
 
 
 def _of_module(predictor: type | Callable[..., Any]) -> _Files:
-    """A class of a module: the module comes along, and is the file where nothing stands above it."""
+    """A class of a module: a top-level module is the file itself, another is imported by a short file."""
     module, name = predictor.__module__, predictor.__qualname__
     if "<locals>" in name or "." in name:
         raise Unpackageable(
             predictor.__name__,
-            [f"{name} is defined inside of something: define it at the top level"],
+            [f"{name} is defined inside a class or function: define it at the top level"],
         )
     file = installed.own_file(module)
     text = file.read_text("utf-8") if file is not None and file.is_file() else ""
@@ -254,7 +254,7 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str, secrets: frozens
     try:
         content = cloudpickle.dumps(predictor)
     except Exception as error:
-        # Whatever the objects do that it reaches: nobody can list what __reduce__ raises.
+        # The __reduce__ of any object can raise any exception.
         raise Unpackageable(
             predictor.__name__, [f"{why}, and it cannot be pickled either: {error}"]
         ) from error
@@ -263,8 +263,8 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str, secrets: frozens
         raise Unpackageable(
             name,
             [
-                "it holds a secret of the session, and what is packaged can be read by many: name it "
-                'under "secrets" in the API and read it from os.environ in __init__'
+                "it holds a secret of the session, and many people can read a package: list it "
+                'under "secrets" of the API and read it from os.environ in __init__'
             ],
         )
     text = (
@@ -281,16 +281,16 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str, secrets: frozens
 def _by_top(
     needed: Mapping[str, Sequence[tuple[str, str]]],
 ) -> dict[str, tuple[tuple[str, str], ...]]:
-    """By top-level module, unless several distributions share it."""
+    """Pins by top-level module; several distributions can share one."""
     merged: dict[str, dict[tuple[str, str], None]] = {}
     for module, pins in needed.items():
         merged.setdefault(module.partition(".")[0], {}).update(dict.fromkeys(pins))
     return {module: tuple(pins) for module, pins in merged.items()}
 
 
-def _refuse_unknown(name: str, found: Requirements, asked: Iterable[str]) -> None:
-    # What is asked for and not installed here may bring any module.
-    from_elsewhere = [line for line in asked if installed.installed_version(line) is None]
+def _refuse_unknown(name: str, found: Requirements, given: Iterable[str]) -> None:
+    # A given requirement that is not installed here can provide any module.
+    from_elsewhere = [line for line in given if installed.installed_version(line) is None]
     if found.unknown and not from_elsewhere:
         raise Unpackageable(name, [_unknown(module) for module in found.unknown])
 
@@ -298,10 +298,10 @@ def _refuse_unknown(name: str, found: Requirements, asked: Iterable[str]) -> Non
 def _unknown(module: str) -> str:
     if installed.is_importable(module):
         return (
-            f"it imports {module}, which is here, and of no package that could be installed "
-            "elsewhere: name the one that brings it in requirements=[…]"
+            f"it imports {module}, which is installed here but belongs to no package: add the package that "
+            "provides it to requirements=[…]"
         )
     return (
-        f"it imports {module}, which is not installed here: install it, or name the package that "
-        "brings it in requirements=[…]"
+        f"it imports {module}, which is not installed here: install it, or add the package that "
+        "provides it to requirements=[…]"
     )

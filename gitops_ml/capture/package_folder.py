@@ -1,4 +1,4 @@
-"""Folders of packaged predictors in the cache: one for each content, whole or not there."""
+"""Folders of packaged predictors in the cache: one per content, written atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KEPT = 10
-"""Packages of one API that stay in the cache."""
+"""The number of packages per API in the cache."""
 _STAGING_SECONDS = 24 * 60 * 60
 
 
@@ -29,15 +29,15 @@ def keep_package(
 ) -> tuple[Path, str]:
     """The folder that holds exactly ``files``, and their fingerprint; equal files, equal folder.
 
-    A lock that was made for the same requirements comes along, so that versions stay as they are.
-    A folder that is there is hashed, and what is not one of ``files`` is mended or removed.
+    The newest lock of the API is copied, so that versions stay the same. An existing folder is
+    hashed; changed files are written again, and other files are removed.
 
     Raises:
-        UsageError: ``api`` is no name of one folder, or there is no place for a cache.
+        UsageError: ``api`` is not a folder name, or there is no folder for a cache.
         GitopsMlError: the cache cannot be written.
     """
     if api in ("", ".", "..") or any(character in api for character in "/\\\0"):
-        raise UsageError(f"{api!r} is no name for the folder of a package")
+        raise UsageError(f"{api!r} is not a valid name for the folder of a package")
     fingerprint = _fingerprint(files)
     parent = folder_in(cache_folder(environ), "packages", api)
     target = parent / fingerprint[:20]
@@ -51,16 +51,16 @@ def keep_package(
         _forget_old(parent)
     except OSError as error:
         raise GitopsMlError(
-            f"{target} cannot be written: {error.strerror or error}; the cache may be elsewhere: "
-            "GITOPS_ML_CACHE"
+            f"{target} cannot be written: {error.strerror or error}; set GITOPS_ML_CACHE to another "
+            "folder"
         ) from error
     return target, fingerprint
 
 
 def _mend(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make what a folder holds exactly ``files``, besides a lock; a server may be using it.
+    """Make a folder hold exactly ``files`` and a lock; a server may be using it.
 
-    What is too many may be somebody's bytecode, which Python believes by size and date.
+    Another file could be bytecode, which Python trusts by the size and date of its source.
     """
     wanted = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     found = listing(folder)
@@ -81,7 +81,7 @@ def _write(parent: Path, target: Path, files: Mapping[str, bytes]) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         _bring_locks(parent, staging, files)
-        # Somebody else may have been faster, with equal files.
+        # Another process may have created it with equal files.
         with suppress(FileExistsError, NotADirectoryError):
             staging.rename(target)
     except OSError:
@@ -92,7 +92,7 @@ def _write(parent: Path, target: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _bring_locks(parent: Path, staging: Path, files: Mapping[str, bytes]) -> None:
-    """The newest lock of the API: it knows itself whether it is up to date."""
+    """Copy the newest lock of the API; the lock itself records its requirements."""
     for folder in _packages(parent):
         locks = [
             file
@@ -109,14 +109,14 @@ def _bring_locks(parent: Path, staging: Path, files: Mapping[str, bytes]) -> Non
 def _forget_old(parent: Path) -> None:
     for folder in _packages(parent)[_KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)
-    # Staging folders are others' work, unless that ended long ago.
+    # Staging folders belong to other processes, unless they are old.
     for folder in parent.glob(".new-*"):
         if _changed(folder) < time.time() - _STAGING_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _packages(parent: Path) -> list[Path]:
-    """The newest first; others may add and remove some meanwhile."""
+    """The packages, the newest first; other processes can add and remove some meanwhile."""
     found = {folder: _changed(folder) for folder in parent.iterdir() if folder.name[0] != "."}
     return sorted(found, key=lambda each: found[each], reverse=True)
 

@@ -1,4 +1,4 @@
-"""What a reviewer is told about a packaged class: its source, folded, and what was found out on the way."""
+"""The text about a packaged class for its reviewer: the source, requirements and notes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 250
 _MOST_CHARACTERS = 12_000
-"""Bitbucket takes 32,768 for the whole text."""
+"""Bitbucket accepts 32,768 for the whole text."""
 
 
 def package_text(
@@ -25,7 +25,7 @@ def package_text(
     notes: Iterable[str] = (),
     **more: Any,
 ) -> str:
-    """Paragraphs in Markdown. ``why`` is Markdown of its author, all else is shown as it is."""
+    """Paragraphs in Markdown. ``why`` is Markdown of the author; everything else is escaped."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
@@ -47,7 +47,7 @@ def package_text(
 
 
 def _shortened(source: str) -> tuple[str, int]:
-    """The beginning of a long source, and how many lines are not in it."""
+    """The first lines of a source, and the number of omitted lines."""
     lines = source.rstrip("\n").split("\n")
     shown: list[str] = []
     length = 0

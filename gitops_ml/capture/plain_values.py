@@ -1,4 +1,4 @@
-"""Values that their own text says whole: what a file may hold in place of what computed it."""
+"""Plain values, which a file can hold as literals instead of the code that computed them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pprint
 from typing import Any
 
 LONGEST = 20_000
-"""Characters. Longer values are data and not code."""
+"""Characters. Longer values are data, not code."""
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...))
 _HOLDERS = (tuple, list, set, frozenset)
@@ -15,11 +15,11 @@ _STATE = (
     "__array__", "__dataframe__", "fit", "predict", "state_dict", "get_inputs", "save_pretrained",
     "to_disk", "__next__", "fileno", "cursor",
 )  # fmt: skip
-"""What arrays, tables, models, iterators, files and connections have."""
+"""Attributes of arrays, tables, models, iterators, files and connections."""
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Whether ``value`` is made of nothing but numbers, text and their containers."""
+    """Whether ``value`` consists of numbers, text and their containers only."""
     if type(value) in _SCALARS:
         return True
     if depth > 20:
@@ -32,7 +32,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
 
 
 def as_plain(value: Any) -> Any:
-    """The number in a scalar of numpy's kind; other values as they are."""
+    """The Python number of a numpy scalar; other values unchanged."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         item = value.item()
         return item if type(item) in _SCALARS else value
@@ -40,7 +40,7 @@ def as_plain(value: Any) -> Any:
 
 
 def literal(value: Any) -> str:
-    """The expression that makes a plain value again."""
+    """An expression that evaluates to a plain value."""
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     text = pprint.pformat(value, width=96, sort_dicts=False, underscore_numbers=False)
@@ -48,7 +48,7 @@ def literal(value: Any) -> str:
 
 
 def holds_state(value: Any, depth: int = 0) -> bool:
-    """Whether ``value`` is, or contains, data or a model: what a file of code cannot hold."""
+    """Whether ``value`` is or contains data or a model, which a file of code cannot hold."""
     if isinstance(value, type) or callable(getattr(value, "__code__", None)):
         return False
     if any(_has(value, name) for name in _STATE):
@@ -61,5 +61,5 @@ def holds_state(value: Any, depth: int = 0) -> bool:
 
 
 def _has(value: Any, name: str) -> bool:
-    # Of the class: an instance may answer to every name (mocks, lazy proxies).
+    # Ask the class: an instance can have every attribute (mocks, lazy proxies).
     return hasattr(type(value), name)

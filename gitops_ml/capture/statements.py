@@ -1,7 +1,7 @@
-"""Python source as statements: what each binds, what it needs at once and what only later.
+"""Python source as statements, with the names that each binds, needs now and needs later.
 
-"At once" is what runs with the statement itself: decorators, bases, defaults, the bodies of classes.
-"Later" is what runs when a function is called. Which statement a name means follows from that.
+A name is needed now by code that runs with the statement: decorators, bases, defaults, class bodies.
+It is needed later by code that runs when a function is called.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _CHANGING = frozenset(
         "popitem", "remove", "reverse", "setdefault", "sort", "subtract", "update",
     }
 )  # fmt: skip
-"""Methods by which containers change."""
+"""Methods that change containers."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of the top level. What few are asked about is worked out when it is asked."""
+    """One top-level statement; costly properties are computed on first use."""
 
     node: ast.stmt
     lines: Sequence[str] = field(repr=False)
-    """Of the piece of source that it stands in."""
+    """The lines of its cell or file."""
     position: int
-    """In the order of execution."""
+    """Its number in execution order."""
     is_deferred: bool
-    """Whether its annotations are not evaluated with it."""
+    """Whether its annotations are not evaluated when it runs."""
 
     @cached_property
     def text(self) -> str:
@@ -87,10 +87,10 @@ class Source:
 
     statements: tuple[Statement, ...]
     has_deferred_annotations: bool
-    """Whether ``from __future__ import annotations`` was said."""
+    """Whether it has ``from __future__ import annotations``."""
 
     def binding(self, name: str) -> tuple[Statement, ...]:
-        """The statements that bind ``name``, in the order of execution."""
+        """The statements that bind ``name``, in execution order."""
         return self._by_name.get(name, ())
 
     @cached_property
@@ -103,9 +103,9 @@ class Source:
 
 
 def read_source(chunks: Iterable[str]) -> Source:
-    """The statements of pieces of source that ran one after the other; what is no Python is left out.
+    """The statements of pieces of source in execution order; invalid Python is skipped.
 
-    Definitions and imports inside of ``if``, ``try`` and ``with`` count as statements of their own.
+    Definitions and imports inside ``if``, ``try`` and ``with`` are listed as statements too.
     """
     statements: list[Statement] = []
     deferred = False
@@ -168,7 +168,7 @@ def _defers_annotations(node: ast.stmt) -> bool:
 
 
 def _text(node: ast.stmt, lines: Sequence[str]) -> str:
-    """The statement's lines; its part of the line where it shares one (``a = 1; b = 2``)."""
+    """The lines of the statement, or its part of a shared line (``a = 1; b = 2``)."""
     first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
     last = node.end_lineno or node.lineno
     chosen = lines[first - 1 : last]
@@ -182,7 +182,7 @@ def _text(node: ast.stmt, lines: Sequence[str]) -> str:
 
 
 def imported_modules(text: str) -> set[str]:
-    """The modules that a text imports anywhere in it, by full name."""
+    """The modules that a text imports at any level, by full name."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -200,7 +200,7 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.
 
 
 def _bound(node: ast.AST) -> Iterator[str]:
-    """The names that a statement binds; inside of functions and the like others are bound."""
+    """The global names that a statement binds, not those of inner scopes."""
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name
@@ -218,7 +218,7 @@ def _bound(node: ast.AST) -> Iterator[str]:
 
 
 def _names(text: str) -> tuple[dict[str, None], dict[str, None]]:
-    """Names needed at once, and names needed later; dicts keep the order."""
+    """Names needed now, and names needed later; dicts keep the order."""
     now: dict[str, None] = {}
     later: dict[str, None] = {}
     top = symtable.symtable(text, "<source>", "exec")
@@ -241,7 +241,7 @@ def _walk(
 
 
 def _annotated(node: ast.stmt) -> Iterator[str]:
-    """Names in annotations: `symtable` leaves out those that are deferred or in quotes."""
+    """Names in annotations; `symtable` omits deferred and quoted ones."""
     for each in ast.walk(node):
         for name in ("annotation", "returns"):
             annotation = getattr(each, name, None)
@@ -278,7 +278,7 @@ def _touched(node: ast.stmt) -> Iterator[str]:
 
 
 def _root(target: ast.expr) -> str | None:
-    """The name at the bottom of ``a.b[0].c``; none for a plain name, which is bound and not changed."""
+    """``a`` for ``a.b[0].c``; `None` for a plain name, which is bound, not changed."""
     if not isinstance(target, ast.Attribute | ast.Subscript):
         return None
     inner: ast.expr = target

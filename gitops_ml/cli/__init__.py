@@ -1,1 +1,1 @@
-"""Words to calls, results to words."""
+"""The click commands, one file each: take options, call one verb, report its result. Decide nothing."""

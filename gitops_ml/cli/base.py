@@ -9,19 +9,16 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import dry_run_option, output_option, paths_argument, project_option
 from gitops_ml.commands.base import update_bases
-from gitops_ml.commands.validate import open_project
 from gitops_ml.errors import DifferencesFound
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.image.base_images import BaseMove
 
 
 @click.group("base")
 def command() -> None:
-    """The base images that a project's images stand on.
+    """Manage the base images of a project.
 
     \b
     Example:
@@ -32,36 +29,33 @@ def command() -> None:
 @command.command("update")
 @paths_argument
 @project_option
-@click.option("--check", is_flag=True, help="Change nothing; exit with 7 where something is newer.")
+@click.option(
+    "--check", is_flag=True, help="Change nothing; exit with 7 if a newer base image exists."
+)
 @dry_run_option
 @output_option
-def update(
-    paths: tuple[Path, ...],
-    project_file: Path | None,
-    check: bool,
-    dry_run: bool,
-    output: str,
-) -> None:
-    """Move every base image to the digest that its tag stands for now.
+def update(project: ProjectChoice, check: bool, dry_run: bool, output: str) -> None:
+    """Pin every base image to the current digest of its tag.
 
-    image.base of the project file and predictor.image of the manifests are rewritten in place;
-    comments and order stay. Review and commit the change like any other: until it is deployed,
-    images keep standing on the digest that was reviewed before.
+    Rewrites image.base of the project file and predictor.image of the manifests in place; comments
+    and order stay. Review and commit the change like any other: until it is deployed, images keep
+    the digest that was reviewed before.
 
     \b
     Examples:
       gitops-ml base update
-      gitops-ml base update --check      (in CI: is there something newer?)
+      gitops-ml base update --check      (in CI: is a newer base image available?)
     """
-    workspace = open_project(paths, project_file=project_file)
-    tools = wiring.tools(workspace.project, root=workspace.root)
-    moves = update_bases(paths, project_file=project_file, tools=tools, dry_run=dry_run or check)
+    _, clients = project.open_with_manifests()
+    moves = update_bases(
+        project.paths, project_file=project.file, tools=clients, dry_run=dry_run or check
+    )
     if output == "json":
         report.as_json([facts.base_facts(move) for move in moves])
     elif moves:
         _show(moves)
     else:
-        report.echo("nothing here names a base image")
+        report.echo("no document of this project names a base image")
     if check and any(move.state == "newer" for move in moves):
         raise click.exceptions.Exit(DifferencesFound.exit_code)
 
@@ -77,7 +71,7 @@ def _place(move: BaseMove) -> str:
 
 
 def _images(move: BaseMove) -> tuple[str, str, str]:
-    """The image, and the beginnings of both digests: the whole ones are in the documents."""
+    """The image and the first characters of both digests; the documents have them in full."""
     name, _, before = move.before.partition("@")
     after = move.after.partition("@")[2]
     return name, before[:19] or "-", after[:19] or "-"

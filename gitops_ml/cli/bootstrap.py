@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import environment_option, landing, output_option, project_option
+from gitops_ml.cli.options import change_options, environment_option, output_option, project_option
 from gitops_ml.commands.bootstrap import bootstrap, bootstrap_folder
-from gitops_ml.commands.validate import open_settings
-from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.errors import UsageError
 from gitops_ml.gitops import layout
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.commands.bootstrap import Bootstrapped
+    from gitops_ml.delivery.change import ChangeOptions
 
 
 @click.command("bootstrap")
@@ -30,23 +29,17 @@ if TYPE_CHECKING:
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write the files into this folder and leave the repository alone.",
+    help="Write the files into this folder; do not touch the repository.",
 )
-@landing
+@change_options
 @output_option
 def command(
-    environments: tuple[str, ...],
-    project_file: Path | None,
-    folder: Path | None,
-    message: str | None,
-    pull_request: bool | None,
-    dry_run: bool,
-    output: str,
+    project: ProjectChoice, folder: Path | None, options: ChangeOptions, output: str
 ) -> None:
     """Prepare the GitOps repository: Argo CD's objects, base charts, CODEOWNERS, a README for ops.
 
-    It can be run again at any time. In files that belong to people it writes a block of its own, and
-    leaves that alone once somebody has edited it.
+    It can be run again at any time. In files that people edit too, it writes only its own block, and
+    does not update that block once it has been edited.
 
     \b
     Examples:
@@ -54,18 +47,18 @@ def command(
       gitops-ml bootstrap -e staging --dry-run
       gitops-ml bootstrap --to gitops/
     """
-    workspace = open_settings(project_file, environments=environments)
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
-    options = ChangeOptions(message=message, dry_run=dry_run, pull_request=pull_request)
+    workspace, clients = project.open()
     if folder is not None:
-        if dry_run or message or pull_request is not None:
-            raise UsageError("--to writes files and commits nothing: leave the other options out")
-        done = bootstrap_folder(workspace, folder, tools=tools)
+        if options.dry_run or options.message or options.pull_request is not None:
+            raise UsageError(
+                "--to only writes files: do not combine it with --message, --pull-request or --dry-run"
+            )
+        done = bootstrap_folder(workspace, folder, tools=clients)
     else:
-        done = bootstrap(workspace, tools=tools, options=options)
+        done = bootstrap(workspace, tools=clients, options=options)
     report.warnings(done.warnings)
     for path, difference in done.kept:
-        report.warnings([f"{path}: somebody has edited our block, and it is left as it is"])
+        report.warnings([f"{path}: the block of gitops-ml was edited and is not updated"])
         report.say(difference.rstrip("\n"))
     if output == "json":
         report.as_json(_facts(done))
@@ -76,11 +69,10 @@ def command(
 def _show(done: Bootstrapped, folder: Path | None) -> None:
     charts = [chart for change in done.changes if (chart := layout.chart_of(change.path))]
     for chart in sorted(set(charts)):
-        report.echo(report.styled(f"+ {chart}: the base chart, {charts.count(chart)} files", "add"))
+        report.changed("add", f"{chart}: the base chart, {charts.count(chart)} files")
     for change in done.changes:
         if layout.chart_of(change.path) is None:
-            sign = {"add": "+", "modify": "~", "delete": "-"}[change.action]
-            report.echo(report.styled(f"{sign} {change.path}", change.action))
+            report.changed(change.action, change.path)
     report.echo(f"{len(done.changes)} files written to {folder}" if folder else done.summary())
     if not done.changes:
         return
@@ -99,7 +91,7 @@ def _facts(done: Bootstrapped) -> Mapping[str, Any]:
         "commit": done.commit,
         "pull_request": facts.pull_request_facts(done.pull_request),
         "dry_run": done.dry_run,
-        "changes": [{"path": change.path, "action": change.action} for change in done.changes],
+        "changes": facts.change_facts(done.changes),
         "kept": [{"path": path, "difference": difference} for path, difference in done.kept],
         "steps": [{"title": step.title, "commands": list(step.commands)} for step in done.steps],
         "advice": list(done.advice),

@@ -10,45 +10,45 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import dry_run_option, frozen_option, selection
 from gitops_ml.commands.build import BuildOptions, build
-from gitops_ml.commands.validate import open_project
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gitops_ml.cli.options import ProjectChoice
+
 _LAYOUT = "oci-layout"
-_WORDS = ("text", "json", "docker", f"{_LAYOUT}=DIR")
+_OUTPUTS = ("text", "json", "docker", f"{_LAYOUT}=DIR")
 
 
 class _Command(click.Command):
-    """Takes ``--output oci-layout DIR`` for ``--output oci-layout=DIR``."""
+    """Accept ``--output oci-layout DIR`` for ``--output oci-layout=DIR``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        words: list[str] = []
-        waiting = iter(args)
-        for word in waiting:
-            is_value = word == _LAYOUT and words[-1:] in (["-o"], ["--output"])
-            if is_value or word == f"--output={_LAYOUT}":
-                word = f"{word}={next(waiting, '')}"
-            words.append(word)
-        return super().parse_args(ctx, words)
+        joined: list[str] = []
+        remaining = iter(args)
+        for arg in remaining:
+            is_value = arg == _LAYOUT and joined[-1:] in (["-o"], ["--output"])
+            if is_value or arg == f"--output={_LAYOUT}":
+                arg = f"{arg}={next(remaining, '')}"
+            joined.append(arg)
+        return super().parse_args(ctx, joined)
 
 
 class _Output(click.ParamType):  # type: ignore[type-arg]  # older clicks take no arguments
-    """Where images go, or how the result is told."""
+    """Where images go, or the format of the result."""
 
     name = "output"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        word, _, folder = str(value).partition("=")
-        if word == "github":  # what a CI job wants of commands that check documents
+        output, _, folder = str(value).partition("=")
+        if output == "github":  # GITOPS_ML_OUTPUT of a CI job, for commands that check documents
             return "text"
-        if (word == _LAYOUT) != bool(folder) or word not in ("text", "json", "docker", _LAYOUT):
-            self.fail(f"{value!r} is none of {', '.join(_WORDS)}", param, ctx)
-        return Path(folder) if folder else word
+        if (output == _LAYOUT) != bool(folder) or output not in ("text", "json", "docker", _LAYOUT):
+            self.fail(f"{value!r} is not one of {', '.join(_OUTPUTS)}", param, ctx)
+        return Path(folder) if folder else output
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return f"[{'|'.join(_WORDS)}]"
+        return f"[{'|'.join(_OUTPUTS)}]"
 
 
 def _remember(context: click.Context, _: click.Parameter, value: Sequence[Any]) -> Sequence[Any]:
@@ -58,7 +58,7 @@ def _remember(context: click.Context, _: click.Parameter, value: Sequence[Any]) 
 
 @click.command("build", cls=_Command)
 @selection
-@click.option("--push/--no-push", default=True, help="Push to the registry, or keep it local.")
+@click.option("--push/--no-push", default=True, help="Push to the registry, or keep images local.")
 @click.option(
     "-o",
     "--output",
@@ -68,16 +68,13 @@ def _remember(context: click.Context, _: click.Parameter, value: Sequence[Any]) 
     envvar="GITOPS_ML_OUTPUT",
     callback=_remember,
     is_eager=True,
-    help="docker loads the images into the local engine and oci-layout writes them to a folder, in "
-    "place of a push. text (the default) and json are how the result is told. May be given twice.",
+    help="docker loads the images into the local engine and oci-layout writes them to a folder, "
+    "instead of a push. text (the default) and json are formats of the result. Can be given twice.",
 )
 @frozen_option
 @dry_run_option
 def command(
-    paths: tuple[Path, ...],
-    project_file: Path | None,
-    environments: tuple[str, ...],
-    apis: tuple[str, ...],
+    project: ProjectChoice,
     push: bool,
     outputs: tuple[str | Path, ...],
     frozen: bool,
@@ -85,9 +82,9 @@ def command(
 ) -> None:
     """Build and push the images that are not in the registry yet.
 
-    An image is named by the hash of everything that enters it. What the registry has already is
-    not built again. No engine is needed, unless a script, conda or source code among the
-    requirements want a container (image.builder of the project file chooses).
+    The tag of an image is the hash of its inputs; an image that the registry has is not built
+    again. A container engine is needed only for a dependencies.sh, conda packages or requirements
+    without a wheel (image.builder of the project file chooses).
 
     \b
     Examples:
@@ -95,12 +92,12 @@ def command(
       gitops-ml build --api iris-classifier --output docker
       gitops-ml build --output oci-layout=images --output json
     """
-    workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
+    workspace, clients = project.open_with_manifests()
     layout = next((each for each in outputs if isinstance(each, Path)), None)
     load = "docker" in outputs
     builds = build(
         workspace,
-        tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
+        tools=clients,
         options=BuildOptions(
             push=push and not (layout or load),
             layout=layout,
@@ -114,7 +111,7 @@ def command(
         report.as_json([facts.image_facts(item) for item in builds.images])
         return
     if not builds.images:
-        report.echo("no API here has an image of its own to build")
+        report.echo("no API of this project has an image to build")
         return
     report.table(
         ("api", "image", "digest", "state", "builder"),

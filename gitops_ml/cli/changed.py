@@ -1,11 +1,11 @@
-"""What became of a verb that changes standing releases: for people and for machines."""
+"""Results of the verbs that change current releases, for people and as JSON."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cli import report
-from gitops_ml.cli.facts import pull_request_facts
+from gitops_ml.cli.facts import change_facts, pull_request_facts
 from gitops_ml.commands.history_facts import field_facts
 
 if TYPE_CHECKING:
@@ -33,12 +33,11 @@ def show(changed: ChangeResult, *, output: str) -> None:
 
 
 def show_fields(title: str, fields: Iterable[FieldChange]) -> None:
-    """Fields before and after, below a title; nothing where there are none."""
+    """Fields before and after, below a title; nothing if there are none."""
     fields = tuple(fields)
-    if not fields:
-        return
-    report.echo(title)
-    report.fields(fields)
+    if fields:
+        report.echo(title)
+        report.fields(fields)
 
 
 def changed_facts(changed: ChangeResult) -> Mapping[str, Any]:
@@ -48,7 +47,7 @@ def changed_facts(changed: ChangeResult) -> Mapping[str, Any]:
         "dry_run": changed.dry_run,
         "pull_request": pull_request_facts(changed.pull_request),
         "releases": [release_change_facts(release) for release in changed.releases],
-        "changes": [{"path": each.path, "action": each.action} for each in changed.changes],
+        "changes": change_facts(changed.changes),
         "warnings": list(changed.warnings),
     }
 

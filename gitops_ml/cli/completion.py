@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from gitops_ml.cli import report
 from gitops_ml.errors import UsageError
 
 
@@ -20,7 +21,7 @@ def command(shell: str) -> None:
     from gitops_ml.cli.main import gitops_ml
 
     complete = get_completion_class(shell)
-    if complete is None:  # a shell that click dropped; the choice above lists the ones it has
+    if complete is None:  # a later click may drop a shell of the choice above
         raise UsageError(f"no completion for {shell}")
     script = complete(gitops_ml, {}, "gitops-ml", "_GITOPS_ML_COMPLETE")
-    click.echo(script.source())
+    report.stream(script.source())

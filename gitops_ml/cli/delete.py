@@ -7,72 +7,63 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import changed, report
+from gitops_ml.cli import changed
 from gitops_ml.cli.options import (
+    change_options,
     chosen_apis,
-    landing,
     one_environment_option,
     output_option,
-    pairs,
     project_option,
 )
 from gitops_ml.commands.delete import delete
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.delivery.change import ChangeOptions
-from gitops_ml.delivery.releases import Selection
 from gitops_ml.errors import UsageError
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
+    from gitops_ml.delivery.releases import Selection
 
 
 @click.command("delete")
 @chosen_apis
 @one_environment_option
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @project_option
-@landing
+@change_options
 @output_option
 def command(
-    apis: tuple[str, ...],
-    every: bool,
-    teams: tuple[str, ...],
-    labels: tuple[str, ...],
-    environment: str,
+    selection: Selection,
     yes: bool,
-    project_file: Path | None,
-    message: str | None,
-    pull_request: bool | None,
-    dry_run: bool,
+    project: ProjectChoice,
+    options: ChangeOptions,
     output: str,
 ) -> None:
-    """Remove releases from the GitOps repository; Argo CD takes what runs away.
+    """Remove releases from the GitOps repository; Argo CD then deletes their objects.
 
-    On a terminal it asks first. In a protected environment Argo CD keeps what runs: the warning says
-    what an administrator has to do. `gitops-ml rollback` brings a release back.
+    On a terminal it asks for confirmation. In a protected environment Argo CD keeps the objects, and
+    a warning says what an administrator has to do. `gitops-ml rollback` restores a release.
 
     \b
     Examples:
       gitops-ml delete iris-classifier -e staging
       gitops-ml delete --team fraud -e staging --yes
     """
-    selection = Selection(apis=apis, every=every, teams=teams, labels=pairs(labels))
-    workspace = open_settings(project_file, environments=[environment])
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
-    options = ChangeOptions(message=message, dry_run=dry_run, pull_request=pull_request)
-    if not (yes or dry_run):
+    workspace, clients = project.open()
+    (environment,) = project.environments
+    if not (yes or options.dry_run):
         if sys.stdin.isatty():
             found = delete(
                 workspace,
                 selection,
                 environment=environment,
-                tools=tools,
+                tools=clients,
                 options=ChangeOptions(dry_run=True),
             )
             names = ", ".join(release.api for release in found.releases)
             click.confirm(f"Remove {names} from {environment}?", abort=True, err=True)
         elif workspace.project.environments[environment].protected:
-            raise UsageError(f"{environment} is protected, and nobody can be asked: say --yes")
-    done = delete(workspace, selection, environment=environment, tools=tools, options=options)
+            raise UsageError(
+                f"{environment} is protected, and there is no terminal to ask on: add --yes"
+            )
+    done = delete(workspace, selection, environment=environment, tools=clients, options=options)
     changed.show(done, output=output)

@@ -19,19 +19,16 @@ from gitops_ml.cli.options import (
     selection,
 )
 from gitops_ml.commands.deploy import Deployment, deploy
-from gitops_ml.commands.validate import open_project
 from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by
 from gitops_ml.delivery.plan import DeployOptions
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
 _MOST_SHOWN = 20
-"""Releases whose fields are shown; `gitops-ml diff` has them all."""
+"""Releases whose fields are shown; `gitops-ml diff` shows all."""
 
 
 @click.command("deploy")
@@ -39,18 +36,19 @@ _MOST_SHOWN = 20
 @message_option
 @pull_request_option
 @click.option(
-    "--prune", is_flag=True, help="Remove the releases of this project that left the manifests."
+    "--prune",
+    is_flag=True,
+    help="Remove releases of this project that are no longer in the manifests.",
 )
 @click.option(
     "--by-tag",
     is_flag=True,
-    help="Build nothing; where no digest is known, name the image by its content-hash tag instead of "
-    "refusing.",
+    help="Do not build; if the digest of an image is not known, deploy it by its content-hash tag.",
 )
-@click.option("--build/--no-build", default=True, help="Build images that the registry lacks.")
+@click.option("--build/--no-build", default=True, help="Build images that are not in the registry.")
 @frozen_option
 @click.option(
-    "--wait", "waits", is_flag=True, help="Wait until the releases are live, or cannot become so."
+    "--wait", "waits", is_flag=True, help="Wait until the releases are live or have failed."
 )
 @click.option(
     "--timeout",
@@ -64,10 +62,7 @@ _MOST_SHOWN = 20
 @dry_run_option
 @output_option
 def command(
-    paths: tuple[Path, ...],
-    project_file: Path | None,
-    environments: tuple[str, ...],
-    apis: tuple[str, ...],
+    project: ProjectChoice,
     message: str | None,
     pull_request: bool | None,
     prune: bool,
@@ -82,12 +77,11 @@ def command(
 ) -> None:
     """Build, render, commit and push in one transaction, or open a pull request.
 
-    Images are built with or without Docker, as image.builder of the project file says; the
-    packages of those without are locked first where they are not.
+    image.builder of the project file chooses whether images are built with Docker. For images that
+    are built without it, packages are locked first if the lock is missing or out of date.
 
-    Nothing is forced: where somebody else was faster, the changes are rendered anew on top of
-    theirs. Where nothing changes, nothing is committed. A pull request that is open already is
-    brought up to date.
+    Nothing is force-pushed: if the branch moved, the changes are rendered again on top of it. If
+    nothing changes, nothing is committed. An open pull request for the same releases is updated.
 
     \b
     Examples:
@@ -95,13 +89,10 @@ def command(
       gitops-ml deploy -e production --api iris-classifier --dry-run
       gitops-ml deploy -e production --pull-request -m "A larger iris model"
     """
-    workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
-    tools = wiring.tools(
-        workspace.project, root=workspace.root, offline=offline, progress=report.progress
-    )
+    workspace, clients = project.open_with_manifests(offline=offline)
     deployment = deploy(
         workspace,
-        tools=tools,
+        tools=clients,
         options=DeployOptions(
             message=message,
             prune=prune,
@@ -112,20 +103,20 @@ def command(
             pull_request=pull_request,
         ),
     )
-    if not environments and len(workspace.environments) > 1:
+    if not project.environments and len(workspace.environments) > 1:
         names = ", ".join(workspace.environments)
-        report.say(f"no environment was named, so this is about {names}")
+        report.say(f"no --environment was given: deploying to {names}")
     _show(deployment, output)
     if waits and not dry_run:
-        _wait(workspace, deployment, tools, timeout)
+        _wait(workspace, deployment, clients, timeout)
 
 
-def _wait(workspace: Workspace, deployment: Deployment, tools: Clients, timeout: float) -> None:
-    """Each news is a line, also in the log of a CI job: somebody waits."""
+def _wait(workspace: Workspace, deployment: Deployment, clients: Clients, timeout: float) -> None:
+    """Report each change of state on a line, also where stderr is not a terminal, as in a CI job."""
     wait(
         workspace,
-        wanted_by(workspace, deployment, tools=tools),
-        tools=replace(tools, progress=report.say),
+        wanted_by(workspace, deployment, tools=clients),
+        tools=replace(clients, progress=report.say),
         proposed=deployment.pull_request,
         patience=WaitPolicy(timeout=timeout),
     )

@@ -10,12 +10,11 @@ from gitops_ml.cli import live_facts, report
 from gitops_ml.cli.options import first_environment_option, output_option, project_option
 from gitops_ml.cluster.status_words import one_line
 from gitops_ml.commands.get import Description, describe, utc_now
-from gitops_ml.commands.validate import open_settings
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from gitops_ml.cli.options import ProjectChoice
 
 _MOST_EVENTS = 10
 
@@ -25,22 +24,20 @@ _MOST_EVENTS = 10
 @project_option
 @first_environment_option
 @output_option
-def command(api: str, project_file: Path | None, environment: str | None, output: str) -> None:
-    """Show one release: its status and why, its replicas, what happened to them, where it is called.
+def command(api: str, project: ProjectChoice, output: str) -> None:
+    """Show one release: status and reason, replicas, events, endpoint.
 
     \b
     Example:
       gitops-ml describe iris-classifier -e production
     """
-    workspace = open_settings(project_file, environments=(environment,) if environment else ())
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
-    found = describe(workspace, api, tools=tools, environment=workspace.environments[0])
+    workspace, clients = project.open()
+    found = describe(workspace, api, tools=clients, environment=workspace.environments[0])
     if output == "json":
         report.as_json(live_facts.description_facts(found))
         return
     _show(found)
-    for reason in found.unseen:
-        report.say(f"{report.styled('warning', 'warning', err=True)}: {reason}")
+    report.warnings(found.unseen)
 
 
 def _show(found: Description) -> None:
@@ -103,4 +100,4 @@ def _facts(found: Description) -> Iterator[tuple[str, str]]:
             limits = f", KEDA keeps {scaler.min_replicas} to {scaler.max_replicas}"
         yield "replicas", f"{workload.ready} of {workload.requested} ready{limits}"
     yield "image", str(live.release.image)
-    yield "endpoint", found.endpoint.url if found.endpoint else "inside of the cluster only"
+    yield "endpoint", found.endpoint.url if found.endpoint else "inside the cluster only"

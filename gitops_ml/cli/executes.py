@@ -1,8 +1,8 @@
-"""What each command may execute besides the toolkit itself; a hostile project holds each to it.
+"""What each command may execute besides the toolkit itself; tests check it with a hostile project.
 
-Nothing that a command reads is executed: no code of the project, no program that a project, a
-repository, an image, a package or a model brings or names. What is started are programs of the
-person who calls, found in the absolute entries of their ``PATH``, each for one purpose.
+Nothing that a command reads is executed: no code of the project, and no program that a project,
+repository, image, package or model contains or names. The programs below are those of the user,
+from the absolute entries of their ``PATH``, each for one purpose.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 PROGRAMS: Mapping[str, str] = {
     "git": "the GitOps repository and the provenance of the source; with the ssh command, the "
     "credential helpers and the filters of the user's own configuration, never of a repository's",
-    "helm": "rendering charts of ours, where Helm's library is not installed",
-    "uv": "resolving requirements to wheels of an index; nothing is built. It asks our own Python "
-    "for its version",
-    "python": "our own interpreter, isolated: it parses a predictor's source for its OpenAPI "
-    "document and imports none of it",
+    "helm": "rendering the charts of gitops-ml, if Helm's library is not installed",
+    "uv": "resolving requirements to wheels of an index; nothing is built. It starts the current "
+    "Python for its version",
+    "python": "the current interpreter, isolated: it parses a predictor's source for its OpenAPI "
+    "document and does not import it",
     "docker-credential-*": "credentials of a registry, as the user's docker configuration names them",
-    "bash": "its version, for the completion script that it gets",
+    "bash": "its version, for its completion script",
     "kubeconfig": "the user's exec plugin, as their kubeconfig names it",
 }
-"""Programs by name, and what they are started for."""
+"""Programs by name, with the purpose of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What one command may start."""
+    """What one command may execute."""
 
     programs: frozenset[str] = frozenset()
     """Names in `PROGRAMS`."""
     project_code: str = ""
-    """Where code of the project is executed: in what, and for what."""
+    """Where code of the project is executed, and for what purpose."""
 
 
 _NOTHING = Execution()
@@ -47,7 +47,7 @@ _LOCKS = Execution(frozenset({"uv", "docker-credential-*"}))
 _IMAGES = Execution(frozenset({"git", "helm", "uv", "docker-credential-*"}))
 _BUILDS = Execution(
     frozenset({"git", "helm", "uv", "python", "docker-credential-*"}),
-    project_code="image.builder docker: the containers of the build, for what requirements build",
+    project_code="image.builder docker: the containers of the build, for requirements that are built",
 )
 
 EXECUTES: Mapping[str, Execution] = {
@@ -55,7 +55,7 @@ EXECUTES: Mapping[str, Execution] = {
     "validate": _NOTHING,
     "schema": _NOTHING,
     "run": Execution(
-        frozenset({"python"}), project_code="this machine: the predictor, which is to be served"
+        frozenset({"python"}), project_code="this machine: the predictor that is served"
     ),
     "base update": _REGISTRY,
     "lock": _LOCKS,
@@ -82,12 +82,12 @@ EXECUTES: Mapping[str, Execution] = {
     "completion": Execution(frozenset({"bash"})),
     "version": _NOTHING,
 }
-"""By command, as it is called."""
+"""By command, as on the command line."""
 
 CLIENT: Mapping[str, Execution] = {
     "create_api": Execution(
         _BUILDS.programs,
-        project_code="a clean interpreter on this machine, which imports the class that was given",
+        project_code="a clean interpreter on this machine, which imports the given class",
     ),
     "run_locally": EXECUTES["run"],
 }

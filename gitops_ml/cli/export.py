@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import image_argument, output_option, platform_option, project_option
 from gitops_ml.commands.inspect import export
-from gitops_ml.commands.validate import open_settings
-from gitops_ml.workspace import wiring
+
+if TYPE_CHECKING:
+    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("export")
@@ -20,21 +22,20 @@ from gitops_ml.workspace import wiring
 @project_option
 @output_option
 def command(
-    image: str, directory: Path, platform: str | None, project_file: Path | None, output: str
+    image: str, directory: Path, platform: str | None, project: ProjectChoice, output: str
 ) -> None:
-    """Bring the code, the lock and the manifest back out of an image, into a new DIRECTORY.
+    """Write the code, the lock and the manifest of an image to a new DIRECTORY.
 
-    IMAGE is a deployment id, an image, or oci:DIR[:TAG], an image in an OCI layout. No engine is
-    needed: only the layer with the project is read, and checked while it is.
+    IMAGE is a deployment id, an image, or oci:DIR[:TAG], an image in an OCI layout. No container
+    engine is needed: only the layer with the project is downloaded, and its digest is checked.
 
     \b
     Examples:
       gitops-ml export iris-classifier-0123456789ab back
       gitops-ml export ghcr.io/acme/ml/iris-classifier:h-ed6b6f8bed41da573d4e back
     """
-    workspace = open_settings(project_file)
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
-    exported = export(workspace, image, directory, tools=tools, platform=platform)
+    workspace, clients = project.open()
+    exported = export(workspace, image, directory, tools=clients, platform=platform)
     if output == "json":
         report.as_json(
             {
@@ -44,7 +45,6 @@ def command(
             }
         )
         return
-    count = len(exported.files)
-    report.echo(f"{count} file{'s' if count != 1 else ''} written to {directory}")
+    report.echo(f"{report.count(len(exported.files), 'file')} written to {directory}")
     if exported.manifest is None and "api.yaml" not in exported.files:
-        report.say("the manifest is not among them: nobody attached it to the image")
+        report.say("the manifest is not among them: it is not attached to the image")

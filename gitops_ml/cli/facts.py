@@ -1,11 +1,13 @@
-"""What verbs found, as JSON for machines: the same facts that the tables show to people."""
+"""Results of the verbs as JSON, with the same facts as the tables for people."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.commands.history_facts import field_facts
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from gitops_ml.commands.build import Built
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from gitops_ml.commands.lock import Locked
     from gitops_ml.commands.render import Rendering
     from gitops_ml.forge.pull_request import PullRequest
+    from gitops_ml.git.model import Change
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.image.base_images import BaseMove
     from gitops_ml.release.model_artifacts import PulledModel, PushedModel
@@ -83,18 +86,17 @@ def inspection_facts(found: Inspection) -> Mapping[str, Any]:
 
 
 def preview_facts(preview: Preview) -> Mapping[str, Any]:
-    blobs = preview.blobs
-    return {
+    facts: dict[str, Any] = {
         "apis": list(preview.apis),
         "image": preview.image,
         "builder": preview.choice.builder,
         "reason": preview.choice.reason,
-        "bytes": None
-        if blobs is None
-        else sum(blob.descriptor.size for blob in blobs if not blob.is_there),
-        "blobs": None
-        if blobs is None
-        else [
+        "bytes": None,
+        "blobs": None,
+    }
+    if (blobs := preview.blobs) is not None:
+        facts["bytes"] = sum(blob.descriptor.size for blob in blobs if not blob.is_there)
+        facts["blobs"] = [
             {
                 "role": blob.role,
                 "size": blob.descriptor.size,
@@ -102,8 +104,8 @@ def preview_facts(preview: Preview) -> Mapping[str, Any]:
                 "is_there": blob.is_there,
             }
             for blob in blobs
-        ],
-    }
+        ]
+    return facts
 
 
 def lock_facts(locked: Locked) -> Mapping[str, Any]:
@@ -186,15 +188,7 @@ def differences_facts(differences: Differences) -> Mapping[str, Any]:
                 "kind": change.kind,
                 "name": change.name,
                 "action": change.action,
-                "fields": [
-                    {
-                        "path": field.path,
-                        "action": field.action,
-                        "before": field.before,
-                        "after": field.after,
-                    }
-                    for field in change.fields
-                ],
+                "fields": [field_facts(field) for field in change.fields],
             }
             for directory, changes in differences.objects
             for change in changes
@@ -210,9 +204,7 @@ def deployment_facts(deployment: Deployment) -> Mapping[str, Any]:
         "pull_request": pull_request_facts(deployment.pull_request),
         "dry_run": deployment.dry_run,
         "releases": [release_facts(item) for item in deployment.releases],
-        "changes": [
-            {"path": change.path, "action": change.action} for change in deployment.changes
-        ],
+        "changes": change_facts(deployment.changes),
         "removed": list(deployment.removed),
         "images": [
             {"image": made.image, "builder": made.choice.builder, "reason": made.choice.reason}
@@ -220,6 +212,10 @@ def deployment_facts(deployment: Deployment) -> Mapping[str, Any]:
         ],
         "warnings": list(deployment.warnings),
     }
+
+
+def change_facts(changes: Iterable[Change]) -> list[Mapping[str, str]]:
+    return [{"path": change.path, "action": change.action} for change in changes]
 
 
 def pull_request_facts(pull_request: PullRequest | None) -> Mapping[str, Any] | None:

@@ -10,11 +10,9 @@ import click
 from gitops_ml.cli import live_facts, report
 from gitops_ml.cli.options import environment_option, output_option, project_option
 from gitops_ml.commands.get import LiveRelease, Overview, list_live, utc_now
-from gitops_ml.commands.validate import open_settings
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
 
 _WATCH_EVERY = 2.0
 
@@ -23,33 +21,26 @@ _WATCH_EVERY = 2.0
 @click.argument("api", required=False)
 @project_option
 @environment_option
-@click.option(
-    "-w", "--watch", is_flag=True, help="Look again every two seconds, until interrupted."
-)
+@click.option("-w", "--watch", is_flag=True, help="Refresh every two seconds until interrupted.")
 @output_option
-def command(
-    api: str | None,
-    project_file: Path | None,
-    environments: tuple[str, ...],
-    watch: bool,
-    output: str,
-) -> None:
+def command(api: str | None, project: ProjectChoice, watch: bool, output: str) -> None:
     """List releases with their status: what Git wants, and what runs.
 
-    The clusters are those of the project file, reached by the kubeconfig. Without one the list is
-    what the GitOps repository has.
+    The clusters of the project file are reached by the kubeconfig. Without a kubeconfig, the list
+    shows what the GitOps repository has.
 
     \b
     Examples:
       gitops-ml get
       gitops-ml get iris-classifier -e production --watch
     """
-    workspace = open_settings(project_file, environments=environments)
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
+    workspace, clients = project.open()
     if watch and output == "json":
-        raise click.UsageError("--watch is for people; with --output json, ask again")
+        raise click.UsageError(
+            "--watch needs --output text; with --output json, call `get` repeatedly"
+        )
     while True:
-        overview = list_live(workspace, tools=tools, api=api)
+        overview = list_live(workspace, tools=clients, api=api)
         if watch:
             click.clear()  # on terminals only
         _show(overview, output)
@@ -63,17 +54,16 @@ def _show(overview: Overview, output: str) -> None:
         report.as_json(live_facts.overview_facts(overview))
         return
     if not overview.releases:
-        report.say("the GitOps repository has no release of this project here")
+        report.say("the GitOps repository has no release of this project in these environments")
     else:
         report.table(
             ("environment", "api", "status", "ready", "deployment id", "up to date", "last update"),
             map(_row, overview.releases),
         )
     for live in overview.releases:
-        if words := live_facts.explanation(live):
-            report.say(f"{live.release.api} in {live.release.environment}: {words}")
-    for reason in overview.unseen:
-        report.say(f"{report.styled('warning', 'warning', err=True)}: {reason}")
+        if why := live_facts.explanation(live):
+            report.say(f"{live.release.api} in {live.release.environment}: {why}")
+    report.warnings(overview.unseen)
 
 
 def _row(live: LiveRelease) -> tuple[str, ...]:

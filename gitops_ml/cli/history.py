@@ -10,11 +10,9 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import environment_option, output_option, project_option
 from gitops_ml.commands import history_facts
 from gitops_ml.commands.history import history
-from gitops_ml.commands.validate import open_settings
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("history")
@@ -25,21 +23,20 @@ if TYPE_CHECKING:
     "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="0 shows all."
 )
 @output_option
-def command(
-    api: str, environments: tuple[str, ...], project_file: Path | None, limit: int, output: str
-) -> None:
+def command(api: str, project: ProjectChoice, limit: int, output: str) -> None:
     """Show the deployments of an API: which, when, who, what changed, and the pull request.
 
-    The mark * is what stands there now. An API that is gone has a history, too.
+    The mark * is the current release. A deleted API keeps its history.
 
     \b
     Examples:
       gitops-ml history iris-classifier
       gitops-ml history iris-classifier -e production --limit 0
     """
-    workspace = open_settings(project_file, environments=environments)
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
-    found = history(workspace, api, tools=tools, environments=environments, limit=limit or None)
+    workspace, clients = project.open()
+    found = history(
+        workspace, api, tools=clients, environments=project.environments, limit=limit or None
+    )
     report.warnings(found.warnings)
     if output == "json":
         report.as_json(history_facts.history_facts(found))

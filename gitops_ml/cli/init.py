@@ -13,23 +13,26 @@ from gitops_ml.commands.validate import init
 
 @click.command("init")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=".")
-@click.option("--name", help="The API's name; otherwise the folder's.")
+@click.option("--name", help="The name of the API. By default, that of the folder.")
 @click.option(
-    "--image-repository", default="ghcr.io/acme/ml", show_default=True, help="Where images go."
+    "--image-repository",
+    default="ghcr.io/acme/ml",
+    show_default=True,
+    help="Where images are pushed.",
 )
 @click.option(
     "--gitops-repository",
     default="https://github.com/acme/gitops.git",
     show_default=True,
-    help="The repository that Argo CD follows.",
+    help="The repository that Argo CD syncs.",
 )
 @output_option
 def command(
     directory: Path, name: str | None, image_repository: str, gitops_repository: str, output: str
 ) -> None:
-    """Start a project in DIRECTORY: a manifest, a predictor and the project file.
+    """Create a project in DIRECTORY: a manifest, a predictor and the project file.
 
-    Files that are there already are left alone.
+    Existing files are kept.
 
     \b
     Example:

@@ -9,12 +9,10 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import api_option, output_option, platform_option, project_option
 from gitops_ml.commands.inspect import Inspection, Previews, inspect, preview
-from gitops_ml.commands.validate import open_project, open_settings
 from gitops_ml.errors import UsageError
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("inspect")
@@ -28,14 +26,13 @@ def command(
     image: str | None,
     changes: bool,
     platform: str | None,
-    apis: tuple[str, ...],
-    project_file: Path | None,
+    project: ProjectChoice,
     output: str,
 ) -> None:
-    """Show what is in an image: layers with their sizes, labels, packages, attached documents.
+    """Show the contents of an image: layers with their sizes, labels, packages, attached documents.
 
     IMAGE is a deployment id, an image, a model (oci://…), or oci:DIR[:TAG], an image in an OCI
-    layout. No layer is read and no engine is needed.
+    layout. No layer is downloaded and no container engine is needed.
 
     \b
     Examples:
@@ -43,23 +40,19 @@ def command(
       gitops-ml inspect ghcr.io/acme/ml/iris-classifier:h-ed6b6f8bed41da573d4e --output json
       gitops-ml inspect --changes
     """
-    if bool(image) == changes:
-        raise UsageError("name an image or a deployment id, or ask for --changes")
-    workspace = (
-        open_settings(project_file)
-        if image
-        else open_project((), project_file=project_file, apis=apis)
-    )
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
+    if (image is None) != changes:
+        raise UsageError("give an image or a deployment id, or --changes")
     if image is None:
-        previews = preview(workspace, tools=tools)
+        workspace, clients = project.open_with_manifests()
+        previews = preview(workspace, tools=clients)
         report.warnings(previews.warnings)
         if output == "json":
             report.as_json([facts.preview_facts(item) for item in previews.images])
         else:
             _show_changes(previews)
         return
-    found = inspect(workspace, image, tools=tools, platform=platform)
+    workspace, clients = project.open()
+    found = inspect(workspace, image, tools=clients, platform=platform)
     if output == "json":
         report.as_json(facts.inspection_facts(found))
     else:
@@ -75,7 +68,7 @@ def _show(found: Inspection) -> None:
         "other platforms": ", ".join(p for p in found.found.platforms if p != contents.platform),
         "size": report.size(contents.size),
         **(
-            {"kind": "a model: pods mount its files"}
+            {"kind": "a model; pods mount its files"}
             if contents.is_model
             else {"runs": f"{' '.join(contents.entrypoint)} as {contents.user or 'root'}"}
         ),
@@ -109,7 +102,7 @@ def _show(found: Inspection) -> None:
         report.table(
             ("signed with the key", "verified"),
             [
-                (each.key or "that it does not name", "yes" if each.is_verified else "no")
+                (each.key or "unnamed", "yes" if each.is_verified else "no")
                 for each in found.signatures
             ],
         )
@@ -121,14 +114,14 @@ def _in_short(label: str) -> str:
 
 def _show_changes(previews: Previews) -> None:
     if not previews.images:
-        report.echo("no API here has an image of its own to build")
+        report.echo("no API of this project has an image to build")
     for item in previews.images:
         report.echo(f"{item.image} ({item.choice.builder}: {item.choice.reason})")
         if item.blobs is None:
-            report.echo("  an engine would have to build it to know")
+            report.echo("  unknown until Docker builds it")
             continue
         for blob in item.blobs:
-            what = "is there" if blob.is_there else "to push"
+            what = "in the registry" if blob.is_there else "to push"
             report.echo(f"  {blob.role:<9}{report.size(blob.descriptor.size):>12}  {what}")
         new = sum(blob.descriptor.size for blob in item.blobs if not blob.is_there)
-        report.echo(f"  {'in all':<9}{report.size(new):>12}  to push")
+        report.echo(f"  {'total':<9}{report.size(new):>12}  to push")

@@ -1,4 +1,4 @@
-"""What runs, as JSON for machines, and the sentence that explains a status to people."""
+"""Live releases as JSON, and the sentence that explains a status to people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def explanation(live: LiveRelease) -> str:
-    """Why it is so and what to do; nothing where there is nothing to say."""
+    """The reason of the status and the remedy; empty for a live release."""
     parts = (live.status.reason, live.status.remedy, *live.notes)
     return "; ".join(part for part in parts if part)
 

@@ -10,35 +10,27 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import output_option, selection
 from gitops_ml.commands.lock import lock, reasons_for_none
-from gitops_ml.commands.validate import open_project
 from gitops_ml.errors import DifferencesFound
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("lock")
 @selection
-@click.option("--upgrade", is_flag=True, help="Take the newest versions, not those of the lock.")
 @click.option(
-    "--check", is_flag=True, help="Write nothing; exit with 7 where a lock is not up to date."
+    "--upgrade",
+    is_flag=True,
+    help="Upgrade to the newest versions instead of keeping those of the lock.",
 )
+@click.option("--check", is_flag=True, help="Write nothing; exit with 7 if a lock is out of date.")
 @output_option
-def command(
-    paths: tuple[Path, ...],
-    project_file: Path | None,
-    environments: tuple[str, ...],
-    apis: tuple[str, ...],
-    upgrade: bool,
-    check: bool,
-    output: str,
-) -> None:
-    """Write which wheels images get, with their hashes, beside the requirements: commit it.
+def command(project: ProjectChoice, upgrade: bool, check: bool, output: str) -> None:
+    """Write the lock beside the requirements: the wheels of the images, with their hashes.
 
-    It is made for the Python and the platforms of the images, not for those of this machine, and
-    only where the requirements have changed. `build` and `deploy` do the same when they have to;
-    `--frozen` keeps them from it.
+    The lock is for the Python and the platforms of the images, not for those of this machine. It is
+    written only if the requirements have changed; commit it. `build` and `deploy` lock too when
+    necessary; `--frozen` makes them fail instead.
 
     \b
     Examples:
@@ -46,19 +38,18 @@ def command(
       gitops-ml lock --upgrade --api iris-classifier
       gitops-ml lock --check
     """
-    workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
-    locks = lock(workspace, tools=tools, upgrade=upgrade, check=check)
+    workspace, clients = project.open_with_manifests()
+    locks = lock(workspace, tools=clients, upgrade=upgrade, check=check)
     if output == "json":
         report.as_json([facts.lock_facts(item) for item in locks])
     elif not locks:
-        report.echo("no API here has an image that is built without Docker")
-        for api, reason in reasons_for_none(workspace, tools=tools).items():
+        report.echo("no API of this project has an image that is built without Docker")
+        for api, reason in reasons_for_none(workspace, tools=clients).items():
             report.echo(f"  {api}: {reason}")
     else:
         for item in locks:
-            count = f", {len(item.lock.packages)} packages" if item.lock else ""
-            report.echo(f"{os.path.relpath(item.path)}: {item.state}{count}")
+            packages = f", {len(item.lock.packages)} packages" if item.lock else ""
+            report.echo(f"{os.path.relpath(item.path)}: {item.state}{packages}")
             for change in item.changes:
                 report.echo(f"  {change}")
     if check and not all(item.is_up_to_date for item in locks):

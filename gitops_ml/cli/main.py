@@ -1,4 +1,4 @@
-"""The command `gitops-ml`: finds the subcommand, and turns errors into words and exit codes."""
+"""The command `gitops-ml`: find the subcommand; turn errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -20,34 +20,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
-# What `--help` lists. The modules are imported when they are called: `gitops-ml --help` answers
-# before Git, Docker and jsonschema have been looked at.
+# What `--help` lists. The module of a command is imported when it is called, so that `--help` is fast.
 COMMANDS: Mapping[str, str] = {
-    "init": "Start a project: a manifest, a predictor and the project file.",
+    "init": "Create a project: a manifest, a predictor and the project file.",
     "validate": "Check manifests and the project file; report every error with its place.",
     "schema": "Print the JSON Schema of a document.",
-    "run": "Serve a predictor on this machine, as the image would.",
-    "base": "Move the base images of a project to what their tags stand for now.",
-    "lock": "Write which wheels images get, with their hashes.",
+    "run": "Serve a predictor on this machine, as its image does.",
+    "base": "Update the base images of a project to the current digests of their tags.",
+    "lock": "Write the lock: the wheels of the images, with their hashes.",
     "build": "Build and push the images that are not in the registry yet.",
-    "inspect": "Show what is in an image, or what a build would push.",
-    "export": "Bring code, lock and manifest back out of an image.",
-    "render": "Write what would be in the GitOps repository.",
-    "diff": "Compare with the GitOps repository.",
+    "inspect": "Show the contents of an image, or what a build would push.",
+    "export": "Write the code, lock and manifest of an image to a folder.",
+    "render": "Render releases as `deploy` would write them.",
+    "diff": "Show what `deploy` would change in the GitOps repository.",
     "deploy": "Build, render, commit and push in one transaction.",
-    "promote": "Give an environment what stands in the one before it: the same image.",
-    "rollback": "Take a release back to an earlier deployment, byte for byte.",
-    "patch": "Change the configuration of a release that stands; its image stays.",
-    "refresh": "Roll out what stands there anew, with nothing changed.",
-    "delete": "Remove releases.",
+    "promote": "Promote releases from one environment to the next: the same image.",
+    "rollback": "Restore the files of an earlier deployment, byte for byte.",
+    "patch": "Change the configuration of a current release; keep its image.",
+    "refresh": "Restart releases: new pods with the same image and settings.",
+    "delete": "Remove releases from the GitOps repository.",
     "get": "List releases with their status: what Git wants, and what runs.",
-    "describe": "Show one release: its replicas, what happened to them, where it is called.",
-    "logs": "Show what the replicas of an API say.",
-    "predict": "Ask a running API for a prediction.",
+    "describe": "Show one release: status and reason, replicas, events, endpoint.",
+    "logs": "Show the logs of the replicas of an API.",
+    "predict": "Send a request to a running API.",
     "history": "Show the deployments of an API: which, when, who, what changed.",
-    "trace": "Lead from a deployment id to its commit, pull request, image, source and manifest.",
+    "trace": "Show the origin of a deployment id: commit, pull request, image, source, manifest.",
     "bootstrap": "Prepare the GitOps repository: Argo CD's objects, base charts, a README for ops.",
-    "model": "Push the weights of a model to a registry, and pull them from there.",
+    "model": "Push model weights to a registry and pull them.",
     "completion": "Print the completion script of a shell.",
     "version": "Print the version.",
 }
@@ -62,20 +61,20 @@ Examples:
   gitops-ml deploy -e staging
 
 \b
-Options may come from the environment: GITOPS_ML_PROJECT, GITOPS_ML_ENVIRONMENT, GITOPS_ML_API,
+Environment variables set options: GITOPS_ML_PROJECT, GITOPS_ML_ENVIRONMENT, GITOPS_ML_API,
 GITOPS_ML_OUTPUT, GITOPS_ML_DRY_RUN, GITOPS_ML_OFFLINE and GITOPS_ML_PULL_REQUEST for every command
-that has them, and GITOPS_ML_<COMMAND>_<OPTION> for one, such as GITOPS_ML_RUN_PORT.
-GITOPS_ML_TOKEN_HOSTS says which servers may get which variable: GITOPS_TOKEN=github.com;OTHER=host:port
+that has them, and GITOPS_ML_<COMMAND>_<OPTION> for one command, such as GITOPS_ML_RUN_PORT.
+GITOPS_ML_TOKEN_HOSTS lists the servers that may get a variable: GITOPS_TOKEN=github.com;OTHER=host:port
 
 \b
-Exit codes: 0 ok, 1 other deliberate failure, 2 usage, 3 invalid document, 4 a program or server
-failed, 5 the forge or registry refused, 6 the GitOps repository moved, 7 differences were found
-where the command was asked to fail on them.
+Exit codes: 0 success, 1 another deliberate failure, 2 usage error, 3 invalid document, 4 a program or
+server failed, 5 the forge or registry refused, 6 the GitOps repository moved, 7 differences found by
+--check or --exit-code.
 """
 
 
 class Commands(click.Group):
-    """A group whose commands live in modules of the same name, imported on demand."""
+    """A group that imports the module of a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -109,11 +108,11 @@ class Commands(click.Group):
 
 @contextmanager
 def _readers_may_leave() -> Iterator[None]:
-    """Whoever has seen enough (`gitops-ml diff | head`) has not made us fail, as click would say."""
+    """A reader that closes the pipe (`gitops-ml diff | head`) is not a failure, as it is for click."""
     try:
         yield
     except BrokenPipeError:
-        # What is still in the buffer goes nowhere, or Python would complain about it at its end.
+        # Discard the rest of the buffer, or Python reports the broken pipe when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(0) from None
 
@@ -141,42 +140,47 @@ def gitops_ml() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """The console script. Deliberate failures become a sentence and an exit code.
+    """The console script. A deliberate failure becomes a message and an exit code.
 
-    An error that we did not plan keeps its traceback: it is a bug, and the traceback is how we
-    fix it.
+    An unexpected error keeps its traceback: it is a bug.
     """
     sys.excepthook = _show_bug
-    # A call makes many small values and ends: looking for cycles among them is a tenth of its time.
+    # A call is short and creates many small values: collecting cycles would take a tenth of its time.
     gc.set_threshold(100_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal of another time shows a letter that it does not have as `\u…`.
+            # Show a character that the encoding of the terminal lacks as `\u…`.
             stream.reconfigure(errors="backslashreplace")
-    # Libraries look for programs as well; none is to be found in the folder that we are in.
+    # Libraries start programs as well; they must not find one in the current folder.
     os.environ["PATH"] = absolute_path(os.environ)
-    asked: dict[str, str] = {}
+    options: dict[str, str] = {}
     try:
         code = gitops_ml.main(
             args=list(args) if args is not None else None,
             prog_name="gitops-ml",
             standalone_mode=False,
-            obj=asked,
+            obj=options,
         )
     except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
+        _show_interrupt()
         sys.exit(130)
     except click.ClickException as error:
         _show_usage(error)
         sys.exit(2)
     except GitopsMlError as error:
-        _show(error, output=asked.get("output"))
+        _show(error, output=options.get("output"))
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _show_interrupt() -> None:
+    from gitops_ml.cli import report
+
+    report.say("interrupted")
+
+
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The traceback of an error that we did not plan; it may quote servers and hold tokens."""
+    """Print the traceback of an unexpected error; it may quote servers and hold tokens."""
     import traceback
 
     from gitops_ml.cli import report
@@ -187,7 +191,7 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackT
 
 
 def _show_usage(error: click.ClickException) -> None:
-    """What click says about a call, which may quote the name of a file."""
+    """Print the usage error of click, which may quote the name of a file."""
     from gitops_ml.cli import report
 
     text = io.StringIO()

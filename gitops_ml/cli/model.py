@@ -12,14 +12,14 @@ from gitops_ml.commands.model import pull_model, push_model
 from gitops_ml.workspace import wiring
 
 insecure_option = click.option(
-    "--insecure", is_flag=True, help="Speak plain HTTP also to a registry on another machine."
+    "--insecure", is_flag=True, help="Allow plain HTTP to a registry on another machine."
 )
 location_argument = click.argument("location", metavar="oci://REGISTRY/REPOSITORY[:TAG]")
 
 
 @click.group("model")
 def command() -> None:
-    """Store weights as artifacts of their own, apart from the image with the code.
+    """Store model weights as artifacts in a registry, separate from the image with the code.
 
     \b
     Examples:
@@ -36,8 +36,8 @@ def command() -> None:
 def push(directory: Path, location: str, insecure: bool, output: str) -> None:
     """Push the files of a directory to a registry, and print the reference for the manifest.
 
-    What the registry has already is not sent again, and nothing is copied on the way. The tag may
-    move to other files later; the digest that is printed always means these.
+    Files that the registry has are not sent again, and no temporary copies are made. The tag can move
+    to other files later; the digest in the printed reference always names these files.
 
     \b
     Example:
@@ -51,10 +51,11 @@ def push(directory: Path, location: str, insecure: bool, output: str) -> None:
         report.as_json(facts.pushed_model_facts(pushed))
         return
     if pushed.moved_from:
-        report.say(f"the tag {pushed.image.tag} moved; it was at {pushed.moved_from} before")
-    plural = "" if pushed.files == 1 else "s"
-    sent = f"{_amount(pushed.bytes_sent)} sent" if pushed.bytes_sent else "all of it was there"
-    report.say(f"{pushed.files} file{plural}, {_amount(pushed.size)}, {sent}")
+        report.say(f"the tag {pushed.image.tag} moved from {pushed.moved_from}")
+    sent = (
+        f"{report.size(pushed.bytes_sent)} sent" if pushed.bytes_sent else "already in the registry"
+    )
+    report.say(f"{report.count(pushed.files, 'file')}, {report.size(pushed.size)}, {sent}")
     report.echo(pushed.location)
 
 
@@ -75,9 +76,4 @@ def pull(location: str, directory: Path, insecure: bool, output: str) -> None:
     if output == "json":
         report.as_json(facts.pulled_model_facts(pulled, directory))
         return
-    plural = "" if pulled.files == 1 else "s"
-    report.echo(f"{directory}: {pulled.files} file{plural}, {_amount(pulled.size)}")
-
-
-def _amount(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
+    report.echo(f"{directory}: {report.count(pulled.files, 'file')}, {report.size(pulled.size)}")

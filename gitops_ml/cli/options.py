@@ -3,16 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from gitops_ml.delivery.change import ChangeOptions
+    from gitops_ml.delivery.releases import Selection
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectChoice:
+    """The project, environments and APIs that the options of a command choose."""
+
+    file: Path | None = None
+    paths: tuple[Path, ...] = ()
+    environments: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
+
+    def open(self) -> tuple[Workspace, Clients]:
+        """The project without its manifests, for commands that need the GitOps repository alone."""
+        from gitops_ml.commands.validate import open_settings
+
+        return _with_clients(open_settings(self.file, environments=self.environments))
+
+    def open_with_manifests(self, *, offline: bool = False) -> tuple[Workspace, Clients]:
+        from gitops_ml.commands.validate import open_project
+
+        workspace = open_project(
+            self.paths, project_file=self.file, environments=self.environments, apis=self.apis
+        )
+        return _with_clients(workspace, offline=offline)
+
+
+def _with_clients(workspace: Workspace, *, offline: bool = False) -> tuple[Workspace, Clients]:
+    from gitops_ml.cli import report
+    from gitops_ml.workspace import wiring
+
+    return workspace, wiring.tools(
+        workspace.project, root=workspace.root, offline=offline, progress=report.progress
+    )
+
+
+def _joined(name: str, *parts: str, make: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Pass those of ``parts`` that a command has as one argument ``name``."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def call(**arguments: Any) -> Any:
+            given = {part: arguments.pop(part) for part in parts if part in arguments}
+            return command(**arguments, **{name: make(**given)})
+
+        return call
+
+    return decorate
 
 
 def output_choice(*choices: str, help: str) -> Callable[[Command], Command]:
-    """``--output`` with these choices; whoever shows an error knows what was asked for."""
+    """``--output`` with these choices, which `main` reads as well when it reports an error."""
     return click.option(
         "-o",
         "--output",
@@ -28,7 +83,7 @@ def output_choice(*choices: str, help: str) -> Callable[[Command], Command]:
 
 
 class _Output(click.Option):
-    """A CI job says once that it wants annotations; commands that have none speak text."""
+    """``GITOPS_ML_OUTPUT=github`` holds for a whole CI job; commands without annotations print text."""
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         value = super().resolve_envvar_value(ctx)
@@ -43,13 +98,26 @@ def _remember(context: click.Context, _: click.Parameter, value: str) -> str:
 
 output_option = output_choice("text", "json", help="Text for people, or the same facts as JSON.")
 
-project_option = click.option(
-    "--project",
-    "project_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="GITOPS_ML_PROJECT",
-    help="The project file; otherwise gitops-ml.yaml is looked for from the first PATH upwards.",
-)
+
+def project_option(command: Command) -> Command:
+    """``--project``; the command gets a `ProjectChoice` as ``project``."""
+    parts = ("project_file", "paths", "environments", "environment", "apis")
+    return click.option(
+        "--project",
+        "project_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="GITOPS_ML_PROJECT",
+        help="The project file. By default, gitops-ml.yaml in the folder of the first PATH or above.",
+    )(_joined("project", *parts, make=_project_choice)(command))
+
+
+def _project_choice(
+    project_file: Path | None, environment: str | None = None, **others: Any
+) -> ProjectChoice:
+    if environment is not None:
+        others["environments"] = (environment,)
+    return ProjectChoice(file=project_file, **others)
+
 
 environment_option = click.option(
     "-e",
@@ -58,7 +126,24 @@ environment_option = click.option(
     multiple=True,
     metavar="NAME",
     envvar="GITOPS_ML_ENVIRONMENT",
-    help="An environment of the project file; may be given several times.",
+    help="An environment of the project file. Can be repeated.",
+)
+
+first_environment_option = click.option(
+    "-e",
+    "--environment",
+    metavar="NAME",
+    envvar="GITOPS_ML_ENVIRONMENT",
+    help="An environment of the project file. By default, the first.",
+)
+
+one_environment_option = click.option(
+    "-e",
+    "--environment",
+    required=True,
+    metavar="NAME",
+    envvar="GITOPS_ML_ENVIRONMENT",
+    help="An environment of the project file.",
 )
 
 api_option = click.option(
@@ -68,7 +153,7 @@ api_option = click.option(
     multiple=True,
     metavar="NAME",
     envvar="GITOPS_ML_API",
-    help="Only this API; may be given several times.",
+    help="Only this API. Can be repeated.",
 )
 
 dry_run_option = click.option(
@@ -76,14 +161,14 @@ dry_run_option = click.option(
     "--dry-run",
     is_flag=True,
     envvar="GITOPS_ML_DRY_RUN",
-    help="Do everything but the last act.",
+    help="Do everything except the last step.",
 )
 
 offline_option = click.option(
     "--offline",
     is_flag=True,
     envvar="GITOPS_ML_OFFLINE",
-    help="Ask no registry and build nothing: digests are those that are known without.",
+    help="Do not contact the registry and do not build; use the digests that are known.",
 )
 
 pull_request_option = click.option(
@@ -91,28 +176,20 @@ pull_request_option = click.option(
     "pull_request",
     default=None,
     envvar="GITOPS_ML_PULL_REQUEST",
-    help="Open a pull request, or push; otherwise what `delivery` of the environments says.",
+    help="Open a pull request, or push. By default, `delivery` of the environments decides.",
 )
 
 frozen_option = click.option(
     "--frozen",
     is_flag=True,
     envvar="GITOPS_ML_FROZEN",
-    help="Resolve nothing: a lock that is missing or not up to date is an error, as in CI.",
-)
-
-first_environment_option = click.option(
-    "-e",
-    "--environment",
-    metavar="NAME",
-    envvar="GITOPS_ML_ENVIRONMENT",
-    help="An environment of the project file; otherwise its first.",
+    help="Resolve no requirements; fail if a lock is missing or out of date. For CI.",
 )
 
 image_argument = click.argument("image")
 
 platform_option = click.option(
-    "--platform", metavar="OS/ARCH", help="Of an index of several; otherwise its first."
+    "--platform", metavar="OS/ARCH", help="The platform of an image index. By default, the first."
 )
 
 paths_argument = click.argument(
@@ -121,7 +198,7 @@ paths_argument = click.argument(
 
 
 def selection(command: Command) -> Command:
-    """``[PATH]… --project --environment --api``: which releases a command is about."""
+    """``[PATH]… --project --environment --api``, as one argument ``project``."""
     for decorate in (api_option, environment_option, project_option, paths_argument):
         command = decorate(command)
     return command
@@ -130,36 +207,38 @@ def selection(command: Command) -> Command:
 message_option = click.option(
     "-m",
     "--message",
-    help="The commit's subject and the pull request's title; otherwise it names the releases.",
+    help="The subject of the commit and title of the pull request. By default, it names the releases.",
 )
 
 
-def landing(command: Command) -> Command:
-    """``--message --pull-request/--no-pull-request --dry-run``: how a change gets to the branch."""
-    for decorate in (dry_run_option, pull_request_option, message_option):
+def change_options(command: Command) -> Command:
+    """``--message --pull-request --dry-run``, as one argument ``options``."""
+    decorators = (
+        _joined("options", "message", "pull_request", "dry_run", make=_change_options),
+        dry_run_option,
+        pull_request_option,
+        message_option,
+    )
+    for decorate in decorators:
         command = decorate(command)
     return command
 
 
-one_environment_option = click.option(
-    "-e",
-    "--environment",
-    "environment",
-    required=True,
-    metavar="NAME",
-    envvar="GITOPS_ML_ENVIRONMENT",
-    help="The environment of the project file that it is about.",
-)
+def _change_options(**options: Any) -> ChangeOptions:
+    from gitops_ml.delivery.change import ChangeOptions
+
+    return ChangeOptions(**options)
 
 
 def chosen_apis(command: Command) -> Command:
-    """``[API]… --all --team --label``: which releases of an environment a command is about."""
+    """``[API]… --all --team --label``, as one argument ``selection``; above `project_option`."""
     decorators = (
+        _joined("selection", "apis", "every", "teams", "labels", make=_selection),
         click.option(
             "--label", "labels", multiple=True, metavar="KEY=VALUE",
-            help="Only those with this label; several have to fit together.",
+            help="Only APIs with this label. Can be repeated; all of them must match.",
         ),
-        click.option("--team", "teams", multiple=True, metavar="NAME", help="Only those of a team."),
+        click.option("--team", "teams", multiple=True, metavar="NAME", help="Only APIs of this team."),
         click.option("--all", "every", is_flag=True, help="Every API of the project."),
         click.argument("apis", nargs=-1, metavar="[API]..."),
     )  # fmt: skip
@@ -168,8 +247,13 @@ def chosen_apis(command: Command) -> Command:
     return command
 
 
-def pairs(labels: Sequence[str]) -> dict[str, str]:
-    """``KEY=VALUE`` as given on the command line."""
+def _selection(labels: Sequence[str], **others: Any) -> Selection:
+    from gitops_ml.delivery.releases import Selection
+
+    return Selection(labels=_pairs(labels), **others)
+
+
+def _pairs(labels: Sequence[str]) -> dict[str, str]:
     found = {}
     for text in labels:
         key, equals, value = text.partition("=")

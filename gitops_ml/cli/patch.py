@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import changed, report
-from gitops_ml.cli.options import landing, one_environment_option, output_option, project_option
+from gitops_ml.cli import changed
+from gitops_ml.cli.options import (
+    change_options,
+    one_environment_option,
+    output_option,
+    project_option,
+)
 from gitops_ml.commands.patch import patch
-from gitops_ml.commands.validate import open_settings
-from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.manifest.merge_patch import laid_together, setting, snippet
-from gitops_ml.workspace import wiring
+
+if TYPE_CHECKING:
+    from gitops_ml.cli.options import ProjectChoice
+    from gitops_ml.delivery.change import ChangeOptions
 
 
 @click.command("patch")
@@ -29,43 +36,40 @@ from gitops_ml.workspace import wiring
     "settings",
     multiple=True,
     metavar="PATH=VALUE",
-    help="One field; `null` takes it back.",
+    help="One field; `null` removes it.",
 )
 @project_option
-@landing
+@change_options
 @output_option
 def command(
     api: str,
     file: Path | None,
-    environment: str,
     settings: tuple[str, ...],
-    project_file: Path | None,
-    message: str | None,
-    pull_request: bool | None,
-    dry_run: bool,
+    project: ProjectChoice,
+    options: ChangeOptions,
     output: str,
 ) -> None:
-    """Change the configuration of a release that stands; its image stays as it is.
+    """Change the configuration of a current release; keep its image.
 
-    FILE holds those fields of the manifest that should change, as YAML or JSON; - is the standard
-    input. Every rule is checked. Write the change into api.yaml as well, or the next deploy takes it
-    back.
+    FILE holds the fields of the manifest that change, as YAML or JSON; - is the standard input. The
+    patched manifest is checked by every rule. Change api.yaml as well, or the next deploy reverts
+    the patch.
 
     \b
     Examples:
       gitops-ml patch iris-classifier -e staging --set autoscaling.max_replicas=7
       gitops-ml patch iris-classifier -e staging changes.yaml
     """
-    workspace = open_settings(project_file, environments=[environment])
-    said = [snippet(_read(file), file=str(file), api=api)] if file else []
-    words = laid_together(*said, *map(setting, settings))
+    workspace, clients = project.open()
+    (environment,) = project.environments
+    fields = [snippet(_read(file), file=str(file), api=api)] if file else []
     done = patch(
         workspace,
         api,
-        words,
+        laid_together(*fields, *map(setting, settings)),
         environment=environment,
-        tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
-        options=ChangeOptions(message=message, dry_run=dry_run, pull_request=pull_request),
+        tools=clients,
+        options=options,
     )
     changed.show(done, output=output)
 

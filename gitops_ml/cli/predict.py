@@ -10,13 +10,12 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import first_environment_option, output_option, project_option
 from gitops_ml.commands.predict import Call, Prediction, predict
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.errors import UsageError
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import BinaryIO
+
+    from gitops_ml.cli.options import ProjectChoice
 
 _JSON = "application/json"
 
@@ -26,28 +25,29 @@ _JSON = "application/json"
 @click.argument("file", metavar="JSON_FILE|-", type=click.File("rb"))
 @project_option
 @first_environment_option
-@click.option("--path", help="Below the API's endpoint, for example /v2/models/iris/infer.")
+@click.option("--path", help="Path below the API's endpoint, for example /v2/models/iris/infer.")
 @click.option(
     "-H",
     "--header",
     "headers",
     multiple=True,
     metavar="'NAME: VALUE'",
-    help="May be given several times.",
+    help="A header of the request. Can be repeated.",
 )
-@click.option("--content-type", default=_JSON, show_default=True, help="What the file is.")
+@click.option(
+    "--content-type", default=_JSON, show_default=True, help="The media type of the file."
+)
 @click.option(
     "--address",
     metavar="URL",
-    help="Where the API itself answers, for example by `kubectl port-forward service/iris 8080:80`.",
+    help="URL of the API itself, for example of `kubectl port-forward service/iris 8080:80`.",
 )
-@click.option("--timeout", type=float, help="Seconds; otherwise what the API allows.")
+@click.option("--timeout", type=float, help="Seconds. By default, the timeout of the API.")
 @output_option
 def command(
     api: str,
     file: BinaryIO,
-    project_file: Path | None,
-    environment: str | None,
+    project: ProjectChoice,
     path: str | None,
     headers: tuple[str, ...],
     content_type: str,
@@ -55,38 +55,37 @@ def command(
     timeout: float | None,
     output: str,
 ) -> None:
-    """Ask a running API for a prediction: at its gateway, or by way of the API server.
+    """Send a request to a running API, through its gateway or through the Kubernetes API server.
 
-    The prediction goes to stdout; which deployment made it, and the request's id, to stderr.
+    The prediction goes to stdout; the deployment id and the request id go to stderr.
 
     \b
     Examples:
       gitops-ml predict iris-classifier sample.json
       echo '{"x": 1}' | gitops-ml predict iris-classifier - -e production
     """
-    workspace = open_settings(project_file, environments=(environment,) if environment else ())
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
+    workspace, clients = project.open()
     body = file.read()
     if content_type == _JSON:
-        _refuse_what_is_no_json(body, file.name)
+        _require_json(body, file.name)
     head = {**dict(map(_header, headers)), "content-type": content_type}
     prediction = predict(
         workspace,
         api,
         body,
-        tools=tools,
+        tools=clients,
         environment=workspace.environments[0],
         call=Call(path=path, headers=head, timeout=timeout, address=address),
     )
     _show(prediction, output)
 
 
-def _refuse_what_is_no_json(body: bytes, name: str) -> None:
+def _require_json(body: bytes, name: str) -> None:
     try:
         json.loads(body)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{name} is not JSON: {error}. For anything else say what it is with --content-type"
+            f"{name} is not JSON: {error}. For another format, give its --content-type"
         ) from error
 
 

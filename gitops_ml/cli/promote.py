@@ -6,44 +6,37 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import changed, report
-from gitops_ml.cli.options import chosen_apis, landing, output_option, pairs, project_option
+from gitops_ml.cli import changed
+from gitops_ml.cli.options import change_options, chosen_apis, output_option, project_option
 from gitops_ml.commands.promote import promote
-from gitops_ml.commands.validate import open_settings
-from gitops_ml.delivery.change import ChangeOptions
-from gitops_ml.delivery.releases import Selection
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
+    from gitops_ml.delivery.change import ChangeOptions
+    from gitops_ml.delivery.releases import Selection
 
 
 @click.command("promote")
 @chosen_apis
-@click.option("--from", "source", metavar="NAME", help="Otherwise the environment before --to.")
-@click.option("--to", "target", metavar="NAME", help="Otherwise the environment after --from.")
-@click.option("--skip", is_flag=True, help="Go past an environment into a protected one.")
+@click.option("--from", "source", metavar="NAME", help="By default, the environment before --to.")
+@click.option("--to", "target", metavar="NAME", help="By default, the environment after --from.")
+@click.option("--skip", is_flag=True, help="Allow skipping an environment before a protected one.")
 @project_option
-@landing
+@change_options
 @output_option
 def command(
-    apis: tuple[str, ...],
-    every: bool,
-    teams: tuple[str, ...],
-    labels: tuple[str, ...],
+    selection: Selection,
     source: str | None,
     target: str | None,
     skip: bool,
-    project_file: Path | None,
-    message: str | None,
-    pull_request: bool | None,
-    dry_run: bool,
+    project: ProjectChoice,
+    options: ChangeOptions,
     output: str,
 ) -> None:
-    """Give an environment what stands in the one before it: the same image by its digest.
+    """Promote releases from one environment to the next: the same image by its digest.
 
-    Manifest and image come from the GitOps repository, so that what was tried is what goes on; the
-    overrides are those of the target. What else differs between the two is shown.
+    Manifest and image come from the GitOps repository, so that exactly what was tested is promoted;
+    overrides are those of the target environment. Other differences between the two are shown.
 
     \b
     Examples:
@@ -51,15 +44,14 @@ def command(
       gitops-ml promote --all --to production --dry-run
       gitops-ml promote --team fraud --label tier=gold --to production
     """
-    selection = Selection(apis=apis, every=every, teams=teams, labels=pairs(labels))
-    workspace = open_settings(project_file)
+    workspace, clients = project.open()
     done = promote(
         workspace,
         selection,
-        tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
+        tools=clients,
         source=source,
         target=target,
         may_skip=skip,
-        options=ChangeOptions(message=message, dry_run=dry_run, pull_request=pull_request),
+        options=options,
     )
     changed.show(done, output=output)

@@ -6,60 +6,42 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import changed, report
+from gitops_ml.cli import changed
 from gitops_ml.cli.options import (
+    change_options,
     chosen_apis,
-    landing,
     one_environment_option,
     output_option,
-    pairs,
     project_option,
 )
 from gitops_ml.commands.patch import refresh
-from gitops_ml.commands.validate import open_settings
-from gitops_ml.delivery.change import ChangeOptions
-from gitops_ml.delivery.releases import Selection
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
+    from gitops_ml.delivery.change import ChangeOptions
+    from gitops_ml.delivery.releases import Selection
 
 
 @click.command("refresh")
 @chosen_apis
 @one_environment_option
 @project_option
-@landing
+@change_options
 @output_option
 def command(
-    apis: tuple[str, ...],
-    every: bool,
-    teams: tuple[str, ...],
-    labels: tuple[str, ...],
-    environment: str,
-    project_file: Path | None,
-    message: str | None,
-    pull_request: bool | None,
-    dry_run: bool,
-    output: str,
+    selection: Selection, project: ProjectChoice, options: ChangeOptions, output: str
 ) -> None:
-    """Roll out what stands there anew: new pods with the same image and the same settings.
+    """Restart a release: new pods with the same image and the same settings.
 
-    The release gets a deployment id of its own. A later `deploy` of the same manifest neither undoes
-    this nor rolls out once more.
+    The release gets a new deployment id. A later `deploy` of the same manifest neither reverts this
+    nor restarts the pods again.
 
     \b
     Examples:
       gitops-ml refresh iris-classifier -e production
       gitops-ml refresh --team fraud -e staging
     """
-    selection = Selection(apis=apis, every=every, teams=teams, labels=pairs(labels))
-    workspace = open_settings(project_file, environments=[environment])
-    done = refresh(
-        workspace,
-        selection,
-        environment=environment,
-        tools=wiring.tools(workspace.project, root=workspace.root, progress=report.progress),
-        options=ChangeOptions(message=message, dry_run=dry_run, pull_request=pull_request),
-    )
+    workspace, clients = project.open()
+    (environment,) = project.environments
+    done = refresh(workspace, selection, environment=environment, tools=clients, options=options)
     changed.show(done, output=output)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import offline_option, output_option, selection
 from gitops_ml.commands.render import render, write
-from gitops_ml.commands.validate import open_project
 from gitops_ml.gitops.release_files import objects_text
-from gitops_ml.workspace import wiring
+
+if TYPE_CHECKING:
+    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("render")
@@ -20,22 +22,19 @@ from gitops_ml.workspace import wiring
     "--to",
     "target",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write into this folder; otherwise print.",
+    help="Write into this folder. By default, print.",
 )
-@click.option("--manifests", is_flag=True, help="The Kubernetes objects, as Helm renders them.")
+@click.option("--manifests", is_flag=True, help="Render the Kubernetes objects with Helm.")
 @offline_option
 @output_option
 def command(
-    paths: tuple[Path, ...],
-    project_file: Path | None,
-    environments: tuple[str, ...],
-    apis: tuple[str, ...],
+    project: ProjectChoice,
     target: Path | None,
     manifests: bool,
     offline: bool,
     output: str,
 ) -> None:
-    """Write what would be in the GitOps repository.
+    """Render releases as `deploy` would write them to the GitOps repository.
 
     \b
     Examples:
@@ -43,12 +42,8 @@ def command(
       gitops-ml render --to rendered/          # the whole repository, as files
       gitops-ml render -e staging --manifests  # the Kubernetes objects
     """
-    workspace = open_project(paths, project_file=project_file, environments=environments, apis=apis)
-    rendering = render(
-        workspace,
-        tools=wiring.tools(workspace.project, root=workspace.root, offline=offline),
-        with_objects=manifests,
-    )
+    workspace, clients = project.open_with_manifests(offline=offline)
+    rendering = render(workspace, tools=clients, with_objects=manifests)
     report.warnings(rendering.warnings)
     if target is not None:
         written = write(rendering, target)

@@ -1,8 +1,8 @@
-"""What people see: tables, problems, changes. Actions return values; this prints them.
+"""Print results, tables, problems and changes. Verbs return values; this module prints them.
 
-Results go to stdout, everything else to stderr. Nothing is coloured where it is not a terminal or
-``NO_COLOR`` is set. `echo` is the one way out: the texts of servers, pods, commits and files go
-through it, and nothing in them steers a terminal or a CI system.
+Results go to stdout, everything else to stderr. Output has no colours if it is not a terminal or
+``NO_COLOR`` is set. `echo` is the only way out: the texts of servers, pods, commits and files go
+through it, and nothing in them controls a terminal or a CI system.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _COLOURS = {
     "modify": "yellow",
     "progress": "bright_black",
 }
-
+_SIGNS = {"add": "+", "delete": "-", "modify": "~"}
 
 _MARK = os.urandom(8).hex()
-"""Around the names of our own colours until `echo` writes them: no text of others can hold it."""
+"""Surrounds the names of colours until `echo` writes them. Random: no text from outside contains it."""
 _MARKED = re.compile(rf"\x00{_MARK}(\w*)\x00")
 _COMMAND = re.compile(r"^(\s*:)(?=:)|(##)(?=\[|vso\[)", re.MULTILINE)
 
 
 def styled(text: str, what: str, *, err: bool = False) -> str:
-    """``text`` in the colour of ``what``, on terminals that want colours; for `echo`."""
+    """``text`` in the colour of ``what``, if the terminal shows colours; for `echo`."""
     stream = sys.stderr if err else sys.stdout
     if os.environ.get("NO_COLOR") or not stream.isatty() or what not in _COLOURS:
         return text
@@ -49,14 +49,14 @@ def styled(text: str, what: str, *, err: bool = False) -> str:
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Write ``text``, in which only what `styled` has added is more than letters."""
+    """Write ``text``; no escape sequences except those of `styled`."""
     pieces = _MARKED.split(text)
     shown = "".join(_ansi(piece) if at % 2 else _harmless(piece) for at, piece in enumerate(pieces))
     click.echo(shown, err=err, nl=nl)
 
 
 def stream(content: str | bytes, *, nl: bool = True) -> None:
-    """Write what others have made and programs may read: as it is, but for terminals."""
+    """Write content that programs may read: unchanged, except on a terminal."""
     if sys.stdout.isatty():
         text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
         echo(text, nl=nl)
@@ -65,7 +65,7 @@ def stream(content: str | bytes, *, nl: bool = True) -> None:
 
 
 def log_line(pod: str, text: str) -> None:
-    """One line of a pod, as it is where no terminal shows it."""
+    """Write one line of a pod: unchanged, except on a terminal."""
     if sys.stdout.isatty():
         echo(f"{styled(pod, 'progress')}  {text}")
     else:
@@ -77,7 +77,7 @@ def _ansi(colour: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    """``text`` without escapes and, in a CI system that obeys lines, without its commands.
+    """``text`` without escape sequences and, in a CI system, without workflow commands.
 
     See "Workflow commands for GitHub Actions" (``::name::``, ``##[name]``) and Azure's ``##vso[``.
     """
@@ -87,12 +87,12 @@ def _harmless(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line that is not the result: to stderr."""
+    """Write a line that is not part of the result to stderr."""
     echo(text, err=True)
 
 
 def progress(text: str) -> None:
-    """One line about long work, where somebody watches: terminals only."""
+    """Write a line about long work to stderr, on terminals only."""
     if sys.stderr.isatty():
         echo(styled(text, "progress", err=True), err=True)
 
@@ -108,13 +108,18 @@ def as_json(facts: Any) -> None:
     click.echo(printable_json(text))
 
 
-def size(count: int) -> str:
-    """A number of bytes."""
-    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count} bytes"
+def size(number: int) -> str:
+    """A number of bytes, for people."""
+    return f"{number / 1e6:.1f} MB" if number >= 100_000 else f"{number} bytes"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns as wide as their widest cell, two spaces between, nothing drawn."""
+    """Columns as wide as their widest cell, with two spaces between."""
     cells = [[" ".join(printable(str(cell)).split("\n")) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in ([name.upper() for name in head], *cells):
@@ -126,25 +131,29 @@ def fields(found: Iterable[FieldChange], *, indent: str = "  ", longest: int = 1
     """Fields before and after, a line each."""
     for field in found:
         before, after = (_in_short(value, longest) for value in (field.before, field.after))
-        words = {"add": after, "delete": before, "modify": f"{before} -> {after}"}[field.action]
-        sign = {"add": "+", "delete": "-", "modify": "~"}[field.action]
-        echo(styled(f"{indent}{sign} {field.path}: {words}", field.action))
+        text = {"add": after, "delete": before, "modify": f"{before} -> {after}"}[field.action]
+        changed(field.action, f"{field.path}: {text}", indent=indent)
+
+
+def changed(action: str, text: str, *, indent: str = "") -> None:
+    """A line with the sign and the colour of an action: add, delete or modify."""
+    echo(styled(f"{indent}{_SIGNS[action]} {text}", action))
 
 
 def _in_short(value: object, longest: int) -> str:
-    """A value on one line, cut where it goes on and on."""
+    """A value as JSON on one line, cut to ``longest`` characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def age(moment: datetime | None, *, now: datetime) -> str:
-    """``3m``, ``5h``, ``12d``: how long ago it was, in the largest unit that is at least one."""
+    """``3m``, ``5h``, ``12d``: the time since ``moment``, in its largest unit."""
     if moment is None:
         return "-"
     seconds = max(0, int((now - moment).total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
     return f"{seconds}s"
 
 
@@ -170,12 +179,12 @@ def problems(found: Iterable[Problem], *, err: bool = True) -> None:
 
 
 def annotate(problem: Problem) -> None:
-    """Write a problem as a GitHub workflow command, which it is shown by on its line."""
+    """Write a problem as a GitHub workflow command."""
     click.echo(annotation(problem))
 
 
 def annotation(problem: Problem) -> str:
-    """One problem as a GitHub workflow command, shown on the line of the pull request.
+    """A problem as a GitHub workflow command, which annotates its line in the pull request.
 
     See "Workflow commands for GitHub Actions": properties escape ``% CR LF : ,``, data ``% CR LF``.
     """
@@ -196,7 +205,6 @@ def _escaped(text: str, more: str) -> str:
 def error(failure: GitopsMlError) -> None:
     if isinstance(failure, InvalidDocument):
         problems(failure.problems)
-        count = len(failure.problems)
-        say(f"{count} problem{'s' if count != 1 else ''} found")
+        say(f"{count(len(failure.problems), 'problem')} found")
     else:
         say(f"{styled('error', 'error', err=True)}: {failure}")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.options import paths_argument, project_option
+from gitops_ml.cli.options import first_environment_option, paths_argument, project_option
 from gitops_ml.commands.run import run
-from gitops_ml.commands.validate import open_project
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("run")
@@ -24,15 +23,9 @@ if TYPE_CHECKING:
     "--api",
     metavar="NAME",
     envvar="GITOPS_ML_API",
-    help="Which API, where the manifests have several.",
+    help="The API to serve, if the manifests have several.",
 )
-@click.option(
-    "-e",
-    "--environment",
-    metavar="NAME",
-    envvar="GITOPS_ML_ENVIRONMENT",
-    help="As in this environment; otherwise the first.",
-)
+@first_environment_option
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
     "-p",
@@ -40,36 +33,24 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="0 is a free one.",
+    help="0 chooses a free port.",
 )
-@click.option("--reload", "reloads", is_flag=True, help="Start anew when a Python file changes.")
-def command(
-    paths: tuple[Path, ...],
-    project_file: Path | None,
-    api: str | None,
-    environment: str | None,
-    host: str,
-    port: int,
-    reloads: bool,
-) -> None:
-    """Serve a predictor on this machine, with the runtime and the settings of the image.
+@click.option("--reload", "reloads", is_flag=True, help="Restart when a Python file changes.")
+def command(project: ProjectChoice, api: str | None, host: str, port: int, reloads: bool) -> None:
+    """Serve a predictor on this machine, with the runtime and settings of its image.
 
     \b
     Example:
       gitops-ml run &
       curl http://127.0.0.1:8080/predict -H 'Content-Type: application/json' -d @sample.json
     """
-    workspace = open_project(
-        paths,
-        project_file=project_file,
-        environments=(environment,) if environment else (),
-        apis=(api,) if api else (),
-    )
+    chosen = replace(project, apis=(api,) if api else ())
+    workspace, clients = chosen.open_with_manifests()
     run(
         workspace,
         host=host,
         port=port,
         reloads=reloads,
-        models=wiring.tools(workspace.project, root=workspace.root).models,
+        models=clients.models,
         tell=report.say,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gitops_ml.cli import report
 from gitops_ml.commands.validate import schema
 
 
@@ -13,9 +14,9 @@ def command(document: str) -> None:
     """Print the JSON Schema of a document: `api` (the manifest), `project` (gitops-ml.yaml) or `user` (config.yaml).
 
     \b
-    Example: let an editor complete and check while you type.
+    Example, for completion and checks in an editor:
       gitops-ml schema api > api.schema.json
       # then, as the first line of api.yaml:
       # yaml-language-server: $schema=api.schema.json
     """
-    click.echo(schema(document), nl=False)
+    report.stream(schema(document), nl=False)

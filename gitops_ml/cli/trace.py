@@ -10,32 +10,29 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option, project_option
 from gitops_ml.commands import history_facts
 from gitops_ml.commands.history import trace
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.documents.yaml_writer import write_yaml
-from gitops_ml.workspace import wiring
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("trace")
 @click.argument("deployment_id")
 @project_option
 @output_option
-def command(deployment_id: str, project_file: Path | None, output: str) -> None:
-    """Lead from a deployment id to everything behind it: commit, pull request, image, source, manifest.
+def command(deployment_id: str, project: ProjectChoice, output: str) -> None:
+    """Show the origin of a deployment id: commit, pull request, image, source and manifest.
 
-    The id is in the header `x-deployment-id` of each prediction, in metrics, logs and pod labels. Its
-    beginning will do where only one id begins so.
+    The id is in the header `x-deployment-id` of each prediction, in metrics, logs and pod labels. A
+    prefix is enough if it is unique.
 
     \b
     Examples:
       gitops-ml trace iris-classifier-0123456789ab
       gitops-ml trace iris-classifier-0123456789ab --output json
     """
-    workspace = open_settings(project_file)
-    tools = wiring.tools(workspace.project, root=workspace.root, progress=report.progress)
-    found = trace(workspace, deployment_id, tools=tools)
+    workspace, clients = project.open()
+    found = trace(workspace, deployment_id, tools=clients)
     facts = history_facts.trace_facts(found)
     if output == "json":
         report.as_json(facts)

@@ -12,8 +12,7 @@ from gitops_ml.commands.validate import validate
 from gitops_ml.errors import InvalidDocument
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.workspace.workspace import Workspace
 
 
@@ -23,27 +22,25 @@ if TYPE_CHECKING:
     "text",
     "json",
     "github",
-    help="Text, JSON, or GitHub annotations that show up in the pull request.",
+    help="Text, JSON, or GitHub annotations in the pull request.",
 )
-@click.option("--strict", is_flag=True, help="Warnings are errors too.")
-def command(
-    paths: tuple[Path, ...],
-    project_file: Path | None,
-    environments: tuple[str, ...],
-    apis: tuple[str, ...],
-    output: str,
-    strict: bool,
-) -> None:
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
+def command(project: ProjectChoice, output: str, strict: bool) -> None:
     """Check manifests and the project file; report every error of every file with its place.
 
-    PATH is a manifest or a folder that is searched for them; without one, the current folder.
+    PATH is a manifest, or a folder that is searched for manifests. By default, the current folder.
 
     \b
     Examples:
       gitops-ml validate
       gitops-ml validate apis/ --output github
     """
-    workspaces = validate(paths, project_file=project_file, environments=environments, apis=apis)
+    workspaces = validate(
+        project.paths,
+        project_file=project.file,
+        environments=project.environments,
+        apis=project.apis,
+    )
     errors = sorted({p for each in workspaces for p in each.problems.errors})
     warnings = sorted({p for each in workspaces for p in each.problems.warnings})
     found = (*errors, *warnings)
@@ -63,23 +60,21 @@ def command(
     else:
         report.problems(found, err=False)
         report.echo(
-            f"{'valid' if is_valid else 'invalid'}: {_looked_at(workspaces)}; "
-            f"{_count(len(errors), 'error')}, {_count(len(warnings), 'warning')}"
+            f"{'valid' if is_valid else 'invalid'}: {_contents(workspaces)}; "
+            f"{report.count(len(errors), 'error')}, {report.count(len(warnings), 'warning')}"
         )
     if not is_valid:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
 
 
-def _looked_at(workspaces: tuple[Workspace, ...]) -> str:
+def _contents(workspaces: tuple[Workspace, ...]) -> str:
     counts = [
-        _count(sum(len(each.files) for each in workspaces), "file"),
-        _count(sum(len(each.manifests) for each in workspaces), "API"),
-        _count(len({name for each in workspaces for name in each.environments}), "environment"),
+        report.count(sum(len(each.files) for each in workspaces), "file"),
+        report.count(sum(len(each.manifests) for each in workspaces), "API"),
+        report.count(
+            len({name for each in workspaces for name in each.environments}), "environment"
+        ),
     ]
     if len(workspaces) > 1:
-        counts.insert(0, _count(len(workspaces), "project"))
+        counts.insert(0, report.count(len(workspaces), "project"))
     return ", ".join(counts)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""How results look: a card in a notebook, lines of text elsewhere; both from the same facts."""
+"""Show results: a card in a notebook, lines of text elsewhere, from the same facts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _COLOURS = {
     "updating": "#9a5b00", "pending": "#9a5b00", "draft": "#5f6772", "pushed": "#0b62a8",
     "closed": "#b42318", "error": "#b42318",
 }  # fmt: skip
-"""Behind white letters, so that they read alike in light and dark notebooks."""
+"""Background of white text, readable in light and dark notebooks."""
 _GREY = "#5f6772"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fact; nothing is shown of one that is not known."""
+    """One fact; hidden if it has no value."""
 
     name: str
     value: str | None
@@ -35,25 +35,25 @@ class Row:
 
     @property
     def safe_link(self) -> str:
-        """The link, if it is one that a click may follow: a forge could answer anything."""
+        """The link, if it is an HTTP URL: the response of a forge is not trusted."""
         return self.link if self.link.startswith(("https://", "http://")) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What there is to say about a result."""
+    """The facts of a result."""
 
     title: str
     state: str = ""
     rows: tuple[Row, ...] = ()
     head: tuple[str, ...] = ()
-    """Of a table."""
+    """The header of the table."""
     table: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
     diff: tuple[str, ...] = ()
-    """Unified diffs, one for each file."""
+    """Unified diffs, one per file."""
     files: int = 0
-    """Files that change, with those whose diff is not shown."""
+    """The number of changed files, including those whose diff is not shown."""
 
     @property
     def shown_rows(self) -> tuple[Row, ...]:
@@ -61,13 +61,12 @@ class Card:
 
 
 class Shown:
-    """Something that notebooks show as a card, and everything else as lines of text."""
+    """A value that notebooks show as a card, and everything else as lines of text."""
 
     __slots__ = ()
 
     @abstractmethod
-    def _card(self) -> Card:
-        """What is shown."""
+    def _card(self) -> Card: ...
 
     def __repr__(self) -> str:
         return text(self._card())
@@ -77,7 +76,6 @@ class Shown:
 
 
 def text(card: Card) -> str:
-    """Lines of text."""
     lines = [card.title + (f"  [{card.state}]" if card.state else "")]
     width = max((len(row.name) for row in card.shown_rows), default=0)
     for row in card.shown_rows:
@@ -102,7 +100,7 @@ def _table_lines(card: Card) -> list[str]:
 
 
 def html(card: Card) -> str:
-    """A card that needs nothing from outside: styles are inline, so that sanitizers leave them."""
+    """A card without external resources; its styles are inline, so that sanitizers keep them."""
     shown: list[str] = []
     for line in (line for diff in card.diff for line in diff.splitlines()):
         shown.append(line)

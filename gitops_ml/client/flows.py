@@ -1,4 +1,4 @@
-"""Metaflow: what a run has made becomes an API, and the API says which run that was."""
+"""Deploy an artifact of a Metaflow run as an API, with the run as its provenance."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gitops_ml.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gitops_ml.client.api_client import Client
     from gitops_ml.client.results import Api
-    from gitops_ml.client.verbs import Client
 
 _PATHSPEC = re.compile(r"\w+(/[\w.-]+){0,3}")
 _LISTED = 20
@@ -28,7 +28,7 @@ class _Found:
     pathspec: str
     """Of the task: ``IrisFlow/123/end/4``."""
     is_inside: bool
-    """Whether we are in the step that made it."""
+    """Whether the current step created it."""
 
 
 def deploy_from_flow(
@@ -41,15 +41,15 @@ def deploy_from_flow(
     env: str | None = None,
     **options: Any,
 ) -> Api:
-    """Deploy an artifact of a Metaflow run, with the task that made it as provenance.
+    """Deploy an artifact of a Metaflow run, with the task that created it as provenance.
 
-    ``source`` is the flow itself, inside of a step (``self``), or what Metaflow calls a pathspec from
-    anywhere: ``"IrisFlow"`` (its latest successful run), ``"IrisFlow/123"``, ``"IrisFlow/123/train/7"``;
+    ``source`` is the flow itself inside a step (``self``), or a Metaflow pathspec:
+    ``"IrisFlow"`` (its latest successful run), ``"IrisFlow/123"``, ``"IrisFlow/123/train/7"``;
     or a ``Run``, ``Step`` or ``Task``. The artifact is stored as a model of that name, by its digest;
-    the predictor finds it as `Client.create_api` says of ``models``.
+    the predictor gets it like the ``models`` of `Client.create_api`.
 
-    Inside of a step that has a ``@card``, what was proposed is added to it. ``client`` or ``env``
-    choose where to; ``options`` are those of `Client.create_api`.
+    Inside a step with a ``@card``, the result is added to the card. ``client`` or ``env`` choose the
+    environment; ``options`` are those of `Client.create_api`.
 
     >>> @card                                                            # doctest: +SKIP
     ... @step
@@ -57,14 +57,14 @@ def deploy_from_flow(
     ...     gml.deploy_from_flow(self, spec, IrisPredictor, env="staging")
 
     Raises:
-        UsageError: there is no such run or artifact, or the run has not succeeded.
+        UsageError: the run or artifact does not exist, or the run has not succeeded.
         InvalidDocument, Unpackageable, Refused, ServerFailed: see `Client.create_api`.
     """
     if client is not None and env is not None:
-        raise UsageError("client= and env= exclude each other: a client is for one environment")
+        raise UsageError("give client= or env=, not both: a client is for one environment")
     found = _find(source, artifact)
     client = client or open_client(env)
-    words = f"The model is {code(artifact)} of the Metaflow task {code(found.pathspec)}."
+    why = f"The model is {code(artifact)} of the Metaflow task {code(found.pathspec)}."
     api = client.create_api(
         api_spec,
         predictor,
@@ -74,7 +74,7 @@ def deploy_from_flow(
             "artifact": artifact,
             **(options.pop("origin", None) or {}),
         },
-        why="\n\n".join(filter(None, (options.pop("why", ""), words))),
+        why="\n\n".join(filter(None, (options.pop("why", ""), why))),
         **options,
     )
     if found.is_inside:
@@ -96,7 +96,7 @@ def _metaflow() -> Any:
     try:
         import metaflow
     except ImportError as error:
-        raise UsageError("Metaflow is not installed here: pip install metaflow") from error
+        raise UsageError("Metaflow is not installed: pip install metaflow") from error
     return metaflow
 
 
@@ -106,7 +106,7 @@ def _found_inside(flow: Any, artifact: str) -> _Found:
     pathspec = current.pathspec
     if pathspec is None:
         raise UsageError(
-            "this flow is not running: call it inside of a step, or name a run, for example "
+            "this flow is not running: call deploy_from_flow inside a step, or give a run, for example "
             f'deploy_from_flow("{type(flow).__name__}", …)'
         )
     try:
@@ -130,19 +130,21 @@ def _named(pathspec: str) -> Any:
     from metaflow.exception import MetaflowException
 
     if not _PATHSPEC.fullmatch(pathspec):
-        raise UsageError(f"{pathspec!r} is no pathspec: IrisFlow/123, or IrisFlow/123/end/4")
+        raise UsageError(
+            f"{pathspec!r} is not a pathspec such as IrisFlow/123 or IrisFlow/123/end/4"
+        )
     kinds = (metaflow.Flow, metaflow.Run, metaflow.Step, metaflow.Task)
     try:
         return kinds[pathspec.count("/")](pathspec)
     except MetaflowException as error:
         raise UsageError(
-            f"Metaflow has no {pathspec!r} here ({error.message}); it looks in the namespace "
+            f"Metaflow finds no {pathspec!r} ({error.message}) in the namespace "
             f"{metaflow.get_namespace()!r} of {metaflow.get_metadata()}"
         ) from error
 
 
 def _task_of(named: Any, artifact: str) -> Any:
-    """The task that the artifact is taken from: the last of a run, unless one is named."""
+    """The task with the artifact: the given one, or the end task of a run."""
     metaflow = _metaflow()
     if isinstance(named, metaflow.Flow):
         run = named.latest_successful_run
@@ -152,26 +154,26 @@ def _task_of(named: Any, artifact: str) -> Any:
     if isinstance(named, metaflow.Run):
         if not named.successful:
             raise UsageError(
-                f"the run {named.pathspec} has not succeeded; name a task whose artifact is good"
+                f"the run {named.pathspec} has not succeeded; to deploy its artifact anyway, give a task"
             )
         return named.end_task
     if isinstance(named, metaflow.Step):
         tasks = list(named)
         if len(tasks) != 1:
             raise UsageError(
-                f"{named.pathspec} has {len(tasks)} tasks, each with a {artifact!r} of its own: name "
+                f"{named.pathspec} has {len(tasks)} tasks, each with its own {artifact!r}: give "
                 f"one, for example {tasks[0].pathspec!r}"
             )
         return tasks[0]
     if isinstance(named, metaflow.Task):
         return named
     raise UsageError(
-        f"a {type(named).__name__} is no flow, run, step or task of Metaflow, nor the name of one"
+        f"a {type(named).__name__} is not a flow, run, step or task of Metaflow, and not a pathspec"
     )
 
 
 def _add_to_card(api: Api, found: _Found) -> None:
-    """What was proposed, where the step has a card."""
+    """Add the result to the card of the step, if it has one."""
     from metaflow import current
     from metaflow.cards import Markdown
 
@@ -181,7 +183,7 @@ def _add_to_card(api: Api, found: _Found) -> None:
 
 
 def card_text(api: Api, pathspec: str) -> str:
-    """The card's Markdown: what was deployed where, and what changes with it."""
+    """The Markdown of the card: the deployment, its environment, and its changes."""
     review = api.pull_request
     lines = [
         f"## {api.name} in {api.environment}: {api.summary}",
@@ -191,9 +193,9 @@ def card_text(api: Api, pathspec: str) -> str:
             if review is not None and review.url
             else []
         ),
-        f"* deployment: {code(api.deployment_id or 'made by CI')}",
+        f"* deployment: {code(api.deployment_id or 'created by CI')}",
         *([f"* image: {code(str(api.image))}"] if api.image else []),
-        f"* made by: {code(pathspec)}",
+        f"* Metaflow task: {code(pathspec)}",
         *(f"* {escaped(note)}" for note in (*api.notes, *api.warnings)),
     ]
     if api.diff:

@@ -1,11 +1,11 @@
-"""`gml.client(…)`: the project at hand, and the environment that a client is for."""
+"""`gml.client(…)`: find the project, lay the arguments over it, choose the environment."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.client.verbs import Client
+from gitops_ml.client.api_client import Client
 from gitops_ml.errors import UsageError
 from gitops_ml.workspace.from_dicts import LoadedProject, find_project
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_ml.system.progress import Progress
-
-    Words = Mapping[str, Any]
 
 
 def client(
@@ -31,20 +29,21 @@ def client(
 ) -> Client:
     """A client for one environment.
 
-    The project is that of the nearest ``gitops-ml.yaml`` from the current folder upwards, or of
-    ``project_file``. The other arguments are laid over it, and are enough without any file:
-    ``project`` is a dict of the project file's shape, the rest names its most important fields.
-    ``offline`` asks no registry; ``progress`` is a function that gets each line, or `False` for none.
+    The project file is the nearest ``gitops-ml.yaml`` in the current folder or above, or
+    ``project_file``. The other arguments override it, and are sufficient without a file: ``project``
+    is a dict in the shape of the project file, and the others are its most important fields.
+    ``offline`` does not contact the registry. ``progress`` is a function that gets each line of
+    progress; `False` shows none.
 
     >>> client("staging")                                           # doctest: +SKIP
     >>> client("dev", gitops_repository="https://git.acme.example/gitops.git",
     ...        image_repository="registry.acme.example/ml", namespace="ml-dev")  # doctest: +SKIP
 
     Raises:
-        UsageError: there is no such environment, or several and none was named.
-        InvalidDocument: the project file or a keyword is wrong.
+        UsageError: the environment is unknown, or there are several and ``env`` is missing.
+        InvalidDocument: the project file or an argument is invalid.
     """
-    words = _project_words(
+    overrides = _overrides(
         env,
         project or {},
         gitops={"repository": gitops_repository, "branch": gitops_branch},
@@ -54,30 +53,34 @@ def client(
     file = Path(project_file).absolute() if project_file is not None else None
     if file is not None and not file.is_file():
         raise UsageError(f"the project file {project_file} does not exist")
-    at_hand = find_project(Path.cwd(), project_file=file, words=words)
-    return Client(at_hand, _environment(env, at_hand), offline=offline, progress=progress)
+    loaded = find_project(Path.cwd(), project_file=file, words=overrides)
+    return Client(loaded, _environment(env, loaded), offline=offline, progress=progress)
 
 
-def _project_words(
-    env: str | None, project: Words, *, namespace: str | None, **sections: Words
+def _overrides(
+    env: str | None,
+    project: Mapping[str, Any],
+    *,
+    namespace: str | None,
+    **sections: Mapping[str, Any],
 ) -> dict[str, Any]:
-    words = dict(project)
-    for name, said in sections.items():
-        if chosen := {key: value for key, value in said.items() if value is not None}:
-            words[name] = {**(words.get(name) or {}), **chosen}
+    overrides = dict(project)
+    for name, section in sections.items():
+        if given := {key: value for key, value in section.items() if value is not None}:
+            overrides[name] = {**(overrides.get(name) or {}), **given}
     if namespace is not None:
         name = env or "default"
-        environments = dict(words.get("environments") or {})
+        environments = dict(overrides.get("environments") or {})
         environments[name] = {**(environments.get(name) or {}), "namespace": namespace}
-        words["environments"] = environments
-    return words
+        overrides["environments"] = environments
+    return overrides
 
 
-def _environment(env: str | None, at_hand: LoadedProject) -> str:
-    known = tuple(at_hand.project.environments)
+def _environment(env: str | None, loaded: LoadedProject) -> str:
+    known = tuple(loaded.project.environments)
     if env is None and len(known) == 1:
         return known[0]
     if env not in known:
-        what = f"unknown environment {env!r}" if env else "which environment?"
-        raise UsageError(f"{what}; the project has: {', '.join(known)}")
+        problem = f"unknown environment {env!r}" if env else "no environment is given"
+        raise UsageError(f"{problem}; the project has: {', '.join(known)}")
     return env

@@ -1,4 +1,4 @@
-"""What long work tells while it runs: one line in place in a notebook, lines on a terminal's stderr."""
+"""Show progress: one line that is replaced in a notebook, lines on stderr of a terminal."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from gitops_ml.system.progress import Progress
 
 
-class Teller:
-    """Progress while a block runs; gone from a notebook when it is over."""
+class ProgressLine:
+    """Show progress while a block runs; a notebook's line is cleared at its end."""
 
-    def __init__(self, told: Progress | bool | None = None) -> None:
-        """``told``: a function that gets each line; `False`: nothing is shown."""
-        self._told = told
+    def __init__(self, progress: Progress | bool | None = None) -> None:
+        """``progress`` is a function that gets each line; `False` shows nothing."""
+        self._progress = progress
         self._handle: Any = None
 
     def __enter__(self) -> Progress:
-        if callable(self._told):
-            return self._told
-        if self._told is False:
+        if callable(self._progress):
+            return self._progress
+        if self._progress is False:
             return _nothing
         shell = ipython_shell()
         if shell is not None and is_notebook(shell):
@@ -64,4 +64,4 @@ def _line(line: str) -> None:
 
 
 def _nothing(line: str) -> None:
-    """Nobody watches."""
+    """Show nothing."""

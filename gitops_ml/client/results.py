@@ -1,8 +1,8 @@
-"""What the client's methods return: values with attributes, which show themselves."""
+"""Results of the client: values with attributes, shown as cards in notebooks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.client import cards
@@ -18,66 +18,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from gitops_ml.client.accounts import Logs, Prediction, Status
-    from gitops_ml.client.local import LocalApi
-    from gitops_ml.client.verbs import Client
+    from gitops_ml.capture.package import Package
+    from gitops_ml.client.api_client import Client
+    from gitops_ml.client.views import LocalApi, Logs, Prediction, Status
+    from gitops_ml.commands.deploy import Deployment
     from gitops_ml.delivery.change import ChangeResult, ReleaseChange
     from gitops_ml.git.model import Change
     from gitops_ml.gitops.differences import FieldChange
+    from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.oci.reference import ImageRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class PullRequest(Shown):
-    """Where changes wait for their review."""
+class PullRequest(Shown, pull_request.PullRequest):
+    """The pull request, or without a forge the branch, with the changes of a call."""
 
-    number: int
-    """0 where there is a branch and no forge."""
-    url: str
-    """The page for people; without a forge the one that opens a pull request, if it is known."""
-    title: str
-    state: str
-    """``open``, ``merged`` or ``closed``."""
-    head: str
-    base: str
-    commit: str | None
-    merge_commit: str | None
-    is_draft: bool
+    __slots__ = ()
 
     @classmethod
     def of(cls, found: pull_request.PullRequest | None) -> PullRequest | None:
         if found is None:
             return None
-        return cls(
-            number=found.number,
-            url=found.url,
-            title=found.title,
-            state=found.state,
-            head=found.head,
-            base=found.base,
-            commit=found.commit,
-            merge_commit=found.merge_commit,
-            is_draft=found.is_draft,
-        )
-
-    def asked(self) -> pull_request.PullRequest:
-        """As the verbs know it."""
-        return pull_request.PullRequest(
-            number=self.number,
-            url=self.url,
-            title=self.title,
-            state=self.state,
-            head=self.head,
-            base=self.base,
-            commit=self.commit,
-            merge_commit=self.merge_commit,
-            is_draft=self.is_draft,
-        )
+        return cls(**{each.name: getattr(found, each.name) for each in fields(found)})
 
     @property
     def name(self) -> str:
-        """``#12``, or the branch where there is no forge."""
+        """``#12``, or the branch if there is no forge."""
         return f"#{self.number}" if self.number else self.head
 
     def _card(self) -> cards.Card:
@@ -95,39 +61,67 @@ class PullRequest(Shown):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Api(Shown):
-    """One API in one environment, as a call left it."""
+    """One API in one environment, after a call."""
 
     name: str
     environment: str
     namespace: str
     deployment_id: str | None = None
-    """`None` for a source proposal: CI makes it."""
+    """`None` for a source proposal: CI creates it."""
     image: ImageRef | None = None
-    """With its digest, unless this is a plan whose image is not built yet."""
+    """With its digest, except in a plan whose image is not built yet."""
     content: str = "complete"
-    """``source`` where code and manifest are proposed, for CI to build."""
+    """``source`` if code and manifest are proposed, for CI to build."""
     changes: tuple[Change, ...] = ()
-    """The files that change: in the GitOps repository, or in the source repository."""
+    """The changed files of the GitOps repository, or of the source repository."""
     commit: str | None = None
-    """The new commit; `None` where nothing had to change, or for a plan."""
+    """The new commit; `None` if nothing changed, or for a plan."""
     pull_request: PullRequest | None = None
-    """Where the commit waits for its review; `None` where it is on the branch."""
+    """The pull request of the commit; `None` if the commit is on the branch."""
     is_plan: bool = False
-    """Whether this is what would happen (``dry_run=True``)."""
+    """Whether nothing was changed (``dry_run=True``)."""
     is_standing: bool = False
-    """Whether this was read from the GitOps repository, and nothing was asked to change."""
+    """Whether this is a current release, read from the GitOps repository."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What was found out while the class was packaged."""
+    """Notes from packaging the class."""
     package: Path | None = None
-    """The folder that the class was packaged in, as it enters the image."""
+    """The folder of the packaged class, as it enters the image."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The API as it was submitted."""
     client: Client = field(compare=False)
 
     @classmethod
+    def deployed(
+        cls,
+        release: Release,
+        deployment: Deployment,
+        manifest: Mapping[str, Any],
+        client: Client,
+        *,
+        package: Package | None = None,
+    ) -> Api:
+        """A release of a deployment."""
+        return cls(
+            name=release.name,
+            environment=release.environment,
+            deployment_id=release.deployment_id,
+            image=release.image,
+            namespace=release.namespace,
+            changes=deployment.changes,
+            commit=deployment.commit,
+            pull_request=PullRequest.of(deployment.pull_request),
+            is_plan=deployment.dry_run,
+            warnings=deployment.warnings,
+            notes=package.notes() if package else (),
+            package=package.folder if package else None,
+            manifest=manifest,
+            client=client,
+        )
+
+    @classmethod
     def standing(cls, release: ReleaseRecord, client: Client) -> Api:
-        """A release as it stands in the GitOps repository."""
+        """A current release."""
         return cls(
             name=release.api,
             environment=release.environment,
@@ -141,22 +135,21 @@ class Api(Shown):
 
     @property
     def diff(self) -> str:
-        """What changes, as a unified diff; base charts, which come with gitops-ml, are left out."""
+        """The changes as a unified diff, without the base charts of gitops-ml."""
         return _diff(self.changes)
 
     @property
     def summary(self) -> str:
-        """What has become of it, in a few words."""
+        """The outcome in a few words."""
         return _summary(self)
 
     def wait(self, *, timeout: float = 1800, interval: float = 5) -> Status:
-        """Wait until it is merged and live; tells what it waits for.
+        """Wait until it is merged and live; report progress.
 
         Raises:
             NotLive: it cannot become live (its pull request was closed, Argo CD cannot sync it, its
-                image cannot be pulled, …), or has not in time; says why and what to do.
-            UsageError: this is a plan, or CI makes the deployment.
-            Refused, ServerFailed: the repository, the forge or the cluster cannot be asked.
+                image cannot be pulled, …), or is not live in time; has the reason and what to do.
+            UsageError: this is a plan, or CI creates the deployment.
         """
         wanted = ExpectedRelease(
             api=self.name,
@@ -172,7 +165,7 @@ class Api(Shown):
         return status
 
     def status(self) -> Status:
-        """How it is now: see `Client.status`."""
+        """Its status now; see `Client.status`."""
         return self.client.status(self.name)
 
     def predict(
@@ -184,17 +177,17 @@ class Api(Shown):
         timeout: float | None = None,
         address: str | None = None,
     ) -> Prediction:
-        """Ask it for a prediction: see `Client.predict`."""
+        """Send it a request; see `Client.predict`."""
         return self.client.predict(
             self.name, payload, path=path, headers=headers, timeout=timeout, address=address
         )
 
     def logs(self, *, tail: int | None = 100) -> Logs:
-        """The newest log lines of its replicas: see `Client.logs`."""
+        """The newest log lines of its replicas; see `Client.logs`."""
         return self.client.logs(self.name, tail=tail)
 
     def run_locally(self, *, port: int = 0) -> LocalApi:
-        """Serve it on this machine, also before anybody has merged it: see `Client.run_locally`."""
+        """Serve it on this machine, also before it is merged; see `Client.run_locally`."""
         return self.client.run_locally(self, port=port)
 
     def _deployment(self, what: str) -> str:
@@ -202,7 +195,7 @@ class Api(Shown):
             raise UsageError(f"there is nothing to {what}: this is a plan (dry_run=True)")
         if self.deployment_id is None:
             raise UsageError(
-                f"there is nothing to {what} yet: CI builds and deploys it once the pull request with "
+                f"there is nothing to {what} yet: CI builds and deploys it after the pull request with "
                 "its source is merged"
             )
         return self.deployment_id
@@ -241,15 +234,15 @@ class Apis(Shown, tuple["Api", ...]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Outcome(Shown):
-    """What became of a verb that changes what stands: promote, rollback, patch, refresh, delete."""
+    """The result of promote, rollback, patch, refresh or delete."""
 
     action: str
     releases: tuple[ReleaseChange, ...]
-    """Those that change: ``api``, ``environment``, the deployment ids ``before`` and ``after``, the
-    ``fields`` of the values that change, and what else ``differs`` between two environments."""
+    """The changed releases: ``api``, ``environment``, the deployment ids ``before`` and ``after``, the
+    changed ``fields`` of the values, and other fields that ``differs`` lists between environments."""
     changes: tuple[Change, ...]
     commit: str | None
-    """`None` where nothing had to change, or for a plan."""
+    """`None` if nothing changed, or for a plan."""
     pull_request: PullRequest | None
     is_plan: bool
     warnings: tuple[str, ...]
@@ -270,20 +263,16 @@ class Outcome(Shown):
 
     @property
     def diff(self) -> str:
-        """What changes in the GitOps repository, as a unified diff."""
+        """The changes of the GitOps repository as a unified diff, without base charts."""
         return _diff(self.changes)
 
     @property
     def summary(self) -> str:
-        """What has become of it, in a few words."""
+        """The outcome in a few words."""
         return _summary(self)
 
     def wait(self, *, timeout: float = 1800, interval: float = 5) -> tuple[Status, ...]:
-        """Wait until it is merged and live; what was removed is not waited for.
-
-        Raises:
-            NotLive, UsageError, Refused, ServerFailed: see `Api.wait`.
-        """
+        """Wait until every changed release is merged and live, as `Api.wait` does; not for removed ones."""
         if self.is_plan:
             raise UsageError("there is nothing to wait for: this is a plan (dry_run=True)")
         wanted = [
@@ -301,12 +290,15 @@ class Outcome(Shown):
 
     def _card(self) -> cards.Card:
         names = ", ".join(dict.fromkeys(release.api for release in self.releases))
-        told = [
+        changes = [
             f"{release.api}: {line}"
             for release in self.releases
             for line in (
                 *map(_field_line, release.fields),
-                *(f"differs from where it came: {_field_line(each)}" for each in release.differs),
+                *(
+                    f"differs from the source environment: {_field_line(each)}"
+                    for each in release.differs
+                ),
             )
         ]
         return cards.Card(
@@ -318,7 +310,7 @@ class Outcome(Shown):
                 (each.api, each.environment, each.after or "removed", each.before or "-")
                 for each in self.releases
             ),
-            notes=(*told, *self.warnings),
+            notes=(*changes, *self.warnings),
             diff=tuple(map(unified_diff, own_changes(self.changes))),
             files=len(self.changes),
         )
@@ -334,14 +326,14 @@ def _summary(result: Api | Outcome) -> str:
     if not result.changes:
         return "nothing to change"
     if result.is_plan:
-        return "planned, nothing is changed"
+        return "planned, nothing was changed"
     if result.pull_request is not None:
         return f"proposed: {result.pull_request.url or result.pull_request.head}"
     return f"committed {(result.commit or '')[:12]}"
 
 
 def own_changes(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """Those that are not of a base chart."""
+    """The changes outside the base charts."""
     return tuple(change for change in changes if layout.chart_of(change.path) is None)
 
 
@@ -361,7 +353,7 @@ def _field_line(change: FieldChange) -> str:
         case "add":
             return f"{change.path}: {after}"
         case "delete":
-            return f"{change.path}: {before} is gone"
+            return f"{change.path}: {before} is removed"
     return f"{change.path}: {before} → {after}"
 
 

@@ -1,4 +1,4 @@
-"""Where an API is called from outside of its cluster, read from the values of its release."""
+"""Find the address of an API outside of its cluster, in the values of its release."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Endpoint:
     """The address of an API at its gateway."""
 
     url: str
-    """Without a slash at its end."""
+    """Without a trailing slash."""
     host: str | None
-    """What the gateway tells APIs apart by, where the URL has another one."""
+    """The Host header that selects the API, where the URL has another host."""
 
 
 def endpoint_of(
     api: str, values: Mapping[str, Any], gateway: GatewaySpec | None
 ) -> Endpoint | None:
-    """The address, or ``None`` for an API that can be called inside of its cluster only."""
+    """The address; ``None`` for an API that is reachable only inside of its cluster."""
     route = values.get("route") or {}
     if gateway is None or route.get("type", "none") == "none":
         return None
@@ -38,7 +38,7 @@ def endpoint_of(
 
 
 def _host(api: str, hosts: tuple[str, ...] | list[str]) -> str | None:
-    """The first host that is one; any name will do where there are only wildcards."""
+    """The first host that is not a wildcard, else a host that matches the first wildcard."""
     plain = [host for host in hosts if not host.startswith("*.")]
     if plain:
         return plain[0]
@@ -46,7 +46,7 @@ def _host(api: str, hosts: tuple[str, ...] | list[str]) -> str | None:
 
 
 def prediction_path(values: Mapping[str, Any]) -> str:
-    """Where a prediction is asked for: our runtime's own path, or the root of a ready-made container."""
+    """The path of predictions: ``/predict`` of the runtime, or the root of a ready-made container."""
     return "/predict" if "runtime" in values else "/"
 
 

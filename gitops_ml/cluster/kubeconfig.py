@@ -1,4 +1,4 @@
-"""Which cluster a name of the project file is: the context of the kubeconfig, or the pod's own."""
+"""Connect to a cluster of the project file, by a context of the kubeconfig or from inside of a pod."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from gitops_ml.project.model import Project
 
 ARGO_CDS_OWN = "https://kubernetes.default.svc"
-"""The server that stands for the cluster which Argo CD runs in; outside it, that address is nobody's."""
+"""The address of the cluster that Argo CD runs in; it means nothing outside of that cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRef:
-    """A cluster as the project file describes it."""
+    """A cluster in the project file."""
 
     name: str
-    """What it is called in messages."""
+    """For messages: ``the cluster main``."""
     key: str
-    """The key of the project file that could say more: ``clusters.main.context``."""
+    """The key of the project file that selects its context: ``clusters.main.context``."""
     context: str | None
     server: str | None
     is_only: bool
-    """Whether the project has no other, so that the current context can be meant."""
+    """Whether it is the project's only cluster, so that the current context may be used."""
 
 
 def wanted_cluster(project: Project, name: str) -> ClusterRef:
-    """One of the project's clusters."""
+    """The project's cluster ``name``."""
     spec = project.clusters[name]
     return ClusterRef(
         name=f"the cluster {name}",
@@ -49,12 +49,12 @@ def wanted_cluster(project: Project, name: str) -> ClusterRef:
 
 
 def wanted_argo_cd(project: Project) -> ClusterRef:
-    """The cluster of Argo CD: named, or the one that it knows as its own, or the only one."""
-    said = project.gitops.argocd_context if project.gitops is not None else None
+    """The cluster of Argo CD: the named one, the one with Argo CD's own address, or the only one."""
+    named = project.gitops.argocd_context if project.gitops is not None else None
     own = [spec.context for spec in project.clusters.values() if spec.server == ARGO_CDS_OWN]
     return ClusterRef(
         name="the cluster of Argo CD",
-        context=said or (own[0] if own else None),
+        context=named or (own[0] if own else None),
         server=None,
         is_only=_has_one_cluster(project) and bool(own),
         key="gitops.argocd_context",
@@ -66,10 +66,10 @@ def _has_one_cluster(project: Project) -> bool:
 
 
 def connect(wanted: ClusterRef, *, environ: Mapping[str, str]) -> tuple[ApiClient, str]:
-    """A client for the cluster, and what to call it in messages.
+    """A client for the cluster, and the name of the connection in messages.
 
     Raises:
-        UsageError: no kubeconfig, no such context, or several that could be meant.
+        UsageError: there is no kubeconfig, no such context, or more than one candidate.
     """
     files = kubeconfig_files(environ)
     if not files:
@@ -89,14 +89,14 @@ def connect(wanted: ClusterRef, *, environ: Mapping[str, str]) -> tuple[ApiClien
 
 
 def kubeconfig_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Those files of ``KUBECONFIG``, or of its default, that are there."""
+    """The existing files of ``KUBECONFIG``, or the default file."""
     named = environ.get("KUBECONFIG") or str(Path(environ.get("HOME", "~")) / ".kube" / "config")
     paths = (Path(name).expanduser() for name in named.split(os.pathsep) if name)
     return tuple(path for path in paths if path.is_file())
 
 
 def _merged(files: Iterable[Path]) -> dict[str, Any]:
-    """The files as one; of two things with one name the first counts, as for kubectl."""
+    """The files merged; of two entries with one name the first wins, as in kubectl."""
     merged: dict[str, Any] = {}
     for file in files:
         content = yaml.safe_load(file.read_bytes())
@@ -111,10 +111,10 @@ def _merged(files: Iterable[Path]) -> dict[str, Any]:
 def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:
     """The context that the project file names, the one with its server, or the current one.
 
-    Never a guess between several: what is asked about the wrong cluster is answered wrongly.
+    It never guesses between several clusters, since an answer about the wrong one is wrong.
 
     Raises:
-        UsageError: there is no such context, or several clusters could be meant.
+        UsageError: there is no such context, or more than one candidate.
     """
     servers = {
         each["name"]: (each.get("cluster") or {}).get("server", "").rstrip("/")
@@ -139,8 +139,8 @@ def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:
     if wanted.is_only and current in contexts:
         return current
     raise UsageError(
-        f"{wanted.name}: which cluster is it? Say in gitops-ml.yaml which context of the kubeconfig "
-        f"({known}), as {wanted.key}"
+        f"{wanted.name}: the context is not clear: set {wanted.key} in gitops-ml.yaml to one of the "
+        f"kubeconfig ({known})"
         if contexts
         else f"{wanted.name}: the kubeconfig has no context"
     )
@@ -149,13 +149,13 @@ def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:
 def _in_cluster(wanted: ClusterRef, environ: Mapping[str, str]) -> ApiClient:
     if not environ.get("KUBERNETES_SERVICE_HOST"):
         raise UsageError(
-            f"{wanted.name}: there is no kubeconfig here: set KUBECONFIG, or have the cluster's "
-            "platform write ~/.kube/config (`kubectl get pods` has to work)"
+            f"{wanted.name}: there is no kubeconfig: set KUBECONFIG or create ~/.kube/config, "
+            "so that `kubectl get pods` works"
         )
     if not wanted.is_only and wanted.server not in (None, ARGO_CDS_OWN):
         raise UsageError(
-            f"{wanted.name} is another cluster than the one that this runs in, and there is no "
-            "kubeconfig: set KUBECONFIG"
+            f"{wanted.name} is not the cluster that this runs in, and there is no kubeconfig: "
+            "set KUBECONFIG"
         )
     from kubernetes import client, config
     from kubernetes.config.config_exception import ConfigException
@@ -172,7 +172,7 @@ def _in_cluster(wanted: ClusterRef, environ: Mapping[str, str]) -> ApiClient:
 
 
 def _settings() -> Configuration:
-    """Somebody waits for the answer: one more attempt, and not the library's three."""
+    """One retry in place of the library's three, since a person waits for the answer."""
     from kubernetes.client import Configuration
 
     return Configuration(retries=1)

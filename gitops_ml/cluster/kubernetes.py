@@ -1,4 +1,4 @@
-"""Kubernetes, asked with its official client: what runs, what it says, and predictions through it."""
+"""Read objects and logs from the API server, and send predictions through it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _LARGEST_PREDICTION = 256 << 20
 _LONGEST_LINE = 1 << 20
 _MOST_PAGES = 200
 _PAGE = 500
-"""Objects in one answer; the API server and we both stay small where there are thousands of pods."""
+"""Objects in one answer, so that thousands of pods need little memory on both sides."""
 
 
 class KubernetesCluster:
-    """A `Cluster`; connects when it is first asked."""
+    """One cluster; it connects at the first request."""
 
     def __init__(self, wanted: kubeconfig.ClusterRef, environ: Mapping[str, str]) -> None:
         self._wanted = wanted
@@ -56,9 +56,8 @@ class KubernetesCluster:
         )
         if items is None:
             raise ServerFailed(
-                f"{self._name}: Argo CD is not installed there, or it is not the cluster that Argo CD "
-                "runs in: say in gitops-ml.yaml which context of the kubeconfig is, as "
-                "gitops.argocd_context"
+                f"{self._name}: Argo CD is not installed there: set gitops.argocd_context in "
+                "gitops-ml.yaml to the context of the cluster that Argo CD runs in"
             )
         return tuple(map(read_application, items))
 
@@ -78,7 +77,7 @@ class KubernetesCluster:
         return read_workloads(*found)
 
     def warnings(self, namespace: str) -> tuple[Event, ...]:
-        """The events of a namespace that are more than routine; the newest last."""
+        """The events of a namespace that are not Normal; the newest last."""
         items = self._list(f"/api/v1/namespaces/{namespace}/events", fieldSelector="type!=Normal")
         events = map(read_event, items or ())
         return tuple(sorted(events, key=lambda event: event.at.timestamp() if event.at else 0))
@@ -94,9 +93,9 @@ class KubernetesCluster:
         since: str | None = None,
         previous: bool = False,
     ) -> LogLines:
-        """A container's log, or its last ``tail`` lines, or those from the time ``since`` on.
+        """A container's log: its last ``tail`` lines, or the lines from the time ``since`` on.
 
-        ``previous`` is the log of the process that crashed before.
+        ``previous`` selects the process before the last restart.
         """
         query = [
             ("container", container),
@@ -111,7 +110,7 @@ class KubernetesCluster:
         response = self._ask("GET", path, query, watch=watch)
         if response.status != 200:
             raise self._failure(response.status, self._read(response, _LARGEST), path)
-        # A log that is followed may be silent for hours, and any log may be long.
+        # A followed log may be silent for hours, and any log may be long.
         watch.lift(idle=not follow)
         return LogLines(response)
 
@@ -125,7 +124,7 @@ class KubernetesCluster:
         headers: Mapping[str, str],
         seconds: float,
     ) -> HttpAnswer:
-        """Send a request to a Service, by way of the API server."""
+        """Send a request to a Service, through the proxy of the API server."""
         place = f"/api/v1/namespaces/{namespace}/services/http:{service}:http/proxy"
         watch = Watch(
             self._limits, self._name, f"during POST to {service}", total=seconds, first=seconds,
@@ -133,14 +132,14 @@ class KubernetesCluster:
         ).unrated()  # fmt: skip
         response = self._ask("POST", place + quote(path), headers=headers, body=body, watch=watch)
         content = self._read(response, _LARGEST_PREDICTION)
-        # The API server's own answers are objects of the kind Status; all others are the API's.
+        # An answer of kind Status comes from the API server, any other from the API itself.
         if response.status >= 400 and _status_object(content) is not None:
             raise self._failure(response.status, content, place)
         answered = {name.lower(): value for name, value in response.headers.items()}
         return HttpAnswer(response.status, answered, content)
 
     def _list(self, path: str, **query: str) -> list[Json] | None:
-        """Every object of a list, page by page; ``None`` where the cluster has no such kind."""
+        """Every object of a list, page by page; ``None`` where the cluster does not have the kind."""
         items: list[Json] = []
         more = ""
         watch = self._watch(f"GET of {path}")
@@ -172,7 +171,7 @@ class KubernetesCluster:
         body: bytes | None = None,
         watch: Watch,
     ) -> Any:
-        """urllib3's response, not read yet; whatever its status."""
+        """urllib3's response, unread, with any status."""
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
@@ -181,7 +180,7 @@ class KubernetesCluster:
             method, path, query_params=list(query), header_params=dict(headers or {}),
             auth_settings=["BearerToken"],
         )  # fmt: skip
-        # By the client's own connections: its `call_api` would write a body anew as JSON.
+        # With the client's connection pool: its `call_api` would encode the body as JSON.
         try:
             with watching(watch):
                 return client.rest_client.pool_manager.request(
@@ -195,7 +194,7 @@ class KubernetesCluster:
         """All of a response's body.
 
         Raises:
-            ServerFailed: the line broke before its end.
+            ServerFailed: the connection broke before its end.
         """
         from urllib3.exceptions import HTTPError
 
@@ -216,8 +215,8 @@ class KubernetesCluster:
             found = None
         if not isinstance(found, dict):
             raise ServerFailed(
-                f"{self._name} answered with something that is not JSON: is it an API server, and "
-                "no proxy that wants a login first?"
+                f"{self._name} answered with something that is not JSON: check that the address is "
+                "an API server, and not a proxy with a login page"
             )
         return found
 
@@ -231,7 +230,7 @@ class KubernetesCluster:
 
     @property
     def _name(self) -> str:
-        """What to call it: the project's name for it, and how we got there."""
+        """For messages: the cluster's name, the context and the address."""
         client = self._client()
         assert self._connection is not None, "there is a client"
         return f"{self._wanted.name} ({self._connection[1]}, {client.configuration.host})"
@@ -241,30 +240,30 @@ class KubernetesCluster:
             return ServerFailed(f"{given_up}. Does `kubectl get pods` work from here (VPN, proxy)?")
         why = str(getattr(error, "reason", None) or error)
         # urllib3 begins with the connection object's address in memory
-        words = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
+        text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
         return ServerFailed(
-            f"{self._name} does not answer: {words}. Does `kubectl get pods` work from here (VPN, proxy)?"
+            f"{self._name} does not answer: {text}. Does `kubectl get pods` work from here (VPN, proxy)?"
         )
 
     def _failure(self, status: int, content: bytes, path: str) -> GitopsMlError:
-        """The API server's refusal, with its own words and the remedy."""
-        said = _status_object(content) or {}
-        text = said.get("message") if isinstance(said.get("message"), str) else ""
-        words = text or content.decode(errors="replace")[:300] or f"status {status}"
+        """The error for an API server's refusal, with its message and the remedy."""
+        message = (_status_object(content) or {}).get("message")
+        text = message if isinstance(message, str) else ""
+        text = text or content.decode(errors="replace")[:300] or f"status {status}"
         if status == 401:
             return Refused(
-                f"{self._name} does not know us: the credentials of the kubeconfig are missing or "
+                f"{self._name} does not accept the credentials of the kubeconfig: they are missing or "
                 "have expired; log in again, until `kubectl get pods` works"
             )
         if status == 403:
             return Refused(
-                f"{self._name}: {words}. Whoever runs the cluster can allow it: {_grant(path)}"
+                f"{self._name}: {text}. An administrator of the cluster can allow it: {_grant(path)}"
             )
-        return ServerFailed(f"{self._name}: {words}{_way_out(words)}")
+        return ServerFailed(f"{self._name}: {text}{_proxy_remedy(text)}")
 
 
 class LogLines:
-    """A `LogStream` over urllib3's response."""
+    """The lines of a log, from urllib3's response."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
@@ -283,9 +282,9 @@ class LogLines:
                 for line in lines:
                     yield line.decode(errors="replace")
         except (HTTPError, OSError):
-            return  # the node or the API server went away, or we closed it
+            return  # the node or the API server went away, or `close` was called
         except (ValueError, AttributeError):
-            # What urllib3 and http.client say when another thread closes what they read.
+            # What urllib3 and http.client raise when another thread closes what they read.
             if not self._is_closed:
                 raise
             return
@@ -295,18 +294,17 @@ class LogLines:
         self._response.release_conn()
 
     def close(self) -> None:
-        """End it, also while somebody waits for the next line."""
+        """End the log, also while another thread waits for the next line."""
         self._is_closed = True
-        with contextlib.suppress(
-            ValueError, RuntimeError, OSError
-        ):  # it has come to its end by itself
+        # Suppressed: the log may have ended already.
+        with contextlib.suppress(ValueError, RuntimeError, OSError):
             # Only this wakes a thread that waits for the next line.
             self._response.shutdown()
         self._response.close()
 
 
 def _object_of(item: Part) -> Json:
-    """An object that has a name, as all of a list have."""
+    """An object of a list, which has a name and a namespace."""
     for key in ("name", "namespace"):
         item["metadata"][key].text()
     return dict(item.value)
@@ -318,26 +316,26 @@ def _selector(environment: str, api: str | None) -> str:
 
 
 def _status_object(content: bytes) -> Json | None:
-    """The API server's own answer, ``None`` for anything else."""
+    """An answer of kind Status; ``None`` for anything else."""
     try:
-        said = read_json(content)
+        found = read_json(content)
     except ValueError:
         return None
-    return said if isinstance(said, dict) and said.get("kind") == "Status" else None
+    return found if isinstance(found, dict) and found.get("kind") == "Status" else None
 
 
-def _way_out(words: str) -> str:
-    """What helps where the API server itself gets no answer from a pod."""
-    if "error trying to reach service" not in words:
+def _proxy_remedy(message: str) -> str:
+    """The remedy where the API server cannot reach a pod."""
+    if "error trying to reach service" not in message:
         return ""
     return (
-        ". The NetworkPolicy lets pods of the cluster in, and on some clusters not the API server: give "
-        "the cluster a gateway in gitops-ml.yaml, or predict at the address of `kubectl port-forward`"
+        ". The NetworkPolicy allows pods of the cluster, but on some clusters not the API server: set "
+        "the cluster's gateway in gitops-ml.yaml, or predict at the address of `kubectl port-forward`"
     )
 
 
 def _grant(path: str) -> str:
-    """The line that gives what was refused."""
+    """The command that grants the access that was refused."""
     match = re.search(r"/namespaces/([^/]+)/(\w+)", path)
     namespace, resource = match.groups() if match else ("<namespace>", "pods")
     if resource == "applications":
@@ -348,9 +346,9 @@ def _grant(path: str) -> str:
     if resource == "services":
         return (
             f"`kubectl create role predict -n {namespace} --verb=create --resource=services/proxy` "
-            "and a rolebinding of it, or give the cluster a gateway in gitops-ml.yaml"
+            "and a rolebinding of it, or set the cluster's gateway in gitops-ml.yaml"
         )
     return (
         f"`kubectl create rolebinding ml-viewers -n {namespace} --clusterrole=view --group=<yours>` "
-        "(and scaledobjects.keda.sh, which `view` does not hold by itself)"
+        "(and scaledobjects.keda.sh, which `view` does not include)"
     )

@@ -1,6 +1,6 @@
-"""The API server's JSON, read: Applications, Deployments, pods, ScaledObjects and events as values.
+"""Read the API server's JSON: Applications, Deployments, pods, ScaledObjects and events.
 
-Fields that are not there mean what Kubernetes' own defaults say; nothing here talks to anybody.
+A missing field has Kubernetes' default. Nothing here sends a request.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def _operation(state: Json) -> Operation | None:
     if not state:
         return None
     result = _dict(state, "syncResult")
-    asked = _dict(_dict(state, "operation"), "sync")
+    requested = _dict(_dict(state, "operation"), "sync")
     return Operation(
         phase=_text(state, "phase"),
         message=_text(state, "message"),
-        revision=_text(result, "revision") or _text(asked, "revision") or None,
+        revision=_text(result, "revision") or _text(requested, "revision") or None,
         finished_at=read_time(state.get("finishedAt")),
         refused=tuple(
             f"{each.get('kind')}/{each.get('name')}: {each.get('message')}"
@@ -181,7 +181,7 @@ def _ended(item: Json) -> Ended | None:
 
 
 def read_event(item: Json) -> Event:
-    """An event in the words of ``v1``; newer ones count and time themselves in a series."""
+    """An event of ``v1``; newer ones have their count and time in a series."""
     about, series = _dict(item, "involvedObject"), _dict(item, "series")
     at = series.get("lastObservedTime") or item.get("lastTimestamp") or item.get("eventTime")
     return Event(
@@ -194,9 +194,9 @@ def read_event(item: Json) -> Event:
 
 
 def read_time(text: Any) -> datetime | None:
-    """RFC 3339 as Kubernetes writes it; Python 3.10 knows no ``Z`` and six digits at most.
+    """A time in RFC 3339, as Kubernetes writes it; Python 3.10 does not parse ``Z`` or nanoseconds.
 
-    ``None`` where it is no time: one odd field must not hide all the others.
+    ``None`` where it is not a time: one odd field must not hide all the others.
     """
     if not isinstance(text, str):
         return None
@@ -212,7 +212,7 @@ def _labels(metadata: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _dict(item: Mapping[str, Any], key: str) -> Json:
-    """The object at ``key``, an empty one where there is anything else."""
+    """The object at ``key``; empty where the value is not an object."""
     found = item.get(key)
     return found if isinstance(found, dict) else {}
 
@@ -227,6 +227,6 @@ def _text(item: Mapping[str, Any], key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _number(item: Mapping[str, Any], key: str, usual: int = 0) -> int:
+def _number(item: Mapping[str, Any], key: str, default: int = 0) -> int:
     found = item.get(key)
-    return found if isinstance(found, int) and not isinstance(found, bool) else usual
+    return found if isinstance(found, int) and not isinstance(found, bool) else default

@@ -1,7 +1,7 @@
-"""What runs, as values: what Argo CD, Kubernetes and KEDA say about one release.
+"""What runs, as values: the objects of Argo CD, Kubernetes and KEDA for one release.
 
-The names are theirs. Reading them from the API server's JSON is the adapter's work; what they mean
-for somebody who wants predictions is decided in `status`.
+The fields have their names. `kubernetes_objects` reads them from the API server's JSON; `status` and
+`replicas` decide what they mean for predictions.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One condition of an object, as all of them write it."""
+    """One condition of an object, in the form that all kinds use."""
 
     type: str
     status: str
-    """``True``, ``False`` or ``Unknown``; Argo CD's have none, and hold while they are there."""
+    """``True``, ``False`` or ``Unknown``; empty for Argo CD's, which hold as long as they exist."""
     reason: str = ""
     message: str = ""
     since: datetime | None = None
@@ -36,7 +36,7 @@ class Operation:
     """The commit that it applied, or tried to."""
     finished_at: datetime | None
     refused: tuple[str, ...] = ()
-    """Objects that could not be applied, each with the API server's words."""
+    """Objects that could not be applied, each with the API server's message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Application:
     api: str
     environment: str
     deployment_id: str | None
-    """What the ApplicationSet wrote: the id that it last saw in Git."""
+    """The id that the ApplicationSet last read in Git."""
     sync: str
     """``Synced``, ``OutOfSync`` or ``Unknown``."""
     health: str
@@ -82,9 +82,9 @@ class Container:
     waits_for: str
     """Why it does not run: ``ImagePullBackOff``, ``CrashLoopBackOff``, ``ContainerCreating``, …; else empty."""
     message: str
-    """What the kubelet says about that."""
+    """The kubelet's message about that."""
     ended: Ended | None
-    """How its process ended, now or the last time."""
+    """How its process ended, now or before the last restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class Pod:
     created_at: datetime | None
     node: str | None
     unschedulable: str | None
-    """The scheduler's words where it finds no node."""
+    """The scheduler's message where it finds no node."""
     containers: tuple[Container, ...]
     """Init containers and sidecars first, as they start."""
 
@@ -124,7 +124,7 @@ class Workload:
     deployment_id: str | None
     requested: int
     is_observed: bool
-    """Whether Kubernetes has seen the newest specification; before that, counts are of another one."""
+    """Whether Kubernetes has processed the newest specification; until then, counts are of an older one."""
     conditions: tuple[Condition, ...]
     pods: tuple[Pod, ...]
     scaler: Scaler | None
@@ -137,7 +137,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened to an object and that somebody should know."""
+    """A warning about an object."""
 
     at: datetime | None
     object: str
@@ -149,10 +149,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What could be seen of one release."""
+    """What could be read of one release."""
 
     application: Application | None = None
     workload: Workload | None = None
     sees_applications: bool = True
-    """Whether `None` above means that there is none, and not that we may not look."""
+    """Whether `None` above means that there is none, and not that access is denied."""
     sees_workloads: bool = True

@@ -1,4 +1,4 @@
-"""Pods, one by one: what each is doing, what is wrong with it, and what helps."""
+"""The state of each pod, its problem and the remedy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gitops_ml.cluster.status_words import (
     ERROR_OUT_OF_MEMORY,
     UNKNOWN,
     Status,
-    in_words,
     one_line,
+    reason_line,
 )
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from gitops_ml.cluster.model import Container, Ended, Pod
 
 STALLED_AFTER = timedelta(minutes=10)
-"""How long a pod may wait for a node before we say that there is none; a new GPU node takes minutes."""
+"""How long a pod may wait for a node; a new GPU node takes minutes."""
 _CRASHES = 2
-"""Restarts after which a crash is no accident."""
+"""Restarts after which a crash counts as permanent."""
 
 _PULL = {
     *("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"),
@@ -42,7 +42,7 @@ _CANNOT_START = {
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """What a pod is doing, in Cortex's words."""
+    """A pod and its state, with Cortex's names."""
 
     pod: Pod
     state: str
@@ -52,14 +52,14 @@ class Replica:
 
 
 def replica_of(pod: Pod, *, wanted: str, now: datetime) -> Replica:
-    """What the pod is doing, and what is wrong with it."""
+    """The state of the pod, and its problem if it has one."""
     if pod.is_terminating:
         return Replica(pod, "terminating")
     if pod.is_ready:
         return Replica(pod, "ready" if pod.deployment_id == wanted else "ready (out of date)")
     if pod.phase == "Failed":
-        words = in_words(pod.reason, pod.message) or "the pod failed"
-        return Replica(pod, "failed", Status(ERROR, words, _EVICTED if pod.reason else ""))
+        reason = reason_line(pod.reason, pod.message) or "the pod failed"
+        return Replica(pod, "failed", Status(ERROR, reason, _EVICTED if pod.reason else ""))
     if pod.unschedulable is not None:
         return _unschedulable(pod, now=now)
     for container in pod.containers:
@@ -72,30 +72,30 @@ def replica_of(pod: Pod, *, wanted: str, now: datetime) -> Replica:
     return Replica(pod, "not ready")
 
 
-_EVICTED = "the node ran short of something; ask for as much as the predictor needs (compute)"
+_EVICTED = "the node ran out of memory or disk; request as much as the predictor needs (compute)"
 
 
 def _unschedulable(pod: Pod, *, now: datetime) -> Replica:
     waited = now - pod.created_at if pod.created_at is not None else timedelta()
     if waited < STALLED_AFTER:
         return Replica(pod, "pending")
-    words = pod.unschedulable or ""
+    message = pod.unschedulable or ""
     problem = Status(
         COMPUTE_UNAVAILABLE,
-        f"no node takes it since {int(waited.total_seconds() // 60)} minutes: {one_line(words)}",
-        _compute_remedy(words),
+        f"no node for {int(waited.total_seconds() // 60)} minutes: {one_line(message)}",
+        _compute_remedy(message),
     )
     return Replica(pod, "stalled", problem)
 
 
-def _compute_remedy(words: str) -> str:
-    if "nvidia.com" in words or "gpu" in words.lower():
-        return "every GPU is taken: wait, free one, or choose another compute.gpu_class"
-    if "Insufficient" in words:
-        return "ask for less (compute.cpu, compute.mem), or have nodes added"
-    if "taint" in words or "affinity" in words or "selector" in words:
-        return "no node fits the node selector and tolerations; look at compute.node_groups and gpu_class"
-    return "show this to whoever runs the cluster"
+def _compute_remedy(message: str) -> str:
+    if "nvidia.com" in message or "gpu" in message.lower():
+        return "every GPU is in use: wait, free one, or choose another compute.gpu_class"
+    if "Insufficient" in message:
+        return "request less (compute.cpu, compute.mem), or add nodes"
+    if "taint" in message or "affinity" in message or "selector" in message:
+        return "no node fits the node selector and tolerations; check compute.node_groups and gpu_class"
+    return "show this to an administrator of the cluster"
 
 
 def _broken(pod: Pod, container: Container) -> Replica | None:
@@ -105,14 +105,14 @@ def _broken(pod: Pod, container: Container) -> Replica | None:
     if reason in _PULL:
         problem = Status(
             ERROR_IMAGE_PULL,
-            f"the image of {container.name} cannot be pulled: {_why_no_pull(reason, container.message)}",
+            f"the image of {container.name} cannot be pulled: {_pull_reason(reason, container.message)}",
             _pull_remedy(container.message),
             is_final=reason in _PULL_GIVES_UP,
         )
         return Replica(pod, "image pull error", problem)
     if reason in _CANNOT_START:
-        words = in_words(reason, container.message)
-        problem = Status(ERROR, f"{container.name} cannot start: {words}", _start_remedy(words))
+        line = reason_line(reason, container.message)
+        problem = Status(ERROR, f"{container.name} cannot start: {line}", _start_remedy(line))
         return Replica(pod, "failed", problem)
     ended = container.ended
     is_down = reason == "CrashLoopBackOff" or (ended is not None and container.restarts > 0)
@@ -121,9 +121,9 @@ def _broken(pod: Pod, container: Container) -> Replica | None:
     return None
 
 
-def _why_no_pull(reason: str, message: str) -> str:
-    """The registry's words: the kubelet puts the image's long name before them, again and again."""
-    return in_words(reason, message.rpartition('": ')[2])
+def _pull_reason(reason: str, message: str) -> str:
+    """The registry's message, without the image's name that the kubelet repeats before it."""
+    return reason_line(reason, message.rpartition('": ')[2])
 
 
 def _went_well(ended: Ended) -> bool:
@@ -136,12 +136,12 @@ def _crashed(pod: Pod, container: Container, ended: Ended) -> Replica:
     if ended.reason == "OOMKilled":
         problem = Status(
             ERROR_OUT_OF_MEMORY,
-            f"{container.name} needed more memory than it may have and was killed{again}",
+            f"{container.name} exceeded its memory limit and was killed{again}",
             "raise compute.mem, or load a smaller model",
             is_final=is_final,
         )
         return Replica(pod, "out of memory", problem)
-    last = last_words(ended.message)
+    last = last_error(ended.message)
     problem = Status(
         ERROR,
         f"{container.name} ended with exit code {ended.exit_code}{again}{': ' + last if last else ''}",
@@ -152,60 +152,60 @@ def _crashed(pod: Pod, container: Container, ended: Ended) -> Replica:
 
 
 _KILLED = (
-    "; 137 is a kill from outside: by the kubelet, where the probes got no answer in time "
+    "; exit code 137 is a kill from outside: by the kubelet, if probes were not answered in time "
     "(probes.startup)"
 )
 
 
-def _pull_remedy(words: str) -> str:
-    lower = words.lower()
+def _pull_remedy(message: str) -> str:
+    lower = message.lower()
     if any(sign in lower for sign in ("not found", "manifest unknown", "does not exist")):
-        return "the registry does not have it (any more): `gitops-ml deploy` builds it again"
+        return "the registry does not have the image (any more): `gitops-ml deploy` builds it again"
     if any(sign in lower for sign in ("unauthorized", "denied", "forbidden", "authentication")):
         return (
             "the cluster may not read the registry: name a Secret with its credentials in "
             "clusters.<name>.image_pull_secrets of gitops-ml.yaml"
         )
     if "no match for platform" in lower or "exec format" in lower:
-        return "it was built for another processor: set image.platform"
-    return "the nodes have to reach the registry"
+        return "the image was built for another processor: set image.platform"
+    return "check that the nodes can reach the registry"
 
 
-def _start_remedy(words: str) -> str:
-    lower = words.lower()
+def _start_remedy(message: str) -> str:
+    lower = message.lower()
     if "secret" in lower and "not found" in lower:
-        return "make the Secret in this namespace, or correct `secrets` in the manifest"
+        return "create the Secret in this namespace, or correct `secrets` in the manifest"
     if "runasnonroot" in lower or "run as root" in lower:
-        return "the image runs as root; give it a user of its own (container.run_as_user)"
-    return "show this to whoever runs the cluster"
+        return "the image runs as root; set another user (container.run_as_user)"
+    return "show this to an administrator of the cluster"
 
 
-def last_words(log: str) -> str:
-    """What the end of a log says about a crash: its last error, or its last line.
+def last_error(log: str) -> str:
+    """The last error in the end of a log, or its last line.
 
-    A line of our runtime is JSON. The kubelet keeps 2 kB, so that the first one may lack its beginning.
+    A line of the runtime is JSON. The kubelet keeps 2 kB, so the first line may be cut.
     """
     last = ""
     for line in reversed([line.strip() for line in log.splitlines() if line.strip()]):
-        words, is_error = _said_in(line)
+        text, is_error = _message_in(line)
         if is_error:
-            return one_line(words)
-        last = last or words
+            return one_line(text)
+        last = last or text
     return one_line(last)
 
 
 _END_OF_TRACEBACK = re.compile(r'\\n((?:[^"\\]|\\[^n])*)"\}$')
 
 
-def _said_in(line: str) -> tuple[str, bool]:
-    """What a line says, and whether that is an error as far as it tells."""
+def _message_in(line: str) -> tuple[str, bool]:
+    """The message of a line of a log, and whether it may be an error."""
     if not line.endswith("}"):
         return line, True
     try:
-        said = json.loads(line)
+        fields = json.loads(line)
     except (ValueError, RecursionError):
         cut = _END_OF_TRACEBACK.search(line)
         return (cut[1] if cut else line), True
-    trace = str(said.get("traceback") or "").strip()
-    words = trace.splitlines()[-1] if trace else str(said.get("message") or line)
-    return words, bool(trace) or said.get("level") in ("error", "critical")
+    trace = str(fields.get("traceback") or "").strip()
+    text = trace.splitlines()[-1] if trace else str(fields.get("message") or line)
+    return text, bool(trace) or fields.get("level") in ("error", "critical")

@@ -1,4 +1,4 @@
-"""What a status says: its word, its reason and its remedy."""
+"""The status of a release: its word, reason and remedy."""
 
 from __future__ import annotations
 
@@ -20,43 +20,41 @@ CODES = {
     ERROR_OUT_OF_MEMORY: "status_oom",
     COMPUTE_UNAVAILABLE: "status_stalled",
 }
-"""The words in JSON; Cortex's where it had the status."""
+"""The codes in JSON; Cortex's codes where Cortex has the status."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedRelease:
-    """What Git wants to run."""
+    """The release that should run, as Git has it."""
 
     api: str
     environment: str
     deployment_id: str
     commit: str | None = None
-    """A commit of the GitOps repository that wants it."""
+    """A commit of the GitOps repository that contains it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a release is."""
-
     word: str
     reason: str = ""
-    """One sentence, or nothing where there is nothing to say."""
+    """One sentence, or empty."""
     remedy: str = ""
-    """What to do about it."""
+    """What to do; empty where nothing is wrong."""
     is_final: bool = False
-    """Whether it stays so until somebody does something."""
+    """Whether it stays so without a change from outside."""
 
     @property
     def code(self) -> str:
         return CODES[self.word]
 
 
-def in_words(reason: str, message: str) -> str:
-    """Kubernetes' reason and its message as one line."""
+def reason_line(reason: str, message: str) -> str:
+    """Reason and message of Kubernetes as one line."""
     return ": ".join(part for part in (reason, one_line(message)) if part)
 
 
 def one_line(text: str, *, most: int = 400) -> str:
-    """The text without line breaks, cut where it goes on and on."""
+    """The text without line breaks, cut at ``most`` characters."""
     joined = " ".join(text.split())
     return joined if len(joined) <= most else f"{joined[: most - 1]}…"

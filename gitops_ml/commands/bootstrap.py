@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.delivery.land import Delivery, deliver_changes
 from gitops_ml.delivery.releases import repository_of, standing_releases
 from gitops_ml.delivery.rendering import CHART, RepositoryState, changes_against
-from gitops_ml.forge.pull_request import asked_in
+from gitops_ml.forge.pull_request import review_place
 from gitops_ml.git.model import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files as words
 from gitops_ml.gitops import layout
@@ -20,7 +20,6 @@ from gitops_ml.gitops.owned_block import placed
 from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.helm.charts import read_chart
 from gitops_ml.system.files import write_files
-from gitops_ml.system.resources import bootstrap_template
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +60,7 @@ class Bootstrapped:
         if self.dry_run:
             return f"would commit: {summary_of(self.changes)}"
         if self.pull_request:
-            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
+            return f"{review_place(self.pull_request)}: {summary_of(self.changes)}"
         return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 
@@ -179,7 +178,7 @@ def _our_files(
 def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:
     """Path, block, and whether it goes to the end: people's rules must win over ours."""
     return (
-        (words.README, words.readme(bootstrap_template(), project, gitops), True),
+        (words.README, words.readme(project, gitops), True),
         (words.CODEOWNERS, words.codeowners(project, gitops), False),
         (words.GITATTRIBUTES, words.gitattributes(), False),
     )

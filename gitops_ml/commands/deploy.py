@@ -17,11 +17,11 @@ from gitops_ml.delivery.plan import (
     locks_for,
 )
 from gitops_ml.delivery.releases import repository_of
-from gitops_ml.forge.pull_request import asked_in
+from gitops_ml.forge.pull_request import review_place
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import summary_of
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.release_yaml import read_values
+from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Deployment:
             directory, _, name = change.path.rpartition("/")
             if name == layout.VALUES and change.action == "modify" and len(found) < most:
                 before, after = (
-                    fields_without(read_values(content))
+                    fields_without(read_fields(content))
                     for content in (change.before, change.after)
                 )
                 found.append((directory, field_changes(before, after)))
@@ -70,7 +70,7 @@ class Deployment:
         if self.dry_run:
             return f"would commit: {summary_of(self.changes)}"
         if self.pull_request:
-            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
+            return f"{review_place(self.pull_request)}: {summary_of(self.changes)}"
         return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 

@@ -79,14 +79,14 @@ def _object_differences(
     step: DeployPlan, snapshot: GitSnapshot, tools: Clients
 ) -> tuple[tuple[str, tuple[ObjectChange, ...]], ...]:
     """What Kubernetes would see of those releases whose values change."""
-    from gitops_ml.gitops.current_objects import standing_objects
+    from gitops_ml.gitops.current_objects import current_objects
 
     changed = {change.path for change in step.changes}
     found = []
     for item in step.releases:
         if f"{item.directory}/{layout.VALUES}" not in changed:
             continue
-        before = standing_objects(snapshot, item, helm=tools.helm())
+        before = current_objects(snapshot, item, helm=tools.helm())
         after = render_objects([item], helm=tools.helm())[item.directory]
         if fields := object_changes(before, after):
             found.append((item.directory, fields))

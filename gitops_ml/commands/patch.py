@@ -30,11 +30,11 @@ from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import names_in_short
-from gitops_ml.gitops.current_objects import standing_manifest
+from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.refresh_mark import next_refresh
 from gitops_ml.gitops.release_files import with_provenance
-from gitops_ml.gitops.release_yaml import read_values
+from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.gitops.whole_release import faults_of_text
 from gitops_ml.manifest.merge_patch import patched
 
@@ -203,9 +203,9 @@ def _refreshed(
         values: new_values.encode(),
     }
     if wants_manifests(workspace):
-        rendered = standing_manifest(snapshot, release, new_values, helm=tools.helm())
+        rendered = render_manifest(snapshot, release, new_values, helm=tools.helm())
         refuse_faults(
-            {release.directory: faults_of_text(read_values(new_values.encode()), rendered)}
+            {release.directory: faults_of_text(read_fields(new_values.encode()), rendered)}
         )
         wanted[manifest] = rendered.encode()
     return [Change(path, there.get(path), content) for path, content in wanted.items()]

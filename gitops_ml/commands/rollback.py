@@ -18,10 +18,10 @@ from gitops_ml.delivery.rendering import RepositoryState, refuse_faults, taken_r
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.current_objects import standing_manifest
+from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.release_history import ReleaseHistory
-from gitops_ml.gitops.release_yaml import read_release, read_values
+from gitops_ml.gitops.release_yaml import read_fields, read_release
 from gitops_ml.gitops.routes import route_of
 from gitops_ml.gitops.whole_release import faults_of_text, faults_of_values
 
@@ -131,8 +131,8 @@ def _restoring(
     ]
     if changes:
         changes += _chart(past, wanted, release)
-    before = fields_without(read_values(past.content(current.last.values)))
-    after = fields_without(read_values(past.content(wanted.last.values)))
+    before = fields_without(read_fields(past.content(current.last.values)))
+    after = fields_without(read_fields(past.content(wanted.last.values)))
     told = ReleaseChange(
         api=release.api,
         environment=environment,
@@ -169,7 +169,7 @@ def _contents(
     elif path not in found:
         then = past.repository.at(wanted.commit.id)
         values = past.content(state.values).decode(errors="replace")
-        found[path] = standing_manifest(then, release, values, helm=tools.helm()).encode()
+        found[path] = render_manifest(then, release, values, helm=tools.helm()).encode()
     return found
 
 
@@ -181,7 +181,7 @@ def _refuse_broken(snapshot: GitSnapshot, directory: str, contents: Mapping[str,
         RepositoryMoved: another release has its host and path by now.
     """
     facts, values, manifest = (contents.get(f"{directory}/{name}") for name in _FILES)
-    read = read_values(values)
+    read = read_fields(values)
     faults = faults_of_values(read)
     if manifest is not None:
         faults += faults_of_text(read, manifest.decode(errors="replace"))

@@ -43,7 +43,7 @@ def run(
         host=host,
         port=port,
         reloads=reloads,
-        tell=tell,
+        progress=tell,
     )
     if code:
         raise ProgramFailed((f"the predictor of {planned.name}",), code, "")

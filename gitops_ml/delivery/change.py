@@ -20,7 +20,7 @@ from gitops_ml.delivery.rendering import (
     without_manifest,
 )
 from gitops_ml.delivery.repository_policy import refuse_beyond_policy
-from gitops_ml.forge.pull_request import asked_in
+from gitops_ml.forge.pull_request import review_place
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import action_message, summary_of
 from gitops_ml.gitops.release_files import release_files
@@ -103,7 +103,7 @@ class ChangeResult:
         if self.dry_run:
             return f"would commit: {summary_of(self.changes)}"
         if self.pull_request:
-            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
+            return f"{review_place(self.pull_request)}: {summary_of(self.changes)}"
         return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 

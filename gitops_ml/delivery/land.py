@@ -11,7 +11,6 @@ from gitops_ml.delivery.releases import repository_of
 from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.gitops.proposal_branch import head_branch
 from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
-from gitops_ml.system.resources import pull_request_template
 from gitops_ml.workspace.source import read_author
 
 if TYPE_CHECKING:
@@ -101,13 +100,7 @@ def _proposal(
         head=head,
         base=gitops.branch,
         title=title_of(message),
-        body=pull_request_body(
-            pull_request_template(),
-            changes,
-            why=landing.why(),
-            warnings=landing.warnings(),
-            head=head,
-        ),
+        body=pull_request_body(changes, why=landing.why(), warnings=landing.warnings(), head=head),
         reviewers=settings.reviewers,
         teams=settings.teams,
         labels=settings.labels,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release, read_values
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_fields, read_release
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace
 
@@ -154,7 +154,7 @@ def refuse_other(release: ReleaseRecord, project: str) -> None:
 def values_of(snapshot: GitSnapshot, directories: Iterable[str]) -> dict[str, Mapping[str, object]]:
     """The values of releases, by their directories."""
     found = snapshot.read(f"{directory}/{layout.VALUES}" for directory in directories)
-    return {path.rpartition("/")[0]: read_values(content) for path, content in found.items()}
+    return {path.rpartition("/")[0]: read_fields(content) for path, content in found.items()}
 
 
 def _with_labels(

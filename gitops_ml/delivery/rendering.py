@@ -18,14 +18,11 @@ from gitops_ml.gitops.release_files import (
     Release,
     ReleaseText,
     chart_files,
-    destination_of,
     environment_files,
-    image_of,
-    project_of,
     release_files,
     release_text,
 )
-from gitops_ml.gitops.release_yaml import read_release
+from gitops_ml.gitops.release_yaml import destination_of, image_of, project_of, read_release
 from gitops_ml.gitops.routes import Route, conflicts, route_of
 from gitops_ml.gitops.whole_release import faults_of_objects, faults_of_text
 from gitops_ml.helm.charts import Chart, chart_path, read_chart

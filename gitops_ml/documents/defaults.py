@@ -1,4 +1,4 @@
-"""Defaults, taken from the schema: the one place where they are stated.
+"""Fill in the defaults that the schema states.
 
 A property that is absent or null gets its schema's ``default``; an object that is there, or that a
 default makes, is filled in turn, and so are the items of lists. ``default: {}`` on a section thus
@@ -19,8 +19,8 @@ Fill = Callable[[Any], Any]
 def compile_defaults(schema: Mapping[str, Any]) -> Fill:
     """The function that returns a value with the defaults of ``schema`` filled in.
 
-    The value itself is not changed; free-form parts of it, and the defaults, are shared with the
-    result, which is to be read and not written.
+    The value itself is not changed. Its free-form parts and the defaults are shared with the
+    result, which callers must not change.
     """
     return _Compiler(schema).fill(schema) or _as_it_is
 
@@ -34,7 +34,7 @@ class _Compiler:
         self._root = root
 
     def fill(self, schema: Any) -> Fill | None:
-        """How to fill a value of ``schema``; ``None`` where there is nothing to fill."""
+        """The function that fills a value of ``schema``; ``None`` if it has no defaults."""
         schema = self._merged(schema)
         if schema.get("x-partial"):
             return None
@@ -52,7 +52,7 @@ class _Compiler:
         return None
 
     def _merged(self, schema: Any) -> Mapping[str, Any]:
-        """A schema with what its ``$ref`` names merged below its own words."""
+        """A schema, merged over the one that its ``$ref`` names."""
         if not isinstance(schema, dict):
             return {}
         if "$ref" not in schema:

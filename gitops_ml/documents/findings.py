@@ -1,4 +1,4 @@
-"""A finding: what a check says about a place in a document, before the place has a line."""
+"""Findings: messages about paths in a document, before a path has a line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Path = tuple["str | int", ...]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence about one path; ``manifest.problem(finding)`` gives it file, line and column."""
+    """A message about one path; ``manifest.problem(finding)`` adds file, line and column."""
 
     path: Path
     message: str
@@ -29,12 +29,12 @@ def error(path: Path, message: str, *, rule: str) -> Finding:
 
 
 def warning(path: Path, message: str, *, rule: str) -> Finding:
-    """A finding that people should know, and that stops nothing."""
+    """A finding that is reported and stops nothing."""
     return Finding(path, message, rule, "warning")
 
 
 _MOST_LISTED = 25
-"""Beyond it the known words are listed only where none of them is close."""
+"""Longer lists of known names are shown only if none of them is close."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -52,12 +52,12 @@ def dotted(path: Path) -> str:
     return text
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where a known word is close, then the known words."""
-    words = [each for each in known if isinstance(each, str)]
-    lowered = {each.lower(): each for each in words}
-    close = difflib.get_close_matches(str(word).lower(), lowered, n=1, cutoff=0.6)
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` if a known name is close, then the known names."""
+    names = [each for each in known if isinstance(each, str)]
+    lowered = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.6)
     meant = f"; did you mean {lowered[close[0]]!r}?" if close else ";"
-    if close and len(words) > _MOST_LISTED:
+    if close and len(names) > _MOST_LISTED:
         return meant
-    return f"{meant} known: {', '.join(words)}"
+    return f"{meant} known: {', '.join(names)}"

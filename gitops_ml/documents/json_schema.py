@@ -1,9 +1,8 @@
-"""A JSON Schema of ours, compiled: is a document valid, and which sentence says what is wrong.
+"""Check documents against the JSON Schemas of this package, with a sentence for each error.
 
-Checking a thousand manifests has to take a moment, and a single one less than the import of the
-`jsonschema` library. So the schema is compiled once into closures that only answer
-"valid or not" for the keywords that we use; `jsonschema` is imported, and explains, only where the
-answer is no. A property-based test holds the two together.
+`jsonschema-rs` answers "valid" or "not valid" quickly. `jsonschema`, whose import takes longer than the
+check of a thousand manifests, is imported only where the answer is no, and explains it. A
+property-based test compares the two.
 """
 
 from __future__ import annotations
@@ -45,20 +44,23 @@ class Schema:
         return self._definitions[name]
 
     def is_valid(self, data: Any) -> bool:
-        return self._check(data)
+        try:
+            return self._check(data)
+        except ValueError:  # not a JSON value, which a notebook's dict may hold
+            return not any(True for _ in self._validator.iter_errors(data))
 
     def findings(
         self, data: Any, *, written: Callable[[Path], str | None] = lambda _path: None
     ) -> Iterator[Finding]:
-        """Everything that is wrong with the shape of ``data``, in our own sentences.
+        """Every error in the shape of ``data``.
 
-        ``written`` tells how a scalar stands in the file, where there is a file.
+        ``written`` returns the text of a scalar in the file, where there is a file.
         """
-        if not self._check(data):
+        if not self.is_valid(data):
             yield from sentences(self._validator.iter_errors(data), written=written)
 
     def with_defaults(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """``body`` with each default of the schema filled in where ``body`` says nothing."""
+        """``body`` with the defaults of the schema for each field that it does not set."""
         filled: dict[str, Any] = self._fill(body)
         return filled
 

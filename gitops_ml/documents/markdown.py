@@ -1,7 +1,7 @@
-"""Other people's words in Markdown that we write: shown, and never obeyed.
+"""Quote text of others in Markdown, without any effect.
 
-What a manifest says ends up in pull requests. There it must not become a link, a picture, HTML, a
-mention that calls somebody, or a command (GitLab obeys lines such as ``/merge``).
+Text of manifests is part of pull requests. There it must not become a link, a picture, HTML, a
+mention that notifies a person, or a command (GitLab obeys lines such as ``/merge``).
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-"""Control characters, changes of direction, and what is not to be seen."""
+"""Control characters, changes of direction, and invisible characters."""
 _WORD_BREAK = "\u200b"
-"""Not to be seen, and enough for a forge not to take what follows for a name or an address."""
+"""Invisible; a forge does not take what follows it for a name or an address."""
 
 
 def escaped(text: str) -> str:
-    """``text`` as plain words in one line of a paragraph."""
-    words = " ".join(_shown(text).split())
-    words = _REFERENCES.sub(rf"\1{_WORD_BREAK}", words)
-    words = _PUNCTUATION.sub(
-        r"\\\1", words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """``text`` as plain text in one line of a paragraph."""
+    line = " ".join(_shown(text).split())
+    line = _REFERENCES.sub(rf"\1{_WORD_BREAK}", line)
+    line = _PUNCTUATION.sub(
+        r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     )
-    return _WORD_BREAK + words if words.startswith("/") else words
+    return _WORD_BREAK + line if line.startswith("/") else line
 
 
 def code(text: str) -> str:
     """``text`` as code within a line."""
-    words = " ".join(_shown(text).split())
-    if not words:
+    line = " ".join(_shown(text).split())
+    if not line:
         return "–"
-    fence = "`" * (_longest_run(words) + 1)
-    gap = " " if words.startswith("`") or words.endswith("`") else ""
-    return f"{fence}{gap}{words}{gap}{fence}"
+    fence = "`" * (_longest_run(line) + 1)
+    gap = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{gap}{line}{gap}{fence}"
 
 
 def cell(text: str) -> str:
@@ -56,5 +56,5 @@ def _longest_run(text: str) -> int:
 
 
 def _shown(text: str) -> str:
-    """Without what steers how text is shown; lines and tabs stay."""
+    """``text`` without characters that steer its display; line breaks and tabs stay."""
     return _STEERING.sub(" ", text)

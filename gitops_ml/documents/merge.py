@@ -7,7 +7,7 @@ from typing import Any
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings laid over each other: later words win, lists are replaced, ``null`` takes back."""
+    """The merged mappings: later values win, lists are replaced, ``null`` removes a key."""
     result: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():

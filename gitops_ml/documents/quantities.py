@@ -1,7 +1,7 @@
 """Kubernetes quantities and Go durations, read exactly and written canonically.
 
-A quantity that Kubernetes would normalise shows up as a difference in Argo CD for ever, so ours are
-normal before they are committed.
+Argo CD shows a quantity that Kubernetes normalises as a lasting difference, so quantities are
+normalised before they are committed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from fractions import Fraction
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _QUANTITY = re.compile(
-    r"(?P<number>[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
-    r"(?P<suffix>[numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?"
+    r"(?P<number>[0-9]{1,400}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
+    r"(?P<suffix>[numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,3})?"
 )
+"""Wide enough for every float (1e308) and its canonical form; the rules state what is too large."""
 
 _UNITS: dict[str, Fraction] = {
     "h": Fraction(3600),
@@ -33,8 +34,10 @@ def parse_quantity(text: str | int | float) -> Fraction:
     """The exact value of a quantity: ``500m`` is 1/2, ``1Ki`` is 1024.
 
     Raises:
-        ValueError: it is not a quantity; the message says what one looks like.
+        ValueError: it is not a quantity; the message shows one.
     """
+    if isinstance(text, float):
+        text += 0.0  # -0.0 is 0.0
     match = _QUANTITY.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
     if match is None:
         raise ValueError(f"{text!r} is not a quantity; write it as 500m, 2, 512Mi or 1.5Gi")
@@ -84,7 +87,7 @@ def parse_duration(text: str) -> float:
     """The seconds of a Go duration such as ``1m30s`` or ``0.1s``.
 
     Raises:
-        ValueError: it is not a duration; the message says what one looks like.
+        ValueError: it is not a duration; the message shows one.
     """
     if not isinstance(text, str) or not (text == "0" or _DURATION.fullmatch(text)):
         hint = f"; a number needs a unit: {text}s" if _is_number(text) else ""
@@ -94,7 +97,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a Go duration, without needless units: 90 is ``1m30s``."""
+    """Seconds as a Go duration without zero units: 90 is ``1m30s``."""
     milliseconds = round(Fraction(str(seconds)) * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"

@@ -1,4 +1,4 @@
-"""The schema library's errors as sentences: what is wrong, what is allowed, what to write."""
+"""Errors of `jsonschema` as findings: what is wrong, what is allowed, what to write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from jsonschema import ValidationError
 
-_TYPE_WORDS = {
+_TYPE_NAMES = {
     "object": "a mapping",
     "array": "a list",
     "string": "text",
@@ -66,7 +66,7 @@ def _explain(error: ValidationError, written: Callable[[Path], str | None]) -> I
 
 
 def _any(value: Any) -> Any:
-    """The library types its facts as "anything or unset"; in an error of a keyword they are set."""
+    """The value of an attribute that the library types as "anything or unset"."""
     return value
 
 
@@ -82,16 +82,16 @@ def _first_sentence(text: str) -> str:
 
 def _bad_name(error: ValidationError) -> str:
     message = _any(error.schema).get("patternErrorMessage")
-    return f"{shown(error.instance)} cannot be a name here" + (f"; {message}" if message else "")
+    return f"{shown(error.instance)} is not a valid name" + (f"; {message}" if message else "")
 
 
 def _wrong_type(error: ValidationError, source: str | None) -> str:
     types = _any(error.validator_value)
     names = [types] if isinstance(types, str) else [each for each in types if each != "null"]
-    wanted = " or ".join(dict.fromkeys(_TYPE_WORDS[name] for name in names))
+    wanted = " or ".join(dict.fromkeys(_TYPE_NAMES[name] for name in names))
     value = error.instance
     if value is None:
-        return f"nothing is written here; it must be {wanted}"
+        return f"the value is missing; it must be {wanted}"
     text = source if source is not None else shown(value)
     hint = ""
     if isinstance(value, str) and value.lower() in _YES_AND_NO and "boolean" in names:
@@ -105,7 +105,7 @@ def _wrong_type(error: ValidationError, source: str | None) -> str:
 
 
 def _quoting(error: ValidationError, text: str) -> str:
-    """What to do about a number that should be text: quotes, if they are enough."""
+    """The remedy for a number that must be text: quotes, if they are enough."""
     schema = _any(error.schema)
     message = schema.get("patternErrorMessage")
     if message and not compile_pattern(schema.get("pattern", "")).search(text):
@@ -136,11 +136,11 @@ def _out_of_range(error: ValidationError) -> str:
             return f"{value} is not allowed; known: {', '.join(map(str, allowed))}"
         case "pattern":
             message = _any(error.schema).get("patternErrorMessage")
-            return f"{value} is not right: {message or f'it must match {limit}'}"
+            return f"{value} is not valid: {message or f'it must match {limit}'}"
         case "minimum":
-            return f"{value} is less than {limit}, the least that is allowed"
+            return f"{value} is less than {limit}, the minimum"
         case "maximum":
-            return f"{value} is more than {limit}, the most that is allowed"
+            return f"{value} is more than {limit}, the maximum"
         case "exclusiveMinimum":
             return f"{value} is not allowed; it must be more than {limit}"
         case "exclusiveMaximum":
@@ -158,7 +158,7 @@ def _out_of_range(error: ValidationError) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value in a sentence: as YAML has it, and not too long."""
+    """A value in a message: as in YAML, and shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, dict):

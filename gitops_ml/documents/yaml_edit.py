@@ -1,4 +1,4 @@
-"""Small changes of YAML that people wrote: everything but the value stays as it is, byte for byte."""
+"""Change values in YAML that people wrote, and keep every other byte."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ if TYPE_CHECKING:
     from gitops_ml.documents.yaml_reader import Document
 
 _Edit = tuple[int, int, str]
-"""From which character to which, and what shall stand there."""
+"""The first and the last character to replace, and the new text."""
 
 
 class CannotEdit(ValueError):
-    """A value stands where it has to be changed by hand; the message says which."""
+    """A value that must be changed by hand; the message names it."""
 
 
 def with_values(text: bytes, document: Document, values: Mapping[Path, str]) -> bytes:
     """``text``, which ``document`` was read from, with other scalars at some paths.
 
-    A key that is missing is added to its mapping. Values are plain words without spaces, such as
-    the names of images.
+    A missing key is added to its mapping. Values have no spaces, such as the names of images.
 
     Raises:
-        CannotEdit: a value is written in a way that cannot be changed without a look at it.
+        CannotEdit: a value is written in a way that only a person can change.
     """
     mark = codecs.BOM_UTF8 if text.startswith(codecs.BOM_UTF8) else b""
     plain = text.decode("utf-8-sig")
     # an anchor may be reached by several paths
     edits = sorted({_edit(plain, document, path, value) for path, value in values.items()})
     pieces, at = [], 0
-    for start, end, words in edits:
-        pieces += [plain[at:start], words]
+    for start, end, new in edits:
+        pieces += [plain[at:start], new]
         at = end
     made = mark + "".join([*pieces, plain[at:]]).encode()
     _check(made, document, values)
@@ -49,12 +48,12 @@ def with_values(text: bytes, document: Document, values: Mapping[Path, str]) -> 
 
 
 def with_item(text: bytes, document: Document, index: int | None, item: Any) -> bytes:
-    """``text``, a list that ``document`` was read from, with ``item`` in place of one, or at its end.
+    """``text``, a list that ``document`` was read from, with ``item`` in place of an item, or at its end.
 
     The other items stay as they are, and so do the comments above and below them.
 
     Raises:
-        CannotEdit: the list is written in a way that cannot be changed without a look at it.
+        CannotEdit: the list is written in a way that only a person can change.
     """
     plain = text.decode("utf-8-sig")
     lines = plain.splitlines(keepends=True)
@@ -96,21 +95,21 @@ def _edit(text: str, document: Document, path: Path, value: str) -> _Edit:
 
 def _addition(text: str, document: Document, path: Path, value: str) -> _Edit:
     """A new key at the beginning of its mapping, or with a mapping of its own at the end."""
-    words = f"{path[-1]}: {value}"
+    new = f"{path[-1]}: {value}"
     parent = document.node(path[:-1])
     newline = "\r\n" if "\r\n" in text else "\n"
     if parent is None and len(path) == 2 and not text.rstrip().endswith(("}", "...")):
         lead = "" if text.endswith("\n") or not text else newline
-        return len(text), len(text), f"{lead}{path[0]}:{newline}  {words}{newline}"
+        return len(text), len(text), f"{lead}{path[0]}:{newline}  {new}{newline}"
     if not isinstance(parent, yaml.MappingNode) or not parent.value:
         raise _cannot(path, value)
     first = parent.value[0][0].start_mark
     separator = ", " if parent.flow_style else f"{newline}{' ' * first.column}"
-    return first.index, first.index, f"{words}{separator}"
+    return first.index, first.index, f"{new}{separator}"
 
 
 def _check(made: bytes, document: Document, values: Mapping[Path, str]) -> None:
-    """The proof: what we wrote reads as what was wanted, and as nothing else."""
+    """Check that the new text reads as the wanted data, and as nothing else."""
     wanted = copy.deepcopy(document.data)
     for path, value in values.items():
         parent = wanted
@@ -127,7 +126,7 @@ def _cannot(path: Path, value: str) -> CannotEdit:
 
 
 def scalars(data: Any, names: tuple[str, ...], at: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Every text whose path ends with ``names``, wherever it is."""
+    """Every text whose path ends with ``names``, at any depth."""
     items = enumerate(data) if isinstance(data, list) else ()
     for key, value in data.items() if isinstance(data, dict) else items:
         path = (*at, key)

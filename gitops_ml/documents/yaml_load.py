@@ -1,6 +1,6 @@
-"""YAML that a program wrote (values, release.yaml, rendered objects), read back quickly.
+"""Read YAML that a program wrote (values, release.yaml, rendered objects), quickly.
 
-What people write goes through `yaml_reader`, which keeps places and is wary.
+YAML that people write goes through `yaml_reader`, which keeps places and bounds the cost.
 """
 
 from __future__ import annotations

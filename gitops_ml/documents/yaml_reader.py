@@ -1,9 +1,9 @@
-"""YAML that people write, read once: plain data, and where each key and value stands.
+"""Read YAML that people write: plain data, and the place of each key and value.
 
-We read YAML 1.2 as people mean it rather than YAML 1.1: ``NO``, ``on`` and ``yes`` are words,
-``2024-01-31``, ``08``, ``0o17`` and ``12:30`` are what is written, and only decimal numbers are
-numbers. Whatever a hostile file holds, the cost is bounded: the size before parsing, the depth and
-the number of nodes while parsing, and the nodes that aliases add afterwards.
+The scalars are those of YAML 1.2 without octal and hexadecimal numbers: ``NO``, ``on``, ``yes``,
+``2024-01-31``, ``08``, ``0o17`` and ``12:30`` are text, and only decimal numbers are numbers. The cost
+of a hostile file is bounded: its size before parsing, the depth and the number of nodes while
+parsing, and the nodes that aliases add afterwards.
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ Place = tuple[int, int]
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_MOST_DIGITS = 18
+"""Of a whole number; what has more is text, as it stays exact and YAML readers differ about it."""
+_TOO_LARGE = 10**_MOST_DIGITS
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?"
 )
-_WORDS: dict[str, bool | None] = {
+_CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -59,7 +62,7 @@ class Document:
     root: yaml.Node | None = field(default=None, repr=False, compare=False)
 
     def place(self, path: Path, *, key: bool = True) -> Place:
-        """Where ``path`` stands: its key (or value, with ``key=False``), or what is above it."""
+        """The place of the key at ``path`` (or its value, with ``key=False``), or of what is above it."""
         if self.root is None:
             return (0, 0)
         node, found = self.root, self.root
@@ -77,7 +80,7 @@ class Document:
         return node.value if isinstance(node, yaml.ScalarNode) else None
 
     def node(self, path: Path) -> yaml.Node | None:
-        """What stands at ``path``, with marks that count the characters of the text."""
+        """The node at ``path``, with marks that count the characters of the text."""
         node = self.root
         for step in path:
             at = _child(node, step)
@@ -88,7 +91,7 @@ class Document:
 
 
 def read_yaml(text: bytes, *, file: str) -> Document:
-    """The one YAML document in ``text``; what is wrong with it is in its ``problems``."""
+    """The one YAML document in ``text``; its errors are in ``problems``."""
     try:
         decoded = _decode(text)
         root = _compose(decoded)
@@ -103,9 +106,9 @@ def read_yaml(text: bytes, *, file: str) -> Document:
 
 
 def document_of(data: Any, *, file: str) -> Document:
-    """A document out of plain data that never was a file (a dict in a notebook).
+    """A document of plain data that is not in a file (a dict in a notebook).
 
-    Numbers of other libraries and paths become what YAML would hold; ``data`` is not changed.
+    Numbers of other libraries and paths become plain numbers and text; ``data`` is not changed.
     """
     try:
         return Document(file, _Plain().build(data, ()))
@@ -116,7 +119,7 @@ def document_of(data: Any, *, file: str) -> Document:
 
 
 class _Plain:
-    """Plain data out of a session's; what is in it many times counts as often."""
+    """Plain data out of the data of a session; a value that occurs twice counts twice."""
 
     def __init__(self) -> None:
         self.built = 0
@@ -143,14 +146,22 @@ def _plain(data: Any, path: Path) -> Any:
     if isinstance(data, str):
         return str(data)
     if isinstance(data, numbers.Integral):
+        if abs(int(data)) >= _TOO_LARGE:
+            message = f"a whole number has more than {_MOST_DIGITS} digits; write it as text"
+            raise _Unreadable((0, 0), message, path)
         return int(data)
     if isinstance(data, numbers.Real):
-        if not math.isfinite(data):
-            raise _Unreadable((0, 0), f"{data!r} is no number that a manifest can hold", path)
-        return float(data)
+        try:
+            number = float(data)
+        except OverflowError:  # a Fraction
+            number = math.inf
+        if not math.isfinite(number):
+            message = f"{data!r:.80} is not a number that a manifest can hold"
+            raise _Unreadable((0, 0), message, path)
+        return number
     if isinstance(data, os.PathLike):
         return os.fspath(data)
-    message = f"{data!r:.80} is a {type(data).__name__}, which YAML cannot say"
+    message = f"{data!r:.80} is a {type(data).__name__}, which YAML cannot hold"
     raise _Unreadable((0, 0), message, path)
 
 
@@ -203,7 +214,7 @@ def _decode(text: bytes) -> str:
 
 
 def too_large(size: int) -> str:
-    """The sentence for a file of ``size`` bytes that nobody wrote by hand."""
+    """The message for a file of ``size`` bytes, which is too large to be written by hand."""
     return (
         f"the file has {size:,} bytes; at most {LARGEST_FILE:,} are read. "
         "Split it into several files"
@@ -215,7 +226,7 @@ def _compose(text: str) -> yaml.Node | None:
     try:
         return loader.get_single_node()  # type: ignore[no-any-return] # PyYAML's parsers are untyped
     except yaml.MarkedYAMLError as error:
-        raise _Unreadable(_mark(error), _sentence(error, text)) from error
+        raise _Unreadable(_mark(error), _reason(error, text)) from error
     except (yaml.YAMLError, ValueError) as error:
         raise _Unreadable((0, 0), f"this is not YAML: {error}") from error
     except RecursionError as error:
@@ -225,7 +236,7 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 class _Counting:
-    """What both of PyYAML's composers call for each node: we count instead of resolving tags."""
+    """The methods that both composers of PyYAML call for each node: count instead of resolving tags."""
 
     depth = 0
     nodes = 0
@@ -270,7 +281,7 @@ def _mark(error: yaml.MarkedYAMLError) -> Place:
     return (mark.line + 1, mark.column + 1) if mark else (0, 0)
 
 
-def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
+def _reason(error: yaml.MarkedYAMLError, text: str) -> str:
     problem = error.problem or "this is not YAML"
     if "expected a single document" in (error.context or ""):
         return "a second document starts here; a file holds one (remove the '---')"
@@ -279,7 +290,7 @@ def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
     if "cannot start any token" in problem:
         return _bad_start(error, text)
     if problem.startswith("mapping values are not allowed"):
-        return "a ': ' cannot stand here; quote the value, or check the indentation"
+        return "': ' is not allowed here; quote the value, or check the indentation"
     return f"{error.context}, {problem}" if error.context else problem
 
 
@@ -295,7 +306,7 @@ def _bad_start(error: yaml.MarkedYAMLError, text: str) -> str:
 
 
 class _Builder:
-    """Plain data out of nodes, and complaints about what YAML allows and we do not."""
+    """Plain data out of nodes, and complaints about YAML that manifests may not use."""
 
     def __init__(self) -> None:
         self.complaints: list[tuple[Place, str]] = []
@@ -310,7 +321,7 @@ class _Builder:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in parents:
-            raise _Unreadable(_at(node), "an alias (*name) stands inside of what it names")
+            raise _Unreadable(_at(node), "an alias (*name) is inside the value that it names")
         self._check_tag(node)
         inner = (*parents, id(node))
         if len(inner) > _DEEPEST:
@@ -340,7 +351,7 @@ class _Builder:
                 self._check_tag(key_node)
             value = self.build(value_node, parents)
             if key in mapping:
-                self._complain(key_node, f"the key {key!r} is already in this mapping")
+                self._complain(key_node, f"duplicate key {key!r}")
             elif key is not None:
                 mapping[key] = value
         for other in merged:
@@ -376,15 +387,16 @@ def _short(tag: str) -> str:
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
-    """What an unquoted scalar stands for."""
-    if text in _WORDS:
-        return _WORDS[text]
+    """The value of an unquoted scalar."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     if text[0] not in _STARTS_A_NUMBER:
         return text
     if _INTEGER.fullmatch(text):
         return int(text)
-    if _FLOAT.fullmatch(text):
-        return float(text)
+    if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    # 1e400 and 20 digits have no number that holds them: 1e400 may be an abbreviated commit
     return text
 
 

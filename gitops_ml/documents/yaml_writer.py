@@ -1,8 +1,8 @@
-"""Plain data to YAML text: small, deterministic, and read alike by YAML 1.1 and 1.2 readers.
+"""Write plain data as YAML text that readers of YAML 1.1 and 1.2 read alike.
 
-Values files and Argo CD objects are read by Go's YAML, by PyYAML and by people. So a string is
-written bare only where no reader could take it for anything else; otherwise it is written as JSON
-writes it. Mappings keep their order: what goes in decides what comes out, byte for byte.
+Go's YAML, PyYAML and people read values files and Argo CD objects. So a string is written without
+quotes only where every reader takes it for a string; otherwise it is written as in JSON. Mappings
+keep their order: the same data make the same bytes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-# Bare words start with a letter, so that none of them can be a number, a date or an indicator.
+# Plain scalars start with a letter, so that none of them can be a number, a date or an indicator.
 _PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./@+%=~,()$-]|:(?=[A-Za-z0-9_./@+-])| (?![ #:]))*")
 _PLAIN_QUANTITY = re.compile(r"[1-9][0-9]{0,8}(?:m|s|[KMGTP]i)")
 _RESERVED = frozenset(
     {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "_"}
 )
 
-# What YAML does not call printable, or calls a line break, although JSON writes it as it is.
+# Characters that YAML calls not printable or line breaks, and that JSON does not escape.
 _ESCAPED = re.compile("[\x7f-\xa0\xad\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _LITERAL = re.compile(
     "[!-~\xa1-\xac\xae-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]"
@@ -30,7 +30,7 @@ _LITERAL = re.compile(
 _BLANKS_AT_END = re.compile(r" (?:\n|$)")
 
 _WORTH_REMEMBERING = 200
-"""Shorter strings come again and again in a thousand releases."""
+"""Characters. Shorter strings occur repeatedly in a thousand releases."""
 
 _LONGEST_SIMPLE_KEY = 150
 """YAML readers look ahead 1,024 characters for the colon of a key, and an escaped character takes
@@ -139,7 +139,7 @@ def _long_key(key: str, pad: str) -> str:
 
 
 def _text(text: str, pad: str) -> str:
-    """``text`` as a literal block where it has lines that survive in one."""
+    """``text`` as a literal block, if a literal block can hold it."""
     if "\n" not in text:
         return _short_string(text) if len(text) < _WORTH_REMEMBERING else _string(text)
     if text.endswith("\n\n") or not _LITERAL.fullmatch(text) or _BLANKS_AT_END.search(text):

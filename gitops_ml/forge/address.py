@@ -1,4 +1,4 @@
-"""Which forge a repository is at, and where its API is."""
+"""Find the forge of a repository, and the address of its API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import UsageError
-from gitops_ml.http.secret_destinations import Destination
+from gitops_ml.http.urls import Destination
 
 if TYPE_CHECKING:
     from gitops_ml.project.model import ForgeSpec
@@ -25,9 +25,9 @@ _KNOWN_STARTS = {
     "bitbucket.": "bitbucket",
 }
 _SSH_DOORS = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}
-"""Where SSH is reached through port 443; the forge itself is called otherwise."""
+"""Hosts for SSH over port 443, and the host of the forge itself."""
 _API_PATHS = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1", "bitbucket": "/rest"}
-_NOT_OURS = {"bitbucket.org": "Bitbucket Cloud"}
+_UNSUPPORTED = {"bitbucket.org": "Bitbucket Cloud"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +37,22 @@ class ForgeAddress:
     type: str
     """``github``, ``gitlab``, ``gitea`` or ``bitbucket``."""
     api_url: str
-    """Without a slash at its end."""
+    """Without a trailing slash."""
     repository: str
     """``owner/name``; GitLab's groups may be nested."""
     host: str
-    """``host[:port]`` of the forge itself, to which its tokens belong: ``github.com``."""
+    """``host[:port]`` of the forge, to which its tokens belong: ``github.com``."""
 
 
 def forge_address(
     spec: ForgeSpec, *, scheme: str, server: str, path: str, section: str = "gitops"
 ) -> ForgeAddress | None:
-    """Where the pull requests of a repository are; ``None`` where it has a branch and no forge.
+    """The forge of a repository; ``None`` where there is none, and a branch is pushed instead.
 
-    ``scheme``, ``server`` (``host[:port]``) and ``path`` are those of the repository's address.
+    ``scheme``, ``server`` (``host[:port]``) and ``path`` are parts of the repository's address.
 
     Raises:
-        UsageError: it cannot be known which forge that is, or which repository there.
+        UsageError: the forge, or the repository at the forge, is unknown.
     """
     host = _forge_host(scheme, server)
     kind = _kind(spec, host, section)
@@ -69,21 +69,21 @@ def forge_address(
     except ValueError as error:
         raise UsageError(f"{section}.forge.api_url: {error}") from error
     if "@" in urlsplit(api_url).netloc:
-        raise UsageError(f"{section}.forge.api_url: the address names a user; take that out")
+        raise UsageError(f"{section}.forge.api_url: the address contains a user name; remove it")
     if not api.is_protected:
-        raise UsageError(f"{api_url}: a token would travel in plain text; use https")
+        raise UsageError(f"{api_url}: the token would be sent in plain text; use https")
     repository = spec.repository or _repository(path, kind, api_url)
     parts = repository.split("/")
     if len(parts) < 2 or (len(parts) > 2 and kind != "gitlab") or not all(parts):
         raise UsageError(
-            f"{repository!r} is no repository at {api.server}, where they are called "
-            f"owner/name; set {section}.forge.repository"
+            f"{repository!r} is not a repository at {api.server}: expected owner/name; set "
+            f"{section}.forge.repository"
         )
     return ForgeAddress(type=kind, api_url=api_url, repository=repository, host=api.owner)
 
 
 def kind_of(host: str) -> str | None:
-    """Whose API a host speaks, where its name tells."""
+    """The type of the forge at a host, where the host's name shows it."""
     name = host.rpartition(":")[0] or host
     if name.endswith(".ghe.com"):
         return "github"
@@ -92,10 +92,10 @@ def kind_of(host: str) -> str | None:
 
 
 def _kind(spec: ForgeSpec, host: str, section: str) -> str:
-    if host in _NOT_OURS and spec.type in ("auto", "bitbucket"):
+    if host in _UNSUPPORTED and spec.type in ("auto", "bitbucket"):
         raise UsageError(
-            f"pull requests at {_NOT_OURS[host]} are not supported; set {section}.forge.type to "
-            "none, which pushes the branch and names the page that opens one"
+            f"pull requests at {_UNSUPPORTED[host]} are not supported; set {section}.forge.type to "
+            "none, which pushes the branch and prints the page that opens one"
         )
     if spec.type != "auto":
         return spec.type
@@ -103,15 +103,15 @@ def _kind(spec: ForgeSpec, host: str, section: str) -> str:
         return "none"
     if (kind := kind_of(host)) is None:
         raise UsageError(
-            f"it cannot be told from its name which forge {host} is: set {section}.forge.type to "
-            "github, gitlab, gitea (Forgejo as well), bitbucket, or none"
+            f"the name {host} does not show which forge it is: set {section}.forge.type to "
+            "github, gitlab, gitea (also for Forgejo), bitbucket, or none"
         )
     return kind
 
 
 def _forge_host(scheme: str, server: str) -> str:
     if scheme not in ("http", "https"):
-        # The port is that of SSH.
+        # The port is the one of SSH.
         name, colon, port = server.rpartition(":")
         server = name if colon and port.isdecimal() else server
     return _SSH_DOORS.get(server, server)
@@ -125,7 +125,7 @@ def _api_url(kind: str, scheme: str, host: str) -> str:
 
 def _repository(path: str, kind: str, api_url: str) -> str:
     path = path.strip("/").removeprefix("~/").removesuffix(".git").strip("/")
-    # Where the forge does not live at the root of its host, neither do its repositories.
+    # A forge below a path of its host has its repositories below that path, too.
     context = urlsplit(api_url).path.partition(_API_PATHS[kind])[0].strip("/")
     if context:
         path = path.removeprefix(f"{context}/")

@@ -1,9 +1,9 @@
-"""Requests to forges: one token for one host, redirects with care, patience within limits.
+"""Send requests to a forge: one token for one host, checked redirects, bounded retries.
 
-PyGithub and python-gitlab are good libraries for scripts; the adapters do without them because of
-what they do with a token and with time. PyGithub follows a renamed repository's redirect without
-the query, so that "the pull request of this branch" becomes any pull request; python-gitlab sleeps
-for as long as a server asks, ten times. The tests use both, to agree with us from the outside.
+PyGithub and python-gitlab are not used, because of how they handle tokens and time. PyGithub follows
+the redirect of a renamed repository without the query, so that "the pull request of this branch"
+becomes any pull request; python-gitlab sleeps as long as a server asks, up to ten times. The tests use
+both libraries to check from outside what the forges hold.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from urllib.parse import urljoin, urlsplit
 
 from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
-from gitops_ml.forge.token import ForgeToken, ways_to_name_one
+from gitops_ml.forge.token import ForgeToken, token_remedy
 from gitops_ml.http.answers import Part, read_json
 from gitops_ml.http.deadlines import Limits, gave_up, watching
-from gitops_ml.http.retry import ca_bundle
-from gitops_ml.http.secret_destinations import Destination, is_protected
-from gitops_ml.oci.registry_session import RetryPolicy, retry_after
+from gitops_ml.http.retry import RetryPolicy, ca_bundle, innermost, retry_after
+from gitops_ml.http.urls import Destination, is_protected, is_same_server
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
@@ -40,23 +39,23 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 50
 _LONGEST_WAIT = 20.0
-"""Seconds that a forge may make us wait; beyond that, people want to know."""
+"""Seconds to wait for a forge that asks for it; for more, the request fails with a message."""
 _DEEPEST = 8
-"""Lists in each other that words about a failure are looked for in."""
+"""Nested levels of an error answer that are searched for texts."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 class NotThere(Refused):
-    """404: there is no such thing, or the token may not see it."""
+    """404: it does not exist, or the token may not see it."""
 
 
 class Unacceptable(Refused):
-    """400, 409, 422 …: the forge understood, and does not want to."""
+    """400, 409, 422 …: the forge understands the request and refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForgeResponse:
-    """What a forge answered, if it was no failure."""
+    """A forge's answer that is not a failure."""
 
     status: int
     data: Part
@@ -65,7 +64,7 @@ class ForgeResponse:
 
 @dataclass(frozen=True, slots=True)
 class _Response:
-    """The same, before it is judged."""
+    """Any answer, before its status is checked."""
 
     status: int
     headers: Mapping[str, str]
@@ -83,26 +82,26 @@ class _Response:
 
 @dataclass(slots=True, kw_only=True)
 class ForgeSession:
-    """Asks one forge about one repository."""
+    """Sends requests about one repository to one forge."""
 
     address: ForgeAddress
     token: ForgeToken | None
     environ: Mapping[str, str] = field(repr=False)
     scheme: str = "Bearer"
-    """The word before the token in ``Authorization``."""
+    """The authentication scheme in ``Authorization``."""
     takes_passwords: bool = False
-    """Whether a user name and password (or token) do as well, as Basic authentication."""
+    """Whether Basic authentication with a user name and password (or token) is accepted, too."""
     headers: Mapping[str, str] = field(default_factory=dict)
     section: str = "gitops"
-    """Of the project file that names the forge."""
+    """The section of the project file that names the forge."""
     patience: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=4))
     limits: Limits | None = None
-    """How long the forge is waited for; those of ``environ``, if nothing else is given."""
+    """Timeouts and sizes; by default those of ``environ``."""
     clock: Callable[[], float] = time.time
     _client: requests.Session | None = None
 
     def watch(self, doing: str) -> Watch:
-        """A watch over one question and all that it takes."""
+        """A watch over one request with its redirects and retries."""
         self.limits = self.limits or Limits.from_environ(self.environ)
         return self.limits.answer(self.address.host, f"during {doing}")
 
@@ -110,8 +109,7 @@ class ForgeSession:
         """The JSON at ``path``, which starts at the API's URL.
 
         Raises:
-            NotThere: there is nothing.
-            Refused, ServerFailed: see `send`.
+            NotThere, Unacceptable, Refused, ServerFailed: as `send`.
         """
         return self.send("GET", path, query=query).data
 
@@ -119,7 +117,8 @@ class ForgeSession:
         """The items of a list that comes in pages, each linked to the next (RFC 8288).
 
         Raises:
-            ServerFailed: there is no end of pages, or see `send`.
+            ServerFailed: the pages do not end.
+            NotThere, Unacceptable, Refused: as `send`.
         """
         watch = self.watch(f"GET of all pages of {path}")
         answer = self.send("GET", path, query=query, watch=watch)
@@ -134,8 +133,7 @@ class ForgeSession:
     def endless(self, path: str, pages: int) -> ServerFailed:
         """The error for a list that does not end."""
         return ServerFailed(
-            f"{self.address.host} has more than {pages} pages of {path}: close or delete what is "
-            "old there"
+            f"{self.address.host} has more than {pages} pages of {path}: close or delete old entries"
         )
 
     def send(
@@ -147,13 +145,13 @@ class ForgeSession:
         query: Mapping[str, object] | None = None,
         watch: Watch | None = None,
     ) -> ForgeResponse:
-        """The answer to a request; what failed on the way is asked again where that is harmless.
+        """The answer to a request, which is retried where a retry is harmless.
 
-        All attempts together are under one watch.
+        One watch bounds all attempts together.
 
         Raises:
-            NotThere, Unacceptable, Refused: the forge says no.
-            ServerFailed: the forge cannot be reached, fails, or asks us to come back later.
+            NotThere, Unacceptable, Refused: the forge refuses.
+            ServerFailed: the forge cannot be reached, fails, or wants a longer wait.
         """
         url = path if "://" in path else f"{self.address.api_url}{path}"
         watch = watch or self.watch(f"{method} {path}")
@@ -163,140 +161,144 @@ class ForgeSession:
                 with watching(watch):
                     response = self._redirected(method, url, body, query or {})
             except _Broken as error:
-                words = str(error)
+                reason = str(error)
                 wait = None if method == "GET" else -1.0
             else:
-                wait, words = self._judged(method, response)
-                if not words:
+                wait, reason = self._failure_to_retry(method, response)
+                if not reason:
                     return self._answer(method, response)
             if wait == -1.0 or attempt + 1 >= self.patience.attempts or watch.is_over:
-                raise ServerFailed(words)
+                raise ServerFailed(reason)
             self.patience.wait(attempt, wait, watch=watch)
             attempt += 1
 
     def _answer(self, method: str, response: _Response) -> ForgeResponse:
-        asked = f"{self.address.host} answered {method} {response.place} with "
+        prefix = f"{self.address.host} answered {method} {response.place} with "
         hint = f"is {self.section}.forge.api_url right?"
         try:
             value = read_json(response.content) if response.content.strip() else None
         except ValueError:
-            raise ServerFailed(f"{asked}something that is not JSON; {hint}") from None
-        said = f"{asked}something that its API does not have ({hint})"
-        return ForgeResponse(response.status, Part(value, said), response.headers)
+            raise ServerFailed(f"{prefix}something that is not JSON; {hint}") from None
+        problem = f"{prefix}something that its API does not have ({hint})"
+        return ForgeResponse(response.status, Part(value, problem), response.headers)
 
-    def _judged(self, method: str, response: _Response) -> tuple[float | None, str]:
-        """How long to wait before asking again (-1: not at all), and why; no reason, no failure."""
+    def _failure_to_retry(self, method: str, response: _Response) -> tuple[float | None, str]:
+        """Seconds to wait before the next attempt (-1: do not retry), and the failure; empty if ok."""
         status, host = response.status, self.address.host
         if response.is_ok:
             return None, ""
         if (wait := self._rate_limited(response)) is not None:
-            words = (
+            reason = (
                 f"{host} answers no more requests for now (its rate limit is reached"
-                f"{_words_of(response)}): try again in {_span(wait)}"
+                f"{_text_of(response)}): try again in {_span(wait)}"
             )
-            return (wait if wait <= _LONGEST_WAIT else -1.0), words
+            return (wait if wait <= _LONGEST_WAIT else -1.0), reason
         if status in _PASSING:
-            words = f"{host} answered {status} to {method} {response.place}{_words_of(response)}"
-            asked = retry_after(response.headers.get("Retry-After", ""))
-            if asked is not None and asked > _LONGEST_WAIT:
-                return -1.0, f"{words}: try again in {_span(asked)}"
-            return (asked if method == "GET" else -1.0), words
+            reason = f"{host} answered {status} to {method} {response.place}{_text_of(response)}"
+            wait = retry_after(response.headers.get("Retry-After", ""))
+            if wait is not None and wait > _LONGEST_WAIT:
+                return -1.0, f"{reason}: try again in {_span(wait)}"
+            return (wait if method == "GET" else -1.0), reason
         raise self._failure(method, response)
 
     def _rate_limited(self, response: _Response) -> float | None:
-        """Seconds until the forge answers again, where it says that we ask too often."""
+        """Seconds until the rate limit ends; ``None`` where it is not reached."""
         status, headers = response.status, response.headers
         is_limit = status == 429 or (
             status == 403
             and (
                 headers.get("X-RateLimit-Remaining") == "0"
                 or "Retry-After" in headers
-                or "rate limit" in _words_of(response).lower()
+                or "rate limit" in _text_of(response).lower()
             )
         )
         if not is_limit:
             return None
-        if (asked := retry_after(response.headers.get("Retry-After", ""))) is not None:
-            return max(asked, 0.0)
+        if (wait := retry_after(response.headers.get("Retry-After", ""))) is not None:
+            return max(wait, 0.0)
         reset = headers.get("X-RateLimit-Reset") or headers.get("RateLimit-Reset") or ""
         return max(float(reset) - self.clock(), 0.0) if reset.isdecimal() else 60.0
 
     def _failure(self, method: str, response: _Response) -> GitopsMlError:
         status, host = response.status, self.address.host
-        words = _words_of(response)
+        text = _text_of(response)
         where = f"{method} {response.place}"
         if status == 401:
-            return Refused(f"{host} does not accept {self._shown()}{words}: {self._remedy()}")
+            return Refused(f"{host} does not accept {self._credential()}{text}: {self._remedy()}")
         if status == 403:
             return Refused(
-                f"{host} does not let us {where} with {self._shown()}{words}"
+                f"{host} does not allow {where} with {self._credential()}{text}"
                 f"{_scopes(response)}: use a token that may read and write pull requests of "
                 f"{self.address.repository}"
             )
         if status == 404:
             return NotThere(
-                f"{host} knows nothing of {self.address.repository}, or {self._shown()} may not "
+                f"{host} does not have {self.address.repository}, or {self._credential()} may not "
                 f"see it ({where} answered 404): check the address and the token. {self._remedy()}"
             )
-        return Unacceptable(f"{host} does not accept {where} ({status}{words})")
+        return Unacceptable(f"{host} does not accept {where} ({status}{text})")
 
-    def _shown(self) -> str:
+    def _credential(self) -> str:
         return f"the token in {self.token.origin}" if self.token else "a request without a token"
 
     def _remedy(self) -> str:
         if self.token:
-            return "it is wrong or has expired, or was made for another server; make a new one"
-        return ways_to_name_one(self.address.type, self.address.host, self.section, self.environ)
+            return "the token is wrong, has expired, or belongs to another server; create a new one"
+        return token_remedy(self.address.type, self.address.host, self.section, self.environ)
 
     def _redirected(
         self, method: str, url: str, body: object, query: Mapping[str, object]
     ) -> _Response:
-        """The first answer that is no redirect. The token goes to its own host, or nowhere."""
+        """The first answer that is not a redirect. The token is sent to its own host only."""
         for _ in range(_MOST_REDIRECTS):
-            response = self._asked(method, url, body, query)
+            response = self._request(method, url, body, query)
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or not target:
                 return response
             target = self._joined(url, target)
-            if not _is_one_server(target, url):
+            if not is_same_server(target, url):
                 raise Refused(
-                    f"{self.address.host} sends us to {_origin(target)}, and the token is not for "
-                    f"it: name the new address in {self.section}.repository, or "
+                    f"{self.address.host} redirects to {_origin(target)}, to which the token does "
+                    f"not belong: name the new address in {self.section}.repository, or "
                     f"{self.section}.forge.api_url"
                 )
-            # A repository that was renamed answers for what is sent to it as well, at its new place.
+            # The new address of a renamed repository answers requests that write, too.
             url, query = target, {}
-        raise ServerFailed(f"{self.address.host} redirects us again and again")
+        raise ServerFailed(f"{self.address.host} redirects more than {_MOST_REDIRECTS} times")
 
     def _joined(self, url: str, target: str) -> str:
         try:
             joined = urljoin(url, _CONTROLS.sub("", target))
-            urlsplit(joined).port  # noqa: B018 - a port that is no number raises
+            urlsplit(joined).port  # noqa: B018 - a port that is not a number raises
         except ValueError:
-            raise ServerFailed(f"{self.address.host} sends us to an address that is none") from None
+            raise ServerFailed(
+                f"{self.address.host} redirects to an address that is not valid"
+            ) from None
         return joined
 
-    def _asked(self, method: str, url: str, body: object, query: Mapping[str, object]) -> _Response:
+    def _request(
+        self, method: str, url: str, body: object, query: Mapping[str, object]
+    ) -> _Response:
         import requests
         from urllib3.exceptions import HTTPError
 
-        if not is_protected(url) or not _is_one_server(url, self.address.api_url):
+        if not is_protected(url) or not is_same_server(url, self.address.api_url):
             raise Refused(f"the token for {self.address.host} is not sent to {_origin(url)}")
         self._client = self._client or _new_client(is_direct=Destination.of(url).is_loopback)
         try:
             return self._exchanged(method, url, body, query)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            reason = gave_up(error) or _innermost(error)
+            reason = gave_up(error) or innermost(error)
         # Outside of the handler: the library's error holds the request, and with it the token.
-        words = redacted(str(reason)) or type(reason).__name__
+        text = redacted(str(reason)) or type(reason).__name__
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise ServerFailed(
-                f"{self.address.host} cannot be reached: {words} (its certificate is not trusted: "
+                f"{self.address.host} cannot be reached: {text} (its certificate is not trusted: "
                 "name the CA bundle in GITOPS_ML_CA_BUNDLE)"
             )
         if gave_up(reason):
-            raise _Broken(words)
-        raise _Broken(f"{self.address.host} cannot be reached: {words}")
+            raise _Broken(text)
+        raise _Broken(f"{self.address.host} cannot be reached: {text}")
 
     def _exchanged(
         self, method: str, url: str, body: object, query: Mapping[str, object]
@@ -304,11 +306,11 @@ class ForgeSession:
         """One request and its whole answer.
 
         Raises:
-            requests.RequestException, HTTPError, OSError, ValueError: there is none.
+            requests.RequestException, HTTPError, OSError, ValueError: there is no whole answer.
         """
         from gitops_ml.http.watched_urllib3 import read_body
 
-        assert self._client is not None, "`_asked` makes it"
+        assert self._client is not None, "`_request` creates it"
         limits = self.limits or Limits()
         with self._client.request(
             method,
@@ -338,7 +340,7 @@ class ForgeSession:
 
 
 class _Broken(Exception):
-    """The line broke, or was not there."""
+    """The connection failed or broke."""
 
 
 def _new_client(*, is_direct: bool) -> requests.Session:
@@ -347,9 +349,9 @@ def _new_client(*, is_direct: bool) -> requests.Session:
     from gitops_ml.http.watched_urllib3 import WatchedSession
 
     client = WatchedSession()
-    # An authentication of our own keeps the library from reading the user's netrc by itself.
+    # An explicit authentication keeps the library from reading the user's netrc.
     client.auth = lambda request: request
-    # A proxy has no business between us and ourselves, where the token may go in plain text.
+    # No proxy for a loopback address, to which the token may be sent in plain text.
     client.trust_env = not is_direct
     client.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     return client
@@ -360,25 +362,18 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _is_one_server(url: str, other: str) -> bool:
-    try:
-        return Destination.of(url) == Destination.of(other)
-    except ValueError:
-        return False
-
-
-def _words_of(response: _Response) -> str:
-    """The forge's own words about a failure, after a colon; empty where it has none."""
+def _text_of(response: _Response) -> str:
+    """The forge's own message about a failure, after a colon; empty where there is none."""
     data: Any = None
     with suppress(ValueError):
         data = read_json(response.content)
     found = (_CONTROLS.sub(" ", each).strip() for each in _sentences(data, _DEEPEST))
-    words = "; ".join(dict.fromkeys(filter(None, found)))
-    return f": {redacted(words)[:400]}" if words else ""
+    text = "; ".join(dict.fromkeys(filter(None, found)))
+    return f": {redacted(text)[:400]}" if text else ""
 
 
 def _sentences(data: Any, depth: int) -> Iterator[str]:
-    """Texts in the shapes that forges report failures in."""
+    """The texts of an error answer, in the shapes that forges use."""
     if isinstance(data, str):
         yield data[:400]
     elif isinstance(data, list) and depth:
@@ -392,7 +387,7 @@ def _sentences(data: Any, depth: int) -> Iterator[str]:
 
 
 def _scopes(response: _Response) -> str:
-    """GitHub names the scopes that a classic token would need, and those that it has."""
+    """The scopes that GitHub requires of a classic token, and those that the token has."""
     wanted = response.headers.get("X-Accepted-OAuth-Scopes")
     wanted = wanted or response.headers.get("X-Accepted-GitHub-Permissions")
     if not wanted:
@@ -408,13 +403,6 @@ def _next_page(link: str) -> str | None:
         if each.get("rel") == "next":
             return each["url"]
     return None
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The innermost reason says most."""
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return error
 
 
 def _span(seconds: float) -> str:

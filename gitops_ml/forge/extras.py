@@ -1,6 +1,6 @@
-"""What a pull request should have besides: labels, reviewers, auto-merge.
+"""Labels, reviewers and auto-merge of a pull request.
 
-None of them is worth losing it: what the forge does not want to do becomes a warning.
+A pull request without them is still useful: what the forge refuses becomes a warning.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from gitops_ml.forge.pull_request import PullRequest
 
 Extra = tuple[str, "Callable[[], object]"]
-"""What it is, in words that follow "without", and the act."""
+"""Its name, which follows "without" in the warning, and the call that sets it."""
 
 
 def with_extras(pull_request: PullRequest, extras: Iterable[Extra]) -> PullRequest:
-    """The pull request once each of ``extras`` was tried, with warnings about those that failed."""
+    """Try each of ``extras``; the pull request that comes back has a warning for each that failed."""
     warnings = []
     for what, act in extras:
         try:
@@ -31,7 +31,7 @@ def with_extras(pull_request: PullRequest, extras: Iterable[Extra]) -> PullReque
 
 
 def same_text(one: str | None, other: str | None) -> bool:
-    """Whether a forge holds the same text: some store what was typed into a form."""
+    """Whether two texts are equal, whatever line ends a forge stores."""
     return _plain(one) == _plain(other)
 
 

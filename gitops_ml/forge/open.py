@@ -1,4 +1,4 @@
-"""The forge that a repository is at, with the token for it."""
+"""Open the forge of a repository, with the token for it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.forge.address import forge_address
 from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.forge.bitbucket import Bitbucket
+from gitops_ml.forge.gitea import Gitea
+from gitops_ml.forge.github import GitHub
+from gitops_ml.forge.gitlab import GitLab
 from gitops_ml.forge.token import find_token
 from gitops_ml.git.remote import Remote
 from gitops_ml.user.secret_owner import SecretOwner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from gitops_ml.forge.protocol import Forge
     from gitops_ml.project.model import GitopsSpec, SourceSpec
+
+_FORGES: Mapping[str, Callable[[ForgeSession], Forge]] = {
+    "github": GitHub,
+    "gitlab": GitLab,
+    "gitea": Gitea,
+    "bitbucket": Bitbucket,
+}
 
 
 def forge_of(
@@ -25,12 +36,12 @@ def forge_of(
     environ: Mapping[str, str],
     section: str = "gitops",
 ) -> Forge | None:
-    """Where the pull requests of the repository are; ``None`` where branches have to do.
+    """The forge of the repository; ``None`` where there is none, and a branch is pushed instead.
 
-    ``section`` is that of the project file in ``folder`` which names the repository.
+    ``section`` is the section of the project file in ``folder`` that names the repository.
 
     Raises:
-        UsageError: it cannot be known which forge that is.
+        UsageError: the forge is unknown.
     """
     remote = Remote.parse(spec.repository, folder=folder, section=section)
     address = forge_address(
@@ -38,7 +49,7 @@ def forge_of(
     )
     if address is None:
         return None
-    # The repository's own token is for the repository's own server.
+    # The token of the repository belongs to the repository's server only.
     is_one_server = not remote.is_http or remote.server == address.host
     named = (spec.forge.token_env, spec.token_env if is_one_server else None)
     owner = SecretOwner(environ, folder)
@@ -54,23 +65,5 @@ def forge_of(
 
 
 def forge_over(session: ForgeSession) -> Forge:
-    """The adapter for the forge that the session speaks to."""
-    match session.address.type:
-        case "github":
-            from gitops_ml.forge.github import GitHub
-
-            return GitHub(session)
-        case "gitlab":
-            from gitops_ml.forge.gitlab import GitLab
-
-            return GitLab(session)
-        case "gitea":
-            from gitops_ml.forge.gitea import Gitea
-
-            return Gitea(session)
-        case "bitbucket":
-            from gitops_ml.forge.bitbucket import Bitbucket
-
-            return Bitbucket(session)
-        case kind:
-            raise ValueError(f"no adapter for {kind!r}")
+    """The forge at the other end of the session."""
+    return _FORGES[session.address.type](session)

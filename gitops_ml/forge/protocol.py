@@ -1,36 +1,104 @@
-"""What every forge offers: pull requests of one repository."""
+"""Open, update and find pull requests of one repository: what all forges have in common."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.forge.api_session import NotThere, Unacceptable
+from gitops_ml.forge.extras import same_text, with_extras
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gitops_ml.forge.api_session import ForgeSession
+    from gitops_ml.forge.extras import Extra
     from gitops_ml.forge.pull_request import Proposal, PullRequest
+    from gitops_ml.http.answers import Part
 
 
-class Forge(Protocol):
-    """Where pull requests are: GitHub, GitLab, Gitea, Bitbucket, … for one repository there.
+class Forge(ABC):
+    """The pull requests of one repository at GitHub, GitLab, Gitea, Bitbucket, …
 
-    Every method raises `Refused` where the forge says no (token, scope, protected branch) and
-    `ServerFailed` where it cannot be reached or fails; the messages name the remedy.
+    Every method raises `Refused` where the forge refuses (token, scope, protected branch) and
+    `ServerFailed` where the forge cannot be reached or fails; the messages name the remedy.
+
+    A forge is a subclass that states its paths, its fields and how to ask for labels, reviewers and
+    auto-merge.
     """
 
+    _edit_method = "PATCH"
+    """The HTTP method that changes some fields of a pull request."""
+
+    def __init__(self, session: ForgeSession, *, pulls: str) -> None:
+        self._session = session
+        self._pulls = pulls
+        """The path of the repository's pull requests; each is at ``<pulls>/<number>``."""
+
+    @abstractmethod
     def find(self, *, head: str, base: str) -> PullRequest | None:
         """The newest pull request from ``head`` to ``base``: the open one if there is one."""
-        ...
 
     def open(self, proposal: Proposal) -> PullRequest:
-        """Open a pull request; the one that is open already is brought up to date instead."""
-        ...
+        """Open a pull request; one that is already open is updated instead."""
+        if found := self._find_open(head=proposal.head, base=proposal.base):
+            return self.update(found, proposal)
+        try:
+            made = self._session.send("POST", self._pulls, self._new_fields(proposal)).data
+        except Unacceptable:
+            # Another run may have opened it since the look above.
+            if (found := self._find_open(head=proposal.head, base=proposal.base)) is None:
+                raise
+            return self.update(found, proposal)
+        return with_extras(self._parse(made), self._extras(made, proposal))
 
     def update(self, pull_request: PullRequest, proposal: Proposal) -> PullRequest:
-        """Have an open pull request say what ``proposal`` says; what is equal is not sent."""
-        ...
+        """Give an open pull request the content of ``proposal``; what is equal is not sent."""
+        known = self._read(pull_request.number)
+        fields = self._text_fields(proposal, known)
+        if not all(same_text(known[key].text_or(), value) for key, value in fields.items()):
+            known = self._edit(pull_request.number, fields)
+        return with_extras(self._parse(known), self._extras(known, proposal))
 
     def get(self, number: int) -> PullRequest:
         """The pull request as it is now."""
-        ...
+        return self._parse(self._read(number))
 
     def of_commit(self, commit: str) -> tuple[PullRequest, ...]:
         """The pull requests that brought ``commit`` (hex id) to the branch; the newest first."""
-        ...
+        try:
+            found = [*self._with_commit(commit)]
+        except (NotThere, Unacceptable):
+            return ()
+        return tuple(sorted(map(self._parse, found), key=lambda each: -each.number))
+
+    def _find_open(self, *, head: str, base: str) -> PullRequest | None:
+        found = self.find(head=head, base=base)
+        return found if found and found.is_open else None
+
+    def _read(self, number: int) -> Part:
+        return self._session.get(f"{self._pulls}/{number}")
+
+    def _edit(self, number: int, fields: Mapping[str, str]) -> Part:
+        return self._session.send(self._edit_method, f"{self._pulls}/{number}", fields).data
+
+    @abstractmethod
+    def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
+        """The body of the request that opens a pull request."""
+
+    @abstractmethod
+    def _text_fields(self, proposal: Proposal, known: Part) -> Mapping[str, str]:
+        """Title and description as the fields of the pull request ``known``."""
+
+    @abstractmethod
+    def _extras(self, known: Part, proposal: Proposal) -> Iterator[Extra]:
+        """Labels, reviewers and auto-merge that ``proposal`` wants and ``known`` does not have."""
+
+    @abstractmethod
+    def _with_commit(self, commit: str) -> Iterable[Part]:
+        """The pull requests that contain a commit."""
+
+    @staticmethod
+    @abstractmethod
+    def _parse(data: Part) -> PullRequest:
+        """The pull request in the forge's answer."""

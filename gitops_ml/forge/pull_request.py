@@ -1,4 +1,4 @@
-"""Pull requests as values; a GitLab merge request is one, too."""
+"""Pull requests as values; also GitLab's merge requests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What a forge is asked to open."""
+    """The pull request that a forge should open."""
 
     head: str
     """The branch that holds the commit."""
     base: str
-    """The branch that it should go to."""
+    """The branch that it is merged into."""
     title: str
     body: str
     """Markdown."""
@@ -25,19 +25,19 @@ class Proposal:
     labels: tuple[str, ...] = ()
     is_draft: bool = False
     auto_merge: bool = False
-    """Whether the forge merges it by itself once its checks are green."""
+    """Whether the forge merges it automatically once its checks have passed."""
     merge_method: str = "merge"
-    """How it does that: ``merge``, ``squash`` or ``rebase``."""
+    """``merge``, ``squash`` or ``rebase``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """A pull request as the forge knows it."""
+    """A pull request at the forge."""
 
     number: int
-    """0 where there is a branch and no forge."""
+    """0 where a branch was pushed and there is no forge."""
     url: str
-    """The page for people; without a forge the one that opens a pull request, if it is known."""
+    """The web page; without a forge the page that opens a pull request, if it is known."""
     title: str
     state: str
     """``open``, ``merged`` or ``closed``."""
@@ -48,7 +48,7 @@ class PullRequest:
     merge_commit: str | None = None
     is_draft: bool = False
     warnings: tuple[str, ...] = ()
-    """What of the proposal the forge did not do, such as a label that it does not have."""
+    """Parts of the proposal that the forge refused, such as an unknown label."""
 
     @property
     def is_open(self) -> bool:
@@ -60,8 +60,8 @@ def newest(found: Iterable[PullRequest]) -> PullRequest | None:
     return max(found, key=lambda each: (each.is_open, each.number), default=None)
 
 
-def asked_in(pull_request: PullRequest) -> str:
-    """Where a reviewer finds it, in a few words."""
+def review_place(pull_request: PullRequest) -> str:
+    """Where a reviewer finds it, as the start of a sentence."""
     if pull_request.number:
         return f"pull request {pull_request.url}"
     place = f"at {pull_request.url}" if pull_request.url else f"from it to {pull_request.base}"

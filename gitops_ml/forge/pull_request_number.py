@@ -1,13 +1,13 @@
-"""The pull request that a commit came by, as the forges write it into messages."""
+"""Find the number of the pull request in the message of a merge commit."""
 
 from __future__ import annotations
 
 import re
 
-# Each is what its forge writes when somebody presses its button; the words between are free.
+# What each forge writes when a pull request is merged on its page; people may change the rest.
 _SUBJECTS = (
-    re.compile(r"Merge pull request #(\d+)\b"),  # GitHub, Bitbucket Server of today
-    re.compile(r"Pull request #(\d+): "),  # Bitbucket Server
+    re.compile(r"Merge pull request #(\d+)\b"),  # GitHub, Bitbucket Data Center
+    re.compile(r"Pull request #(\d+): "),  # older Bitbucket Server
     re.compile(r"Merged in .+ \(pull request #(\d+)\)$"),  # Bitbucket Cloud
     re.compile(r"Merge pull request '.*' \([#!](\d+)\) from "),  # Gitea, Forgejo
     re.compile(r"Merged PR (\d+): "),  # Azure DevOps
@@ -17,7 +17,7 @@ _GITLAB = re.compile(r"^See merge request \S*!(\d+)$", re.M)
 
 
 def pull_request_number(message: str) -> int | None:
-    """The number in a commit's message, `None` where it names none.
+    """The number in a commit's message; `None` where there is none.
 
     >>> pull_request_number("Deploy iris to staging (#12)")
     12

@@ -1,14 +1,14 @@
-"""The token for a forge, from where people keep such things; it is shown to that forge alone.
+"""Find the token for a forge. A token is sent to its own forge only.
 
-Asked in this order, the first that has one counts:
+The first of these that has a token wins:
 
 1. the environment variable that the project file names (`forge.token_env`, then `token_env`), if
-   its owner has said that it may go to this host
-2. the forge's usual variables: ``GH_TOKEN``, ``GITHUB_TOKEN``, ``GITLAB_TOKEN``, …; each belongs to
-   one host, and goes to no other
+   its owner allows it for this host
+2. the forge's usual variables: ``GH_TOKEN``, ``GITHUB_TOKEN``, ``GITLAB_TOKEN``, …; each belongs
+   to one host and is sent to no other
 3. the keyring, service ``gitops-ml``, user name the host (``keyring set gitops-ml github.com``)
 4. ``~/.netrc``, or the file that ``NETRC`` names
-5. git's credential helpers, which are not let ask anybody
+5. git's credential helpers, which may not prompt
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _SECONDS = 30
-"""For a credential helper: it may open a key store, and must not wait for an answer of anybody."""
-_NOBODY_IS_ASKED = {
+"""For a credential helper: it may open a key store, but must not wait for a person."""
+_WITHOUT_PROMPTS = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "",
     "SSH_ASKPASS": "",
@@ -40,15 +40,15 @@ _NOBODY_IS_ASKED = {
 
 @dataclass(frozen=True, slots=True)
 class ForgeToken:
-    """A token and where it was found."""
+    """A token and its origin."""
 
     value: str = field(repr=False)
     origin: str
-    """In words: ``the environment variable GITHUB_TOKEN``."""
+    """For messages: ``the environment variable GITHUB_TOKEN``."""
     username: str | None = None
-    """Of the account, where that is known: it may be a password then."""
+    """Of the account, where it is known; ``value`` may then be a password."""
     variable: str = ""
-    """The environment variable that holds it, if one does."""
+    """The environment variable that holds it, if any."""
 
 
 def find_token(
@@ -59,13 +59,13 @@ def find_token(
     named: tuple[str, ...] = (),
     check: Callable[[str], None],
 ) -> ForgeToken | None:
-    """The token for the forge ``host`` (``host[:port]``), ``None`` where nobody knows one.
+    """The token for the forge ``host`` (``host[:port]``); ``None`` where there is none.
 
-    ``named`` are the variables that the project file names, the most particular first. ``check``
-    raises for one that may not go to the forge.
+    ``named`` are the variables that the project file names, the most specific first. ``check``
+    raises for a variable that may not be sent to the forge.
 
     Raises:
-        UsageError: the variable that counts holds something that is no token.
+        UsageError: the first variable that is set does not hold a token.
     """
     variables = (*named, *usual_variables(kind, host, environ))
     if found := next(_in_variables(variables, environ), None):
@@ -77,12 +77,12 @@ def find_token(
 
 
 def usual_variables(kind: str, host: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The usual variables whose token belongs to ``host``."""
+    """The usual variables that hold a token for ``host``."""
     return tuple(usual.variable for usual in USUAL.get(kind, ()) if host in usual.hosts_in(environ))
 
 
-def ways_to_name_one(kind: str, host: str, section: str, environ: Mapping[str, str]) -> str:
-    """What to do where there is no token, or where it does not do."""
+def token_remedy(kind: str, host: str, section: str, environ: Mapping[str, str]) -> str:
+    """What to do where there is no token, or where it is not enough."""
     elsewhere = [
         usual
         for usual in USUAL.get(kind, ())
@@ -91,8 +91,8 @@ def ways_to_name_one(kind: str, host: str, section: str, environ: Mapping[str, s
     if elsewhere:
         variable = elsewhere[0].variable
         return (
-            f"{variable} is set, but nothing says that it belongs to {host}: set "
-            f"{TOKEN_HOSTS}={variable}={host}, and name it in {section}.forge.token_env"
+            f"{variable} is set, but not declared for {host}: set "
+            f"{TOKEN_HOSTS}={variable}={host}, and name {variable} in {section}.forge.token_env"
         )
     usual = usual_variables(kind, host, environ)
     also = f", or set {usual[0]}" if usual else ""
@@ -112,7 +112,7 @@ def _in_variables(names: tuple[str, ...], environ: Mapping[str, str]) -> Iterato
 
 
 def _in_keyring(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
-    """Where the library `keyring` is installed; a keyring that is locked or broken has nothing."""
+    """Only where the library `keyring` is installed; a locked or broken keyring counts as empty."""
     try:
         import keyring
         import keyring.errors
@@ -135,17 +135,17 @@ def _in_netrc(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
 
 
 def _in_git(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
-    asked = f"protocol=https\nhost={host}\n\n"
+    request = f"protocol=https\nhost={host}\n\n"
     try:
         answer = run(
             [git_program(os.environ), *OPTIONS, "-c", "core.askPass=", "credential", "fill"],
             cwd=Path(os.sep),
-            environ={**git_environment(os.environ, repository=OUTSIDE), **_NOBODY_IS_ASKED},
-            input=asked,
+            environ={**git_environment(os.environ, repository=OUTSIDE), **_WITHOUT_PROMPTS},
+            input=request,
             timeout=_SECONDS,
         )
     except ProgramFailed:
         return None
-    said = dict(line.partition("=")[::2] for line in answer.text.splitlines())
-    value = said.get("password")
-    return ForgeToken(value, "git's credential helper", said.get("username")) if value else None
+    fields = dict(line.partition("=")[::2] for line in answer.text.splitlines())
+    value = fields.get("password")
+    return ForgeToken(value, "git's credential helper", fields.get("username")) if value else None

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from gitops_ml.errors import UsageError
 from gitops_ml.http.netrc_file import netrc_logins
-from gitops_ml.http.secret_destinations import Destination
+from gitops_ml.http.urls import Destination
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.user.secret_owner import SecretOwner
 

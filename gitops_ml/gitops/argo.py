@@ -1,6 +1,6 @@
-"""Argo CD's side of the GitOps repository: one ApplicationSet per environment, one AppProject per team.
+"""Make Argo CD's objects: one ApplicationSet per environment, one AppProject per team.
 
-Facts and field names: Argo CD 3.5 (`applicationset`, `auto_sync`, `sync-options` and `project` pages
+The fields are those of Argo CD 3.5 (pages `applicationset`, `auto_sync`, `sync-options` and `project`
 of its manual).
 """
 
@@ -24,8 +24,8 @@ Destination = tuple[str, str]
 API_VERSION = "argoproj.io/v1alpha1"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "gitops-ml"}
 
-# Exactly what the charts emit: a project that may make more than it needs is a hole, one that may
-# make less is a sync that fails. A test compares this with the rendered charts.
+# Exactly the kinds of the charts: with more, a team may create what it does not need; with less, the
+# sync fails. A test compares this with the rendered charts.
 CHART_KINDS = (
     ("", "ConfigMap"),
     ("", "Service"),
@@ -67,7 +67,7 @@ def application_set(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping
 
 
 def _generator(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
-    # The file name exists nowhere else: the generator's `*` crosses slashes by default.
+    # No other file has this name, since `*` of the generator matches slashes, too.
     return {
         "repoURL": gitops.argocd_url,
         "revision": f"refs/heads/{gitops.branch}",
@@ -77,7 +77,7 @@ def _generator(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str,
 
 
 def _set_policy(environment: EnvironmentSpec) -> Mapping[str, Any]:
-    """Production never loses an Application, nor an Application's objects, to a mistake in Git."""
+    """A mistake in Git does not delete the Applications of a protected environment, nor their objects."""
     if not environment.protected:
         return {}
     return {
@@ -96,8 +96,8 @@ def _application_metadata(environment: EnvironmentSpec) -> Mapping[str, Any]:
             "gitops-ml.dev/team": "{{ .team }}",
         },
         "annotations": {
-            # Only these paths make Argo CD render the release anew; without it, each commit to
-            # the repository would render every release.
+            # Argo CD renders the release again only for a change of these paths; without them it
+            # would render every release for each commit.
             "argocd.argoproj.io/manifest-generate-paths": f".;/{directory}",
             "gitops-ml.dev/deployment-id": "{{ .deployment_id }}",
         },
@@ -115,8 +115,8 @@ def _application_spec(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mappi
             "targetRevision": f"refs/heads/{gitops.branch}",
             **_source(environment, gitops.mode),
         },
-        # Both from the release: projects that share an environment's name may have other clusters,
-        # and the AppProject says which of them a team may reach.
+        # Both from the release: projects may use one name of an environment for different clusters.
+        # The AppProject limits the clusters of a team.
         "destination": {"server": "{{ .server }}", "namespace": "{{ .namespace }}"},
         "syncPolicy": {
             "automated": {"prune": True, "selfHeal": True, "allowEmpty": False},
@@ -138,8 +138,8 @@ def _application_spec(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mappi
                 }
             },
         },
-        # KEDA owns the number of replicas; it is not in Git, and this keeps a hand that scaled
-        # once, or an older Deployment that declared it, from fighting the autoscaler.
+        # KEDA owns the number of replicas, which is not in Git. Without this, Argo CD would revert
+        # the autoscaler after a manual scale or an older Deployment with `replicas`.
         "ignoreDifferences": [
             {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
         ],
@@ -148,7 +148,7 @@ def _application_spec(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mappi
 
 
 def _source(environment: EnvironmentSpec, mode: str) -> Mapping[str, Any]:
-    """The one field that tells the modes apart: Helm's chart and values, or plain YAML."""
+    """The source by mode: Helm's chart and values, or plain YAML."""
     directory = layout.release_directory(environment.name, "{{ .name }}")
     if mode == "manifests":
         return {"path": directory, "directory": {"include": layout.MANIFEST}}
@@ -161,9 +161,9 @@ def _source(environment: EnvironmentSpec, mode: str) -> Mapping[str, Any]:
 def app_project(
     team: str, project: Project, gitops: GitopsSpec, *, others: Iterable[Destination] = ()
 ) -> Mapping[str, Any]:
-    """The AppProject of a team: our repository, its namespaces, the kinds of our charts, no more.
+    """The AppProject of a team: this repository, its namespaces and the kinds of the charts only.
 
-    ``others`` are places where releases of other projects of this team stand.
+    ``others`` are destinations of releases of other projects of this team.
     """
     destinations = [
         {"server": server, "namespace": namespace}
@@ -194,7 +194,7 @@ def app_project(
 
 
 def destinations_in(content: bytes) -> set[Destination]:
-    """The places in the text of an AppProject; none where it is not one of ours."""
+    """The destinations of an AppProject's file; none where it is not valid."""
     try:
         found = load_yaml(content)["spec"]["destinations"]
         return {(str(each["server"]), str(each["namespace"])) for each in found}
@@ -222,5 +222,5 @@ def _roles(team: str, project: Project) -> Mapping[str, Any]:
 
 
 def teams_of(project: Project, used: Iterable[str]) -> tuple[str, ...]:
-    """Every team that gets an AppProject: those of the project file, and those that APIs name."""
+    """Every team that gets an AppProject: the teams of the project file and of the APIs."""
     return tuple(sorted({*project.teams, *used}))

@@ -1,4 +1,4 @@
-"""What a GitOps repository needs before its first release: files for people, and what they are to do."""
+"""Write README, CODEOWNERS and .gitattributes of a GitOps repository, and an administrator's next steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.owned_block import Block
+from gitops_ml.system.resources import template_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, GitopsSpec, Project
+    from gitops_ml.project.model import (
+        ClusterSpec,
+        EnvironmentSpec,
+        GatewaySpec,
+        GitopsSpec,
+        Project,
+    )
 
 README, CODEOWNERS, GITATTRIBUTES = "README.md", "CODEOWNERS", ".gitattributes"
 _ARGO_CDS_OWN = "https://kubernetes.default.svc"
@@ -19,7 +26,7 @@ _ARGO_CDS_OWN = "https://kubernetes.default.svc"
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Software that a cluster needs, and the oldest version that will do."""
+    """Software that a cluster needs, with its oldest supported version."""
 
     name: str
     version: str
@@ -27,52 +34,33 @@ class Component:
 
 
 def components(cluster: ClusterSpec) -> tuple[Component, ...]:
-    """What the releases on this cluster need: only what its entry in the project file says is used."""
-    gateway, prometheus = cluster.gateway, cluster.prometheus
-    kubernetes = cluster.kubernetes_version
-    wanted = (
-        (True, Component("Kubernetes", kubernetes or "1.30", "everything runs on it")),
-        (True, Component("KEDA", "2.20", f"autoscaling; in namespace `{cluster.keda_namespace}`")),
-        (
-            gateway is not None and gateway.type == "gateway-api",
-            Component(
-                "Gateway API",
-                "1.2",
-                f"routes; the Gateway `{gateway.name}` in namespace `{gateway.namespace}`"
-                if gateway
-                else "",
-            ),
-        ),
-        (
-            gateway is not None and gateway.type == "ingress",
-            Component(
-                "an ingress controller",
-                "any",
-                f"routes; the class `{gateway.name}`" if gateway else "",
-            ),
-        ),
-        (
-            cluster.http_addon,
-            Component(
-                "KEDA's HTTP add-on",
-                "0.14",
-                f"APIs that sleep; in namespace `{cluster.keda_namespace}`, with a ReferenceGrant",
-            ),
-        ),
-        (
-            prometheus.pod_monitors,
-            Component("Prometheus Operator", "any", "finds the pods by PodMonitor v1"),
-        ),
-        (
-            bool(prometheus.address),
-            Component("Prometheus", "any", f"what KEDA scales on; `{prometheus.address}`"),
-        ),
-        (
-            cluster.external_secrets,
-            Component("External Secrets", "0.16", "secrets by reference (external-secrets.io/v1)"),
-        ),
-    )
-    return tuple(component for is_used, component in wanted if is_used)
+    """What the releases on this cluster need, given its entry in the project file."""
+    namespace, prometheus = cluster.keda_namespace, cluster.prometheus
+    found = [
+        Component("Kubernetes", cluster.kubernetes_version or "1.30", "everything runs on it"),
+        Component("KEDA", "2.20", f"autoscaling; in namespace `{namespace}`"),
+    ]
+    if cluster.gateway is not None:
+        found.append(_gateway(cluster.gateway))
+    if cluster.http_addon:
+        why = f"APIs that sleep; in namespace `{namespace}`, with a ReferenceGrant"
+        found.append(Component("KEDA's HTTP add-on", "0.14", why))
+    if prometheus.pod_monitors:
+        found.append(Component("Prometheus Operator", "any", "finds the pods by PodMonitor v1"))
+    if prometheus.address:
+        why = f"what KEDA scales on; `{prometheus.address}`"
+        found.append(Component("Prometheus", "any", why))
+    if cluster.external_secrets:
+        why = "secrets by reference (external-secrets.io/v1)"
+        found.append(Component("External Secrets", "0.16", why))
+    return tuple(found)
+
+
+def _gateway(gateway: GatewaySpec) -> Component:
+    if gateway.type == "ingress":
+        return Component("an ingress controller", "any", f"routes; the class `{gateway.name}`")
+    why = f"routes; the Gateway `{gateway.name}` in namespace `{gateway.namespace}`"
+    return Component("Gateway API", "1.2", why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +81,13 @@ def steps(
     foreign = [server for server in servers if server != _ARGO_CDS_OWN]
     found = [
         Steps(
-            "Let Argo CD read this repository (private ones want a deploy key or a token)",
+            "Let Argo CD read this repository (a private one needs a deploy key or a token)",
             (f"argocd repo add {gitops.argocd_url}",),
         )
     ]
     if foreign:
-        told = tuple(f"argocd cluster add <context of {server}>" for server in foreign)
-        found.append(Steps("Let Argo CD reach the other clusters", told))
+        commands = tuple(f"argocd cluster add <context of {server}>" for server in foreign)
+        found.append(Steps("Let Argo CD reach the other clusters", commands))
     found += [
         Steps(
             f"Start {place.name}",
@@ -113,8 +101,8 @@ def steps(
     return tuple(found)
 
 
-def readme(template: str, project: Project, gitops: GitopsSpec) -> Block:
-    """The part of the repository's README that is ours, for the people who run the clusters."""
+def readme(project: Project, gitops: GitopsSpec) -> Block:
+    """The block of gitops-ml in the repository's README, for the administrators of the clusters."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(  # noqa: S701 - Markdown out of names that the schema has checked
@@ -122,7 +110,7 @@ def readme(template: str, project: Project, gitops: GitopsSpec) -> Block:
     )
     places = tuple(project.environments.values())
     used = sorted({place.cluster for place in places})
-    text = environment.from_string(template).render(
+    text = environment.from_string(template_text("bootstrap/README.md.j2")).render(
         project=project.name,
         gitops=gitops,
         environments=places,
@@ -136,7 +124,7 @@ def readme(template: str, project: Project, gitops: GitopsSpec) -> Block:
 
 
 def codeowners(project: Project, gitops: GitopsSpec) -> Block:
-    """Who has to approve what; comments where the project file names nobody."""
+    """The owners who approve changes; comments where the project file names no owners."""
     paths = ["/argocd/", "/charts/", "/CODEOWNERS", "/policy.yaml"]
     paths += [
         f"/{layout.RELEASES}/{place.name}/"
@@ -155,7 +143,7 @@ def codeowners(project: Project, gitops: GitopsSpec) -> Block:
 
 
 def gitattributes() -> Block:
-    """The files stay as they were written on every system; what machines write is folded in diffs."""
+    """Keeps line ends on every system, and folds generated files in diffs."""
     lines = (
         "/argocd/** text eol=lf",
         "/charts/** text eol=lf linguist-generated gitlab-generated",
@@ -166,22 +154,22 @@ def gitattributes() -> Block:
 
 
 def advice(project: Project, gitops: GitopsSpec) -> tuple[str, ...]:
-    """How the branch should be protected, given how changes get to it."""
+    """How to protect the branch, given how changes are delivered to it."""
     pushed = [place.name for place in project.environments.values() if place.delivery == "push"]
     reviewed = [name for name in project.environments if name not in pushed]
     found = [f"protect the branch {gitops.branch}: no force pushes and no deletion"]
     if reviewed:
         found.append(
             f"require a pull request with an approval of a code owner: {', '.join(reviewed)} "
-            f"{'is' if len(reviewed) == 1 else 'are'} delivered so"
+            f"{'is' if len(reviewed) == 1 else 'are'} delivered by pull request"
         )
     if pushed and reviewed:
         found.append(
             f"{', '.join(pushed)} {'is' if len(pushed) == 1 else 'are'} pushed to the same branch: "
-            "let the identity of that token bypass the rule, and nobody else"
+            "let only the identity of that token bypass the rule"
         )
     elif pushed:
         found.append(
-            "everything is pushed: `delivery: pull_request` of an environment asks for reviews"
+            "everything is pushed: set `delivery: pull_request` in an environment to require reviews"
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""The words of a commit: which releases change, with trailers that lead back to their source."""
+"""Write commit messages: the releases that change, with trailers that lead back to their source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LONGEST_SUBJECT = 72
 _TRAILER = re.compile(r"^[ \t]*(Deployment-Id|Source-Commit|Gitops-Ml-Action)[ \t]*:", re.I | re.M)
 _MOST_TRAILERS = 100
-"""A commit of thousands of releases names them in its files; a message of a megabyte helps nobody."""
+"""A message of a megabyte is of no use; the files of the commit name all releases."""
 
 
 def commit_message(
@@ -37,7 +37,7 @@ def commit_message(
     trailers = [f"Deployment-Id: {item.deployment_id}" for item in releases[:_MOST_TRAILERS]]
     if source_commit:
         trailers.append(f"Source-Commit: {one_line(source_commit)}")
-    first = _own_words(subject) if subject else _subject(releases, removed)
+    first = _quote_trailers(subject) if subject else _subject(releases, removed)
     paragraphs = [first, "\n".join(lines), "\n".join(trailers)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
@@ -46,23 +46,23 @@ def action_message(
     action: str, subject: str, *, lines: Iterable[str], deployment_ids: Iterable[str]
 ) -> str:
     """A verb's commit: subject, one line per release, ``Deployment-Id`` and ``Gitops-Ml-Action``."""
-    told, ids = list(lines), list(deployment_ids)
-    body = [f"* {one_line(line)}" for line in told[:_MOST_TRAILERS]]
-    if len(told) > _MOST_TRAILERS:
-        body.append(f"* and {len(told) - _MOST_TRAILERS} more")
+    lines, ids = list(lines), list(deployment_ids)
+    body = [f"* {one_line(line)}" for line in lines[:_MOST_TRAILERS]]
+    if len(lines) > _MOST_TRAILERS:
+        body.append(f"* and {len(lines) - _MOST_TRAILERS} more")
     trailers = [f"Deployment-Id: {one_line(id)}" for id in ids[:_MOST_TRAILERS]]
     trailers.append(f"Gitops-Ml-Action: {action}")
-    paragraphs = [_own_words(subject), "\n".join(body), "\n".join(trailers)]
+    paragraphs = [_quote_trailers(subject), "\n".join(body), "\n".join(trailers)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
-def _own_words(text: str) -> str:
-    """What somebody says about a commit; a line of it that could be one of our trailers is quoted."""
+def _quote_trailers(text: str) -> str:
+    """A person's text, in which a line that could be one of the trailers is quoted."""
     return _TRAILER.sub(r"> \g<0>", printable(text).strip())
 
 
 def names_in_short(names: Iterable[str]) -> str:
-    """``iris, roses``; ``12 APIs`` where the names would not fit a subject."""
+    """``iris, roses``; ``12 APIs`` where the names do not fit into a subject."""
     unique = sorted(set(names))
     named = ", ".join(unique)
     return named if len(named) <= _LONGEST_SUBJECT // 2 else f"{len(unique)} APIs"
@@ -85,14 +85,14 @@ def _removal(removed: Sequence[str]) -> str:
 
 
 def summary_of(changes: Iterable[Change]) -> str:
-    """``3 files added, 1 modified``; the releases they belong to are told elsewhere."""
-    words = {"add": "added", "modify": "modified", "delete": "deleted"}
+    """``4 files: 3 added, 1 modified``."""
+    verbs = {"add": "added", "modify": "modified", "delete": "deleted"}
     actions = [change.action for change in changes]
     counts = [
-        f"{actions.count(action)} {word}" for action, word in words.items() if action in actions
+        f"{actions.count(action)} {verb}" for action, verb in verbs.items() if action in actions
     ]
     return (
         f"{'1 file' if len(actions) == 1 else f'{len(actions)} files'}: {', '.join(counts)}"
-        if (counts)
+        if counts
         else "no differences"
     )

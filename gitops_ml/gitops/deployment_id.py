@@ -1,4 +1,4 @@
-"""The deployment id: one name for one state of one release, found again at every prediction."""
+"""The deployment id: one name for one state of one release, sent with every prediction."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def deployment_id(api: str, release: Mapping[str, Any]) -> str:
     """``<api>-<12 hex>`` over the canonical release.
 
-    ``release`` holds what reaches the cluster and nothing else: the values (the resolved spec and
-    the image's digest in the chart's words), the chart with its version, and the destination.
-    Equal releases have equal ids on every machine; a release that differs in a byte has another.
+    ``release`` holds only what reaches the cluster: the values (the resolved spec and the image's
+    digest), the chart with its version, and the destination. Equal releases have equal ids on every
+    machine; a release that differs in a byte has another id.
     """
     canonical = json.dumps(release, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{api}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"

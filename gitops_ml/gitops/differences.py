@@ -1,4 +1,4 @@
-"""What a change means: files as unified diffs, Kubernetes objects field by field."""
+"""Compare files as unified diffs, and Kubernetes objects field by field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MISSING = object()
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field before and after; ``action`` tells a field that is ``None`` from one that is not there."""
+    """One field before and after; ``action`` distinguishes ``None`` from a missing field."""
 
     path: str
     action: str
@@ -37,7 +37,7 @@ class ObjectChange:
 
 
 def unified_diff(change: Change, *, context: int = 3) -> str:
-    """The change as `git diff` would show it."""
+    """The change in the format of `git diff`."""
     old, new = (_lines(content) for content in (change.before, change.after))
     lines = difflib.unified_diff(
         old,
@@ -56,7 +56,7 @@ def _lines(content: bytes | None) -> list[str]:
 def object_changes(
     before: Iterable[KubernetesObject], after: Iterable[KubernetesObject]
 ) -> tuple[ObjectChange, ...]:
-    """What Kubernetes would see: objects matched by kind and name, compared field by field."""
+    """The objects that change, matched by kind and name and compared field by field."""
     old, new = _by_identity(before), _by_identity(after)
     found = []
     for kind, name in sorted({*old, *new}):
@@ -98,7 +98,7 @@ def _compare(before: Any, after: Any, path: str) -> Iterator[FieldChange]:
 
 
 def _documents(before: Any, after: Any, path: str) -> tuple[Any, Any] | None:
-    """Two JSON files out of a ConfigMap as data, so that they too are compared field by field."""
+    """Two JSON files of a ConfigMap as data, so that they are compared field by field, too."""
     if not (path.endswith(".json") and isinstance(before, str) and isinstance(after, str)):
         return None
     try:
@@ -108,7 +108,7 @@ def _documents(before: Any, after: Any, path: str) -> tuple[Any, Any] | None:
 
 
 def _compare_lists(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterator[FieldChange]:
-    """Items by their name where they have one (containers, env, ports), else by their number."""
+    """Items by name where they have one (containers, env, ports), else by index."""
     old, new = _keyed(before), _keyed(after)
     if old is None or new is None:
         old, new = dict(enumerate(before)), dict(enumerate(after))

@@ -1,12 +1,12 @@
-"""Where everything is in a GitOps repository.
+"""The paths of a GitOps repository.
 
-charts/<chart>/<version>/…                   base charts, immutable once there
+charts/<chart>/<version>/…                   base charts; a version never changes
 releases/<environment>/<api>/values.yaml     the Helm values of one release
 releases/<environment>/<api>/release.yaml    what the ApplicationSet reads; where it came from
 releases/<environment>/<api>/manifest.yaml   the rendered objects, in mode ``manifests`` only
 argocd/<environment>.yaml                    one ApplicationSet per environment
 argocd/projects/<team>.yaml                  one AppProject per team
-policy.yaml                                  what releases of all projects may ask for; ops write it
+policy.yaml                                  limits for the releases of all projects; written by ops
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def release_of(path: str) -> tuple[str, str] | None:
 
 
 def environment_of(path: str) -> str | None:
-    """The environment that an ApplicationSet is about, ``None`` for any other path."""
+    """The environment of an ApplicationSet's file, ``None`` for any other path."""
     match path.split("/"):
         case [first, name] if first == ARGOCD and name.endswith(".yaml"):
             return name.removesuffix(".yaml")

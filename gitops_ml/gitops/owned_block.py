@@ -1,7 +1,7 @@
-"""A block of ours in a file that belongs to people: written again only while nobody has edited it.
+"""A block of gitops-ml in a file that people own; it is replaced only while it is unedited.
 
-The first line of the block names whose it is and holds the beginning of a hash of what follows, so
-that an edit is seen without asking the history.
+The first line of the block has the project's name and the beginning of a hash of the text, so that an
+edit is detected without the history.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Lines of ours in a file. ``name`` tells the blocks of one file apart."""
+    """Lines of gitops-ml in a file; ``name`` identifies a block in its file."""
 
     name: str
     text: str
     comment: tuple[str, str]
-    """What a comment begins and ends with: ``("<!-- ", " -->")``, ``("# ", "")``."""
+    """The begin and end of a comment: ``("<!-- ", " -->")``, ``("# ", "")``."""
 
     def written(self) -> str:
         """The block with its marks."""
@@ -44,11 +44,11 @@ class BlockUpdate:
 
     content: str
     edited: str | None
-    """What somebody made of the block; the file is left as it is then."""
+    """The block as a person edited it, if so; the file is left as it is."""
 
 
 def placed(content: str | None, block: Block, *, at_the_end: bool) -> BlockUpdate:
-    """The file with the block: made, put at an end of what people wrote, or brought up to date."""
+    """The file with the block created, added at one end, or updated."""
     if content is None or not content.strip():
         return BlockUpdate(block.written(), None)
     content = content.replace("\r\n", "\n")

@@ -1,8 +1,8 @@
-"""The branch of a proposal: how it is called, and whether what is on it is ours.
+"""Name the branch of a proposal, and detect commits of other people on it.
 
-Each commit that we propose carries a trailer with a fingerprint of the files that it changes. Where
-the two agree, nobody has touched the commit, and the branch may be made anew; a commit that was
-rebased by the forge still agrees, one that somebody amended does not.
+Each proposed commit has a trailer with a fingerprint of the files that it changes. Where the two agree,
+the commit is unchanged and the branch may be replaced. A commit that the forge rebased still agrees; an
+amended one does not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRAILER = "Gitops-Ml-Proposal"
 _NOT_IN_A_BRANCH = re.compile(r"[^A-Za-z0-9/_.-]+")
 _LONGEST = 200
 _IS_TRAILER = re.compile(r"[A-Za-z][A-Za-z0-9-]*: \S.*")
-_OURS = re.compile(rf"^{TRAILER}: ([0-9a-f]+)$", re.M)
+_MARK = re.compile(rf"^{TRAILER}: ([0-9a-f]+)$", re.M)
 
 
 def head_branch(topic: str) -> str:
@@ -36,9 +36,9 @@ def head_branch(topic: str) -> str:
 
 
 def marked(message: str, changes: Iterable[Change], *, length: int = 40) -> str:
-    """The commit message with the trailer by which we know our own commits again.
+    """The commit message with the trailer that identifies the commits of gitops-ml.
 
-    ``length`` is that of the repository's ids.
+    ``length`` is the length of the repository's object ids.
     """
     text = message.rstrip("\n")
     last = text.rpartition("\n\n")[2] if "\n\n" in text else ""
@@ -49,9 +49,9 @@ def marked(message: str, changes: Iterable[Change], *, length: int = 40) -> str:
 
 
 def foreign_commits(branch: Branch) -> tuple[str, ...]:
-    """The commits on the branch that others wrote, or changed after we had written them.
+    """The commits on the branch that other people wrote or amended.
 
-    A merge that only brings the base up to date (a forge's "update branch") is nobody's work.
+    A merge that only updates the branch from its base (a forge's "update branch") does not count.
     """
     ours = {mark for commit in branch.commits if (mark := _mark(commit))}
     return tuple(
@@ -66,7 +66,7 @@ def foreign_commits(branch: Branch) -> tuple[str, ...]:
 
 
 def holds(branch: Branch, changes: Iterable[Change]) -> bool:
-    """Whether the branch does exactly this, to files that are still what they were."""
+    """Whether the branch makes exactly these changes, to files that are still the same on the base."""
     length = len(branch.commit)
     wanted = {
         change.path: (_id(change.before, length), _id(change.after, length)) for change in changes
@@ -75,12 +75,12 @@ def holds(branch: Branch, changes: Iterable[Change]) -> bool:
 
 
 def _mark(commit: BranchCommit) -> str | None:
-    """The fingerprint of a commit that is ours and untouched."""
-    said = _OURS.findall(commit.message)
-    if len(commit.differences) != 1 or not said:
+    """The fingerprint of an unchanged commit of gitops-ml; ``None`` for any other."""
+    marks = _MARK.findall(commit.message)
+    if len(commit.differences) != 1 or not marks:
         return None
     found = _fingerprint(_after(commit.differences[0]))
-    return found if found == said[-1] else None
+    return found if found == marks[-1] else None
 
 
 def _after(difference: Difference) -> Mapping[str, str | None]:

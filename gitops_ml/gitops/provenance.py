@@ -1,4 +1,4 @@
-"""Where a deployment came from: the source repository, the commit, and who was at the keyboard."""
+"""The provenance of a deployment: source repository, commit and author."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a deployment came from. Written when the deployment id changes, kept otherwise."""
+    """Written when the deployment id changes, kept otherwise."""
 
     repository: str | None
     commit: str | None
     is_dirty: bool | None
-    """Whether the source had changes that no commit holds; ``None`` where Git does not tell."""
+    """Whether the source had uncommitted changes; ``None`` where that is unknown."""
     author: str
     tool_version: str
     origin: Mapping[str, Any] | None = None
-    """What it was deployed from, where that is no checkout: a notebook's cell, a step of a flow."""
+    """The source where it is not a checkout: a notebook's cell, a step of a flow."""

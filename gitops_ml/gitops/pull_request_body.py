@@ -1,8 +1,8 @@
-"""What a pull request says: which releases change, from what to what, and how to try it.
+"""Write the description of a pull request: the releases that change, how, and how to try them.
 
-Everything is read out of the files before and after, so that every verb's pull requests say the
-same things in the same places. However many releases there are, the text stays within what every
-forge takes: releases that change alike are told once, and the rest is counted.
+Everything is read from the files before and after, so that the pull requests of all verbs have the same
+form. The text stays within the limit of every forge for any number of releases: releases that change
+alike are shown once, and the rest is counted.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import json
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.markdown import block, cell, code, escaped
-from gitops_ml.documents.yaml_load import load_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.release_files import deployment_id_of, image_of
+from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, read_fields
+from gitops_ml.system.resources import template_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from jinja2 import Template
 
     from gitops_ml.git.model import Change
 
@@ -30,14 +34,14 @@ LONGEST_BODY = 30_000
 _LONGEST_TITLE = 200
 _MOST_ROWS = 60
 _MOST_COMPARED = 200
-"""Releases that are read field by field."""
+"""Releases that are compared field by field."""
 _MOST_LINES = 60
 _LONGEST_VALUE = 120
-_TOLD_ELSEWHERE = ("api.deploymentId", "image.")
+_SHOWN_ELSEWHERE = ("api.deploymentId", "image.")
 
 
 Content = tuple["bytes | None", "bytes | None"]
-"""Of a file before and after; nothing twice where it does not change."""
+"""A file before and after; twice `None` where it does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,8 @@ class ReleaseChange:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """Releases that change alike, and how."""
+class _Group:
+    """Releases that change alike, and the lines of the change."""
 
     releases: list[ReleaseChange] = field(default_factory=list)
     lines: tuple[str, ...] = ()
@@ -81,11 +85,11 @@ def release_changes(changes: Iterable[Change]) -> tuple[ReleaseChange, ...]:
 
 def _release(environment: str, api: str, named: Mapping[str, Change]) -> ReleaseChange:
     values, facts = (
-        (change.before, change.after) if (change := named.get(name)) else (None, None)
+        (file.before, file.after) if (file := named.get(name)) else (None, None)
         for name in (layout.VALUES, layout.RELEASE)
     )
-    told = named.get(layout.RELEASE) or named.get(layout.VALUES)
-    return ReleaseChange(environment, api, told.action if told else "modify", values, facts)
+    change = named.get(layout.RELEASE) or named.get(layout.VALUES)
+    return ReleaseChange(environment, api, change.action if change else "modify", values, facts)
 
 
 def title_of(message: str) -> str:
@@ -95,7 +99,6 @@ def title_of(message: str) -> str:
 
 
 def pull_request_body(
-    template: str,
     changes: Sequence[Change],
     *,
     why: str = "",
@@ -105,15 +108,9 @@ def pull_request_body(
 ) -> str:
     """The description of a pull request with these changes, in Markdown.
 
-    ``why`` is Markdown of ours; everything else is shown as it is and means nothing to the forge.
+    ``why`` is Markdown; everything else is escaped.
     """
-    from jinja2 import Environment, StrictUndefined
-
     releases = release_changes(changes)
-    environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(code=code, cell=cell, block=block, escaped=escaped)
     facts: dict[str, Any] = {
         "why": why.strip(),
         "rows": [_row(release) for release in releases[:_MOST_ROWS]],
@@ -125,20 +122,28 @@ def pull_request_body(
         "identities": [id for release in releases if (id := release.ids[1])][:_MOST_ROWS],
         "head": head,
     }
-    compiled = environment.from_string(template)
-    told = [_section(each) for each in _compared(releases)]
-    untold = max(0, len(releases) - _MOST_COMPARED)
-    # As many of the details as there is room for, the first ones first.
-    room = limit - len(compiled.render(**facts, details=[], untold=0)) - 200
-    shown = 0
-    for each in told:
-        room -= len(each["title"]) + len(each["block"]) + 10
-        if room < 0:
-            break
-        shown += 1
-    untold += sum(each["count"] for each in told[shown:])
-    body = compiled.render(**facts, details=told[:shown], untold=untold).strip() + "\n"
+    render = partial(_template().render, **facts)
+    details = [_section(each) for each in _groups(releases)]
+    shown = _how_many_fit(details, limit - len(render(details=[], hidden=0)) - 200)
+    hidden = max(0, len(releases) - _MOST_COMPARED)
+    hidden += sum(each["count"] for each in details[shown:])
+    body = render(details=details[:shown], hidden=hidden).strip() + "\n"
     return body if len(body) <= limit else f"{body[: limit - 2]}…\n"
+
+
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(code=code, cell=cell, block=block, escaped=escaped)
+    return environment.from_string(template_text("pull_request.md.j2"))
+
+
+def _how_many_fit(details: Iterable[Mapping[str, Any]], room: int) -> int:
+    sizes = accumulate(len(each["title"]) + len(each["block"]) + 10 for each in details)
+    return sum(size <= room for size in sizes)
 
 
 def _row(release: ReleaseChange) -> Mapping[str, str]:
@@ -157,44 +162,44 @@ def _arrow(before: str | None, after: str | None) -> str:
     return " → ".join(part for part in (before, after or "–") if part).replace("|", "\\|")
 
 
-def _compared(releases: Iterable[ReleaseChange]) -> list[_Told]:
-    groups: dict[tuple[str, tuple[str, ...]], _Told] = {}
+def _groups(releases: Iterable[ReleaseChange]) -> list[_Group]:
+    groups: dict[tuple[str, tuple[str, ...]], _Group] = {}
     for release in tuple(releases)[:_MOST_COMPARED]:
         if lines := _lines(release):
-            told = groups.setdefault((release.action, lines), _Told(lines=lines))
-            told.releases.append(release)
+            group = groups.setdefault((release.action, lines), _Group(lines=lines))
+            group.releases.append(release)
     return list(groups.values())
 
 
-def _section(told: _Told) -> dict[str, Any]:
-    names = [f"{code(each.api)} in {code(each.environment)}" for each in told.releases[:5]]
-    more = len(told.releases) - len(names)
+def _section(group: _Group) -> dict[str, Any]:
+    names = [f"{code(each.api)} in {code(each.environment)}" for each in group.releases[:5]]
+    more = len(group.releases) - len(names)
     title = ", ".join(names) + (f" and {more} more" if more else "")
-    is_new = told.releases[0].action == "add"
-    text = block("\n".join(told.lines), "yaml" if is_new else "diff")
-    return {"title": title, "block": text, "count": len(told.releases)}
+    is_new = group.releases[0].action == "add"
+    text = block("\n".join(group.lines), "yaml" if is_new else "diff")
+    return {"title": title, "block": text, "count": len(group.releases)}
 
 
 def _lines(release: ReleaseChange) -> tuple[str, ...]:
-    """How a release changes, a line for each value; the manifest of one that is new."""
+    """The change of a release, a line for each value; for a new one its manifest."""
     if release.action == "add":
-        manifest = _data(release.facts[1]).get("manifest")
+        manifest = read_fields(release.facts[1]).get("manifest")
         lines = write_yaml(manifest).splitlines() if isinstance(manifest, dict) else []
     elif release.action == "modify":
         lines = [line for each in _fields(release) for line in field_lines(each)]
     else:
         lines = []
     if len(lines) > _MOST_LINES:
-        lines[_MOST_LINES:] = [f"# and {len(lines) - _MOST_LINES} lines more"]
+        lines[_MOST_LINES:] = [f"# and {len(lines) - _MOST_LINES} more lines"]
     return tuple(lines)
 
 
 def _fields(release: ReleaseChange) -> Iterable[FieldChange]:
-    old, new = (_data(content).get("chart") for content in release.facts)
+    old, new = (read_fields(content).get("chart") for content in release.facts)
     yield from field_changes({"chart": old}, {"chart": new})
-    before, after = map(_data, release.values)
+    before, after = map(read_fields, release.values)
     for each in field_changes(before, after):
-        if not each.path.startswith(_TOLD_ELSEWHERE):
+        if not each.path.startswith(_SHOWN_ELSEWHERE):
             yield each
 
 
@@ -212,26 +217,26 @@ def _short(value: Any) -> str:
 
 
 def _other(changes: Iterable[Change]) -> list[str]:
-    """What changes besides releases: each file of Argo CD's, each chart as a whole."""
+    """The changes besides releases: each file of Argo CD, each chart as a whole."""
     found: Counter[tuple[str, str]] = Counter()
     for change in changes:
         if not change.path.startswith(f"{layout.RELEASES}/"):
             found[layout.chart_of(change.path) or change.path, change.action] += 1
-    words = {"add": "added", "modify": "modified", "delete": "deleted"}
+    verbs = {"add": "added", "modify": "modified", "delete": "deleted"}
     lines = [
-        f"{code(path)}: {f'{count} files ' if count > 1 else ''}{words[action]}"
+        f"{code(path)}: {f'{count} files ' if count > 1 else ''}{verbs[action]}"
         for (path, action), count in sorted(found.items())
     ]
     return [*lines[:20], *([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])]
 
 
 def _tries(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
-    """How to reach what will run, for the first few."""
+    """Commands to try the first releases."""
     found: list[Mapping[str, str]] = []
     for release in releases:
         if release.action == "delete" or len(found) == 3:
             continue
-        facts = _data(release.facts[1])
+        facts = read_fields(release.facts[1])
         chart = facts.get("chart") or {}
         directory = layout.release_directory(release.environment, release.api)
         found.append(
@@ -240,7 +245,7 @@ def _tries(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
                 f"{chart.get('version')} -f {directory}/{layout.VALUES}"
                 if chart
                 else "",
-                "call": _call(_data(release.values[1])),
+                "call": _call(read_fields(release.values[1])),
                 "identity": release.ids[1] or "",
             }
         )
@@ -257,28 +262,15 @@ def _call(values: Mapping[str, Any]) -> str:
 
 
 def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
-    """Where what is new came from, each place once."""
+    """The provenance of the new releases, each source once."""
     found: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
     for release in tuple(releases)[:_MOST_COMPARED]:
-        facts = _data(release.facts[1])
+        facts = read_fields(release.facts[1])
         provenance = facts.get("provenance")
         if isinstance(provenance, dict):
             source = {str(key): str(value) for key, value in provenance.items() if value}
             found[tuple(sorted(source.items()))] = source
     return list(found.values())[:3]
-
-
-def _data(content: bytes | None) -> Mapping[str, Any]:
-    """A file as data; one that is not YAML, or not there, says nothing."""
-    import yaml
-
-    if content is None:
-        return {}
-    try:
-        data = load_yaml(content)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _id(content: bytes | None) -> str | None:

@@ -1,9 +1,8 @@
-"""A refresh: the same deployment rolled out anew, under an id of its own.
+"""A refresh: the same deployment rolled out again, with another deployment id.
 
-The pods carry the id as a label, so another id is another rollout. ``release.yaml`` remembers which
-deployment was refreshed and how often: while that is what would be deployed, a later `deploy` keeps
-the refreshed id, and neither undoes the refresh nor rolls out once more. Anything else that is deployed
-starts without it.
+The id is a label of the pods, so another id causes a rollout. ``release.yaml`` records the refreshed
+deployment and the number of refreshes. A later `deploy` of the same deployment keeps the refreshed id,
+so that it neither reverts the refresh nor rolls out again. Any other deployment starts without it.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.release_yaml import Refresh, ReleaseRecord
 
 REFRESH = b"\nrefresh:\n"
-"""Stands in every ``release.yaml`` with a refresh: a look before a parse."""
+"""In every ``release.yaml`` with a refresh; found faster than by a parse."""
 _BLOCK = re.compile(r"^refresh:\n(?:  .*\n)+", re.M)
 
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """The deployment id of a refresh, in the place of another."""
+    """A refresh of a deployment, with the deployment id that replaces another one."""
 
     api: str
     of: str
@@ -36,29 +35,29 @@ class Refreshed:
         return deployment_id(self.api, {"of": self.of, "refresh": self.number})
 
     def values(self, text: str, *, before: str) -> str:
-        """``values.yaml`` with this id in the place of the id ``before``; nothing else changes."""
+        """``values.yaml`` with the id ``before`` replaced by this one; nothing else changes."""
         return text.replace(
             f"\n  deploymentId: {before}\n", f"\n  deploymentId: {self.deployment_id}\n", 1
         )
 
     def facts(self, text: str, *, before: str) -> str:
-        """``release.yaml`` in the same way, with the record of the refresh."""
+        """``release.yaml`` with the id replaced and the refresh recorded."""
         record = f"refresh:\n  of: {self.of}\n  number: {self.number}\n"
-        # The API's own words are indented, so that nothing of them stands at the start of a line.
+        # The manifest of the API is indented, so that none of its lines matches.
         return _BLOCK.sub("", text, count=1).replace(
             f"\ndeployment_id: {before}\n", f"\ndeployment_id: {self.deployment_id}\n{record}", 1
         )
 
 
 def next_refresh(release: ReleaseRecord) -> Refreshed:
-    """The refresh after those that the release has had."""
+    """The next refresh of the release."""
     if release.refresh is None:
         return Refreshed(release.api, release.deployment_id, 1)
     return Refreshed(release.api, release.refresh.of, release.refresh.number + 1)
 
 
 def carried_over(text: ReleaseText, api: str, refresh: Refresh | None) -> ReleaseText:
-    """``text`` with the refresh that stands there, if it is one of this very deployment."""
+    """``text`` with the refresh of the current release, if it refreshed the same deployment."""
     if refresh is None or refresh.of != text.deployment_id:
         return text
     refreshed = Refreshed(api, refresh.of, refresh.number)

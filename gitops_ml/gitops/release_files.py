@@ -1,9 +1,8 @@
-"""The files of the GitOps repository: a release becomes text, byte for byte the same every time."""
+"""Write the files of the GitOps repository: equal releases give equal bytes."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +11,21 @@ from gitops_ml.git.model import RenderedFile
 from gitops_ml.gitops import argo, layout
 from gitops_ml.gitops.deployment_id import deployment_id
 from gitops_ml.gitops.provenance import Provenance
-from gitops_ml.oci.reference import ImageRef
+from gitops_ml.gitops.release_yaml import deployment_id_of, split_provenance
 from gitops_ml.release.values.chart import chart_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gitops_ml.helm.charts import Chart
+    from gitops_ml.oci.reference import ImageRef
     from gitops_ml.project.model import ClusterSpec, Project
     from gitops_ml.release.spec import ReleaseSpec
-
-PROVENANCE = "provenance:\n"
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseText:
-    """What a release is in the GitOps repository, apart from its provenance."""
+    """The files of a release, without its provenance."""
 
     deployment_id: str
     values: str
@@ -35,12 +33,12 @@ class ReleaseText:
     facts: str
     """``release.yaml`` up to the provenance."""
     data: str
-    """The values as JSON, which Helm's engines take and which reads back a hundred times faster."""
+    """The values as JSON, which Helm's engines take and which parses a hundred times faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One release, rendered."""
+    """One rendered release."""
 
     name: str
     environment: str
@@ -72,7 +70,7 @@ def release_text(
     manifest: Mapping[str, Any],
     manifest_file: str,
 ) -> ReleaseText:
-    """The release of ``spec`` in words: its values, its deployment id, and where it is from.
+    """The values, deployment id and ``release.yaml`` of ``spec``.
 
     ``manifest`` is the API as submitted; ``manifest_file`` is relative to the source project.
     """
@@ -105,7 +103,7 @@ def release_text(
 
 
 def _deployed(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values without the tag of an image that is deployed by its digest: it reaches nothing."""
+    """The values without the tag of an image that is deployed by digest: the tag has no effect."""
     image = values["image"]
     if "digest" not in image:
         return values
@@ -121,9 +119,9 @@ def release_files(
 ) -> tuple[RenderedFile, ...]:
     """``values.yaml``, ``release.yaml`` and, in mode ``manifests``, ``manifest.yaml``.
 
-    ``previous`` is the ``release.yaml`` that stands there now: its provenance is kept while the
-    deployment id is the same, so that an unrelated commit rewrites nothing. A release that came
-    from another one takes over that one's provenance, as a mapping.
+    ``previous`` is the ``release.yaml`` of the current release: its provenance is kept while the
+    deployment id is the same, so that an unrelated commit changes nothing. A release that is
+    derived from another one has that one's provenance, as a mapping.
     """
     facts = _with_provenance(release.text, provenance, previous)
     files = [
@@ -138,18 +136,15 @@ def release_files(
 def _with_provenance(
     text: ReleaseText, provenance: Provenance | Mapping[str, Any], previous: bytes | None
 ) -> bytes:
-    # The provenance is the last block of the file, and `provenance:` stands at the start of a line
-    # nowhere else: everything above it is indented or a key of ours.
-    head, mark, tail = (previous or b"").decode(errors="replace").rpartition("\n" + PROVENANCE)
-    if mark and deployment_id_of(head) == text.deployment_id:
-        return (text.facts + PROVENANCE + tail).encode()
+    head, kept = split_provenance((previous or b"").decode(errors="replace"))
+    if kept and deployment_id_of(head) == text.deployment_id:
+        return (text.facts + kept).encode()
     return (text.facts + write_yaml({"provenance": _provenance(provenance)})).encode()
 
 
 def with_provenance(text: str, provenance: Mapping[str, Any]) -> str:
-    """A ``release.yaml`` with this provenance in the place of its own."""
-    head, mark, _ = text.rpartition("\n" + PROVENANCE)
-    return (f"{head}\n" if mark else text) + write_yaml({"provenance": provenance})
+    """A ``release.yaml`` with its provenance replaced by this one."""
+    return split_provenance(text)[0] + write_yaml({"provenance": provenance})
 
 
 def _provenance(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,45 +159,6 @@ def _provenance(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]
         "gitops_ml": provenance.tool_version,
         **origin,
     }
-
-
-_DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
-_PROJECT = re.compile(r"^project: (.+)$", re.M)
-_DESTINATION = re.compile(
-    r'^team: "?(?P<team>[^\s"]+)"?\nnamespace: "?(?P<namespace>[^\s"]+)"?\n'
-    r'server: "?(?P<server>[^\s"]+)"?$',
-    re.M,
-)
-_IMAGE = re.compile(
-    r'^image:\n  repository: "?(?P<repository>[^\s"]+)"?\n  tag: (?:null|"?(?P<tag>[^\s"]+)"?)\n'
-    r'  digest: "?(?P<digest>sha256:[0-9a-f]{64})"?$',
-    re.M,
-)
-
-
-def deployment_id_of(text: str) -> str | None:
-    """The deployment id in a ``release.yaml`` that we wrote; a look, not a parse, as there may be
-    thousands of them."""
-    match = _DEPLOYMENT_ID.search(text)
-    return match[1] if match else None
-
-
-def project_of(text: str) -> str | None:
-    """The project that a ``release.yaml`` belongs to."""
-    match = _PROJECT.search(text)
-    return match[1].strip('"') if match else None
-
-
-def destination_of(text: str) -> tuple[str, argo.Destination] | None:
-    """Team, server and namespace in a ``release.yaml``."""
-    match = _DESTINATION.search(text)
-    return (match["team"], (match["server"], match["namespace"])) if match else None
-
-
-def image_of(text: str) -> ImageRef | None:
-    """The image with its digest in a ``release.yaml``, ``None`` where it has none."""
-    match = _IMAGE.search(text)
-    return ImageRef(match["repository"], match["tag"], match["digest"]) if match else None
 
 
 def environment_files(
@@ -234,7 +190,7 @@ def _document(path: str, data: Mapping[str, Any]) -> RenderedFile:
 
 
 def chart_files(charts: Iterable[Chart]) -> tuple[RenderedFile, ...]:
-    """The base charts in their places."""
+    """The files of the base charts, at their paths in the GitOps repository."""
     return tuple(
         RenderedFile(
             f"{layout.chart_directory(chart.name, chart.version)}/{file.path}", file.content
@@ -245,6 +201,6 @@ def chart_files(charts: Iterable[Chart]) -> tuple[RenderedFile, ...]:
 
 
 def objects_text(objects: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rendered Kubernetes objects as one YAML stream, in the order that Helm gave them."""
+    """Rendered Kubernetes objects as one YAML stream, in Helm's order."""
     write: Callable[[Any], str] = write_yaml
     return "".join(f"---\n{write(item)}" for item in objects).encode()

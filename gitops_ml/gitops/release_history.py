@@ -1,4 +1,4 @@
-"""The history of the GitOps repository as deployments: events of each release, in people's words."""
+"""Read the history of the GitOps repository as deployments of each release."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.forge.pull_request_number import pull_request_number
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.release_files import deployment_id_of
-from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release, read_values
+from gitops_ml.gitops.release_yaml import (
+    ReleaseRecord,
+    deployment_id_of,
+    read_fields,
+    read_release,
+)
 from gitops_ml.gitops.timeline import Event, State, timeline
 
 if TYPE_CHECKING:
@@ -31,21 +35,21 @@ class Entry:
     deployment_id: str | None
     """`None` where the release was removed."""
     action: str
-    """``deploy``, ``promote``, ``rollback``, ``refresh``, ``patch``, ``delete``, or ``edit`` for what
-    was changed by hand."""
+    """``deploy``, ``promote``, ``rollback``, ``refresh``, ``patch``, ``delete``, or ``edit`` for a
+    manual change."""
     commit: str
     when: str
-    """When it got to the branch, as ISO 8601 with its zone."""
+    """When it reached the branch, as ISO 8601 with its zone."""
     author: str
     pull_request: int | None
     image: ImageRef | None
     chart: str | None
     changes: tuple[FieldChange, ...]
-    """Of the values, with the image and the chart; empty for what comes and goes."""
+    """Of the values, the image and the chart; empty for a first deployment and a removal."""
     is_current: bool
     before: State
     state: State
-    """The files as they stood when the next deployment came."""
+    """The files just before the next deployment, or now."""
 
     @property
     def directory(self) -> str:
@@ -54,16 +58,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDeployment:
-    """Where a deployment id leads."""
+    """The deployment of a deployment id."""
 
     deployment_id: str
     release: ReleaseRecord
-    """``release.yaml`` as it was: image, manifest, provenance."""
+    """``release.yaml`` at that time: image, manifest, provenance."""
     entries: tuple[Entry, ...]
-    """When it was deployed, the newest first; rolling back deploys an id again. Empty where it never
-    stood on the branch itself: something else replaced it within the same pull request."""
+    """Its deployments, the newest first; a rollback deploys an id again. Empty where it was replaced
+    within its pull request and never reached the branch."""
     commit: str
-    """The first one that holds it."""
+    """The first commit that contains it."""
     when: str
     author: str
     pull_request: int | None
@@ -79,7 +83,7 @@ class FoundDeployment:
 
 
 class ReleaseHistory:
-    """The history of the GitOps repository up to one commit, the newest by default; what was read is kept."""
+    """The history of the GitOps repository up to one commit, the newest by default; it caches blobs."""
 
     def __init__(
         self,
@@ -96,7 +100,7 @@ class ReleaseHistory:
 
     @cached_property
     def environments(self) -> tuple[str, ...]:
-        """Those of the project file, and those that other projects have releases in."""
+        """The environments of the project file, and those with releases of other projects."""
         there = {
             place[0]
             for path in self.snapshot.blob_ids(f"{layout.RELEASES}/")
@@ -117,18 +121,18 @@ class ReleaseHistory:
         return timeline(log.commits, directory, is_same=self._is_same)
 
     def events_in(self, environments: Iterable[str], api: str) -> list[tuple[str, Event]]:
-        """Those of several environments, the newest first."""
+        """The events in several environments, the newest first."""
         lists = [[(name, event) for event in self.events(name, api)] for name in environments]
-        # Merged, not sorted: within an environment the branch's order counts, whatever clocks say.
+        # Merged, not sorted: within an environment the order of the branch counts, not the clocks.
         return list(heapq.merge(*lists, key=lambda found: -_seconds(found[1].commit.when)))
 
     def events_anywhere(self, api: str) -> list[tuple[str, Event]]:
-        """The same in environments that nobody knows any more."""
+        """The events in environments that do not exist any more."""
         return self.events_in(self._gone, api)
 
     @cached_property
     def _gone(self) -> tuple[str, ...]:
-        """Environments of the past: each has had its ApplicationSet."""
+        """Former environments, found by their ApplicationSets."""
         log = self.repository.log(self.snapshot, layout.ARGOCD)
         paths = {path for commit in log.commits for path in commit.files}
         paths.update(self.snapshot.blob_ids(f"{layout.ARGOCD}/"))
@@ -136,7 +140,7 @@ class ReleaseHistory:
         return tuple(sorted(found - set(self.environments)))
 
     def entries(self, api: str, events: Iterable[tuple[str, Event]]) -> tuple[Entry, ...]:
-        """The events in people's words."""
+        """The events with their facts, for people."""
         events = list(events)
         self._load(
             id
@@ -160,12 +164,12 @@ class ReleaseHistory:
 
     def warnings(self) -> tuple[str, ...]:
         return tuple(
-            f"the GitOps repository is a shallow clone: what was before {id[:12]} ({when}) is unknown"
+            f"the GitOps repository is a shallow clone: what is before {id[:12]} ({when}) is unknown"
             for id, when in sorted(self._unknown_before.items())
         )
 
     def merged_away(self, api: str, id: str) -> FoundDeployment | None:
-        """A deployment that the branch itself never stood at: replaced before its merge."""
+        """A deployment that never reached the branch: it was replaced within its pull request."""
         for environment in (*self.environments, *self._gone) if _is_name(api) else ():
             directory = layout.release_directory(environment, api)
             log = self.repository.log(self.snapshot, directory, side_branches=True)
@@ -219,10 +223,10 @@ class ReleaseHistory:
 
     def _values(self, state: State) -> Mapping[str, Any]:
         self._load([state.values])
-        return read_values(self._blobs.get(state.values or ""))
+        return read_fields(self._blobs.get(state.values or ""))
 
     def _is_same(self, one: State, other: State) -> bool:
-        """Whether two states run the same: of the tag of an image with a digest nothing depends."""
+        """Whether two states deploy the same; the tag of an image with a digest has no effect."""
         if self.id_of(one.release) != self.id_of(other.release):
             return False
         if one.manifest and other.manifest and one.manifest != other.manifest:
@@ -264,10 +268,10 @@ def _action(event: Event, before: ReleaseRecord | None, after: ReleaseRecord | N
 
 
 def _is_deployed(commit: LoggedCommit, release: ReleaseRecord) -> bool:
-    """Whether `deploy` wrote the commit, and not `rollback` or somebody's revert."""
+    """Whether `deploy` wrote the commit, and not `rollback` or a person's revert."""
     lines = commit.message.splitlines()
-    is_ours = f"Deployment-Id: {release.deployment_id}" in lines
-    return is_ours and not any(line.startswith("Gitops-Ml-Action:") for line in lines)
+    has_id = f"Deployment-Id: {release.deployment_id}" in lines
+    return has_id and not any(line.startswith("Gitops-Ml-Action:") for line in lines)
 
 
 def _without_id(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -290,7 +294,7 @@ def _signature(commit: LoggedCommit) -> str:
 
 
 def _seconds(when: str) -> float:
-    """A time of a commit as seconds, so that times of different zones can be compared."""
+    """A commit's time in seconds, so that times of different zones compare."""
     try:
         return datetime.fromisoformat(when).timestamp()
     except ValueError:

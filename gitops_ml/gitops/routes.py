@@ -1,8 +1,8 @@
-"""Who has which host and path: a path on a host has one owner across the GitOps repository.
+"""Find conflicts of routes: a path on a host has one owner in the GitOps repository.
 
-Two routes of the same host and path are one too many: the older one wins, whoever it belongs to. A
-path below another one (``/iris/admin`` below ``/iris``) is legal, and takes requests away from it, so
-both have to belong to the same project and team; so does a host below a wildcard.
+Of two routes with the same host and path the older one wins, so the newer one is refused. A path below
+another one (``/iris/admin`` below ``/iris``) is legal and takes requests away from it, so both have to
+belong to the same project and team. The same holds for a host below a wildcard.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gitops_ml.documents.yaml_load import load_yaml
-from gitops_ml.gitops.release_files import destination_of, project_of
+from gitops_ml.gitops.release_yaml import destination_of, project_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """What one release answers to."""
+    """The host and path of one release."""
 
     directory: str
     """Of the release, ``releases/<environment>/<api>``."""
@@ -47,39 +47,40 @@ _BLOCK = re.compile(r"^route:\n(?:[ \t].*\n|\n)*", re.M)
 def route_of(directory: str, *, facts: str, values: str) -> Route | None:
     """The route of a release, given its ``release.yaml`` and ``values.yaml``; `None` without one.
 
-    Only the block of the route is read as YAML: there may be thousands of releases.
+    Only the block of the route is parsed as YAML, since there may be thousands of releases.
     """
     destination, block = destination_of(facts), _BLOCK.search(values)
     if destination is None or block is None:
         return None
     try:
-        words = load_yaml(block[0])["route"]
-        return _route(directory, facts, destination, words) if words["type"] != "none" else None
+        fields = load_yaml(block[0])["route"]
+        return _route(directory, facts, destination, fields) if fields["type"] != "none" else None
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _route(directory: str, facts: str, destination: Any, words: Any) -> Route:
+def _route(directory: str, facts: str, destination: Any, fields: Any) -> Route:
     team, (server, _) = destination
-    if words["type"] == "ingress":
-        gateway: tuple[str, ...] = ("ingress", words["ingress"]["className"])
+    if fields["type"] == "ingress":
+        gateway: tuple[str, ...] = ("ingress", fields["ingress"]["className"])
     else:
-        its = words["gateway"]
-        gateway = ("gateway", its["name"], its["namespace"], its.get("sectionName") or "")
+        parent = fields["gateway"]
+        section = parent.get("sectionName") or ""
+        gateway = ("gateway", parent["name"], parent["namespace"], section)
     return Route(
         directory=directory,
         project=project_of(facts) or "",
         team=team,
         server=server,
         gateway=gateway,
-        hosts=tuple(map(str, words.get("hosts") or ())),
-        path=str(words["path"]),
+        hosts=tuple(map(str, fields.get("hosts") or ())),
+        path=str(fields["path"]),
     )
 
 
 def conflict(own: Route, other: Route) -> str | None:
-    """Why a release cannot have this route beside another one's; `None` where it can."""
-    if own.directory == other.directory or not _same_door(own, other):
+    """Why a release cannot have this route beside the ``other`` one; `None` where it can."""
+    if own.directory == other.directory or not _share_gateway(own, other):
         return None
     pairs = [
         (mine, theirs)
@@ -90,7 +91,7 @@ def conflict(own: Route, other: Route) -> str | None:
     if not pairs:
         return None
     if own.path == other.path and any(mine == theirs for mine, theirs in pairs):
-        # One API in several environments of its project: whoever wrote that sees both.
+        # One API in several environments of its project is not a conflict between projects.
         is_itself = (own.project, own.api) == (other.project, other.api)
         return None if is_itself else _sentence(own, other, "already belongs to")
     is_nested = _is_below(own.path, other.path) or _is_below(other.path, own.path)
@@ -107,7 +108,7 @@ def conflicts(own: Route, others: Iterable[Route]) -> Iterator[str]:
             yield sentence
 
 
-def _same_door(own: Route, other: Route) -> bool:
+def _share_gateway(own: Route, other: Route) -> bool:
     if own.server != other.server or own.gateway[:3] != other.gateway[:3]:
         return False
     listeners = {*own.gateway[3:], *other.gateway[3:]} - {""}

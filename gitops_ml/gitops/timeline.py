@@ -1,7 +1,7 @@
-"""What was deployed when: the states of a release's directory, in the order of the branch.
+"""Find the deployments in the states of a release's directory, in the order of the branch.
 
-The content of ``release.yaml`` and ``values.yaml`` is the truth. Messages and trailers are for people:
-a squash merge drops them, and somebody may have written the files by hand.
+Only the content of ``release.yaml`` and ``values.yaml`` counts. Commit messages and trailers are for
+people: a squash merge drops them, and a manual change does not have them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class State:
     manifest: str | None = None
 
     def after(self, directory: str, files: Mapping[str, str | None]) -> State:
-        """The state when a commit has left ``files``."""
+        """The state after a commit that wrote ``files``."""
         names = {
             "release": layout.RELEASE,
             "values": layout.VALUES,
@@ -38,15 +38,15 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something else runs since ``commit``."""
+    """A deployment or a removal by ``commit``."""
 
     commit: LoggedCommit
     before: State
     after: State
     last: State
-    """How the deployment stood when the next one came, or as it stands."""
+    """The state just before the next event, or now."""
     is_return: bool
-    """Whether exactly this ``release.yaml`` stood there before."""
+    """Whether an earlier state had exactly this ``release.yaml``."""
     is_newest: bool = False
 
 
@@ -58,8 +58,8 @@ def timeline(
 ) -> tuple[Event, ...]:
     """The deployments of one release and its removals, the newest first.
 
-    ``commits`` are those that touched the directory, the newest first. ``is_same`` tells whether
-    two states, both with a ``release.yaml``, run the same.
+    ``commits`` are those that touched the directory, the newest first. ``is_same`` compares two
+    states that both have a ``release.yaml``.
     """
     events: list[Event] = []
     state = State()

@@ -1,8 +1,8 @@
-"""Whether rendered objects are a whole release: nothing is missing, and nothing changes their fate.
+"""Check that rendered objects are a whole release, without annotations that would delete them.
 
 Helm leaves out hooks when it renders, and Argo CD deletes what is not rendered any more. So a
-``helm.sh/hook`` in the wrong place empties a release without any error. This is the last look before
-a commit, whatever way the words came.
+``helm.sh/hook`` in the wrong place empties a release without an error. This is the last check before a
+commit, for values from any source.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _KIND = re.compile(r"^kind: [\"']?(\w+)", re.M)
-_OURS = {
+_FROM_CHART = {
     "argocd.argoproj.io/sync-wave": re.compile(r"-?[0-9]+"),
     "helm.sh/chart": re.compile(r"[a-z-]+-[0-9.]+"),
     "app.kubernetes.io/managed-by": re.compile("Helm"),
 }
-"""What the chart writes of the keys that Helm and Argo CD act on, and the values that it gives them."""
+"""The keys that Helm and Argo CD act on and that the chart writes, with their allowed values."""
 _ACTED_ON = re.compile(
     r"(?:.*\.)?(?:argoproj\.io|helm\.sh)/.*|app\.kubernetes\.io/managed-by"
     r"|kubectl\.kubernetes\.io/last-applied-configuration"
@@ -36,8 +36,8 @@ _SUSPICIOUS = re.compile(
 
 
 def faults_of_text(values: Mapping[str, Any], text: str) -> tuple[str, ...]:
-    """What is wrong with a ``manifest.yaml`` that these values made; it is read as YAML only where a
-    word in it could be a key that Helm or Argo CD acts on."""
+    """What is wrong with the ``manifest.yaml`` of these values; it is parsed only where its text may
+    contain a key that Helm or Argo CD acts on."""
     faults = _missing(values, Counter(_KIND.findall(text)))
     if _SUSPICIOUS.search(text):
         faults += tuple(_acted_on(load_all_yaml(text)))
@@ -45,7 +45,7 @@ def faults_of_text(values: Mapping[str, Any], text: str) -> tuple[str, ...]:
 
 
 def faults_of_values(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Which words of a ``values.yaml`` would change what Helm and Argo CD do with the objects."""
+    """The keys of a ``values.yaml`` that would change what Helm and Argo CD do with the objects."""
     metadata = [_section(values, name) for name in ("annotations", "labels")]
     metadata += [_section(values, name) for name in ("podAnnotations", "podLabels")]
     metadata.append(_section(_section(values, "serviceAccount"), "annotations"))
@@ -57,7 +57,7 @@ def faults_of_values(values: Mapping[str, Any]) -> tuple[str, ...]:
 def faults_of_objects(
     values: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]
 ) -> tuple[str, ...]:
-    """What is wrong with the objects that these values made."""
+    """What is wrong with the objects of these values."""
     found = tuple(objects)
     kinds = Counter(str(each.get("kind")) for each in found)
     return (*_missing(values, kinds), *_acted_on(found))
@@ -69,7 +69,7 @@ def _missing(values: Mapping[str, Any], found: Counter[str]) -> tuple[str, ...]:
 
 
 def expected_kinds(values: Mapping[str, Any]) -> Counter[str]:
-    """How many objects of each kind the predictor chart makes at least of values that we wrote."""
+    """The least number of objects of each kind that the predictor chart renders for these values."""
     scaling, route = _section(values, "autoscaling"), _section(values, "route")
     kinds = Counter(("Deployment", "Service", "ServiceAccount"))
     if values.get("runtime"):
@@ -99,8 +99,8 @@ def _acted_on(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         for metadata in _metadata_of(item):
             for section in ("annotations", "labels"):
                 for key, value in (metadata.get(section) or {}).items():
-                    usual = _OURS.get(key)
-                    if _ACTED_ON.fullmatch(key) and not (usual and usual.fullmatch(str(value))):
+                    allowed = _FROM_CHART.get(key)
+                    if _ACTED_ON.fullmatch(key) and not (allowed and allowed.fullmatch(str(value))):
                         yield f"{item.get('kind')} has {key}, which decides whether it is kept"
 
 

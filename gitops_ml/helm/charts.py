@@ -1,4 +1,4 @@
-"""The base charts that come with gitops-ml, as files."""
+"""The base charts of gitops-ml, as files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def chart_path(name: str) -> Path:
 def read_chart(name: str) -> Chart:
     """The chart ``name`` with all of its files, sorted by path."""
     root = chart_path(name)
-    described = yaml.safe_load((root / "Chart.yaml").read_bytes())
+    metadata = yaml.safe_load((root / "Chart.yaml").read_bytes())
     files = sorted(
         RenderedFile(path.relative_to(root).as_posix(), path.read_bytes())
         for path in root.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     )
-    return Chart(described["name"], described["version"], tuple(files))
+    return Chart(metadata["name"], metadata["version"], tuple(files))
 
 
 @dataclass(frozen=True, slots=True)

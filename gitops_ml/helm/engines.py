@@ -1,4 +1,4 @@
-"""Helm itself, as a library in this process or as a program; both give the same objects."""
+"""Render charts with Helm, as a library in this process or as a program."""
 
 from __future__ import annotations
 
@@ -28,11 +28,35 @@ if TYPE_CHECKING:
 Objects = tuple[Mapping[str, Any], ...]
 
 
+class HelmEngine(Protocol):
+    """Helm, as a library in this process or as a program; both give the same objects."""
+
+    def template(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> Objects:
+        """The Kubernetes objects of one release, in Helm's order, without notes and hooks.
+
+        Raises:
+            ProgramFailed: Helm refuses the values or a template fails; with Helm's message.
+        """
+        ...
+
+    def manifest(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> str:
+        """The same objects as Helm's own text: a YAML stream, each document after a ``---``.
+
+        Raises:
+            ProgramFailed: as `template`.
+        """
+        ...
+
+
 def find_helm(*, path: str | None = None) -> HelmEngine:
-    """The library where it is installed and loads, else the program on ``path`` (default: PATH).
+    """The library if it is installed and loads, else the program on ``path`` (default: PATH).
 
     Raises:
-        UsageError: there is neither; names both ways to get one.
+        UsageError: there is neither; the message has both ways to install one.
     """
     if library := LibraryHelm.load():
         return library
@@ -40,33 +64,30 @@ def find_helm(*, path: str | None = None) -> HelmEngine:
     if program := shutil.which("helm", path=process.absolute_path(environ)):
         return ProgramHelm(Path(program))
     raise UsageError(
-        "rendering Kubernetes objects needs Helm: have it as a library by "
+        "rendering Kubernetes objects needs Helm: install it as a library with "
         "`pip install 'gitops-ml[helm]'`, or put the program helm on PATH (https://helm.sh/docs/intro/install)"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _LoadedChart:
-    """A chart in the library, and the same without its schema, which Helm compiles at each render.
-
-    Nor has it its notes, which nobody reads here.
-    """
+    """A chart in the library, and a copy without notes and schema, which Helm compiles at each render."""
 
     whole: Any
     bare: Any
     defaults: Mapping[str, Any]
     accepts: Check | None
-    """Whether the schema accepts merged values; ``None`` where only Helm can tell."""
+    """Whether the schema accepts merged values; ``None`` where only Helm can check."""
 
-    def fitting(self, values: Mapping[str, Any]) -> Any:
-        """The chart to render ``values`` with: the whole one wherever Helm might refuse them."""
+    def chart_for(self, values: Mapping[str, Any]) -> Any:
+        """The chart to render ``values`` with: the whole one where Helm may refuse them."""
         if self.accepts is not None and self.accepts(_coalesced(self.defaults, values)):
             return self.bare
         return self.whole
 
 
-class LibraryHelm:
-    """Helm's own library in this process: some milliseconds a release."""
+class LibraryHelm(HelmEngine):
+    """Helm's library in this process: some milliseconds a release."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
@@ -75,10 +96,10 @@ class LibraryHelm:
 
     @classmethod
     def load(cls) -> LibraryHelm | None:
-        """The engine, or ``None`` where the library is missing or does not fit this machine."""
+        """The engine; ``None`` where the library is missing or does not run on this machine."""
         before = os.environ.get("GOGC")
-        # Read when the library starts. Rendering makes much garbage and keeps nothing: collecting
-        # it as often as Go does by default is a quarter of the time.
+        # Read when the library starts. Rendering creates much garbage and keeps nothing: with Go's
+        # default, a quarter of the time is garbage collection.
         os.environ.setdefault("GOGC", "400")
         try:
             import helm_python
@@ -96,7 +117,6 @@ class LibraryHelm:
     def template(
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
     ) -> Objects:
-        """See ``HelmEngine.template``."""
         command = ("helm", "template", release, str(chart))
         files = self._render(chart, release=release, namespace=namespace, values=values)
         objects = [
@@ -110,7 +130,6 @@ class LibraryHelm:
     def manifest(
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
     ) -> str:
-        """See ``HelmEngine.manifest``."""
         files = self._render(chart, release=release, namespace=namespace, values=values)
         return _stream(document for _, text in files for document in _documents(text))
 
@@ -119,8 +138,8 @@ class LibraryHelm:
     ) -> list[tuple[str, str]]:
         """Path and text of each template but the notes and the helpers, sorted by path."""
         try:
-            fitting = self._chart(chart).fitting(values)
-            files = fitting.render(dict(values), name=release, namespace=namespace)
+            loaded = self._chart(chart).chart_for(values)
+            files = loaded.render(dict(values), name=release, namespace=namespace)
         except self._library.HelmError as error:
             command = ("helm", "template", release, str(chart))
             raise ProgramFailed(command, 1, str(error)) from error
@@ -141,12 +160,12 @@ class LibraryHelm:
         whole = self._library.Chart.load(os.fspath(folder.absolute()))
         self._check_dependencies(whole)
         schema = folder / _SCHEMA
-        # A dependency brings a schema of its own, which only Helm knows how to apply.
+        # A dependency has its own schema, which only Helm applies.
         if whole.dependencies or not schema.is_file():
             return _LoadedChart(whole, whole, {}, None)
         try:
             accepts = compile_check(json.loads(schema.read_bytes()))
-        except NotImplementedError:
+        except ValueError:
             return _LoadedChart(whole, whole, {}, None)
         with tempfile.TemporaryDirectory(prefix="gitops-ml-chart-") as place:
             copy = Path(place, folder.name)
@@ -156,7 +175,7 @@ class LibraryHelm:
         return _LoadedChart(whole, bare, defaults, accepts)
 
     def _check_dependencies(self, chart: Any) -> None:
-        """Refuse a chart that misses dependencies as the program does; the library renders it."""
+        """Refuse a chart with missing dependencies, as the program does; the library would render it."""
         declared = {d.get("alias") or d["name"] for d in chart.metadata.get("dependencies") or ()}
         present = {d["name"] for d in chart.dependencies}
         if missing := sorted(declared - present):
@@ -169,7 +188,7 @@ _SCHEMA = "values.schema.json"
 
 
 def _coalesced(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that Helm holds to the schema: given over default, and ``null`` takes away."""
+    """The values that Helm checks against the schema: given over default; ``null`` removes a key."""
     merged = dict(defaults)
     for key, value in values.items():
         below = merged.get(key)
@@ -182,8 +201,8 @@ def _coalesced(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[s
     return merged
 
 
-class ProgramHelm:
-    """The ``helm`` program: some 40 milliseconds a release."""
+class ProgramHelm(HelmEngine):
+    """The program ``helm``: some 40 milliseconds a release."""
 
     def __init__(self, program: Path) -> None:
         self._program = program
@@ -191,14 +210,12 @@ class ProgramHelm:
     def template(
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
     ) -> Objects:
-        """See ``HelmEngine.template``."""
         done = self._run(chart, release=release, namespace=namespace, values=values)
         return tuple(_objects(done.text, str(chart), done.command))
 
     def manifest(
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
     ) -> str:
-        """See ``HelmEngine.manifest``."""
         done = self._run(chart, release=release, namespace=namespace, values=values)
         return _stream(_documents(done.text))
 
@@ -212,12 +229,12 @@ class ProgramHelm:
         try:
             return process.run(command, input=_values_text(values))
         except ProgramFailed as failure:
-            words = failure.stderr.removeprefix("Error: ").removesuffix(_ADVICE)
-            raise ProgramFailed(failure.command, failure.returncode, words) from failure
+            message = failure.stderr.removeprefix("Error: ").removesuffix(_ADVICE)
+            raise ProgramFailed(failure.command, failure.returncode, message) from failure
 
 
 def _values_text(values: Mapping[str, Any]) -> str:
-    """The values as JSON that is YAML, too: no escaped pairs of surrogates, nothing unprintable."""
+    """The values as JSON that is also YAML: without escaped surrogates or unprintable characters."""
     text = json.dumps(dict(values), ensure_ascii=False)
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -232,16 +249,16 @@ def _objects(text: str, path: str, command: tuple[str, ...]) -> Iterator[Mapping
             if isinstance(item, dict):
                 yield item
             elif item is not None:
-                raise ProgramFailed(command, 1, f"{path} renders something that is no object")
+                raise ProgramFailed(command, 1, f"{path} renders something that is not an object")
     except yaml.YAMLError as error:
         raise ProgramFailed(command, 1, f"YAML parse error on {path}: {error}") from error
 
 
 def _documents(text: str) -> Iterator[str]:
-    """The documents of a stream as text, without Helm's remarks where they are from."""
+    """The documents of a stream as text, without Helm's comments on their source."""
     for document in _SEPARATOR.split(text):
         kept = _SOURCE.sub("", document).strip("\n")
-        # Only a document that speaks of hooks at all is read to see whether it is one.
+        # Only a document with the text of a hook is parsed.
         if kept.strip() and not ("helm.sh/hook" in kept and _is_hook(load_yaml(kept))):
             yield kept
 
@@ -267,7 +284,7 @@ def _is_hook(item: Mapping[str, Any]) -> bool:
 
 
 def _kubernetes_loader() -> Any:
-    """A safe loader that reads YAML as Kubernetes does, to whom a date and ``12:30`` are text."""
+    """A safe loader that reads YAML as Kubernetes does: a date and ``12:30`` are text."""
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     loader: Any = type("KubernetesLoader", (base,), {})
     int_, float_, date = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
@@ -286,27 +303,3 @@ _NUMBER = re.compile(
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
 )
 _Loader = _kubernetes_loader()
-
-
-class HelmEngine(Protocol):
-    """Helm itself, in process or as a program."""
-
-    def template(
-        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-    ) -> tuple[Mapping[str, Any], ...]:
-        """The Kubernetes objects of one release, in Helm's order, without notes and hooks.
-
-        Raises:
-            ProgramFailed: Helm refused the values or a template failed; holds Helm's words.
-        """
-        ...
-
-    def manifest(
-        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-    ) -> str:
-        """The same objects as Helm's own text: a YAML stream, each document after a ``---``.
-
-        Raises:
-            ProgramFailed: see `template`.
-        """
-        ...

@@ -51,7 +51,7 @@ _RANK = {kind: rank for rank, kind in enumerate(_INSTALL_ORDER)}
 
 
 def in_helm_order(objects: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Known kinds in Helm's order, then the others by kind; within a kind as they came."""
+    """Known kinds in Helm's order, then the others by kind; within a kind unchanged."""
     return tuple(sorted(objects, key=_place))
 
 

@@ -1,7 +1,7 @@
-"""Answers of servers as checked values: JSON of which nothing is believed before it is looked at.
+"""Read JSON of servers as checked values.
 
-`read_json` reads any bytes. `Part` is one place in the document: asking it for a text gives a text,
-or an error that names the server, the question and the place.
+`read_json` reads any bytes. `Part` is one place in the document: its `text()` returns a text, or raises
+an error that names the server, the request and the place.
 
 >>> pull = Part({"head": {"ref": 7}}, "example.org answered GET /pulls/1 with something odd")
 >>> pull["head"]["ref"].text()
@@ -37,10 +37,10 @@ _NO_URL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029<>\"`\\]")
 
 
 def read_json(content: bytes) -> Any:
-    """The value that some bytes hold as JSON. Half a surrogate pair becomes U+FFFD.
+    """The value of a JSON text. A lone surrogate becomes U+FFFD.
 
     Raises:
-        ValueError: they hold none, or one that is nested too deeply.
+        ValueError: it is not JSON, or is nested too deeply.
     """
     try:
         found = json.loads(content.decode("utf-8-sig"), parse_constant=_no_constant)
@@ -52,7 +52,7 @@ def read_json(content: bytes) -> Any:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _cleaned(value: Any) -> Any:
@@ -67,53 +67,55 @@ def _cleaned(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A place in the answer of a server; ``said`` says whose, and to what."""
+    """A place in the answer of a server; ``context`` names the server and the request."""
 
     value: Any
-    said: str
+    context: str
     path: str = ""
 
     def __getitem__(self, key: str | int) -> Part:
-        """What is at ``key``; where there is nothing, a part that is missing.
+        """The part at ``key``, which may be missing.
 
         Raises:
-            ServerFailed: this is no object, or for a number no list.
+            ServerFailed: this is not an object, or for a number not a list.
         """
         if isinstance(key, int):
             found = self._of(list)
             value = found[key] if -len(found) <= key < len(found) else None
-            return Part(value, self.said, f"{self.path}[{key}]")
+            return Part(value, self.context, f"{self.path}[{key}]")
         path = f"{self.path}.{key}" if self.path else key
-        return Part(self._of(dict).get(key), self.said, path)
+        return Part(self._of(dict).get(key), self.context, path)
 
     def __bool__(self) -> bool:
-        """Whether anything is there."""
+        """Whether the part exists."""
         return self.value is not None
 
     def __iter__(self) -> Iterator[Part]:
         """The parts of a list.
 
         Raises:
-            ServerFailed: it is none.
+            ServerFailed: it is not a list.
         """
-        return iter([Part(v, self.said, f"{self.path}[{n}]") for n, v in enumerate(self._of(list))])
+        return iter(
+            [Part(v, self.context, f"{self.path}[{n}]") for n, v in enumerate(self._of(list))]
+        )
 
     def has(self, key: str) -> bool:
         return key in self._of(dict)
 
     def items(self) -> Iterator[Part]:
-        """The parts of a list, none where it is missing."""
+        """The parts of a list, none if it is missing."""
         return iter(self) if self else iter(())
 
     def text(self) -> str:
-        """A text that says something."""
+        """A text that is not blank."""
         found = self._of(str)
         if not found.strip():
             raise self.odd("is empty")
         return str(found)
 
     def text_or(self, other: str = "") -> str:
-        """A text, or ``other`` where it is missing."""
+        """A text, or ``other`` if it is missing."""
         return str(self._of(str)) if self else other
 
     def number(self) -> int:
@@ -124,11 +126,11 @@ class Part:
         return int(found)
 
     def flag(self) -> bool:
-        """True or false; false where it is missing."""
+        """True or false; false if it is missing."""
         return bool(self._of(bool)) if self else False
 
     def url(self) -> str:
-        """The address of a page for people: HTTP or HTTPS, and nothing that a terminal or HTML obeys."""
+        """The URL of a web page: HTTP or HTTPS, without characters that steer a terminal or HTML."""
         found = self.text()
         try:
             parts = urlsplit(found)
@@ -140,8 +142,8 @@ class Part:
         return found
 
     def odd(self, what: str) -> ServerFailed:
-        """The error that says what is wrong with this part."""
-        return ServerFailed(f"{self.said}: {self.path or 'it'} {what}")
+        """The error about this part."""
+        return ServerFailed(f"{self.context}: {self.path or 'it'} {what}")
 
     def _of(self, kind: type) -> Any:
         value = self.value

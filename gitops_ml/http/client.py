@@ -1,7 +1,6 @@
-"""HTTP to servers that are asked again and again: connections are kept, and threads share them.
+"""An HTTP client that keeps connections, which threads share.
 
-The standard library's client and no other: what a registry needs on top of it is on this page, and
-to import one of the bigger clients takes longer than most pushes.
+It uses the standard library, as the import of a larger client takes longer than most pushes.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from gitops_ml.http.deadlines import Watch
 
 FAILURES = (OSError, http.client.HTTPException)
-"""What goes wrong on the way: nobody answers, the line breaks, or what comes is no HTTP.
+"""Failures of a request: no answer, a broken connection, or an answer that is not HTTP.
 
-A `GaveUp` is among them: the server is too slow, or sends too much.
+A `GaveUp` is one of them: the server is too slow, or sends too much.
 """
 
 _REDIRECTS = 5
@@ -43,7 +42,7 @@ _AGENT = f"gitops-ml/{__version__}"
 
 
 class SizedPieces(Protocol):
-    """The pieces of a body whose length is known before they are."""
+    """The pieces of a body of known length."""
 
     def __len__(self) -> int: ...
 
@@ -51,7 +50,7 @@ class SizedPieces(Protocol):
 
 
 class HttpResponse:
-    """What a server answered. A stream holds its connection until it is read or closed."""
+    """The answer of a server. A stream holds its connection until it is read or closed."""
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class HttpResponse:
         """The body, read as JSON.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not JSON.
         """
         return read_json(self.content)
 
@@ -120,7 +119,7 @@ class HttpResponse:
 
 
 class Connections:
-    """Connections to any number of servers, by proxies where the environment names them."""
+    """Connections to any number of servers, through the proxies that the environment names."""
 
     def __init__(
         self, environ: Mapping[str, str], *, ca_bundle: Callable[[str], str | None]
@@ -145,13 +144,13 @@ class Connections:
         watch: Watch,
         stays: bool = False,
     ) -> HttpResponse:
-        """The answer, from wherever the server redirects to; credentials do not go elsewhere.
+        """The answer, after redirects; credentials are not sent to another server.
 
-        All of it is under ``watch``, and so is what is read of a stream later.
-        ``stays``: the body is a secret as well, so that a redirect to another server is a failure.
+        The request is under ``watch``, and so are later reads of a stream.
+        ``stays``: the body is a secret, so that a redirect to another server is a failure.
 
         Raises:
-            OSError, http.client.HTTPException: see `FAILURES`.
+            OSError, http.client.HTTPException: the request failed.
         """
         sent = {"User-Agent": _AGENT, **headers}
         for _ in range(_REDIRECTS):
@@ -166,14 +165,16 @@ class Connections:
             before, after = urlsplit(url), _redirected(url, target)
             url = after.geturl()
             if before.scheme == "https" != after.scheme and not is_loopback(after.netloc):
-                raise http.client.HTTPException(f"it leads from TLS to plain HTTP ({after.netloc})")
+                raise http.client.HTTPException(
+                    f"it redirects from TLS to plain HTTP ({after.netloc})"
+                )
             if (before.scheme, before.netloc) != (after.scheme, after.netloc):
                 if stays:
                     raise http.client.HTTPException(
-                        f"it sends credentials on to another server ({after.hostname})"
+                        f"it redirects credentials to another server ({after.hostname})"
                     )
                 sent.pop("Authorization", None)
-        raise http.client.HTTPException("it redirects for ever")
+        raise http.client.HTTPException(f"it redirects more than {_REDIRECTS} times")
 
     def _once(
         self,
@@ -189,7 +190,7 @@ class Connections:
             try:
                 return self._exchange(waiting, method, url, headers, content, watch)
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                # closed just now; a stream is for the caller, who knows how far it has got
+                # closed just now; the caller resumes a stream
                 if not isinstance(content, bytes | None):
                     raise
         new = self._connected(parts, watch)
@@ -204,7 +205,7 @@ class Connections:
         content: bytes | SizedPieces | None,
         watch: Watch,
     ) -> HttpResponse:
-        """The answer to one request on one connection, which is closed where that fails."""
+        """The answer to one request on one connection, which is closed on failure."""
         parts = _address(url, "the address")
         _put_under(watch, connection)
         size = {} if content is None else {"Content-Length": str(len(content))}
@@ -238,7 +239,7 @@ class Connections:
         return HttpResponse(response, url, done=done)
 
     def _free(self, key: tuple[str, str]) -> http.client.HTTPConnection | None:
-        """A connection that nobody uses and the server has not closed meanwhile."""
+        """An idle connection that the server has not closed."""
         while True:
             with self._lock:
                 waiting = self._idle.get(key)
@@ -263,7 +264,7 @@ class Connections:
                 connection.set_tunnel(parts.hostname or "", parts.port, _credentials(server))
         else:
             connection = http.client.HTTPConnection(host, port)
-        # the answer of a proxy about a tunnel is under the watch as well
+        # the answer of a proxy about a tunnel is under the watch, too
         connection._create_connection = _watched(watch)  # type: ignore[attr-defined]
         try:
             connection.connect()
@@ -280,7 +281,7 @@ class Connections:
             if bundle not in self._contexts:
                 places = ssl.get_default_verify_paths()
                 if bundle is None and not (places.cafile or places.capath):
-                    import certifi  # this Python finds no CAs of the system
+                    import certifi  # this Python does not find the CAs of the system
 
                     bundle_or_ours: str | None = certifi.where()
                 else:
@@ -291,7 +292,7 @@ class Connections:
             return self._contexts[bundle]
 
     def _proxy(self, parts: SplitResult) -> str | None:
-        """The proxy for a server: never for this machine, as in Docker."""
+        """The proxy for a server; none for this machine, as in Docker."""
         names = (f"{parts.scheme}_proxy", "all_proxy")
         named = (self._environ.get(n) or self._environ.get(n.upper()) for n in names)
         address = next(filter(None, named), None)
@@ -304,13 +305,13 @@ class Connections:
 
 
 def _watched(watch: Watch) -> Callable[..., WatchedSocket]:
-    """A maker of connections, as `http.client` calls it."""
+    """The function by which `http.client` creates connections."""
 
     def create(address: tuple[str, int], *_: object) -> WatchedSocket:
         try:
             sock = watch.connect(lambda seconds: socket.create_connection(address, seconds))
         except UnicodeError as error:
-            raise http.client.InvalidURL("the address has a host that cannot be one") from error
+            raise http.client.InvalidURL("the host of the address is not valid") from error
         made = WatchedSocket.over(sock)
         made.watch = watch
         return made
@@ -331,7 +332,7 @@ def _close_all(idle: Mapping[tuple[str, str], list[http.client.HTTPConnection]])
 
 
 def _has_answered(connection: http.client.HTTPConnection) -> bool:
-    """Whether a server that took no more has said why: its answer says more than a broken pipe."""
+    """Whether a server that stopped reading has answered: its answer explains a broken pipe."""
     with suppress(OSError, ValueError):
         sock = connection.sock
         return bool(select.select([sock], [], [], 0.5)[0] and sock.recv(1, socket.MSG_PEEK))
@@ -339,7 +340,7 @@ def _has_answered(connection: http.client.HTTPConnection) -> bool:
 
 
 def _is_spared(server: SplitResult, spared: str) -> bool:
-    """Whether a list such as ``.acme.example,10.0.0.7:5000`` keeps a server off the proxy."""
+    """Whether a list such as ``.acme.example,10.0.0.7:5000`` excludes a server from the proxy."""
     host = server.hostname or ""
     names = [entry.strip().removeprefix("*").removeprefix(".") for entry in spared.split(",")]
     return spared.strip() == "*" or any(
@@ -350,7 +351,7 @@ def _is_spared(server: SplitResult, spared: str) -> bool:
 def _redirected(url: str, target: str) -> SplitResult:
     with suppress(ValueError):
         return _address(urljoin(url, target), "the address that it redirects to")
-    raise http.client.InvalidURL("the address that it redirects to is none")
+    raise http.client.InvalidURL("the address that it redirects to is not valid")
 
 
 def _target(parts: SplitResult) -> str:
@@ -365,13 +366,15 @@ def _credentials(proxy: SplitResult) -> dict[str, str]:
 
 
 def _address(text: str, what: str) -> SplitResult:
-    """A URL in its parts; it may hold a password, so that no message may show it.
+    """The parts of a URL, which no message shows, as it may hold a password.
 
     Raises:
-        http.client.InvalidURL: it has no host, or a port that is none.
+        http.client.InvalidURL: it has no host, or an invalid port.
     """
     with suppress(ValueError):
         parts = urlsplit(text)
         if parts.hostname and parts.port != 0 and (parts.path + parts.query).isascii():
             return parts
-    raise http.client.InvalidURL(f"{what} has no host, a port that is no number, or odd characters")
+    raise http.client.InvalidURL(
+        f"{what} has no host, a port that is not a number, or unusual characters"
+    )

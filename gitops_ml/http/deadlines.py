@@ -1,9 +1,9 @@
-"""Time limits of everything that is asked over a network, and sockets that keep them.
+"""Time limits of requests, and sockets that enforce them.
 
-`Limits` is the only place that states how long a server is waited for. A `Watch` counts the time
-and the bytes of one task, over all of its attempts, redirects and pages. A `WatchedSocket` asks its
-watch before and after each operation. So one rule holds for status lines, headers, sizes of chunks
-and bodies alike, whichever HTTP library reads them.
+`Limits` states all timeouts. A `Watch` counts the time and the bytes of one task, over all of its
+attempts, redirects and pages. A `WatchedSocket` consults its watch before and after each operation.
+So one rule applies to status lines, headers, chunk sizes and bodies, whichever HTTP library reads
+them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PIECE = 1 << 17
-"""Bytes that are sent in one operation: the rate is judged after each."""
+"""Bytes that are sent in one operation; the rate is checked after each."""
 _LARGEST_HEAD = 1 << 20
 """Bytes of headers and of interim answers before them."""
 _LOOKS_THROUGH = 1e6
-"""Bytes of an upload per second that a slow registry hashes before it answers."""
+"""Bytes per second of an upload that a slow registry hashes before it answers."""
 _VARIABLES = {
     "connect": "GITOPS_ML_CONNECT_TIMEOUT",
     "idle": "GITOPS_ML_IDLE_TIMEOUT",
@@ -41,12 +41,12 @@ _VARIABLES = {
 
 
 class GaveUp(TimeoutError):
-    """A server was too slow or sent too much; the message is a sentence that names it."""
+    """A server was too slow or sent too much; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long servers are waited for; seconds, if nothing else is noted."""
+    """Timeouts in seconds, and other limits of answers."""
 
     connect: float = 10
     """For a connection, and once more for TLS on it."""
@@ -55,19 +55,19 @@ class Limits:
     total: float = 300
     """For a small answer, with all attempts, redirects and pauses. A blob gets more by its size."""
     work: float = 900
-    """On top of ``idle``, at most, before the answer about a big body: a registry hashes it first."""
+    """Added to ``idle``, at most, before the answer to a large body: a registry hashes it first."""
     rate: float = 1024
-    """Bytes per second, on average over ``window``, below which a server is given up."""
+    """Bytes per second, on average over ``window``; a slower server is given up."""
     window: float = 60
     largest: int = 8 << 20
     """Bytes of a small answer."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Limits:
-        """The limits, with those that ``GITOPS_ML_IDLE_TIMEOUT`` and its siblings change.
+        """The limits, with the changes of ``GITOPS_ML_IDLE_TIMEOUT`` and similar variables.
 
         Raises:
-            UsageError: a variable holds no number above 0.
+            UsageError: a variable does not hold a number above 0.
         """
         found = {
             name: _number(variable, environ[variable])
@@ -83,12 +83,12 @@ class Limits:
         )
 
     def download(self, host: str, doing: str, *, size: int) -> Watch:
-        """A watch over ``size`` bytes that come."""
+        """A watch over a download of ``size`` bytes."""
         total = self.total + size / self.rate
         return Watch(self, host, doing, total=total, first=self.idle, most=size + self.largest)
 
     def upload(self, host: str, doing: str, *, size: int) -> Watch:
-        """A watch over ``size`` bytes that are sent, or are looked through once they were."""
+        """A watch over an upload of ``size`` bytes, and the check of them by the server."""
         first = self.idle + min(self.work, size / _LOOKS_THROUGH)
         total = self.total + first + size / self.rate
         return Watch(self, host, doing, total=total, first=first, most=self.largest)
@@ -99,7 +99,7 @@ def _number(variable: str, text: str) -> float:
         number = float(text)
         if 0 < number < math.inf:
             return number
-    raise UsageError(f"{variable} is {text!r}, and has to be a number above 0")
+    raise UsageError(f"{variable} must be a number above 0, not {text!r}")
 
 
 class Watch:
@@ -124,7 +124,7 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """Whether another attempt has no time left."""
+        """Whether no time is left for another attempt."""
         return self._spent >= self._total
 
     @property
@@ -132,22 +132,22 @@ class Watch:
         return self._total - self._spent
 
     def begin(self) -> None:
-        """Begin a request; the time that is spent stays spent."""
+        """Begin a request; the time of earlier requests counts."""
         self._is_answering = self._has_headers = False
         self._received = 0
         self._window = [0.0, 0]
 
     def headers_are_in(self) -> None:
-        """From here on comes the body."""
+        """Note that the body follows."""
         self._has_headers = True
 
     def lift(self, *, idle: bool) -> None:
-        """Allow what follows any time and any rate, and with ``idle`` only so much silence."""
+        """Remove the limits of time and rate, and with ``idle`` keep the limit of silence."""
         self._total, self._most, self._is_rated = math.inf, None, False
         self._first = self.limits.idle if idle else math.inf
 
     def unrated(self) -> Watch:
-        """The same with a total only: a prediction may come as slowly as it likes until then."""
+        """The same watch with a total only, as a prediction may be slow."""
         self._first, self._is_rated = self._total, False
         return self
 
@@ -156,7 +156,7 @@ class Watch:
         self._spent += max(seconds, 0)
 
     def connect(self, make: Callable[[float], T]) -> T:
-        """What ``make`` gets within the seconds that it is called with."""
+        """The result of ``make``, which is called with the seconds that are left."""
         if self.is_over:
             raise self._too_long()
         begun = time.monotonic()
@@ -173,10 +173,10 @@ class Watch:
             self._spent += time.monotonic() - begun
 
     def allowed(self) -> float | None:
-        """Seconds for the next operation of a socket; ``None`` is for ever.
+        """Seconds for the next operation of a socket; ``None`` means no limit.
 
         Raises:
-            GaveUp: there is no time left.
+            GaveUp: no time is left.
         """
         if self.is_over:
             raise self._too_long()
@@ -197,7 +197,7 @@ class Watch:
             what = "bytes" if self._has_headers else "bytes of headers"
             raise GaveUp(
                 f"{self._host} was given up {self._doing}: it sent more than {most} {what}, "
-                "which is no sensible answer. Check the address"
+                "which is not a plausible answer. Check the address"
             )
         was_answering = self._is_answering
         self._is_answering = was_answering or received > 0
@@ -237,13 +237,13 @@ class Watch:
 
 
 class WatchedSocket(socket.socket):
-    """A socket that is given up when its watch says so; without a watch, like any other."""
+    """A socket with the limits of its watch; without a watch, like any other."""
 
     watch: Watch | None = None
 
     @classmethod
     def over(cls, sock: socket.socket) -> WatchedSocket:
-        """The same connection as ``sock``, which is not used any more."""
+        """The same connection as ``sock``, which must not be used afterwards."""
         timeout = sock.gettimeout()
         made = cls(fileno=sock.detach())
         made.settimeout(timeout)
@@ -284,7 +284,7 @@ class WatchedSocket(socket.socket):
 
 
 class WatchedTlsSocket(WatchedSocket, ssl.SSLSocket):  # type: ignore[misc]
-    """The same with TLS; a context makes them when it is its ``sslsocket_class``."""
+    """A watched socket with TLS, as the ``sslsocket_class`` of a context."""
 
 
 _CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)
@@ -292,7 +292,7 @@ _CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 @contextlib.contextmanager
 def watching(watch: Watch) -> Iterator[None]:
-    """Requests of libraries that begin in the block, in this thread, are under ``watch``."""
+    """Put requests of libraries in the block, in this thread, under ``watch``."""
     before = _CURRENT.set(watch)
     try:
         yield
@@ -305,7 +305,7 @@ def current_watch() -> Watch | None:
 
 
 def gave_up(error: BaseException | None) -> GaveUp | None:
-    """The `GaveUp` that a library wrapped into its own errors, if there is one."""
+    """The `GaveUp` that a library wrapped in its own errors, if any."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:

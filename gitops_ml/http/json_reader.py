@@ -1,4 +1,4 @@
-"""JSON of others: read without a traceback, and taken apart with a word about what is wrong."""
+"""Read JSON of registries, with an error for each unexpected value."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class BadJson(ValueError):
-    """A text is no JSON, or a value in it is of another type than its reader wants."""
+    """A text that is not JSON, or a value of an unexpected type."""
 
 
 def read_json(content: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        BadJson: it is none, or is nested too deeply to be meant.
+        BadJson: it is not JSON, or is nested too deeply.
     """
     try:
         found = json.loads(content)
@@ -42,7 +42,7 @@ def _check_text(value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise BadJson("it has half a character (a surrogate without its other)") from error
+        raise BadJson("it has half a character (a lone surrogate)") from error
 
 
 def _check_depth(value: object) -> None:
@@ -64,7 +64,7 @@ def as_mapping(value: object, what: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise BadJson(f"{what} is no object")
+        raise BadJson(f"{what} is not an object")
     return value
 
 
@@ -73,7 +73,7 @@ def as_items(value: object, what: str, *, most: int) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise BadJson(f"{what} is no list")
+        raise BadJson(f"{what} is not a list")
     if len(value) > most:
         raise BadJson(f"{what} has {len(value):,} items; at most {most:,} are read")
     return value
@@ -84,7 +84,7 @@ def as_text(value: object, what: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise BadJson(f"{what} is no text")
+        raise BadJson(f"{what} is not text")
     return value
 
 
@@ -98,7 +98,7 @@ def as_texts(value: object, what: str) -> dict[str, str]:
 def as_size(value: object, what: str) -> int:
     """``value``, which must be a number of bytes."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BadJson(f"{what} is no whole number")
+        raise BadJson(f"{what} is not a whole number")
     if not 0 <= value <= _LARGEST_NUMBER:
         raise BadJson(f"{what} is negative or too large")
     return value

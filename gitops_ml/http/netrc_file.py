@@ -1,4 +1,4 @@
-"""The user's netrc: logins by host. Its entry ``default``, for any host, is for none of ours."""
+"""The logins of the user's netrc by host. Its entry ``default`` is ignored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def netrc_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def netrc_hosts(place: Path) -> Mapping[str, tuple[str, str]]:
-    """User and password of each host; none where the file is missing or cannot be read."""
+    """User and password of each host; none if the file is missing or cannot be read."""
     try:
         hosts = netrc.netrc(str(place)).hosts
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
@@ -31,7 +31,7 @@ def netrc_hosts(place: Path) -> Mapping[str, tuple[str, str]]:
 
 
 def netrc_logins(environ: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
-    """User and password of each host, of all files; the first one counts."""
+    """User and password of each host in all files; the first file has precedence."""
     found: dict[str, tuple[str, str]] = {}
     for place in reversed(netrc_files(environ)):
         found |= netrc_hosts(place)

@@ -1,4 +1,4 @@
-"""A request to an API of ours, with whatever answer it gives."""
+"""A POST request to a deployed API, with the answer of any status."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 _PLAIN = {"Accept-Encoding": "gzip"}
 _LARGEST = 256 << 20
-"""Bytes of an answer; a prediction that is larger belongs into a store of objects."""
+"""Bytes of an answer; a larger prediction belongs in an object store."""
 
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
     """The answer, whatever its status.
 
     Raises:
-        ServerFailed: there is no answer; says what to look at.
+        ServerFailed: there is no answer; the message names the remedy.
     """
     import requests
     from urllib3.exceptions import HTTPError
 
     place = urlsplit(url).netloc
     limits = Limits.from_environ(os.environ)
-    # the API has so long to answer, as slowly as it likes
+    # the API may take all of the time, at any rate
     watch = Watch(
         limits, place, "during POST", total=limits.connect + seconds, first=seconds, most=_LARGEST
     ).unrated()
     too_late = ServerFailed(f"{place} did not answer in time ({seconds:g} seconds)")
     try:
         with _session() as client, watching(watch):
-            # a proxy has no business between us and ourselves
+            # no proxy for this machine
             client.trust_env = not is_loopback(place)
             response = client.post(
                 url, data=body, headers={**_PLAIN, **headers}, timeout=(limits.connect, seconds),
@@ -51,8 +51,8 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
     except requests.exceptions.SSLError as error:
         raise ServerFailed(
             f"{place}: the gateway's certificate is not trusted here ({_why(error)}): name the CA "
-            "bundle in GITOPS_ML_CA_BUNDLE. Where the gateway speaks plain HTTP or has another "
-            "address, say so in clusters.<name>.gateway.address"
+            "bundle in GITOPS_ML_CA_BUNDLE. If the gateway uses plain HTTP or has another "
+            "address, set clusters.<name>.gateway.address"
         ) from error
     except requests.exceptions.ReadTimeout as error:
         raise _given_up(error, too_late) from error
@@ -60,11 +60,11 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
         if gave_up(error):
             raise _given_up(error, too_late) from error
         raise ServerFailed(
-            f"{place} cannot be reached: {_why(error)}. Where the gateway has another address from "
-            "here, say so in clusters.<name>.gateway.address"
+            f"{place} cannot be reached: {_why(error)}. If the gateway has another address from "
+            "here, set clusters.<name>.gateway.address"
         ) from error
     except (requests.RequestException, HTTPError, UnicodeError) as error:
-        raise ServerFailed(f"{place} cannot be asked: {_why(error)}") from error
+        raise ServerFailed(f"{place} did not answer: {_why(error)}") from error
     answered = {name.lower(): value for name, value in response.headers.items()}
     return HttpAnswer(response.status_code, answered, content)
 
@@ -73,13 +73,13 @@ def _session() -> requests.Session:
     from gitops_ml.http.watched_urllib3 import WatchedSession
 
     client = WatchedSession()
-    # An authentication of our own keeps the library from sending what ~/.netrc has.
+    # With an own `auth`, the library does not send the logins of ~/.netrc.
     client.auth = lambda request: request
     return client
 
 
 def _content(response: requests.Response, place: str, too_late: ServerFailed) -> bytes:
-    """The body of an answer, as far as it comes in time and is not too large."""
+    """The body of an answer, if it comes in time and is not too large."""
     from urllib3.exceptions import HTTPError
 
     from gitops_ml.http.watched_urllib3 import BadEncoding, read_body
@@ -87,11 +87,13 @@ def _content(response: requests.Response, place: str, too_late: ServerFailed) ->
     try:
         return read_body(response.raw, most=_LARGEST)
     except BadEncoding as error:
-        raise ServerFailed(f"{place} answered with a body that is not read: {error}") from error
+        raise ServerFailed(f"{place} answered with a body that cannot be read: {error}") from error
     except (HTTPError, OSError) as error:
         if gave_up(error):
             raise _given_up(error, too_late) from error
-        raise ServerFailed(f"{place} broke off in its answer: {_why(error)}") from error
+        raise ServerFailed(
+            f"{place} closed the connection during its answer: {_why(error)}"
+        ) from error
 
 
 def _given_up(error: Exception, too_late: ServerFailed) -> ServerFailed:
@@ -100,12 +102,12 @@ def _given_up(error: Exception, too_late: ServerFailed) -> ServerFailed:
 
 
 def is_ready(url: str) -> bool:
-    """Whether a server on this machine answers, and with success."""
+    """Whether a server on this machine answers with success."""
     import requests
     from urllib3.exceptions import HTTPError
 
     with _session() as session, watching(Limits().answer("this machine", "during GET")):
-        session.trust_env = False  # a proxy has no business between us and ourselves
+        session.trust_env = False  # no proxy for this machine
         try:
             with session.get(url, stream=True) as response:
                 return response.status_code == 200
@@ -114,7 +116,7 @@ def is_ready(url: str) -> bool:
 
 
 def _why(error: Exception) -> str:
-    """The innermost reason, which says it in the fewest words."""
+    """The innermost reason, which is the shortest."""
     reason: object = error
     while inner := getattr(reason, "reason", None) or next(
         (each for each in getattr(reason, "args", ()) if isinstance(each, Exception)), None
@@ -125,9 +127,9 @@ def _why(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What a server of ours answered, whatever the status."""
+    """The answer of a deployed API, of any status."""
 
     status: int
     headers: Mapping[str, str]
-    """By names in small letters."""
+    """By lower-case names."""
     body: bytes

@@ -1,6 +1,6 @@
-"""urllib3, and requests on top of it, with sockets and answers that are under a `Watch`.
+"""urllib3 and requests with sockets and answers under a `Watch`.
 
-Imported where requests are made, and not before: the libraries take their time.
+The import of the libraries is slow, so functions that send requests import this module.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class BadEncoding(ValueError):
-    """A body is packed in a way that is not read, is damaged, or unpacks to too much."""
+    """A body that is compressed in an unsupported way, is damaged, or is too large when unpacked."""
 
 
 class _Connection(HTTPConnection):
@@ -67,7 +67,7 @@ class _Connection(HTTPConnection):
         return response
 
     def _pin(self) -> None:
-        """Put the connection under the watch of the request that it is used for now."""
+        """Put the connection under the watch of its current request."""
         if isinstance(self.sock, WatchedSocket):
             self.sock.watch = current_watch()
 

@@ -1,7 +1,7 @@
-"""Cortex's older spellings, put into today's, each with a warning that names it.
+"""Translate Cortex's older spellings into current ones, each with a warning.
 
-Only what is unambiguous is translated. What had a meaning in Cortex and has none here is refused,
-or left out with a warning; the sentence says what to write instead.
+Only unambiguous spellings are translated. A field of Cortex that has no equivalent is refused, or
+ignored with a warning; the message names what to write instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SIGNS: Mapping[str, frozenset[str]] = {
     "container": frozenset({"readiness_probe", "liveness_probe", "pre_stop", "sidecars"}),
     "definition": frozenset({"image"}),
 }
-"""Keys per section that may need a second look; an API without any of them is as of today."""
+"""Keys of each section that may need a translation; an API without them needs none."""
 
 _PROBE_KEYS = {
     "http_get": "httpGet",
@@ -48,16 +48,16 @@ _LONGEST_QUEUE = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """An API in today's spelling, what was said about it, and where renamed things stand."""
+    """An API in current spelling, the findings about it, and the paths of renamed fields."""
 
     body: Mapping[str, Any]
     findings: tuple[Finding, ...] = ()
     renamed: Mapping[Path, Path] = field(default_factory=dict)
-    """From a path of today to the path in the file."""
+    """From a path in current spelling to the path in the file."""
 
 
 def original(renamed: Mapping[Path, Path], path: Path) -> Path:
-    """Where ``path`` stands in the file, by the longest of its beginnings that was renamed."""
+    """``path`` as in the file: the longest renamed prefix has its old name."""
     if not renamed:
         return path
     for length in range(len(path), 0, -1):
@@ -67,7 +67,7 @@ def original(renamed: Mapping[Path, Path], path: Path) -> Path:
 
 
 def todays_spelling(submitted: Mapping[str, Any]) -> Spelling:
-    """The API with today's keys; ``submitted`` itself where it has them already."""
+    """The API in current spelling; ``submitted`` itself if it needs no translation."""
     environments = submitted.get("environments")
     overrides = environments if isinstance(environments, dict) else {}
     parts = [body for body in (submitted, *overrides.values()) if isinstance(body, dict)]
@@ -93,7 +93,7 @@ def _needs_a_look(body: Mapping[str, Any]) -> bool:
 
 
 class _Translation:
-    """One API while its keys are put into today's places."""
+    """One API during its translation."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.body = body
@@ -101,7 +101,7 @@ class _Translation:
         self.renamed: dict[Path, Path] = {}
 
     def kind(self) -> None:
-        """Before v0.19 there were no kinds."""
+        """Cortex before v0.19 had no kinds."""
         if "kind" in self.body or "name" not in self.body:
             return
         kind = {"apis": "TrafficSplitter", "definition": "TaskAPI"}
@@ -130,7 +130,7 @@ class _Translation:
         if predictor.pop("protobuf_path", None) is not None:
             self._refuse(
                 (*at, "protobuf_path"),
-                "gRPC services with a protobuf of their own are not served; remove it: the runtime "
+                "gRPC services with their own protobuf are not served; remove it: the runtime "
                 "answers HTTP, and the Open Inference Protocol over HTTP and gRPC",
             )
         is_python = predictor.get("type", "python") == "python"
@@ -161,8 +161,8 @@ class _Translation:
                 del section[key]
                 self._warn(
                     (*at, key),
-                    f"{image} holds Cortex's own server and is left out; remove it, or name a base "
-                    "image of your own",
+                    f"{image} contains Cortex's own server and is ignored; remove it, or name your "
+                    "own base image",
                 )
 
     def _autoscaling(self, at: Path) -> None:
@@ -180,7 +180,7 @@ class _Translation:
         self._max_replica_concurrency((*autoscaling, "max_replica_concurrency"), predictor)
 
     def _max_replica_concurrency(self, old: Path, predictor: Path) -> None:
-        """Cortex counted requests in progress and waiting together; here the queue is its own."""
+        """Cortex counted requests in progress and waiting requests together; here they are separate."""
         limit = self._get(old)
         if limit is None:
             return
@@ -188,9 +188,9 @@ class _Translation:
             self._refuse(old, f"{limit!r} must be a whole number of at least 1")
             self._pop(old)
             return
-        said = self._get(predictor)
-        said = said if isinstance(said, dict) else {}
-        counts = [said.get("processes_per_replica", 1), said.get("threads_per_process", 1)]
+        current = self._get(predictor)
+        current = current if isinstance(current, dict) else {}
+        counts = [current.get("processes_per_replica", 1), current.get("threads_per_process", 1)]
         working = counts[0] * counts[1] if all(isinstance(n, int) for n in counts) else 1
         waiting = min(max(limit - working, 0), _LONGEST_QUEUE)
         self._pop(old)
@@ -205,11 +205,11 @@ class _Translation:
         if not isinstance(self._get(at), dict):
             return
         if self._pop((*at, "local_port")) is not None:
-            self._warn((*at, "local_port"), "it has no meaning; use `gitops-ml run --port`")
+            self._warn((*at, "local_port"), "it has no effect; use `gitops-ml run --port`")
         if self._pop((*at, "api_gateway")) is not None:
             self._warn(
                 (*at, "api_gateway"),
-                "there is no API Gateway in front; for an API that is called inside of the cluster "
+                "there is no API Gateway; for an API that is called inside the cluster "
                 "only, write networking.visibility: cluster",
             )
 
@@ -237,7 +237,9 @@ class _Translation:
         if pod is None:
             return
         if self._get((*at, "container")) is not None:
-            self._refuse((*at, "pod"), "`container` is said too, its name of today; keep that one")
+            self._refuse(
+                (*at, "pod"), "`container`, its current name, is present too; keep that one"
+            )
             self._pop((*at, "pod"))
             return
         containers = pod.get("containers", []) if isinstance(pod, dict) else None
@@ -293,13 +295,11 @@ class _Translation:
     # -- moves ---------------------------------------------------------------------------------
 
     def _rename(self, old: Path, new: Path) -> None:
-        """Moves what is at ``old``, if anything is, and says so."""
+        """Move the field at ``old``, if it exists, with a warning."""
         if not self._has(old):
             return
         if self._get(new) is not None and self._get(old) is not None:
-            self._refuse(
-                old, f"it is said again by {_named(new)}, its name of today; keep that one"
-            )
+            self._refuse(old, f"{_named(new)}, its current name, is present too; keep that one")
             self._pop(old)
             return
         self._move(old, new)

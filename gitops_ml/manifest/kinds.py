@@ -1,4 +1,4 @@
-"""Which sections an API of each kind has, and what holds for the kind whatever the environment."""
+"""The sections of each kind of API, and the rules for a kind in every environment."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def section_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def kind_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
-    """What else does not go with the API's kind; ``body`` has passed the schema."""
+    """Other fields that do not fit the kind of the API; ``body`` has passed the schema."""
     kind = body["kind"]
     yield from _works(kind, body)
     if kind in ("AsyncAPI", "BatchAPI"):
@@ -65,12 +65,12 @@ def kind_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _works(kind: str, body: Mapping[str, Any]) -> Iterator[Finding]:
     choices = _WORKS[kind]
-    said = [section for section in choices if body.get(section)]
-    if not said:
+    given = [section for section in choices if body.get(section)]
+    if not given:
         yield error((), f"{kind} needs {_either(choices)}", rule=_RULE)
-    elif len(said) > 1:
+    elif len(given) > 1:
         message = f"{kind} has {_either(choices)}, not both; keep one"
-        yield error((said[1],), message, rule=_RULE)
+        yield error((given[1],), message, rule=_RULE)
 
 
 def _either(names: tuple[str, ...]) -> str:
@@ -83,7 +83,7 @@ def _one_at_a_time(kind: str, predictor: Mapping[str, Any]) -> Iterator[Finding]
             yield error(("predictor", key), f"only a RealtimeAPI has {key!r}", rule=_RULE)
     for key in _ONE_AT_A_TIME:
         if predictor.get(key, 1) != 1:
-            message = f"a replica of {kind} works on one thing at a time; remove {key!r}"
+            message = f"a replica of {kind} processes one item at a time; remove {key!r}"
             yield error(("predictor", key), message, rule=_RULE)
 
 
@@ -93,7 +93,7 @@ def _job_container(kind: str, container: Mapping[str, Any] | None) -> Iterator[F
     if not container.get("command"):
         yield error(("container",), f"{kind} needs `container.command`", rule=_RULE)
     if kind == "TaskAPI" and container.get("readiness_probe"):
-        message = "a task gets no requests, so nothing asks whether it is ready; remove it"
+        message = "a task receives no requests, so it needs no readiness probe; remove it"
         yield error(("container", "readiness_probe"), message, rule=_RULE)
 
 
@@ -101,12 +101,12 @@ def _split(apis: list[Mapping[str, Any]]) -> Iterator[Finding]:
     seen: set[str] = set()
     for index, api in enumerate(apis):
         if api["name"] in seen:
-            message = f"{api['name']!r} is in the list already"
+            message = f"{api['name']!r} is in the list twice"
             yield error(("apis", index, "name"), message, rule=_RULE)
         seen.add(api["name"])
     total = sum(api["weight"] for api in apis if not api.get("shadow"))
     if total != 100:
-        message = f"the weights add up to {total}; those that are no shadow must add up to 100"
+        message = f"the weights add up to {total}; without the shadow they must add up to 100"
         yield error(("apis",), message, rule=_RULE)
     if sum(bool(api.get("shadow")) for api in apis) > 1:
         yield error(("apis",), "there can be one shadow only", rule=_RULE)

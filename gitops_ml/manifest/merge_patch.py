@@ -1,4 +1,4 @@
-"""A patch: words laid over the manifest of a release that stands, for what its image does not hold."""
+"""A patch: fields merged over the manifest of the current release, except those that its image holds."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _STEP = re.compile(r"(?:[^.\\]|\\.)+")
 def setting(text: str) -> dict[str, Any]:
     r"""``autoscaling.max_replicas=7`` as ``{"autoscaling": {"max_replicas": 7}}``.
 
-    The value is YAML: ``null`` takes the field back, ``[a, b]`` is a list. A dot that belongs to a
+    The value is YAML: ``null`` removes the field, ``[a, b]`` is a list. A dot that is part of a
     name is written ``\.``.
 
     Raises:
-        UsageError: there is no ``=``, or the value is no YAML.
+        UsageError: there is no ``=``, or the value is not valid YAML.
     """
     path, equals, written = text.partition("=")
     steps = [re.sub(r"\\(.)", r"\1", step) for step in _STEP.findall(path)]
     if not equals or not steps or len(_STEP.sub("", path)) != len(steps) - 1:
-        raise UsageError(f"{text!r} is no setting; write path=value: autoscaling.max_replicas=7")
+        raise UsageError(f"{text!r} is not a setting; write path=value: autoscaling.max_replicas=7")
     document = read_yaml(f"- {written}\n".encode(), file=path)
     if document.problems or not isinstance(document.data, list) or len(document.data) != 1:
-        raise UsageError(f"the value of {path} is no YAML: {written!r}; quote what is text")
+        raise UsageError(f"the value of {path} is not valid YAML: {written!r}; quote text")
     result: Any = document.data[0]
     for step in reversed(steps):
         result = {step: result}
@@ -37,7 +37,7 @@ def setting(text: str) -> dict[str, Any]:
 
 
 def laid_together(*patches: Mapping[str, Any]) -> dict[str, Any]:
-    """Several patches as one; unlike in a manifest, ``null`` stays: it takes back what stands."""
+    """Several patches as one; ``null`` stays, because it removes a field of the current release."""
     result: dict[str, Any] = {}
     for patch in patches:
         for key, value in patch.items():
@@ -49,10 +49,10 @@ def laid_together(*patches: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def snippet(text: bytes, *, file: str, api: str) -> Mapping[str, Any]:
-    """The words of a patch file: a mapping of fields, or a list of APIs that has this one.
+    """The fields in a patch file: a mapping of fields, or a list of APIs that contains ``api``.
 
     Raises:
-        InvalidDocument: it is no YAML.
+        InvalidDocument: it is not valid YAML.
         UsageError: it is neither.
     """
     document = read_yaml(text, file=file)
@@ -69,36 +69,36 @@ def snippet(text: bytes, *, file: str, api: str) -> Mapping[str, Any]:
 def patched(
     submitted: Mapping[str, Any], patch: Mapping[str, Any], *, environment: str
 ) -> dict[str, Any]:
-    """The manifest with ``patch`` laid over it, in today's spelling.
+    """The manifest with ``patch`` merged over it, in current spelling.
 
-    What the API's words for ``environment`` say already is changed there, too: they would win.
+    A field that the API overrides for ``environment`` is also changed there, as the override wins.
 
     Raises:
-        UsageError: the patch would make another API of it.
+        UsageError: the patch changes the name or the kind.
     """
     body = todays_spelling(submitted).body
-    words = todays_spelling({"kind": body["kind"], **patch}).body
+    fields = todays_spelling({"kind": body["kind"], **patch}).body
     for key in ("name", "kind"):
-        if key in words and words[key] != body[key]:
+        if key in fields and fields[key] != body[key]:
             raise UsageError(
-                f"{body['name']} has the {key} {body[key]!r}, and the patch says {words[key]!r}: "
-                "deploy that as an API of its own"
+                f"{body['name']} has the {key} {body[key]!r}, and the patch has {fields[key]!r}: "
+                "deploy it as a separate API"
             )
-    result = merged(body, words)
+    result = merged(body, fields)
     own = (body.get("environments") or {}).get(environment) or {}
-    if said := _said_in(own, {k: v for k, v in words.items() if k != "environments"}):
-        result = merged(result, {"environments": {environment: said}})
+    if shared := _shared_with(own, {k: v for k, v in fields.items() if k != "environments"}):
+        result = merged(result, {"environments": {environment: shared}})
     return result
 
 
-def _said_in(own: Mapping[str, Any], words: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``words`` that ``own`` has a say in."""
+def _shared_with(own: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of ``fields`` whose keys ``own`` has, too."""
     found: dict[str, Any] = {}
-    for key, value in words.items():
+    for key, value in fields.items():
         if key not in own:
             continue
         if isinstance(value, Mapping) and isinstance(own[key], Mapping):
-            if deeper := _said_in(own[key], value):
+            if deeper := _shared_with(own[key], value):
                 found[key] = deeper
         else:
             found[key] = value

@@ -1,4 +1,4 @@
-"""The API manifest as its author said it: nothing filled in, old spellings put into today's."""
+"""The API manifest as written: without defaults, with current spellings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Places(Protocol):
-    """Something that knows where a path stands in its file: a `Document`."""
+    """An object that has the place of each path of its file: a `Document`."""
 
     def place(self, path: Path, *, key: bool = True) -> Place: ...
 
@@ -30,9 +30,9 @@ class Manifest:
     name: str
     kind: str
     body: Mapping[str, Any]
-    """Today's spelling, only what was said; without ``name``, ``kind`` and ``environments``."""
+    """The fields as written, in current spelling, without ``name``, ``kind`` and ``environments``."""
     environments: Mapping[str, Mapping[str, Any]]
-    """Per environment, what is merged onto ``body``."""
+    """By environment, the fields that override ``body``."""
     submitted: Mapping[str, Any]
     """The API exactly as it was written."""
     file: str
@@ -40,17 +40,17 @@ class Manifest:
     index: int
     """The API's number in its file, from 0."""
     renamed: Mapping[Path, Path] = field(repr=False, default_factory=dict)
-    """Where what is at a path of today stands in the file, if it stands elsewhere."""
+    """From a path in current spelling to its path in the file, if they differ."""
 
     @property
     def directory(self) -> str:
-        """The folder of the file, which ``predictor.path`` and the like start from."""
+        """The folder of the file, which ``predictor.path`` and other paths are relative to."""
         return posixpath.dirname(self.file)
 
     def place(self, path: Path, *, environment: str | None = None) -> Place:
-        """Line and column of ``path``, as the environment's override or the API itself says it.
+        """Line and column of ``path`` in the override of the environment or in the API.
 
-        What is nowhere in the file is at the nearest thing above it; in a dict it is at ``(0, 0)``.
+        A path that is not in the file is at the nearest key above it; in a dict at ``(0, 0)``.
         """
         return self.document.place((self.index, *self.written_path(path, environment=environment)))
 
@@ -59,13 +59,13 @@ class Manifest:
         path = self.written_path(finding.path, environment=environment)
         overrides = self.environments.get(environment or "") or {}
         if path[:1] != ("environments",) and finding.path[:1] and finding.path[0] in overrides:
-            # The API's own words are wrong together with those of one environment only.
+            # The fields of the API are wrong together with those of one environment only.
             finding = replace(finding, message=f"{finding.message} (in {environment})")
         place = self.document.place((self.index, *path))
         return _problem(self.file, place, self.name, replace(finding, path=path))
 
     def written_path(self, path: Path, *, environment: str | None = None) -> Path:
-        """The path by which the author says ``path``, in an override or by an older name."""
+        """The path of ``path`` in the file: in an override, or by an older name."""
         if environment is not None:
             override = _depth(self.environments.get(environment, {}), path)
             if path and (override == len(path) or override > _depth(self.body, path)):
@@ -76,7 +76,7 @@ class Manifest:
 def parse_manifests(
     document: Document, *, schema: Schema
 ) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
-    """The APIs of a document, and everything that is wrong with its shape.
+    """The APIs of a document, and every problem with its shape.
 
     An API with an error is not among the manifests; one with warnings is.
     """

@@ -37,7 +37,7 @@ from gitops_ml.oci.registry_session import RegistrySession, Scope, check, error_
 if TYPE_CHECKING:
     from gitops_ml.http.client import HttpResponse
     from gitops_ml.http.deadlines import Watch
-    from gitops_ml.oci.registry_session import RetryPolicy
+    from gitops_ml.http.retry import RetryPolicy
     from gitops_ml.system.progress import Progress
 
 Source = Callable[[int], Iterator[bytes]]

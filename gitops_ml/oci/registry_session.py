@@ -12,10 +12,9 @@ import http.client
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -23,7 +22,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.client import FAILURES, Connections, SizedPieces
 from gitops_ml.http.deadlines import GaveUp, Limits
-from gitops_ml.http.retry import ca_bundle
+from gitops_ml.http.retry import RetryPolicy, ca_bundle, retry_after
 from gitops_ml.http.secret_destinations import may_get_login
 from gitops_ml.http.urls import is_loopback
 from gitops_ml.oci.credentials import Credentials, docker_folder, find_credentials
@@ -62,32 +61,6 @@ class Scope:
     def __str__(self) -> str:
         more = f" repository:{self.mount_from}:pull" if self.mount_from else ""
         return f"repository:{self.repository}:{self.actions}{more}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """How often to retry, and how long to wait."""
-
-    attempts: int = 6
-    first_wait: float = 0.5
-    longest_wait: float = 120.0
-    """Give up if Retry-After exceeds this."""
-    sleep: Callable[[float], None] = field(default=time.sleep)
-
-    def wait(self, attempt: int, asked_for: float | None, *, watch: Watch | None = None) -> None:
-        """Wait after the failure of ``attempt``, counted from 0; ``watch`` counts the time."""
-        import random
-
-        own = self.first_wait * 2**attempt * (0.5 + random.random())  # noqa: S311 - no secret
-        seconds = min(self.longest_wait, own if asked_for is None else max(asked_for, 0))
-        if watch is not None:
-            watch.wait(seconds)
-        self.sleep(seconds)
-
-    def hasty(self) -> RetryPolicy:
-        """The policy of a look-up that a user waits for."""
-        return replace(self, attempts=min(3, self.attempts), longest_wait=5.0,
-                       first_wait=min(0.2, self.first_wait))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,19 +405,6 @@ def unreachable(host: str, error: BaseException) -> str:
         return str(error)
     reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return f"{host} cannot be reached: {redacted(reason)}"
-
-
-def retry_after(text: str) -> float | None:
-    """The seconds to wait by a ``Retry-After`` header, which may also name a time."""
-    if text.strip().isdecimal():
-        return float(text)
-    if not text:
-        return None
-    import email.utils
-
-    with suppress(ValueError, TypeError, OverflowError):
-        return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-    return None
 
 
 def _token_in(answer: HttpResponse, host: str) -> str:

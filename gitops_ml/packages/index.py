@@ -20,8 +20,9 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.http.answers import read_json
 from gitops_ml.http.deadlines import Limits, gave_up, watching
 from gitops_ml.http.netrc_file import netrc_logins
-from gitops_ml.http.secret_destinations import Destination, expanded, variables_in
-from gitops_ml.http.urls import is_loopback
+from gitops_ml.http.retry import innermost
+from gitops_ml.http.secret_destinations import expanded, variables_in
+from gitops_ml.http.urls import is_loopback, is_protected, is_same_server
 from gitops_ml.packages.build_settings import _pip_files
 from gitops_ml.packages.local_files import index_options, requirement_lines
 from gitops_ml.packages.pip_settings import pip_settings
@@ -321,7 +322,7 @@ class PackageIndex:
         if login is None or not is_ours:
             # An authentication of our own keeps the library from what the user's netrc has for any host.
             return url, lambda request: request
-        if not _is_protected(url):
+        if not is_protected(url):
             raise Refused(
                 f"the password for the package index {parts.hostname} would travel in plain text: "
                 "use https"
@@ -339,18 +340,8 @@ class PackageIndex:
         return self._session
 
 
-def _is_protected(url: str) -> bool:
-    try:
-        return Destination.of(url).is_protected
-    except ValueError:
-        return False
-
-
 def _is_one_server(url: str, other: str) -> bool:
-    try:
-        return Destination.of(_bare(url)) == Destination.of(_bare(other))
-    except ValueError:
-        return False
+    return is_same_server(_bare(url), _bare(other))
 
 
 def _bare(url: str) -> str:
@@ -365,7 +356,7 @@ class _Again(GitopsMlError):
 def _again(error: Exception, words: str) -> _Again:
     """The error for a line that broke; what was given up names its server by itself."""
     given_up = gave_up(error)
-    return _Again(str(given_up) if given_up else f"{words}{_cause(error)}")
+    return _Again(str(given_up) if given_up else f"{words}{redacted(str(innermost(error)))}")
 
 
 class _NotThere(GitopsMlError):
@@ -513,9 +504,3 @@ def _next_url(url: str, target: str) -> str:
 def _host(url: str) -> str:
     """The server in messages; an address may hold a password."""
     return urlsplit(url).hostname or "this machine"
-
-
-def _cause(error: BaseException) -> str:
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return redacted(str(error))

@@ -1,4 +1,4 @@
-"""What a GPU class or a spot pool is called on each platform.
+"""Labels and taints of GPU classes and spot pools on each platform.
 
 APIs name a class; where it runs is the cluster's business. The labels differ per platform and
 provisioner: https://docs.cloud.google.com/kubernetes-engine/docs/how-to/gpus,
@@ -32,7 +32,7 @@ class _Platform:
     any_model: Mapping[str, str] = field(default_factory=dict)
     """Labels of GPU nodes of any model."""
     models: Mapping[str, str] = field(default_factory=dict)
-    """What the label says of a model, where it is not the model's own name."""
+    """The label's value for a model, if it is not the name of the model."""
     mig_label: str | None = None
     """Where slices are a label rather than a resource of their own."""
     taints: tuple[KubernetesObject, ...] = (_GPU_TAINT,)

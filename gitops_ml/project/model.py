@@ -12,7 +12,7 @@ from gitops_ml.project.policy import Policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuClass:
-    """What ``compute.gpu_class`` stands for on one cluster."""
+    """The meaning of a ``compute.gpu_class`` on one cluster."""
 
     resource: str
     """The extended resource, ``nvidia.com/gpu`` or a MIG slice such as ``nvidia.com/mig-1g.5gb``."""
@@ -48,7 +48,7 @@ class PrometheusSpec:
     address: str | None
     namespace: str
     pod_monitors: bool
-    """Whether the Prometheus Operator is there, so that a PodMonitor means something."""
+    """Whether the cluster has the Prometheus Operator, which reads PodMonitors."""
     labels: Labels
 
 
@@ -79,11 +79,11 @@ class EnvironmentSpec:
     cluster: str
     namespace: str
     overrides: Mapping[str, Any]
-    """Merged below the API's own words: the environment's defaults."""
+    """The defaults of the environment; the fields of the API override them."""
     delivery: str
     """``push`` or ``pull_request``."""
     protected: bool
-    """Production manners: `create-update`, resources kept when an Application goes."""
+    """A production environment: `create-update`, and resources stay when an Application is deleted."""
     policies: tuple[Policy, ...] = ()
     """The project's, and the environment's own if it has one: manifests have to keep to each."""
 
@@ -96,13 +96,13 @@ class ForgeSpec:
     """``auto``, ``github``, ``gitlab``, ``gitea``, ``bitbucket`` or ``none``."""
     api_url: str | None
     repository: str | None
-    """``owner/name``, where the repository's address does not tell."""
+    """``owner/name``, if the address of the repository does not contain it."""
     token_env: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequestSettings:
-    """What pull requests hold, and whom they ask."""
+    """What pull requests contain, and who reviews them."""
 
     content: str
     """``complete`` or ``source``: what notebooks propose."""

@@ -1,6 +1,6 @@
-"""What manifests may ask for, as the project file allows it, and what no policy can allow.
+"""The policy of the project file: what manifests may request, and what no policy can allow.
 
-Every list is an allow list: a controller that we do not know may act on what is not listed. A policy
+Every list is an allow list: an unknown controller may act on what is not listed. A policy
 of an environment is checked in addition to the project's, so it can only narrow what is allowed.
 """
 
@@ -32,7 +32,7 @@ class Policy:
     own_domains: bool
     priority_classes: tuple[str, ...]
     tolerations: tuple[str, ...]
-    """In the words of ``kubectl taint``: ``key[=value][:effect]``."""
+    """As in ``kubectl taint``: ``key[=value][:effect]``."""
     node_labels: tuple[str, ...]
     hosts: tuple[str, ...]
     """Beside those of the cluster's gateway."""
@@ -111,7 +111,7 @@ _NOBODYS = ("kubernetes.io", "k8s.io", "amazonaws.com", "gke.io")
 
 
 def own_domains(hosts: Iterable[str]) -> frozenset[str]:
-    """The hosts and the domains above them, of at least two words: ``ml.acme.example``, ``acme.example``."""
+    """The hosts and the domains above them, of at least two labels: ``ml.acme.example``, ``acme.example``."""
     found = set()
     for host in hosts:
         words = host.removeprefix("*.").split(".")
@@ -179,7 +179,7 @@ def _covers(entry: str, toleration: Mapping[str, Any]) -> bool:
 def allows_host(host: str, patterns: Iterable[str], *, any_depth: bool) -> bool:
     """Whether ``host`` is one of the patterns or below a ``*.`` of one.
 
-    Gateway API matches ``*.`` with one or more words (``any_depth``), an Ingress with exactly one.
+    Gateway API matches ``*.`` with one or more labels (``any_depth``), an Ingress with exactly one.
     """
     return any(host == pattern or _is_in(host, pattern, any_depth) for pattern in patterns)
 
@@ -197,7 +197,7 @@ _ADDRESS = re.compile(r"([A-Za-z0-9.-]+)(?::[0-9]+)?")
 
 def servers_in(text: str) -> tuple[str, ...] | None:
     """The hosts in the addresses or URLs of a trigger, in small letters; ``None`` where it is not
-    certain what a client would make of it."""
+    certain how a client reads it."""
     found = []
     for part in text.split(","):
         match = _URL.fullmatch(part.strip()) or _ADDRESS.fullmatch(part.strip())

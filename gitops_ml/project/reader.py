@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.errors import Problem
-from gitops_ml.http.secret_destinations import is_protected
+from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.oci.keys import SigningSpec
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
@@ -44,7 +44,7 @@ _ARGO_CDS_OWN = "https://kubernetes.default.svc"
 def read_project(
     document: Document, *, schema: Schema, api_schema: Schema
 ) -> tuple[Project | None, tuple[Problem, ...]]:
-    """The project that a document describes, or none and everything that is wrong with it."""
+    """The project that a document describes, or none and its problems."""
     if any(problem.severity == "error" for problem in document.problems):
         return None, document.problems
     if not isinstance(document.data, dict):
@@ -62,7 +62,7 @@ def read_project(
 
 
 def default_project(schema: Schema) -> Project:
-    """The project of people who have no project file: one environment on Argo CD's own cluster."""
+    """The project without a project file: one environment on the cluster of Argo CD."""
     cluster = {"gpu_classes": {"gpu": {"preset": "nvidia"}}}
     document = {
         "project": "default",
@@ -81,15 +81,15 @@ def _problem(document: Document, finding: Finding) -> Problem:
 def _overrides(
     data: Mapping[str, Any], api_schema: Schema
 ) -> tuple[dict[str, Mapping[str, Any]], list[Finding]]:
-    """The environments' overrides in today's spelling; they have the shape of an API's."""
+    """The overrides of the environments in current spelling; they have the shape of an API."""
     spelled: dict[str, Mapping[str, Any]] = {}
     findings: list[Finding] = []
     environments = data.get("environments")
     for name, environment in (environments if isinstance(environments, dict) else {}).items():
-        words = environment.get("overrides") if isinstance(environment, dict) else None
-        if not isinstance(words, dict):
+        fields = environment.get("overrides") if isinstance(environment, dict) else None
+        if not isinstance(fields, dict):
             continue
-        spelling = todays_spelling({"kind": "", **words})
+        spelling = todays_spelling({"kind": "", **fields})
         body = {key: value for key, value in spelling.body.items() if key != "kind"}
         found = [*spelling.findings, *api_schema.definition("overrides").findings(body)]
         at: Path = ("environments", name, "overrides")
@@ -112,8 +112,8 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
     for name, cluster in clusters.items():
         at: Path = ("clusters", name)
-        for gpu, words in ((cluster or {}).get("gpu_classes") or {}).items():
-            yield from _gpu_class_relations(words, (*at, "gpu_classes", gpu))
+        for gpu, fields in ((cluster or {}).get("gpu_classes") or {}).items():
+            yield from _gpu_class_relations(fields, (*at, "gpu_classes", gpu))
         yield from _image_volumes(cluster or {}, at)
         spot = (cluster or {}).get("spot")
         if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
@@ -125,7 +125,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _team_names(teams, default)
     if teams and default is not None and default not in teams:
         yield error(
-            ("default_team",), f"{default!r} is no team{suggestion(default, teams)}", rule=_RULE
+            ("default_team",), f"unknown team {default!r}{suggestion(default, teams)}", rule=_RULE
         )
 
 
@@ -133,12 +133,12 @@ def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
     places: list[tuple[Path, Any]] = [(("policy",), data.get("policy"))]
     for name, environment in data["environments"].items():
         places.append((("environments", name, "policy"), environment.get("policy")))
-    for at, words in places:
+    for at, fields in places:
         for section in ("annotations", "labels"):
-            for index, key in enumerate((words or {}).get(section) or ()):
+            for index, key in enumerate((fields or {}).get(section) or ()):
                 if is_never_allowed(key):
                     message = (
-                        f"{key!r} cannot be allowed: Helm, Argo CD, Kubernetes or gitops-ml itself "
+                        f"{key!r} cannot be allowed: Helm, Argo CD, Kubernetes or gitops-ml "
                         "acts on it"
                     )
                     yield error((*at, section, index), message, rule=_RULE)
@@ -155,10 +155,10 @@ def _minor(version: str) -> int:
     return int(version.partition(".")[2])
 
 
-def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
+def _repository(fields: Mapping[str, Any], section: str) -> Iterator[Finding]:
     at: Path = (section,)
     for key in ("repository", "argocd_repository"):
-        address = words.get(key) or ""
+        address = fields.get(key) or ""
         if without_credentials(address) == address:
             continue
         yield error(
@@ -167,9 +167,9 @@ def _repository(words: Mapping[str, Any], section: str) -> Iterator[Finding]:
             f"name it in {section}.token_env (a user name goes to {section}.username)",
             rule="secret",
         )
-    forge = words.get("forge") or {}
+    forge = fields.get("forge") or {}
     for place, variable in (
-        ((*at, "token_env"), words.get("token_env")),
+        ((*at, "token_env"), fields.get("token_env")),
         ((*at, "forge", "token_env"), forge.get("token_env")),
     ):
         if has_secret_shape(variable or ""):
@@ -198,15 +198,15 @@ def _signing(signing: Mapping[str, Any]) -> Iterator[Finding]:
             )
 
 
-def _gpu_class_relations(words: Mapping[str, Any], at: Path) -> Iterator[Finding]:
-    preset = words.get("preset")
+def _gpu_class_relations(fields: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    preset = fields.get("preset")
     if preset is None:
-        if not words.get("resource"):
+        if not fields.get("resource"):
             yield error(at, "a GPU class needs a preset or a resource", rule=_RULE)
         for key in ("model", "mig", "spot"):
-            if words.get(key):
-                yield error((*at, key), f"{key!r} means something with a preset only", rule=_RULE)
-    elif words.get("spot") and preset not in SPOT_PRESETS:
+            if fields.get(key):
+                yield error((*at, key), f"{key!r} has an effect with a preset only", rule=_RULE)
+    elif fields.get("spot") and preset not in SPOT_PRESETS:
         yield error(
             (*at, "spot"),
             f"the preset {preset!r} has no spot nodes; write their labels to node_selector",
@@ -220,9 +220,9 @@ def _environment_cluster(
     at: Path = ("environments", environment)
     if cluster is None and len(clusters) > 1:
         names = ", ".join(clusters)
-        yield error(at, f"'cluster' is missing; there are several: {names}", rule=_RULE)
+        yield error(at, f"'cluster' is missing; the project has: {names}", rule=_RULE)
     elif cluster is not None and cluster not in clusters:
-        message = f"{cluster!r} is no cluster{suggestion(cluster, clusters)}"
+        message = f"unknown cluster {cluster!r}{suggestion(cluster, clusters)}"
         yield error((*at, "cluster"), message, rule=_RULE)
 
 
@@ -232,17 +232,17 @@ def _shared_places(
     """A release is called like its API: in one namespace two environments would overwrite each other."""
     taken: dict[tuple[str, str], str] = {}
     only = next(iter(clusters))
-    for name, words in environments.items():
-        cluster = clusters.get(words.get("cluster") or only) or {}
-        place = (cluster.get("server") or _ARGO_CDS_OWN, words["namespace"])
+    for name, fields in environments.items():
+        cluster = clusters.get(fields.get("cluster") or only) or {}
+        place = (cluster.get("server") or _ARGO_CDS_OWN, fields["namespace"])
         other = taken.setdefault(place, name)
         if other != name:
-            message = f"{words['namespace']!r} is the namespace of {other!r} on the same cluster"
+            message = f"{fields['namespace']!r} is the namespace of {other!r} on the same cluster"
             yield error(("environments", name, "namespace"), message, rule=_RULE)
 
 
 def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Finding]:
-    message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+    message = "Argo CD has its own AppProject 'default'; choose another name for the team"
     if "default" in teams:
         yield error(("teams", "default"), message, rule=_RULE)
     elif default == "default":
@@ -261,13 +261,13 @@ def _project(
 
 
 def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Project:
-    clusters = {name: _cluster(name, words) for name, words in data["clusters"].items()}
+    clusters = {name: _cluster(name, fields) for name, fields in data["clusters"].items()}
     policy = _policy(data["policy"], clusters)
     environments = {
-        name: _environment(name, words, clusters, overrides.get(name, {}), policy=policy)
-        for name, words in data["environments"].items()
+        name: _environment(name, fields, clusters, overrides.get(name, {}), policy=policy)
+        for name, fields in data["environments"].items()
     }
-    teams = {name: _team(name, words) for name, words in data["teams"].items()}
+    teams = {name: _team(name, fields) for name, fields in data["teams"].items()}
     default_team = data["default_team"]
     if teams and default_team not in teams:
         default_team = next(iter(teams))
@@ -284,86 +284,86 @@ def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str
     )
 
 
-def _gitops(words: Mapping[str, Any]) -> GitopsSpec:
-    forge, owners = ForgeSpec(**words["forge"]), tuple(words["owners"])
-    return GitopsSpec(**{**words, "forge": forge, "owners": owners})
+def _gitops(fields: Mapping[str, Any]) -> GitopsSpec:
+    forge, owners = ForgeSpec(**fields["forge"]), tuple(fields["owners"])
+    return GitopsSpec(**{**fields, "forge": forge, "owners": owners})
 
 
-def _source(words: Mapping[str, Any]) -> SourceSpec:
-    return SourceSpec(**{**words, "forge": ForgeSpec(**words["forge"])})
+def _source(fields: Mapping[str, Any]) -> SourceSpec:
+    return SourceSpec(**{**fields, "forge": ForgeSpec(**fields["forge"])})
 
 
-def _pull_requests(words: Mapping[str, Any]) -> PullRequestSettings:
-    lists = {key: tuple(words[key]) for key in ("reviewers", "teams", "labels")}
-    return PullRequestSettings(**{**words, **lists})
+def _pull_requests(fields: Mapping[str, Any]) -> PullRequestSettings:
+    lists = {key: tuple(fields[key]) for key in ("reviewers", "teams", "labels")}
+    return PullRequestSettings(**{**fields, **lists})
 
 
-def _image(words: Mapping[str, Any]) -> ImageSettings:
-    only, signing = words["platform"], words["signing"]
+def _image(fields: Mapping[str, Any]) -> ImageSettings:
+    only, signing = fields["platform"], fields["signing"]
     apart = ("platform", "platforms", "signing")
     return ImageSettings(
-        **{key: value for key, value in words.items() if key not in apart},
-        platforms=(only,) if only else tuple(sorted(words["platforms"])),
+        **{key: value for key, value in fields.items() if key not in apart},
+        platforms=(only,) if only else tuple(sorted(fields["platforms"])),
         signing=SigningSpec(**signing) if signing else None,
     )
 
 
-def _cluster(name: str, words: Mapping[str, Any]) -> ClusterSpec:
-    gateway, spot = words["gateway"], words["spot"]
-    classes = {gpu: _gpu_class(each) for gpu, each in words["gpu_classes"].items()}
+def _cluster(name: str, fields: Mapping[str, Any]) -> ClusterSpec:
+    gateway, spot = fields["gateway"], fields["spot"]
+    classes = {gpu: _gpu_class(each) for gpu, each in fields["gpu_classes"].items()}
     return ClusterSpec(
         name=name,
-        server=words["server"],
-        context=words["context"],
-        kubernetes_version=words["kubernetes_version"],
-        image_volumes=words["image_volumes"],
+        server=fields["server"],
+        context=fields["context"],
+        kubernetes_version=fields["kubernetes_version"],
+        image_volumes=fields["image_volumes"],
         gpu_classes=classes,
         spot=_spot(spot) if spot else None,
-        node_groups=words["node_groups"],
+        node_groups=fields["node_groups"],
         gateway=GatewaySpec(**{**gateway, "hosts": tuple(gateway["hosts"])}) if gateway else None,
-        prometheus=PrometheusSpec(**words["prometheus"]),
-        keda_namespace=words["keda_namespace"],
-        http_addon=words["http_addon"],
-        external_secrets=words["external_secrets"],
-        image_pull_secrets=tuple(words["image_pull_secrets"]),
+        prometheus=PrometheusSpec(**fields["prometheus"]),
+        keda_namespace=fields["keda_namespace"],
+        http_addon=fields["http_addon"],
+        external_secrets=fields["external_secrets"],
+        image_pull_secrets=tuple(fields["image_pull_secrets"]),
     )
 
 
-def _gpu_class(words: Mapping[str, Any]) -> GpuClass:
-    selector, tolerations = words["node_selector"], tuple(words["tolerations"])
-    if words["preset"] is None:
+def _gpu_class(fields: Mapping[str, Any]) -> GpuClass:
+    selector, tolerations = fields["node_selector"], tuple(fields["tolerations"])
+    if fields["preset"] is None:
         return GpuClass(
-            resource=words["resource"],
+            resource=fields["resource"],
             node_selector=selector,
             tolerations=tolerations,
-            spare=words["spare"],
+            spare=fields["spare"],
         )
     preset = preset_gpu_class(
-        words["preset"], model=words["model"], mig=words["mig"], spot=words["spot"]
+        fields["preset"], model=fields["model"], mig=fields["mig"], spot=fields["spot"]
     )
     return GpuClass(
-        resource=words["resource"] or preset.resource,
+        resource=fields["resource"] or preset.resource,
         node_selector={**preset.node_selector, **selector},
         tolerations=(*preset.tolerations, *tolerations),
-        spare=words["spare"],
+        spare=fields["spare"],
     )
 
 
-def _spot(words: Mapping[str, Any]) -> SpotPool:
+def _spot(fields: Mapping[str, Any]) -> SpotPool:
     preset = (
-        preset_spot_pool(words["preset"])
-        if words["preset"]
+        preset_spot_pool(fields["preset"])
+        if fields["preset"]
         else SpotPool(node_selector={}, tolerations=())
     )
     return SpotPool(
-        node_selector={**preset.node_selector, **words["node_selector"]},
-        tolerations=(*preset.tolerations, *words["tolerations"]),
+        node_selector={**preset.node_selector, **fields["node_selector"]},
+        tolerations=(*preset.tolerations, *fields["tolerations"]),
     )
 
 
 def _environment(
     name: str,
-    words: Mapping[str, Any],
+    fields: Mapping[str, Any],
     clusters: Mapping[str, ClusterSpec],
     overrides: Mapping[str, Any],
     *,
@@ -371,25 +371,25 @@ def _environment(
 ) -> EnvironmentSpec:
     return EnvironmentSpec(
         name=name,
-        cluster=words["cluster"] or next(iter(clusters)),
-        namespace=words["namespace"],
+        cluster=fields["cluster"] or next(iter(clusters)),
+        namespace=fields["namespace"],
         overrides=overrides,
-        delivery=words["delivery"],
-        protected=words["protected"],
-        policies=(policy, *_narrower(policy, words["policy"])),
+        delivery=fields["delivery"],
+        protected=fields["protected"],
+        policies=(policy, *_narrower(policy, fields["policy"])),
     )
 
 
-def _policy(words: Mapping[str, Any], clusters: Mapping[str, ClusterSpec]) -> Policy:
+def _policy(fields: Mapping[str, Any], clusters: Mapping[str, ClusterSpec]) -> Policy:
     gateways = (cluster.gateway for cluster in clusters.values() if cluster.gateway)
     hosts = [host for gateway in gateways for host in gateway.hosts]
-    triggers = TriggerPolicy(**_tuples(words["triggers"]))
-    return Policy(**{**_tuples(words), "triggers": triggers}, hosts_domains=own_domains(hosts))
+    triggers = TriggerPolicy(**_tuples(fields["triggers"]))
+    return Policy(**{**_tuples(fields), "triggers": triggers}, hosts_domains=own_domains(hosts))
 
 
-def _narrower(policy: Policy, words: Mapping[str, Any]) -> tuple[Policy, ...]:
+def _narrower(policy: Policy, fields: Mapping[str, Any]) -> tuple[Policy, ...]:
     """The environment's own policy: the project's, but for what the environment says."""
-    said = {key: value for key, value in _tuples(words).items() if value is not None}
+    said = {key: value for key, value in _tuples(fields).items() if value is not None}
     if not said:
         return ()
     triggers = _tuples(said.pop("triggers", {}))
@@ -411,9 +411,11 @@ def narrowed(
     return replace(environment, policies=_narrower(environment.policies[0], document.data)), ()
 
 
-def _tuples(words: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(each) if isinstance(each, list) else each for k, each in words.items()}
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(each) if isinstance(each, list) else each for k, each in fields.items()}
 
 
-def _team(name: str, words: Mapping[str, Any]) -> TeamSpec:
-    return TeamSpec(name=name, namespaces=tuple(words["namespaces"]), groups=tuple(words["groups"]))
+def _team(name: str, fields: Mapping[str, Any]) -> TeamSpec:
+    return TeamSpec(
+        name=name, namespaces=tuple(fields["namespaces"]), groups=tuple(fields["groups"])
+    )

@@ -1,7 +1,7 @@
-"""Model artifacts: weights that are images of their own, and where a replica finds their files.
+"""Model artifacts: weights in images of their own, and the folders where a replica finds them.
 
-Wherever a manifest names a model by ``oci://``, the cluster mounts the artifact read-only, and the
-runtime is told the folder in its place: to it the model is one on a local disk.
+Where a manifest names a model by ``oci://``, the cluster mounts the artifact read-only, and the
+runtime gets the folder in its place, as for a model on a local disk.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class BadLocation(ValueError):
-    """A location begins with ``oci://`` and names no artifact; the message says why."""
+    """A location that begins with ``oci://`` and names no artifact; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class Artifact:
     """An artifact that a release needs."""
 
     name: str
-    """Of its folder: no other artifact of the release has it."""
+    """The name of its folder, unique in the release."""
     image: ImageRef
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A predictor whose models are local, and what has to be mounted for that to be true."""
+    """A predictor with local models, and the artifacts to mount for them."""
 
     predictor: PredictorSpec
     artifacts: tuple[Artifact, ...]
@@ -62,7 +62,7 @@ class PushedModel:
     size: int
     bytes_sent: int
     moved_from: str | None = None
-    """The digest that the tag stood for before, where that was another one."""
+    """The previous digest of the tag, if that was another one."""
 
     @property
     def location(self) -> str:
@@ -97,7 +97,7 @@ def parse_location(location: str, *, example: str = EXAMPLE) -> ImageRef:
         )
         raise BadLocation(f"{location!r} {why}; write it as {example}") from error
     host, slash, _ = image.repository.partition("/")
-    # without a registry the node would ask Docker Hub and everybody else the first word
+    # without a registry, a node asks Docker Hub, and other clients take the first part for the registry
     if not slash or not _HOST.fullmatch(host):
         raise BadLocation(f"{location!r} does not begin with a registry; write it as {example}")
     return image
@@ -123,7 +123,7 @@ def mounted(
     predictor: PredictorSpec,
     place: Callable[[Artifact], str] = lambda artifact: f"{MOUNTED_AT}/{artifact.name}",
 ) -> Mounted:
-    """``predictor`` with folders in place of its artifacts; ``place`` says which.
+    """``predictor`` with folders in place of its artifacts; ``place`` returns the folder of one.
 
     Raises:
         BadLocation: a location names no artifact.
@@ -175,7 +175,7 @@ class _Mounts:
         if not location.startswith(SCHEME):
             return location
         image = parse_location(location)
-        # what is pulled by digest has no use for the tag, and some runtimes refuse the pair
+        # a pull by digest ignores the tag, and some runtimes refuse both together
         image = replace(image, tag=None) if image.digest else image
         if image not in self.artifacts:
             self.artifacts[image] = Artifact(self._free(name), image)
@@ -204,7 +204,7 @@ def artifact_values(artifacts: tuple[Artifact, ...], cluster: ClusterSpec) -> Ma
 def has_image_volumes(cluster: ClusterSpec) -> bool:
     """Whether pods of the cluster can mount an image.
 
-    Kubernetes 1.35 is the first to do so by default (KEP-4639); 1.33 and 1.34 can be told to.
+    Kubernetes does so by default from 1.35 on (KEP-4639), and 1.33 and 1.34 with a feature gate.
     """
     if cluster.image_volumes is not None:
         return cluster.image_volumes

@@ -1,8 +1,8 @@
-"""From what the author said to what will run: a Manifest and an environment become a ReleaseSpec.
+"""Resolve a manifest in an environment into a ReleaseSpec.
 
-The words of the environment's overrides, the API and the API's own ``environments`` entry are laid
-over each other; what nobody said comes from the schema; what follows from other fields (the update
-strategy, how an API at zero wakes up) is decided here, once.
+The overrides of the environment, the API, and the ``environments`` entry of the API are merged in this
+order. The schema supplies the other fields, and this module those that depend on other fields (the
+update strategy, how an API at 0 replicas wakes up).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, Project
 
 Defaults = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""Fills what an API does not say from the schema; see `defaults.py`."""
+"""Fills in the defaults of the schema."""
 
 
 def resolve(
@@ -29,21 +29,21 @@ def resolve(
     """The release of ``manifest`` in ``environment``. The documents have passed their schemas."""
     place = project.environments[environment]
     cluster = project.clusters[place.cluster]
-    said = _words(manifest, place)
-    body = with_defaults(said)
-    body["update_strategy"] = _update_strategy(said, body, cluster)
+    given = _merged_fields(manifest, place)
+    body = with_defaults(given)
+    body["update_strategy"] = _update_strategy(given, body, cluster)
     body["autoscaling"] = _autoscaling(body, cluster)
     body["networking"] = _networking(manifest.name, body, cluster)
     body["compute"] = _compute(body, cluster)
     return structure(ReleaseSpec, {**body, **_identity(manifest, body, place, project)})
 
 
-def _words(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
-    """What is said about the API in an environment, by the project and by the API itself."""
+def _merged_fields(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
+    """The fields that the project and the API set in an environment."""
     own = manifest.environments.get(place.name) or {}
     below = place.overrides
     if not below.keys().isdisjoint(_WORKS):
-        # What the environment says about predictors is not about APIs that are containers.
+        # Overrides about predictors do not apply to APIs that are containers.
         whole = merged(manifest.body, own)
         below = {k: v for k, v in below.items() if k not in _WORKS or whole.get(k)}
     return merged(below, manifest.body, own)
@@ -51,9 +51,9 @@ def _words(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
 
 _SERVED = frozenset({"RealtimeAPI"})
 UNSERVED = "kind"
-"""The rule of warnings about APIs that are right and that no verb can do anything with yet."""
+"""The rule of warnings about valid APIs that no verb supports yet."""
 _WORKS = ("predictor", "container")
-"""What an API is made of; it has exactly one of them."""
+"""The work of an API; it has exactly one of them."""
 _NEEDED: tuple[tuple[str, ...], ...] = (
     ("predictor", "path"),
     ("predictor", "server_side_batching", "max_batch_size"),
@@ -61,19 +61,19 @@ _NEEDED: tuple[tuple[str, ...], ...] = (
     ("container", "image"),
     ("monitoring", "model_type"),
 )
-"""What a whole API must say and an override need not: what only has a meaning beside the rest."""
+"""Fields that an API needs and an override may omit, as the other fields may be in the API."""
 _LONGEST_APPLICATION = 63
 """Argo CD's Application is named after the API and the environment, and so is a label."""
 
 
 def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
-    """Why a manifest whose shape is right cannot become releases of this project."""
+    """Why a manifest with a valid shape cannot become releases of this project."""
     if manifest.kind not in _SERVED:
-        # Nothing is wrong with the document; the verbs that would need more refuse it.
+        # The document is valid; the verbs that deploy refuse it.
         yield warning(
             ("kind",),
-            f"{manifest.kind} is checked, but cannot be deployed by this version yet; what can be "
-            f"is: {', '.join(sorted(_SERVED))}",
+            f"{manifest.kind} is checked, but this version cannot deploy it; it can deploy: "
+            f"{', '.join(sorted(_SERVED))}",
             rule=UNSERVED,
         )
         return
@@ -93,37 +93,37 @@ def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
 def _application_name(api: str, environment: str) -> Iterator[Finding]:
     if len(api) + 1 + len(environment) > _LONGEST_APPLICATION:
         message = (
-            f"with the environment's name the Application would be {api}-{environment}, and "
-            f"{_LONGEST_APPLICATION} characters are allowed"
+            f"the Application would be {api}-{environment}, which is longer than "
+            f"{_LONGEST_APPLICATION} characters"
         )
         yield error(("name",), message, rule="name")
 
 
 def _incomplete(manifest: Manifest, place: EnvironmentSpec) -> Iterator[Finding]:
-    """What the words of an environment leave out, or make of an API that has been whole."""
-    words = _words(manifest, place)
-    works = [section for section in _WORKS if words.get(section)]
+    """Fields that the API lacks in an environment, or has too many of."""
+    fields = _merged_fields(manifest, place)
+    works = [section for section in _WORKS if fields.get(section)]
     if len(works) != 1:
         has = "both predictor and container" if works else "neither predictor nor container"
-        message = f"{place.name} makes an API of it that has {has}; it has one of them"
+        message = f"in {place.name} the API has {has}; it must have exactly one"
         own = manifest.environments.get(place.name) or {}
         section = next((name for name in _WORKS if name in own), _WORKS[0])
-        yield error(_said_at(manifest, place, (section,)), message, rule="environment")
+        yield error(_place_of(manifest, place, (section,)), message, rule="environment")
     for path in _NEEDED:
-        if (section := _at(words, path[:-1])) and section.get(path[-1]) is None:
+        if (section := _at(fields, path[:-1])) and section.get(path[-1]) is None:
             message = f"{path[-1]!r} is missing in {place.name}"
-            yield error(_said_at(manifest, place, path[:-1]), message, rule="environment")
+            yield error(_place_of(manifest, place, path[:-1]), message, rule="environment")
 
 
-def _at(words: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    found: Any = words
+def _at(fields: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    found: Any = fields
     for step in path:
         found = found.get(step) if isinstance(found, Mapping) else None
     return found
 
 
-def _said_at(manifest: Manifest, place: EnvironmentSpec, path: tuple[str, ...]) -> tuple[str, ...]:
-    """``path`` in the override where that says it, else in the API itself."""
+def _place_of(manifest: Manifest, place: EnvironmentSpec, path: tuple[str, ...]) -> tuple[str, ...]:
+    """``path`` in the override if that sets it, else in the API."""
     is_override = path[0] in (manifest.environments.get(place.name) or {})
     return ("environments", place.name, *path) if is_override else path
 
@@ -142,7 +142,7 @@ def _identity(
 
 
 def _compute(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]:
-    """One class in the cluster and GPUs without a class: that class is meant."""
+    """Use the only GPU class of the cluster for GPUs without a class."""
     compute = body["compute"]
     if compute["gpu"] and not compute.get("gpu_class") and len(cluster.gpu_classes) == 1:
         return {**compute, "gpu_class": next(iter(cluster.gpu_classes))}
@@ -161,29 +161,29 @@ def _networking(name: str, body: Mapping[str, Any], cluster: ClusterSpec) -> Map
 
 
 def _update_strategy(
-    said: Mapping[str, Any], body: Mapping[str, Any], cluster: ClusterSpec
+    given: Mapping[str, Any], body: Mapping[str, Any], cluster: ClusterSpec
 ) -> Mapping[str, Any]:
-    """Surge where there is room; without a spare GPU, never a new pod that waits for the old one's.
+    """Surge if there is room; without a spare GPU a new pod would wait for the GPU of the old one.
 
     Kubernetes rounds a percentage of ``max_surge`` up and one of ``max_unavailable`` down: of one
-    replica, 25% and 25% are one more and none less, which would be such a deadlock. (Where both
-    come to nothing it takes one away, but two zeros as such are refused.)
+    replica, 25% and 25% are one more and none less, which would be such a deadlock. (If both
+    round to zero it removes one, but refuses two literal zeros.)
     """
-    words = said.get("update_strategy") or {}
+    fields = given.get("update_strategy") or {}
     strategy = dict(body["update_strategy"])
     kind = strategy.get("type")
-    is_open = words.get("max_surge") is None and kind != "Recreate"
+    is_open = fields.get("max_surge") is None and kind != "Recreate"
     if is_open and not _has_spare(body["compute"], cluster):
-        strategy |= _without_spare(body["autoscaling"]["min_replicas"], words)
+        strategy |= _without_spare(body["autoscaling"]["min_replicas"], fields)
     strategy["type"] = kind or strategy.get("type") or "RollingUpdate"
-    if _is_zero(strategy["max_surge"]) and words.get("max_unavailable") is None:
+    if _is_zero(strategy["max_surge"]) and fields.get("max_unavailable") is None:
         strategy["max_unavailable"] = 1
     return strategy
 
 
-def _without_spare(min_replicas: int, words: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The old one goes first. Who says that none may be missing asks for what cannot be."""
-    if min_replicas <= 1 and words.get("max_unavailable") is None:
+def _without_spare(min_replicas: int, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Stop the old replica first, unless the manifest states ``max_unavailable``."""
+    if min_replicas <= 1 and fields.get("max_unavailable") is None:
         return {"type": "Recreate", "max_surge": 0}
     return {"max_surge": 0}
 
@@ -194,7 +194,7 @@ def _has_spare(compute: Mapping[str, Any], cluster: ClusterSpec) -> bool:
 
 
 def has_spare(cluster: ClusterSpec, *, gpu: int, inf: int, gpu_class: str | None) -> bool:
-    """Whether one more pod finds room during an update: always, unless it wants what is scarce."""
+    """Whether one more pod has room during an update: always, unless it needs an accelerator."""
     if inf:
         return False
     if not gpu:
@@ -218,7 +218,7 @@ def _autoscaling(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, 
 
 
 def _concurrency(body: Mapping[str, Any]) -> float:
-    """What one replica works on at a time; Cortex's default for the target."""
+    """Requests that one replica processes at a time; Cortex's default for the target."""
     if container := body.get("container"):
         return float(container["max_concurrency"])
     predictor = body["predictor"]
@@ -230,7 +230,7 @@ def _concurrency(body: Mapping[str, Any]) -> float:
 def _wakes_by(
     autoscaling: Mapping[str, Any], body: Mapping[str, Any], cluster: ClusterSpec
 ) -> str | None:
-    """What tells KEDA to go from 0 to 1; ``None`` where nothing could, which the rules refuse."""
+    """What makes KEDA scale from 0 to 1; ``None`` if nothing does, which the rules refuse."""
     if any(t["type"] not in ("cpu", "memory", "cron") for t in autoscaling["triggers"]):
         return "trigger"
     if _is_intercepted(body, cluster):

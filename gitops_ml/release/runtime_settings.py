@@ -1,7 +1,7 @@
 """The settings of the serving runtime, as `predictor_base` reads them from ``predictor.json``.
 
-The chart mounts them, and `gitops-ml run` writes the same, so a predictor meets the same server on
-a laptop and in the cluster. What the runtime's own defaults say is left to them.
+The chart mounts them, and `gitops-ml run` writes the same, so a predictor has the same server on a
+laptop and in the cluster. The defaults of the runtime apply to settings that are absent.
 """
 
 from __future__ import annotations

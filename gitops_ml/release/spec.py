@@ -1,7 +1,7 @@
 """The release: one API in one environment, fully resolved.
 
-``Manifest`` (see ``manifest.py``) says what the author said; ``ReleaseSpec`` says what will run. No
-field here means "default": `resolve` has filled every one of them from the schema, the project file
+``Manifest`` holds what the author wrote; ``ReleaseSpec`` holds what runs. No field here means
+"default": `resolve` fills every one of them from the schema, the project file
 and the environment's overrides. Durations are seconds, quantities are canonical Kubernetes
 quantities (``500m``, ``1Gi``).
 """
@@ -146,7 +146,7 @@ class ComputeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """A KEDA trigger in KEDA's own words; metadata values are strings."""
+    """A KEDA trigger with KEDA's own metadata, whose values are strings."""
 
     type: str
     name: str | None
@@ -217,9 +217,9 @@ class ProbeTimings:
     startup: Seconds
     """The budget for loading models: the startup probe fails after it."""
     drain_delay: Seconds
-    """Seconds between "not ready" and closing the door."""
+    """Seconds between "not ready" and refusing new connections."""
     grace: Seconds
-    """Seconds that running requests get to finish."""
+    """Seconds for running requests to finish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""TensorFlow Serving beside a `tensorflow` predictor: the container, and what the runtime is told.
+"""TensorFlow Serving beside a `tensorflow` predictor: its container and the settings of the runtime.
 
 The runtime fetches the models into a folder that both containers see and lists them in a
 configuration file, which TensorFlow Serving reads again every few seconds.
@@ -57,7 +57,7 @@ def half(quantity: str) -> str:
 
 
 def _script(batching: Batching | None) -> str:
-    """It ends at once without the configuration file, so it is started when that is there."""
+    """Start TensorFlow Serving when its configuration file exists: it exits without one."""
     config = f"{MODELS}/models.config"
     command = (
         f"exec tensorflow_model_server --port=8500 --rest_api_port={_PORT} "

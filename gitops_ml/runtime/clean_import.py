@@ -1,4 +1,4 @@
-"""A predictor imported by an interpreter that has nothing of the session that it comes from."""
+"""Import a predictor in a clean interpreter, without the session that it comes from."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SECONDS = 300
 def import_problem(
     folder: Path, *, settings: Mapping[str, object], env: Mapping[str, str]
 ) -> str | None:
-    """What is wrong with the predictor in ``folder``, in words; `None` where it can be served.
+    """The error of the predictor in ``folder``; `None` where it can be served.
 
-    ``settings`` are the runtime's, ``env`` the variables that a replica has.
+    ``settings`` are the settings of the runtime, ``env`` the variables of a replica.
     """
     installed = [
         entry for entry in sys.path if {"site-packages", "dist-packages"} & {*Path(entry).parts}
@@ -40,7 +40,7 @@ def import_problem(
         config = Path(temporary) / "predictor.json"
         config.write_text(json.dumps(settings))
         try:
-            # -I: neither PYTHONPATH nor the folder we are in; -B: nothing is left in the folder.
+            # -I: without PYTHONPATH and the current folder; -B: writes nothing into the folder.
             run(
                 [sys.executable, "-I", "-B", "-c", _PROGRAM],
                 cwd=folder,

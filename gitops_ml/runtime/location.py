@@ -1,4 +1,4 @@
-"""Where the installed `predictor_base` is."""
+"""Find the installed `predictor_base`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from pathlib import Path
 
 from gitops_ml.errors import GitopsMlError
 
-APP = "app"
-
-
-RUNTIME = "runtime"
+APP, RUNTIME = "app", "runtime"
 
 
 def runtime_directory() -> Path:
-    """The directory that holds the installed ``predictor_base``, found without importing it.
+    """The parent directory of the installed ``predictor_base``, found without an import.
 
     Raises:
         GitopsMlError: it is not installed.
     """
     spec = importlib.util.find_spec("predictor_base")
     if spec is None or not spec.origin:
-        raise GitopsMlError("predictor_base is not installed: install gitops-ml anew, it brings it")
+        raise GitopsMlError(
+            "predictor_base is not installed: install gitops-ml again, which contains it"
+        )
     return Path(spec.origin).resolve().parent.parent

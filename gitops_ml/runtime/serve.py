@@ -1,4 +1,4 @@
-"""`predictor_base` on this machine, as the image would start it."""
+"""Run `predictor_base` on this machine, with the command of the image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = "sample.json"
 _LOOK_EVERY = 0.05
-"""Seconds between two looks at whether a server is ready."""
+"""Seconds between two checks of readiness."""
 
 
 def serve_predictor(
@@ -35,20 +35,20 @@ def serve_predictor(
     host: str,
     port: int,
     reloads: bool,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> int:
-    """Serve until the program ends or is told to; returns its exit code.
+    """Serve until the program ends or is interrupted; returns its exit code.
 
-    ``port`` 0 is a free one. With ``reloads`` the program is started anew when a Python file changes.
+    ``port`` 0 is a free port. With ``reloads`` the program restarts when a Python file changes.
 
     Raises:
-        UsageError: the predictor's file is not there.
+        UsageError: the predictor's file does not exist.
     """
     port = port or _free_port(host)
     with tempfile.TemporaryDirectory(prefix="gitops-ml-run-") as folder:
         command = _command(spec, directory, Path(folder), host=host, port=port)
-        tell(f"serving {spec.name} from {directory}; try it with:")
-        tell(f"  {curl_line(directory, host=host, port=port)}")
+        progress(f"serving {spec.name} from {directory}; try it with:")
+        progress(f"  {curl_line(directory, host=host, port=port)}")
         return attend(
             command,
             cwd=directory,
@@ -58,7 +58,7 @@ def serve_predictor(
 
 
 class LocalServer:
-    """A predictor that is served beside us until it is stopped, or until we end."""
+    """A predictor that is served in another process until `stop`, or until this process ends."""
 
     def __init__(self, spec: ReleaseSpec, *, directory: Path, port: int = 0) -> None:
         host = "127.0.0.1"
@@ -75,14 +75,14 @@ class LocalServer:
 
     @property
     def log(self) -> str:
-        """What it has said so far."""
+        """Its log so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def until_ready(self, *, seconds: float) -> LocalServer:
-        """Wait until it answers predictions.
+        """Wait until the predictor is ready.
 
         Raises:
-            ProgramFailed: it ended, or is not ready in time; holds the end of its log.
+            ProgramFailed: it ended or is not ready in time; with the end of its log.
         """
         deadline = time.monotonic() + seconds
         while not is_ready(f"{self.url}/readyz"):
@@ -94,7 +94,7 @@ class LocalServer:
         return self
 
     def stop(self) -> None:
-        """End it; again is no harm."""
+        """End the server; a second call does nothing."""
         self._program.end()
         self._folder.cleanup()
 
@@ -102,20 +102,20 @@ class LocalServer:
 def _command(
     spec: ReleaseSpec, directory: Path, folder: Path, *, host: str, port: int
 ) -> list[str]:
-    """The runtime with its settings, which are written to ``folder``.
+    """The command of the runtime, with its settings written to ``folder``.
 
     Raises:
-        UsageError: the predictor's file is not there.
+        UsageError: the predictor's file does not exist.
     """
     predictor = spec.predictor
     assert predictor is not None, "the caller has checked"
     if not (directory / predictor.path).is_file():
-        raise UsageError(f"{directory / predictor.path} is not there: predictor.path names it")
+        raise UsageError(f"{directory / predictor.path} does not exist: correct predictor.path")
     settings = {
         "name": spec.name,
         "environment": spec.environment,
         "deploymentId": f"{spec.name}-local",
-        # No load balancer has to learn that this server goes away.
+        # There is no load balancer that has to notice the end of this server.
         "drainDelaySeconds": 0,
         **runtime_settings(predictor, spec.monitoring, timeout=spec.networking.timeout),
     }
@@ -139,7 +139,7 @@ def _free_port(host: str) -> int:
 
 
 def curl_line(directory: Path, *, host: str, port: int) -> str:
-    """The line that tries the API, with the project's own sample where there is one."""
+    """The command that tries the API, with the project's sample where there is one."""
     sample = directory / _SAMPLE
     body = f"@{shlex.quote(os.path.relpath(sample))}" if sample.is_file() else "'{}'"
     address = f"http://{host if ':' not in host else f'[{host}]'}:{port}/predict"

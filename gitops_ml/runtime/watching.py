@@ -1,4 +1,4 @@
-"""Whether the Python files of a folder have changed since one last looked."""
+"""Watch the Python files of a folder for changes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _NEVER_WATCHED = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 
 class PythonFiles:
-    """The Python files below a folder, hidden folders and virtual environments aside."""
+    """The Python files below a folder, without hidden folders and virtual environments."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen = self._look()
 
     def have_changed(self) -> bool:
-        """Whether one came, went or was written since the last time this was asked."""
+        """Whether a file was added, removed or written since the last call."""
         before, self._seen = self._seen, self._look()
         return before != self._seen
 
@@ -26,7 +26,7 @@ class PythonFiles:
             folders[:] = [name for name in folders if _is_watched(Path(directory, name))]
             for name in files:
                 if name.endswith(".py"):
-                    path = os.path.join(directory, name)  # noqa: PTH118 - looked at twice a second
+                    path = os.path.join(directory, name)  # noqa: PTH118 - called twice a second
                     found[path] = _facts(path)
         return found
 

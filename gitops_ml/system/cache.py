@@ -1,8 +1,8 @@
-"""Where clones and other things live that can be had again at any time.
+"""The cache folder for clones and other data that can be fetched or computed again.
 
-What lies there is believed in two ways only: by the hash of its content, which whoever asks for it
-knows, or by the user's `Seal`. CI carries caches from job to job, and a job of a pull request may
-write what the job that deploys reads. Owner, size and date of a file prove nothing then.
+A file in it is trusted in two ways only: by the hash of its content, which the reader knows, or by
+the user's `Seal`. CI restores caches in other jobs, and a job of a pull request may write what the
+job that deploys reads. So owner, size and date of a file prove nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Our folder in the user's cache, made when it is missing, readable by nobody else.
+    """The folder of gitops-ml in the user's cache, created if missing, readable by this user only.
 
-    ``GITOPS_ML_CACHE`` itself, or ``gitops-ml`` in ``XDG_CACHE_HOME`` or ``~/.cache``. In a folder
-    that everybody shares, such as ``/tmp`` or a volume of root's, it is a folder of the user's own.
-    Root, who can read all of them, may use another user's.
+    ``GITOPS_ML_CACHE`` itself, or ``gitops-ml`` in ``XDG_CACHE_HOME`` or ``~/.cache``. In a shared
+    folder, such as ``/tmp`` or a volume of root, it is the user's own folder in that.
+    Root, who can read all of them, may use the folder of another user.
 
     Raises:
         UsageError: it cannot be made, or another user owns it.
@@ -41,7 +41,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def cache_place(environ: Mapping[str, str]) -> Path:
-    """Where `cache_folder` is, whether it is there or not."""
+    """The path of `cache_folder`, which may not exist."""
     if named := environ.get("GITOPS_ML_CACHE"):
         return Path(named).expanduser().absolute()
     if (xdg := environ.get("XDG_CACHE_HOME")) and Path(xdg).is_absolute():
@@ -51,7 +51,7 @@ def cache_place(environ: Mapping[str, str]) -> Path:
 
 
 def folder_in(folder: Path, *names: str) -> Path:
-    """The folder ``names`` below ``folder``, made where it is missing; links on the way are removed.
+    """The folder ``names`` below ``folder``, created if missing; links on the way are removed.
 
     A cache that is restored can hold links, and what is written must stay in the cache.
 
@@ -71,7 +71,7 @@ def _made(folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"the cache folder {folder} cannot be made ({error.strerror}); "
+            f"the cache folder {folder} cannot be created ({error.strerror}); "
             "name another one in the environment variable GITOPS_ML_CACHE"
         ) from error
     return folder
@@ -82,7 +82,7 @@ def _is_shared(facts: os.stat_result) -> bool:
 
 
 def _own_in(shared: Path) -> Path:
-    """The user's own folder in a shared one; what another user put in its place is removed."""
+    """The user's own folder in a shared one; a link or folder of another user in its place is removed."""
     folder = shared / f"gitops-ml-{os.geteuid()}"
     with suppress(OSError):
         if folder.is_symlink():
@@ -91,23 +91,23 @@ def _own_in(shared: Path) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
     _made(folder)
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-        raise _foreign(folder, "is another user's")
+        raise _foreign(folder, "belongs to another user")
     return folder
 
 
 def _close_to_others(folder: Path, mode: int) -> None:
-    """Take away the rights of others: CI restores caches with whatever umask it has."""
+    """Remove the rights of other users: CI restores caches with any umask."""
     if not mode & 0o077:
         return
     try:
         folder.chmod(mode & 0o700)
     except OSError as error:
         if mode & 0o022:
-            raise _foreign(folder, f"can be changed by others ({error.strerror})") from error
+            raise _foreign(folder, f"can be changed by other users ({error.strerror})") from error
 
 
 def _foreign(folder: Path, what: str) -> UsageError:
     return UsageError(
-        f"the cache folder {folder} {what}: remove it, or name a folder of your own in the "
+        f"the cache folder {folder} {what}: remove it, or name another folder in the "
         "environment variable GITOPS_ML_CACHE"
     )

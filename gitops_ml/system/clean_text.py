@@ -1,9 +1,8 @@
-"""Texts of others without what must not be written: credentials in addresses, and what steers
-terminals.
+"""Remove credentials in URLs and control characters from text of others.
 
-Addresses come from git, servers and the environment, in every scheme; texts come from servers, pods
-and commits. `without_credentials` is for one address, `redacted_urls` for those within a text, and
-`printable` for whatever a terminal shows.
+URLs come from git, servers and the environment, in every scheme; text comes from servers, pods and
+commits. `without_credentials` is for one URL, `redacted_urls` for the URLs within a text, and
+`printable` for the output on a terminal.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _SSH = frozenset({"ssh", "git+ssh", "ssh+git", "sftp", "scp", "rsync"})
 
 
 def without_credentials(address: str) -> str:
-    """The address of a repository, an index or an image without what opens it.
+    """The URL of a repository, an index or an image without credentials.
 
-    User and password go in every scheme, and so do query and fragment, which may hold tokens and
-    signatures. The user of ``git@host:path`` and ``ssh://git@host`` is no secret and stays.
+    User and password are removed in every scheme, and so are query and fragment, which may hold
+    tokens and signatures. The user of ``git@host:path`` and ``ssh://git@host`` stays.
 
     >>> without_credentials("redis://:s3cret@cache.example/0?token=s3cret")
     'redis://cache.example/0'
@@ -44,7 +43,7 @@ def without_credentials(address: str) -> str:
 
 
 def redacted_urls(text: str) -> str:
-    """``text`` with ``***`` for what opens each address in it.
+    """``text`` with ``***`` for the credentials in URLs.
 
     >>> redacted_urls("cannot reach https://ann:s3cret@example.org/x?sig=s3cret")
     'cannot reach https://***@example.org/x?sig=***'
@@ -64,7 +63,7 @@ def _split_userinfo(rest: str) -> tuple[str | None, str]:
     """User information and what follows it, of an address behind its ``://``.
 
     A password may have characters in it that do not belong there: where the part in front of the
-    first slash is no host and port, the last ``@`` ends it.
+    first slash is not a host and port, the last ``@`` ends it.
     """
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
     if "@" in authority:

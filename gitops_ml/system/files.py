@@ -1,4 +1,4 @@
-"""Files written into a folder: each whole or not at all, equal ones left alone."""
+"""Write files into a folder: each completely or not at all, and equal ones not again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STAGING = ".gitops-ml-"
 _ABANDONED_AFTER = 3600.0
 _WRITERS = 32
-"""Waiting for the disk is shared: many flushes at once cost little more than one."""
+"""Many flushes at once cost little more than one."""
 
 
 def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> tuple[str, 
     ``files`` are pairs of a POSIX path inside the folder and the file's content.
 
     All are written and flushed beside the folder's content before the first is renamed into its
-    place, so that a full disk changes nothing and nobody ever reads half a file.
+    place, so that a full disk changes nothing and no reader gets half a file.
 
     Raises:
         UsageError: a path leads out of the folder, or it cannot be written; names it.
@@ -52,15 +52,15 @@ def _by_path(files: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     found: dict[str, bytes] = {}
     for path, content in files:
         if "\0" in path or any(part in {"", ".", ".."} for part in path.split("/")):
-            raise UsageError(f"{path!r} is no path inside the folder")
+            raise UsageError(f"{path!r} is not a path inside the folder")
         if found.setdefault(path, content) != content:
-            raise UsageError(f"{path} is to be written twice, with different content")
+            raise UsageError(f"{path} would be written twice, with different content")
     return sorted(found.items())
 
 
 def _is_equal(path: Path, content: bytes) -> bool:
     try:
-        # A link is not what was asked for, whatever it points at.
+        # A link is not equal to a file, whatever it points at.
         return not path.is_symlink() and path.read_bytes() == content
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
@@ -73,7 +73,7 @@ def _make_parents(root: Path, paths: Iterable[str]) -> None:
 
 
 def _refuse_outside(root: Path, folder: Path) -> None:
-    # `resolve` follows the links that are there and takes the rest as it is.
+    # `resolve` follows existing links and keeps the rest.
     if not folder.resolve().is_relative_to(root):
         raise UsageError(f"{folder} is a link that leads out of {root}; nothing was written")
 
@@ -109,7 +109,7 @@ def _write(temporary: Path, content: bytes, *, target: Path) -> None:
 
 
 def _remove_abandoned(root: Path) -> None:
-    """What a killed process left behind; a young folder may belong to one that still runs."""
+    """Remove folders of killed processes; a recent folder may belong to a running one."""
     for folder in root.glob(f"{_STAGING}*"):
         if folder.lstat().st_mtime < time.time() - _ABANDONED_AFTER:
             shutil.rmtree(folder, ignore_errors=True)
@@ -138,8 +138,8 @@ def written(target: Path) -> Iterator[Any]:
         if isinstance(error, ConnectionError):
             raise
         raise GitopsMlError(
-            f"{target} cannot be written: {error.strerror or error}; the cache may be elsewhere: "
-            "GITOPS_ML_CACHE"
+            f"{target} cannot be written: {error.strerror or error}; to move the cache, "
+            "set GITOPS_ML_CACHE"
         ) from error
     except BaseException:
         Path(name).unlink(missing_ok=True)

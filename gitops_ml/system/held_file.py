@@ -1,6 +1,6 @@
-"""A file that stays the one that was opened, whatever takes its name meanwhile.
+"""An open file that stays the same, whatever takes its name meanwhile.
 
-What was hashed is what is read: neither another file under the same path, nor a link, nor a pipe.
+The bytes that are hashed are the bytes that are read: never another file, a link or a pipe.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _OTHER_FILES = 256
 
 
 class HeldFile:
-    """An open regular file, closed when nobody refers to it any more; threads may share it."""
+    """An open regular file, closed when it is garbage-collected; threads may share it."""
 
     def __init__(self, path: Path, *, may_be_link: bool = False) -> None:
         """Open ``path``.
 
         Raises:
-            OSError: there is no such file, it cannot be read, or it is a link or no regular file.
+            OSError: there is no such file, it cannot be read, or it is a link or not a regular file.
         """
         follow = 0 if may_be_link else os.O_NOFOLLOW
         self.path = path
@@ -35,7 +35,7 @@ class HeldFile:
         weakref.finalize(self, os.close, self._handle)
         self._facts = os.fstat(self._handle)
         if not stat.S_ISREG(self._facts.st_mode):
-            raise OSError(22, "it is no regular file", str(path))
+            raise OSError(22, "it is not a regular file", str(path))
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class HeldFile:
 
     @property
     def size(self) -> int:
-        """Bytes that it had when it was opened."""
+        """Its bytes when it was opened."""
         return self._facts.st_size
 
     @property
@@ -51,7 +51,7 @@ class HeldFile:
         return bool(self._facts.st_mode & 0o100)
 
     def made_private(self) -> bool:
-        """Whether it is this user's; nobody else may write to it, or read it, any more."""
+        """Whether this user owns it; if so, remove the rights of all others."""
         if self._facts.st_uid != os.geteuid():
             return False
         if self._facts.st_mode & 0o077:
@@ -79,12 +79,12 @@ class HeldFile:
         return digest.hexdigest()
 
     def opened(self) -> io.BufferedReader:
-        """A reader with a place of its own, for those who want a file object."""
+        """A file object with its own position."""
         return io.BufferedReader(_Reader(self))
 
 
 def read_whole(path: Path, *, limit: int) -> bytes:
-    """The bytes of a regular file, which is no link.
+    """The bytes of a regular file that is not a link.
 
     Raises:
         OSError: there is no such file, or it has more than ``limit`` bytes.
@@ -122,7 +122,7 @@ class _Reader(io.RawIOBase):
 
 
 def allow_open_files(count: int) -> None:
-    """Let this process have ``count`` more files open, as far as the system lets it."""
+    """Raise the limit of open files by ``count``, as far as the system allows."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

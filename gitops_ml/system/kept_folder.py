@@ -1,4 +1,4 @@
-"""Folders in the cache, believed file by file: their contents are hashed on each use."""
+"""Folders in the cache that are verified file by file: each use hashes their contents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LARGEST = 64 << 20
 
 
 def listing(folder: Path) -> Mapping[str, str]:
-    """The sha256 hex of each file by its path; what is no plain file is named as such.
+    """The sha256 hex of each file by its path; other entries are named as such.
 
     Raises:
         OSError: something cannot be read.
@@ -44,7 +44,7 @@ def _hash(path: Path) -> str:
 
 
 def keep_listing(folder: Path, *, seal: Seal) -> None:
-    """Note beside ``folder`` what is in it, under the user's seal.
+    """Write the listing of ``folder`` beside it, under the user's seal.
 
     Raises:
         GitopsMlError: it cannot be written.
@@ -56,21 +56,21 @@ def keep_listing(folder: Path, *, seal: Seal) -> None:
 
 
 def what_changed(folder: Path, *, seal: Seal) -> str | None:
-    """What in ``folder`` is not as `keep_listing` found it, in words; ``None`` where nothing is."""
+    """The first difference between ``folder`` and its listing, or ``None``."""
     try:
         mark, _, text = read_whole(_place(folder), limit=_LARGEST).decode().partition("\n")
         if not seal.is_on(mark, "folder", folder.name, text):
             return "it was not written by this user"
         return difference(json.loads(text), listing(folder))
     except (OSError, UnicodeDecodeError) as error:
-        return f"nothing tells what is to be in it ({error})"
+        return f"its listing cannot be read ({error})"
 
 
 def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str | None:
-    """The first file that is not as it should be, in words."""
+    """The first difference between two listings, or ``None``."""
     for path in sorted({*expected, *found}):
         if (here := found.get(path)) != (asked := expected.get(path)):
-            return f"{path} is to be {asked or 'no file'}, and is {here or 'not there'}"
+            return f"{path} should be {asked or 'absent'}, and is {here or 'absent'}"
     return None
 
 

@@ -1,11 +1,11 @@
-"""Answers of pure functions, kept between calls: what has not changed is not worked out again.
+"""A cache of the results of pure functions between calls.
 
-A thousand manifests of which one changed cost one manifest. An answer is found under the hash of
-everything that decided it, the code included, so it can be missing but not wrong; whatever goes
-wrong with the file itself only makes us work.
+Of a thousand manifests, only a changed one costs time. The key of an answer is the hash of all its
+inputs, including the code, so an answer can be missing but not wrong. An error of the database only
+costs time.
 
-Answers decide what is checked and what is written, and no hash proves one. So each has the user's
-`Seal`, and a database that this user did not make is not even opened.
+Answers decide what is checked and written, and no hash proves an answer. So each has the user's
+`Seal`, and a database that this user did not make is not opened.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _LARGEST = 1 << 29
-"""Bytes. A file that has grown beyond is begun anew; 10,000 releases take a tenth of it."""
+"""Bytes. A larger file is replaced by an empty one; 10,000 releases take a tenth of it."""
 _AT_A_TIME = 500
 _MARKED = ((60, "user_version"), (68, "application_id"))
-"""Where the header of a database has two numbers that SQLite leaves to its users."""
+"""The offsets of two numbers in the header of a database that SQLite leaves to applications."""
 _HEADER = 100
 _MARK = 64
 """Characters of a seal's mark."""
@@ -49,7 +49,7 @@ class Memory:
             for place, (at, name) in enumerate(_MARKED)
         )
         self._is_locked = False
-        """Whether somebody holds it, for whom this call has waited once."""
+        """Whether another process locks the database; this call waits for it once."""
 
     def recall(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """The answers that are known."""
@@ -85,7 +85,7 @@ class Memory:
 
     def _begin(self) -> None:
         self._remove()
-        self._file.touch(mode=0o600)  # SQLite would make it readable by everybody
+        self._file.touch(mode=0o600)  # SQLite would make it readable by all users
         with closing(self._connect()) as database, database:
             database.execute(_TABLE)
             for _, name, number in self._numbers:
@@ -93,7 +93,7 @@ class Memory:
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file, timeout=2)
-        # Losing answers to a power cut costs a second; waiting for the disk costs it every time.
+        # A power cut loses answers, which costs a second; waiting for the disk costs time on every call.
         database.execute("PRAGMA synchronous=OFF")
         database.execute("PRAGMA trusted_schema=OFF")
         return database
@@ -124,7 +124,7 @@ class Memory:
         return answer if self._seal.is_on(mark, key, answer) else None
 
     def _forget(self, error: sqlite3.Error) -> None:
-        """A damaged file goes; one that is only busy or full stays."""
+        """Remove a damaged file; keep one that is locked or full."""
         self._is_locked = "locked" in str(error)
         if not isinstance(error, sqlite3.OperationalError):
             with suppress(OSError):
@@ -132,7 +132,7 @@ class Memory:
 
 
 class NoMemory(Memory):
-    """Where nothing may be kept: no folder can be made."""
+    """The memory of a machine without a writable cache: it keeps nothing."""
 
     def __init__(self) -> None:
         super().__init__(Path(os.devnull).parent / "nowhere", seal=Seal(b""))
@@ -142,7 +142,7 @@ class NoMemory(Memory):
 
 
 def key(*parts: str | bytes | None) -> bytes:
-    """The key of an answer that follows from ``parts`` and from our own code alone."""
+    """The key of an answer that depends on ``parts`` and on the code of gitops-ml only."""
     digest = hashlib.sha256(code_fingerprint())
     for part in parts:
         text = part.encode() if isinstance(part, str) else part
@@ -153,10 +153,10 @@ def key(*parts: str | bytes | None) -> bytes:
 
 @lru_cache
 def code_fingerprint() -> bytes:
-    """Of the code, schemas and charts that answers follow from.
+    """The hash of the code, schemas and charts that answers depend on.
 
-    Size and date tell one version of our own installed files from the next. They keep nobody out,
-    and need not: who may write there need not forge answers.
+    Size and date distinguish versions of the installed files. They are no protection, and need not
+    be: a user who may write there need not forge answers.
     """
     package = Path(__file__).resolve().parent.parent
     files = [*package.rglob("*.py")]

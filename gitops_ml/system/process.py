@@ -1,7 +1,7 @@
-"""The one door through which programs are started: an argument list, never a shell.
+"""Run programs, with an argument list and never a shell.
 
-What comes back or is raised holds no secret: neither passwords in URLs, nor the values of variables
-that are named like secrets.
+Results and errors hold no secrets: neither passwords in URLs, nor the values of variables that are
+named like secrets.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ _GIT_VARIABLES_OF_THE_USER = frozenset(
         "GIT_TERMINAL_PROMPT",
     }
 )
-"""How the user reaches servers. Everything else (``GIT_DIR``, ``GIT_INDEX_FILE``…) speaks of some
-other repository, usually because we run inside one of its hooks."""
+"""How the user reaches servers. Other variables (``GIT_DIR``, ``GIT_INDEX_FILE``…) name another
+repository, usually because gitops-ml runs inside one of its hooks."""
 
 _SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE_KEY|API_?KEY", re.I)
 _SHORTEST_SECRET = 6
 _LOOK_EVERY = 0.4
-"""Seconds between two looks at whether a program is outdated."""
+"""Seconds between two checks whether a program is outdated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A program that ended well, and what it said."""
+    """The outputs of a program that succeeded."""
 
     command: tuple[str, ...]
     stdout: bytes
@@ -83,12 +83,12 @@ def run(
     input: bytes | str | None = None,
     timeout: float | None = None,
 ) -> Completed:
-    """What the program said, once it has ended well.
+    """Run a program, and return its outputs.
 
-    ``env`` is added to our own environment, which ``environ`` replaces.
+    ``env`` is added to the environment of this process, which ``environ`` replaces.
 
     Raises:
-        ProgramFailed: it is not installed, ended badly or did not end in time; holds no secret.
+        ProgramFailed: it is not installed, failed, or did not end in time; holds no secret.
     """
     command = [os.fspath(part) for part in argv]
     environ = _environment(env) if environ is None else dict(environ)
@@ -111,10 +111,10 @@ def run(
         stdout, stderr = output_of(process, input=data, timeout=timeout)
     except Outdated as error:
         raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
-    words = redacted(stderr.decode("utf-8", "replace"), secrets)
+    errors = redacted(stderr.decode("utf-8", "replace"), secrets)
     if process.returncode:
-        raise ProgramFailed(shown, process.returncode, words)
-    return Completed(shown, stdout, words)
+        raise ProgramFailed(shown, process.returncode, errors)
+    return Completed(shown, stdout, errors)
 
 
 def attend(
@@ -124,15 +124,14 @@ def attend(
     env: Mapping[str, str],
     is_outdated: Callable[[], bool] | None = None,
 ) -> int:
-    """Run a program in the foreground with our own terminal; returns its exit code.
+    """Run a program in the foreground on this terminal; returns its exit code.
 
-    Being interrupted or terminated is passed on, and the program may finish what it is doing. Where
-    ``is_outdated`` is given, the program is ended and started anew as often as that is true, also
-    when it had ended by itself.
+    SIGINT and SIGTERM are passed on, and the program may finish its work. With ``is_outdated``, the
+    program is restarted each time that is true, also after it has exited.
     """
     command = [os.fspath(part) for part in argv]
     attended = _Attended(command, cwd=cwd, env=_environment(env, hides_git=False))
-    # Before the program starts, so that no signal finds us without it.
+    # Before the program starts, so that no signal is lost.
     before = {
         number: signal.signal(number, attended.pass_on)
         for number in (signal.SIGINT, signal.SIGTERM)
@@ -145,7 +144,7 @@ def attend(
 
 
 class _Attended:
-    """A program in the foreground, started once or again and again."""
+    """A program in the foreground, and its restarts."""
 
     def __init__(self, command: list[str], *, cwd: Path, env: Mapping[str, str]) -> None:
         self._command, self._cwd, self._env = command, cwd, env
@@ -153,7 +152,7 @@ class _Attended:
         self._is_ending = False
 
     def pass_on(self, number: int, _: object) -> None:
-        """Tell the program, unless the terminal has: Ctrl-C reaches the whole foreground."""
+        """Send the signal on, unless the terminal has: Ctrl-C reaches the whole foreground group."""
         self._is_ending = True
         if self._process and not (number == signal.SIGINT and _is_in_foreground()):
             self._process.send_signal(number)
@@ -166,7 +165,7 @@ class _Attended:
             if is_outdated is None:
                 return process.wait()
             while not self._is_ending and not is_outdated():
-                # A program that has ended waits for a change as well: it may be the cure.
+                # After the program has exited, a change may repair it.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_LOOK_EVERY)
                     time.sleep(_LOOK_EVERY)
@@ -177,7 +176,7 @@ class _Attended:
 
 
 def _is_in_foreground() -> bool:
-    """Whether we have a terminal whose Ctrl-C reaches us and what we start alike."""
+    """Whether Ctrl-C of the terminal reaches this process and its children alike."""
     try:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
@@ -185,7 +184,7 @@ def _is_in_foreground() -> bool:
 
 
 class Background:
-    """A program beside us, from when it is made until it is ended; it does not outlive us."""
+    """A program in the background, which ends with this process at the latest."""
 
     def __init__(
         self,
@@ -196,7 +195,7 @@ class Background:
         log: Path,
     ) -> None:
         with log.open("wb") as output:
-            # In a session of its own: the Ctrl-C that interrupts a cell is not meant for it.
+            # In its own session: a Ctrl-C that interrupts a cell must not reach it.
             self._process = subprocess.Popen(
                 [os.fspath(part) for part in argv], cwd=cwd,
                 env=_environment(env, hides_git=False),
@@ -210,7 +209,7 @@ class Background:
         return self._process.poll()
 
     def end(self, *, seconds: float = 10) -> None:
-        """Tell it to end, and see that it does; again is no harm."""
+        """Terminate it, and kill it after ``seconds``; may be called again."""
         atexit.unregister(self.end)
         if self._process.poll() is None:
             self._process.terminate()
@@ -221,7 +220,7 @@ class Background:
 
 
 class Outdated(Exception):
-    """A program did not end in time, and was ended."""
+    """A program that did not end in time, and was killed."""
 
 
 def output_of(
@@ -231,7 +230,7 @@ def output_of(
     timeout: float | None = None,
     outlives_us: bool = False,
 ) -> tuple[bytes, bytes]:
-    """Both outputs of a program that has ended; whatever goes wrong meanwhile, it is ended.
+    """Both outputs of a program that has ended; on any error, it is killed.
 
     Raises:
         Outdated: it did not end within ``timeout`` seconds.
@@ -251,7 +250,7 @@ def output_of(
 def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
         return
-    # Where it leads its own session, what it started goes with it.
+    # If it leads its own session, its children are killed, too.
     if os.getpgid(process.pid) == process.pid:
         os.killpg(process.pid, signal.SIGKILL)
     else:
@@ -259,24 +258,24 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(more: Mapping[str, str] | None, *, hides_git: bool = True) -> dict[str, str]:
-    """Our own environment for a program, with ``more``."""
+    """The environment of this process for a program, with ``more``."""
     own = without_foreign_git(os.environ) if hides_git else os.environ
     return {**own, "PATH": absolute_path(os.environ), **(more or {})}
 
 
 def absolute_path(environ: Mapping[str, str]) -> str:
-    """``PATH`` without relative entries: the folder that we are in may be anybody's.
+    """``PATH`` without relative entries: the current folder may hold programs of others.
 
     >>> absolute_path({"PATH": ".:/usr/bin::/bin"})
     '/usr/bin:/bin'
     """
     entries = environ.get("PATH", os.defpath).split(os.pathsep)
-    # Never empty: that would be the folder that we are in.
+    # Never empty: that would be the current folder.
     return os.pathsep.join(e for e in entries if e.startswith(os.sep)) or os.devnull
 
 
 def foreign_git_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the ``GIT_…`` variables that would point our git at somebody else's repository."""
+    """Names of the ``GIT_…`` variables that would make git use another repository."""
     return tuple(
         sorted(
             name
@@ -305,7 +304,7 @@ def secrets_in(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """``text`` with ``***`` for each of ``secrets`` and for what opens each address in it.
+    """``text`` with ``***`` for each of ``secrets`` and for the credentials in URLs.
 
     >>> redacted("cannot reach https://ann:s3cret@example.org/x")
     'cannot reach https://***@example.org/x'

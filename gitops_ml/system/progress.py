@@ -1,8 +1,8 @@
-"""How long work reports what it does."""
+"""Progress reports of long work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str], None]
-"""Called with one line of text whenever long work has something to tell."""
+"""Called with one line of text for each step of long work."""

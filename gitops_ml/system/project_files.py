@@ -1,8 +1,8 @@
-"""The one way to open a file of a project: a regular file, inside, and not larger than its kind is.
+"""Open files of a project: only regular files, inside the project, of limited size.
 
-What a pull request brings need not be what its name says: a link may lead to
-``/proc/self/environ``, a named pipe never ends, a device has no size. So a file is opened without
-waiting, and what was opened is judged, not what the path said before.
+A file of a pull request may be anything: a link to ``/proc/self/environ``, a named pipe that never
+ends, a device without a size. So a file is opened without waiting, and the open file is checked, not
+the path.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KINDS = {
 
 
 class CannotRead(OSError):
-    """A file that is not read; the text says why, and what to do."""
+    """A file that is not read; the text states the reason and the remedy."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -106,7 +106,7 @@ def is_inside(path: str | Path, folders: Sequence[Path]) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a regular file that can be seen; a path that no disk can have is none."""
+    """Whether it is a regular file; false for a path that no disk can have."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
@@ -125,8 +125,8 @@ def _refuse_irregular(mode: int) -> None:
 
 
 def _place(handle: int, file: Path) -> str:
-    """Where an opened file is; on systems without /proc, where its path leads now."""
+    """The path of an open file; on systems without /proc, the resolved path."""
     try:
-        return os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - as the kernel says it
+        return os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - as the kernel reports it
     except OSError:
         return os.path.realpath(file)

@@ -1,4 +1,4 @@
-"""The schemas, charts and templates that gitops-ml carries, in the wheel or beside it in a checkout."""
+"""The schemas, charts and templates of gitops-ml, in the wheel or beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -25,17 +25,7 @@ def schema_text(name: str) -> str:
     return (resource_directory("schemas") / f"{name}.schema.json").read_text(encoding="utf-8")
 
 
-def pull_request_template() -> str:
-    """The template that `core.pull_request_text.pull_request_body` fills in."""
-    return template_text("pull_request.md.j2")
-
-
-def bootstrap_template() -> str:
-    """The template that `core.bootstrap.readme` fills in."""
-    return template_text("bootstrap/README.md.j2")
-
-
 @lru_cache
 def template_text(name: str) -> str:
-    """A template of ours, ``pull_request.md.j2``."""
+    """The text of a template such as ``pull_request.md.j2``."""
     return (_PACKAGE / "templates" / name).read_text(encoding="utf-8")

@@ -1,10 +1,9 @@
-"""A mark on what lies in the cache and that no hash can prove: that this user wrote it.
+"""A keyed hash on files in the cache, which proves that this user wrote them.
 
-An answer that was worked out once, such as which layer some inputs become, has no hash that somebody
-who asks for it could know. It carries a keyed hash (HMAC-SHA256) instead. The key is a file of the
-user's configuration, outside of the cache that CI carries from job to job: a job of a pull request
-has another key, or none, and whatever it writes is as good as not there. A fresh CI container has a
-fresh key, so it works such answers out again.
+The reader of a computed answer, such as the layer of some inputs, knows no hash of it. So the answer
+has a keyed hash (HMAC-SHA256). The key is a file in the user's configuration, outside the cache that
+CI restores in other jobs: a job of a pull request has another key, or none, and the files that it
+writes are ignored. A new CI container has a new key, so it computes such answers again.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ _FILE = "cache.key"
 
 
 class Seal:
-    """Makes and checks marks; only who has the key can."""
+    """Makes and checks marks, with the key."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     @classmethod
     def of_user(cls, environ: Mapping[str, str]) -> Seal:
-        """The user's, whose key is made when there is none.
+        """The seal of the user, whose key is created if missing.
 
-        Where none can be kept, or where it would lie in the cache, the key is one of this process
-        alone, which believes nothing that earlier ones wrote.
+        If the key cannot be stored, or would be in the cache, this process has its own key, and
+        ignores the files that earlier processes wrote.
         """
         file = _place(environ)
         if _is_in(file, cache_place(environ)):
@@ -77,7 +76,7 @@ def _place(environ: Mapping[str, str]) -> Path:
 
 
 def _read(file: Path) -> bytes | None:
-    """The key, unless others may know it: a file from a checkout is readable by everybody."""
+    """The key, unless other users may know it: a file from a checkout is readable by all."""
     try:
         handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -102,7 +101,7 @@ def _made(file: Path) -> bytes | None:
         try:
             os.link(name, file)
         except FileExistsError:
-            if _read(file) is None:  # what lies there is no key of this user's
+            if _read(file) is None:  # the file is not a key of this user
                 os.replace(name, file)  # noqa: PTH105
     except OSError:
         pass

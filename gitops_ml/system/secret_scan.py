@@ -1,4 +1,4 @@
-"""Whether a text looks like a secret, which must not be in a manifest: it would be in Git."""
+"""Detect secrets in text, which must not be in a manifest and thus in Git."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def _known_shapes() -> re.Pattern[str]:
 
 
 def names_a_secret(variable: str) -> bool:
-    """Whether something is called like a secret: ``DB_PASSWORD``, ``apiKey``, ``X-API-Key``."""
+    """Whether a name is the name of a secret: ``DB_PASSWORD``, ``apiKey``, ``X-API-Key``."""
     return _SECRET_NAME.search(_WORD.sub("_", variable)) is not None
 
 
 def could_be_secret(text: str) -> bool:
-    """Whether what is called like a secret may be one."""
+    """Whether the value of a variable with such a name may be a secret."""
     return _NO_SECRET.fullmatch(text) is None
 
 
 def holds_secret(name: str, value: Any) -> bool:
-    """Whether a value of this name is, or contains, a secret by its shape or by its name."""
+    """Whether a value is or contains a secret by its shape or by its name."""
     return any(
         has_secret_shape(text)
         or (names_a_secret(called) and could_be_secret(text) and len(text) >= _SHORTEST)

@@ -1,7 +1,7 @@
-"""What the owner of the secrets says about where they go: environment and own configuration.
+"""The servers that the user allows for each secret: environment and configuration file.
 
-Both are outside of the project, so that no document of a pull request decides. See
-`core.secret_destinations` for the decision itself.
+Both are outside the project, so that no document of a pull request decides. The decision is in
+`http/secret_destinations.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FILE = Path("gitops-ml") / "config.yaml"
 
 @dataclass(frozen=True, slots=True)
 class SecretOwner:
-    """Whoever runs us, with a project in ``folder`` that others may have written."""
+    """The user, with a project in ``folder`` that others may have written."""
 
     environ: Mapping[str, str] = field(repr=False)
     folder: Path
@@ -64,16 +64,16 @@ def token_hosts(environ: Mapping[str, str], *, folder: Path) -> TokenHosts:
         InvalidDocument: the configuration file cannot be read.
     """
     try:
-        said = TokenHosts.parse(environ.get(TOKEN_HOSTS, ""))
+        hosts = TokenHosts.parse(environ.get(TOKEN_HOSTS, ""))
     except ValueError as error:
         raise UsageError(
             f"{TOKEN_HOSTS}: {error}. It is written as VARIABLE=host,host;VARIABLE=host"
         ) from error
-    return said | _configured(environ, folder)
+    return hosts | _configured(environ, folder)
 
 
 def configuration_file(environ: Mapping[str, str]) -> Path:
-    """Where the owner's configuration is, or would be."""
+    """The path of the owner's configuration, which may not exist."""
     named = environ.get("XDG_CONFIG_HOME", "")
     home = Path(environ.get("HOME") or Path.home())
     return (Path(named) if Path(named).is_absolute() else home / ".config") / _FILE
@@ -81,12 +81,12 @@ def configuration_file(environ: Mapping[str, str]) -> Path:
 
 def _configured(environ: Mapping[str, str], folder: Path) -> TokenHosts:
     file = configuration_file(environ)
-    # lexists: a broken link is no missing file, and reading it says so
+    # a broken link is not a missing file: reading it reports the error
     if not (file.exists() or file.is_symlink()):
         return TokenHosts()
     if any(_is_below(place, _checkout(folder)) for place in (file, file.resolve())):
         raise UsageError(
-            f"{file} is part of the project that it would trust: have HOME and XDG_CONFIG_HOME name "
+            f"{file} is part of the project that it would trust: set HOME and XDG_CONFIG_HOME to "
             f"folders outside of it, or set {TOKEN_HOSTS}"
         )
     data = _read(file)
@@ -123,7 +123,7 @@ def _read(file: Path) -> Mapping[str, Any]:
 
 
 def _checkout(folder: Path) -> Path:
-    """The whole of what came with the project: the work tree that ``folder`` is in, or itself."""
+    """The work tree that ``folder`` is in, or ``folder`` itself."""
     real = folder.resolve()
     tops = (place for place in (real, *real.parents) if (place / ".git").exists())
     return next(tops, real)
@@ -134,7 +134,7 @@ def _is_below(file: Path, folder: Path) -> bool:
 
 
 def _line(setting: str, environ: Mapping[str, str]) -> str:
-    """The new value of the variable, as a shell reads it; what it has already stays."""
+    """The new value of the variable, quoted for a shell, with its current entries."""
     import shlex
 
     before = environ.get(TOKEN_HOSTS, "").strip().rstrip(";")

@@ -322,18 +322,19 @@ REFUSED = {
             "def make():\n    secret = 1\n    class P:\n        def predict(self, p): return secret\n    return P",
             "P = make()",
         ],
-        "P is defined inside of make, whose variables no file has: define it at the top level",
+        "P is defined inside make and can use its local variables, which a file cannot hold: "
+        "define it at the top level",
     ),
     "a function out of a function": (
         ["def maker(n):\n    def f(): return n\n    return f", "f = maker(3)", predicts("f()")],
-        "f is defined inside of maker",
+        "f is defined inside maker",
     ),
     "a magic": (
         [
             "def get_ipython(): ...",
             "class P:\n    def predict(self, p): get_ipython().system('ls')",
         ],
-        "P uses get_ipython, which is IPython's",
+        "P uses get_ipython of IPython",
     ),
     "a secret by its name": (
         ["DB_PASSWORD = 'correct-horse-battery'", predicts("DB_PASSWORD")],
@@ -370,7 +371,7 @@ REFUSED = {
             "seen.update('abc')",
             predicts("seen"),
         ],
-        "P uses 'seen', a collections Counter that was changed after it was made",
+        "P uses 'seen', a collections Counter that was changed after it was created",
     ),
     "a registry that functions fill": (
         [
@@ -379,7 +380,7 @@ REFUSED = {
             "@reg\ndef a(): ...",
             predicts("REG"),
         ],
-        "P uses 'REG', a dict that was changed after it was made",
+        "P uses 'REG', a dict that was changed after it was created",
     ),
 }
 

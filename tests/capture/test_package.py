@@ -188,7 +188,7 @@ def test_conda_packages_are_written(folder):
 def test_a_class_inside_of_something_is_refused(folder):
     class Inside: ...
 
-    with pytest.raises(Unpackageable, match="defined inside of something"):
+    with pytest.raises(Unpackageable, match="defined inside a class or function"):
         package("iris", Inside)
 
 

@@ -2,6 +2,6 @@
 
 from tests.cli.fixtures import ann, nobodys_settings
 from tests.commands.conftest import life
-from tests.support.openapi_fuzz import mill
+from tests.support.images_without_docker import mill
 
 __all__ = ["ann", "life", "mill", "nobodys_settings"]

@@ -20,7 +20,7 @@ import yaml
 from gitops_ml.oci.reference import ImageRef
 from tests.support import sessions
 from tests.support.git_servers import commit_files, git
-from tests.support.openapi_fuzz import mill
+from tests.support.images_without_docker import mill
 from tests.support.wheels import make_wheel
 
 __all__ = ["mill"]
@@ -150,11 +150,13 @@ def test_what_cannot_be_deployed_says_why(lab):
     """)
     lines = said.splitlines()
     assert lines[0] == "no run of IrisFlow has succeeded yet"
-    assert lines[1] == f"the run {run} has not succeeded; name a task whose artifact is good"
+    assert (
+        lines[1] == f"the run {run} has not succeeded; to deploy its artifact anyway, give a task"
+    )
     assert "has no artifact 'modle'; it has: accuracy, data, environment, model" in lines[2]
-    assert lines[3].startswith("Metaflow has no 'IrisFlow/4711' here")
-    assert lines[4] == "'no pathspec' is no pathspec: IrisFlow/123, or IrisFlow/123/end/4"
-    assert lines[5].startswith("a int is no flow, run, step or task of Metaflow")
-    assert lines[6].startswith("this flow is not running: call it inside of a step")
-    assert lines[7].startswith("client= and env= exclude each other")
+    assert lines[3].startswith("Metaflow finds no 'IrisFlow/4711'")
+    assert lines[4] == "'no pathspec' is not a pathspec such as IrisFlow/123 or IrisFlow/123/end/4"
+    assert lines[5].startswith("a int is not a flow, run, step or task of Metaflow")
+    assert lines[6].startswith("this flow is not running: call deploy_from_flow inside a step")
+    assert lines[7].startswith("give client= or env=, not both")
     assert not git("for-each-ref", f"refs/heads/{BRANCH}", cwd=lab.gitops)

@@ -79,5 +79,5 @@ def test_an_api_that_is_neither_packaged_nor_built_says_so(ann):
     api = client.create_api(
         container_api("iris", container={"image": "x:1", "port": 80}), dry_run=True
     )
-    with pytest.raises(UsageError, match="no image yet that its code could be brought out of"):
+    with pytest.raises(UsageError, match="no image to export its code from"):
         api.run_locally()

@@ -26,7 +26,7 @@ def test_an_environment_that_is_not_there_names_those_that_are(ann):
     ann.configures()
     with pytest.raises(UsageError, match=r"unknown environment 'prod'.*staging, production"):
         gml.client("prod")
-    with pytest.raises(UsageError, match="which environment"):
+    with pytest.raises(UsageError, match="no environment is given"):
         gml.client()
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from tests.support import sessions
 from tests.support.git_servers import commit_files, git
-from tests.support.openapi_fuzz import mill
+from tests.support.images_without_docker import mill
 
 __all__ = ["mill"]
 

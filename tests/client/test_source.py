@@ -194,7 +194,7 @@ def test_one_call_may_choose_otherwise(source, ann):
     client = gml.client("staging", offline=True)
     client.create_api(container_api("iris"), content="complete", pull_request=False)
     assert ann.release("iris")["name"] == "iris"
-    with pytest.raises(UsageError, match="content is 'complete' or 'source', not 'both'"):
+    with pytest.raises(UsageError, match="content must be 'complete' or 'source', not 'both'"):
         client.create_api(container_api("iris"), content="both")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gitops_ml.cluster.kubernetes_objects import read_application, read_time, read_workloads
 from gitops_ml.cluster.model import Observed
-from gitops_ml.cluster.replicas import last_words, replica_of
+from gitops_ml.cluster.replicas import last_error, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from gitops_ml.cluster.status_words import CODES, ExpectedRelease, Status
 from tests.support import controllers as k8s
@@ -122,21 +122,21 @@ def test_ready_replicas_of_the_version_before_do_not_count():
 
 def test_counts_of_a_version_that_kubernetes_has_not_looked_at_do_not_count():
     assert of(k8s.ready(), observed=False) == Status(
-        "updating", "Kubernetes has not looked at the new version yet"
+        "updating", "Kubernetes has not processed the new version yet"
     )
 
 
 @pytest.mark.parametrize(
     ("why", "remedy"),
     [
-        ("not found", "the registry does not have it (any more): `gitops-ml deploy` builds it again"),
+        ("not found", "the registry does not have the image (any more): `gitops-ml deploy` builds it again"),
         (
             "failed to authorize: 401 Unauthorized",
             "the cluster may not read the registry: name a Secret with its credentials in "
             "clusters.<name>.image_pull_secrets of gitops-ml.yaml",
         ),
-        ("no match for platform in manifest", "it was built for another processor: set image.platform"),
-        ("dial tcp 10.0.0.1:443: i/o timeout", "the nodes have to reach the registry"),
+        ("no match for platform in manifest", "the image was built for another processor: set image.platform"),
+        ("dial tcp 10.0.0.1:443: i/o timeout", "check that the nodes can reach the registry"),
     ],
 )  # fmt: skip
 def test_an_image_that_cannot_be_pulled_names_the_registrys_reason(why, remedy):
@@ -162,16 +162,16 @@ def test_the_first_crash_may_be_an_accident():
     assert not of(k8s.crashes("", restarts=1)).is_final
 
 
-def test_a_kill_by_the_kubelet_is_told_from_a_crash():
+def test_a_kill_by_the_kubelet_has_another_remedy_than_a_crash():
     found = of(k8s.crashes("", restarts=2, code=137))
     assert found.word == "error"
-    assert "where the probes got no answer in time" in found.remedy
+    assert "if probes were not answered in time" in found.remedy
 
 
 def test_a_container_that_was_killed_for_its_memory_is_out_of_memory():
     assert of(k8s.crashes("", restarts=2, code=137, reason="OOMKilled")) == Status(
         "error (out of memory)",
-        "predictor needed more memory than it may have and was killed, 2 times",
+        "predictor exceeded its memory limit and was killed, 2 times",
         "raise compute.mem, or load a smaller model",
         is_final=True,
     )
@@ -190,7 +190,7 @@ def test_a_secret_that_is_not_there_is_named():
     assert of(k8s.waiting("CreateContainerConfigError", 'secret "fraud-keys" not found')) == Status(
         "error",
         'predictor cannot start: CreateContainerConfigError: secret "fraud-keys" not found',
-        "make the Secret in this namespace, or correct `secrets` in the manifest",
+        "create the Secret in this namespace, or correct `secrets` in the manifest",
     )
 
 
@@ -202,7 +202,7 @@ def test_a_pod_that_was_evicted_says_what_the_node_lacked():
     )
 
 
-def test_a_pod_without_a_node_is_updating_with_the_schedulers_words_and_then_stalled():
+def test_a_pod_without_a_node_is_updating_with_the_schedulers_message_and_then_stalled():
     assert of(k8s.unschedulable(NO_GPU)) == Status(
         "updating", f"0 of 1 replicas are ready, the others: pending (the scheduler: {NO_GPU})"
     )
@@ -211,8 +211,8 @@ def test_a_pod_without_a_node_is_updating_with_the_schedulers_words_and_then_sta
     (found,) = read_workloads([deployment], [pod], [])
     assert status_of(wanted(), Observed(workload=found), now=NOW) == Status(
         "compute unavailable",
-        f"no node takes it since 30 minutes: {NO_GPU}",
-        "every GPU is taken: wait, free one, or choose another compute.gpu_class",
+        f"no node for 30 minutes: {NO_GPU}",
+        "every GPU is in use: wait, free one, or choose another compute.gpu_class",
     )
 
 
@@ -226,7 +226,7 @@ def test_a_quota_keeps_kubernetes_from_making_pods():
     assert (found.word, found.is_final) == ("error", True)
     assert "exceeded quota: team" in found.reason
     assert (
-        found.remedy == "ask for less (compute, max_replicas), or have the namespace's quota raised"
+        found.remedy == "request less (compute, max_replicas), or raise the quota of the namespace"
     )
 
 
@@ -256,7 +256,7 @@ def test_what_runs_meanwhile_is_named():
     )
     assert found.word == "updating"
     assert found.reason == (
-        f"Argo CD has not synced {ID} yet (OutOfSync, Healthy); {OLD} runs meanwhile"
+        f"Argo CD has not synced {ID} yet (OutOfSync, Healthy); {OLD} still runs"
     )
 
 
@@ -327,7 +327,7 @@ def test_pods_alone_are_enough_where_applications_cannot_be_looked_at():
     assert is_up_to_date(wanted(), found) is True
 
 
-# -- notes and words -------------------------------------------------------------------------------
+# -- notes and codes -------------------------------------------------------------------------------
 
 
 def test_an_autoscaler_that_is_broken_is_a_note_and_not_a_status():
@@ -350,7 +350,7 @@ STOPPED = '{"level":"info","message":"stopped"}'
 
 
 @pytest.mark.parametrize(
-    ("log", "words"),
+    ("log", "message"),
     [
         ('{"level": "error", "message": "no model"}\n', "no model"),
         (f"{TOLD}\n{STOPPED}\n", "KeyError: 1"),
@@ -361,8 +361,8 @@ STOPPED = '{"level":"info","message":"stopped"}'
         ("{not json}", "{not json}"),
     ],
 )
-def test_the_last_words_of_a_log_are_its_last_error_or_its_last_line(log, words):
-    assert last_words(log) == words
+def test_the_last_error_of_a_log_is_its_last_error_or_its_last_line(log, message):
+    assert last_error(log) == message
 
 
 def test_every_word_has_a_code():

@@ -157,7 +157,7 @@ def test_a_block_that_somebody_edited_is_kept_and_the_difference_is_told(shop):
     shop.configures(clusters=EVERYTHING)
     said = did(shop, "bootstrap")
     assert shop.text("README.md") == text
-    assert "README.md: somebody has edited our block" in said.err
+    assert "README.md: the block of gitops-ml was edited" in said.err
     assert "-| KEDA | 2.99 |" in said.err
     kept = did(shop, "bootstrap", "--output", "json").json["kept"]
     assert [each["path"] for each in kept] == ["README.md"]

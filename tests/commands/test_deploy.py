@@ -441,7 +441,7 @@ def test_pull_request_environments_are_not_pushed_to(ann):
     said = ann.deploys()
     assert (ann.paths(), ann.commits()) == (["README.md"], 1)
     assert "pushed the branch gitops-ml/deploy/staging-production/iris" in said.out
-    assert "no environment was named, so this is about staging, production" in said.err
+    assert "no --environment was given: deploying to staging, production" in said.err
     assert (
         "warning: staging: what changes there waits in the pull request with the rest" in said.err
     )

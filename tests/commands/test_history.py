@@ -232,7 +232,7 @@ def test_a_shallow_repository_tells_where_its_memory_begins(ann):
     git("clone", "-q", "--bare", "--depth=1", ann.gitops.as_uri(), shallow)
     ann.configures(gitops={"repository": str(shallow)})
     said = ann.runs("history", "iris")
-    assert said.err.startswith("warning: the GitOps repository is a shallow clone: what was before")
+    assert said.err.startswith("warning: the GitOps repository is a shallow clone: what is before")
     assert told(ann, "iris") == [("staging", second, "deploy")]
 
 

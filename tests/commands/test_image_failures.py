@@ -16,8 +16,8 @@ from tests.image.test_builder import assert_whole
 from tests.oci.test_credentials_and_registries import token_registry
 from tests.oci.test_registry_session import an_authority
 from tests.support.faulty_registry import Fault, faulty_registry
+from tests.support.images_without_docker import mill
 from tests.support.oci import push_tiny_base, registry_of
-from tests.support.openapi_fuzz import mill
 from tests.support.person import finished, started
 from tests.support.real import PASSWORD, USER, docker_config
 

@@ -13,7 +13,7 @@ from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.model import Index, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
-from tests.support.openapi_fuzz import mill
+from tests.support.images_without_docker import mill
 from tests.support.person import NO_REGISTRY
 from tests.support.real import find
 from tests.support.wheels import make_wheel

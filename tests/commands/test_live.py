@@ -64,7 +64,7 @@ def test_without_a_cluster_get_lists_what_git_has_and_says_so(ann):
     ann.deploys("-e", "staging", "--offline", "--by-tag")
     said = ann.runs("get")
     assert rows(said)[1][:4] == ["staging", "iris", "unknown", "-"]
-    assert said.err.count("there is no kubeconfig here: set KUBECONFIG") == 2
+    assert said.err.count("there is no kubeconfig: set KUBECONFIG") == 2
 
 
 def test_without_permission_for_applications_the_pods_are_enough(life):

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from tests.support.openapi_fuzz import mill
+from tests.support.images_without_docker import mill
 from tests.support.wheels import make_wheel
 
 __all__ = ["mill"]
@@ -46,7 +46,7 @@ def test_versions_stay_until_somebody_asks_for_newer_ones(mill):
 def test_what_goes_to_docker_has_no_lock(mill):
     mill.configures(builder="docker")
     said = mill.person.runs("lock")
-    nothing = "no API here has an image that is built without Docker\n"
+    nothing = "no API of this project has an image that is built without Docker\n"
     assert said.out == nothing + "  answer: image.builder says so\n"
     assert not mill.lock.exists()
 

@@ -107,11 +107,11 @@ def test_pushing_says_what_happened(ann, registry: RealRegistry):
     again = ann.runs("model", "push", folder, location)
     assert (again.out, again.err) == (
         f"{first['location']}\n",
-        "1 file, 1 bytes, all of it was there\n",
+        "1 file, 1 bytes, already in the registry\n",
     )
     words(folder, "b")
     moved = ann.runs("model", "push", folder, location)
-    assert f"the tag best moved; it was at {first['digest']} before\n" in moved.err
+    assert f"the tag best moved from {first['digest']}\n" in moved.err
     assert moved.out != again.out
 
 

@@ -103,12 +103,12 @@ def test_a_ready_made_image_can_be_another_one_by_digest(ann):
         ("autoscaling.max_replicas=0", 3, "iris.autoscaling.max_replicas"),
         ("autoscaling.max_replica=3", 3, "did you mean 'max_replicas'?"),
         ("autoscaling.max_replicas=many", 3, "max_replicas"),
-        ("name=roses", 2, "iris has the name 'iris', and the patch says 'roses'"),
-        ("kind=AsyncAPI", 2, "the patch says 'AsyncAPI'"),
-        ("autoscaling.max_replicas", 2, "is no setting"),
-        (".x=1", 2, "is no setting"),
-        ("a..b=1", 2, "is no setting"),
-        ("labels=[", 2, "is no YAML"),
+        ("name=roses", 2, "iris has the name 'iris', and the patch has 'roses'"),
+        ("kind=AsyncAPI", 2, "the patch has 'AsyncAPI'"),
+        ("autoscaling.max_replicas", 2, "is not a setting"),
+        (".x=1", 2, "is not a setting"),
+        ("a..b=1", 2, "is not a setting"),
+        ("labels=[", 2, "is not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_refused_and_nothing_changes(ann, setting, code, words):

@@ -14,7 +14,7 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.signatures import attestations_of, is_signed
 from tests.oci.test_keys import SIGNED_BY_COSIGN
 from tests.oci.test_signatures import COSIGN, cosign_verifies, is_accepted
-from tests.support.openapi_fuzz import mill
+from tests.support.images_without_docker import mill
 from tests.support.person import written_below
 
 __all__ = ["mill"]

@@ -21,6 +21,7 @@ from gitops_ml.documents.quantities import (
         *(("1.5Gi", "1536Mi"), ("1536Mi", "1536Mi"), ("1000Mi", "1000Mi"), ("5G", "5G")),
         *(("1000M", "1G"), ("1e3", "1k"), ("0", "0"), ("0.0001", "1m"), ("100u", "1m")),
         *(("1.0", "1"), ("2048Ki", "2Mi"), ("0Mi", "0"), ("0.5Ki", "512"), ("1500m", "1500m")),
+        *((-0.0, "0"), (5e-324, "1m"), (1e99, f"1{'0' * 81}E"), (1e308, f"1{'0' * 290}E")),
     ],
 )
 def test_a_quantity_is_written_as_kubernetes_would(written, canonical):

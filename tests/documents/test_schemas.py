@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,6 +149,31 @@ def test_the_fast_check_says_what_the_library_says(data):
     assert bool(list(schema.findings(document))) is (library is not None)
 
 
-def test_a_keyword_that_the_fast_check_does_not_know_is_an_error_and_not_a_silence():
-    with pytest.raises(NotImplementedError, match="oneOf"):
-        compile_check({"oneOf": []})
+def test_the_fast_check_takes_1_0_for_no_whole_number_wherever_a_schema_wants_one():
+    whole = compile_check({"properties": {"type": {"anyOf": [{"type": ["integer", "string"]}]}}})
+    assert [whole({"type": value}) for value in (1, "1", 1.0, 1e3)] == [True, True, False, False]
+    assert compile_check({"type": ["integer", "number"], "enum": [{"type": "integer"}, 1.0]})(1.0)
+
+
+NOT_JSON = [float("nan"), float("inf"), {1: 2}, (1,), date(2020, 1, 1), 10**400, b"x", object()]
+
+
+@pytest.mark.parametrize(
+    "value", [*NOT_JSON, "\ud800", {"\ud800": 1}], ids=lambda value: type(value).__name__
+)
+@pytest.mark.parametrize("path", [("autoscaling", "min_replicas"), ("predictor", "config"), ()])
+def test_what_json_does_not_have_is_checked_as_by_the_library(value, path):
+    document: Any = [{**API, "predictor": {"path": "x.py", "config": {}}, "autoscaling": {}}]
+    parent = document[0]
+    for step in path[:-1]:
+        parent = parent[step]
+    parent[path[-1] if path else "name"] = value if path[-1:] != ("config",) else {"a": value}
+    schema = load_schema("api")
+    library = not any(True for _ in schema._validator.iter_errors(document))
+    assert schema.is_valid(document) is library is (path == ("predictor", "config"))
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/x", "file:///etc/passwd", "other.json"])
+def test_a_schema_does_not_make_us_read_another_document(address):
+    with pytest.raises(ValueError, match="present in a registry"):
+        compile_check({"$id": "http://127.0.0.1:9/y", "$ref": address})

@@ -1,4 +1,4 @@
-"""Forges that run while a test does, and what was wrong with what was said to them."""
+"""Forges that run during a test and check the requests that they get."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from gitops_ml.errors import UsageError
 from gitops_ml.forge.address import ForgeAddress, forge_address
 from gitops_ml.git.remote import Remote
-from gitops_ml.http.secret_destinations import is_protected
+from gitops_ml.http.urls import is_protected
 from gitops_ml.project.model import ForgeSpec
 
 
@@ -60,7 +60,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("repository", KNOWN)
-def test_a_host_tells_whose_api_it_speaks_and_where(repository):
+def test_a_host_determines_the_type_and_the_address_of_the_api(repository):
     kind, api_url, host = KNOWN[repository]
     assert address(repository) == ForgeAddress(
         type=kind, api_url=api_url, repository="acme/gitops", host=host
@@ -113,7 +113,9 @@ def test_github_enterprise_is_named():
         ("forge:x.git", {"type": "gitea", "repository": "acme/gitops"}, "acme/gitops"),
     ],
 )
-def test_forges_below_a_path_and_names_that_the_address_does_not_tell(repository, words, name):
+def test_forges_below_a_path_and_repositories_that_the_address_does_not_show(
+    repository, words, name
+):
     found = address(repository, **words)
     assert found
     assert (found.repository, found.api_url.endswith("/")) == (name, False)

@@ -13,7 +13,7 @@ from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.token import find_token
-from gitops_ml.oci.registry_session import RetryPolicy
+from gitops_ml.http.retry import RetryPolicy
 from tests.support.certificate_authority import authority
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def overloaded(retry_after: str, tls: ssl.SSLContext | None = None) -> Iterator[
 
 
 def asked(host: str, *, scheme: str = "http") -> tuple[list[float], str]:
-    """The waits between the requests for a pull request, and what is said in the end."""
+    """The waits between the requests for a pull request, and the message at the end."""
     address = ForgeAddress(
         type="gitea", api_url=f"{scheme}://{host}/api/v1", repository="acme/gitops", host=host
     )
@@ -68,23 +68,23 @@ def asked(host: str, *, scheme: str = "http") -> tuple[list[float], str]:
 
 def test_a_forge_that_is_down_for_a_moment_is_waited_for() -> None:
     with overloaded("2") as host:
-        waits, words = asked(host)
+        waits, message = asked(host)
     assert waits == [2.0, 2.0]
-    assert "answered 503 to GET /api/v1/repos/acme/gitops/pulls/1" in words
+    assert "answered 503 to GET /api/v1/repos/acme/gitops/pulls/1" in message
 
 
-def test_a_forge_that_is_down_for_long_is_told_and_not_waited_for() -> None:
+def test_a_long_retry_after_is_reported_and_not_waited_for() -> None:
     with overloaded("600") as host:
-        waits, words = asked(host)
-    assert (waits, words.endswith(": try again in 10 minutes")) == ([], True)
+        waits, message = asked(host)
+    assert (waits, message.endswith(": try again in 10 minutes")) == ([], True)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_told_at_once(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_reported_at_once(tmp_path: Path) -> None:
     with overloaded("2", authority(tmp_path)[1]) as host:
-        waits, words = asked(host, scheme="https")
+        waits, message = asked(host, scheme="https")
     assert waits == []
-    assert "certificate verify failed" in words
-    assert "GITOPS_ML_CA_BUNDLE" in words
+    assert "certificate verify failed" in message
+    assert "GITOPS_ML_CA_BUNDLE" in message
 
 
 def test_only_the_variable_that_counts_has_to_hold_a_token() -> None:

@@ -88,7 +88,7 @@ def test_facts_for_machines(cem, forge):
     assert facts["pull_request"]["url"].startswith(forge.url)
 
 
-def test_proposing_again_updates_the_branch_and_the_words(cem, forge):
+def test_proposing_again_updates_the_branch_and_the_text(cem, forge):
     cem.deploys(*PROPOSE)
     scaled(cem, 7)
     cem.deploys(*PROPOSE)
@@ -137,7 +137,7 @@ def test_after_a_merged_one_new_changes_are_a_new_one(cem, forge):
     assert "- autoscaling.maxReplicas: 5\n+ autoscaling.maxReplicas: 7" in forge.pulls[1].body
 
 
-def test_a_deleted_branch_is_made_anew(cem, forge):
+def test_a_deleted_branch_is_created_again(cem, forge):
     cem.deploys(*PROPOSE)
     git("update-ref", "-d", f"refs/heads/{HEAD}", cwd=forge.bare)
     forge.sync()
@@ -167,7 +167,7 @@ def test_the_project_files_wishes(ann, forge):
 # -- what goes wrong -------------------------------------------------------------------------------
 
 
-def test_a_pull_request_that_is_no_longer_wanted_is_told(dan, github):
+def test_a_pull_request_that_is_no_longer_needed_is_reported(dan, github):
     dan.deploys("-e", "staging")
     scaled(dan, 7)
     dan.deploys(*PROPOSE)
@@ -194,7 +194,7 @@ def test_a_protected_branch_is_the_servers_no(dan, github):
     assert github.pulls == []
 
 
-def test_a_protected_main_is_no_obstacle_for_a_pull_request(dan, github):
+def test_a_protected_main_does_not_prevent_a_pull_request(dan, github):
     protect(github.bare, "refs/heads/main", "GH006: Protected branch update failed")
     assert dan.runs("deploy", "-e", "staging").code == 5
     dan.deploys(*PROPOSE)
@@ -255,7 +255,7 @@ def test_the_token_of_the_forge_may_be_another_one(dan, github, monkeypatch):
 
 
 def test_the_token_is_nowhere(dan, github):
-    """In no file, no command line of any process, no word that is said, and no commit."""
+    """In no file, no command line of any process, no output and no commit."""
     seen: set[str] = set()
     stop = threading.Event()
 
@@ -281,7 +281,7 @@ def test_the_token_is_nowhere(dan, github):
         stop.set()
         watcher.join()
     assert any("git" in line for line in seen), "the watcher saw nothing"
-    # The forge's own notes of what it was asked are not ours.
+    # Except the log of the forge itself.
     files = written_below([dan.home / "home", dan.home / "cache", dan.project])
     texts = {**files, Path("words"): b"".join(words), Path("argv"): "\n".join(seen).encode()}
     basic = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()

@@ -1,4 +1,4 @@
-"""Every forge: pull requests found, opened, kept up to date, and what is said where that fails."""
+"""Every forge: find, open and update pull requests, and the messages where that fails."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_one_whose_branch_was_deleted_is_closed(forge):
     assert adapter(forge).open(proposal()).number == 2
 
 
-def test_one_that_somebody_opened_in_this_moment_is_taken(forge):
+def test_one_that_was_opened_meanwhile_is_updated(forge):
     branch(forge)
 
     def meanwhile(request):
@@ -157,7 +157,7 @@ def test_labels_reviewers_and_teams(forge):
     assert [next(word for word in unable if word in each) for each in made.warnings] == unable
 
 
-def test_a_reviewer_whom_nobody_knows_is_a_warning_and_the_others_are_asked(forge):
+def test_an_unknown_reviewer_is_a_warning_and_the_others_are_requested(forge):
     branch(forge)
     made = adapter(forge).open(proposal(reviewers=("nobody", "bea"), teams=()))
     assert [pull.reviewers for pull in forge.pulls] == [["bea"]]
@@ -201,7 +201,7 @@ def test_gitlab_without_a_pipeline_is_asked_again_and_then_it_is_a_warning(gitla
     assert "without auto-merge" in made.warnings[0]
 
 
-def test_an_old_bitbucket_is_not_asked_to_merge_by_itself(bitbucket):
+def test_an_old_bitbucket_gets_no_request_for_auto_merge(bitbucket):
     branch(bitbucket)
     bitbucket.version = "8.9.1"
     made = adapter(bitbucket).open(proposal(auto_merge=True, is_draft=True))
@@ -221,13 +221,13 @@ def test_a_wrong_token_is_refused_and_not_shown(forge):
     assert "wrong-but-secret" not in everything_in(e.value)
 
 
-def test_no_token_at_all_tells_the_ways_to_give_one(forge):
+def test_without_a_token_the_message_lists_the_ways_to_set_one(forge):
     with pytest.raises(Refused, match=r"gitops\.forge\.token_env.*keyring set gitops-ml"):
         adapter(forge, token=None).find(head=HEAD, base="main")
 
 
-def test_a_repository_that_is_not_there_or_not_ours(forge):
-    with pytest.raises(Refused, match=r"knows nothing of acme/other.*may not see it"):
+def test_a_repository_that_is_missing_or_hidden(forge):
+    with pytest.raises(Refused, match=r"does not have acme/other.*may not see it"):
         adapter(forge, repository="acme/other").open(proposal())
 
 
@@ -254,7 +254,7 @@ def limits() -> dict[str, Reply]:
 
 
 @pytest.mark.parametrize("limit", limits())
-def test_a_rate_limit_says_when_to_come_back_and_nobody_waits_for_half_an_hour(github, limit):
+def test_a_rate_limit_of_half_an_hour_is_reported_and_not_waited_for(github, limit):
     github.answers.append(lambda _: limits()[limit])
     github.check = lambda *_: None  # these are answers to anything at all
     waits: list[float] = []
@@ -313,7 +313,7 @@ def test_a_forge_that_is_not_there(forge):
     assert TOKEN not in everything_in(caught.value)
 
 
-def test_something_that_is_no_api_at_all(github):
+def test_a_server_that_is_not_an_api(github):
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -361,7 +361,7 @@ def test_a_token_is_not_taken_along_to_another_host(github):
         url = f"http://127.0.0.1:{server.server_port}/x"
         github.answers.append(lambda _: Reply(301, {"message": "Moved"}, {"Location": url}))
         github.check = lambda *_: None
-        with pytest.raises(Refused, match="the token is not for it"):
+        with pytest.raises(Refused, match="to which the token does not belong"):
             adapter(github).find(head=HEAD, base="main")
     assert seen == []
 
@@ -379,5 +379,5 @@ def test_redirects_end(github):
         lambda r: Reply(301, {"message": "Moved"}, {"Location": f"{github.api_url}{r.path}"})
     )
     github.check = lambda *_: None
-    with pytest.raises(ServerFailed, match="again and again"):
+    with pytest.raises(ServerFailed, match="redirects more than 5 times"):
         adapter(github).find(head=HEAD, base="main")

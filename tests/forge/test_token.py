@@ -9,7 +9,7 @@ import types
 import pytest
 
 from gitops_ml.errors import UsageError
-from gitops_ml.forge.token import find_token, usual_variables, ways_to_name_one
+from gitops_ml.forge.token import find_token, token_remedy, usual_variables
 
 HOST = "git.acme.example"
 
@@ -108,33 +108,33 @@ def test_a_usual_variable_is_for_its_own_host(kind, host, environ, variables):
     assert usual_variables(kind, host, environ) == variables
 
 
-def test_a_token_for_another_host_is_told_and_not_used():
+def test_a_token_for_another_host_is_reported_and_not_used():
     environ = {"GITHUB_TOKEN": "secret-of-github"}
     assert found("github", HOST, environ) is None
-    words = ways_to_name_one("github", HOST, "gitops", environ)
-    assert "GITHUB_TOKEN is set, but nothing says that it belongs to git.acme.example" in words
+    words = token_remedy("github", HOST, "gitops", environ)
+    assert "GITHUB_TOKEN is set, but not declared for git.acme.example" in words
     assert "secret-of-github" not in words
 
 
 def test_a_variable_of_the_project_file_is_checked_before_it_is_used():
-    def nobody_may(variable: str) -> None:
+    def refuse(variable: str) -> None:
         raise UsageError(f"{variable} is not for this host")
 
     environ = {"HOME": os.environ["HOME"], "MINE": "a", "GH_TOKEN": "b"}
     with pytest.raises(UsageError, match="MINE is not for this host"):
-        find_token("github", "github.com", environ=environ, named=("MINE",), check=nobody_may)
-    token = find_token("github", "github.com", environ=environ, named=("UNSET",), check=nobody_may)
+        find_token("github", "github.com", environ=environ, named=("MINE",), check=refuse)
+    token = find_token("github", "github.com", environ=environ, named=("UNSET",), check=refuse)
     assert token
     assert token.value == "b"
 
 
-def test_without_any_the_ways_are_told():
-    words = ways_to_name_one("gitlab", "gitlab.com", "source", {})
+def test_without_a_token_the_ways_to_set_one_are_listed():
+    words = token_remedy("gitlab", "gitlab.com", "source", {})
     assert "source.forge.token_env, or set GITLAB_TOKEN" in words
     assert "keyring set gitops-ml gitlab.com" in words
 
 
-def test_a_netrc_without_the_host_says_nothing_and_its_default_entry_is_for_nobody(
+def test_a_netrc_without_the_host_has_no_token_and_its_default_entry_is_ignored(
     nobodys_settings,
 ):
     has_netrc(nobodys_settings, "machine other password a\ndefault login x password b\n")
@@ -169,7 +169,7 @@ def test_the_user_of_a_stored_password_is_known(nobodys_settings):
     assert (token.value, token.username) == ("pw", "ann")
 
 
-def test_a_credential_helper_may_not_ask_anybody(nobodys_settings, monkeypatch):
+def test_a_credential_helper_may_not_prompt(nobodys_settings, monkeypatch):
     asked = nobodys_settings / "asked"
     program = nobodys_settings / "askpass"
     program.write_text(f"#!/bin/sh\ntouch {asked}\necho secret\n")
@@ -182,7 +182,7 @@ def test_a_credential_helper_may_not_ask_anybody(nobodys_settings, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["two words", "a\nb", "t\u00f6ken"])
-def test_what_is_no_token_is_refused_without_being_repeated(value):
+def test_a_value_that_is_not_a_token_is_refused_and_not_repeated(value):
     with pytest.raises(UsageError, match="MINE does not hold a token") as caught:
         found("github", "github.com", {"MINE": value}, "MINE")
     assert value not in str(caught.value)

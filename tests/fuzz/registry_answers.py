@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.image.contents import image_contents
 from gitops_ml.image.project_export import open_image
 from gitops_ml.oci.config import parse_config
@@ -24,7 +25,7 @@ from gitops_ml.oci.model import BadManifest, Descriptor, ImageManifest, Platform
 from gitops_ml.oci.model import parse_manifest as read_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy
+from gitops_ml.oci.registry_session import RegistrySession
 from tests.fuzz.bounds import bounded
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The words of a commit."""
+"""Commit messages."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_removals_are_named_too():
     assert both.startswith("Deploy iris to prod\n")
 
 
-def test_a_subject_of_ones_own_stands_first():
+def test_a_given_subject_is_the_first_line():
     assert message([release()], subject="Roll back iris").startswith("Roll back iris\n\n* iris")
 
 
@@ -122,7 +122,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_words_of_others_are_no_trailers_of_ours(text):
+def test_a_text_of_other_people_cannot_add_trailers(text):
     ours = ["Deployment-Id: iris-0123456789ab", "Source-Commit: abc123"]
     for made in (
         message([release()], subject=text, commit="abc123"),
@@ -133,9 +133,9 @@ def test_words_of_others_are_no_trailers_of_ours(text):
         assert [
             line for line in lines if line.lower().lstrip().startswith("deployment-id")
         ] == ours[:1]
-    told = action_message("patch", text, lines=[text], deployment_ids=["iris-1", f"b\n{text}"])
-    assert sum(line.startswith("Gitops-Ml-Action:") for line in told.splitlines()) == 1
-    ids = [line for line in told.splitlines() if line.startswith("Deployment-Id:")]
+    made = action_message("patch", text, lines=[text], deployment_ids=["iris-1", f"b\n{text}"])
+    assert sum(line.startswith("Gitops-Ml-Action:") for line in made.splitlines()) == 1
+    ids = [line for line in made.splitlines() if line.startswith("Deployment-Id:")]
     assert [line[:19] for line in ids] == [
         "Deployment-Id: iris",
         "Deployment-Id: b " + ids[1][17:19],

@@ -13,7 +13,7 @@ import pytest
 
 from gitops_ml.gitops.deployment_id import deployment_id
 from gitops_ml.oci.reference import ImageRef
-from tests.pipeline.test_pipeline import FIELDS
+from tests.pipeline.test_fields import FIELDS
 from tests.support.pipeline import DIGEST, PROJECT, api, merged, project_of, text_of
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def test_the_tag_of_a_digest_reaches_nothing() -> None:
     ],
     ids=["project", "gitops", "another environment", "groups"],
 )
-def test_what_is_said_elsewhere_in_the_project_does_not_change_the_id(words: Any) -> None:
+def test_other_fields_of_the_project_do_not_change_the_id(words: Any) -> None:
     assert id_of(MANIFEST, project=project_of(merged(PROJECT, words))) == id_of(MANIFEST)
 
 
@@ -199,6 +199,6 @@ def test_image_chart_and_environment_change_the_id(changes: dict[str, Any]) -> N
     ],
     ids=str,
 )
-def test_the_place_that_it_runs_in_changes_the_id(words: Any) -> None:
+def test_the_destination_changes_the_id(words: Any) -> None:
     small = MANIFEST.replace("  compute: {cpu: 1000m, mem: 1024Mi}\n", "")
     assert id_of(small, project=project_of(merged(PROJECT, words))) != id_of(small)

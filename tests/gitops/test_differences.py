@@ -13,11 +13,11 @@ def deployment(**spec: object) -> dict[str, object]:
     return {"kind": "Deployment", "metadata": {"name": "iris"}, "spec": spec}
 
 
-def test_an_unchanged_object_is_no_change() -> None:
+def test_an_unchanged_object_is_not_a_change() -> None:
     assert object_changes([deployment(replicas=1)], [deployment(replicas=1)]) == ()
 
 
-def test_a_field_that_appears_is_told_from_one_that_becomes_null() -> None:
+def test_a_new_field_differs_from_a_field_that_becomes_null() -> None:
     found = object_changes([deployment(a=1)], [deployment(a=None, b=None)])
     assert found == (
         ObjectChange(

@@ -7,7 +7,7 @@ import pytest
 from gitops_ml.gitops import layout
 
 
-def test_a_charts_file_is_told_from_its_place():
+def test_a_charts_file_is_known_by_its_path():
     chart = layout.chart_directory("predictor", "1.2.0")
     assert layout.chart_of(f"{chart}/templates/deployment.yaml") == chart
 

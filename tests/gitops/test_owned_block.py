@@ -1,4 +1,4 @@
-"""A block of ours in a file of other people."""
+"""A block of gitops-ml in a file that people own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_block_goes_to_the_end_or_to_the_beginning_of_what_people_wrote() ->
     assert placed("mine\n", NEW, at_the_end=False).content == NEW.written() + "\nmine\n"
 
 
-def test_an_older_block_is_brought_up_to_date_where_it_stands() -> None:
+def test_an_older_block_is_updated_in_its_place() -> None:
     text = f"above\n{OLD.written()}below\n"
     assert placed(text, NEW, at_the_end=True).content == f"above\n{NEW.written()}below\n"
 
@@ -31,13 +31,13 @@ def test_again_nothing_changes() -> None:
     assert placed(once, NEW, at_the_end=True).content == once
 
 
-def test_a_block_that_somebody_edited_is_left_alone_and_told() -> None:
+def test_an_edited_block_is_kept_and_reported() -> None:
     text = OLD.written().replace("old line", "my line")
     result = placed(text, NEW, at_the_end=True)
     assert (result.content, result.edited) == (text, "my line\n")
 
 
-def test_an_edit_that_makes_it_what_we_would_write_is_nothing_to_tell() -> None:
+def test_an_edit_that_equals_the_new_block_is_not_reported() -> None:
     text = OLD.written().replace(OLD.text, NEW.text)
     assert placed(text, NEW, at_the_end=True).edited is None
 

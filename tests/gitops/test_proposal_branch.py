@@ -67,29 +67,29 @@ def test_a_message_without_trailers_gets_a_paragraph_of_them(message):
     assert text.startswith(message.rstrip("\n") + "\n\nGitops-Ml-Proposal: ")
 
 
-def test_our_own_commits_are_nobody_elses():
+def test_commits_of_gitops_ml_are_not_foreign():
     assert foreign_commits(branch(ours())) == ()
     assert foreign_commits(branch()) == ()
 
 
-def test_a_commit_without_our_mark_is_somebodys():
+def test_a_commit_without_the_mark_is_foreign():
     theirs = BranchCommit("2" * 40, "Fix it\n", (difference(Change("c", None, b"x")),))
     assert foreign_commits(branch(theirs, ours())) == (theirs.id,)
 
 
-def test_a_commit_that_was_changed_under_our_mark_is_somebodys():
+def test_an_amended_commit_with_the_mark_is_foreign():
     amended = (CHANGES[0], Change("b.yaml", b"gone", b"by hand"))
     theirs = BranchCommit("2" * 40, MESSAGE, (difference(*amended),))
     assert foreign_commits(branch(theirs)) == (theirs.id,)
 
 
-def test_a_merge_that_brings_nothing_but_the_base_is_nobodys():
+def test_a_merge_of_the_base_alone_is_not_foreign():
     base = difference(Change("README.md", b"1", b"2"))
     merge = BranchCommit("2" * 40, "Merge main\n", (base, difference(*CHANGES)))
     assert foreign_commits(branch(merge, ours())) == ()
 
 
-def test_a_merge_that_somebody_worked_on_is_theirs():
+def test_a_merge_with_other_changes_is_foreign():
     base = difference(Change("README.md", b"1", b"2"))
     more = difference(*CHANGES, Change("c", None, b"x"))
     merge = BranchCommit("2" * 40, "Merge main\n", (base, more))

@@ -1,4 +1,4 @@
-"""What a pull request says, and how much of it."""
+"""The description of a pull request, and its length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from gitops_ml.gitops.pull_request_body import (
     release_changes,
     title_of,
 )
-from gitops_ml.system.resources import pull_request_template
 
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
@@ -63,13 +62,13 @@ def changed(api: str = "iris", replicas: int = 5) -> tuple[Change, ...]:
 
 
 def body(changes: tuple[Change, ...], **words: Any) -> str:
-    return pull_request_body(pull_request_template(), changes, head="gitops-ml/x", **words)
+    return pull_request_body(changes, head="gitops-ml/x", **words)
 
 
-def test_a_changed_release_is_told_from_what_to_what():
+def test_a_changed_release_is_shown_before_and_after():
     assert body(changed(), why="The old model was wrong about **setosa**.") == (
         "The old model was wrong about **setosa**.\n\n"
-        "| | environment | API | deployment | image |\n"
+        "| change | environment | API | deployment id | image |\n"
         "|---|---|---|---|---|\n"
         "| modify | `staging` | `iris` | `iris-aaa` → `iris-bbb` |"
         " `iris@sha256:111111111111` → `iris@sha256:222222222222` |\n"
@@ -78,8 +77,8 @@ def test_a_changed_release_is_told_from_what_to_what():
         "`iris` in `staging`\n\n"
         "```diff\n- autoscaling.maxReplicas: 1\n+ autoscaling.maxReplicas: 5\n```\n\n"
         "### How to try it\n\n"
-        "Before it is merged, see what Argo CD would apply. Afterwards, the response header "
-        "`x-deployment-id` says which\ndeployment has answered.\n\n"
+        "Before the merge, render what Argo CD will apply. After it, the response header "
+        "`x-deployment-id` names the deployment\nthat answered.\n\n"
         "```sh\n"
         "git fetch origin gitops-ml/x && git checkout FETCH_HEAD\n"
         "helm template iris charts/predictor/1.0.0 -f releases/staging/iris/values.yaml\n"
@@ -87,10 +86,8 @@ def test_a_changed_release_is_told_from_what_to_what():
         "gitops-ml trace iris-bbb\n"
         "```\n\n"
         "### Checks\n\n"
-        "* The manifests and the project file are valid: their shape, and the rules between their "
-        "fields.\n"
-        "* Only the files above change; everything else is as it is on the branch that this goes "
-        "to.\n\n"
+        "* The manifests and the project file are valid: the schema, and the rules between fields.\n"
+        "* Only the files above change; all other files are the same as on the target branch.\n\n"
         "From `abc123` of `https://github.com/acme/shop`, proposed by `Ann <ann@example.org>` with "
         "gitops-ml `1.0.0`.\n\n"
         "```\nDeployment-Id: iris-bbb\n```\n"
@@ -135,7 +132,7 @@ def test_an_api_that_no_gateway_leads_to_has_no_curl_line():
     assert "helm template iris" in text
 
 
-def test_releases_that_change_alike_are_told_once():
+def test_releases_that_change_alike_are_shown_once():
     changes = tuple(change for n in range(40) for change in changed(f"api-{n:02}"))
     text = body(changes)
     assert text.count("maxReplicas: 5") == 1
@@ -146,7 +143,7 @@ def test_releases_that_change_alike_are_told_once():
 def test_a_thousand_releases_that_all_change_otherwise_fit():
     text = body(tuple(change for n in range(1000) for change in changed(f"api-{n:04}", n)))
     assert len(text) <= LONGEST_BODY
-    assert "… and 940 releases more." in text
+    assert "… and 940 more releases." in text
     assert "releases are not shown here" in text
     assert text.count("Deployment-Id: ") == 60
 
@@ -156,10 +153,10 @@ def test_a_release_that_changes_everywhere_is_cut():
     big = {f"key{n}": "x" * 1000 for n in range(500)}
     text = body((Change(place, values(), values(**big)),))
     assert len(text) <= LONGEST_BODY
-    assert "lines more" in text
+    assert "more lines" in text
 
 
-def test_warnings_are_shown_as_words():
+def test_warnings_are_escaped():
     text = body(changed(), warnings=["a tag <b>moved</b> @ann"])
     assert "* Warning: a tag &lt;b&gt;moved&lt;/b&gt; @\u200bann\n" in text
 
@@ -170,7 +167,7 @@ def outside_of_code(text: str) -> str:
     return re.sub(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", "", blocks)
 
 
-def test_what_stands_in_the_repository_cannot_leave_its_place():
+def test_content_of_the_repository_cannot_leave_its_place():
     evil = "</details>```\n\n# Approved by @boss <img src=x> | x |"
     place = f"releases/{evil.replace('/', '_')}/iris"
     manifest = {"name": evil, evil: evil}
@@ -195,7 +192,7 @@ def test_what_stands_in_the_repository_cannot_leave_its_place():
     ] == [6, 6]
 
 
-def test_files_that_are_no_yaml_are_no_end():
+def test_files_that_are_not_yaml_have_no_fields():
     place = "releases/staging/iris"
     text = body(
         (
@@ -206,7 +203,7 @@ def test_files_that_are_no_yaml_are_no_end():
     assert "| modify | `staging` | `iris` | – | – |" in text
 
 
-def test_what_is_no_release_is_none():
+def test_other_files_are_not_releases():
     paths = ["README.md", "releases/staging", "releases/staging/iris/deep/values.yaml"]
     assert release_changes([Change(path, None, b"x") for path in paths]) == ()
 

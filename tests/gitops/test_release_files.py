@@ -17,13 +17,11 @@ from gitops_ml.gitops.release_files import (
     Release,
     ReleaseText,
     chart_files,
-    deployment_id_of,
     environment_files,
-    image_of,
     objects_text,
-    project_of,
     release_files,
 )
+from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, project_of
 from gitops_ml.helm.charts import Chart
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.reader import default_project
@@ -170,7 +168,7 @@ def test_facts_that_change_without_the_deployment_are_written_and_provenance_kep
 @pytest.mark.parametrize(
     "previous", [b"", b"\xff\xfe", b"deployment_id: x\n", b"provenance:\n", b"{}", b"\n\n"]
 )
-def test_a_damaged_release_yaml_is_written_anew(previous: bytes) -> None:
+def test_a_damaged_release_yaml_is_written_again(previous: bytes) -> None:
     text = text_of(api())
     assert written(text, previous=previous) == written(text)
 

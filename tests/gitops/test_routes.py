@@ -1,4 +1,4 @@
-"""A host and path have one owner; what is within another's belongs to the same team or to nobody."""
+"""A host and path have one owner; a path within another's belongs to the same team."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OURS = replace(OTHER, directory="releases/staging/iris", project="shop", team="m
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({}, "ml.acme.example/iris already belongs to releases/production/fraud (project bank, team fraud)"),
         ({"hosts": ()}, "*/iris is within ml.acme.example/iris"),
@@ -36,10 +36,10 @@ OURS = replace(OTHER, directory="releases/staging/iris", project="shop", team="m
     ],
     ids=str,
 )  # fmt: skip
-def test_what_another_has_is_refused_with_its_name(changes, words):
+def test_a_route_of_another_release_is_refused_with_its_name(changes, message):
     found = conflict(replace(OURS, **changes), OTHER)
     assert found is not None
-    assert words in found
+    assert message in found
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_another_has_is_refused_with_its_name(changes, words):
     ],
     ids=str,
 )
-def test_what_is_beside_another_is_nobodys(changes):
+def test_a_route_beside_another_is_free(changes):
     assert conflict(replace(OURS, **changes), OTHER) is None
 
 
@@ -97,6 +97,6 @@ def test_the_route_is_read_from_what_we_write(type_):
 @pytest.mark.parametrize(
     "values", ["", "route: {}\n", "route:\n  type: none\n", "route:\n  type: httpRoute\n", "route:\n  [\n"]
 )  # fmt: skip
-def test_what_has_no_route_is_in_nobodys_way(values):
+def test_a_release_without_a_route_has_no_conflict(values):
     facts = 'team: ml\nnamespace: ml\nserver: "https://x"\nproject: shop\n'
     assert route_of("releases/staging/iris", facts=facts, values=values) is None

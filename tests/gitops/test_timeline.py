@@ -19,7 +19,7 @@ def commit(id: str, **files: str | None) -> LoggedCommit:
 
 
 def events(*commits: LoggedCommit) -> list[tuple[str, str | None]]:
-    """Commit and what stands when the next one comes, from the oldest."""
+    """Commit and the state before the next one, from the oldest."""
     return [(e.commit.id, e.last.release) for e in reversed(_timeline(*commits))]
 
 
@@ -57,7 +57,7 @@ def test_other_files_of_the_directory_deploy_nothing() -> None:
     assert events(commit("a", notes="n1"), commit("b", values="v0")) == []
 
 
-def test_what_stood_there_before_is_a_return() -> None:
+def test_an_earlier_state_is_a_return() -> None:
     found = _timeline(
         commit("a", release="r1", values="v1"),
         commit("b", release="r2", values="v2"),

@@ -1,4 +1,4 @@
-"""Helm's library and Helm's program: the same objects, the same words when they refuse."""
+"""Helm's library and Helm's program: the same objects, and the same messages when they refuse."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def engine(name: str) -> HelmEngine:
         assert found
         return found
     if PROGRAM is None:
-        pytest.skip("helm is not installed: python tests/install_helm.py")
+        pytest.skip("helm is not installed: python tests/support/install_helm.py")
     return ProgramHelm(Path(PROGRAM))
 
 
@@ -202,14 +202,14 @@ def outcome(helm: HelmEngine, chart: Path, values: Any) -> Any:
         return failure.stderr.strip()
 
 
-def test_values_that_the_schema_refuses_are_told_in_helms_words(helm, chart):
+def test_values_that_the_schema_refuses_are_reported_with_helms_message(helm, chart):
     with pytest.raises(ProgramFailed) as caught:
         render(helm, chart, count="many")
     assert caught.value.stderr.startswith("values don't meet the specifications of the schema(s)")
     assert "at '/count': got string, want integer" in caught.value.stderr
 
 
-def test_a_template_that_fails_is_told_with_its_place(helm, tmp_path):
+def test_a_template_that_fails_is_reported_with_its_place(helm, tmp_path):
     chart = write_chart(
         tmp_path / "bad", {"templates/a.yaml": 'a: {{ required "say it" .Values.x }}'}
     )
@@ -217,13 +217,13 @@ def test_a_template_that_fails_is_told_with_its_place(helm, tmp_path):
         render(helm, chart)
 
 
-def test_a_template_that_renders_no_yaml_is_told_with_its_place(helm, tmp_path):
+def test_a_template_that_does_not_render_yaml_is_reported_with_its_place(helm, tmp_path):
     chart = write_chart(tmp_path / "bad", {"templates/a.yaml": "a: [1\nb: c\n"})
     with pytest.raises(ProgramFailed, match=r"YAML parse error on bad/templates/a\.yaml"):
         render(helm, chart)
 
 
-def test_a_chart_that_is_not_there_is_told(helm, tmp_path):
+def test_a_missing_chart_is_reported(helm, tmp_path):
     with pytest.raises(ProgramFailed, match="missing"):
         render(helm, tmp_path / "missing")
 
@@ -287,7 +287,7 @@ def test_the_library_comes_before_the_program():
 def test_without_the_library_the_program_on_path_is_taken(monkeypatch):
     monkeypatch.setitem(sys.modules, "helm_python", None)
     if PROGRAM is None:
-        pytest.skip("helm is not installed: python tests/install_helm.py")
+        pytest.skip("helm is not installed: python tests/support/install_helm.py")
     assert isinstance(find_helm(path=str(Path(PROGRAM).parent)), ProgramHelm)
 
 

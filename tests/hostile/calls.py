@@ -16,11 +16,12 @@ from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.open import forge_over
 from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.forge.token import ForgeToken
+from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.image.project_export import export_image, open_image
 from gitops_ml.models.artifact import pull_model
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy
+from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageIndex
 from gitops_ml.packages.wheels import Scheme, describe_wheel, wheel_entries
 

@@ -51,8 +51,12 @@ def holds(tmp_path: Path, zygote: Zygote, listener: Listener, harmless: dict[str
         kind = f"{call} {hostile.arguments[:1]}"
         if kind not in harmless:
             harmless[kind] = once("harmless", Hostile(name="", arguments=hostile.arguments))[1].cpu
-        sandbox, done = once("hostile", hostile)
-        found = complaints(sandbox, hostile, done, listener=listener, harmless=harmless[kind])
+        for name in ("hostile", "again"):
+            sandbox, done = once(name, hostile)
+            found = complaints(sandbox, hostile, done, listener=listener, harmless=harmless[kind])
+            # CPU time is longer on a busy machine: what was only slow has a second try
+            if not found or not all(each.startswith(("took ", "stderr: ")) for each in found):
+                break
         if found:
             pytest.fail("\n".join([f"{hostile}:", *found]), pytrace=False)
 

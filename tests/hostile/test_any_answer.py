@@ -19,11 +19,12 @@ from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.open import forge_over
 from gitops_ml.forge.pull_request import Proposal, PullRequest
 from gitops_ml.http.answers import Part, read_json
+from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.oci.model import BadManifest, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import referrers
 from gitops_ml.oci.registry import OciRegistry
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy
+from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageIndex
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,12 @@ from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.http.deadlines import GaveUp, Limits, Watch
 from gitops_ml.http.post import post
+from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.oci.model import LAYER, MANIFEST, Descriptor, Platform
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import referrers
 from gitops_ml.oci.registry import OciRegistry
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy
+from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageIndex
 from gitops_ml.packages.wheel_choice import PackageFile
 from tests.support.certificate_authority import authority
@@ -38,6 +40,7 @@ from tests.support.hostile_servers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 HASTE = {
@@ -147,12 +150,53 @@ def given_up(ask: Any, host: str, folder: Path) -> GitopsMlError:
     return failed.value
 
 
+class Waits:
+    """The calls to slow servers that were collected, all begun at once: nearly all of their time is waiting."""
+
+    def __init__(self, pairs: list[tuple[str, str]], folder: Path) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=32)
+        self._failed = {
+            pair: self._pool.submit(self._call, pair, folder / str(number))
+            for number, pair in enumerate(pairs)
+        }
+
+    def of(self, ask: str, what: str) -> GitopsMlError:
+        return self._failed[ask, what].result(LONGEST * 4)
+
+    def end(self) -> None:
+        self._pool.shutdown()
+
+    def _call(self, pair: tuple[str, str], folder: Path) -> GitopsMlError:
+        folder.mkdir()
+        ask, what = pair
+        with hostile(SLOW[what], pause=PAUSE) as host:  # type: ignore[arg-type]
+            return given_up(ASKS[ask], host, folder)
+
+
+@pytest.fixture(scope="module")
+def waits(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Waits]:
+    name = "test_a_server_that_is_too_slow_is_given_up"
+    calls = [
+        item.callspec.params
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == name
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in HASTE.items():
+            patch.setenv(variable, value)
+        found = Waits([(each["ask"], each["what"]) for each in calls], tmp_path_factory.mktemp("w"))
+        yield found
+        found.end()
+
+
+@pytest.mark.xdist_group("slow servers")
 @pytest.mark.parametrize("what", SLOW)
 @pytest.mark.parametrize("ask", ASKS)
-def test_a_server_that_is_too_slow_is_given_up(ask: str, what: str, tmp_path: Path) -> None:
-    with hostile(SLOW[what], pause=PAUSE) as host:  # type: ignore[arg-type]
-        words = str(given_up(ASKS[ask], host, tmp_path))
-    assert "given up" in words or "did not answer in time" in words or "no HTTP" in words
+def test_a_server_that_is_too_slow_is_given_up(waits: Waits, ask: str, what: str) -> None:
+    message = str(waits.of(ask, what))
+    assert "given up" in message or "did not answer in time" in message or "no HTTP" in message
 
 
 def _is_passed_on(ask: str, what: str) -> bool:

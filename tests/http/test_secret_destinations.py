@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_ml.http.secret_destinations import (
-    Destination,
     TokenHosts,
     expanded,
     may_get_login,
     refusal,
     variables_in,
 )
+from gitops_ml.http.urls import Destination
 
 HOSTS = TokenHosts.parse("GITOPS_TOKEN=github.com,git.acme.example:8443;OTHER=[2001:db8::1]")
 

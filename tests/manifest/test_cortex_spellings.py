@@ -256,12 +256,12 @@ def test_a_pod_is_a_container_with_sidecars_and_compute():
     [
         (
             realtime(predictor={"protobuf_path": "x.proto"}),
-            "gRPC services with a protobuf of their own",
+            "gRPC services with their own protobuf",
         ),
         (realtime(predictor={"path": "p.pickle"}), "a Python file (.py) inside of the project"),
         (
             realtime(endpoint="/a", networking={"endpoint": "/b"}),
-            "said again by networking.endpoint",
+            "networking.endpoint, its current name, is present",
         ),
         (
             realtime(autoscaling={"max_replica_concurrency": "many"}),

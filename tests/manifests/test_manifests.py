@@ -25,9 +25,7 @@ def problems_of(file: Path) -> tuple[str, ...]:
     found = [*problems, *check_manifests(manifests)]
     for manifest in manifests:
         if refused := [manifest.problem(each) for each in unresolvable(manifest, project)]:
-            found += [
-                each for each in refused if "cannot be deployed by this version" not in str(each)
-            ]
+            found += [each for each in refused if "this version cannot deploy it" not in str(each)]
             continue
         for name, environment in project.environments.items():
             spec = resolve(manifest, project, name, with_defaults=schema.with_defaults)

@@ -27,8 +27,8 @@ from gitops_ml.oci.model import (
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.system.kept_folder import keep_listing, listing
 from gitops_ml.system.seal import Seal
-from tests.hostile_archives import PLAIN, config_of, packed, refused_archives
 from tests.support.faulty_registry import Asked, Fault, faulty_registry
+from tests.support.hostile_archives import PLAIN, config_of, packed, refused_archives
 from tests.support.oci import registry_of, silent, source
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.errors import Refused, ServerFailed
+from gitops_ml.http.retry import RetryPolicy, retry_after
 from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy, retry_after
+from gitops_ml.oci.registry_session import RegistrySession
 from tests.support.faulty_registry import Asked, Fault, FaultyRegistry, faulty_registry
 from tests.support.oci import IMPATIENT, push_tiny_base, registry_of, silent, source
 

@@ -10,7 +10,8 @@ import pytest
 
 from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy, Scope
+from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.oci.registry_session import RegistrySession, Scope
 from tests.packages.test_index_secrets import listener
 
 PASSWORD = "s3cret-of-the-registry"
@@ -81,7 +82,7 @@ def test_nor_the_identity_token_in_the_body_of_a_request(tmp_path, status):
         with listener(answers) as (host, ours):
             realm = f'Bearer realm="http://{host}/token",service="x"'
             answers["/v2/x/manifests/t"] = (401, {"WWW-Authenticate": realm}, b"")
-            with pytest.raises(ServerFailed, match="credentials on to another server"):
+            with pytest.raises(ServerFailed, match="credentials to another server"):
                 asks(session_of(tmp_path, host, {"identitytoken": PASSWORD}), host)
     assert [path for path, _ in ours] == ["/v2/x/manifests/t", "/token"]
     assert theirs == []

@@ -160,8 +160,8 @@ WRONG = [
     ("", "'environments' is missing"),
     ("environments: {}\n", "it is empty; at least one is needed"),
     ("enviroments: {}\n", "did you mean 'environments'?"),
-    ("environments: {a: {cluster: x, namespace: ml}}\n", "'x' is no cluster; known: in-cluster"),
-    ("clusters: {b: {}, c: {}}\n" + ENVIRONMENTS, "'cluster' is missing; there are several: b, c"),
+    ("environments: {a: {cluster: x, namespace: ml}}\n", "unknown cluster 'x'; known: in-cluster"),
+    ("clusters: {b: {}, c: {}}\n" + ENVIRONMENTS, "'cluster' is missing; the project has: b, c"),
     ("clusters: {c: {spot: {}}}\n" + ENVIRONMENTS, "it needs a preset or a node_selector"),
     (
         "clusters: {c: {gpu_classes: {x: {model: t4}}}}\n" + ENVIRONMENTS,
@@ -215,7 +215,7 @@ def test_two_environments_do_not_share_a_namespace_of_one_cluster():
 
 
 def test_a_team_is_not_called_like_argo_cds_own_project():
-    message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+    message = "Argo CD has its own AppProject 'default'; choose another name for the team"
     assert sentences(ENVIRONMENTS + "teams: {default: {}}\n") == [
         f"gitops-ml.yaml:3:9: teams.default: {message}"
     ]

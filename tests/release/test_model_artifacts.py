@@ -170,7 +170,7 @@ def test_a_copied_model_is_refused_where_the_registry_speaks_plain_http() -> Non
     copied = {**plain, "clusters": {"main": {"image_volumes": False}}}
     (found,) = errors_of(words, project_of(merged(PROJECT, copied)))
     assert found.path == ("predictor", "config", "model")
-    assert found.message.startswith("pods copy models over HTTPS alone, and ghcr.io is spoken to")
+    assert found.message.startswith("pods copy models over HTTPS only, and ghcr.io uses plain")
     mounted = {**plain, "clusters": {"main": {"image_volumes": True}}}
     assert errors_of(words, project_of(merged(PROJECT, mounted))) == ()
 

@@ -358,7 +358,7 @@ def test_two_releases_are_not_one_application() -> None:
     assert [(each.path, each.message.split(" (")[0]) for each in found] == [
         (
             "iris-eu.name",
-            "in prod it would be the Application iris-eu-prod, which 'iris' is in eu-prod",
+            "in prod its Application would be iris-eu-prod, which is the Application of 'iris' in eu-prod",
         )
     ]
     assert [*check_manifests(manifests, environments=["prod", "staging"])] == []

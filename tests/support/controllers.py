@@ -1,4 +1,4 @@
-"""What controllers, schedulers and kubelets write into objects, in their own words and shapes.
+"""What controllers, schedulers and kubelets write into objects, in their own texts and shapes.
 
 Objects begin as our chart renders them, so that names, labels and annotations are those of a release.
 """

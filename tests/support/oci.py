@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.image.context import read_context
 from gitops_ml.image.publish import ImageOrigin, oci_builder, push_image
 from gitops_ml.image.recipe import OciPlan, PredictorSource, oci_plan
@@ -22,7 +23,7 @@ from gitops_ml.oci.model import (
 )
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry, Source
-from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy
+from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.lock_file import Lock, LockedPackage, lock_path, render_lock
 from tests.support.projects import predictor_spec, write_project
 from tests.support.wheels import make_wheel

@@ -1,4 +1,4 @@
-"""Somebody at a terminal: a project folder, a GitOps repository, and the command `gitops-ml`."""
+"""A person at a terminal: a project folder, a GitOps repository, and the command `gitops-ml`."""
 
 from __future__ import annotations
 

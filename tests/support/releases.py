@@ -1,4 +1,4 @@
-"""Releases that stand in Ann's GitOps repository, and words about them, for the tests of verbs."""
+"""Current releases of Ann's GitOps repository, and their fields, for the tests of verbs."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_new_files_follow_the_umask_and_old_ones_keep_their_mode(tmp_path):
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "", "a//b", "./a", "a/", "a\0"])
 def test_a_path_outside_is_refused_before_anything_is_written(tmp_path, path):
     out = tmp_path / "out"
-    with pytest.raises(UsageError, match="no path inside"):
+    with pytest.raises(UsageError, match="not a path inside"):
         write_files(out, [("ok", b"1"), (path, b"2")])
     assert not out.exists()
 
@@ -132,5 +132,5 @@ def test_what_a_killed_process_left_behind_goes_after_an_hour(tmp_path):
 
 def test_the_same_path_twice_must_have_the_same_content(tmp_path):
     assert write_files(tmp_path, [("a", b"1"), ("a", b"1")]) == ("a",)
-    with pytest.raises(UsageError, match="a is to be written twice"):
+    with pytest.raises(UsageError, match="a would be written twice"):
         write_files(tmp_path, [("a", b"1"), ("a", b"2")])

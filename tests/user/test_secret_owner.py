@@ -127,10 +127,10 @@ def test_a_relative_folder_for_configuration_is_none(home):
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (URL, "its owner has not said"),
+        (URL, "its owner has not allowed"),
         ("http://git.acme.example/ops.git", "plain text"),
         ("http://attacker.localhost/x.git", "plain text"),
-        ("https://github.com.evil.example/x.git", "its owner has not said"),
+        ("https://github.com.evil.example/x.git", "its owner has not allowed"),
     ],
 )
 def test_git_gets_no_token_for_a_server_that_the_owner_has_not_named(home, project, address, words):

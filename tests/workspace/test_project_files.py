@@ -164,7 +164,7 @@ def test_passwords_in_requirements_are_found_with_the_manifest(tmp_path, monkeyp
     assert "hunter2" not in str(problem)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_folders_that_are_not_ours_to_read_are_not_searched():
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

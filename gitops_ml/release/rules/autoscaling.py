@@ -1,4 +1,4 @@
-"""Rules about how many replicas run: bounds, windows, schedules, and what wakes a sleeping API."""
+"""Rules about the number of replicas: bounds, windows, schedules, and what wakes an API at 0."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _AT: Path = ("autoscaling",)
 _LONGEST_STABILIZATION = 3600
 _LONGEST_WINDOW = 1800
 _ASYNC_CONCURRENCY = 128
-"""What the runtime works on at a time where `predict` is async and nothing else is said."""
+"""Requests that the runtime processes at a time if `predict` is async and no limit is set."""
 _NEVER_WAKE = ("cpu", "memory", "cron")
-"""KEDA's triggers that say nothing while there is no pod, or that are windows rather than work."""
+"""KEDA's triggers without a value at 0 pods, and those that are time windows."""
 
 
 def autoscaling_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def autoscaling_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Fi
     strategy = spec.update_strategy
     both = (strategy.max_surge, strategy.max_unavailable)
     if strategy.type == "RollingUpdate" and all(map(_is_zero, both)):
-        message = "max_surge and max_unavailable cannot both be zero: nothing could ever change"
+        message = "max_surge and max_unavailable cannot both be zero: no pod could be replaced"
         yield error(("update_strategy", "max_unavailable"), message, rule="update_strategy")
 
 
@@ -60,7 +60,7 @@ def _bounds(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
 
 
 def _target(spec: ReleaseSpec) -> Iterator[Finding]:
-    """A target beyond what a replica takes in is never reached: it would never scale."""
+    """Refuse a target above the capacity of a replica: it would never scale up."""
     target = spec.autoscaling.target_in_flight
     working, waiting = _capacity(spec)
     if target > working + waiting:
@@ -72,7 +72,7 @@ def _target(spec: ReleaseSpec) -> Iterator[Finding]:
 
 
 def _capacity(spec: ReleaseSpec) -> tuple[int, int]:
-    """Requests that a replica works on at a time, and that may wait."""
+    """Requests that a replica processes at a time, and requests that may wait."""
     if (container := spec.container) is not None:
         return container.max_concurrency, container.max_queue_length
     predictor = spec.predictor
@@ -107,19 +107,21 @@ def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
             message = f"{window.replicas} is more than max_replicas ({autoscaling.max_replicas})"
             yield error((*at, "replicas"), message, rule=_RULE)
         elif window.replicas <= autoscaling.min_replicas:
-            message = f"{window.replicas} is no more than min_replicas, so the window does nothing"
+            message = (
+                f"{window.replicas} is not more than min_replicas, so the window has no effect"
+            )
             yield warning((*at, "replicas"), message, rule=_RULE)
 
 
 def cron_findings(at: Path, start: str, end: str, timezone: str) -> Iterator[Finding]:
-    """What is wrong with a window of two cron lines at ``at``."""
+    """Errors in a window of two cron lines at ``at``."""
     for key, line in (("start", start), ("end", end)):
         if (wrong := cron_error(line)) is not None:
             yield error((*at, key), wrong, rule=_RULE)
     if start.split() == end.split():
         yield error((*at, "end"), "the window ends when it starts", rule=_RULE)
     if timezone not in timezones():
-        message = f"{timezone!r} is no IANA time zone{_zone_like(timezone)}"
+        message = f"{timezone!r} is not an IANA time zone{_zone_like(timezone)}"
         yield error((*at, "timezone"), message, rule=_RULE)
 
 
@@ -141,7 +143,7 @@ def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     autoscaling, at = spec.autoscaling, (*_AT, "scale_to_zero")
     if autoscaling.min_replicas > 0:
         if autoscaling.scale_to_zero is not None:
-            message = "it means something with min_replicas: 0 only"
+            message = "it has an effect with min_replicas: 0 only"
             yield warning(at, message, rule=_RULE)
         return
     match autoscaling.scale_to_zero:
@@ -149,7 +151,7 @@ def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
             yield error((*_AT, "min_replicas"), _NOTHING_WAKES, rule=_RULE)
         case "http" if not cluster.http_addon:
             message = (
-                f"cluster {cluster.name!r} has no HTTP add-on of KEDA; install it and say "
+                f"cluster {cluster.name!r} does not have KEDA's HTTP add-on; install it and set "
                 "http_addon: true in the project file"
             )
             yield error(at, message, rule=_RULE)

@@ -1,7 +1,4 @@
-"""Rules that relate two fields, or a release and its cluster.
-
-The shape of a document is the schema's business; what is here needs to see more than one place.
-"""
+"""Rules about several fields, or about a release and its cluster. The schema checks the shape."""
 
 from __future__ import annotations
 
@@ -34,8 +31,8 @@ def check_release(
 ) -> Iterator[Finding]:
     """Every rule that a resolved release breaks; paths are those of the manifest.
 
-    ``teams`` are those of the project; a project without any has no rule about them. ``images`` is
-    what the project says of its registry.
+    ``teams`` are those of the project; without any there is no rule about them. ``images`` are the
+    settings of its registry.
     """
     yield from _team(spec, teams)
     yield from limit_findings(spec, cluster)
@@ -49,17 +46,17 @@ def check_release(
 
 def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]:
     if spec.team == "default":
-        message = "Argo CD has an AppProject 'default' of its own; call the team otherwise"
+        message = "Argo CD has its own AppProject 'default'; choose another name for the team"
         yield error(("team",), message, rule="team")
     if not teams:
         return
     team = teams.get(spec.team)
     if team is None:
-        message = f"{spec.team!r} is no team of the project{suggestion(spec.team, teams)}"
+        message = f"unknown team {spec.team!r}{suggestion(spec.team, teams)}"
         yield error(("team",), message, rule="team")
     elif team.namespaces and spec.namespace not in team.namespaces:
         message = (
             f"team {spec.team!r} may not deploy to namespace {spec.namespace!r} of {spec.environment}; "
-            f"it may to: {', '.join(team.namespaces)}"
+            f"allowed: {', '.join(team.namespaces)}"
         )
         yield error(("team",), message, rule="team")

@@ -1,4 +1,4 @@
-"""Rules about what a replica gets: CPU, memory, GPUs, and the nodes it may run on."""
+"""Rules about the resources of a replica: CPU, memory, GPUs, and nodes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEURON_CORES_PER_CHIP = 4
 
 
 def compute_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
-    """What is wrong with ``compute``, and what it needs from the cluster and does not find."""
+    """Errors in ``compute``, and what the cluster lacks for it."""
     compute = spec.compute
     yield from _amounts(compute)
     yield from _shared_memory(spec)
@@ -30,18 +30,19 @@ def compute_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Findin
         yield error(("compute", "spot"), message, rule=_RULE)
     elif compute.spot and spec.autoscaling.min_replicas == 1:
         message = (
-            "a spot node can go at any time and takes the only replica with it; min_replicas: 2"
+            "a spot node can disappear at any time, and the only replica with it; use "
+            "min_replicas: 2"
         )
         yield warning(("compute", "spot"), message, rule=_RULE)
     for index, group in enumerate(compute.node_groups):
         if group not in cluster.node_groups:
             message = (
-                f"{group!r} is no node group of cluster {cluster.name!r}"
+                f"unknown node group {group!r} in cluster {cluster.name!r}"
                 f"{suggestion(group, cluster.node_groups) if cluster.node_groups else ''}"
             )
             yield error(("compute", "node_groups", index), message, rule=_RULE)
     if len(compute.node_groups) > 1 and compute.affinity:
-        message = "several node_groups and an affinity of one's own cannot be put together"
+        message = "several node_groups cannot be combined with an affinity"
         yield error(("compute", "affinity"), message, rule=_RULE)
 
 
@@ -60,7 +61,7 @@ def _amounts(compute: ComputeSpec) -> Iterator[Finding]:
 
 
 def _too_little(quantity: str, least: str) -> str:
-    """Memory without a unit is bytes, and with an ``m`` thousandths of one; nobody means that."""
+    """Memory without a unit is bytes, and with an ``m`` thousandths of a byte: both are mistakes."""
     meant = quantity.removesuffix("m")
     hint = f"; did you mean {meant}Mi?" if meant.isdigit() and int(meant) >= 20 else ""
     unit = " bytes" if quantity.isdigit() else ""
@@ -85,20 +86,20 @@ def _accelerators(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     if compute.gpu:
         yield from _gpu_class(compute, cluster)
         if spec.autoscaling.max_replicas >= 100:
-            message = f"up to {spec.autoscaling.max_replicas} replicas with GPUs; say how many"
+            message = f"up to {spec.autoscaling.max_replicas} replicas with GPUs; set the number that you need"
             yield warning(("autoscaling", "max_replicas"), message, rule=_RULE)
         if spec.update_strategy.type == "Recreate" and spec.autoscaling.min_replicas:
             yield warning(("update_strategy",), _DOWNTIME, rule=_RULE)
     elif compute.gpu_class is not None:
         message = (
-            f"a GPU class without GPUs does nothing; add gpu: 1, or remove {compute.gpu_class!r}"
+            f"a GPU class without GPUs has no effect; add gpu: 1, or remove {compute.gpu_class!r}"
         )
         yield error(("compute", "gpu_class"), message, rule=_RULE)
 
 
 _DOWNTIME = (
     "an update stops the old replica before the new one starts, because there is no spare GPU; "
-    "with one, say spare: true in the GPU class"
+    "if there is one, set spare: true in the GPU class"
 )
 
 
@@ -127,7 +128,7 @@ def _gpu_class(compute: ComputeSpec, cluster: ClusterSpec) -> Iterator[Finding]:
         yield error(("compute", "gpu"), message, rule=_RULE)
     elif compute.gpu_class not in classes:
         message = (
-            f"{compute.gpu_class!r} is no GPU class of cluster {cluster.name!r}"
+            f"unknown GPU class {compute.gpu_class!r} in cluster {cluster.name!r}"
             f"{suggestion(compute.gpu_class, classes)}"
         )
         yield error(("compute", "gpu_class"), message, rule=_RULE)

@@ -18,16 +18,16 @@ _PART = re.compile(r"(?P<first>\*|\?|\w+)(?:-(?P<last>\w+))?(?:/(?P<step>\d{1,3}
 
 
 def cron_error(line: str) -> str | None:
-    """What is wrong with a cron line, or ``None``."""
-    words = line.split()
-    if len(words) != len(_FIELDS):
+    """The error in a cron line, or ``None``."""
+    fields = line.split()
+    if len(fields) != len(_FIELDS):
         return (
-            f"{line!r} has {len(words)} fields; a cron line has five: "
+            f"{line!r} has {len(fields)} fields; a cron line has five: "
             "minute, hour, day, month and weekday"
         )
-    for word, (name, least, most, names) in zip(words, _FIELDS, strict=True):
-        if not all(_fits(part, least, most, names) for part in word.split(",")):
-            return f"{word!r} is no {name} of a cron line ({least} to {most}, '*', '1-5' or '*/2')"
+    for field, (name, least, most, names) in zip(fields, _FIELDS, strict=True):
+        if not all(_fits(part, least, most, names) for part in field.split(",")):
+            return f"{field!r} is not a valid {name} of a cron line ({least} to {most}, '*', '1-5' or '*/2')"
     return None
 
 
@@ -42,5 +42,5 @@ def _fits(part: str, least: int, most: int, names: dict[str, int]) -> bool:
     return first is not None and last is not None and least <= first <= last <= most
 
 
-def _number(word: str, names: dict[str, int]) -> int | None:
-    return int(word) if word.isascii() and word.isdigit() else names.get(word.lower())
+def _number(field: str, names: dict[str, int]) -> int | None:
+    return int(field) if field.isascii() and field.isdigit() else names.get(field.lower())

@@ -1,6 +1,6 @@
 """KEDA's scalers and their parameters, from the schema that KEDA publishes with 2.20.
 
-KEDA itself takes a trigger with a misspelt parameter and says nothing: the API just never scales.
+KEDA accepts a trigger with a misspelt parameter without an error, and the API never scales.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """What may and must be in a trigger's metadata."""
+    """The allowed and the required parameters in the metadata of a trigger."""
 
     parameters: frozenset[str]
     required: tuple[str, ...]
     """Each of them may be given as ``<name>FromEnv`` where that is among the parameters."""
     is_open: bool
-    """Whether any other parameter is handed to somebody else's scaler."""
+    """Whether it passes any other parameter to an external scaler."""
 
 
 @functools.cache
@@ -25,20 +25,24 @@ def scalers() -> dict[str, Scaler]:
     """Every scaler by its trigger type."""
     known: dict[str, Scaler] = {}
     for entry in _TABLE.replace("\n  ", " ").strip().splitlines():
-        name, _, words = entry.partition(":")
-        known[name] = _scaler(words.split())
+        name, _, entries = entry.partition(":")
+        known[name] = _scaler(entries.split())
     return known
 
 
-def _scaler(words: list[str]) -> Scaler:
-    names = [word.rstrip("~!") for word in words]
-    from_env = [f"{name}FromEnv" for name, word in zip(names, words, strict=True) if "~" in word]
-    required = [name for name, word in zip(names, words, strict=True) if word.endswith("!")]
+def _scaler(entries: list[str]) -> Scaler:
+    names = [parameter.rstrip("~!") for parameter in entries]
+    from_env = [
+        f"{name}FromEnv" for name, parameter in zip(names, entries, strict=True) if "~" in parameter
+    ]
+    required = [
+        name for name, parameter in zip(names, entries, strict=True) if parameter.endswith("!")
+    ]
     return Scaler(frozenset({*names, *from_env}), tuple(required), "*" in names)
 
 
-# `!`: it must be given. `~`: or as `<name>FromEnv`. `*`: anything else too. What only a
-# TriggerAuthentication may hold is not here.
+# `!`: required. `~`: also as `<name>FromEnv`. `*`: any other parameter, too. Parameters that only a
+# TriggerAuthentication may hold are not listed.
 _TABLE = """
 activemq: managementEndpoint destinationName brokerName username~ password~ corsHeader
   restAPITemplate targetQueueSize activationTargetQueueSize

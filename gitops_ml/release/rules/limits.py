@@ -1,4 +1,4 @@
-"""Rules about amounts that no cluster or chart takes: what would otherwise fail when it is synced."""
+"""Rules about amounts that no cluster or chart accepts, and that would fail during the sync."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gitops_ml.release.resolve import has_spare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from fractions import Fraction
 
     from gitops_ml.project.model import ClusterSpec
     from gitops_ml.release.spec import Models, ReleaseSpec
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 _RULE = "limits"
 _HOUR = 3600
 _MOST_CPU = 999
-_MOST_MEMORY = float(parse_quantity("999Ti"))
+_MOST_MEMORY = parse_quantity("999Ti")
 _MOST_EXACT = 2**53
-"""Larger whole numbers are not themselves any more where numbers are floating point, as in Helm."""
+"""Helm's numbers are floating point, which does not hold larger whole numbers exactly."""
 _CONTROL = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Go writes them into JSON as they are, and YAML does not read them."""
+"""Go writes them into JSON unescaped, and YAML readers refuse them."""
 _MOST_TOLERATIONS = 32
 _ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu", "habana.ai/gaudi", "aws.amazon.com/neuron")
 _ACCELERATOR_TAINTS = ("", *_ACCELERATORS, "google.com/tpu")
@@ -37,8 +38,8 @@ def limit_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]
     yield from _images(spec)
     yield from _tolerations(spec, cluster)
     yield from _deadlock(spec, cluster)
-    for path, said in _free_words(spec):
-        yield from _unwritable(said, path)
+    for path, text in _free_text(spec):
+        yield from _unwritable(text, path)
 
 
 def _durations(spec: ReleaseSpec) -> Iterator[Finding]:
@@ -81,22 +82,22 @@ def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
 def _cpu(where: Path, quantity: str | None) -> tuple[Finding, ...]:
     if quantity is None or 0 < _amount(quantity) <= _MOST_CPU:
         return ()
-    return (error(where, f"{quantity} is not between 1m and {_MOST_CPU}", rule=_RULE),)
+    return (error(where, f"{quantity:.40} is not between 1m and {_MOST_CPU}", rule=_RULE),)
 
 
 def _memory(where: Path, quantity: str | None) -> tuple[Finding, ...]:
     if quantity is None or 0 < _amount(quantity) <= _MOST_MEMORY:
         return ()
-    return (error(where, f"{quantity} is not between 1Ki and 999Ti", rule=_RULE),)
+    return (error(where, f"{quantity:.40} is not between 1Ki and 999Ti", rule=_RULE),)
 
 
 @lru_cache(maxsize=1024)
-def _amount(quantity: str) -> float:
-    return float(parse_quantity(quantity))
+def _amount(quantity: str) -> Fraction:
+    return parse_quantity(quantity)
 
 
 def _images(spec: ReleaseSpec) -> Iterator[Finding]:
-    """`latest` would be what runs, whatever that is when a node pulls."""
+    """Refuse images without a version: a node would pull whatever `latest` is."""
     if spec.container is None:
         return
     at: Path = ("container",)
@@ -108,7 +109,7 @@ def _images(spec: ReleaseSpec) -> Iterator[Finding]:
             continue
         reference = ImageRef.parse(image)
         if reference.tag is None and reference.digest is None:
-            message = f"which version of {image}? Add a tag, or better a digest"
+            message = f"{image} has no version; add a tag, or better a digest"
             yield error(where, message, rule="image")
 
 
@@ -120,19 +121,19 @@ def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     spot = cluster.spot.tolerations if compute.spot and cluster.spot else ()
     if len(compute.tolerations) + len(spot) > _MOST_TOLERATIONS:
         yield error(at, f"there are more than {_MOST_TOLERATIONS}", rule=_RULE)
-    for index, words in enumerate(compute.tolerations):
-        if (wrong := _toleration_error(words)) is not None:
+    for index, toleration in enumerate(compute.tolerations):
+        if (wrong := _toleration_error(toleration)) is not None:
             yield error((*at, index), wrong, rule="tolerations")
-        elif not (compute.gpu or compute.inf) and words.get("key", "") in _ACCELERATOR_TAINTS:
+        elif not (compute.gpu or compute.inf) and toleration.get("key", "") in _ACCELERATOR_TAINTS:
             message = (
-                "this lets the API onto GPU nodes although it asks for no GPU; name the taint that "
-                "is meant"
+                "this allows the API on GPU nodes although it requests no GPU; name the taint "
+                "that it should tolerate"
             )
             yield error((*at, index), message, rule="tolerations")
 
 
 def _deadlock(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
-    """An update that takes no replica away before it has a new one, where there is no room for one.
+    """Refuse an update that waits for a new replica if there is no room for one.
 
     Kubernetes rounds a percentage of ``max_unavailable`` down, and one of ``max_surge`` up.
     """
@@ -147,8 +148,9 @@ def _deadlock(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
         and int(_share(strategy.max_unavailable, replicas)) == 0
     ):
         message = (
-            f"the new replica would wait for what the {replicas} old one{'s' if replicas > 1 else ''} "
-            "have, for ever; say max_surge: 0, or spare: true in the GPU class if there is one more"
+            f"the new replica would wait forever for the accelerators of the {replicas} old "
+            f"one{'s' if replicas > 1 else ''}; set max_surge: 0, or spare: true in the GPU class if "
+            "there is one more"
         )
         yield error(("update_strategy", "max_surge"), message, rule="update_strategy")
 
@@ -157,20 +159,20 @@ def _share(amount: int | str, replicas: int) -> float:
     return int(amount.rstrip("%")) * replicas / 100 if isinstance(amount, str) else amount
 
 
-def _toleration_error(words: Mapping[str, Any]) -> str | None:
-    """What the API server would say of a toleration."""
-    exists = words.get("operator") == "Exists"
-    if not words.get("key") and not exists:
+def _toleration_error(toleration: Mapping[str, Any]) -> str | None:
+    """The error that the API server would report for a toleration."""
+    exists = toleration.get("operator") == "Exists"
+    if not toleration.get("key") and not exists:
         return "without a key the operator must be Exists"
-    if exists and words.get("value"):
-        return "Exists goes with any value; remove 'value', or write operator: Equal"
-    if "tolerationSeconds" in words and words.get("effect") != "NoExecute":
-        return "tolerationSeconds goes with effect: NoExecute only"
+    if exists and toleration.get("value"):
+        return "Exists matches any value; remove 'value', or write operator: Equal"
+    if "tolerationSeconds" in toleration and toleration.get("effect") != "NoExecute":
+        return "tolerationSeconds needs effect: NoExecute"
     return None
 
 
-def _free_words(spec: ReleaseSpec) -> Iterator[tuple[Path, Any]]:
-    """What people write freely and the runtime's settings hold."""
+def _free_text(spec: ReleaseSpec) -> Iterator[tuple[Path, Any]]:
+    """Free text of the manifest in the settings of the runtime."""
     predictor = spec.predictor
     if predictor is None:
         return
@@ -192,7 +194,7 @@ def _free_words(spec: ReleaseSpec) -> Iterator[tuple[Path, Any]]:
 
 
 def _unwritable(value: Any, path: Path) -> Iterator[Finding]:
-    """What Helm would change, or write into a ConfigMap that is no YAML then."""
+    """Values that Helm would change, or that would make a ConfigMap invalid YAML."""
     if isinstance(value, str):
         if _CONTROL.search(value):
             message = f"{value[:40]!r} has a control character, which cannot be in a ConfigMap"
@@ -205,5 +207,5 @@ def _unwritable(value: Any, path: Path) -> Iterator[Finding]:
         for index, inner in enumerate(value):
             yield from _unwritable(inner, (*path, index))
     elif isinstance(value, int) and abs(value) > _MOST_EXACT:
-        message = f"{value} has too many digits to arrive as it is; put it in quotes"
+        message = f"{value} has too many digits to stay exact; quote it"
         yield error(path, message, rule=_RULE)

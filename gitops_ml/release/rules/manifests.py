@@ -1,4 +1,4 @@
-"""Rules that relate two manifests: names, applications and endpoints that only one of them may have."""
+"""Rules about several manifests: unique names, Applications and endpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def check_manifests(
     manifests: Iterable[Manifest], *, environments: Iterable[str] = ()
 ) -> Iterator[Problem]:
-    """What has to hold between manifests; ``environments`` are those of the project."""
+    """Conflicts between manifests; ``environments`` are those of the project."""
     manifests = tuple(manifests)
     yield from _unique_names(manifests)
     yield from _unique_applications(manifests, tuple(environments))
@@ -29,7 +29,7 @@ def _unique_names(manifests: Iterable[Manifest]) -> Iterator[Problem]:
     for manifest in manifests:
         other = first.setdefault(manifest.name, manifest)
         if other is not manifest:
-            message = f"the name is taken by the API at {_where(other)}"
+            message = f"the same name is used by the API at {_where(other)}"
             yield manifest.problem(error(("name",), message, rule="unique"))
 
 
@@ -50,8 +50,8 @@ def _unique_applications(
             other = by_name.get(name.removesuffix(f"-{middle}"))
             if other is not None and other is not manifest:
                 message = (
-                    f"in {short} it would be the Application {name}-{short}, which {other.name!r} "
-                    f"is in {long} ({_where(other)})"
+                    f"in {short} its Application would be {name}-{short}, which is the Application "
+                    f"of {other.name!r} in {long} ({_where(other)})"
                 )
                 yield manifest.problem(error(("name",), message, rule="unique"))
 
@@ -60,26 +60,26 @@ def _unique_endpoints(manifests: Iterable[Manifest]) -> Iterator[Problem]:
     taken: dict[tuple[str | None, str, str], Manifest] = {}
     manifests = tuple(manifests)
     names = {name for manifest in manifests for name in manifest.environments}
-    told: set[str] = set()
+    reported: set[str] = set()
     for environment in (None, *sorted(names)):
         for manifest in manifests:
             for host, endpoint in _endpoints(manifest, environment):
                 other = taken.setdefault((environment, host, endpoint), manifest)
-                if other.name != manifest.name and manifest.name not in told:
-                    told.add(manifest.name)
+                if other.name != manifest.name and manifest.name not in reported:
+                    reported.add(manifest.name)
                     yield _same_endpoint(manifest, other, endpoint, environment)
 
 
 def _endpoints(manifest: Manifest, environment: str | None) -> Iterator[tuple[str, str]]:
-    """Host and path of an API; an empty host stands for the gateway's own."""
-    words: Mapping[str, object] = {
+    """Host and path of an API; an empty host means the hosts of the gateway."""
+    networking: Mapping[str, object] = {
         **(manifest.body.get("networking") or {}),
         **((manifest.environments.get(environment or "") or {}).get("networking") or {}),
     }
-    if words.get("visibility") == "cluster":
+    if networking.get("visibility") == "cluster":
         return
-    endpoint = "/" + str(words.get("endpoint") or manifest.name).strip("/")
-    hosts = words.get("hosts") or ()
+    endpoint = "/" + str(networking.get("endpoint") or manifest.name).strip("/")
+    hosts = networking.get("hosts") or ()
     for host in hosts if isinstance(hosts, list) and hosts else [""]:
         yield str(host), endpoint
 
@@ -89,7 +89,7 @@ def _same_endpoint(
 ) -> Problem:
     path: Path = ("networking", "endpoint")
     place = f" in {environment}" if environment else ""
-    message = f"{endpoint} is the endpoint of {other.name!r} too{place} ({_where(other)})"
+    message = f"{endpoint} is also the endpoint of {other.name!r}{place} ({_where(other)})"
     return manifest.problem(error(path, message, rule="unique"), environment=environment)
 
 

@@ -1,4 +1,4 @@
-"""Rules about models: which predictor may have them, where they are, and how many are kept."""
+"""Rules about models: which predictors have them, their locations, and the sizes of caches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model_findings(
     environment: EnvironmentSpec,
     images: ImageSettings | None = None,
 ) -> Iterator[Finding]:
-    """What is wrong with a predictor's models and its batching."""
+    """Errors in the models and the batching of a predictor."""
     predictor = spec.predictor
     if predictor is None:
         return
@@ -54,10 +54,12 @@ def _which(predictor: PredictorSpec) -> Iterator[Finding]:
     at: Path = ("predictor",)
     if predictor.type == "python":
         if predictor.models is not None:
-            message = "python predictors load models by `multi_model_reloading` or themselves"
+            message = (
+                "python predictors load models through `multi_model_reloading` or in their own code"
+            )
             yield error((*at, "models"), message, rule=_RULE)
     elif predictor.multi_model_reloading is not None:
-        message = f"{predictor.type} predictors have `models`"
+        message = f"{predictor.type} predictors use `models`"
         yield error((*at, "multi_model_reloading"), message, rule=_RULE)
     elif predictor.models is None:
         yield error(at, f"{predictor.type} predictors need `models`", rule=_RULE)
@@ -79,12 +81,12 @@ def _artifacts(predictor: PredictorSpec, environment: EnvironmentSpec) -> Iterat
 
 
 def _plain_registry(predictor: PredictorSpec, images: ImageSettings) -> Iterator[Finding]:
-    """Models that a pod copies come over HTTPS alone: it would wait for them for ever."""
+    """Refuse a plain HTTP registry: a pod copies models over HTTPS only, and would wait forever."""
     host = (images.repository or "").partition("/")[0]
     for path, location in artifact_places(predictor):
         if host and location.startswith(f"{SCHEME}{host}/"):
             message = (
-                f"pods copy models over HTTPS alone, and {host} is spoken to over plain HTTP "
+                f"pods copy models over HTTPS only, and {host} uses plain HTTP "
                 "(image.insecure): give it a certificate, or let the nodes pull them "
                 "(`image_volumes` of the cluster)"
             )
@@ -92,9 +94,9 @@ def _plain_registry(predictor: PredictorSpec, images: ImageSettings) -> Iterator
 
 
 def _one_source(models: Models, at: Path) -> Iterator[Finding]:
-    said = [name for name in ("path", "paths", "dir") if getattr(models, name)]
-    if len(said) != 1:
-        found = f"it has {' and '.join(said)}" if said else "it has none"
+    given = [name for name in ("path", "paths", "dir") if getattr(models, name)]
+    if len(given) != 1:
+        found = f"it has {' and '.join(given)}" if given else "it has none"
         yield error(at, f"exactly one of path, paths and dir is needed; {found}", rule=_RULE)
 
 
@@ -144,7 +146,7 @@ def _pins(models: Models, environment: EnvironmentSpec, at: Path) -> Iterator[Fi
             message = f"{environment.name} is protected: pin the revision, {_bare(uri)}@<commit>"
             yield error(path, message, rule="pinned")
         elif uri.startswith("http://"):
-            message = "anybody between here and there can change a model that comes over http"
+            message = "anyone on the network path can change a model that is fetched over http"
             yield warning(path, message, rule="pinned")
 
 
@@ -163,7 +165,7 @@ def _batching(predictor: PredictorSpec) -> Iterator[Finding]:
     limit = predictor.max_concurrency
     if limit is not None and limit < batching.max_batch_size:
         message = (
-            f"a batch of {batching.max_batch_size} can never be full: max_concurrency lets "
-            f"{limit} requests in"
+            f"a batch of {batching.max_batch_size} can never be full: max_concurrency admits "
+            f"{limit} requests"
         )
         yield error((*at, "max_batch_size"), message, rule=_RULE)

@@ -1,4 +1,4 @@
-"""Rules about the pod around the predictor: environment, secrets, probes, labels, the way in."""
+"""Rules about the pod: environment variables, secrets, probes, labels, and networking."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _DEFAULT_TIMEOUT = 60
 def pod_findings(
     spec: ReleaseSpec, cluster: ClusterSpec, environment: EnvironmentSpec
 ) -> Iterator[Finding]:
-    """What is wrong with the pod of a release."""
+    """Errors in the pod of a release."""
     yield from _environment_variables(spec)
     yield from _secrets(spec, cluster)
     if spec.container is not None:
         yield from _container(spec.container, environment)
         if spec.monitoring is not None:
-            message = "predictions of a ready-made container are not seen; remove it"
+            message = "predictions of a ready-made container cannot be monitored; remove it"
             yield error(("monitoring",), message, rule="monitoring")
     for key in spec.labels:
         if key.startswith(_RESERVED_LABELS):
-            yield error(("labels", key), "this label is written by gitops-ml", rule="labels")
+            yield error(("labels", key), "gitops-ml sets this label; remove it", rule="labels")
     yield from _prediction_log(spec)
     yield from _networking(spec, cluster)
 
@@ -69,8 +69,8 @@ def _variables(spec: ReleaseSpec) -> Iterator[tuple[Path, Mapping[str, str]]]:
 
 
 def _secret_value(path: Path, name: str, value: str) -> Iterator[Finding]:
-    """Git never forgets: a token in a manifest is a token that has to be revoked."""
-    hint = "put it into a secret and refer to that in `secrets`"
+    """Find secrets in values: a token in Git stays in its history and must be revoked."""
+    hint = "store it in a Secret and refer to it in `secrets`"
     if has_secret_shape(value):
         yield error(path, f"this looks like a secret; {hint}", rule="secret")
     elif names_a_secret(name) and could_be_secret(value):
@@ -83,7 +83,7 @@ def _secrets_in_config(value: Any, path: Path) -> Iterator[Finding]:
     if isinstance(value, str):
         if has_secret_shape(value):
             message = (
-                "this looks like a secret; hand it over as an environment variable by `secrets`"
+                "this looks like a secret; pass it as an environment variable through `secrets`"
             )
             yield error(path, message, rule="secret")
     elif isinstance(value, Mapping):
@@ -110,7 +110,7 @@ def _secrets(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
             yield error((*at, "name"), message, rule="secrets")
         if remote and not cluster.external_secrets:
             message = (
-                f"cluster {cluster.name!r} has no External Secrets operator; install it and say "
+                f"cluster {cluster.name!r} does not have the External Secrets operator; install it and set "
                 "external_secrets: true in the project file"
             )
             yield error((*at, "remote"), message, rule="secrets")
@@ -124,7 +124,7 @@ def _container(container: ContainerSpec, environment: EnvironmentSpec) -> Iterat
         message = "exactly one of httpGet, exec and sleep is needed"
         yield error((*at, "pre_stop"), message, rule="probes")
     if container.in_flight_metric is not None and container.metrics_path is None:
-        message = "where is it? 'metrics_path' is missing"
+        message = "it also needs 'metrics_path'"
         yield error((*at, "in_flight_metric"), message, rule="container")
     names = Counter(sidecar.name for sidecar in container.sidecars)
     for index, sidecar in enumerate(container.sidecars):
@@ -179,7 +179,9 @@ def _prediction_log(spec: ReleaseSpec) -> Iterator[Finding]:
 
 def _networking(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     if spec.networking.hosts and cluster.gateway is None:
-        message = f"cluster {cluster.name!r} has no gateway in the project file, so nothing listens"
+        message = (
+            f"cluster {cluster.name!r} has no gateway in the project file, so no requests arrive"
+        )
         yield warning(("networking", "hosts"), message, rule="networking")
     timeout, grace = spec.networking.timeout, spec.probes.grace
     if timeout <= 0:
@@ -187,7 +189,7 @@ def _networking(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
         yield error(("networking", "timeout"), message, rule="networking")
     elif timeout > grace and timeout > _DEFAULT_TIMEOUT:
         message = (
-            f"requests may take {timeout:g} seconds, but a stopping replica gives them {grace:g}; "
-            "set probes.grace to as much"
+            f"requests may take {timeout:g} seconds, but a stopping replica waits {grace:g} seconds "
+            "for them; set probes.grace to at least as much"
         )
         yield warning(("networking", "timeout"), message, rule="networking")

@@ -1,6 +1,6 @@
-"""Rules about node selectors and affinity: what Kubernetes would refuse, and what reaches others.
+"""Rules about node selectors and affinity: what Kubernetes refuses, and what affects other teams.
 
-The shape is the schema's business. What is here is in ValidateNodeSelectorTerm and
+The schema checks the shape. These rules are those of ValidateNodeSelectorTerm and
 validatePodAffinityTerm of Kubernetes 1.36 (pkg/apis/core/validation), and the policy.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gitops_ml.project.policy import Policy
     from gitops_ml.release.spec import ReleaseSpec
 
-    Words = Mapping[str, Any]
+    Fields = Mapping[str, Any]
 
 _RULE = "affinity"
 _NAME = "metadata.name"
@@ -29,30 +29,30 @@ _AT: Path = ("compute", "affinity")
 
 
 def affinity_findings(spec: ReleaseSpec) -> Iterator[Finding]:
-    """What is wrong with ``compute.affinity``, whatever the policy says."""
-    words = spec.compute.affinity or {}
-    for path, expression, is_field in _node_expressions(words):
+    """Errors in ``compute.affinity`` that no policy allows."""
+    fields = spec.compute.affinity or {}
+    for path, expression, is_field in _node_expressions(fields):
         yield from _expression(path, expression, is_field=is_field)
-    for path, term, is_required in _pod_terms(words):
+    for path, term, is_required in _pod_terms(fields):
         selector = term.get("labelSelector") or {}
         for index, each in enumerate(selector.get("matchExpressions") or ()):
             yield from _expression((*path, "labelSelector", "matchExpressions", index), each)
         for key in ("matchLabelKeys", "mismatchLabelKeys"):
             if term.get(key) and term.get("labelSelector") is None:
-                message = "it goes with a labelSelector only; add one, '{}' for all pods"
+                message = "it needs a labelSelector; add one, '{}' for all pods"
                 yield error((*path, key), message, rule=_RULE)
         yield from _other_namespaces(path, term, spec)
         if is_required and "podAntiAffinity" in path and not _is_about_its_own(term, spec):
             message = (
-                "none of the pods that fit could run beside these, also those of other teams; name "
-                f"the API's own in labelSelector.matchLabels ({_INSTANCE}: {spec.name}), or move it "
+                "pods of other teams could not run on the same nodes; select the API's own pods in "
+                f"labelSelector.matchLabels ({_INSTANCE}: {spec.name}), or move it "
                 f"to {_PREFERRED}"
             )
             yield error(path, message, rule="policy")
 
 
-def _is_about_its_own(term: Words, spec: ReleaseSpec) -> bool:
-    """Whether a term can fit pods of the API itself or of its team only."""
+def _is_about_its_own(term: Fields, spec: ReleaseSpec) -> bool:
+    """Whether a term selects only pods of the API or of its team."""
     own = {_INSTANCE: spec.name, "gitops-ml.dev/api": spec.name, "gitops-ml.dev/team": spec.team}
     if not own.keys().isdisjoint(term.get("matchLabelKeys") or ()):
         return True
@@ -64,8 +64,8 @@ def _is_about_its_own(term: Words, spec: ReleaseSpec) -> bool:
     return any(said.get(key) == value for key, value in own.items())
 
 
-def _expression(path: Path, words: Words, *, is_field: bool = False) -> Iterator[Finding]:
-    operator, values = words.get("operator"), words.get("values") or []
+def _expression(path: Path, fields: Fields, *, is_field: bool = False) -> Iterator[Finding]:
+    operator, values = fields.get("operator"), fields.get("values") or []
     if operator in ("Exists", "DoesNotExist") and values:
         yield error((*path, "values"), f"{operator} has no values; remove them", rule=_RULE)
     elif operator in ("In", "NotIn") and not values:
@@ -73,24 +73,24 @@ def _expression(path: Path, words: Words, *, is_field: bool = False) -> Iterator
     elif operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].lstrip("-").isdigit()):
         message = f"{operator} needs one whole number as its value, in quotes"
         yield error(path, message, rule=_RULE)
-    if is_field and (words.get("key") != _NAME or operator not in ("In", "NotIn")):
+    if is_field and (fields.get("key") != _NAME or operator not in ("In", "NotIn")):
         message = "the only field is metadata.name, with the operator In or NotIn"
         yield error(path, message, rule=_RULE)
 
 
-def _other_namespaces(path: Path, term: Words, spec: ReleaseSpec) -> Iterator[Finding]:
+def _other_namespaces(path: Path, term: Fields, spec: ReleaseSpec) -> Iterator[Finding]:
     if "namespaceSelector" in term:
-        message = "the pods of other namespaces are none of this API's business; remove it"
+        message = "an affinity cannot select pods of other namespaces; remove it"
         yield error((*path, "namespaceSelector"), message, rule="policy")
     for index, name in enumerate(term.get("namespaces") or ()):
         if name != spec.namespace:
-            message = f"{name!r} is another namespace than the API's ({spec.namespace}); remove it"
+            message = f"{name!r} is not the namespace of the API ({spec.namespace}); remove it"
             yield error((*path, "namespaces", index), message, rule="policy")
 
 
-def _node_expressions(words: Words) -> Iterator[tuple[Path, Words, bool]]:
+def _node_expressions(fields: Fields) -> Iterator[tuple[Path, Fields, bool]]:
     """Each expression about nodes with its path, and whether it is about a field of the node."""
-    node = words.get("nodeAffinity") or {}
+    node = fields.get("nodeAffinity") or {}
     at: Path = (*_AT, "nodeAffinity")
     terms = [
         ((*at, _REQUIRED, "nodeSelectorTerms", index), term)
@@ -106,10 +106,10 @@ def _node_expressions(words: Words) -> Iterator[tuple[Path, Words, bool]]:
                 yield (*path, section, index), expression, section == "matchFields"
 
 
-def _pod_terms(words: Words) -> Iterator[tuple[Path, Words, bool]]:
+def _pod_terms(fields: Fields) -> Iterator[tuple[Path, Fields, bool]]:
     """Each term about other pods with its path, and whether it is required."""
     for section in ("podAffinity", "podAntiAffinity"):
-        pods, at = words.get(section) or {}, (*_AT, section)
+        pods, at = fields.get(section) or {}, (*_AT, section)
         for index, term in enumerate(pods.get(_REQUIRED) or ()):
             yield (*at, _REQUIRED, index), term, True
         for index, each in enumerate(pods.get(_PREFERRED) or ()):
@@ -120,13 +120,13 @@ def _pod_terms(words: Words) -> Iterator[tuple[Path, Words, bool]]:
 def node_label_findings(
     policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec
 ) -> Iterator[Finding]:
-    """Nodes that the policy does not let APIs ask for by their labels."""
+    """Node labels that the policy does not allow APIs to select by."""
     allowed = (*policy.node_labels, *_granted(cluster))
     places: list[tuple[Path, str]] = [
         (("compute", "node_selector", key), key) for key in spec.compute.node_selector
     ]
     for path, expression, _ in _node_expressions(spec.compute.affinity or {}):
-        # Who only keeps away from nodes asks for none.
+        # An expression that only excludes nodes requests none.
         if expression.get("operator") not in ("NotIn", "DoesNotExist"):
             places.append(((*path, "key"), str(expression.get("key"))))
     for path, key in places:
@@ -134,7 +134,7 @@ def node_label_findings(
         is_listed = key in allowed
         if not is_listed and (key == _NAME or not allows_key(key, allowed, policy.domains)):
             message = (
-                f"the policy does not let APIs choose nodes by {key}; remove it, or list {key!r} in "
+                f"the policy does not allow APIs to select nodes by {key}; remove it, or list {key!r} in "
                 "policy.node_labels of the project file"
             )
             yield error(path, message, rule="policy")

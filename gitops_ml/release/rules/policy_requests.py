@@ -1,7 +1,6 @@
-"""Rules of the policy about one release: what it asks for must be allowed by each of the policies.
+"""Rules of the policy about one release: each policy must allow what it requests.
 
-A finding names the list of the project file that would allow it. Rules about triggers and about
-affinity are in modules of their own.
+A finding names the list of the project file that would allow it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 RULE = "policy"
 _OURS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
-"""Labels that `rules_pods` has a sentence about."""
+"""Labels that `pods.py` reports."""
 _REASONS = {
     "eks.amazonaws.com": "it gives the pods an identity of the cloud",
     "iam.gke.io": "it gives the pods an identity of the cloud",
@@ -45,7 +44,7 @@ _REASONS = {
 def policy_findings(
     spec: ReleaseSpec, cluster: ClusterSpec, environment: EnvironmentSpec
 ) -> Iterator[Finding]:
-    """What a release asks for and the policies of its environment do not allow."""
+    """Requests of a release that the policies of its environment do not allow."""
     found = [
         finding
         for policy in environment.policies
@@ -67,16 +66,16 @@ def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Ite
 
 
 def in_policy(entry: str, where: str) -> str:
-    """What to do about something that is not allowed."""
+    """The remedy for something that is not allowed."""
     return f"remove it, or list {entry!r} in policy.{where} of the project file"
 
 
 def _keys(
-    section: str, said: Mapping[str, str], allowed: tuple[str, ...], policy: Policy
+    section: str, given: Mapping[str, str], allowed: tuple[str, ...], policy: Policy
 ) -> Iterator[Finding]:
-    for key in said:
+    for key in given:
         if is_never_allowed(key):
-            message = "Helm, Argo CD, Kubernetes or gitops-ml itself acts on it; remove it"
+            message = "Helm, Argo CD, Kubernetes or gitops-ml acts on it; remove it"
             yield error((section, key), message, rule=RULE)
         elif not allows_key(key, allowed, policy.domains):
             reason = _REASONS.get(
@@ -89,7 +88,7 @@ def _keys(
 def _scheduling(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     name = spec.compute.priority_class
     if name is not None and name.startswith("system-"):
-        message = f"{name!r} is for what the cluster itself is made of; choose another class"
+        message = f"{name!r} is reserved for system components; choose another class"
         yield error(("compute", "priority_class"), message, rule=RULE)
     elif name is not None and name not in policy.priority_classes:
         message = (
@@ -136,7 +135,7 @@ def _hosts(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[
         if not allows_host(host, allowed, any_depth=gateway.type == "gateway-api"):
             known = ", ".join(allowed) or "none"
             message = (
-                f"{host!r} is no host of the gateway of cluster {cluster.name!r} (it has: {known}); "
+                f"{host!r} is not a host of the gateway of cluster {cluster.name!r} (it has: {known}); "
                 f"{in_policy(host, 'hosts')}"
             )
             yield error(("networking", "hosts", index), message, rule=RULE)
@@ -160,8 +159,8 @@ def _images(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
         repository = full_repository(image)
         if not f"{repository}/".startswith(allowed):
             message = (
-                f"{repository} is in none of the registries of the policy: "
-                f"{', '.join(policy.registries) or 'there are none'}"
+                f"{repository} is not in a registry that the policy allows: "
+                f"{', '.join(policy.registries) or 'none'}"
             )
             yield error(path, message, rule=RULE)
 
@@ -199,11 +198,11 @@ def _secrets(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterato
             continue
         entry = f"{remote['store_kind']}/{remote['store']}/{remote['key']}"
         if ".." in str(remote["key"]).split("/"):
-            message = "'..' leads out of what a policy can allow; write the whole key"
+            message = "'..' leads outside the keys that a policy can allow; write the whole key"
             yield error((*at, "remote", "key"), message, rule=RULE)
         elif not matches_any(policy.external_secrets, entry):
             message = (
-                f"the policy does not allow {entry}, which may be a secret of others; "
+                f"the policy does not allow {entry}, which may be a secret of another team; "
                 f"{in_policy(entry, 'external_secrets')}"
             )
             yield error((*at, "remote"), message, rule=RULE)

@@ -1,8 +1,8 @@
 """Rules of the policy about KEDA triggers.
 
-KEDA's operator reads the metric: with its own network, and with whatever an authentication holds. A
-trigger that names a server and an authentication sends the one to the other, so servers that may get
-what the author of the manifest could not read have to be listed.
+KEDA's operator reads the metric, with its own network and the credentials of an authentication. A
+trigger that names a server and an authentication sends the credentials to the server, so the policy
+lists the servers that may get credentials that the author of the manifest cannot read.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _ADDRESSES = re.compile(
     r"|connectionstring|endpointsuffix|template|cloudid|nsqlookupdhttpaddresses)(fromenv)*"
     r"|\w*(address|addresses|url|endpoint|servers|template)(fromenv)*"
 )
-"""Parameters that say where KEDA connects to."""
+"""Parameters that hold the server that KEDA connects to."""
 _NO_ADDRESSES = frozenset({"queueURL", "queueURLFromEnv", "aggregateFromKubeServiceEndpoints"})
-"""AWS's library goes by region and account, whatever host the URL of a queue has."""
+"""AWS's library uses the region and the account, not the host in the URL of a queue."""
 _OWN_SECRETS = frozenset({"secretTargetRef", "configMapTargetRef", "env"})
-"""What pods of the namespace can read as well."""
+"""Sources that pods of the namespace can read, too."""
 
 
 def trigger_policy_findings(
     policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec
 ) -> Iterator[Finding]:
-    """What triggers ask KEDA for and the policy does not allow."""
+    """Requests of triggers that the policy does not allow."""
     for index, trigger in enumerate(spec.autoscaling.triggers):
         at: Path = ("autoscaling", "triggers", index)
-        # What KEDA does not know has a sentence of its own, here and below.
+        # `triggers.py` reports what KEDA does not know.
         if trigger.type in scalers() and trigger.type not in policy.triggers.types:
             message = (
                 f"the policy does not allow {trigger.type!r} triggers; use another one, or list "
                 f"{trigger.type!r} in policy.triggers.types of the project file"
                 if policy.triggers.types
-                else "the policy allows no trigger at all (policy.triggers.types)"
+                else "the policy allows no triggers (policy.triggers.types)"
             )
             yield error((*at, "type"), message, rule=_RULE)
         yield from _identities(policy, trigger, at)
@@ -56,7 +56,7 @@ def trigger_policy_findings(
 
 
 def _identities(policy: Policy, trigger: Trigger, at: Path) -> Iterator[Finding]:
-    """Who asks with KEDA's own identity sees what KEDA may see, and not what the team may."""
+    """Check the use of KEDA's own identity, which reads more than the team may."""
     owner = trigger.metadata.get("identityOwner", "pod")
     if owner not in ("pod", "workload") and "aws" not in policy.triggers.identities:
         yield error((*at, "metadata", "identityOwner"), _identity_message("aws"), rule=_RULE)
@@ -72,7 +72,7 @@ def _identities(policy: Policy, trigger: Trigger, at: Path) -> Iterator[Finding]
 
 
 def _is_kedas_own(identity: Mapping[str, Any]) -> bool:
-    """``identityOwner: workload`` is the role of the API's own ServiceAccount, which is guarded."""
+    """Whether it is not ``identityOwner: workload``, the role of the API's own ServiceAccount."""
     if identity.get("provider") == "none":
         return False
     return identity.get("identityOwner") != "workload" or "roleArn" in identity
@@ -89,15 +89,15 @@ def _identity_message(provider: str) -> str:
 def _authentication(
     policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec, trigger: Trigger, at: Path
 ) -> Iterator[Finding]:
-    words, place = trigger.authentication or {}, (*at, "authentication")
+    fields, place = trigger.authentication or {}, (*at, "authentication")
     allowed = policy.triggers.authentications
-    if "name" in words:
-        kind = words.get("kind", REFERENCE_KINDS[0])
-        entry = f"{kind}/{words['name']}"
+    if "name" in fields:
+        kind = fields.get("kind", REFERENCE_KINDS[0])
+        entry = f"{kind}/{fields['name']}"
         if kind in REFERENCE_KINDS and not matches_any(allowed, entry):
             yield error(place, _not_allowed(entry, allowed), rule=_RULE)
         return
-    for key, value in words.items():
+    for key, value in fields.items():
         if key in AUTHENTICATION_KEYS - {"podIdentity"} and key not in allowed:
             yield error((*place, key), _not_allowed(key, allowed), rule=_RULE)
         for index, item in enumerate(value if isinstance(value, list) else ()):
@@ -117,7 +117,7 @@ def _not_allowed(entry: str, allowed: tuple[str, ...]) -> str:
 def _account(spec: ReleaseSpec, item: Mapping[str, Any], place: Path) -> Iterator[Finding]:
     account = item.get("serviceAccountName")
     if account is not None and account != spec.name:
-        message = f"{account!r} is the account of others; the API's own is {spec.name!r}"
+        message = f"{account!r} is another ServiceAccount; the API's own is {spec.name!r}"
         yield error((*place, "serviceAccountName"), message, rule=_RULE)
 
 
@@ -152,7 +152,7 @@ def _servers(
 
 
 def is_address(name: str, value: str) -> bool:
-    """Whether a trigger's parameter says where KEDA connects to."""
+    """Whether a parameter of a trigger holds the server that KEDA connects to."""
     if name in _NO_ADDRESSES:
         return False
     return _ADDRESSES.fullmatch(name) is not None or "://" in value
@@ -162,21 +162,21 @@ def _holds_what_is_others(trigger: Trigger) -> bool:
     """Whether KEDA would use more than what the API's own pods can read."""
     if trigger.metadata.get("identityOwner", "pod") != "pod":
         return True
-    words = trigger.authentication or {}
-    if "name" in words:
-        return words.get("kind", REFERENCE_KINDS[0]) in REFERENCE_KINDS
-    return not _OWN_SECRETS.issuperset(AUTHENTICATION_KEYS.intersection(words))
+    fields = trigger.authentication or {}
+    if "name" in fields:
+        return fields.get("kind", REFERENCE_KINDS[0]) in REFERENCE_KINDS
+    return not _OWN_SECRETS.issuperset(AUTHENTICATION_KEYS.intersection(fields))
 
 
 def _token_servers(trigger: Trigger) -> Iterator[tuple[str, str]]:
     for section, key in (("oauth2", "tokenUrl"), ("hashiCorpVault", "address")):
-        words = (trigger.authentication or {}).get(section)
-        if isinstance(words, dict) and key in words:
-            yield f"{section}.address", str(words[key])
+        fields = (trigger.authentication or {}).get(section)
+        if isinstance(fields, dict) and key in fields:
+            yield f"{section}.address", str(fields[key])
 
 
 def _hosts_of(name: str, value: str, spec: ReleaseSpec) -> tuple[str | None, ...]:
-    """The hosts of a parameter; ``None`` among them is one that cannot be told from the text."""
+    """The hosts of a parameter; ``None`` stands for one that the text does not determine."""
     return servers_in(_value(name, value, spec) or "") or (None,)
 
 
@@ -191,10 +191,10 @@ def _value(name: str, value: str, spec: ReleaseSpec) -> str | None:
 def _refusal(server: str | None, *, holds_others: bool, trigger: Trigger) -> str | None:
     where = "; list it in policy.triggers.servers of the project file if that is right"
     if server is not None and is_nodes_own(server):
-        return f"{server} is KEDA's own machine, or what only it may ask{where}"
+        return f"{server} is KEDA's own machine, or a server that only KEDA may reach{where}"
     if not trigger.authentication and not holds_others:
         return None
-    target = server or "a server that cannot be told from this"
+    target = server or "a server that this text does not determine"
     if holds_others:
         return f"KEDA would send what the authentication holds to {target}{where}"
     if server is not None and is_in_cluster(server):

@@ -1,7 +1,7 @@
 """Rules about KEDA triggers: what KEDA's admission webhook and its scalers would refuse.
 
-The webhook may be bypassed (its failure policy is Ignore), and a scaler says what it dislikes in
-the operator's log only, so both are here: apis/keda/v1alpha1/scaledobject_webhook.go at v2.20.
+The webhook may be bypassed (its failure policy is Ignore), and a scaler reports errors in the
+operator's log only, so both are checked here: apis/keda/v1alpha1/scaledobject_webhook.go at v2.20.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _RULE = "trigger"
 _RESOURCES = ("cpu", "memory")
 _REMOVED = frozenset({"type"})
-"""Parameters that have a sentence of their own in `_metric_type`."""
+"""Parameters that `_metric_type` reports."""
 _UNCACHED = (*_RESOURCES, "cron")
 AUTHENTICATION_KEYS = frozenset(
     {"podIdentity", "secretTargetRef", "configMapTargetRef", "env", "boundServiceAccountToken"}
@@ -40,13 +40,13 @@ REFERENCE_KINDS = ("TriggerAuthentication", "ClusterTriggerAuthentication")
 
 
 def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
-    """What is wrong with ``autoscaling.triggers``."""
+    """Errors in ``autoscaling.triggers``."""
     names = _taken_names(spec)
     for index, trigger in enumerate(spec.autoscaling.triggers):
         at: Path = ("autoscaling", "triggers", index)
         name = trigger.name or f"{trigger.type}-{index}"
         if name in names:
-            message = f"another trigger is called {name!r} already"
+            message = f"another trigger has the name {name!r}"
             yield error((*at, "name"), message, rule=_RULE)
         names.add(name)
         yield from _metadata(trigger, at)
@@ -60,7 +60,7 @@ def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
 
 
 def _taken_names(spec: ReleaseSpec) -> set[str]:
-    """What the chart calls the triggers of its own; those without a name get type and number."""
+    """The names of the chart's own triggers; triggers without a name get type and number."""
     windows = (f"cron-{index}" for index in range(len(spec.autoscaling.schedule)))
     return {"in-flight", "http", "cpu", *windows}
 
@@ -80,7 +80,7 @@ def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
         is_known = name in scaler.parameters or scaler.is_open or name in _REMOVED
         if not is_known:
             message = (
-                f"{trigger.type} has no parameter {name!r} (what is secret goes to authentication)"
+                f"{trigger.type} has no parameter {name!r} (secrets belong in authentication)"
                 f"{suggestion(name, sorted(scaler.parameters))}"
             )
             yield warning(place, message, rule=_RULE)
@@ -104,46 +104,46 @@ def _metric_type(trigger: Trigger, at: Path) -> Iterator[Finding]:
         yield error(place, message, rule=_RULE)
     value = trigger.metadata.get("value", "1")
     if kind == "Utilization" and not (value.isascii() and value.isdigit() and int(value) > 0):
-        message = f"{value!r} is no percentage; write a whole number in quotes"
+        message = f"{value!r} is not a percentage; write a whole number in quotes"
         yield error((*at, "metadata", "value"), message, rule=_RULE)
 
 
 def _cron(trigger: Trigger, at: Path, most: int) -> Iterator[Finding]:
-    words, place = trigger.metadata, (*at, "metadata")
-    if not {"start", "end", "timezone"} <= words.keys():
+    fields, place = trigger.metadata, (*at, "metadata")
+    if not {"start", "end", "timezone"} <= fields.keys():
         return
-    yield from cron_findings(place, words["start"], words["end"], words["timezone"])
-    replicas = words.get("desiredReplicas", "1")
+    yield from cron_findings(place, fields["start"], fields["end"], fields["timezone"])
+    replicas = fields.get("desiredReplicas", "1")
     if not replicas.isascii() or not replicas.isdigit() or not 0 < int(replicas) <= most:
-        message = f"{replicas!r} is no number from 1 to max_replicas ({most})"
+        message = f"{replicas!r} is not a number from 1 to max_replicas ({most})"
         yield error((*place, "desiredReplicas"), message, rule=_RULE)
 
 
 def _authentication(trigger: Trigger, at: Path) -> Iterator[Finding]:
-    words, place = trigger.authentication, (*at, "authentication")
-    if words is None:
+    fields, place = trigger.authentication, (*at, "authentication")
+    if fields is None:
         return
     if trigger.type in _RESOURCES:
         yield error(place, f"{trigger.type} needs no authentication", rule=_RULE)
-    if "name" in words:
-        kind = words.get("kind", REFERENCE_KINDS[0])
-        if kind not in REFERENCE_KINDS or set(words) - {"name", "kind"}:
+    if "name" in fields:
+        kind = fields.get("kind", REFERENCE_KINDS[0])
+        if kind not in REFERENCE_KINDS or set(fields) - {"name", "kind"}:
             message = f"a reference has a name and a kind: {' or '.join(REFERENCE_KINDS)}"
             yield error(place, message, rule=_RULE)
         return
-    for key in words:
+    for key in fields:
         if key not in AUTHENTICATION_KEYS:
             known = suggestion(key, ["name", "kind", *sorted(AUTHENTICATION_KEYS)])
             message = f"a TriggerAuthentication has no key {key!r}{known}"
             yield error((*place, key), message, rule=_RULE)
-        elif (wrong := _authentication_error(key, words[key])) is not None:
+        elif (wrong := _authentication_error(key, fields[key])) is not None:
             yield error((*place, key), wrong, rule=_RULE)
-    if not words:
+    if not fields:
         yield error(place, "it is empty; refer to something, or remove it", rule=_RULE)
 
 
 def _authentication_error(key: str, value: object) -> str | None:
-    """What KEDA's resource definition would refuse about one way to authenticate."""
+    """The error that KEDA's resource definition would report for one way to authenticate."""
     if key == "filePath":
         return None if isinstance(value, str) else "it must be text"
     if key not in _REFERENCES:

@@ -1,4 +1,4 @@
-"""A release in the words of `charts/predictor`: snake_case ends here, camelCase begins.
+"""The values of the chart `charts/predictor` for a release: snake_case becomes camelCase.
 
 Only what the release decides is written; what the chart's own defaults say already is left to them,
 so that a values file is short enough to review.
@@ -75,7 +75,7 @@ def _timing(spec: ReleaseSpec) -> Mapping[str, Any]:
     }
     if spec.container is None:
         return timing
-    # A ready-made container knows no drain delay of its own: it sleeps before it is told to stop.
+    # A ready-made container has no drain delay of its own: it sleeps before it gets the signal to stop.
     sleeps = (spec.container.pre_stop or {}).get("sleep", {}).get("seconds")
     return {**timing, "preStopSeconds": sleeps or timing["drainSeconds"], "drainSeconds": 0}
 
@@ -107,7 +107,7 @@ def _predictor(predictor: PredictorSpec, spec: ReleaseSpec, cluster: ClusterSpec
 
 
 def _half(resources: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is left for the predictor's container beside TensorFlow Serving's."""
+    """The resources of the predictor's container beside TensorFlow Serving."""
     limit = resources.get("cpuLimit")
     return {
         "cpu": tensorflow_serving.half(resources["cpu"]),
@@ -163,7 +163,7 @@ def _sidecar(sidecar: Sidecar) -> dict[str, Any]:
 
 
 def _monitored(prometheus: PrometheusSpec, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """How Prometheus finds the metrics: by the operator where there is one, else by annotation."""
+    """How Prometheus finds the metrics: by a PodMonitor if there is an operator, else by annotation."""
     if prometheus.pod_monitors:
         return {"podMonitor": {"enabled": True, **without_empty(labels=dict(prometheus.labels))}}
     if prometheus.address:

@@ -1,4 +1,4 @@
-"""Who may call a release and by which way, in the words of the predictor chart."""
+"""Values of the chart: who may call a release, and its route."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_routed(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
-    """Whether requests come in by a gateway."""
+    """Whether a gateway routes requests to the API."""
     return cluster.gateway is not None and spec.networking.visibility == "public"
 
 
@@ -24,26 +24,26 @@ def route(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
     gateway, networking = cluster.gateway, spec.networking
     if gateway is None or not is_routed(spec, cluster):
         return {"type": "none", "timeoutSeconds": math.ceil(networking.timeout)}
-    words: dict[str, Any] = {
+    values: dict[str, Any] = {
         "type": "httpRoute" if gateway.type == "gateway-api" else "ingress",
         "path": networking.endpoint,
         "hosts": list(networking.hosts),
         "timeoutSeconds": math.ceil(networking.timeout),
     }
     if gateway.type == "gateway-api":
-        words["gateway"] = {
+        values["gateway"] = {
             "name": gateway.name,
             "namespace": gateway.namespace,
             **without_empty(sectionName=gateway.section),
         }
     else:
         rewrite = "nginx" if gateway.name == "nginx" else "none"
-        words["ingress"] = {"className": gateway.name, "rewrite": rewrite}
-    return words
+        values["ingress"] = {"className": gateway.name, "rewrite": rewrite}
+    return values
 
 
 def network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
-    """``networkPolicy``: exactly those who have business with the pods."""
+    """``networkPolicy``: the callers that need the pods."""
     watches = cluster.prometheus.address or cluster.prometheus.pod_monitors
     return {
         "kedaNamespace": cluster.keda_namespace,
@@ -56,7 +56,7 @@ def network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]
 
 
 def _callers(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
-    """Who comes by a gateway is let in with it; without one, callers are anywhere in the cluster."""
+    """Only the gateway if it routes to the API, else every namespace of the cluster."""
     if is_routed(spec, cluster):
         return {"allowSameNamespace": False}
     return {"from": [{"namespaceSelector": {}}]}

@@ -1,4 +1,4 @@
-"""What a replica gets and where it may run, in the words of the predictor chart."""
+"""Values of the chart: the resources of a replica, and its nodes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _gpu_class(chosen: GpuClass) -> Mapping[str, Any]:
 
 
 def scheduling(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
-    """``scheduling``: node groups, spot nodes, and what the author says in Kubernetes' words."""
+    """``scheduling``: node groups, spot nodes, and Kubernetes fields of the manifest."""
     compute = spec.compute
     selector: dict[str, str] = {}
     tolerations: list[KubernetesObject] = []
@@ -90,7 +90,7 @@ def scheduling(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
 def _affinity(
     affinity: KubernetesObject | None, groups: list[dict[str, str]]
 ) -> KubernetesObject | None:
-    """Several node groups mean any of them, which a node selector cannot say."""
+    """The affinity for any of several node groups, which a node selector cannot express."""
     if len(groups) < 2 or affinity:
         return affinity
     terms = [

@@ -1,4 +1,4 @@
-"""How many replicas run, in the words of the predictor chart: KEDA's triggers and the HPA's behavior."""
+"""Values of the chart: KEDA's triggers and the behavior of the HorizontalPodAutoscaler."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ _RESOURCES = ("cpu", "memory")
 
 def autoscaling(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
     """``autoscaling``."""
-    words = spec.autoscaling
+    scaling = spec.autoscaling
     values = {
         "enabled": True,
-        "minReplicas": words.min_replicas,
-        "maxReplicas": words.max_replicas,
-        "behavior": _behavior(words, cluster),
+        "minReplicas": scaling.min_replicas,
+        "maxReplicas": scaling.max_replicas,
+        "behavior": _behavior(scaling, cluster),
         "inFlight": _in_flight(spec, cluster),
         **without_empty(
             cron=[
                 {"timezone": w.timezone, "start": w.start, "end": w.end, "replicas": w.replicas}
-                for w in words.schedule
+                for w in scaling.schedule
             ],
-            triggers=[_trigger(trigger) for trigger in words.triggers],
+            triggers=[_trigger(trigger) for trigger in scaling.triggers],
             fallback=_fallback(spec, cluster),
         ),
     }
-    if words.min_replicas == 0:
-        values["cooldownPeriod"] = math.ceil(words.cooldown_period)
-    if wakes_by_http(words):
+    if scaling.min_replicas == 0:
+        values["cooldownPeriod"] = math.ceil(scaling.cooldown_period)
+    if wakes_by_http(scaling):
         values["httpAddon"] = {
             "enabled": True,
             "namespace": cluster.keda_namespace,
-            "target": max(1, round(words.target_in_flight)),
+            "target": max(1, round(scaling.target_in_flight)),
         }
     if _scales_on_cpu(spec):
         values["cpu"] = {"enabled": True}
     return values
 
 
-def wakes_by_http(words: AutoscalingSpec) -> bool:
-    """Whether requests come by KEDA's HTTP add-on; an API that never sleeps has no use for it."""
-    return words.min_replicas == 0 and words.scale_to_zero == "http"
+def wakes_by_http(scaling: AutoscalingSpec) -> bool:
+    """Whether requests pass KEDA's HTTP add-on; only an API that scales to 0 needs it."""
+    return scaling.min_replicas == 0 and scaling.scale_to_zero == "http"
 
 
 def _in_flight(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
@@ -72,7 +72,7 @@ def _in_flight(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
 
 
 def has_in_flight_trigger(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
-    """Wherever there is a gauge of requests in progress, and somebody to read it at zero."""
+    """Whether there is a gauge of requests in progress, and a Prometheus that has it at 0 replicas."""
     if spec.container is not None and not has_gauge(spec.container):
         return False
     # KEDA's metrics-api reads the pods themselves: without pods there is nothing to read.
@@ -85,32 +85,32 @@ def has_gauge(container: ContainerSpec) -> bool:
 
 
 def _scales_on_cpu(spec: ReleaseSpec) -> bool:
-    """A ready-made container that exposes no gauge, and for which nobody named a trigger."""
-    container, words = spec.container, spec.autoscaling
-    if container is None or words.triggers or words.min_replicas == 0:
+    """Whether it is a ready-made container without a gauge and without a trigger."""
+    container, scaling = spec.container, spec.autoscaling
+    if container is None or scaling.triggers or scaling.min_replicas == 0:
         return False
     return not has_gauge(container)
 
 
 def has_fallback(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
-    """Whether KEDA can go blind: it cannot on CPU and memory, and what sleeps stays asleep."""
-    words = spec.autoscaling
-    if words.min_replicas == 0:
+    """Whether KEDA can use a fallback: not on CPU and memory, nor for an API at 0 replicas."""
+    scaling = spec.autoscaling
+    if scaling.min_replicas == 0:
         return False
-    external = any(trigger.type not in _RESOURCES for trigger in words.triggers)
-    return external or bool(words.schedule) or has_in_flight_trigger(spec, cluster)
+    external = any(trigger.type not in _RESOURCES for trigger in scaling.triggers)
+    return external or bool(scaling.schedule) or has_in_flight_trigger(spec, cluster)
 
 
 def _fallback(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any] | None:
-    """Blind, KEDA keeps what runs and never goes below this number."""
+    """Without metrics, KEDA keeps the current replicas, and at least this number."""
     if not has_fallback(spec, cluster):
         return None
-    words = spec.autoscaling
-    return {"replicas": words.fallback_replicas or words.min_replicas}
+    scaling = spec.autoscaling
+    return {"replicas": scaling.fallback_replicas or scaling.min_replicas}
 
 
-def _behavior(words: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
-    """Cortex's factors, tolerances and stabilisation in the words of a HorizontalPodAutoscaler.
+def _behavior(scaling: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """Cortex's factors, tolerances and stabilisation as fields of a HorizontalPodAutoscaler.
 
     Both aim at ``ceil(requests in progress, averaged over the window / target)`` replicas, keep
     the present number within a tolerance, and move by a share of the present replicas or by one,
@@ -131,16 +131,16 @@ def _behavior(words: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, Any]
       no action for ever.
     """
     up = _rules(
-        (words.max_upscale_factor - 1) * 100,
-        stabilization=words.upscale_stabilization_period,
+        (scaling.max_upscale_factor - 1) * 100,
+        stabilization=scaling.upscale_stabilization_period,
     )
     down = _rules(
-        (1 - words.max_downscale_factor) * 100,
-        stabilization=words.downscale_stabilization_period,
+        (1 - scaling.max_downscale_factor) * 100,
+        stabilization=scaling.downscale_stabilization_period,
     )
     if knows_tolerance(cluster):
-        up["tolerance"] = _tolerance(words.upscale_tolerance)
-        down["tolerance"] = _tolerance(words.downscale_tolerance)
+        up["tolerance"] = _tolerance(scaling.upscale_tolerance)
+        down["tolerance"] = _tolerance(scaling.downscale_tolerance)
     return {"scaleUp": up, "scaleDown": down}
 
 

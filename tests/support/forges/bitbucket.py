@@ -61,7 +61,7 @@ _BODIES: Mapping[str, Any] = {
 
 
 class Bitbucket(Forge):
-    """See `Forge`. A ``version`` below 8.15 does not know auto-merge, one below 8.18 no drafts."""
+    """Bitbucket. A ``version`` below 8.15 does not have auto-merge, one below 8.18 drafts."""
 
     prefix = "/rest"
     version = "9.4.1"

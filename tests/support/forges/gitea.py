@@ -47,7 +47,7 @@ def validator(name: str) -> Draft202012Validator:
 
 
 class Gitea(Forge):
-    """See `Forge`."""
+    """Gitea."""
 
     prefix = "/api/v1"
 

@@ -65,7 +65,7 @@ def shape(name: str) -> Any:
 
 
 class GitHub(Forge):
-    """See `Forge`."""
+    """GitHub."""
 
     prefix = "/api/v3"
     scopes = "repo, read:org"

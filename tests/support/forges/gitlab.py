@@ -35,7 +35,7 @@ _REQUIRED = {"POST": ["source_branch", "target_branch", "title"]}
 
 
 class GitLab(Forge):
-    """See `Forge`. Its pipelines have not begun until ``has_pipeline``."""
+    """GitLab. Its pipelines start with ``has_pipeline``."""
 
     prefix = "/api/v4"
     has_pipeline = True
@@ -65,7 +65,7 @@ class GitLab(Forge):
         old, new = (quote(name or "", safe="") for name in (self.renamed_from, self.repository))
         if not old or f"/projects/{old}" not in request.path:
             return None
-        # GitLab sends the readers on, and nobody else.
+        # GitLab redirects only requests that read.
         if request.method != "GET":
             return self.not_found()
         query = "&".join(f"{key}={quote(value, safe='')}" for key, value in request.query.items())

@@ -29,7 +29,7 @@ class Request:
 
     method: str
     path: str
-    """Without what stands before the API, percent-encoded as it came."""
+    """Without the API's prefix, percent-encoded as received."""
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Any
@@ -50,7 +50,7 @@ class Reply:
 
 @dataclass
 class Pull:
-    """A pull request, in no forge's words."""
+    """A pull request, in the form of none of the forges."""
 
     number: int
     title: str
@@ -247,9 +247,9 @@ def paged(request: Request, items: list[Any], url: str, *, size: str = "per_page
     return Reply(200, shown, {"Link": f'<{url}{request.path}?{target}>; rel="next"'})
 
 
-def protect(bare: Path, pattern: str, words: str) -> None:
-    """A branch that nobody may push to: refused by the server, in ``words``."""
+def protect(bare: Path, pattern: str, message: str) -> None:
+    """Have the server refuse every push to a branch, with ``message``."""
     hook = bare / "hooks" / "update"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f'#!/bin/sh\ncase "$1" in {pattern}) echo "{words}" >&2; exit 1;; esac\n')
+    hook.write_text(f'#!/bin/sh\ncase "$1" in {pattern}) echo "{message}" >&2; exit 1;; esac\n')
     hook.chmod(0o755)

@@ -1,24 +1,38 @@
-"""What the client tells about the past and the present: values with attributes, which show themselves."""
+"""What the client reads: history, origin, status, predictions, logs, and an API on this machine."""
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
 from gitops_ml.commands.history_facts import changes_in_short, time_for_people, trace_lines
+from gitops_ml.commands.inspect import export
+from gitops_ml.commands.predict import Call, predict_at
+from gitops_ml.commands.run import start
+from gitops_ml.errors import UsageError
 from gitops_ml.system.clean_text import printable
+from gitops_ml.workspace.from_dicts import DescribedApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gitops_ml.client.verbs import Client
+    from gitops_ml.client.api_client import Client
+    from gitops_ml.client.connection import Connection
+    from gitops_ml.client.results import Api
     from gitops_ml.commands import predict as prediction
     from gitops_ml.commands.get import Description
     from gitops_ml.commands.logs import LogLine
     from gitops_ml.gitops.release_history import Entry, FoundDeployment
     from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.runtime.serve import LocalServer
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -61,7 +75,7 @@ class History(Shown):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Trace(Shown):
-    """Where a deployment id leads."""
+    """The origin of a deployment id."""
 
     deployment_id: str
     api: str
@@ -70,9 +84,9 @@ class Trace(Shown):
     manifest: Mapping[str, Any]
     """The API as it was submitted."""
     source: Mapping[str, Any]
-    """Where it came from: repository, commit, author, notebook or flow."""
+    """Its provenance: repository, commit, author, notebook or flow."""
     commit: str
-    """Of the GitOps repository: the first one that holds it."""
+    """The first commit of the GitOps repository with this deployment."""
     when: str
     author: str
     pull_request: int | None
@@ -104,23 +118,23 @@ class Trace(Shown):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Status(Shown):
-    """How an API is: one word, why, and what to do."""
+    """The status of an API: one word, the reason, and what to do."""
 
     api: str
     environment: str
     word: str
-    """``live``, ``updating``, ``pending``, ``error``, ``error (image pull)``, …: Cortex's words."""
+    """``live``, ``updating``, ``pending``, ``error``, ``error (image pull)``, …, as in Cortex."""
     reason: str
     remedy: str
     deployment_id: str
-    """What Git wants to run."""
+    """The deployment id in Git."""
     running_id: str | None
-    """What runs."""
+    """The deployment id that runs."""
     ready: int | None
     requested: int | None
     is_up_to_date: bool | None
     endpoint: str | None
-    """Where it is called from outside of its cluster, if it can be."""
+    """Its URL outside the cluster, if it has one."""
     replicas: tuple[tuple[str, str], ...]
     """Name and state of each."""
     notes: tuple[str, ...]
@@ -175,16 +189,16 @@ class Status(Shown):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Prediction(Shown):
-    """What an API answered, and which deployment it was."""
+    """The response of an API, and its deployment."""
 
     value: Any
-    """JSON as data, text as a string, anything else as bytes."""
+    """JSON as data, text as a string, everything else as bytes."""
     deployment_id: str | None
-    """Of the replica that answered."""
+    """The deployment id of the replica that answered."""
     request_id: str | None
     seconds: float
     url: str
-    """Where it was asked."""
+    """The URL of the request."""
     headers: Mapping[str, str]
     client: Client = field(compare=False)
 
@@ -201,10 +215,10 @@ class Prediction(Shown):
         )
 
     def trace(self) -> Trace:
-        """Everything behind the deployment that answered: commit, image, source, manifest.
+        """The origin of the deployment that answered: commit, image, source, manifest.
 
         Raises:
-            UsageError: the answer names no deployment, or one that the repository does not know.
+            UsageError: the response has no deployment id, or an unknown one.
         """
         return self.client.trace(self.deployment_id or "")
 
@@ -222,7 +236,7 @@ class Prediction(Shown):
 
 
 class Logs(Shown, tuple["LogLine", ...]):
-    """Log lines of all replicas, in the order of time; `str` is their text."""
+    """Log lines of all replicas, ordered by time; `str` is their text."""
 
     __slots__ = ()
 
@@ -238,3 +252,89 @@ class Logs(Shown, tuple["LogLine", ...]):
             head=("replica", "line"),
             table=tuple((line.pod, line.text) for line in self),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LocalApi(Shown):
+    """An API that is served on this machine until `stop`, or until the session ends."""
+
+    name: str
+    url: str
+    folder: Path
+    """The folder with its code."""
+    client: Client = field(compare=False)
+    _server: LocalServer = field(compare=False)
+    _kept: ExitStack = field(compare=False)
+
+    def predict(
+        self, payload: Any, *, path: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Prediction:
+        """Send it a request; bytes are sent unchanged, everything else as JSON.
+
+        Raises:
+            UsageError: the payload cannot be JSON.
+            PredictionFailed: it answered with an error; has its response.
+        """
+        found = predict_at(self.url, payload, api=self.name, call=Call(path=path, headers=headers))
+        return Prediction.of(found, self.client)
+
+    @property
+    def log(self) -> str:
+        """Its log until now."""
+        return self._server.log
+
+    def stop(self) -> None:
+        """Stop the server; a second call does nothing."""
+        self._kept.close()
+
+    def __enter__(self) -> LocalApi:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _card(self) -> cards.Card:
+        return cards.Card(
+            title=f"{self.name} on this machine",
+            state="live",
+            rows=(
+                cards.Row("predictions", f"{self.url}/predict"),
+                cards.Row("documentation", "/docs", link=f"{self.url}/docs"),
+                cards.Row("files", str(self.folder)),
+            ),
+        )
+
+
+def serve(client: Client, connection: Connection, api: Api, *, port: int) -> LocalApi:
+    """Start the server of ``api`` on this machine, with its packaged folder or the code of its image."""
+    with ExitStack() as opened:
+        with connection.open() as (workspace, clients):
+            folder = api.package or _exported(api, opened, workspace, clients)
+            described = DescribedApi(
+                spec=api.manifest,
+                folder=folder,
+                manifest_file=f"{source_folder(api.name)}/api.yaml",
+            )
+            server = start(
+                connection.workspace(described, environment=api.environment),
+                models=clients.models,
+                tell=clients.progress,
+                port=port,
+            )
+        opened.callback(server.stop)
+        return LocalApi(
+            name=api.name, url=server.url, folder=folder, client=client,
+            _server=server, _kept=opened.pop_all(),
+        )  # fmt: skip
+
+
+def _exported(api: Api, opened: ExitStack, workspace: Workspace, clients: Clients) -> Path:
+    """The code of the image, in a folder that exists until ``opened`` is closed."""
+    if api.image is None or api.image.digest is None:
+        raise UsageError(
+            f"{api.name} has no image to export its code from; `gitops-ml run` serves a project folder"
+        )
+    folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"{api.name}-")))
+    clients.progress(f"exporting the code of {api.image.repository}")
+    export(workspace, str(api.image), folder, tools=clients)
+    return folder
