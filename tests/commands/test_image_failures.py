@@ -103,7 +103,7 @@ def test_a_token_that_expires_during_the_push_is_renewed(mill, proxy):
 @pytest.mark.parametrize(
     ("what", "fault", "code", "words"),
     [
-        ("POST", Fault(429, (("Retry-After", "3600"),)), 4, "again in 3600 seconds"),
+        ("POST", Fault(429, (("Retry-After", "3600"),)), 4, "retry after 3600 seconds"),
         ("PUT", Fault(403), 5, "refused access to"),
         ("PUT", Fault(413), 4, "answered 413"),
         ("GET", Fault(damage=True), 4, "sent other content"),
