@@ -210,7 +210,9 @@ def test_a_password_is_shown_and_the_image_skipped_the_next_time(
     monkeypatch.setenv("DOCKER_CONFIG", str(mill.person.home / "nobody"))
     said = mill.person.runs("build")
     assert said.code == 5
-    assert f"requires credentials for mill/answer: `docker login {private_registry.host}`" in said.err
+    assert (
+        f"requires credentials for mill/answer: `docker login {private_registry.host}`" in said.err
+    )
 
 
 def test_tokens_are_fetched_for_the_password_and_for_what_is_done(
