@@ -20,7 +20,7 @@ import resource, sys, time
 from pathlib import Path
 from gitops_ml.image.context import read_context
 from gitops_ml.image.content_hash import Recipe, content_hash
-from gitops_ml.image.inputs import ImageRef
+from gitops_ml.oci.reference import ImageRef
 from tests.support.projects import predictor_spec
 begin = time.perf_counter()
 context = read_context(Path(sys.argv[1]), predictor=predictor_spec())

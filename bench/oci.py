@@ -324,7 +324,7 @@ def _skopeo(world: World, model: Path) -> float:
         {"os": "linux", "architecture": "amd64", "config": {},
          "rootfs": {"type": "layers", "diff_ids": [f"sha256:{d}" for d, _ in layers]}}
     )  # fmt: skip
-    manifest = oci.Manifest(
+    manifest = oci.ImageManifest(
         config=oci.describe(config, oci.CONFIG),
         layers=tuple(
             oci.Descriptor("application/vnd.oci.image.layer.v1.tar", f"sha256:{d}", size)

@@ -11,7 +11,7 @@ from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_edit import CannotEdit, with_values
 from gitops_ml.documents.yaml_reader import Document, read_yaml
 from gitops_ml.errors import InvalidDocument, UsageError
-from gitops_ml.image.base_images import BaseImage, BaseMove, manifest_bases, moved, project_base
+from gitops_ml.image.base_images import BaseImage, BaseMove, base_move, manifest_bases, project_base
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.reader import default_project
 from gitops_ml.system.files import write_files
@@ -62,7 +62,8 @@ def update_bases(
     edited: dict[Path, bytes] = {}
     for text in texts:
         moves = {
-            base.path: moved(base, text.document, digests.get(base.image)) for base in text.bases
+            base.path: base_move(base, text.document, digests.get(base.image))
+            for base in text.bases
         }
         values = {path: move.after for path, move in moves.items() if move.state == "newer"}
         if values:

@@ -146,7 +146,7 @@ def _put(
             )
         return make_image(image, tools, push=False, source=lambda: read_source(workspace.root))
     tools.progress(f"building {image.ref} with oci: {image.choice.reason}")
-    built = tools.oci().builder.build(image.plan, progress=tools.progress)
+    built = tools.oci().build(image.plan, progress=tools.progress)
     if options.layout:
         write_oci_layout(built, options.layout, image=image.ref, progress=tools.progress)
     if options.load:

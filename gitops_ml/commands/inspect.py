@@ -13,7 +13,13 @@ from gitops_ml.delivery.images import built_images, image_warnings, plan_images
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.image.attestations import CYCLONEDX, listed_packages
-from gitops_ml.image.project_export import Reader, ToPush, export_image, open_image, push_preview
+from gitops_ml.image.project_export import (
+    BlobPreview,
+    Reader,
+    export_image,
+    open_image,
+    push_preview,
+)
 from gitops_ml.image.recipe import BuilderChoice, OciPlan
 from gitops_ml.oci.image_layout import OciLayout
 from gitops_ml.oci.reference import ImageRef
@@ -63,7 +69,7 @@ class Preview:
     apis: tuple[str, ...]
     image: str
     choice: BuilderChoice
-    blobs: tuple[ToPush, ...] | None
+    blobs: tuple[BlobPreview, ...] | None
     """`None` where an engine would have to build it to know."""
 
 
@@ -135,7 +141,7 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
         blobs = None
         if isinstance(image.plan, OciPlan):
             oci = tools.oci()
-            built = oci.builder.build(image.plan, progress=tools.progress)
+            built = oci.build(image.plan, progress=tools.progress)
             blobs = push_preview(oci.registry, built, repository=image.ref.repository)
         found.append(Preview(apis, str(image.ref), image.choice, blobs))
     return Previews(tuple(found), image_warnings(images.values()))

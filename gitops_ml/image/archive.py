@@ -1,4 +1,4 @@
-"""Build inputs as a tar stream that depends on nothing but them."""
+"""Write build inputs as a tar stream that depends on nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gitops_ml.image.inputs import BuildInput
 
 _TIME = 315532800
-"""1980-01-01, the first day that a zip file can tell."""
+"""1980-01-01, the first day in the format of zip files."""
 _BUFFER = 1 << 18
 
 
@@ -26,7 +26,7 @@ def tar_stream(inputs: Iterable[BuildInput]) -> Iterator[bytes]:
     """The pieces of a tar archive of ``inputs`` and their directories, in constant memory.
 
     Raises:
-        GitopsMlError: a file is not what its fingerprint says, or vanished.
+        GitopsMlError: a file has another fingerprint than its entry, or vanished.
     """
     directories: set[str] = set()
     for entry in inputs:
@@ -62,7 +62,7 @@ def _file_pieces(entry: BuildInput, source: Path) -> Iterator[bytes]:
                 yield piece
             has_grown = bool(file.read(1))
     except OSError as error:
-        raise GitopsMlError(f"{source} cannot be read any more ({error.strerror})") from error
+        raise GitopsMlError(f"{source} can no longer be read ({error.strerror})") from error
     if left or has_grown or entry.fingerprint not in (None, digest.hexdigest()):
         raise GitopsMlError(f"{source} changed while the image was being built: run it again")
     yield _padding(size)

@@ -1,4 +1,4 @@
-"""The documents about an image, attached to it and, where there is a key, signed with it."""
+"""Attach the documents about an image and sign them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from gitops_ml.image.attestations import (
     API_MANIFEST,
     CYCLONEDX,
     CYCLONEDX_PREDICATE,
-    IN_TOTO,
     PROVENANCE_PREDICATE,
     is_provenance_of,
 )
+from gitops_ml.oci.cosign import IN_TOTO
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment, attach, referrers
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from gitops_ml.image.inputs import ContentHash
     from gitops_ml.oci.keys import PublicKey, SigningKey
     from gitops_ml.oci.model import Descriptor
-    from gitops_ml.oci.reference import ImageRef
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.oci.signatures import Statement
     from gitops_ml.system.progress import Progress
@@ -46,23 +46,17 @@ def publish(
     progress: Progress,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """Attach all of them and, with a key, sign their subjects and what can be signed of them.
+    """Attach ``documents`` and, with a key, sign their subjects and those that can be signed.
 
-    Neither needs its subject to be there: ``meanwhile`` may bring it.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
+    The subjects need not exist yet: ``meanwhile`` may push them.
     """
     chosen = tuple(documents)
     with ThreadPoolExecutor(1 + 2 * len(chosen)) as pool:
         futures: list[Future[Any]] = [pool.submit(meanwhile)]
         for about in chosen:
             futures.append(
-                pool.submit(
-                    attach, registry, repository, about.subject, about.attachments,
-                    progress=_silent,
-                )
-            )  # fmt: skip
+                pool.submit(attach, registry, repository, about.subject, about.attachments)
+            )
             if key is not None:
                 futures.append(pool.submit(_sign, registry, repository, about, key, progress))
         for future in futures:
@@ -74,11 +68,8 @@ def is_made_by(
 ) -> bool:
     """Whether the holder of ``key`` made ``image``, by digest, from the inputs of ``content_hash``.
 
-    A signature alone does not tell: an older image of ours has one, too, and anybody who may push
-    can have our tag point at it.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
+    A signature alone does not prove it: an older image has one, too, and every user who may push can
+    point the tag at that.
     """
     from gitops_ml.oci.signatures import attestations_of, is_signed
 
@@ -92,11 +83,7 @@ def is_made_by(
 
 
 def is_documented(image: ImageRef, *, registry: OciRegistry) -> bool:
-    """Whether ``image``, by digest, has all the documents that we attach.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
-    """
+    """Whether ``image``, by digest, has all documents that a build attaches."""
     assert image.digest, "documents are about digests"
     found = {each.artifact_type for each in referrers(registry, image.repository, image.digest)}
     return {API_MANIFEST, CYCLONEDX, IN_TOTO} <= found
@@ -112,7 +99,7 @@ def _sign(
     from gitops_ml.oci.signatures import attest, sign_image
 
     digest = about.subject.digest
-    # what has no signature counts as not there: it comes last
+    # the signature comes last: an image without one counts as missing
     statements = _statements(repository, about)
     if statements:
         attest(registry, repository, digest, statements, key=key)
@@ -129,14 +116,9 @@ def _statements(repository: str, about: SubjectDocuments) -> list[Statement]:
             found.append(Statement(attachment.content, PROVENANCE_PREDICATE))
         elif attachment.artifact_type == CYCLONEDX:
             content = statement(
-                name=repository,
-                digest=about.subject.digest,
+                ImageRef(repository, digest=about.subject.digest),
                 predicate_type=CYCLONEDX_PREDICATE,
                 predicate=json.loads(attachment.content),
             )
             found.append(Statement(content, CYCLONEDX_PREDICATE))
     return found
-
-
-def _silent(line: str) -> None:
-    """Small documents are not worth a line each."""

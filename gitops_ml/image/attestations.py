@@ -1,7 +1,7 @@
-"""What is in an image and how it came to be: CycloneDX and in-toto documents, without times.
+"""Bills of materials (CycloneDX) and provenance (in-toto, SLSA) of images, without times.
 
-The bill of materials depends on the lock and the base image only, so a change of the code attaches
-the one that the registry has.
+The bill of materials depends only on the lock and the base image, so after a change of the code the
+registry already has it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml._version import __version__
 from gitops_ml.http.json_reader import read_json
+from gitops_ml.oci.cosign import digest_set, statement
 from gitops_ml.oci.model import canonical_json
 from gitops_ml.packages.component import Component, purl_escaped
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from gitops_ml.oci.reference import ImageRef
 
 CYCLONEDX = "application/vnd.cyclonedx+json"
-IN_TOTO = "application/vnd.in-toto+json"
 PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"
 CYCLONEDX_PREDICATE = "https://cyclonedx.org/bom"
 API_MANIFEST = "application/vnd.gitops-ml.manifest.v1+yaml"
@@ -30,10 +31,8 @@ _NAMESPACE = uuid.UUID("6e1f6d1e-6a1c-5c9b-9d4a-5f7f0c4f1b2a")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def cyclonedx(
-    components: Iterable[Component], *, base: ImageRef, platform: str, tool_version: str
-) -> bytes:
-    """A CycloneDX 1.5 bill of materials of what stands on ``base``."""
+def cyclonedx(components: Iterable[Component], *, base: ImageRef, platform: str) -> bytes:
+    """A CycloneDX 1.5 bill of materials: ``base`` and the packages installed on it."""
     packages = sorted(set(components), key=lambda component: (component.kind, component.purl))
     base_ref = _image_purl(base)
     found: dict[str, Any] = {
@@ -44,9 +43,7 @@ def cyclonedx(
             "component": {"type": "container", "bom-ref": "image", "name": "predictor image"},
             "properties": [{"name": "gitops-ml:platform", "value": platform}],
             "tools": {
-                "components": [
-                    {"type": "application", "name": "gitops-ml", "version": tool_version}
-                ]
+                "components": [{"type": "application", "name": "gitops-ml", "version": __version__}]
             },
         },
         "components": [
@@ -69,7 +66,7 @@ def cyclonedx(
 
 
 def listed_packages(bill: bytes) -> tuple[Component, ...]:
-    """The packages in a CycloneDX document, ours or another's; none where it is none."""
+    """The packages in any CycloneDX document; none where it cannot be read."""
     try:
         found = read_json(bill)["components"]
         return tuple(
@@ -112,7 +109,9 @@ def _image_purl(image: ImageRef) -> str:
 
 
 def _dependencies(packages: Iterable[Component]) -> list[Mapping[str, Any]]:
-    """Who asks for whom, of those that are there; options that were not asked for count nothing."""
+    """The dependencies among ``packages``; those of extras do not count."""
+    from packaging.utils import canonicalize_name
+
     known = {package.name: package.purl for package in packages if package.kind == "pypi"}
     found: list[Mapping[str, Any]] = []
     for package in packages:
@@ -120,36 +119,34 @@ def _dependencies(packages: Iterable[Component]) -> list[Mapping[str, Any]]:
         for requirement in package.requires:
             match = _NAME.match(requirement)
             if match and not re.search(r"\bextra\s*==", requirement):
-                names.add(re.sub(r"[-_.]+", "-", match[0]).lower())
+                names.add(canonicalize_name(match[0]))
         on = sorted(known[name] for name in names if name in known)
         found.append({"ref": package.purl, "dependsOn": on} if on else {"ref": package.purl})
     return found
 
 
 def provenance(
+    image: ImageRef,
     *,
-    repository: str,
-    digest: str,
     builder: str,
     content_hash: ContentHash,
     base: ImageRef,
     platforms: Iterable[str],
     python: str | None,
-    locks: Mapping[str, str],
-    tool_version: str,
+    locks: Mapping[str, str] | None = None,
     source: Mapping[str, str] | None = None,
 ) -> bytes:
-    """An in-toto statement with SLSA's provenance predicate, version 1.
+    """An in-toto statement about ``image``, by digest, with SLSA's provenance predicate, version 1.
 
     ``builder`` is ``oci/<n>`` or ``docker/<n>``, ``locks`` are the fingerprints of the lock by
-    platform, ``source`` says where the project is kept (``uri``, ``commit``), if the caller knows.
+    platform, ``source`` is where the project is kept (``uri``, ``commit``), if the caller knows.
     """
     dependencies: list[Mapping[str, Any]] = [
-        {"name": "base", "uri": _image_purl(base), "digest": _digest(base.digest or "")},
+        {"name": "base", "uri": _image_purl(base), "digest": digest_set(base.digest or "")},
         {"name": "inputs", "digest": {"sha256": content_hash.hex}},
         *(
-            {"name": f"lock for {name}", "digest": {"sha256": locks[name]}}
-            for name in sorted(locks)
+            {"name": f"lock for {name}", "digest": {"sha256": fingerprint}}
+            for name, fingerprint in sorted((locks or {}).items())
         ),
     ]
     if source:
@@ -158,40 +155,29 @@ def provenance(
     parameters: dict[str, Any] = {"platforms": sorted(platforms)}
     if python:
         parameters["python"] = python
-    return canonical_json(
-        {
-            "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"name": repository, "digest": _digest(digest)}],
-            "predicateType": PROVENANCE_PREDICATE,
-            "predicate": {
-                "buildDefinition": {
-                    "buildType": f"https://gitops-ml.dev/build/{builder}",
-                    "externalParameters": parameters,
-                    "resolvedDependencies": dependencies,
-                },
-                "runDetails": {
-                    "builder": {
-                        "id": f"https://gitops-ml.dev/builder/{builder}",
-                        "version": {"gitops-ml": tool_version},
-                    }
-                },
-            },
-        }
-    )
+    predicate = {
+        "buildDefinition": {
+            "buildType": f"https://gitops-ml.dev/build/{builder}",
+            "externalParameters": parameters,
+            "resolvedDependencies": dependencies,
+        },
+        "runDetails": {
+            "builder": {
+                "id": f"https://gitops-ml.dev/builder/{builder}",
+                "version": {"gitops-ml": __version__},
+            }
+        },
+    }
+    return statement(image, predicate_type=PROVENANCE_PREDICATE, predicate=predicate)
 
 
-def is_provenance_of(statement: bytes, digest: str, content_hash: ContentHash) -> bool:
-    """Whether a statement of ours says that ``digest`` was made from these inputs."""
+def is_provenance_of(content: bytes, digest: str, content_hash: ContentHash) -> bool:
+    """Whether a provenance statement names ``digest`` and these inputs."""
     try:
-        found = read_json(statement)
+        found = read_json(content)
         subjects = [subject["digest"] for subject in found["subject"]]
         materials = found["predicate"]["buildDefinition"]["resolvedDependencies"]
         inputs = [each["digest"] for each in materials if each.get("name") == "inputs"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    return _digest(digest) in subjects and {"sha256": content_hash.hex} in inputs
-
-
-def _digest(digest: str) -> Mapping[str, str]:
-    algorithm, _, value = digest.partition(":")
-    return {algorithm: value}
+    return digest_set(digest) in subjects and {"sha256": content_hash.hex} in inputs

@@ -1,4 +1,4 @@
-"""Base images as documents name them, and how far the tags behind them have moved."""
+"""Base images in documents, and whether their tags have moved."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class BaseImage:
 
 @dataclass(frozen=True, slots=True)
 class BaseMove:
-    """What became of the base image in one place."""
+    """The base image in one place, before and after an update."""
 
     file: str
     line: int
-    """0 where the document does not name it: it is the default."""
+    """0 for the default, which the document does not name."""
     path: str
     before: str
     after: str
@@ -61,11 +61,11 @@ def _named(path: Path, text: str) -> Iterator[BaseImage]:
     try:
         yield BaseImage(path, ImageRef.parse(text))
     except ValueError:
-        return  # `validate` tells what is wrong with it
+        return  # `validate` reports it
 
 
-def moved(base: BaseImage, document: Document, digest: str | None) -> BaseMove:
-    """Where ``base`` stands to ``digest``, which its tag has now."""
+def base_move(base: BaseImage, document: Document, digest: str | None) -> BaseMove:
+    """The update of ``base`` to ``digest``, which its tag has now."""
     image = base.image
     if image.tag is None:
         state = "no tag"

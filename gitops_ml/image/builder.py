@@ -1,8 +1,7 @@
-"""Images made of a base image and layers of our own, and pushed, without a container engine.
+"""Build images from a base image and new layers, and push them, without a container engine.
 
-The base image's layers are never unpacked, and stay where they are when it lies in the registry
-that the image goes to. The order of the layers is by how often they change: base, packages,
-predictor_base, code.
+The layers of the base image are never unpacked, and are mounted when the image goes to the registry
+that has them. The layers that change least come first: base, packages, predictor_base, code.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.errors import ServerFailed, UsageError
@@ -27,13 +26,12 @@ from gitops_ml.oci.model import (
     ImageManifest,
     Index,
     Platform,
+    as_oci,
     describe,
-    in_oci_words,
     manifest_for,
     parse_manifest,
 )
-from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.store import BlobStore, StoredLayer, file_source
+from gitops_ml.oci.store import BlobStore, StoredLayer, bytes_source, file_source
 from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_file import lock_path, render_lock
 
@@ -42,13 +40,16 @@ if TYPE_CHECKING:
 
     from gitops_ml.image.inputs import BuildContext
     from gitops_ml.image.recipe import OciPlan
+    from gitops_ml.oci.reference import ImageRef
     from gitops_ml.oci.registry import BlobUpload, OciRegistry, Source
     from gitops_ml.packages.wheel_store import WheelStore
     from gitops_ml.system.progress import Progress
 
 _WORKERS = 4
+_MOST_MANIFESTS = 5
+"""On the way to the manifest of a base image: an index may point at an index, and so on."""
 _LONGEST_LABEL = 16_000
-"""Characters of a label that is worth its way: it is sent with each change of the code."""
+"""Characters of the OpenAPI label: it is sent with each change of the code."""
 _LAYER_FORMAT = 1
 """Counts up with `recipe.BUILDER` when layers are written in another way: their keys change."""
 
@@ -62,7 +63,7 @@ class BuiltLayer:
     descriptor: Descriptor
     source: Source = field(repr=False)
     mount_from: str | None = None
-    """The repository that has it already."""
+    """The repository that already has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +82,10 @@ class PlatformImage:
 
     def blobs(self) -> tuple[BuiltLayer, ...]:
         """The layers, from the base up, and the config."""
-        content = self.config
         config = BuiltLayer(
             role="config",
-            descriptor=describe(content, CONFIG),
-            source=lambda at: iter([content[at:]]),
+            descriptor=describe(self.config, CONFIG),
+            source=bytes_source(self.config),
         )
         return (*self.layers, config)
 
@@ -98,7 +98,7 @@ class BuiltImage:
 
     @property
     def content(self) -> bytes:
-        """What the tag points at."""
+        """The manifest or index that the tag points at."""
         if len(self.images) == 1:
             return self.images[0].manifest
         return Index(manifests=tuple(image.descriptor for image in self.images)).to_bytes()
@@ -118,22 +118,22 @@ class BuiltImage:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push took."""
+    """The result of a push."""
 
     digest: str
-    placed: Mapping[str, BlobUpload]
+    uploads: Mapping[str, BlobUpload]
     """By the digest of each blob."""
 
     @property
     def bytes_sent(self) -> int:
-        return sum(placed.sent for placed in self.placed.values())
+        return sum(upload.sent for upload in self.uploads.values())
 
 
 class OciBuilder:
-    """Builds and pushes; what it makes is the same on every machine."""
+    """Builds images, equal on every machine, and pushes them."""
 
     def __init__(self, registry: OciRegistry, *, blobs: BlobStore, wheels: WheelStore) -> None:
-        self._registry = registry
+        self.registry = registry
         self._blobs = blobs
         self._wheels = wheels
 
@@ -141,12 +141,11 @@ class OciBuilder:
         """The image that ``plan`` describes; nothing is pushed.
 
         Raises:
-            UsageError: the base image is not for it, or the lock is not what the requirements
-                come to.
-            GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
-            Refused, ServerFailed: a registry or an index said no, or failed.
+            UsageError: the base image has another platform or Python, or the lock does not fit the
+                requirements.
+            GitopsMlError: a wheel is not available, a file changed meanwhile, or the disk is full.
         """
-        # A Python of its own reads the predictor's source while the layers are made.
+        # another Python reads the predictor's source while the layers are made
         with ThreadPoolExecutor(1) as pool:
             openapi = pool.submit(_openapi, plan)
             images = (
@@ -156,38 +155,38 @@ class OciBuilder:
             return BuiltImage(images=tuple(images))
 
     def push(self, built: BuiltImage, image: ImageRef, *, progress: Progress) -> Pushed:
-        """Push everything, then the manifest: under the tag, or by its digest where there is none.
+        """Push everything, then the manifest: under the tag, or by its digest without one.
 
         Raises:
-            Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
+            Refused, ServerFailed: the registry refused it, or failed; the tag did not change.
         """
-        placed = self._push_content(built, image.repository, progress=progress)
+        uploads = self._push_content(built, image.repository, progress=progress)
         to = image.tag or built.digest
-        self._registry.push_manifest(
+        self.registry.push_manifest(
             image.repository, built.content, media_type=built.media_type, to=to
         )
-        return Pushed(built.digest, placed)
+        return Pushed(built.digest, uploads)
 
     def _push_content(
         self, built: BuiltImage, repository: str, *, progress: Progress
     ) -> Mapping[str, BlobUpload]:
-        """Everything that the manifest or index points at."""
+        """Push everything that the manifest or index points at."""
         blobs = {blob.descriptor.digest: blob for image in built.images for blob in image.blobs()}
         with ThreadPoolExecutor(_WORKERS) as pool:
             futures = {
                 digest: pool.submit(
-                    self._registry.push_blob, repository, blob.descriptor, blob.source,
+                    self.registry.push_blob, repository, blob.descriptor, blob.source,
                     mount_from=blob.mount_from, progress=progress,
                 )
                 for digest, blob in blobs.items()
             }  # fmt: skip
-            placed = {digest: future.result() for digest, future in futures.items()}
+            uploads = {digest: future.result() for digest, future in futures.items()}
         if len(built.images) > 1:
             for one in built.images:
-                self._registry.push_manifest(
+                self.registry.push_manifest(
                     repository, one.manifest, media_type=MANIFEST, to=one.descriptor.digest
                 )
-        return placed
+        return uploads
 
     def _image(
         self,
@@ -213,19 +212,13 @@ class OciBuilder:
             labels={**plan.labels, **more_labels()},
         )
         added = [
-            AddedLayer(diff_id=s.layer.diff_id, created_by=f"gitops-ml: {w}") for _, s, w in own
+            AddedLayer(diff_id=stored.layer.diff_id, created_by=f"gitops-ml: {text}")
+            for _, stored, text in own
         ]
         content = extended_config(config, layers=added, runtime=runtime, epoch=plan.epoch)
         layers = (
             *(self._base_layer(plan.base, layer) for layer in manifest.layers),
-            *(
-                BuiltLayer(
-                    role=role,
-                    descriptor=stored.layer.descriptor,
-                    source=file_source(stored.path, digest=stored.layer.descriptor.digest),
-                )
-                for role, stored, _ in own
-            ),
+            *(_stored_layer(role, stored) for role, stored, _ in own),
         )
         made = ImageManifest(
             config=describe(content, CONFIG), layers=tuple(layer.descriptor for layer in layers)
@@ -241,12 +234,12 @@ class OciBuilder:
     def _base(
         self, base: ImageRef, platform: Platform, progress: Progress
     ) -> tuple[ImageManifest, BaseConfig]:
-        """Manifest and config of the base image; by digest, hence asked for once."""
+        """Manifest and config of the base image, from the cache or the registry."""
         try:
             found = self._base_manifest(base, platform, progress)
             content = self._blobs.blob(found.config.digest, progress=progress)
             if content is None:
-                content = self._registry.blob(base.repository, found.config)
+                content = self.registry.blob(base.repository, found.config)
                 self._blobs.keep(content)
             config = parse_config(content)
             if not platform.runs(config.platform):
@@ -260,29 +253,26 @@ class OciBuilder:
     def _base_manifest(
         self, base: ImageRef, platform: Platform, progress: Progress
     ) -> ImageManifest:
-        kept = self._blobs.blob(base.digest or "", progress=progress)
-        if kept is not None:
-            found = parse_manifest(kept)
-            if isinstance(found, Index):
-                one = manifest_for(found, platform)
-                return self._base_manifest(
-                    ImageRef(base.repository, digest=one.digest), platform, progress
-                )
-            return found
-        content, descriptor = self._registry.manifest(base)
-        parse_manifest(content, media_type=descriptor.media_type)
-        self._blobs.keep(content)
-        return self._base_manifest(
-            ImageRef(base.repository, digest=descriptor.digest), platform, progress
-        )
+        image = base
+        for _ in range(_MOST_MANIFESTS):
+            content = self._blobs.blob(image.digest or "", progress=progress)
+            if content is None:
+                content, descriptor = self.registry.manifest(image)
+                parse_manifest(content, media_type=descriptor.media_type)
+                self._blobs.keep(content)
+            found = parse_manifest(content)
+            if not isinstance(found, Index):
+                return found
+            image = replace(image, tag=None, digest=manifest_for(found, platform).digest)
+        raise BadManifest(f"its indexes are nested more than {_MOST_MANIFESTS - 1} deep")
 
     def _base_layer(self, base: ImageRef, descriptor: Descriptor) -> BuiltLayer:
         def pieces(offset: int) -> Iterator[bytes]:
-            return self._registry.read_blob(base.repository, descriptor, offset=offset)
+            return self.registry.read_blob(base.repository, descriptor, offset=offset)
 
         return BuiltLayer(
             role="base",
-            descriptor=in_oci_words(descriptor),
+            descriptor=as_oci(descriptor),
             source=pieces,
             mount_from=base.repository,
         )
@@ -309,12 +299,12 @@ class OciBuilder:
             )
             layer = write_layer(entries, target, root="opt", epoch=plan.epoch)
             found = (describe_wheel(wheel.file, fingerprint=wheel.sha256) for wheel in wheels)
-            return layer, [_as_json(component) for component in found]
+            return layer, [asdict(component) for component in found]
 
         key = _key("packages", lock.fingerprint(platform), plan.epoch)
         stored = self._blobs.layer(key, make)
         components = tuple(_component(entry) for entry in stored.notes)
-        _refuse_others(plan, platform, components)
+        _check_wheels(plan, platform, components)
         return stored, components
 
     def _runtime(self, plan: OciPlan) -> StoredLayer:
@@ -348,10 +338,16 @@ class OciBuilder:
         )
 
 
-def _refuse_others(plan: OciPlan, platform: str, components: Iterable[Component]) -> None:
-    """Pass wheels that are what the requirements come to, by their own metadata.
+def _stored_layer(role: str, stored: StoredLayer) -> BuiltLayer:
+    descriptor = stored.layer.descriptor
+    source = file_source(stored.path, digest=descriptor.digest)
+    return BuiltLayer(role=role, descriptor=descriptor, source=source)
 
-    What the lock says about them was written by whoever could edit it.
+
+def _check_wheels(plan: OciPlan, platform: str, components: Iterable[Component]) -> None:
+    """Check that the wheels fit the requirements, by their own metadata.
+
+    The lock alone proves nothing: every user who can edit it can change its facts about them.
     """
     if plan.asked is None:
         return
@@ -362,14 +358,14 @@ def _refuse_others(plan: OciPlan, platform: str, components: Iterable[Component]
     if problems := lock_problems(lock, plan.asked(), wheels=wheels):
         path = lock_path(plan.context.dependencies.pip)
         raise UsageError(
-            f"{path} is not what the requirements come to: {'; '.join(problems)}: run "
-            "`gitops-ml lock` and read what changed"
+            f"{path} does not fit the requirements: {'; '.join(problems)}: run `gitops-ml lock` "
+            "and read what changed"
         )
 
 
 def _openapi(plan: OciPlan) -> Mapping[str, str]:
-    """The label that tells of the predictor's API, as far as its source does."""
-    text = read_openapi(plan.context, plan.described) if plan.described else ""
+    """The label with the OpenAPI document of the predictor, as far as its source has one."""
+    text = read_openapi(plan.context, plan.predictor) if plan.predictor else ""
     return {recipe.OPENAPI_LABEL: text} if text and len(text) <= _LONGEST_LABEL else {}
 
 
@@ -399,12 +395,6 @@ def _fingerprint(entry: LayerEntry) -> str:
 def _key(role: str, facts: object, epoch: int) -> str:
     text = json.dumps([_LAYER_FORMAT, recipe.BUILDER, role, facts, epoch], sort_keys=True)
     return f"{role}-{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def _as_json(component: Component) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(component)
 
 
 def _component(found: Mapping[str, Any]) -> Component:

@@ -1,10 +1,10 @@
-"""The content hash: one fingerprint of everything that decides what an image will be.
+"""The content hash: one fingerprint of everything that decides the content of an image.
 
 An API's image is decided by the files of its project directory after the ignore rules, the files
 of ``predictor_base``, and the recipe. What is mounted or set at run time (``predictor.config``,
-``env``, autoscaling, …) does not enter, so changing it rolls out the image that is already there.
-APIs whose manifests lie in one directory share that directory as their context, hence also its
-changes: give each API its own directory where that matters.
+``env``, autoscaling, …) does not enter, so a change of it rolls out the image that exists.
+APIs whose manifests are in one directory share that directory as their context, and its changes:
+give each API its own directory where that matters.
 
 Not in it either: times, owners, absolute paths, permissions other than the owner's exec bit, git
 state, the host.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gitops_ml.oci.reference import ImageRef
 
 HASH_FORMAT = 1
-"""Counts up when the meaning of the hash changes, which makes every image be built anew."""
+"""Counts up when the meaning of the hash changes, so that every image is built again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Recipe:
 
 
 def content_hash(inputs: Iterable[InputFile], *, recipe: Recipe) -> ContentHash:
-    """The fingerprint of ``inputs``, in whatever order they come, built by ``recipe``.
+    """The fingerprint of ``inputs``, in any order, built by ``recipe``.
 
     Raises:
         ValueError: two inputs have the same path.
@@ -60,7 +60,7 @@ def content_hash(inputs: Iterable[InputFile], *, recipe: Recipe) -> ContentHash:
     previous = None
     for file in sorted(inputs):
         if file.path == previous:
-            raise ValueError(f"{file.path!r} is twice among the inputs")
+            raise ValueError(f"{file.path!r} occurs twice among the inputs")
         previous = file.path
         kind = "link" if file.is_link else "executable" if file.is_executable else "file"
         digest.update(_line([file.path, kind, file.fingerprint]))

@@ -1,4 +1,4 @@
-"""What is in an image, as its manifest and config tell without a look at any layer."""
+"""The contents of an image by its manifest and config; no layer is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gitops_ml.oci.model import Descriptor, ImageManifest
 
 KIND_LABEL, MODEL = "dev.gitops-ml.kind", "model"
-"""What says of an image that it is a model artifact."""
+"""The label of a model artifact, and its value."""
 _TITLE = "org.opencontainers.image.title"
 """The annotation of a model's layer that names its file."""
 
@@ -26,7 +26,7 @@ _ROLES = {
 }
 _COPIES = (("/opt/venv", "packages"), ("/opt/runtime", "runtime"), (" in /app/", "code"),
            ("app/ /app/", "code"))  # fmt: skip
-"""What the history of an image from a Dockerfile says, in order, and what it means."""
+"""Texts in the history of an image from a Dockerfile, in order, and the roles that they mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class LayerFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageContents:
-    """What `gitops-ml inspect` shows of one platform's image."""
+    """The image for one platform, as `gitops-ml inspect` shows it."""
 
     platform: str
     layers: tuple[LayerFacts, ...]
@@ -61,7 +61,7 @@ class ImageContents:
 
     @property
     def is_model(self) -> bool:
-        """Whether it is weights, which are mounted and never run."""
+        """Whether it is a model, which is mounted and never run."""
         return self.labels.get(KIND_LABEL) == MODEL
 
     @property
@@ -73,7 +73,7 @@ def image_contents(manifest: ImageManifest, config: bytes) -> ImageContents:
     """The contents of an image.
 
     Raises:
-        BadManifest: ``config`` is none, or is of another image.
+        BadManifest: ``config`` is not a config, or is of another image.
     """
     from gitops_ml.oci.model import BadManifest
 
@@ -90,12 +90,12 @@ def image_contents(manifest: ImageManifest, config: bytes) -> ImageContents:
         platform=str(found.platform),
         layers=tuple(
             LayerFacts(
-                role=descriptor.annotations.get(_TITLE, "files") if is_model else _role(words),
+                role=descriptor.annotations.get(_TITLE, "files") if is_model else _role(created_by),
                 descriptor=descriptor,
                 diff_id=diff_id,
-                created_by=words,
+                created_by=created_by,
             )
-            for descriptor, diff_id, words in zip(
+            for descriptor, diff_id, created_by in zip(
                 manifest.layers, found.diff_ids, history, strict=True
             )
         ),
@@ -109,7 +109,7 @@ def _role(created_by: str) -> str:
     if created_by in _ROLES:
         return _ROLES[created_by]
     if "COPY" in created_by:
-        for words, role in _COPIES:
-            if words in created_by:
+        for text, role in _COPIES:
+            if text in created_by:
                 return role
     return "base"

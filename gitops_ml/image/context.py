@@ -1,4 +1,4 @@
-"""Build contexts: a project directory and the installed ``predictor_base`` as image inputs."""
+"""Read build contexts: a project directory and the installed ``predictor_base`` as image inputs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 _RUNTIME_SUFFIXES = (".py", ".txt", ".html", ".typed")
-"""What the wheel of ``predictor_base`` carries: a checkout has the same image inputs as a wheel."""
+"""The files in the wheel of ``predictor_base``: a checkout has the same image inputs as a wheel."""
 _MANIFEST_PEEK = 1 << 16
 
 
@@ -62,12 +62,12 @@ def read_context(
     """Everything that enters the image of ``predictor``, whose project is ``directory``.
 
     ``manifests`` are names of files in ``directory`` that describe APIs. They stay out, and so do
-    other manifests, other APIs' directories (those that hold a manifest of their own) and virtual
-    environments, unless an ignore file says ``!path``. Our ``cache`` never enters an image.
+    other manifests, other APIs' directories (those with a manifest) and virtual environments, unless an
+    ignore file has ``!path``. The ``cache`` never enters an image.
 
     Raises:
-        InvalidDocument: files that cannot enter an image, bad ignore files, dependencies or a
-            predictor that are not there, secrets among the requirements. All of them at once.
+        InvalidDocument: files that cannot enter an image, bad ignore files, missing dependency files,
+            a missing predictor, secrets among the requirements. All of them at once.
         GitopsMlError: ``predictor_base`` is not installed.
     """
     rules, faults = _rules(directory)
@@ -107,9 +107,9 @@ def read_context(
 def build_inputs(
     context: BuildContext, *, dockerfile: str, settings: Mapping[str, bytes]
 ) -> Iterator[BuildInput]:
-    """The entries of the build context, one after the other, files by name and not by content.
+    """The entries of the build context, files by name and not by content.
 
-    ``settings`` are the files that only the build may see, see `build_settings`.
+    ``settings`` are the files of `build_settings`, which only the build sees.
     """
     yield BuildInput("Dockerfile", 0o644, dockerfile.encode())
     for name in sorted(settings):
@@ -124,7 +124,7 @@ def build_inputs(
 
 
 def dockerfile_template() -> str:
-    """The template that `core.dockerfile.render_dockerfile` fills in."""
+    """The template for `gitops_ml.image.dockerfile.render_dockerfile`."""
     return template_text("Dockerfile.j2")
 
 
@@ -135,12 +135,12 @@ def _runtime_files(directory: Path) -> Iterator[InputFile]:
     files, faults = with_fingerprints(package, sorted(wanted), batch=len(wanted) or 1)
     if faults := faults + tree.faults:
         raise InvalidDocument(_problem(package, fault) for fault in faults)
-    # Installers differ in permissions: none of these files is a program.
+    # installers set different permissions, and none of these files is a program
     return (replace(f, path=f"predictor_base/{f.path}", is_executable=False) for f in files)
 
 
 def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:
-    """The rules of the project; where an ignore file is wrong, those without it."""
+    """The rules of the project, without those of ignore files that have faults."""
     texts: list[tuple[str, str]] = []
     faults: list[Fault] = []
     for name in IGNORE_FILES:
@@ -158,7 +158,7 @@ def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:
 
 
 def _cache_inside(directory: Path, cache: Path | None) -> LeftOut | None:
-    """The cache, where it is a folder of the project: CI keeps it there between its runs."""
+    """The cache, where it is a folder of the project, as in some CI systems."""
     if cache is None or not cache.is_dir():
         return None
     path = os.path.relpath(os.path.realpath(cache), os.path.realpath(directory))
@@ -187,7 +187,7 @@ def _is_manifest_file(directory: Path, path: str) -> bool:
 
 
 def _manifests(directory: Path, tree: Tree, names: set[str], rules: IgnoreRules) -> set[str]:
-    """Manifests in the root that no ignore file brings back."""
+    """The manifests in the root that no ignore file includes again."""
     candidates = [
         entry.path
         for entry in tree.entries
@@ -208,19 +208,19 @@ def _manifests(directory: Path, tree: Tree, names: set[str], rules: IgnoreRules)
 def _dependencies(
     directory: Path, predictor: PredictorSpec, paths: set[str], rules: IgnoreRules
 ) -> tuple[Dependencies, list[Fault]]:
-    """The dependency files that the project has, and what was asked for in vain."""
-    asked = predictor.dependencies
+    """The dependency files of the project, and faults for those that are missing."""
+    declared = predictor.dependencies
     found: dict[str, str | None] = {}
     faults = [*_missing(directory, "predictor.path", predictor.path, paths, rules)]
     for kind in ("pip", "conda", "shell"):
-        name = getattr(asked, kind)
+        name = getattr(declared, kind)
         path = posixpath.normpath(name) if name else None
         is_there = path is not None and is_file(directory / path)
         found[kind] = path if is_there else None
         if path and (is_there or path not in DEPENDENCY_FILES.values()):
             faults += _missing(directory, f"predictor.dependencies.{kind}", path, paths, rules)
     return Dependencies(
-        pip=found["pip"], conda=found["conda"], shell=found["shell"], system=asked.system
+        pip=found["pip"], conda=found["conda"], shell=found["shell"], system=declared.system
     ), faults
 
 
@@ -238,7 +238,7 @@ def _missing(
 
 
 class _Texts:
-    """The texts of dependency files, each read once; what cannot be read is a fault."""
+    """The texts of dependency files, each read once; an unreadable file is a fault."""
 
     def __init__(self, directory: Path, paths: set[str]) -> None:
         self._directory = directory
@@ -265,7 +265,7 @@ class _Texts:
 def _references(
     dependencies: Dependencies, texts: _Texts, paths: set[str]
 ) -> tuple[tuple[str, ...], ...]:
-    """What the steps of ``dependencies`` read: by pip, to be built, by the script."""
+    """The paths that ``dependencies`` read: by pip, to be built, by the script."""
     read = texts.read
     pip = pip_files(dependencies.pip, read=read) if dependencies.pip else ()
     built = needs_pip(dependencies.pip, read=read) if dependencies.pip else ()
@@ -278,7 +278,7 @@ def _references(
 
 
 def _text_problems(directory: Path, dependencies: Dependencies, texts: _Texts) -> Iterator[Problem]:
-    """Secrets in the dependency files, and what they name outside of the project."""
+    """Secrets in the dependency files, and references in them to places outside of the project."""
 
     def place(path: str) -> str:
         return os.fspath(directory / path)

@@ -1,4 +1,4 @@
-"""The Docker engine as a builder of images, by the docker SDK and the classic builder."""
+"""Build and push images with a Docker engine, through the docker SDK and the classic builder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 20
 _LAST_LINES = 25
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-"""The engine paints what a step writes to stderr."""
+"""The engine colours the stderr of a step."""
 _REFUSALS = ("unauthorized", "authentication required", "no basic auth", "denied", "forbidden")
 _HOW_TO_START = "start Docker, or point DOCKER_HOST or `docker context use` at an engine that runs"
 
@@ -34,11 +34,11 @@ Message = Mapping[str, Any]
 
 
 class DockerBuilder:
-    """An `ImageBuilder`. The engine is asked for the first time when something is to be built.
+    """Builds and pushes with the Docker engine; connects when something is built or pushed.
 
-    ``environ`` says where the engine is (``DOCKER_HOST``, else the current docker context), where
-    the registry credentials are (``DOCKER_CONFIG``) and which proxies the build goes through.
-    ``network`` is the network of the build's containers, ``host`` for an index on the loopback.
+    ``environ`` names the engine (``DOCKER_HOST``, else the current docker context), the registry
+    credentials (``DOCKER_CONFIG``) and the proxies of the build. ``network`` is the network of the
+    build's containers, ``host`` for an index on the loopback.
     """
 
     def __init__(self, environ: Mapping[str, str], *, network: str | None = None) -> None:
@@ -48,12 +48,12 @@ class DockerBuilder:
     def build(
         self, context: Iterable[BuildInput], image: ImageRef, *, platform: str, progress: Progress
     ) -> str:
-        """Build, tag as ``image`` in the local store, and return the image id.
+        """Build an image, tag it as ``image`` in the local store, and return its id.
 
         Raises:
-            EngineFailed: no engine answers, or the build failed (with its last lines).
+            EngineFailed: no engine answers, or the build failed; has the last lines of the build.
         """
-        with self._engine() as engine:
+        with self.engine() as engine:
             stream = engine.build(
                 fileobj=tar_stream(context),
                 custom_context=True,
@@ -62,7 +62,7 @@ class DockerBuilder:
                 network_mode=self._network,
                 buildargs=dict(build_proxies(self._environ)),
                 rm=True,
-                # without it a failed build leaves its stopped containers behind
+                # otherwise a failed build leaves its stopped containers
                 forcerm=True,
                 decode=True,
             )
@@ -72,16 +72,16 @@ class DockerBuilder:
         """Push the tag and return the digest that the registry gave it.
 
         Raises:
-            Refused: the registry said no.
+            Refused: the registry refused the push.
             EngineFailed: no engine answers, or the push failed.
         """
-        with self._engine() as engine:
+        with self.engine() as engine:
             stream = engine.push(image.repository, tag=image.tag, stream=True, decode=True)
             return _digest(_watched(stream, progress, what=f"the push of {image}"), image)
 
     @contextmanager
-    def _engine(self) -> Iterator[APIClient]:
-        """A client of the engine; what goes wrong inside becomes one of our errors."""
+    def engine(self) -> Iterator[APIClient]:
+        """A client of the engine; its errors become `EngineFailed`."""
         import docker
         import requests
 
@@ -89,36 +89,36 @@ class DockerBuilder:
         try:
             parameters = _parameters(self._environ)
             address = str(parameters.get("base_url", address))
-            _knock(address)
+            _try_socket(address)
             client = docker.APIClient(version="auto", timeout=_CONNECT_SECONDS, **parameters)
         except (docker.errors.DockerException, OSError, ValueError) as error:
             raise EngineFailed(
                 f"no Docker engine answers at {address} ({_first_cause(error)}): {_HOW_TO_START}"
             ) from error
-        client.timeout = None  # a step of a build may be silent for as long as it likes
+        client.timeout = None  # a step of a build may be silent for any time
         client.reload_config(_config_file(self._environ))
         with closing(client):
             try:
                 yield client
             except (docker.errors.DockerException, requests.RequestException) as error:
-                words = redacted(str(getattr(error, "explanation", None) or error))
-                raise EngineFailed(f"the Docker engine at {address} failed: {words}") from error
+                reason = redacted(str(getattr(error, "explanation", None) or error))
+                raise EngineFailed(f"the Docker engine at {address} failed: {reason}") from error
 
 
-def _knock(address: str) -> None:
-    """Open and close the engine's socket: the SDK would leave one open where nobody answers.
+def _try_socket(address: str) -> None:
+    """Open and close the engine's socket: without an engine the SDK would leave one open.
 
     Raises:
-        OSError: nobody does.
+        OSError: no engine listens there.
     """
     if address.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as knocking:
-            knocking.settimeout(_CONNECT_SECONDS)
-            knocking.connect(address.removeprefix("unix://"))
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_CONNECT_SECONDS)
+            connection.connect(address.removeprefix("unix://"))
 
 
 def _parameters(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Address and TLS of the engine, as the docker command would choose them."""
+    """Address and TLS of the engine, chosen as the docker command chooses them."""
     from docker.context import ContextAPI
     from docker.utils import kwargs_from_env
 
@@ -138,33 +138,35 @@ def _config_file(environ: Mapping[str, str]) -> str | None:
 
 
 def _watched(stream: Iterable[Message], progress: Progress, *, what: str) -> Iterator[Message]:
-    """The messages of ``stream``, told to ``progress`` line by line as they come.
+    """The messages of ``stream``, each reported to ``progress`` when it comes.
 
     Raises:
-        Refused: the registry said no.
-        EngineFailed: the engine reported any other failure; holds the last lines.
+        Refused: the registry refused the push.
+        EngineFailed: the engine reported another failure; has the last lines.
     """
     last: deque[str] = deque(maxlen=_LAST_LINES)
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for message in stream:
         if not isinstance(message, dict):
-            raise EngineFailed(f"{what} failed: the engine sent {str(message)[:80]!r}, no message")
+            raise EngineFailed(
+                f"{what} failed: the engine sent {str(message)[:80]!r}, which is not a message"
+            )
         if error := message.get("error"):
             raise _failure(str(error).strip(), last, what=what)
-        for line in _lines(message, told):
+        for line in _lines(message, reported):
             last.append(line)
             progress(line)
         yield message
 
 
-def _lines(message: Message, told: set[tuple[str, str]]) -> Iterator[str]:
-    """What of a message is worth telling: a layer's state once, and not each of its bytes."""
+def _lines(message: Message, reported: set[tuple[str, str]]) -> Iterator[str]:
+    """The lines of a message to report: each state of a layer once."""
     if text := message.get("stream"):
         yield from (line for line in _COLOUR.sub("", str(text)).splitlines() if line.strip())
     elif status := message.get("status"):
         key = (str(message.get("id", "")), str(status))
-        if key not in told:
-            told.add(key)
+        if key not in reported:
+            reported.add(key)
             yield f"{key[0]}: {status}" if key[0] else str(status)
 
 
@@ -188,7 +190,7 @@ def _digest(messages: Iterable[Message], image: ImageRef) -> str:
     for message in messages:
         found = _aux(message).get("Digest", found)
     if found is None:
-        raise EngineFailed(f"the engine pushed {image} without telling its digest")
+        raise EngineFailed(f"the engine pushed {image} without reporting its digest")
     return str(found)
 
 
@@ -198,7 +200,7 @@ def _aux(message: Message) -> Message:
 
 
 def _first_cause(error: BaseException) -> str:
-    """The innermost reason, which says more than the layers of HTTP around it."""
+    """The innermost reason, which is more precise than the HTTP errors around it."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return getattr(error, "strerror", None) or str(error)

@@ -32,11 +32,11 @@ PORT = 8080
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerfileFacts:
-    """What the template asks about one image."""
+    """The values for the template of one image."""
 
     base: ImageRef
     python_version: str | None
-    """What the base image must have, ``3.11``; ``None`` takes whatever it has."""
+    """The Python that the base image must have, such as ``3.11``; ``None`` accepts any."""
     dependencies: Dependencies
     pip_files: tuple[str, ...]
     shell_files: tuple[str, ...]
@@ -45,6 +45,14 @@ class DockerfileFacts:
     has_environment_file: bool
     """Whether the project has a ``.env``, which ``dependencies.sh`` reads first, as in Cortex."""
     content_hash: ContentHash | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DockerPlan:
+    """How an engine makes an image."""
+
+    facts: DockerfileFacts
+    platform: str
 
 
 def dockerfile_facts(
@@ -65,7 +73,7 @@ def dockerfile_facts(
 
 
 def render_dockerfile(template: str, facts: DockerfileFacts) -> str:
-    """The text of the Dockerfile; the content hash label only where ``facts`` know the hash."""
+    """The text of the Dockerfile; it has the content hash label if ``facts`` has the hash."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(  # noqa: S701 - a Dockerfile is not HTML
@@ -84,7 +92,7 @@ def render_dockerfile(template: str, facts: DockerfileFacts) -> str:
 
 
 def docker_recipe(template: str, facts: DockerfileFacts, *, platform: str) -> Recipe:
-    """How the Docker engine makes the image: what the content hash knows besides the inputs."""
+    """How the Docker engine makes the image: the part of the content hash beside the inputs."""
     text = render_dockerfile(template, replace(facts, content_hash=None))
     return Recipe(
         builder=BUILDER,

@@ -1,10 +1,10 @@
-"""What stays out of a build context: the defaults, then what the project's ignore files say.
+"""Ignore rules of a build context: the defaults, then the project's ignore files.
 
 Each file keeps its own syntax. ``.gitopsmlignore`` and ``.cortexignore`` are gitignore: the last
 pattern that matches an entry decides, and nothing below an excluded directory comes back.
 ``.dockerignore`` is anchored at the root, matches through parent directories, and can bring back a
-file of an excluded directory. Between files the later one decides about the entries that it names,
-so that ``!data/`` in ``.gitopsmlignore`` overrules the defaults and ``.dockerignore``.
+file of an excluded directory. Of several files the last one that matches an entry decides, so that
+``!data/`` in ``.gitopsmlignore`` overrides the defaults and ``.dockerignore``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "gitops-ml.yaml"
 MANIFEST_NAMES = ("api.yaml", "api.yml", "cortex.yaml")
-"""Names under which a manifest marks its directory as an API's own."""
+"""Names of manifests that mark their directory as that of an API."""
 IGNORE_FILES = (".dockerignore", ".cortexignore", ".gitopsmlignore")
-"""In the order in which they speak; the last word wins."""
+"""In order of precedence; the last one wins."""
 
 DEFAULTS = f"""\
 # hidden files: version control, caches, editors, virtual environments, the ignore files
@@ -57,7 +57,7 @@ _SIGNIFICANT = re.compile(r"^(?![^\S\n]*#|---|%|[^\S\n]*$).", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an entry stays out, and the rule that said so."""
+    """Whether an entry stays out, and the rule that decided it."""
 
     is_excluded: bool
     reason: str
@@ -84,7 +84,7 @@ class RuleSet:
     """Docker's way: a pattern that matches a directory also matches everything in it."""
     patterns: Patterns
     for_files: int
-    """The ends of the patterns that are not about directories alone."""
+    """The ends of the patterns that match files as well."""
 
     @property
     def brings_back(self) -> bool:
@@ -98,7 +98,7 @@ class RuleSet:
         return None if number is None else self.rules[number]
 
     def verdict(self, path: str, *, is_directory: bool) -> Verdict | None:
-        """What this file says about ``path`` beyond what it said about its parent directory."""
+        """The decision of this file about ``path``, unless it is that about the parent directory."""
         if (rule := self.deciding_rule(path, is_directory=is_directory)) is None:
             return None
         parent = posixpath.dirname(path)
@@ -118,8 +118,8 @@ class IgnoreRules:
     ) -> Verdict:
         """Whether ``path`` stays out.
 
-        ``parent`` is the verdict about its directory; ``found`` is a reason to leave a directory
-        out that lies in its content, which every ignore file can overrule.
+        ``parent`` is the verdict about its directory; ``found`` is a reason in a directory's content
+        to leave it out, which every ignore file can override.
         """
         if parent.is_excluded and parent.is_final:
             return parent
@@ -129,7 +129,7 @@ class IgnoreRules:
         return verdict
 
     def without(self, path: str, *, reason: str) -> IgnoreRules:
-        """These rules, but nothing brings the directory ``path`` back."""
+        """These rules, but no rule includes the directory ``path`` again."""
         escaped = re.sub(r"([\\*?\[\] !#])", r"\\\1", path)
         return IgnoreRules((*self.sets, parse_gitignore(f"/{escaped}/", source=reason)))
 
@@ -162,7 +162,7 @@ def parse_dockerignore(text: str, *, source: str = ".dockerignore") -> RuleSet:
 
 
 def is_manifest(text: str) -> bool:
-    """Whether a YAML text reads like a list of APIs, rather than an OpenAPI document, say."""
+    """Whether a YAML text looks like a list of APIs, and not, for example, like an OpenAPI document."""
     first = _SIGNIFICANT.search(text)
     return first is not None and first[0] == "-" and _API_KIND.search(text) is not None
 
@@ -191,7 +191,7 @@ def _gitignore_rules(text: str, source: str) -> Iterator[tuple[tuple[Token, ...]
 
 
 def _without_blanks(line: str) -> str:
-    """``line`` without the blanks at its end, but for one that a backslash protects."""
+    """``line`` without the blanks at its end, except one that a backslash protects."""
     kept = line.rstrip(" ")
     is_escaped = (len(kept) - len(kept.rstrip("\\"))) % 2 == 1
     return f"{kept} " if is_escaped and kept != line else kept

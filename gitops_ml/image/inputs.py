@@ -1,4 +1,4 @@
-"""Images: what goes in, and the names of what comes out."""
+"""The inputs of an image, and their content hash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class ContentHash:
-    """Our fingerprint of everything that enters an image: 64 hex digits of sha256."""
+    """The fingerprint of everything that enters an image: 64 hex digits of sha256."""
 
     hex: str
 
@@ -42,7 +42,7 @@ class ContentHash:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """A whole directory that did not enter a build context, and the rule that kept it out."""
+    """A directory that did not enter a build context, and the rule that excluded it."""
 
     path: str
     reason: str
@@ -50,10 +50,10 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
-    """What enters one API's image, and where it is on this machine.
+    """The inputs of one API's image, and where they are on this machine.
 
     The paths of ``inputs`` start with a key of ``roots``: ``app/`` is the project directory,
-    ``runtime/`` holds ``predictor_base``. Neither can hide the other, whatever a project contains.
+    ``runtime/`` holds ``predictor_base``. Neither can hide the other.
     """
 
     inputs: tuple[InputFile, ...]
@@ -64,7 +64,7 @@ class BuildContext:
     pip_files: tuple[str, ...]
     """What `pip install -r` reads, relative to the project; ``.`` where it may read anything."""
     needs_pip: tuple[str, ...]
-    """Requirements that are no wheels, neither of an index nor of the project."""
+    """Requirements that are not wheels, neither of an index nor of the project."""
     shell_files: tuple[str, ...]
     """What ``dependencies.sh`` reads, in the same way."""
     left_out: tuple[LeftOut, ...]
@@ -82,4 +82,4 @@ class BuildInput:
     source: bytes | Path | str
     """Content, the file that holds it, or (``str``) the target of a symbolic link."""
     fingerprint: str | None = None
-    """The sha256 that entered the content hash: the bytes that are sent must still have it."""
+    """The sha256 in the content hash: the bytes that are sent must have it."""

@@ -1,12 +1,14 @@
-"""What is installed in an image, read out of the layers that stand on its base image."""
+"""The packages installed in an image, read from the layers on top of its base image."""
 
 from __future__ import annotations
 
 import posixpath
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from gitops_ml._version import __version__
+from packaging.utils import canonicalize_name
+
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.http.json_reader import read_json
 from gitops_ml.image.attestations import cyclonedx
@@ -16,7 +18,7 @@ from gitops_ml.oci.tar_entries import FILE
 from gitops_ml.packages.component import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.oci.registry import OciRegistry
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _WHEEL = re.compile(r".*/(?:site|dist)-packages/[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _CONDA = re.compile(r".*/conda-meta/[^/]+\.json")
 _DEBIAN = "var/lib/dpkg/status"
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _LARGEST = 32 << 20
 """Bytes of these files, of one and of all together."""
 
@@ -31,55 +34,70 @@ _LARGEST = 32 << 20
 def bill_of_image(
     registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
 ) -> bytes:
-    """A bill of materials (CycloneDX) of what an image has installed on top of ``base``.
+    """A bill of materials (CycloneDX) of the packages installed on top of ``base``.
 
     Python distributions, conda packages and, where the image added some, Debian's packages: for
-    images whose packages no lock tells, since an engine installed them.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, failed, or has another image than it says.
+    images that an engine built, which have no lock.
     """
     return cyclonedx(
         installed(registry, image, base=base, platform=platform),
         base=base,
         platform=platform,
-        tool_version=__version__,
     )
 
 
 def installed(
     registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
 ) -> tuple[Component, ...]:
-    """The same, as components."""
-    standing = open_image(registry, base, platform=platform).contents
-    below = {layer.diff_id for layer in standing.layers}
+    """The packages installed on top of ``base``."""
+    contents = open_image(registry, base, platform=platform).contents
+    below = {layer.diff_id for layer in contents.layers}
     files: dict[str, bytes] = {}
     left = _LARGEST
     for layer in open_image(registry, image, platform=platform).contents.layers:
         if layer.diff_id in below:
             continue
+        new: dict[str, bytes] = {}
+        removed: set[str] = set()
         with layer_members(registry, image, layer) as members:
             for path, entry in members:
-                folder, name = posixpath.split(path)
-                if name.startswith(".wh."):
-                    _remove(files, folder, name)
-                elif entry.kind == FILE and entry.size <= _LARGEST and _tells(path):
-                    files[path] = b"".join(entry.pieces)
-                    left -= len(files[path]) + len(path)
+                if posixpath.basename(path).startswith(_WHITEOUT):
+                    removed.add(_removed(path))
+                    left -= len(path)
+                elif entry.kind == FILE and entry.size <= _LARGEST and _is_metadata(path):
+                    new[path] = b"".join(entry.pieces)
+                    left -= len(new[path]) + len(path)
                 if left < 0:
-                    raise GitopsMlError(f"{image} says more about its packages than can be read")
+                    raise GitopsMlError(f"{image} has more package metadata than can be read")
+        files = _without(files, removed) | new
     return tuple(component for path in sorted(files) for component in _read(path, files[path]))
 
 
-def _tells(path: str) -> bool:
+def _is_metadata(path: str) -> bool:
     return path == _DEBIAN or bool(_WHEEL.fullmatch(path) or _CONDA.fullmatch(path))
 
 
-def _remove(files: dict[str, bytes], folder: str, name: str) -> None:
-    """What a layer removes: one path, or (``.wh..wh..opq``) all that layers below have in a folder."""
-    gone = folder if name == ".wh..wh..opq" else posixpath.join(folder, name[len(".wh.") :])
-    for path in [path for path in files if path == gone or path.startswith(f"{gone}/")]:
-        del files[path]
+def _removed(whiteout: str) -> str:
+    """The path that a whiteout removes from the layers below; an opaque one empties its folder."""
+    folder, name = posixpath.split(whiteout)
+    if name == _OPAQUE:
+        return folder
+    return posixpath.join(folder, name.removeprefix(_WHITEOUT))
+
+
+def _without(files: Mapping[str, bytes], removed: Iterable[str]) -> dict[str, bytes]:
+    """``files`` but for those at or below a ``removed`` path; one look-up for each file."""
+    prefixes: list[str] = []
+    for prefix in sorted(f"{path}/" if path else "" for path in removed):
+        if not prefixes or not prefix.startswith(prefixes[-1]):
+            prefixes.append(prefix)
+
+    def is_removed(path: str) -> bool:
+        # no prefix begins with another, so only the last one before the path can be its own
+        at = bisect_right(prefixes, f"{path}/")
+        return at > 0 and f"{path}/".startswith(prefixes[at - 1])
+
+    return {path: content for path, content in files.items() if not is_removed(path)}
 
 
 def _read(path: str, content: bytes) -> Iterator[Component]:
@@ -95,7 +113,7 @@ def _python(content: bytes) -> Iterator[Component]:
     fields = _headers(content)
     if fields.get("Name") and fields.get("Version"):
         yield Component(
-            name=re.sub(r"[-_.]+", "-", fields["Name"]).lower(),
+            name=canonicalize_name(fields["Name"]),
             version=fields["Version"],
             licence=fields.get("License-Expression", ""),
             requires=tuple(fields.get("Requires-Dist", "").splitlines()),
@@ -112,7 +130,7 @@ def _conda(content: bytes) -> Iterator[Component]:
             kind="conda",
         )
     except (ValueError, KeyError, TypeError):
-        return  # a file of that name in that place that is none of conda's
+        return  # another file with the path of one of conda's
 
 
 def _debian(content: bytes) -> Iterator[Component]:
@@ -126,7 +144,7 @@ def _debian(content: bytes) -> Iterator[Component]:
 
 
 def _headers(content: bytes) -> Mapping[str, str]:
-    """Fields by name; those that are there several times have a line for each."""
+    """The fields by name; one that occurs several times has a line for each."""
     from email.parser import HeaderParser
 
     message = HeaderParser().parsestr(content.decode("utf-8", "replace"))

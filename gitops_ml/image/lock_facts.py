@@ -1,4 +1,4 @@
-"""What the lock of an image is made from."""
+"""The facts that the lock of an image is made from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def lock_facts(
     context: BuildContext, *, predictor_type: str, python: str, platforms: Iterable[str]
 ) -> LockFacts:
-    """What the lock of a project depends on.
+    """The facts that the lock of a project depends on.
 
     Raises:
         UsageError: no lock can be made for one of the platforms, or no Python is named.

@@ -1,4 +1,4 @@
-"""What is in a layer of an image: read as it comes, and checked while it is read."""
+"""The entries of a layer: read while it is downloaded, and checked against the image's config."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, ServerFailed
-from gitops_ml.oci.tar_entries import BadArchive, tar_entries, unpacked
+from gitops_ml.oci.tar_entries import BadArchive, most_unpacked, tar_entries, unpacked
 
 if TYPE_CHECKING:
     from gitops_ml.image.contents import LayerFacts
@@ -30,46 +30,53 @@ def layer_members(
 
     Raises:
         GitopsMlError: it cannot be unpacked.
-        ServerFailed: it is not what the image's config says; raised when the context ends.
+        ServerFailed: it is not the layer that the image's config names; raised when the context ends.
     """
     blob = layer.descriptor
     found = hashlib.sha256()
     try:
-        with layer_pieces(reader, image.repository, blob) as pieces:
-            entries = tar_entries(_counted(pieces, found))
+        with layer_entries(reader, image.repository, blob, digest=found) as entries:
             yield ((posixpath.normpath(entry.name.lstrip("/")), entry) for entry in entries)
     except BadArchive as error:
         raise GitopsMlError(f"{blob.digest} of {image} cannot be read: {error}") from error
     if f"sha256:{found.hexdigest()}" != layer.diff_id:
-        raise ServerFailed(f"{blob.digest} of {image} is not what its config says")
+        raise ServerFailed(f"{blob.digest} of {image} is not the layer that its config names")
 
 
 @contextmanager
-def layer_pieces(
-    reader: Reader | OciRegistry, repository: str, layer: Descriptor
-) -> Iterator[Iterator[bytes]]:
-    """The tar archive in a layer, piece by piece; the download ends with the context.
+def layer_entries(
+    reader: Reader | OciRegistry,
+    repository: str,
+    layer: Descriptor,
+    *,
+    digest: hashlib._Hash | None = None,
+) -> Iterator[Iterator[TarEntry]]:
+    """The entries of a layer, in order; the download ends with the context.
+
+    ``digest`` is updated with the tar archive in the layer.
 
     Raises:
-        BadArchive: it is damaged, or compressed in a way that we cannot read.
+        BadArchive: it is damaged, or its compression is not supported.
     """
     packed = reader.read_blob(repository, layer)
     try:
-        yield _plain(packed, layer)
+        plain, most = _plain(packed, layer)
+        yield tar_entries(_hashed(plain, digest) if digest else plain, most=most)
     finally:
         if isinstance(packed, Generator):
             packed.close()
 
 
-def _plain(packed: Iterator[bytes], layer: Descriptor) -> Iterator[bytes]:
+def _plain(packed: Iterator[bytes], layer: Descriptor) -> tuple[Iterator[bytes], int]:
+    """The tar archive in a layer, and the most bytes that it can have."""
     if layer.media_type.endswith("gzip"):
-        return unpacked(packed, packed_size=layer.size)
+        return unpacked(packed), most_unpacked(layer.size)
     if layer.media_type.endswith("tar"):
-        return packed
-    raise BadArchive(f"it is compressed in a way we cannot read ({layer.media_type[:80]!r})")
+        return packed, layer.size
+    raise BadArchive(f"its compression is not supported ({layer.media_type[:80]!r})")
 
 
-def _counted(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+def _hashed(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for piece in pieces:
         digest.update(piece)
         yield piece

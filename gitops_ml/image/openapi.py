@@ -1,4 +1,4 @@
-"""What a predictor's source says of its API: the OpenAPI document that goes along with an image."""
+"""Read the OpenAPI document of a predictor from its source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gitops_ml.system.project_files import read_file
 
 if TYPE_CHECKING:
     from gitops_ml.image.inputs import BuildContext
-    from gitops_ml.image.recipe import Described
+    from gitops_ml.image.recipe import PredictorSource
 
 _LARGEST_SOURCE = 1 << 20
 """Bytes of a predictor; parsed, a source takes a hundred times its size."""
@@ -29,11 +29,11 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def read_openapi(context: BuildContext, predictor: Described, *, seconds: float = 30) -> str:
+def read_openapi(context: BuildContext, predictor: PredictorSource, *, seconds: float = 30) -> str:
     """The OpenAPI document of a predictor, as one line of JSON; empty where there is none.
 
-    The source is read and never run, by the ``predictor_base`` of the context that will serve it. What
-    the image does not get, such as an ignored sample.json, has no say: the same image says the same.
+    The ``predictor_base`` of the context reads the source and never runs it. Files that are not in the
+    image, such as an ignored sample.json, are not read, so that one image has one document.
     """
     file = PurePosixPath(APP, predictor.path)
     known = {each.path for each in context.inputs}
@@ -41,14 +41,14 @@ def read_openapi(context: BuildContext, predictor: Described, *, seconds: float 
         for name, limit in ((file.name, _LARGEST_SOURCE), ("sample.json", _LARGEST_SAMPLE)):
             if str(file.with_name(name)) in known:
                 source = context.roots[APP] / PurePosixPath(predictor.path).with_name(name)
-                with suppress(OSError):  # what is not read has no say
+                with suppress(OSError):  # a file that cannot be read does not count
                     content = read_file(source, limit=limit, inside=(context.roots[APP],))
                     Path(folder, name).write_bytes(content)
-        return _described(Path(folder, file.name), predictor, context.roots[RUNTIME], seconds)
+        return _document(Path(folder, file.name), predictor, context.roots[RUNTIME], seconds)
 
 
-def _described(file: Path, predictor: Described, runtime: Path, seconds: float) -> str:
-    # -I -S: it needs nothing that is installed, and what is would make it slower and different
+def _document(file: Path, predictor: PredictorSource, runtime: Path, seconds: float) -> str:
+    # -I -S: installed packages are not needed, and would make it slower and different
     command = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, str(runtime), str(file)]
     command += ["--name", predictor.api]
     command += ["--class-name", predictor.class_name] if predictor.class_name else []

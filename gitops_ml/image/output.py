@@ -1,4 +1,4 @@
-"""Built images without a registry: an OCI layout on disk, or straight into a local engine."""
+"""Write built images to an OCI layout on disk, or load them into a local engine."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gitops_ml.oci.model import (
     canonical_json,
     parse_index,
 )
+from gitops_ml.oci.store import bytes_source
 from gitops_ml.system.files import written
 from gitops_ml.system.held_file import HeldFile
 from gitops_ml.system.project_files import read_file
@@ -41,8 +42,7 @@ def write_oci_layout(
 
     Raises:
         GitopsMlError: the folder cannot be written, or the disk is full.
-        UsageError: ``folder`` holds something else.
-        Refused, ServerFailed: the base image's registry said no, or failed.
+        UsageError: ``folder`` has other files.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / LAYOUT).is_file():
         raise UsageError(f"{folder} is neither empty nor an OCI layout: name another folder")
@@ -79,7 +79,7 @@ def load_into_engine(
     """Load the image into the local engine under its tag; returns the engine's id of it.
 
     Raises:
-        EngineFailed: no engine answers, or it did not take the image.
+        EngineFailed: no engine answers, or it refused the image.
         UsageError: it is for several platforms.
     """
     if len(built.images) > 1:
@@ -87,7 +87,7 @@ def load_into_engine(
     from gitops_ml.image.docker import DockerBuilder
 
     one = built.images[0]
-    with DockerBuilder(environ)._engine() as engine:
+    with DockerBuilder(environ).engine() as engine:
         # requests sends an iterator piece by piece
         for message in engine.load_image(docker_archive(one, image=image)):
             if error := message.get("error"):
@@ -98,7 +98,7 @@ def load_into_engine(
 
 
 def docker_archive(built: PlatformImage, *, image: ImageRef) -> Iterator[bytes]:
-    """The pieces of what `docker save` would write, and what `docker load` reads, old and new."""
+    """The pieces of an archive as `docker save` writes it, for old and new versions of `docker load`."""
     blobs = [*_blobs_of(built)]
     names = {
         blob.digest: f"blobs/sha256/{blob.digest.removeprefix('sha256:')}" for blob, _ in blobs
@@ -123,7 +123,7 @@ def docker_archive(built: PlatformImage, *, image: ImageRef) -> Iterator[bytes]:
         ("manifest.json", canonical_json([listing])),
         (LAYOUT, _LAYOUT),
     ):
-        files.append((name, len(content), lambda at, content=content: iter([content])))  # type: ignore[misc]
+        files.append((name, len(content), bytes_source(content)))
     yield from _archive(files)
 
 
@@ -145,19 +145,17 @@ def _blobs(built: BuiltImage) -> Iterator[tuple[Descriptor, Source]]:
                 seen.add(descriptor.digest)
                 yield descriptor, source
     if len(built.images) > 1:
-        content = built.content
-        yield built.descriptor, lambda at: iter([content[at:]])
+        yield built.descriptor, bytes_source(built.content)
 
 
 def _blobs_of(built: PlatformImage) -> Iterator[tuple[Descriptor, Source]]:
     for blob in built.blobs():
         yield blob.descriptor, blob.source
-    manifest = built.manifest
-    yield built.descriptor, lambda at: iter([manifest[at:]])
+    yield built.descriptor, bytes_source(built.manifest)
 
 
 def _index(built: BuiltImage, folder: Path, image: ImageRef) -> bytes:
-    """``index.json`` with this image under its name, in place of what had the name."""
+    """``index.json`` with this image under its name, in place of the one that had it."""
     name = image.tag or built.digest
     try:
         found = parse_index(read_file(folder / "index.json", limit=4 << 20))

@@ -1,4 +1,4 @@
-"""The image of every release: hashed, looked for, and built only where nobody has it yet."""
+"""Plan, look up and build images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, ServerFailed,
 from gitops_ml.image.content_hash import content_hash
 from gitops_ml.image.context import build_inputs, dockerfile_template, read_context
 from gitops_ml.image.dockerfile import (
-    DockerfileFacts,
+    DockerPlan,
     docker_recipe,
     dockerfile_facts,
     render_dockerfile,
@@ -20,8 +20,8 @@ from gitops_ml.image.dockerfile import (
 from gitops_ml.image.lock_facts import lock_facts
 from gitops_ml.image.recipe import (
     BuilderChoice,
-    Described,
     OciPlan,
+    PredictorSource,
     choose_builder,
     oci_plan,
     unlocked_hash,
@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from gitops_ml.image.builder import OciBuilder
     from gitops_ml.image.docker import DockerBuilder
     from gitops_ml.image.inputs import BuildContext, ContentHash
-    from gitops_ml.image.publish import OciTools
+    from gitops_ml.image.publish import ImageOrigin
     from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.packages.locking import LockFacts
@@ -54,16 +55,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class DockerPlan:
-    """What an engine makes an image from."""
-
-    facts: DockerfileFacts
-    platform: str
-
-
-@dataclass(frozen=True, slots=True)
 class Unlocked:
-    """An image whose packages nobody has resolved yet, or no longer: its hash is not the last word."""
+    """An image without an up-to-date lock: its content hash is not final."""
 
     path: Path
     """Of the lock."""
@@ -73,18 +66,18 @@ class Unlocked:
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """The image of one release: ready-made, or one that we build from ``context``."""
+    """The image of one release: ready-made, or built from ``context``."""
 
     ref: ImageRef
-    """With its digest where the document says it, or somebody has looked."""
+    """With its digest where the document has it, or after a look-up."""
     content_hash: ContentHash | None = None
     context: BuildContext | None = None
     choice: BuilderChoice | None = None
     plan: DockerPlan | OciPlan | None = None
-    """How it is built; ``None`` where nobody builds it, or not before there is a lock."""
+    """How it is built; ``None`` for a ready-made image, or without a lock."""
     lock: LockOutcome | Unlocked | None = None
     manifest: Callable[[], bytes] | None = None
-    """The text of the manifest with the API that it is for."""
+    """The text of the manifest of its API."""
 
     def with_digest(self, digest: str | None) -> PlannedImage:
         return replace(self, ref=replace(self.ref, digest=digest or self.ref.digest))
@@ -92,7 +85,7 @@ class PlannedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """The release whose image is planned, as far as an image depends on it."""
+    """The parts of a release that its image depends on."""
 
     name: str
     """Of the API."""
@@ -101,7 +94,7 @@ class ImageRequest:
     ready_image: str | None
     """The image that the manifest names."""
     folder: Path
-    """Which the paths of the predictor start from."""
+    """The folder of the predictor's paths."""
     manifest: str
     """The path of the manifest's file."""
     manifest_text: Callable[[], bytes]
@@ -132,8 +125,8 @@ class ImagePlanner:
 
         Raises:
             InvalidDocument: a file of the project cannot enter an image.
-            UsageError: the base image has no digest and no registry that could tell it, the chosen
-                builder cannot make it, or its lock is not up to date and has to be.
+            UsageError: the digest of the base image cannot be found, the chosen builder cannot make
+                the image, or its lock is not up to date and has to be.
             GitopsMlError, Refused, ServerFailed: the requirements cannot be resolved.
         """
         if request.ready_image is not None:
@@ -147,11 +140,7 @@ class ImagePlanner:
         return replace(image, context=context, choice=choice, manifest=request.manifest_text)
 
     def lock_facts(self, request: ImageRequest) -> LockFacts | None:
-        """What the lock of a release's image is made from; ``None`` where it has none.
-
-        Raises:
-            InvalidDocument, UsageError: see `plan`.
-        """
+        """The facts that the lock of a release is made from; ``None`` where it has no lock."""
         predictor = request.predictor
         if self.why_no_lock(request) or predictor is None:
             return None
@@ -161,11 +150,7 @@ class ImagePlanner:
         return facts
 
     def why_no_lock(self, request: ImageRequest) -> str | None:
-        """Why a release has no lock: it has no image that is made without Docker.
-
-        Raises:
-            InvalidDocument, UsageError: see `plan`.
-        """
+        """Why a release has no lock; ``None`` where its image is made without Docker."""
         if request.ready_image is not None:
             return "its image is ready-made"
         predictor = request.predictor
@@ -197,7 +182,7 @@ class ImagePlanner:
             context,
             base=self._base(predictor.image or image.base),
             predictor_type=predictor.type,
-            # A base image of the predictor's own brings the Python that it has.
+            # the predictor's own base image decides its Python
             python_version=predictor.python_version
             or (None if predictor.image else image.python_version),
         )
@@ -225,7 +210,9 @@ class ImagePlanner:
                 lock=lock.lock,
                 base=base,
                 platforms=image.platforms,
-                described=Described(api=name, path=predictor.path, class_name=predictor.class_name),
+                predictor=PredictorSource(
+                    api=name, path=predictor.path, class_name=predictor.class_name
+                ),
                 epoch=source_date_epoch(os.environ),
                 asked=partial(asked_by, facts),
             )
@@ -247,10 +234,10 @@ class ImagePlanner:
         )
 
     def _share(self, name: str, facts: LockFacts) -> None:
-        """Pass APIs that may have one lock.
+        """Check that the APIs with one lock file agree about it.
 
         Raises:
-            UsageError: two want a lock each, in the same place.
+            UsageError: two need different locks in one place.
         """
         if self._inputs.setdefault(facts.path, facts.inputs) != facts.inputs:
             raise UsageError(
@@ -274,7 +261,7 @@ class ImagePlanner:
         return LockOutcome(lock=lock, path=facts.path, changes=(), is_written=False)
 
     def repository(self, api: str) -> str:
-        """Where the images of an API go."""
+        """The repository of the images of an API."""
         repository = self._settings.repository
         return f"{repository}/{api}" if repository else api
 
@@ -317,9 +304,9 @@ def look_up(
 ) -> dict[str, str]:
     """Digests by ``repository:tag``, of those images that exist.
 
-    ``known`` are digests that the GitOps repository holds: a content-hash tag names one content, so
-    what was deployed under it is what it is. Only other tags are asked of the registry, and what
-    is there of ours counts where ``is_trusted``.
+    ``known`` are digests in the GitOps repository: a content-hash tag names one content, so the deployed
+    digest is right. Other tags are looked up in the registry; an image with a content hash counts only
+    if ``is_trusted``.
     """
     found: dict[str, str] = {}
     for image in images:
@@ -337,7 +324,7 @@ def look_up(
                 if unanswered is None:
                     raise
                 unanswered(error)
-                # One answer is enough to know that this registry gives none.
+                # after one failure the registry is not asked again
                 registry = None
             else:
                 found |= {name: digest} if digest else {}
@@ -346,14 +333,14 @@ def look_up(
 
 @dataclass(frozen=True, slots=True)
 class Builders:
-    """What makes images; each is made when it is first needed."""
+    """What builds and documents images; each is made when it is first needed."""
 
     docker: Callable[[], DockerBuilder]
-    oci: Callable[[], OciTools]
+    oci: Callable[[], OciBuilder]
     source: Callable[[], Mapping[str, str] | None]
     """Where the project is kept (``uri``, ``commit``): for the provenance."""
     key: Callable[[], SigningKey | None] = lambda: None
-    """What images are signed with; ``None`` where they are not."""
+    """The key that signs images; ``None`` where they are not signed."""
 
 
 def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress: Progress) -> str:
@@ -363,71 +350,63 @@ def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress
 
     Raises:
         EngineFailed: no engine answers, or a build in it failed.
-        GitopsMlError: a wheel cannot be had, a file changed meanwhile, or the disk is full.
-        Refused, ServerFailed: a registry or an index said no, or failed; the tag is as it was.
+        GitopsMlError: a wheel is not available, a file changed meanwhile, or the disk is full.
+        Refused, ServerFailed: a registry or an index refused or failed; the tag did not change.
     """
     assert image.choice, "only an image with inputs is built"
     if push:
-        builders.key()  # a key that cannot be read is no matter for the end of a long build
+        builders.key()  # a key that cannot be read is reported before a long build
     progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")
     if isinstance(image.plan, OciPlan):
-        return _build_without_docker(image, image.plan, builders, push=push, progress=progress)
-    assert image.context and image.plan, "whoever builds has made the lock"
-    dockerfile = render_dockerfile(dockerfile_template(), image.plan.facts)
-    context = build_inputs(
-        image.context, dockerfile=dockerfile, settings=build_settings(os.environ)
-    )
+        return _build_with_oci(image, image.plan, builders, push=push, progress=progress)
+    assert image.plan, "a caller that builds has made the lock"
+    return _build_with_docker(image, image.plan, builders, push=push, progress=progress)
+
+
+def _build_with_oci(
+    image: PlannedImage, plan: OciPlan, builders: Builders, *, push: bool, progress: Progress
+) -> str:
+    builder = builders.oci()
+    built = builder.build(plan, progress=progress)
+    if push:
+        from gitops_ml.image.publish import push_image
+
+        push_image(
+            built, image.ref, plan=plan, builder=builder, origin=_origin(image, builders),
+            key=builders.key(), progress=progress,
+        )  # fmt: skip
+    return built.digest
+
+
+def _build_with_docker(
+    image: PlannedImage, plan: DockerPlan, builders: Builders, *, push: bool, progress: Progress
+) -> str:
+    assert image.choice and image.context, "only an image with inputs is built"
+    dockerfile = render_dockerfile(dockerfile_template(), plan.facts)
+    settings = build_settings(os.environ)
+    context = build_inputs(image.context, dockerfile=dockerfile, settings=settings)
     builder = builders.docker()
     try:
-        local = builder.build(context, image.ref, platform=image.plan.platform, progress=progress)
+        local = builder.build(context, image.ref, platform=plan.platform, progress=progress)
     except EngineFailed as error:
         raise EngineFailed(
             f"docker is the builder, since {image.choice.reason}: {error}"
         ) from error
     if not push:
         return local
+    from gitops_ml.image.publish import document_image
+
     progress(f"pushing {image.ref}")
     digest = builder.push(image.ref, progress=progress)
-    _document(image.with_digest(digest), image.plan, builders, progress=progress)
+    document_image(
+        replace(image.ref, digest=digest), plan=plan, registry=builders.oci().registry,
+        origin=_origin(image, builders), key=builders.key(), progress=progress,
+    )  # fmt: skip
     return digest
 
 
-def _document(
-    image: PlannedImage, plan: DockerPlan, builders: Builders, *, progress: Progress
-) -> None:
-    from gitops_ml.image.publish import document_image
+def _origin(image: PlannedImage, builders: Builders) -> ImageOrigin:
+    from gitops_ml.image.publish import ImageOrigin
 
-    assert image.content_hash, "only an image with inputs is built"
-    document_image(
-        image.ref,
-        registry=builders.oci().registry,
-        base=plan.facts.base,
-        platform=plan.platform,
-        python=plan.facts.python_version,
-        content_hash=image.content_hash,
-        manifest=image.manifest() if image.manifest else None,
-        source=builders.source(),
-        key=builders.key(),
-        progress=progress,
-    )
-
-
-def _build_without_docker(
-    image: PlannedImage, plan: OciPlan, builders: Builders, *, push: bool, progress: Progress
-) -> str:
-    from gitops_ml.image.publish import push_image
-
-    tools = builders.oci()
-    built = tools.builder.build(plan, progress=progress)
-    if push:
-        push_image(
-            built,
-            image.ref,
-            plan=plan,
-            tools=tools,
-            manifest=image.manifest() if image.manifest else None,
-            source=builders.source(),
-            key=builders.key(),
-            progress=progress,
-        )
-    return built.digest
+    manifest = image.manifest() if image.manifest else None
+    return ImageOrigin(manifest=manifest, source=builders.source())

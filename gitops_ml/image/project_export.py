@@ -1,4 +1,4 @@
-"""Images read back: what is in them, and the project as it was when they were made."""
+"""Read images: their contents, and the project that they were built from."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Reader(Protocol):
     """Where images are read from: a registry, or a folder."""
 
     def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
-        """The manifest or index behind a tag or digest, and its descriptor."""
+        """The manifest or index of a tag or digest, and its descriptor."""
         ...
 
     def blob(self, repository: str, descriptor: Descriptor) -> bytes:
@@ -53,12 +53,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenImage:
-    """An image whose manifest and config have been read, and no layer."""
+    """An image whose manifest and config are read, but no layer."""
 
     image: ImageRef
-    """By the digest of what the tag stands for."""
+    """With the digest of its tag."""
     platforms: tuple[str, ...]
-    """Those of the index; none where there is no index."""
+    """The platforms of the index; empty without an index."""
     descriptor: Descriptor
     """Of the manifest for the chosen platform."""
     contents: ImageContents
@@ -66,17 +66,17 @@ class OpenImage:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written."""
+    """The files that an export wrote."""
 
     files: tuple[str, ...]
     """Paths below the folder, sorted."""
     manifest: str | None
-    """Where the API manifest is that the image was made for, if that is known."""
+    """The path of the API manifest of the image, if it is known."""
 
 
 @dataclass(frozen=True, slots=True)
-class ToPush:
-    """One blob of a built image, and whether the registry has it."""
+class BlobPreview:
+    """A blob of a built image, and whether the registry has it."""
 
     role: str
     descriptor: Descriptor
@@ -84,13 +84,12 @@ class ToPush:
 
 
 def open_image(reader: Reader, image: ImageRef, *, platform: str | None = None) -> OpenImage:
-    """What is in an image; no layer is read.
+    """The contents of an image; no layer is read.
 
-    Without ``platform``, an index is opened for the first that it has.
+    Without ``platform``, the first platform of an index is read.
 
     Raises:
-        UsageError: it is not for ``platform``.
-        Refused, ServerFailed: the registry said no, or has no such image.
+        UsageError: the image is not for ``platform``.
     """
     content, top = reader.manifest(image)
     platforms: tuple[str, ...] = ()
@@ -123,11 +122,13 @@ def _chosen(index: Index, platform: str, image: ImageRef) -> Descriptor:
 
 def push_preview(
     registry: OciRegistry, built: BuiltImage, *, repository: str
-) -> tuple[ToPush, ...]:
-    """What a push of ``built`` would send; nothing is sent."""
+) -> tuple[BlobPreview, ...]:
+    """The blobs of ``built`` that a push needs; nothing is sent."""
     blobs = {blob.descriptor.digest: blob for one in built.images for blob in one.blobs()}
     return tuple(
-        ToPush(blob.role, blob.descriptor, registry.has_blob(repository, blob.descriptor.digest))
+        BlobPreview(
+            blob.role, blob.descriptor, registry.has_blob(repository, blob.descriptor.digest)
+        )
         for blob in blobs.values()
     )
 
@@ -142,13 +143,12 @@ def export_image(
 ) -> Exported:
     """Write the project that is in ``image`` into ``folder``: code, lock and, if known, manifest.
 
-    ``manifest`` is the API's, where the caller knows it; otherwise the one that is attached to the
-    image will do. An ``api.yaml`` of the project itself stays.
+    ``manifest`` is the API's, where the caller knows it; otherwise the one attached to the image is
+    used. An ``api.yaml`` in the project is kept.
 
     Raises:
         UsageError: the folder is not empty, or the image is not for ``platform``.
-        GitopsMlError: the image holds no project, or something that may not be written.
-        Refused, ServerFailed: the registry said no, or failed.
+        GitopsMlError: the image has no project, or a file that may not be written.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder")
@@ -173,7 +173,7 @@ def export_image(
 def _attached_manifest(registry: OciRegistry, image: ImageRef) -> bytes | None:
     found = referrers(registry, image.repository, image.digest or "", artifact_type=API_MANIFEST)
     texts = [read_attachment(registry, image.repository, each) for each in found]
-    # Equal code of several APIs is one image; whose it is meant to be says the repository.
+    # APIs with equal code have one image; the repository names the API
     api = image.repository.rpartition("/")[2]
     named = [text for text in texts if _describes(text, api)]
     return next(iter(named or (texts if len(texts) == 1 else ())), None)

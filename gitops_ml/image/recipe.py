@@ -1,8 +1,8 @@
-"""How an image is made without a container: what stands where in it, and what runs.
+"""The recipe of an image that is made without a container: its folders, and what runs.
 
-The places are those of the Dockerfile (`gitops_ml.image.dockerfile`), so that it does not matter to
-anybody who made an image: packages in ``/opt/venv``, predictor_base in ``/opt/runtime``, the
-project in ``/app``. ``/opt/venv`` is no virtual environment here, since only a running Python could
+The folders are those of the Dockerfile (`gitops_ml.image.dockerfile`), so that both builders make
+equal images for their users: packages in ``/opt/venv``, predictor_base in ``/opt/runtime``, the
+project in ``/app``. ``/opt/venv`` is not a virtual environment here, since only a running Python can
 make one: the base image's Python finds it as the user's site directory.
 """
 
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
     from gitops_ml.release.spec import Dependencies
 
 BUILDER = "oci/1"
-"""Counts up when equal inputs become other bytes."""
+"""Counts up when equal inputs give other bytes."""
 LOCK_LABEL = "dev.gitops-ml.lock"
 OPENAPI_LABEL = "dev.gitops-ml.openapi"
 SCHEMA_LABEL = "dev.gitops-ml.deployment-schema"
 DEPLOYMENT_SCHEMA = "1"
-"""Counts up when what an image holds, or what its labels mean, changes for those who read them."""
+"""Counts up when the content of images, or the meaning of labels, changes for their readers."""
 PREFIX = "opt/venv"
 RUNTIME = "opt/runtime"
 APP = "app"
 ENTRYPOINT = ("python3", "-m", "predictor_base")
 
 _ENV = {
-    "HOME": "/tmp",  # noqa: S108 - the only place of the pod that may be written to
-    # there is no entry in /etc/passwd: this is what getpass.getuser() and its users ask first
+    "HOME": "/tmp",  # noqa: S108 - the only writable folder of the pod
+    # /etc/passwd has no entry: getpass.getuser() and its users read these variables first
     "LOGNAME": "predictor",
     "USER": "predictor",
     "PYTHONUNBUFFERED": "1",
-    # the image holds no bytecode, which only its own Python could make: a worker that starts
-    # finds what the first one left
+    # the image has no bytecode, which only its own Python can make: each worker finds the
+    # bytecode that the first one wrote
     "PYTHONPYCACHEPREFIX": "/tmp/pycache",  # noqa: S108 - likewise
 }
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -59,8 +59,8 @@ def site_packages(python: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """The predictor whose API the image's labels tell of."""
+class PredictorSource:
+    """The predictor whose OpenAPI document is in a label of the image."""
 
     api: str
     path: str
@@ -70,21 +70,21 @@ class Described:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OciPlan:
-    """Everything that decides what an image will be."""
+    """Everything that decides the content of an image."""
 
     context: BuildContext
-    """Without the lock file: what that says is in ``lock``, and its text follows from it."""
+    """Without the lock file, whose text is made from ``lock``."""
     lock: Lock
     base: ImageRef
     """By digest."""
     platforms: tuple[str, ...]
     content_hash: ContentHash
-    described: Described | None = None
+    predictor: PredictorSource | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     epoch: int = 0
     """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
     asked: Callable[[], Sequence[Asked]] | None = field(default=None, compare=False)
-    """What the requirements ask for: the wheels must be what they come to, and no more."""
+    """What the requirements ask for: the wheels must fit them, and be no more."""
 
 
 def oci_plan(
@@ -93,17 +93,17 @@ def oci_plan(
     lock: Lock,
     base: ImageRef,
     platforms: Iterable[str],
-    described: Described | None = None,
+    predictor: PredictorSource | None = None,
     labels: Mapping[str, str] | None = None,
     epoch: int = 0,
     asked: Callable[[], Sequence[Asked]] | None = None,
 ) -> OciPlan:
-    """What decides the image of ``context``; its content hash is in it, the labels are not in that.
+    """The plan of the image of ``context``, with its content hash, which does not cover the labels.
 
-    What labels say must follow from what is in the hash: one tag has one digest.
+    Labels must follow from what the hash covers: one tag has one digest.
     """
     chosen = tuple(platforms)
-    recipe = oci_recipe(base=base, platforms=chosen, lock=lock, described=described, epoch=epoch)
+    recipe = oci_recipe(base=base, platforms=chosen, lock=lock, predictor=predictor, epoch=epoch)
     own = _without_lock_file(context)
     return OciPlan(
         context=own,
@@ -111,7 +111,7 @@ def oci_plan(
         base=base,
         platforms=chosen,
         content_hash=content_hash(own.inputs, recipe=recipe),
-        described=described,
+        predictor=predictor,
         labels=labels or {},
         epoch=epoch,
         asked=asked,
@@ -119,9 +119,9 @@ def oci_plan(
 
 
 def unlocked_hash(context: BuildContext, *, base: ImageRef, inputs: str) -> ContentHash:
-    """The hash that stands in where no lock says yet what would be installed.
+    """The provisional hash of an image without a lock.
 
-    ``inputs`` is the fingerprint of what the lock would be made from. No image ever has this hash.
+    ``inputs`` is the fingerprint of what the lock is made from. No image ever has this hash.
     """
     recipe = Recipe(
         builder=f"{BUILDER} without a lock",
@@ -144,10 +144,10 @@ def oci_recipe(
     base: ImageRef,
     platforms: Iterable[str],
     lock: Lock,
-    described: Described | None = None,
+    predictor: PredictorSource | None = None,
     epoch: int = 0,
 ) -> Recipe:
-    """How the image is made: what the content hash knows besides the inputs."""
+    """How the image is made: the part of the content hash beside the inputs."""
     chosen = sorted(platforms)
     constants = [_ENV, _PATH, ENTRYPOINT, PREFIX, RUNTIME, APP, PORT, USER_ID]
     locks = {f"lock:{platform}": lock.fingerprint(platform) for platform in chosen}
@@ -159,22 +159,22 @@ def oci_recipe(
         python_version=lock.python,
         build_args={
             **locks,
-            **({"described": json.dumps(astuple(described))} if described else {}),
+            **({"described": json.dumps(astuple(predictor))} if predictor else {}),
             **({"epoch": str(epoch)} if epoch else {}),
         },
     )
 
 
 def check_base(base: BaseConfig, *, python: str, name: ImageRef) -> None:
-    """Pass a base image that has the Python of the lock, as far as its config tells.
+    """Check that the base image has the Python of the lock.
 
     Raises:
-        UsageError: it tells of another one.
+        UsageError: its config names another Python.
     """
     found = ".".join(base.environ.get("PYTHON_VERSION", python).split(".")[:2])
     if found != python:
         raise UsageError(
-            f"the base image {name} has Python {found}, but the image is to have {python}: "
+            f"the base image {name} has Python {found}, but the image needs {python}: "
             "change python_version or the base image, then run `gitops-ml lock`"
         )
 
@@ -188,7 +188,7 @@ def runtime(
     lock_hash: str,
     labels: Mapping[str, str],
 ) -> Runtime:
-    """How an image on top of ``base`` runs; ``labels`` are added to ours."""
+    """How an image on top of ``base`` runs; ``labels`` are added to its own."""
     own = {
         CONTENT_HASH_LABEL: content_hash.hex,
         LOCK_LABEL: lock_hash,
@@ -207,9 +207,9 @@ def runtime(
 
 
 def _search_path(base: BaseConfig, python: str) -> Mapping[str, str]:
-    """The variables by which the base image's Python finds the packages."""
+    """The variables with which the base image's Python finds the packages."""
     if "VIRTUAL_ENV" in base.environ or "PYTHONNOUSERSITE" in base.environ:
-        # a virtual environment of the base image sees no user's site directory
+        # a virtual environment of the base image ignores the user's site directory
         return {"PYTHONPATH": f"/{site_packages(python)}:/{RUNTIME}"}
     return {"PYTHONUSERBASE": f"/{PREFIX}"}
 
@@ -224,36 +224,34 @@ class BuilderChoice:
 
 
 def choose_builder(
-    asked: str,
+    setting: str,
     *,
     dependencies: Dependencies | None = None,
     needs_pip: Iterable[str] = (),
     unknown_python: str | None = None,
     platforms: Iterable[str] = ("linux/amd64",),
 ) -> BuilderChoice:
-    """The builder for one predictor; ``asked`` is ``auto``, ``docker`` or ``oci``.
+    """The builder for one predictor; ``setting`` is ``auto``, ``docker`` or ``oci``.
 
-    ``needs_pip`` are requirements that are no wheels, and ``unknown_python`` is a base image whose
-    Python nobody has named, so that no wheel can be chosen for it.
+    ``needs_pip`` are requirements that are not wheels, and ``unknown_python`` is a base image whose
+    Python is not named, so that no wheel can be chosen for it.
 
     Raises:
-        UsageError: ``oci`` was asked for, and something has to run in a container; or an engine has
-            to make an image for several platforms, which it cannot.
+        UsageError: ``setting`` is ``oci``, and something has to run in a container; or an engine would
+            have to make an image for several platforms.
     """
     chosen = tuple(platforms)
     needs = _needs(dependencies, needs_pip, unknown_python, chosen)
-    if asked == "oci" and needs:
+    if setting == "oci" and needs:
         raise UsageError(
             f"image.builder is oci, which runs nothing, but {needs[0]}: set it to auto or docker, "
             "or make a base image that has it (image.base)"
         )
-    if asked != "docker" and not needs:
-        said = asked == "oci"
-        return BuilderChoice(
-            "oci", "image.builder says so" if said else "nothing in it needs a container"
-        )
+    if setting != "docker" and not needs:
+        reason = "image.builder says so" if setting == "oci" else "nothing in it needs a container"
+        return BuilderChoice("oci", reason)
     reason = (
-        "image.builder says so" if asked == "docker" else f"{needs[0]}, which needs a container"
+        "image.builder says so" if setting == "docker" else f"{needs[0]}, which needs a container"
     )
     if len(chosen) > 1:
         raise UsageError(
@@ -269,7 +267,7 @@ def _needs(
     unknown_python: str | None,
     platforms: Iterable[str],
 ) -> list[str]:
-    """What nobody can do who runs nothing, as statements."""
+    """What needs a container, as statements."""
     found = []
     if dependencies and dependencies.shell:
         found.append(f"{dependencies.shell} is a script")
@@ -281,6 +279,6 @@ def _needs(
         f"{name} among the requirements is a URL or source code for pip" for name in needs_pip
     ]
     if unknown_python:
-        found.append(f"the Python of {unknown_python} is not told by predictor.python_version")
+        found.append(f"predictor.python_version does not name the Python of {unknown_python}")
     found += [f"there are no wheels for {name}" for name in platforms if name not in MACHINES]
     return found

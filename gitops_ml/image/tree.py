@@ -1,4 +1,4 @@
-"""A directory of inputs: what the ignore rules leave of it, and the fingerprints of its files."""
+"""Walk a directory of inputs under the ignore rules, and fingerprint its files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST_PATH = 4090
 
 _WORKERS = 2
 Found = Callable[[str, Sequence[str]], str | None]
-"""Given a directory and the names in it: why it is no part of the context, if it is not."""
+"""The reason to leave a directory out, given its path and the names in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What a walk found. ``entries`` have no fingerprints yet, but for links."""
+    """The result of a walk. Only links among the ``entries`` have fingerprints yet."""
 
     entries: list[InputFile] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Tree:
 
 
 def walk(root: Path, *, rules: IgnoreRules, found: Found) -> Tree:
-    """Every file and link below ``root`` that the rules let in, in no particular order."""
+    """Every file and link below ``root`` that the rules include, in no particular order."""
     tree = Tree()
     waiting: list[tuple[str, Verdict]] = [("", INCLUDED)]
     while waiting:
@@ -75,11 +75,11 @@ def _take(
     entries: Iterable[os.DirEntry[str]],
     rules: IgnoreRules,
 ) -> Iterator[tuple[str, Verdict]]:
-    """Note the files of one directory in ``tree``; what comes back are its directories."""
+    """Add the files of one directory to ``tree``; returns its directories."""
     for entry in entries:
         path = posixpath.join(directory, entry.name)
         if entry.is_dir(follow_symlinks=False):
-            # Whether it lies in the ignore rules' way is asked here, before anything in it is read.
+            # the ignore rules decide before anything in the directory is read
             inner = rules.decide(path, is_directory=True, parent=verdict)
             if not (inner.is_excluded and inner.is_final):
                 yield path, verdict
@@ -145,9 +145,9 @@ def _unreadable(error: OSError) -> str:
 def with_fingerprints(
     root: Path, entries: Sequence[InputFile], *, batch: int = 32
 ) -> tuple[list[InputFile], list[Fault]]:
-    """``entries`` with the sha256 of each file, and those that could not be read.
+    """``entries`` with the sha256 of each file, and faults for those that cannot be read.
 
-    A ``batch`` of them is read one after the other, several batches at once.
+    The entries of a ``batch`` are read in order, several batches at once.
     """
     files: list[InputFile] = []
     faults: list[Fault] = []

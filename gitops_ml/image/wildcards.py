@@ -1,12 +1,12 @@
-"""Patterns of gitignore and dockerignore, matched against whole POSIX paths in linear time.
+"""Match patterns of gitignore and dockerignore against whole POSIX paths in linear time.
 
 A regular expression with several stars tries every way to divide a name among them, so that a line
 of forty characters takes hours; libraries that translate patterns to expressions share this. Here a
 set of patterns is an automaton that is in many states at once, one bit each: every character of a
-path costs a few operations on integers, whatever the patterns are.
+path costs a few operations on integers, for all patterns.
 
-Patterns match an entry itself and not what is below it: a directory's fate reaches its content in a
-different way in each syntax, and `ignore` does that.
+Patterns match an entry itself and not what is below it: each syntax has its own rule for the content
+of a directory, and `ignore` applies it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _POSIX_CLASSES = {
 
 
 class BadPattern(ValueError):
-    """A pattern that its own tool refuses."""
+    """A pattern that Docker or git refuses."""
 
     def __init__(self, pattern: str, *, line: int = 0) -> None:
         self.pattern = pattern
@@ -52,7 +52,7 @@ class BadPattern(ValueError):
 def git_tokens(pattern: str) -> tuple[Token, ...] | None:
     """A gitignore pattern without its ``!`` and trailing ``/``; ``None`` where it matches nothing.
 
-    See gitignore(5), "PATTERN FORMAT", and git's wildmatch.c for what it does not say.
+    The rules are in gitignore(5), "PATTERN FORMAT", and for the rest in git's wildmatch.c.
     """
     is_anchored = "/" in pattern
     pattern = pattern.removeprefix("/")
@@ -208,16 +208,16 @@ _NEVER = re.compile(r"(?!)")
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What is known behind a directory's slash."""
+    """The automaton after a directory's slash."""
 
     active: int
-    """The states that the automaton is in."""
+    """The current states."""
     accepted: int
     """The ends of the patterns that matched the directory, and those above it."""
 
 
 class Patterns:
-    """Several patterns, in order, that are matched at once."""
+    """Several patterns, in order, matched at once."""
 
     def __init__(self, patterns: Sequence[tuple[Token, ...] | None]) -> None:
         positions: dict[Token, list[int]] = {}
@@ -247,14 +247,14 @@ class Patterns:
         self._known: dict[str, _State] = {}
 
     def ends_of(self, numbers: Iterable[int]) -> int:
-        """The ends of some of the patterns, to be looked for by `last`."""
+        """The ends of some of the patterns, for `last`."""
         wanted = set(numbers)
         return self._mask(at for at, number in self._owners.items() if number in wanted)
 
     def last(self, path: str, *, above: bool, among: int = -1) -> int | None:
         """The number of the last pattern that matches ``path``, or, with ``above``, a folder of it.
 
-        ``among`` are the `ends_of` those that count.
+        ``among`` are the `ends_of` the patterns that count.
         """
         if not path:
             return None
@@ -267,7 +267,7 @@ class Patterns:
         return self._owners[found.bit_length() - 1] if found else None
 
     def _behind(self, prefix: str) -> _State:
-        """The state behind ``prefix``, which is empty or ends with a slash."""
+        """The state after ``prefix``, which is empty or ends with a slash."""
         if not prefix:
             return self._root
         known, state = prefix, None
@@ -283,7 +283,7 @@ class Patterns:
         return state
 
     def _keep(self, prefix: str, state: _State) -> None:
-        # a walk asks for the entries of a folder one after the other
+        # a walk matches the entries of a folder one after the other
         if len(self._known) >= _FOLDERS_KEPT:
             self._known.clear()
         self._known[prefix] = state
@@ -301,16 +301,16 @@ class Patterns:
         return self._closed(after)
 
     def _closed(self, active: int) -> int:
-        """``active`` with what is reached from it without any character.
+        """``active`` and the states reached from it without a character.
 
-        No pattern has FOLDERS behind STAR or ALL, so that one look at each is enough.
+        No pattern has FOLDERS after STAR or ALL, so that one look at each is enough.
         """
         folders = active & self._folders
         active |= folders << 1 | folders << 2
         return active | (active & (self._stars | self._all)) << 1
 
     def _takers_of(self, char: str) -> int:
-        """The positions that take ``char`` and are left then."""
+        """The positions that match ``char`` and are left after it."""
         found = [*self._positions.get(char, ())]
         for expression, positions in self._classes:
             if expression.fullmatch(char):

@@ -1,1 +1,1 @@
-"""Model artifacts in a registry."""
+"""Model artifacts in a registry. Errors of registries as in `gitops_ml.oci`."""

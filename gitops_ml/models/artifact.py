@@ -1,13 +1,13 @@
-"""Model weights as images of their own: pushed once, mounted by digest, pulled where they are wanted.
+"""Push and pull model artifacts: model weights as images of their own.
 
-An artifact is an image of nothing but files, so that every container runtime can mount it as a
-Kubernetes image volume: a layer for each big file, which is a plain tar archive (weights do not
-shrink), and one for the small files. Nothing is copied on the way: the archives are made while they
-are sent, and unpacked while they come.
+An artifact is an image of files only, so that every container runtime can mount it as a Kubernetes
+image volume: one layer for each big file, which is a plain tar archive (weights do not compress), and
+one for the small files. Nothing is copied to disk: the archives are made while they are sent, and
+unpacked while they are received.
 
-Container runtimes refuse an image that is not made for their machine, and look at its config as
-well as at the index (containerd 2.2 does). So there is an index with a manifest and a config for
-each architecture, and all of them name the same layers.
+Container runtimes refuse an image for another architecture, by its config as well as by the index
+(containerd 2.2 does). So there is an index with a manifest and a config for each architecture, and
+all of them name the same layers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.contents import KIND_LABEL, MODEL
-from gitops_ml.image.members import layer_pieces
+from gitops_ml.image.members import layer_entries
 from gitops_ml.oci import tar_headers as tar
 from gitops_ml.oci.model import (
     CONFIG,
@@ -39,7 +39,8 @@ from gitops_ml.oci.model import (
     describe,
 )
 from gitops_ml.oci.new_folder import new_folder
-from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive, tar_entries
+from gitops_ml.oci.store import bytes_source
+from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive
 from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 from gitops_ml.system.cache import cache_folder, folder_in
 from gitops_ml.system.kept_folder import keep_listing, remove, what_changed
@@ -60,13 +61,13 @@ _PLATFORMS = tuple(map(Platform.parse, ("linux/amd64", "linux/arm64")))
 _BIG = 8 << 20
 """Files from this size on get a layer of their own."""
 _MOST_LAYERS = 64
-"""Of big files. Docker mounts no more than 125 layers, and some models have more files."""
+"""Of big files. Docker mounts at most 125 layers, and some models have more files."""
 _PIECE = 1 << 20
 _TITLE = "org.opencontainers.image.title"
 _LABELS = {KIND_LABEL: MODEL}
 _WHITEOUT = ".wh."
 _STAGING_SECONDS = 7 * 24 * 60 * 60
-"""After which nobody is pulling any more."""
+"""The age from which a partial pull is removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +83,25 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A stretch of an archive: bytes, or a file of a known size."""
+    """A part of an archive: bytes, or a file of a known size."""
 
     size: int
     source: bytes | Path
 
 
 class RegistryModels:
-    """A `ModelStore` of registries."""
+    """The model artifacts of registries, with the user's cache."""
 
     def __init__(self, registry: OciRegistry, *, environ: Mapping[str, str]) -> None:
         self._registry = registry
         self._environ = environ
 
     def push(self, directory: Path, image: ImageRef, *, progress: Progress) -> PushedModel:
-        """Store the files of ``directory``; what is there already is not sent again.
-
-        Raises:
-            UsageError: there is nothing to push.
-            Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
-        """
+        """As `push_model`."""
         return push_model(directory, image, registry=self._registry, progress=progress)
 
     def named(self, directory: Path, image: ImageRef) -> ImageRef:
-        """The reference, with its digest, that `push` would give; nothing is sent or asked.
+        """The reference, with its digest, that `push` would return; no registry is used.
 
         Raises:
             UsageError: there is nothing to push.
@@ -115,20 +111,11 @@ class RegistryModels:
         return _named(image, _index(layers))
 
     def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
-        """Write the files of an artifact to a new ``directory``, whole or not at all.
-
-        Raises:
-            UsageError: the directory has files already.
-            Refused, ServerFailed: the registry said no, or failed.
-        """
+        """As `pull_model`."""
         return pull_model(image, directory, registry=self._registry, progress=progress)
 
     def fetched(self, image: ImageRef, *, progress: Progress) -> Path:
-        """The folder with the files of an artifact in this machine's cache, fetched if need be.
-
-        Raises:
-            Refused, ServerFailed: the registry said no, or failed.
-        """
+        """The folder with the files of an artifact in the user's cache, fetched where it is missing."""
         digest = image.digest or self._registry.manifest(image)[1].digest
         seal = Seal.of_user(self._environ)
         folder = folder_in(cache_folder(self._environ), "models") / digest.partition(":")[2]
@@ -148,15 +135,15 @@ class RegistryModels:
 def push_model(
     directory: Path, image: ImageRef, *, registry: OciRegistry, progress: Progress
 ) -> PushedModel:
-    """Push the files of ``directory``; equal files have equal digests, wherever they lie.
+    """Push the files of ``directory``; equal files have equal digests on every machine.
 
-    The tag of ``image`` may move to them. Besides, they get a tag of their own content, which does
-    not, so that no registry's clean-up takes what a release names by digest for something unused.
+    The tag of ``image`` may move to them. They also get a tag of their content, which never moves, so
+    that the clean-up of a registry does not remove what a release names by digest.
 
     Raises:
-        UsageError: there is nothing to push, or something that no image can hold.
+        UsageError: there is nothing to push, or a file that no image can hold.
         GitopsMlError: a file changed meanwhile.
-        Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
+        Refused, ServerFailed: the registry refused it, or failed; the tag did not change.
     """
     files = _files(directory)
     layers, sent = _push_layers(files, image.repository, registry=registry, progress=progress)
@@ -205,18 +192,18 @@ def _digest_of(image: ImageRef, registry: OciRegistry) -> str | None:
 def _push_layers(
     files: Sequence[_Entry], repository: str, *, registry: OciRegistry, progress: Progress
 ) -> tuple[tuple[Descriptor, ...], int]:
-    """The layers, and how many bytes it took to have them in the registry."""
+    """The layers, and how many bytes were sent for them."""
     layers: list[Descriptor] = []
     sent = 0
     groups = [*_groups(files)]
-    # the next archive is hashed while one is sent
+    # the next archive is hashed while this one is sent
     with ThreadPoolExecutor(1) as pool:
         described = [pool.submit(_describe, title, group) for title, group in groups]
         try:
             for (_, group), future in zip(groups, described, strict=True):
                 layer = future.result()
-                placed = registry.push_blob(repository, layer, _source(group), progress=progress)
-                sent += placed.sent
+                upload = registry.push_blob(repository, layer, _source(group), progress=progress)
+                sent += upload.sent
                 layers.append(layer)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -240,23 +227,25 @@ def _push_bytes(
     repository: str, content: bytes, *, registry: OciRegistry, progress: Progress
 ) -> int:
     return registry.push_blob(
-        repository, describe(content, CONFIG), lambda at: iter([content[at:]]), progress=progress
+        repository, describe(content, CONFIG), bytes_source(content), progress=progress
     ).sent
 
 
 def _files(directory: Path) -> list[_Entry]:
-    """What enters the artifact, by name.
+    """The files of the artifact, by name.
 
-    Links count as what they point at: the Hugging Face cache, for one, is full of them. Hidden names
-    stay out, which the runtime would not see as models anyway.
+    Links are followed, as the Hugging Face cache consists of them. Hidden files stay out, since the
+    runtime ignores them.
     """
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no directory: name the one that holds the model's files")
+        raise UsageError(
+            f"{directory} is not a directory: name the directory with the model's files"
+        )
     found: list[_Entry] = []
     seen: set[str] = set()
     for folder, folders, names in os.walk(directory, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
-            raise UsageError(f"{folder} is in the directory twice, or in itself, by a link")
+            raise UsageError(f"{folder} is in the directory twice, or in itself, through a link")
         seen.add(real)
         folders[:] = [name for name in folders if name[0] != "."]
         found += [_entry(Path(folder, name), directory) for name in names if name[0] != "."]
@@ -267,12 +256,12 @@ def _files(directory: Path) -> list[_Entry]:
 
 def _entry(path: Path, directory: Path) -> _Entry:
     if not path.is_file():
-        raise UsageError(f"{path} is no file, or links to something that is none")
+        raise UsageError(f"{path} is not a file, nor a link to one")
     name = path.relative_to(directory).as_posix()
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise UsageError(f"{path!s} has a name that is no UTF-8") from error
+        raise UsageError(f"{path!s} has a name that is not UTF-8") from error
     facts = path.stat()
     return _Entry(name, path, facts.st_size, bool(facts.st_mode & 0o100))
 
@@ -282,7 +271,7 @@ def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:
     big = [entry for entry in files if entry.size >= _BIG]
     if small := [entry for entry in files if entry.size < _BIG]:
         yield "small files", small
-    # at least this much in each but the last, so that there are no more than we may have
+    # at least this much in each but the last one, so that there are not too many layers
     share = sum(entry.size for entry in big) / _MOST_LAYERS if len(big) > _MOST_LAYERS else 0
     group: list[_Entry] = []
     size = 0
@@ -297,7 +286,7 @@ def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:
 
 
 def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
-    """The archive of some files; made whenever it is wanted, as headers of many take memory."""
+    """The archive of some files; made again for each use, as the headers of many take memory."""
     directories: set[str] = set()
     for entry in files:
         for parent in reversed(Path(entry.name).parents[:-1]):
@@ -305,7 +294,7 @@ def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
                 directories.add(parent.as_posix())
                 head = tar.header(parent.as_posix(), kind=tar.DIRECTORY, mode=0o755)
                 yield _Part(len(head), head)
-        # whoever the mounted files belong to, everybody may read them
+        # every user may read the mounted files
         mode = 0o755 if entry.is_executable else 0o644
         head = tar.header(entry.name, kind=tar.FILE, mode=mode, size=entry.size)
         yield _Part(len(head), head)
@@ -361,7 +350,7 @@ def _file_pieces(path: Path, skip: int, size: int) -> Iterator[bytes]:
         raise GitopsMlError(f"{path} changed while it was sent: run it again")
 
 
-# -- the way back ----------------------------------------------------------------------------------
+# -- pull ------------------------------------------------------------------------------------------
 
 
 def pull_model(
@@ -372,18 +361,17 @@ def pull_model(
     progress: Progress,
     may_be_there: bool = False,
 ) -> PulledModel:
-    """Write the files of an artifact to ``directory``, which is there whole or not at all.
+    """Write the files of an artifact to ``directory``, which appears complete or not at all.
 
-    With ``may_be_there`` others write the same to it, and whoever is first is right.
+    With ``may_be_there`` other processes write the same content, and the first one wins.
 
     Raises:
         UsageError: the directory has files already.
-        GitopsMlError: it cannot be written, or the image holds what is no model's file.
-        Refused, ServerFailed: the registry said no, or sent something else than the digest says.
+        GitopsMlError: it cannot be written, or the image has an entry that is not a model's file.
     """
     is_taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
     if is_taken and not may_be_there:
-        raise UsageError(f"{directory} is there already: name a new directory")
+        raise UsageError(f"{directory} exists: name a new directory")
     _, found = registry.manifest(image)
     manifest, _ = registry.image_manifest(replace(image, digest=found.digest), _PLATFORMS[0])
     target = directory.absolute()
@@ -401,8 +389,8 @@ def pull_model(
 def _unpack(registry: OciRegistry, repository: str, layer: Descriptor, new: NewFolder) -> None:
     """Write the files of one layer."""
     try:
-        with layer_pieces(registry, repository, layer) as pieces:
-            for entry in tar_entries(pieces):
+        with layer_entries(registry, repository, layer) as entries:
+            for entry in entries:
                 _write(entry, repository, new)
     except BadArchive as error:
         raise ServerFailed(f"{layer.digest} of {repository} cannot be read: {error}") from error
@@ -415,14 +403,14 @@ def _write(entry: TarEntry, repository: str, new: NewFolder) -> None:
     is_outside = name.is_absolute() or ".." in name.parts
     if entry.kind != FILE or is_outside or name.name.startswith(_WHITEOUT):
         raise GitopsMlError(
-            f"{repository} has {entry.name[:120]!r}, which is no plain file below the model: it was "
+            f"{repository} has {entry.name[:120]!r}, which is not a plain file below the model: it was "
             "not made by `gitops-ml model push`"
         )
     new.write(entry, name.as_posix())
 
 
 def _forget_partial(target: Path) -> None:
-    """Remove what pulls of this model left that ended long ago."""
+    """Remove the partial folders of old pulls of this model."""
     for folder in target.parent.glob(f".{glob.escape(target.name)}.*"):
         with suppress(OSError):
             if folder.stat().st_mtime < time.time() - _STAGING_SECONDS:

@@ -1,4 +1,4 @@
-"""Models that somebody has at hand, as a folder with their files: a path, or an object of the session."""
+"""Models as folders of files: from a path, or from an object of the session."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _MAIN = "__main__"
 
 @dataclass(frozen=True, slots=True)
 class SavedModel:
-    """An object of the session as the file that it became."""
+    """An object of the session, saved as a file."""
 
     file: str
     content: bytes
 
 
 def saved(name: str, model: Any) -> Any:
-    """``model``, to be named and stored: an object is saved once, as two pickles of it may differ.
+    """``model`` as a path or a saved file: an object is saved once, as two pickles of it may differ.
 
     Raises:
-        Unpackageable: the object cannot be pickled, or nobody else could read it.
+        Unpackageable: the object cannot be pickled, or a replica could not read it.
     """
     if isinstance(model, str | os.PathLike | SavedModel):
         return model
@@ -50,7 +50,7 @@ def model_folder(name: str, model: Any) -> Iterator[Path]:
 
     Raises:
         UsageError: there is no such file or folder.
-        Unpackageable: the object cannot be pickled, or nobody else could read it.
+        Unpackageable: the object cannot be pickled, or a replica could not read it.
     """
     if isinstance(model, str | os.PathLike):
         path = Path(model).expanduser().absolute()
@@ -58,7 +58,7 @@ def model_folder(name: str, model: Any) -> Iterator[Path]:
             yield path
             return
         if not path.is_file():
-            raise UsageError(f'models: "{name}" is {os.fspath(model)!r}, and there is no such file')
+            raise UsageError(f'models: "{name}" is {os.fspath(model)!r}, which does not exist')
     with tempfile.TemporaryDirectory(prefix="gitops-ml-model-") as temporary:
         folder = Path(temporary)
         if isinstance(model, str | os.PathLike):
@@ -80,12 +80,12 @@ def pickled(name: str, model: Any) -> bytes:
     """The object as a pickle that a replica can read.
 
     Raises:
-        Unpackageable: it has no pickle, or one that needs a class of this session.
+        Unpackageable: it cannot be pickled, or its pickle needs a class of this session.
     """
     try:
         content = pickle.dumps(model, protocol=5)
     except Exception as error:
-        # Nobody can list what other people's __reduce__ raises.
+        # __reduce__ of any class may raise anything
         raise Unpackageable(
             f"the model {name}", [f"it cannot be pickled ({error}): save it and give the path"]
         ) from error
@@ -101,12 +101,12 @@ def pickled(name: str, model: Any) -> bytes:
 
 
 def modules_in_pickle(content: bytes) -> frozenset[str]:
-    """The modules that unpickling imports: texts in it that are called like loaded ones."""
+    """The modules that unpickling imports: texts in it that are names of loaded modules."""
     return frozenset(text for text in texts_in_pickle(content) if text in sys.modules) - {_MAIN}
 
 
 def modules_of(name: str, model: Any) -> frozenset[str]:
-    """The modules that reading a model needs, as far as its object tells."""
+    """The modules that reading a model needs, as far as they are known from its object."""
     file = saved(name, model)
     if isinstance(file, SavedModel) and file.file.endswith(".pkl"):
         return modules_in_pickle(file.content)

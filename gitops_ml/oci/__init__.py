@@ -1,1 +1,5 @@
-"""Images as values, and the registry: references, manifests, layers, signatures. Builds nothing."""
+"""Images as values, and the registry: references, manifests, layers, signatures. Builds nothing.
+
+A call that reaches a registry raises `Refused` where the registry refuses it, and `ServerFailed` where
+the registry fails or cannot be reached.
+"""

@@ -1,4 +1,4 @@
-"""The config of an image that stands on a base image: what runs, as whom, and how it is labelled."""
+"""The config of an image on top of a base image: entrypoint, environment, user and labels."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 _KEPT = ("User", "ExposedPorts", "Env", "Volumes", "WorkingDir", "Labels", "StopSignal",
          "Healthcheck")  # fmt: skip
-"""Of the base image's config. Entrypoint and Cmd are replaced, the rest is the engine's diary."""
+"""Fields of the base image's config. Entrypoint and Cmd are replaced, engines only read the others."""
 
 _MOST_LAYERS = 1000
 _MOST_HISTORY = 4000
-_MOST_WORDS = 4000
+_MOST_ITEMS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseConfig:
-    """What the config of a base image says."""
+    """The config of a base image."""
 
     platform: Platform
     settings: Mapping[str, Any]
@@ -58,10 +58,10 @@ class Runtime:
 
 
 def parse_config(content: bytes) -> BaseConfig:
-    """A config blob, read.
+    """The config in a blob.
 
     Raises:
-        BadManifest: it is no config of an image.
+        BadManifest: it is not the config of an image.
     """
     try:
         found = as_mapping(read_json(content), "it")
@@ -82,9 +82,9 @@ def parse_config(content: bytes) -> BaseConfig:
     except BadJson as error:
         raise BadManifest(f"its config cannot be read ({error})") from error
     if not {"rootfs", "os", "architecture"} <= found.keys():
-        raise BadManifest("its config cannot be read (it names no platform or no layers)")
+        raise BadManifest("its config cannot be read (it has no platform or no layers)")
     if not all(map(is_digest, diff_ids)):
-        raise BadManifest("its config names layers by something else than sha256")
+        raise BadManifest("a layer in its config is not named by its sha256")
     return BaseConfig(
         platform=platform,
         settings=settings,
@@ -95,13 +95,13 @@ def parse_config(content: bytes) -> BaseConfig:
 
 
 def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``settings``, in which what we read has the type that it must have.
+    """``settings``, whose known fields have the right types.
 
     Raises:
-        BadJson: something has another.
+        BadJson: a field has another type.
     """
     for name in ("Env", "Entrypoint", "Cmd"):
-        for each in as_items(settings.get(name), name, most=_MOST_WORDS):
+        for each in as_items(settings.get(name), name, most=_MOST_ITEMS):
             as_text(each, f"an entry of {name}")
     for name in ("User", "WorkingDir", "StopSignal"):
         as_text(settings.get(name), name)
@@ -114,9 +114,9 @@ def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 def extended_config(
     base: BaseConfig, *, layers: Sequence[AddedLayer], runtime: Runtime, epoch: int = 0
 ) -> bytes:
-    """The config blob of ``base`` with ``layers`` on top, which runs as ``runtime`` says.
+    """The config blob of ``base`` with ``layers`` on top, which runs as in ``runtime``.
 
-    ``epoch`` stands where others write the time of the build.
+    ``epoch`` takes the place of the time of the build.
     """
     created = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     added = [{"created": created, "created_by": layer.created_by} for layer in layers]
@@ -154,7 +154,7 @@ def _settings(base: BaseConfig, runtime: Runtime) -> dict[str, Any]:
 
 
 def _complete_history(base: BaseConfig) -> tuple[Mapping[str, Any], ...]:
-    """The base's history, which must count as many layers as there are: some tools insist."""
+    """The base's history, with one entry for each layer: some tools require it."""
     if sum(not entry.get("empty_layer") for entry in base.history) == len(base.diff_ids):
         return base.history
     return tuple({"created_by": "a layer of the base image"} for _ in base.diff_ids)

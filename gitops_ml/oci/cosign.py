@@ -1,7 +1,7 @@
-"""Signatures and signed attestations in the words of cosign, to be verified by cosign and its kin.
+"""Signatures and signed attestations in the formats of cosign.
 
-They are kept where every version of cosign, containers/image, Kyverno and the policy controller
-look: under tags that follow from the digest of what is signed. See cosign's SIGNATURE_SPEC.md and
+They are stored where every version of cosign, containers/image, Kyverno and the policy controller
+look: under tags that are made from the digest of what is signed. See cosign's SIGNATURE_SPEC.md and
 ATTESTATION_SPEC.md, and DSSE's protocol.md.
 """
 
@@ -25,26 +25,29 @@ from gitops_ml.oci.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.oci.reference import ImageRef
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 DSSE = "application/vnd.dsse.envelope.v1+json"
+IN_TOTO = "application/vnd.in-toto+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 """The annotation of a layer that holds the signature of its bytes, base64."""
 KEY = "dev.gitops-ml.key"
-"""Our annotation beside it: the fingerprint of the key. A hint, since anybody can write it."""
+"""Our annotation beside it: the fingerprint of the key. A hint, since it is not signed."""
 PREDICATE = "predicateType"
 
 _TYPE = "cosign container image signature"
 
 
 def signature_tag(digest: str) -> str:
-    """Where the signatures of ``digest`` are."""
+    """The tag of the signatures of ``digest``."""
     return f"{digest.replace(':', '-')}.sig"
 
 
 def attestation_tag(digest: str) -> str:
-    """Where the signed statements about ``digest`` are."""
+    """The tag of the signed statements about ``digest``."""
     return f"{digest.replace(':', '-')}.att"
 
 
@@ -79,7 +82,7 @@ def signature_layer(payload: bytes, signature: bytes, *, key: str) -> Descriptor
 
 
 def signature_of(layer: Descriptor) -> bytes:
-    """The signature that a layer carries; empty where it carries none."""
+    """The signature in a layer's annotation; empty where there is none."""
     try:
         return base64.b64decode(layer.annotations.get(SIGNATURE, ""), validate=True)
     except binascii.Error:
@@ -87,13 +90,13 @@ def signature_of(layer: Descriptor) -> bytes:
 
 
 def to_be_signed(payload_type: str, payload: bytes) -> bytes:
-    """DSSE's pre-authentication encoding: a signature covers the type, too."""
+    """DSSE's pre-authentication encoding: a signature covers the type as well."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def envelope(payload_type: str, payload: bytes, signature: bytes) -> bytes:
-    """A signed statement. DSSE's key id stays empty, as with cosign: verifiers bring their key."""
+    """A signed statement. DSSE's key id stays empty, as with cosign: verifiers have their own key."""
     sig = base64.b64encode(signature).decode()
     return canonical_json(
         {
@@ -104,18 +107,18 @@ def envelope(payload_type: str, payload: bytes, signature: bytes) -> bytes:
     )
 
 
-def opened(content: bytes) -> tuple[str, bytes, tuple[bytes, ...]]:
-    """Type, payload and signatures of an envelope, none of them verified.
+def parse_envelope(content: bytes) -> tuple[str, bytes, tuple[bytes, ...]]:
+    """Type, payload and signatures of an envelope; nothing is verified.
 
     Raises:
-        ValueError: it is no envelope.
+        ValueError: it is not an envelope.
     """
     try:
         found = read_json(content)
         signatures = tuple(base64.b64decode(each["sig"]) for each in found["signatures"])
         return str(found["payloadType"]), base64.b64decode(found["payload"]), signatures
     except (KeyError, TypeError) as error:
-        raise ValueError(f"it is no envelope ({error!r})") from error
+        raise ValueError(f"it is not a DSSE envelope ({error!r})") from error
 
 
 def attestation_layer(content: bytes, *, predicate_type: str, key: str) -> Descriptor:
@@ -125,10 +128,10 @@ def attestation_layer(content: bytes, *, predicate_type: str, key: str) -> Descr
     return describe(content, DSSE, annotations=annotations)
 
 
-def with_layers(layers: Iterable[Descriptor]) -> tuple[bytes, bytes]:
+def signature_image(layers: Iterable[Descriptor]) -> tuple[bytes, bytes]:
     """Manifest and config of the image whose layers are signatures or signed statements.
 
-    It is an image like any other, for registries that know nothing else.
+    It is an ordinary image, so that every registry stores it.
     """
     kept = tuple(layers)
     diff_ids = [layer.digest for layer in kept]
@@ -147,27 +150,32 @@ def layers_of(content: bytes) -> tuple[Descriptor, ...]:
     """The layers of such an image.
 
     Raises:
-        BadManifest: it is none.
+        BadManifest: it is not such an image.
     """
     found = parse_manifest(content)
     if isinstance(found, Index):
-        raise BadManifest("it is an index, and no list of signatures")
+        raise BadManifest("it is an index, not a list of signatures")
     return found.layers
 
 
-def statement(*, name: str, digest: str, predicate_type: str, predicate: Any) -> bytes:
-    """An in-toto statement about an image."""
-    algorithm, _, value = digest.partition(":")
+def statement(image: ImageRef, *, predicate_type: str, predicate: Any) -> bytes:
+    """An in-toto statement about an image, by its digest."""
     return canonical_json(
         {
             "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"name": name, "digest": {algorithm: value}}],
+            "subject": [{"name": image.repository, "digest": digest_set(image.digest or "")}],
             "predicateType": predicate_type,
             "predicate": predicate,
         }
     )
 
 
+def digest_set(digest: str) -> Mapping[str, str]:
+    """A digest as in-toto writes it: the value by its algorithm."""
+    algorithm, _, value = digest.partition(":")
+    return {algorithm: value}
+
+
 def fingerprint(public_key: bytes) -> str:
-    """How a key is named: the digest of its public half (DER, SubjectPublicKeyInfo)."""
+    """The name of a key: the digest of its public half (DER, SubjectPublicKeyInfo)."""
     return digest_of(public_key)

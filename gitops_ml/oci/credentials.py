@@ -1,4 +1,4 @@
-"""The user's registry credentials: docker's ``config.json`` and its credential helpers."""
+"""The user's registry credentials, from docker's ``config.json`` and its credential helpers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DOCKER_HUB = "https://index.docker.io/v1/"
 
 _NOT_INSTALLED = 127
 _HELPER_SECONDS = 60
-_TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a user name
+_TOKEN_USER = "<token>"  # noqa: S105 - what a helper answers in place of a user name
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What to show to a registry. ``identity_token`` stands in for user and password."""
+    """Credentials for one registry. ``identity_token`` takes the place of user and password."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -44,7 +44,7 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
     Raises:
         Refused: docker's configuration cannot be read, or names a helper that is not installed.
     """
-    path = _config_path(environ)
+    path = docker_folder(environ) / "config.json"
     config = _read(path)
     names = (DOCKER_HUB, "docker.io", "index.docker.io") if host == "docker.io" else (host,)
     helpers = config.get("credHelpers") or {}
@@ -61,10 +61,10 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
     return None
 
 
-def _config_path(environ: Mapping[str, str]) -> Path:
-    if directory := environ.get("DOCKER_CONFIG"):
-        return Path(directory) / "config.json"
-    return Path(environ.get("HOME") or Path.home()) / ".docker" / "config.json"
+def docker_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of docker's configuration."""
+    home = environ.get("HOME") or Path.home()
+    return Path(environ.get("DOCKER_CONFIG") or Path(home, ".docker"))
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -75,12 +75,12 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise Refused(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict):
-        raise Refused(f"{path} is not docker's configuration: it holds no JSON object")
+        raise Refused(f"{path} is not docker's configuration: it does not hold a JSON object")
     return config
 
 
 def _host_of(key: str) -> str:
-    """``https://ghcr.io/v1/`` and ``ghcr.io`` are one registry, as for docker."""
+    """The host of a key: ``https://ghcr.io/v1/`` and ``ghcr.io`` are one registry, as for docker."""
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
@@ -98,7 +98,7 @@ def _from_entry(entry: Mapping[str, Any]) -> Credentials | None:
 
 
 def _from_helper(name: str, server: str, config: Path) -> Credentials | None:
-    """What ``docker-credential-<name> get`` answers; a helper that knows nothing ends with 1."""
+    """What ``docker-credential-<name> get`` answers; a helper without credentials exits with 1."""
     program = f"docker-credential-{name}"
     try:
         answer = process.run([program, "get"], input=server, timeout=_HELPER_SECONDS)
@@ -109,7 +109,7 @@ def _from_helper(name: str, server: str, config: Path) -> Credentials | None:
             raise Refused(f"{config} names {program}, which is not installed") from error
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused(f"{program} did not answer with credentials for {server}") from error
+        raise Refused(f"{program} did not return credentials for {server}") from error
     if username == _TOKEN_USER:
         return Credentials(identity_token=secret)
     return Credentials(username, secret) if username or secret else None

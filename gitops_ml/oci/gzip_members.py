@@ -1,12 +1,12 @@
-"""gzip that is the same from every Python and every zlib.
+"""Reproducible gzip: equal bytes from every Python and every zlib.
 
-What zlib makes of some bytes depends on its version and on whose zlib it is (zlib-ng, Intel's,
-Cloudflare's), so a layer that zlib compresses has a digest of the machine that built it. Here zlib
-compresses nothing. A gzip file may have any number of members (RFC 1952, 2.2), as eStargz layers
-do, and each of ours is one of these:
+The output of zlib depends on its version and its maker (zlib-ng, Intel, Cloudflare), so the digest
+of a layer that zlib compresses depends on the machine. Here zlib compresses nothing. A gzip file may
+have any number of members (RFC 1952, 2.2), as eStargz layers have, and each member written here is
+one of these:
 
 * deflated bytes that exist already, copied as they are: the files of a wheel, whose bytes the lock
-  pins. This costs nothing and is as small as its publisher made it;
+  pins. This costs nothing, and the size is the publisher's;
 * bytes that the small compressor below made: tar headers and the project's code;
 * stored bytes (RFC 1951, 3.2.4): big files of a project, which are weights and do not shrink.
 """
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-"""No name, no time, no word about the compressor, operating system unknown."""
+"""No name, no time, no compressor, operating system unknown."""
 LONGEST_STORED = 0xFFFF
 """Bytes of one stored block."""
 LONGEST_PIECE = 1 << 16
-"""Bytes that the compressor is given at a time: it keeps them all in mind."""
+"""Bytes that the compressor takes at a time: it keeps them all in memory."""
 
 _LENGTH_BASES = (
     *range(3, 11), 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195,
@@ -34,7 +34,7 @@ _LENGTH_BITS = (*(0,) * 8, *(n for n in range(1, 6) for _ in range(4)), 0)
 _LONGEST_MATCH = 258
 _FARTHEST = 1 << 15
 _SHORTEST_MATCH = 4
-"""The format allows 3; what begins with 4 equal bytes is found by one look into a dict."""
+"""The format allows 3; a match of 4 is found by one look into a dict."""
 
 
 def trailer(crc: int, size: int) -> bytes:
@@ -43,7 +43,7 @@ def trailer(crc: int, size: int) -> bytes:
 
 
 def member(content: bytes) -> bytes:
-    """A gzip member of at most `LONGEST_PIECE` bytes, by whichever way is shorter."""
+    """A gzip member of at most `LONGEST_PIECE` bytes, deflated or stored, whichever is shorter."""
     packed = deflated(content)
     if len(packed) > len(content) + 5 * (1 + len(content) // LONGEST_STORED):
         packed = b"".join(stored(content, is_last=True))
@@ -51,7 +51,7 @@ def member(content: bytes) -> bytes:
 
 
 def stored(content: bytes, *, is_last: bool) -> Iterator[bytes]:
-    """``content`` as stored blocks of a deflate stream, which it may end."""
+    """``content`` as stored blocks of a deflate stream; the last one ends it if ``is_last``."""
     starts = range(0, len(content), LONGEST_STORED) or (0,)
     for start in starts:
         piece = content[start : start + LONGEST_STORED]
@@ -63,8 +63,8 @@ def stored(content: bytes, *, is_last: bool) -> Iterator[bytes]:
 def deflated(content: bytes) -> bytes:
     """``content`` as one deflate block with the fixed codes of RFC 1951, 3.2.6.
 
-    The way to find matches is part of our image format: to change it changes digests, and then
-    `core.image_recipe.BUILDER` counts up.
+    How matches are found is part of the image format: a change of it changes digests, and then
+    `gitops_ml.image.recipe.BUILDER` counts up.
     """
     bits, count = 0b011, 3
     pieces: list[bytes] = []
@@ -136,7 +136,7 @@ def _length(size: int) -> tuple[int, int]:
 
 
 def _distance(distance: int) -> tuple[int, int]:
-    """The code of a distance: two bits of it choose among 30 codes, the others follow."""
+    """The code of a distance: two bits choose among 30 codes, the others follow."""
     value = distance - 1
     if value < 4:
         return _reversed(value, 5), 5

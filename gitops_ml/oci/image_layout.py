@@ -1,4 +1,4 @@
-"""OCI layouts read back: images in a folder, as `gitops-ml build --output oci-layout=DIR` writes them."""
+"""Read OCI layouts: images in a folder, as `gitops-ml build --output oci-layout=DIR` writes them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class OciLayout:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / LAYOUT).is_file():
-            raise UsageError(f"{folder} is no OCI layout: it has no file {LAYOUT}")
+            raise UsageError(f"{folder} is not an OCI layout: it has no file {LAYOUT}")
         self._folder = folder
 
     def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
-        """The manifest or index behind a tag or digest; without either, the only one.
+        """The manifest or index of a tag or digest; without either, the only one.
 
         Raises:
-            UsageError: there is none, or it is one of several.
+            UsageError: there is no such image, or the layout has several and none was named.
             GitopsMlError: the layout is damaged.
         """
         found = Descriptor("", image.digest, 0) if image.digest else self._named(image.tag)
@@ -61,7 +61,7 @@ class OciLayout:
         """A small blob, whole.
 
         Raises:
-            GitopsMlError: it is not there, is damaged or not small.
+            GitopsMlError: it is missing, damaged or too large.
         """
         content = bytearray()
         for piece in self.read_blob(repository, descriptor):
@@ -74,7 +74,7 @@ class OciLayout:
         """The pieces of a blob, checked against its digest.
 
         Raises:
-            GitopsMlError: it is not there or is damaged.
+            GitopsMlError: it is missing or damaged.
         """
         del repository
         found = hashlib.sha256()
@@ -90,5 +90,5 @@ class OciLayout:
 
     def _place(self, digest: str) -> Path:
         if not is_digest(digest):
-            raise GitopsMlError(f"{self._folder} names {digest!r}, which is no digest")
+            raise GitopsMlError(f"{self._folder} names {digest!r}, which is not a digest")
         return self._folder / "blobs" / "sha256" / digest.removeprefix("sha256:")

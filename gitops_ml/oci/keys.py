@@ -1,6 +1,6 @@
-"""Signing keys: cosign's encrypted ones and plain PEM, from a file or a variable.
+"""Signing keys: cosign's encrypted keys and plain PEM, from a file or a variable.
 
-Neither the key nor its password is ever in a message, an argument or a file of ours.
+Neither the key nor its password appears in a message, an argument or a file that we write.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 KEY_VARIABLE = "GITOPS_ML_SIGNING_KEY"
-"""A path or ``env://NAME``; takes the place of ``image.signing.key``."""
+"""A path or ``env://NAME``; overrides ``image.signing.key``."""
 
 _LARGEST_KEY = 1 << 16
 _COSTLIEST = 1 << 18
@@ -53,29 +53,29 @@ class PublicKey:
         """The key in ``cosign.pub`` and its like.
 
         Raises:
-            UsageError: it is no public key, or none of ECDSA on P-256.
+            UsageError: it is not a public key, or not one for ECDSA on P-256.
         """
         serialization = _library("cryptography.hazmat.primitives.serialization")
         try:
             found = serialization.load_pem_public_key(content)
         except ValueError as error:
-            raise UsageError("this is no public key in PEM") from error
+            raise UsageError("this is not a public key in PEM") from error
         return cls(_on_p256(found, "the public key"))
 
     @property
     def fingerprint(self) -> str:
-        """How `gitops_ml.oci.cosign.fingerprint` names it."""
+        """Its name, as `gitops_ml.oci.cosign.fingerprint` makes it."""
         return fingerprint(_der(self._key))
 
     @property
     def pem(self) -> str:
-        """What others verify with: ``cosign verify --key``."""
+        """The text for ``cosign verify --key``."""
         text = base64.b64encode(_der(self._key)).decode()
         lines = [text[at : at + 64] for at in range(0, len(text), 64)]
         return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
 
     def verifies(self, content: bytes, signature: bytes) -> bool:
-        """Whether ``signature`` is this key's, of ``content``."""
+        """Whether this key made ``signature`` for ``content``."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
@@ -89,7 +89,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """An ECDSA key on P-256, which everything that verifies for cosign knows."""
+    """An ECDSA key on P-256, the kind that every verifier of cosign signatures supports."""
 
     _key: EllipticCurvePrivateKey = field(repr=False)
 
@@ -108,13 +108,13 @@ class SigningKey:
 def find_signing_key(
     spec: SigningSpec | None, *, root: Path, environ: Mapping[str, str]
 ) -> SigningKey | None:
-    """The key that images are signed with, or ``None`` where nobody asked for that.
+    """The key that images are signed with, or ``None`` where no key is configured.
 
     ``root`` is the folder that a path in ``spec`` starts from.
 
     Raises:
-        UsageError: a key was asked for and is not there, wants another password, or is of another
-            kind; or the libraries for it are missing.
+        UsageError: the configured key is missing, needs another password or is of another kind; or
+            the libraries for it are missing.
     """
     named, password_env = environ.get(KEY_VARIABLE), "COSIGN_PASSWORD"
     place = KEY_VARIABLE
@@ -132,13 +132,13 @@ def find_signing_key(
 def _content(named: str, place: str, *, root: Path, environ: Mapping[str, str]) -> str:
     if "PRIVATE KEY" in named:
         raise UsageError(
-            f"{place} holds a key, and is to hold where the key is: a file, or env://NAME"
+            f"{place} holds a key, but must name the place of one: a file, or env://NAME"
         )
     if named.startswith("env://"):
         variable = named.removeprefix("env://")
         if not environ.get(variable):
             raise UsageError(
-                f"{place} says that the signing key is in ${variable}, which is not set"
+                f"{place} names the variable ${variable} for the signing key, which is not set"
             )
         return environ[variable]
     path = root / os.path.expanduser(named)  # noqa: PTH111 - Path.expanduser raises without a home
@@ -198,13 +198,11 @@ def _on_p256(key: Any, source: str) -> Any:
     if is_ours and isinstance(key.curve, ec.SECP256R1):
         return key
     kind = f"ECDSA on {key.curve.name}" if is_ours else type(key).__name__.strip("_")
-    raise UsageError(
-        f"{source} is of another kind ({kind}) than ECDSA on P-256: {_HOW_TO_MAKE_ONE}"
-    )
+    raise UsageError(f"{source} is a key for {kind}, not for ECDSA on P-256: {_HOW_TO_MAKE_ONE}")
 
 
 def _decrypted(body: str, source: str, password_env: str, password: str | None) -> bytes:
-    """What go-securesystemslib's ``encrypted`` made: scrypt, then NaCl's secretbox."""
+    """Decrypt what go-securesystemslib's ``encrypted`` made: scrypt, then NaCl's secretbox."""
     if password is None:
         raise _no_password(source, password_env)
     secret, exceptions = _library("nacl.secret"), _library("nacl.exceptions")
@@ -252,7 +250,7 @@ def _der(key: EllipticCurvePublicKey) -> bytes:
 def _no_key(source: str, kind: str = "") -> UsageError:
     found = f" but {kind.lower()}" if kind else ""
     return UsageError(
-        f"{source} is no key that can be read (cosign's, or PKCS 8 in PEM){found}: {_HOW_TO_MAKE_ONE}"
+        f"{source} is not a key in a known format (cosign's, or PKCS 8 in PEM){found}: {_HOW_TO_MAKE_ONE}"
     )
 
 
@@ -269,7 +267,7 @@ def _wrong_password(source: str, password_env: str) -> UsageError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningSpec:
-    """Where the key is that images are signed with; neither key nor password is ever here."""
+    """Where the signing key is; neither key nor password is ever in here."""
 
     key: str
     """A file, from the project file's folder, or ``env://NAME`` as cosign spells a variable."""

@@ -1,7 +1,7 @@
-"""Image layers as files: a tar archive in a gzip file, the same from every machine.
+"""Write image layers: a tar archive in a gzip file, equal on every machine.
 
-The entries are sorted, owned by 0, dated by ``epoch`` and have one of three modes, and how they
-are packed is told in `gitops_ml.oci.gzip_members`.
+The entries are sorted, owned by 0, dated by ``epoch`` and have one of three modes;
+`gitops_ml.oci.gzip_members` packs them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _BUFFER = LONGEST_PIECE
 _INFLATED = 1 << 20
 _READ = 1 << 18
 _LARGEST_SQUEEZED = 1 << 18
-"""Files up to this size go through our compressor, which takes a second for some megabytes."""
+"""Files up to this size are compressed here, which takes a second for some megabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deflated:
-    """A file's bytes as somebody deflated them: a member of a wheel."""
+    """The deflated bytes of a file: a member of a wheel."""
 
     archive: HeldFile
     offset: int
@@ -57,7 +57,7 @@ class LayerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer that was written."""
+    """A layer that is written."""
 
     descriptor: Descriptor
     diff_id: str
@@ -69,20 +69,19 @@ class Layer:
 def write_layer(
     entries: Iterable[LayerEntry], target: IO[bytes], *, root: str = "", epoch: int = 0
 ) -> Layer:
-    """Write a layer to ``target`` and return what it became, in constant memory.
+    """Write a layer to ``target``, in constant memory.
 
-    Directories come with their entries, but for ``root`` and those above it, which are the base
-    image's.
+    Directories come with their entries, except ``root`` and those above it, which the base image has.
 
     Raises:
-        GitopsMlError: two entries have one path, or a file is not what its fingerprint says.
+        GitopsMlError: two entries have one path, or a file has another fingerprint than its entry.
     """
     writer = _Writer(target)
     directories = {root, ""}
     previous = None
     for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
         if entry.path == previous:
-            raise GitopsMlError(f"two files want to be /{entry.path} in the image")
+            raise GitopsMlError(f"two files have the path /{entry.path} in the image")
         previous = entry.path
         for parent in _parents(entry.path, root):
             if parent not in directories:
@@ -119,7 +118,7 @@ def _size(source: bytes | Path | Deflated) -> int:
     try:
         return source.stat().st_size
     except OSError as error:
-        raise GitopsMlError(f"{source} cannot be read any more ({error.strerror})") from error
+        raise GitopsMlError(f"{source} can no longer be read ({error.strerror})") from error
 
 
 def _write_file(writer: _Writer, entry: LayerEntry, source: Path, size: int) -> None:
@@ -143,7 +142,7 @@ def _pieces(source: Path, size: int) -> Iterator[bytes]:
                 yield piece
             has_grown = bool(file.read(1))
     except OSError as error:
-        raise GitopsMlError(f"{source} cannot be read any more ({error.strerror})") from error
+        raise GitopsMlError(f"{source} can no longer be read ({error.strerror})") from error
     if size or has_grown:
         raise _changed(source)
 
@@ -175,7 +174,7 @@ class _Writer:
         self._waiting = bytearray()
 
     def plain(self, content: bytes) -> None:
-        """Bytes for our own compressor: whatever fits goes into one member."""
+        """Bytes to compress here: a member holds as many as fit."""
         self._count(content)
         self._waiting += content
         while len(self._waiting) >= LONGEST_PIECE:
@@ -197,7 +196,7 @@ class _Writer:
         self._write(trailer(crc, size))
 
     def deflated(self, source: Deflated) -> None:
-        """A member of a wheel, copied; what it unpacks to is only counted and checked."""
+        """A member of a wheel, copied; its content is only counted and checked."""
         self._flush()
         self._write(HEADER)
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -207,6 +206,8 @@ class _Writer:
             for content in _inflated(inflate, piece):
                 self._count(content)
                 crc, size = zlib.crc32(content, crc), size + len(content)
+            if size > source.size:
+                break
         if (crc, size) != (source.crc, source.size) or not inflate.eof or inflate.unused_data:
             raise GitopsMlError(f"{source.archive.name} is damaged: its contents do not unpack")
         self._write(trailer(crc, size))
@@ -236,14 +237,14 @@ class _Writer:
 
 
 def _inflated(inflate: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
-    """What ``piece`` unpacks to, a megabyte at a time: a bomb fills no memory."""
+    """The content of ``piece``, a megabyte at a time: a bomb fills no memory."""
     while True:
         try:
             content = inflate.decompress(piece, _INFLATED)
         except zlib.error:
-            return  # neither the size nor the checksum will be right
+            return  # the check of size and checksum fails
         yield content
         piece = inflate.unconsumed_tail
-        # a full answer may hold back more, even of what is consumed
+        # after a full output the decompressor may hold more, even of what is consumed
         if not piece and len(content) < _INFLATED:
             return

@@ -1,7 +1,7 @@
 """OCI images as values: descriptors, manifests and indexes, and the one JSON text of each.
 
 Equal values have equal bytes, hence equal digests, on every machine: keys are sorted, nothing
-depends on order of construction, and no value tells when or where it was made.
+depends on the order of construction, and no value has a time or a place in it.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ _SAME_BYTES = {
 """Docker's name of a media type to OCI's, where the bytes are the same."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_LAYERS = 1000
-"""Of one image; engines mount about 125."""
+"""In one image; engines mount about 125."""
 _MOST_ENTRIES = 10_000
-"""Of one index: platforms, or all that is attached to an image."""
+"""In one index: platforms, or the documents attached to an image."""
 
 
 class BadManifest(ValueError):
-    """A text that a registry gave is no manifest that we can build on; the message says why."""
+    """A registry sent a manifest that cannot be used; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Platform:
-    """``os/architecture[/variant]``, in Go's words.
+    """``os/architecture[/variant]``, as Go names them.
 
     >>> str(Platform.parse("linux/arm64/v8"))
     'linux/arm64/v8'
@@ -70,22 +70,22 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """The platform that ``text`` spells.
+        """The platform in ``text``.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not a platform.
         """
         parts = text.split("/")
         if not 2 <= len(parts) <= 3 or not all(parts):
-            raise ValueError(f"{text!r} is no platform (os/architecture, such as linux/amd64)")
+            raise ValueError(f"{text!r} is not a platform (os/architecture, such as linux/amd64)")
         return cls(*parts)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
     def runs(self, other: Platform) -> bool:
-        """Whether an image for ``other`` is one for this platform."""
-        # arm64 has one variant, which some name and others do not
+        """Whether an image for ``other`` runs on this platform."""
+        # arm64 has one variant, which not everyone names
         plain = "v8" if self.architecture == "arm64" else ""
         mine, theirs = self.variant or plain, other.variant or plain
         same = (self.os, self.architecture) == (other.os, other.architecture)
@@ -94,7 +94,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What points at a blob or a manifest."""
+    """A reference to a blob or a manifest."""
 
     media_type: str
     digest: str
@@ -135,7 +135,7 @@ class ImageManifest:
     media_type: str = MANIFEST
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: what is pushed, and what the digest is of."""
+        """Canonical JSON: what is pushed and hashed."""
         found: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": self.media_type,
@@ -160,7 +160,7 @@ class Index:
     media_type: str = INDEX
 
     def platforms(self) -> tuple[str, ...]:
-        """What it has images for."""
+        """The platforms that it has images for."""
         # attestations are listed among the platforms as unknown/unknown
         named = (entry.platform for entry in self.manifests)
         return tuple(sorted({str(p) for p in named if p and p.os != "unknown"}))
@@ -178,7 +178,7 @@ class Index:
 
 
 def canonical_json(value: object) -> bytes:
-    """One text for one value."""
+    """The one text of a value."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -193,15 +193,15 @@ def describe(content: bytes, media_type: str, **more: Any) -> Descriptor:
 
 
 def is_digest(text: str) -> bool:
-    """Whether ``text`` is a digest of the only kind that registries use."""
+    """Whether ``text`` is a sha256 digest, the only kind that registries use."""
     return bool(_DIGEST.fullmatch(text))
 
 
 def parse_manifest(content: bytes, *, media_type: str = "") -> ImageManifest | Index:
-    """What a registry or a layout holds under a digest; Docker's kinds are read as well.
+    """The manifest or index in ``content``, in OCI's or Docker's format.
 
     Raises:
-        BadManifest: it is neither a manifest nor an index, or is one of Docker's first kind.
+        BadManifest: it is neither a manifest nor an index, or in Docker's first format.
     """
     try:
         found = as_mapping(read_json(content), "it")
@@ -213,16 +213,14 @@ def parse_manifest(content: bytes, *, media_type: str = "") -> ImageManifest | I
             return _manifest(found, kind or MANIFEST)
     except BadJson as error:
         raise BadManifest(f"it cannot be read as a manifest ({error})") from error
-    raise BadManifest(
-        f"it is of a kind that is too old or not for images ({kind[:80] or 'unnamed'})"
-    )
+    raise BadManifest(f"its media type is too old or not for images ({kind[:80] or 'unnamed'})")
 
 
 def parse_index(content: bytes) -> tuple[Descriptor, ...]:
     """The entries of the ``index.json`` of an OCI layout, of whatever kind each is.
 
     Raises:
-        BadManifest: it is none.
+        BadManifest: it is not an index.
     """
     try:
         return _index(as_mapping(read_json(content), "it"), INDEX).manifests
@@ -275,8 +273,8 @@ def _platform(value: object) -> Platform:
     return Platform(*parts)
 
 
-def in_oci_words(descriptor: Descriptor) -> Descriptor:
-    """The same blob, as an OCI manifest names its kind."""
+def as_oci(descriptor: Descriptor) -> Descriptor:
+    """The descriptor of the same blob, with OCI's media type."""
     return Descriptor(
         _SAME_BYTES.get(descriptor.media_type, descriptor.media_type),
         descriptor.digest,
@@ -288,7 +286,7 @@ def manifest_for(index: Index, platform: Platform) -> Descriptor:
     """The manifest in ``index`` for ``platform``.
 
     Raises:
-        BadManifest: it has none; the message names those that it has.
+        BadManifest: it has no such manifest; the message names the platforms that it has.
     """
     for manifest in index.manifests:
         if manifest.platform and platform.runs(manifest.platform):

@@ -1,4 +1,4 @@
-"""A folder that is there whole or not at all, filled with what others packed."""
+"""Unpack untrusted archives into a folder that appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -23,17 +23,22 @@ if TYPE_CHECKING:
 _MOST_NAME_BYTES = 32 << 20
 """Bytes of all paths together, each with a surcharge: about 300,000 files."""
 _SURCHARGE = 48
+_MOST_HOPS = 40
+"""Links that Linux follows on the way to one file."""
+_FREE_STEPS = 1 << 16
+_STEPS = 64
+"""Parts of a path that are followed for each link, and `_FREE_STEPS` more."""
 
 
 @contextmanager
 def new_folder(target: Path, *, may_be_there: bool = False) -> Iterator[NewFolder]:
     """A folder beside ``target`` that takes its name at the end, and is removed on any failure.
 
-    An empty folder ``target`` is filled, as it may be somebody's current folder or a mount. With
-    ``may_be_there`` others write the same to it, and whoever is first is right.
+    An empty folder ``target`` is filled, as it may be a current folder or a mount. With
+    ``may_be_there`` other processes write the same content, and the first one wins.
 
     Raises:
-        GitopsMlError: it cannot be written, or what was written leads out of it.
+        GitopsMlError: it cannot be written, or a link in it leads out of it.
     """
     fills = target.is_dir() and not may_be_there
     try:
@@ -93,7 +98,7 @@ class NewFolder:
         """Write a file of an archive at ``path``.
 
         Raises:
-            GitopsMlError: there is no such place below the folder, or it is taken by something else.
+            GitopsMlError: the path is not allowed, or something else is at it.
             OSError: the disk is full, or refuses the file.
         """
         target = self._place(path)
@@ -109,7 +114,8 @@ class NewFolder:
         """Write a symbolic link of an archive at ``path``; where it leads is checked at the end.
 
         Raises:
-            GitopsMlError, OSError: see `write`.
+            GitopsMlError: the path or the target is not allowed, or something else is at the path.
+            OSError: the disk is full, or refuses the link.
         """
         if _leaves(path, entry.target):
             raise _leaving(path)
@@ -118,27 +124,55 @@ class NewFolder:
         self._links.add(path)
 
     def text(self, path: str, content: bytes) -> None:
-        """Write a file of our own."""
+        """Write a file that no archive holds."""
         (self.root / path).write_bytes(content)
         (self.root / path).chmod(0o644)
         self.sizes[path] = len(content)
 
     def check_links(self) -> None:
-        """Follow every link, by way of other links too.
+        """Follow every link, including those on the way; one that leads to itself leads nowhere.
 
         Raises:
-            GitopsMlError: one leads out of the folder.
+            GitopsMlError: one leads out of the folder, or by way of more links than Linux follows.
         """
-        root = os.path.realpath(self.root)
+        walk = _Walk(steps=_FREE_STEPS + _STEPS * len(self._links))
         for path in sorted(self._links):
-            found = os.path.realpath(self.root / path)
-            if found != root and not found.startswith(root + os.sep):
-                raise _leaving(path)
+            walk.start(path)
+            self._follow("", path, walk)
+
+    def _follow(self, at: str, path: str, walk: _Walk) -> str:
+        """Where ``path`` leads, seen from the folder ``at``; no deeper than `_MOST_HOPS`."""
+        for part in path.split("/"):
+            walk.step()
+            if part == "..":
+                if not at:
+                    raise _leaving(walk.link)
+                at = at.rpartition("/")[0]
+            elif part not in ("", "."):
+                place = f"{at}/{part}" if at else part
+                target = self._target(place)
+                if target is None or place in walk.open:
+                    at = place
+                    continue
+                walk.enter(place)
+                at = self._follow(at, target, walk)
+                walk.open.remove(place)
+        return at
+
+    def _target(self, path: str) -> str | None:
+        """The target of the link at ``path``; ``None`` where something else is, or nothing."""
+        if path in self._folders:
+            return None
+        try:
+            # the disk decides: some disks take two spellings for one name
+            return os.readlink(self.root / path)  # noqa: PTH115 - as written, not as a path
+        except (OSError, ValueError):
+            return None
 
     def _place(self, path: str) -> Path:
-        """Where ``path`` is, with its folders made and what an earlier layer had there removed."""
+        """The place of ``path``, with its folders made and the file of an earlier layer removed."""
         if reason := unwritable(path):
-            raise GitopsMlError(f"the image wants to write {_shown(path)}, which {reason}")
+            raise GitopsMlError(f"the image has a file {_shown(path)}, which {reason}")
         self._name_bytes += len(path) + _SURCHARGE
         if self._name_bytes > _MOST_NAME_BYTES:
             raise GitopsMlError("the image has more files than a project or a model has")
@@ -168,13 +202,38 @@ class NewFolder:
             try:
                 (self.root / name).mkdir()
             except FileExistsError as error:
-                # a folder that we did not make is one of another case, on a disk that knows no case
+                # on a disk that ignores case, the folder may exist with another spelling
                 if not stat.S_ISDIR((self.root / name).lstat().st_mode):
                     raise GitopsMlError(
                         f"the image has {_shown(name)} as a file or link, and {_shown(path)} below it"
                     ) from error
             self._name_bytes += len(name) + _SURCHARGE
             self._folders.add(name)
+
+
+class _Walk:
+    """The limits of following links: those of one link, and of all together."""
+
+    def __init__(self, *, steps: int) -> None:
+        self._steps = steps
+        self.start("")
+
+    def start(self, link: str) -> None:
+        self.link, self.open, self._hops = link, set[str](), 0
+
+    def step(self) -> None:
+        self._steps -= 1
+        if self._steps < 0:
+            raise GitopsMlError("the image has more links in its paths than are followed")
+
+    def enter(self, place: str) -> None:
+        self._hops += 1
+        if self._hops > _MOST_HOPS:
+            raise GitopsMlError(
+                f"the image has a link that leads through more than {_MOST_HOPS} links, which Linux "
+                f"does not follow: {_shown(self.link)}"
+            )
+        self.open.add(place)
 
 
 def _leaves(path: str, target: str) -> bool:

@@ -14,7 +14,7 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """``repository[:tag][@digest]`` in the words of the OCI distribution specification.
+    """``repository[:tag][@digest]`` as the OCI distribution specification defines them.
 
     >>> ImageRef.parse("ghcr.io/acme/iris:h-0123").repository
     'ghcr.io/acme/iris'
@@ -26,10 +26,10 @@ class ImageRef:
 
     @classmethod
     def parse(cls, text: str) -> ImageRef:
-        """The reference that ``text`` spells.
+        """The reference in ``text``.
 
         Raises:
-            ValueError: it is no image reference.
+            ValueError: it is not an image reference.
         """
         if not (match := _REFERENCE.fullmatch(text)):
             raise ValueError(f"{text!r} is not an image reference (repository[:tag][@sha256:…])")

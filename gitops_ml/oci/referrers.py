@@ -1,8 +1,8 @@
-"""What is attached to an image: bills of materials, provenance, the manifest it was made for.
+"""Attach documents to images: bills of materials, provenance, API manifests.
 
-A registry that knows the referrers of an image (OCI distribution 1.1) is told by the ``subject`` of
-the attached manifest. For one that does not, the same list is kept under a tag of its own,
-``sha256-<hex>``, as the specification wants it.
+A registry that supports referrers (OCI distribution 1.1) finds them by the ``subject`` of the attached
+manifest. For other registries the list is also written to a tag, ``sha256-<hex>``, as the
+specification requires.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gitops_ml.oci.model import (
 )
 from gitops_ml.oci.reference import ImageRef, split_repository
 from gitops_ml.oci.registry_session import Scope
+from gitops_ml.oci.store import bytes_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.oci.registry import OciRegistry, Source
-    from gitops_ml.system.progress import Progress
+    from gitops_ml.oci.registry import OciRegistry
 
 _ATTEMPTS = 5
 _WORKERS = 4
@@ -51,14 +51,8 @@ def attach(
     repository: str,
     subject: Descriptor,
     attachments: Iterable[Attachment],
-    *,
-    progress: Progress,
 ) -> tuple[Descriptor, ...]:
-    """Attach documents to the image that ``subject`` describes; attaching twice changes nothing.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
-    """
+    """Attach documents to the image that ``subject`` describes; attaching twice changes nothing."""
     documents = [*attachments]
     bare = Descriptor(subject.media_type, subject.digest, subject.size)
     blobs = {_EMPTY.digest: (_EMPTY, b"{}")}
@@ -69,7 +63,7 @@ def attach(
         made.append(_referrer(document, layer, bare))
     with ThreadPoolExecutor(_WORKERS) as pool:
         for future in [
-            pool.submit(registry.push_blob, repository, blob, _source(content), progress=progress)
+            pool.submit(registry.push_blob, repository, blob, bytes_source(content))
             for blob, content in blobs.values()
         ]:
             future.result()
@@ -97,7 +91,7 @@ def _referrer(
 def referrers(
     registry: OciRegistry, repository: str, digest: str, *, artifact_type: str = ""
 ) -> tuple[Descriptor, ...]:
-    """What is attached to an image, as the registry or the fallback tag lists it."""
+    """The documents attached to an image, as the registry or the fallback tag lists them."""
     host, name = split_repository(repository)
     response = registry.session.request(
         "GET", host, f"/v2/{name}/referrers/{digest}", scope=Scope(name)
@@ -122,7 +116,7 @@ def read_attachment(registry: OciRegistry, repository: str, referrer: Descriptor
 
 
 def _push(registry: OciRegistry, repository: str, content: bytes, subject: Descriptor) -> bool:
-    """Push a manifest with a subject; whether the registry says that it took note of that."""
+    """Push a manifest with a subject; whether the registry reports that it processed the subject."""
     digest = describe(content, MANIFEST).digest
     _, noted = registry.put_manifest(repository, content, media_type=MANIFEST, to=digest)
     return noted == subject.digest
@@ -131,7 +125,7 @@ def _push(registry: OciRegistry, repository: str, content: bytes, subject: Descr
 def _list(
     registry: OciRegistry, repository: str, subject: Descriptor, new: Iterable[Descriptor]
 ) -> None:
-    """Have ``new`` in the list under the fallback tag, also when others write it meanwhile."""
+    """Add ``new`` to the list under the fallback tag, also when others write it meanwhile."""
     wanted = {descriptor.digest: descriptor for descriptor in new}
     for _ in range(_ATTEMPTS):
         known = {entry.digest: entry for entry in _fallback(registry, repository, subject.digest)}
@@ -163,7 +157,3 @@ def _entries(content: bytes, repository: str) -> tuple[Descriptor, ...]:
 
 def _tag(digest: str) -> str:
     return digest.replace(":", "-")
-
-
-def _source(content: bytes) -> Source:
-    return lambda at: iter([content[at:]])

@@ -1,7 +1,7 @@
-"""Images and artifacts in registries: read, mounted and pushed over the OCI distribution API.
+"""Read, mount and push images and artifacts over the OCI distribution API.
 
-What is read and what is pushed is checked against its digest. A tag is written last, when the
-registry has everything that it points at, so no failure leaves a tag on half an image.
+All content is checked against its digest, when read and when pushed. A tag is written last, when the
+registry has everything that it points at, so that no failure leaves a tag on half an image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gitops_ml.oci.model import (
     parse_manifest,
 )
 from gitops_ml.oci.reference import ImageRef, split_repository
-from gitops_ml.oci.registry_session import RegistrySession, Scope, check, said, unreachable
+from gitops_ml.oci.registry_session import RegistrySession, Scope, check, error_text, unreachable
 
 if TYPE_CHECKING:
     from gitops_ml.http.client import HttpResponse
@@ -43,50 +43,50 @@ if TYPE_CHECKING:
 Source = Callable[[int], Iterator[bytes]]
 """The pieces of a blob from an offset on."""
 
+
+def _silent(_: str) -> None:
+    """Small blobs are not worth a line each."""
+
+
 PIECE = 1 << 20
 _ACCEPT = ", ".join((INDEX, *INDEXES[1:], *MANIFESTS))
 _LARGEST_MANIFEST = 8 << 20
 _SMALL = 4 << 20
 """A blob up to this size is sent in one request."""
 _AFTER_FAILURE = 32 << 20
-"""Bytes of a request once the line has broken: so much is safe when it breaks again."""
-_TOLD_EVERY = 64 << 20
-_SURE = 1 << 20
-"""Bytes that have to come before a break of the line counts as the first one again."""
+"""Bytes of a request after the connection broke: they need not be sent again if it breaks again."""
+_REPORTED_EVERY = 64 << 20
+_RESET_AFTER = 1 << 20
+"""Bytes that must arrive before a broken connection counts as the first failure again."""
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
 _SLOW = 3
-"""Failures that a transfer counts for where it was given up."""
+"""Failures that a transfer counts for when it is given up as too slow."""
 _SIZE = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
 class BlobUpload:
-    """What it took to have a blob in a repository."""
+    """How a blob got into a repository."""
 
     how: str
     """``there``, ``mounted`` or ``sent``."""
     sent: int = 0
-    """Bytes that went over the line."""
+    """Bytes that were sent over the network."""
 
 
 class OciRegistry:
-    """Reads from and writes to registries, with one session for all of it."""
+    """Reads from and writes to registries, all in one session."""
 
     def __init__(self, session: RegistrySession) -> None:
         self.session = session
 
     def digest(self, image: ImageRef) -> str | None:
-        """The digest behind the tag, or ``None`` where the registry has no such image.
-
-        Raises:
-            Refused: the registry wants other credentials.
-            ServerFailed: it cannot be reached, or answered with a failure.
-        """
+        """The digest of the tag, or ``None`` where the registry has no such image."""
         found = self.head(image, patience=self.session.patience.hasty())
         return found.digest if found else None
 
     def head(self, image: ImageRef, *, patience: RetryPolicy | None = None) -> Descriptor | None:
-        """What the tag or digest stands for, or ``None`` where the registry has no such thing."""
+        """The descriptor of a tag or digest, or ``None`` where the registry has no such manifest."""
         response = self._manifest("HEAD", image, patience)
         if response.status == 404:
             return None
@@ -101,10 +101,10 @@ class OciRegistry:
         return Descriptor(kind, digest, int(size))
 
     def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
-        """The manifest or index behind a tag or digest, and its descriptor.
+        """The manifest or index of a tag or digest, and its descriptor.
 
         Raises:
-            ServerFailed: there is none, or its bytes are not those of the digest.
+            ServerFailed: there is none, or its content has another digest.
         """
         found = self.find(image)
         if found is None:
@@ -112,31 +112,27 @@ class OciRegistry:
         return found
 
     def find(self, image: ImageRef) -> tuple[bytes, Descriptor] | None:
-        """The same, or ``None`` where the registry has no such thing."""
+        """As `manifest`, or ``None`` where the registry has no such manifest."""
         host, name = split_repository(image.repository)
         with self._manifest("GET", image) as response:
             if response.status == 404:
                 return None
             check(response, host, name)
             content = _manifest_bytes(response, host)
-            told = response.headers.get("Docker-Content-Digest", "")
+            named = response.headers.get("Docker-Content-Digest", "")
             kind = response.headers.get("Content-Type", "").partition(";")[0]
         digest = digest_of(content)
-        for expected in (image.digest, told if is_digest(told) else None):
+        for expected in (image.digest, named if is_digest(named) else None):
             if expected not in (None, digest):
                 raise ServerFailed(
-                    f"{host} sent something else for {image} than its digest says ({digest})"
+                    f"{host} sent other content for {image} than its digest names ({digest})"
                 )
         return content, Descriptor(kind, digest, len(content))
 
     def image_manifest(
         self, image: ImageRef, platform: Platform
     ) -> tuple[ImageManifest, Descriptor]:
-        """The manifest of ``image`` for one platform, by way of an index where there is one.
-
-        Raises:
-            ServerFailed: the registry failed, or what it has is no image for ``platform``.
-        """
+        """The manifest of ``image`` for one platform, through an index where there is one."""
         content, descriptor = self.manifest(image)
         try:
             found = parse_manifest(content, media_type=descriptor.media_type)
@@ -169,15 +165,12 @@ class OciRegistry:
     def read_blob(
         self, repository: str, descriptor: Descriptor, *, offset: int = 0
     ) -> Iterator[bytes]:
-        """The pieces of a blob; a broken line is taken up where it broke.
+        """The pieces of a blob; a broken download is resumed.
 
-        From the start, the whole is checked against the digest.
-
-        Raises:
-            ServerFailed: it is not there, breaks too often, or is not what its digest says.
+        A blob that is read from the start is checked against its digest.
         """
         host, name = split_repository(repository)
-        digest, at, failures, sure = hashlib.sha256(), offset, 0, offset + _SURE
+        digest, at, failures, sure = hashlib.sha256(), offset, 0, offset + _RESET_AFTER
         doing = f"during GET of {_shown(descriptor)} of {name}"
         watch = self.session.limits.download(host, doing, size=descriptor.size)
         while at < descriptor.size:
@@ -186,16 +179,16 @@ class OciRegistry:
                     digest.update(piece)
                     at += len(piece)
                     if at >= sure:
-                        failures, sure = 0, at + _SURE
+                        failures, sure = 0, at + _RESET_AFTER
                     yield piece
             except _Interrupted as error:
-                # what is too slow twice stays so; a broken line is often better at once
+                # a slow transfer stays slow; a broken connection often works at once
                 failures += _SLOW if gave_up(error) else 1
                 if failures >= self.session.patience.attempts or watch.is_over:
                     raise ServerFailed(f"{host} broke off: {error}") from error
                 self.session.patience.wait(failures, None, watch=watch)
         if offset == 0 and f"sha256:{digest.hexdigest()}" != descriptor.digest:
-            raise ServerFailed(f"{host} sent something else for {descriptor.digest} of {name}")
+            raise ServerFailed(f"{host} sent other content for {descriptor.digest} of {name}")
 
     def _read_from(
         self, host: str, name: str, descriptor: Descriptor, at: int, watch: Watch
@@ -229,14 +222,11 @@ class OciRegistry:
         source: Source,
         *,
         mount_from: str | None = None,
-        progress: Progress,
+        progress: Progress = _silent,
     ) -> BlobUpload:
-        """Have a blob in ``repository``: it is there, is mounted, or its bytes are sent.
+        """Put a blob into ``repository``, unless it is there: mount it, or send its bytes.
 
         ``mount_from`` is a repository, of the same registry or not, that has it.
-
-        Raises:
-            Refused, ServerFailed: the registry said no, or failed for good.
         """
         host, name = split_repository(repository)
         if self.has_blob(repository, descriptor.digest):
@@ -255,17 +245,13 @@ class OciRegistry:
         return BlobUpload("sent", descriptor.size)
 
     def push_manifest(self, repository: str, content: bytes, *, media_type: str, to: str) -> str:
-        """Write a manifest under a tag or its digest; returns the digest.
-
-        Raises:
-            ServerFailed: the registry lacks a part of it, or stored something else.
-        """
+        """Push a manifest under a tag or its digest; returns the digest."""
         return self.put_manifest(repository, content, media_type=media_type, to=to)[0]
 
     def put_manifest(
         self, repository: str, content: bytes, *, media_type: str, to: str
     ) -> tuple[str, str]:
-        """The same; what comes back besides is the subject that the registry took note of."""
+        """As `push_manifest`; also returns the subject that the registry processed."""
         host, name = split_repository(repository)
         digest = digest_of(content)
         for attempt in range(self.session.patience.attempts):
@@ -273,27 +259,27 @@ class OciRegistry:
                 "PUT", host, f"/v2/{name}/manifests/{to}", scope=Scope(name, "pull,push"),
                 headers={"Content-Type": media_type}, body=lambda: content,
             )  # fmt: skip
-            if response.status != 400 or "DIGEST_INVALID" not in said(response):
+            if response.status != 400 or "DIGEST_INVALID" not in error_text(response):
                 break
-            # docker-registry reads a link while another push of the same blob writes it; what we
-            # send has its digest
+            # docker-registry reads a link while another push of the same blob writes it; the
+            # content that is sent has the right digest
             self.session.patience.wait(attempt, None)
         check(response, host, f"{name}:{to}")
-        told = response.headers.get("Docker-Content-Digest", digest)
-        if told != digest:
-            raise ServerFailed(f"{host} stored {name}:{to} as {told}, which is not {digest}")
+        stored = response.headers.get("Docker-Content-Digest", digest)
+        if stored != digest:
+            raise ServerFailed(f"{host} stored {name}:{to} as {stored}, which is not {digest}")
         return digest, response.headers.get("OCI-Subject", "")
 
     def _begin(
         self, host: str, name: str, descriptor: Descriptor, mount_from: str | None
     ) -> str | None:
-        """Where to send the bytes to, or ``None`` where the registry had them elsewhere."""
+        """The URL of an upload, or ``None`` where the registry mounted the blob."""
         origin = split_repository(mount_from) if mount_from else ("", "")
         path, scope = f"/v2/{name}/blobs/uploads/", Scope(name, "pull,push")
         if origin[0] == host and origin[1] != name:
             query = urlencode({"mount": descriptor.digest, "from": origin[1]})
             wider = Scope(name, "pull,push", origin[1])
-            # whoever may not mount may still read there and write here
+            # a user who may not mount may still read there and write here
             with suppress(Refused):
                 return self._begun(host, name, f"{path}?{query}", wider)
         return self._begun(host, name, path, scope)
@@ -314,7 +300,7 @@ class OciRegistry:
         source: Source,
         progress: Progress,
     ) -> str:
-        """Send a big blob in one request, or in many once the line has broken."""
+        """Send a big blob in one request, or in many after the connection broke."""
         at = failures = 0
         scope = Scope(name, "pull,push")
         watch = self._upload(host, name, descriptor)
@@ -345,7 +331,7 @@ class OciRegistry:
                 raise failure
             self.session.patience.wait(failures - 1, None, watch=watch)
             location, at = self._resumed(host, name, location, descriptor)
-            progress(f"{descriptor.digest[7:19]}: once more from {_amount(at)} ({failure})")
+            progress(f"{descriptor.digest[7:19]}: resumed from {_amount(at)} ({failure})")
         return location
 
     def _upload(self, host: str, name: str, descriptor: Descriptor) -> Watch:
@@ -355,7 +341,7 @@ class OciRegistry:
     def _resumed(
         self, host: str, name: str, location: str, descriptor: Descriptor
     ) -> tuple[str, int]:
-        """Where to go on and from which byte: what the registry kept need not be sent again."""
+        """The URL and the byte to resume from: the registry may have kept a part."""
         scope = Scope(name, "pull,push")
         response = self.session.request("GET", host, location, scope=scope)
         if response.status == 204:
@@ -363,7 +349,7 @@ class OciRegistry:
             last = int(match[1]) if match else 0
             if last >= descriptor.size:
                 raise ServerFailed(f"{host} has more of the upload to {name} than was sent")
-            # `0-0` says nothing and one byte alike
+            # `0-0` means no byte or one byte
             return _location(response, host, location), last + 1 if last else 0
         again = self._begin(host, name, descriptor, None)
         if again is None:
@@ -380,13 +366,15 @@ class OciRegistry:
             headers={"Content-Type": "application/octet-stream"},
             watch=self._upload(host, name, descriptor),
         )  # fmt: skip
-        # a repeated request finds that the first one has done it, and its upload gone
+        # after a repeated request the blob may be there, and its upload gone
         if not response.ok and self.has_blob(f"{host}/{name}", descriptor.digest):
             return
         check(response, host, name)
-        told = response.headers.get("Docker-Content-Digest", descriptor.digest)
-        if told != descriptor.digest:
-            raise ServerFailed(f"{host} stored a blob as {told}, which is not {descriptor.digest}")
+        stored = response.headers.get("Docker-Content-Digest", descriptor.digest)
+        if stored != descriptor.digest:
+            raise ServerFailed(
+                f"{host} stored a blob as {stored}, which is not {descriptor.digest}"
+            )
 
     def _manifest(
         self, method: str, image: ImageRef, patience: RetryPolicy | None = None
@@ -404,7 +392,7 @@ class _Interrupted(GitopsMlError):
 
 
 class _Body:
-    """A stretch of a blob as the body of a request: of known length, made while it is sent."""
+    """A part of a blob as the body of a request: of known length, read while it is sent."""
 
     def __init__(
         self, source: Source, at: int, size: int, descriptor: Descriptor, progress: Progress
@@ -422,7 +410,7 @@ class _Body:
             piece = piece[:left]
             before, left = left, left - len(piece)
             yield piece
-            if before // _TOLD_EVERY != left // _TOLD_EVERY and left:
+            if before // _REPORTED_EVERY != left // _REPORTED_EVERY and left:
                 done = self._at + self._size - left
                 self._progress(f"{shown}: {_amount(done)} of {_amount(total)}")
             if not left:
@@ -432,7 +420,7 @@ class _Body:
 def _location(response: HttpResponse, host: str, before: str | None = None) -> str:
     found: str | None = response.headers.get("Location") or before
     if not found:
-        raise ServerFailed(f"{host} does not say where the upload goes on")
+        raise ServerFailed(f"{host} does not name the URL of the upload")
     return found
 
 

@@ -1,9 +1,9 @@
-"""Requests to container registries: credentials and tokens, TLS or not, and patience.
+"""Requests to container registries: credentials, tokens, TLS and retries.
 
-Everything that asks a registry goes through one `RegistrySession`. It shows the user's docker
-credentials where they are asked for and fetches a new token when one has expired, speaks plain HTTP
-to this machine only (or where ``insecure`` says so), and asks again, ever later, when the registry
-is overloaded or the line breaks.
+Every request to a registry goes through one `RegistrySession`. It sends the user's docker credentials
+where the registry requires them, fetches a new token when one has expired, speaks plain HTTP only to
+this machine (or with ``insecure``), and retries with growing waits when the registry is overloaded or
+the connection breaks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gitops_ml.http.deadlines import GaveUp, Limits
 from gitops_ml.http.retry import RetryPolicy, ca_bundle, retry_after
 from gitops_ml.http.secret_destinations import may_get_login
 from gitops_ml.http.urls import is_loopback
-from gitops_ml.oci.credentials import Credentials, find_credentials
+from gitops_ml.oci.credentials import Credentials, docker_folder, find_credentials
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gitops_ml.http.deadlines import Watch
 
 Body = Callable[[], "bytes | SizedPieces"]
-"""Makes the body of a request; called once more when the request has to be repeated."""
+"""Makes the body of a request; called again when the request is repeated."""
 
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -44,19 +44,19 @@ _TLS_HINT = (
     "docker looks, /etc/docker/certs.d/<registry>/ca.crt)"
 )
 _PLAIN_HINT = (
-    " (it speaks plain HTTP, which is for registries of this machine only: image.insecure in "
+    " (it speaks plain HTTP, which is allowed for registries on this machine only: image.insecure in "
     "gitops-ml.yaml allows it)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a request wants to do, which its token must allow."""
+    """The access that a request needs, which its token must allow."""
 
     repository: str
     actions: str = "pull"
     mount_from: str = ""
-    """A repository that is read as well."""
+    """Another repository that is read."""
 
     def __str__(self) -> str:
         more = f" repository:{self.mount_from}:pull" if self.mount_from else ""
@@ -65,7 +65,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is sent, wherever it goes to."""
+    """A request without its URL."""
 
     method: str
     headers: Mapping[str, str]
@@ -75,7 +75,7 @@ class _Request:
 
 
 class RegistrySession:
-    """Asks registries. One session may be used by several threads."""
+    """A session with registries; several threads may use it."""
 
     def __init__(
         self,
@@ -117,14 +117,10 @@ class RegistrySession:
         patience: RetryPolicy | None = None,
         watch: Watch | None = None,
     ) -> HttpResponse:
-        """The answer that is neither 401 nor a failure that passes; any other is the caller's.
+        """The answer, after retries of temporary failures; the caller checks its status.
 
-        ``path`` may be a whole URL, which only gets credentials if it is the registry's own. All
-        attempts together are under one watch: that of a small answer, if the caller has no other.
-
-        Raises:
-            Refused: the registry wants other credentials, or leads away from TLS.
-            ServerFailed: it cannot be reached, or keeps failing.
+        ``path`` may be a whole URL, which gets credentials only if it is the registry's own. One
+        watch counts the time of all attempts, by default the watch of a small answer.
         """
         patience = patience or self.patience
         doing = f"during {method} of {scope.repository}"
@@ -149,7 +145,7 @@ class RegistrySession:
             attempt += 1
 
     def _authorized(self, request: _Request, host: str, path: str, scope: Scope) -> HttpResponse:
-        """The answer, after showing credentials where the registry asks for them."""
+        """The answer, with credentials where the registry requires them."""
         path, is_own = self._protected(host, path)
         token = self._tokens.get((host, str(scope))) if is_own else None
         answer = self._send(request, host, path, token)
@@ -160,8 +156,8 @@ class RegistrySession:
         credentials = self._known_credentials(host)
         if credentials and not may_get_login(f"{self._schemes[host]}://{host}", registry=host):
             raise Refused(
-                f"{host} asks for credentials over plain HTTP, where everybody on the way could read "
-                "them: give the registry TLS, or have it take requests without credentials"
+                f"{host} requires credentials over plain HTTP, where anyone on the network could read "
+                "them: use TLS for the registry, or allow requests without credentials"
             )
         token = self._new_token(challenge, host, scope, credentials, request.watch)
         answer = self._send(request, host, path, token)
@@ -170,19 +166,19 @@ class RegistrySession:
         return answer
 
     def _protected(self, host: str, path: str) -> tuple[str, bool]:
-        """Where to send to, and whether that is the registry itself.
+        """The URL or path to use, and whether that is the registry itself.
 
-        A registry behind a proxy may not know that it is spoken to over TLS, and name plain HTTP
-        in its own addresses: only their paths count.
+        A registry behind a proxy may not know that clients use TLS, and name plain HTTP in its own
+        URLs: only their paths count.
         """
         try:
             parts = urlsplit(urljoin(f"https://{_server(host)}", path))
         except ValueError:
-            raise ServerFailed(f"{host} sends us to an address that is none") from None
+            raise ServerFailed(f"{host} redirects to an invalid URL") from None
         if parts.netloc == _server(host):
             return parts._replace(scheme="", netloc="").geturl(), True
         if not self._may_be_trusted(parts.geturl()):
-            raise Refused(f"{host} sends us to {parts.netloc}, which is not protected by TLS")
+            raise Refused(f"{host} redirects to {parts.netloc}, which is not protected by TLS")
         return parts.geturl(), False
 
     def _known_credentials(self, host: str) -> Credentials | None:
@@ -199,17 +195,19 @@ class RegistrySession:
         credentials: Credentials | None,
         watch: Watch,
     ) -> str:
-        # a repository that is not there yet is hidden from those who may only pull
+        # a repository that does not exist yet is hidden from users who may only pull
         wider = replace(scope, actions="pull,push") if credentials else scope
         try:
             token = self._authorization(challenge, host, wider, credentials, watch)
         except Refused:
             if wider == scope:
                 raise
-            wider = scope  # this one may be read, and not written
+            wider = scope  # the user may read this repository, not write it
             token = self._authorization(challenge, host, scope, credentials, watch)
         if token is None:
-            raise Refused(f"{host} wants credentials for {scope.repository}: `docker login {host}`")
+            raise Refused(
+                f"{host} requires credentials for {scope.repository}: `docker login {host}`"
+            )
         with self._lock:
             self._tokens |= {(host, str(scope)): token, (host, str(wider)): token}
         return token
@@ -234,9 +232,9 @@ class RegistrySession:
         raise AssertionError("a scheme either answers or raises")
 
     def _candidates(self, host: str) -> tuple[str, ...]:
-        """What to try with a registry that has not answered yet; nothing secret is sent so far."""
+        """The schemes to try with a registry that has not answered yet; no secret is sent before it does."""
         if is_loopback(host):
-            # plain HTTP is the rule here, and reading all CAs before it is asked takes its time
+            # plain HTTP is usual here, and reading all CAs before the request takes time
             return ("http", "https")
         return ("https", "http") if self._insecure else ("https",)
 
@@ -253,30 +251,22 @@ class RegistrySession:
         except ssl.SSLCertVerificationError as error:
             raise ServerFailed(unreachable(host, error) + _TLS_HINT) from error
         except ssl.SSLError as error:
-            words = unreachable(host, error)
-            is_plain = "WRONG_VERSION_NUMBER" in words or "record layer" in words
+            message = unreachable(host, error)
+            is_plain = "WRONG_VERSION_NUMBER" in message or "record layer" in message
             hint = _PLAIN_HINT if is_plain and not self._insecure else ""
-            raise _OtherScheme(words + hint) from error
+            raise _OtherScheme(message + hint) from error
         except http.client.InvalidURL as error:
             raise ServerFailed(unreachable(host, error)) from error
         except FAILURES as error:
-            # a registry that is not there at all speaks no TLS either
+            # a registry that cannot be reached may also be one without TLS
             raise _OtherScheme(unreachable(host, error)) from error
 
     def _ca_bundle(self, host: str) -> str | None:
-        """The CA bundle for a registry, where the user names one.
-
-        Raises:
-            ServerFailed: it is not there.
-        """
-        for folder in (Path("/etc/docker/certs.d"), self._docker_folder() / "certs.d"):
+        """The CA bundle for a registry, where the user names one."""
+        for folder in (Path("/etc/docker/certs.d"), docker_folder(self._environ) / "certs.d"):
             if (folder / host / "ca.crt").is_file():
                 return str(folder / host / "ca.crt")
         return ca_bundle(self._environ)
-
-    def _docker_folder(self) -> Path:
-        home = self._environ.get("HOME")
-        return Path(self._environ.get("DOCKER_CONFIG") or Path(home or Path.home()) / ".docker")
 
     def _authorization(
         self,
@@ -286,26 +276,24 @@ class RegistrySession:
         credentials: Credentials | None,
         watch: Watch,
     ) -> str | None:
-        """The header that answers ``challenge``, or ``None`` where we have nothing to show."""
+        """The header that answers ``challenge``, or ``None`` without credentials."""
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "basic":
             return credentials.basic if credentials and credentials.username else None
         if kind.lower() != "bearer":
-            raise Refused(f"{host} asks for {kind or 'an unnamed kind of'} credentials, not ours")
+            raise Refused(
+                f"{host} asks for {kind or 'an unnamed kind of'} credentials, which are not supported"
+            )
         parameters = {key.lower(): value for key, value in _PARAMETER.findall(rest)}
         if not (realm := parameters.get("realm")):
-            raise ServerFailed(f"{host} asks for a token and does not say where one is to be had")
-        if credentials and not may_get_login(realm, registry=host):
+            raise ServerFailed(f"{host} requires a token and does not name a token server")
+        is_protected = credentials is None or may_get_login(realm, registry=host)
+        if not is_protected or not self._may_be_trusted(realm):
             raise Refused(
-                f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS: "
-                "credentials are not sent there"
+                f"the token server of {host}, {redacted(realm)}, is not protected by TLS: nothing is "
+                "sent there"
             )
-        if not self._may_be_trusted(realm):
-            raise Refused(
-                f"{host} sends us for a token to {redacted(realm)}, which is not protected by TLS"
-            )
-        service = parameters.get("service", "")
-        return self._token(realm, service, scope, credentials, host, watch)
+        return self._token(realm, parameters.get("service", ""), scope, credentials, host, watch)
 
     def _may_be_trusted(self, url: str) -> bool:
         try:
@@ -355,15 +343,15 @@ class RegistrySession:
 
 
 class _Broken(Exception):
-    """The line broke, or was not there; asking again may help."""
+    """The connection broke, or was refused; a retry may help."""
 
 
 class _OtherScheme(_Broken):
-    """The same, where the other of HTTP and HTTPS may help if it is allowed."""
+    """The same, where the other scheme may help if it is allowed."""
 
 
 def _wants_tls(answer: HttpResponse) -> bool:
-    """Whether a server that was spoken to in plain HTTP says that it wants TLS."""
+    """Whether a server answered a request over plain HTTP by requiring TLS."""
     is_registry = "Docker-Distribution-Api-Version" in answer.headers
     return answer.url.startswith("http://") and answer.status == 400 and not is_registry
 
@@ -373,52 +361,50 @@ def _server(host: str) -> str:
 
 
 def check(answer: HttpResponse, host: str, what: str) -> None:
-    """Pass what is good.
-
-    Raises:
-        Refused, ServerFailed: it is not.
-    """
+    """Raise `Refused` for a status of 401 or 403, and `ServerFailed` for other failures."""
     if answer.status in (401, 403):
         raise refusal(host, what, answer)
     if not answer.ok:
-        words = said(answer)
+        text = error_text(answer)
         after = retry_after(answer.headers.get("Retry-After", ""))
-        when = f"; it wants to be asked again in {after:.0f} seconds" if after else ""
+        when = f"; retry after {after:.0f} seconds" if after else ""
         raise ServerFailed(
-            f"{host} answered {answer.status} about {what}{': ' + words if words else ''}{when}"
+            f"{host} answered {answer.status} about {what}{': ' + text if text else ''}{when}"
         )
 
 
 def refusal(
     host: str, what: str, answer: HttpResponse, credentials: Credentials | None = None
 ) -> GitopsMlError:
-    """The error for a registry that says no."""
-    facts = ", ".join(filter(None, (str(answer.status), _asked(credentials), said(answer))))
+    """The error for a registry that refuses a request."""
+    facts = ", ".join(
+        filter(None, (str(answer.status), _identity(credentials), error_text(answer)))
+    )
     return Refused(
         f"{host} refused access to {what} ({facts}): `docker login {host}` stores other credentials"
     )
 
 
-def _asked(credentials: Credentials | None) -> str:
+def _identity(credentials: Credentials | None) -> str:
     name = credentials and (credentials.username or "the stored identity")
     return f"asked as {name}" if name else "asked without a name"
 
 
-def said(answer: HttpResponse) -> str:
-    """The registry's own words about a failure, where it has some."""
+def error_text(answer: HttpResponse) -> str:
+    """The message of the registry about a failure, or an empty text."""
     with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, *FAILURES):
         first = answer.json()["errors"][0]
-        words = f"{first.get('code') or ''} {first.get('message') or ''}"
-        return redacted(" ".join(words.split()))[:300]
+        text = f"{first.get('code') or ''} {first.get('message') or ''}"
+        return redacted(" ".join(text.split()))[:300]
     return ""
 
 
 def unreachable(host: str, error: BaseException) -> str:
-    """Why a registry did not answer."""
+    """The sentence about a registry that did not answer."""
     if isinstance(error, GaveUp):
         return str(error)
-    words = str(getattr(error, "strerror", None) or error) or type(error).__name__
-    return f"{host} cannot be reached: {redacted(words)}"
+    reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return f"{host} cannot be reached: {redacted(reason)}"
 
 
 def _token_in(answer: HttpResponse, host: str) -> str:
@@ -426,7 +412,7 @@ def _token_in(answer: HttpResponse, host: str) -> str:
         found: Any = answer.json()
         token = found.get("token") or found["access_token"]
     except (ValueError, KeyError, AttributeError) as error:
-        raise ServerFailed(f"{host}'s token server answered with something else") from error
+        raise ServerFailed(f"the answer of {host}'s token server is not a token") from error
     if not (isinstance(token, str) and _TOKEN.fullmatch(token)):
-        raise ServerFailed(f"{host}'s token server answered with a token that cannot be one")
+        raise ServerFailed(f"{host}'s token server sent an invalid token")
     return token

@@ -1,7 +1,6 @@
-"""Images signed in a registry, and their signatures read: what cosign calls ``sign`` and ``attest``.
+"""Sign images in a registry and read their signatures: what cosign calls ``sign`` and ``attest``.
 
-The signature of a digest may be there before the digest's tag is, so that no tag ever points at an
-image without one.
+A signature is written before the tag of its image, so that no tag points at an image without one.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import ServerFailed
 from gitops_ml.oci.cosign import (
     DSSE,
+    IN_TOTO,
     KEY,
     PREDICATE,
     SIMPLE_SIGNING,
@@ -21,26 +21,26 @@ from gitops_ml.oci.cosign import (
     claims,
     envelope,
     layers_of,
-    opened,
+    parse_envelope,
+    signature_image,
     signature_layer,
     signature_of,
     signature_tag,
     simple_signing,
     to_be_signed,
-    with_layers,
 )
 from gitops_ml.oci.model import CONFIG, MANIFEST, BadManifest, Descriptor, describe
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.store import bytes_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gitops_ml.oci.keys import PublicKey, SigningKey
-    from gitops_ml.oci.registry import OciRegistry, Source
+    from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.system.progress import Progress
 
 _Made = tuple[Descriptor, bytes]
-_IN_TOTO = "application/vnd.in-toto+json"
 _ATTEMPTS = 5
 _LARGEST = 32 << 20
 """Bytes of a payload or envelope: a bill of materials of ten thousand packages has fewer."""
@@ -51,7 +51,7 @@ class Signature:
     """A signature that was found beside an image."""
 
     key: str | None
-    """The fingerprint of its key: proven where ``is_verified``, else what it says of itself."""
+    """The fingerprint of its key: proven where ``is_verified``, else as its annotation names it."""
     is_verified: bool
     """Whether one of the keys that were given made it."""
 
@@ -67,11 +67,7 @@ class Statement:
 def sign_image(
     registry: OciRegistry, repository: str, digest: str, *, key: SigningKey, progress: Progress
 ) -> bool:
-    """Have ``digest`` signed with ``key``; whether that was new.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
-    """
+    """Sign ``digest`` with ``key``, unless it is signed; whether that was new."""
     public, payload = key.public, simple_signing(repository, digest)
     made = signature_layer(payload, key.sign(payload), key=public.fingerprint)
 
@@ -79,7 +75,7 @@ def sign_image(
         found = (_is_signed(registry, repository, each, digest, public, payload) for each in layers)
         return [] if any(found) else [(made, payload)]
 
-    is_new = _have(registry, ImageRef(repository, signature_tag(digest)), missing) > 0
+    is_new = _add_layers(registry, ImageRef(repository, signature_tag(digest)), missing) > 0
     if is_new:
         progress(f"{repository}@{digest[:19]}…: signed with {public.fingerprint[:19]}…")
     return is_new
@@ -93,11 +89,7 @@ def attest(
     *,
     key: SigningKey,
 ) -> int:
-    """Have signed statements about ``digest``; how many of them were new.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
-    """
+    """Attach signed statements about ``digest``; how many of them were new."""
     public = key.public
     made = {statement.content: _attestation(statement, key) for statement in statements}
 
@@ -105,12 +97,12 @@ def attest(
         found = {_verified(registry, repository, layer, public) for layer in layers}
         return [layer for content, layer in made.items() if content not in found]
 
-    return _have(registry, ImageRef(repository, attestation_tag(digest)), missing)
+    return _add_layers(registry, ImageRef(repository, attestation_tag(digest)), missing)
 
 
 def _attestation(statement: Statement, key: SigningKey) -> _Made:
-    signature = key.sign(to_be_signed(_IN_TOTO, statement.content))
-    content = envelope(_IN_TOTO, statement.content, signature)
+    signature = key.sign(to_be_signed(IN_TOTO, statement.content))
+    content = envelope(IN_TOTO, statement.content, signature)
     name = key.public.fingerprint
     return attestation_layer(content, predicate_type=statement.predicate_type, key=name), content
 
@@ -118,11 +110,7 @@ def _attestation(statement: Statement, key: SigningKey) -> _Made:
 def signatures_of(
     registry: OciRegistry, repository: str, digest: str, *, keys: Iterable[PublicKey] = ()
 ) -> tuple[Signature, ...]:
-    """The signatures of an image; none where it is not signed.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
-    """
+    """The signatures of an image; none where it is not signed."""
     known = tuple(keys)
     found = []
     for layer in _layers(registry, ImageRef(repository, signature_tag(digest))):
@@ -145,13 +133,9 @@ def is_signed(registry: OciRegistry, repository: str, digest: str, *, key: Publi
 def attestations_of(
     registry: OciRegistry, repository: str, digest: str, *, predicate_type: str, key: PublicKey
 ) -> tuple[bytes, ...]:
-    """The statements of one type about an image that ``key`` has signed; the newest last.
-
-    Raises:
-        Refused, ServerFailed: the registry said no, or failed.
-    """
+    """The statements of one type about an image that ``key`` has signed; the newest last."""
     layers = _layers(registry, ImageRef(repository, attestation_tag(digest)))
-    # cosign writes the annotation as well
+    # cosign writes this annotation, too
     chosen = (layer for layer in layers if layer.annotations.get(PREDICATE) == predicate_type)
     found = (_verified(registry, repository, layer, key) for layer in chosen)
     return tuple(payload for payload in found if payload is not None)
@@ -183,22 +167,22 @@ def _verified(
     if layer.media_type != DSSE or layer.size > _LARGEST:
         return None
     try:
-        kind, payload, signatures = opened(registry.blob(repository, layer))
+        kind, payload, signatures = parse_envelope(registry.blob(repository, layer))
     except ValueError:
         return None
     content = to_be_signed(kind, payload)
     return payload if any(key.verifies(content, each) for each in signatures) else None
 
 
-def _have(
+def _add_layers(
     registry: OciRegistry,
     place: ImageRef,
     missing: Callable[[Iterable[Descriptor]], list[_Made]],
 ) -> int:
-    """Have layers under a tag; returns how many were not there.
+    """Add the layers that are missing under a tag; returns how many those were.
 
-    Registries know no compare-and-swap: who writes at the same moment may undo it, and it is
-    looked at once more whether it stayed.
+    Registries have no compare-and-swap: a writer at the same moment may undo it, so the tag is read
+    again after each write.
     """
     count = 0
     for _ in range(_ATTEMPTS):
@@ -214,13 +198,11 @@ def _have(
 def _write(
     registry: OciRegistry, place: ImageRef, layers: Iterable[Descriptor], new: list[_Made]
 ) -> None:
-    manifest, config = with_layers((*layers, *(descriptor for descriptor, _ in new)))
+    manifest, config = signature_image((*layers, *(descriptor for descriptor, _ in new)))
     blobs = [(describe(config, CONFIG), config), *new]
     with ThreadPoolExecutor(len(blobs)) as pool:
         for future in [
-            pool.submit(
-                registry.push_blob, place.repository, blob, _source(content), progress=_silent
-            )
+            pool.submit(registry.push_blob, place.repository, blob, bytes_source(content))
             for blob, content in blobs
         ]:
             future.result()
@@ -235,12 +217,4 @@ def _layers(registry: OciRegistry, place: ImageRef) -> tuple[Descriptor, ...]:
     try:
         return layers_of(found[0])
     except BadManifest as error:
-        raise ServerFailed(f"{place} is to hold signatures, but {error}") from error
-
-
-def _source(content: bytes) -> Source:
-    return lambda at: iter([content[at:]])
-
-
-def _silent(line: str) -> None:
-    """Small documents are not worth a line each."""
+        raise ServerFailed(f"{place} should hold signatures, but {error}") from error

@@ -1,8 +1,8 @@
-"""Blobs and finished layers in the user's cache, by digest: what was made once is not made again.
+"""Blobs and finished layers in the user's cache, by digest.
 
-The bytes of a blob are hashed whenever they are read; a layer that the registry has already is not
-read. Which layer some inputs become is no matter of a hash: that carries the user's `Seal`, and a
-layer whose seal is another user's is made again.
+A blob is hashed whenever it is read; a layer that the registry already has is not read. No hash proves
+which layer some inputs become: that record carries the user's `Seal`, and a layer with the seal of
+another user is made again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LARGEST_FACTS = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class StoredLayer:
-    """A layer in the cache, and what was noted when it was made."""
+    """A layer in the cache, and the notes from when it was made."""
 
     layer: Layer
     path: Path
@@ -45,14 +45,14 @@ class BlobStore:
     """A folder of blobs. Several processes may use it at once."""
 
     def __init__(self, folder: Path, *, seal: Seal | None = None) -> None:
-        """Blobs in ``folder``; without a ``seal``, layers that others made are not believed."""
+        """Blobs in ``folder``; without a ``seal``, only layers made by this object are used."""
         self._folder = folder
         self._blobs = folder / "blobs" / "sha256"
         self._layers = folder / "layers"
         self._seal = seal or Seal(secrets.token_bytes(32))
 
     def blob(self, digest: str, *, progress: Progress | None = None) -> bytes | None:
-        """A small blob, or ``None`` where it is not here or is damaged, which is reported."""
+        """A small blob, or ``None`` where it is missing or damaged; damage is reported."""
         try:
             content = read_whole(self._place(digest), limit=_LARGEST_BLOB)
         except OSError:
@@ -61,7 +61,7 @@ class BlobStore:
             return content
         if progress:
             progress(
-                f"warning: {self._place(digest)} in the cache is to be {digest}, and is {found}; "
+                f"warning: {self._place(digest)} in the cache should be {digest}, but is {found}; "
                 "it is fetched again"
             )
         return None
@@ -75,7 +75,7 @@ class BlobStore:
         return digest
 
     def layer(self, key: str, make: Callable[[IO[bytes]], tuple[Layer, Any]]) -> StoredLayer:
-        """The layer that is known as ``key``, made where it is not here yet.
+        """The layer with this ``key``, made where the cache lacks it.
 
         ``make`` writes it and returns it with notes, which are JSON.
         """
@@ -100,7 +100,7 @@ class BlobStore:
     def _made(self, key: str, make: Callable[[IO[bytes]], tuple[Layer, Any]]) -> StoredLayer:
         folder_in(self._folder, "blobs", "sha256")
         folder_in(self._folder, "layers")
-        # a name of its own: others may be making the same layer
+        # a unique name: another process may be making the same layer
         new = self._blobs / f"{key}.{secrets.token_hex(4)}.layer"
         with written(new) as file:
             layer, notes = make(file)
@@ -122,18 +122,23 @@ class BlobStore:
         return self._blobs / digest.removeprefix("sha256:")
 
 
+def bytes_source(content: bytes) -> Source:
+    """The pieces of a blob that is in memory."""
+    return lambda offset: iter([content[offset:]])
+
+
 def file_source(path: Path, *, digest: str) -> Source:
-    """The pieces of a file that must have ``digest``; one that has not is deleted.
+    """The pieces of a file that must have ``digest``; a damaged one is deleted.
 
     Raises, before the last piece:
-        GitopsMlError: it is damaged, or gone.
+        GitopsMlError: it is damaged or missing.
     """
 
     def pieces(offset: int) -> Iterator[bytes]:
         try:
             file = HeldFile(path)
         except OSError as error:
-            raise GitopsMlError(f"{path} is not in the cache any more: run it again") from error
+            raise GitopsMlError(f"{path} is no longer in the cache: run it again") from error
         found, at = hashlib.sha256(), 0
         for piece in file.pieces():
             found.update(piece)
@@ -152,6 +157,6 @@ def _check(path: Path, found: str, digest: str) -> None:
     if found != digest:
         path.unlink(missing_ok=True)
         raise GitopsMlError(
-            f"{path} in the cache was damaged and is deleted: run it again (it is to be {digest}, "
-            f"and is {found})"
+            f"{path} in the cache was damaged and is deleted: run it again (it should be {digest}, "
+            f"but is {found})"
         )

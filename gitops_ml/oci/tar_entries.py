@@ -1,8 +1,8 @@
-"""Tar archives of others: read as they come, in constant memory, whatever their headers say.
+"""Read untrusted tar archives as a stream, in constant memory.
 
-`tarfile` reads a GNU long name or a pax header whole, however large it claims to be, and follows
-numbers without a bound. This reader knows ustar, GNU and pax headers, and refuses what exceeds the
-limits below. Nothing is interpreted beyond name, kind, size, mode and link target.
+`tarfile` reads a GNU long name or a pax header whole, however large it claims to be, and trusts
+numbers without a bound. This reader supports ustar, GNU and pax headers, and refuses what exceeds the
+limits below. It reads name, kind, size, mode and link target, and ignores the rest.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MOST_HEADERS = 16
 """Long names and pax headers in front of one entry."""
 LARGEST_END = 1 << 20
 """Bytes after the end of an archive; tar fills its last record of 10,240 bytes."""
-_FREE_BYTES = 256 << 20
-_RATIO = 100
-"""A gzip file may unpack to this many times its size, and to `_FREE_BYTES` besides."""
+_FREE_BYTES = 128 << 20
+_RATIO = 50
+"""A gzip file may unpack to this many times its size, and to `_FREE_BYTES` more."""
 
 _BLOCK = 512
 _PIECE = 1 << 18
@@ -37,7 +37,7 @@ _MOST_SPARSE_BLOCKS = 1 << 11
 
 
 class BadArchive(ValueError):
-    """An archive that is damaged, or that claims more than can be believed; says why."""
+    """An archive is damaged or exceeds a limit; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class TarEntry:
     """One entry of an archive. ``pieces`` of a file can be read until the next entry is."""
 
     name: str
-    """As the archive spells it."""
+    """As written in the archive."""
     kind: str
     """`FILE`, `LINK` (symbolic), `FOLDER` or `OTHER`: a hard link, a device, a pipe, a sparse file."""
     size: int
@@ -54,16 +54,29 @@ class TarEntry:
     pieces: Iterator[bytes]
 
 
-def unpacked(pieces: Iterable[bytes], *, packed_size: int) -> Iterator[bytes]:
-    """What a gzip file of any number of members holds, a piece at a time.
+def most_unpacked(packed_size: int) -> int:
+    """The bytes that a gzip file of ``packed_size`` may unpack to."""
+    return _FREE_BYTES + _RATIO * packed_size
+
+
+def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of a gzip file of any number of members, a piece at a time.
 
     Raises:
-        BadArchive: it is damaged or ends early, or unpacks to far more than its size allows for.
+        BadArchive: it is damaged or ends early, or unpacks to more than `most_unpacked` of the bytes
+            that were read so far. A size that was only announced does not count.
     """
-    left = _FREE_BYTES + _RATIO * packed_size
-    for content in _members(pieces):
-        left -= len(content)
-        if left < 0:
+    packed_size = size = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal packed_size
+        for piece in pieces:
+            packed_size += len(piece)
+            yield piece
+
+    for content in _members(counted()):
+        size += len(content)
+        if size > most_unpacked(packed_size):
             raise BadArchive(f"its {packed_size:,} bytes unpack to far more than a layer holds")
         yield content
 
@@ -80,15 +93,18 @@ def _members(pieces: Iterable[bytes]) -> Iterator[bytes]:
                     yield content
                     rest = inflate.unconsumed_tail
             except zlib.error as error:
-                raise BadArchive(f"it is no gzip file: {error}") from error
+                raise BadArchive(f"it is not a gzip file: {error}") from error
             rest = inflate.unused_data
             inflate = None if inflate.eof else inflate
     if inflate:
         raise BadArchive("it ends before its gzip stream does")
 
 
-def tar_entries(pieces: Iterable[bytes]) -> Iterator[TarEntry]:
+def tar_entries(pieces: Iterable[bytes], *, most: int = _LARGEST_SIZE) -> Iterator[TarEntry]:
     """The entries of a tar archive, in order; ``pieces`` are read to their end.
+
+    ``most`` is the largest size that an entry may have: a larger one is refused by its header,
+    before its content is unpacked.
 
     Raises:
         BadArchive: it is damaged or ends early, or a header exceeds a limit.
@@ -110,7 +126,7 @@ def tar_entries(pieces: Iterable[bytes]) -> Iterator[TarEntry]:
             raise BadArchive(f"an entry has more than {MOST_HEADERS} headers in front of it")
         if block is None:
             break
-        yield from _entry(source, block, facts)
+        yield from _entry(source, block, facts, most)
     if source.skip_all(LARGEST_END):
         raise BadArchive(f"more than {LARGEST_END:,} bytes follow its end")
 
@@ -118,7 +134,7 @@ def tar_entries(pieces: Iterable[bytes]) -> Iterator[TarEntry]:
 _EXTENSIONS = (_LONG_NAME, _LONG_TARGET, _PAX, _PAX_GLOBAL, _PAX_SOLARIS)
 
 
-def _entry(source: _Source, block: bytes, facts: dict[str, str]) -> Iterator[TarEntry]:
+def _entry(source: _Source, block: bytes, facts: dict[str, str], most: int) -> Iterator[TarEntry]:
     flag = block[156:157]
     size = _decimal(facts["size"]) if "size" in facts else _number(block[124:136])
     kind = _KINDS.get(flag, OTHER)
@@ -127,10 +143,12 @@ def _entry(source: _Source, block: bytes, facts: dict[str, str]) -> Iterator[Tar
     if any(key.startswith("GNU.sparse") for key in facts):
         kind = OTHER
     name = facts.get("path") or _name(block)
-    if kind == FILE and name.endswith("/"):  # as tar before POSIX.1-1988 wrote folders
+    if kind == FILE and name.endswith("/"):  # the form of folders in tar before POSIX.1-1988
         kind = FOLDER
-    # what is neither file nor unknown has no content, whatever its size says
+    # links, devices, folders and pipes have no content, whatever their size
     held = 0 if flag in (b"1", b"2", b"3", b"4", b"5", b"6") else size
+    if held > most:
+        raise BadArchive(f"an entry claims {held:,} bytes, more than the archive can hold")
     content = source.content(held)
     yield TarEntry(
         name=name,
@@ -140,13 +158,13 @@ def _entry(source: _Source, block: bytes, facts: dict[str, str]) -> Iterator[Tar
         target=facts.get("linkpath") or _text(block[157:257]),
         pieces=content,
     )
-    for _ in content:  # what the reader of the entry left
+    for _ in content:  # the rest that the caller did not read
         pass
     source.skip(-held % _BLOCK)
 
 
 def _extension(source: _Source, block: bytes) -> dict[str, str]:
-    """What a long name or pax header says about the entry after it."""
+    """The fields that a long name or pax header sets for the entry after it."""
     size = _number(block[124:136])
     if size > LARGEST_HEADER:
         raise BadArchive(f"a header has {size:,} bytes; at most {LARGEST_HEADER:,} are read")
@@ -159,7 +177,7 @@ def _extension(source: _Source, block: bytes) -> dict[str, str]:
 
 
 def _records(content: bytes) -> Iterator[tuple[str, str]]:
-    """The records of a pax header that say something about an entry's path, target or content."""
+    """The records of a pax header about an entry's path, target or content."""
     at = 0
     while at < len(content) and content[at] != 0:
         blank = content.find(b" ", at, at + 12)
@@ -201,7 +219,7 @@ def _number(field: bytes) -> int:
     try:
         number = int(digits or b"0", 8)
     except ValueError as error:
-        raise BadArchive("a header has something else where a number belongs") from error
+        raise BadArchive("a header has a number field that is not a number") from error
     if number < 0:
         raise BadArchive("a header has a number that is negative or too large")
     return number
@@ -209,7 +227,7 @@ def _number(field: bytes) -> int:
 
 def _decimal(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 16 or int(text) > _LARGEST_SIZE:
-        raise BadArchive("a pax header has a size that is no number, negative or too large")
+        raise BadArchive("a pax header has a size that is not a number, is negative or too large")
     return int(text)
 
 
@@ -230,9 +248,9 @@ class _Source:
         if not block.strip(b"\0"):
             return None
         own = block[:148] + b" " * 8 + block[156:]
-        told = _number(block[148:156])
-        # some tars of old add the bytes up as signed ones
-        if told != sum(own) and told != sum(own) - 256 * sum(byte > 0x7F for byte in own):
+        checksum = _number(block[148:156])
+        # some old versions of tar add signed bytes
+        if checksum != sum(own) and checksum != sum(own) - 256 * sum(byte > 0x7F for byte in own):
             raise BadArchive("a header has a wrong checksum")
         return block
 
@@ -249,7 +267,7 @@ class _Source:
             pass
 
     def skip_sparse_map(self, block: bytes) -> None:
-        """What follows the header of a sparse file of old GNU tar, before its content."""
+        """Skip the blocks between the header and the content of an old GNU sparse file."""
         more = block[482]
         for _ in range(_MOST_SPARSE_BLOCKS):
             if not more:

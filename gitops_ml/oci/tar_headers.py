@@ -1,7 +1,7 @@
-"""Headers of tar archives, written out so that no Python's `tarfile` has a say in a digest.
+"""Write headers of tar archives, so that no digest depends on the version of `tarfile`.
 
-ustar (POSIX.1-1988); a name, target or size that does not fit into it gets a pax header before it
-(POSIX.1-2001), and nothing else does. Owners are 0, times are the caller's.
+ustar (POSIX.1-1988); only a name, target or size that does not fit gets a pax header before it
+(POSIX.1-2001). Owners are 0, times are the caller's.
 """
 
 from __future__ import annotations

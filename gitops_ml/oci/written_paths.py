@@ -1,4 +1,4 @@
-"""Which paths of an archive may be written: nothing of git's, nothing outside, nothing ambiguous."""
+"""Decide which paths of an archive may be written: no git folders, nothing outside, nothing ambiguous."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 LONGEST_PATH = 4090
 """Bytes; Linux takes 4,096 with the folder in front of it."""
 DEEPEST = 255
-"""Folders inside of each other."""
+"""Nested folders."""
 
 _IGNORED_BY_HFS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-"""What the file system of macOS drops from names: ``.g\u200cit`` is ``.git`` there."""
+"""Characters that the file system of macOS drops from names: ``.g\u200cit`` is ``.git`` there."""
 _SHORT_NAME = re.compile(r"git~[0-9]+")
-"""What Windows calls ``.git`` besides."""
+"""The short name of ``.git`` on Windows."""
 
 
 def unwritable(path: str) -> str | None:
-    """Why no file is written at ``path`` (relative, POSIX), or ``None`` where it may be.
+    """The reason not to write a file at ``path`` (relative, POSIX), or ``None``.
 
     >>> unwritable("src/model.py")
     >>> unwritable("src/.GIT/config")
@@ -24,7 +24,7 @@ def unwritable(path: str) -> str | None:
     """
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts):
-        return "is no path below the folder"
+        return "is not a path below the folder"
     try:
         size = len(path.encode())
     except UnicodeEncodeError:
@@ -39,7 +39,7 @@ def unwritable(path: str) -> str | None:
 
 
 def is_git_folder(name: str) -> bool:
-    """Whether some file system takes ``name`` for ``.git``, whose content git executes."""
+    """Whether a file system may read ``name`` as ``.git``, whose content git executes."""
     # Windows drops dots and blanks at the end, and opens a stream after a colon
     plain = _IGNORED_BY_HFS.sub("", name).partition(":")[0].rstrip(". ").lower()
     return plain == ".git" or _SHORT_NAME.fullmatch(plain) is not None

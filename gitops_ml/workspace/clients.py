@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from gitops_ml.forge.protocol import Forge
     from gitops_ml.git.repository import GitRepository
     from gitops_ml.helm.engines import HelmEngine
+    from gitops_ml.image.builder import OciBuilder
     from gitops_ml.image.docker import DockerBuilder
-    from gitops_ml.image.publish import OciTools
     from gitops_ml.models.artifact import RegistryModels
     from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry
@@ -39,7 +39,7 @@ class Clients:
     registry: Callable[[], OciRegistry] | None
     """`None`: no registry is asked."""
     builder: Callable[[], DockerBuilder]
-    oci: Callable[[], OciTools]
+    oci: Callable[[], OciBuilder]
     repository: Callable[[], GitRepository]
     helm: Callable[[], HelmEngine]
     models: Callable[[], RegistryModels]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from gitops_ml.forge.protocol import Forge
     from gitops_ml.git.repository import GitRepository
     from gitops_ml.helm.engines import HelmEngine
+    from gitops_ml.image.builder import OciBuilder
     from gitops_ml.image.docker import DockerBuilder
-    from gitops_ml.image.publish import OciTools
     from gitops_ml.models.artifact import RegistryModels
     from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry
@@ -44,10 +44,10 @@ def tools(
         return DockerBuilder(os.environ, network=os.environ.get("GITOPS_ML_BUILD_NETWORK"))
 
     @cache
-    def oci() -> OciTools:
-        from gitops_ml.image.publish import oci_tools
+    def oci() -> OciBuilder:
+        from gitops_ml.image.publish import oci_builder
 
-        return oci_tools(registry(), os.environ)
+        return oci_builder(registry(), os.environ)
 
     @cache
     def repository() -> GitRepository:

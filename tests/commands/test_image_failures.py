@@ -103,10 +103,10 @@ def test_a_token_that_expires_during_the_push_is_renewed(mill, proxy):
 @pytest.mark.parametrize(
     ("what", "fault", "code", "words"),
     [
-        ("POST", Fault(429, (("Retry-After", "3600"),)), 4, "again in 3600 seconds"),
+        ("POST", Fault(429, (("Retry-After", "3600"),)), 4, "retry after 3600 seconds"),
         ("PUT", Fault(403), 5, "refused access to"),
         ("PUT", Fault(413), 4, "answered 413"),
-        ("GET", Fault(damage=True), 4, "sent something else"),
+        ("GET", Fault(damage=True), 4, "sent other content"),
         (
             "PUT /v2/{name}/manifests/h-",
             Fault(answer_headers=(("Docker-Content-Digest", "sha256:" + "0" * 64),)),
@@ -210,7 +210,9 @@ def test_a_password_is_shown_and_the_image_skipped_the_next_time(
     monkeypatch.setenv("DOCKER_CONFIG", str(mill.person.home / "nobody"))
     said = mill.person.runs("build")
     assert said.code == 5
-    assert f"wants credentials for mill/answer: `docker login {private_registry.host}`" in said.err
+    assert (
+        f"requires credentials for mill/answer: `docker login {private_registry.host}`" in said.err
+    )
 
 
 def test_tokens_are_fetched_for_the_password_and_for_what_is_done(

@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX, IN_TOTO
+from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
+from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.model import Index, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers

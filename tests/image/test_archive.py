@@ -61,5 +61,5 @@ def test_a_file_that_changed_since_it_was_hashed_stops_the_build(
     file.write_bytes(b"first")
     entry = BuildInput("app/model.bin", 0o644, file, file_fingerprint(file))
     file.unlink() if change is None else file.write_bytes(change)
-    with pytest.raises(GitopsMlError, match=r"changed while|cannot be read any more"):
+    with pytest.raises(GitopsMlError, match=r"changed while|can no longer be read"):
         list(tar_stream([entry]))

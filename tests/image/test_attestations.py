@@ -20,7 +20,7 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.component import Component
 
 BASE = ImageRef("ghcr.io/acme/base", "3.12", f"sha256:{'a' * 64}")
-IMAGE = f"sha256:{'b' * 64}"
+IMAGE = ImageRef("ghcr.io/acme/iris", digest=f"sha256:{'b' * 64}")
 COMPONENTS = (
     Component(name="torch", version="2.9.0+cpu", sha256="1" * 64, licence="BSD-3-Clause",
               requires=("numpy>=2", 'sympy; extra == "x"', "Not.There", "Typing_Extensions")),
@@ -33,9 +33,7 @@ COMPONENTS = (
 
 
 def bill(*components: Component) -> dict:
-    text = cyclonedx(
-        components or COMPONENTS, base=BASE, platform="linux/amd64", tool_version="1.2.3"
-    ).decode()
+    text = cyclonedx(components or COMPONENTS, base=BASE, platform="linux/amd64").decode()
     problem = JsonStrictValidator(SchemaVersion.V1_5).validate_str(text)
     assert problem is None, problem
     found: dict = json.loads(text)
@@ -82,13 +80,13 @@ def test_equal_contents_have_one_serial_number_and_others_another():
 
 
 def made(**changes):
-    words = {
-        "repository": "ghcr.io/acme/iris", "digest": IMAGE, "builder": "oci/1",
+    facts = {
+        "builder": "oci/1",
         "content_hash": ContentHash("c" * 64), "base": BASE, "platforms": ["linux/arm64", "linux/amd64"],
-        "python": "3.12", "locks": {"linux/amd64": "d" * 64}, "tool_version": "1.2.3",
+        "python": "3.12", "locks": {"linux/amd64": "d" * 64},
         "source": {"uri": "git+https://example.com/iris", "commit": "e" * 40},
     }  # fmt: skip
-    return json.loads(provenance(**words | changes))
+    return json.loads(provenance(IMAGE, **facts | changes))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +124,7 @@ def test_provenance_names_everything_that_went_in():
 def test_a_bill_becomes_a_statement_about_its_image():
     found = json.loads(
         statement(
-            name="ghcr.io/acme/iris",
-            digest=IMAGE,
+            IMAGE,
             predicate_type="https://cyclonedx.org/bom",
             predicate=bill(),
         )

@@ -19,7 +19,7 @@ import pytest
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.output import write_oci_layout
 from gitops_ml.image.publish import push_image
-from gitops_ml.oci.model import ImageManifest, Index, parse_manifest
+from gitops_ml.oci.model import INDEX, ImageManifest, Index, Platform, describe, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.store import BlobStore
 from gitops_ml.packages.build_settings import source_date_epoch
@@ -48,7 +48,7 @@ import json, os, sys
 from pathlib import Path
 sys.path.insert(0, {code!r})
 from gitops_ml.oci.store import BlobStore
-from gitops_ml.image.inputs import ImageRef
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.lock_file import parse_lock
 from tests.support.oci import plan_of
 from tests.support.oci import silent
@@ -61,7 +61,7 @@ store = BlobStore(cache / "oci")
 for text in base["blobs"]:
     store.keep(text.encode())
 plan = plan_of(project, lock, ImageRef("nowhere.test/base", digest=base["digest"]))
-built = tools_of(cache).builder.build(plan, progress=silent)
+built = tools_of(cache).build(plan, progress=silent)
 print(plan.content_hash.hex, built.digest, "openapi" in built.images[0].config.decode())
 """
 DESCRIBED = '''\
@@ -125,7 +125,7 @@ def test_the_image_stands_on_the_base_and_runs_the_predictor(
 ) -> None:
     lock = project_with_lock(tmp_path / "iris")
     plan = plan_of(tmp_path / "iris", lock, base.image)
-    built = tools_of(tmp_path / "cache").builder.build(plan, progress=silent)
+    built = tools_of(tmp_path / "cache").build(plan, progress=silent)
     (one,) = built.images
     config = json.loads(one.config)
     assert [layer.role for layer in one.layers] == ["base", "packages", "runtime", "code"]
@@ -145,13 +145,13 @@ def test_a_change_of_the_code_pushes_the_code_and_two_small_documents(
     tools, project = tools_of(tmp_path / "cache"), tmp_path / "iris"
     lock = project_with_lock(project)
     repository = f"{registry.host}/builder/code"
-    first = tools.builder.build(plan_of(project, lock, base.image), progress=silent)
-    tools.builder.push(first, ImageRef(repository, "1"), progress=silent)
+    first = tools.build(plan_of(project, lock, base.image), progress=silent)
+    tools.push(first, ImageRef(repository, "1"), progress=silent)
     (project / "predictor.py").write_text("class PythonPredictor: ...\n")
-    second = tools.builder.build(plan_of(project, lock, base.image), progress=silent)
-    pushed = tools.builder.push(second, ImageRef(repository, "2"), progress=silent)
+    second = tools.build(plan_of(project, lock, base.image), progress=silent)
+    pushed = tools.push(second, ImageRef(repository, "2"), progress=silent)
     roles = {blob.descriptor.digest: blob.role for blob in second.images[0].blobs()}
-    sent = {roles[digest] for digest, placed in pushed.placed.items() if placed.how == "sent"}
+    sent = {roles[digest] for digest, upload in pushed.uploads.items() if upload.how == "sent"}
     assert sent == {"code", "config"}
 
 
@@ -160,10 +160,36 @@ def test_the_layers_of_a_base_in_the_same_registry_are_mounted(
 ) -> None:
     lock = project_with_lock(tmp_path / "iris")
     tools = tools_of(tmp_path / "cache")
-    built = tools.builder.build(plan_of(tmp_path / "iris", lock, base.image), progress=silent)
+    built = tools.build(plan_of(tmp_path / "iris", lock, base.image), progress=silent)
     image = ImageRef(f"{registry.host}/builder/mounts", "1")
-    pushed = tools.builder.push(built, image, progress=silent)
-    assert pushed.placed[built.images[0].layers[0].descriptor.digest].how == "mounted"
+    pushed = tools.push(built, image, progress=silent)
+    assert pushed.uploads[built.images[0].layers[0].descriptor.digest].how == "mounted"
+
+
+def nested(registry: OciRegistry, base: TinyBase, times: int) -> ImageRef:
+    """An index of an index, and so on, and in the last one ``base``, itself an index."""
+    content = base.index
+    for _ in range(times):
+        entry = describe(content, INDEX, platform=Platform.parse("linux/amd64"))
+        content = Index(manifests=(entry,)).to_bytes()
+        digest = describe(content, INDEX).digest
+        registry.push_manifest(base.image.repository, content, media_type=INDEX, to=digest)
+    return replace(base.image, tag=None, digest=describe(content, INDEX).digest)
+
+
+def test_a_base_image_may_be_an_index_of_an_index_and_no_chain_of_them(
+    tmp_path: Path, base: TinyBase
+) -> None:
+    lock = project_with_lock(tmp_path / "iris")
+    tools = tools_of(tmp_path / "cache")
+    for times in (3, 0):
+        plan = plan_of(tmp_path / "iris", lock, nested(tools.registry, base, times))
+        assert tools.build(plan, progress=silent).digest
+    sent = tools.registry.session.requests_sent
+    plan = plan_of(tmp_path / "iris", lock, nested(tools.registry, base, 30))
+    with pytest.raises(ServerFailed, match="its indexes are nested more than 4 deep"):
+        tools.build(plan, progress=silent)
+    assert tools.registry.session.requests_sent - sent < 30 * 2 + 10
 
 
 def test_the_layers_of_a_base_in_another_registry_are_copied_through(
@@ -173,10 +199,10 @@ def test_the_layers_of_a_base_in_another_registry_are_copied_through(
     tools = tools_of(tmp_path / "cache", environ)
     far = push_tiny_base(tools.registry, f"{private_registry.host}/base/far")
     lock = project_with_lock(tmp_path / "iris")
-    built = tools.builder.build(plan_of(tmp_path / "iris", lock, far.image), progress=silent)
+    built = tools.build(plan_of(tmp_path / "iris", lock, far.image), progress=silent)
     image = ImageRef(f"{registry.host}/builder/copied", "1")
-    pushed = tools.builder.push(built, image, progress=silent)
-    assert pushed.placed[built.images[0].layers[0].descriptor.digest].how == "sent"
+    pushed = tools.push(built, image, progress=silent)
+    assert pushed.uploads[built.images[0].layers[0].descriptor.digest].how == "sent"
     assert_whole(tools.registry, image)
 
 
@@ -297,7 +323,7 @@ def test_a_push_that_ends_at_any_request_leaves_no_tag_or_a_whole_image(
     tools = tools_of(tmp_path / "cache")
     near = replace(base.image, repository=f"{proxy.host}/base/tiny")
     plan = plan_of(tmp_path / "iris", lock, near)
-    built = tools.builder.build(plan, progress=silent)
+    built = tools.build(plan, progress=silent)
     direct = registry_of()
     tagged = []
     for last in range(1, 200):
@@ -309,7 +335,7 @@ def test_a_push_that_ends_at_any_request_leaves_no_tag_or_a_whole_image(
         image = ImageRef(f"{proxy.host}/{name}", "h-1")
         is_done = True
         try:
-            push_image(built, image, plan=plan, tools=tools, progress=silent)
+            push_image(built, image, plan=plan, builder=tools, progress=silent)
         except ServerFailed:
             is_done = False
         real = ImageRef(f"{registry.host}/{name}", "h-1")
@@ -322,7 +348,7 @@ def test_a_push_that_ends_at_any_request_leaves_no_tag_or_a_whole_image(
         if is_done:
             break
         # the second run finishes the job
-        push_image(built, image, plan=plan, tools=tools, progress=silent)
+        push_image(built, image, plan=plan, builder=tools, progress=silent)
         assert_whole(direct, real)
     assert tagged == [last], "only the last request makes the tag"
     assert last > 15
@@ -336,7 +362,7 @@ def test_a_builder_that_is_killed_leaves_no_tag_and_the_next_one_finishes(
     script = (
         f"import sys; sys.path.insert(0, {str(CODE)!r})\n"
         "from pathlib import Path\n"
-        "from gitops_ml.image.inputs import ImageRef\n"
+        "from gitops_ml.oci.reference import ImageRef\n"
         "from gitops_ml.packages.lock_file import parse_lock\n"
         "from tests.support.oci import ensure_oci_image, plan_of, tools_of\n"
         "project, cache = Path(sys.argv[1]), Path(sys.argv[2])\n"
@@ -395,7 +421,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_half_is_kept(
         with pytest.raises(
             GitopsMlError, match=r"cannot be written: No space left.*GITOPS_ML_CACHE"
         ):
-            tools_of(small).builder.build(plan, progress=silent)
+            tools_of(small).build(plan, progress=silent)
         assert not [path for path in small.rglob("*") if path.name.startswith(".new")]
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -407,17 +433,17 @@ def test_a_damaged_cache_is_told_and_mended_by_the_next_run(
     tools, project = tools_of(tmp_path / "cache"), tmp_path / "iris"
     plan = plan_of(project, project_with_lock(project), base.image)
     image = ImageRef(f"{registry.host}/builder/damaged", "1")
-    built = tools.builder.build(plan, progress=silent)
+    built = tools.build(plan, progress=silent)
     digest = built.images[0].layers[1].descriptor.digest
     path = tmp_path / "cache/oci/blobs/sha256" / digest.removeprefix("sha256:")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(GitopsMlError, match="was damaged and is deleted: run it again"):
-        tools.builder.push(built, image, progress=silent)
+        tools.push(built, image, progress=silent)
     assert tools.registry.head(image) is None
-    again = tools.builder.build(plan, progress=silent)
-    assert tools.builder.push(again, image, progress=silent).digest == built.digest
+    again = tools.build(plan, progress=silent)
+    assert tools.push(again, image, progress=silent).digest == built.digest
     assert_whole(tools.registry, image)
 
 
@@ -426,7 +452,7 @@ def test_a_blob_of_a_layout_is_taken_by_its_hash_and_not_by_its_size(
 ) -> None:
     tools, project = tools_of(tmp_path / "cache"), tmp_path / "iris"
     plan = plan_of(project, project_with_lock(project), base.image)
-    built = tools.builder.build(plan, progress=silent)
+    built = tools.build(plan, progress=silent)
     image, folder = ImageRef("x/iris", "1"), tmp_path / "layout"
     write_oci_layout(built, folder, image=image, progress=silent)
     blobs = {path: path.read_bytes() for path in (folder / "blobs/sha256").iterdir()}
@@ -450,10 +476,10 @@ def test_a_damaged_answer_about_the_base_is_not_kept(
         proxy.choose = lambda asked, what=what: (  # type: ignore[misc]
             Fault(damage=True) if what in asked.path else None
         )
-        with pytest.raises(ServerFailed, match="sent something else for"):
-            tools.builder.build(plan, progress=silent)
+        with pytest.raises(ServerFailed, match="sent other content for"):
+            tools.build(plan, progress=silent)
     proxy.choose = lambda asked: None
-    assert tools.builder.build(plan, progress=silent)
+    assert tools.build(plan, progress=silent)
 
 
 def test_a_base_that_is_not_for_the_platform_is_told(
@@ -462,11 +488,11 @@ def test_a_base_that_is_not_for_the_platform_is_told(
     found = push_tiny_base(registry_of(), f"{registry.host}/base/other", "PYTHON_VERSION=3.9.1")
     lock = project_with_lock(tmp_path / "iris")
     tools = tools_of(tmp_path / "cache")
-    with pytest.raises(UsageError, match=r"has Python 3\.9, but the image is to have 3\.11"):
-        tools.builder.build(plan_of(tmp_path / "iris", lock, found.image), progress=silent)
+    with pytest.raises(UsageError, match=r"has Python 3\.9, but the image needs 3\.11"):
+        tools.build(plan_of(tmp_path / "iris", lock, found.image), progress=silent)
     plan = plan_of(tmp_path / "iris", lock, found.image)
     with pytest.raises(ServerFailed, match="not made for linux/riscv64; it is for linux/amd64"):
-        tools.builder.build(replace(plan, platforms=("linux/riscv64",)), progress=silent)
+        tools.build(replace(plan, platforms=("linux/riscv64",)), progress=silent)
 
 
 def test_two_builders_may_share_a_cache(tmp_path: Path, base: TinyBase) -> None:
@@ -476,7 +502,7 @@ def test_two_builders_may_share_a_cache(tmp_path: Path, base: TinyBase) -> None:
     plan = plan_of(tmp_path / "iris", lock, base.image)
 
     def build(_: int) -> str:
-        return tools_of(tmp_path / "cache").builder.build(plan, progress=silent).digest
+        return tools_of(tmp_path / "cache").build(plan, progress=silent).digest
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(build, range(8)))) == 1
@@ -498,7 +524,7 @@ def test_source_date_epoch_dates_the_image_and_names_another_one(
     def build(environ: Mapping[str, str]) -> tuple[str, str]:
         epoch = source_date_epoch(environ)
         plan = plan_of(tmp_path / "iris", lock, base.image, epoch=epoch)
-        built = tools_of(tmp_path / "cache").builder.build(plan, progress=silent)
+        built = tools_of(tmp_path / "cache").build(plan, progress=silent)
         return plan.content_hash.tag, json.loads(built.images[0].config)["created"]
 
     assert build({"SOURCE_DATE_EPOCH": "86400"})[1] == "1970-01-02T00:00:00Z"

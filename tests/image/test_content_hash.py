@@ -117,5 +117,5 @@ def test_a_base_image_without_a_digest_is_refused() -> None:
 
 
 def test_one_path_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'app/predictor\.py' is twice among the inputs"):
+    with pytest.raises(ValueError, match=r"'app/predictor\.py' occurs twice among the inputs"):
         content_hash([FILES[0], replace(FILES[0], is_executable=True)], recipe=RECIPE)

@@ -150,11 +150,13 @@ def test_another_process_with_another_environment_finds_the_same_hash(project: P
 
 def test_the_runtime_is_among_the_inputs_and_a_project_cannot_hide_it(project: Path) -> None:
     before = {f for f in context_of(project).inputs if f.path.startswith("runtime/")}
-    write_project(project, {"runtime/predictor_base/server.py": "", "predictor_base/app.py": ""})
+    write_project(
+        project, {"runtime/predictor_base/process/server.py": "", "predictor_base/app.py": ""}
+    )
     after = context_of(project)
-    assert "runtime/predictor_base/server.py" in {f.path for f in before}
+    assert "runtime/predictor_base/process/server.py" in {f.path for f in before}
     assert {f for f in after.inputs if f.path.startswith("runtime/")} == before
-    assert "app/runtime/predictor_base/server.py" in {f.path for f in after.inputs}
+    assert "app/runtime/predictor_base/process/server.py" in {f.path for f in after.inputs}
 
 
 def test_the_files_of_the_runtime_are_those_that_its_wheel_carries() -> None:

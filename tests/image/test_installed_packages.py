@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import TYPE_CHECKING
 
 from gitops_ml.image.installed_packages import bill_of_image, installed
@@ -110,6 +111,42 @@ def test_distributions_conda_and_debian_packages_are_found_above_the_base_image(
     bill = json.loads(bill_of_image(client, image, base=base.image, platform="linux/amd64"))
     assert len(bill["components"]) == 1 + len(found)
     assert bill["components"][0]["version"] == base.image.digest
+
+
+def test_a_layer_removes_what_is_below_it_and_not_what_it_brings(
+    registry: RealRegistry, tmp_path: Path
+) -> None:
+    client, own = registry_of(), f"{registry.host}/{tmp_path.name.replace('_', '-').lower()}"
+    base = push_tiny_base(client, f"{own}/base")
+    names = ("kept", "gone", "renewed")
+    below = {f"{SITE}/{n}-1.dist-info/METADATA": metadata(n, "1") for n in names}
+    above = {
+        f"{SITE}/.wh.gone-1.dist-info": "", f"{SITE}/.wh.kept": "", f"{SITE}/.wh.kept-1": "",
+        f"{SITE}/.wh.renewed-1.dist-info": "",
+        f"{SITE}/renewed-1.dist-info/METADATA": metadata("renewed", "2"),
+    }  # fmt: skip
+    image = push_image(client, base, f"{own}/image", below, above)
+    found = installed(client, image, base=base.image, platform="linux/amd64")
+    assert [(each.name, each.version) for each in found] == [("kept", "1"), ("renewed", "2")]
+    emptied = push_image(client, base, f"{own}/emptied", below, {".wh..wh..opq": ""})
+    assert installed(client, emptied, base=base.image, platform="linux/amd64") == ()
+
+
+def test_many_whiteouts_and_many_packages_take_one_look_at_each(
+    registry: RealRegistry, tmp_path: Path
+) -> None:
+    client, own = registry_of(), f"{registry.host}/{tmp_path.name.replace('_', '-').lower()}"
+    base = push_tiny_base(client, f"{own}/base")
+    numbers = range(5000)
+    image = push_image(
+        client, base, f"{own}/image",
+        {f"{SITE}/p{n}-1.dist-info/METADATA": metadata(f"p{n}", "1") for n in numbers},
+        {f"{SITE}/.wh.p{n}-1.dist-info": "" for n in numbers if n},
+    )  # fmt: skip
+    before = time.process_time()
+    (found,) = installed(client, image, base=base.image, platform="linux/amd64")
+    assert found.name == "p0"
+    assert time.process_time() - before < 1
 
 
 def test_the_packages_of_ubuntu_are_called_so(registry: RealRegistry, tmp_path: Path) -> None:

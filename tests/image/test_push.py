@@ -13,13 +13,14 @@ import docker
 import pytest
 import requests
 
-from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX, IN_TOTO
+from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
 from gitops_ml.image.context import read_context
 from gitops_ml.image.lock_facts import lock_facts
 from gitops_ml.image.output import load_into_engine, write_oci_layout
 from gitops_ml.image.project_export import export_image, open_image, push_preview
 from gitops_ml.image.recipe import oci_plan
 from gitops_ml.models.artifact import push_model
+from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
 from gitops_ml.packages.locking import ensure_lock
@@ -40,7 +41,7 @@ from tests.support.real import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gitops_ml.image.publish import OciTools
+    from gitops_ml.image.builder import OciBuilder
     from gitops_ml.image.recipe import OciPlan
 
 pytestmark = needs_docker
@@ -78,7 +79,7 @@ def client(docker_engine: Engine) -> Iterator[docker.DockerClient]:
     client.close()
 
 
-def tools_for(environ: Mapping[str, str]) -> OciTools:
+def tools_for(environ: Mapping[str, str]) -> OciBuilder:
     return tools_of(Path(environ["GITOPS_ML_CACHE"]), environ)
 
 
@@ -130,7 +131,7 @@ def test_an_engine_runs_what_was_built_without_one_and_it_answers(
         assert (tmp_path / "back" / name).read_bytes() == (project / name).read_bytes()
 
 
-def assert_that_it_tells_what_it_is(tools: OciTools, image: ImageRef, repository: str) -> None:
+def assert_that_it_tells_what_it_is(tools: OciBuilder, image: ImageRef, repository: str) -> None:
     contents = open_image(tools.registry, image, platform=PLATFORM).contents
     assert [layer.role for layer in contents.layers][-3:] == ["packages", "runtime", "code"]
     assert contents.content_hash
@@ -175,7 +176,7 @@ def test_an_image_that_is_loaded_into_an_engine_is_the_same_one_and_answers(
     client: docker.DockerClient,
 ) -> None:  # fmt: skip
     plan = plan_for(write_project(tmp_path / "iris", FILES), base_image, environ)
-    built = tools_for(environ).builder.build(plan, progress=silent)
+    built = tools_for(environ).build(plan, progress=silent)
     image = ImageRef("local/iris", "h-1")
     engine = {**environ, "DOCKER_HOST": docker_engine.address}
     lines: list[str] = []
@@ -194,7 +195,7 @@ def test_a_layout_on_disk_is_an_image_that_others_read(
     tmp_path: Path, base_image: ImageRef, environ: dict[str, str]
 ) -> None:
     plan = plan_for(write_project(tmp_path / "iris", FILES), base_image, environ)
-    built = tools_for(environ).builder.build(plan, progress=silent)
+    built = tools_for(environ).build(plan, progress=silent)
     folder = tmp_path / "layout"
     for name in ("h-1", "h-2", "h-1"):
         write_oci_layout(built, folder, image=ImageRef("x/iris", name), progress=silent)
@@ -218,7 +219,7 @@ def test_what_a_change_would_push_is_told_before_it_is_pushed(
     plan = plan_for(project, base_image, environ)
     ensure_oci_image(plan, repository=repository, tools=tools, progress=silent)
     (project / "names.json").write_text('["a", "b"]')
-    built = tools.builder.build(plan_for(project, base_image, environ), progress=silent)
+    built = tools.build(plan_for(project, base_image, environ), progress=silent)
     preview = push_preview(tools.registry, built, repository=repository)
     assert {entry.role for entry in preview if not entry.is_there} == {"code", "config"}
 

@@ -12,7 +12,7 @@ from gitops_ml.image.content_hash import content_hash
 from gitops_ml.image.inputs import ContentHash
 from gitops_ml.image.recipe import (
     BuilderChoice,
-    Described,
+    PredictorSource,
     check_base,
     choose_builder,
     oci_recipe,
@@ -52,7 +52,10 @@ def needing(**changes: Any) -> dict[str, Dependencies]:
             {"needs_pip": ("./mypackage",)},
             "./mypackage among the requirements is a URL or source code for pip",
         ),
-        ({"unknown_python": "x.test/base:1"}, "the Python of x.test/base:1 is not told by"),
+        (
+            {"unknown_python": "x.test/base:1"},
+            "predictor.python_version does not name the Python of x.test/base:1",
+        ),
         ({"platforms": ("linux/riscv64",)}, "no wheels for linux/riscv64"),
     ],
 )
@@ -96,8 +99,8 @@ def test_the_hash_knows_base_lock_platforms_and_python() -> None:
         {"lock": replace(LOCK, python="3.12")},
         {"lock": other_lock},
         {"epoch": 7},
-        {"described": Described(api="iris", path="predictor.py")},
-        {"described": Described(api="iris", path="predictor.py", class_name="Iris")},
+        {"predictor": PredictorSource(api="iris", path="predictor.py")},
+        {"predictor": PredictorSource(api="iris", path="predictor.py", class_name="Iris")},
     )
     hashes = {content_hash((), recipe=oci_recipe(**{**facts, **change})) for change in changes}
     assert len(hashes) == len(changes)
@@ -133,5 +136,5 @@ def test_a_virtual_environment_in_the_base_finds_them_by_search_path() -> None:
 def test_a_base_image_of_another_python_is_refused() -> None:
     check_base(base("PYTHON_VERSION=3.11.9"), python="3.11", name=BASE)
     check_base(base(), python="3.11", name=BASE)
-    with pytest.raises(UsageError, match=r"has Python 3\.12, but the image is to have 3\.11"):
+    with pytest.raises(UsageError, match=r"has Python 3\.12, but the image needs 3\.11"):
         check_base(base("PYTHON_VERSION=3.12.1"), python="3.11", name=BASE)

@@ -175,12 +175,12 @@ def test_a_folder_with_nothing_or_with_a_link_to_nowhere_is_refused(
     tmp_path: Path, client: OciRegistry
 ) -> None:
     image = ImageRef("127.0.0.1:1/models/none")
-    with pytest.raises(UsageError, match="is no directory"):
+    with pytest.raises(UsageError, match="is not a directory"):
         push_model(tmp_path / "absent", image, registry=client, progress=silent)
     with pytest.raises(UsageError, match="has no files"):
         push_model(tmp_path, image, registry=client, progress=silent)
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(UsageError, match="links to something that is none"):
+    with pytest.raises(UsageError, match="is not a file, nor a link to one"):
         push_model(tmp_path, image, registry=client, progress=silent)
     (tmp_path / "link").unlink()
     (tmp_path / "self").symlink_to(tmp_path)
@@ -190,7 +190,7 @@ def test_a_folder_with_nothing_or_with_a_link_to_nowhere_is_refused(
 
 def test_a_folder_that_has_files_is_not_pulled_into(tmp_path: Path, client: OciRegistry) -> None:
     (tmp_path / "mine").write_text("")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists: name a new directory"):
         pull_model(ImageRef("127.0.0.1:1/x"), tmp_path, registry=client, progress=silent)
 
 
@@ -360,7 +360,7 @@ from pathlib import Path
 from gitops_ml.models.artifact import pull_model, push_model
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
-from gitops_ml.image.inputs import ImageRef
+from gitops_ml.oci.reference import ImageRef
 
 registry = OciRegistry(RegistrySession({}))
 image = ImageRef(sys.argv[2], "1")

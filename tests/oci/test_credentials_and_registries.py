@@ -97,7 +97,7 @@ def test_without_credentials_the_way_to_log_in_is_told(
 ) -> None:
     host = private_registry.host
     with pytest.raises(
-        Refused, match=f"{host} wants credentials for ml/iris: `docker login {host}`"
+        Refused, match=f"{host} requires credentials for ml/iris: `docker login {host}`"
     ):
         registry_of(nobody(tmp_path)).digest(ImageRef(f"{host}/ml/iris", "h-1"))
 
@@ -356,10 +356,10 @@ def test_another_digest_than_the_one_asked_for_is_a_failure(tmp_path: Path) -> N
     ("status", "headers", "error", "words"),
     [
         (500, {}, ServerFailed, "answered 500 about ml/iris"),
-        (429, {"Retry-After": "30"}, ServerFailed, "answered 429 .*again in 30 seconds"),
+        (429, {"Retry-After": "30"}, ServerFailed, "answered 429 .*retry after 30 seconds"),
         (403, {}, Refused, "refused access to ml/iris"),
         (401, {"WWW-Authenticate": "Negotiate"}, Refused, "asks for Negotiate credentials"),
-        (401, {"WWW-Authenticate": "Bearer service=x"}, ServerFailed, "does not say where"),
+        (401, {"WWW-Authenticate": "Bearer service=x"}, ServerFailed, "does not name a token server"),
         (401, {"WWW-Authenticate": 'Bearer realm="http://evil.example/t"'}, Refused,
          "not protected by TLS"),
     ],

@@ -89,9 +89,11 @@ def test_without_a_word_about_it_nothing_is_signed_and_a_variable_goes_first(tmp
     with pytest.raises(UsageError, match=r"not-there\.key \(image\.signing\.key\) cannot be read"):
         find_signing_key(spec, root=tmp_path, environ={})
     spec = SigningSpec(key="env://NO_KEY", password_env="PASSWORD")
-    with pytest.raises(UsageError, match=r"in \$NO_KEY, which is not set"):
+    with pytest.raises(
+        UsageError, match=r"names the variable \$NO_KEY for the signing key, which is not set"
+    ):
         find_signing_key(spec, root=tmp_path, environ={})
-    with pytest.raises(UsageError, match="holds a key, and is to hold where the key is") as caught:
+    with pytest.raises(UsageError, match="holds a key, but must name the place of one") as caught:
         find_signing_key(None, root=tmp_path, environ={"GITOPS_ML_SIGNING_KEY": text})
     assert text.splitlines()[1] not in str(caught.value)
 
@@ -106,7 +108,7 @@ def test_without_a_word_about_it_nothing_is_signed_and_a_variable_goes_first(tmp
 )
 def test_keys_of_another_kind_are_refused_by_name(tmp_path, options, kind):
     message = refusal(tmp_path, generated(*options))
-    assert f"is of another kind ({kind}) than ECDSA on P-256: `cosign generate-key-pair`" in message
+    assert f"is a key for {kind}, not for ECDSA on P-256: `cosign generate-key-pair`" in message
 
 
 @pytest.mark.parametrize(
@@ -128,12 +130,12 @@ def test_keys_of_another_kind_are_refused_by_name(tmp_path, options, kind):
 )
 def test_what_is_no_key_is_told_with_the_way_to_one(tmp_path, text):
     message = refusal(tmp_path, text, environ={"PASSWORD": "x"})
-    assert "is no key that can be read" in message
+    assert "is not a key in a known format" in message
     assert "`cosign generate-key-pair` makes one" in message
 
 
 def test_a_public_key_is_read_with_the_same_care():
-    with pytest.raises(UsageError, match="no public key in PEM"):
+    with pytest.raises(UsageError, match="not a public key in PEM"):
         PublicKey.from_pem(b"x")
 
 

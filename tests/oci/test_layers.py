@@ -91,7 +91,7 @@ def test_files_of_any_size_are_whole(tmp_path: Path, size: int) -> None:
 
 def test_two_entries_of_one_path_are_refused() -> None:
     entry = LayerEntry(path="a", source=b"")
-    with pytest.raises(GitopsMlError, match="two files want to be /a"):
+    with pytest.raises(GitopsMlError, match="two files have the path /a"):
         written(entry, entry)
 
 
@@ -101,7 +101,7 @@ def test_a_file_that_is_not_what_was_hashed_is_refused(tmp_path: Path) -> None:
     old = hashlib.sha256(b"old").hexdigest()
     with pytest.raises(GitopsMlError, match=r"predictor.py changed while the image was being"):
         written(LayerEntry(path="app/predictor.py", source=path, fingerprint=old))
-    with pytest.raises(GitopsMlError, match="cannot be read any more"):
+    with pytest.raises(GitopsMlError, match="can no longer be read"):
         written(LayerEntry(path="x", source=tmp_path / "gone"))
 
 

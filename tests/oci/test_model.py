@@ -64,14 +64,14 @@ def test_what_is_no_manifest_is_told(text: bytes, words: str) -> None:
 
 def test_dockers_layers_are_named_in_ocis_words_and_foreign_ones_are_left() -> None:
     layer = Descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", A, 3)
-    assert oci.in_oci_words(layer) == Descriptor(oci.LAYER, A, 3)
+    assert oci.as_oci(layer) == Descriptor(oci.LAYER, A, 3)
     foreign = Descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", A, 3)
-    assert oci.in_oci_words(foreign) == foreign
+    assert oci.as_oci(foreign) == foreign
 
 
 @pytest.mark.parametrize("text", ["", "linux", "linux/", "linux/arm/v7/x", "/amd64"])
 def test_what_is_no_platform_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no platform"):
+    with pytest.raises(ValueError, match="is not a platform"):
         Platform.parse(text)
 
 

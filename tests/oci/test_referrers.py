@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import oras.client
 import pytest
 
-from gitops_ml.image.attestations import CYCLONEDX, IN_TOTO
+from gitops_ml.image.attestations import CYCLONEDX
+from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.model import MANIFEST, describe
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment, attach, read_attachment, referrers
-from tests.support.oci import push_tiny_base, registry_of, silent
+from tests.support.oci import push_tiny_base, registry_of
 from tests.support.referring_registry import referring
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def as_others_see(repository: str, digest: str) -> list[dict[str, object]]:
 def test_everybody_finds_what_is_attached(subject: tuple[str, Descriptor], tmp_path: Path) -> None:
     repository, image = subject
     client = registry_of()
-    made = attach(client, repository, image, [BILL, STATEMENT], progress=silent)
+    made = attach(client, repository, image, [BILL, STATEMENT])
     found = as_others_see(repository, image.digest)
     assert {(each["artifactType"], each["digest"]) for each in found} == {
         (document.artifact_type, descriptor.digest)
@@ -100,11 +101,11 @@ def test_attaching_again_changes_nothing_and_more_is_added(
 ) -> None:
     repository, image = subject
     client = registry_of()
-    attach(client, repository, image, [BILL], progress=silent)
+    attach(client, repository, image, [BILL])
     before = as_others_see(repository, image.digest)
-    attach(client, repository, image, [BILL], progress=silent)
+    attach(client, repository, image, [BILL])
     assert as_others_see(repository, image.digest) == before
-    attach(client, repository, image, [STATEMENT], progress=silent)
+    attach(client, repository, image, [STATEMENT])
     assert len(as_others_see(repository, image.digest)) == 2
     (one,) = referrers(client, repository, image.digest, artifact_type=IN_TOTO)
     assert read_attachment(client, repository, one) == STATEMENT.content
@@ -114,7 +115,7 @@ def test_the_fallback_tag_is_written_only_where_it_is_needed(
     subject: tuple[str, Descriptor], request: pytest.FixtureRequest
 ) -> None:
     repository, image = subject
-    attach(registry_of(), repository, image, [BILL], progress=silent)
+    attach(registry_of(), repository, image, [BILL])
     tag = ImageRef(repository, image.digest.replace(":", "-"))
     has_api = request.node.callspec.params["host"] == "with"
     assert (registry_of().digest(tag) is None) is has_api
@@ -131,9 +132,7 @@ def test_what_is_attached_at_once_by_the_same_builder_is_all_there(
     repository, image = subject
     with ThreadPoolExecutor(3) as pool:
         for done in [
-            pool.submit(
-                attach, registry_of(), repository, image, [BILL, STATEMENT], progress=silent
-            )
+            pool.submit(attach, registry_of(), repository, image, [BILL, STATEMENT])
             for _ in range(3)
         ]:
             done.result()

@@ -43,7 +43,7 @@ def test_image_insecure_of_a_project_file_sends_no_password_in_plain_text(tmp_pa
             http_proxy=f"http://{proxy}", https_proxy="http://127.0.0.1:9",
         )  # fmt: skip
         with pytest.raises(
-            Refused, match=r"registry\.example\.org asks for credentials over plain"
+            Refused, match=r"registry\.example\.org requires credentials over plain"
         ):
             asks(session, "registry.example.org")
     assert seen == [(path, "")]

@@ -81,7 +81,7 @@ def test_an_upload_elsewhere_goes_over_tls_or_not_at_all(registry: RealRegistry)
         found.choose = lambda asked: (
             Fault(answer_headers=elsewhere) if asked.method == "POST" else None
         )
-        with pytest.raises(Refused, match=r"sends us to storage\.example, which is not protected"):
+        with pytest.raises(Refused, match=r"redirects to storage\.example, which is not protected"):
             push_tiny_base(registry_of(), f"{found.host}/base/elsewhere")
 
 

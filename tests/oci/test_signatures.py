@@ -17,11 +17,11 @@ from gitops_ml.oci.cosign import (
     SIGNATURE,
     attestation_tag,
     layers_of,
+    signature_image,
     signature_layer,
     signature_tag,
     simple_signing,
     statement,
-    with_layers,
 )
 from gitops_ml.oci.keys import PublicKey, SigningKey, SigningSpec, find_signing_key
 from gitops_ml.oci.model import CONFIG, MANIFEST, describe, digest_of
@@ -190,7 +190,7 @@ def test_an_image_that_cosign_signed_is_signed(
     layer = replace(signature_layer(payload, signature, key=""), annotations={
         SIGNATURE: base64.b64encode(signature).decode()
     })  # fmt: skip
-    manifest, config = with_layers([layer])
+    manifest, config = signature_image([layer])
     for descriptor, content in ((layer, payload), (describe(config, CONFIG), config)):
         client.push_blob(image.repository, descriptor, source(content), progress=silent)
     tag = signature_tag(str(image.digest))
@@ -219,7 +219,7 @@ def test_what_is_no_list_of_signatures_is_an_error(
     client.push_manifest(
         image.repository, index, media_type=descriptor.media_type, to=signature_tag(digest)
     )
-    with pytest.raises(ServerFailed, match=r"is to hold signatures, but it is an index"):
+    with pytest.raises(ServerFailed, match=r"should hold signatures, but it is an index"):
         sign_image(client, image.repository, digest, key=key, progress=silent)
 
 
@@ -238,10 +238,8 @@ def test_others_verify_the_statements_that_we_sign(
     client: OciRegistry, image: ImageRef, key: SigningKey, tmp_path: Path
 ) -> None:
     repository, digest = image.repository, str(image.digest)
-    content = statement(
-        name=repository, digest=digest, predicate_type=PREDICATE, predicate={"checked": True}
-    )
-    more = statement(name=repository, digest=digest, predicate_type="other", predicate={})
+    content = statement(image, predicate_type=PREDICATE, predicate={"checked": True})
+    more = statement(image, predicate_type="other", predicate={})
     statements = [Statement(content, PREDICATE), Statement(more, "other")]
     assert attest(client, repository, digest, statements, key=key) == 2
     assert attest(client, repository, digest, statements, key=key) == 0

@@ -139,7 +139,7 @@ def test_a_damaged_blob_is_reported_with_both_digests(tmp_path: Path) -> None:
     assert store.blob(digest, progress=said.append) is None
     found = hashlib.sha256(b"poison").hexdigest()
     assert said == [
-        f"warning: {path} in the cache is to be {digest}, and is sha256:{found}; it is fetched again"
+        f"warning: {path} in the cache should be {digest}, but is sha256:{found}; it is fetched again"
     ]
 
 

@@ -94,7 +94,7 @@ def test_a_damaged_archive_is_read_or_refused_and_nothing_else(
     for content in (damaged, packed(damaged)[: at + 20]):
         try:
             read(content)
-            b"".join(unpacked(in_pieces(content), packed_size=len(content)))
+            b"".join(unpacked(in_pieces(content)))
         except BadArchive as error:
             assert str(error)
 
@@ -104,7 +104,26 @@ def test_a_damaged_archive_is_read_or_refused_and_nothing_else(
        padding=st.integers(0, 600))  # fmt: skip
 def test_gzip_files_of_many_members_are_unpacked(members, size: int, padding: int) -> None:
     content = b"".join(map(packed, members)) + bytes(padding)
-    assert b"".join(unpacked(in_pieces(content, size), packed_size=9)) == b"".join(members)
+    assert b"".join(unpacked(in_pieces(content, size))) == b"".join(members)
+
+
+def test_a_layer_of_zeros_is_unpacked_and_far_more_of_them_are_refused_early() -> None:
+    assert sum(map(len, unpacked([bomb(b"", 100)]))) == 100 * MEGABYTE
+    size = 0
+    with pytest.raises(BadArchive, match="unpack to far more than a layer holds"):
+        for piece in unpacked(in_pieces(bomb(b"", 200), MEGABYTE)):
+            size += len(piece)
+    assert size < 160 * MEGABYTE
+
+
+def test_a_size_that_no_archive_of_its_length_holds_is_refused_by_the_header(
+    tmp_path: Path,
+) -> None:
+    head = block("app/zeros.bin", size=600 * MEGABYTE)
+    with pytest.raises(GitopsMlError, match="claims 629,145,600 bytes"):
+        export(tmp_path, bomb(head, 1), diff_id="sha256:" + "0" * 64)
+    with pytest.raises(BadArchive, match="claims 629,145,600 bytes"):
+        list(tar_entries([head], most=MEGABYTE))
 
 
 def export(folder: Path, layer: bytes, **more: str) -> Exported:
@@ -158,7 +177,7 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path: Path, head: bytes) -> None
 
 
 def test_a_layer_that_is_another_one_than_the_config_says_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(GitopsMlError, match="is not what its config says"):
+    with pytest.raises(GitopsMlError, match="is not the layer that its config names"):
         export(tmp_path, packed(tar((ONE_FILE, None, "x"))), diff_id="sha256:" + "0" * 64)
     assert not (tmp_path / "work" / "back").exists()
     assert os.listdir(tmp_path / "work") == []
@@ -185,6 +204,22 @@ def test_links_that_stay_inside_are_kept_and_a_later_entry_wins(tmp_path: Path) 
     assert sorted(os.listdir(tmp_path / "work")) == ["back"]
 
 
+def test_forty_links_are_followed_and_a_longer_chain_is_refused(tmp_path: Path) -> None:
+    chain = [(f"app/{n:04}", b"2", f"{n + 1:04}") for n in range(2000)]
+    short = tar(*chain[:40], (f"app/{40:04}", None, "end"))
+    export(tmp_path, packed(short), diff_id=digest_of(short))
+    assert (tmp_path / "work" / "back" / "0000").read_text() == "end"
+    long = tar(*chain)
+    with pytest.raises(GitopsMlError, match=r"more than 40 links.*: '0000'"):
+        export(tmp_path / "long", packed(long), diff_id=digest_of(long))
+
+
+def test_links_with_ever_longer_paths_are_refused(tmp_path: Path) -> None:
+    archive = tar(*((f"app/{n}", b"2", "a/../" * 800 + "b") for n in range(100)))
+    with pytest.raises(GitopsMlError, match="more links in its paths than are followed"):
+        export(tmp_path, packed(archive), diff_id=digest_of(archive))
+
+
 def test_an_empty_folder_is_filled_and_stays_the_same_folder(tmp_path: Path) -> None:
     archive = tar((ONE_FILE, None, "good"))
     back = tmp_path / "work" / "back"
@@ -198,5 +233,5 @@ def test_plain_layers_are_read_and_unknown_compression_is_refused(tmp_path: Path
     archive = tar((ONE_FILE, None, "good"))
     found = export(tmp_path, archive, diff_id=digest_of(archive), media_type=PLAIN)
     assert found.files == ("good.txt",)
-    with pytest.raises(GitopsMlError, match="compressed in a way we cannot read"):
+    with pytest.raises(GitopsMlError, match="its compression is not supported"):
         export(tmp_path / "z", archive, diff_id=digest_of(archive), media_type=f"{PLAIN}+zstd")

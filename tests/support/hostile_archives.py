@@ -143,6 +143,15 @@ def refused_archives() -> Iterator[tuple[str, bytes]]:
             ("app/z", b"2", "a/two"),
         ),
     )
+    yield (
+        "a loop of links, and a way out of it",
+        tar(
+            ("app/a/b/z", b"2", "../../loop"),
+            ("app/loop", b"2", "loop"),
+            ("app/a/b/q", b"2", "z/../.."),
+        ),
+    )
+    yield "a chain of 2,000 links", tar(*((f"app/{n}", b"2", f"{n + 1}") for n in range(2000)))
     yield "a link without a target", tar(("app/x", b"2", ""))
     yield "a sparse file without end", resealed(
         block("app/x", kind=b"S"), more=(482, b"\x01")

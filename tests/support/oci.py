@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.image.context import read_context
-from gitops_ml.image.publish import OciTools, oci_tools, push_image
-from gitops_ml.image.recipe import Described, OciPlan, oci_plan
+from gitops_ml.image.publish import ImageOrigin, oci_builder, push_image
+from gitops_ml.image.recipe import OciPlan, PredictorSource, oci_plan
 from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.model import (
     CONFIG,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from gitops_ml.image.builder import OciBuilder
     from gitops_ml.system.progress import Progress
 
 IMPATIENT = RetryPolicy(first_wait=0, sleep=lambda seconds: None)
@@ -115,23 +116,23 @@ def plan_of(directory: Path, lock: Lock, base: ImageRef, *, epoch: int = 0) -> O
     context = read_context(directory, predictor=predictor_spec())
     return oci_plan(
         context, lock=lock, base=base, platforms=lock.platforms, epoch=epoch,
-        described=Described(api="iris", path="predictor.py"),
+        predictor=PredictorSource(api="iris", path="predictor.py"),
     )  # fmt: skip
 
 
 def tools_of(
     cache: Path, environ: Mapping[str, str] | None = None, *, patience: RetryPolicy = IMPATIENT
-) -> OciTools:
+) -> OciBuilder:
     settings = {"HOME": str(cache), **(environ or {}), "GITOPS_ML_CACHE": str(cache)}
     registry = OciRegistry(RegistrySession(settings, patience=patience))
-    return oci_tools(registry, settings)
+    return oci_builder(registry, settings)
 
 
 def ensure_oci_image(
     plan: OciPlan,
     *,
     repository: str,
-    tools: OciTools,
+    tools: OciBuilder,
     manifest: bytes | None = None,
     source: Mapping[str, str] | None = None,
     progress: Progress = silent,
@@ -140,8 +141,13 @@ def ensure_oci_image(
     image = ImageRef(repository, plan.content_hash.tag)
     if digest := tools.registry.digest(image):
         return replace(image, digest=digest)
-    built = tools.builder.build(plan, progress=progress)
+    built = tools.build(plan, progress=progress)
     push_image(
-        built, image, plan=plan, tools=tools, manifest=manifest, source=source, progress=progress
+        built,
+        image,
+        plan=plan,
+        builder=tools,
+        origin=ImageOrigin(manifest=manifest, source=source),
+        progress=progress,
     )
     return replace(image, digest=built.digest)

@@ -17,7 +17,7 @@ from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument
 from gitops_ml.image.context import read_context
 from gitops_ml.image.openapi import read_openapi
-from gitops_ml.image.recipe import Described
+from gitops_ml.image.recipe import PredictorSource
 from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.system.project_files import CannotRead, open_file, read_file
 from gitops_ml.workspace.manifest_files import dependency_problems
@@ -263,4 +263,4 @@ def test_a_hostile_predictor_says_nothing_of_its_api_and_ends_soon(
     (project / "predictor.py").write_bytes(HOSTILE_SOURCES[what])
     context = read_context(project, predictor=predictor_spec())
     with within(60):
-        read_openapi(context, Described(api="iris", path="predictor.py"))
+        read_openapi(context, PredictorSource(api="iris", path="predictor.py"))
