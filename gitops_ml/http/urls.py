@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from gitops_ml.http.secret_destinations import Destination
-
 
 def is_loopback(server: str) -> bool:
     """Whether ``host`` or ``host:port`` is this machine; IPv6 addresses may have brackets."""
@@ -23,6 +21,8 @@ def is_loopback(server: str) -> bool:
 
 def is_protected(url: str) -> bool:
     """Whether a token may be sent there: over TLS, or without leaving this machine."""
+    from gitops_ml.http.secret_destinations import Destination  # which uses `is_loopback`
+
     try:
         return Destination.of(url).is_protected
     except ValueError:
