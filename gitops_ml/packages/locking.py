@@ -118,8 +118,9 @@ def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
     """What the requirement files of the project and of predictor_base ask for.
 
     Raises:
-        UsageError: one includes a file of a server.
+        UsageError: one includes a file of a server, or they are too large.
     """
+    from gitops_ml.packages.local_files import TooLarge
     from gitops_ml.packages.requirement_files import RemoteInclude, read_asked
 
     def of_project(path: str) -> str | None:
@@ -131,6 +132,8 @@ def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
         raise UsageError(
             f"{redacted(str(error))}, which nothing can be compared with: copy it into the project"
         ) from error
+    except TooLarge as error:
+        raise UsageError(str(error)) from error
     runtime = [
         replace(asked, place=f"predictor_base/{asked.place}", is_runtime=True)
         for path in facts.runtime

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from gitops_ml.packages.local_files import RequirementLimits
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 _OPTIONS = re.compile(r"\s--?[a-z]")
 _HASH = re.compile(r"--hash[=\s]+(\S+)")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(?P<path>\S.*)")
@@ -62,7 +64,9 @@ def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, 
 
     Raises:
         RemoteInclude: a file of a server is included; as a mere constraint it is left out.
+        TooLarge: the files are beyond the limits of `RequirementLimits`.
     """
+    limits = RequirementLimits()
     found: list[Asked] = []
     seen: set[tuple[str, bool]] = set()
     waiting = [(name, False)]
@@ -71,15 +75,17 @@ def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, 
         if (file, is_constraint) in seen:
             continue
         seen.add((file, is_constraint))
-        for number, line in _lines(read(file) or ""):
+        text = read(file) or ""
+        limits.add(file, text)
+        for number, line in _lines(text):
             if include := _INCLUDE.fullmatch(line):
                 if "://" in include["path"]:
                     if include[1] in _CONSTRAINT:
                         continue
                     raise RemoteInclude(f"{file}:{number} includes {include['path']}")
                 path = posixpath.join(posixpath.dirname(file), include["path"].strip("'\""))
-                limits = include[1] in _CONSTRAINT
-                waiting.append((posixpath.normpath(path), is_constraint or limits))
+                is_limit = include[1] in _CONSTRAINT
+                waiting.append((posixpath.normpath(path), is_constraint or is_limit))
             elif asked := _asked(line, place=f"{file}:{number}", is_constraint=is_constraint):
                 found.append(asked)
     return tuple(found)
