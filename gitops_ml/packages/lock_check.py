@@ -8,6 +8,7 @@ hash of the lock, that counts instead: when an image is built, all of them are k
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from gitops_ml.packages.lock_file import Lock, LockedPackage
     from gitops_ml.packages.requirement_files import Asked
 
-_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
+_EXTRA = re.compile(r"""\bextra\s*[=!]=\s*["']([^"']*)["']|["']([^"']*)["']\s*[=!]=\s*extra\b""")
+_TEXT = re.compile(r"""["'][^"']*["']""")
+_MOST_EXTRAS = 50
+"""In one marker, which is evaluated for each of them."""
 _ANY = "*"
 """Stands for extras that nobody knows: who requires the package is known by name only."""
 
@@ -71,11 +75,12 @@ class _Check:
         self._packages = {package.name: package for package in self._all}
         self._names_reasons = any(package.requires for package in lock.packages)
         self._reached: set[str] = set()
+        self._known: dict[str, _Requirements | None] = {}
 
     def problems(self, asked: Sequence[Asked]) -> Iterator[str]:
         yield from self._twice()
         yield from self._other_wheels()
-        wanted = [each for each in asked if self._applies(each.requirement, {""})]
+        wanted = [each for each in asked if self._applies(each.requirement)]
         for each in wanted:
             yield from self._unmet(each)
         yield from self._closure([each for each in wanted if not each.is_constraint])
@@ -119,15 +124,18 @@ class _Check:
     def _closure(self, roots: Sequence[Asked]) -> Iterator[str]:
         """Follow what requires what from ``roots``; a package is visited once for each new extra."""
         visited: dict[str, set[str]] = {}
-        waiting = [(each.name, {"", *each.requirement.extras}) for each in roots]
+        waiting = [
+            (each.name, {"", *map(canonicalize_name, each.requirement.extras)}) for each in roots
+        ]
         while waiting:
             name, extras = waiting.pop()
             package = self._packages.get(name)
-            if package is None or extras <= visited.setdefault(name, set()):
+            new = extras - visited.setdefault(name, set())
+            if package is None or not new:
                 continue
-            visited[name] |= extras
+            visited[name] |= new
             self._reached.add(name)
-            for requirement, more in self._required(package, visited[name]):
+            for requirement, more in self._required(package, new):
                 dependency = canonicalize_name(requirement.name)
                 yield from self._unmet_by(package, requirement)
                 waiting.append((dependency, more))
@@ -142,36 +150,65 @@ class _Check:
     def _required(
         self, package: LockedPackage, extras: set[str]
     ) -> Iterator[tuple[Requirement, set[str]]]:
-        """What a package requires, with the extras that it wants of it."""
+        """What a package requires for ``extras`` that are new, with the extras that it wants of it."""
         recorded = {*package.requires_on(self._platform)}
-        wheel = self._wheels.get(package.sha256)
-        requirements = _parsed(wheel.requires) if wheel else None
-        if requirements is None:
+        known = self._requirements_of(package)
+        if known is None:
             for name in sorted(recorded):
                 yield Requirement(name), {"", _ANY}
             return
-        for requirement in requirements:
-            more = {"", *requirement.extras}
-            if self._applies(requirement, extras - {_ANY}):
-                yield requirement, more
-            elif _ANY in extras and canonicalize_name(requirement.name) in recorded:
-                possible = set(_EXTRA.findall(str(requirement.marker)))
-                if self._applies(requirement, possible):
-                    yield requirement, more
+        candidates = {(at, extra) for extra in extras for at in known.by_extra.get(extra, ())}
+        if _ANY in extras:
+            candidates |= {
+                (at, extra)
+                for at, requirement in enumerate(known.all)
+                if canonicalize_name(requirement.name) in recorded
+                for extra in _extras_in(requirement)
+            }
+        chosen = {at for at, extra in candidates if self._applies(known.all[at], extra)}
+        for requirement in (known.all[at] for at in sorted(chosen)):
+            yield requirement, {"", *map(canonicalize_name, requirement.extras)}
 
-    def _applies(self, requirement: Requirement, extras: Iterable[str]) -> bool:
+    def _requirements_of(self, package: LockedPackage) -> _Requirements | None:
+        if package.sha256 not in self._known:
+            wheel = self._wheels.get(package.sha256)
+            self._known[package.sha256] = _parsed(wheel.requires) if wheel else None
+        return self._known[package.sha256]
+
+    def _applies(self, requirement: Requirement, extra: str = "") -> bool:
         marker = requirement.marker
-        return marker is None or any(
-            marker.evaluate({**self._environment, "extra": extra}) for extra in extras
-        )
+        return marker is None or marker.evaluate({**self._environment, "extra": extra})
 
 
-def _parsed(texts: Iterable[str]) -> list[Requirement] | None:
+@dataclass(frozen=True, slots=True)
+class _Requirements:
+    """The requirements of a wheel, and the place of those whose marker names an extra, or none."""
+
+    all: tuple[Requirement, ...]
+    by_extra: Mapping[str, Sequence[int]]
+
+
+def _parsed(texts: Iterable[str]) -> _Requirements | None:
     """The requirements of a wheel; ``None`` where one is in none of today's forms."""
     try:
-        return [Requirement(text) for text in texts]
-    except InvalidRequirement:
+        found = tuple(map(Requirement, texts))
+    except (InvalidRequirement, RecursionError):
         return None
+    places: dict[str, list[int]] = {"": [*range(len(found))]}
+    for at, requirement in enumerate(found):
+        extras = _extras_in(requirement)
+        rest = _TEXT.sub("", _EXTRA.sub("", str(requirement.marker)))
+        if len(extras) > _MOST_EXTRAS or "extra" in rest:  # compared in another way
+            return None
+        for extra in extras:
+            places.setdefault(extra, []).append(at)
+    return _Requirements(found, places)
+
+
+def _extras_in(requirement: Requirement) -> set[str]:
+    """The extras that a marker compares with."""
+    pairs = _EXTRA.findall(str(requirement.marker)) if requirement.marker else ()
+    return {canonicalize_name(before or after) for after, before in pairs}
 
 
 def _allows(requirement: Requirement, package: LockedPackage) -> bool:

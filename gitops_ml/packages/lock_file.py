@@ -168,8 +168,10 @@ def parse_lock(text: str) -> Lock:
         if not facts.get(name):
             raise BadLock(f"it lacks the line `# {name}: …`: `gitops-ml lock` writes it anew")
     platforms = tuple(facts["platforms"].split())
+    if len(set(platforms)) != len(platforms):
+        raise BadLock("it has a platform twice: `gitops-ml lock` writes it again")
     if unknown := [platform for platform in platforms if platform not in MACHINES]:
-        raise BadLock(f"it is for {unknown[0]}, which is none of {', '.join(MACHINES)}")
+        raise BadLock(f"it is for {unknown[0][:200]}, which is not one of {', '.join(MACHINES)}")
     return Lock(
         python=facts["python"],
         platforms=platforms,
@@ -202,7 +204,7 @@ def _package(line: int, text: str) -> LockedPackage:
     words, _, comment = text.partition(" # requires ")
     match = _ENTRY.fullmatch(words)
     if match is None:
-        raise BadLock(f"`{words}` is not as `gitops-ml lock` writes it", line=line)
+        raise BadLock(f"`{words[:200]}` is not as `gitops-ml lock` writes it", line=line)
     path, machine = match["path"] or "", match["machine"] or ""
     name, version = match["name"], match["version"]
     if ".." in path.split("/") or path.startswith("/"):
@@ -212,7 +214,7 @@ def _package(line: int, text: str) -> LockedPackage:
         name = re.sub(r"[-_.]+", "-", name).lower()
     requires = tuple(filter(None, map(str.strip, comment.split(","))))
     if unknown := [each for each in requires if not _REQUIRED.fullmatch(each)]:
-        raise BadLock(f"`{unknown[0]}` is no name of a package", line=line)
+        raise BadLock(f"`{unknown[0][:200]}` is not the name of a package", line=line)
     return LockedPackage(
         name, version, match["sha256"], machine=machine, path=path, requires=requires, line=line
     )

@@ -10,16 +10,20 @@ distribution format`_; bytecode is not made, since only the target's own Python 
 from __future__ import annotations
 
 import base64
-import configparser
 import csv
 import hashlib
 import io
+import itertools
+import lzma
 import posixpath
 import re
 import stat
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.oci.layers import Deflated, LayerEntry
@@ -40,7 +44,20 @@ if __name__ == "__main__":
     sys.exit({attribute}())
 """
 _ENTRY_POINT = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(\[.*\])?")
-_LARGEST_METADATA = 32 << 20
+_LARGEST_RECORD = 32 << 20
+_LARGEST_TEXT = 1 << 20
+"""Bytes of ``entry_points.txt``, and characters of the fields of ``METADATA``."""
+_MOST_REQUIRED = 1 << 18
+"""Characters of all ``Requires-Dist``; those of the largest package are a fifth of it."""
+_LARGEST_UNPACKED = 1 << 30
+"""Bytes of a script, or of a file that is not deflated: those are read into memory."""
+_MORE_ROWS = 100
+"""Lines that ``RECORD`` may have besides two for each file."""
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
+    NotImplementedError, ValueError,
+)  # fmt: skip
+"""What `zipfile` raises for damaged, encrypted and unknown members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +116,24 @@ def describe_wheel(wheel: Path | HeldFile, *, fingerprint: str) -> Component:
     wheel = _held(wheel)
     with _open(wheel) as archive:
         info = _dist_info(archive, wheel)
-        fields = HeaderParser().parsestr(_text(archive, f"{info}/METADATA", wheel))
+        text = _text(archive, f"{info}/METADATA", wheel)
+    head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
+    if len(head) > _LARGEST_TEXT:
+        raise GitopsMlError(f"{wheel.name} has fields of {len(head):,} characters in METADATA")
+    fields = HeaderParser().parsestr(head)
+    requires = tuple(map(str, fields.get_all("Requires-Dist", [])))
+    if sum(map(len, requires)) > _MOST_REQUIRED:
+        raise GitopsMlError(
+            f"{wheel.name} has more than {_MOST_REQUIRED:,} characters of Requires-Dist in METADATA"
+        )
+    if not (fields["Name"] and fields["Version"]):
+        raise GitopsMlError(f"{wheel.name} has no Name or no Version in METADATA")
     return Component(
-        name=re.sub(r"[-_.]+", "-", str(fields["Name"])).lower(),
+        name=canonicalize_name(str(fields["Name"])),
         version=str(fields["Version"]),
         sha256=fingerprint,
         licence=str(fields["License-Expression"] or ""),
-        requires=tuple(map(str, fields.get_all("Requires-Dist", []))),
+        requires=requires,
     )
 
 
@@ -146,7 +174,7 @@ def _entry(
     unix = member.external_attr >> 16
     is_executable = is_script or (stat.S_ISREG(unix) and bool(unix & 0o111))
     if is_script or member.compress_type != zipfile.ZIP_DEFLATED:
-        content = archive.read(member)
+        content = _content(archive, member, wheel, limit=_LARGEST_UNPACKED)
         return LayerEntry(
             path=place,
             source=re.sub(rb"\A#!pythonw?[^\n]*", b"#!/usr/bin/env python3", content)
@@ -176,23 +204,20 @@ def _console_scripts(
 ) -> Iterator[LayerEntry]:
     if f"{info}/entry_points.txt" not in archive.namelist():
         return
-    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[method-assign,assignment]  # names keep their case
-    try:
-        parser.read_string(_text(archive, f"{info}/entry_points.txt", wheel))
-    except configparser.Error as error:
-        raise GitopsMlError(f"{wheel.name} has entry points that cannot be read") from error
+    text = _text(archive, f"{info}/entry_points.txt", wheel)
     for section in ("console_scripts", "gui_scripts"):
-        for name, target in sorted(parser.items(section) if parser.has_section(section) else ()):
-            match = _ENTRY_POINT.fullmatch(target.strip())
-            if match is None or "/" in name:
-                raise GitopsMlError(f"{wheel.name} has an entry point that is none: {name}")
+        for name, target in sorted(_entry_points(text, section).items()):
+            match = _ENTRY_POINT.fullmatch(target)
+            if match is None or "/" in name or name in ("", ".", "..") or not name.isprintable():
+                raise GitopsMlError(
+                    f"{wheel.name} has an entry point that is not valid: {name[:80]!r}"
+                )
             attribute = match["attribute"]
-            text = _SCRIPT.format(
+            script = _SCRIPT.format(
                 module=match["module"], name=attribute.partition(".")[0], attribute=attribute
             )
             place = f"{scheme.prefix}/bin/{name}"
-            yield LayerEntry(path=place, source=text.encode(), is_executable=True)
+            yield LayerEntry(path=place, source=script.encode(), is_executable=True)
 
 
 def _recorded(
@@ -200,11 +225,30 @@ def _recorded(
 ) -> Mapping[str, tuple[str, str]]:
     """Hash and size by installed path, as the wheel's own RECORD has them."""
     rows = csv.reader(io.StringIO(_text(archive, f"{info}/RECORD", wheel)))
-    return {
-        scheme.place(row[0], data=f"{name}.data", name=name.partition("-")[0]): (row[1], row[2])
-        for row in rows
-        if len(row) == 3
-    }
+    most = 2 * len(archive.namelist()) + _MORE_ROWS
+    try:
+        found = [row for row in itertools.islice(rows, most + 1) if len(row) == 3]
+        if rows.line_num > most:
+            raise GitopsMlError(f"{wheel.name} has more lines in RECORD than files")
+        return {
+            scheme.place(path, data=f"{name}.data", name=name.partition("-")[0]): (digest, size)
+            for path, digest, size in found
+        }
+    except (csv.Error, ValueError) as error:
+        raise GitopsMlError(f"{wheel.name} has a RECORD that is not valid: {error}") from error
+
+
+def _entry_points(text: str, section: str) -> Mapping[str, str]:
+    """Name to object reference in one section; a backtracking parser would take minutes."""
+    found: dict[str, str] = {}
+    current = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            current = line[1:-1].strip()
+        elif current == section and line and not line.startswith(("#", ";")):
+            name, _, target = (part.strip() for part in line.partition("="))
+            found[name] = target
+    return found
 
 
 def _record(
@@ -240,7 +284,7 @@ def _held(wheel: Path | HeldFile) -> HeldFile:
 def _open(wheel: HeldFile) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(wheel.opened())
-    except (OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise GitopsMlError(f"{wheel.path} cannot be read as a wheel ({error})") from error
 
 
@@ -253,9 +297,26 @@ def _dist_info(archive: zipfile.ZipFile, wheel: HeldFile) -> str:
 
 
 def _text(archive: zipfile.ZipFile, path: str, wheel: HeldFile) -> str:
+    limit = _LARGEST_TEXT if path.endswith("/entry_points.txt") else _LARGEST_RECORD
     try:
-        if archive.getinfo(path).file_size > _LARGEST_METADATA:
-            raise GitopsMlError(f"{wheel.name} has a {path} of more than {_LARGEST_METADATA} bytes")
-        return archive.read(path).decode("utf-8")
-    except (KeyError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        return _content(archive, archive.getinfo(path), wheel, limit=limit).decode("utf-8")
+    except (KeyError, UnicodeDecodeError) as error:
         raise GitopsMlError(f"{wheel.name} has no {path} that can be read") from error
+
+
+def _content(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, wheel: HeldFile, *, limit: int
+) -> bytes:
+    """The bytes of a member, in memory.
+
+    Raises:
+        GitopsMlError: it is damaged, encrypted, or larger than ``limit``.
+    """
+    if member.file_size > limit:
+        raise GitopsMlError(f"{wheel.name} has a {member.filename} of more than {limit} bytes")
+    try:
+        return archive.read(member)
+    except _UNREADABLE as error:
+        raise GitopsMlError(
+            f"{wheel.name} has no {member.filename} that can be read ({error})"
+        ) from error
