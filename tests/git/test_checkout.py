@@ -82,7 +82,7 @@ def everything(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts(folder)
     read_source(folder)
     read_author(folder, None)
-    find_token("gitea", "forge.example.org", environ={"HOME": "/nowhere"})
+    find_token("gitea", "forge.example.org", environ={"HOME": "/nowhere"}, check=print)
 
 
 def plain_git(*arguments: str, cwd: Path) -> None:
@@ -394,7 +394,7 @@ def test_a_credential_helper_of_the_users_own_is_asked(folder, home, monkeypatch
     with (home / ".gitconfig").open("a") as file:
         file.write('[credential]\n helper = "!f() { echo username=ann; echo password=pw; }; f"\n')
     monkeypatch.chdir(folder)
-    token = find_token("gitea", "forge.example.org", environ={"HOME": str(home)})
+    token = find_token("gitea", "forge.example.org", environ={"HOME": str(home)}, check=print)
     assert token
     assert (token.username, token.value) == ("ann", "pw")
 

@@ -377,7 +377,7 @@ def test_a_clone_that_breaks_before_the_commit_is_made_anew_and_that_is_told(bar
     assert files_of(bare) == ["README.md", "a"]
     assert told == [
         "making a clone of the GitOps repository in the cache",
-        "the clone in the cache is damaged; it is made anew",
+        "the clone in the cache is damaged; it is made again",
         "making a clone of the GitOps repository in the cache",
     ]
 
@@ -529,7 +529,7 @@ def test_repositories_of_one_name_have_clones_of_their_own(tmp_path):
     "path", ["../x", "/x", "a//b", "a/./b", ".git/config", "a/.GIT/x", "", "a\0b"]
 )
 def test_a_path_that_leaves_the_repository_is_a_bug_of_the_caller(repository, path):
-    with pytest.raises(ValueError, match="is no path inside"):
+    with pytest.raises(ValueError, match="is not a path inside"):
         repository.commit(repository.fetch(), [Change(path, None, b"")], message="m", author=AUTHOR)
 
 
