@@ -1,4 +1,4 @@
-"""Which files of a project the dependency steps of an image build read.
+"""Find the files of a project that the dependency steps of an image build read.
 
 Only those are copied before the step runs, so that a change of other files does not repeat it.
 """
@@ -24,14 +24,14 @@ DEPENDENCY_FILES = {
     "conda": "conda-packages.txt",
     "shell": "dependencies.sh",
 }
-"""Cortex's names: a project has these files or has not. A file of another name was asked for."""
+"""Cortex's names, which are optional files; a manifest may name others."""
 
 EVERYTHING = "."
-"""Stands for the whole project directory."""
+"""The whole project directory."""
 
 IN_A_LAYER = (
-    "a password or a token stands here, and everyone who may pull the image could read it: put the "
-    "address with it into pip.conf or PIP_INDEX_URL, or what opens the server into ~/.netrc where "
+    "this line contains a password or a token, and everyone who may pull the image could read it: "
+    "put the address with it into pip.conf or PIP_INDEX_URL, or the login into ~/.netrc where "
     "images are built without Docker; none of them enters a layer"
 )
 
@@ -42,9 +42,9 @@ _SAFE = re.compile(r"[\w./@+ -]*")
 _DIRECT = re.compile(r"[\w.-]+(?:\[[^\]]*\])?\s*@\s*(?=\S)")
 """In front of the address of a requirement (PEP 508)."""
 _OUTSIDE = re.compile(r"/|~|\.\.(?:[/\\]|$)|[A-Za-z]:|\\")
-"""What leads out of the project: from the root, a home, up, a drive or a share."""
+"""The start of a path that leaves the project: root, home, parent, drive or share."""
 _BLANKS = re.compile(r"[^\S\t\n\r ]")
-"""What some readers of requirements take for a blank or the end of a line, and others do not."""
+"""Characters that some readers of requirements treat as a blank or a line end, and others do not."""
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 _HASH_OR_COMMENT = re.compile(rf"--hash=\S+|{_COMMENT.pattern}")
 _GLUED_OPTION = re.compile(r"^\s*(-[rcefi])(?=[^\s-])")
@@ -76,9 +76,9 @@ class TooLarge(ValueError):
 
 
 class RequirementLimits:
-    """Count what requirement files hold together, and stop where that is more than a project needs.
+    """Limits for all requirement files of a project together, far above what projects need.
 
-    pip has no such limits. The work for each line is small, and the files come from a pull request.
+    pip has no such limits; but these files may come from a pull request of anyone.
     """
 
     def __init__(self) -> None:
@@ -132,9 +132,9 @@ def _begins_requirement(before: str, line: str) -> bool:
 def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
     """What `pip install -r name` reads: requirement files, wheels, directories, or `EVERYTHING`.
 
-    ``read`` gives the text of a file of the project, or ``None`` where it has none. Paths that
-    leave the project (``../x``, ``/x``, ``~/x``) are in the answer as they are, for the caller to
-    refuse; see `requirement_problems`.
+    ``read`` returns the text of a file of the project, or ``None`` where it has none. Paths that
+    leave the project (``../x``, ``/x``, ``~/x``) are part of the result as they are, for the caller
+    to refuse: `requirement_problems` reports them.
     """
     files, _ = _requirement_files([name], read=read)
     found = dict.fromkeys(files)
@@ -146,7 +146,7 @@ def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
 
 
 def leaves_project(path: str) -> bool:
-    """Whether a path of a requirements file is none below the project.
+    """Whether a path of a requirements file leads out of the project.
 
     >>> [leaves_project(path) for path in ("lib/x.whl", "../x", "/etc/x", "~/x", "C:/x", "${HOME}/x")]
     [False, True, True, True, True, True]
@@ -159,7 +159,7 @@ def requirement_problems(
 ) -> Iterator[Problem]:
     """Each line of the requirement files ``names`` and their includes that leaves the project.
 
-    Files beyond the limits are a problem, too. ``place`` is how a file is named to people.
+    Files beyond the limits are a problem, too. ``place`` makes the name of a file for messages.
     """
     files, excess = _requirement_files(names, read=read)
     for file in _inside(files):
@@ -173,10 +173,10 @@ def requirement_problems(
 
 
 def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
-    """The requirements below file ``name`` that only pip can turn into something installed.
+    """The requirements below file ``name`` that only pip can install.
 
-    They are source code (``./lib``, an archive) or stand at an address of their own, where no
-    index vouches for them; wheels of the project are neither.
+    They are source code (``./lib``, an archive) or have an address outside of any index; wheels of
+    the project are neither.
     """
     found: dict[str, None] = {}
     for file in _inside(_requirement_files([name], read=read)[0]):
@@ -194,7 +194,7 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
 
 
 def index_options(text: str) -> tuple[tuple[str, str], ...]:
-    """The options of a requirements file about where packages come from, by their long names."""
+    """The options of a requirements file that name package sources, by their long names."""
     found = []
     for _, line in _lines(text):
         words = _words(line)
@@ -216,7 +216,7 @@ def secret_problems(
 ) -> Iterator[Problem]:
     """Each line with a password or a token in the dependency files ``names`` and what they include.
 
-    ``place`` is how a file is named to people.
+    ``place`` makes the name of a file for messages.
     """
     names = tuple(names)
     files, _ = _requirement_files(names, read=read)
@@ -280,7 +280,7 @@ def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
 
 
 def _references(text: str) -> Iterator[tuple[int, str, str]]:
-    """Line, option (or nothing) and local path of each line of a requirements file that has one."""
+    """Line number, option (may be empty) and path of each line that names a local path."""
     for number, words in _fields(text):
         if not words:
             continue
@@ -296,7 +296,7 @@ def _references(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _address(words: list[str]) -> str:
-    """What a requirement names: its address (``name @ address``), a path or a distribution."""
+    """The target of a requirement: its address (``name @ address``), a path or a distribution."""
     line = " ".join(words)
     direct = _DIRECT.match(line)
     return line[direct.end() :].split()[0] if direct else words[0]
@@ -336,7 +336,7 @@ def _words(line: str) -> list[str]:
 
 
 def _local_path(target: str, *, is_option: bool) -> str:
-    """The path in a requirement, or nothing where it names a distribution or a server."""
+    """The path in a requirement; empty where it names a distribution or a server."""
     path = re.sub(r"\[[\w, .-]*\]$", "", target)
     if path[:5].lower() == "file:":
         path = unquote(path[5:])
@@ -354,14 +354,14 @@ def _normal(path: str) -> str:
 
 
 def _joined(file: str, path: str) -> str:
-    """``path``, as ``file`` names it, from the project."""
+    """``path``, which is relative to ``file``, relative to the project."""
     if leaves_project(path) and not path.startswith("../"):
         return path
     return posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
 
 
 def _simplified(found: Collection[str]) -> tuple[str, ...]:
-    """Sorted; everything where that is named, or where a name is more than COPY can take."""
+    """The sorted names; `EVERYTHING` if that is named, or if COPY could not handle a name."""
     names = sorted(found)
     if EVERYTHING in names or not all(map(_SAFE.fullmatch, names)):
         return (EVERYTHING, *filter(leaves_project, names))

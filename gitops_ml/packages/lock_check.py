@@ -1,8 +1,8 @@
-"""Whether a lock holds what the requirements come to: every package that it needs, and no other.
+"""Check that a lock holds every package that the requirements need, and no other.
 
-No index is asked. What the lock's comments say about who requires what is a hint, since whoever may
-edit a lock may edit them as well. Where the metadata of a wheel is known, and its bytes have the
-hash of the lock, that counts instead: when an image is built, all of them are known.
+This works without an index. The comments of the lock about requirements are only a hint, since
+everyone who may edit a lock may edit them as well. Where the metadata of a wheel is known, and its
+bytes have the hash of the lock, the metadata counts instead: it is known when an image is built.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _TEXT = re.compile(r"""["'][^"']*["']""")
 _MOST_EXTRAS = 50
 """In one marker, which is evaluated for each of them."""
 _ANY = "*"
-"""Stands for extras that nobody knows: who requires the package is known by name only."""
+"""Unknown extras: only the names of what the parent requires are known."""
 
 
 def lock_problems(
     lock: Lock, asked: Sequence[Asked], *, wheels: Mapping[str, Component] | None = None
 ) -> tuple[str, ...]:
-    """What is wrong with ``lock``, a sentence each, which names the package and its line.
+    """The problems of ``lock``, a sentence each, which names the package and its line.
 
     ``wheels`` has the metadata of wheels by the sha256 of their bytes.
     """
@@ -47,7 +47,7 @@ def lock_problems(
 
 
 def marker_environment(python: str, platform: str) -> Mapping[str, str]:
-    """What markers are evaluated for: CPython of that version on Linux."""
+    """The environment of markers: CPython of that version on Linux."""
     version = ".".join((*python.split("."), "0", "0")[:3]) if python.count(".") < 2 else python
     return {
         "implementation_name": "cpython",
@@ -150,7 +150,7 @@ class _Check:
     def _required(
         self, package: LockedPackage, extras: set[str]
     ) -> Iterator[tuple[Requirement, set[str]]]:
-        """What a package requires for ``extras`` that are new, with the extras that it wants of it."""
+        """The requirements of a package for ``extras``, which are new, each with its own extras."""
         recorded = {*package.requires_on(self._platform)}
         known = self._requirements_of(package)
         if known is None:
@@ -189,7 +189,7 @@ class _Requirements:
 
 
 def _parsed(texts: Iterable[str]) -> _Requirements | None:
-    """The requirements of a wheel; ``None`` where one is in none of today's forms."""
+    """The requirements of a wheel; ``None`` where one is not in a known form."""
     try:
         found = tuple(map(Requirement, texts))
     except (InvalidRequirement, RecursionError):

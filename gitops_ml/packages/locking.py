@@ -1,4 +1,4 @@
-"""Lock files: made from a project's requirements, and found to be up to date or not."""
+"""Make lock files from a project's requirements, and check whether they are up to date."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _WORKERS = 4
 
 
 class Locks(Enum):
-    """What becomes of a lock that is missing or not up to date."""
+    """The treatment of a lock that is missing or not up to date."""
 
     KNOWN = "left as it is: nothing is resolved, and no image is built"
-    MADE = "made anew, and written"
+    MADE = "made again, and written"
     FROZEN = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockFacts:
-    """What a lock is made from, and where it lies."""
+    """The inputs of a lock, and its place."""
 
     project: Path
     requirements: str | None
@@ -54,7 +54,7 @@ class LockFacts:
     runtime: tuple[Path, ...]
     """The requirement files of predictor_base."""
     constraints: Path | None = None
-    """The versions that predictor_base is tested with: taken where nothing speaks against them."""
+    """The versions that predictor_base is tested with: used where the requirements allow them."""
     python: str
     platforms: tuple[str, ...]
     files: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class LockFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOutcome:
-    """A lock, and what is different from the one before."""
+    """A lock, and its differences from the previous one."""
 
     lock: Lock
     path: Path
@@ -82,7 +82,7 @@ def read_lock(facts: LockFacts) -> Lock | None:
     """The project's lock, up to date or not; ``None`` where there is none.
 
     Raises:
-        InvalidDocument: it is not as we write it.
+        InvalidDocument: `gitops-ml lock` did not write it.
     """
     try:
         return parse_lock(read_text(facts.path, limit=LARGEST_LOCK, inside=(facts.project,)))
@@ -99,9 +99,9 @@ def read_lock(facts: LockFacts) -> Lock | None:
 def why_stale(
     facts: LockFacts, lock: Lock | None, *, wheels: Mapping[str, Component] | None = None
 ) -> str:
-    """What is wrong with the project's lock, as words after its name; empty where nothing is.
+    """The problem of the project's lock, as a phrase after its name; empty if it is up to date.
 
-    ``wheels`` has the metadata of those that are at hand, by their hash: see `lock_problems`.
+    ``wheels`` has the metadata of locally available wheels, by their sha256.
     """
     from gitops_ml.packages.lock_check import lock_problems
 
@@ -115,7 +115,7 @@ def why_stale(
 
 
 def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
-    """What the requirement files of the project and of predictor_base ask for.
+    """The requirements in the files of the project and of predictor_base.
 
     Raises:
         UsageError: one includes a file of a server, or they are too large.
@@ -130,7 +130,7 @@ def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
         own = read_asked(facts.requirements, read=of_project) if facts.requirements else ()
     except RemoteInclude as error:
         raise UsageError(
-            f"{redacted(str(error))}, which nothing can be compared with: copy it into the project"
+            f"{redacted(str(error))}, whose content can change: copy it into the project"
         ) from error
     except TooLarge as error:
         raise UsageError(str(error)) from error
@@ -149,13 +149,13 @@ def _text(path: Path) -> str | None:
 def ensure_lock(
     facts: LockFacts, *, environ: Mapping[str, str], frozen: bool = False, progress: Progress
 ) -> LockOutcome:
-    """The lock as it is where it is up to date, else a new one, written beside the requirements.
+    """The current lock if it is up to date, else a new one, written beside the requirements.
 
-    With ``frozen``, as CI wants it, nothing is resolved.
+    With ``frozen``, for CI, nothing is resolved.
 
     Raises:
         UsageError: ``frozen``, and there is no lock or it is not up to date.
-        GitopsMlError, ServerFailed, Refused: see `lock_dependencies`.
+        GitopsMlError: no versions satisfy the requirements.
     """
     before = read_lock(facts)
     reason = why_stale(facts, before)
@@ -169,13 +169,12 @@ def ensure_lock(
 def lock_dependencies(
     facts: LockFacts, *, environ: Mapping[str, str], upgrade: bool = False, progress: Progress
 ) -> LockOutcome:
-    """Resolve the requirements anew and write the lock; versions stay unless ``upgrade``.
+    """Resolve the requirements again and write the lock; versions stay unless ``upgrade``.
 
     Raises:
         GitopsMlError: no versions satisfy them, or one of them is not for the image; the message
-            names packages and ways out.
-        InvalidDocument: somebody else's file stands where the lock would.
-        Refused, ServerFailed: an index said no, or did not answer.
+            names packages and remedies.
+        InvalidDocument: the file of the lock was not written by `gitops-ml lock`.
     """
     from gitops_ml.packages.index import IndexSettings, PackageIndex
     from gitops_ml.packages.required_hashes import unhashed_lines
@@ -211,7 +210,7 @@ def lock_dependencies(
 
 
 def _to_be_replaced(facts: LockFacts) -> Lock | None:
-    """The lock that a new one replaces, if it can be read; what is not ours is not replaced."""
+    """The lock that a new one replaces, if it can be read; other files are not replaced."""
     try:
         return read_lock(facts)
     except InvalidDocument:
@@ -221,7 +220,7 @@ def _to_be_replaced(facts: LockFacts) -> Lock | None:
 
 
 def _content(facts: LockFacts) -> bytes | None:
-    """What the file of the lock holds now, if it can be read."""
+    """The current content of the lock file, if it can be read."""
     try:
         return read_file(facts.path, limit=LARGEST_LOCK, inside=(facts.project,))
     except OSError:
@@ -235,7 +234,7 @@ def _resolved(
     kept: Sequence[LockedPackage],
     elsewhere: Sequence[Pin],
 ) -> tuple[Pin, ...]:
-    """The versions for one platform: as ``elsewhere`` on another, as ``kept``, or as tested."""
+    """The versions for one platform, preferably as on another, as ``kept``, or as tested."""
     from gitops_ml.packages.resolver import read_pins, resolve
 
     own = (facts.project / facts.requirements,) if facts.requirements else ()
@@ -259,7 +258,7 @@ def _resolved(
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """Where the files for one platform come from."""
+    """The source of the files for one platform."""
 
     facts: LockFacts
     platform: str
@@ -269,7 +268,7 @@ class _Files:
 def _locked(
     pins: Sequence[Pin], asked: Sequence[Asked], files: _Files
 ) -> tuple[LockedPackage, ...]:
-    """Each pin with the hash of its wheel; everything that is wrong is told at once."""
+    """Each pin with the hash of its wheel; all problems are reported together."""
     from concurrent.futures import ThreadPoolExecutor
 
     from gitops_ml.packages.required_hashes import hashes_by_name, unhashed_packages
@@ -293,7 +292,7 @@ def _required_by(name: str, pins: Iterable[Pin]) -> tuple[str, ...]:
 
 
 def _one(pin: Pin, source: _Files, allowed: frozenset[str] | None) -> LockedPackage | str:
-    """The wheel of a version, one with an ``allowed`` hash where there are such; or what is wrong."""
+    """The wheel of a version, preferably with an ``allowed`` hash; or a problem."""
     from gitops_ml.packages.wheel_choice import best_wheel, why_not
 
     python, platform = source.facts.python, source.platform
@@ -316,7 +315,7 @@ def _one(pin: Pin, source: _Files, allowed: frozenset[str] | None) -> LockedPack
 def _named(
     pin: Pin, files: Iterable[PackageFile], source: _Files, allowed: frozenset[str]
 ) -> tuple[PackageFile, ...]:
-    """The wheels for the platform that have an ``allowed`` hash, told by the index or not."""
+    """The wheels for the platform that have an ``allowed`` hash, listed by the index or not."""
     from gitops_ml.packages.wheel_choice import files_of, rank
 
     python, platform = source.facts.python, source.platform
@@ -329,7 +328,7 @@ def _named(
 
 
 def _other_hash(package: LockedPackage, file: str, allowed: frozenset[str] | None) -> str | None:
-    """The sentence for a file whose hash the requirements do not name."""
+    """The problem of a file whose hash the requirements do not name."""
     if allowed is None or package.sha256 in allowed:
         return None
     named = ", ".join(sorted(allowed)) or "no one hash in all of their lines"
@@ -340,7 +339,7 @@ def _other_hash(package: LockedPackage, file: str, allowed: frozenset[str] | Non
 
 
 def _hash_of(file: PackageFile, index: PackageIndex) -> str:
-    """The sha256 of a file whose index does not tell it."""
+    """The sha256 of a file whose index does not list it."""
     import tempfile
     from pathlib import Path
 
@@ -368,7 +367,7 @@ def _yanked(pin: Pin, file: PackageFile, files: Iterable[PackageFile]) -> str:
 
 
 def _merged(packages: Mapping[str, Sequence[LockedPackage]]) -> tuple[LockedPackage, ...]:
-    """What all platforms have in common once, the rest for each platform's machine."""
+    """Packages of all platforms once, the others for the machine of each platform."""
     everywhere = set.intersection(*(set(found) for found in packages.values()))
     merged = [replace(package, requires=_on_any(package, packages)) for package in everywhere]
     for platform, found in packages.items():
@@ -380,7 +379,7 @@ def _merged(packages: Mapping[str, Sequence[LockedPackage]]) -> tuple[LockedPack
 def _on_any(
     package: LockedPackage, packages: Mapping[str, Sequence[LockedPackage]]
 ) -> tuple[str, ...]:
-    """What a package requires everywhere, and what with the name of the machine that wants it."""
+    """The names that a package requires on all machines, and on one, with the machine's name."""
     required = {
         MACHINES[platform]: {name for each in found if each == package for name in each.requires}
         for platform, found in packages.items()

@@ -1,4 +1,4 @@
-"""The hashes that requirement files name: pip's `hash-checking mode`_, for locks.
+"""Compare locks with the hashes in requirement files: pip's `hash-checking mode`_.
 
 .. _hash-checking mode: https://pip.pypa.io/en/stable/topics/secure-installs/
 """
@@ -26,7 +26,7 @@ def hashes_by_name(asked: Iterable[Asked]) -> Mapping[str, frozenset[str]]:
 
 
 def unhashed_lines(asked: Sequence[Asked]) -> Iterator[str]:
-    """What is wrong with lines of the project, a sentence each: none has a hash, or all have one."""
+    """Problems of lines of the project, a sentence each: either none has a hash, or all have one."""
     hashed = hashes_by_name(asked)
     for each in asked if hashed else ():
         if each.hashes and not each.sha256:
@@ -40,7 +40,7 @@ def unhashed_lines(asked: Sequence[Asked]) -> Iterator[str]:
 
 
 def unhashed_packages(asked: Sequence[Asked], packages: Sequence[LockedPackage]) -> Iterator[str]:
-    """The packages that the project's requirements bring without naming a hash, a sentence each."""
+    """Packages that the project's requirements add without a hash, a sentence each."""
     own = [each for each in asked if not each.is_runtime]
     hashed = hashes_by_name(own)
     if not hashed:

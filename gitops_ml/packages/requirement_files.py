@@ -1,4 +1,4 @@
-"""What requirement files ask for, line by line, as pip reads them."""
+"""Read the requirements of requirement files, line by line, as pip does."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SHA256 = "sha256:"
 
 
 class RemoteInclude(ValueError):
-    """A file on a server that is included: what it asks for may be another thing tomorrow."""
+    """An included file on a server, whose content can change at any time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A line that asks for a package, or limits one."""
+    """A line that requires a package, or constrains one."""
 
     place: str
     """``requirements.txt:3``"""
@@ -41,7 +41,7 @@ class Asked:
     """With the algorithm: ``sha256:0a1b…``."""
     is_constraint: bool = False
     is_runtime: bool = False
-    """Whether predictor_base asks for it, and not the project."""
+    """Whether predictor_base requires it, not the project."""
 
     @property
     def name(self) -> str:
@@ -57,9 +57,9 @@ class Asked:
 
 
 def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, ...]:
-    """What file ``name`` and those that it includes ask for.
+    """The requirements of file ``name`` and of its includes.
 
-    ``read`` gives the text of a file, or ``None`` where there is none. Lines that name neither a
+    ``read`` returns the text of a file, or ``None`` where there is none. Lines that name neither a
     package of an index nor a wheel are left out: only pip and an engine can install those.
 
     Raises:
@@ -93,34 +93,34 @@ def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Each line with its number, without comments; what a backslash continues is one line."""
-    first, words = 0, ""
+    first, joined = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
         first = first or number
-        is_comment = not words and line.lstrip().startswith("#")
-        words += line
-        if words.endswith("\\") and not is_comment:
-            words = words[:-1]
+        is_comment = not joined and line.lstrip().startswith("#")
+        joined += line
+        if joined.endswith("\\") and not is_comment:
+            joined = joined[:-1]
             continue
-        if stripped := _COMMENT.sub("", words).strip():
+        if stripped := _COMMENT.sub("", joined).strip():
             yield first, stripped
-        first, words = 0, ""
-    if stripped := _COMMENT.sub("", words).strip():
+        first, joined = 0, ""
+    if stripped := _COMMENT.sub("", joined).strip():
         yield first, stripped
 
 
 def _asked(line: str, *, place: str, is_constraint: bool) -> Asked | None:
     options = _OPTIONS.search(line)
-    words = line[: options.start()].strip() if options else line
-    if words.startswith("-"):
+    text = line[: options.start()].strip() if options else line
+    if text.startswith("-"):
         return None
     hashes = tuple(_HASH.findall(line))
-    _, at, address = words.partition("@")
-    target = address.strip() if at and "://" not in words else words
+    _, at, address = text.partition("@")
+    target = address.strip() if at and "://" not in text else text
     if wheel := _WHEEL.fullmatch(target):
         return _of_wheel(wheel, place, hashes, is_constraint)
     try:
-        requirement = Requirement(words)
-    except InvalidRequirement:
+        requirement = Requirement(text)
+    except (InvalidRequirement, RecursionError):
         return None
     return Asked(place=place, requirement=requirement, hashes=hashes, is_constraint=is_constraint)
 

@@ -1,8 +1,8 @@
-"""Wheels as entries of an image layer: what an installer would write, without running anything.
+"""Convert wheels to entries of an image layer: the files of an installation, without running code.
 
-The Python that the image will run need not be on this machine. Nothing is unpacked either: a
-layer's entry points at the deflated bytes inside the wheel. The rules are those of the `binary
-distribution format`_; bytecode is not made, since only the target's own Python could.
+The Python of the image need not be on this machine. Files are not unpacked either: an entry refers to
+the deflated bytes inside the wheel. The rules are those of the `binary distribution format`_; there
+is no bytecode, since only the Python of the image could compile it.
 
 .. _binary distribution format: https://packaging.python.org/specifications/binary-distribution-format/
 """
@@ -62,7 +62,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """Where an installer puts things, relative to the root of the image."""
+    """The installation paths, relative to the root of the image."""
 
     prefix: str
     python: str
@@ -72,7 +72,7 @@ class Scheme:
         return f"{self.prefix}/lib/python{self.python}/site-packages"
 
     def place(self, path: str, *, data: str, name: str) -> str:
-        """Where the member ``path`` of a wheel goes, whose data directory is ``data``."""
+        """The path of the member ``path`` of a wheel, whose data directory is ``data``."""
         if not path.startswith(f"{data}/"):
             return f"{self.site_packages}/{path}"
         kind, _, rest = path.removeprefix(f"{data}/").partition("/")
@@ -89,15 +89,14 @@ class Scheme:
 
 
 def wheel_entries(wheels: Iterable[Path | HeldFile], *, scheme: Scheme) -> tuple[LayerEntry, ...]:
-    """What the wheels install, one entry for each path.
+    """The files that the wheels install, one entry for each path.
 
-    The entries keep the wheels open: what is packed are the bytes that were hashed.
-
-    Where two wheels have a file of the same path the one whose name comes later wins, as when they
-    are installed one after the other.
+    The entries keep the wheels open: the packed bytes are those that were hashed. Where two wheels
+    have a file of the same path, the one whose name comes later wins, as when they are installed
+    one after the other.
 
     Raises:
-        GitopsMlError: a file is no wheel, or would install outside of its place.
+        GitopsMlError: a file is not a valid wheel, or would install outside of its place.
     """
     found: dict[str, LayerEntry] = {}
     for wheel in sorted(wheels, key=lambda path: path.name.lower()):
@@ -109,7 +108,7 @@ def describe_wheel(wheel: Path | HeldFile, *, fingerprint: str) -> Component:
     """The package that a wheel holds.
 
     Raises:
-        GitopsMlError: it is no wheel.
+        GitopsMlError: it is not a valid wheel.
     """
     from email.parser import HeaderParser
 
@@ -141,7 +140,7 @@ def _entries(wheel: HeldFile, scheme: Scheme) -> Iterator[LayerEntry]:
     with _open(wheel) as archive:
         info = _dist_info(archive, wheel)
         name = info.removesuffix(".dist-info")
-        # RECORD is about the files as they were in the wheel: the installed one is written anew
+        # RECORD describes the files of the wheel: the installed one is written below.
         skipped = {f"{info}/{file}" for file in ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER")}
         written = []
         for member in archive.infolist():
@@ -165,7 +164,7 @@ def _entry(
 ) -> LayerEntry:
     path = member.filename
     if posixpath.isabs(path) or posixpath.normpath(path) != path or path.startswith("../"):
-        raise GitopsMlError(f"{wheel.name} wants to write {path!r}, which leaves its place")
+        raise GitopsMlError(f"{wheel.name} has a file {path[:200]!r}, which leaves its place")
     try:
         place = scheme.place(path, data=f"{name}.data", name=name.partition("-")[0])
     except ValueError as error:
@@ -193,7 +192,7 @@ def _entry(
 
 
 def _offset(wheel: HeldFile, member: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: the local header has lengths of its own."""
+    """The offset of a member's bytes: the local header has its own lengths."""
     head = wheel.read(member.header_offset, _LOCAL_HEADER)
     name, extra = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
     return member.header_offset + _LOCAL_HEADER + name + extra
@@ -223,7 +222,7 @@ def _console_scripts(
 def _recorded(
     archive: zipfile.ZipFile, info: str, wheel: HeldFile, scheme: Scheme, name: str
 ) -> Mapping[str, tuple[str, str]]:
-    """Hash and size by installed path, as the wheel's own RECORD has them."""
+    """Hash and size by installed path, from the RECORD of the wheel."""
     rows = csv.reader(io.StringIO(_text(archive, f"{info}/RECORD", wheel)))
     most = 2 * len(archive.namelist()) + _MORE_ROWS
     try:
@@ -292,7 +291,9 @@ def _dist_info(archive: zipfile.ZipFile, wheel: HeldFile) -> str:
     names = {path.partition("/")[0] for path in archive.namelist()}
     found = sorted(name for name in names if name.endswith(".dist-info"))
     if len(found) != 1:
-        raise GitopsMlError(f"{wheel.name} is no wheel: it has {len(found)} .dist-info directories")
+        raise GitopsMlError(
+            f"{wheel.name} is not a valid wheel: it has {len(found)} .dist-info directories"
+        )
     return found[0]
 
 

@@ -505,5 +505,5 @@ def test_an_index_that_says_no_is_refused(project: Project) -> None:
 
     project.index.password = "x"
     index = PackageIndex(IndexSettings.from_environ(project.environ))
-    with pytest.raises(Refused, match="wants other credentials"):
+    with pytest.raises(Refused, match="refused the credentials"):
         index.files("alpha")
