@@ -180,13 +180,13 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
     """
     found: dict[str, None] = {}
     for file in _inside(_requirement_files([name], read=read)[0]):
-        for _, words in _fields(read(file) or ""):
-            option, equals, value = words[0].partition("=") if words else ("", "", "")
+        for _, fields in _fields(read(file) or ""):
+            option, equals, value = fields[0].partition("=") if fields else ("", "", "")
             is_editable = option in ("-e", "--editable")
-            if not words or (option.startswith("-") and not is_editable):
+            if not fields or (option.startswith("-") and not is_editable):
                 continue
-            named = value if equals else " ".join(words[1:2])
-            target = named if is_editable else _address(words)
+            named = value if equals else " ".join(fields[1:2])
+            target = named if is_editable else _address(fields)
             is_wheel = target.endswith(".whl") and not is_editable
             if "://" in target or (_local_path(target, is_option=is_editable) and not is_wheel):
                 found[without_credentials(target.partition("#")[0])] = None
@@ -197,11 +197,11 @@ def index_options(text: str) -> tuple[tuple[str, str], ...]:
     """The options of a requirements file that name package sources, by their long names."""
     found = []
     for _, line in _lines(text):
-        words = _words(line)
-        option, equals, value = words[0].partition("=") if words else ("", "", "")
+        fields = _split(line)
+        option, equals, value = fields[0].partition("=") if fields else ("", "", "")
         option = {"-i": "--index-url"}.get(option, option)
         if option in ("--index-url", "--extra-index-url", "--trusted-host"):
-            found.append((option, value if equals else " ".join(words[1:2])))
+            found.append((option, value if equals else " ".join(fields[1:2])))
     return tuple(found)
 
 
@@ -267,10 +267,10 @@ def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
     directories = {parent for path in paths for parent in _parents(path)}
     found: dict[str, None] = {}
     for line in script.splitlines():
-        words = _SHELL_WORD_ENDS.split("" if line.lstrip().startswith("#") else line)
-        for at, word in enumerate(words):
-            path = posixpath.normpath(word.removeprefix("/app/") or EVERYTHING) if word else ""
-            if path == EVERYTHING and "pip" in words[:at]:
+        fields = _SHELL_WORD_ENDS.split("" if line.lstrip().startswith("#") else line)
+        for at, field in enumerate(fields):
+            path = posixpath.normpath(field.removeprefix("/app/") or EVERYTHING) if field else ""
+            if path == EVERYTHING and "pip" in fields[:at]:
                 found[EVERYTHING] = None
             elif path in directories or path in paths:
                 found[path] = None
@@ -281,25 +281,25 @@ def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
 
 def _references(text: str) -> Iterator[tuple[int, str, str]]:
     """Line number, option (may be empty) and path of each line that names a local path."""
-    for number, words in _fields(text):
-        if not words:
+    for number, fields in _fields(text):
+        if not fields:
             continue
-        option, equals, value = words[0].partition("=")
+        option, equals, value = fields[0].partition("=")
         if option in _NESTED + _LOCAL:
-            target = value if equals else " ".join(words[1:2])
-        elif words[0].startswith("-"):
+            target = value if equals else " ".join(fields[1:2])
+        elif fields[0].startswith("-"):
             continue
         else:
-            option, target = "", _address(words)
+            option, target = "", _address(fields)
         if path := _local_path(target, is_option=bool(option)):
             yield number, option, path
 
 
-def _address(words: list[str]) -> str:
+def _address(fields: list[str]) -> str:
     """The target of a requirement: its address (``name @ address``), a path or a distribution."""
-    line = " ".join(words)
+    line = " ".join(fields)
     direct = _DIRECT.match(line)
-    return line[direct.end() :].split()[0] if direct else words[0]
+    return line[direct.end() :].split()[0] if direct else fields[0]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -317,10 +317,10 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 @lru_cache(maxsize=_MOST_FILES)
 def _fields(text: str) -> tuple[tuple[int, list[str]], ...]:
     """The fields of each line of a requirements file with its number."""
-    return tuple((number, _words(line)) for number, line in _lines(text))
+    return tuple((number, _split(line)) for number, line in _lines(text))
 
 
-def _words(line: str) -> list[str]:
+def _split(line: str) -> list[str]:
     """The fields of a line as a shell splits them, but that a backslash is part of a path."""
     line = _COMMENT.sub("", _BLANKS.sub(" ", line))
     line = _GLUED_OPTION.sub(r"\1 ", line)
