@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.packages.component import Component
     from gitops_ml.packages.lock_file import Lock, LockedPackage
-    from gitops_ml.packages.requirement_files import Asked
+    from gitops_ml.packages.requirement_files import RequirementLine
 
 _EXTRA = re.compile(r"""\bextra\s*[=!]=\s*["']([^"']*)["']|["']([^"']*)["']\s*[=!]=\s*extra\b""")
 _TEXT = re.compile(r"""["'][^"']*["']""")
@@ -33,7 +33,7 @@ _ANY = "*"
 
 
 def lock_problems(
-    lock: Lock, asked: Sequence[Asked], *, wheels: Mapping[str, Component] | None = None
+    lock: Lock, lines: Sequence[RequirementLine], *, wheels: Mapping[str, Component] | None = None
 ) -> tuple[str, ...]:
     """The problems of ``lock``, a sentence each, which names the package and its line.
 
@@ -42,7 +42,7 @@ def lock_problems(
     found: dict[str, None] = {}
     for platform in lock.platforms:
         check = _Check(lock, platform, wheels or {})
-        found.update(dict.fromkeys(check.problems(asked)))
+        found.update(dict.fromkeys(check.problems(lines)))
     return tuple(found)
 
 
@@ -77,10 +77,10 @@ class _Check:
         self._reached: set[str] = set()
         self._known: dict[str, _Requirements | None] = {}
 
-    def problems(self, asked: Sequence[Asked]) -> Iterator[str]:
+    def problems(self, lines: Sequence[RequirementLine]) -> Iterator[str]:
         yield from self._twice()
         yield from self._other_wheels()
-        wanted = [each for each in asked if self._applies(each.requirement)]
+        wanted = [each for each in lines if self._applies(each.requirement)]
         for each in wanted:
             yield from self._unmet(each)
         yield from self._closure([each for each in wanted if not each.is_constraint])
@@ -109,19 +109,19 @@ class _Check:
             ):
                 yield f"{_at(package)} has the hash of {wheel.name} {wheel.version}"
 
-    def _unmet(self, asked: Asked) -> Iterator[str]:
-        package = self._packages.get(asked.name)
+    def _unmet(self, line: RequirementLine) -> Iterator[str]:
+        package = self._packages.get(line.name)
         if package is None:
-            if not asked.is_constraint:
-                yield f"it lacks {asked.name}, which {asked.place} requires"
-        elif asked.path != package.path and asked.path:
-            yield f"{_at(package)} is not {asked.path}, which {asked.place} requires"
-        elif not _allows(asked.requirement, package):
-            yield f"{_at(package)} is not {asked.requirement.specifier}, as {asked.place} requires"
-        elif asked.hashes and package.sha256 not in asked.sha256:
-            yield f"{_at(package)} has none of the hashes of {asked.place}"
+            if not line.is_constraint:
+                yield f"it lacks {line.name}, which {line.place} requires"
+        elif line.path != package.path and line.path:
+            yield f"{_at(package)} is not {line.path}, which {line.place} requires"
+        elif not _allows(line.requirement, package):
+            yield f"{_at(package)} is not {line.requirement.specifier}, as {line.place} requires"
+        elif line.hashes and package.sha256 not in line.sha256:
+            yield f"{_at(package)} has none of the hashes of {line.place}"
 
-    def _closure(self, roots: Sequence[Asked]) -> Iterator[str]:
+    def _closure(self, roots: Sequence[RequirementLine]) -> Iterator[str]:
         """Follow what requires what from ``roots``; a package is visited once for each new extra."""
         visited: dict[str, set[str]] = {}
         waiting = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
@@ -20,7 +21,13 @@ from gitops_ml.packages.lock_file import (
 from gitops_ml.system.files import written
 from gitops_ml.system.fingerprint import file_fingerprint
 from gitops_ml.system.process import redacted
-from gitops_ml.system.project_files import LARGEST_LOCK, CannotRead, read_file, read_text
+from gitops_ml.system.project_files import (
+    LARGEST_LOCK,
+    LARGEST_TEXT,
+    CannotRead,
+    read_file,
+    read_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.packages.component import Component
     from gitops_ml.packages.index import IndexSettings, PackageIndex
-    from gitops_ml.packages.requirement_files import Asked
+    from gitops_ml.packages.requirement_files import RequirementLine
     from gitops_ml.packages.resolver import Pin
     from gitops_ml.packages.wheel_choice import PackageFile
     from gitops_ml.system.progress import Progress
@@ -109,25 +116,26 @@ def why_stale(
         return "is not there"
     if lock.inputs != facts.inputs:
         return "is older than the requirements"
-    if problems := lock_problems(lock, asked_by(facts), wheels=wheels):
+    if problems := lock_problems(lock, requirement_lines_of(facts), wheels=wheels):
         return f"is not what the requirements come to: {'; '.join(problems)}"
     return ""
 
 
-def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
+def requirement_lines_of(facts: LockFacts) -> tuple[RequirementLine, ...]:
     """The requirements in the files of the project and of predictor_base.
 
     Raises:
         UsageError: one includes a file of a server, or they are too large.
     """
     from gitops_ml.packages.local_files import TooLarge
-    from gitops_ml.packages.requirement_files import RemoteInclude, read_asked
+    from gitops_ml.packages.requirement_files import RemoteInclude, read_requirement_lines
 
     def of_project(path: str) -> str | None:
-        return None if path.startswith(("/", "../")) else _text(facts.project / path)
+        return None if path.startswith(("/", "../")) else _text(facts.project, path)
 
     try:
-        own = read_asked(facts.requirements, read=of_project) if facts.requirements else ()
+        name = facts.requirements
+        own = read_requirement_lines(name, read=of_project) if name else ()
     except RemoteInclude as error:
         raise UsageError(
             f"{redacted(str(error))}, whose content can change: copy it into the project"
@@ -135,15 +143,20 @@ def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
     except TooLarge as error:
         raise UsageError(str(error)) from error
     runtime = [
-        replace(asked, place=f"predictor_base/{asked.place}", is_runtime=True)
+        replace(line, place=f"predictor_base/{line.place}", is_runtime=True)
         for path in facts.runtime
-        for asked in read_asked(path.name, read=lambda name, path=path: _text(path.parent / name))  # type: ignore[misc]
+        for line in read_requirement_lines(path.name, read=partial(_text, path.parent))
     ]
     return (*own, *runtime)
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text("utf-8", errors="replace") if path.is_file() else None
+def _text(folder: Path, path: str) -> str | None:
+    """The text of a file in ``folder``; ``None`` for what is missing, too large, or leads out."""
+    try:
+        content = read_file(folder / path, limit=LARGEST_TEXT, inside=(folder,))
+    except OSError:
+        return None
+    return content.decode("utf-8", "replace")
 
 
 def ensure_lock(
@@ -180,8 +193,8 @@ def lock_dependencies(
     from gitops_ml.packages.required_hashes import unhashed_lines
 
     before = _to_be_replaced(facts)
-    asked = asked_by(facts)
-    if problems := [*unhashed_lines([each for each in asked if not each.is_runtime])]:
+    lines = requirement_lines_of(facts)
+    if problems := [*unhashed_lines([each for each in lines if not each.is_runtime])]:
         raise GitopsMlError("\n".join(problems))
     settings = IndexSettings.of_project(environ, facts.project, facts.files)
     index = PackageIndex(settings)
@@ -192,7 +205,7 @@ def lock_dependencies(
     for platform in facts.platforms:
         chosen = _resolved(facts, platform, settings, kept, chosen)
         progress(f"{platform}: {len(chosen)} packages")
-        packages[platform] = _locked(chosen, asked, _Files(facts, platform, index))
+        packages[platform] = _locked(chosen, lines, _Files(facts, platform, index))
     lock = Lock(
         python=facts.python,
         platforms=facts.platforms,
@@ -266,14 +279,14 @@ class _Files:
 
 
 def _locked(
-    pins: Sequence[Pin], asked: Sequence[Asked], files: _Files
+    pins: Sequence[Pin], lines: Sequence[RequirementLine], files: _Files
 ) -> tuple[LockedPackage, ...]:
     """Each pin with the hash of its wheel; all problems are reported together."""
     from concurrent.futures import ThreadPoolExecutor
 
     from gitops_ml.packages.required_hashes import hashes_by_name, unhashed_packages
 
-    hashes = hashes_by_name(each for each in asked if not each.is_runtime)
+    hashes = hashes_by_name(each for each in lines if not each.is_runtime)
     with ThreadPoolExecutor(_WORKERS) as pool:
         found = [*pool.map(lambda pin: _one(pin, files, hashes.get(pin.name)), pins)]
     packages = tuple(
@@ -282,7 +295,7 @@ def _locked(
         if isinstance(entry, LockedPackage)
     )
     problems = [entry for entry in found if isinstance(entry, str)]
-    if problems := problems or [*unhashed_packages(asked, packages)]:
+    if problems := problems or [*unhashed_packages(lines, packages)]:
         raise GitopsMlError("\n".join(problems))
     return packages
 

@@ -29,7 +29,7 @@ class RemoteInclude(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequirementLine:
     """A line that requires a package, or constrains one."""
 
     place: str
@@ -56,7 +56,9 @@ class Asked:
         )
 
 
-def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, ...]:
+def read_requirement_lines(
+    name: str, *, read: Callable[[str], str | None]
+) -> tuple[RequirementLine, ...]:
     """The requirements of file ``name`` and of its includes.
 
     ``read`` returns the text of a file, or ``None`` where there is none. Lines that name neither a
@@ -67,7 +69,7 @@ def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, 
         TooLarge: the files are beyond the limits of `RequirementLimits`.
     """
     limits = RequirementLimits()
-    found: list[Asked] = []
+    found: list[RequirementLine] = []
     seen: set[tuple[str, bool]] = set()
     waiting = [(name, False)]
     while waiting:
@@ -86,8 +88,8 @@ def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, 
                 path = posixpath.join(posixpath.dirname(file), include["path"].strip("'\""))
                 is_limit = include[1] in _CONSTRAINT
                 waiting.append((posixpath.normpath(path), is_constraint or is_limit))
-            elif asked := _asked(line, place=f"{file}:{number}", is_constraint=is_constraint):
-                found.append(asked)
+            elif parsed := _parsed(line, place=f"{file}:{number}", is_constraint=is_constraint):
+                found.append(parsed)
     return tuple(found)
 
 
@@ -108,7 +110,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         yield first, stripped
 
 
-def _asked(line: str, *, place: str, is_constraint: bool) -> Asked | None:
+def _parsed(line: str, *, place: str, is_constraint: bool) -> RequirementLine | None:
     options = _OPTIONS.search(line)
     text = line[: options.start()].strip() if options else line
     if text.startswith("-"):
@@ -122,12 +124,14 @@ def _asked(line: str, *, place: str, is_constraint: bool) -> Asked | None:
         requirement = Requirement(text)
     except (InvalidRequirement, RecursionError):
         return None
-    return Asked(place=place, requirement=requirement, hashes=hashes, is_constraint=is_constraint)
+    return RequirementLine(
+        place=place, requirement=requirement, hashes=hashes, is_constraint=is_constraint
+    )
 
 
 def _of_wheel(
     wheel: re.Match[str], place: str, hashes: tuple[str, ...], is_constraint: bool
-) -> Asked | None:
+) -> RequirementLine | None:
     path = posixpath.normpath(wheel["path"])
     try:
         name, version, *_ = parse_wheel_filename(posixpath.basename(path))
@@ -136,7 +140,7 @@ def _of_wheel(
         )
     except (InvalidWheelFilename, InvalidRequirement):
         return None
-    return Asked(
+    return RequirementLine(
         place=place, requirement=requirement, path=path, hashes=hashes,
         is_constraint=is_constraint,
     )  # fmt: skip

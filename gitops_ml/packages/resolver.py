@@ -192,7 +192,7 @@ def _missing(
     """The error where no index has such a package, or such a version of it."""
     text = " ".join(error.stderr.split())
     if match := _NO_PACKAGE.search(text):
-        what, after = f"there is no package {match['name']}", "no configured index has it"
+        what, after = f"there is no package {match['name']}", "no index has it"
     elif match := _NO_VERSION.search(text) or _OTHER_VERSIONS.search(text):
         what = f"{match['name']} has no version {match['asked'].removeprefix('==')} {where}"
         after = match.groupdict().get("there") or "ask for another one"
@@ -234,7 +234,7 @@ def _translated(error: ProgramFailed, *, python: str, platform: str) -> GitopsMl
     if "Git operation failed" in text:
         return GitopsMlError(f"{_NOT_PINNED}. uv reports:\n{_indented(text)}")
     if re.search(r"error sending request|Failed to fetch|status code|timed out", text):
-        return ServerFailed(f"a package index failed:\n{_indented(text)}")
+        return ServerFailed(f"a package index does not answer:\n{_indented(text)}")
     return error
 
 

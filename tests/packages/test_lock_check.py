@@ -11,7 +11,7 @@ import pytest
 from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_check import lock_problems
 from gitops_ml.packages.lock_file import Lock, LockedPackage, parse_lock
-from gitops_ml.packages.requirement_files import read_asked
+from gitops_ml.packages.requirement_files import read_requirement_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def problems(
         text += f"{name}=={version} \\\n    --hash=sha256:{digest}{comment}\n"
     wheels = {sha256(package): component(package) for package in known}
     return lock_problems(
-        parse_lock(text + more), read_asked("requirements.txt", read=lambda name: asked),
+        parse_lock(text + more), read_requirement_lines("requirements.txt", read=lambda name: asked),
         wheels=wheels,
     )  # fmt: skip
 
@@ -193,7 +193,7 @@ def test_a_hostile_wheel_costs_little(requires: list[str]) -> None:
         packages=(LockedPackage("six", "1.0", "0" * 64),),
     )
     wheel = Component(name="six", version="1.0", requires=tuple(requires))
-    asked = read_asked("r.txt", read={"r.txt": "six[x0]\n"}.get)
+    asked = read_requirement_lines("r.txt", read={"r.txt": "six[x0]\n"}.get)
     before = time.process_time()
     lock_problems(lock, asked, wheels={"0" * 64: wheel})
     assert time.process_time() - before < 1.5

@@ -16,7 +16,7 @@ from gitops_ml.packages.local_files import (
 )
 from gitops_ml.packages.lock_check import lock_problems
 from gitops_ml.packages.lock_file import Lock, LockedPackage
-from gitops_ml.packages.requirement_files import read_asked
+from gitops_ml.packages.requirement_files import read_requirement_lines
 
 SECONDS = 1.5
 LOCK = Lock(
@@ -64,7 +64,7 @@ def test_what_can_be_read_costs_little(name: str) -> None:
     for step in (pip_files, needs_pip):
         step("r.txt", read=read)
     with suppress(TooLarge):
-        lock_problems(LOCK, read_asked("r.txt", read=read))
+        lock_problems(LOCK, read_requirement_lines("r.txt", read=read))
     assert time.process_time() - before < SECONDS
 
 
@@ -74,7 +74,7 @@ def test_more_is_refused_with_a_sentence(text: str, sentence: str) -> None:
     [problem] = requirement_problems(["r.txt"], read=read, place=str)
     assert sentence in str(problem)
     with pytest.raises(TooLarge) as refused:
-        read_asked("r.txt", read=read)
+        read_requirement_lines("r.txt", read=read)
     assert sentence in str(refused.value)
 
 
@@ -86,11 +86,11 @@ def test_many_files_that_include_each_other_are_refused() -> None:
     [problem] = requirement_problems(["0.txt"], read=read.get, place=str)
     assert "have 101 files; at most 100 are read: remove some" in str(problem)
     with pytest.raises(TooLarge, match="have 101 files"):
-        read_asked("0.txt", read=read.get)
+        read_requirement_lines("0.txt", read=read.get)
 
 
 def test_the_hashes_of_a_large_package_are_no_long_line() -> None:
     line = " \\\n    ".join([SIX, *(f"--hash=sha256:{n:064}" for n in range(500))])
     read = {"r.txt": f"{line}\n"}.get
     assert not [*requirement_problems(["r.txt"], read=read, place=str)]
-    assert len(read_asked("r.txt", read=read)[0].hashes) == 501
+    assert len(read_requirement_lines("r.txt", read=read)[0].hashes) == 501
