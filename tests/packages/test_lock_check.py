@@ -1,4 +1,4 @@
-"""A lock holds what the requirements come to, and no more: without an index, whoever edited it."""
+"""A lock holds the packages that the requirements need, and no more; checked without an index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lock files: what is written is read, and what was changed by hand is told with its line."""
+"""Lock files: what is written is read, and a change by hand is reported with its line."""
 
 from __future__ import annotations
 

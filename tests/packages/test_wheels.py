@@ -126,7 +126,7 @@ def test_scripts_start_the_python_of_the_image(tmp_path: Path) -> None:
 
 
 def test_the_deflated_bytes_of_a_wheel_are_copied_as_they_are(tmp_path: Path) -> None:
-    """Hence no compressor of this machine has a say in them, whoever made the wheel."""
+    """So they do not depend on a compressor of this machine."""
     wheel = make_wheel(tmp_path, "big", files={"big.py": "value = 12345\n" * 9000})
     with zipfile.ZipFile(wheel) as archive, wheel.open("rb") as file:
         member = archive.getinfo("big.py")
