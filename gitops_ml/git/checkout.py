@@ -1,13 +1,13 @@
-"""A Git work tree that somebody else made: its facts, without its configuration.
+"""Read a Git work tree of the user: commit, state and settings, without its configuration.
 
 Git's configuration names programs (``core.fsmonitor``, filters, hooks, credential helpers, ssh), and
-a source folder may come from anybody. So git never reads the configuration of such a repository: it
-gets a common directory of ours (``GIT_COMMON_DIR``), which has links to the objects and refs, and a
+a source folder may come from anyone. So git never reads the configuration of such a repository: it
+gets another common directory (``GIT_COMMON_DIR``), with links to the objects and refs, and a
 configuration with the few settings that name no program. Filters and excludes of the user's own
 configuration still apply, as Git LFS needs.
 
-The repository is found here, by its ``.git``: a folder that looks like the inside of a repository is
-none, in any version of git. What leads out of the repository by a link is not followed.
+This module finds the repository by its ``.git``: a folder that looks like the inside of a repository
+does not count, in any version of git. Links that lead out of the repository are not followed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FOLDERS = ("objects", "refs")
 _SHARED = (*_FOLDERS, "packed-refs", "reftable", "info", "shallow")
 _FILES = ("HEAD", "index", "config", "config.worktree", "packed-refs", "shallow", "info/exclude",
           "info/attributes", "info/sparse-checkout", "objects/info/alternates")  # fmt: skip
-"""What git reads first; a pipe or a device in its place would keep git waiting."""
+"""What git reads first; with a pipe or a device in place of one, git would wait forever."""
 
 _BOOLEAN = r"true|false|yes|no|on|off|0|1"
 _SETTINGS = {
@@ -55,11 +55,11 @@ _SETTINGS = {
     "user.name": r"[^\0]*",
     "user.email": r"[^\0]*",
 }
-"""The settings of a repository that count, and their values: how its files are compared, whose it is."""
+"""The settings of a repository that are kept, and their values: file comparison and user."""
 
 
 class Untrusted(Exception):
-    """The repository is not one that `git clone` or `git worktree` made; nothing in it is believed."""
+    """The repository is not one that `git clone` or `git worktree` makes, so it is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def find_checkout(directory: Path) -> Checkout | None:
     """The checkout that ``directory`` is in; `None` outside of any.
 
     Raises:
-        Untrusted: its parts lead elsewhere, or are no files.
+        Untrusted: its parts lead elsewhere, or are not regular files.
         ProgramFailed: git is not installed, or cannot read its configuration.
     """
     start = _resolved(directory)
@@ -126,7 +126,7 @@ def read_state(checkout: Checkout, directory: Path) -> State:
     try:
         return _state(checkout, _resolved(directory), depth=0)
     except (ProgramFailed, Untrusted):
-        # Such as a filter of the user that is not installed, or a broken submodule.
+        # For example a filter that is not installed, or a broken submodule.
         with _replaced(checkout) as repository:
             head = _git("rev-parse", "--verify", "HEAD^{commit}", repository=repository)
         return State(_commit(head.strip()), None)
@@ -151,8 +151,8 @@ def read_user(checkout: Checkout | None) -> Mapping[str, str]:
 def _linked(root: Path, entry: Path) -> Checkout:
     """The checkout of a ``.git`` file, of a worktree or a submodule.
 
-    It is followed only to a place that names this folder, too: a checkout cannot pass off the
-    commits of another repository on this machine as its own.
+    The other end must name this folder, too: otherwise a checkout could present the commits of
+    another repository on this machine as its own.
     """
     folder = _resolved(root / _line(entry).removeprefix("gitdir:").strip())
     if (folder / "commondir").exists():
@@ -177,13 +177,13 @@ def _opened(root: Path, folder: Path, common: Path) -> Checkout:
         raise Untrusted(common)
     files = (common / "config", folder / "config.worktree")
     text = b"\n".join(_content(path) for path in files if path.exists())
-    # From its standard input, git follows no include.
+    # Git follows no include in its standard input.
     listing = _git("config", "--file", "-", "-z", "--list", repository=OUTSIDE, input=text)
     return Checkout(root, folder, common, _entries(listing, keeps="remote."))
 
 
 def _entries(listing: str, *, keeps: str = " ") -> dict[str, str]:
-    """Key to value of ``git config -z``: the last counts, but the first of those that ``keeps`` names."""
+    """Key to value of ``git config -z``: the last one counts, for keys with prefix ``keeps`` the first."""
     found: dict[str, str] = {}
     for entry in listing.split("\0"):
         key, has_value, value = entry.partition("\n")
@@ -194,7 +194,7 @@ def _entries(listing: str, *, keeps: str = " ") -> dict[str, str]:
 
 @contextlib.contextmanager
 def _replaced(checkout: Checkout | None) -> Iterator[Mapping[str, str]]:
-    """The variables that lead git to the checkout, and to a configuration of ours in place of its own."""
+    """Variables that point git at the checkout, with its configuration replaced."""
     if checkout is None:
         yield OUTSIDE
         return
@@ -252,7 +252,7 @@ def _submodules(listing: str, directory: Path) -> list[Path]:
 
 
 def _is_any_dirty(submodules: list[Path], *, depth: int) -> bool | None:
-    """Whether files of a submodule are not in its commit; git itself would read its configuration."""
+    """Whether a submodule has uncommitted files; git itself would read its configuration."""
     if len(submodules) > _MOST_SUBMODULES or depth > _DEEPEST_SUBMODULE:
         return None
     is_unknown = False
@@ -308,7 +308,7 @@ def _content(path: Path) -> bytes:
     """The bytes of a regular file of a repository.
 
     Raises:
-        Untrusted: it is a link, a device or a pipe, or very large.
+        Untrusted: it is a link, a device, a pipe, or too large.
     """
     try:
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

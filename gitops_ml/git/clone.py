@@ -1,8 +1,8 @@
-"""A bare clone in the cache: changed by one process at a time, and thrown away when damaged.
+"""A bare clone in the cache: one process changes it at a time, and a damaged one is replaced.
 
-Git believes its own clone: it does not hash objects that it reads, and the configuration names
-programs. So a clone has the user's `Seal` and is named by it. One that a job with another key left
-in a cache of CI is not looked at, and thrown away an hour later.
+Git trusts its own clone: it does not hash objects that it reads, and the configuration names
+programs. So a clone has the user's `Seal` and is named by it. A clone that a job with another key
+left in a cache of CI is not read, and is removed after an hour.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LOOSE_BEFORE_TIDYING = 20
 
 
 class Clone:
-    """The clone in ``folder``; the methods but ``hold`` want the lock to be held."""
+    """The clone in ``folder``; all methods except ``hold`` need the lock."""
 
     def __init__(self, folder: Path, git: GitProgram, *, seal: Seal, progress: Progress) -> None:
         self.folder = folder
@@ -51,12 +51,12 @@ class Clone:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep other processes out. The kernel lets go of the lock when this process dies.
+        """Hold the lock of the clone. The kernel releases it when this process dies.
 
         It is held for a few conversations with the server at most, each of which has a deadline.
 
         Raises:
-            RepositoryMoved: another process holds it for longer than one waits.
+            RepositoryMoved: another process still holds it after twice such a deadline.
         """
         folder_in(self.folder.parent.parent, self.folder.parent.name)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -86,7 +86,7 @@ class Clone:
         _sign(lock)
 
     def _sweep(self) -> None:
-        """Remove what a killed process left behind: half-made clones and git's own lock files."""
+        """Remove what a killed process left behind: incomplete clones and git's own lock files."""
         for stale in self.folder.parent.glob(f"{self.folder.name}.*-*"):
             shutil.rmtree(stale, ignore_errors=True)
         for stale in self._of_others():
@@ -97,18 +97,18 @@ class Clone:
                     stale.unlink(missing_ok=True)
 
     def _of_others(self) -> Iterator[Path]:
-        """Clones of the same repository under other keys that nothing has used for a while."""
+        """Clones of the same repository under other keys that were not used for a while."""
         name = self.folder.name.rpartition("-")[0]
         other = re.compile(rf"{re.escape(name)}(-[0-9a-f]{{8}})?")
         for path in self.folder.parent.iterdir():
             if path == self.folder or not other.fullmatch(path.name):
                 continue
-            with contextlib.suppress(FileNotFoundError):  # another one may sweep, too
+            with contextlib.suppress(FileNotFoundError):  # another process may remove it, too
                 if path.lstat().st_mtime < time.time() - _ABANDONED_SECONDS:
                     yield path
 
     def ensure(self) -> None:
-        """Make the clone, without content yet, where there is none."""
+        """Make an empty clone, where there is none."""
         if (self.folder / "HEAD").is_file():
             if self._is_own():
                 os.utime(self.folder)
@@ -116,7 +116,7 @@ class Clone:
             self._progress("the clone in the cache was not made by this user; it is removed")
             self._remove()
         self._progress("making a clone of the GitOps repository in the cache")
-        # Renamed into place when it is whole: no half-made clone is ever taken for one.
+        # Renamed into place when it is complete, so that an incomplete one is never used.
         new = self._beside("new")
         new.mkdir(mode=0o700)
         self._git.make(new).required()
@@ -140,27 +140,27 @@ class Clone:
         return "clone", self.folder.name, read_whole(folder / "config", limit=_LARGEST)
 
     def renew(self) -> None:
-        """Throw the clone away and make an empty one."""
-        self._progress("the clone in the cache is damaged; it is made anew")
+        """Remove the clone and make an empty one."""
+        self._progress("the clone in the cache is damaged; it is made again")
         self._remove()
         self.ensure()
 
     def tidy(self) -> None:
-        """Pack what many small commits have piled up."""
+        """Pack the objects of many small commits."""
         packs = _count(self.folder / "objects" / "pack", suffix=".pack")
         loose = _count(self.folder / "objects" / "17")
         if packs > _PACKS_BEFORE_TIDYING or loose > _LOOSE_BEFORE_TIDYING:
-            self._progress("tidying the clone in the cache")
+            self._progress("packing the clone in the cache")
             self._git.local("gc", "--quiet")
 
     def index(self, head: str) -> None:
-        """Have git note which commits touch which paths: the log of one path takes a tenth then."""
+        """Write a commit graph with paths: the log of one path takes a tenth of the time then."""
         mark = self.folder / "gitops-ml-indexed"
         try:
             if mark.read_text() == head:
                 return
         except FileNotFoundError:
-            self._progress("noting which commits touch which releases")
+            self._progress("indexing which commits change which releases")
         self._git.local("commit-graph", "write", "--reachable", "--changed-paths", "--split")
         mark.write_text(head)
 
@@ -171,12 +171,12 @@ class Clone:
         else:
             self.folder.unlink(missing_ok=True)
 
-    def _beside(self, word: str) -> Path:
-        return self.folder.with_name(f"{self.folder.name}.{word}-{secrets.token_hex(4)}")
+    def _beside(self, label: str) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{label}-{secrets.token_hex(4)}")
 
 
 def _is_taken(lock: int) -> bool:
-    """Whether the lock is ours now."""
+    """Whether this process has the lock now."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -185,7 +185,7 @@ def _is_taken(lock: int) -> bool:
 
 
 def _sign(lock: int) -> None:
-    """Leave in the lock file who holds it, for those who wait."""
+    """Write into the lock file which process holds it, for processes that wait."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     facts = {"pid": os.getpid(), "host": platform.node(), "since": now}
     os.ftruncate(lock, 0)
@@ -193,11 +193,11 @@ def _sign(lock: int) -> None:
 
 
 def _holder(lock: int) -> str:
-    """Who holds the lock, in words."""
+    """The process that holds the lock, for messages."""
     try:
         facts = json.loads(os.pread(lock, 1000, 0))
         pid, host, since = int(facts["pid"]), str(facts["host"]), str(facts["since"])
-    except (ValueError, KeyError, TypeError):  # it has not written its name yet
+    except (ValueError, KeyError, TypeError):  # it has not signed yet
         return "another gitops-ml"
     return f"another gitops-ml (process {pid} on {host}, since {since})"
 

@@ -1,10 +1,10 @@
-"""What every git that we start is started with: its options and its environment.
+"""Options and environment of every git command.
 
-A repository that we look at never names a program. Its own configuration is not read at all: git
-gets an explicit ``GIT_DIR``, which is either nothing (`OUTSIDE`), our own clone in the cache, or a
-source repository whose configuration is replaced (`source_checkout`). The options here hold
-besides, whatever the user or the version of git has as a default. The user's and the system's
-configuration count: they say how servers are reached, and with which programs.
+No repository may name a program. Its own configuration is not read: git gets an explicit
+``GIT_DIR``, which is either nothing (`OUTSIDE`), the clone in the cache, or a source repository whose
+configuration is replaced (`gitops_ml.git.checkout`). The options here apply as well, whatever the
+defaults of the user or of git are. The configuration of the user and of the system counts: it
+defines how git reaches servers, and with which programs.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROTOCOLS = ("file", "git", "http", "https", "ssh")
-"""The transports of git that we use; ``ext::``, ``fd::`` and helpers of other names start programs."""
+"""The transports that git may use; ``ext::``, ``fd::`` and other helpers start programs."""
 
 OPTIONS = (
     "--no-pager",
-    # A folder is a repository where it has a `.git`, not where it looks like the inside of one.
+    # A folder is a repository if it has a `.git`, not if it looks like the inside of one.
     "-c", "safe.bareRepository=explicit",
     "-c", "core.fsmonitor=false",
     "-c", f"core.hooksPath={os.devnull}",
@@ -32,15 +32,15 @@ OPTIONS = (
 )  # fmt: skip
 
 OUTSIDE: Mapping[str, str] = {"GIT_DIR": os.devnull}
-"""For a command that needs no repository: the folder that we are in is not looked at."""
+"""For a command that needs no repository: git does not read the current folder."""
 
 _FIXED = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_PAGER": "cat",
     "GIT_EDITOR": "false",
-    # Missing objects of a partial clone are not fetched from the address that it names.
+    # A partial clone must not fetch missing objects from the address that it names.
     "GIT_NO_LAZY_FETCH": "1",
-    # The messages are parsed (git_failures.py), in English only.
+    # `gitops_ml.git.failures` parses the messages, in English only.
     "LC_ALL": "C",
     "LANGUAGE": "",
 }
@@ -49,14 +49,14 @@ _FIXED = {
 TIMEOUT = "GITOPS_ML_GIT_TIMEOUT"
 _SECONDS = 300.0
 _SLOWEST = {"GIT_HTTP_LOW_SPEED_LIMIT": "100", "GIT_HTTP_LOW_SPEED_TIME": "120"}
-"""Bytes a second, and for how many seconds a server may send fewer."""
+"""Bytes per second, and for how many seconds a server may send fewer."""
 
 
 def conversation_seconds(environ: Mapping[str, str]) -> float:
     """How long one conversation with a server may take in all.
 
     Raises:
-        UsageError: the variable for it holds no positive number.
+        UsageError: the value of `TIMEOUT` is not a positive number.
     """
     text = environ.get(TIMEOUT, "").strip()
     try:
@@ -69,7 +69,7 @@ def conversation_seconds(environ: Mapping[str, str]) -> float:
 
 
 def connection(environ: Mapping[str, str], *, has_ssh_command: bool) -> dict[str, str]:
-    """Variables for a conversation with a server, in which nobody is asked anything."""
+    """Variables for a conversation with a server without questions to the user."""
     found = {name: environ.get(name, value) for name, value in _SLOWEST.items()}
     if not has_ssh_command:
         found["GIT_SSH_COMMAND"] = (
@@ -88,7 +88,7 @@ def git_environment(
 ) -> dict[str, str]:
     """The whole environment of a git command.
 
-    ``repository`` are the variables that point it at a repository, ``protocols`` the transports that
+    ``repository`` are the variables that point git at a repository, ``protocols`` the transports that
     it may use; the user's ``GIT_ALLOW_PROTOCOL`` restricts them further.
     """
     return {

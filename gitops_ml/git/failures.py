@@ -1,4 +1,4 @@
-"""What git's words about a conversation with a server mean to us."""
+"""Turn the messages of git about a conversation with a server into errors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from gitops_ml.git.program import GitResult
     from gitops_ml.git.remote import Credentials, Remote
 
-_NOT_LET_IN = re.compile(
+_NO_ACCESS = re.compile(
     r"authentication failed|could not read (username|password)|terminal prompts disabled"
     r"|permission denied \(|access denied(?! or repository not exported)|returned error: 40[13]"
     r"|not granted|permission to .* denied|invalid credentials|service not enabled",
     re.I,
 )
 _NOT_WRITABLE = re.compile(r"access denied or repository not exported|permission denied", re.I)
-_SOMEBODY_WAS_FASTER = re.compile(
+_MOVED = re.compile(
     r"fetch first|non-fast-forward|stale info|failed to update ref|cannot lock ref|failed to lock"
     r"|incorrect old value|reference already exists|is at [0-9a-f]+ but expected",
     re.I,
@@ -32,11 +32,11 @@ _NOISE = re.compile(r"^(hint:.*|To .*|Done|remote: *)$\n?", re.M)
 def connection_failure(
     answer: GitResult, remote: Remote, credentials: Credentials, *, verb: str = "read"
 ) -> Refused | ServerFailed:
-    """Why a conversation with the server did not happen."""
-    words = _NOISE.sub("", answer.stderr).strip()
-    if _NOT_LET_IN.search(words):
-        return Refused(f"{remote} does not let us in: {words}\n{_way_in(remote, credentials)}")
-    return ServerFailed(f"{remote} cannot be {verb}: {words or f'git ended with {answer.status}'}")
+    """Why a conversation with the server failed."""
+    text = _NOISE.sub("", answer.stderr).strip()
+    if _NO_ACCESS.search(text):
+        return Refused(f"{remote} denies access: {text}\n{_remedy(remote, credentials)}")
+    return ServerFailed(f"{remote} cannot be {verb}: {text or f'git ended with {answer.status}'}")
 
 
 def push_failure(
@@ -44,31 +44,31 @@ def push_failure(
 ) -> GitopsMlError:
     """Why a push did not move the branch. ``answer`` is that of ``git push --porcelain``."""
     status = _ref_status(answer.stdout.decode("utf-8", "replace"))
-    words = _NOISE.sub("", answer.stderr).strip()
+    text = _NOISE.sub("", answer.stderr).strip()
     if _NOT_REWRITABLE.search(status):
         return Refused(
-            f"{remote} does not let {branch} be written anew ({status}); delete that branch there, "
-            "or allow it to be force-pushed"
+            f"{remote} does not allow a force-push to {branch} ({status}); delete that branch there, "
+            "or allow force-pushes to it"
         )
-    if _SOMEBODY_WAS_FASTER.search(f"{status}\n{words}"):
-        held = [line for line in words.splitlines() if "File exists" in line]
-        why = "; ".join([status, *held] if status else [words])
+    if _MOVED.search(f"{status}\n{text}"):
+        held = [line for line in text.splitlines() if "File exists" in line]
+        why = "; ".join([status, *held] if status else [text])
         return RepositoryMoved(f"{branch} of {remote} moved meanwhile ({why})")
     if status and "unpacker error" not in status:
-        return Refused(f"{remote} did not take the commit on {branch}: {status}\n{words}".rstrip())
-    if not status and _NOT_WRITABLE.search(words) and not _NOT_LET_IN.search(words):
-        return Refused(f"{remote} takes no commits from us: {words}")
+        return Refused(f"{remote} refused the commit on {branch}: {status}\n{text}".rstrip())
+    if not status and _NOT_WRITABLE.search(text) and not _NO_ACCESS.search(text):
+        return Refused(f"{remote} accepts no commits with these credentials: {text}")
     return connection_failure(answer, remote, credentials, verb="written to")
 
 
-def page_named_in(words: str) -> str | None:
-    """The page for opening a pull request that a forge names when a branch is pushed.
+def page_named_in(text: str) -> str | None:
+    """The page for opening a pull request, which a forge names when a branch is pushed.
 
-    GitHub, GitLab, Gitea and Bitbucket all say it in a line with "pull request" or "merge request",
-    and give the address below it.
+    GitHub, GitLab, Gitea and Bitbucket print a line with "pull request" or "merge request", and the
+    address below it.
     """
     is_about_it = False
-    for line in map(str.strip, _REMOTE_LINE.findall(words)):
+    for line in map(str.strip, _REMOTE_LINE.findall(text)):
         is_about_it = is_about_it or bool(re.search(r"(pull|merge) request", line, re.I))
         if is_about_it and (page := _PAGE.search(line)):
             return page[0]
@@ -76,14 +76,14 @@ def page_named_in(words: str) -> str | None:
 
 
 def _ref_status(porcelain: str) -> str:
-    r"""The server's answer for our ref: ``!\t<from>:<to>\t[remote rejected] (why)``."""
+    r"""The server's answer for the pushed ref: ``!\t<from>:<to>\t[remote rejected] (why)``."""
     for line in porcelain.splitlines():
         if line.startswith("!"):
             return line.split("\t")[-1].strip()
     return ""
 
 
-def _way_in(remote: Remote, credentials: Credentials) -> str:
+def _remedy(remote: Remote, credentials: Credentials) -> str:
     if not remote.is_http:
         return "Is the key in the ssh agent, and may it write to the repository?"
     if credentials.token:

@@ -1,4 +1,4 @@
-"""Rendered files, and what changes when they replace the files of a GitOps repository."""
+"""Files, changes, branches and commits of a Git repository, as values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class RenderedFile:
-    """One file of the GitOps repository as it should be; ``path`` is POSIX and relative to the root."""
+    """A file to write; ``path`` is a POSIX path relative to the root of the repository."""
 
     path: str
     content: bytes
@@ -17,13 +17,13 @@ class RenderedFile:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Change:
-    """One file before and after; ``None`` where it is not there."""
+    """The content of one file before and after; ``None`` where there is no file."""
 
     path: str
     before: bytes | None
     after: bytes | None
     mode: str = "100644"
-    """Git's: ``100755`` may be executed, ``120000`` is a link to the path that is its content."""
+    """Git's mode: ``100755`` is executable, ``120000`` is a link whose content is its target."""
 
     @property
     def action(self) -> str:
@@ -34,7 +34,7 @@ class Change:
 
 
 def blob_id(content: bytes, *, length: int = 40) -> str:
-    """Git's name for a file's content; 40 hex digits are SHA-1, 64 are SHA-256 repositories."""
+    """The id of a blob with this content: 40 hex digits for SHA-1 repositories, 64 for SHA-256."""
     head = b"blob %d\0" % len(content)
     if length == 64:
         return hashlib.sha256(head + content).hexdigest()
@@ -52,39 +52,39 @@ class BranchCommit:
     id: str
     message: str
     differences: tuple[Difference, ...]
-    """From each of its parents; from nothing, where it has none."""
+    """From each of its parents; from the empty tree, where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The branch of a proposal as the server has it."""
+    """The branch of a pull request as the server has it."""
 
     name: str
     commit: str
     commits: tuple[BranchCommit, ...]
-    """Those that its base does not have, the newest first."""
+    """Those that its base does not have, newest first."""
     difference: Difference
-    """What it changes, from where it left its base."""
+    """What it changes since its merge base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedCommit:
-    """One commit, and the files below the asked path as it left them."""
+    """One commit, and what it did to files below a path."""
 
     id: str
     author: tuple[str, str]
     """Name and address."""
     when: str
-    """When it got to the branch, as ISO 8601 with its zone."""
+    """The committer's date, as ISO 8601 with its zone."""
     message: str
     files: Mapping[str, str | None]
-    """Path to blob id; `None` where the commit removed the file."""
+    """Path to blob id after the commit; ``None`` where it removed the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Commits, the newest first."""
+    """Commits, newest first."""
 
     commits: tuple[LoggedCommit, ...]
     is_whole: bool = True
-    """Whether the history is all there; that of a shallow repository begins somewhere."""
+    """``False`` for a shallow repository, whose earliest commits are missing."""

@@ -1,4 +1,4 @@
-"""Git's texts: trees, blobs and commits read, a commit written, as bytes that git understands."""
+"""Parse git's output (trees, blobs, commits, logs), and write the input of ``git fast-import``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parse_tree(listing: bytes) -> tuple[TreeEntry, ...]:
 
 
 def parse_blobs(output: bytes) -> dict[str, bytes]:
-    """Blob id to content, out of ``git cat-file --batch``; ids that are missing are left out."""
+    """Object id to content, from ``git cat-file --batch``; missing ids are left out."""
     found = {}
     at = 0
     while at < len(output):
@@ -50,17 +50,17 @@ def parse_blobs(output: bytes) -> dict[str, bytes]:
 
 
 def parse_log(output: bytes) -> dict[str, dict[str, str | None]]:
-    """Commit id to the files that it left, out of ``git log -z --raw --no-abbrev --format=%H``."""
+    """Commit id to its changed files, from ``git log -z --raw --no-abbrev --format=%H``."""
     found: dict[str, dict[str, str | None]] = {}
     files: dict[str, str | None] = {}
     tokens = iter(output.decode("utf-8", "surrogateescape").split("\0"))
     for token in tokens:
-        word = token.strip("\n")
-        if word.startswith(":"):
-            id = word.split(" ")[3]
+        entry = token.strip("\n")
+        if entry.startswith(":"):
+            id = entry.split(" ")[3]
             files[next(tokens)] = id if id.strip("0") else None
-        elif word:
-            files = found.setdefault(word, {})
+        elif entry:
+            files = found.setdefault(entry, {})
     return found
 
 
@@ -82,7 +82,7 @@ def _header(head: bytes, name: bytes) -> bytes:
     return match[1] if match else b""
 
 
-# git lets no angle bracket into a name; without that, brackets of others make a square of this
+# Git allows no "<" in a name; excluding it keeps the search linear in commits of other tools.
 _SIGNATURE = re.compile(r"([^<]*?) ?<([^>]*)> (-?\d{1,20}) ([-+])(\d\d)(\d\d)$")
 
 
@@ -102,7 +102,7 @@ def _signature(text: bytes) -> tuple[str, str, str]:
 
 
 def parse_difference(listing: bytes) -> Difference:
-    """Path to blob ids before and after, out of ``git diff-tree -r -z``."""
+    """Path to blob ids before and after, from ``git diff-tree -r -z``."""
     parts = listing.decode("utf-8", "surrogateescape").split("\0")
     found = {}
     for facts, path in zip(parts[::2], parts[1::2], strict=False):
@@ -120,10 +120,10 @@ def commit_stream(
     author: tuple[str, str],
     seconds: int,
 ) -> bytes:
-    """What ``git fast-import`` reads to write one commit, and to answer with its id.
+    """The input of ``git fast-import`` for one commit, whose id it prints.
 
     Raises:
-        ValueError: a path leaves the repository, or git could not hold it.
+        ValueError: a path leaves the repository, or git cannot store it.
     """
     who = f"{_clean(author[0])} <{_clean(author[1])}> {seconds} +0000".lstrip()
     text = (message.rstrip("\n") + "\n").encode()
@@ -150,7 +150,7 @@ def _line(change: Change) -> bytes:
 def _checked(path: str) -> str:
     parts = path.split("/")
     if "\0" in path or any(p in {"", ".", ".."} or p.lower() == ".git" for p in parts):
-        raise ValueError(f"{path!r} is no path inside a git repository")
+        raise ValueError(f"{path!r} is not a path inside a git repository")
     return path
 
 
@@ -160,5 +160,5 @@ def _quoted(path: str) -> bytes:
 
 
 def _clean(text: str) -> str:
-    """A name or address as git stores it: without what ends it."""
+    """A name or address as git stores it: without angle brackets and control characters."""
     return "".join(c for c in text if c not in "<>" and c.isprintable()).strip()

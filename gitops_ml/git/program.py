@@ -1,4 +1,4 @@
-"""Git itself, driven by GitPython: commands on one clone and its remote, and how they ended."""
+"""Run git commands on one clone and its remote, through GitPython."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     *OPTIONS,
-    # Housekeeping is ours (git_clone.py), so that no background process holds the clone.
+    # `Clone.tidy` does the housekeeping, so that no background process holds the clone.
     "-c", "gc.auto=0",
     "-c", "maintenance.auto=false",
     "-c", "fetch.writeCommitGraph=false",
@@ -51,7 +51,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class GitResult:
-    """How a git command ended; ``stderr`` holds no secret."""
+    """The result of a git command; ``stderr`` holds no secret."""
 
     command: tuple[str, ...]
     status: int
@@ -70,7 +70,7 @@ class GitResult:
 
     @property
     def text(self) -> str:
-        """The output, of ids alone, as text.
+        """The output as ASCII text, for object ids.
 
         Raises:
             ProgramFailed: the command failed.
@@ -92,7 +92,7 @@ class GitProgram:
         self._folder = folder
         self._remote = remote
         self._credentials = credentials
-        # GitPython adds to the environment of this process, so that it is part of it anyway.
+        # GitPython adds to the environment of this process, so all of it counts anyway.
         self._environ = {**os.environ, **environ}
         self._secrets = (*credentials.secrets, *secrets_in(environ))
         self._seconds = conversation_seconds(self._environ)
@@ -104,13 +104,13 @@ class GitProgram:
         )
 
     def local(self, *arguments: str, input: bytes | None = None) -> GitResult:
-        """A command that needs the clone only."""
+        """A command that needs only the clone."""
         return self._execute(
             (*_OPTIONS, *arguments), env={"GIT_DIR": str(self._folder)}, input=input
         )
 
     def remote(self, *arguments: str) -> GitResult:
-        """A command that speaks from the clone to the remote.
+        """A command between the clone and the remote.
 
         Raises:
             ServerFailed: the conversation takes too long.
@@ -118,7 +118,7 @@ class GitProgram:
         return self._converse(arguments, repository={"GIT_DIR": str(self._folder)})
 
     def push(self, *arguments: str) -> GitResult:
-        """``git push`` of ``arguments``; where the other end is this machine, both outlive us.
+        """``git push`` of ``arguments``; to a remote on this machine, it outlives this process.
 
         Raises:
             ServerFailed: the conversation takes too long.
@@ -126,8 +126,8 @@ class GitProgram:
         repository = {"GIT_DIR": str(self._folder)}
         if not self._remote.is_local:
             return self._converse(("push", *arguments), repository=repository)
-        # The server's half runs in our process group then. Killed with us in the wrong moment
-        # it would leave a lock on the branch; in a session of its own it ends as on a server.
+        # The receiving half then runs in this process group. Killed at the wrong moment, it would
+        # leave a lock on the branch; in its own session it ends as it does on a server.
         return self._execute(
             (*_OPTIONS, "push", *arguments),
             env={**repository, **self._connection()},
@@ -135,7 +135,7 @@ class GitProgram:
         )
 
     def remote_alone(self, *arguments: str) -> GitResult:
-        """A command that speaks to the remote and works without any clone.
+        """A command with the remote that needs no clone.
 
         Raises:
             ServerFailed: the conversation takes too long.
@@ -144,7 +144,7 @@ class GitProgram:
 
     @property
     def longest_conversation(self) -> float:
-        """Seconds after which a conversation with the server is given up."""
+        """Seconds after which a conversation with the server is stopped."""
         return self._seconds
 
     def _converse(self, arguments: tuple[str, ...], *, repository: Mapping[str, str]) -> GitResult:
@@ -157,7 +157,7 @@ class GitProgram:
         except Outdated as error:
             raise ServerFailed(
                 f"{self._remote} did not finish `git {arguments[0]}` within {self._seconds:g} "
-                f"seconds, so it is given up; if it is only slow, set {TIMEOUT} to more seconds"
+                f"seconds; if it is only slow, set {TIMEOUT} to more seconds"
             ) from error
 
     def _connection(self) -> dict[str, str]:
@@ -196,7 +196,7 @@ class GitProgram:
                 start_new_session=limit is not None,
             )
             process = cast("Popen[bytes]", started.proc)  # annotated as one of text
-            started.proc = None  # or it would be ended where nobody refers to it any more
+            started.proc = None  # or GitPython would end it when `started` is collected
             stdout, stderr = output_of(
                 process,
                 timeout=limit.seconds if limit else None,
@@ -205,13 +205,13 @@ class GitProgram:
         shown = tuple(
             redacted(part, self._secrets) for part in ("git", *arguments[len(_OPTIONS) :])
         )
-        words = redacted(stderr.decode("utf-8", "replace"), self._secrets)
-        return GitResult(shown, process.returncode, stdout, words)
+        message = redacted(stderr.decode("utf-8", "replace"), self._secrets)
+        return GitResult(shown, process.returncode, stdout, message)
 
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """A command in a session of its own, so that what it starts ends with it."""
+    """A command in its own session, so that the processes that it starts end with it."""
 
     seconds: float | None
     outlives_us: bool = False
@@ -220,21 +220,21 @@ class _Limit:
 def _without_variables(environ: Mapping[str, str]) -> list[str]:
     """The start of a command that hides other repositories' variables from git.
 
-    GitPython adds to the environment of this process and takes nothing away.
+    GitPython adds to the environment of this process and removes nothing.
     """
     names = [name for name in foreign_git_variables(os.environ) if name not in environ]
     return ["env", *(part for name in names for part in ("-u", name))] if names else []
 
 
 def _gitpython(folder: Path, environ: Mapping[str, str]) -> git.Git:
-    """GitPython's door to the git program, imported here because that takes a tenth of a second.
+    """GitPython's runner, imported here because the import takes a tenth of a second.
 
     Raises:
         ProgramFailed: git is not installed.
     """
     found = shutil.which(git_program(environ), path=absolute_path(environ))
     before = os.environ.get("GIT_PYTHON_GIT_EXECUTABLE")
-    # It asks for the version when it is imported, of the first git on PATH: maybe the project's.
+    # The import runs the first git on PATH for its version, which could be a file of the project.
     os.environ["GIT_PYTHON_GIT_EXECUTABLE"] = found or "git-is-not-on-PATH"
     try:
         import git

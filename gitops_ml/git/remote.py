@@ -1,4 +1,4 @@
-"""Where the GitOps repository is, and how git gets in without a secret being written anywhere."""
+"""The address of a repository, and its credentials, which are never written to disk."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """The repository's address; ``url`` holds no secret and may be shown."""
+    """The address of a repository; ``url`` holds no secret and may be shown."""
 
     url: str
     scheme: str
     """``path``, ``file``, ``git``, ``http``, ``https`` or ``ssh``."""
     server: str
-    """``host[:port]``, empty for what is on this machine."""
+    """``host[:port]``; empty for a path or ``file://``."""
     user: str | None
 
     @classmethod
     def parse(cls, text: str, *, folder: Path, section: str = "gitops") -> Remote:
         """The address in ``text``; a relative path starts at ``folder``.
 
-        ``section`` is that of the project file which names it.
+        ``section`` is the section of the project file that names it.
 
         Raises:
-            UsageError: it is no address that git knows, or it carries a password.
+            UsageError: it is not an address of git, or it contains a password.
         """
         if not text.strip() or text.startswith("-") or re.search(r"[\0\r\n]", text):
             raise UsageError(
@@ -59,7 +59,7 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """A file name of its own for this address."""
+        """A file name that is unique for this address."""
         last = re.sub(r"[^A-Za-z0-9]+", "-", self.url.rstrip("/").removesuffix(".git"))[-32:]
         return f"{last.strip('-')}-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
 
@@ -88,14 +88,16 @@ def _parse_url(text: str, section: str) -> Remote:
     scheme = scheme.lower()
     if scheme not in _SCHEMES:
         known = ", ".join(f"{name}://" for name in sorted(_SCHEMES))
-        raise UsageError(f"{scheme}:// is no way to a git repository; known are {known} and paths")
+        raise UsageError(
+            f"{scheme}:// is not a transport for the repository; use {known} or a path"
+        )
     userinfo, at, _ = rest.split("/", 1)[0].rpartition("@")
     user, colon, _ = userinfo.partition(":")
     has_more = scheme in {"http", "https"} and re.search(r"[?#]", rest)
     if colon or has_more or _LOOKS_LIKE_A_TOKEN.fullmatch(unquote(user)):
         raise UsageError(
-            f"the address in {section}.repository carries a password or token; it would end up in "
-            "files and logs; take it out, put it in an environment variable and name that one in "
+            f"the address in {section}.repository contains a password or token, which would end up "
+            "in files and logs: remove it, put it in an environment variable and name that one in "
             f"{section}.token_env"
         )
     try:
@@ -106,7 +108,7 @@ def _parse_url(text: str, section: str) -> Remote:
             return Remote(text, scheme, server, user if at else None)
     except ValueError as error:
         raise UsageError(
-            f"{without_credentials(text)} is no address of a git repository: {error}"
+            f"{without_credentials(text)} is not the address of a git repository: {error}"
         ) from error
     server = (parts.hostname or "") + (f":{port}" if port else "")
     return Remote(text, "ssh" if scheme in _SSH else scheme, server, user if at else None)
@@ -114,15 +116,15 @@ def _parse_url(text: str, section: str) -> Remote:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """How to get in over HTTP; without a token the user's own ways (helpers, netrc) count."""
+    """Credentials for HTTP; without a token, git uses the user's credential helpers and netrc."""
 
     username: str | None = None
     token_env: str | None = None
     token: str | None = None
     section: str = "gitops"
-    """Of the project file, which says so."""
+    """The section of the project file that names them."""
     owner: SecretOwner | None = None
-    """Decides which servers may get the token; there is always one where there is a token."""
+    """Decides which servers may get the token; set wherever there is a token."""
 
     @classmethod
     def from_environ(
@@ -136,10 +138,10 @@ class Credentials:
     ) -> Credentials:
         """The credentials whose token is in the variable ``token_env``.
 
-        ``folder`` is that of the project file, whose word does not decide where the token may go.
+        ``folder`` is that of the project file, which does not decide where the token may go.
 
         Raises:
-            UsageError: that is no variable's name, or its value is no token.
+            UsageError: the name is not that of a variable, or its value has several lines.
         """
         if token_env is None:
             return cls(username, section=section, owner=SecretOwner(environ, folder))
@@ -159,10 +161,10 @@ class Credentials:
         return (self.token,) if self.token else ()
 
     def options(self, remote: Remote) -> tuple[str, ...]:
-        """Options for git that name our credential helper; what it says comes from ``environ``.
+        """Options for git that name a credential helper, which reads the variables of `environ`.
 
         Raises:
-            UsageError: the owner of the token has not said that it may go to this server.
+            UsageError: the owner of the token does not allow this server.
         """
         if not remote.is_http:
             return ()
@@ -171,11 +173,11 @@ class Credentials:
         url = self._destination(remote)
         scope = f"credential.{url}.helper"
         helper = ("-c", f"{scope}=", "-c", f"{scope}={_HELPER}")
-        # Over plain HTTP it is this machine, and the way there does not lead over a proxy.
+        # Plain HTTP is only allowed to this machine, which is not reached over a proxy.
         return (*helper, "-c", f"http.{url}.proxy=") if remote.scheme == "http" else helper
 
     def _options_without_token(self, place: Destination) -> tuple[str, ...]:
-        """Options that keep what the user has stored from travelling in plain text."""
+        """Options that keep stored credentials of the user from travelling in plain text."""
         if place.is_protected:
             return ()
         if self.owner is not None and place.host in netrc_logins(self.owner.environ):
@@ -189,25 +191,25 @@ class Credentials:
         """The variables that the credential helper reads.
 
         Raises:
-            UsageError: see `options`.
+            UsageError: the owner of the token does not allow this server.
         """
         if not (remote.is_http and self.token):
             return {}
         self._destination(remote)
-        # GitHub wants this name with a token of an App; the other forges take any.
+        # GitHub requires this name with the token of an App; the other forges accept any.
         username = self.username or remote.user or "x-access-token"
         return {"GITOPS_ML_GIT_USERNAME": username, "GITOPS_ML_GIT_TOKEN": self.token}
 
     def _destination(self, remote: Remote) -> str:
-        """The server that the token may go to, as git writes it."""
+        """The server that may get the token, as git writes it."""
         assert self.token_env is not None and self.owner is not None, "from_environ has set them"
         place = f"{self.section}.token_env"
         self.owner.check((self.token_env,), remote.url, place=place)
         return f"{remote.scheme}://{Destination.of(remote.url).server}"
 
 
-# A shell function, so that the secret goes from the environment into a pipe: `printf` is a builtin
-# and no command line shows it. Scoped to the server: a redirect does not take the token along.
+# A shell function: the secret goes from the environment into a pipe, since `printf` is a builtin, so
+# that no command line shows it. It is scoped to the server: a redirect does not get the token.
 _HELPER = (
     '!f() { test "$1" = get && '
     'printf "username=%s\\npassword=%s\\n" "$GITOPS_ML_GIT_USERNAME" "$GITOPS_ML_GIT_TOKEN"; }; f'

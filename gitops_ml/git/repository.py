@@ -1,7 +1,7 @@
-"""The GitOps repository over GitPython: a bare clone in the cache, without a work tree.
+"""The GitOps repository: a bare clone in the cache, without a work tree.
 
-There is nothing to check out, so line-ending settings, LFS filters, submodules and hooks have no
-say, and the user's own checkout is never touched. Commits are written by ``git fast-import`` and
+Nothing is checked out, so line-ending settings, LFS filters, submodules and hooks have no effect,
+and the user's own checkout does not change. Commits are written by ``git fast-import`` and
 moved by a plain push.
 """
 
@@ -40,16 +40,20 @@ if TYPE_CHECKING:
 
 _PENDING = "refs/gitops-ml/pending"
 _AS_IT_IS = (
-    # What a user may have set for logs that they read themselves.
+    # A user may have other settings for reading logs.
     "-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "log.diffMerges=separate",
 )  # fmt: skip
 _PROPOSED = "refs/gitops-ml/proposed"
 _MOST_COMMITS = 500
-"""On the branch of a proposal; there is one as a rule, and one for each merge of the base."""
+"""On the branch of a proposal, which usually has one, and one more for each merge of the base."""
 
 
 class GitRepository:
-    """The branch of a GitOps repository that Argo CD follows."""
+    """The branch of a GitOps repository that Argo CD follows.
+
+    Reading and writing go through the clone in the cache, which one process changes at a time. A
+    damaged clone is replaced automatically, once for each call.
+    """
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class GitRepository:
         self._credentials = credentials or Credentials()
         self._clock = clock
         seal = Seal.of_user(environ)
-        # jobs that have another key, and the same cache at the same time, keep to clones of their own
+        # Jobs with other keys may share the cache at the same time: each key has its own clone.
         folder = cache / "git" / f"{remote.name}-{seal.mark('clone')[:8]}"
         self._git = GitProgram(folder, remote, credentials=self._credentials, environ=environ)
         self._clone = Clone(folder, self._git, seal=seal, progress=progress)
@@ -85,7 +89,8 @@ class GitRepository:
         """The repository that ``section`` of the project file in ``folder`` names.
 
         Raises:
-            UsageError: the address or the variable for the token is off, or no cache can be made.
+            UsageError: the address or the variable for the token is not valid, the repository is
+                part of the source, or no cache can be made.
         """
         remote = Remote.parse(spec.repository, folder=folder, section=section)
         _refuse_part_of_source(remote, folder, section)
@@ -105,7 +110,7 @@ class GitRepository:
         )
 
     def fetch(self) -> GitSnapshot:
-        """See ``GitopsRepository.fetch``.
+        """The newest commit of the branch; a repository without branches is an empty snapshot.
 
         Raises:
             Refused: wrong or missing credentials.
@@ -120,10 +125,12 @@ class GitRepository:
     def commit(
         self, base: GitSnapshot, changes: Iterable[Change], *, message: str, author: tuple[str, str]
     ) -> str:
-        """See ``GitopsRepository.commit``.
+        """Write one commit on top of ``base`` into the clone, and return its id; nothing is pushed.
+
+        ``author`` is name and address, of the committer as well.
 
         Raises:
-            UsageError: a submodule, a link or a file of somebody else would be written over.
+            UsageError: a change would replace a submodule, a link or a folder of other files.
         """
         changes = tuple(changes)
         base.refuse_taken(changes)
@@ -143,18 +150,14 @@ class GitRepository:
         """Move the branch from ``base`` to ``commit``, never by force.
 
         Raises:
-            RepositoryMoved: somebody else was faster; fetch and render again.
-            Refused: the server said no (credentials, protected branch, hook).
+            RepositoryMoved: the branch moved; fetch and render again.
+            Refused: the server refuses the push (credentials, protected branch, hook).
         """
         with self._clone.hold():
             self._push(commit, self.branch)
 
     def read_branch(self, name: str, *, base: GitSnapshot) -> Branch | None:
-        """The branch of a proposal as the server has it now, or ``None`` where it has none.
-
-        Raises:
-            Refused, ServerFailed: see ``fetch``.
-        """
+        """The branch of a proposal as the server has it now, or ``None`` where it has none."""
         with self._clone.hold():
             try:
                 return self._branch(name, base.commit)
@@ -164,14 +167,13 @@ class GitRepository:
                 return self._branch(name, base.commit)
 
     def push_branch(self, name: str, commit: str, *, expected: str | None) -> str | None:
-        """Make the branch of a proposal point at ``commit``, if it is where it was seen last.
+        """Make the branch of a proposal point at ``commit``, if it still points at ``expected``.
 
-        ``expected`` is that commit, ``None`` where there was no such branch. Returns the page at
-        which the server says that a pull request can be opened, where it says so.
+        ``expected`` is ``None`` where there was no such branch. Returns the page for opening a pull
+        request, where the server names one.
 
         Raises:
-            RepositoryMoved: somebody else was faster; look again.
-            Refused: see ``push``.
+            RepositoryMoved: the branch moved; read it again.
         """
         with self._clone.hold():
             lease = f"--force-with-lease=refs/heads/{name}:{expected or ''}"
@@ -187,13 +189,13 @@ class GitRepository:
             if isinstance(failure, ServerFailed) and not self._has(commit):
                 self._clone.renew()
                 raise RepositoryMoved(
-                    f"the clone of {self.remote} in the cache was damaged and is made anew"
+                    f"the clone of {self.remote} in the cache was damaged and is made again"
                 ) from failure
             raise failure
         return answer
 
     def _branch(self, name: str, base: str | None) -> Branch | None:
-        """See `read_branch`.
+        """The branch, where the clone is sound.
 
         Raises:
             ProgramFailed: the clone is damaged.
@@ -205,9 +207,9 @@ class GitRepository:
             failure = connection_failure(answer, self.remote, self._credentials)
             if isinstance(failure, Refused) or name not in self._branches():
                 raise failure
-            answer.required()  # the server is well, so our clone is not
+            answer.required()  # the server works, so the clone is damaged
         head = self._git.local("rev-parse", "--verify", _PROPOSED).text
-        # What the commit graph knows of a commit says nothing about whether we have it.
+        # The commit graph may list a commit whose objects are missing.
         listing = self._git.local(
             "-c", "core.commitGraph=false", "rev-list", "--parents",
             f"--max-count={_MOST_COMMITS}", head, "--not", base or head,
@@ -240,8 +242,8 @@ class GitRepository:
     def log(self, head: GitSnapshot, path: str, *, side_branches: bool = False) -> Log:
         """The commits up to ``head`` that changed something below ``path``.
 
-        A merge counts as what it brought to the branch. With ``side_branches`` the commits that were
-        merged come instead, those that the branch itself never stood at included.
+        A merge counts as what it brought to the branch. With ``side_branches`` the merged commits
+        are listed instead, although the branch itself never pointed at them.
         """
         if head.commit is None:
             return Log(())
@@ -288,7 +290,7 @@ class GitRepository:
         return answer.stdout
 
     def _local(self, *arguments: str, input: bytes | None = None) -> bytes:
-        """What git answers from the clone; a clone that fails is made anew first, once."""
+        """The output of git on the clone; a clone that fails is made again first, once."""
         answer = self._git.local(*arguments, input=input)
         if answer.status:
             self._clone.renew()
@@ -313,7 +315,7 @@ class GitRepository:
         failure = connection_failure(answer, self.remote, self._credentials)
         if isinstance(failure, Refused):
             raise failure
-        # The server may be well and have no such branch, or be well while our clone is not.
+        # The server may work and have no such branch, or the clone may be damaged.
         if self.branch in (branches := self._branches()):
             self._clone.renew()
             answer = self._fetch_branch()
@@ -331,7 +333,7 @@ class GitRepository:
         return (self._clone.folder / "shallow").exists()
 
     def _deepen(self) -> None:
-        """A clone that somebody made shallow gets the rest of its history, as far as the server has it."""
+        """Fetch the rest of the history of a shallow clone, as far as the server has it."""
         if self._is_shallow():
             self._fetch_branch("--unshallow")
 
@@ -361,14 +363,14 @@ class GitRepository:
 
     def _head(self) -> str:
         try:
-            # Saves a process; a ref that git has packed away is asked for below.
+            # Saves a process; a packed ref is read below.
             return (self._clone.folder / self._tracking).read_text().strip()
         except FileNotFoundError:
             return self._local("rev-parse", "--verify", self._tracking).decode().strip()
 
 
 def _refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
-    """Git's other half runs the hooks of a repository on this machine: not of one that the source brings.
+    """Refuse a repository inside of the source folder: a push to it would run its hooks.
 
     Raises:
         UsageError: the repository is inside of the source.
@@ -389,7 +391,7 @@ _KINDS = {"160000": "submodule", "120000": "symbolic link"}
 
 
 class GitSnapshot:
-    """One commit of the GitOps repository; read on demand, then kept."""
+    """The files of one commit of the GitOps repository; read on demand, then kept."""
 
     def __init__(self, commit: str | None, repository: GitRepository) -> None:
         self._commit = commit
@@ -399,28 +401,29 @@ class GitSnapshot:
 
     @property
     def commit(self) -> str | None:
+        """Its id; ``None`` for a repository without commits."""
         return self._commit
 
     def blob_ids(self, prefix: str = "") -> Mapping[str, str]:
-        """Path to git blob id (hex SHA-1 of git's blob object) of every file below ``prefix``.
+        """Path to git blob id (hex hash of git's blob object) of every file below ``prefix``.
 
         Submodules have no blob and are left out.
         """
         return {path: id for path, id in self._all().items() if path.startswith(prefix)}
 
     def read(self, paths: Iterable[str]) -> Mapping[str, bytes]:
-        """The content of those of ``paths`` that exist, in one go."""
+        """The content of those of ``paths`` that exist, with one command of git."""
         ids = {path: id for path in paths if (id := self._all().get(path)) is not None}
         blobs = self._repository.blobs(ids.values())
         return {path: blobs[id] for path, id in ids.items()}
 
     def refuse_taken(self, changes: Iterable[Change]) -> None:
-        """Keep what is not ours: a submodule, a link or a file where a change would be written.
+        """Refuse changes that would replace a submodule, a link, or a file that is in the way.
+
+        Git would replace it with all that it holds, without a warning.
 
         Raises:
             UsageError: one is there; the message names it.
-
-        Git would replace it, and all in it, without a word.
         """
         changes = tuple(changes)
         gone = {change.path for change in changes if change.after is None}

@@ -22,9 +22,9 @@ from gitops_ml.image.wildcards import BadPattern
 from gitops_ml.packages.local_files import (
     DEPENDENCY_FILES,
     EVERYTHING,
-    leaving_problems,
     needs_pip,
     pip_files,
+    requirement_problems,
     secret_problems,
     shell_files,
 )
@@ -286,7 +286,7 @@ def _text_problems(directory: Path, dependencies: Dependencies, texts: _Texts) -
     names = (dependencies.pip, dependencies.conda, dependencies.shell)
     yield from secret_problems(filter(None, names), read=texts.read, place=place)
     if dependencies.pip:
-        yield from leaving_problems([dependencies.pip], read=texts.read, place=place)
+        yield from requirement_problems([dependencies.pip], read=texts.read, place=place)
 
 
 def _with_parents(path: str) -> Iterator[str]:

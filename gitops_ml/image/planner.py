@@ -31,9 +31,9 @@ from gitops_ml.packages.build_settings import build_settings, source_date_epoch
 from gitops_ml.packages.locking import (
     LockOutcome,
     Locks,
-    asked_by,
     ensure_lock,
     read_lock,
+    requirement_lines_of,
     why_stale,
 )
 from gitops_ml.system.cache import cache_place
@@ -214,7 +214,7 @@ class ImagePlanner:
                     api=name, path=predictor.path, class_name=predictor.class_name
                 ),
                 epoch=source_date_epoch(os.environ),
-                asked=partial(asked_by, facts),
+                asked=partial(requirement_lines_of, facts),
             )
             hashed = plan.content_hash
         return PlannedImage(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gitops_ml.image.inputs import BuildContext, ContentHash
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.packages.lock_file import Lock
-    from gitops_ml.packages.requirement_files import Asked
+    from gitops_ml.packages.requirement_files import RequirementLine
     from gitops_ml.release.spec import Dependencies
 
 BUILDER = "oci/1"
@@ -83,8 +83,8 @@ class OciPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     epoch: int = 0
     """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
-    asked: Callable[[], Sequence[Asked]] | None = field(default=None, compare=False)
-    """What the requirements ask for: the wheels must fit them, and be no more."""
+    asked: Callable[[], Sequence[RequirementLine]] | None = field(default=None, compare=False)
+    """What the requirements ask for: the wheels must be what they come to, and no more."""
 
 
 def oci_plan(
@@ -96,7 +96,7 @@ def oci_plan(
     predictor: PredictorSource | None = None,
     labels: Mapping[str, str] | None = None,
     epoch: int = 0,
-    asked: Callable[[], Sequence[Asked]] | None = None,
+    asked: Callable[[], Sequence[RequirementLine]] | None = None,
 ) -> OciPlan:
     """The plan of the image of ``context``, with its content hash, which does not cover the labels.
 

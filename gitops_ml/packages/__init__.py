@@ -1,1 +1,1 @@
-"""Python packages: requirements, lock, resolver, index, wheels. Knows no image."""
+"""Python packages: requirements, lock, resolver, index, wheels. It does not know images."""

@@ -1,7 +1,7 @@
-"""Files that an image build sees and the image does not: CA bundle, pip configuration.
+"""Files for the builder stage of an image only: CA bundle, pip configuration.
 
-The classic builder knows no secrets, so they are part of the context (not of the content hash) and
-are copied into the builder stage alone. The pushed image holds no layer of that stage; the engine's
+The classic builder has no secrets, so they are part of the context (not of the content hash) and
+are copied into the builder stage only. The pushed image holds no layer of that stage; the engine's
 own build cache does. Proxies need no file: they are build arguments that Docker predefines, which
 enter neither layers nor the history nor the cache key.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PLACE = "/run/gitops-ml"
 _LARGEST_BUNDLE = 16 << 20
 _CA_BUNDLE = ("GITOPS_ML_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-"""Where people say which CA bundle they trust, our own word first."""
+"""Variables that name a CA bundle, the first one wins."""
 _CA_READERS = (
     "PIP_CERT",
     "SSL_CERT_FILE",
@@ -39,9 +39,9 @@ def build_settings(environ: Mapping[str, str]) -> Mapping[str, bytes]:
     Raises:
         UsageError: the environment names a CA bundle that cannot be read.
     """
-    files = {"pip.conf": pip_settings(_pip_files(environ), environ=environ).encode()}
+    files = {"pip.conf": pip_settings(pip_configurations(environ), environ=environ).encode()}
     script = [f"export PIP_CONFIG_FILE={_PLACE}/pip.conf"]
-    if bundle := next((environ[name] for name in _CA_BUNDLE if environ.get(name)), None):
+    if bundle := ca_bundle(environ):
         try:
             files["ca.pem"] = read_file(Path(bundle), limit=_LARGEST_BUNDLE)
         except OSError as error:
@@ -55,14 +55,16 @@ def build_settings(environ: Mapping[str, str]) -> Mapping[str, bytes]:
 
 
 def source_date_epoch(environ: Mapping[str, str]) -> int:
-    """The time that everything in an image has: ``SOURCE_DATE_EPOCH``, or 0.
+    """The time of every file in an image: ``SOURCE_DATE_EPOCH``, or 0.
 
     Raises:
-        UsageError: it is no number of seconds.
+        UsageError: it is not a number of seconds.
     """
     text = environ.get("SOURCE_DATE_EPOCH", "0")
     if not text.isdecimal() or int(text) >= 1 << 33:
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, which is no number of seconds")
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {text!r}; give a number of seconds, such as 1700000000"
+        )
     return int(text)
 
 
@@ -72,8 +74,13 @@ def build_proxies(environ: Mapping[str, str]) -> Mapping[str, str]:
     return {name: environ[name] for name in names if environ.get(name)}
 
 
-def _pip_files(environ: Mapping[str, str]) -> Iterator[str]:
-    """The texts of the configuration files that pip would read outside a virtual environment."""
+def ca_bundle(environ: Mapping[str, str]) -> str | None:
+    """The CA bundle that the environment names."""
+    return next((environ[name] for name in _CA_BUNDLE if environ.get(name)), None)
+
+
+def pip_configurations(environ: Mapping[str, str]) -> Iterator[str]:
+    """The texts of the configuration files that pip reads outside a virtual environment."""
     home = Path(environ.get("HOME", "/"))
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     paths = [Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf"]

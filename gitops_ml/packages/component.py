@@ -1,4 +1,4 @@
-"""What a package in an image is, for its bill of materials."""
+"""A package in an image, as its bill of materials lists it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ class Component:
     name: str
     version: str
     sha256: str = ""
-    """Hex, of its wheel, where one was looked at."""
+    """Hex, of its wheel, if that was read."""
     licence: str = ""
     """An SPDX expression."""
     requires: tuple[str, ...] = ()
     """``Requires-Dist`` of its metadata."""
     kind: str = "pypi"
-    """As package URLs name it: ``pypi``, ``conda`` or ``deb/debian``."""
+    """The type of its package URL: ``pypi``, ``conda`` or ``deb/debian``."""
 
     @property
     def purl(self) -> str:
-        """See https://github.com/package-url/purl-spec."""
+        """The package URL (https://github.com/package-url/purl-spec)."""
         return f"pkg:{self.kind}/{purl_escaped(self.name)}@{purl_escaped(self.version)}"
 
 
 def purl_escaped(text: str, safe: str = ":") -> str:
+    """A part of a package URL, percent-encoded."""
     from urllib.parse import quote
 
     return quote(text, safe=safe)

@@ -1,7 +1,7 @@
-"""Python package indexes: what they have of a package, and its files, checked by hash.
+"""Python package indexes: list and download the files of a package.
 
-The simple repository API in both its forms (PEP 503 and 691), directories of wheels
-(``find-links``), and the index settings that pip has.
+This covers the simple repository API in both forms (PEP 503 and 691), directories of wheels
+(``find-links``), and the index settings of pip.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
@@ -23,7 +23,7 @@ from gitops_ml.http.netrc_file import netrc_logins
 from gitops_ml.http.retry import innermost
 from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_loopback, is_protected, is_same_server
-from gitops_ml.packages.build_settings import _pip_files
+from gitops_ml.packages.build_settings import ca_bundle, pip_configurations
 from gitops_ml.packages.local_files import index_options, requirement_lines
 from gitops_ml.packages.pip_settings import pip_settings
 from gitops_ml.packages.wheel_choice import PackageFile
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gitops_ml.http.deadlines import Watch
 
 PYPI = urlunsplit(("https", ".".join(("pypi", "org")), "simple", "", ""))
-"""What pip asks where nobody says otherwise."""
+"""The default index of pip."""
 _ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.2, "
     "text/html; q=0.1"
@@ -50,16 +50,16 @@ _UNPACKED = {"Accept-Encoding": "identity"}
 _REDIRECTS = 10
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _ATTEMPTS = 4
+_Result = TypeVar("_Result")
 _LOGIN = re.compile(rb"<input[^>]{0,400}type=.?password", re.IGNORECASE)
 _LARGEST = 64 << 20
-"""Bytes of what an index has of one package."""
+"""Bytes of the list of files of one package."""
 _LARGEST_FILE = 8 << 30
-_CA = ("GITOPS_ML_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSettings:
-    """Where packages come from, as the user's pip has it."""
+    """Where packages come from, as the user's pip is configured."""
 
     indexes: tuple[str, ...] = (PYPI,)
     """May hold credentials: never shown, never on a command line."""
@@ -68,25 +68,24 @@ class IndexSettings:
     ca_bundle: str | None = None
     proxy: str | None = field(default=None, repr=False)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Those that the project's files name in index addresses and may have there."""
+    """The variables that the project's files name in index addresses and may use there."""
     logins: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
-    """User and password of each host in the user's netrc; its entry for any host is for none."""
+    """User and password of each host in the user's netrc; its ``default`` entry is not used."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> IndexSettings:
-        """The settings of ``pip.conf`` and of ``PIP_…`` variables, which win."""
+        """The settings of ``pip.conf`` and of ``PIP_…`` variables, which take precedence."""
         import configparser
 
         parser = configparser.RawConfigParser()
-        parser.read_string(pip_settings(_pip_files(environ), environ=environ))
+        parser.read_string(pip_settings(pip_configurations(environ), environ=environ))
         found = dict(parser["global"])
         main = () if found.get("no-index") else (found.get("index-url") or PYPI,)
-        bundle = next((environ[name] for name in _CA if environ.get(name)), None)
         return cls(
             indexes=(*main, *(found.get("extra-index-url") or "").split()),
             find_links=tuple(environ.get("PIP_FIND_LINKS", "").split()),
             trusted_hosts=tuple((found.get("trusted-host") or "").split()),
-            ca_bundle=bundle,
+            ca_bundle=ca_bundle(environ),
             proxy=found.get("proxy") or None,
             logins=netrc_logins(environ),
         )
@@ -95,11 +94,11 @@ class IndexSettings:
     def of_project(
         cls, environ: Mapping[str, str], project: Path, files: Iterable[str]
     ) -> IndexSettings:
-        """The same, and the indexes that the project's requirement ``files`` name.
+        """The settings of the user, and the indexes that the project's requirement ``files`` name.
 
         Raises:
-            UsageError: a file names a variable that its owner does not let go to that server, or
-                names one in another place than the address of an index.
+            UsageError: a file names a variable that its owner does not allow for that server, or
+                that is outside of the address of an index.
         """
         settings = own = cls.from_environ(environ)
         owner = SecretOwner(environ, project)
@@ -113,10 +112,10 @@ class IndexSettings:
         return settings
 
     def _check_trusted(self, named: Iterable[str]) -> None:
-        """Pass if no password goes to hosts whose certificate the project wants unchecked.
+        """Refuse a password for hosts whose certificate the project does not want to be checked.
 
         Raises:
-            UsageError: one would go to whoever answers in the name of the host.
+            UsageError: any server could answer in the name of the host and get the password.
         """
         with_password = (urlsplit(index) for index in self.indexes)
         hosts = {parts.hostname for parts in with_password if "@" in parts.netloc}
@@ -125,15 +124,15 @@ class IndexSettings:
             if name in hosts or name in self.logins:
                 raise UsageError(
                     f"--trusted-host {host}: a password goes to this index, and its certificate "
-                    "would not be checked: leave that to trusted-host of your own pip.conf"
+                    "would not be checked: put trusted-host into your own pip.conf instead"
                 )
 
     def _with_line(self, line: str, owner: SecretOwner, *, place: str) -> IndexSettings:
-        """The settings with what a line says about indexes."""
+        """The settings with the index options of a line."""
         if re.match(r"(-r|-c|--requirement|--constraint)[\s=]*['\"]?https?:", line, re.IGNORECASE):
             raise UsageError(
-                f"{place}: requirements of another server are not read, since they would name "
-                "indexes and variables of their own: copy the file into the project"
+                f"{place}: requirements on another server are not read, since they could name "
+                "other indexes and variables: copy the file into the project"
             )
         names = variables_in(line)
         named = {
@@ -144,8 +143,8 @@ class IndexSettings:
         }
         if elsewhere := [name for name in names if name not in named]:
             raise UsageError(
-                f"{place}: ${{{elsewhere[0]}}} stands in another place than the address of an "
-                "index (--index-url, --extra-index-url), and is not expanded there"
+                f"{place}: ${{{elsewhere[0]}}} is not expanded here: variables are allowed in the "
+                "address of an index only (--index-url, --extra-index-url)"
             )
         settings = self
         for option, value in index_options(line):
@@ -163,19 +162,18 @@ class IndexSettings:
                 return replace(self, trusted_hosts=(*self.trusted_hosts, value))
 
 
-_OURS = re.compile(r"UV_.*|(HTTPS?|ALL|NO)_PROXY|NETRC|PIP_.*")
-"""Variables that the resolver has from us, and would expand though nobody has set them."""
+_SET_FOR_UV = re.compile(r"UV_.*|(HTTPS?|ALL|NO)_PROXY|NETRC|PIP_.*")
+"""Variables that gitops-ml sets for uv, which would expand them although the user has not set them."""
 
 
 def _checked(value: str, owner: SecretOwner, *, place: str) -> str:
-    """An option's value, with ``${NAME}`` replaced as pip does it, so that a file need not hold a
-    password.
+    """An option's value, with ``${NAME}`` replaced as pip does, so that files need no passwords.
 
     Raises:
         UsageError: a variable may not go to that server.
     """
     names = variables_in(value)
-    names = tuple(name for name in names if name in owner.environ or _OURS.fullmatch(name))
+    names = tuple(name for name in names if name in owner.environ or _SET_FOR_UV.fullmatch(name))
     if not names:
         return value
     try:
@@ -187,7 +185,7 @@ def _checked(value: str, owner: SecretOwner, *, place: str) -> str:
 
 
 class PackageIndex:
-    """All indexes of the settings as one; what was asked is remembered."""
+    """All indexes of the settings as one; the lists of files are kept."""
 
     def __init__(self, settings: IndexSettings, *, limits: Limits | None = None) -> None:
         self._settings = settings
@@ -196,11 +194,7 @@ class PackageIndex:
         self._session: requests.Session | None = None
 
     def files(self, name: str) -> tuple[PackageFile, ...]:
-        """What the indexes have of a package, whose name is normalised.
-
-        Raises:
-            Refused, ServerFailed: an index said no, or did not answer.
-        """
+        """The files of a package, whose name is normalised, in all indexes."""
         if name not in self._known:
             found = [file for link in self._settings.find_links for file in _in_folder(link)]
             for index in self._settings.indexes:
@@ -209,22 +203,14 @@ class PackageIndex:
         return self._known[name]
 
     def download(self, file: PackageFile, folder: Path) -> tuple[Path, str]:
-        """The file in ``folder``, and the sha256 hex of its bytes.
-
-        Raises:
-            ServerFailed: it cannot be had.
-            GitopsMlError: it cannot be written.
-        """
+        """Write the file into ``folder``; its path, and the sha256 hex of its bytes."""
         target = folder / file.filename
         host, doing = _host(file.url), f"during the download of {file.filename}"
         watch = self._limits.download(host, doing, size=_LARGEST_FILE)
-        for attempt in range(_ATTEMPTS):
-            try:
-                return target, self._fetched(file, target, watch)
-            except _Again as error:
-                if attempt + 1 == _ATTEMPTS or watch.is_over:
-                    raise ServerFailed(f"{file.filename} cannot be fetched: {error}") from error
-        raise AssertionError("the last attempt returns or raises")
+        try:
+            return target, _retried(lambda: self._fetched(file, target, watch), watch)
+        except _Again as error:
+            raise ServerFailed(f"{file.filename} cannot be fetched: {error}") from error
 
     def _fetched(self, file: PackageFile, target: Path, watch: Watch) -> str:
         import requests
@@ -248,17 +234,17 @@ class PackageIndex:
         watch = self._limits.answer(
             _host(page), f"during GET of the files of {name}", most=_LARGEST
         )
-        for attempt in range(_ATTEMPTS):
-            try:
-                with self._get(page, headers=_LISTING, watch=watch) as answer:
-                    found = _read_listing(answer)
-                return tuple(replace(file, index=index) for file in found)
-            except _NotThere:
-                return ()
-            except _Again as error:
-                if attempt + 1 == _ATTEMPTS or watch.is_over:
-                    raise ServerFailed(str(error)) from error
-        raise AssertionError("the last attempt returns or raises")
+
+        def listing() -> list[PackageFile]:
+            with self._get(page, headers=_LISTING, watch=watch) as answer:
+                return _read_listing(answer)
+
+        try:
+            return tuple(replace(file, index=index) for file in _retried(listing, watch))
+        except _NotThere:
+            return ()
+        except _Again as error:
+            raise ServerFailed(str(error)) from error
 
     def _get(self, url: str, *, headers: Mapping[str, str], watch: Watch) -> requests.Response:
         import requests
@@ -276,7 +262,7 @@ class PackageIndex:
             raise _NotThere
         if answer.status_code in (401, 403):
             raise Refused(
-                f"the package index {host} wants other credentials ({answer.status_code}): "
+                f"the package index {host} refused the credentials ({answer.status_code}): "
                 "put them into netrc, or into index-url of pip.conf"
             )
         if not answer.ok:
@@ -284,15 +270,15 @@ class PackageIndex:
         return answer
 
     def _redirected(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        """The first answer that is no redirect; another server gets no credentials.
+        """The first answer that is not a redirect; another server gets no credentials.
 
-        The library's own loop would unpack the bodies of redirects, however large they are.
+        The loop of requests would unpack the bodies of redirects, however large they are.
         """
         first = url
         for _ in range(_REDIRECTS):
             host = _host(url)
             is_trusted = host in self._settings.trusted_hosts
-            address, login = self._login(url, is_ours=_is_one_server(url, first))
+            address, login = self._login(url, is_index=_is_one_server(url, first))
             answer = self._client().get(
                 address, headers=dict(headers), auth=login, stream=True,
                 timeout=(self._limits.connect, self._limits.idle),
@@ -303,13 +289,13 @@ class PackageIndex:
                 return answer
             answer.close()
             url = _next_url(url, target)
-        raise ServerFailed(f"the package index {_host(url)} redirects again and again")
+        raise ServerFailed(f"the package index {_host(url)} redirects more than {_REDIRECTS} times")
 
-    def _login(self, url: str, *, is_ours: bool) -> tuple[str, Callable[[Any], Any]]:
-        """The address without credentials, and what adds them to the request where it ``is_ours``.
+    def _login(self, url: str, *, is_index: bool) -> tuple[str, Callable[[Any], Any]]:
+        """The address without credentials, and what adds them to a request to the index itself.
 
         Raises:
-            Refused: they would travel in plain text.
+            Refused: the credentials would travel in plain text.
         """
         from requests.auth import HTTPBasicAuth
 
@@ -319,8 +305,8 @@ class PackageIndex:
         login = (unquote(user), unquote(password)) if at else self._settings.logins.get(
             parts.hostname or "")  # fmt: skip
         url = urlunsplit(parts._replace(netloc=server))
-        if login is None or not is_ours:
-            # An authentication of our own keeps the library from what the user's netrc has for any host.
+        if login is None or not is_index:
+            # Without an explicit authentication, requests uses the user's netrc for any host.
             return url, lambda request: request
         if not is_protected(url):
             raise Refused(
@@ -340,6 +326,17 @@ class PackageIndex:
         return self._session
 
 
+def _retried(action: Callable[[], _Result], watch: Watch) -> _Result:
+    """The result of ``action``, which is repeated while it may succeed and there is time."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return action()
+        except _Again:
+            if attempt + 1 == _ATTEMPTS or watch.is_over:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
 def _is_one_server(url: str, other: str) -> bool:
     return is_same_server(_bare(url), _bare(other))
 
@@ -350,13 +347,13 @@ def _bare(url: str) -> str:
 
 
 class _Again(GitopsMlError):
-    """What may succeed when it is tried once more."""
+    """A failure that may not occur again."""
 
 
-def _again(error: Exception, words: str) -> _Again:
-    """The error for a line that broke; what was given up names its server by itself."""
+def _again(error: Exception, prefix: str) -> _Again:
+    """The error for a broken connection; the text of a deadline needs no ``prefix``."""
     given_up = gave_up(error)
-    return _Again(str(given_up) if given_up else f"{words}{redacted(str(innermost(error)))}")
+    return _Again(str(given_up) if given_up else f"{prefix}{redacted(str(innermost(error)))}")
 
 
 class _NotThere(GitopsMlError):
@@ -397,7 +394,7 @@ def _read_listing(answer: requests.Response) -> list[PackageFile]:
             f"the package index {host} sent no list of files: {str(error)[:200]}"
         ) from error
     if not found and _LOGIN.search(content):
-        raise _Again(f"the package index {host} sent a page to log in, and no list of files")
+        raise _Again(f"the package index {host} sent a login page instead of a list of files")
     return found
 
 
@@ -406,7 +403,7 @@ def _from_json(entry: Mapping[str, Any], page: str) -> PackageFile:
     name, url = entry["filename"], entry["url"]
     sha256 = (entry.get("hashes") or {}).get("sha256") or ""
     if not (isinstance(name, str) and isinstance(url, str) and isinstance(sha256, str)):
-        raise TypeError("a file of it has no name, address or hash that is text")
+        raise TypeError("the name, address or hash of a file is not a string")
     return PackageFile(
         filename=_plain(name),
         url=_safe(urljoin(page, url)),
@@ -416,7 +413,7 @@ def _from_json(entry: Mapping[str, Any], page: str) -> PackageFile:
 
 
 def _from_links(links: Iterable[Mapping[str, str | None]], page: str) -> Iterator[PackageFile]:
-    """The files among the links of a page; it may also have some to its parent or to people."""
+    """The files among the links of a page, which may have other links, too."""
     for link in links:
         if link.get("href"):
             with suppress(ValueError):
@@ -436,10 +433,10 @@ def _from_link(link: Mapping[str, str | None], page: str) -> PackageFile:
 
 
 def _plain(name: str) -> str:
-    """The name of a file, which becomes one in our cache.
+    """The name of a file, which becomes a file name in the cache.
 
     Raises:
-        ValueError: it leads elsewhere, or cannot be a name.
+        ValueError: it is a path, or not valid as a file name.
     """
     if (
         name != PurePosixPath(name).name
@@ -447,19 +444,19 @@ def _plain(name: str) -> str:
         or not name.isprintable()
         or len(name) > 255
     ):
-        raise ValueError(f"a file of it has the name {name[:80]!r}")
+        raise ValueError(f"a file has the name {name[:80]!r}")
     return name
 
 
 def _safe(url: str) -> str:
-    """An address that the index gives: on the web, and never a file of this machine.
+    """An address from the index: HTTP or HTTPS, never a file of this machine.
 
     Raises:
-        ValueError: it is another one.
+        ValueError: it has another scheme, or no host.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-        raise ValueError(f"a file of it is at {redacted(url[:80])!r}")
+        raise ValueError(f"the address is {redacted(url[:80])!r}")
     return url
 
 
@@ -474,7 +471,7 @@ class _Page(html.parser.HTMLParser):
 
 
 def _with_credentials(file: PackageFile) -> str:
-    """A file's address with its index's credentials, where both are on one server."""
+    """A file's address with its index's credentials, if both are on one server."""
     index, own = urlsplit(file.index), urlsplit(file.url)
     if "@" in index.netloc and "@" not in own.netloc:
         userinfo, _, server = index.netloc.rpartition("@")
@@ -484,15 +481,17 @@ def _with_credentials(file: PackageFile) -> str:
 
 
 def _next_url(url: str, target: str) -> str:
-    """Where a redirect leads, with the credentials of the index only on the same server.
+    """The target of a redirect, with the credentials of the index only on the same server.
 
     Raises:
-        Refused: it leaves TLS, or the web.
+        Refused: it leaves TLS, or is not an HTTP address.
     """
     try:
         found, before = urlsplit(_safe(urljoin(url, target))), urlsplit(url)
     except ValueError as error:
-        raise Refused(f"the package index {_host(url)} redirects to no address: {error}") from None
+        raise Refused(
+            f"the package index {_host(url)} redirects to an address that is not valid: {error}"
+        ) from None
     if before.scheme == "https" != found.scheme and not is_loopback(found.netloc):
         raise Refused(f"the package index {_host(url)} redirects from TLS to plain HTTP")
     userinfo, _, server = before.netloc.rpartition("@")
@@ -502,5 +501,5 @@ def _next_url(url: str, target: str) -> str:
 
 
 def _host(url: str) -> str:
-    """The server in messages; an address may hold a password."""
+    """The server, for messages: an address may hold a password."""
     return urlsplit(url).hostname or "this machine"

@@ -1,4 +1,4 @@
-"""What is installed where we run: which distribution brings a module, and whose a module is."""
+"""Look up installed distributions: which one provides a module, and which modules are the user's."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Distribution:
     """An installed distribution."""
 
     name: str
-    """As it is normalized."""
+    """Normalised."""
     version: str
     source: str | None
-    """``git+https://…@<commit>`` where it was installed from there."""
+    """``git+https://…@<commit>``, if it was installed from a repository."""
 
     @property
     def pin(self) -> str:
-        """The requirement for exactly this; a local label (``+cpu``) is of the place it was built."""
+        """The requirement for exactly this, without a local label (``+cpu``), which indexes do not have."""
         if self.source:
             return f"{self.name} @ {self.source}"
         return f"{self.name}=={self.version.partition('+')[0]}"
@@ -45,7 +45,7 @@ def is_of_python(module: str) -> bool:
 
 
 def own_file(module: str) -> Path | None:
-    """The file of a module that nobody installed: the person's own; `None` for every other one."""
+    """The file of a module that is the user's own; ``None`` for installed and missing ones."""
     if is_of_python(module):
         return None
     for file in _places(module):
@@ -80,12 +80,12 @@ def _spec(module: str) -> importlib.machinery.ModuleSpec | None:
 
 
 def is_importable(module: str) -> bool:
-    """Whether the module is there, without importing it."""
+    """Whether the module exists, without importing it."""
     return _spec(module.partition(".")[0]) is not None
 
 
 def distributions_of(module: str) -> tuple[Distribution, ...]:
-    """The distributions that bring a module; several share a namespace such as ``google``."""
+    """The distributions that provide a module; several share a namespace such as ``google``."""
     top, _, rest = module.partition(".")
     if top not in _by_module():
         _by_module.cache_clear()  # it may have been installed meanwhile
@@ -117,7 +117,7 @@ def installed_version(name: str) -> str | None:
 def _by_module() -> Mapping[str, Sequence[str]]:
     """The distributions of each top-level module.
 
-    ``packages_distributions`` of Python 3.10 knows those alone that have a ``top_level.txt``, which
+    ``packages_distributions`` of Python 3.10 only knows those with a ``top_level.txt``, which
     hatchling, flit and poetry do not write.
     """
     found = {top: list(names) for top, names in importlib.metadata.packages_distributions().items()}

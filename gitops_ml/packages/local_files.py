@@ -1,4 +1,4 @@
-"""Which files of a project the dependency steps of an image build read.
+"""Find the files of a project that the dependency steps of an image build read.
 
 Only those are copied before the step runs, so that a change of other files does not repeat it.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
-from itertools import filterfalse
+from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -24,14 +24,14 @@ DEPENDENCY_FILES = {
     "conda": "conda-packages.txt",
     "shell": "dependencies.sh",
 }
-"""Cortex's names: a project has these files or has not. A file of another name was asked for."""
+"""Cortex's names, which are optional files; a manifest may name others."""
 
 EVERYTHING = "."
-"""Stands for the whole project directory."""
+"""The whole project directory."""
 
 IN_A_LAYER = (
-    "a password or a token stands here, and everyone who may pull the image could read it: put the "
-    "address with it into pip.conf or PIP_INDEX_URL, or what opens the server into ~/.netrc where "
+    "this line contains a password or a token, and everyone who may pull the image could read it: "
+    "put the address with it into pip.conf or PIP_INDEX_URL, or the login into ~/.netrc where "
     "images are built without Docker; none of them enters a layer"
 )
 
@@ -42,22 +42,103 @@ _SAFE = re.compile(r"[\w./@+ -]*")
 _DIRECT = re.compile(r"[\w.-]+(?:\[[^\]]*\])?\s*@\s*(?=\S)")
 """In front of the address of a requirement (PEP 508)."""
 _OUTSIDE = re.compile(r"/|~|\.\.(?:[/\\]|$)|[A-Za-z]:|\\")
-"""What leads out of the project: from the root, a home, up, a drive or a share."""
+"""The start of a path that leaves the project: root, home, parent, drive or share."""
 _BLANKS = re.compile(r"[^\S\t\n\r ]")
-"""What some readers of requirements take for a blank or the end of a line, and others do not."""
+"""Characters that some readers of requirements treat as a blank or a line end, and others do not."""
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
+_HASH_OR_COMMENT = re.compile(rf"--hash=\S+|{_COMMENT.pattern}")
+_GLUED_OPTION = re.compile(r"^\s*(-[rcefi])(?=[^\s-])")
+_FIELD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 _SHELL_WORD_ENDS = re.compile(r"[\s;|&<>()'\"=`]+")
+
+
+_LONGEST_LINE = 1 << 16
+"""Characters; the hashes of the largest packages take a quarter of it."""
+_LARGEST_SUM = 2 << 20
+_MOST_FILES = 100
+_MOST_LINES = 50_000
+_MOST_REQUIREMENTS = 3_000
+_MOST_TO_PARSE = 1 << 17
+"""Characters that are neither a hash nor a comment."""
+_DEEPEST = 20
+"""Brackets of a marker inside of each other."""
+
+
+class TooLarge(ValueError):
+    """A requirements file beyond the limits; the text is the reason and the remedy."""
+
+    def __init__(self, file: str, line: int, reason: str) -> None:
+        self.file = file
+        self.line = line
+        self.reason = reason
+        super().__init__(f"{file}:{line} {reason}" if line else f"{file} {reason}")
+
+
+class RequirementLimits:
+    """Limits for all requirement files of a project together, far above what projects need.
+
+    pip has no such limits; but these files may come from a pull request of anyone.
+    """
+
+    def __init__(self) -> None:
+        self._files = self._characters = self._lines = self._requirements = self._to_parse = 0
+
+    def add(self, file: str, text: str) -> None:
+        """Count one more file.
+
+        Raises:
+            TooLarge: a limit is passed, in this file or in all of them together.
+        """
+        self._files += 1
+        self._characters += len(text)
+        self._refuse_over(file, self._files, _MOST_FILES, "files")
+        self._refuse_over(file, self._characters, _LARGEST_SUM, "characters")
+        lines = text.splitlines()
+        self._lines += len(lines)
+        self._refuse_over(file, self._lines, _MOST_LINES, "lines")
+        self._requirements += sum(map(_begins_requirement, ["", *lines], lines))
+        self._refuse_over(file, self._requirements, _MOST_REQUIREMENTS, "requirements")
+        self._to_parse += sum(len(_HASH_OR_COMMENT.sub("", line)) for line in lines)
+        self._refuse_over(
+            file, self._to_parse, _MOST_TO_PARSE, "characters besides hashes and comments"
+        )
+        for number, line in _lines(text):
+            if len(line) > _LONGEST_LINE:
+                reason = (
+                    f"has {len(line):,} characters; at most {_LONGEST_LINE:,} are read: split it"
+                )
+                raise TooLarge(file, number, reason)
+            if line.count("(") > _DEEPEST < _depth(line):
+                reason = f"has more than {_DEEPEST} brackets inside of each other: simplify it"
+                raise TooLarge(file, number, reason)
+
+    def _refuse_over(self, file: str, count: int, most: int, what: str) -> None:
+        if count > most:
+            subject = "has" if self._files == 1 else "and the requirement files before it have"
+            reason = f"{subject} {count:,} {what}; at most {most:,} are read: remove some"
+            raise TooLarge(file, 0, reason)
+
+
+def _depth(line: str) -> int:
+    return max(accumulate({"(": 1, ")": -1}.get(character, 0) for character in line))
+
+
+def _begins_requirement(before: str, line: str) -> bool:
+    line = line.lstrip()
+    return bool(line) and not line.startswith("#") and not before.endswith("\\")
 
 
 def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
     """What `pip install -r name` reads: requirement files, wheels, directories, or `EVERYTHING`.
 
-    ``read`` gives the text of a file of the project, or ``None`` where it has none. Paths that
-    leave the project (``../x``, ``/x``, ``~/x``) are in the answer as they are, for the caller to
-    refuse; see `leaving_problems`.
+    ``read`` returns the text of a file of the project, or ``None`` where it has none. Paths that
+    leave the project (``../x``, ``/x``, ``~/x``) are part of the result as they are, for the caller
+    to refuse: `requirement_problems` reports them.
     """
-    files = _requirement_files(name, read=read)
+    files, _ = _requirement_files([name], read=read)
     found = dict.fromkeys(files)
-    for file in filterfalse(leaves_project, files):
+    for file in _inside(files):
         for _, option, target in _references(read(file) or ""):
             if option not in _NESTED:
                 found[_normal(target)] = None
@@ -65,7 +146,7 @@ def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
 
 
 def leaves_project(path: str) -> bool:
-    """Whether a path of a requirements file is none below the project.
+    """Whether a path of a requirements file leads out of the project.
 
     >>> [leaves_project(path) for path in ("lib/x.whl", "../x", "/etc/x", "~/x", "C:/x", "${HOME}/x")]
     [False, True, True, True, True, True]
@@ -73,37 +154,39 @@ def leaves_project(path: str) -> bool:
     return _OUTSIDE.match(path) is not None or "${" in path or "\0" in path
 
 
-def leaving_problems(
+def requirement_problems(
     names: Iterable[str], *, read: Callable[[str], str | None], place: Callable[[str], str]
 ) -> Iterator[Problem]:
-    """Each line of the requirement files ``names``, and of what they include, that leaves the project.
+    """Each line of the requirement files ``names`` and their includes that leaves the project.
 
-    ``place`` is how a file is named to people.
+    Files beyond the limits are a problem, too. ``place`` makes the name of a file for messages.
     """
-    for file in _own_files(names, read=read):
+    files, excess = _requirement_files(names, read=read)
+    for file in _inside(files):
         for number, option, target in _references(read(file) or ""):
             path = _joined(file, target) if option in _NESTED else _normal(target)
             if leaves_project(path):
                 message = f"names {path[:200]}, which leaves the project: copy it into it"
                 yield Problem(place(file), number, 1, "", message, rule="context")
+    if excess is not None:
+        yield Problem(place(excess.file), excess.line, 1, "", excess.reason, rule="context")
 
 
 def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
-    """The requirements below file ``name`` that only pip can turn into something installed.
+    """The requirements below file ``name`` that only pip can install.
 
-    They are source code (``./lib``, an archive) or stand at an address of their own, where no
-    index vouches for them; wheels of the project are neither.
+    They are source code (``./lib``, an archive) or have an address outside of any index; wheels of
+    the project are neither.
     """
     found: dict[str, None] = {}
-    for file in _own_files([name], read=read):
-        for _, line in _lines(read(file) or ""):
-            words = _words(line)
-            option, equals, value = words[0].partition("=") if words else ("", "", "")
+    for file in _inside(_requirement_files([name], read=read)[0]):
+        for _, fields in _fields(read(file) or ""):
+            option, equals, value = fields[0].partition("=") if fields else ("", "", "")
             is_editable = option in ("-e", "--editable")
-            if not words or (option.startswith("-") and not is_editable):
+            if not fields or (option.startswith("-") and not is_editable):
                 continue
-            named = value if equals else " ".join(words[1:2])
-            target = named if is_editable else _address(words)
+            named = value if equals else " ".join(fields[1:2])
+            target = named if is_editable else _address(fields)
             is_wheel = target.endswith(".whl") and not is_editable
             if "://" in target or (_local_path(target, is_option=is_editable) and not is_wheel):
                 found[without_credentials(target.partition("#")[0])] = None
@@ -111,14 +194,14 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
 
 
 def index_options(text: str) -> tuple[tuple[str, str], ...]:
-    """The options of a requirements file about where packages come from, by their long names."""
+    """The options of a requirements file that name package sources, by their long names."""
     found = []
     for _, line in _lines(text):
-        words = _words(line)
-        option, equals, value = words[0].partition("=") if words else ("", "", "")
+        fields = _split(line)
+        option, equals, value = fields[0].partition("=") if fields else ("", "", "")
         option = {"-i": "--index-url"}.get(option, option)
         if option in ("--index-url", "--extra-index-url", "--trusted-host"):
-            found.append((option, value if equals else " ".join(words[1:2])))
+            found.append((option, value if equals else " ".join(fields[1:2])))
     return tuple(found)
 
 
@@ -133,9 +216,11 @@ def secret_problems(
 ) -> Iterator[Problem]:
     """Each line with a password or a token in the dependency files ``names`` and what they include.
 
-    ``place`` is how a file is named to people.
+    ``place`` makes the name of a file for messages.
     """
-    for file in _own_files(names, read=read):
+    names = tuple(names)
+    files, _ = _requirement_files(names, read=read)
+    for file in _inside(dict.fromkeys((*files, *names))):
         text = read(file) or ""
         if not has_secret_shape(text):
             continue
@@ -144,27 +229,34 @@ def secret_problems(
                 yield Problem(place(file), number, 1, "", IN_A_LAYER, rule="secret")
 
 
-def _own_files(names: Iterable[str], *, read: Callable[[str], str | None]) -> Iterator[str]:
-    """``names`` and what they include, each once, but for what leaves the project."""
-    files = (file for name in names for file in _requirement_files(name, read=read))
-    return (file for file in dict.fromkeys(files) if not leaves_project(file))
+def _inside(files: Iterable[str]) -> Iterator[str]:
+    return (file for file in files if not leaves_project(file))
 
 
-def _requirement_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
-    """``name`` and what it includes, however deep."""
+def _requirement_files(
+    names: Iterable[str], *, read: Callable[[str], str | None]
+) -> tuple[tuple[str, ...], TooLarge | None]:
+    """``names`` and what they include, however deep, up to the file that passes a limit."""
     found: dict[str, None] = {}
-    waiting = [name]
-    while waiting:
-        file = waiting.pop()
-        if file in found:
-            continue
-        found[file] = None
-        if leaves_project(file):
-            continue
-        for _, option, target in _references(read(file) or ""):
-            if option in _NESTED:
-                waiting.append(_joined(file, target))
-    return tuple(found)
+    limits = RequirementLimits()
+    for name in names:
+        waiting = [name]
+        while waiting:
+            file = waiting.pop()
+            if file in found:
+                continue
+            if not leaves_project(file):
+                text = read(file) or ""
+                try:
+                    limits.add(file, text)
+                except TooLarge as error:
+                    return tuple(found), error
+                references = _references(text)
+                waiting += [
+                    _joined(file, path) for _, option, path in references if option in _NESTED
+                ]
+            found[file] = None
+    return tuple(found), None
 
 
 def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
@@ -175,10 +267,10 @@ def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
     directories = {parent for path in paths for parent in _parents(path)}
     found: dict[str, None] = {}
     for line in script.splitlines():
-        words = _SHELL_WORD_ENDS.split("" if line.lstrip().startswith("#") else line)
-        for at, word in enumerate(words):
-            path = posixpath.normpath(word.removeprefix("/app/") or EVERYTHING) if word else ""
-            if path == EVERYTHING and "pip" in words[:at]:
+        fields = _SHELL_WORD_ENDS.split("" if line.lstrip().startswith("#") else line)
+        for at, field in enumerate(fields):
+            path = posixpath.normpath(field.removeprefix("/app/") or EVERYTHING) if field else ""
+            if path == EVERYTHING and "pip" in fields[:at]:
                 found[EVERYTHING] = None
             elif path in directories or path in paths:
                 found[path] = None
@@ -188,27 +280,26 @@ def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
 
 
 def _references(text: str) -> Iterator[tuple[int, str, str]]:
-    """Line, option (or nothing) and local path of each line of a requirements file that has one."""
-    for number, line in _lines(text):
-        words = _words(line)
-        if not words:
+    """Line number, option (may be empty) and path of each line that names a local path."""
+    for number, fields in _fields(text):
+        if not fields:
             continue
-        option, equals, value = words[0].partition("=")
+        option, equals, value = fields[0].partition("=")
         if option in _NESTED + _LOCAL:
-            target = value if equals else " ".join(words[1:2])
-        elif words[0].startswith("-"):
+            target = value if equals else " ".join(fields[1:2])
+        elif fields[0].startswith("-"):
             continue
         else:
-            option, target = "", _address(words)
+            option, target = "", _address(fields)
         if path := _local_path(target, is_option=bool(option)):
             yield number, option, path
 
 
-def _address(words: list[str]) -> str:
-    """What a requirement names: its address (``name @ address``), a path or a distribution."""
-    line = " ".join(words)
+def _address(fields: list[str]) -> str:
+    """The target of a requirement: its address (``name @ address``), a path or a distribution."""
+    line = " ".join(fields)
     direct = _DIRECT.match(line)
-    return line[direct.end() :].split()[0] if direct else words[0]
+    return line[direct.end() :].split()[0] if direct else fields[0]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -223,22 +314,29 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         start, joined = number + 1, ""
 
 
-def _words(line: str) -> list[str]:
-    line = _BLANKS.sub(" ", line)
-    line = re.sub(r"(?:^|(?<=\s))#.*", "", line)
-    line = re.sub(r"^\s*(-[rcefi])(?=[^\s-])", r"\1 ", line)
+@lru_cache(maxsize=_MOST_FILES)
+def _fields(text: str) -> tuple[tuple[int, list[str]], ...]:
+    """The fields of each line of a requirements file with its number."""
+    return tuple((number, _split(line)) for number, line in _lines(text))
+
+
+def _split(line: str) -> list[str]:
+    """The fields of a line as a shell splits them, but that a backslash is part of a path."""
+    line = _COMMENT.sub("", _BLANKS.sub(" ", line))
+    line = _GLUED_OPTION.sub(r"\1 ", line)
     # a marker belongs to a requirement; a path may have a semicolon
-    requirement = line if line.lstrip().startswith("-") else line.split(";")[0]
-    lexer = shlex.shlex(requirement, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""  # C:\\x is a path
-    try:
-        return list(lexer)
-    except ValueError:
+    requirement = line if line.lstrip().startswith("-") else line.partition(";")[0]
+    rest = _QUOTED.sub("", requirement)
+    if rest == requirement or "'" in rest or '"' in rest:  # no quotes, or an open one
         return requirement.split()
+    return [
+        _QUOTED.sub(r"\1\2", field) if "'" in field or '"' in field else field
+        for field in _FIELD.findall(requirement)
+    ]
 
 
 def _local_path(target: str, *, is_option: bool) -> str:
-    """The path in a requirement, or nothing where it names a distribution or a server."""
+    """The path in a requirement; empty where it names a distribution or a server."""
     path = re.sub(r"\[[\w, .-]*\]$", "", target)
     if path[:5].lower() == "file:":
         path = unquote(path[5:])
@@ -256,14 +354,14 @@ def _normal(path: str) -> str:
 
 
 def _joined(file: str, path: str) -> str:
-    """``path``, as ``file`` names it, from the project."""
+    """``path``, which is relative to ``file``, relative to the project."""
     if leaves_project(path) and not path.startswith("../"):
         return path
     return posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
 
 
 def _simplified(found: Collection[str]) -> tuple[str, ...]:
-    """Sorted; everything where that is named, or where a name is more than COPY can take."""
+    """The sorted names; `EVERYTHING` if that is named, or if COPY could not handle a name."""
     names = sorted(found)
     if EVERYTHING in names or not all(map(_SAFE.fullmatch, names)):
         return (EVERYTHING, *filter(leaves_project, names))

@@ -1,13 +1,14 @@
-"""Whether a lock holds what the requirements come to: every package that it needs, and no other.
+"""Check that a lock holds every package that the requirements need, and no other.
 
-No index is asked. What the lock's comments say about who requires what is a hint, since whoever may
-edit a lock may edit them as well. Where the metadata of a wheel is known, and its bytes have the
-hash of the lock, that counts instead: when an image is built, all of them are known.
+This works without an index. The comments of the lock about requirements are only a hint, since
+everyone who may edit a lock may edit them as well. Where the metadata of a wheel is known, and its
+bytes have the hash of the lock, the metadata counts instead: it is known when an image is built.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -21,29 +22,32 @@ if TYPE_CHECKING:
 
     from gitops_ml.packages.component import Component
     from gitops_ml.packages.lock_file import Lock, LockedPackage
-    from gitops_ml.packages.requirement_files import Asked
+    from gitops_ml.packages.requirement_files import RequirementLine
 
-_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
+_EXTRA = re.compile(r"""\bextra\s*[=!]=\s*["']([^"']*)["']|["']([^"']*)["']\s*[=!]=\s*extra\b""")
+_TEXT = re.compile(r"""["'][^"']*["']""")
+_MOST_EXTRAS = 50
+"""In one marker, which is evaluated for each of them."""
 _ANY = "*"
-"""Stands for extras that nobody knows: who requires the package is known by name only."""
+"""Unknown extras: only the names of what the parent requires are known."""
 
 
 def lock_problems(
-    lock: Lock, asked: Sequence[Asked], *, wheels: Mapping[str, Component] | None = None
+    lock: Lock, lines: Sequence[RequirementLine], *, wheels: Mapping[str, Component] | None = None
 ) -> tuple[str, ...]:
-    """What is wrong with ``lock``, a sentence each, which names the package and its line.
+    """The problems of ``lock``, a sentence each, which names the package and its line.
 
     ``wheels`` has the metadata of wheels by the sha256 of their bytes.
     """
     found: dict[str, None] = {}
     for platform in lock.platforms:
         check = _Check(lock, platform, wheels or {})
-        found.update(dict.fromkeys(check.problems(asked)))
+        found.update(dict.fromkeys(check.problems(lines)))
     return tuple(found)
 
 
 def marker_environment(python: str, platform: str) -> Mapping[str, str]:
-    """What markers are evaluated for: CPython of that version on Linux."""
+    """The environment of markers: CPython of that version on Linux."""
     version = ".".join((*python.split("."), "0", "0")[:3]) if python.count(".") < 2 else python
     return {
         "implementation_name": "cpython",
@@ -71,11 +75,12 @@ class _Check:
         self._packages = {package.name: package for package in self._all}
         self._names_reasons = any(package.requires for package in lock.packages)
         self._reached: set[str] = set()
+        self._known: dict[str, _Requirements | None] = {}
 
-    def problems(self, asked: Sequence[Asked]) -> Iterator[str]:
+    def problems(self, lines: Sequence[RequirementLine]) -> Iterator[str]:
         yield from self._twice()
         yield from self._other_wheels()
-        wanted = [each for each in asked if self._applies(each.requirement, {""})]
+        wanted = [each for each in lines if self._applies(each.requirement)]
         for each in wanted:
             yield from self._unmet(each)
         yield from self._closure([each for each in wanted if not each.is_constraint])
@@ -104,30 +109,33 @@ class _Check:
             ):
                 yield f"{_at(package)} has the hash of {wheel.name} {wheel.version}"
 
-    def _unmet(self, asked: Asked) -> Iterator[str]:
-        package = self._packages.get(asked.name)
+    def _unmet(self, line: RequirementLine) -> Iterator[str]:
+        package = self._packages.get(line.name)
         if package is None:
-            if not asked.is_constraint:
-                yield f"it lacks {asked.name}, which {asked.place} requires"
-        elif asked.path != package.path and asked.path:
-            yield f"{_at(package)} is not {asked.path}, which {asked.place} requires"
-        elif not _allows(asked.requirement, package):
-            yield f"{_at(package)} is not {asked.requirement.specifier}, as {asked.place} requires"
-        elif asked.hashes and package.sha256 not in asked.sha256:
-            yield f"{_at(package)} has none of the hashes of {asked.place}"
+            if not line.is_constraint:
+                yield f"it lacks {line.name}, which {line.place} requires"
+        elif line.path != package.path and line.path:
+            yield f"{_at(package)} is not {line.path}, which {line.place} requires"
+        elif not _allows(line.requirement, package):
+            yield f"{_at(package)} is not {line.requirement.specifier}, as {line.place} requires"
+        elif line.hashes and package.sha256 not in line.sha256:
+            yield f"{_at(package)} has none of the hashes of {line.place}"
 
-    def _closure(self, roots: Sequence[Asked]) -> Iterator[str]:
+    def _closure(self, roots: Sequence[RequirementLine]) -> Iterator[str]:
         """Follow what requires what from ``roots``; a package is visited once for each new extra."""
         visited: dict[str, set[str]] = {}
-        waiting = [(each.name, {"", *each.requirement.extras}) for each in roots]
+        waiting = [
+            (each.name, {"", *map(canonicalize_name, each.requirement.extras)}) for each in roots
+        ]
         while waiting:
             name, extras = waiting.pop()
             package = self._packages.get(name)
-            if package is None or extras <= visited.setdefault(name, set()):
+            new = extras - visited.setdefault(name, set())
+            if package is None or not new:
                 continue
-            visited[name] |= extras
+            visited[name] |= new
             self._reached.add(name)
-            for requirement, more in self._required(package, visited[name]):
+            for requirement, more in self._required(package, new):
                 dependency = canonicalize_name(requirement.name)
                 yield from self._unmet_by(package, requirement)
                 waiting.append((dependency, more))
@@ -142,36 +150,65 @@ class _Check:
     def _required(
         self, package: LockedPackage, extras: set[str]
     ) -> Iterator[tuple[Requirement, set[str]]]:
-        """What a package requires, with the extras that it wants of it."""
+        """The requirements of a package for ``extras``, which are new, each with its own extras."""
         recorded = {*package.requires_on(self._platform)}
-        wheel = self._wheels.get(package.sha256)
-        requirements = _parsed(wheel.requires) if wheel else None
-        if requirements is None:
+        known = self._requirements_of(package)
+        if known is None:
             for name in sorted(recorded):
                 yield Requirement(name), {"", _ANY}
             return
-        for requirement in requirements:
-            more = {"", *requirement.extras}
-            if self._applies(requirement, extras - {_ANY}):
-                yield requirement, more
-            elif _ANY in extras and canonicalize_name(requirement.name) in recorded:
-                possible = set(_EXTRA.findall(str(requirement.marker)))
-                if self._applies(requirement, possible):
-                    yield requirement, more
+        candidates = {(at, extra) for extra in extras for at in known.by_extra.get(extra, ())}
+        if _ANY in extras:
+            candidates |= {
+                (at, extra)
+                for at, requirement in enumerate(known.all)
+                if canonicalize_name(requirement.name) in recorded
+                for extra in _extras_in(requirement)
+            }
+        chosen = {at for at, extra in candidates if self._applies(known.all[at], extra)}
+        for requirement in (known.all[at] for at in sorted(chosen)):
+            yield requirement, {"", *map(canonicalize_name, requirement.extras)}
 
-    def _applies(self, requirement: Requirement, extras: Iterable[str]) -> bool:
+    def _requirements_of(self, package: LockedPackage) -> _Requirements | None:
+        if package.sha256 not in self._known:
+            wheel = self._wheels.get(package.sha256)
+            self._known[package.sha256] = _parsed(wheel.requires) if wheel else None
+        return self._known[package.sha256]
+
+    def _applies(self, requirement: Requirement, extra: str = "") -> bool:
         marker = requirement.marker
-        return marker is None or any(
-            marker.evaluate({**self._environment, "extra": extra}) for extra in extras
-        )
+        return marker is None or marker.evaluate({**self._environment, "extra": extra})
 
 
-def _parsed(texts: Iterable[str]) -> list[Requirement] | None:
-    """The requirements of a wheel; ``None`` where one is in none of today's forms."""
+@dataclass(frozen=True, slots=True)
+class _Requirements:
+    """The requirements of a wheel, and the place of those whose marker names an extra, or none."""
+
+    all: tuple[Requirement, ...]
+    by_extra: Mapping[str, Sequence[int]]
+
+
+def _parsed(texts: Iterable[str]) -> _Requirements | None:
+    """The requirements of a wheel; ``None`` where one is not in a known form."""
     try:
-        return [Requirement(text) for text in texts]
-    except InvalidRequirement:
+        found = tuple(map(Requirement, texts))
+    except (InvalidRequirement, RecursionError):
         return None
+    places: dict[str, list[int]] = {"": [*range(len(found))]}
+    for at, requirement in enumerate(found):
+        extras = _extras_in(requirement)
+        rest = _TEXT.sub("", _EXTRA.sub("", str(requirement.marker)))
+        if len(extras) > _MOST_EXTRAS or "extra" in rest:  # compared in another way
+            return None
+        for extra in extras:
+            places.setdefault(extra, []).append(at)
+    return _Requirements(found, places)
+
+
+def _extras_in(requirement: Requirement) -> set[str]:
+    """The extras that a marker compares with."""
+    pairs = _EXTRA.findall(str(requirement.marker)) if requirement.marker else ()
+    return {canonicalize_name(before or after) for after, before in pairs}
 
 
 def _allows(requirement: Requirement, package: LockedPackage) -> bool:

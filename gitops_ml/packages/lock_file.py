@@ -1,6 +1,6 @@
-"""The lock file: which wheels an image gets, by hash, for each platform that it is built for.
+"""The lock file: the wheels of an image, by hash, for each of its platforms.
 
-It lies beside the requirements file (``requirements.lock`` beside ``requirements.txt``) and is a
+It is beside the requirements file (``requirements.lock`` beside ``requirements.txt``) and is a
 requirements file itself, so that pip, uv, scanners and people read it too::
 
     # gitops-ml lock 1
@@ -16,10 +16,10 @@ requirements file itself, so that pip, uv, scanners and people read it too::
     numpy==2.1.0 ; platform_machine == "x86_64" \\
         --hash=sha256:5e6f…
 
-Each entry has the hash of the one wheel that is installed, and not of all that the index has. What
-it requires is written beside it, so that a package too many, or one that is missing, is noticed
-without an index (`gitops_ml.packages.lock_check`). The
-addresses of indexes are not in it: any index that has these bytes will do.
+Each entry has the hash of the one wheel that is installed, not of all files of the index. A comment
+names what it requires, so that a superfluous or missing package is found without an index
+(`gitops_ml.packages.lock_check`). The lock holds no addresses of indexes: any index that has these
+bytes can be used.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 FORMAT = 1
 GLIBC = (2, 28)
-"""The newest C library that wheels may ask for: that of Debian 10, RHEL 8 and all that follow."""
+"""The newest C library that wheels may need: that of Debian 10, RHEL 8 and later ones."""
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
-"""The platforms that a lock can be for, and what Python calls their machines."""
+"""The platforms of locks, and Python's names of their machines."""
 
 _FIRST = f"# gitops-ml lock {FORMAT}"
 _FACT = re.compile(r"# (python|platforms|inputs): (.*)")
@@ -50,7 +52,7 @@ _REQUIRED = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?: \([a-z0-9_]+\))?")
 
 
 class BadLock(ValueError):
-    """A lock file that is not as we write it; ``line`` counts from 1, 0 is the whole file."""
+    """A lock file that `gitops-ml lock` did not write; ``line`` counts from 1, 0 is the whole file."""
 
     def __init__(self, message: str, *, line: int = 0) -> None:
         self.line = line
@@ -67,16 +69,16 @@ class LockedPackage:
     sha256: str
     """Hex, of its wheel."""
     machine: str = ""
-    """The only machine that gets it, as Python calls it; without one, all do."""
+    """The only machine that gets it, by Python's name; empty for all machines."""
     path: str = ""
-    """A wheel of the project, relative to its root, in place of one from an index."""
+    """The wheel, if it is a file of the project, relative to its root."""
     requires: tuple[str, ...] = field(default=(), compare=False)
-    """Names of packages, those that only one machine gets with it: ``greenlet (x86_64)``."""
+    """Names of packages; those for one machine only as ``greenlet (x86_64)``."""
     line: int = field(default=0, compare=False)
-    """Where its entry begins in the file that it was read from."""
+    """The line of the lock file where its entry begins."""
 
     def requires_on(self, platform: str) -> tuple[str, ...]:
-        """The names of what it requires on one platform."""
+        """The names of the packages that it requires on one platform."""
         pairs = (text.partition(" (") for text in self.requires)
         return tuple(
             name for name, _, machine in pairs if machine.rstrip(")") in ("", MACHINES[platform])
@@ -91,26 +93,26 @@ class LockedPackage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """What a lock file says."""
+    """The content of a lock file."""
 
     python: str
     """``3.11``"""
     platforms: tuple[str, ...]
     inputs: str
-    """The fingerprint of what it was made from, see `inputs_fingerprint`."""
+    """The `inputs_fingerprint` that it was made from."""
     packages: tuple[LockedPackage, ...]
 
     def packages_for(self, platform: str) -> tuple[LockedPackage, ...]:
         return tuple(package for package in self.packages if package.is_for(platform))
 
     def fingerprint(self, platform: str) -> str:
-        """sha256 hex of what one platform gets: the name of its layer in the cache."""
+        """sha256 hex of the packages of one platform: the name of their layer in the cache."""
         chosen = [[p.name, p.version, p.sha256] for p in self.packages_for(platform)]
         return _sha256([FORMAT, self.python, platform, chosen])
 
 
 def lock_path(requirements: str | None) -> str:
-    """Where the lock of a requirements file lies.
+    """The path of the lock of a requirements file.
 
     >>> lock_path("deps/requirements.txt"), lock_path(None)
     ('deps/requirements.lock', 'requirements.lock')
@@ -121,7 +123,7 @@ def lock_path(requirements: str | None) -> str:
 def inputs_fingerprint(
     *, python: str, platforms: Iterable[str], files: Mapping[str, str], runtime: Iterable[str]
 ) -> str:
-    """What a lock depends on, as sha256 hex.
+    """The sha256 hex of everything that a lock depends on.
 
     ``files`` are the sha256 of the project's requirement files and wheels by path, ``runtime``
     those of predictor_base's requirement files.
@@ -153,66 +155,70 @@ def parse_lock(text: str) -> Lock:
     """The lock that ``text`` spells.
 
     Raises:
-        BadLock: it is not one of ours; the message says where and what to do.
+        BadLock: `gitops-ml lock` did not write it; the message has the line and the remedy.
     """
     if not is_lock(text):
         raise BadLock(
-            "it is another tool's lock, and ours would stand in its place: give it another name, "
-            "or set image.builder to docker",
+            "it is another tool's lock, which `gitops-ml lock` would overwrite: give it another "
+            "name, or set image.builder to docker",
             line=1,
         )
     if text.partition("\n")[0].strip() != _FIRST:
-        raise BadLock(f"it does not begin with `{_FIRST}`: `gitops-ml lock` writes it anew", line=1)
+        raise BadLock(
+            f"it does not begin with `{_FIRST}`: `gitops-ml lock` writes it again", line=1
+        )
     facts = {m[1]: m[2].strip() for line in text.splitlines() if (m := _FACT.fullmatch(line))}
     for name in ("python", "platforms", "inputs"):
         if not facts.get(name):
-            raise BadLock(f"it lacks the line `# {name}: …`: `gitops-ml lock` writes it anew")
+            raise BadLock(f"it lacks the line `# {name}: …`: `gitops-ml lock` writes it again")
     platforms = tuple(facts["platforms"].split())
+    if len(set(platforms)) != len(platforms):
+        raise BadLock("it has a platform twice: `gitops-ml lock` writes it again")
     if unknown := [platform for platform in platforms if platform not in MACHINES]:
-        raise BadLock(f"it is for {unknown[0]}, which is none of {', '.join(MACHINES)}")
+        raise BadLock(f"it is for {unknown[0][:200]}, which is not one of {', '.join(MACHINES)}")
     return Lock(
         python=facts["python"],
         platforms=platforms,
         inputs=facts["inputs"],
-        packages=tuple(_package(line, words) for line, words in _entries(text)),
+        packages=tuple(_package(line, entry) for line, entry in _entries(text)),
     )
 
 
 def is_lock(text: str) -> bool:
-    """Whether a file is a lock of ours, of whatever version."""
+    """Whether a file is a lock of `gitops-ml lock`, of any version."""
     return text.startswith("# gitops-ml lock")
 
 
 def _entries(text: str) -> Iterator[tuple[int, str]]:
     """Each entry with the number of its first line, continuation lines joined."""
-    first, words = 0, ""
+    first, entry = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
-        if not words and (not line.strip() or line.startswith("#")):
+        if not entry and (not line.strip() or line.startswith("#")):
             continue
         first = first or number
-        words += " " + line.strip().removesuffix("\\").strip()
+        entry += " " + line.strip().removesuffix("\\").strip()
         if not line.rstrip().endswith("\\"):
-            yield first, words.strip()
-            first, words = 0, ""
-    if words:
-        yield first, words.strip()
+            yield first, entry.strip()
+            first, entry = 0, ""
+    if entry:
+        yield first, entry.strip()
 
 
 def _package(line: int, text: str) -> LockedPackage:
-    words, _, comment = text.partition(" # requires ")
-    match = _ENTRY.fullmatch(words)
+    entry, _, comment = text.partition(" # requires ")
+    match = _ENTRY.fullmatch(entry)
     if match is None:
-        raise BadLock(f"`{words}` is not as `gitops-ml lock` writes it", line=line)
+        raise BadLock(f"`{entry[:200]}` is not as `gitops-ml lock` writes it", line=line)
     path, machine = match["path"] or "", match["machine"] or ""
     name, version = match["name"], match["version"]
     if ".." in path.split("/") or path.startswith("/"):
         raise BadLock(f"{path} leaves the project: `gitops-ml lock` writes it again", line=line)
     if path:
         name, version = (*posixpath.basename(path).split("-"), "")[:2]
-        name = re.sub(r"[-_.]+", "-", name).lower()
+        name = canonicalize_name(name)
     requires = tuple(filter(None, map(str.strip, comment.split(","))))
     if unknown := [each for each in requires if not _REQUIRED.fullmatch(each)]:
-        raise BadLock(f"`{unknown[0]}` is no name of a package", line=line)
+        raise BadLock(f"`{unknown[0][:200]}` is not the name of a package", line=line)
     return LockedPackage(
         name, version, match["sha256"], machine=machine, path=path, requires=requires, line=line
     )

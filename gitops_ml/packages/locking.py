@@ -1,9 +1,10 @@
-"""Lock files: made from a project's requirements, and found to be up to date or not."""
+"""Make lock files from a project's requirements, and check whether they are up to date."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
@@ -20,7 +21,13 @@ from gitops_ml.packages.lock_file import (
 from gitops_ml.system.files import written
 from gitops_ml.system.fingerprint import file_fingerprint
 from gitops_ml.system.process import redacted
-from gitops_ml.system.project_files import LARGEST_LOCK, CannotRead, read_file, read_text
+from gitops_ml.system.project_files import (
+    LARGEST_LOCK,
+    LARGEST_TEXT,
+    CannotRead,
+    read_file,
+    read_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.packages.component import Component
     from gitops_ml.packages.index import IndexSettings, PackageIndex
-    from gitops_ml.packages.requirement_files import Asked
+    from gitops_ml.packages.requirement_files import RequirementLine
     from gitops_ml.packages.resolver import Pin
     from gitops_ml.packages.wheel_choice import PackageFile
     from gitops_ml.system.progress import Progress
@@ -37,16 +44,16 @@ _WORKERS = 4
 
 
 class Locks(Enum):
-    """What becomes of a lock that is missing or not up to date."""
+    """The treatment of a lock that is missing or not up to date."""
 
     KNOWN = "left as it is: nothing is resolved, and no image is built"
-    MADE = "made anew, and written"
+    MADE = "made again, and written"
     FROZEN = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockFacts:
-    """What a lock is made from, and where it lies."""
+    """The inputs of a lock, and its place."""
 
     project: Path
     requirements: str | None
@@ -54,7 +61,7 @@ class LockFacts:
     runtime: tuple[Path, ...]
     """The requirement files of predictor_base."""
     constraints: Path | None = None
-    """The versions that predictor_base is tested with: taken where nothing speaks against them."""
+    """The versions that predictor_base is tested with: used where the requirements allow them."""
     python: str
     platforms: tuple[str, ...]
     files: tuple[str, ...] = ()
@@ -69,7 +76,7 @@ class LockFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOutcome:
-    """A lock, and what is different from the one before."""
+    """A lock, and its differences from the previous one."""
 
     lock: Lock
     path: Path
@@ -82,7 +89,7 @@ def read_lock(facts: LockFacts) -> Lock | None:
     """The project's lock, up to date or not; ``None`` where there is none.
 
     Raises:
-        InvalidDocument: it is not as we write it.
+        InvalidDocument: `gitops-ml lock` did not write it.
     """
     try:
         return parse_lock(read_text(facts.path, limit=LARGEST_LOCK, inside=(facts.project,)))
@@ -99,9 +106,9 @@ def read_lock(facts: LockFacts) -> Lock | None:
 def why_stale(
     facts: LockFacts, lock: Lock | None, *, wheels: Mapping[str, Component] | None = None
 ) -> str:
-    """What is wrong with the project's lock, as words after its name; empty where nothing is.
+    """The problem of the project's lock, as a phrase after its name; empty if it is up to date.
 
-    ``wheels`` has the metadata of those that are at hand, by their hash: see `lock_problems`.
+    ``wheels`` has the metadata of locally available wheels, by their sha256.
     """
     from gitops_ml.packages.lock_check import lock_problems
 
@@ -109,50 +116,59 @@ def why_stale(
         return "is not there"
     if lock.inputs != facts.inputs:
         return "is older than the requirements"
-    if problems := lock_problems(lock, asked_by(facts), wheels=wheels):
+    if problems := lock_problems(lock, requirement_lines_of(facts), wheels=wheels):
         return f"is not what the requirements come to: {'; '.join(problems)}"
     return ""
 
 
-def asked_by(facts: LockFacts) -> tuple[Asked, ...]:
-    """What the requirement files of the project and of predictor_base ask for.
+def requirement_lines_of(facts: LockFacts) -> tuple[RequirementLine, ...]:
+    """The requirements in the files of the project and of predictor_base.
 
     Raises:
-        UsageError: one includes a file of a server.
+        UsageError: one includes a file of a server, or they are too large.
     """
-    from gitops_ml.packages.requirement_files import RemoteInclude, read_asked
+    from gitops_ml.packages.local_files import TooLarge
+    from gitops_ml.packages.requirement_files import RemoteInclude, read_requirement_lines
 
     def of_project(path: str) -> str | None:
-        return None if path.startswith(("/", "../")) else _text(facts.project / path)
+        return None if path.startswith(("/", "../")) else _text(facts.project, path)
 
     try:
-        own = read_asked(facts.requirements, read=of_project) if facts.requirements else ()
+        name = facts.requirements
+        own = read_requirement_lines(name, read=of_project) if name else ()
     except RemoteInclude as error:
         raise UsageError(
-            f"{redacted(str(error))}, which nothing can be compared with: copy it into the project"
+            f"{redacted(str(error))}, whose content can change: copy it into the project"
         ) from error
+    except TooLarge as error:
+        raise UsageError(str(error)) from error
     runtime = [
-        replace(asked, place=f"predictor_base/{asked.place}", is_runtime=True)
+        replace(line, place=f"predictor_base/{line.place}", is_runtime=True)
         for path in facts.runtime
-        for asked in read_asked(path.name, read=lambda name, path=path: _text(path.parent / name))  # type: ignore[misc]
+        for line in read_requirement_lines(path.name, read=partial(_text, path.parent))
     ]
     return (*own, *runtime)
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text("utf-8", errors="replace") if path.is_file() else None
+def _text(folder: Path, path: str) -> str | None:
+    """The text of a file in ``folder``; ``None`` for what is missing, too large, or leads out."""
+    try:
+        content = read_file(folder / path, limit=LARGEST_TEXT, inside=(folder,))
+    except OSError:
+        return None
+    return content.decode("utf-8", "replace")
 
 
 def ensure_lock(
     facts: LockFacts, *, environ: Mapping[str, str], frozen: bool = False, progress: Progress
 ) -> LockOutcome:
-    """The lock as it is where it is up to date, else a new one, written beside the requirements.
+    """The current lock if it is up to date, else a new one, written beside the requirements.
 
-    With ``frozen``, as CI wants it, nothing is resolved.
+    With ``frozen``, for CI, nothing is resolved.
 
     Raises:
         UsageError: ``frozen``, and there is no lock or it is not up to date.
-        GitopsMlError, ServerFailed, Refused: see `lock_dependencies`.
+        GitopsMlError: no versions satisfy the requirements.
     """
     before = read_lock(facts)
     reason = why_stale(facts, before)
@@ -166,20 +182,19 @@ def ensure_lock(
 def lock_dependencies(
     facts: LockFacts, *, environ: Mapping[str, str], upgrade: bool = False, progress: Progress
 ) -> LockOutcome:
-    """Resolve the requirements anew and write the lock; versions stay unless ``upgrade``.
+    """Resolve the requirements again and write the lock; versions stay unless ``upgrade``.
 
     Raises:
         GitopsMlError: no versions satisfy them, or one of them is not for the image; the message
-            names packages and ways out.
-        InvalidDocument: somebody else's file stands where the lock would.
-        Refused, ServerFailed: an index said no, or did not answer.
+            names packages and remedies.
+        InvalidDocument: the file of the lock was not written by `gitops-ml lock`.
     """
     from gitops_ml.packages.index import IndexSettings, PackageIndex
     from gitops_ml.packages.required_hashes import unhashed_lines
 
     before = _to_be_replaced(facts)
-    asked = asked_by(facts)
-    if problems := [*unhashed_lines([each for each in asked if not each.is_runtime])]:
+    lines = requirement_lines_of(facts)
+    if problems := [*unhashed_lines([each for each in lines if not each.is_runtime])]:
         raise GitopsMlError("\n".join(problems))
     settings = IndexSettings.of_project(environ, facts.project, facts.files)
     index = PackageIndex(settings)
@@ -190,7 +205,7 @@ def lock_dependencies(
     for platform in facts.platforms:
         chosen = _resolved(facts, platform, settings, kept, chosen)
         progress(f"{platform}: {len(chosen)} packages")
-        packages[platform] = _locked(chosen, asked, _Files(facts, platform, index))
+        packages[platform] = _locked(chosen, lines, _Files(facts, platform, index))
     lock = Lock(
         python=facts.python,
         platforms=facts.platforms,
@@ -208,7 +223,7 @@ def lock_dependencies(
 
 
 def _to_be_replaced(facts: LockFacts) -> Lock | None:
-    """The lock that a new one replaces, if it can be read; what is not ours is not replaced."""
+    """The lock that a new one replaces, if it can be read; other files are not replaced."""
     try:
         return read_lock(facts)
     except InvalidDocument:
@@ -218,7 +233,7 @@ def _to_be_replaced(facts: LockFacts) -> Lock | None:
 
 
 def _content(facts: LockFacts) -> bytes | None:
-    """What the file of the lock holds now, if it can be read."""
+    """The current content of the lock file, if it can be read."""
     try:
         return read_file(facts.path, limit=LARGEST_LOCK, inside=(facts.project,))
     except OSError:
@@ -232,7 +247,7 @@ def _resolved(
     kept: Sequence[LockedPackage],
     elsewhere: Sequence[Pin],
 ) -> tuple[Pin, ...]:
-    """The versions for one platform: as ``elsewhere`` on another, as ``kept``, or as tested."""
+    """The versions for one platform, preferably as on another, as ``kept``, or as tested."""
     from gitops_ml.packages.resolver import read_pins, resolve
 
     own = (facts.project / facts.requirements,) if facts.requirements else ()
@@ -256,7 +271,7 @@ def _resolved(
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """Where the files for one platform come from."""
+    """The source of the files for one platform."""
 
     facts: LockFacts
     platform: str
@@ -264,14 +279,14 @@ class _Files:
 
 
 def _locked(
-    pins: Sequence[Pin], asked: Sequence[Asked], files: _Files
+    pins: Sequence[Pin], lines: Sequence[RequirementLine], files: _Files
 ) -> tuple[LockedPackage, ...]:
-    """Each pin with the hash of its wheel; everything that is wrong is told at once."""
+    """Each pin with the hash of its wheel; all problems are reported together."""
     from concurrent.futures import ThreadPoolExecutor
 
     from gitops_ml.packages.required_hashes import hashes_by_name, unhashed_packages
 
-    hashes = hashes_by_name(each for each in asked if not each.is_runtime)
+    hashes = hashes_by_name(each for each in lines if not each.is_runtime)
     with ThreadPoolExecutor(_WORKERS) as pool:
         found = [*pool.map(lambda pin: _one(pin, files, hashes.get(pin.name)), pins)]
     packages = tuple(
@@ -280,7 +295,7 @@ def _locked(
         if isinstance(entry, LockedPackage)
     )
     problems = [entry for entry in found if isinstance(entry, str)]
-    if problems := problems or [*unhashed_packages(asked, packages)]:
+    if problems := problems or [*unhashed_packages(lines, packages)]:
         raise GitopsMlError("\n".join(problems))
     return packages
 
@@ -290,7 +305,7 @@ def _required_by(name: str, pins: Iterable[Pin]) -> tuple[str, ...]:
 
 
 def _one(pin: Pin, source: _Files, allowed: frozenset[str] | None) -> LockedPackage | str:
-    """The wheel of a version, one with an ``allowed`` hash where there are such; or what is wrong."""
+    """The wheel of a version, preferably with an ``allowed`` hash; or a problem."""
     from gitops_ml.packages.wheel_choice import best_wheel, why_not
 
     python, platform = source.facts.python, source.platform
@@ -313,7 +328,7 @@ def _one(pin: Pin, source: _Files, allowed: frozenset[str] | None) -> LockedPack
 def _named(
     pin: Pin, files: Iterable[PackageFile], source: _Files, allowed: frozenset[str]
 ) -> tuple[PackageFile, ...]:
-    """The wheels for the platform that have an ``allowed`` hash, told by the index or not."""
+    """The wheels for the platform that have an ``allowed`` hash, listed by the index or not."""
     from gitops_ml.packages.wheel_choice import files_of, rank
 
     python, platform = source.facts.python, source.platform
@@ -326,7 +341,7 @@ def _named(
 
 
 def _other_hash(package: LockedPackage, file: str, allowed: frozenset[str] | None) -> str | None:
-    """The sentence for a file whose hash the requirements do not name."""
+    """The problem of a file whose hash the requirements do not name."""
     if allowed is None or package.sha256 in allowed:
         return None
     named = ", ".join(sorted(allowed)) or "no one hash in all of their lines"
@@ -337,7 +352,7 @@ def _other_hash(package: LockedPackage, file: str, allowed: frozenset[str] | Non
 
 
 def _hash_of(file: PackageFile, index: PackageIndex) -> str:
-    """The sha256 of a file whose index does not tell it."""
+    """The sha256 of a file whose index does not list it."""
     import tempfile
     from pathlib import Path
 
@@ -365,7 +380,7 @@ def _yanked(pin: Pin, file: PackageFile, files: Iterable[PackageFile]) -> str:
 
 
 def _merged(packages: Mapping[str, Sequence[LockedPackage]]) -> tuple[LockedPackage, ...]:
-    """What all platforms have in common once, the rest for each platform's machine."""
+    """Packages of all platforms once, the others for the machine of each platform."""
     everywhere = set.intersection(*(set(found) for found in packages.values()))
     merged = [replace(package, requires=_on_any(package, packages)) for package in everywhere]
     for platform, found in packages.items():
@@ -377,7 +392,7 @@ def _merged(packages: Mapping[str, Sequence[LockedPackage]]) -> tuple[LockedPack
 def _on_any(
     package: LockedPackage, packages: Mapping[str, Sequence[LockedPackage]]
 ) -> tuple[str, ...]:
-    """What a package requires everywhere, and what with the name of the machine that wants it."""
+    """The names that a package requires on all machines, and on one, with the machine's name."""
     required = {
         MACHINES[platform]: {name for each in found if each == package for name in each.requires}
         for platform, found in packages.items()

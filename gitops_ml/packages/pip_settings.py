@@ -1,4 +1,4 @@
-"""What of the caller's pip configuration an image build gets: where packages come from."""
+"""The part of the user's pip configuration that an image build gets: package sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECTIONS = ("global", "install")
 def pip_settings(files: Iterable[str], *, environ: Mapping[str, str]) -> str:
     """A ``pip.conf`` for the build: ``files`` are texts of ``pip.conf``, the last one wins.
 
-    ``PIP_…`` variables win over all of them, as in pip; a file that is no configuration is skipped.
+    ``PIP_…`` variables win over all of them, as in pip; a file that is not valid is skipped.
     """
     found: dict[str, str] = {}
     for text in files:

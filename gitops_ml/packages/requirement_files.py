@@ -1,4 +1,4 @@
-"""What requirement files ask for, line by line, as pip reads them."""
+"""Read the requirements of requirement files, line by line, as pip does."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from gitops_ml.packages.local_files import RequirementLimits
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 _OPTIONS = re.compile(r"\s--?[a-z]")
 _HASH = re.compile(r"--hash[=\s]+(\S+)")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(?P<path>\S.*)")
@@ -23,12 +25,12 @@ _SHA256 = "sha256:"
 
 
 class RemoteInclude(ValueError):
-    """A file on a server that is included: what it asks for may be another thing tomorrow."""
+    """An included file on a server, whose content can change at any time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A line that asks for a package, or limits one."""
+class RequirementLine:
+    """A line that requires a package, or constrains one."""
 
     place: str
     """``requirements.txt:3``"""
@@ -39,7 +41,7 @@ class Asked:
     """With the algorithm: ``sha256:0a1b…``."""
     is_constraint: bool = False
     is_runtime: bool = False
-    """Whether predictor_base asks for it, and not the project."""
+    """Whether predictor_base requires it, not the project."""
 
     @property
     def name(self) -> str:
@@ -54,16 +56,20 @@ class Asked:
         )
 
 
-def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, ...]:
-    """What file ``name`` and those that it includes ask for.
+def read_requirement_lines(
+    name: str, *, read: Callable[[str], str | None]
+) -> tuple[RequirementLine, ...]:
+    """The requirements of file ``name`` and of its includes.
 
-    ``read`` gives the text of a file, or ``None`` where there is none. Lines that name neither a
+    ``read`` returns the text of a file, or ``None`` where there is none. Lines that name neither a
     package of an index nor a wheel are left out: only pip and an engine can install those.
 
     Raises:
         RemoteInclude: a file of a server is included; as a mere constraint it is left out.
+        TooLarge: the files are beyond the limits of `RequirementLimits`.
     """
-    found: list[Asked] = []
+    limits = RequirementLimits()
+    found: list[RequirementLine] = []
     seen: set[tuple[str, bool]] = set()
     waiting = [(name, False)]
     while waiting:
@@ -71,57 +77,61 @@ def read_asked(name: str, *, read: Callable[[str], str | None]) -> tuple[Asked, 
         if (file, is_constraint) in seen:
             continue
         seen.add((file, is_constraint))
-        for number, line in _lines(read(file) or ""):
+        text = read(file) or ""
+        limits.add(file, text)
+        for number, line in _lines(text):
             if include := _INCLUDE.fullmatch(line):
                 if "://" in include["path"]:
                     if include[1] in _CONSTRAINT:
                         continue
                     raise RemoteInclude(f"{file}:{number} includes {include['path']}")
                 path = posixpath.join(posixpath.dirname(file), include["path"].strip("'\""))
-                limits = include[1] in _CONSTRAINT
-                waiting.append((posixpath.normpath(path), is_constraint or limits))
-            elif asked := _asked(line, place=f"{file}:{number}", is_constraint=is_constraint):
-                found.append(asked)
+                is_limit = include[1] in _CONSTRAINT
+                waiting.append((posixpath.normpath(path), is_constraint or is_limit))
+            elif parsed := _parsed(line, place=f"{file}:{number}", is_constraint=is_constraint):
+                found.append(parsed)
     return tuple(found)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Each line with its number, without comments; what a backslash continues is one line."""
-    first, words = 0, ""
+    first, joined = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
         first = first or number
-        is_comment = not words and line.lstrip().startswith("#")
-        words += line
-        if words.endswith("\\") and not is_comment:
-            words = words[:-1]
+        is_comment = not joined and line.lstrip().startswith("#")
+        joined += line
+        if joined.endswith("\\") and not is_comment:
+            joined = joined[:-1]
             continue
-        if stripped := _COMMENT.sub("", words).strip():
+        if stripped := _COMMENT.sub("", joined).strip():
             yield first, stripped
-        first, words = 0, ""
-    if stripped := _COMMENT.sub("", words).strip():
+        first, joined = 0, ""
+    if stripped := _COMMENT.sub("", joined).strip():
         yield first, stripped
 
 
-def _asked(line: str, *, place: str, is_constraint: bool) -> Asked | None:
+def _parsed(line: str, *, place: str, is_constraint: bool) -> RequirementLine | None:
     options = _OPTIONS.search(line)
-    words = line[: options.start()].strip() if options else line
-    if words.startswith("-"):
+    text = line[: options.start()].strip() if options else line
+    if text.startswith("-"):
         return None
     hashes = tuple(_HASH.findall(line))
-    _, at, address = words.partition("@")
-    target = address.strip() if at and "://" not in words else words
+    _, at, address = text.partition("@")
+    target = address.strip() if at and "://" not in text else text
     if wheel := _WHEEL.fullmatch(target):
         return _of_wheel(wheel, place, hashes, is_constraint)
     try:
-        requirement = Requirement(words)
-    except InvalidRequirement:
+        requirement = Requirement(text)
+    except (InvalidRequirement, RecursionError):
         return None
-    return Asked(place=place, requirement=requirement, hashes=hashes, is_constraint=is_constraint)
+    return RequirementLine(
+        place=place, requirement=requirement, hashes=hashes, is_constraint=is_constraint
+    )
 
 
 def _of_wheel(
     wheel: re.Match[str], place: str, hashes: tuple[str, ...], is_constraint: bool
-) -> Asked | None:
+) -> RequirementLine | None:
     path = posixpath.normpath(wheel["path"])
     try:
         name, version, *_ = parse_wheel_filename(posixpath.basename(path))
@@ -130,7 +140,7 @@ def _of_wheel(
         )
     except (InvalidWheelFilename, InvalidRequirement):
         return None
-    return Asked(
+    return RequirementLine(
         place=place, requirement=requirement, path=path, hashes=hashes,
         is_constraint=is_constraint,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The requirements of a packaged class: what was asked for, and what its imports need besides."""
+"""The requirements of a packaged class: the user's own, and those of its imports."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 Pin = tuple[str, str]
 """A distribution's normalized name, and the requirement for the version that is installed."""
 
-_BEHIND = re.compile(r"(^|\s+)(#|--[a-z]).*$")
+_BEHIND = re.compile(r"(?:^|(?<=\s))(#|--[a-z]).*$")
 _INCLUDE = re.compile(r"\s*(-[rc]|--(requirement|constraint)[\s=])")
 _PIPS_OWN = re.compile(r"-|\.{0,2}/|[a-z][a-z+]+://|file:|\S+\.(whl|zip|tar\.gz)$|[\w.-]+/\S*$")
 
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What goes into ``requirements.txt``."""
+    """The content of ``requirements.txt``."""
 
     lines: tuple[str, ...]
     added: tuple[str, ...]
-    """Those that nobody asked for: their modules are imported."""
+    """Those that the user did not name: the code imports their modules."""
     unknown: tuple[str, ...]
-    """Modules that are imported and that nothing here brings."""
+    """Imported modules that no installed distribution provides."""
 
     def text(self) -> str:
         return "".join(f"{line}\n" for line in self.lines)
@@ -41,7 +41,7 @@ def requirements_for(
     installed: Callable[[str], str | None],
     elsewhere: Iterable[str] = (),
 ) -> Requirements:
-    """The lines, the person's own first; a name without a version gets the installed one.
+    """The lines, the user's own first; a name without a version gets the installed one.
 
     ``needed`` has the distributions of each imported module, ``elsewhere`` the names of packages
     that are installed by other means (conda).
@@ -61,15 +61,15 @@ def requirements_for(
 
 
 def malformed(lines: Iterable[str]) -> str | None:
-    """The first line that pip could not read; its options, paths and addresses are its own matter.
+    """The first line that pip could not read; options, paths and addresses are not checked.
 
     >>> malformed(["numpy", "numpy==2.1.0  # tested", "-r more.txt", "./wheels/a.whl"])
     >>> malformed(["numpy; rm -rf"])
     'numpy; rm -rf'
     """
     for line in lines:
-        words = _BEHIND.sub("", line.strip())
-        if words and not _PIPS_OWN.match(words) and _name(words) is None:
+        text = _BEHIND.sub("", line.strip()).strip()
+        if text and not _PIPS_OWN.match(text) and _name(text) is None:
             return line
     return None
 
@@ -84,7 +84,7 @@ def naming_a_file(lines: Iterable[str]) -> str | None:
 
 
 def _pinned(line: str, installed: Callable[[str], str | None]) -> str:
-    """The person's line; where it names no version, with the one that they have tried."""
+    """The user's line; without a version, it gets the installed one."""
     try:
         requirement = Requirement(line)
     except InvalidRequirement:

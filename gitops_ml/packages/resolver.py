@@ -1,7 +1,7 @@
-"""uv as the resolver: which versions a set of requirements comes to, on another Python or machine.
+"""Resolve requirements with uv, for another Python or machine.
 
-pip evaluates the markers of requirements for the Python that it runs on, uv for the one that is
-asked for. What uv says when it finds no answer is put into words that name a package and a way out.
+pip evaluates markers for the Python that it runs on, uv for the requested one. Failures of uv become
+messages that name a package and the remedies.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from packaging.utils import canonicalize_name
 
 from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
 from gitops_ml.http.urls import is_protected
@@ -45,13 +47,13 @@ _NOT_PINNED = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pin:
-    """One line of an answer: a version, or a wheel of the project by its path."""
+    """One line of the result: a version, or a wheel of the project by its path."""
 
     name: str
     version: str
     path: str = ""
     required_by: tuple[str, ...] = field(default=(), compare=False)
-    """What uv says about it: names of packages, and files."""
+    """Names of packages and files, as uv lists them."""
 
 
 def resolve(
@@ -65,25 +67,29 @@ def resolve(
 ) -> tuple[Pin, ...]:
     """The versions that satisfy all of ``requirements`` together on one platform.
 
-    ``preferred`` versions are kept where they can be. Nothing is built or run.
+    ``preferred`` versions are kept where that is possible. Nothing is built or executed.
 
     Raises:
-        GitopsMlError: there is no answer; the message says why, and the ways out.
+        GitopsMlError: there is no solution; the message has the reason and the remedies.
         ServerFailed: an index does not answer.
-        ProgramFailed: uv is not installed, or failed in another way.
+        ProgramFailed: uv failed in another way.
     """
     with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
         output = Path(folder) / "pins.txt"
         output.write_text("".join(f"{name}=={version}\n" for name, version in preferred))
         command = _command(requirements, python=python, platform=platform, output=output)
         try:
-            env = {**_ours(os.environ), **_environ(settings), **_logins(settings, Path(folder))}
-            # Without our own environment: uv replaces each ${NAME} of a requirements file.
+            env = {
+                **_inherited(os.environ),
+                **_environ(settings),
+                **_logins(settings, Path(folder)),
+            }
+            # Not the whole environment: uv replaces each ${NAME} of a requirements file.
             process.run(command, cwd=project, environ=env, timeout=_SECONDS)
         except ProgramFailed as error:
             if missing := _missing(error, requirements, where=f"for Python {python} on {platform}"):
                 raise missing from error
-            raise _in_our_words(error, python=python, platform=platform) from error
+            raise _translated(error, python=python, platform=platform) from error
         return _pins(output.read_text("utf-8"))
 
 
@@ -115,16 +121,16 @@ _PASSED_ON = re.compile(
     r"|UV_(CACHE_DIR|NO_CACHE|OFFLINE|HTTP_[A-Z]+|CONCURRENT_[A-Z]+|NATIVE_TLS|SYSTEM_CERTS|LINK_MODE)",
     re.IGNORECASE,
 )
-"""What uv may know of the environment: how it works here, and no secret."""
+"""The variables that uv may read: settings of this machine, and no secret."""
 
 
-def _ours(environ: Mapping[str, str]) -> Mapping[str, str]:
+def _inherited(environ: Mapping[str, str]) -> Mapping[str, str]:
     passed = {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
     return {**passed, "PATH": process.absolute_path(environ)}
 
 
 def _logins(settings: IndexSettings, folder: Path) -> Mapping[str, str]:
-    """A netrc in ``folder`` with the logins of the indexes: uv would use its entry for any host."""
+    """A netrc with the logins of the indexes only: uv would use a ``default`` entry for any host."""
     lines = []
     for index in settings.indexes:
         host = urlsplit(index).hostname or ""
@@ -138,7 +144,7 @@ def _logins(settings: IndexSettings, folder: Path) -> Mapping[str, str]:
 
 
 def _environ(settings: IndexSettings) -> Mapping[str, str]:
-    """The index settings in uv's variables: addresses may hold passwords."""
+    """The index settings as variables of uv: addresses may hold passwords."""
     main, *more = settings.indexes or ("",)
     values = {
         "UV_DEFAULT_INDEX": main,
@@ -154,10 +160,10 @@ def _environ(settings: IndexSettings) -> Mapping[str, str]:
 
 
 def read_pins(path: Path) -> tuple[Pin, ...]:
-    """The versions that a constraints file names."""
+    """The versions in a constraints file."""
     lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
     return tuple(
-        Pin(re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"])
+        Pin(canonicalize_name(match["name"]), match["version"])
         for line in lines
         if (match := _PIN.fullmatch(line))
     )
@@ -169,13 +175,12 @@ def _pins(text: str) -> tuple[Pin, ...]:
         line, _, comment = (part.strip() for part in written.partition(" #"))
         required_by = tuple(map(str.strip, comment.removeprefix("via ").split(",")))
         if match := _PIN.fullmatch(line):
-            name = re.sub(r"[-_.]+", "-", match["name"]).lower()
-            found.append(Pin(name, match["version"], required_by=required_by))
+            name, version = canonicalize_name(match["name"]), match["version"]
+            found.append(Pin(name, version, required_by=required_by))
         elif line.endswith(".whl") and "://" not in line:
             path = posixpath.normpath(line.rpartition(" @ ")[2].removeprefix("file:"))
-            name, version = path.rpartition("/")[2].split("-")[:2]
-            name = re.sub(r"[-_.]+", "-", name).lower()
-            found.append(Pin(name, version, path, required_by))
+            distribution, version = path.rpartition("/")[2].split("-")[:2]
+            found.append(Pin(canonicalize_name(distribution), version, path, required_by))
         elif line and not line.startswith(("#", "-")):
             raise GitopsMlError(f"`{line}` cannot be locked: {_NOT_PINNED}")
     return tuple(sorted(found))
@@ -184,21 +189,21 @@ def _pins(text: str) -> tuple[Pin, ...]:
 def _missing(
     error: ProgramFailed, requirements: Iterable[Path], *, where: str
 ) -> GitopsMlError | None:
-    """What to say where the index has no such package, or no such version of it."""
-    words = " ".join(error.stderr.split())
-    if match := _NO_PACKAGE.search(words):
-        what, after = f"there is no package {match['name']}", "no index that was asked has it"
-    elif match := _NO_VERSION.search(words) or _OTHER_VERSIONS.search(words):
+    """The error where no index has such a package, or such a version of it."""
+    text = " ".join(error.stderr.split())
+    if match := _NO_PACKAGE.search(text):
+        what, after = f"there is no package {match['name']}", "no index has it"
+    elif match := _NO_VERSION.search(text) or _OTHER_VERSIONS.search(text):
         what = f"{match['name']} has no version {match['asked'].removeprefix('==')} {where}"
         after = match.groupdict().get("there") or "ask for another one"
     else:
         return None
     files = _named_in(requirements, match["name"])
-    return GitopsMlError(f"{what}{files}; {after}. uv says:\n{_indented(error.stderr.strip())}")
+    return GitopsMlError(f"{what}{files}; {after}. uv reports:\n{_indented(error.stderr.strip())}")
 
 
 def _named_in(requirements: Iterable[Path], name: str) -> str:
-    """The files whose own lines ask for a package, in words."""
+    """The files whose own lines require a package, for messages."""
     wanted = re.compile(rf"{re.escape(name)}\s*(?:$|[=<>!~\[;@#])", re.IGNORECASE)
     files = [
         path.name
@@ -208,28 +213,28 @@ def _named_in(requirements: Iterable[Path], name: str) -> str:
     return f" (named in {', '.join(files)})" if files else ""
 
 
-def _in_our_words(error: ProgramFailed, *, python: str, platform: str) -> GitopsMlError:
-    words = error.stderr.strip()
+def _translated(error: ProgramFailed, *, python: str, platform: str) -> GitopsMlError:
+    text = error.stderr.strip()
     where = f"for Python {python} on {platform}"
     if error.returncode == 127:
         return GitopsMlError("uv, which resolves dependencies, is not installed: `pip install uv`")
-    if match := _NO_WHEEL.search(words):
+    if match := _NO_WHEEL.search(text):
         return GitopsMlError(
             f"{match['name']} {match['version'].lstrip('=')}".strip() + f" has no wheel {where}, "
             "and an image without a build can use nothing else. Ask for a version that has "
             f"one; or build it (`pip wheel --no-deps {match['name']}`) and {_SECOND_WAY}; or set "
-            f"image.builder to docker, which can compile. uv says:\n{_indented(words)}"
+            f"image.builder to docker, which can compile. uv reports:\n{_indented(text)}"
         )
-    if "No solution found" in words:
+    if "No solution found" in text:
         return GitopsMlError(
             f"the requirements contradict each other {where}: change one of those that uv names "
             f"(predictor_base's own are the runtime's, and only gitops-ml can change them):\n"
-            f"{_indented(words)}"
+            f"{_indented(text)}"
         )
-    if "Git operation failed" in words:
-        return GitopsMlError(f"{_NOT_PINNED}. uv says:\n{_indented(words)}")
-    if re.search(r"error sending request|Failed to fetch|status code|timed out", words):
-        return ServerFailed(f"a package index does not answer as it should:\n{_indented(words)}")
+    if "Git operation failed" in text:
+        return GitopsMlError(f"{_NOT_PINNED}. uv reports:\n{_indented(text)}")
+    if re.search(r"error sending request|Failed to fetch|status code|timed out", text):
+        return ServerFailed(f"a package index does not answer:\n{_indented(text)}")
     return error
 
 

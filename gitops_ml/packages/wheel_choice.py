@@ -1,4 +1,4 @@
-"""Which wheel of a package a platform gets: the first that its tags name, as pip would choose."""
+"""Choose the wheel of a package for a platform by its tags, as pip does."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFile:
-    """One file that an index has of a package."""
+    """One file of a package in an index."""
 
     filename: str
     url: str
     sha256: str = ""
-    """Hex, where the index tells it."""
+    """Hex, if the index lists it."""
     yanked: str | None = None
-    """Why it was withdrawn, which may be told with no words; ``None`` where it was not."""
+    """The reason why it was withdrawn, which may be empty; ``None`` where it was not."""
     index: str = ""
-    """The index that has it: its credentials are those of ``url`` as well."""
+    """The address of its index, whose credentials also apply to ``url``."""
 
 
 @functools.cache
 def tag_order(python: str, platform: str) -> Mapping[str, int]:
-    """Every tag that a platform's Python takes, with its place: the lowest is the best.
+    """Every tag that a platform's Python supports, with its rank: the lowest is the best.
 
     ``python`` is ``3.11``, ``platform`` a key of `MACHINES`.
     """
@@ -56,7 +56,7 @@ def _platforms(machine: str) -> Iterator[str]:
 
 
 def rank(filename: str, *, python: str, platform: str) -> int | None:
-    """How well a wheel suits a platform, lower is better; ``None`` where it does not run there."""
+    """The rank of a wheel on a platform, lower is better; ``None`` where it does not run there."""
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
     try:
@@ -72,7 +72,7 @@ def best_wheel(
 ) -> PackageFile | None:
     """The wheel of ``version`` that a platform gets, or ``None`` where there is none.
 
-    A build number wins over none, as the specification says; equals are told apart by name.
+    A build number wins over none, as the specification says; among equals the name decides.
     """
     from packaging.utils import parse_wheel_filename
 
@@ -112,7 +112,7 @@ def files_of(files: Iterable[PackageFile], version: str) -> tuple[PackageFile, .
 def why_not(
     files: Iterable[PackageFile], *, name: str, version: str, python: str, platform: str
 ) -> str:
-    """The sentence for a version of which a platform gets no wheel, with the ways out."""
+    """The problem of a version without a wheel for a platform, with the remedies."""
     mine = files_of(files, version)
     wheels = [file.filename for file in mine if file.filename.endswith(".whl")]
     if not mine:

@@ -1,7 +1,7 @@
-"""The wheels that a lock names, on this machine: from the cache, else from an index, by hash.
+"""Fetch the wheels of a lock, from the cache or an index, by hash.
 
-A wheel is hashed on each use, wherever it comes from, and stays open until it is packed: what is
-packed is what was hashed.
+A wheel is hashed on each use, and stays open until it is packed: the packed bytes are those that
+were hashed.
 """
 
 from __future__ import annotations
@@ -62,8 +62,7 @@ class WheelStore:
         ``files`` are requirement files of the project, which may name indexes of their own.
 
         Raises:
-            GitopsMlError: a package cannot be had with the hash of the lock.
-            Refused, ServerFailed: an index said no, or did not answer.
+            GitopsMlError: no index has a file of a package with the hash of the lock.
         """
         from concurrent.futures import ThreadPoolExecutor
 
@@ -85,9 +84,9 @@ class WheelStore:
     def at_hand(
         self, packages: Iterable[LockedPackage], *, project: Path
     ) -> Mapping[str, Component]:
-        """What the wheels of the cache and the project say of themselves, by their sha256.
+        """The metadata of wheels in the cache and the project, by their sha256.
 
-        Nothing is fetched, and what is another file than the lock says is left out.
+        Nothing is fetched; files with another hash than the lock's are left out.
         """
         from gitops_ml.packages.wheels import describe_wheel
 
@@ -119,7 +118,9 @@ class WheelStore:
         for file in _likely(mine, package, python, platform):
             if file.yanked is not None:
                 why = f" ({file.yanked})" if file.yanked else ""
-                progress(f"{package} was withdrawn by its publisher{why}: `gitops-ml lock` anew")
+                progress(
+                    f"{package} was withdrawn by its publisher{why}: run `gitops-ml lock` again"
+                )
             path, _ = index.download(file, folder)
             held = HeldFile(path)
             if held.sha256() == package.sha256:
@@ -128,7 +129,7 @@ class WheelStore:
             path.unlink(missing_ok=True)
         raise GitopsMlError(
             f"{package}: no index has a file with the sha256 of the lock ({package.sha256[:12]}…). "
-            "It was replaced or deleted there, or another index is meant: check index-url of "
+            "It was replaced or deleted, or this is not the right index: check index-url of "
             "pip.conf, or run `gitops-ml lock` and read what changed"
         )
 
@@ -136,19 +137,19 @@ class WheelStore:
 def _likely(
     files: Sequence[PackageFile], package: LockedPackage, python: str, platform: str
 ) -> tuple[PackageFile, ...]:
-    """The file whose hash is the lock's; where the index tells no hashes, those that could be."""
+    """The file with the hash of the lock; without hashes in the index, all candidates."""
     runnable = [
         file
         for file in files
         if "/" not in file.filename
         and rank(file.filename, python=python, platform=platform) is not None
     ]
-    told = tuple(file for file in runnable if file.sha256 == package.sha256)
-    return told or tuple(file for file in runnable if not file.sha256)
+    equal = tuple(file for file in runnable if file.sha256 == package.sha256)
+    return equal or tuple(file for file in runnable if not file.sha256)
 
 
 def _cached(path: Path, package: LockedPackage, progress: Progress) -> Wheel | None:
-    """The wheel at ``path``; what is not the package's is removed and reported."""
+    """The wheel at ``path``; another file is removed and reported."""
     try:
         file = HeldFile(path)
         found = file.sha256() if file.made_private() else "the file of another user"
@@ -158,8 +159,8 @@ def _cached(path: Path, package: LockedPackage, progress: Progress) -> Wheel | N
         return Wheel(file, found)
     path.unlink(missing_ok=True)
     progress(
-        f"warning: {path} in the cache is not {package}: its sha256 is to be {package.sha256}, and "
-        f"it is {found}; it is removed, and fetched again"
+        f"warning: {path} in the cache is not {package}: expected the sha256 {package.sha256}, "
+        f"found {found}; it is removed, and fetched again"
     )
     return None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LARGEST_TEXT = 1 << 20
 """Bytes of a requirements file, a script or a list of packages."""
 LARGEST_IGNORE_FILE = 1 << 17
-LARGEST_LOCK = 16 << 20
+LARGEST_LOCK = 4 << 20
 
 KINDS = {
     stat.S_IFDIR: "a folder",

@@ -18,7 +18,7 @@ _KNOWN_SHAPES = r"""(?x)
     | \bxox[abposr]-[A-Za-z0-9-]{10,}       # Slack
     | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b         # AWS
     | \bAIza[A-Za-z0-9_-]{35}               # Google
-    | \beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.  # JSON Web Token
+    | \beyJ[A-Za-z0-9_-]{10,500}\.eyJ[A-Za-z0-9_-]{10,}\.  # JSON Web Token
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
     | ://[^/\s:@"']+:(?!%s|[{<$])[^/\s:@"']+@  # a password in a URL, where no placeholder is
     """

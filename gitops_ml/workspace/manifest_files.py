@@ -13,7 +13,7 @@ from gitops_ml.documents.findings import Finding, error
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
-from gitops_ml.packages.local_files import DEPENDENCY_FILES, leaving_problems, secret_problems
+from gitops_ml.packages.local_files import DEPENDENCY_FILES, requirement_problems, secret_problems
 from gitops_ml.project.reader import default_project, read_project
 from gitops_ml.system.project_files import LARGEST_TEXT, CannotRead, is_file, is_inside, read_file
 
@@ -200,7 +200,7 @@ def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem
         return label(directory / name)
 
     yield from secret_problems(names.values(), read=read, place=place)
-    yield from leaving_problems([names["pip"]], read=read, place=place)
+    yield from requirement_problems([names["pip"]], read=read, place=place)
     # a link that leaves is reported where the manifest names it
     named = {place(name) for name in said.values() if isinstance(name, str)}
     yield from (each for each in unread if each.file not in named or "link" not in each.message)

@@ -103,7 +103,7 @@ def test_a_package_or_version_that_is_not_there_is_no_contradiction(mill):
         mill.requires(line)
         said = mill.person.runs("lock")
         assert (said.code, words in said.err) == (1, True), said
-    assert "; only six<=1.17.0 is available. uv says:" in said.err
+    assert "; only six<=1.17.0 is available. uv reports:" in said.err
 
 
 def test_a_contradiction_with_the_runtime_says_that_it_is_the_runtimes(mill):

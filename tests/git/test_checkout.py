@@ -1,4 +1,4 @@
-"""A source folder whose repository somebody else made: facts at most, and nothing is executed."""
+"""A source folder with the repository of another person: it is read, and nothing is executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetch and push against real servers, and what is said when they do not let us."""
+"""Fetch and push against real servers, and the messages where they deny access."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def http(base: Path) -> Iterator[HttpServer]:
 
 @pytest.fixture(autouse=True)
 def nobodys_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own, so that neither helpers nor netrc of whoever runs the tests have a say."""
+    """An empty home, so that helpers and netrc of the person who runs the tests have no effect."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -138,7 +138,7 @@ def test_a_proposals_branch_over_http(base, http, tmp_path):
     before = head(base)
     assert propose_file(repository, "a") == proposed(base)
     assert propose_file(repository, "a") == proposed(base)
-    # Another machine has seen nothing of it yet, and writes the branch anew.
+    # Another machine has not fetched it yet, and writes the branch again.
     other = opened(f"{http.url}/gitops.git", tmp_path / "other")
     assert propose_file(other, "b") == proposed(base)
     assert propose_file(repository, "c") == proposed(base)

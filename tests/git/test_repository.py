@@ -366,8 +366,8 @@ def spoil(folder: Path, name: str, content: bytes) -> None:
 
 
 def test_a_clone_that_breaks_before_the_commit_is_made_anew_and_that_is_told(bare, tmp_path):
-    told: list[str] = []
-    repository = opened(bare, tmp_path, progress=told.append)
+    lines: list[str] = []
+    repository = opened(bare, tmp_path, progress=lines.append)
     base = repository.fetch()
     shutil.rmtree(clone_folder(tmp_path) / "objects")
 
@@ -375,9 +375,9 @@ def test_a_clone_that_breaks_before_the_commit_is_made_anew_and_that_is_told(bar
     repository.push(commit, base=base)
 
     assert files_of(bare) == ["README.md", "a"]
-    assert told == [
+    assert lines == [
         "making a clone of the GitOps repository in the cache",
-        "the clone in the cache is damaged; it is made anew",
+        "the clone in the cache is damaged; it is made again",
         "making a clone of the GitOps repository in the cache",
     ]
 
@@ -404,18 +404,18 @@ def a_link(folder: Path) -> None:
 def test_a_clone_that_this_user_did_not_make_is_made_again(bare, tmp_path, harm):
     """Git hashes no object that it reads from its own clone, and runs what is configured there."""
     opened(bare, tmp_path).fetch()
-    folder, told = clone_folder(tmp_path), list[str]()
+    folder, lines = clone_folder(tmp_path), list[str]()
     (folder / "theirs").touch()
     harm(folder)
-    add(opened(bare, tmp_path, progress=told.append), "a")
-    assert told == [
+    add(opened(bare, tmp_path, progress=lines.append), "a")
+    assert lines == [
         "the clone in the cache was not made by this user; it is removed",
         "making a clone of the GitOps repository in the cache",
     ]
     assert (folder.is_symlink(), (folder / "theirs").exists()) == (False, False)
-    told.clear()
-    add(opened(bare, tmp_path, progress=told.append), "b")
-    assert told == []
+    lines.clear()
+    add(opened(bare, tmp_path, progress=lines.append), "b")
+    assert lines == []
 
 
 def test_clones_of_other_keys_are_left_alone_while_they_are_used_and_forgotten_later(
@@ -529,7 +529,7 @@ def test_repositories_of_one_name_have_clones_of_their_own(tmp_path):
     "path", ["../x", "/x", "a//b", "a/./b", ".git/config", "a/.GIT/x", "", "a\0b"]
 )
 def test_a_path_that_leaves_the_repository_is_a_bug_of_the_caller(repository, path):
-    with pytest.raises(ValueError, match="is no path inside"):
+    with pytest.raises(ValueError, match="is not a path inside"):
         repository.commit(repository.fetch(), [Change(path, None, b"")], message="m", author=AUTHOR)
 
 

@@ -1,4 +1,4 @@
-"""Servers that accept and then say nothing, or nearly nothing: each is given up, with all it took."""
+"""Servers that accept and then send nothing, or nearly nothing: git is stopped, with all it started."""
 
 from __future__ import annotations
 

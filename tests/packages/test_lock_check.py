@@ -1,16 +1,17 @@
-"""A lock holds what the requirements come to, and no more: without an index, whoever edited it."""
+"""A lock holds the packages that the requirements need, and no more; checked without an index."""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_check import lock_problems
-from gitops_ml.packages.lock_file import parse_lock
-from gitops_ml.packages.requirement_files import read_asked
+from gitops_ml.packages.lock_file import Lock, LockedPackage, parse_lock
+from gitops_ml.packages.requirement_files import read_requirement_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ def problems(
         text += f"{name}=={version} \\\n    --hash=sha256:{digest}{comment}\n"
     wheels = {sha256(package): component(package) for package in known}
     return lock_problems(
-        parse_lock(text + more), read_asked("requirements.txt", read=lambda name: asked),
+        parse_lock(text + more), read_requirement_lines("requirements.txt", read=lambda name: asked),
         wheels=wheels,
     )  # fmt: skip
 
@@ -170,3 +171,34 @@ def test_a_wheel_whose_metadata_is_of_no_form_counts_as_its_hint(
 ) -> None:
     monkeypatch.setitem(WHEELS, "web 2.5", ["core (<4", "loop"])
     assert problems(GOOD, known=tuple(WHEELS)) == ()
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        ["six[" + ",".join(f"x{n}" for n in range(5000)) + "]", *(f"a{n}" for n in range(5000))],
+        [f"six[x{n + 1}]; extra == 'x{n}'" for n in range(5000)],
+        [f"six[x{n}]; extra != 'x{n}'" for n in range(5000)],
+        ["six[" + ",".join(f"x{n}" for n in range(2000)) + "]"]
+        + ["a; " + " or ".join(f"extra == 'x{n}'" for n in range(50))] * 200,
+        ["a; " + "(" * 5000 + "os_name == 'nt'" + ")" * 5000],
+    ],
+    ids=["many-extras", "a-chain-of-extras", "other-extras", "markers-of-extras", "brackets"],
+)
+def test_a_hostile_wheel_costs_little(requires: list[str]) -> None:
+    lock = Lock(
+        python="3.11",
+        platforms=("linux/amd64", "linux/arm64"),
+        inputs="",
+        packages=(LockedPackage("six", "1.0", "0" * 64),),
+    )
+    wheel = Component(name="six", version="1.0", requires=tuple(requires))
+    asked = read_requirement_lines("r.txt", read={"r.txt": "six[x0]\n"}.get)
+    before = time.process_time()
+    lock_problems(lock, asked, wheels={"0" * 64: wheel})
+    assert time.process_time() - before < 1.5
+
+
+def test_a_marker_may_name_its_extra_on_either_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WHEELS, "web 2.5", ["core<4", "loop; 'fast' == extra"])
+    assert problems(GOOD, known=[*GOOD]) == ()

@@ -1,4 +1,4 @@
-"""Lock files: what is written is read, and what was changed by hand is told with its line."""
+"""Lock files: what is written is read, and a change by hand is reported with its line."""
 
 from __future__ import annotations
 
@@ -119,3 +119,16 @@ def test_a_lock_is_out_of_date_when_anything_it_was_made_from_changes() -> None:
         inputs(runtime=[A]),
     ]
     assert len({inputs(), *others}) == 6
+
+
+def test_a_lock_that_names_a_platform_twice_is_refused() -> None:
+    text = "# gitops-ml lock 1\n# python: 3.11\n# platforms: linux/amd64 linux/amd64\n# inputs: 0\n"
+    with pytest.raises(BadLock, match="a platform twice"):
+        parse_lock(text)
+
+
+def test_a_long_entry_is_shown_shortened() -> None:
+    text = "# gitops-ml lock 1\n# python: 3.11\n# platforms: linux/amd64\n# inputs: 0\n"
+    with pytest.raises(BadLock) as refused:
+        parse_lock(f"{text}six=={'1.' * 10_000}\n")
+    assert len(str(refused.value)) < 300

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Project:
-    """A project, an index that it resolves against, and nobody else's settings."""
+    """A project and its index, without settings of the user."""
 
     folder: Path
     index: PackageServer
@@ -392,7 +392,7 @@ def test_wheels_are_fetched_by_hash_once_and_other_bytes_are_refused(
     assert fetch(project.environ, lock.packages) == 2
     asked = len(project.index.asked)
     assert fetch(project.environ, lock.packages) == 2
-    assert len(project.index.asked) == asked, "the second time nobody is asked"
+    assert len(project.index.asked) == asked, "the second time no index is read"
     make_wheel(project.index.folder, "beta", "2.0", files={"beta.py": "replaced = True\n"})
     changed = tuple(
         LockedPackage(p.name, p.version, "0" * 64) for p in lock.packages if p.name == "beta"
@@ -505,5 +505,5 @@ def test_an_index_that_says_no_is_refused(project: Project) -> None:
 
     project.index.password = "x"
     index = PackageIndex(IndexSettings.from_environ(project.environ))
-    with pytest.raises(Refused, match="wants other credentials"):
+    with pytest.raises(Refused, match="refused the credentials"):
         index.files("alpha")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.packages.requirement_files import Asked, read_asked
+from gitops_ml.packages.requirement_files import RequirementLine, read_requirement_lines
 
 A, B = "a" * 64, "b" * 64
 
@@ -13,9 +13,9 @@ def asked(text: str, **files: str) -> list[tuple[str, str]]:
     return [(each.place, str(each.requirement)) for each in found(text, **files)]
 
 
-def found(text: str, **files: str) -> tuple[Asked, ...]:
+def found(text: str, **files: str) -> tuple[RequirementLine, ...]:
     texts = {"requirements.txt": text, **{name.replace("__", "/"): t for name, t in files.items()}}
-    return read_asked("requirements.txt", read=texts.get)
+    return read_requirement_lines("requirements.txt", read=texts.get)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What stands in the requirements of a packaged class."""
+"""The requirements of a packaged class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which wheel a platform gets, and what is said where it gets none."""
+"""The wheel that a platform gets, and the message where it gets none."""
 
 from __future__ import annotations
 

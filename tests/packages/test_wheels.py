@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ def test_scripts_start_the_python_of_the_image(tmp_path: Path) -> None:
 
 
 def test_the_deflated_bytes_of_a_wheel_are_copied_as_they_are(tmp_path: Path) -> None:
-    """Hence no compressor of this machine has a say in them, whoever made the wheel."""
+    """So they do not depend on a compressor of this machine."""
     wheel = make_wheel(tmp_path, "big", files={"big.py": "value = 12345\n" * 9000})
     with zipfile.ZipFile(wheel) as archive, wheel.open("rb") as file:
         member = archive.getinfo("big.py")
@@ -195,3 +196,79 @@ def test_a_wheel_tells_what_it_is(tmp_path: Path) -> None:
     found = describe_wheel(wheel, fingerprint="f" * 64)
     assert (found.name, found.version, found.licence) == ("my-package", "1.0", "MIT")
     assert found.requires == ("numpy>=1", "extra; extra == 'x'")
+
+
+METADATA = b"Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n"
+HOSTILE = {
+    "quotes": ({"RECORD": b'"' * 500_000}, "has a RECORD that is not valid"),
+    "nul": ({"RECORD": b"a\0b,,\n"}, ""),
+    "rows": ({"RECORD": b"a,b,c\n" * 5_000_000}, "has more lines in RECORD than files"),
+    "empty-rows": ({"RECORD": b"\n" * (30 << 20)}, "has more lines in RECORD than files"),
+    "kind": ({"RECORD": b"evil-1.0.data/x/y,,\n"}, "RECORD that is not valid: it has files of the unk"),
+    "not-unicode": ({"RECORD": b"\xff\xfe"}, "RECORD that can be read"),
+    "blanks": ({"entry_points.txt": b"[console_scripts]\n" + b"a" + b" " * 900_000}, "is not valid: 'a'"),
+    "half": ({"entry_points.txt": b"[console_scripts]\na = " + b"a." * 400_000}, "is not valid: 'a'"),
+    "above": ({"entry_points.txt": b"[console_scripts]\n.. = a:b\n"}, "is not valid: '..'"),
+    "escape": ({"entry_points.txt": b"[gui_scripts]\n\x1b[31m = a:b\n"}, r"is not valid: '\x1b"),
+    "no-name": ({"entry_points.txt": b"[console_scripts]\n= a:b\n"}, "is not valid: ''"),
+    "large": ({"entry_points.txt": b"#" * (2 << 20)}, "of more than 1048576 bytes"),
+    "nameless": ({"METADATA": b"Version: 1.0\n"}, "has no Name or no Version in METADATA"),
+    "empty": ({"METADATA": b""}, "has no Name or no Version in METADATA"),
+    "long-fields": ({"METADATA": METADATA + b"Licence: x\n" * 200_000}, "has fields of 2,200,"),
+    "folded": ({"METADATA": METADATA + b"Licence: x" + b"\n x" * 340_000}, ""),
+    "requirements": ({"METADATA": METADATA + b"Requires-Dist: abcd\n" * 50_000}, ""),
+    "long-requirements": (
+        {"METADATA": METADATA + b"Requires-Dist: six" + b">=1," * 80_000 + b"\n"},
+        "has more than 262,144 characters of Requires-Dist",
+    ),
+    "long-text": ({"METADATA": METADATA + b"\n" + b"Name: x\n\n" * 2_000_000}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "sentence"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_metadata_costs_little_and_is_read_or_refused(
+    tmp_path: Path, files: dict[str, bytes], sentence: str
+) -> None:
+    wheel = tmp_path / "evil-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {"METADATA": METADATA, "RECORD": b"", **files}.items():
+            archive.writestr(f"evil-1.0.dist-info/{name}", content)
+    before = time.process_time()
+    text = ""
+    try:
+        wheel_entries([wheel], scheme=SCHEME)
+        describe_wheel(wheel, fingerprint="0" * 64)
+    except GitopsMlError as error:
+        text = str(error)
+    assert time.process_time() - before < 1.5
+    assert sentence in text and bool(sentence) == bool(text), text
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(8, 99), (6, 1), (8, 14), (6, 0x20)],
+    ids=["unknown-method", "encrypted", "lzma", "patched"],
+)
+def test_a_member_that_cannot_be_unpacked_is_a_sentence(
+    tmp_path: Path, at: int, value: int
+) -> None:
+    wheel = make_wheel(tmp_path, "odd")
+    content = wheel.read_bytes()
+    for signature, offset in ((b"PK\x03\x04", at), (b"PK\x01\x02", at + 2)):
+        parts = content.split(signature)
+        field = offset - len(signature)
+        content = signature.join(
+            [parts[0], *(p[:field] + bytes([value, 0]) + p[field + 2 :] for p in parts[1:])]
+        )
+    wheel.write_bytes(content)
+    with pytest.raises(GitopsMlError, match=r"can ?not? .*be read|that can be read"):
+        describe_wheel(wheel, fingerprint="0" * 64)
+
+
+def test_a_script_that_unpacks_to_more_than_memory_is_refused(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "bomb", files={"bomb-1.0.data/scripts/x": "x"})
+    content = wheel.read_bytes()
+    at = content.index(b"bomb-1.0.data/scripts/x", content.index(b"PK\x01\x02")) - 46
+    wheel.write_bytes(content[: at + 24] + (2 << 30).to_bytes(4, "little") + content[at + 28 :])
+    with pytest.raises(GitopsMlError, match="scripts/x of more than 1073741824 bytes"):
+        wheel_entries([wheel], scheme=SCHEME)
