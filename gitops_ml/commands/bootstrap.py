@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.land import Delivery, deliver_changes
+from gitops_ml.delivery.land import DeliveryResult, deliver_changes
+from gitops_ml.delivery.push import CommitPlan
+from gitops_ml.delivery.release_changes import changes_against
 from gitops_ml.delivery.releases import repository_of, standing_releases
-from gitops_ml.delivery.rendering import CHART, RepositoryState, changes_against
-from gitops_ml.forge.pull_request import asked_in
+from gitops_ml.delivery.rendering import CHART
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.git.model import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files as words
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import destinations_in, teams_of
-from gitops_ml.gitops.commit_message import action_message, summary_of
+from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.owned_block import placed
 from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.helm.charts import read_chart
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.delivery.change import ChangeOptions
-    from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.bootstrap_files import Steps
     from gitops_ml.gitops.owned_block import Block
@@ -40,29 +41,21 @@ Read = Callable[[str], "bytes | None"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bootstrapped:
+class Bootstrapped(DeliveryResult):
     """What became of the repository, and what is left for people."""
 
-    changes: tuple[Change, ...]
     kept: tuple[tuple[str, str], ...]
-    """Files with a block of ours that somebody has edited, and the difference to what we would write."""
-    commit: str | None
-    pull_request: PullRequest | None
-    dry_run: bool
+    """Files whose gitops-ml block people have edited, and the difference to the block as it would be."""
     steps: tuple[Steps, ...]
     """For an administrator of the clusters."""
     advice: tuple[str, ...]
     """For an administrator of the repository."""
     warnings: tuple[str, ...] = ()
 
-    def summary(self) -> str:
-        if not self.changes:
-            return "nothing to change"
-        if self.dry_run:
-            return f"would commit: {summary_of(self.changes)}"
-        if self.pull_request:
-            return f"{asked_in(self.pull_request)}: {summary_of(self.changes)}"
-        return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BootstrapPlan(CommitPlan):
+    kept: tuple[tuple[str, str], ...]
 
 
 def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -> Bootstrapped:
@@ -77,31 +70,28 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
             and again.
     """
     project, gitops = workspace.project, _gitops(workspace, tools)
-    kept: list[tuple[tuple[str, str], ...]] = []
 
-    def make_changes(snapshot: GitSnapshot) -> tuple[tuple[Change, ...], str]:
+    def make_plan(snapshot: GitSnapshot) -> _BootstrapPlan:
         teams = {r.team for r in standing_releases(snapshot) if r.project == project.name}
-        standing = RepositoryState.read(snapshot)
+        state = RepositoryState.of(snapshot)
         names = [path for path, _, _ in _blocks(project, gitops)]
-        there = snapshot.read([*names, *snapshot.blob_ids("argocd/projects/")])
-        ours = _our_files(workspace, teams, standing, there.get)
-        people, edited = _peoples_files(project, gitops, there.get)
-        kept.append(edited)
-        changes = changes_against(standing, snapshot, sorted([*ours, *people]))
-        return changes, _message(workspace, options)
+        current = state.read([*names, *snapshot.blob_ids("argocd/projects/")])
+        files = _argo_files(workspace, teams, state, current.get)
+        others, kept = _peoples_files(project, gitops, current.get)
+        return _BootstrapPlan(
+            changes=changes_against(state, sorted([*files, *others])),
+            message=_message(workspace, options),
+            kept=kept,
+        )
 
-    is_empty = tools.repository().fetch().commit is None
-    landing = Delivery(
-        topic=f"bootstrap/{project.name}",
-        environments=workspace.environments,
-        pull_request=False if is_empty and options.pull_request is None else options.pull_request,
-        dry_run=options.dry_run,
-        why=lambda: options.why,
-    )
-    delivered = deliver_changes(workspace, make_changes, tools=tools, landing=landing)
+    if options.pull_request is None and tools.repository().fetch().commit is None:
+        options = replace(options, pull_request=False)
+    delivery = options.delivery(f"bootstrap/{project.name}", workspace.environments)
+    delivered = deliver_changes(workspace, make_plan, tools=tools, delivery=delivery)
+    plan = delivered.plan
     return Bootstrapped(
-        changes=delivered.changes,
-        kept=kept[-1],
+        changes=plan.changes,
+        kept=plan.kept,
         commit=delivered.commit,
         pull_request=delivered.pull_request,
         dry_run=options.dry_run,
@@ -133,9 +123,8 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
         file = folder / path
         return file.read_bytes() if file.is_file() else None
 
-    ours = _our_files(workspace, set(), RepositoryState.nothing(), read)
-    people, edited = _peoples_files(project, gitops, read)
-    files = sorted([*ours, *people])
+    others, kept = _peoples_files(project, gitops, read)
+    files = sorted([*_argo_files(workspace, set(), RepositoryState.empty(), read), *others])
     before = {file.path: read(file.path) for file in files}
     write_files(folder, ((file.path, file.content) for file in files))
     return Bootstrapped(
@@ -144,7 +133,7 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
             for file in files
             if before[file.path] != file.content
         ),
-        kept=edited,
+        kept=kept,
         commit=None,
         pull_request=None,
         dry_run=False,
@@ -159,12 +148,12 @@ def _gitops(workspace: Workspace, tools: Clients) -> GitopsSpec:
     return workspace.project.gitops
 
 
-def _our_files(
-    workspace: Workspace, teams: set[str], standing: RepositoryState, read: Read
+def _argo_files(
+    workspace: Workspace, teams: set[str], state: RepositoryState, read: Read
 ) -> tuple[RenderedFile, ...]:
     project = workspace.project
     used = teams_of(project, teams | (set() if project.teams else {project.default_team}))
-    others = standing.destinations(besides=project.name)
+    others = state.destinations(besides=project.name)
     # Another project may have prepared its environments for the same team: a place that is there
     # stays until a deploy knows better.
     for team in used:

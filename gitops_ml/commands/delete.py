@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeOptions, ChangePlan, ChangeResult, ReleaseChange, change
+from gitops_ml.delivery.release_changes import removals
 from gitops_ml.delivery.releases import Selection, selected, topic_of
-from gitops_ml.delivery.rendering import RepositoryState, removals
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.gitops.commit_message import names_in_short
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ def delete(
         releases = selected(
             snapshot, selection, environment=environment, project=workspace.project.name
         )
-        standing = RepositoryState.read(snapshot)
         return ChangePlan(
             releases=tuple(
                 ReleaseChange(
@@ -52,7 +52,9 @@ def delete(
                 )
                 for release in releases
             ),
-            changes=removals(standing, snapshot, [release.directory for release in releases]),
+            changes=removals(
+                RepositoryState.of(snapshot), [release.directory for release in releases]
+            ),
             subject=f"Remove {names_in_short(r.api for r in releases)} from {environment}",
             why=_what_goes(workspace, environment),
             warnings=_left_to_do(workspace, environment, releases),

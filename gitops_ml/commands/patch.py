@@ -12,10 +12,9 @@ from gitops_ml.delivery.change import (
     ReleaseChange,
     change,
     fields_without,
-    rerendered_changes,
 )
-from gitops_ml.delivery.derive import Origin, derive_release, refuse_taken
-from gitops_ml.delivery.plan import wants_manifests
+from gitops_ml.delivery.derive import Origin, derive_release, derived_changes, refuse_taken
+from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import (
     Selection,
     refuse_other,
@@ -81,10 +80,11 @@ def patch(
             tools=tools,
             manifest=patched(release.manifest, words, environment=environment),
         )
-        if "networking" in made.manifest.body:
+        if "networking" in made.planned.manifest.body:
             # Reading every manifest takes a second where there are thousands.
             refuse_taken(made, _beside(snapshot, release))
-        (after,), changes, warnings = rerendered_changes([made], snapshot, workspace, tools)
+        changed = derived_changes([made], snapshot, workspace, tools)
+        (after,) = changed.releases
         before = values_of(snapshot, [release.directory]).get(release.directory, {})
         fields = field_changes(fields_without(before), fields_without(json.loads(after.text.data)))
         told = ReleaseChange(
@@ -97,9 +97,9 @@ def patch(
         )
         return ChangePlan(
             releases=(told,),
-            changes=changes,
+            changes=changed.changes,
             subject=f"Patch {api} in {environment}",
-            warnings=(*warnings, *_source_warning(release, bool(changes))),
+            warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
         )
 
     return change(

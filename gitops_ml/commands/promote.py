@@ -13,9 +13,8 @@ from gitops_ml.delivery.change import (
     ReleaseChange,
     change,
     fields_without,
-    rerendered_changes,
 )
-from gitops_ml.delivery.derive import DerivedRelease, Origin, derive_release
+from gitops_ml.delivery.derive import DerivedRelease, Origin, derive_release, derived_changes
 from gitops_ml.delivery.releases import Selection, selected, topic_of, values_of
 from gitops_ml.documents.markdown import block, code
 from gitops_ml.errors import InvalidDocument, UsageError
@@ -28,9 +27,9 @@ from gitops_ml.gitops.release_yaml import read_release
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gitops_ml.delivery.release_changes import ReleaseChanges
     from gitops_ml.errors import Problem
     from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.project.model import Project
     from gitops_ml.workspace.clients import Clients
@@ -68,15 +67,15 @@ def promote(
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:
         releases = selected(snapshot, selection, environment=source, project=workspace.project.name)
-        made = _rerendered(releases, workspace.project, target, tools)
-        after, changes, warnings = rerendered_changes(made, snapshot, workspace, tools)
-        told = _told(snapshot, made, after, {change.path for change in changes})
+        derived = _derived(releases, workspace.project, target, tools)
+        changed = derived_changes(derived, snapshot, workspace, tools)
+        changes = _release_changes(snapshot, derived, changed)
         return ChangePlan(
-            releases=told,
-            changes=changes,
-            subject=f"Promote {names_in_short(item.api for item in told)} from {source} to {target}",
-            why=_why(told, source, target),
-            warnings=(*skipped, *_chart_warnings(made), *warnings),
+            releases=changes,
+            changes=changed.changes,
+            subject=f"Promote {names_in_short(each.api for each in changes)} from {source} to {target}",
+            why=_why(changes, source, target),
+            warnings=(*skipped, *_chart_warnings(derived), *changed.warnings),
         )
 
     return change(
@@ -144,10 +143,10 @@ def _skipped(project: Project, source: str, target: str, *, may_skip: bool) -> t
     return (f"{names} is skipped on the way from {source} to {target}",)
 
 
-def _rerendered(
+def _derived(
     releases: Iterable[ReleaseRecord], project: Project, target: str, tools: Clients
 ) -> list[DerivedRelease]:
-    """All of them; what is wrong with several manifests is told at once."""
+    """All of them; the problems of several manifests are reported together."""
     made: list[DerivedRelease] = []
     problems: list[Problem] = []
     for release in releases:
@@ -161,37 +160,37 @@ def _rerendered(
     return made
 
 
-def _told(
-    snapshot: GitSnapshot,
-    made: Iterable[DerivedRelease],
-    after: Iterable[Release],
-    changed: set[str],
+def _release_changes(
+    snapshot: GitSnapshot, derived: Iterable[DerivedRelease], changed: ReleaseChanges
 ) -> tuple[ReleaseChange, ...]:
+    touched = {change.path.rpartition("/")[0] for change in changed.changes}
     pairs = [
         (item.origin.release, release)
-        for item, release in zip(made, after, strict=True)
-        if any(path.startswith(f"{release.directory}/") for path in changed)
+        for item, release in zip(derived, changed.releases, strict=True)
+        if release.directory in touched
     ]
     directories = [d for origin, release in pairs for d in (origin.directory, release.directory)]
     values = values_of(snapshot, directories)
     facts = snapshot.read(f"{release.directory}/{layout.RELEASE}" for _, release in pairs)
-    told = []
+    found = []
     for origin, release in pairs:
         before = read_release(facts.get(f"{release.directory}/{layout.RELEASE}", b""))
         now = json.loads(release.text.data)
-        stood = values.get(release.directory)
-        told.append(
+        earlier = values.get(release.directory)
+        found.append(
             ReleaseChange(
                 api=release.name,
                 environment=release.environment,
                 before=before.deployment_id if before else None,
                 after=release.deployment_id,
                 image=release.image,
-                fields=field_changes(fields_without(stood), fields_without(now)) if stood else (),
+                fields=field_changes(fields_without(earlier), fields_without(now))
+                if earlier
+                else (),
                 differs=field_changes(_own(values.get(origin.directory, {})), _own(now)),
             )
         )
-    return tuple(told)
+    return tuple(found)
 
 
 def _own(values: Mapping[str, object]) -> Mapping[str, object]:

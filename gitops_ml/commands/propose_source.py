@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.package_text import package_text
 from gitops_ml.commands.lock import lock
-from gitops_ml.delivery.push import Delivered, deliver, propose
+from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, propose
 from gitops_ml.documents.yaml_edit import CannotEdit, with_item
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
@@ -88,7 +88,7 @@ def propose_source(
     dry_run: bool = False,
     message: str | None = None,
     why: str = "",
-) -> Delivered:
+) -> Delivered[CommitPlan]:
     """Commit the API's files to the source repository, and open a pull request with them.
 
     A lock is made where there is none, so that CI builds with what it was resolved to here. A
@@ -114,33 +114,29 @@ def propose_source(
     code = code_files(workspace)
     repository = tools.source_repository()
 
-    warnings: tuple[str, ...] = ()
-
-    def make_changes(snapshot: GitSnapshot) -> tuple[tuple[Change, ...], str]:
-        nonlocal warnings
+    def make_plan(snapshot: GitSnapshot) -> CommitPlan:
         changes = _changes(files, code, snapshot)
-        warnings = _left(files, code, snapshot) if files.source else ()
-        return changes, f"{message or _subject(files, changes)}\n"
-
-    def told(delivered: Delivered) -> Delivered:
-        return replace(delivered, warnings=(*delivered.warnings, *warnings))
+        return CommitPlan(
+            changes=changes,
+            message=f"{message or _subject(files, changes)}\n",
+            warnings=_left(files, code, snapshot) if files.source else (),
+        )
 
     if dry_run:
         base = repository.fetch()
-        changes, _ = make_changes(base)
-        return told(Delivered(base.commit, None, changes, 1))
+        return Delivered(plan=make_plan(base), base=base.commit)
     author = read_author(workspace.root, workspace.project.gitops)
     if not pull_request:
-        return told(deliver(repository, make_changes, author=author))
+        return deliver(repository, make_plan, author=author)
     head = head_branch(f"source/{files.api}")
 
-    def make_proposal(changes: tuple[Change, ...], text: str) -> Proposal:
+    def make_proposal(plan: CommitPlan) -> Proposal:
         settings = workspace.project.pull_requests
         return Proposal(
             head=head,
             base=source.branch,
-            title=text.partition("\n")[0],
-            body=_body(workspace, files, changes, head=head, why=why),
+            title=plan.message.partition("\n")[0],
+            body=_body(workspace, files, plan.changes, head=head, why=why),
             reviewers=settings.reviewers,
             teams=settings.teams,
             labels=settings.labels,
@@ -150,7 +146,7 @@ def propose_source(
         )
 
     forge = tools.source_forge()
-    return told(propose(repository, forge, make_changes, make_proposal, head=head, author=author))
+    return propose(repository, forge, make_plan, make_proposal, head=head, author=author)
 
 
 def _changes(

@@ -12,9 +12,11 @@ from gitops_ml.delivery.change import (
     change,
     fields_without,
 )
-from gitops_ml.delivery.plan import wants_manifests
+from gitops_ml.delivery.ownership import taken_routes
+from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import refuse_other, repository_of
-from gitops_ml.delivery.rendering import RepositoryState, refuse_faults, taken_routes
+from gitops_ml.delivery.rendering import refuse_faults
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
@@ -188,7 +190,7 @@ def _refuse_broken(snapshot: GitSnapshot, directory: str, contents: Mapping[str,
     refuse_faults({directory: faults})
     texts = {"facts": (facts or b"").decode(), "values": (values or b"").decode(errors="replace")}
     routes = {directory: route_of(directory, **texts)}
-    if taken := taken_routes(routes, RepositoryState.read(snapshot), snapshot):
+    if taken := taken_routes(routes, RepositoryState.of(snapshot)):
         raise RepositoryMoved(taken[0][1])
 
 

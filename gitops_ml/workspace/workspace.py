@@ -135,7 +135,7 @@ class PlannedRelease:
     def spec(self) -> ReleaseSpec:
         """The release, resolved."""
         if self._spec is None:
-            self._spec = _spec(self.manifest, self.project, self.environment.name)
+            self._spec = release_spec(self.manifest, self.project, self.environment.name)
         return self._spec
 
 
@@ -387,7 +387,7 @@ def resolve_releases(
         if key in known:
             plan, found = _recalled(known[key], manifest, project, environment, key)
         else:
-            plan, found = _checked_release(manifest, project, environment, key)
+            plan, found = check_planned(manifest, project, environment, key)
             if not Problems.of(found).errors:
                 answers[key] = _remembered(plan, found)
         planned.append(plan)
@@ -396,14 +396,15 @@ def resolve_releases(
     return tuple(planned), problems
 
 
-def _checked_release(
-    manifest: Manifest, project: Project, environment: str, key: bytes
+def check_planned(
+    manifest: Manifest, project: Project, environment: str, key: bytes = b""
 ) -> tuple[PlannedRelease, list[Problem]]:
-    # what is remembered is not checked again: these are the larger half of what a call would load
+    """A manifest in one environment, resolved, and the problems of that release."""
+    # Imported late: a remembered release is not checked again, and the rules take long to import.
     from gitops_ml.release.rules.check_release import check_release
     from gitops_ml.release.rules.effect import effect_findings
 
-    spec = _spec(manifest, project, environment)
+    spec = release_spec(manifest, project, environment)
     cluster = project.clusters[spec.cluster]
     place = project.environments[environment]
     findings = (
@@ -417,7 +418,8 @@ def _checked_release(
     ), problems
 
 
-def _spec(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
+def release_spec(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
+    """The manifest with the overrides of the environment and all defaults."""
     with_defaults = load_schema("api").with_defaults
     return resolve(manifest, project, environment, with_defaults=with_defaults)
 
