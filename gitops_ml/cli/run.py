@@ -70,6 +70,6 @@ def command(
         host=host,
         port=port,
         reloads=reloads,
-        models=wiring.tools(workspace.project, root=workspace.root).models,
+        tools=wiring.tools(workspace.project, root=workspace.root),
         tell=report.say,
     )

@@ -104,7 +104,7 @@ class Local(Connection):
                 )
                 server = start(
                     describe([described], self._at_hand, environment=api.environment),
-                    models=tools.models,
+                    tools=tools,
                     tell=tools.progress,
                     port=port,
                 )

@@ -52,7 +52,7 @@ def update_bases(
     """
     texts = tuple(_texts(documents.find(paths, project_file=project_file)))
     assert tools.registry is not None, "there is no such thing as moving offline"
-    registry = tools.registry()
+    registry = tools.registry
     images = {base.image for text in texts for base in text.bases if base.image.tag}
     digests = {
         image: registry.digest(ImageRef(image.repository, image.tag))

@@ -84,7 +84,7 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
             kept=kept,
         )
 
-    if options.pull_request is None and tools.repository().fetch().commit is None:
+    if options.pull_request is None and tools.repository.fetch().commit is None:
         options = replace(options, pull_request=False)
     delivery = options.delivery(f"bootstrap/{project.name}", workspace.environments)
     delivered = deliver_changes(workspace, make_plan, tools=tools, delivery=delivery)

@@ -96,7 +96,7 @@ def build(
     asks = options.push and not options.dry_run
     models = check_models(checked(workspace), tools) if asks else ()
     images = plan_images(workspace, tools, options.locks)
-    registry = tools.registry() if tools.registry and options.push else None
+    registry = tools.registry if options.push else None
     digests = look_up(
         images.values(), known={}, registry=registry, is_trusted=finished_image_check(tools)
     )
@@ -146,7 +146,7 @@ def _put(
             )
         return make_image(image, tools, push=False, source=lambda: read_source(workspace.root))
     tools.progress(f"building {image.ref} with oci: {image.choice.reason}")
-    built = tools.oci().builder.build(image.plan, progress=tools.progress)
+    built = tools.oci.builder.build(image.plan, progress=tools.progress)
     if options.layout:
         write_oci_layout(built, options.layout, image=image.ref, progress=tools.progress)
     if options.load:

@@ -85,8 +85,8 @@ def _object_differences(
     for item in plan.releases:
         if f"{item.directory}/{layout.VALUES}" not in changed:
             continue
-        before = standing_objects(snapshot, item, helm=tools.helm())
-        after = render_objects([item], helm=tools.helm())[item.directory]
+        before = standing_objects(snapshot, item, helm=tools.helm)
+        after = render_objects([item], helm=tools.helm)[item.directory]
         if fields := object_changes(before, after):
             found.append((item.directory, fields))
     return tuple(found)

@@ -277,7 +277,7 @@ def _applications(
 ) -> dict[str, Application]:
     assert workspace.project.gitops is not None, "the repository was asked for before"
     namespace = workspace.project.gitops.argocd_namespace
-    found = tools.argo_cd().applications(namespace, environment=environment, api=api)
+    found = tools.argo_cd.applications(namespace, environment=environment, api=api)
     return {application.api: application for application in found}
 
 

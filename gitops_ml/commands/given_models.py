@@ -33,7 +33,7 @@ def name_models(
         UsageError: a name is none, there is no such file, or images have no repository.
         Unpackageable: an object cannot be stored.
     """
-    store = tools.models()
+    store = tools.models
     locations: dict[str, str] = {}
     for name, model in models.items():
         if is_elsewhere(model):
@@ -67,7 +67,7 @@ def store_models(
             raise UsageError("models are pushed to a registry, and this client is offline")
         tools.progress(f"storing the model {name}")
         with model_folder(name, model) as folder:
-            pushed = tools.models().push(
+            pushed = tools.models.push(
                 folder, _image(workspace, api, name), progress=tools.progress
             )
         if pushed.location != named[name]:

@@ -72,7 +72,7 @@ def trace(workspace: Workspace, id: str, *, tools: Clients) -> FoundDeployment:
 def _asked(commit: str, tools: Clients) -> int | None:
     """The forge's answer; one that gives none is no reason to tell nothing."""
     try:
-        forge = tools.forge()
+        forge = tools.forge
         requests = forge.of_commit(commit) if forge else ()
     except GitopsMlError as error:
         tools.progress(f"the forge is not asked for the pull request: {error}")

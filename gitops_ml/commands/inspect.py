@@ -91,7 +91,7 @@ def inspect(
     bills = [each for each in attached if each.artifact_type == CYCLONEDX]
     packages: tuple[Component, ...] = ()
     if bills:
-        content = read_attachment(tools.oci().registry, found.image.repository, bills[0])
+        content = read_attachment(tools.oci.registry, found.image.repository, bills[0])
         packages = listed_packages(content)
     return Inspection(
         found=found,
@@ -134,7 +134,7 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
         assert image.choice, "an image of our own has one"
         blobs = None
         if isinstance(image.plan, OciPlan):
-            oci = tools.oci()
+            oci = tools.oci
             built = oci.builder.build(image.plan, progress=tools.progress)
             blobs = push_preview(oci.registry, built, repository=image.ref.repository)
         found.append(Preview(apis, str(image.ref), image.choice, blobs))
@@ -144,7 +144,7 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
 def _named(workspace: Workspace, name: str, tools: Clients) -> Named:
     if name.startswith(SCHEME):
         try:
-            return Named(parse_location(name), tools.oci().registry)
+            return Named(parse_location(name), tools.oci.registry)
         except BadLocation as error:
             raise UsageError(str(error)) from error
     if name.startswith(_LAYOUT):
@@ -152,14 +152,14 @@ def _named(workspace: Workspace, name: str, tools: Clients) -> Named:
     if _DEPLOYMENT.fullmatch(name):
         found = find_deployment(workspace, tools, name)
         manifest = write_yaml([found.manifest]).encode()
-        return Named(found.image, tools.oci().registry, found.deployment_id, manifest)
+        return Named(found.image, tools.oci.registry, found.deployment_id, manifest)
     try:
         image = ImageRef.parse(name)
     except ValueError as error:
         raise UsageError(f"{error}, nor a deployment id (<api>-<12 hex digits>)") from error
     if name == image.repository and "/" not in name:
         refuse_near_id(workspace, tools, name)
-    return Named(image, tools.oci().registry)
+    return Named(image, tools.oci.registry)
 
 
 def _in_layout(name: str) -> Named:
@@ -180,9 +180,9 @@ def _signatures(named: Named, found: OpenImage, tools: Clients) -> tuple[Signatu
 
     key = None
     with suppress(UsageError):  # who looks at an image need not be who signs
-        key = tools.key()
+        key = tools.key
     keys = [key.public] if key else []
-    image, registry = found.image, tools.oci().registry
+    image, registry = found.image, tools.oci.registry
     return signatures_of(registry, image.repository, image.digest or "", keys=keys)
 
 
@@ -191,5 +191,5 @@ def _attached(named: Named, found: OpenImage, tools: Clients) -> tuple[Descripto
     if isinstance(named.reader, OciLayout):
         return ()
     digests = dict.fromkeys((found.image.digest or "", found.descriptor.digest))
-    registry, repository = tools.oci().registry, found.image.repository
+    registry, repository = tools.oci.registry, found.image.repository
     return tuple(each for digest in digests for each in referrers(registry, repository, digest))

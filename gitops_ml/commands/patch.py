@@ -203,7 +203,7 @@ def _refreshed(
         values: new_values.encode(),
     }
     if wants_manifests(workspace):
-        rendered = standing_manifest(snapshot, release, new_values, helm=tools.helm())
+        rendered = standing_manifest(snapshot, release, new_values, helm=tools.helm)
         refuse_faults(
             {release.directory: faults_of_text(read_values(new_values.encode()), rendered)}
         )

@@ -103,8 +103,8 @@ def propose_source(
         Refused, ServerFailed, RepositoryMoved: see `propose`.
     """
     checked(workspace)
-    source = workspace.project.source
-    if source is None or tools.source_repository is None:
+    source, repository = workspace.project.source, tools.source_repository
+    if source is None or repository is None:
         raise UsageError(
             "the project file says `pull_requests.content: source`, but not where the source is: "
             "set source.repository"
@@ -112,7 +112,6 @@ def propose_source(
     if not dry_run and tools.registry is not None:
         lock(workspace, tools=tools)
     code = code_files(workspace)
-    repository = tools.source_repository()
 
     def make_plan(snapshot: GitSnapshot) -> CommitPlan:
         changes = _changes(files, code, snapshot)
@@ -145,7 +144,7 @@ def propose_source(
             merge_method=settings.merge_method,
         )
 
-    forge = tools.source_forge()
+    forge = tools.source_forge
     return propose(repository, forge, make_plan, make_proposal, head=head, author=author)
 
 

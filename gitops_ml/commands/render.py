@@ -51,7 +51,7 @@ def render(workspace: Workspace, *, tools: Clients, with_objects: bool = False) 
     files = tuple(
         RenderedFile(each.path, each.after) for each in made.changes if each.after is not None
     )
-    objects = render_objects(releases, helm=tools.helm()) if with_objects else {}
+    objects = render_objects(releases, helm=tools.helm) if with_objects else {}
     shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
     warnings = (
         *image_warnings(images.values()),

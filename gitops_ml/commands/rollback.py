@@ -171,7 +171,7 @@ def _contents(
     elif path not in found:
         then = past.repository.at(wanted.commit.id)
         values = past.content(state.values).decode(errors="replace")
-        found[path] = standing_manifest(then, release, values, helm=tools.helm()).encode()
+        found[path] = standing_manifest(then, release, values, helm=tools.helm).encode()
     return found
 
 

@@ -13,8 +13,8 @@ from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitops_ml.models.artifact import RegistryModels
     from gitops_ml.release.spec import ReleaseSpec
+    from gitops_ml.workspace.clients import Clients
 
 
 def run(
@@ -23,7 +23,7 @@ def run(
     host: str,
     port: int,
     reloads: bool,
-    models: Callable[[], RegistryModels],
+    tools: Clients,
     tell: Callable[[str], None],
 ) -> None:
     """Serve the one predictor of the workspace until it is told to stop.
@@ -36,7 +36,7 @@ def run(
         ProgramFailed: the server ended badly; it has said why.
         Refused, ServerFailed: a model artifact cannot be had.
     """
-    planned, spec = _local(workspace, models, tell)
+    planned, spec = _local(workspace, tools, tell)
     code = serve_predictor(
         spec,
         directory=workspace.directory_of(planned.manifest),
@@ -52,7 +52,7 @@ def run(
 def start(
     workspace: Workspace,
     *,
-    models: Callable[[], RegistryModels],
+    tools: Clients,
     tell: Callable[[str], None],
     port: int = 0,
 ) -> LocalServer:
@@ -62,20 +62,20 @@ def start(
         InvalidDocument, UsageError, Refused, ServerFailed: see `run`.
         ProgramFailed: it does not become ready; holds the end of its log.
     """
-    planned, spec = _local(workspace, models, tell)
+    planned, spec = _local(workspace, tools, tell)
     tell(f"starting {planned.name} on this machine")
     server = LocalServer(spec, directory=workspace.directory_of(planned.manifest), port=port)
     return server.until_ready(seconds=spec.probes.startup)
 
 
 def _local(
-    workspace: Workspace, models: Callable[[], RegistryModels], tell: Callable[[str], None]
+    workspace: Workspace, tools: Clients, tell: Callable[[str], None]
 ) -> tuple[PlannedRelease, ReleaseSpec]:
     """The predictor with its models on this machine."""
     planned = _one_predictor(checked(workspace).releases)
     assert planned.spec.predictor is not None, "it was chosen for having one"
     local = mounted(
-        planned.spec.predictor, lambda each: str(models().fetched(each.image, progress=tell))
+        planned.spec.predictor, lambda each: str(tools.models.fetched(each.image, progress=tell))
     )
     return planned, replace(planned.spec, predictor=local.predictor)
 

@@ -177,7 +177,7 @@ class _Waiting:
 
     def _ask_forge(self) -> None:
         """Know the pull request as it is now: once a look, however many releases it brings."""
-        if self.proposed is not None and self.proposed.number and (forge := self.tools.forge()):
+        if self.proposed is not None and self.proposed.number and (forge := self.tools.forge):
             self.before, self.proposed = self.proposed, forge.get(self.proposed.number)
 
     def _is_newly_merged(self) -> bool:

@@ -158,7 +158,7 @@ def _image(
     ):
         image = ImageRef.parse(spec.container.image)
         if image.digest is None and tools.registry is not None:
-            image = replace(image, digest=tools.registry().digest(image))
+            image = replace(image, digest=tools.registry.digest(image))
     elif differing := _differing_inputs(was, spec):
         raise UsageError(
             f"{', '.join(differing)} of {spec.name}: another image is needed for "

@@ -40,7 +40,7 @@ def plan_images(
     """The image of each release, by the release's directory."""
     planner = ImagePlanner(
         workspace.project.image,
-        registry=tools.registry() if tools.registry else None,
+        registry=tools.registry,
         locks=locks,
         progress=tools.progress,
     )
@@ -80,7 +80,7 @@ def check_models(workspace: Workspace, tools: Clients) -> tuple[str, ...]:
         if host in silent:
             continue
         try:
-            digest = tools.registry().digest(image)
+            digest = tools.registry.digest(image)
         except (Refused, ServerFailed) as error:
             silent.add(host)
             warnings.append(f"nobody knows whether {location} is there: {error}")
@@ -127,11 +127,10 @@ def with_digests(
     unanswered: Callable[[GitopsMlError], None] | None = None,
     is_trusted: Callable[[PlannedImage], bool] = lambda _: True,
 ) -> dict[str, PlannedImage]:
-    registry = tools.registry() if tools.registry else None
     digests = look_up(
         images.values(),
         known=known,
-        registry=registry,
+        registry=tools.registry,
         unanswered=unanswered,
         is_trusted=is_trusted,
     )
@@ -159,12 +158,12 @@ def _lack(image: PlannedImage, tools: Clients) -> str:
     """What an image lacks to be ours, in words."""
     ref, hashed, choice = image.ref, image.content_hash, image.choice
     assert hashed and choice, "an image of our own has both"
-    key = tools.key()
+    key = tools.key
     if key is None and choice.builder != "docker":
         return ""
     from gitops_ml.image.attachments import is_documented, is_made_by
 
-    registry = tools.oci().registry
+    registry = tools.oci.registry
     if key and not is_made_by(key.public, ref, registry=registry, content_hash=hashed):
         return "is not signed with our key"
     # An engine pushes the tag, and then come the documents; otherwise the tag comes last.
@@ -181,7 +180,9 @@ def make_image(
     source: Callable[[], Mapping[str, str] | None],
 ) -> str:
     """See `build_image`."""
-    builders = Builders(docker=tools.builder, oci=tools.oci, source=source, key=tools.key)
+    builders = Builders(
+        docker=lambda: tools.builder, oci=lambda: tools.oci, source=source, key=lambda: tools.key
+    )
     return build_image(image, builders, push=push, progress=tools.progress)
 
 

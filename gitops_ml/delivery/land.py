@@ -95,7 +95,7 @@ def deliver_changes(
     head = head_branch(delivery.topic)
     delivered = propose(
         repository,
-        tools.forge(),
+        tools.forge,
         make_plan,
         lambda plan: _proposal(workspace, plan, why=delivery.why, head=head),
         head=head,

@@ -80,7 +80,7 @@ def release_changes(
     refuse_beyond_policy(plans, state)
     manifests = None
     if wants_manifests(workspace):
-        manifests = render_manifests(releases, helm=tools.helm())
+        manifests = render_manifests(releases, helm=tools.helm)
     files = _shared_files(releases, workspace.project, state)
     for item, release in zip(wanted, releases, strict=True):
         files += release_files(

@@ -194,4 +194,4 @@ def repository_of(workspace: Workspace, tools: Clients) -> GitRepository:
             else "there is no gitops-ml.yaml here or above, so the GitOps repository is unknown: "
             "`gitops-ml init` writes one"
         )
-    return tools.repository()
+    return tools.repository
