@@ -24,17 +24,15 @@ from gitops_ml.delivery.releases import (
     topic_of,
     values_of,
 )
-from gitops_ml.delivery.rendering import refuse_faults
+from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.delivery.restoration import restored_changes
 from gitops_ml.errors import RepositoryMoved, UsageError
-from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import names_in_short
 from gitops_ml.gitops.current_objects import standing_manifest
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.refresh_mark import next_refresh
 from gitops_ml.gitops.release_files import with_provenance
-from gitops_ml.gitops.release_yaml import read_values
-from gitops_ml.gitops.whole_release import faults_of_text
 from gitops_ml.manifest.merge_patch import patched
 
 if TYPE_CHECKING:
@@ -150,8 +148,17 @@ def refresh(
         releases = selected(
             snapshot, selection, environment=environment, project=workspace.project.name
         )
+        state = RepositoryState.of(snapshot)
         changes = [
-            each for release in releases for each in _refreshed(release, snapshot, workspace, tools)
+            each
+            for release in releases
+            for each in restored_changes(
+                release,
+                _refreshed(release, snapshot, workspace, tools),
+                state,
+                workspace.project,
+                way_out=f"deploy {release.api} with a manifest that the policy allows",
+            )
         ]
         return ChangePlan(
             releases=tuple(
@@ -182,8 +189,8 @@ def refresh(
 
 def _refreshed(
     release: ReleaseRecord, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
-) -> list[Change]:
-    """The files of a release with the id of its next refresh; all else stays as it is written."""
+) -> dict[str, bytes]:
+    """The files of a release with the id of its next refresh; nothing else changes in them."""
     facts, values, manifest = (
         f"{release.directory}/{name}" for name in (layout.RELEASE, layout.VALUES, layout.MANIFEST)
     )
@@ -204,8 +211,5 @@ def _refreshed(
     }
     if wants_manifests(workspace):
         rendered = standing_manifest(snapshot, release, new_values, helm=tools.helm)
-        refuse_faults(
-            {release.directory: faults_of_text(read_values(new_values.encode()), rendered)}
-        )
         wanted[manifest] = rendered.encode()
-    return [Change(path, there.get(path), content) for path, content in wanted.items()]
+    return wanted

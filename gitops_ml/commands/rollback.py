@@ -12,11 +12,10 @@ from gitops_ml.delivery.change import (
     change,
     fields_without,
 )
-from gitops_ml.delivery.ownership import taken_routes
 from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import refuse_other, repository_of
-from gitops_ml.delivery.rendering import refuse_faults
 from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.delivery.restoration import FILES, restored_changes
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
@@ -24,8 +23,6 @@ from gitops_ml.gitops.current_objects import standing_manifest
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.release_history import ReleaseHistory
 from gitops_ml.gitops.release_yaml import read_release, read_values
-from gitops_ml.gitops.routes import route_of
-from gitops_ml.gitops.whole_release import faults_of_text, faults_of_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,22 +119,21 @@ def _restoring(
     now = read_release(past.content(current.last.release))
     if now is not None:
         refuse_other(now, workspace.project.name)
-    directory, environment = release.directory, release.environment
-    contents = _contents(past, wanted, release, workspace, tools)
-    _refuse_broken(past.snapshot, directory, contents)
-    there = past.snapshot.read(f"{directory}/{name}" for name in _FILES)
-    changes = [
-        Change(path, there.get(path), contents.get(path))
-        for path in (f"{directory}/{name}" for name in _FILES)
-        if there.get(path) != contents.get(path)
-    ]
+    changes = restored_changes(
+        release,
+        _contents(past, wanted, release, workspace, tools),
+        RepositoryState.of(past.snapshot),
+        workspace.project,
+        way_out=f"{release.deployment_id} comes back as it was, or not at all: roll back to another "
+        "deployment (--to), or deploy a manifest that the policy allows",
+    )
     if changes:
         changes += _chart(past, wanted, release)
     before = fields_without(read_values(past.content(current.last.values)))
     after = fields_without(read_values(past.content(wanted.last.values)))
     told = ReleaseChange(
         api=release.api,
-        environment=environment,
+        environment=release.environment,
         before=now.deployment_id if now else None,
         after=release.deployment_id,
         image=release.image,
@@ -146,12 +142,9 @@ def _restoring(
     return ChangePlan(
         releases=(told,),
         changes=tuple(sorted(changes, key=lambda change: change.path)),
-        subject=f"Roll back {release.api} in {environment} to {release.deployment_id}",
+        subject=f"Roll back {release.api} in {release.environment} to {release.deployment_id}",
         warnings=_warnings(past, release),
     )
-
-
-_FILES = (layout.RELEASE, layout.VALUES, layout.MANIFEST)
 
 
 def _contents(
@@ -163,7 +156,7 @@ def _contents(
 ) -> Mapping[str, bytes]:
     """The files as they were; in the mode of today, where the repository has changed its mode."""
     state, directory = wanted.last, release.directory
-    blobs = dict(zip(_FILES, (state.release, state.values, state.manifest), strict=True))
+    blobs = dict(zip(FILES, (state.release, state.values, state.manifest), strict=True))
     found = {f"{directory}/{name}": past.content(id) for name, id in blobs.items() if id}
     path = f"{directory}/{layout.MANIFEST}"
     if not wants_manifests(workspace):
@@ -175,26 +168,7 @@ def _contents(
     return found
 
 
-def _refuse_broken(snapshot: GitSnapshot, directory: str, contents: Mapping[str, bytes]) -> None:
-    """What was right then may be no whole release, or another's host and path, now.
-
-    Raises:
-        InvalidDocument: it is not whole.
-        RepositoryMoved: another release has its host and path by now.
-    """
-    facts, values, manifest = (contents.get(f"{directory}/{name}") for name in _FILES)
-    read = read_values(values)
-    faults = faults_of_values(read)
-    if manifest is not None:
-        faults += faults_of_text(read, manifest.decode(errors="replace"))
-    refuse_faults({directory: faults})
-    texts = {"facts": (facts or b"").decode(), "values": (values or b"").decode(errors="replace")}
-    routes = {directory: route_of(directory, **texts)}
-    if taken := taken_routes(routes, RepositoryState.of(snapshot)):
-        raise RepositoryMoved(taken[0][1])
-
-
-def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> list[Change]:
+def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> tuple[Change, ...]:
     """The base chart of that time, where it is gone.
 
     Raises:
@@ -209,7 +183,7 @@ def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> list[
             "chart version never changes: restore the folder from its history"
         )
     missing = then.read(path for path in was if path not in now)
-    return [Change(path, None, content) for path, content in missing.items()]
+    return tuple(Change(path, None, content) for path, content in missing.items())
 
 
 def _warnings(past: ReleaseHistory, release: ReleaseRecord) -> tuple[str, ...]:

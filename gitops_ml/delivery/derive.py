@@ -131,12 +131,18 @@ def parse_release(
     return manifests[0], problems
 
 
+def refuse_unresolvable(manifest: Manifest, project: Project) -> list[Problem]:
+    """Refuse a manifest that cannot become releases of the project; returns what are warnings."""
+    found = [manifest.problem(finding) for finding in unresolvable(manifest, project)]
+    if stops := [each for each in found if each.severity == "error" or each.rule == UNSERVED]:
+        raise InvalidDocument(replace(problem, severity="error") for problem in stops)
+    return found
+
+
 def _planned(
     manifest: Manifest, project: Project, environment: str
 ) -> tuple[PlannedRelease, list[Problem]]:
-    refused = [manifest.problem(finding) for finding in unresolvable(manifest, project)]
-    if stops := [p for p in refused if p.severity == "error" or p.rule == UNSERVED]:
-        raise InvalidDocument(replace(problem, severity="error") for problem in stops)
+    refused = refuse_unresolvable(manifest, project)
     planned, found = check_planned(manifest, project, environment)
     if errors := Problems.of(found).errors:
         raise InvalidDocument(errors)

@@ -35,11 +35,27 @@ def refuse_beyond_policy(planned: Iterable[PlannedRelease], state: RepositorySta
     """
     if (document := _document(state)) is None:
         return
-    if problems := [problem for plan in planned for problem in _problems(plan, document)]:
+    if problems := [problem for plan in planned for problem in _beyond(plan, document)]:
         raise InvalidDocument(problems)
 
 
-def _problems(plan: PlannedRelease, document: Document) -> Iterator[Problem]:
+def refuse_forbidden(plan: PlannedRelease, state: RepositoryState, *, way_out: str) -> None:
+    """Check a release whose files are taken over as they are against both policies of today.
+
+    Raises:
+        InvalidDocument: a policy does not allow it; the messages end with ``way_out``.
+    """
+    found = policy_findings(plan.spec, plan.cluster, plan.environment)
+    problems = [plan.manifest.problem(each, environment=plan.environment.name) for each in found]
+    if (document := _document(state)) is not None:
+        problems += _beyond(plan, document)
+    if problems:
+        raise InvalidDocument(
+            replace(each, message=f"{each.message}. {way_out}") for each in problems
+        )
+
+
+def _beyond(plan: PlannedRelease, document: Document) -> Iterator[Problem]:
     environment, wrong = narrowed(plan.environment, document, schema=load_schema("project"))
     if environment is None:
         raise InvalidDocument(wrong)

@@ -49,7 +49,7 @@ class ReleaseRecord:
     @property
     def manifest(self) -> Mapping[str, Any]:
         """The API as it was submitted."""
-        return _mapping(self._details()["manifest"])
+        return _mapping(self._details().get("manifest"))
 
     @property
     def manifest_file(self) -> str:
