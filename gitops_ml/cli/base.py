@@ -9,9 +9,9 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import dry_run_option, output_option, paths_argument, project_option
 from gitops_ml.commands.base import update_bases
-from gitops_ml.commands.validate import open_project
 from gitops_ml.errors import DifferencesFound
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_project
 
 if TYPE_CHECKING:
     from pathlib import Path

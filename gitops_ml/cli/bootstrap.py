@@ -10,11 +10,11 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import environment_option, landing, output_option, project_option
 from gitops_ml.commands.bootstrap import bootstrap, bootstrap_folder
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.errors import UsageError
 from gitops_ml.gitops import layout
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import dry_run_option, frozen_option, selection
 from gitops_ml.commands.build import BuildOptions, build
-from gitops_ml.commands.validate import open_project
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

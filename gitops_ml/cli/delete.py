@@ -17,11 +17,11 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.delete import delete
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.delivery.releases import Selection
 from gitops_ml.errors import UsageError
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

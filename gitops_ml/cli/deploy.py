@@ -19,10 +19,10 @@ from gitops_ml.cli.options import (
     selection,
 )
 from gitops_ml.commands.deploy import Deployment, deploy
-from gitops_ml.commands.validate import open_project
 from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from gitops_ml.cli import live_facts, report
 from gitops_ml.cli.options import first_environment_option, output_option, project_option
 from gitops_ml.cluster.status_words import one_line
 from gitops_ml.commands.get import Description, describe, utc_now
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,10 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import offline_option, output_option, selection
 from gitops_ml.commands.diff import diff
-from gitops_ml.commands.validate import open_project
 from gitops_ml.errors import DifferencesFound
 from gitops_ml.gitops.differences import ObjectChange, unified_diff
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import image_argument, output_option, platform_option, project_option
 from gitops_ml.commands.inspect import export
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 
 @click.command("export")

@@ -10,8 +10,8 @@ import click
 from gitops_ml.cli import live_facts, report
 from gitops_ml.cli.options import environment_option, output_option, project_option
 from gitops_ml.commands.get import LiveRelease, Overview, list_live, utc_now
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

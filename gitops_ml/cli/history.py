@@ -10,8 +10,8 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import environment_option, output_option, project_option
 from gitops_ml.commands import history_facts
 from gitops_ml.commands.history import history
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import api_option, output_option, platform_option, project_option
 from gitops_ml.commands.inspect import Inspection, Previews, inspect, preview
-from gitops_ml.commands.validate import open_project, open_settings
 from gitops_ml.errors import UsageError
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_project, open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import output_option, selection
 from gitops_ml.commands.lock import lock, reasons_for_none
-from gitops_ml.commands.validate import open_project
 from gitops_ml.errors import DifferencesFound
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import first_environment_option, output_option, project_option
 from gitops_ml.commands.logs import CONTAINER, follow, logs
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

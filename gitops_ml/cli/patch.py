@@ -10,10 +10,10 @@ import click
 from gitops_ml.cli import changed, report
 from gitops_ml.cli.options import landing, one_environment_option, output_option, project_option
 from gitops_ml.commands.patch import patch
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.manifest.merge_patch import laid_together, setting, snippet
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 
 @click.command("patch")

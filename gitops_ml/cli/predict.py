@@ -10,9 +10,9 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import first_environment_option, output_option, project_option
 from gitops_ml.commands.predict import Call, Prediction, predict
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.errors import UsageError
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

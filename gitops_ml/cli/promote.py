@@ -9,10 +9,10 @@ import click
 from gitops_ml.cli import changed, report
 from gitops_ml.cli.options import chosen_apis, landing, output_option, pairs, project_option
 from gitops_ml.commands.promote import promote
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.delivery.releases import Selection
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,10 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.patch import refresh
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.delivery.releases import Selection
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

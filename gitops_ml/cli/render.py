@@ -9,9 +9,9 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import offline_option, output_option, selection
 from gitops_ml.commands.render import render, write
-from gitops_ml.commands.validate import open_project
 from gitops_ml.gitops.release_files import objects_text
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_project
 
 
 @click.command("render")

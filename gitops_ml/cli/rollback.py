@@ -9,9 +9,9 @@ import click
 from gitops_ml.cli import changed, report
 from gitops_ml.cli.options import landing, one_environment_option, output_option, project_option
 from gitops_ml.commands.rollback import rollback
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import paths_argument, project_option
 from gitops_ml.commands.run import run
-from gitops_ml.commands.validate import open_project
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.commands.validate import schema
+from gitops_ml.system.resources import schema_text
 
 
 @click.command("schema")
@@ -18,4 +18,4 @@ def command(document: str) -> None:
       # then, as the first line of api.yaml:
       # yaml-language-server: $schema=api.schema.json
     """
-    click.echo(schema(document), nl=False)
+    click.echo(schema_text(document), nl=False)

@@ -10,9 +10,9 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option, project_option
 from gitops_ml.commands import history_facts
 from gitops_ml.commands.history import trace
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,14 +22,13 @@ from gitops_ml.client.results import Api, Apis, PullRequest
 from gitops_ml.commands.deploy import deploy
 from gitops_ml.commands.given_models import name_models, store_models
 from gitops_ml.commands.propose_source import SourceFiles, propose_source
-from gitops_ml.commands.validate import open_project
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.system.resources import template_text
 from gitops_ml.workspace.from_dicts import DescribedApi, check_shape, describe
-from gitops_ml.workspace.workspace import Workspace, checked
+from gitops_ml.workspace.workspace import Workspace, checked, open_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

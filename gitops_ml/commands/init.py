@@ -34,7 +34,7 @@ class Scaffolded:
     """Files that were there before and have been left alone."""
 
 
-def write_scaffold(
+def init(
     directory: Path, *, name: str | None, image_repository: str, gitops_repository: str
 ) -> Scaffolded:
     """Write those files of a new project that are not there yet.

@@ -139,7 +139,7 @@ class PlannedRelease:
         return self._spec
 
 
-def read_workspace(
+def open_project(
     paths: Sequence[Path],
     *,
     project_file: Path | None = None,
@@ -161,34 +161,13 @@ def read_workspace(
     if not found.manifests and found.project_file is None:
         raise no_manifest(paths)
     covers = found.root in (_absolute(paths) or [Path.cwd()])
-    return _read(found, environments=environments, apis=apis, covers_project=covers, said=said)
+    return read_found(found, environments=environments, apis=apis, covers_project=covers, said=said)
 
 
-def read_workspaces(
-    paths: Sequence[Path],
-    *,
-    project_file: Path | None = None,
-    environments: Iterable[str] = (),
-    apis: Iterable[str] = (),
-) -> tuple[Workspace, ...]:
-    """Every project that has manifests at or below the paths, with whatever is wrong in them.
-
-    Raises:
-        UsageError, InvalidDocument: see `read_workspace`.
-    """
-    projects = documents.find_projects(paths, project_file=project_file)
-    if not projects:
-        raise no_manifest(paths)
-    return tuple(
-        _read(found, environments=environments, apis=apis, covers_project=False)
-        for found in projects
-    )
-
-
-def read_project(
-    *, project_file: Path | None = None, environments: Iterable[str] = ()
+def open_settings(
+    project_file: Path | None = None, *, environments: Iterable[str] = ()
 ) -> Workspace:
-    """The project of this folder without its manifests: what verbs need that look at Git alone.
+    """The project of this folder without its manifests, for verbs that read only Git.
 
     Raises:
         UsageError: the project file or an environment does not exist.
@@ -220,7 +199,7 @@ def no_manifest(paths: Sequence[Path]) -> UsageError:
     )
 
 
-def _read(
+def read_found(
     found: documents.Found,
     *,
     environments: Iterable[str],

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.commands.base import update_bases
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 from tests.support.oci import push_tiny_base, registry_of
 from tests.support.person import predictor_api
 

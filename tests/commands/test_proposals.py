@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from gitops_ml.commands.history import trace
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.errors import ServerFailed
 from gitops_ml.forge.pull_request import PullRequest
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 from tests.support.git_servers import git
 from tests.support.releases import deployed, did, iris
 

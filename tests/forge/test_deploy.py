@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from gitops_ml.commands.deploy import deploy
-from gitops_ml.commands.validate import open_project
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import open_project
 from tests.support.forges.running import HEAD, kind_of
 from tests.support.forges.server import Reply, protect
 from tests.support.git_servers import TOKEN, commit_files, git
