@@ -1,4 +1,4 @@
-"""A GitOps repository prepared: layout, Argo CD's objects, base charts, and files for people."""
+"""Prepare a GitOps repository: layout, Argo CD's objects, base charts, and files for people."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from gitops_ml.delivery.releases import repository_of, standing_releases
 from gitops_ml.delivery.rendering import CHART
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.git.model import Change, RenderedFile
-from gitops_ml.gitops import bootstrap_files as words
-from gitops_ml.gitops import layout
+from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.owned_block import placed
@@ -37,12 +36,12 @@ if TYPE_CHECKING:
 
 
 Read = Callable[[str], "bytes | None"]
-"""The content of a file by its path, `None` where it is not there."""
+"""The content of a file by its path; `None` where it does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bootstrapped(DeliveryResult):
-    """What became of the repository, and what is left for people."""
+    """What changed in the repository, and what is left for people."""
 
     kept: tuple[tuple[str, str], ...]
     """Files whose gitops-ml block people have edited, and the difference to the block as it would be."""
@@ -59,15 +58,13 @@ class _BootstrapPlan(CommitPlan):
 
 
 def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -> Bootstrapped:
-    """Prepare the GitOps repository for the workspace's environments. Again, it changes nothing.
+    """Prepare the GitOps repository for the workspace's environments. A second call changes nothing.
 
-    An empty repository gets its first commit by a push, however its environments are delivered.
+    An empty repository gets its first commit by a push, whatever `delivery` its environments have.
 
     Raises:
         UsageError: the project file names no GitOps repository.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: a base chart there is not what it should be, or others were faster again
-            and again.
+        RepositoryMoved: a base chart in it is not as it should be, or the branch moved at each attempt.
     """
     project, gitops = workspace.project, _gitops(workspace, tools)
 
@@ -96,23 +93,23 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
         pull_request=delivered.pull_request,
         dry_run=options.dry_run,
         steps=_steps(workspace, gitops),
-        advice=words.advice(project, gitops),
+        advice=bootstrap_files.advice(project, gitops),
         warnings=(*_unreachable(gitops), *delivered.warnings),
     )
 
 
 def _unreachable(gitops: GitopsSpec) -> tuple[str, ...]:
-    """Argo CD follows the repository from its own place."""
+    """About a repository that Argo CD cannot reach."""
     if "://" in gitops.argocd_url or "@" in gitops.argocd_url:
         return ()
     return (
-        f"{gitops.argocd_url} is a folder of this machine, which Argo CD cannot follow: name the "
+        f"{gitops.argocd_url} is a folder on this machine, which Argo CD cannot reach: set the "
         "repository's URL in gitops.repository or gitops.argocd_repository",
     )
 
 
 def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> Bootstrapped:
-    """The same files in a folder, and nothing else touched: to look at them, or to commit them by hand.
+    """Write the same files to a folder and change nothing else: to look at them or commit them by hand.
 
     Raises:
         UsageError: the project file names no GitOps repository, or the folder cannot be written to.
@@ -138,13 +135,13 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
         pull_request=None,
         dry_run=False,
         steps=_steps(workspace, gitops),
-        advice=words.advice(project, gitops),
+        advice=bootstrap_files.advice(project, gitops),
     )
 
 
 def _gitops(workspace: Workspace, tools: Clients) -> GitopsSpec:
     repository_of(workspace, tools)
-    assert workspace.project.gitops is not None, "the repository was asked for just now"
+    assert workspace.project.gitops is not None, "`repository_of` refuses a project without"
     return workspace.project.gitops
 
 
@@ -154,8 +151,8 @@ def _argo_files(
     project = workspace.project
     used = teams_of(project, teams | (set() if project.teams else {project.default_team}))
     others = state.destinations(besides=project.name)
-    # Another project may have prepared its environments for the same team: a place that is there
-    # stays until a deploy knows better.
+    # Another project may have prepared its environments for the same team: its destinations stay
+    # until a deploy sees the releases.
     for team in used:
         content = read(layout.app_project_path(team))
         others.setdefault(team, set()).update(destinations_in(content or b""))
@@ -166,18 +163,22 @@ def _argo_files(
 
 
 def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:
-    """Path, block, and whether it goes to the end: people's rules must win over ours."""
+    """Path, block, and whether it goes to the end: people's own rules take precedence."""
     return (
-        (words.README, words.readme(bootstrap_template(), project, gitops), True),
-        (words.CODEOWNERS, words.codeowners(project, gitops), False),
-        (words.GITATTRIBUTES, words.gitattributes(), False),
+        (
+            bootstrap_files.README,
+            bootstrap_files.readme(bootstrap_template(), project, gitops),
+            True,
+        ),
+        (bootstrap_files.CODEOWNERS, bootstrap_files.codeowners(project, gitops), False),
+        (bootstrap_files.GITATTRIBUTES, bootstrap_files.gitattributes(), False),
     )
 
 
 def _peoples_files(
     project: Project, gitops: GitopsSpec, read: Read
 ) -> tuple[list[RenderedFile], tuple[tuple[str, str], ...]]:
-    """The files with our blocks in them, and those whose block is not ours any more."""
+    """The files with their gitops-ml block, and those whose block people have edited."""
     files, kept = [], []
     for path, block, at_the_end in _blocks(project, gitops):
         content = read(path)
@@ -190,10 +191,10 @@ def _peoples_files(
     return files, tuple(kept)
 
 
-def _difference(path: str, edited: str, ours: str) -> str:
+def _difference(path: str, edited: str, block: str) -> str:
     lines = difflib.unified_diff(
         edited.splitlines(keepends=True),
-        ours.splitlines(keepends=True),
+        block.splitlines(keepends=True),
         fromfile=path,
         tofile="what gitops-ml would write",
     )
@@ -202,7 +203,7 @@ def _difference(path: str, edited: str, ours: str) -> str:
 
 def _steps(workspace: Workspace, gitops: GitopsSpec) -> tuple[Steps, ...]:
     places = [workspace.project.environments[name] for name in workspace.environments]
-    return words.steps(workspace.project, gitops, places)
+    return bootstrap_files.steps(workspace.project, gitops, places)
 
 
 def _message(workspace: Workspace, options: ChangeOptions) -> str:

@@ -50,7 +50,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of one image."""
+    """One image, and whether it was built."""
 
     apis: tuple[str, ...]
     image: str
@@ -65,7 +65,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """What became of the images, and what people should know about them."""
+    """The images, and warnings about them."""
 
     images: tuple[Built, ...]
     warnings: tuple[str, ...]
@@ -81,11 +81,11 @@ def build(
 
     Raises:
         InvalidDocument: the documents or the files of a project are wrong.
-        UsageError: nobody says where images go, or a lock is not up to date and has to be.
+        UsageError: images have no repository, or a lock is not up to date and has to be.
         GitopsMlError: the requirements cannot be resolved, a wheel cannot be had, or the disk is
             full.
         EngineFailed: no engine answers, or a build failed.
-        Refused, ServerFailed: the registry or an index said no, or failed, or has no model that a
+        Refused, ServerFailed: the registry or an index refused or failed, or has no model that a
             release needs.
     """
     if options.push and checked(workspace).project.image.repository is None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment(DeliveryResult):
-    """What became of the releases."""
+    """The releases of a deploy, and what changed."""
 
     releases: tuple[Release, ...]
     """Those whose files changed."""

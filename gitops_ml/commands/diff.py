@@ -29,7 +29,7 @@ class Differences:
     """The releases whose files would change."""
     changes: tuple[Change, ...]
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...]
-    """By release directory, where objects were asked for."""
+    """By release directory, where objects were wanted."""
     left: tuple[str, ...]
     """Releases of this project that no manifest describes any more."""
     warnings: tuple[str, ...]

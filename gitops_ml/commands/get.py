@@ -43,13 +43,13 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveRelease:
-    """A release in Git, and what became of it."""
+    """A release in Git, and its state in the cluster."""
 
     release: ReleaseRecord
     status: Status
     seen: Observed
     is_up_to_date: bool | None
-    """Whether what runs is what Git wants; ``None`` where nobody can tell."""
+    """Whether the cluster runs what is in Git; ``None`` where that is unknown."""
     notes: tuple[str, ...]
     """What is wrong although it may not keep the API from answering."""
 
@@ -72,7 +72,7 @@ class Overview:
 
     releases: tuple[LiveRelease, ...]
     unseen: tuple[str, ...]
-    """Why something could not be looked at, once each; then the statuses say what Git tells."""
+    """Why something could not be read, once each; the statuses then come from Git alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def list_live(
 ) -> Overview:
     """The project's releases in the workspace's environments with their status.
 
-    Without a cluster it still lists what Git has, and says so.
+    Without a cluster it lists what is in Git, with a warning.
 
     Raises:
         UsageError: the project file names no GitOps repository, or there is no such API.
@@ -177,7 +177,7 @@ def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Ev
     names = {live.release.api, *(pod.name for pod in pods)}
     try:
         events = cluster.warnings(live.release.namespace)
-    except GitopsMlError:  # they are an extra: whoever may not see them sees the rest
+    except GitopsMlError:  # events are extra: the rest is shown without them
         return ()
     return tuple(
         event
@@ -188,7 +188,7 @@ def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Ev
 
 
 def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
-    """The cluster that the project file says an environment is on.
+    """The cluster of an environment in the project file.
 
     Raises:
         UsageError: the project file has no such environment.
@@ -245,7 +245,7 @@ def look(
     tools: Clients,
     api: str | None = None,
 ) -> Observation:
-    """What Argo CD and the clusters say about the releases; what cannot be seen is no failure here."""
+    """The releases in Argo CD and in the clusters; what cannot be read is not an error here."""
     failures: list[GitopsMlError] = []
 
     def asked(ask: Callable[[], Mapping[str, Found]]) -> Mapping[str, Found] | None:

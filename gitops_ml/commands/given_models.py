@@ -30,7 +30,7 @@ def name_models(
     What is somewhere already (``s3://…``, ``oci://…``) stays there.
 
     Raises:
-        UsageError: a name is none, there is no such file, or images have no repository.
+        UsageError: a name is not valid, a file does not exist, or images have no repository.
         Unpackageable: an object cannot be stored.
     """
     store = tools.models
@@ -58,7 +58,6 @@ def store_models(
     Raises:
         UsageError, Unpackageable: see `name_models`, and where no registry may be asked.
         GitopsMlError: a model is another one by now.
-        Refused, ServerFailed: the registry said no, or failed.
     """
     for name, model in models.items():
         if is_elsewhere(model):
@@ -81,7 +80,7 @@ def is_elsewhere(model: object) -> bool:
 
 def _image(workspace: Workspace, api: str, name: str) -> ImageRef:
     if not _NAME.fullmatch(name):
-        raise UsageError(f"models: {name!r} is no name: letters, digits, '-' and '_'")
+        raise UsageError(f"models: {name!r} is not valid: use letters, digits, '-' and '_'")
     repository = workspace.project.image.repository
     if repository is None:
         raise UsageError(

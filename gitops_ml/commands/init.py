@@ -70,8 +70,8 @@ def _name_from(directory: Path) -> str:
     >>> _name_from(Path("/home/ann/2. Iris_Classifier"))
     'iris-classifier'
     """
-    words = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower())
-    return re.sub(r"^[^a-z]+", "", words)[:40].strip("-") or "api"
+    name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower())
+    return re.sub(r"^[^a-z]+", "", name)[:40].strip("-") or "api"
 
 
 def _schema_location(name: str) -> str:

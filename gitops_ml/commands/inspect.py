@@ -35,7 +35,7 @@ _LAYOUT = "oci:"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What somebody named: an image, where it is, and what else is known of it."""
+    """An image by its name, where it is, and what else is known about it."""
 
     image: ImageRef
     reader: Reader
@@ -76,14 +76,14 @@ class Previews:
 def inspect(
     workspace: Workspace, name: str, *, tools: Clients, platform: str | None = None
 ) -> Inspection:
-    """What is in the image that ``name`` stands for; no layer is read.
+    """The contents of the image that ``name`` names; no layer is read.
 
     ``name`` is a deployment id, an image, a model (``oci://…``), or ``oci:DIR[:TAG]``, an image in
     an OCI layout.
 
     Raises:
         UsageError: there is no such deployment, or the image is not for ``platform``.
-        Refused, ServerFailed: the registry or the GitOps repository said no, or has no such image.
+        Refused: the registry has no such image.
     """
     named = _named(workspace, name, tools)
     found = open_image(named.reader, named.image, platform=platform)
@@ -111,7 +111,7 @@ def export(
         UsageError: the folder is not empty, there is no such deployment, or the image is not for
             ``platform``.
         GitopsMlError: the image holds no project, or something that may not be written.
-        Refused, ServerFailed: the registry or the GitOps repository said no, or has no such image.
+        Refused: the registry has no such image.
     """
     named = _named(workspace, name, tools)
     return export_image(
@@ -123,7 +123,7 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
     """What a build of the workspace would push; nothing is pushed.
 
     Raises:
-        UsageError: nobody says where images go, or a lock is missing or not up to date.
+        UsageError: images have no repository, or a lock is missing or not up to date.
         GitopsMlError, Refused, ServerFailed: see `gitops_ml.commands.build.build`.
     """
     if checked(workspace).project.image.repository is None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """One lock, and what became of it."""
+    """One lock, and what changed in it."""
 
     apis: tuple[str, ...]
     path: Path
@@ -44,14 +44,13 @@ class Locked:
 def lock(
     workspace: Workspace, *, tools: Clients, upgrade: bool = False, check: bool = False
 ) -> tuple[Locked, ...]:
-    """Resolve what is not locked, or not any more; with ``check``, only tell.
+    """Resolve requirements whose lock is missing or out of date; with ``check``, only report.
 
     Without ``upgrade``, versions stay as far as the requirements let them.
 
     Raises:
         InvalidDocument: the documents or the files of a project are wrong.
         GitopsMlError: no versions satisfy the requirements; the message names packages and ways out.
-        Refused, ServerFailed: an index said no, or did not answer.
     """
     planner = ImagePlanner(
         checked(workspace).project.image, registry=None, locks=Locks.KNOWN, progress=tools.progress

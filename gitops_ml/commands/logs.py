@@ -1,4 +1,4 @@
-"""What the replicas of an API say: all of them in one stream."""
+"""The logs of all replicas of an API, in one stream."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def logs(
 
     Raises:
         UsageError: there is no such release.
-        GitopsMlError: nothing of it runs; says why.
+        GitopsMlError: no replica runs; the message has the cause.
         Refused, ServerFailed: the GitOps repository or the cluster cannot be read, or a log breaks
             off before its end.
     """
@@ -87,17 +87,17 @@ def follow(
     source = _Source.of(workspace, api, tools=tools, environment=environment, container=container)
     lines = _Lines()
     followed: dict[str, _Followed] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     try:
         failures = _begin(source, followed, lines, tail=tail)
         if failures and not any(each.is_read for each in followed.values()):
             raise failures[0]
         while True:
             # What has answered before may do so again.
-            words = {str(failure) for failure in failures}
-            for each in sorted(words - told):
+            messages = {str(failure) for failure in failures}
+            for each in sorted(messages - reported):
                 tools.progress(each)
-            told = words
+            reported = messages
             yield from lines.during(look_again)
             failures = _begin(source, followed, lines, tail=tail)
     finally:
@@ -148,7 +148,7 @@ class _Lines:
                 return
 
     def end(self) -> None:
-        """Nobody reads any more: whoever waits to put a line need not."""
+        """Stop threads that wait to put a line: no one reads them."""
         self._is_over.set()
 
 
@@ -184,7 +184,7 @@ class _Followed:
     def _pass_on(self, stream: LogLines, since: str) -> None:
         for text in stream:
             line = _line(self.pod, text)
-            # What comes again after a lost connection was told already.
+            # Lines that come again after a lost connection were reported already.
             if line.at > since:
                 self.last = line.at
                 self.put(line)
@@ -251,7 +251,7 @@ class _Source:
         wanted, now = self.release.deployment_id, utc_now()
         problems = [replica_of(pod, wanted=wanted, now=now).problem for pod in pods]
         why = next((problem.reason for problem in problems if problem), "its replicas are starting")
-        return f"{name} has said nothing yet: {why}"
+        return f"{name} has written no logs yet: {why}"
 
     def _container(self, pod: Pod) -> Container | None:
         return next((each for each in pod.containers if each.name == self.container), None)

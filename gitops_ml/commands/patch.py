@@ -1,4 +1,4 @@
-"""Releases changed where they stand: other words with the same image, or a rollout with the same words."""
+"""Change current releases in place: patched manifests, or a rollout that changes nothing else."""
 
 from __future__ import annotations
 
@@ -48,24 +48,22 @@ if TYPE_CHECKING:
 def patch(
     workspace: Workspace,
     api: str,
-    words: Mapping[str, Any],
+    fields: Mapping[str, Any],
     *,
     environment: str,
     tools: Clients,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Lay ``words`` over the manifest of the release that stands; its image stays as it is.
+    """Merge ``fields`` into the manifest of the current release; its image stays as it is.
 
-    Every rule is checked. `null` takes a field back. The manifest in the work tree knows nothing of
-    it, which the warnings say: the next `deploy` of that one takes the patch back.
+    Every rule is checked. `null` removes a field. The manifest in the work tree does not change, so the
+    next `deploy` reverts the patch; a warning says so.
 
     Raises:
         UsageError: there is no such release, or the patch would need another image.
         InvalidDocument: the patched manifest breaks a rule.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
     """
-    if not words:
+    if not fields:
         raise UsageError("what should be changed? Name the fields and their values")
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:
@@ -76,7 +74,7 @@ def patch(
             workspace.project,
             environment,
             tools=tools,
-            manifest=patched(release.manifest, words, environment=environment),
+            manifest=patched(release.manifest, fields, environment=environment),
         )
         if "networking" in made.planned.manifest.body:
             # Reading every manifest takes a second where there are thousands.
@@ -84,17 +82,17 @@ def patch(
         changed = derived_changes([made], snapshot, workspace, tools)
         (after,) = changed.releases
         before = values_of(snapshot, [release.directory]).get(release.directory, {})
-        fields = field_changes(fields_without(before), fields_without(json.loads(after.text.data)))
-        told = ReleaseChange(
+        now = json.loads(after.text.data)
+        patched_release = ReleaseChange(
             api=api,
             environment=environment,
             before=release.deployment_id,
             after=after.deployment_id,
             image=after.image,
-            fields=fields,
+            fields=field_changes(fields_without(before), fields_without(now)),
         )
         return ChangePlan(
-            releases=(told,),
+            releases=(patched_release,),
             changes=changed.changes,
             subject=f"Patch {api} in {environment}",
             warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
@@ -123,8 +121,8 @@ def _source_warning(release: ReleaseRecord, is_changed: bool) -> tuple[str, ...]
     if not is_changed:
         return ()
     return (
-        f"{release.manifest_file} of {release.project or 'the project'} does not say so: write it "
-        "there as well, or the next deploy takes it back",
+        f"{release.manifest_file} of {release.project or 'the project'} has other values: change "
+        "them there as well, or the next deploy reverts the patch",
     )
 
 
@@ -136,12 +134,11 @@ def refresh(
     tools: Clients,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Roll out what stands there anew, with nothing changed but the deployment id.
+    """Roll the current releases out again: only the deployment id changes.
 
     Raises:
         UsageError: there is no such release.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+        InvalidDocument: today's policies forbid a release, or it is not whole.
     """
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:

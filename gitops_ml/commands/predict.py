@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gitops_ml.workspace.workspace import Workspace
 
 _PATIENCE = 5.0
-"""Seconds on top of what the API itself allows, so that its own words about a timeout arrive."""
+"""Seconds on top of what the API itself allows, so that its own message about a timeout arrives."""
 
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"(?! )[\t\x20-\x7e\xa0-\xff]*")
@@ -72,7 +72,7 @@ def predict(
 
     Raises:
         UsageError: there is no such release, the payload cannot be JSON, or a header cannot arrive.
-        PredictionFailed: the API answered with a failure; carries its words.
+        PredictionFailed: the API answered with a failure; carries its message.
         Refused, ServerFailed: it cannot be reached.
     """
     snapshot = repository_of(workspace, tools).fetch()
@@ -128,7 +128,7 @@ def predict_at(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Who was asked, in the words of messages."""
+    """The API and environment, for messages."""
 
     api: str
     name: str
@@ -142,12 +142,12 @@ def _path(call: Call, usual: str) -> str:
 def _encoded(payload: Any, call: Call) -> tuple[bytes, dict[str, str]]:
     """The body and its headers, among them those of the call."""
     body, kind = _body(payload)
-    said = {name.lower(): value for name, value in (call.headers or {}).items()}
-    for name, value in said.items():
+    headers = {name.lower(): value for name, value in (call.headers or {}).items()}
+    for name, value in headers.items():
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
             # its value may be a secret
             raise UsageError(f"the header {name!r} cannot be sent: it has a line break or the like")
-    return body, {"content-type": kind, **said}
+    return body, {"content-type": kind, **headers}
 
 
 def _body(payload: Any) -> tuple[bytes, str]:
@@ -190,7 +190,9 @@ def _decoded(answer: HttpAnswer) -> Any:
         try:
             return json.loads(answer.body)
         except (ValueError, RecursionError) as error:
-            raise ServerFailed(f"the answer says that it is JSON, and is not: {error}") from error
+            raise ServerFailed(
+                f"the answer has the content type of JSON, and is not valid JSON: {error}"
+            ) from error
     if kind.startswith("text/"):
         return answer.body.decode(errors="replace")
     return answer.body
@@ -198,14 +200,12 @@ def _decoded(answer: HttpAnswer) -> Any:
 
 def _failure(answer: HttpAnswer, asked: _Asked) -> str:
     who = f"{asked.name} ({asked.url})"
-    words = _error_of(answer.body)
+    message = _error_of(answer.body)
     request = answer.headers.get("x-request-id")
     which = f"; request {request}" if request else ""
     # Our runtime signs its answers. Without the signature a gateway or a container speaks.
     from_api = "x-deployment-id" in answer.headers
-    return (
-        f"{who} answered {answer.status}: {words}{which}{_hint(answer.status, from_api, asked.api)}"
-    )
+    return f"{who} answered {answer.status}: {message}{which}{_hint(answer.status, from_api, asked.api)}"
 
 
 def _hint(status: int, from_api: bool, api: str) -> str:
@@ -221,14 +221,14 @@ def _hint(status: int, from_api: bool, api: str) -> str:
 
 
 def _error_of(body: bytes) -> str:
-    """What a failure says: the runtime's ``error``, others' ``detail`` or ``message``, or its text."""
+    """The message of a failure: the runtime's ``error``, else ``detail``, ``message`` or the text."""
     text = body.decode(errors="replace")
     try:
-        said = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return one_line(text) or "nothing"
     for key in ("error", "detail", "message"):
-        if isinstance(said, dict) and said.get(key):
-            found = said[key]
+        if isinstance(document, dict) and document.get(key):
+            found = document[key]
             return one_line(found if isinstance(found, str) else json.dumps(found))
     return one_line(text)

@@ -1,4 +1,4 @@
-"""Releases promoted from one environment to the next: the image's digest is copied, never built anew."""
+"""Promote releases to the next environment: the image's digest is copied, nothing is built."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gitops_ml.workspace.workspace import Workspace
 
 _MOST_LINES = 40
-"""Of what a reviewer reads before the changes themselves."""
+"""Of the text that a reviewer reads before the changes themselves."""
 
 
 def promote(
@@ -49,18 +49,16 @@ def promote(
     may_skip: bool = False,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Give ``target`` what stands in ``source``: its manifest and its image, by the target's own rules.
+    """Release manifest and image of ``source`` in ``target``, by the overrides and rules of ``target``.
 
-    Manifest and digest come from the GitOps repository, not from the work tree: what was tried is
-    what goes on. Without ``source`` it is the environment before ``target`` in the project file,
-    without ``target`` the one after ``source``.
+    Manifest and digest come from the GitOps repository, not from the work tree: what was tested is
+    what is promoted. ``source`` is by default the environment before ``target`` in the project file,
+    ``target`` the one after ``source``.
 
     Raises:
         UsageError: an environment or an API does not exist, an image would have to be built, or a
             protected environment would be reached past one that comes before it.
         InvalidDocument: a manifest breaks a rule in the target.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
     """
     source, target = route(workspace.project, source, target)
     skipped = _skipped(workspace.project, source, target, may_skip=may_skip)
@@ -90,21 +88,23 @@ def promote(
 
 
 def _why(releases: Iterable[ReleaseChange], source: str, target: str) -> str:
-    """What a reviewer cannot see from the changes: where it was tried, and how it ran there."""
-    lines = [f"Image and manifest are those that stand in {code(source)}; nothing is built."]
+    """What a reviewer cannot see in the changes: the source, and how the target differs from it."""
+    lines = [
+        f"Image and manifest are those of the current release in {code(source)}; nothing is built."
+    ]
     for release in releases:
         if release.differs:
-            lines.append(f"{code(release.api)} in {code(target)} otherwise than in {code(source)}:")
+            lines.append(f"{code(release.api)} in {code(target)} differs from {code(source)}:")
             fields = (line for each in release.differs for line in field_lines(each))
             lines.append(block("\n".join(islice(fields, _MOST_LINES)), "diff"))
     return "\n\n".join(lines[:_MOST_LINES])
 
 
 def route(project: Project, source: str | None, target: str | None) -> tuple[str, str]:
-    """From where to where, with what the project's order of environments adds.
+    """Source and target; what is missing follows from the project's order of environments.
 
     Raises:
-        UsageError: it does not add enough, or an environment is unknown.
+        UsageError: it does not follow, or an environment is unknown.
     """
     order = list(project.environments)
     for name in (source, target):
@@ -118,26 +118,26 @@ def route(project: Project, source: str | None, target: str | None) -> tuple[str
         target = order[at + 1]
     if source is None or target is None:
         raise UsageError(
-            "from where to where? Say --from and --to; the project file's order is "
+            "source and target are not clear: set --from and --to; the project file's order is "
             f"{', '.join(order)}"
         )
     if source == target:
-        raise UsageError(f"{source} is where it comes from and where it should go")
+        raise UsageError(f"source and target are both {source}")
     return source, target
 
 
 def _skipped(project: Project, source: str, target: str, *, may_skip: bool) -> tuple[str, ...]:
-    """Warnings about a way that is not the next step in the project's order."""
+    """Warnings where ``target`` is not the next environment in the project's order."""
     order = list(project.environments)
     start, end = order.index(source), order.index(target)
     if end < start:
-        return (f"{target} comes before {source} in the project file: this goes backwards",)
+        return (f"{target} comes before {source} in the project file: this promotes backwards",)
     if not (between := order[start + 1 : end]):
         return ()
     names = ", ".join(between)
     if project.environments[target].protected and not may_skip:
         raise UsageError(
-            f"{target} is protected, and {names} comes before it: promote there first, or say "
+            f"{target} is protected, and {names} comes before it: promote there first, or use "
             "--skip"
         )
     return (f"{names} is skipped on the way from {source} to {target}",)
@@ -194,7 +194,7 @@ def _release_changes(
 
 
 def _own(values: Mapping[str, object]) -> Mapping[str, object]:
-    """What an environment may have otherwise: all but the image and the environment's name."""
+    """What may differ between environments: all but the image and the environment's name."""
     rest = fields_without(values, "environment")
     return {key: value for key, value in rest.items() if key != "image"}
 

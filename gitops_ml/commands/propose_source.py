@@ -1,4 +1,4 @@
-"""Code and manifest from a notebook sent to the source repository, for CI to build and deploy."""
+"""Send code and manifest from a notebook to the source repository, for CI to build and deploy."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class SourceFiles:
 
 
 def code_files(workspace: Workspace) -> dict[str, Change]:
-    """The code of the workspace's one API, as it would enter the image; without a predictor, none.
+    """The code of the workspace's one API, as it enters the image; none without a predictor.
 
-    By the path from the API's folder, as if nothing of it were there.
+    By path from the API's folder, as additions.
 
     Raises:
         InvalidDocument: files that cannot enter an image.
@@ -91,23 +91,22 @@ def propose_source(
 ) -> Delivered[CommitPlan]:
     """Commit the API's files to the source repository, and open a pull request with them.
 
-    A lock is made where there is none, so that CI builds with what it was resolved to here. A
-    manifest that says the same already stays as it is, comments and all, and so do the other APIs
-    in it. Files beside it are left alone; where they might be of an earlier packaging, they are told.
-    Doing it again finds the open pull request.
+    A lock is made where there is none, so that CI builds with the same packages. A manifest with the
+    same fields stays as it is, with its comments, and so do the other APIs in it. Other files in the
+    folder stay; where they might be of an earlier package, there is a warning. Doing it again finds
+    the open pull request.
 
     Raises:
         InvalidDocument: the API is wrong.
         GitopsMlError: the requirements cannot be resolved.
         UsageError: the project file has no section ``source``.
-        Refused, ServerFailed, RepositoryMoved: see `propose`.
     """
     checked(workspace)
     source, repository = workspace.project.source, tools.source_repository
     if source is None or repository is None:
         raise UsageError(
-            "the project file says `pull_requests.content: source`, but not where the source is: "
-            "set source.repository"
+            "the project file has `pull_requests.content: source`, but does not name the source "
+            "repository: set source.repository"
         )
     if not dry_run and tools.registry is not None:
         lock(workspace, tools=tools)
@@ -163,9 +162,9 @@ def _changes(
 
 
 def _left(files: SourceFiles, code: Mapping[str, Change], snapshot: GitSnapshot) -> tuple[str, ...]:
-    """What to say of files in the folder of a packaged class that did not come from it."""
-    ours = {_place(files, path) for path in (*code, "api.yaml")}
-    others = sorted(set(snapshot.blob_ids(_place(files, ""))) - ours)
+    """About files in the folder of a packaged class that are not of this package."""
+    own = {_place(files, path) for path in (*code, "api.yaml")}
+    others = sorted(set(snapshot.blob_ids(_place(files, ""))) - own)
     if not others:
         return ()
     names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
@@ -191,23 +190,23 @@ def _manifest(files: SourceFiles, before: bytes | None) -> bytes:
         return with_item(before, document, same[0] if same else None, spec)
     except CannotEdit as error:
         raise UsageError(
-            f"{document.file} is written in a way that {files.api} cannot be changed in: give it a "
+            f"{document.file} is written in a way that does not allow to change {files.api}: give it a "
             "folder of its own (project_dir=), or change it by hand"
         ) from error
 
 
 def _apis(content: bytes, *, file: str) -> Document:
-    """What the manifest that stands there says.
+    """The current manifest.
 
     Raises:
-        InvalidDocument: it cannot be read; nobody's work is replaced unread.
+        InvalidDocument: it cannot be read, and an unread file is not replaced.
     """
     document = read_yaml(content, file=file)
     if document.problems:
         raise InvalidDocument(document.problems)
     found = [] if document.data is None else document.data
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        problem = Problem(file, 1, 1, "", "is no list of APIs, and is not replaced", rule="yaml")
+        problem = Problem(file, 1, 1, "", "is not a list of APIs, and is not replaced", rule="yaml")
         raise InvalidDocument([problem])
     return document
 

@@ -1,4 +1,4 @@
-"""What would be in the GitOps repository, as files."""
+"""Render releases as the files of the GitOps repository."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """What would be in the GitOps repository."""
+    """The files of the releases, and their objects."""
 
     releases: tuple[Release, ...]
     files: tuple[RenderedFile, ...]
     objects: tuple[tuple[Release, Objects], ...]
-    """The Kubernetes objects, where they were asked for."""
+    """The Kubernetes objects, where they were wanted."""
     warnings: tuple[str, ...]
 
 

@@ -1,4 +1,4 @@
-"""A release taken back to an earlier deployment, byte for byte."""
+"""Roll a release back to an earlier deployment, byte for byte."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def rollback(
     to: str | None = None,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Restore the files of a release as they stood at an earlier deployment, by default the previous.
+    """Restore the files of a release from an earlier deployment, by default the previous one.
 
     Images are by digest, so what comes back is what ran. Other releases stay as they are, however
     far the branch has moved on. The base chart of that time comes back with it where it is gone.
 
     Raises:
         UsageError: there is no such deployment of this API in this environment.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+        InvalidDocument: today's policies forbid that deployment, or it is not whole.
+        RepositoryMoved: another release has its host and path by now, or its base chart changed.
     """
     repository = repository_of(workspace, tools)
 
@@ -113,7 +113,7 @@ def _restoring(
     release = past.release(wanted.last.release)
     if release is None:
         raise RepositoryMoved(
-            f"what stood at {wanted.commit.id[:12]} is no release that gitops-ml would have written"
+            f"the release at {wanted.commit.id[:12]} is not one that gitops-ml writes"
         )
     refuse_other(release, workspace.project.name)
     now = read_release(past.content(current.last.release))
@@ -131,7 +131,7 @@ def _restoring(
         changes += _chart(past, wanted, release)
     before = fields_without(read_values(past.content(current.last.values)))
     after = fields_without(read_values(past.content(wanted.last.values)))
-    told = ReleaseChange(
+    restored = ReleaseChange(
         api=release.api,
         environment=release.environment,
         before=now.deployment_id if now else None,
@@ -140,7 +140,7 @@ def _restoring(
         fields=field_changes(before, after) if before else (),
     )
     return ChangePlan(
-        releases=(told,),
+        releases=(restored,),
         changes=tuple(sorted(changes, key=lambda change: change.path)),
         subject=f"Roll back {release.api} in {release.environment} to {release.deployment_id}",
         warnings=_warnings(past, release),
@@ -172,7 +172,7 @@ def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> tuple
     """The base chart of that time, where it is gone.
 
     Raises:
-        RepositoryMoved: it is there and is not what it was.
+        RepositoryMoved: the repository has that version with other content.
     """
     prefix = f"{layout.chart_directory(release.chart, release.chart_version)}/"
     then = past.repository.at(wanted.commit.id)
@@ -190,7 +190,7 @@ def _warnings(past: ReleaseHistory, release: ReleaseRecord) -> tuple[str, ...]:
     path = layout.app_project_path(release.team)
     found = list(past.warnings())
     if path not in past.snapshot.blob_ids("argocd/"):
-        found.append(f"{path} is not there any more: `gitops-ml bootstrap` writes it")
+        found.append(f"{path} no longer exists: `gitops-ml bootstrap` writes it")
     if release.image.digest is None:
         found.append(f"{release.image} is named by tag: it may be another image by now")
     return tuple(found)

@@ -26,14 +26,14 @@ def run(
     tools: Clients,
     tell: Callable[[str], None],
 ) -> None:
-    """Serve the one predictor of the workspace until it is told to stop.
+    """Serve the one predictor of the workspace until it is stopped.
 
     Model artifacts are fetched to the cache, where the predictor finds them as it does in a cluster.
 
     Raises:
         InvalidDocument: the documents are wrong.
         UsageError: there are several APIs, or this one has no predictor.
-        ProgramFailed: the server ended badly; it has said why.
+        ProgramFailed: the server ended with an error, which it has printed.
         Refused, ServerFailed: a model artifact cannot be had.
     """
     planned, spec = _local(workspace, tools, tell)
@@ -56,7 +56,7 @@ def start(
     tell: Callable[[str], None],
     port: int = 0,
 ) -> LocalServer:
-    """Serve the one predictor of the workspace beside us; returns once it answers predictions.
+    """Serve the one predictor of the workspace in the background; returns once it is ready.
 
     Raises:
         InvalidDocument, UsageError, Refused, ServerFailed: see `run`.
@@ -73,7 +73,7 @@ def _local(
 ) -> tuple[PlannedRelease, ReleaseSpec]:
     """The predictor with its models on this machine."""
     planned = _one_predictor(checked(workspace).releases)
-    assert planned.spec.predictor is not None, "it was chosen for having one"
+    assert planned.spec.predictor is not None, "`_one_predictor` refuses one without"
     local = mounted(
         planned.spec.predictor, lambda each: str(tools.models.fetched(each.image, progress=tell))
     )

@@ -74,7 +74,7 @@ class ChangePlan(CommitPlan):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeResult(DeliveryResult):
-    """What became of a verb."""
+    """What a verb changed."""
 
     action: str
     releases: tuple[ReleaseChange, ...]

@@ -162,7 +162,7 @@ class DeployPlanner:
 
     def _resolved_images(self, state: RepositoryState) -> dict[str, PlannedImage]:
         known = state.digests() | self.digests
-        # Where a tag will do, a registry that does not answer is a warning.
+        # With --by-tag a registry that does not answer is a warning.
         unanswered = self.unanswered.append if self.options.by_tag else None
         trusted = (
             {"is_trusted": finished_image_check(self.tools)} if self.options.may_build() else {}

@@ -46,7 +46,7 @@ MakeProposal = Callable[[Plan], Proposal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered(Generic[Plan]):
-    """What became of a plan."""
+    """What was done with a plan."""
 
     plan: Plan
     """The last one that was made."""

@@ -163,12 +163,12 @@ def read_project_file(file: Path | None) -> tuple[Project | None, tuple[Problem,
 def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
     """What ``manifest`` names and ``directory``, the folder of its file, does not have."""
     for section in ("predictor", "definition"):
-        words = manifest.body.get(section) or {}
+        fields = manifest.body.get(section) or {}
         for keys in (("path",), ("python_path",)):
-            yield from _missing(manifest, directory, (section, *keys), words.get(keys[0]))
+            yield from _missing(manifest, directory, (section, *keys), fields.get(keys[0]))
         for key in ("pip", "conda", "shell"):
-            said = (words.get("dependencies") or {}).get(key)
-            yield from _missing(manifest, directory, (section, "dependencies", key), said)
+            file = (fields.get("dependencies") or {}).get(key)
+            yield from _missing(manifest, directory, (section, "dependencies", key), file)
 
 
 def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem]:
@@ -176,11 +176,11 @@ def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem
 
     Those are passwords and tokens, paths that leave the project, and files that are not read.
     """
-    words = manifest.body.get("predictor") or manifest.body.get("definition")
-    if words is None:
+    fields = manifest.body.get("predictor") or manifest.body.get("definition")
+    if fields is None:
         return
-    said = words.get("dependencies") or {}
-    names = {kind: said.get(kind) or name for kind, name in DEPENDENCY_FILES.items()}
+    dependencies = fields.get("dependencies") or {}
+    names = {kind: dependencies.get(kind) or name for kind, name in DEPENDENCY_FILES.items()}
     texts: dict[str, str | None] = {}
     unread: list[Problem] = []
 
@@ -191,7 +191,7 @@ def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem
                 content = read_file(directory / name, limit=LARGEST_TEXT, inside=(directory,))
                 texts[name] = content.decode("utf-8", "replace")
             except FileNotFoundError:
-                pass  # whoever needs it says so
+                pass  # reported where it is needed
             except CannotRead as failure:
                 unread.append(Problem(place(name), 0, 0, "", failure.reason, rule="file"))
         return texts[name]
@@ -202,7 +202,7 @@ def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem
     yield from secret_problems(names.values(), read=read, place=place)
     yield from leaving_problems([names["pip"]], read=read, place=place)
     # a link that leaves is reported where the manifest names it
-    named = {place(name) for name in said.values() if isinstance(name, str)}
+    named = {place(name) for name in dependencies.values() if isinstance(name, str)}
     yield from (each for each in unread if each.file not in named or "link" not in each.message)
 
 
@@ -277,5 +277,5 @@ def _is_searched(folder: Path) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether it exists and may be seen: `Path.exists` fails in a folder that is not ours to read."""
+    """Whether it exists and may be seen: `Path.exists` fails in a folder without permission."""
     return os.path.exists(path)  # noqa: PTH110

@@ -78,7 +78,7 @@ def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:
 
 
 def _author(checkout: Checkout | None) -> tuple[str, str]:
-    """Who git would say is the author of a commit."""
+    """The author that git would write into a commit."""
     variables = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL")
     name, email = (os.environ.get(variable) for variable in variables)
     try:

@@ -60,7 +60,8 @@ def test_a_replica_that_has_said_nothing_yet_says_why(life):
     said = life.ann.runs("logs", "iris")
     assert said.code == 1
     assert (
-        "iris in staging has said nothing yet: the image of predictor cannot be pulled" in said.err
+        "iris in staging has written no logs yet: the image of predictor cannot be pulled"
+        in said.err
     )
 
 
