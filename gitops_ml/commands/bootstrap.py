@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.land import DeliveryResult, deliver_changes
+from gitops_ml.delivery.ownership import refuse_role_changes
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import changes_against
 from gitops_ml.delivery.releases import repository_of, standing_releases
@@ -74,6 +75,7 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
         names = [path for path, _, _ in _blocks(project, gitops)]
         current = state.read([*names, *snapshot.blob_ids("argocd/projects/")])
         files = _argo_files(workspace, teams, state, current.get)
+        refuse_role_changes(state, project.name, files)
         others, kept = _peoples_files(project, gitops, current.get)
         return _BootstrapPlan(
             changes=changes_against(state, sorted([*files, *others])),

@@ -1,4 +1,4 @@
-"""Refuse changes to what belongs to other releases of the GitOps repository: directories, routes."""
+"""Refuse changes to what other projects have in the GitOps repository: directories, routes, roles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.documents.findings import error
 from gitops_ml.errors import InvalidDocument, RepositoryMoved
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.argo import roles_in
 from gitops_ml.gitops.release_files import destination_of, project_of
 from gitops_ml.gitops.routes import Route, conflicts, route_of
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.delivery.repository_state import RepositoryState
+    from gitops_ml.git.model import RenderedFile
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.manifest.model import Manifest
 
@@ -32,6 +34,38 @@ def refuse_others(state: RepositoryState, project: str, directories: Iterable[st
                 f"{directory} in the GitOps repository belongs to the project {owner!r}, and "
                 f"this is {project!r}: give the API or the environment another name"
             )
+
+
+def refuse_role_changes(
+    state: RepositoryState, project: str, files: Iterable[RenderedFile]
+) -> None:
+    """One project does not decide who may sync the releases of another one of the same team.
+
+    Raises:
+        RepositoryMoved: an AppProject that other projects use, too, would get other roles.
+    """
+    changed = {file.path: file.content for file in files if not state.has(file)}
+    for team, others in _projects_by_team(state).items():
+        path = layout.app_project_path(team)
+        if path not in changed or not (shared_with := others - {project}):
+            continue
+        if roles_in(state.read([path]).get(path, b"")) != roles_in(changed[path]):
+            raise RepositoryMoved(
+                f"{path} in the GitOps repository would get other roles, and the project "
+                f"{min(shared_with)!r} has releases of team {team!r}, too: set the groups of `teams` "
+                f"in this project file to those in {path}, change them there first, or use another "
+                "team"
+            )
+
+
+def _projects_by_team(state: RepositoryState) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for _, content in state.directories():
+        text = content.decode(errors="replace")
+        destination, owner = destination_of(text), project_of(text)
+        if destination is not None and owner is not None:
+            found.setdefault(destination[0], set()).add(owner)
+    return found
 
 
 def refuse_taken_routes(

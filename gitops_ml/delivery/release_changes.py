@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.delivery.ownership import refuse_others, refuse_taken_routes
+from gitops_ml.delivery.ownership import refuse_others, refuse_role_changes, refuse_taken_routes
 from gitops_ml.delivery.rendering import render_manifests
 from gitops_ml.delivery.repository_policy import refuse_beyond_policy
 from gitops_ml.errors import RepositoryMoved
@@ -69,7 +69,7 @@ def release_changes(
     Raises:
         InvalidDocument: a release takes the route of another one, is beyond the policy of the
             repository, or is not whole.
-        RepositoryMoved: a release or a base chart in the repository is not this project's to change.
+        RepositoryMoved: a release, a base chart or the roles of a team are not this project's to change.
     """
     wanted = tuple(wanted)
     releases = _with_refreshes((item.release for item in wanted), state)
@@ -82,6 +82,7 @@ def release_changes(
     if wants_manifests(workspace):
         manifests = render_manifests(releases, helm=tools.helm)
     files = _shared_files(releases, workspace.project, state)
+    refuse_role_changes(state, workspace.project.name, files)
     for item, release in zip(wanted, releases, strict=True):
         files += release_files(
             release,
