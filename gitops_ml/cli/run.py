@@ -71,5 +71,5 @@ def command(
         port=port,
         reloads=reloads,
         tools=wiring.tools(workspace.project, root=workspace.root),
-        tell=report.say,
+        progress=report.say,
     )

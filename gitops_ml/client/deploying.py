@@ -188,7 +188,7 @@ class Deploying(Connection):
                 [Path(config_file)],
                 project_file=self._at_hand.file,
                 environments=[self.environment],
-                said=self._at_hand.said(),
+                instead=self._at_hand.instead_of_file(),
             )
             options = DeployOptions(
                 message=message,

@@ -105,7 +105,7 @@ class Local(Connection):
                 server = start(
                     describe([described], self._at_hand, environment=api.environment),
                     tools=tools,
-                    tell=tools.progress,
+                    progress=tools.progress,
                     port=port,
                 )
             opened.callback(server.stop)

@@ -74,7 +74,7 @@ def update_bases(
 
 
 def _write(edited: Mapping[Path, bytes]) -> None:
-    """All of them or none, also where one is reached by a link."""
+    """Write all of them or none; a link is followed to its file."""
     real = {Path(os.path.realpath(file)): content for file, content in edited.items()}
     folder = Path(os.path.commonpath([file.parent for file in real]))
     files = ((file.relative_to(folder).as_posix(), content) for file, content in real.items())

@@ -11,7 +11,7 @@ from gitops_ml.delivery.land import DeliveryResult, deliver_changes
 from gitops_ml.delivery.ownership import refuse_role_changes
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import changes_against
-from gitops_ml.delivery.releases import repository_of, standing_releases
+from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.delivery.rendering import CHART
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.git.model import Change, RenderedFile
@@ -70,7 +70,7 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
     project, gitops = workspace.project, _gitops(workspace, tools)
 
     def make_plan(snapshot: GitSnapshot) -> _BootstrapPlan:
-        teams = {r.team for r in standing_releases(snapshot) if r.project == project.name}
+        teams = {r.team for r in current_releases(snapshot) if r.project == project.name}
         state = RepositoryState.of(snapshot)
         names = [path for path, _, _ in _blocks(project, gitops)]
         current = state.read([*names, *snapshot.blob_ids("argocd/projects/")])

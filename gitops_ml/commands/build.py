@@ -1,4 +1,4 @@
-"""Images: built, and pushed where the registry lacks them or brought elsewhere."""
+"""Build images and push those that the registry lacks, or export them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What becomes of the images."""
+    """How images are built, and where they go."""
 
     push: bool = True
     layout: Path | None = None
-    """The folder of an OCI layout that gets them."""
+    """The folder of an OCI layout that they are written to."""
     load: bool = False
-    """Whether a local engine gets them."""
+    """Whether they are loaded into a local engine."""
     frozen: bool = False
-    """Whether a lock that is not up to date is an error, as CI wants it."""
+    """Whether a lock that is not up to date is an error, as in CI."""
     dry_run: bool = False
 
     @property
@@ -134,7 +134,7 @@ def _build(
 def _put(
     image: PlannedImage, *, workspace: Workspace, tools: Clients, options: BuildOptions
 ) -> str:
-    """Bring an image to where no registry is needed."""
+    """Export an image to an OCI layout or a local engine."""
     from gitops_ml.image.output import load_into_engine, write_oci_layout
 
     assert image.choice, "an image of our own has one"

@@ -27,7 +27,7 @@ class Deployment(DeliveryResult):
     releases: tuple[Release, ...]
     """Those whose files changed."""
     all_releases: tuple[Release, ...]
-    """Those that were looked at."""
+    """Those that were planned."""
     removed: tuple[str, ...]
     images: tuple[Made, ...] = ()
     """What was built and pushed on the way."""

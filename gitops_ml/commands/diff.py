@@ -77,7 +77,7 @@ def diff(workspace: Workspace, *, tools: Clients, with_objects: bool = False) ->
 def _object_differences(
     plan: DeployPlan, snapshot: GitSnapshot, tools: Clients
 ) -> tuple[tuple[str, tuple[ObjectChange, ...]], ...]:
-    """What Kubernetes would see of those releases whose values change."""
+    """The changes of Kubernetes objects of releases whose values change."""
     from gitops_ml.gitops.current_objects import standing_objects
 
     changed = {change.path for change in plan.changes}

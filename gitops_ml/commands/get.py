@@ -1,4 +1,4 @@
-"""What runs, beside what Git wants: the status of releases, and everything about one of them."""
+"""Show the status of releases: what runs, compared with Git."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from gitops_ml.cluster.status_words import ExpectedRelease, Status
 from gitops_ml.delivery.releases import (
+    current_release,
+    current_releases,
     repository_of,
-    standing_release,
-    standing_releases,
     values_of,
 )
 from gitops_ml.documents.findings import suggestion
@@ -51,7 +51,7 @@ class LiveRelease:
     is_up_to_date: bool | None
     """Whether the cluster runs what is in Git; ``None`` where that is unknown."""
     notes: tuple[str, ...]
-    """What is wrong although it may not keep the API from answering."""
+    """Problems that may not keep the API from answering."""
 
     @property
     def running_id(self) -> str | None:
@@ -77,13 +77,13 @@ class Overview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """Everything about one release that runs, or should."""
+    """One release in detail."""
 
     live: LiveRelease
     replicas: tuple[Replica, ...]
     events: tuple[Event, ...]
     endpoint: Endpoint | None
-    """Where it is called from outside of the cluster, if it can be."""
+    """The URL outside of the cluster, if it has one."""
     unseen: tuple[str, ...]
 
 
@@ -106,7 +106,7 @@ def list_live(
     project = workspace.project.name
     every = [
         release
-        for release in standing_releases(snapshot, workspace.environments)
+        for release in current_releases(snapshot, workspace.environments)
         if release.project in ("", project)
     ]
     releases = [release for release in every if api in (None, release.api)]
@@ -128,14 +128,14 @@ def status(
     environment: str,
     now: Callable[[], datetime] = utc_now,
 ) -> LiveRelease:
-    """How one release is.
+    """The status of one release.
 
     Raises:
         UsageError: there is no such release.
         Refused, ServerFailed: the GitOps repository cannot be read.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    release = standing_release(snapshot, api, environment)
+    release = current_release(snapshot, api, environment)
     looked = look(workspace, [release], tools=tools, api=api)
     return looked.live([release], commit=snapshot.commit, now=now())[0]
 
@@ -155,7 +155,7 @@ def describe(
         Refused, ServerFailed: the GitOps repository cannot be read.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    release = standing_release(snapshot, api, environment)
+    release = current_release(snapshot, api, environment)
     looked = look(workspace, [release], tools=tools, api=api)
     moment = now()
     (live,) = looked.live([release], commit=snapshot.commit, now=moment)
@@ -171,7 +171,7 @@ def describe(
 
 
 def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Event, ...]:
-    """The warnings about the release's own objects: all of them are called like it."""
+    """The warning events of the release's objects, which all have its name."""
     cluster = tools.cluster(cluster_of(workspace, live.release.environment).name)
     pods = live.seen.workload.pods if live.seen.workload else ()
     names = {live.release.api, *(pod.name for pod in pods)}
@@ -207,7 +207,7 @@ def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What could be seen of some releases, and what could not."""
+    """What was read about some releases, and what could not be read."""
 
     seen: Mapping[Place, Observed]
     failures: tuple[GitopsMlError, ...]
@@ -219,7 +219,7 @@ class Observation:
     def live(
         self, releases: Iterable[ReleaseRecord], *, commit: str | None, now: datetime
     ) -> tuple[LiveRelease, ...]:
-        """The releases with their status; ``commit`` is where Git wants them."""
+        """The releases with their status; ``commit`` is the one that Argo CD should sync."""
         found = []
         for release in releases:
             seen = self.seen[release.environment, release.api]

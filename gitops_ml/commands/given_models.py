@@ -1,4 +1,4 @@
-"""Models that come with a call stored as artifacts by digest, apart from the code and from Git."""
+"""Store models that are passed to a call as artifacts, by digest, outside of code and Git."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ELSEWHERE = re.compile(r"[a-z0-9]+://")
 def name_models(
     workspace: Workspace, api: str, models: Mapping[str, Any], *, tools: Clients
 ) -> dict[str, str]:
-    """Where each model will be, by name: ``oci://…@sha256:…`` for files and objects; nothing is sent.
+    """The location of each model, by name: ``oci://…@sha256:…`` for files and objects; nothing is sent.
 
     What is somewhere already (``s3://…``, ``oci://…``) stays there.
 
@@ -53,7 +53,7 @@ def store_models(
     named: Mapping[str, str],
     tools: Clients,
 ) -> None:
-    """Push what `name_models` ``named``; what is there already is not sent again.
+    """Push what `name_models` ``named``; what the registry has already is not sent again.
 
     Raises:
         UsageError, Unpackageable: see `name_models`, and where no registry may be asked.

@@ -1,4 +1,4 @@
-"""Deployments of the past, as JSON for machines and in short for people."""
+"""Past deployments as JSON for machines and in short for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images read back: what is in one, the project that it was made of, and what a change would push."""
+"""Read images back: their contents, the project in them, and what a build would push."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Preview:
     image: str
     choice: BuilderChoice
     blobs: tuple[ToPush, ...] | None
-    """`None` where an engine would have to build it to know."""
+    """`None` where only a build in an engine could show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def inspect(
 def export(
     workspace: Workspace, name: str, folder: Path, *, tools: Clients, platform: str | None = None
 ) -> Exported:
-    """Bring code, lock and manifest out of an image into ``folder``; ``name`` as in `inspect`.
+    """Export code, lock and manifest of an image to ``folder``; ``name`` as in `inspect`.
 
     Raises:
         UsageError: the folder is not empty, there is no such deployment, or the image is not for
@@ -173,7 +173,7 @@ def _in_layout(name: str) -> Named:
 
 
 def _signatures(named: Named, found: OpenImage, tools: Clients) -> tuple[Signature, ...]:
-    """Those of the image, verified where this is a place that has our key."""
+    """The signatures of the image, verified where the key is available."""
     if isinstance(named.reader, OciLayout):
         return ()
     from gitops_ml.oci.signatures import signatures_of

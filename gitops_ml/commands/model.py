@@ -1,4 +1,4 @@
-"""Models: weights stored as images of their own, and brought back."""
+"""Push models as artifacts, and pull them."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from gitops_ml.delivery.derive import Origin, derive_release, derived_changes, r
 from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import (
     Selection,
+    current_release,
+    current_releases,
     refuse_other,
     selected,
-    standing_release,
-    standing_releases,
     topic_of,
     values_of,
 )
@@ -67,7 +67,7 @@ def patch(
         raise UsageError("what should be changed? Name the fields and their values")
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:
-        release = standing_release(snapshot, api, environment)
+        release = current_release(snapshot, api, environment)
         refuse_other(release, workspace.project.name)
         made = derive_release(
             Origin(release=release, by="patch"),
@@ -112,7 +112,7 @@ def patch(
 def _beside(snapshot: GitSnapshot, release: ReleaseRecord) -> list[ReleaseRecord]:
     return [
         other
-        for other in standing_releases(snapshot, [release.environment])
+        for other in current_releases(snapshot, [release.environment])
         if other.project == release.project and other.api != release.api
     ]
 

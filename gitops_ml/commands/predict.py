@@ -1,4 +1,4 @@
-"""A prediction asked of an API that runs: at its gateway, or by way of the API server."""
+"""Request a prediction from an API: at its gateway, or through the API server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
 from gitops_ml.cluster.status_words import one_line
 from gitops_ml.commands.get import cluster_of
-from gitops_ml.delivery.releases import repository_of, standing_release, values_of
+from gitops_ml.delivery.releases import current_release, repository_of, values_of
 from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
 from gitops_ml.http.post import post
 
@@ -36,22 +36,22 @@ class Prediction:
     value: Any
     """JSON as data, text as a string, anything else as bytes."""
     deployment_id: str | None
-    """Of the replica that answered; leads back to the commit with `trace`."""
+    """Of the replica that answered; `trace` finds its commit."""
     request_id: str | None
     status: int
     seconds: float
     url: str
-    """Where it was asked."""
+    """The URL of the request."""
     headers: Mapping[str, str]
     body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """How to ask, where it is not as usual."""
+    """Settings of a request."""
 
     path: str | None = None
-    """Below the API's endpoint; ``None`` is where predictions are."""
+    """Below the API's endpoint; ``None`` is the path of predictions."""
     headers: Mapping[str, str] | None = None
     timeout: float | None = None
     """Seconds; ``None`` is what the API allows."""
@@ -76,7 +76,7 @@ def predict(
         Refused, ServerFailed: it cannot be reached.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    release = standing_release(snapshot, api, environment)
+    release = current_release(snapshot, api, environment)
     values = values_of(snapshot, [release.directory]).get(release.directory, {})
     cluster = cluster_of(workspace, environment)
     path = _path(call, prediction_path(values))
@@ -95,7 +95,7 @@ def predict(
     else:
         if "authorization" in headers:
             raise UsageError(
-                f"{api} is asked by way of the API server of {cluster.name}, which takes the header "
+                f"the request to {api} goes through the API server of {cluster.name}, which takes the header "
                 "Authorization for itself: name the cluster's gateway in "
                 f"clusters.{cluster.name}.gateway, or the API's address in the call"
             )
@@ -203,7 +203,7 @@ def _failure(answer: HttpAnswer, asked: _Asked) -> str:
     message = _error_of(answer.body)
     request = answer.headers.get("x-request-id")
     which = f"; request {request}" if request else ""
-    # Our runtime signs its answers. Without the signature a gateway or a container speaks.
+    # The runtime marks its answers; others come from a gateway or a container.
     from_api = "x-deployment-id" in answer.headers
     return f"{who} answered {answer.status}: {message}{which}{_hint(answer.status, from_api, asked.api)}"
 

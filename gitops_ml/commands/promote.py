@@ -206,7 +206,7 @@ def _chart_warnings(made: Iterable[DerivedRelease]) -> tuple[str, ...]:
         if old != new:
             found.setdefault((old, new), []).append(item.release.name)
     return tuple(
-        f"{names_in_short(apis)}: tried with the base chart {old}, and this version of gitops-ml "
-        f"brings {new}; deploy to try it there first"
+        f"{names_in_short(apis)}: tested with the base chart {old}, and this version of gitops-ml "
+        f"has {new}; deploy to test it there first"
         for (old, new), apis in sorted(found.items())
     )

@@ -62,5 +62,5 @@ def render(workspace: Workspace, *, tools: Clients, with_objects: bool = False) 
 
 
 def write(rendering: Rendering, folder: Path) -> tuple[str, ...]:
-    """The rendering's files in ``folder``; returns the paths of those that were not equal already."""
+    """The rendering's files in ``folder``; returns the paths of those that changed."""
     return write_files(folder, ((file.path, file.content) for file in rendering.files))

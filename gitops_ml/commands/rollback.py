@@ -86,7 +86,7 @@ def _wanted(
             if event is not events[0]:
                 return event
         raise UsageError(
-            f"{api} in {environment} has had one deployment only: there is nothing to go back to"
+            f"{api} in {environment} has had one deployment only: there is nothing to roll back to"
         )
     fitting = {
         id: event
@@ -154,7 +154,7 @@ def _contents(
     workspace: Workspace,
     tools: Clients,
 ) -> Mapping[str, bytes]:
-    """The files as they were; in the mode of today, where the repository has changed its mode."""
+    """The files as they were, converted to today's mode where the mode has changed."""
     state, directory = wanted.last, release.directory
     blobs = dict(zip(FILES, (state.release, state.values, state.manifest), strict=True))
     found = {f"{directory}/{name}": past.content(id) for name, id in blobs.items() if id}
@@ -169,7 +169,7 @@ def _contents(
 
 
 def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> tuple[Change, ...]:
-    """The base chart of that time, where it is gone.
+    """The base chart of that time, where the repository lacks it.
 
     Raises:
         RepositoryMoved: the repository has that version with other content.

@@ -1,4 +1,4 @@
-"""A predictor served on this machine."""
+"""Serve a predictor on this machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from gitops_ml.runtime.serve import LocalServer, serve_predictor
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gitops_ml.release.spec import ReleaseSpec
+    from gitops_ml.system.progress import Progress
     from gitops_ml.workspace.clients import Clients
 
 
@@ -24,7 +23,7 @@ def run(
     port: int,
     reloads: bool,
     tools: Clients,
-    tell: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     """Serve the one predictor of the workspace until it is stopped.
 
@@ -36,14 +35,14 @@ def run(
         ProgramFailed: the server ended with an error, which it has printed.
         Refused, ServerFailed: a model artifact cannot be had.
     """
-    planned, spec = _local(workspace, tools, tell)
+    planned, spec = _local(workspace, tools, progress)
     code = serve_predictor(
         spec,
         directory=workspace.directory_of(planned.manifest),
         host=host,
         port=port,
         reloads=reloads,
-        tell=tell,
+        tell=progress,
     )
     if code:
         raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
@@ -53,7 +52,7 @@ def start(
     workspace: Workspace,
     *,
     tools: Clients,
-    tell: Callable[[str], None],
+    progress: Progress,
     port: int = 0,
 ) -> LocalServer:
     """Serve the one predictor of the workspace in the background; returns once it is ready.
@@ -62,20 +61,21 @@ def start(
         InvalidDocument, UsageError, Refused, ServerFailed: see `run`.
         ProgramFailed: it does not become ready; holds the end of its log.
     """
-    planned, spec = _local(workspace, tools, tell)
-    tell(f"starting {planned.name} on this machine")
+    planned, spec = _local(workspace, tools, progress)
+    progress(f"starting {planned.name} on this machine")
     server = LocalServer(spec, directory=workspace.directory_of(planned.manifest), port=port)
     return server.until_ready(seconds=spec.probes.startup)
 
 
 def _local(
-    workspace: Workspace, tools: Clients, tell: Callable[[str], None]
+    workspace: Workspace, tools: Clients, progress: Progress
 ) -> tuple[PlannedRelease, ReleaseSpec]:
     """The predictor with its models on this machine."""
     planned = _one_predictor(checked(workspace).releases)
     assert planned.spec.predictor is not None, "`_one_predictor` refuses one without"
     local = mounted(
-        planned.spec.predictor, lambda each: str(tools.models.fetched(each.image, progress=tell))
+        planned.spec.predictor,
+        lambda each: str(tools.models.fetched(each.image, progress=progress)),
     )
     return planned, replace(planned.spec, predictor=local.predictor)
 

@@ -1,4 +1,4 @@
-"""Waiting until releases are live: merged, synced, rolled out, with the deployment id that was asked for."""
+"""Wait until releases are live: merged, synced and rolled out with the expected deployment id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gitops_ml.cluster.status_words import LIVE, PENDING, UNKNOWN, ExpectedRelease, Status
 from gitops_ml.commands.get import LiveRelease, Observation, look, utc_now
-from gitops_ml.delivery.releases import repository_of, standing_releases
+from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.errors import GitopsMlError, NotLive, ServerFailed
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time, so that a test can have its own."""
+    """The clock, which tests replace."""
 
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
@@ -56,7 +56,7 @@ def wanted_by(
         snapshot = repository_of(workspace, tools).fetch()
         current = {
             (release.environment, release.api): release.deployment_id
-            for release in standing_releases(snapshot, workspace.environments)
+            for release in current_releases(snapshot, workspace.environments)
         }
     ids = current | changed
     places = [(each.environment.name, each.name) for each in workspace.releases]
@@ -105,7 +105,7 @@ class _Waiting:
     tools: Clients
     proposed: PullRequest | None
     before: PullRequest | None = None
-    """The pull request as it was one look ago."""
+    """The pull request at the previous look."""
     statuses: dict[ExpectedRelease, Status] = field(default_factory=dict)
     """What was seen and reported last."""
     in_git: set[ExpectedRelease] = field(default_factory=set)
@@ -143,7 +143,7 @@ class _Waiting:
         environments = {wanted.environment for wanted in self.wanted}
         found = {
             (release.environment, release.api): release
-            for release in standing_releases(snapshot, environments)
+            for release in current_releases(snapshot, environments)
         }
         current = {
             wanted: release
@@ -176,12 +176,12 @@ class _Waiting:
             raise _not_live(wanted, Status(UNKNOWN, reason, "`gitops-ml history` shows which"))
 
     def _ask_forge(self) -> None:
-        """Know the pull request as it is now: once a look, however many releases it brings."""
+        """Read the pull request, once a look, however many releases it has."""
         if self.proposed is not None and self.proposed.number and (forge := self.tools.forge):
             self.before, self.proposed = self.proposed, forge.get(self.proposed.number)
 
     def _is_newly_merged(self) -> bool:
-        """Whether it was open when we fetched: then its commit comes with the next fetch."""
+        """Whether it was open at the last fetch: then its commit comes with the next one."""
         was, now = self.before, self.proposed
         return was is not None and now is not None and (was.state, now.state) == ("open", "merged")
 
@@ -194,7 +194,7 @@ class _Waiting:
         self.statuses[wanted] = status
 
     def _refuse_blindness(self, looked: Observation) -> None:
-        """Where neither Argo CD nor the pods may be looked at, waiting would only take its time."""
+        """Refuse to wait where neither Argo CD nor the pods can be read."""
         is_blind = any(
             not (seen.sees_applications or seen.sees_workloads) for seen in looked.seen.values()
         )

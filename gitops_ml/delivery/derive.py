@@ -39,7 +39,7 @@ class Origin:
     by: str
 
     def provenance(self) -> Mapping[str, Any]:
-        """The source's own, with the way from there."""
+        """The provenance of the source release, with how this one was derived."""
         derived = {
             "by": self.by,
             "environment": self.release.environment,
@@ -50,7 +50,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class DerivedRelease:
-    """The release, and what people should know about it."""
+    """The release, and its problems."""
 
     origin: Origin
     planned: PlannedRelease

@@ -50,7 +50,7 @@ def list_releases(
     snapshot = repository_of(workspace, tools).fetch()
     return tuple(
         release
-        for release in standing_releases(snapshot, environments)
+        for release in current_releases(snapshot, environments)
         if every_project or release.project in ("", workspace.project.name)
     )
 
@@ -64,10 +64,10 @@ def get_release(
         UsageError: there is no such release; the message names those that exist.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    return standing_release(snapshot, api, environment)
+    return current_release(snapshot, api, environment)
 
 
-def standing_releases(
+def current_releases(
     snapshot: GitSnapshot, environments: Iterable[str] = ()
 ) -> tuple[ReleaseRecord, ...]:
     """The releases in these environments, or in all of them."""
@@ -82,7 +82,7 @@ def standing_releases(
     return tuple(release for release in releases if release is not None)
 
 
-def standing_release(snapshot: GitSnapshot, api: str, environment: str) -> ReleaseRecord:
+def current_release(snapshot: GitSnapshot, api: str, environment: str) -> ReleaseRecord:
     """The release of ``api`` in ``environment``.
 
     Raises:
@@ -110,13 +110,13 @@ def selected(
     """
     if selection.apis:
         releases = [
-            standing_release(snapshot, api, environment)
+            current_release(snapshot, api, environment)
             for api in sorted(dict.fromkeys(selection.apis))
         ]
         for release in releases:
             refuse_other(release, project)
     else:
-        own = standing_releases(snapshot, [environment])
+        own = current_releases(snapshot, [environment])
         releases = [release for release in own if release.project == project]
     if selection.teams:
         releases = [release for release in releases if release.team in selection.teams]

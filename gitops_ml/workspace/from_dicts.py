@@ -46,7 +46,7 @@ class LoadedProject:
     """As given."""
     file: Path | None
 
-    def said(self) -> ProjectDocument | None:
+    def instead_of_file(self) -> ProjectDocument | None:
         """The project as a document; `None` where it is that of its file."""
         if self.file is not None:
             return None
@@ -120,7 +120,7 @@ def check_shape(spec: Mapping[str, Any]) -> None:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``above`` laid over ``below``, mapping by mapping; neither is changed."""
+    """``above`` merged over ``below``, mapping by mapping; neither is changed."""
     result = dict(below)
     for key, value in above.items():
         lower = result.get(key)
@@ -136,7 +136,7 @@ def describe(
     environment: str,
     origin: Mapping[str, Any] | None = None,
 ) -> Workspace:
-    """The workspace of APIs that are in no file, with whatever is wrong in them.
+    """The workspace of APIs that are in no file, with the problems in them.
 
     Raises:
         UsageError: the project has no such environment.

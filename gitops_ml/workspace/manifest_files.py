@@ -1,4 +1,4 @@
-"""The documents of a project on disk: which files they are, and their text."""
+"""Find and read the documents of a project on disk."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 PROJECT_FILES = ("gitops-ml.yaml", "gitops-ml.yml")
 MANIFESTS = ("api.yaml", "api.yml")
 CORTEX_MANIFESTS = ("cortex.yaml", "cortex.yml")
-"""Looked for only where there is no `MANIFESTS` beside them."""
+"""Used only in folders without one of `MANIFESTS`."""
 
 _NEVER_SEARCHED = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The documents that a call is about."""
+    """The documents that were found for a call."""
 
     root: Path
-    """The folder of the project file; without one, the folder that was looked in."""
+    """The folder of the project file; without one, the folder that was searched."""
     project_file: Path | None
     manifests: tuple[Path, ...]
 
@@ -46,7 +46,7 @@ class Found:
 
 
 def label(file: Path) -> str:
-    """How a file is named to people: from the current folder where it is below, with ``/``."""
+    """The path of a file in messages: relative where it is below the current folder, with ``/``."""
     try:
         return file.relative_to(Path.cwd()).as_posix()
     except ValueError:
@@ -54,7 +54,7 @@ def label(file: Path) -> str:
 
 
 def find(paths: Sequence[Path], *, project_file: Path | None = None) -> Found:
-    """The one project that the paths are about, with its manifests at or below them.
+    """The one project of the paths, with its manifests at or below them.
 
     Manifests below that have a project file of their own belong to other projects and are left out.
 
@@ -125,13 +125,13 @@ def _folder(start: Path) -> Path:
 
 
 def read_document(file: Path, *, label: str) -> Document:
-    """The YAML document in a file; what is wrong with the file is in its ``problems``."""
+    """The YAML document in a file; its ``problems`` has those of the file, too."""
     text = read_text(file, label=label)
     return read_yaml(text, file=label) if isinstance(text, bytes) else text
 
 
 def read_text(file: Path, *, label: str) -> bytes | Document:
-    """The bytes of a document, or an empty document with what is wrong with the file."""
+    """The bytes of a document, or an empty document with the problems of the file."""
     try:
         return read_file(file, limit=LARGEST_FILE)
     except FileNotFoundError as failure:
@@ -161,7 +161,7 @@ def read_project_file(file: Path | None) -> tuple[Project | None, tuple[Problem,
 
 
 def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
-    """What ``manifest`` names and ``directory``, the folder of its file, does not have."""
+    """Files that ``manifest`` names and ``directory``, the folder of its file, lacks."""
     for section in ("predictor", "definition"):
         fields = manifest.body.get(section) or {}
         for keys in (("path",), ("python_path",)):
@@ -172,7 +172,7 @@ def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
 
 
 def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem]:
-    """What is wrong in the dependency files that ``manifest`` names or has without naming.
+    """Problems of the dependency files that ``manifest`` names or has without naming.
 
     Those are passwords and tokens, paths that leave the project, and files that are not read.
     """
@@ -224,7 +224,7 @@ def _missing(
 
 
 def _absolute(path: Path) -> Path:
-    """The path from the root, symlinks and all: a symlink is judged later, by where it leads."""
+    """The absolute path with its symlinks: where they lead is checked later."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow the symlink
 
 

@@ -1,4 +1,4 @@
-"""Manifests in the memory: plain JSON, and their file read again only where a place is asked for."""
+"""Manifests in the memory: JSON; their file is read again only when a place in it is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The source repository that manifests come from: which commit, and whose."""
+"""The source repository that manifests come from: its commit and author."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_INSTALLED = 127
 
 
 def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
-    """The commit that ``directory`` is at, where it came from, and who is at the keyboard.
+    """The commit of ``directory``, its remote, and the author.
 
     Outside a Git repository, or before the first commit, what cannot be known is `None`. So it is
     where the repository is not one that git made, or cannot be read.
@@ -58,7 +58,7 @@ def _signature(author: tuple[str, str]) -> str:
 
 
 def _origin(checkout: Checkout) -> str | None:
-    """The address of the remote; `None` for a text that is none."""
+    """The address of the remote; `None` for a text that is not one."""
     if not checkout.url or not checkout.url.isprintable():
         return None
     try:
@@ -68,7 +68,7 @@ def _origin(checkout: Checkout) -> str | None:
 
 
 def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:
-    """Name and address for commits: the project file's, else what Git itself would take here."""
+    """Name and address for commits: the project file's, else what Git uses here."""
     if gitops and gitops.author_name and gitops.author_email:
         return gitops.author_name, gitops.author_email
     try:

@@ -144,11 +144,11 @@ def open_project(
     project_file: Path | None = None,
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
-    said: ProjectDocument | None = None,
+    instead: ProjectDocument | None = None,
 ) -> Workspace:
     """The one project of the paths, with the problems in it.
 
-    ``said`` replaces the project of the project file.
+    ``instead`` is used in place of the project file.
 
     Raises:
         UsageError: a path, an environment or an API does not exist, there is no manifest, or there
@@ -160,7 +160,9 @@ def open_project(
     if not found.manifests and found.project_file is None:
         raise no_manifest(paths)
     covers = found.root in (_absolute(paths) or [Path.cwd()])
-    return read_found(found, environments=environments, apis=apis, covers_project=covers, said=said)
+    return read_found(
+        found, environments=environments, apis=apis, covers_project=covers, instead=instead
+    )
 
 
 def open_settings(
@@ -204,10 +206,10 @@ def read_found(
     environments: Iterable[str],
     apis: Iterable[str],
     covers_project: bool,
-    said: ProjectDocument | None = None,
+    instead: ProjectDocument | None = None,
 ) -> Workspace:
     memory = open_memory()
-    project, project_key, problems = _read_project(found, said)
+    project, project_key, problems = _read_project(found, instead)
     manifests, keys, more = _read_manifests(found, memory)
     known = project.environments if project is not None else ()
     problems += [*more, *check_manifests(manifests, environments=known)]
@@ -234,11 +236,11 @@ def read_found(
 
 
 def _read_project(
-    found: documents.Found, said: ProjectDocument | None
+    found: documents.Found, instead: ProjectDocument | None
 ) -> tuple[Project | None, bytes, list[Problem]]:
     """The project, the bytes that it follows from, and its problems."""
-    if said is not None:
-        return said.project, said.key, []
+    if instead is not None:
+        return instead.project, instead.key, []
     project, problems = documents.read_project_file(found.project_file)
     content = b""
     if project is not None and found.project_file is not None:
