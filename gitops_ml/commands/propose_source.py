@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.package_text import package_text
 from gitops_ml.commands.lock import lock
+from gitops_ml.delivery.land import proposal_by
 from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, propose
 from gitops_ml.documents.yaml_edit import CannotEdit, with_item
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
-from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.git.model import Change
 from gitops_ml.gitops.proposal_branch import head_branch
 from gitops_ml.image.context import read_context
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.documents.yaml_reader import Document
+    from gitops_ml.forge.pull_request import Proposal
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.workspace.clients import Clients
 
@@ -129,18 +130,12 @@ def propose_source(
     head = head_branch(f"source/{files.api}")
 
     def make_proposal(plan: CommitPlan) -> Proposal:
-        settings = workspace.project.pull_requests
-        return Proposal(
+        return proposal_by(
+            workspace.project.pull_requests,
             head=head,
             base=source.branch,
             title=plan.message.partition("\n")[0],
             body=_body(workspace, files, plan.changes, head=head, why=why),
-            reviewers=settings.reviewers,
-            teams=settings.teams,
-            labels=settings.labels,
-            is_draft=settings.draft,
-            auto_merge=settings.auto_merge,
-            merge_method=settings.merge_method,
         )
 
     forge = tools.source_forge

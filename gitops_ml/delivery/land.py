@@ -25,6 +25,7 @@ from gitops_ml.workspace.source import read_author
 if TYPE_CHECKING:
     from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.git.model import Change
+    from gitops_ml.project.model import PullRequestSettings
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
@@ -120,19 +121,30 @@ def _pushed_elsewhere(workspace: Workspace, delivery: Delivery) -> tuple[str, ..
 
 
 def _proposal(workspace: Workspace, plan: CommitPlan, *, why: str, head: str) -> Proposal:
-    gitops, settings = workspace.project.gitops, workspace.project.pull_requests
+    gitops = workspace.project.gitops
     assert gitops is not None, "`repository_of` refuses a project without"
+    body = pull_request_body(
+        pull_request_template(),
+        plan.changes,
+        why="\n\n".join(filter(None, (why, plan.why))),
+        warnings=plan.warnings,
+        head=head,
+    )
+    settings = workspace.project.pull_requests
+    return proposal_by(
+        settings, head=head, base=gitops.branch, title=title_of(plan.message), body=body
+    )
+
+
+def proposal_by(
+    settings: PullRequestSettings, *, head: str, base: str, title: str, body: str
+) -> Proposal:
+    """What a forge is asked to open, by the project's settings for pull requests."""
     return Proposal(
         head=head,
-        base=gitops.branch,
-        title=title_of(plan.message),
-        body=pull_request_body(
-            pull_request_template(),
-            plan.changes,
-            why="\n\n".join(filter(None, (why, plan.why))),
-            warnings=plan.warnings,
-            head=head,
-        ),
+        base=base,
+        title=title,
+        body=body,
         reviewers=settings.reviewers,
         teams=settings.teams,
         labels=settings.labels,
