@@ -204,6 +204,7 @@ class KubernetesCluster:
         try:
             content = read_body(response, most=most)
         except (HTTPError, OSError, ValueError) as error:
+            response.close()
             raise self._unreachable(error) from error
         response.release_conn()
         return content

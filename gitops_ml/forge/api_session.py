@@ -23,8 +23,7 @@ from gitops_ml.forge.token import ForgeToken, ways_to_name_one
 from gitops_ml.http.answers import Part, read_json
 from gitops_ml.http.deadlines import Limits, gave_up, watching
 from gitops_ml.http.retry import ca_bundle
-from gitops_ml.http.secret_destinations import Destination
-from gitops_ml.http.urls import is_protected
+from gitops_ml.http.secret_destinations import Destination, is_protected
 from gitops_ml.oci.registry_session import RetryPolicy, retry_after
 from gitops_ml.system.process import redacted
 

@@ -325,3 +325,11 @@ def _is_one_server(url: str, other: str) -> bool:
         return Destination.of(url) == Destination.of(other)
     except ValueError:
         return False
+
+
+def is_protected(url: str) -> bool:
+    """Whether a token may be sent there: over TLS, or without leaving this machine."""
+    try:
+        return Destination.of(url).is_protected
+    except ValueError:
+        return False

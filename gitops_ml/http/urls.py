@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from gitops_ml.http.secret_destinations import Destination
-
 
 def is_loopback(server: str) -> bool:
     """Whether ``host`` or ``host:port`` is this machine; IPv6 addresses may have brackets."""
@@ -17,13 +15,5 @@ def is_loopback(server: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_protected(url: str) -> bool:
-    """Whether a token may be sent there: over TLS, or without leaving this machine."""
-    try:
-        return Destination.of(url).is_protected
     except ValueError:
         return False

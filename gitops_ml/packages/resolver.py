@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
-from gitops_ml.http.urls import is_protected
+from gitops_ml.http.secret_destinations import is_protected
 from gitops_ml.packages.lock_file import GLIBC, MACHINES
 from gitops_ml.system import process
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.errors import Problem
-from gitops_ml.http.urls import is_protected
+from gitops_ml.http.secret_destinations import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.oci.keys import SigningSpec
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool

@@ -6,6 +6,7 @@ import getpass
 import os
 import platform
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from gitops_ml.errors import ProgramFailed
 from gitops_ml.git.checkout import Checkout, Untrusted, find_checkout, read_state, read_user
@@ -62,9 +63,10 @@ def _origin(checkout: Checkout) -> str | None:
     if not checkout.url or not checkout.url.isprintable():
         return None
     try:
-        return without_credentials(checkout.url)
+        urlsplit(checkout.url)
     except ValueError:
         return None
+    return without_credentials(checkout.url)
 
 
 def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:

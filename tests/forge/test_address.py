@@ -9,7 +9,7 @@ import pytest
 from gitops_ml.errors import UsageError
 from gitops_ml.forge.address import ForgeAddress, forge_address
 from gitops_ml.git.remote import Remote
-from gitops_ml.http.urls import is_protected
+from gitops_ml.http.secret_destinations import is_protected
 from gitops_ml.project.model import ForgeSpec
 
 

@@ -74,7 +74,7 @@ def _check_files(folder: Path, files: tuple[str, ...], plain: bytes) -> None:
         assert not {part.lower() for part in Path(name).parts} & {".git", ".."}, name
         assert path.parent.resolve().is_relative_to(folder.resolve())
         if path.is_symlink():
-            assert path.resolve(strict=False).is_relative_to(folder.resolve()), name
+            assert Path(os.path.realpath(path)).is_relative_to(folder.resolve()), name
         elif name in expected:
             assert path.read_bytes() == expected[name], name
 

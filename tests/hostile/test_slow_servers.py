@@ -49,7 +49,7 @@ HASTE = {
     "GITOPS_ML_RATE_WINDOW": "0.3",
 }
 DIGEST = "sha256:" + "0" * 64
-LONGEST = 20
+LONGEST = 60
 """Seconds that nothing here comes near to, on a machine that has other work as well."""
 
 
@@ -155,11 +155,17 @@ def test_a_server_that_is_too_slow_is_given_up(ask: str, what: str, tmp_path: Pa
     assert "given up" in words or "did not answer in time" in words or "no HTTP" in words
 
 
-@pytest.mark.parametrize("what", ENDLESS)
-@pytest.mark.parametrize("ask", ASKS)
+def _is_passed_on(ask: str, what: str) -> bool:
+    """Whether such an answer is the API's own."""
+    is_status = "requests for ever" in what or "redirects" in what
+    return is_status and ask in ("cluster: post", "prediction")
+
+
+@pytest.mark.parametrize(
+    ("ask", "what"),
+    [(ask, what) for ask in ASKS for what in ENDLESS if not _is_passed_on(ask, what)],
+)
 def test_a_server_that_does_not_end_is_given_up(ask: str, what: str, tmp_path: Path) -> None:
-    if ("requests for ever" in what or "redirects" in what) and ask in SAYS_ANYTHING[1:]:
-        pytest.skip("such an answer is the API's own, and is passed on")
     with hostile(ENDLESS[what]) as host:
         given_up(ASKS[ask], host, tmp_path)
 

@@ -35,7 +35,7 @@ def test_a_forge_of_this_machine_is_asked_directly(proxied):
             type="gitea", api_url=f"http://{host}/api/v1", repository="a/b", host=host
         )
         session = ForgeSession(address=address, token=ForgeToken("s3cret", "a test"), environ={})
-        assert session.get("/x") == []
+        assert session.get("/x").value == []
     assert seen == [("/api/v1/x", "Bearer s3cret")]
     assert proxied == []
 

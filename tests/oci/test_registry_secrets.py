@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitops_ml.errors import Refused, ServerFailed
+from gitops_ml.http.deadlines import Limits
 from gitops_ml.oci.registry_session import RegistrySession, RetryPolicy, Scope
 from tests.packages.test_index_secrets import listener
 
@@ -55,7 +56,7 @@ def test_a_registry_of_another_machine_names_no_token_server_of_this_one(tmp_pat
         with pytest.raises(Refused, match="not protected by TLS"):
             session._authorization(
                 challenge, "registry.example.org", Scope("x"),
-                session._known_credentials("registry.example.org"),
+                session._known_credentials("registry.example.org"), Limits().answer("x", "x"),
             )  # fmt: skip
     assert seen == []
 
