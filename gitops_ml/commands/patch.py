@@ -13,7 +13,13 @@ from gitops_ml.delivery.change import (
     change,
     fields_without,
 )
-from gitops_ml.delivery.derive import Origin, derive_release, derived_changes, refuse_taken
+from gitops_ml.delivery.derive import (
+    DerivedRelease,
+    Origin,
+    derive_release,
+    derived_changes,
+    refuse_taken,
+)
 from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import (
     Selection,
@@ -36,9 +42,10 @@ from gitops_ml.gitops.release_files import with_provenance
 from gitops_ml.manifest.merge_patch import patched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from gitops_ml.git.model import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.workspace.clients import Clients
@@ -79,24 +86,7 @@ def patch(
         if "networking" in made.planned.manifest.body:
             # Reading every manifest takes a second where there are thousands.
             refuse_taken(made, _beside(snapshot, release))
-        changed = derived_changes([made], snapshot, workspace, tools)
-        (after,) = changed.releases
-        before = values_of(snapshot, [release.directory]).get(release.directory, {})
-        now = json.loads(after.text.data)
-        patched_release = ReleaseChange(
-            api=api,
-            environment=environment,
-            before=release.deployment_id,
-            after=after.deployment_id,
-            image=after.image,
-            fields=field_changes(fields_without(before), fields_without(now)),
-        )
-        return ChangePlan(
-            releases=(patched_release,),
-            changes=changed.changes,
-            subject=f"Patch {api} in {environment}",
-            warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
-        )
+        return _patch_plan(made, snapshot, workspace, tools)
 
     return change(
         workspace,
@@ -106,6 +96,30 @@ def patch(
         action="patch",
         topic=f"{environment}/{api}",
         environments=(environment,),
+    )
+
+
+def _patch_plan(
+    made: DerivedRelease, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+) -> ChangePlan:
+    release = made.origin.release
+    changed = derived_changes([made], snapshot, workspace, tools)
+    (after,) = changed.releases
+    before = values_of(snapshot, [release.directory]).get(release.directory, {})
+    now = json.loads(after.text.data)
+    patched_release = ReleaseChange(
+        api=release.api,
+        environment=release.environment,
+        before=release.deployment_id,
+        after=after.deployment_id,
+        image=after.image,
+        fields=field_changes(fields_without(before), fields_without(now)),
+    )
+    return ChangePlan(
+        releases=(patched_release,),
+        changes=changed.changes,
+        subject=f"Patch {release.api} in {release.environment}",
+        warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
     )
 
 
@@ -145,18 +159,6 @@ def refresh(
         releases = selected(
             snapshot, selection, environment=environment, project=workspace.project.name
         )
-        state = RepositoryState.of(snapshot)
-        changes = [
-            each
-            for release in releases
-            for each in restored_changes(
-                release,
-                _refreshed(release, snapshot, workspace, tools),
-                state,
-                workspace.project,
-                way_out=f"deploy {release.api} with a manifest that the policy allows",
-            )
-        ]
         return ChangePlan(
             releases=tuple(
                 ReleaseChange(
@@ -168,7 +170,7 @@ def refresh(
                 )
                 for release in releases
             ),
-            changes=tuple(sorted(changes)),
+            changes=_refresh_changes(releases, snapshot, workspace, tools),
             subject=f"Refresh {names_in_short(r.api for r in releases)} in {environment}",
             why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
         )
@@ -182,6 +184,24 @@ def refresh(
         topic=f"{environment}/{topic_of(selection, workspace.project.name)}",
         environments=(environment,),
     )
+
+
+def _refresh_changes(
+    releases: Iterable[ReleaseRecord], snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+) -> tuple[Change, ...]:
+    state = RepositoryState.of(snapshot)
+    changes = [
+        each
+        for release in releases
+        for each in restored_changes(
+            release,
+            _refreshed(release, snapshot, workspace, tools),
+            state,
+            workspace.project,
+            way_out=f"deploy {release.api} with a manifest that the policy allows",
+        )
+    ]
+    return tuple(sorted(changes))
 
 
 def _refreshed(

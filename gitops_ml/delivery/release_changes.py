@@ -73,11 +73,7 @@ def release_changes(
     """
     wanted = tuple(wanted)
     releases = _with_refreshes((item.release for item in wanted), state)
-    plans = [item.planned for item in wanted]
-    refuse_others(state, workspace.project.name, (item.directory for item in releases))
-    manifests_of = zip((plan.manifest for plan in plans), releases, strict=True)
-    refuse_taken_routes(manifests_of, state, gone=gone)
-    refuse_beyond_policy(plans, state)
+    _refuse(wanted, releases, state, workspace.project, gone=gone)
     manifests = None
     if wants_manifests(workspace):
         manifests = render_manifests(releases, helm=tools.helm)
@@ -88,15 +84,33 @@ def release_changes(
             release,
             provenance=item.provenance,
             previous=state.release_yaml(release.directory),
-            manifests=manifests[release.directory] if manifests is not None else None,
+            manifests=None if manifests is None else manifests[release.directory],
         )
     changes = (*changes_against(state, files), *removals(state, gone))
+    warnings: tuple[str, ...] = ()
     if manifests is None:
         changes += _stale_manifests(state, releases)
-    warnings = () if manifests is None else _manifest_warnings(state, releases)
+    else:
+        warnings = _manifest_warnings(state, releases)
     return ReleaseChanges(
         releases, tuple(sorted(changes, key=lambda change: change.path)), warnings
     )
+
+
+def _refuse(
+    wanted: Iterable[WantedRelease],
+    releases: Iterable[Release],
+    state: RepositoryState,
+    project: Project,
+    *,
+    gone: Iterable[str],
+) -> None:
+    plans = [item.planned for item in wanted]
+    releases = tuple(releases)
+    refuse_others(state, project.name, (item.directory for item in releases))
+    pairs = zip((plan.manifest for plan in plans), releases, strict=True)
+    refuse_taken_routes(pairs, state, gone=gone)
+    refuse_beyond_policy(plans, state)
 
 
 def wants_manifests(workspace: Workspace) -> bool:
