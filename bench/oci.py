@@ -179,13 +179,13 @@ def _project(world: World, builder: str) -> Path:
 
 def _docker_context(world: World, project: Path) -> Path:
     """What the docker builder sends to the engine, as files, for docker itself."""
-    from gitops_ml.commands.validate import open_project
     from gitops_ml.delivery.images import plan_images
     from gitops_ml.image import planner as images
     from gitops_ml.image.context import build_inputs, dockerfile_template
     from gitops_ml.image.dockerfile import render_dockerfile
     from gitops_ml.packages.build_settings import build_settings
     from gitops_ml.workspace import wiring
+    from gitops_ml.workspace.workspace import open_project
 
     workspace = open_project([project])
     (image,) = plan_images(workspace, wiring.tools(workspace.project, root=project)).values()
@@ -210,8 +210,8 @@ def _warm(world: World, projects: Mapping[str, Path]) -> dict[str, float]:
 
 def _build_here(folders: Sequence[str]) -> list[float]:
     from gitops_ml.commands.build import build
-    from gitops_ml.commands.validate import open_project
     from gitops_ml.workspace import wiring
+    from gitops_ml.workspace.workspace import open_project
 
     found: list[list[float]] = [[] for _ in folders]
     for number in range(TIMES + 1):

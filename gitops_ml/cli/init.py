@@ -8,7 +8,7 @@ import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
-from gitops_ml.commands.validate import init
+from gitops_ml.commands.init import init
 
 
 @click.command("init")

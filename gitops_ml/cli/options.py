@@ -30,12 +30,12 @@ class ProjectChoice:
 
     def open(self) -> tuple[Workspace, Clients]:
         """The project without its manifests, for commands that need the GitOps repository alone."""
-        from gitops_ml.commands.validate import open_settings
+        from gitops_ml.workspace.workspace import open_settings
 
         return _with_clients(open_settings(self.file, environments=self.environments))
 
     def open_with_manifests(self, *, offline: bool = False) -> tuple[Workspace, Clients]:
-        from gitops_ml.commands.validate import open_project
+        from gitops_ml.workspace.workspace import open_project
 
         workspace = open_project(
             self.paths, project_file=self.file, environments=self.environments, apis=self.apis

@@ -51,6 +51,6 @@ def command(project: ProjectChoice, api: str | None, host: str, port: int, reloa
         host=host,
         port=port,
         reloads=reloads,
-        models=clients.models,
-        tell=report.say,
+        tools=clients,
+        progress=report.say,
     )

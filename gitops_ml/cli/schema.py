@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.commands.validate import schema
+from gitops_ml.system.resources import schema_text
 
 
 @click.command("schema")
@@ -19,4 +19,4 @@ def command(document: str) -> None:
       # then, as the first line of api.yaml:
       # yaml-language-server: $schema=api.schema.json
     """
-    report.stream(schema(document), nl=False)
+    report.stream(schema_text(document), nl=False)

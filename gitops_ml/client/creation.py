@@ -14,13 +14,12 @@ from gitops_ml.client.results import Api, Apis, PullRequest
 from gitops_ml.commands.deploy import deploy
 from gitops_ml.commands.given_models import name_models, store_models
 from gitops_ml.commands.propose_source import SourceFiles, propose_source
-from gitops_ml.commands.validate import open_project
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.system.resources import template_text
 from gitops_ml.workspace.from_dicts import DescribedApi, check_shape
-from gitops_ml.workspace.workspace import checked
+from gitops_ml.workspace.workspace import checked, open_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,7 +121,7 @@ def deploy_files(
             [path],
             project_file=connection.loaded.file,
             environments=[connection.environment],
-            said=connection.loaded.said(),
+            instead=connection.loaded.instead_of_file(),
         )
         clients = connection.clients(workspace, progress)
         deployed = deploy(workspace, tools=clients, options=options)
@@ -262,11 +261,15 @@ def _propose_source(
         environment=client.environment,
         namespace=planned.environment.namespace,
         content="source",
-        changes=delivered.changes,
+        changes=delivered.plan.changes,
         commit=delivered.commit,
         pull_request=PullRequest.of(delivered.pull_request),
         is_plan=options.dry_run,
-        warnings=(*map(str, workspace.problems.warnings), *delivered.warnings),
+        warnings=(
+            *map(str, workspace.problems.warnings),
+            *delivered.warnings,
+            *delivered.plan.warnings,
+        ),
         notes=code.notes,
         package=found.folder if found else None,
         client=client,

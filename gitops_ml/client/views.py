@@ -317,8 +317,8 @@ def serve(client: Client, connection: Connection, api: Api, *, port: int) -> Loc
             )
             server = start(
                 connection.workspace(described, environment=api.environment),
-                models=clients.models,
-                tell=clients.progress,
+                tools=clients,
+                progress=clients.progress,
                 port=port,
             )
         opened.callback(server.stop)

@@ -1,6 +1,8 @@
-"""The verbs of gitops-ml, each told once from start to end.
+"""The verbs of gitops-ml, each from start to end.
 
-What a verb needs from the outside comes in as `gitops_ml.delivery.plan.Tools`; what it found goes out as a
-value. Nothing is printed here. A module for each subject, imported by whoever needs it: the command
-line answers before the rest has been looked at.
+A verb takes a workspace and `Clients`, and returns a value. Nothing is printed here. Every verb raises
+`Refused` and `ServerFailed` where a server refuses or cannot be reached, and `RepositoryMoved` where
+the GitOps repository holds what gitops-ml did not write or its branch moved at each attempt.
+Docstrings list only what is special. Each module is imported by its command alone, so that the command
+line starts fast.
 """

@@ -1,4 +1,4 @@
-"""Base images: moved to what their tags stand for now, by a change of the documents."""
+"""Update base images to the digests that their tags have now, in the documents."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def update_bases(
     tools: Clients,
     dry_run: bool = False,
 ) -> tuple[BaseMove, ...]:
-    """Have every base image of a project be what its tag stands for now.
+    """Set every base image of a project to the digest that its tag has now.
 
     The documents keep their comments and their order, and are written together or not at all.
     What changed is to be reviewed and committed like any change of the source.
@@ -48,11 +48,10 @@ def update_bases(
     Raises:
         InvalidDocument: a document cannot be read.
         UsageError: a value has to be changed by hand, or a document cannot be written.
-        Refused, ServerFailed: a registry said no, or failed.
     """
     texts = tuple(_texts(documents.find(paths, project_file=project_file)))
-    assert tools.registry is not None, "there is no such thing as moving offline"
-    registry = tools.registry()
+    assert tools.registry is not None, "`base update` has no --offline"
+    registry = tools.registry
     images = {base.image for text in texts for base in text.bases if base.image.tag}
     digests = {
         image: registry.digest(ImageRef(image.repository, image.tag))
@@ -76,7 +75,7 @@ def update_bases(
 
 
 def _write(edited: Mapping[Path, bytes]) -> None:
-    """All of them or none, also where one is reached by a link."""
+    """Write all of them or none; a link is followed to its file."""
     real = {Path(os.path.realpath(file)): content for file, content in edited.items()}
     folder = Path(os.path.commonpath([file.parent for file in real]))
     files = ((file.relative_to(folder).as_posix(), content) for file, content in real.items())

@@ -1,21 +1,23 @@
-"""A GitOps repository prepared: layout, Argo CD's objects, base charts, and files for people."""
+"""Prepare a GitOps repository: layout, Argo CD's objects, base charts, and files for people."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.land import Delivery, deliver_changes
-from gitops_ml.delivery.releases import repository_of, standing_releases
-from gitops_ml.delivery.rendering import CHART, RepositoryState, changes_against
-from gitops_ml.forge.pull_request import review_place
+from gitops_ml.delivery.land import DeliveryResult, deliver_changes
+from gitops_ml.delivery.ownership import refuse_role_changes
+from gitops_ml.delivery.push import CommitPlan
+from gitops_ml.delivery.release_changes import changes_against
+from gitops_ml.delivery.releases import current_releases, repository_of
+from gitops_ml.delivery.rendering import CHART
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.git.model import Change, RenderedFile
-from gitops_ml.gitops import bootstrap_files as words
-from gitops_ml.gitops import layout
+from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, teams_of
-from gitops_ml.gitops.commit_message import action_message, summary_of
+from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.owned_block import placed
 from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.helm.charts import read_chart
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.delivery.change import ChangeOptions
-    from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.bootstrap_files import Steps
     from gitops_ml.gitops.owned_block import Block
@@ -35,93 +36,81 @@ if TYPE_CHECKING:
 
 
 Read = Callable[[str], "bytes | None"]
-"""The content of a file by its path, `None` where it is not there."""
+"""The content of a file by its path; `None` where it does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bootstrapped:
-    """What became of the repository, and what is left for people."""
+class Bootstrapped(DeliveryResult):
+    """What changed in the repository, and what is left for people."""
 
-    changes: tuple[Change, ...]
     kept: tuple[tuple[str, str], ...]
-    """Files with a block of ours that somebody has edited, and the difference to what we would write."""
-    commit: str | None
-    pull_request: PullRequest | None
-    dry_run: bool
+    """Files whose gitops-ml block people have edited, and the difference to the block as it would be."""
     steps: tuple[Steps, ...]
     """For an administrator of the clusters."""
     advice: tuple[str, ...]
     """For an administrator of the repository."""
     warnings: tuple[str, ...] = ()
 
-    def summary(self) -> str:
-        if not self.changes:
-            return "nothing to change"
-        if self.dry_run:
-            return f"would commit: {summary_of(self.changes)}"
-        if self.pull_request:
-            return f"{review_place(self.pull_request)}: {summary_of(self.changes)}"
-        return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BootstrapPlan(CommitPlan):
+    kept: tuple[tuple[str, str], ...]
 
 
 def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -> Bootstrapped:
-    """Prepare the GitOps repository for the workspace's environments. Again, it changes nothing.
+    """Prepare the GitOps repository for the workspace's environments. A second call changes nothing.
 
-    An empty repository gets its first commit by a push, however its environments are delivered.
+    An empty repository gets its first commit by a push, whatever `delivery` its environments have.
 
     Raises:
         UsageError: the project file names no GitOps repository.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: a base chart there is not what it should be, or others were faster again
-            and again.
+        RepositoryMoved: a base chart in it is not as it should be, or the branch moved at each attempt.
     """
     project, gitops = workspace.project, _gitops(workspace, tools)
-    kept: list[tuple[tuple[str, str], ...]] = []
 
-    def make_changes(snapshot: GitSnapshot) -> tuple[tuple[Change, ...], str]:
-        teams = {r.team for r in standing_releases(snapshot) if r.project == project.name}
-        standing = RepositoryState.read(snapshot)
+    def make_plan(snapshot: GitSnapshot) -> _BootstrapPlan:
+        teams = {r.team for r in current_releases(snapshot) if r.project == project.name}
+        state = RepositoryState.of(snapshot)
         names = [path for path, _, _ in _blocks(project, gitops)]
-        there = snapshot.read([*names, *snapshot.blob_ids("argocd/projects/")])
-        ours = _our_files(workspace, teams, standing, there.get)
-        people, edited = _peoples_files(project, gitops, there.get)
-        kept.append(edited)
-        changes = changes_against(standing, snapshot, sorted([*ours, *people]))
-        return changes, _message(workspace, options)
+        current = state.read([*names, *snapshot.blob_ids("argocd/projects/")])
+        files = _argo_files(workspace, teams, state, current.get)
+        refuse_role_changes(state, project.name, files)
+        others, kept = _peoples_files(project, gitops, current.get)
+        return _BootstrapPlan(
+            changes=changes_against(state, sorted([*files, *others])),
+            message=_message(workspace, options),
+            kept=kept,
+        )
 
-    is_empty = tools.repository().fetch().commit is None
-    landing = Delivery(
-        topic=f"bootstrap/{project.name}",
-        environments=workspace.environments,
-        pull_request=False if is_empty and options.pull_request is None else options.pull_request,
-        dry_run=options.dry_run,
-        why=lambda: options.why,
-    )
-    delivered = deliver_changes(workspace, make_changes, tools=tools, landing=landing)
+    if options.pull_request is None and tools.repository.fetch().commit is None:
+        options = replace(options, pull_request=False)
+    delivery = options.delivery(f"bootstrap/{project.name}", workspace.environments)
+    delivered = deliver_changes(workspace, make_plan, tools=tools, delivery=delivery)
+    plan = delivered.plan
     return Bootstrapped(
-        changes=delivered.changes,
-        kept=kept[-1],
+        changes=plan.changes,
+        kept=plan.kept,
         commit=delivered.commit,
         pull_request=delivered.pull_request,
         dry_run=options.dry_run,
         steps=_steps(workspace, gitops),
-        advice=words.advice(project, gitops),
+        advice=bootstrap_files.advice(project, gitops),
         warnings=(*_unreachable(gitops), *delivered.warnings),
     )
 
 
 def _unreachable(gitops: GitopsSpec) -> tuple[str, ...]:
-    """Argo CD follows the repository from its own place."""
+    """About a repository that Argo CD cannot reach."""
     if "://" in gitops.argocd_url or "@" in gitops.argocd_url:
         return ()
     return (
-        f"{gitops.argocd_url} is a folder of this machine, which Argo CD cannot follow: name the "
+        f"{gitops.argocd_url} is a folder on this machine, which Argo CD cannot reach: set the "
         "repository's URL in gitops.repository or gitops.argocd_repository",
     )
 
 
 def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> Bootstrapped:
-    """The same files in a folder, and nothing else touched: to look at them, or to commit them by hand.
+    """Write the same files to a folder and change nothing else: to look at them or commit them by hand.
 
     Raises:
         UsageError: the project file names no GitOps repository, or the folder cannot be written to.
@@ -132,9 +121,8 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
         file = folder / path
         return file.read_bytes() if file.is_file() else None
 
-    ours = _our_files(workspace, set(), RepositoryState.nothing(), read)
-    people, edited = _peoples_files(project, gitops, read)
-    files = sorted([*ours, *people])
+    others, kept = _peoples_files(project, gitops, read)
+    files = sorted([*_argo_files(workspace, set(), RepositoryState.empty(), read), *others])
     before = {file.path: read(file.path) for file in files}
     write_files(folder, ((file.path, file.content) for file in files))
     return Bootstrapped(
@@ -143,29 +131,29 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
             for file in files
             if before[file.path] != file.content
         ),
-        kept=edited,
+        kept=kept,
         commit=None,
         pull_request=None,
         dry_run=False,
         steps=_steps(workspace, gitops),
-        advice=words.advice(project, gitops),
+        advice=bootstrap_files.advice(project, gitops),
     )
 
 
 def _gitops(workspace: Workspace, tools: Clients) -> GitopsSpec:
     repository_of(workspace, tools)
-    assert workspace.project.gitops is not None, "the repository was asked for just now"
+    assert workspace.project.gitops is not None, "`repository_of` refuses a project without"
     return workspace.project.gitops
 
 
-def _our_files(
-    workspace: Workspace, teams: set[str], standing: RepositoryState, read: Read
+def _argo_files(
+    workspace: Workspace, teams: set[str], state: RepositoryState, read: Read
 ) -> tuple[RenderedFile, ...]:
     project = workspace.project
     used = teams_of(project, teams | (set() if project.teams else {project.default_team}))
-    others = standing.destinations(besides=project.name)
-    # Another project may have prepared its environments for the same team: a place that is there
-    # stays until a deploy knows better.
+    others = state.destinations(besides=project.name)
+    # Another project may have prepared its environments for the same team: its destinations stay
+    # until a deploy sees the releases.
     for team in used:
         content = read(layout.app_project_path(team))
         others.setdefault(team, set()).update(destinations_in(content or b""))
@@ -176,18 +164,22 @@ def _our_files(
 
 
 def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:
-    """Path, block, and whether it goes to the end: people's rules must win over ours."""
+    """Path, block, and whether it goes to the end: people's own rules take precedence."""
     return (
-        (words.README, words.readme(project, gitops), True),
-        (words.CODEOWNERS, words.codeowners(project, gitops), False),
-        (words.GITATTRIBUTES, words.gitattributes(), False),
+        (
+            bootstrap_files.README,
+            bootstrap_files.readme(project, gitops),
+            True,
+        ),
+        (bootstrap_files.CODEOWNERS, bootstrap_files.codeowners(project, gitops), False),
+        (bootstrap_files.GITATTRIBUTES, bootstrap_files.gitattributes(), False),
     )
 
 
 def _peoples_files(
     project: Project, gitops: GitopsSpec, read: Read
 ) -> tuple[list[RenderedFile], tuple[tuple[str, str], ...]]:
-    """The files with our blocks in them, and those whose block is not ours any more."""
+    """The files with their gitops-ml block, and those whose block people have edited."""
     files, kept = [], []
     for path, block, at_the_end in _blocks(project, gitops):
         content = read(path)
@@ -200,10 +192,10 @@ def _peoples_files(
     return files, tuple(kept)
 
 
-def _difference(path: str, edited: str, ours: str) -> str:
+def _difference(path: str, edited: str, block: str) -> str:
     lines = difflib.unified_diff(
         edited.splitlines(keepends=True),
-        ours.splitlines(keepends=True),
+        block.splitlines(keepends=True),
         fromfile=path,
         tofile="what gitops-ml would write",
     )
@@ -212,7 +204,7 @@ def _difference(path: str, edited: str, ours: str) -> str:
 
 def _steps(workspace: Workspace, gitops: GitopsSpec) -> tuple[Steps, ...]:
     places = [workspace.project.environments[name] for name in workspace.environments]
-    return words.steps(workspace.project, gitops, places)
+    return bootstrap_files.steps(workspace.project, gitops, places)
 
 
 def _message(workspace: Workspace, options: ChangeOptions) -> str:

@@ -1,4 +1,4 @@
-"""Images: built, and pushed where the registry lacks them or brought elsewhere."""
+"""Build images and push those that the registry lacks, or export them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What becomes of the images."""
+    """How images are built, and where they go."""
 
     push: bool = True
     layout: Path | None = None
-    """The folder of an OCI layout that gets them."""
+    """The folder of an OCI layout that they are written to."""
     load: bool = False
-    """Whether a local engine gets them."""
+    """Whether they are loaded into a local engine."""
     frozen: bool = False
-    """Whether a lock that is not up to date is an error, as CI wants it."""
+    """Whether a lock that is not up to date is an error, as in CI."""
     dry_run: bool = False
 
     @property
@@ -50,7 +50,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of one image."""
+    """One image, and whether it was built."""
 
     apis: tuple[str, ...]
     image: str
@@ -65,7 +65,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """What became of the images, and what people should know about them."""
+    """The images, and warnings about them."""
 
     images: tuple[Built, ...]
     warnings: tuple[str, ...]
@@ -81,11 +81,11 @@ def build(
 
     Raises:
         InvalidDocument: the documents or the files of a project are wrong.
-        UsageError: nobody says where images go, or a lock is not up to date and has to be.
+        UsageError: images have no repository, or a lock is not up to date and has to be.
         GitopsMlError: the requirements cannot be resolved, a wheel cannot be had, or the disk is
             full.
         EngineFailed: no engine answers, or a build failed.
-        Refused, ServerFailed: the registry or an index said no, or failed, or has no model that a
+        Refused, ServerFailed: the registry or an index refused or failed, or has no model that a
             release needs.
     """
     if options.push and checked(workspace).project.image.repository is None:
@@ -96,7 +96,7 @@ def build(
     asks = options.push and not options.dry_run
     models = check_models(checked(workspace), tools) if asks else ()
     images = plan_images(workspace, tools, options.locks)
-    registry = tools.registry() if tools.registry and options.push else None
+    registry = tools.registry if options.push else None
     digests = look_up(
         images.values(), known={}, registry=registry, is_trusted=finished_image_check(tools)
     )
@@ -134,7 +134,7 @@ def _build(
 def _put(
     image: PlannedImage, *, workspace: Workspace, tools: Clients, options: BuildOptions
 ) -> str:
-    """Bring an image to where no registry is needed."""
+    """Export an image to an OCI layout or a local engine."""
     from gitops_ml.image.output import load_into_engine, write_oci_layout
 
     assert image.choice, "an image of our own has one"
@@ -146,7 +146,7 @@ def _put(
             )
         return make_image(image, tools, push=False, source=lambda: read_source(workspace.root))
     tools.progress(f"building {image.ref} with oci: {image.choice.reason}")
-    built = tools.oci().build(image.plan, progress=tools.progress)
+    built = tools.oci.build(image.plan, progress=tools.progress)
     if options.layout:
         write_oci_layout(built, options.layout, image=image.ref, progress=tools.progress)
     if options.load:

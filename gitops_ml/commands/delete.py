@@ -1,12 +1,13 @@
-"""Releases removed from the GitOps repository."""
+"""Remove releases from the GitOps repository."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeOptions, ChangePlan, ChangeResult, ReleaseChange, change
+from gitops_ml.delivery.release_changes import removals
 from gitops_ml.delivery.releases import Selection, selected, topic_of
-from gitops_ml.delivery.rendering import RepositoryState, removals
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.gitops.commit_message import names_in_short
 
 if TYPE_CHECKING:
@@ -26,21 +27,19 @@ def delete(
     tools: Clients,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Remove everything below the releases' directories; Argo CD takes the objects away.
+    """Remove everything below the releases' directories; Argo CD deletes the objects.
 
-    In a protected environment it does not, by policy; the warnings say what is left to do.
+    In a protected environment Argo CD keeps them; warnings list what is left to do.
 
     Raises:
         UsageError: there is no such release.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: a release belongs to another project, or others were faster again and again.
+        RepositoryMoved: a release belongs to another project, or the branch moved at each attempt.
     """
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:
         releases = selected(
             snapshot, selection, environment=environment, project=workspace.project.name
         )
-        standing = RepositoryState.read(snapshot)
         return ChangePlan(
             releases=tuple(
                 ReleaseChange(
@@ -52,7 +51,9 @@ def delete(
                 )
                 for release in releases
             ),
-            changes=removals(standing, snapshot, [release.directory for release in releases]),
+            changes=removals(
+                RepositoryState.of(snapshot), [release.directory for release in releases]
+            ),
             subject=f"Remove {names_in_short(r.api for r in releases)} from {environment}",
             why=_what_goes(workspace, environment),
             warnings=_left_to_do(workspace, environment, releases),
@@ -72,13 +73,13 @@ def delete(
 def _what_goes(workspace: Workspace, environment: str) -> str:
     if workspace.project.environments[environment].protected:
         return "Argo CD keeps what runs: the environment is protected."
-    return "Argo CD deletes the Applications and all that runs of them."
+    return "Argo CD deletes the Applications and all of their objects."
 
 
 def _left_to_do(
     workspace: Workspace, environment: str, releases: Iterable[ReleaseRecord]
 ) -> tuple[str, ...]:
-    """Argo CD keeps the Applications of a protected environment: somebody has to say it twice."""
+    """Argo CD keeps the Applications of a protected environment: an administrator deletes them."""
     if not workspace.project.environments[environment].protected:
         return ()
     gitops = workspace.project.gitops

@@ -29,7 +29,7 @@ class Differences:
     """The releases whose files would change."""
     changes: tuple[Change, ...]
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...]
-    """By release directory, where objects were asked for."""
+    """By release directory, where objects were wanted."""
     left: tuple[str, ...]
     """Releases of this project that no manifest describes any more."""
     warnings: tuple[str, ...]
@@ -52,42 +52,41 @@ def diff(workspace: Workspace, *, tools: Clients, with_objects: bool = False) ->
 
     Raises:
         InvalidDocument: the documents or the files of a project are wrong.
-        Refused, ServerFailed: the GitOps repository cannot be read.
-        RepositoryMoved: it holds what we did not write.
-        UsageError: something that is not ours is where a change would be written.
+        RepositoryMoved: the repository holds what gitops-ml did not write.
+        UsageError: a submodule, a link or a file is where a change would be written.
     """
     checked(workspace)
     snapshot = repository_of(workspace, tools).fetch()
     images = plan_images(workspace, tools)
     options = DeployOptions(by_tag=True, build=False)
-    target = DeployPlanner(workspace, images, options, tools, provenance_of(workspace))
-    step = target.against(snapshot)
-    snapshot.refuse_taken(step.changes)
+    planner = DeployPlanner(workspace, images, options, tools, provenance_of(workspace))
+    plan = planner.against(snapshot)
+    snapshot.refuse_taken(plan.changes)
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...] = ()
     if with_objects:
-        objects = _object_differences(step, snapshot, tools)
+        objects = _object_differences(plan, snapshot, tools)
     return Differences(
-        changed=step.changed_releases(),
-        changes=step.changes,
+        changed=plan.changed_releases(),
+        changes=plan.changes,
         objects=objects,
-        left=step.left,
-        warnings=(*target.warnings(step), *left_warnings(step.left)),
+        left=plan.left,
+        warnings=(*plan.warnings, *left_warnings(plan.left)),
     )
 
 
 def _object_differences(
-    step: DeployPlan, snapshot: GitSnapshot, tools: Clients
+    plan: DeployPlan, snapshot: GitSnapshot, tools: Clients
 ) -> tuple[tuple[str, tuple[ObjectChange, ...]], ...]:
-    """What Kubernetes would see of those releases whose values change."""
+    """The changes of Kubernetes objects of releases whose values change."""
     from gitops_ml.gitops.current_objects import current_objects
 
-    changed = {change.path for change in step.changes}
+    changed = {change.path for change in plan.changes}
     found = []
-    for item in step.releases:
+    for item in plan.releases:
         if f"{item.directory}/{layout.VALUES}" not in changed:
             continue
-        before = current_objects(snapshot, item, helm=tools.helm())
-        after = render_objects([item], helm=tools.helm())[item.directory]
+        before = current_objects(snapshot, item, helm=tools.helm)
+        after = render_objects([item], helm=tools.helm)[item.directory]
         if fields := object_changes(before, after):
             found.append((item.directory, fields))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What runs, beside what Git wants: the status of releases, and everything about one of them."""
+"""Show the status of releases: what runs, compared with Git."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from gitops_ml.cluster.status_words import ExpectedRelease, Status
 from gitops_ml.delivery.releases import (
+    current_release,
+    current_releases,
     repository_of,
-    standing_release,
-    standing_releases,
     values_of,
 )
 from gitops_ml.documents.findings import suggestion
@@ -43,15 +43,15 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveRelease:
-    """A release in Git, and what became of it."""
+    """A release in Git, and its state in the cluster."""
 
     release: ReleaseRecord
     status: Status
     seen: Observed
     is_up_to_date: bool | None
-    """Whether what runs is what Git wants; ``None`` where nobody can tell."""
+    """Whether the cluster runs what is in Git; ``None`` where that is unknown."""
     notes: tuple[str, ...]
-    """What is wrong although it may not keep the API from answering."""
+    """Problems that may not keep the API from answering."""
 
     @property
     def running_id(self) -> str | None:
@@ -72,18 +72,18 @@ class Overview:
 
     releases: tuple[LiveRelease, ...]
     unseen: tuple[str, ...]
-    """Why something could not be looked at, once each; then the statuses say what Git tells."""
+    """Why something could not be read, once each; the statuses then come from Git alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """Everything about one release that runs, or should."""
+    """One release in detail."""
 
     live: LiveRelease
     replicas: tuple[Replica, ...]
     events: tuple[Event, ...]
     endpoint: Endpoint | None
-    """Where it is called from outside of the cluster, if it can be."""
+    """The URL outside of the cluster, if it has one."""
     unseen: tuple[str, ...]
 
 
@@ -96,7 +96,7 @@ def list_live(
 ) -> Overview:
     """The project's releases in the workspace's environments with their status.
 
-    Without a cluster it still lists what Git has, and says so.
+    Without a cluster it lists what is in Git, with a warning.
 
     Raises:
         UsageError: the project file names no GitOps repository, or there is no such API.
@@ -106,7 +106,7 @@ def list_live(
     project = workspace.project.name
     every = [
         release
-        for release in standing_releases(snapshot, workspace.environments)
+        for release in current_releases(snapshot, workspace.environments)
         if release.project in ("", project)
     ]
     releases = [release for release in every if api in (None, release.api)]
@@ -128,14 +128,14 @@ def status(
     environment: str,
     now: Callable[[], datetime] = utc_now,
 ) -> LiveRelease:
-    """How one release is.
+    """The status of one release.
 
     Raises:
         UsageError: there is no such release.
         Refused, ServerFailed: the GitOps repository cannot be read.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    release = standing_release(snapshot, api, environment)
+    release = current_release(snapshot, api, environment)
     looked = look(workspace, [release], tools=tools, api=api)
     return looked.live([release], commit=snapshot.commit, now=now())[0]
 
@@ -155,7 +155,7 @@ def describe(
         Refused, ServerFailed: the GitOps repository cannot be read.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    release = standing_release(snapshot, api, environment)
+    release = current_release(snapshot, api, environment)
     looked = look(workspace, [release], tools=tools, api=api)
     moment = now()
     (live,) = looked.live([release], commit=snapshot.commit, now=moment)
@@ -171,13 +171,13 @@ def describe(
 
 
 def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Event, ...]:
-    """The warnings about the release's own objects: all of them are called like it."""
+    """The warning events of the release's objects, which all have its name."""
     cluster = tools.cluster(cluster_of(workspace, live.release.environment).name)
     pods = live.seen.workload.pods if live.seen.workload else ()
     names = {live.release.api, *(pod.name for pod in pods)}
     try:
         events = cluster.warnings(live.release.namespace)
-    except GitopsMlError:  # they are an extra: whoever may not see them sees the rest
+    except GitopsMlError:  # events are extra: the rest is shown without them
         return ()
     return tuple(
         event
@@ -188,7 +188,7 @@ def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Ev
 
 
 def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
-    """The cluster that the project file says an environment is on.
+    """The cluster of an environment in the project file.
 
     Raises:
         UsageError: the project file has no such environment.
@@ -207,7 +207,7 @@ def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What could be seen of some releases, and what could not."""
+    """What was read about some releases, and what could not be read."""
 
     seen: Mapping[Place, Observed]
     failures: tuple[GitopsMlError, ...]
@@ -219,7 +219,7 @@ class Observation:
     def live(
         self, releases: Iterable[ReleaseRecord], *, commit: str | None, now: datetime
     ) -> tuple[LiveRelease, ...]:
-        """The releases with their status; ``commit`` is where Git wants them."""
+        """The releases with their status; ``commit`` is the one that Argo CD should sync."""
         found = []
         for release in releases:
             seen = self.seen[release.environment, release.api]
@@ -245,7 +245,7 @@ def look(
     tools: Clients,
     api: str | None = None,
 ) -> Observation:
-    """What Argo CD and the clusters say about the releases; what cannot be seen is no failure here."""
+    """The releases in Argo CD and in the clusters; what cannot be read is not an error here."""
     failures: list[GitopsMlError] = []
 
     def asked(ask: Callable[[], Mapping[str, Found]]) -> Mapping[str, Found] | None:
@@ -277,7 +277,7 @@ def _applications(
 ) -> dict[str, Application]:
     assert workspace.project.gitops is not None, "the repository was asked for before"
     namespace = workspace.project.gitops.argocd_namespace
-    found = tools.argo_cd().applications(namespace, environment=environment, api=api)
+    found = tools.argo_cd.applications(namespace, environment=environment, api=api)
     return {application.api: application for application in found}
 
 

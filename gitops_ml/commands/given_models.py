@@ -1,4 +1,4 @@
-"""Models that come with a call stored as artifacts by digest, apart from the code and from Git."""
+"""Store models that are passed to a call as artifacts, by digest, outside of code and Git."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _ELSEWHERE = re.compile(r"[a-z0-9]+://")
 def name_models(
     workspace: Workspace, api: str, models: Mapping[str, Any], *, tools: Clients
 ) -> dict[str, str]:
-    """Where each model will be, by name: ``oci://…@sha256:…`` for files and objects; nothing is sent.
+    """The location of each model, by name: ``oci://…@sha256:…`` for files and objects; nothing is sent.
 
     What is somewhere already (``s3://…``, ``oci://…``) stays there.
 
     Raises:
-        UsageError: a name is none, there is no such file, or images have no repository.
+        UsageError: a name is not valid, a file does not exist, or images have no repository.
         Unpackageable: an object cannot be stored.
     """
-    store = tools.models()
+    store = tools.models
     locations: dict[str, str] = {}
     for name, model in models.items():
         if is_elsewhere(model):
@@ -53,12 +53,11 @@ def store_models(
     named: Mapping[str, str],
     tools: Clients,
 ) -> None:
-    """Push what `name_models` ``named``; what is there already is not sent again.
+    """Push what `name_models` ``named``; what the registry has already is not sent again.
 
     Raises:
         UsageError, Unpackageable: see `name_models`, and where no registry may be asked.
         GitopsMlError: a model is another one by now.
-        Refused, ServerFailed: the registry said no, or failed.
     """
     for name, model in models.items():
         if is_elsewhere(model):
@@ -67,7 +66,7 @@ def store_models(
             raise UsageError("models are pushed to a registry, and this client is offline")
         tools.progress(f"storing the model {name}")
         with model_folder(name, model) as folder:
-            pushed = tools.models().push(
+            pushed = tools.models.push(
                 folder, _image(workspace, api, name), progress=tools.progress
             )
         if pushed.location != named[name]:
@@ -81,7 +80,7 @@ def is_elsewhere(model: object) -> bool:
 
 def _image(workspace: Workspace, api: str, name: str) -> ImageRef:
     if not _NAME.fullmatch(name):
-        raise UsageError(f"models: {name!r} is no name: letters, digits, '-' and '_'")
+        raise UsageError(f"models: {name!r} is not valid: use letters, digits, '-' and '_'")
     repository = workspace.project.image.repository
     if repository is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What was deployed when, and where a deployment id leads: read from the GitOps repository's history."""
+"""List deployments and trace deployment ids, from the history of the GitOps repository."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.releases import repository_of, standing_releases
+from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.gitops.release_history import Entry, FoundDeployment, ReleaseHistory
@@ -57,7 +57,7 @@ def history(
 
 
 def trace(workspace: Workspace, id: str, *, tools: Clients) -> FoundDeployment:
-    """Where a deployment id leads; the forge is asked where the commit names no pull request.
+    """Trace a deployment id to its source; the forge is asked where the commit names no pull request.
 
     Raises:
         UsageError: there is and was no such deployment; names the nearest.
@@ -70,20 +70,20 @@ def trace(workspace: Workspace, id: str, *, tools: Clients) -> FoundDeployment:
 
 
 def _asked(commit: str, tools: Clients) -> int | None:
-    """The forge's answer; one that gives none is no reason to tell nothing."""
+    """The pull request by the forge; a forge that does not answer is no error."""
     try:
-        forge = tools.forge()
+        forge = tools.forge
         requests = forge.of_commit(commit) if forge else ()
     except GitopsMlError as error:
-        tools.progress(f"the forge is not asked for the pull request: {error}")
+        tools.progress(f"could not ask the forge for the pull request: {error}")
         return None
     return requests[0].number if requests else None
 
 
 def find_deployment(workspace: Workspace, tools: Clients, id: str) -> FoundDeployment:
-    """The deployment of this id: of today or of long ago, whatever environment it was in.
+    """The deployment of this id, current or past, in any environment.
 
-    The beginning of an id will do where it belongs to one deployment only.
+    The beginning of an id is enough where it belongs to one deployment only.
 
     Raises:
         UsageError: there is and was no such deployment; names the nearest.
@@ -108,7 +108,7 @@ def find_deployment(workspace: Workspace, tools: Clients, id: str) -> FoundDeplo
 
 
 def refuse_near_id(workspace: Workspace, tools: Clients, word: str) -> None:
-    """Pass a word that has nothing to do with the GitOps repository: it may be an image.
+    """Accept a name that is not near any deployment id: it may be an image.
 
     Raises:
         UsageError: it is an API there, or nearly one or its deployment id; names the nearest ids.
@@ -117,11 +117,11 @@ def refuse_near_id(workspace: Workspace, tools: Clients, word: str) -> None:
         return
     try:
         past = _past(workspace, tools)
-        standing = standing_releases(past.snapshot)
+        current = current_releases(past.snapshot)
     except GitopsMlError:
-        return  # of no matter to whoever means an image
+        return  # the name may be an image
     ids: dict[str, set[str]] = {}
-    for release in standing:
+    for release in current:
         ids.setdefault(release.api, set()).add(release.deployment_id)
     names = {word, word.rpartition("-")[0]}
     near = {api for name in names for api in difflib.get_close_matches(name, ids, n=1, cutoff=0.8)}
@@ -162,16 +162,16 @@ def _past(workspace: Workspace, tools: Clients) -> ReleaseHistory:
 
 
 def _unknown(past: ReleaseHistory, id: str, known: set[str]) -> UsageError:
-    """Names what is nearest: ids of the same API, else ids that stand there today."""
-    candidates = known or {r.deployment_id for r in standing_releases(past.snapshot)}
+    """Names the nearest ids: those of the same API, else those of current releases."""
+    candidates = known or {r.deployment_id for r in current_releases(past.snapshot)}
     near = difflib.get_close_matches(id, sorted(candidates), n=3, cutoff=0.5)
     hint = f"; near it are: {', '.join(near)}" if near else ""
     return UsageError(
         f"there is no deployment {id!r} in the history of the GitOps repository{hint} (an id is "
-        "<api>-<12 hex digits>; one of a pull request is there once that is merged)"
+        "<api>-<12 hex digits>; one of a pull request appears once that is merged)"
     )
 
 
 def _known_apis(past: ReleaseHistory, api: str) -> str:
-    names = {release.api for release in standing_releases(past.snapshot)}
+    names = {release.api for release in current_releases(past.snapshot)}
     return suggestion(api, sorted(names)) if names else ": the repository has no releases"

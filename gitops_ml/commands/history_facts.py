@@ -1,4 +1,4 @@
-"""Deployments of the past, as JSON for machines and in short for people."""
+"""Past deployments as JSON for machines and in short for people."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def trace_lines(found: FoundDeployment) -> Iterator[tuple[str, str]]:
 
 def _state(found: FoundDeployment) -> str:
     if found.is_current:
-        return "stands there now"
+        return "current"
     if not found.entries:
-        return "never stood on the branch: replaced within its pull request"
+        return "never on the branch: replaced within its pull request"
     return "not there any more"
 
 

@@ -1,4 +1,4 @@
-"""A new project's files, from templates."""
+"""Write the files of a new project from templates."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 class Scaffolded:
     written: tuple[str, ...]
     kept: tuple[str, ...]
-    """Files that were there before and have been left alone."""
+    """Files that existed already and were not changed."""
 
 
-def write_scaffold(
+def init(
     directory: Path, *, name: str | None, image_repository: str, gitops_repository: str
 ) -> Scaffolded:
-    """Write those files of a new project that are not there yet.
+    """Write the files of a new project that do not exist yet.
 
     Raises:
         UsageError: ``name``, or the folder's name in its place, is not one that an API can have.
@@ -65,24 +65,24 @@ def write_scaffold(
 
 
 def _name_from(directory: Path) -> str:
-    """The folder's name as an API's: what a name cannot have is a dash, and it starts with a letter.
+    """The folder's name as an API name: other characters become dashes; it starts with a letter.
 
     >>> _name_from(Path("/home/ann/2. Iris_Classifier"))
     'iris-classifier'
     """
-    words = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower())
-    return re.sub(r"^[^a-z]+", "", words)[:40].strip("-") or "api"
+    name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower())
+    return re.sub(r"^[^a-z]+", "", name)[:40].strip("-") or "api"
 
 
 def _schema_location(name: str) -> str:
-    """Editors read the schema from the installation: right for the version that checks."""
+    """The schema in this installation, so that editors use the version that checks."""
     return (resource_directory("schemas") / f"{name}.schema.json").as_uri()
 
 
 def _render(facts: dict[str, str]) -> list[RenderedFile]:
     from jinja2 import Environment, StrictUndefined
 
-    # These are YAML and Python for people to go on with, not HTML.
+    # The templates are YAML and Python, not HTML.
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
     environment.filters["yaml"] = lambda text: write_yaml(text).rstrip("\n")
     templates = importlib.resources.files("gitops_ml.templates") / "init"

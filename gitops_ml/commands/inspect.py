@@ -1,4 +1,4 @@
-"""Images read back: what is in one, the project that it was made of, and what a change would push."""
+"""Read images back: their contents, the project in them, and what a build would push."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LAYOUT = "oci:"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What somebody named: an image, where it is, and what else is known of it."""
+    """An image by its name, where it is, and what else is known about it."""
 
     image: ImageRef
     reader: Reader
@@ -70,7 +70,7 @@ class Preview:
     image: str
     choice: BuilderChoice
     blobs: tuple[BlobPreview, ...] | None
-    """`None` where an engine would have to build it to know."""
+    """`None` where only a build in an engine could show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,14 @@ class Previews:
 def inspect(
     workspace: Workspace, name: str, *, tools: Clients, platform: str | None = None
 ) -> Inspection:
-    """What is in the image that ``name`` stands for; no layer is read.
+    """The contents of the image that ``name`` names; no layer is read.
 
     ``name`` is a deployment id, an image, a model (``oci://…``), or ``oci:DIR[:TAG]``, an image in
     an OCI layout.
 
     Raises:
         UsageError: there is no such deployment, or the image is not for ``platform``.
-        Refused, ServerFailed: the registry or the GitOps repository said no, or has no such image.
+        Refused: the registry has no such image.
     """
     named = _named(workspace, name, tools)
     found = open_image(named.reader, named.image, platform=platform)
@@ -97,7 +97,7 @@ def inspect(
     bills = [each for each in attached if each.artifact_type == CYCLONEDX]
     packages: tuple[Component, ...] = ()
     if bills:
-        content = read_attachment(tools.oci().registry, found.image.repository, bills[0])
+        content = read_attachment(tools.oci.registry, found.image.repository, bills[0])
         packages = listed_packages(content)
     return Inspection(
         found=found,
@@ -111,13 +111,13 @@ def inspect(
 def export(
     workspace: Workspace, name: str, folder: Path, *, tools: Clients, platform: str | None = None
 ) -> Exported:
-    """Bring code, lock and manifest out of an image into ``folder``; ``name`` as in `inspect`.
+    """Export code, lock and manifest of an image to ``folder``; ``name`` as in `inspect`.
 
     Raises:
         UsageError: the folder is not empty, there is no such deployment, or the image is not for
             ``platform``.
         GitopsMlError: the image holds no project, or something that may not be written.
-        Refused, ServerFailed: the registry or the GitOps repository said no, or has no such image.
+        Refused: the registry has no such image.
     """
     named = _named(workspace, name, tools)
     return export_image(
@@ -129,7 +129,7 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
     """What a build of the workspace would push; nothing is pushed.
 
     Raises:
-        UsageError: nobody says where images go, or a lock is missing or not up to date.
+        UsageError: images have no repository, or a lock is missing or not up to date.
         GitopsMlError, Refused, ServerFailed: see `gitops_ml.commands.build.build`.
     """
     if checked(workspace).project.image.repository is None:
@@ -140,7 +140,7 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
         assert image.choice, "an image of our own has one"
         blobs = None
         if isinstance(image.plan, OciPlan):
-            oci = tools.oci()
+            oci = tools.oci
             built = oci.build(image.plan, progress=tools.progress)
             blobs = push_preview(oci.registry, built, repository=image.ref.repository)
         found.append(Preview(apis, str(image.ref), image.choice, blobs))
@@ -150,7 +150,7 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
 def _named(workspace: Workspace, name: str, tools: Clients) -> Named:
     if name.startswith(SCHEME):
         try:
-            return Named(parse_location(name), tools.oci().registry)
+            return Named(parse_location(name), tools.oci.registry)
         except BadLocation as error:
             raise UsageError(str(error)) from error
     if name.startswith(_LAYOUT):
@@ -158,14 +158,14 @@ def _named(workspace: Workspace, name: str, tools: Clients) -> Named:
     if _DEPLOYMENT.fullmatch(name):
         found = find_deployment(workspace, tools, name)
         manifest = write_yaml([found.manifest]).encode()
-        return Named(found.image, tools.oci().registry, found.deployment_id, manifest)
+        return Named(found.image, tools.oci.registry, found.deployment_id, manifest)
     try:
         image = ImageRef.parse(name)
     except ValueError as error:
         raise UsageError(f"{error}, nor a deployment id (<api>-<12 hex digits>)") from error
     if name == image.repository and "/" not in name:
         refuse_near_id(workspace, tools, name)
-    return Named(image, tools.oci().registry)
+    return Named(image, tools.oci.registry)
 
 
 def _in_layout(name: str) -> Named:
@@ -179,16 +179,16 @@ def _in_layout(name: str) -> Named:
 
 
 def _signatures(named: Named, found: OpenImage, tools: Clients) -> tuple[Signature, ...]:
-    """Those of the image, verified where this is a place that has our key."""
+    """The signatures of the image, verified where the key is available."""
     if isinstance(named.reader, OciLayout):
         return ()
     from gitops_ml.oci.signatures import signatures_of
 
     key = None
     with suppress(UsageError):  # who looks at an image need not be who signs
-        key = tools.key()
+        key = tools.key
     keys = [key.public] if key else []
-    image, registry = found.image, tools.oci().registry
+    image, registry = found.image, tools.oci.registry
     return signatures_of(registry, image.repository, image.digest or "", keys=keys)
 
 
@@ -197,5 +197,5 @@ def _attached(named: Named, found: OpenImage, tools: Clients) -> tuple[Descripto
     if isinstance(named.reader, OciLayout):
         return ()
     digests = dict.fromkeys((found.image.digest or "", found.descriptor.digest))
-    registry, repository = tools.oci().registry, found.image.repository
+    registry, repository = tools.oci.registry, found.image.repository
     return tuple(each for digest in digests for each in referrers(registry, repository, digest))

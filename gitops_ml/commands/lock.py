@@ -1,4 +1,4 @@
-"""Locks: what the requirements of images that are built without Docker come to."""
+"""Lock the requirements of images that are built without Docker."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """One lock, and what became of it."""
+    """One lock, and what changed in it."""
 
     apis: tuple[str, ...]
     path: Path
     lock: Lock | None
-    """`None` where there is none, or none that can be read."""
+    """`None` where there is none that can be read."""
     changes: tuple[str, ...]
     """One line for each package: ``numpy 2.1.0 → 2.2.0``."""
     state: str
@@ -44,14 +44,13 @@ class Locked:
 def lock(
     workspace: Workspace, *, tools: Clients, upgrade: bool = False, check: bool = False
 ) -> tuple[Locked, ...]:
-    """Resolve what is not locked, or not any more; with ``check``, only tell.
+    """Resolve requirements whose lock is missing or out of date; with ``check``, only report.
 
     Without ``upgrade``, versions stay as far as the requirements let them.
 
     Raises:
         InvalidDocument: the documents or the files of a project are wrong.
         GitopsMlError: no versions satisfy the requirements; the message names packages and ways out.
-        Refused, ServerFailed: an index said no, or did not answer.
     """
     planner = ImagePlanner(
         checked(workspace).project.image, registry=None, locks=Locks.KNOWN, progress=tools.progress
@@ -68,7 +67,7 @@ def lock(
 
 
 def reasons_for_none(workspace: Workspace, *, tools: Clients) -> dict[str, str]:
-    """Why those APIs have no lock that have none, by name.
+    """Why APIs have no lock, by name.
 
     Raises:
         InvalidDocument: the documents or the files of a project are wrong.
@@ -84,7 +83,7 @@ def reasons_for_none(workspace: Workspace, *, tools: Clients) -> dict[str, str]:
 
 
 def _at_hand(facts: LockFacts, lock: Lock | None) -> Mapping[str, Component]:
-    """The metadata of the wheels that need not be fetched."""
+    """Metadata of wheels, so that they need not be fetched."""
     try:
         folder = cache_folder(os.environ) / "wheels"
     except UsageError:

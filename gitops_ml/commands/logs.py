@@ -1,4 +1,4 @@
-"""What the replicas of an API say: all of them in one stream."""
+"""The logs of all replicas of an API, in one stream."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONTAINER = "predictor"
 _LOOK_AGAIN = 3.0
 """Seconds between two looks for new replicas while their log is followed."""
 _ON_THEIR_WAY = 10_000
-"""Lines that were read and not shown yet; then the reading waits for the showing."""
+"""Lines that may be read ahead of what is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def logs(
 
     Raises:
         UsageError: there is no such release.
-        GitopsMlError: nothing of it runs; says why.
+        GitopsMlError: no replica runs; the message has the cause.
         Refused, ServerFailed: the GitOps repository or the cluster cannot be read, or a log breaks
             off before its end.
     """
@@ -64,7 +64,7 @@ def logs(
     if not streams:
         raise GitopsMlError(source.nothing(pods))
     lines = heapq.merge(*streams, key=lambda line: line.at)
-    # Each replica gave its newest lines; what was asked for are the newest of them all.
+    # Each replica gave its newest lines; keep the newest of all.
     return iter(lines if tail is None else deque(lines, maxlen=tail))
 
 
@@ -78,7 +78,7 @@ def follow(
     container: str = CONTAINER,
     look_again: float = _LOOK_AGAIN,
 ) -> Iterator[LogLine]:
-    """The log lines of every replica as they come, those of new replicas, too; until it is closed.
+    """The log lines of every replica as they come, also of new replicas, until the iterator is closed.
 
     Raises:
         UsageError: there is no such release.
@@ -87,17 +87,17 @@ def follow(
     source = _Source.of(workspace, api, tools=tools, environment=environment, container=container)
     lines = _Lines()
     followed: dict[str, _Followed] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     try:
         failures = _begin(source, followed, lines, tail=tail)
         if failures and not any(each.is_read for each in followed.values()):
             raise failures[0]
         while True:
-            # What has answered before may do so again.
-            words = {str(failure) for failure in failures}
-            for each in sorted(words - told):
+            # A server that answered before may answer again.
+            messages = {str(failure) for failure in failures}
+            for each in sorted(messages - reported):
                 tools.progress(each)
-            told = words
+            reported = messages
             yield from lines.during(look_again)
             failures = _begin(source, followed, lines, tail=tail)
     finally:
@@ -109,7 +109,7 @@ def follow(
 def _begin(
     source: _Source, followed: dict[str, _Followed], lines: _Lines, *, tail: int | None
 ) -> list[ServerFailed]:
-    """Follow what is not followed yet; returns what went wrong with that."""
+    """Follow attempts that are not followed yet; returns the failures."""
     try:
         pods = source.pods()
     except ServerFailed as error:
@@ -139,7 +139,7 @@ class _Lines:
                 return
 
     def during(self, seconds: float) -> Iterator[LogLine]:
-        """What comes in this time."""
+        """The lines that arrive in this time."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:
@@ -148,7 +148,7 @@ class _Lines:
                 return
 
     def end(self) -> None:
-        """Nobody reads any more: whoever waits to put a line need not."""
+        """Stop threads that wait to put a line: no one reads them."""
         self._is_over.set()
 
 
@@ -160,7 +160,7 @@ class _Followed:
     put: Callable[[LogLine], None]
     stream: LogLines | None = None
     last: str = ""
-    """The time of its newest line: where to go on when the connection was lost."""
+    """The time of its newest line: where to continue after a lost connection."""
 
     @property
     def is_read(self) -> bool:
@@ -184,11 +184,11 @@ class _Followed:
     def _pass_on(self, stream: LogLines, since: str) -> None:
         for text in stream:
             line = _line(self.pod, text)
-            # What comes again after a lost connection was told already.
+            # Lines that come again after a lost connection were reported already.
             if line.at > since:
                 self.last = line.at
                 self.put(line)
-        # The process has ended, which makes the next attempt another one; or the connection has.
+        # The process ended, and the next attempt is another one; or the connection was lost.
         if not stream.is_over:
             self.stream = None
 
@@ -216,7 +216,7 @@ class _Source:
         return tuple(pod for workload in found for pod in workload.pods)
 
     def has_log(self, pod: Pod) -> bool:
-        """Whether the container has ever run there."""
+        """Whether the container has ever run in this pod."""
         container = self._container(pod)
         return container is not None and (not container.waits_for or container.ended is not None)
 
@@ -232,7 +232,7 @@ class _Source:
         self, pod: Pod, *, follow: bool, tail: int | None, since: str | None = None
     ) -> LogLines:
         container = self._container(pod)
-        # Between two attempts there is nothing but the log of the last one.
+        # Between two attempts only the log of the last one exists.
         crashed = container is not None and container.waits_for == "CrashLoopBackOff"
         return self.cluster.logs(
             self.release.namespace, pod.name, self.container,
@@ -251,7 +251,7 @@ class _Source:
         wanted, now = self.release.deployment_id, utc_now()
         problems = [replica_of(pod, wanted=wanted, now=now).problem for pod in pods]
         why = next((problem.reason for problem in problems if problem), "its replicas are starting")
-        return f"{name} has said nothing yet: {why}"
+        return f"{name} has written no logs yet: {why}"
 
     def _container(self, pod: Pod) -> Container | None:
         return next((each for each in pod.containers if each.name == self.container), None)

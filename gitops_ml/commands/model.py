@@ -1,4 +1,4 @@
-"""Models: weights stored as images of their own, and brought back."""
+"""Push models as artifacts, and pull them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def push_model(
 
     Raises:
         UsageError: the location names no artifact, or the directory has no files.
-        Refused, ServerFailed: the registry said no, or failed; the tag is as it was.
+        Refused, ServerFailed: the registry refused or failed; the tag is as it was.
     """
     image = _image(location, EXAMPLE_TO_PUSH)
     if image.digest:
@@ -40,7 +40,7 @@ def pull_model(
 
     Raises:
         UsageError: the location names no artifact, or the directory has files already.
-        Refused, ServerFailed: the registry said no, or failed.
+        Refused, ServerFailed: the registry refused or failed.
     """
     return store.pull(_image(location), directory, progress=progress)
 

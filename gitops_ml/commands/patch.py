@@ -1,4 +1,4 @@
-"""Releases changed where they stand: other words with the same image, or a rollout with the same words."""
+"""Change current releases in place: patched manifests, or a rollout that changes nothing else."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ from gitops_ml.delivery.change import (
     ReleaseChange,
     change,
     fields_without,
-    rerendered_changes,
 )
-from gitops_ml.delivery.derive import Origin, derive_release, refuse_taken
-from gitops_ml.delivery.plan import wants_manifests
+from gitops_ml.delivery.derive import (
+    DerivedRelease,
+    Origin,
+    derive_release,
+    derived_changes,
+    refuse_taken,
+)
+from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import (
     Selection,
+    current_release,
+    current_releases,
     refuse_other,
     selected,
-    standing_release,
-    standing_releases,
     topic_of,
     values_of,
 )
-from gitops_ml.delivery.rendering import refuse_faults
+from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.delivery.restoration import restored_changes
 from gitops_ml.errors import RepositoryMoved, UsageError
-from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import names_in_short
 from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.refresh_mark import next_refresh
 from gitops_ml.gitops.release_files import with_provenance
-from gitops_ml.gitops.release_yaml import read_fields
-from gitops_ml.gitops.whole_release import faults_of_text
 from gitops_ml.manifest.merge_patch import patched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from gitops_ml.git.model import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.workspace.clients import Clients
@@ -51,56 +55,38 @@ if TYPE_CHECKING:
 def patch(
     workspace: Workspace,
     api: str,
-    words: Mapping[str, Any],
+    fields: Mapping[str, Any],
     *,
     environment: str,
     tools: Clients,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Lay ``words`` over the manifest of the release that stands; its image stays as it is.
+    """Merge ``fields`` into the manifest of the current release; its image stays as it is.
 
-    Every rule is checked. `null` takes a field back. The manifest in the work tree knows nothing of
-    it, which the warnings say: the next `deploy` of that one takes the patch back.
+    Every rule is checked. `null` removes a field. The manifest in the work tree does not change, so the
+    next `deploy` reverts the patch; a warning says so.
 
     Raises:
         UsageError: there is no such release, or the patch would need another image.
         InvalidDocument: the patched manifest breaks a rule.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
     """
-    if not words:
+    if not fields:
         raise UsageError("what should be changed? Name the fields and their values")
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:
-        release = standing_release(snapshot, api, environment)
+        release = current_release(snapshot, api, environment)
         refuse_other(release, workspace.project.name)
         made = derive_release(
             Origin(release=release, by="patch"),
             workspace.project,
             environment,
             tools=tools,
-            manifest=patched(release.manifest, words, environment=environment),
+            manifest=patched(release.manifest, fields, environment=environment),
         )
-        if "networking" in made.manifest.body:
+        if "networking" in made.planned.manifest.body:
             # Reading every manifest takes a second where there are thousands.
             refuse_taken(made, _beside(snapshot, release))
-        (after,), changes, warnings = rerendered_changes([made], snapshot, workspace, tools)
-        before = values_of(snapshot, [release.directory]).get(release.directory, {})
-        fields = field_changes(fields_without(before), fields_without(json.loads(after.text.data)))
-        told = ReleaseChange(
-            api=api,
-            environment=environment,
-            before=release.deployment_id,
-            after=after.deployment_id,
-            image=after.image,
-            fields=fields,
-        )
-        return ChangePlan(
-            releases=(told,),
-            changes=changes,
-            subject=f"Patch {api} in {environment}",
-            warnings=(*warnings, *_source_warning(release, bool(changes))),
-        )
+        return _patch_plan(made, snapshot, workspace, tools)
 
     return change(
         workspace,
@@ -113,10 +99,34 @@ def patch(
     )
 
 
+def _patch_plan(
+    made: DerivedRelease, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+) -> ChangePlan:
+    release = made.origin.release
+    changed = derived_changes([made], snapshot, workspace, tools)
+    (after,) = changed.releases
+    before = values_of(snapshot, [release.directory]).get(release.directory, {})
+    now = json.loads(after.text.data)
+    patched_release = ReleaseChange(
+        api=release.api,
+        environment=release.environment,
+        before=release.deployment_id,
+        after=after.deployment_id,
+        image=after.image,
+        fields=field_changes(fields_without(before), fields_without(now)),
+    )
+    return ChangePlan(
+        releases=(patched_release,),
+        changes=changed.changes,
+        subject=f"Patch {release.api} in {release.environment}",
+        warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
+    )
+
+
 def _beside(snapshot: GitSnapshot, release: ReleaseRecord) -> list[ReleaseRecord]:
     return [
         other
-        for other in standing_releases(snapshot, [release.environment])
+        for other in current_releases(snapshot, [release.environment])
         if other.project == release.project and other.api != release.api
     ]
 
@@ -125,8 +135,8 @@ def _source_warning(release: ReleaseRecord, is_changed: bool) -> tuple[str, ...]
     if not is_changed:
         return ()
     return (
-        f"{release.manifest_file} of {release.project or 'the project'} does not say so: write it "
-        "there as well, or the next deploy takes it back",
+        f"{release.manifest_file} of {release.project or 'the project'} has other values: change "
+        "them there as well, or the next deploy reverts the patch",
     )
 
 
@@ -138,21 +148,17 @@ def refresh(
     tools: Clients,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Roll out what stands there anew, with nothing changed but the deployment id.
+    """Roll the current releases out again: only the deployment id changes.
 
     Raises:
         UsageError: there is no such release.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+        InvalidDocument: today's policies forbid a release, or it is not whole.
     """
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:
         releases = selected(
             snapshot, selection, environment=environment, project=workspace.project.name
         )
-        changes = [
-            each for release in releases for each in _refreshed(release, snapshot, workspace, tools)
-        ]
         return ChangePlan(
             releases=tuple(
                 ReleaseChange(
@@ -164,7 +170,7 @@ def refresh(
                 )
                 for release in releases
             ),
-            changes=tuple(sorted(changes)),
+            changes=_refresh_changes(releases, snapshot, workspace, tools),
             subject=f"Refresh {names_in_short(r.api for r in releases)} in {environment}",
             why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
         )
@@ -180,10 +186,28 @@ def refresh(
     )
 
 
+def _refresh_changes(
+    releases: Iterable[ReleaseRecord], snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+) -> tuple[Change, ...]:
+    state = RepositoryState.of(snapshot)
+    changes = [
+        each
+        for release in releases
+        for each in restored_changes(
+            release,
+            _refreshed(release, snapshot, workspace, tools),
+            state,
+            workspace.project,
+            way_out=f"deploy {release.api} with a manifest that the policy allows",
+        )
+    ]
+    return tuple(sorted(changes))
+
+
 def _refreshed(
     release: ReleaseRecord, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
-) -> list[Change]:
-    """The files of a release with the id of its next refresh; all else stays as it is written."""
+) -> dict[str, bytes]:
+    """The files of a release with the id of its next refresh; nothing else changes in them."""
     facts, values, manifest = (
         f"{release.directory}/{name}" for name in (layout.RELEASE, layout.VALUES, layout.MANIFEST)
     )
@@ -203,9 +227,6 @@ def _refreshed(
         values: new_values.encode(),
     }
     if wants_manifests(workspace):
-        rendered = render_manifest(snapshot, release, new_values, helm=tools.helm())
-        refuse_faults(
-            {release.directory: faults_of_text(read_fields(new_values.encode()), rendered)}
-        )
+        rendered = render_manifest(snapshot, release, new_values, helm=tools.helm)
         wanted[manifest] = rendered.encode()
-    return [Change(path, there.get(path), content) for path, content in wanted.items()]
+    return wanted

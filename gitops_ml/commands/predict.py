@@ -1,4 +1,4 @@
-"""A prediction asked of an API that runs: at its gateway, or by way of the API server."""
+"""Request a prediction from an API: at its gateway, or through the API server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
 from gitops_ml.cluster.status_words import one_line
 from gitops_ml.commands.get import cluster_of
-from gitops_ml.delivery.releases import repository_of, standing_release, values_of
+from gitops_ml.delivery.releases import current_release, repository_of, values_of
 from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
 from gitops_ml.http.post import post
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gitops_ml.workspace.workspace import Workspace
 
 _PATIENCE = 5.0
-"""Seconds on top of what the API itself allows, so that its own words about a timeout arrive."""
+"""Seconds on top of what the API itself allows, so that its own message about a timeout arrives."""
 
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"(?! )[\t\x20-\x7e\xa0-\xff]*")
@@ -36,22 +36,22 @@ class Prediction:
     value: Any
     """JSON as data, text as a string, anything else as bytes."""
     deployment_id: str | None
-    """Of the replica that answered; leads back to the commit with `trace`."""
+    """Of the replica that answered; `trace` finds its commit."""
     request_id: str | None
     status: int
     seconds: float
     url: str
-    """Where it was asked."""
+    """The URL of the request."""
     headers: Mapping[str, str]
     body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """How to ask, where it is not as usual."""
+    """Settings of a request."""
 
     path: str | None = None
-    """Below the API's endpoint; ``None`` is where predictions are."""
+    """Below the API's endpoint; ``None`` is the path of predictions."""
     headers: Mapping[str, str] | None = None
     timeout: float | None = None
     """Seconds; ``None`` is what the API allows."""
@@ -72,11 +72,11 @@ def predict(
 
     Raises:
         UsageError: there is no such release, the payload cannot be JSON, or a header cannot arrive.
-        PredictionFailed: the API answered with a failure; carries its words.
+        PredictionFailed: the API answered with a failure; carries its message.
         Refused, ServerFailed: it cannot be reached.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    release = standing_release(snapshot, api, environment)
+    release = current_release(snapshot, api, environment)
     values = values_of(snapshot, [release.directory]).get(release.directory, {})
     cluster = cluster_of(workspace, environment)
     path = _path(call, prediction_path(values))
@@ -95,7 +95,7 @@ def predict(
     else:
         if "authorization" in headers:
             raise UsageError(
-                f"{api} is asked by way of the API server of {cluster.name}, which takes the header "
+                f"the request to {api} goes through the API server of {cluster.name}, which takes the header "
                 "Authorization for itself: name the cluster's gateway in "
                 f"clusters.{cluster.name}.gateway, or the API's address in the call"
             )
@@ -128,7 +128,7 @@ def predict_at(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Who was asked, in the words of messages."""
+    """The API and environment, for messages."""
 
     api: str
     name: str
@@ -142,12 +142,12 @@ def _path(call: Call, usual: str) -> str:
 def _encoded(payload: Any, call: Call) -> tuple[bytes, dict[str, str]]:
     """The body and its headers, among them those of the call."""
     body, kind = _body(payload)
-    said = {name.lower(): value for name, value in (call.headers or {}).items()}
-    for name, value in said.items():
+    headers = {name.lower(): value for name, value in (call.headers or {}).items()}
+    for name, value in headers.items():
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
             # its value may be a secret
             raise UsageError(f"the header {name!r} cannot be sent: it has a line break or the like")
-    return body, {"content-type": kind, **said}
+    return body, {"content-type": kind, **headers}
 
 
 def _body(payload: Any) -> tuple[bytes, str]:
@@ -190,7 +190,9 @@ def _decoded(answer: HttpAnswer) -> Any:
         try:
             return json.loads(answer.body)
         except (ValueError, RecursionError) as error:
-            raise ServerFailed(f"the answer says that it is JSON, and is not: {error}") from error
+            raise ServerFailed(
+                f"the answer has the content type of JSON, and is not valid JSON: {error}"
+            ) from error
     if kind.startswith("text/"):
         return answer.body.decode(errors="replace")
     return answer.body
@@ -198,14 +200,12 @@ def _decoded(answer: HttpAnswer) -> Any:
 
 def _failure(answer: HttpAnswer, asked: _Asked) -> str:
     who = f"{asked.name} ({asked.url})"
-    words = _error_of(answer.body)
+    message = _error_of(answer.body)
     request = answer.headers.get("x-request-id")
     which = f"; request {request}" if request else ""
-    # Our runtime signs its answers. Without the signature a gateway or a container speaks.
+    # The runtime marks its answers; others come from a gateway or a container.
     from_api = "x-deployment-id" in answer.headers
-    return (
-        f"{who} answered {answer.status}: {words}{which}{_hint(answer.status, from_api, asked.api)}"
-    )
+    return f"{who} answered {answer.status}: {message}{which}{_hint(answer.status, from_api, asked.api)}"
 
 
 def _hint(status: int, from_api: bool, api: str) -> str:
@@ -221,14 +221,14 @@ def _hint(status: int, from_api: bool, api: str) -> str:
 
 
 def _error_of(body: bytes) -> str:
-    """What a failure says: the runtime's ``error``, others' ``detail`` or ``message``, or its text."""
+    """The message of a failure: the runtime's ``error``, else ``detail``, ``message`` or the text."""
     text = body.decode(errors="replace")
     try:
-        said = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return one_line(text) or "nothing"
     for key in ("error", "detail", "message"):
-        if isinstance(said, dict) and said.get(key):
-            found = said[key]
+        if isinstance(document, dict) and document.get(key):
+            found = document[key]
             return one_line(found if isinstance(found, str) else json.dumps(found))
     return one_line(text)

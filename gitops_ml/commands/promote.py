@@ -1,4 +1,4 @@
-"""Releases promoted from one environment to the next: the image's digest is copied, never built anew."""
+"""Promote releases to the next environment: the image's digest is copied, nothing is built."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from gitops_ml.delivery.change import (
     ReleaseChange,
     change,
     fields_without,
-    rerendered_changes,
 )
-from gitops_ml.delivery.derive import DerivedRelease, Origin, derive_release
+from gitops_ml.delivery.derive import DerivedRelease, Origin, derive_release, derived_changes
 from gitops_ml.delivery.releases import Selection, selected, topic_of, values_of
 from gitops_ml.documents.markdown import block, code
 from gitops_ml.errors import InvalidDocument, UsageError
@@ -28,16 +27,16 @@ from gitops_ml.gitops.release_yaml import read_release
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gitops_ml.delivery.release_changes import ReleaseChanges
     from gitops_ml.errors import Problem
     from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.project.model import Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
 _MOST_LINES = 40
-"""Of what a reviewer reads before the changes themselves."""
+"""Of the text that a reviewer reads before the changes themselves."""
 
 
 def promote(
@@ -50,33 +49,31 @@ def promote(
     may_skip: bool = False,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Give ``target`` what stands in ``source``: its manifest and its image, by the target's own rules.
+    """Release manifest and image of ``source`` in ``target``, by the overrides and rules of ``target``.
 
-    Manifest and digest come from the GitOps repository, not from the work tree: what was tried is
-    what goes on. Without ``source`` it is the environment before ``target`` in the project file,
-    without ``target`` the one after ``source``.
+    Manifest and digest come from the GitOps repository, not from the work tree: what was tested is
+    what is promoted. ``source`` is by default the environment before ``target`` in the project file,
+    ``target`` the one after ``source``.
 
     Raises:
         UsageError: an environment or an API does not exist, an image would have to be built, or a
             protected environment would be reached past one that comes before it.
         InvalidDocument: a manifest breaks a rule in the target.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
     """
     source, target = route(workspace.project, source, target)
     skipped = _skipped(workspace.project, source, target, may_skip=may_skip)
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:
         releases = selected(snapshot, selection, environment=source, project=workspace.project.name)
-        made = _rerendered(releases, workspace.project, target, tools)
-        after, changes, warnings = rerendered_changes(made, snapshot, workspace, tools)
-        told = _told(snapshot, made, after, {change.path for change in changes})
+        derived = _derived(releases, workspace.project, target, tools)
+        changed = derived_changes(derived, snapshot, workspace, tools)
+        changes = _release_changes(snapshot, derived, changed)
         return ChangePlan(
-            releases=told,
-            changes=changes,
-            subject=f"Promote {names_in_short(item.api for item in told)} from {source} to {target}",
-            why=_why(told, source, target),
-            warnings=(*skipped, *_chart_warnings(made), *warnings),
+            releases=changes,
+            changes=changed.changes,
+            subject=f"Promote {names_in_short(each.api for each in changes)} from {source} to {target}",
+            why=_why(changes, source, target),
+            warnings=(*skipped, *_chart_warnings(derived), *changed.warnings),
         )
 
     return change(
@@ -91,21 +88,23 @@ def promote(
 
 
 def _why(releases: Iterable[ReleaseChange], source: str, target: str) -> str:
-    """What a reviewer cannot see from the changes: where it was tried, and how it ran there."""
-    lines = [f"Image and manifest are those that stand in {code(source)}; nothing is built."]
+    """What a reviewer cannot see in the changes: the source, and how the target differs from it."""
+    lines = [
+        f"Image and manifest are those of the current release in {code(source)}; nothing is built."
+    ]
     for release in releases:
         if release.differs:
-            lines.append(f"{code(release.api)} in {code(target)} otherwise than in {code(source)}:")
+            lines.append(f"{code(release.api)} in {code(target)} differs from {code(source)}:")
             fields = (line for each in release.differs for line in field_lines(each))
             lines.append(block("\n".join(islice(fields, _MOST_LINES)), "diff"))
     return "\n\n".join(lines[:_MOST_LINES])
 
 
 def route(project: Project, source: str | None, target: str | None) -> tuple[str, str]:
-    """From where to where, with what the project's order of environments adds.
+    """Source and target; what is missing follows from the project's order of environments.
 
     Raises:
-        UsageError: it does not add enough, or an environment is unknown.
+        UsageError: it does not follow, or an environment is unknown.
     """
     order = list(project.environments)
     for name in (source, target):
@@ -119,35 +118,35 @@ def route(project: Project, source: str | None, target: str | None) -> tuple[str
         target = order[at + 1]
     if source is None or target is None:
         raise UsageError(
-            "from where to where? Say --from and --to; the project file's order is "
+            "source and target are not clear: set --from and --to; the project file's order is "
             f"{', '.join(order)}"
         )
     if source == target:
-        raise UsageError(f"{source} is where it comes from and where it should go")
+        raise UsageError(f"source and target are both {source}")
     return source, target
 
 
 def _skipped(project: Project, source: str, target: str, *, may_skip: bool) -> tuple[str, ...]:
-    """Warnings about a way that is not the next step in the project's order."""
+    """Warnings where ``target`` is not the next environment in the project's order."""
     order = list(project.environments)
     start, end = order.index(source), order.index(target)
     if end < start:
-        return (f"{target} comes before {source} in the project file: this goes backwards",)
+        return (f"{target} comes before {source} in the project file: this promotes backwards",)
     if not (between := order[start + 1 : end]):
         return ()
     names = ", ".join(between)
     if project.environments[target].protected and not may_skip:
         raise UsageError(
-            f"{target} is protected, and {names} comes before it: promote there first, or say "
+            f"{target} is protected, and {names} comes before it: promote there first, or use "
             "--skip"
         )
     return (f"{names} is skipped on the way from {source} to {target}",)
 
 
-def _rerendered(
+def _derived(
     releases: Iterable[ReleaseRecord], project: Project, target: str, tools: Clients
 ) -> list[DerivedRelease]:
-    """All of them; what is wrong with several manifests is told at once."""
+    """All of them; the problems of several manifests are reported together."""
     made: list[DerivedRelease] = []
     problems: list[Problem] = []
     for release in releases:
@@ -161,41 +160,41 @@ def _rerendered(
     return made
 
 
-def _told(
-    snapshot: GitSnapshot,
-    made: Iterable[DerivedRelease],
-    after: Iterable[Release],
-    changed: set[str],
+def _release_changes(
+    snapshot: GitSnapshot, derived: Iterable[DerivedRelease], changed: ReleaseChanges
 ) -> tuple[ReleaseChange, ...]:
+    touched = {change.path.rpartition("/")[0] for change in changed.changes}
     pairs = [
         (item.origin.release, release)
-        for item, release in zip(made, after, strict=True)
-        if any(path.startswith(f"{release.directory}/") for path in changed)
+        for item, release in zip(derived, changed.releases, strict=True)
+        if release.directory in touched
     ]
     directories = [d for origin, release in pairs for d in (origin.directory, release.directory)]
     values = values_of(snapshot, directories)
     facts = snapshot.read(f"{release.directory}/{layout.RELEASE}" for _, release in pairs)
-    told = []
+    found = []
     for origin, release in pairs:
         before = read_release(facts.get(f"{release.directory}/{layout.RELEASE}", b""))
         now = json.loads(release.text.data)
-        stood = values.get(release.directory)
-        told.append(
+        earlier = values.get(release.directory)
+        found.append(
             ReleaseChange(
                 api=release.name,
                 environment=release.environment,
                 before=before.deployment_id if before else None,
                 after=release.deployment_id,
                 image=release.image,
-                fields=field_changes(fields_without(stood), fields_without(now)) if stood else (),
+                fields=field_changes(fields_without(earlier), fields_without(now))
+                if earlier
+                else (),
                 differs=field_changes(_own(values.get(origin.directory, {})), _own(now)),
             )
         )
-    return tuple(told)
+    return tuple(found)
 
 
 def _own(values: Mapping[str, object]) -> Mapping[str, object]:
-    """What an environment may have otherwise: all but the image and the environment's name."""
+    """What may differ between environments: all but the image and the environment's name."""
     rest = fields_without(values, "environment")
     return {key: value for key, value in rest.items() if key != "image"}
 
@@ -207,7 +206,7 @@ def _chart_warnings(made: Iterable[DerivedRelease]) -> tuple[str, ...]:
         if old != new:
             found.setdefault((old, new), []).append(item.release.name)
     return tuple(
-        f"{names_in_short(apis)}: tried with the base chart {old}, and this version of gitops-ml "
-        f"brings {new}; deploy to try it there first"
+        f"{names_in_short(apis)}: tested with the base chart {old}, and this version of gitops-ml "
+        f"has {new}; deploy to test it there first"
         for (old, new), apis in sorted(found.items())
     )

@@ -1,4 +1,4 @@
-"""Code and manifest from a notebook sent to the source repository, for CI to build and deploy."""
+"""Send code and manifest from a notebook to the source repository, for CI to build and deploy."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.package_text import package_text
 from gitops_ml.commands.lock import lock
-from gitops_ml.delivery.push import Delivered, deliver, propose
+from gitops_ml.delivery.land import proposal_by
+from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, propose
 from gitops_ml.documents.yaml_edit import CannotEdit, with_item
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
-from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.git.model import Change
 from gitops_ml.gitops.proposal_branch import head_branch
 from gitops_ml.image.context import read_context
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.documents.yaml_reader import Document
+    from gitops_ml.forge.pull_request import Proposal
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.workspace.clients import Clients
 
@@ -51,9 +52,9 @@ class SourceFiles:
 
 
 def code_files(workspace: Workspace) -> dict[str, Change]:
-    """The code of the workspace's one API, as it would enter the image; without a predictor, none.
+    """The code of the workspace's one API, as it enters the image; none without a predictor.
 
-    By the path from the API's folder, as if nothing of it were there.
+    By path from the API's folder, as additions.
 
     Raises:
         InvalidDocument: files that cannot enter an image.
@@ -88,69 +89,57 @@ def propose_source(
     dry_run: bool = False,
     message: str | None = None,
     why: str = "",
-) -> Delivered:
+) -> Delivered[CommitPlan]:
     """Commit the API's files to the source repository, and open a pull request with them.
 
-    A lock is made where there is none, so that CI builds with what it was resolved to here. A
-    manifest that says the same already stays as it is, comments and all, and so do the other APIs
-    in it. Files beside it are left alone; where they might be of an earlier packaging, they are told.
-    Doing it again finds the open pull request.
+    A lock is made where there is none, so that CI builds with the same packages. A manifest with the
+    same fields stays as it is, with its comments, and so do the other APIs in it. Other files in the
+    folder stay; where they might be of an earlier package, there is a warning. Doing it again finds
+    the open pull request.
 
     Raises:
         InvalidDocument: the API is wrong.
         GitopsMlError: the requirements cannot be resolved.
         UsageError: the project file has no section ``source``.
-        Refused, ServerFailed, RepositoryMoved: see `propose`.
     """
     checked(workspace)
-    source = workspace.project.source
-    if source is None or tools.source_repository is None:
+    source, repository = workspace.project.source, tools.source_repository
+    if source is None or repository is None:
         raise UsageError(
-            "the project file says `pull_requests.content: source`, but not where the source is: "
-            "set source.repository"
+            "the project file has `pull_requests.content: source`, but does not name the source "
+            "repository: set source.repository"
         )
     if not dry_run and tools.registry is not None:
         lock(workspace, tools=tools)
     code = code_files(workspace)
-    repository = tools.source_repository()
 
-    warnings: tuple[str, ...] = ()
-
-    def make_changes(snapshot: GitSnapshot) -> tuple[tuple[Change, ...], str]:
-        nonlocal warnings
+    def make_plan(snapshot: GitSnapshot) -> CommitPlan:
         changes = _changes(files, code, snapshot)
-        warnings = _left(files, code, snapshot) if files.source else ()
-        return changes, f"{message or _subject(files, changes)}\n"
-
-    def told(delivered: Delivered) -> Delivered:
-        return replace(delivered, warnings=(*delivered.warnings, *warnings))
+        return CommitPlan(
+            changes=changes,
+            message=f"{message or _subject(files, changes)}\n",
+            warnings=_left(files, code, snapshot) if files.source else (),
+        )
 
     if dry_run:
         base = repository.fetch()
-        changes, _ = make_changes(base)
-        return told(Delivered(base.commit, None, changes, 1))
+        return Delivered(plan=make_plan(base), base=base.commit)
     author = read_author(workspace.root, workspace.project.gitops)
     if not pull_request:
-        return told(deliver(repository, make_changes, author=author))
+        return deliver(repository, make_plan, author=author)
     head = head_branch(f"source/{files.api}")
 
-    def make_proposal(changes: tuple[Change, ...], text: str) -> Proposal:
-        settings = workspace.project.pull_requests
-        return Proposal(
+    def make_proposal(plan: CommitPlan) -> Proposal:
+        return proposal_by(
+            workspace.project.pull_requests,
             head=head,
             base=source.branch,
-            title=text.partition("\n")[0],
-            body=_body(workspace, files, changes, head=head, why=why),
-            reviewers=settings.reviewers,
-            teams=settings.teams,
-            labels=settings.labels,
-            is_draft=settings.draft,
-            auto_merge=settings.auto_merge,
-            merge_method=settings.merge_method,
+            title=plan.message.partition("\n")[0],
+            body=_body(workspace, files, plan.changes, head=head, why=why),
         )
 
-    forge = tools.source_forge()
-    return told(propose(repository, forge, make_changes, make_proposal, head=head, author=author))
+    forge = tools.source_forge
+    return propose(repository, forge, make_plan, make_proposal, head=head, author=author)
 
 
 def _changes(
@@ -168,9 +157,9 @@ def _changes(
 
 
 def _left(files: SourceFiles, code: Mapping[str, Change], snapshot: GitSnapshot) -> tuple[str, ...]:
-    """What to say of files in the folder of a packaged class that did not come from it."""
-    ours = {_place(files, path) for path in (*code, "api.yaml")}
-    others = sorted(set(snapshot.blob_ids(_place(files, ""))) - ours)
+    """About files in the folder of a packaged class that are not of this package."""
+    own = {_place(files, path) for path in (*code, "api.yaml")}
+    others = sorted(set(snapshot.blob_ids(_place(files, ""))) - own)
     if not others:
         return ()
     names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
@@ -196,23 +185,23 @@ def _manifest(files: SourceFiles, before: bytes | None) -> bytes:
         return with_item(before, document, same[0] if same else None, spec)
     except CannotEdit as error:
         raise UsageError(
-            f"{document.file} is written in a way that {files.api} cannot be changed in: give it a "
+            f"{document.file} is written in a way that does not allow to change {files.api}: give it a "
             "folder of its own (project_dir=), or change it by hand"
         ) from error
 
 
 def _apis(content: bytes, *, file: str) -> Document:
-    """What the manifest that stands there says.
+    """The current manifest.
 
     Raises:
-        InvalidDocument: it cannot be read; nobody's work is replaced unread.
+        InvalidDocument: it cannot be read, and an unread file is not replaced.
     """
     document = read_yaml(content, file=file)
     if document.problems:
         raise InvalidDocument(document.problems)
     found = [] if document.data is None else document.data
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        problem = Problem(file, 1, 1, "", "is no list of APIs, and is not replaced", rule="yaml")
+        problem = Problem(file, 1, 1, "", "is not a list of APIs, and is not replaced", rule="yaml")
         raise InvalidDocument([problem])
     return document
 

@@ -1,4 +1,4 @@
-"""What would be in the GitOps repository, as files."""
+"""Render releases as the files of the GitOps repository."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.images import image_warnings, plan_images, provenance_of, with_digests
-from gitops_ml.delivery.plan import mode_manifests, tag_warnings
-from gitops_ml.delivery.rendering import (
-    Objects,
-    RepositoryState,
-    make_releases,
-    refuse_taken_routes,
-    render_files,
-    render_objects,
-)
+from gitops_ml.delivery.plan import tag_warnings
+from gitops_ml.delivery.release_changes import WantedRelease, release_changes
+from gitops_ml.delivery.rendering import Objects, make_releases, render_objects
+from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.git.model import RenderedFile
 from gitops_ml.system.files import write_files
 from gitops_ml.workspace.workspace import Workspace, checked
 
@@ -22,19 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.errors import GitopsMlError
-    from gitops_ml.git.model import RenderedFile
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """What would be in the GitOps repository."""
+    """The files of the releases, and their objects."""
 
     releases: tuple[Release, ...]
     files: tuple[RenderedFile, ...]
     objects: tuple[tuple[Release, Objects], ...]
-    """The Kubernetes objects, where they were asked for."""
+    """The Kubernetes objects, where they were wanted."""
     warnings: tuple[str, ...]
 
 
@@ -48,16 +43,15 @@ def render(workspace: Workspace, *, tools: Clients, with_objects: bool = False) 
     unanswered: list[GitopsMlError] = []
     images = with_digests(plan_images(workspace, tools), {}, tools, unanswered.append)
     releases = make_releases(planned, images, workspace)
-    made = [(plan.manifest, item) for plan, item in zip(planned, releases, strict=True)]
-    refuse_taken_routes(made, RepositoryState.nothing(), None)
-    objects = render_objects(releases, helm=tools.helm()) if with_objects else {}
-    files = render_files(
-        releases,
-        workspace,
-        provenance=provenance_of(workspace),
-        standing=RepositoryState.nothing(),
-        manifests=mode_manifests(releases, workspace, tools),
+    provenance = provenance_of(workspace)
+    wanted = [
+        WantedRelease(plan, item, provenance) for plan, item in zip(planned, releases, strict=True)
+    ]
+    made = release_changes(wanted, RepositoryState.empty(), workspace, tools)
+    files = tuple(
+        RenderedFile(each.path, each.after) for each in made.changes if each.after is not None
     )
+    objects = render_objects(releases, helm=tools.helm) if with_objects else {}
     shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
     warnings = (
         *image_warnings(images.values()),
@@ -68,5 +62,5 @@ def render(workspace: Workspace, *, tools: Clients, with_objects: bool = False) 
 
 
 def write(rendering: Rendering, folder: Path) -> tuple[str, ...]:
-    """The rendering's files in ``folder``; returns the paths of those that were not equal already."""
+    """The rendering's files in ``folder``; returns the paths of those that changed."""
     return write_files(folder, ((file.path, file.content) for file in rendering.files))

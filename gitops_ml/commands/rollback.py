@@ -1,4 +1,4 @@
-"""A release taken back to an earlier deployment, byte for byte."""
+"""Roll a release back to an earlier deployment, byte for byte."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from gitops_ml.delivery.change import (
     change,
     fields_without,
 )
-from gitops_ml.delivery.plan import wants_manifests
+from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import refuse_other, repository_of
-from gitops_ml.delivery.rendering import RepositoryState, refuse_faults, taken_routes
+from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.delivery.restoration import FILES, restored_changes
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
@@ -22,8 +23,6 @@ from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.release_history import ReleaseHistory
 from gitops_ml.gitops.release_yaml import read_fields, read_release
-from gitops_ml.gitops.routes import route_of
-from gitops_ml.gitops.whole_release import faults_of_text, faults_of_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,15 +43,15 @@ def rollback(
     to: str | None = None,
     options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
-    """Restore the files of a release as they stood at an earlier deployment, by default the previous.
+    """Restore the files of a release from an earlier deployment, by default the previous one.
 
     Images are by digest, so what comes back is what ran. Other releases stay as they are, however
     far the branch has moved on. The base chart of that time comes back with it where it is gone.
 
     Raises:
         UsageError: there is no such deployment of this API in this environment.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+        InvalidDocument: today's policies forbid that deployment, or it is not whole.
+        RepositoryMoved: another release has its host and path by now, or its base chart changed.
     """
     repository = repository_of(workspace, tools)
 
@@ -87,7 +86,7 @@ def _wanted(
             if event is not events[0]:
                 return event
         raise UsageError(
-            f"{api} in {environment} has had one deployment only: there is nothing to go back to"
+            f"{api} in {environment} has had one deployment only: there is nothing to roll back to"
         )
     fitting = {
         id: event
@@ -114,42 +113,38 @@ def _restoring(
     release = past.release(wanted.last.release)
     if release is None:
         raise RepositoryMoved(
-            f"what stood at {wanted.commit.id[:12]} is no release that gitops-ml would have written"
+            f"the release at {wanted.commit.id[:12]} is not one that gitops-ml writes"
         )
     refuse_other(release, workspace.project.name)
     now = read_release(past.content(current.last.release))
     if now is not None:
         refuse_other(now, workspace.project.name)
-    directory, environment = release.directory, release.environment
-    contents = _contents(past, wanted, release, workspace, tools)
-    _refuse_broken(past.snapshot, directory, contents)
-    there = past.snapshot.read(f"{directory}/{name}" for name in _FILES)
-    changes = [
-        Change(path, there.get(path), contents.get(path))
-        for path in (f"{directory}/{name}" for name in _FILES)
-        if there.get(path) != contents.get(path)
-    ]
+    changes = restored_changes(
+        release,
+        _contents(past, wanted, release, workspace, tools),
+        RepositoryState.of(past.snapshot),
+        workspace.project,
+        way_out=f"{release.deployment_id} comes back as it was, or not at all: roll back to another "
+        "deployment (--to), or deploy a manifest that the policy allows",
+    )
     if changes:
         changes += _chart(past, wanted, release)
     before = fields_without(read_fields(past.content(current.last.values)))
     after = fields_without(read_fields(past.content(wanted.last.values)))
-    told = ReleaseChange(
+    restored = ReleaseChange(
         api=release.api,
-        environment=environment,
+        environment=release.environment,
         before=now.deployment_id if now else None,
         after=release.deployment_id,
         image=release.image,
         fields=field_changes(before, after) if before else (),
     )
     return ChangePlan(
-        releases=(told,),
+        releases=(restored,),
         changes=tuple(sorted(changes, key=lambda change: change.path)),
-        subject=f"Roll back {release.api} in {environment} to {release.deployment_id}",
+        subject=f"Roll back {release.api} in {release.environment} to {release.deployment_id}",
         warnings=_warnings(past, release),
     )
-
-
-_FILES = (layout.RELEASE, layout.VALUES, layout.MANIFEST)
 
 
 def _contents(
@@ -159,9 +154,9 @@ def _contents(
     workspace: Workspace,
     tools: Clients,
 ) -> Mapping[str, bytes]:
-    """The files as they were; in the mode of today, where the repository has changed its mode."""
+    """The files as they were, converted to today's mode where the mode has changed."""
     state, directory = wanted.last, release.directory
-    blobs = dict(zip(_FILES, (state.release, state.values, state.manifest), strict=True))
+    blobs = dict(zip(FILES, (state.release, state.values, state.manifest), strict=True))
     found = {f"{directory}/{name}": past.content(id) for name, id in blobs.items() if id}
     path = f"{directory}/{layout.MANIFEST}"
     if not wants_manifests(workspace):
@@ -169,34 +164,15 @@ def _contents(
     elif path not in found:
         then = past.repository.at(wanted.commit.id)
         values = past.content(state.values).decode(errors="replace")
-        found[path] = render_manifest(then, release, values, helm=tools.helm()).encode()
+        found[path] = render_manifest(then, release, values, helm=tools.helm).encode()
     return found
 
 
-def _refuse_broken(snapshot: GitSnapshot, directory: str, contents: Mapping[str, bytes]) -> None:
-    """What was right then may be no whole release, or another's host and path, now.
+def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> tuple[Change, ...]:
+    """The base chart of that time, where the repository lacks it.
 
     Raises:
-        InvalidDocument: it is not whole.
-        RepositoryMoved: another release has its host and path by now.
-    """
-    facts, values, manifest = (contents.get(f"{directory}/{name}") for name in _FILES)
-    read = read_fields(values)
-    faults = faults_of_values(read)
-    if manifest is not None:
-        faults += faults_of_text(read, manifest.decode(errors="replace"))
-    refuse_faults({directory: faults})
-    texts = {"facts": (facts or b"").decode(), "values": (values or b"").decode(errors="replace")}
-    routes = {directory: route_of(directory, **texts)}
-    if taken := taken_routes(routes, RepositoryState.read(snapshot), snapshot):
-        raise RepositoryMoved(taken[0][1])
-
-
-def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> list[Change]:
-    """The base chart of that time, where it is gone.
-
-    Raises:
-        RepositoryMoved: it is there and is not what it was.
+        RepositoryMoved: the repository has that version with other content.
     """
     prefix = f"{layout.chart_directory(release.chart, release.chart_version)}/"
     then = past.repository.at(wanted.commit.id)
@@ -207,14 +183,14 @@ def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> list[
             "chart version never changes: restore the folder from its history"
         )
     missing = then.read(path for path in was if path not in now)
-    return [Change(path, None, content) for path, content in missing.items()]
+    return tuple(Change(path, None, content) for path, content in missing.items())
 
 
 def _warnings(past: ReleaseHistory, release: ReleaseRecord) -> tuple[str, ...]:
     path = layout.app_project_path(release.team)
     found = list(past.warnings())
     if path not in past.snapshot.blob_ids("argocd/"):
-        found.append(f"{path} is not there any more: `gitops-ml bootstrap` writes it")
+        found.append(f"{path} no longer exists: `gitops-ml bootstrap` writes it")
     if release.image.digest is None:
         found.append(f"{release.image} is named by tag: it may be another image by now")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""A predictor served on this machine."""
+"""Serve a predictor on this machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from gitops_ml.runtime.serve import LocalServer, serve_predictor
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gitops_ml.models.artifact import RegistryModels
     from gitops_ml.release.spec import ReleaseSpec
+    from gitops_ml.system.progress import Progress
+    from gitops_ml.workspace.clients import Clients
 
 
 def run(
@@ -23,27 +22,27 @@ def run(
     host: str,
     port: int,
     reloads: bool,
-    models: Callable[[], RegistryModels],
-    tell: Callable[[str], None],
+    tools: Clients,
+    progress: Progress,
 ) -> None:
-    """Serve the one predictor of the workspace until it is told to stop.
+    """Serve the one predictor of the workspace until it is stopped.
 
     Model artifacts are fetched to the cache, where the predictor finds them as it does in a cluster.
 
     Raises:
         InvalidDocument: the documents are wrong.
         UsageError: there are several APIs, or this one has no predictor.
-        ProgramFailed: the server ended badly; it has said why.
+        ProgramFailed: the server ended with an error, which it has printed.
         Refused, ServerFailed: a model artifact cannot be had.
     """
-    planned, spec = _local(workspace, models, tell)
+    planned, spec = _local(workspace, tools, progress)
     code = serve_predictor(
         spec,
         directory=workspace.directory_of(planned.manifest),
         host=host,
         port=port,
         reloads=reloads,
-        progress=tell,
+        progress=progress,
     )
     if code:
         raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
@@ -52,30 +51,31 @@ def run(
 def start(
     workspace: Workspace,
     *,
-    models: Callable[[], RegistryModels],
-    tell: Callable[[str], None],
+    tools: Clients,
+    progress: Progress,
     port: int = 0,
 ) -> LocalServer:
-    """Serve the one predictor of the workspace beside us; returns once it answers predictions.
+    """Serve the one predictor of the workspace in the background; returns once it is ready.
 
     Raises:
         InvalidDocument, UsageError, Refused, ServerFailed: see `run`.
         ProgramFailed: it does not become ready; holds the end of its log.
     """
-    planned, spec = _local(workspace, models, tell)
-    tell(f"starting {planned.name} on this machine")
+    planned, spec = _local(workspace, tools, progress)
+    progress(f"starting {planned.name} on this machine")
     server = LocalServer(spec, directory=workspace.directory_of(planned.manifest), port=port)
     return server.until_ready(seconds=spec.probes.startup)
 
 
 def _local(
-    workspace: Workspace, models: Callable[[], RegistryModels], tell: Callable[[str], None]
+    workspace: Workspace, tools: Clients, progress: Progress
 ) -> tuple[PlannedRelease, ReleaseSpec]:
     """The predictor with its models on this machine."""
     planned = _one_predictor(checked(workspace).releases)
-    assert planned.spec.predictor is not None, "it was chosen for having one"
+    assert planned.spec.predictor is not None, "`_one_predictor` refuses one without"
     local = mounted(
-        planned.spec.predictor, lambda each: str(models().fetched(each.image, progress=tell))
+        planned.spec.predictor,
+        lambda each: str(tools.models.fetched(each.image, progress=progress)),
     )
     return planned, replace(planned.spec, predictor=local.predictor)
 

@@ -1,4 +1,4 @@
-"""Waiting until releases are live: merged, synced, rolled out, with the deployment id that was asked for."""
+"""Wait until releases are live: merged, synced and rolled out with the expected deployment id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gitops_ml.cluster.status_words import LIVE, PENDING, UNKNOWN, ExpectedRelease, Status
 from gitops_ml.commands.get import LiveRelease, Observation, look, utc_now
-from gitops_ml.delivery.releases import repository_of, standing_releases
+from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.errors import GitopsMlError, NotLive, ServerFailed
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time, so that a test can have its own."""
+    """The clock, which tests replace."""
 
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
@@ -46,19 +46,19 @@ class WaitPolicy:
 def wanted_by(
     workspace: Workspace, deployment: Deployment, *, tools: Clients
 ) -> tuple[ExpectedRelease, ...]:
-    """What a deploy wants to run: the releases that it changed, and those that were as they should."""
+    """What a deploy expects to run: releases that it changed, and those that did not have to change."""
     changed = {
         (release.environment, release.name): release.deployment_id
         for release in deployment.releases
     }
-    standing = {}
+    current = {}
     if any((each.environment.name, each.name) not in changed for each in workspace.releases):
         snapshot = repository_of(workspace, tools).fetch()
-        standing = {
+        current = {
             (release.environment, release.api): release.deployment_id
-            for release in standing_releases(snapshot, workspace.environments)
+            for release in current_releases(snapshot, workspace.environments)
         }
-    ids = standing | changed
+    ids = current | changed
     places = [(each.environment.name, each.name) for each in workspace.releases]
     return tuple(
         ExpectedRelease(api, environment, ids[environment, api], deployment.commit)
@@ -78,12 +78,12 @@ def wait(
     """The releases, once all of them are live with the wanted deployment ids.
 
     With ``proposed`` the pull request has to be merged first.
-    ``tools.progress`` is told whenever something is new.
+    ``tools.progress`` gets a line whenever something is new.
 
     Raises:
         NotLive: a release cannot become live (its pull request was closed, Argo CD cannot sync it,
             its image cannot be pulled, it crashes again and again, another deploy came), or did not
-            in time; says why and what to do.
+            in time; the message has the cause and the remedy.
         Refused, ServerFailed, UsageError: the repository, the forge or the cluster cannot be asked.
     """
     waiting = _Waiting(workspace, tuple(wanted), tools, proposed)
@@ -105,27 +105,27 @@ class _Waiting:
     tools: Clients
     proposed: PullRequest | None
     before: PullRequest | None = None
-    """The pull request as it was one look ago."""
+    """The pull request at the previous look."""
     statuses: dict[ExpectedRelease, Status] = field(default_factory=dict)
-    """What was seen last, and told."""
+    """What was seen and reported last."""
     in_git: set[ExpectedRelease] = field(default_factory=set)
-    """What Git has wanted at some time while we waited."""
+    """Releases that were in Git at some time during the wait."""
 
     def look(self, now: datetime) -> tuple[LiveRelease, ...] | None:
-        """The releases if all of them are live, ``None`` if it is still worth while to wait."""
+        """The releases if all of them are live; ``None`` if they may still become so."""
         try:
             snapshot = repository_of(self.workspace, self.tools).fetch()
-            standing = self._standing(snapshot)
-            looked = look(self.workspace, standing.values(), tools=self.tools)
+            current = self._current(snapshot)
+            looked = look(self.workspace, current.values(), tools=self.tools)
         except ServerFailed:
             if not self.statuses:
                 raise
             return None  # it has answered before, and may again
         self._refuse_blindness(looked)
         live = []
-        for wanted, release in standing.items():
+        for wanted, release in current.items():
             (found,) = looked.live([release], commit=wanted.commit or snapshot.commit, now=now)
-            self._tell(wanted, found.status)
+            self._report(wanted, found.status)
             live.append(found)
         if len(live) == len(self.wanted) and all(each.status.word == LIVE for each in live):
             return tuple(live)
@@ -138,54 +138,54 @@ class _Waiting:
                 raise _not_live(wanted, status, lead=lead)
         raise AssertionError("something is not live")
 
-    def _standing(self, snapshot: GitSnapshot) -> Mapping[ExpectedRelease, ReleaseRecord]:
-        """Those that Git wants to run by now."""
+    def _current(self, snapshot: GitSnapshot) -> Mapping[ExpectedRelease, ReleaseRecord]:
+        """Those that are in Git now."""
         environments = {wanted.environment for wanted in self.wanted}
         found = {
             (release.environment, release.api): release
-            for release in standing_releases(snapshot, environments)
+            for release in current_releases(snapshot, environments)
         }
-        standing = {
+        current = {
             wanted: release
             for wanted in self.wanted
             if (release := found.get((wanted.environment, wanted.api))) is not None
             and release.deployment_id == wanted.deployment_id
         }
-        self.in_git |= standing.keys()
+        self.in_git |= current.keys()
         if not self.in_git.issuperset(self.wanted):
             self._ask_forge()
         for wanted in self.wanted:
-            if wanted not in standing:
+            if wanted not in current:
                 self._not_in_git(wanted, found.get((wanted.environment, wanted.api)))
-        return standing
+        return current
 
     def _not_in_git(self, wanted: ExpectedRelease, release: ReleaseRecord | None) -> None:
-        """It waits for its review, or it will never come."""
+        """It waits for its review, or it cannot become live."""
         proposed = self.proposed if wanted not in self.in_git else None
         if proposed is not None and proposed.state == "open":
             where = proposed.url or f"the branch {proposed.head}"
-            self._tell(wanted, Status(PENDING, f"it waits for its review: {where}"))
+            self._report(wanted, Status(PENDING, f"it waits for its review: {where}"))
         elif proposed is not None and proposed.state == "closed":
             reason = f"its pull request was closed without being merged: {proposed.url}"
-            raise _not_live(wanted, Status(PENDING, reason, "deploy again to propose it anew"))
+            raise _not_live(wanted, Status(PENDING, reason, "deploy again to open another one"))
         elif proposed is not None and self._is_newly_merged():
-            self._tell(wanted, Status(PENDING, f"its pull request is merged: {proposed.url}"))
+            self._report(wanted, Status(PENDING, f"its pull request is merged: {proposed.url}"))
         else:
             now = f"wants {release.deployment_id} now" if release else "has no such release"
             reason = f"the GitOps repository {now}: another change came after this one"
             raise _not_live(wanted, Status(UNKNOWN, reason, "`gitops-ml history` shows which"))
 
     def _ask_forge(self) -> None:
-        """Know the pull request as it is now: once a look, however many releases it brings."""
-        if self.proposed is not None and self.proposed.number and (forge := self.tools.forge()):
+        """Read the pull request, once a look, however many releases it has."""
+        if self.proposed is not None and self.proposed.number and (forge := self.tools.forge):
             self.before, self.proposed = self.proposed, forge.get(self.proposed.number)
 
     def _is_newly_merged(self) -> bool:
-        """Whether it was open when we fetched: then its commit comes with the next fetch."""
+        """Whether it was open at the last fetch: then its commit comes with the next one."""
         was, now = self.before, self.proposed
         return was is not None and now is not None and (was.state, now.state) == ("open", "merged")
 
-    def _tell(self, wanted: ExpectedRelease, status: Status) -> None:
+    def _report(self, wanted: ExpectedRelease, status: Status) -> None:
         if status.is_final:
             raise _not_live(wanted, status, lead=status.word)
         if self.statuses.get(wanted) != status:
@@ -194,7 +194,7 @@ class _Waiting:
         self.statuses[wanted] = status
 
     def _refuse_blindness(self, looked: Observation) -> None:
-        """Where neither Argo CD nor the pods may be looked at, waiting would only take its time."""
+        """Refuse to wait where neither Argo CD nor the pods can be read."""
         is_blind = any(
             not (seen.sees_applications or seen.sees_workloads) for seen in looked.seen.values()
         )
@@ -206,10 +206,10 @@ class _Waiting:
 
 
 def _not_live(wanted: ExpectedRelease, status: Status, *, lead: str = "") -> GitopsMlError:
-    words = ": ".join(part for part in (lead, status.reason) if part)
+    message = ": ".join(part for part in (lead, status.reason) if part)
     remedy = f". {status.remedy[:1].upper()}{status.remedy[1:]}" if status.remedy else ""
     return NotLive(
-        f"{wanted.api} in {wanted.environment} ({wanted.deployment_id}): {words}{remedy}",
+        f"{wanted.api} in {wanted.environment} ({wanted.deployment_id}): {message}{remedy}",
         api=wanted.api,
         environment=wanted.environment,
         status=status.word,

@@ -1,31 +1,34 @@
-"""A release made from one that stands: its manifest and its image, in the same or another environment."""
+"""Derive a release from a current one: its manifest and its image, here or in another environment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.delivery.rendering import CHART
+from gitops_ml.delivery.release_changes import ReleaseChanges, WantedRelease, release_changes
+from gitops_ml.delivery.rendering import CHART, make_release
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, UsageError
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.release_files import Release, release_text
 from gitops_ml.helm.charts import read_chart
 from gitops_ml.manifest.model import Manifest, parse_manifests
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
-from gitops_ml.release.rules.check_release import check_release
-from gitops_ml.release.rules.effect import effect_findings
+from gitops_ml.release.resolve import UNSERVED, unresolvable
 from gitops_ml.release.rules.manifests import check_manifests
+from gitops_ml.workspace.workspace import PlannedRelease, check_planned, release_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.project.model import Project
     from gitops_ml.release.spec import ReleaseSpec
     from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Origin:
     by: str
 
     def provenance(self) -> Mapping[str, Any]:
-        """The source's own, with the way from there."""
+        """The provenance of the source release, with how this one was derived."""
         derived = {
             "by": self.by,
             "environment": self.release.environment,
@@ -47,13 +50,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class DerivedRelease:
-    """The release, and what people should know about it."""
+    """The release, and its problems."""
 
     origin: Origin
-    manifest: Manifest
+    planned: PlannedRelease
     release: Release
     problems: Problems
-    spec: ReleaseSpec
 
 
 def derive_release(
@@ -74,53 +76,54 @@ def derive_release(
         Refused: its image is not known by digest.
     """
     source = origin.release
-    parsed, found = _parsed(source, source.manifest if manifest is None else manifest)
-    problems = [*found, *_problems(parsed, project, environment)]
-    spec = _spec(parsed, project, environment)
-    tried = parsed if manifest is None else _parsed(source, source.manifest)[0]
-    was = _spec(tried, project, source.environment)
-    image = _image(source, was=was, spec=spec, tools=tools)
-    cluster, chart = project.clusters[spec.cluster], read_chart(CHART)
-    content_hash = source.content_hash if image == source.image else None
-    text = release_text(
-        spec,
-        cluster,
+    parsed, found = parse_release(source, source.manifest if manifest is None else manifest)
+    planned, more = _planned(parsed, project, environment)
+    tried = parsed if manifest is None else parse_release(source, source.manifest)[0]
+    was = release_spec(tried, project, source.environment)
+    image = _image(source, was=was, spec=planned.spec, tools=tools)
+    release = make_release(
+        planned,
         image=image,
-        content_hash=content_hash,
-        chart=chart,
-        project=project.name,
-        manifest=parsed.submitted,
+        content_hash=source.content_hash if image == source.image else None,
+        chart=read_chart(CHART),
         manifest_file=source.manifest_file,
     )
-    release = Release(
-        name=spec.name,
-        environment=spec.environment,
-        team=spec.team,
-        namespace=spec.namespace,
-        image=image,
-        content_hash=content_hash,
-        chart=chart,
-        text=text,
-    )
-    return DerivedRelease(origin, parsed, release, Problems.of(set(problems)), spec)
+    return DerivedRelease(origin, planned, release, Problems.of({*found, *more}))
+
+
+def derived_changes(
+    derived: Iterable[DerivedRelease], snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+) -> ReleaseChanges:
+    """What has to change for derived releases; nothing where no release changes."""
+    derived = tuple(derived)
+    wanted = [
+        WantedRelease(item.planned, item.release, item.origin.provenance()) for item in derived
+    ]
+    made = release_changes(wanted, RepositoryState.of(snapshot), workspace, tools)
+    if not any(layout.is_release_file(change.path) for change in made.changes):
+        # Shared files that this version writes differently do not justify a commit of their own.
+        made = replace(made, changes=())
+    problems = (str(problem) for item in derived for problem in item.problems.warnings)
+    return replace(made, warnings=tuple(dict.fromkeys((*problems, *made.warnings))))
 
 
 def refuse_taken(made: DerivedRelease, others: Iterable[ReleaseRecord]) -> None:
-    """An API does not take what another one beside it has: its endpoint, its Application's name.
+    """An API does not take the endpoint or the name of the Application of another one beside it.
 
     Raises:
         InvalidDocument: it does.
     """
-    manifests = [_parsed(release, release.manifest)[0] for release in others]
-    found = check_manifests([*manifests, made.manifest], environments=[made.release.environment])
-    if taken := [problem for problem in found if problem.file == made.manifest.file]:
+    manifests = [parse_release(release, release.manifest)[0] for release in others]
+    manifest = made.planned.manifest
+    found = check_manifests([*manifests, manifest], environments=[made.release.environment])
+    if taken := [problem for problem in found if problem.file == manifest.file]:
         raise InvalidDocument(taken)
 
 
-def _parsed(
+def parse_release(
     source: ReleaseRecord, manifest: Mapping[str, Any]
 ) -> tuple[Manifest, tuple[Problem, ...]]:
-    """The manifest as if it stood in a file; its problems name the release."""
+    """The manifest as if it were in a file; its problems name the release."""
     document = document_of([manifest], file=f"{source.directory}/{layout.RELEASE}")
     manifests, problems = parse_manifests(document, schema=load_schema("api"))
     if errors := Problems.of(problems).errors:
@@ -128,35 +131,31 @@ def _parsed(
     return manifests[0], problems
 
 
-def _problems(manifest: Manifest, project: Project, environment: str) -> list[Problem]:
-    refused = [manifest.problem(finding) for finding in unresolvable(manifest, project)]
-    if stops := [p for p in refused if p.severity == "error" or p.rule == UNSERVED]:
+def refuse_unresolvable(manifest: Manifest, project: Project) -> list[Problem]:
+    """Refuse a manifest that cannot become releases of the project; returns what are warnings."""
+    found = [manifest.problem(finding) for finding in unresolvable(manifest, project)]
+    if stops := [each for each in found if each.severity == "error" or each.rule == UNSERVED]:
         raise InvalidDocument(replace(problem, severity="error") for problem in stops)
-    spec = _spec(manifest, project, environment)
-    cluster = project.clusters[spec.cluster]
-    place = project.environments[environment]
-    findings = (
-        *check_release(spec, cluster, environment=place, teams=project.teams, images=project.image),
-        *effect_findings(manifest, spec, cluster),
-    )
-    found = [manifest.problem(finding, environment=environment) for finding in findings]
+    return found
+
+
+def _planned(
+    manifest: Manifest, project: Project, environment: str
+) -> tuple[PlannedRelease, list[Problem]]:
+    refused = refuse_unresolvable(manifest, project)
+    planned, found = check_planned(manifest, project, environment)
     if errors := Problems.of(found).errors:
         raise InvalidDocument(errors)
-    return [*refused, *found]
-
-
-def _spec(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
-    with_defaults = load_schema("api").with_defaults
-    return resolve(manifest, project, environment, with_defaults=with_defaults)
+    return planned, [*refused, *found]
 
 
 def _image(
     source: ReleaseRecord, *, was: ReleaseSpec, spec: ReleaseSpec, tools: Clients
 ) -> ImageRef:
-    """The image that stands, unless the manifest names a ready-made one of its own here.
+    """The current image, unless the manifest names another ready-made one.
 
     Raises:
-        UsageError: what the image is made of would change.
+        UsageError: the inputs of the image would change.
         Refused: the image has no digest.
     """
     image = source.image
@@ -165,7 +164,7 @@ def _image(
     ):
         image = ImageRef.parse(spec.container.image)
         if image.digest is None and tools.registry is not None:
-            image = replace(image, digest=tools.registry().digest(image))
+            image = replace(image, digest=tools.registry.digest(image))
     elif differing := _differing_inputs(was, spec):
         raise UsageError(
             f"{', '.join(differing)} of {spec.name}: another image is needed for "

@@ -1,4 +1,4 @@
-"""The images of a workspace, with the neighbours of a call: planned, looked up, built, and talked about."""
+"""Plan, look up and build the images of a workspace, and warn about them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plan_images(
     """The image of each release, by the release's directory."""
     planner = ImagePlanner(
         workspace.project.image,
-        registry=tools.registry() if tools.registry else None,
+        registry=tools.registry,
         locks=locks,
         progress=tools.progress,
     )
@@ -63,9 +63,9 @@ def image_request(workspace: Workspace, planned: PlannedRelease) -> ImageRequest
 
 
 def check_models(workspace: Workspace, tools: Clients) -> tuple[str, ...]:
-    """What people should know about the model artifacts of their releases, each asked for once.
+    """Look up the model artifacts of all releases, once each; returns warnings.
 
-    Where no registry may be asked, or one gives no answer, that is no reason to deploy nothing.
+    A registry that may not be asked or does not answer does not stop a deploy.
 
     Raises:
         Refused: a registry has no such artifact, and no replica could ever start.
@@ -80,16 +80,16 @@ def check_models(workspace: Workspace, tools: Clients) -> tuple[str, ...]:
         if host in silent:
             continue
         try:
-            digest = tools.registry().digest(image)
+            digest = tools.registry.digest(image)
         except (Refused, ServerFailed) as error:
             silent.add(host)
-            warnings.append(f"nobody knows whether {location} is there: {error}")
+            warnings.append(f"could not check whether {location} exists: {error}")
             continue
         if digest is None:
             missing.append(location)
         elif image.digest is None:
             warnings.append(
-                f"{location} is a tag, which may move under the replicas: it stands for {digest} "
+                f"{location} is a tag, which may move under the replicas: it is {digest} "
                 f"now, so name {location}@{digest}"
             )
     if missing:
@@ -111,7 +111,7 @@ def _artifacts(workspace: Workspace) -> tuple[ImageRef, ...]:
 def built_images(
     images: Mapping[str, PlannedImage],
 ) -> list[tuple[tuple[str, ...], PlannedImage]]:
-    """Each image that we build, once, with the APIs that run it."""
+    """Each image that gitops-ml builds, once, with the APIs that run it."""
     by_name: dict[str, tuple[set[str], PlannedImage]] = {}
     for directory, image in images.items():
         if image.content_hash:
@@ -127,11 +127,10 @@ def with_digests(
     unanswered: Callable[[GitopsMlError], None] | None = None,
     is_trusted: Callable[[PlannedImage], bool] = lambda _: True,
 ) -> dict[str, PlannedImage]:
-    registry = tools.registry() if tools.registry else None
     digests = look_up(
         images.values(),
         known=known,
-        registry=registry,
+        registry=tools.registry,
         unanswered=unanswered,
         is_trusted=is_trusted,
     )
@@ -139,32 +138,32 @@ def with_digests(
 
 
 def finished_image_check(tools: Clients) -> Callable[[PlannedImage], bool]:
-    """Whether an image that is in the registry, by digest, is one that we have finished.
+    """Whether an image that is in the registry, by digest, is a finished one of gitops-ml.
 
-    Where images are signed, it has to say, signed by us, what it was made from: whoever may push to
-    the registry may push to our tags as well, and such an image is built anew rather than signed
-    after the fact.
+    Where images are signed, a signature with our key has to name what the image was made from: people
+    who may push to the registry may push to these tags as well, and such an image is built again
+    rather than signed after the fact.
     """
 
-    def is_ours(image: PlannedImage) -> bool:
+    def is_finished(image: PlannedImage) -> bool:
         lack = _lack(image, tools)
         if lack:
-            tools.progress(f"{image.ref} {lack}: building it anew")
+            tools.progress(f"{image.ref} {lack}: building it again")
         return not lack
 
-    return is_ours
+    return is_finished
 
 
 def _lack(image: PlannedImage, tools: Clients) -> str:
-    """What an image lacks to be ours, in words."""
+    """What an image lacks to be a finished one, as a verb phrase."""
     ref, hashed, choice = image.ref, image.content_hash, image.choice
-    assert hashed and choice, "an image of our own has both"
-    key = tools.key()
+    assert hashed and choice, "an image that is built has both"
+    key = tools.key
     if key is None and choice.builder != "docker":
         return ""
     from gitops_ml.image.attachments import is_documented, is_made_by
 
-    registry = tools.oci().registry
+    registry = tools.oci.registry
     if key and not is_made_by(key.public, ref, registry=registry, content_hash=hashed):
         return "is not signed with our key"
     # An engine pushes the tag, and then come the documents; otherwise the tag comes last.
@@ -180,16 +179,17 @@ def make_image(
     push: bool,
     source: Callable[[], Mapping[str, str] | None],
 ) -> str:
-    """See `build_image`."""
-    builders = Builders(docker=tools.builder, oci=tools.oci, source=source, key=tools.key)
+    builders = Builders(
+        docker=lambda: tools.builder, oci=lambda: tools.oci, source=source, key=lambda: tools.key
+    )
     return build_image(image, builders, push=push, progress=tools.progress)
 
 
 def source_of(provenance: Provenance) -> Mapping[str, str] | None:
-    """What the provenance of an image names, out of that of a release."""
+    """What the provenance of an image names, from that of a release."""
     if not provenance.repository:
         return None
-    # what no commit holds is not at the commit
+    # A dirty work tree is not what the commit holds.
     commit = provenance.commit if not provenance.is_dirty else None
     return {"uri": provenance.repository, **({"commit": commit} if commit else {})}
 
@@ -197,9 +197,9 @@ def source_of(provenance: Provenance) -> Mapping[str, str] | None:
 def image_warnings(
     images: Iterable[PlannedImage], packaged: Container[Path] = ()
 ) -> tuple[str, ...]:
-    """What people should know about their images and the files that enter them, once each.
+    """Warnings about images and the files that enter them, once each.
 
-    ``packaged`` are folders of our cache: nobody commits a lock there.
+    ``packaged`` are folders of the cache of gitops-ml, where no lock is committed.
     """
     chosen = [image for image in images if image.context is not None]
     found = {
@@ -213,13 +213,13 @@ def image_warnings(
 def lock_warnings(
     images: Iterable[PlannedImage], packaged: Container[Path] = ()
 ) -> tuple[str, ...]:
-    """Which locks were written, which are missing, and which are of yesterday."""
+    """Which locks were written, which are missing, and which are out of date."""
     written: dict[str, LockOutcome] = {}
     unlocked: dict[str, set[str]] = {}
     is_open = False
     for image in images:
         if image.lock is not None and image.lock.path.parent in packaged:
-            # Nobody commits or sees that lock.
+            # That lock is in the cache: it is not committed.
             is_open = is_open or isinstance(image.lock, Unlocked)
             continue
         if isinstance(image.lock, Unlocked):
@@ -245,7 +245,7 @@ def lock_warnings(
 
 
 def _shown(path: Path) -> str:
-    """A path as people here would write it."""
+    """A path relative to the current folder."""
     return os.path.relpath(path)
 
 

@@ -1,106 +1,148 @@
-"""How changes get to the GitOps repository: pushed to its branch, or proposed as a pull request."""
+"""Deliver changes to the GitOps repository: push them to its branch, or open a pull request."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.push import NOTHING_TO_PROPOSE_TO, Delivered, MakeChanges, deliver, propose
+from gitops_ml.delivery.push import (
+    NOTHING_TO_PROPOSE_TO,
+    CommitPlan,
+    Delivered,
+    MakePlan,
+    Plan,
+    deliver,
+    propose,
+)
 from gitops_ml.delivery.releases import repository_of
-from gitops_ml.forge.pull_request import Proposal
+from gitops_ml.forge.pull_request import Proposal, review_place
+from gitops_ml.gitops.commit_message import summary_of
 from gitops_ml.gitops.proposal_branch import head_branch
 from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
 from gitops_ml.workspace.source import read_author
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
+    from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.git.model import Change
+    from gitops_ml.project.model import PullRequestSettings
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """How one verb's changes should get there."""
+    """How the changes of one verb get to the repository."""
 
     topic: str
-    """What is proposed, as a branch name: ``deploy/staging/iris``. The same topic is the same pull
+    """A branch name for what is proposed: ``deploy/staging/iris``. The same topic is the same pull
     request, so proposing again finds it."""
     environments: tuple[str, ...]
     """Those whose releases change: their `delivery` decides where ``pull_request`` does not."""
     pull_request: bool | None = None
-    """Whether to propose; ``None`` does what the environments of the project file say."""
+    """Whether to open a pull request; ``None`` decides by the environments of the project file."""
     dry_run: bool = False
     """Whether to stop before anything is written to the repository."""
-    why: Callable[[], str] = str
-    """Paragraphs for the reviewer, in Markdown, on top of what the changes themselves tell; other
-    people's words in them went through `core.markdown`; asked once the changes are made."""
-    warnings: Callable[[], Iterable[str]] = tuple
-    """What the reviewer should know besides, in plain words; asked once the changes are made."""
+    why: str = ""
+    """Paragraphs for the reviewer, in Markdown, before those of the plan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryResult:
+    """What every verb that changes the repository returns."""
+
+    changes: tuple[Change, ...]
+    commit: str | None
+    """`None` where nothing had to change, or nothing was to be pushed."""
+    pull_request: PullRequest | None
+    """Where the commit waits for its review."""
+    dry_run: bool
+    warnings: tuple[str, ...]
+
+    def summary(self) -> str:
+        if not self.changes:
+            return "nothing to change"
+        if self.dry_run:
+            return f"would commit: {summary_of(self.changes)}"
+        if self.pull_request:
+            return f"{review_place(self.pull_request)}: {summary_of(self.changes)}"
+        return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 
 def deliver_changes(
-    workspace: Workspace, make_changes: MakeChanges, *, tools: Clients, landing: Delivery
-) -> Delivered:
-    """Commit what ``make_changes`` wants, and push it or open a pull request with it.
+    workspace: Workspace, make_plan: MakePlan[Plan], *, tools: Clients, delivery: Delivery
+) -> Delivered[Plan]:
+    """Commit what is planned, and push it or open a pull request with it.
 
     Every verb that changes the GitOps repository ends here. Doing it again changes nothing more.
 
     Raises:
         UsageError: the project file names no GitOps repository, or no forge can be found for it; or
-            something that is not ours is where a change is to be written.
-        Refused, ServerFailed: the repository or the forge said no, or cannot be reached.
-        RepositoryMoved: it holds what we did not write, or others were faster again and again.
+            a submodule, a link or a file is where a change is to be written.
+        RepositoryMoved: the repository holds what gitops-ml did not write, or moved at each attempt.
     """
     repository = repository_of(workspace, tools)
-    proposes = _proposes(workspace, landing.environments, landing.pull_request)
-    if landing.dry_run:
+    proposes = _proposes(workspace, delivery)
+    if delivery.dry_run:
         base = repository.fetch()
-        changes, _ = make_changes(base)
-        base.refuse_taken(changes)
+        plan = make_plan(base)
+        base.refuse_taken(plan.changes)
         is_refused = proposes and base.commit is None
         warnings = (NOTHING_TO_PROPOSE_TO,) if is_refused else ()
-        return Delivered(base.commit, None, changes, 1, warnings=warnings)
+        return Delivered(plan=plan, base=base.commit, warnings=warnings)
     author = read_author(workspace.root, workspace.project.gitops)
     if not proposes:
-        return deliver(repository, make_changes, author=author)
-    head = head_branch(landing.topic)
+        return deliver(repository, make_plan, author=author)
+    head = head_branch(delivery.topic)
     delivered = propose(
         repository,
-        tools.forge(),
-        make_changes,
-        partial(_proposal, workspace, landing, head),
+        tools.forge,
+        make_plan,
+        lambda plan: _proposal(workspace, plan, why=delivery.why, head=head),
         head=head,
         author=author,
     )
-    return replace(delivered, warnings=(*_along(workspace, landing), *delivered.warnings))
-
-
-def _along(workspace: Workspace, landing: Delivery) -> tuple[str, ...]:
-    """Environments that are pushed to by themselves, and wait for a review together with others."""
-    known = workspace.project.environments
-    named = [name for name in landing.environments if name in known]
-    pushed = [name for name in named if known[name].delivery == "push"]
-    if landing.pull_request is not None or len(pushed) in (0, len(named)):
-        return ()
-    return (
-        f"{', '.join(pushed)}: what changes there waits in the pull request with the rest, though the "
-        "project file says `delivery: push`; deploy it alone with --environment",
+    return replace(
+        delivered, warnings=(*_pushed_elsewhere(workspace, delivery), *delivered.warnings)
     )
 
 
-def _proposal(
-    workspace: Workspace, landing: Delivery, head: str, changes: tuple[Change, ...], message: str
+def _pushed_elsewhere(workspace: Workspace, delivery: Delivery) -> tuple[str, ...]:
+    """About environments with `delivery: push` that wait for the review of others."""
+    known = workspace.project.environments
+    named = [name for name in delivery.environments if name in known]
+    pushed = [name for name in named if known[name].delivery == "push"]
+    if delivery.pull_request is not None or len(pushed) in (0, len(named)):
+        return ()
+    return (
+        f"{', '.join(pushed)}: what changes there waits in the pull request with the rest, though the "
+        "project file has `delivery: push`; deploy it alone with --environment",
+    )
+
+
+def _proposal(workspace: Workspace, plan: CommitPlan, *, why: str, head: str) -> Proposal:
+    gitops = workspace.project.gitops
+    assert gitops is not None, "`repository_of` refuses a project without"
+    body = pull_request_body(
+        plan.changes,
+        why="\n\n".join(filter(None, (why, plan.why))),
+        warnings=plan.warnings,
+        head=head,
+    )
+    settings = workspace.project.pull_requests
+    return proposal_by(
+        settings, head=head, base=gitops.branch, title=title_of(plan.message), body=body
+    )
+
+
+def proposal_by(
+    settings: PullRequestSettings, *, head: str, base: str, title: str, body: str
 ) -> Proposal:
-    gitops, settings = workspace.project.gitops, workspace.project.pull_requests
-    assert gitops is not None, "the repository was asked for before"
+    """What a forge is asked to open, by the project's settings for pull requests."""
     return Proposal(
         head=head,
-        base=gitops.branch,
-        title=title_of(message),
-        body=pull_request_body(changes, why=landing.why(), warnings=landing.warnings(), head=head),
+        base=base,
+        title=title,
+        body=body,
         reviewers=settings.reviewers,
         teams=settings.teams,
         labels=settings.labels,
@@ -110,8 +152,10 @@ def _proposal(
     )
 
 
-def _proposes(workspace: Workspace, environments: Iterable[str], asked: bool | None) -> bool:
-    if asked is not None:
-        return asked
+def _proposes(workspace: Workspace, delivery: Delivery) -> bool:
+    if delivery.pull_request is not None:
+        return delivery.pull_request
     known = workspace.project.environments
-    return any(known[name].delivery == "pull_request" for name in environments if name in known)
+    return any(
+        known[name].delivery == "pull_request" for name in delivery.environments if name in known
+    )

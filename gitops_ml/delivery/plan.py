@@ -1,11 +1,11 @@
-"""Where the GitOps repository should go: images found or built, and the changes on top of a snapshot."""
+"""Plan a deploy: find or build images, render releases, compare them with the repository."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
+from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.delivery.images import (
     built_images,
     finished_image_check,
@@ -15,24 +15,13 @@ from gitops_ml.delivery.images import (
     source_of,
     with_digests,
 )
-from gitops_ml.delivery.rendering import (
-    RepositoryState,
-    changes_against,
-    left_behind,
-    make_releases,
-    named_by_tag,
-    refuse_mass_removal,
-    refuse_others,
-    refuse_taken_routes,
-    removals,
-    render_files,
-    render_manifests,
-    stale_manifests,
-    with_refreshes,
-    without_manifest,
-)
-from gitops_ml.delivery.repository_policy import prune_limit, refuse_beyond_policy
-from gitops_ml.errors import GitopsMlError, Refused
+from gitops_ml.delivery.push import CommitPlan
+from gitops_ml.delivery.release_changes import WantedRelease, left_behind, release_changes
+from gitops_ml.delivery.rendering import make_releases
+from gitops_ml.delivery.repository_policy import prune_limit
+from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.errors import GitopsMlError, Refused, UsageError
+from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import commit_message
 from gitops_ml.packages.locking import Locks
 
@@ -48,27 +37,13 @@ if TYPE_CHECKING:
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
-
-def wants_manifests(workspace: Workspace) -> bool:
-    gitops = workspace.project.gitops
-    return gitops is not None and gitops.mode == "manifests"
-
-
-def mode_manifests(
-    releases: tuple[Release, ...], workspace: Workspace, tools: Clients
-) -> dict[str, bytes] | None:
-    """Helm's text for each release in mode ``manifests``; in mode ``chart`` Argo CD renders."""
-    if not wants_manifests(workspace):
-        return None
-    return render_manifests(releases, helm=tools.helm())
-
-
 _MOST_NAMED = 3
 """Images that are named one by one."""
 
 
 def tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
-    images = [*map(str, named_by_tag(releases))]
+    """About images that are named by tag."""
+    images = sorted({str(item.image) for item in releases if item.image.digest is None})
     if len(images) > _MOST_NAMED:
         images = [f"{images[0]} and {len(images) - 1} other images"]
     return tuple(
@@ -78,28 +53,17 @@ def tag_warnings(releases: Iterable[Release]) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class DeployOptions:
-    message: str | None = None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployOptions(ChangeOptions):
     prune: bool = False
     by_tag: bool = False
-    """Whether a content-hash tag may stand in where no digest can be had."""
+    """Whether a content-hash tag may name an image that has no digest yet."""
     build: bool = True
     frozen: bool = False
-    """Whether a lock that is not up to date is an error, as CI wants it."""
-    dry_run: bool = False
-    pull_request: bool | None = None
-    """Whether to propose the commit; ``None`` does what the environments of the project file say."""
-    why: str = ""
-    """Paragraphs for the reviewer, in Markdown."""
+    """Whether a lock that is not up to date is an error, as in CI."""
 
-
-def manifest_warnings(directories: Iterable[str]) -> tuple[str, ...]:
-    return tuple(
-        f"{directory} has no manifest.yaml, and Argo CD syncs nothing else in mode `manifests`: "
-        "deploy it as well"
-        for directory in directories
-    )
+    def may_build(self) -> bool:
+        return self.build and not (self.dry_run or self.by_tag)
 
 
 def left_warnings(left: Iterable[str]) -> tuple[str, ...]:
@@ -111,11 +75,10 @@ def left_warnings(left: Iterable[str]) -> tuple[str, ...]:
 
 
 def locks_for(options: DeployOptions, tools: Clients) -> Locks:
-    """What becomes of stale locks: only whoever may build an image resolves."""
+    """How stale locks are treated: requirements are resolved only where an image may be built."""
     if options.frozen:
         return Locks.FROZEN
-    may_build = options.build and not options.by_tag and not options.dry_run
-    return Locks.MADE if may_build and tools.registry is not None else Locks.KNOWN
+    return Locks.MADE if options.may_build() and tools.registry is not None else Locks.KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,96 +90,89 @@ class Made:
     choice: BuilderChoice
 
 
-@dataclass(frozen=True, slots=True)
-class DeployPlan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployPlan(CommitPlan):
     """The releases rendered on top of one snapshot."""
 
     releases: tuple[Release, ...]
-    changes: tuple[Change, ...]
     left: tuple[str, ...]
-    without_manifest: tuple[str, ...]
-    """Directories of releases that mode ``manifests`` cannot sync until they are deployed, too."""
+    """Directories of this project's releases that no manifest describes any more."""
 
     def changed_releases(self) -> tuple[Release, ...]:
-        touched = {change.path.rpartition("/")[0] for change in self.changes}
-        return tuple(item for item in self.releases if item.directory in touched)
+        return _touched(self.releases, self.changes)
+
+
+def _touched(releases: Iterable[Release], changes: Iterable[Change]) -> tuple[Release, ...]:
+    touched = {change.path.rpartition("/")[0] for change in changes}
+    return tuple(item for item in releases if item.directory in touched)
 
 
 @dataclass(slots=True)
 class DeployPlanner:
-    """Where the GitOps repository should go, whatever snapshot it starts from."""
+    """Plans the same deploy on top of any snapshot."""
 
     workspace: Workspace
     images: dict[str, PlannedImage]
     options: DeployOptions
     tools: Clients
     provenance: Provenance
-    """Asked of Git once, and not for each attempt."""
+    """Read once, not for each attempt."""
+    notes: tuple[str, ...] = ()
+    """Warnings that do not depend on the snapshot."""
     digests: dict[str, str] = field(default_factory=dict)
-    """What was built already, by ``repository:tag``: a retry does not do it again."""
+    """Of images that were built, by ``repository:tag``: a retry does not build them again."""
     unanswered: list[GitopsMlError] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
 
     def against(self, snapshot: GitSnapshot) -> DeployPlan:
         """What has to change in ``snapshot``."""
-        workspace = self.workspace
-        standing = RepositoryState.read(snapshot)
-        images = self._resolved_images(standing)
-        releases = make_releases(workspace.releases, images, workspace)
-        releases = with_refreshes(releases, standing)
-        refuse_others(standing, workspace.project.name, releases)
-        left = left_behind(standing, workspace, releases)
+        workspace, state = self.workspace, RepositoryState.of(snapshot)
+        images = self._resolved_images(state)
+        left = left_behind(state, workspace, [plan.directory for plan in workspace.releases])
         gone = left if self.options.prune else ()
-        refuse_mass_removal(workspace, gone, most=prune_limit(snapshot) if gone else None)
-        made = [(p.manifest, item) for p, item in zip(workspace.releases, releases, strict=True)]
-        refuse_taken_routes(made, standing, snapshot, gone=gone)
-        specs = ((plan.manifest, partial(getattr, plan, "spec")) for plan in workspace.releases)
-        refuse_beyond_policy(specs, workspace.project, snapshot)
-        manifests = mode_manifests(releases, workspace, self.tools)
-        files = render_files(
-            releases,
-            workspace,
-            provenance=self.provenance,
-            standing=standing,
-            manifests=manifests,
-        )
-        changes = changes_against(standing, snapshot, files)
-        if manifests is None:
-            changes += stale_manifests(standing, snapshot, releases)
-        changes += removals(standing, snapshot, gone)
-        return DeployPlan(
-            releases,
-            tuple(sorted(changes, key=lambda change: change.path)),
-            left,
-            () if manifests is None else without_manifest(standing, releases),
-        )
-
-    def message(self, step: DeployPlan) -> str:
-        return commit_message(
-            step.changed_releases(),
-            removed=step.left if self.options.prune else (),
+        refuse_mass_removal(workspace, gone, most=prune_limit(state) if gone else None)
+        wanted = [
+            WantedRelease(plan, release, self.provenance)
+            for plan, release in zip(
+                workspace.releases,
+                make_releases(workspace.releases, images, workspace),
+                strict=True,
+            )
+        ]
+        made = release_changes(wanted, state, workspace, self.tools, gone=gone)
+        message = commit_message(
+            _touched(made.releases, made.changes),
+            removed=gone,
             subject=self.options.message,
             source_commit=self.provenance.commit,
         )
-
-    def warnings(self, step: DeployPlan) -> tuple[str, ...]:
-        return (
-            *image_warnings(self.images.values(), self.workspace.packaged),
-            *dict.fromkeys(map(str, self.unanswered)),
-            *tag_warnings(step.releases),
-            *manifest_warnings(step.without_manifest),
+        return DeployPlan(
+            changes=made.changes,
+            message=message,
+            warnings=(
+                *image_warnings(self.images.values(), workspace.packaged),
+                *dict.fromkeys(map(str, self.unanswered)),
+                *tag_warnings(made.releases),
+                *made.warnings,
+                *self.notes,
+            ),
+            releases=made.releases,
+            left=left,
         )
 
-    def _resolved_images(self, standing: RepositoryState) -> dict[str, PlannedImage]:
-        known = standing.digests() | self.digests
-        # Where a tag will do, a registry that gives no answer is told and not an end.
+    def _resolved_images(self, state: RepositoryState) -> dict[str, PlannedImage]:
+        known = state.digests() | self.digests
+        # With --by-tag a registry that does not answer is a warning.
         unanswered = self.unanswered.append if self.options.by_tag else None
-        may_build = self.options.build and not (self.options.dry_run or self.options.by_tag)
-        trusted = {"is_trusted": finished_image_check(self.tools)} if may_build else {}
+        trusted = (
+            {"is_trusted": finished_image_check(self.tools)} if self.options.may_build() else {}
+        )
         images = with_digests(self.images, known, self.tools, unanswered, **trusted)
-        for _, image in built_images(images):
-            if image.ref.digest is None and self.options.build:
-                self._build(image)
+        # Without a registry it is unknown whether an image has to be built.
+        if self.options.may_build() and self.tools.registry is not None:
+            for _, image in built_images(images):
+                if image.ref.digest is None:
+                    self._build(image)
         images = {
             key: image.with_digest(self.digests.get(str(image.ref)))
             for key, image in images.items()
@@ -225,9 +181,6 @@ class DeployPlanner:
         return images
 
     def _build(self, image: PlannedImage) -> None:
-        # Whether an image has to be built cannot be known where no registry may be asked.
-        if self.options.dry_run or self.options.by_tag or self.tools.registry is None:
-            return
         digest = make_image(image, self.tools, push=True, source=lambda: source_of(self.provenance))
         self.digests[str(image.ref)] = digest
         assert image.choice, "only an image with inputs is built"
@@ -249,3 +202,30 @@ class DeployPlanner:
                 "or name it by its tag with --by-tag"
                 + "".join(f"\n{warning}" for warning in lock_warnings(nameless))
             )
+
+
+def refuse_mass_removal(workspace: Workspace, gone: Iterable[str], *, most: int | None) -> None:
+    """A file that vanished, or a wrong folder, does not empty an environment.
+
+    ``most`` is the limit of the GitOps repository's own policy.
+
+    Raises:
+        UsageError: more releases would be removed at a time than the policies let `--prune` remove.
+    """
+    gone = tuple(gone)
+    for name in workspace.environments:
+        prefix = f"{layout.RELEASES}/{name}/"
+        going = [each.removeprefix(prefix) for each in gone if each.startswith(prefix)]
+        policies = workspace.project.environments[name].policies
+        limits = [each.prune_at_most for each in policies]
+        limit = min(limits + ([] if most is None else [most]), default=len(going))
+        # Without any manifest that was read, these are all releases of the project.
+        is_emptied = len(going) > 1 and not workspace.releases
+        if len(going) <= limit and not is_emptied:
+            continue
+        what = f"all {len(going)}" if is_emptied else str(len(going))
+        raise UsageError(
+            f"--prune would remove {what} releases of this project from {name}, more than "
+            f"policy.prune_at_most ({limit}) or all that there are; are manifests missing here? If "
+            f"they should go, name them: `gitops-ml delete {' '.join(going)} -e {name}`"
+        )

@@ -1,4 +1,4 @@
-"""Changes brought to the GitOps repository while others do the same: fetch, commit, push, again.
+"""Push changes to the GitOps repository while others push too: fetch, commit, push, again.
 
 `deliver` moves the branch itself; `propose` moves a branch beside it and opens a pull request.
 """
@@ -9,73 +9,85 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.forge.pull_request import Proposal, PullRequest
-from gitops_ml.git.model import Branch, Change
 from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops.proposal_branch import foreign_commits, holds, marked
 
 if TYPE_CHECKING:
     from gitops_ml.forge.protocol import Forge
+    from gitops_ml.git.model import Branch, Change
 
 NOTHING_TO_PROPOSE_TO = (
     "the repository is empty, and a pull request needs a branch to go to: `gitops-ml bootstrap` "
     "pushes the first commit of a GitOps repository"
 )
 
-MakeChanges = Callable[[GitSnapshot], tuple[tuple[Change, ...], str]]
-"""What to change in this snapshot, and the commit message; asked again when the branch moved."""
 
-MakeProposal = Callable[[tuple[Change, ...], str], Proposal]
-"""How a reviewer is asked for these changes, given the commit message."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitPlan:
+    """What to commit on top of one snapshot."""
+
+    changes: tuple[Change, ...]
+    message: str
+    why: str = ""
+    """Paragraphs for the reviewer, in Markdown; text of other people in them is quoted."""
+    warnings: tuple[str, ...] = ()
+    """What the reviewer should know besides, as plain text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """What has become of the changes."""
+Plan = TypeVar("Plan", bound=CommitPlan)
+MakePlan = Callable[[GitSnapshot], Plan]
+"""Plans the same commit on any snapshot; called again when the branch moved."""
+MakeProposal = Callable[[Plan], Proposal]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(Generic[Plan]):
+    """What was done with a plan."""
+
+    plan: Plan
+    """The last one that was made."""
     base: str | None
     """The commit that was built on; ``None`` in a repository that was empty."""
-    commit: str | None
+    commit: str | None = None
     """The new commit; ``None`` where nothing had to change."""
-    changes: tuple[Change, ...]
-    attempts: int
+    attempts: int = 1
     pull_request: PullRequest | None = None
     """Where the commit waits for its review; ``None`` where it is on the branch."""
     warnings: tuple[str, ...] = ()
+    """Of the delivery; those of the plan are not among them."""
 
 
 def deliver(
     repository: GitRepository,
-    make_changes: MakeChanges,
+    make_plan: MakePlan[Plan],
     *,
     author: tuple[str, str],
     attempts: int = 40,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
     clock: Callable[[], float] = time.monotonic,
-) -> Delivered:
-    """Commit what ``make_changes`` wants and push it, anew as often as somebody else was faster.
+) -> Delivered[Plan]:
+    """Commit what is planned and push it; where the branch moved, plan again.
 
     Never forces. Doing it again after it was interrupted at any point finds the repository as it
     was, or the changes in it.
 
     Raises:
-        RepositoryMoved: somebody else was faster each time.
-        Refused: the server said no.
-        ServerFailed: it cannot be reached.
+        RepositoryMoved: the branch moved at each attempt.
     """
     for attempt in range(1, attempts + 1):
         began = clock()
         base = repository.fetch()
         took = clock() - began
-        changes, message = make_changes(base)
-        if not changes:
-            return Delivered(base.commit, None, (), attempt)
+        plan = make_plan(base)
+        if not plan.changes:
+            return Delivered(plan=plan, base=base.commit, attempts=attempt)
         began = clock()
-        commit = repository.commit(base, changes, message=message, author=author)
+        commit = repository.commit(base, plan.changes, message=plan.message, author=author)
         try:
             repository.push(commit, base=base)
         except RepositoryMoved:
@@ -83,15 +95,15 @@ def deliver(
                 raise
             sleep(pause(attempt, jitter(), took=took + clock() - began))
         else:
-            return Delivered(base.commit, commit, changes, attempt)
+            return Delivered(plan=plan, base=base.commit, commit=commit, attempts=attempt)
     raise ValueError("attempts counts from 1")
 
 
 def propose(
     repository: GitRepository,
     forge: Forge | None,
-    make_changes: MakeChanges,
-    make_proposal: MakeProposal,
+    make_plan: MakePlan[Plan],
+    make_proposal: MakeProposal[Plan],
     *,
     head: str,
     author: tuple[str, str],
@@ -99,19 +111,17 @@ def propose(
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
     clock: Callable[[], float] = time.monotonic,
-) -> Delivered:
-    """Commit what ``make_changes`` wants to the branch ``head``, and open a pull request with it.
+) -> Delivered[Plan]:
+    """Commit what is planned to the branch ``head``, and open a pull request with it.
 
-    The commit is always made on the newest base. Where the branch holds exactly these changes
-    already it stays as it is; what we put there before is replaced, and what others put there is
-    not. An open pull request is brought up to date; without a ``forge`` there is just the branch.
+    The commit is always made on the newest base. A branch that holds exactly these changes stays as
+    it is; earlier commits of gitops-ml are replaced, and commits of others are not. An open pull
+    request is brought up to date; without a ``forge`` there is just the branch.
 
     Doing it again after it was interrupted at any point finishes it.
 
     Raises:
         RepositoryMoved: the branch holds commits of others, or moved each time.
-        Refused: the repository or the forge said no.
-        ServerFailed: one of them cannot be reached.
         UsageError: the repository has no commit that a pull request could start from.
     """
     for attempt in range(1, attempts + 1):
@@ -119,21 +129,22 @@ def propose(
         base = repository.fetch()
         took = clock() - began
         if base.commit is None:
-            # Before the changes are made: images are built on the way to them.
+            # Before the plan is made: images are built on the way to it.
             raise UsageError(NOTHING_TO_PROPOSE_TO)
-        changes, message = make_changes(base)
-        proposal = make_proposal(changes, message)
-        if not changes:
-            return _nothing(base.commit, attempt, forge, proposal)
+        plan = make_plan(base)
+        proposal = make_proposal(plan)
+        if not plan.changes:
+            warnings = _still_open(forge, proposal)
+            return Delivered(plan=plan, base=base.commit, attempts=attempt, warnings=warnings)
         began = clock()
         branch = repository.read_branch(head, base=base)
         page = None
-        if branch and not foreign_commits(branch) and holds(branch, changes):
+        if branch and not foreign_commits(branch) and holds(branch, plan.changes):
             commit = branch.commit
         else:
             _refuse_work_of_others(branch)
-            text = marked(message, changes, length=len(base.commit))
-            commit = repository.commit(base, changes, message=text, author=author)
+            text = marked(plan.message, plan.changes, length=len(base.commit))
+            commit = repository.commit(base, plan.changes, message=text, author=author)
             try:
                 expected = branch.commit if branch else None
                 page = repository.push_branch(head, commit, expected=expected)
@@ -143,20 +154,26 @@ def propose(
                 sleep(pause(attempt, jitter(), took=took + clock() - began))
                 continue
         found = forge.open(proposal) if forge else _branch_only(proposal, commit, page)
-        return Delivered(base.commit, commit, changes, attempt, found, found.warnings)
+        return Delivered(
+            plan=plan,
+            base=base.commit,
+            commit=commit,
+            attempts=attempt,
+            pull_request=found,
+            warnings=found.warnings,
+        )
     raise ValueError("attempts counts from 1")
 
 
-def _nothing(base: str, attempt: int, forge: Forge | None, proposal: Proposal) -> Delivered:
-    """Nothing is left to propose; an older proposal that still waits should not be forgotten."""
+def _still_open(forge: Forge | None, proposal: Proposal) -> tuple[str, ...]:
+    """About an older pull request that still waits where nothing is left to propose."""
     found = forge.find(head=proposal.head, base=proposal.base) if forge else None
     if found is None or not found.is_open:
-        return Delivered(base, None, (), attempt)
-    warning = (
+        return ()
+    return (
         f"{found.url} is still open, although {proposal.base} is as it should be without it: "
-        "close it, or it will bring back what it proposes"
+        "close it, or it will bring back what it proposes",
     )
-    return Delivered(base, None, (), attempt, warnings=(warning,))
 
 
 def _refuse_work_of_others(branch: Branch | None) -> None:
@@ -184,7 +201,7 @@ def _branch_only(proposal: Proposal, commit: str, page: str | None) -> PullReque
 def pause(attempt: int, share: float, *, took: float) -> float:
     """Seconds before the next attempt: ``share`` (0 to 1) of a span that doubles, up to five.
 
-    It begins with twice as long as git ``took``: where many push at once, whoever comes back sooner
-    is too late again and keeps the others busy.
+    It begins with twice as long as git ``took``: where many push at once, a client that comes back
+    sooner is too late again and keeps the others busy.
     """
     return min(5.0, took * 2.0 ** min(attempt, 16)) * share

@@ -1,4 +1,4 @@
-"""The releases that stand in the GitOps repository, and the choice of some of them."""
+"""The current releases of the GitOps repository, and selections of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which releases of one environment a verb is about: named ones, or those that fit."""
+    """Which releases of one environment a verb works on: named ones, or those that match."""
 
     apis: tuple[str, ...] = ()
     every: bool = False
@@ -46,12 +46,11 @@ def list_releases(
 
     Raises:
         UsageError: the project file names no GitOps repository.
-        Refused, ServerFailed: it cannot be read.
     """
     snapshot = repository_of(workspace, tools).fetch()
     return tuple(
         release
-        for release in standing_releases(snapshot, environments)
+        for release in current_releases(snapshot, environments)
         if every_project or release.project in ("", workspace.project.name)
     )
 
@@ -62,17 +61,16 @@ def get_release(
     """One release.
 
     Raises:
-        UsageError: there is no such release; the message names those that there are.
-        Refused, ServerFailed: the GitOps repository cannot be read.
+        UsageError: there is no such release; the message names those that exist.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    return standing_release(snapshot, api, environment)
+    return current_release(snapshot, api, environment)
 
 
-def standing_releases(
+def current_releases(
     snapshot: GitSnapshot, environments: Iterable[str] = ()
 ) -> tuple[ReleaseRecord, ...]:
-    """What stands in these environments, or in all of them."""
+    """The releases in these environments, or in all of them."""
     wanted = set(environments)
     paths = [
         path
@@ -84,12 +82,12 @@ def standing_releases(
     return tuple(release for release in releases if release is not None)
 
 
-def standing_release(snapshot: GitSnapshot, api: str, environment: str) -> ReleaseRecord:
+def current_release(snapshot: GitSnapshot, api: str, environment: str) -> ReleaseRecord:
     """The release of ``api`` in ``environment``.
 
     Raises:
-        UsageError: it is not there.
-        RepositoryMoved: its ``release.yaml`` is none that gitops-ml would have written.
+        UsageError: it does not exist.
+        RepositoryMoved: its ``release.yaml`` is not one that gitops-ml writes.
     """
     path = f"{layout.release_directory(environment, api)}/{layout.RELEASE}"
     content = snapshot.read([path]).get(path)
@@ -104,33 +102,33 @@ def standing_release(snapshot: GitSnapshot, api: str, environment: str) -> Relea
 def selected(
     snapshot: GitSnapshot, selection: Selection, *, environment: str, project: str
 ) -> tuple[ReleaseRecord, ...]:
-    """The project's releases in ``environment`` that are chosen, sorted by API.
+    """The project's selected releases in ``environment``, sorted by API.
 
     Raises:
-        UsageError: a named API is not there, or nothing fits.
+        UsageError: a named API does not exist, or nothing matches.
         RepositoryMoved: a named API belongs to another project.
     """
     if selection.apis:
         releases = [
-            standing_release(snapshot, api, environment)
+            current_release(snapshot, api, environment)
             for api in sorted(dict.fromkeys(selection.apis))
         ]
         for release in releases:
             refuse_other(release, project)
     else:
-        own = standing_releases(snapshot, [environment])
+        own = current_releases(snapshot, [environment])
         releases = [release for release in own if release.project == project]
     if selection.teams:
         releases = [release for release in releases if release.team in selection.teams]
     if selection.labels:
         releases = _with_labels(snapshot, releases, selection.labels)
     if not releases:
-        raise UsageError(f"no release of {project} in {environment} fits the choice")
+        raise UsageError(f"no release of {project} in {environment} matches the selection")
     return tuple(releases)
 
 
 def topic_of(selection: Selection, project: str) -> str:
-    """One branch name for one choice."""
+    """One branch name for one selection."""
     if len(selection.apis) == 1:
         return selection.apis[0]
     if len(selection.teams) == 1 and not selection.apis and not selection.labels:
@@ -162,12 +160,12 @@ def _with_labels(
 ) -> list[ReleaseRecord]:
     releases = list(releases)
     values = values_of(snapshot, [release.directory for release in releases])
-    fitting = []
+    matching = []
     for release in releases:
         has = values.get(release.directory, {}).get("labels") or {}
         if isinstance(has, Mapping) and all(has.get(k) == v for k, v in labels.items()):
-            fitting.append(release)
-    return fitting
+            matching.append(release)
+    return matching
 
 
 def _not_there(snapshot: GitSnapshot, api: str, environment: str) -> UsageError:
@@ -188,10 +186,10 @@ def _not_there(snapshot: GitSnapshot, api: str, environment: str) -> UsageError:
 def repository_of(workspace: Workspace, tools: Clients) -> GitRepository:
     if workspace.project.gitops is None:
         raise UsageError(
-            "the project file does not say where the GitOps repository is: "
+            "the project file does not name the GitOps repository: "
             "set gitops.repository in gitops-ml.yaml"
             if workspace.has_project_file
             else "there is no gitops-ml.yaml here or above, so the GitOps repository is unknown: "
             "`gitops-ml init` writes one"
         )
-    return tools.repository()
+    return tools.repository

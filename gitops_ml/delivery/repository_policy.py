@@ -1,7 +1,7 @@
 """The policy of the GitOps repository: what no project file of a pull request can widen.
 
 ``policy.yaml`` at its root has the shape of ``policy`` in the project file. Releases have to keep to
-both, whoever wrote the project file, or laid words over it in a notebook.
+both, whatever project file or Python code they come from.
 """
 
 from __future__ import annotations
@@ -17,56 +17,66 @@ from gitops_ml.project.reader import narrowed
 from gitops_ml.release.rules.policy_requests import policy_findings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
 
+    from gitops_ml.delivery.repository_state import RepositoryState
     from gitops_ml.documents.yaml_reader import Document
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.manifest.model import Manifest
-    from gitops_ml.project.model import Project
-    from gitops_ml.release.spec import ReleaseSpec
+    from gitops_ml.errors import Problem
+    from gitops_ml.workspace.workspace import PlannedRelease
 
 
-def refuse_beyond_policy(
-    wanted: Iterable[tuple[Manifest, Callable[[], ReleaseSpec]]],
-    project: Project,
-    snapshot: GitSnapshot,
-) -> None:
-    """Hold releases to the ``policy.yaml`` of the GitOps repository, where it has one.
+def refuse_beyond_policy(planned: Iterable[PlannedRelease], state: RepositoryState) -> None:
+    """Check releases against the ``policy.yaml`` of the GitOps repository, where it has one.
 
-    A release is resolved only then: the second of each pair makes it.
+    Only then is a release resolved.
 
     Raises:
         InvalidDocument: a release asks for more, or the file is wrong.
     """
-    if (document := _document(snapshot)) is None:
+    if (document := _document(state)) is None:
         return
-    problems = []
-    for manifest, make_spec in wanted:
-        spec = make_spec()
-        environment, wrong = narrowed(
-            project.environments[spec.environment], document, schema=load_schema("project")
-        )
-        if environment is None:
-            raise InvalidDocument(wrong)
-        for finding in policy_findings(spec, project.clusters[spec.cluster], environment):
-            words = finding.message.replace(
-                "of the project file", "of policy.yaml in the GitOps repository"
-            )
-            told = replace(finding, message=words)
-            problems.append(manifest.problem(told, environment=spec.environment))
-    if problems:
+    if problems := [problem for plan in planned for problem in _beyond(plan, document)]:
         raise InvalidDocument(problems)
 
 
-def prune_limit(snapshot: GitSnapshot) -> int | None:
-    """``prune_at_most`` of the GitOps repository; `None` where it does not say."""
-    document = _document(snapshot)
+def refuse_forbidden(plan: PlannedRelease, state: RepositoryState, *, way_out: str) -> None:
+    """Check a release whose files are taken over as they are against both policies of today.
+
+    Raises:
+        InvalidDocument: a policy does not allow it; the messages end with ``way_out``.
+    """
+    found = policy_findings(plan.spec, plan.cluster, plan.environment)
+    problems = [plan.manifest.problem(each, environment=plan.environment.name) for each in found]
+    if (document := _document(state)) is not None:
+        problems += _beyond(plan, document)
+    if problems:
+        raise InvalidDocument(
+            replace(each, message=f"{each.message}. {way_out}") for each in problems
+        )
+
+
+def _beyond(plan: PlannedRelease, document: Document) -> Iterator[Problem]:
+    environment, wrong = narrowed(plan.environment, document, schema=load_schema("project"))
+    if environment is None:
+        raise InvalidDocument(wrong)
+    for finding in policy_findings(plan.spec, plan.cluster, environment):
+        message = finding.message.replace(
+            "of the project file", "of policy.yaml in the GitOps repository"
+        )
+        yield plan.manifest.problem(
+            replace(finding, message=message), environment=plan.environment.name
+        )
+
+
+def prune_limit(state: RepositoryState) -> int | None:
+    """``prune_at_most`` of the GitOps repository; `None` where it has none."""
+    document = _document(state)
     found = (
         document.data.get("prune_at_most") if document and isinstance(document.data, dict) else None
     )
     return found if isinstance(found, int) else None
 
 
-def _document(snapshot: GitSnapshot) -> Document | None:
-    content = snapshot.read([layout.POLICY]).get(layout.POLICY)
+def _document(state: RepositoryState) -> Document | None:
+    content = state.read([layout.POLICY]).get(layout.POLICY)
     return None if content is None else read_yaml(content, file=layout.POLICY)

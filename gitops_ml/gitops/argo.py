@@ -202,6 +202,14 @@ def destinations_in(content: bytes) -> set[Destination]:
         return set()
 
 
+def roles_in(content: bytes) -> list[Any]:
+    """The roles in the text of an AppProject; none where it cannot be read."""
+    try:
+        return list(load_yaml(content)["spec"].get("roles") or ())
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return []
+
+
 def _destinations(team: str, project: Project) -> list[Destination]:
     spec = project.teams.get(team)
     return [

@@ -72,7 +72,7 @@ class ReleaseRecord:
     @property
     def manifest(self) -> Mapping[str, Any]:
         """The API as it was submitted."""
-        return _mapping(read_fields(self.text)["manifest"])
+        return _mapping(read_fields(self.text).get("manifest"))
 
     @property
     def manifest_file(self) -> str:

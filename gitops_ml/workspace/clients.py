@@ -1,12 +1,14 @@
-"""What verbs ask: the neighbours of one call, each made when it is first needed."""
+"""The clients that verbs use: registry, repository, forge, clusters and others, made on first use."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from gitops_ml.cluster.kubernetes import KubernetesCluster
     from gitops_ml.forge.protocol import Forge
@@ -17,41 +19,120 @@ if TYPE_CHECKING:
     from gitops_ml.models.artifact import RegistryModels
     from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry
+    from gitops_ml.project.model import GitopsSpec, Project, SourceSpec
     from gitops_ml.system.progress import Progress
 
 
-def _silent(_: str) -> None:
-    """Nobody watches."""
-
-
-def _branch_alone() -> None:
-    """There is no forge."""
-
-
-def _no_key() -> None:
-    """Images are not signed."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True)
 class Clients:
-    """The neighbours that verbs ask; each is made when it is first needed."""
+    """The clients of one project; each is imported and made when a verb first uses it."""
 
-    registry: Callable[[], OciRegistry] | None
-    """`None`: no registry is asked."""
-    builder: Callable[[], DockerBuilder]
-    oci: Callable[[], OciBuilder]
-    repository: Callable[[], GitRepository]
-    helm: Callable[[], HelmEngine]
-    models: Callable[[], RegistryModels]
-    cluster: Callable[[str], KubernetesCluster]
-    """By its name in the project file."""
-    argo_cd: Callable[[], KubernetesCluster]
-    """The cluster that Argo CD runs in, which may be none of those that APIs run in."""
-    forge: Callable[[], Forge | None] = _branch_alone
-    """Where pull requests to the GitOps repository are opened; `None` where branches have to do."""
-    source_repository: Callable[[], GitRepository] | None = None
-    """The repository that notebooks send code to; `None` where the project names none."""
-    source_forge: Callable[[], Forge | None] = _branch_alone
-    key: Callable[[], SigningKey | None] = _no_key
-    """What images are signed with; `None` where they are not."""
-    progress: Progress = _silent
+    project: Project
+    root: Path
+    """The folder that relative paths of the project file start from."""
+    environ: Mapping[str, str]
+    offline: bool = False
+    progress: Progress = lambda _: None
+    _clusters: dict[str, KubernetesCluster] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def registry(self) -> OciRegistry | None:
+        """`None`: no registry is to be asked."""
+        return None if self.offline else self._registry
+
+    @cached_property
+    def builder(self) -> DockerBuilder:
+        from gitops_ml.image.docker import DockerBuilder
+
+        return DockerBuilder(self.environ, network=self.environ.get("GITOPS_ML_BUILD_NETWORK"))
+
+    @cached_property
+    def oci(self) -> OciBuilder:
+        from gitops_ml.image.publish import oci_builder
+
+        return oci_builder(self._registry, self.environ)
+
+    @cached_property
+    def models(self) -> RegistryModels:
+        return models_in(self._registry, self.environ)
+
+    @cached_property
+    def key(self) -> SigningKey | None:
+        """What images are signed with; `None` where they are not signed."""
+        from gitops_ml.oci.keys import find_signing_key
+
+        return find_signing_key(self.project.image.signing, root=self.root, environ=self.environ)
+
+    @cached_property
+    def helm(self) -> HelmEngine:
+        from gitops_ml.helm.engines import find_helm
+
+        return find_helm()
+
+    @cached_property
+    def repository(self) -> GitRepository:
+        """The GitOps repository."""
+        return self._git(self.project.gitops, section="gitops")
+
+    @cached_property
+    def forge(self) -> Forge | None:
+        """Where pull requests to the GitOps repository are opened; `None`: there are only branches."""
+        return self._forge(self.project.gitops, section="gitops")
+
+    @cached_property
+    def source_repository(self) -> GitRepository | None:
+        """The repository that notebooks send code to; `None` where the project names none."""
+        return self._git(self.project.source, section="source") if self.project.source else None
+
+    @cached_property
+    def source_forge(self) -> Forge | None:
+        return self._forge(self.project.source, section="source")
+
+    @cached_property
+    def argo_cd(self) -> KubernetesCluster:
+        """The cluster that Argo CD runs in, which need not be one that APIs run in."""
+        from gitops_ml.cluster.kubeconfig import wanted_argo_cd
+        from gitops_ml.cluster.kubernetes import KubernetesCluster
+
+        return KubernetesCluster(wanted_argo_cd(self.project), self.environ)
+
+    def cluster(self, name: str) -> KubernetesCluster:
+        """A cluster by its name in the project file."""
+        from gitops_ml.cluster.kubeconfig import wanted_cluster
+        from gitops_ml.cluster.kubernetes import KubernetesCluster
+
+        if name not in self._clusters:
+            wanted = wanted_cluster(self.project, name)
+            self._clusters[name] = KubernetesCluster(wanted, self.environ)
+        return self._clusters[name]
+
+    @cached_property
+    def _registry(self) -> OciRegistry:
+        return open_registry(self.environ, insecure=self.project.image.insecure)
+
+    def _git(self, spec: GitopsSpec | SourceSpec | None, *, section: str) -> GitRepository:
+        from gitops_ml.git.repository import GitRepository
+
+        assert spec is not None, "verbs check that the project has a repository"
+        return GitRepository.from_spec(
+            spec, folder=self.root, environ=self.environ, section=section, progress=self.progress
+        )
+
+    def _forge(self, spec: GitopsSpec | SourceSpec | None, *, section: str) -> Forge | None:
+        from gitops_ml.forge.open import forge_of
+
+        assert spec is not None, "verbs check that the project has a repository"
+        return forge_of(spec, folder=self.root, environ=self.environ, section=section)
+
+
+def models_in(registry: OciRegistry, environ: Mapping[str, str]) -> RegistryModels:
+    from gitops_ml.models.artifact import RegistryModels
+
+    return RegistryModels(registry, environ=environ)
+
+
+def open_registry(environ: Mapping[str, str], *, insecure: bool) -> OciRegistry:
+    from gitops_ml.oci.registry import OciRegistry
+    from gitops_ml.oci.registry_session import RegistrySession
+
+    return OciRegistry(RegistrySession(environ, insecure=insecure))

@@ -1,4 +1,4 @@
-"""APIs and projects that are described in Python: dicts, and words beside or in place of a project file."""
+"""Build a workspace from Python dicts, with or without a project file."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
 
 
 _NO_NAME = "default"
-"""Of a project that is in no file and that nobody has named."""
+"""The name of a project that is in no file and has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedProject:
-    """A project, wherever its words are from."""
+    """A project from a file, from a dict, or from both."""
 
     root: Path
     """The folder of the project file, or the current one."""
     project: Project
-    words: Mapping[str, Any]
-    """As they were said."""
+    document: Mapping[str, Any]
+    """As given."""
     file: Path | None
 
-    def said(self) -> ProjectDocument | None:
-        """The project for those who read a project file otherwise; `None` where that is the same."""
+    def instead_of_file(self) -> ProjectDocument | None:
+        """The project as a document; `None` where it is that of its file."""
         if self.file is not None:
             return None
-        return ProjectDocument(self.project, memory_key("said", _canonical(self.words)))
+        return ProjectDocument(self.project, memory_key("said", _canonical(self.document)))
 
     def says_delivery(self, environment: str) -> str | None:
-        """``push`` or ``pull_request`` where the project says it for this environment."""
-        said = (self.words.get("environments") or {}).get(environment) or {}
-        delivery = said.get("delivery")
+        """``push`` or ``pull_request`` where the project sets it for this environment."""
+        fields = (self.document.get("environments") or {}).get(environment) or {}
+        delivery = fields.get("delivery")
         return str(delivery) if delivery else None
 
 
@@ -69,16 +69,16 @@ class DescribedApi:
     manifest_file: str
     """Where its manifest is, or would be, in the source project."""
     is_packaged: bool = False
-    """Whether the folder is one of our cache, which nobody commits."""
+    """Whether the folder is in the cache, where nothing is committed."""
 
 
 def find_project(
     start: Path, *, project_file: Path | None = None, words: Mapping[str, Any] | None = None
 ) -> LoadedProject:
-    """The project of the nearest project file upwards from ``start``, with ``words`` laid over it.
+    """The project of the nearest project file upwards from ``start``, with ``words`` merged over it.
 
     Raises:
-        InvalidDocument: what was said is wrong; words of no file have no line.
+        InvalidDocument: the project is wrong; a dict has no line numbers.
     """
     file = project_file or documents.find_project_file(start)
     if file is not None and not words:
@@ -86,7 +86,7 @@ def find_project(
         project, problems = read_project(document, **_schemas())
         if project is None:
             raise InvalidDocument(problems)
-        return LoadedProject(root=file.parent, project=project, words=document.data, file=file)
+        return LoadedProject(root=file.parent, project=project, document=document.data, file=file)
     below: Mapping[str, Any] = {"project": _NO_NAME}
     if file is not None:
         document = documents.read_document(file, label=documents.label(file))
@@ -96,20 +96,20 @@ def find_project(
     return described_project(merged(below, words or {}), root=file.parent if file else start)
 
 
-def described_project(words: Mapping[str, Any], *, root: Path) -> LoadedProject:
+def described_project(document: Mapping[str, Any], *, root: Path) -> LoadedProject:
     """The project of a dict in the shape of the project file.
 
     Raises:
         InvalidDocument: it is wrong; the problems have paths and no lines.
     """
-    project, problems = read_project(document_of(words, file=""), **_schemas())
+    project, problems = read_project(document_of(document, file=""), **_schemas())
     if project is None:
         raise InvalidDocument(problems)
-    return LoadedProject(root=root, project=project, words=words, file=None)
+    return LoadedProject(root=root, project=project, document=document, file=None)
 
 
 def check_shape(spec: Mapping[str, Any]) -> None:
-    """Refuse an API that is wrong by itself, before anything is made of it.
+    """Refuse an API that is wrong whatever the project, before anything is made of it.
 
     Raises:
         InvalidDocument: all problems with their paths.
@@ -120,7 +120,7 @@ def check_shape(spec: Mapping[str, Any]) -> None:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``above`` laid over ``below``, mapping by mapping; neither is changed."""
+    """``above`` merged over ``below``, mapping by mapping; neither is changed."""
     result = dict(below)
     for key, value in above.items():
         lower = result.get(key)
@@ -136,7 +136,7 @@ def describe(
     environment: str,
     origin: Mapping[str, Any] | None = None,
 ) -> Workspace:
-    """The workspace of APIs that are in no file, with whatever is wrong in them.
+    """The workspace of APIs that are in no file, with the problems in them.
 
     Raises:
         UsageError: the project has no such environment.
@@ -154,7 +154,7 @@ def describe(
         for manifest in found:
             manifests.append(manifest)
             folders[manifest.name] = api.folder
-            keys[manifest.name] = memory_key("described", _canonical([api.spec, at_hand.words]))
+            keys[manifest.name] = memory_key("described", _canonical([api.spec, at_hand.document]))
             problems += documents.missing_files(
                 replace(manifest, file=str(api.folder / "api.yaml")), api.folder
             )
@@ -184,7 +184,7 @@ def _manifest(api: DescribedApi, root: Path) -> tuple[tuple[Manifest, ...], tupl
 
 
 def _canonical(data: Any) -> str:
-    # What JSON cannot say is refused by `document_of`, with its path.
+    # What JSON cannot express is refused by `document_of`, with its path.
     return json.dumps(data, sort_keys=True, default=repr)
 
 

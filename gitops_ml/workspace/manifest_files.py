@@ -1,4 +1,4 @@
-"""The documents of a project on disk: which files they are, and their text."""
+"""Find and read the documents of a project on disk."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 PROJECT_FILES = ("gitops-ml.yaml", "gitops-ml.yml")
 MANIFESTS = ("api.yaml", "api.yml")
 CORTEX_MANIFESTS = ("cortex.yaml", "cortex.yml")
-"""Looked for only where there is no `MANIFESTS` beside them."""
+"""Used only in folders without one of `MANIFESTS`."""
 
 _NEVER_SEARCHED = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The documents that a call is about."""
+    """The documents that were found for a call."""
 
     root: Path
-    """The folder of the project file; without one, the folder that was looked in."""
+    """The folder of the project file; without one, the folder that was searched."""
     project_file: Path | None
     manifests: tuple[Path, ...]
 
@@ -46,7 +46,7 @@ class Found:
 
 
 def label(file: Path) -> str:
-    """How a file is named to people: from the current folder where it is below, with ``/``."""
+    """The path of a file in messages: relative where it is below the current folder, with ``/``."""
     try:
         return file.relative_to(Path.cwd()).as_posix()
     except ValueError:
@@ -54,7 +54,7 @@ def label(file: Path) -> str:
 
 
 def find(paths: Sequence[Path], *, project_file: Path | None = None) -> Found:
-    """The one project that the paths are about, with its manifests at or below them.
+    """The one project of the paths, with its manifests at or below them.
 
     Manifests below that have a project file of their own belong to other projects and are left out.
 
@@ -125,13 +125,13 @@ def _folder(start: Path) -> Path:
 
 
 def read_document(file: Path, *, label: str) -> Document:
-    """The YAML document in a file; what is wrong with the file is in its ``problems``."""
+    """The YAML document in a file; its ``problems`` has those of the file, too."""
     text = read_text(file, label=label)
     return read_yaml(text, file=label) if isinstance(text, bytes) else text
 
 
 def read_text(file: Path, *, label: str) -> bytes | Document:
-    """The bytes of a document, or an empty document with what is wrong with the file."""
+    """The bytes of a document, or an empty document with the problems of the file."""
     try:
         return read_file(file, limit=LARGEST_FILE)
     except FileNotFoundError as failure:
@@ -161,26 +161,26 @@ def read_project_file(file: Path | None) -> tuple[Project | None, tuple[Problem,
 
 
 def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
-    """What ``manifest`` names and ``directory``, the folder of its file, does not have."""
+    """Files that ``manifest`` names and ``directory``, the folder of its file, lacks."""
     for section in ("predictor", "definition"):
-        words = manifest.body.get(section) or {}
+        fields = manifest.body.get(section) or {}
         for keys in (("path",), ("python_path",)):
-            yield from _missing(manifest, directory, (section, *keys), words.get(keys[0]))
+            yield from _missing(manifest, directory, (section, *keys), fields.get(keys[0]))
         for key in ("pip", "conda", "shell"):
-            said = (words.get("dependencies") or {}).get(key)
-            yield from _missing(manifest, directory, (section, "dependencies", key), said)
+            file = (fields.get("dependencies") or {}).get(key)
+            yield from _missing(manifest, directory, (section, "dependencies", key), file)
 
 
 def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem]:
-    """What is wrong in the dependency files that ``manifest`` names or has without naming.
+    """Problems of the dependency files that ``manifest`` names or has without naming.
 
     Those are passwords and tokens, paths that leave the project, and files that are not read.
     """
-    words = manifest.body.get("predictor") or manifest.body.get("definition")
-    if words is None:
+    fields = manifest.body.get("predictor") or manifest.body.get("definition")
+    if fields is None:
         return
-    said = words.get("dependencies") or {}
-    names = {kind: said.get(kind) or name for kind, name in DEPENDENCY_FILES.items()}
+    dependencies = fields.get("dependencies") or {}
+    names = {kind: dependencies.get(kind) or name for kind, name in DEPENDENCY_FILES.items()}
     texts: dict[str, str | None] = {}
     unread: list[Problem] = []
 
@@ -191,7 +191,7 @@ def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem
                 content = read_file(directory / name, limit=LARGEST_TEXT, inside=(directory,))
                 texts[name] = content.decode("utf-8", "replace")
             except FileNotFoundError:
-                pass  # whoever needs it says so
+                pass  # reported where it is needed
             except CannotRead as failure:
                 unread.append(Problem(place(name), 0, 0, "", failure.reason, rule="file"))
         return texts[name]
@@ -202,7 +202,7 @@ def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem
     yield from secret_problems(names.values(), read=read, place=place)
     yield from requirement_problems([names["pip"]], read=read, place=place)
     # a link that leaves is reported where the manifest names it
-    named = {place(name) for name in said.values() if isinstance(name, str)}
+    named = {place(name) for name in dependencies.values() if isinstance(name, str)}
     yield from (each for each in unread if each.file not in named or "link" not in each.message)
 
 
@@ -224,7 +224,7 @@ def _missing(
 
 
 def _absolute(path: Path) -> Path:
-    """The path from the root, symlinks and all: a symlink is judged later, by where it leads."""
+    """The absolute path with its symlinks: where they lead is checked later."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow the symlink
 
 
@@ -277,5 +277,5 @@ def _is_searched(folder: Path) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether it exists and may be seen: `Path.exists` fails in a folder that is not ours to read."""
+    """Whether it exists and may be seen: `Path.exists` fails in a folder without permission."""
     return os.path.exists(path)  # noqa: PTH110

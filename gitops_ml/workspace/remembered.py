@@ -1,4 +1,4 @@
-"""Manifests in the memory: plain JSON, and their file read again only where a place is asked for."""
+"""Manifests in the memory: JSON; their file is read again only when a place in it is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UnreadDocument:
-    """A document that was read in another call, and is only where somebody asks for a place."""
+    """A document that another call read; it is read again only when a place in it is needed."""
 
     path: Path
     file: str
@@ -51,7 +51,7 @@ def remembered_manifests(manifests: Iterable[Manifest], problems: Iterable[Probl
 def recalled_manifests(
     answer: str, *, file: Path, label: str
 ) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
-    """What `remembered_manifests` was told about the file at ``file``."""
+    """The manifests and problems that `remembered_manifests` was given for ``file``."""
     facts, problems = json.loads(answer)
     document = UnreadDocument(file, label)
     manifests = tuple(

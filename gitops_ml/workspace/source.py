@@ -1,4 +1,4 @@
-"""The source repository that manifests come from: which commit, and whose."""
+"""The source repository that manifests come from: its commit and author."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOT_INSTALLED = 127
 
 
 def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
-    """The commit that ``directory`` is at, where it came from, and who is at the keyboard.
+    """The commit of ``directory``, its remote, and the author.
 
     Outside a Git repository, or before the first commit, what cannot be known is `None`. So it is
     where the repository is not one that git made, or cannot be read.
@@ -59,7 +59,7 @@ def _signature(author: tuple[str, str]) -> str:
 
 
 def _origin(checkout: Checkout) -> str | None:
-    """The address of the remote; `None` for a text that is none."""
+    """The address of the remote; `None` for a text that is not one."""
     if not checkout.url or not checkout.url.isprintable():
         return None
     try:
@@ -70,7 +70,7 @@ def _origin(checkout: Checkout) -> str | None:
 
 
 def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:
-    """Name and address for commits: the project file's, else what Git itself would take here."""
+    """Name and address for commits: the project file's, else what Git uses here."""
     if gitops and gitops.author_name and gitops.author_email:
         return gitops.author_name, gitops.author_email
     try:
@@ -80,7 +80,7 @@ def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:
 
 
 def _author(checkout: Checkout | None) -> tuple[str, str]:
-    """Who git would say is the author of a commit."""
+    """The author that git would write into a commit."""
     variables = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL")
     name, email = (os.environ.get(variable) for variable in variables)
     try:

@@ -1,7 +1,6 @@
 """The documents of one call, read and checked: the project, its manifests, and their releases.
 
-Every error of every file is found before anything else happens, so that nobody mends one error to
-be told of the next.
+Every error of every file is found before anything else happens, so that one run reports them all.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """What the documents say."""
+    """The project, its manifests and releases, and the problems in them."""
 
     root: Path
-    """The folder of the project file, or the one that was looked in."""
+    """The folder of the project file, or the current one."""
     project: Project
     has_project_file: bool
     environments: tuple[str, ...]
-    """Those that the call is about."""
+    """Those that were selected."""
     files: tuple[str, ...]
     """The manifests' files, as they are named in messages."""
     manifests: tuple[Manifest, ...]
@@ -52,20 +51,20 @@ class Workspace:
     problems: Problems
     memory: Memory
     covers_project: bool
-    """Whether everything that the project has was looked at: what is not here is gone."""
+    """Whether all manifests of the project were read: a release without one is left behind."""
     folders: Mapping[str, Path] = field(default_factory=dict)
-    """By API, where the predictor of a manifest is that is in no file."""
+    """By API, the folder of the predictor of a manifest that is in no file."""
     packaged: frozenset[Path] = frozenset()
-    """Those of the folders that are in our cache: nobody sees or commits what is in there."""
+    """Those of the folders that are in the cache, where nothing is committed."""
     origin: Mapping[str, Any] | None = None
-    """What the call comes from, where that is no checkout: a notebook's cell, a step of a flow."""
+    """Where the call comes from, if not from a checkout: a notebook's cell, a step of a flow."""
 
     def directory_of(self, manifest: Manifest) -> Path:
-        """The folder of the manifest, which its predictor's paths start from."""
+        """The folder that the predictor's paths start from."""
         return self.folders.get(manifest.name) or Path.cwd() / manifest.directory
 
     def manifest_text(self, manifest: Manifest) -> bytes:
-        """The manifest's file as it is, or as it would be."""
+        """The content of the manifest's file; written from the manifest where it is in no file."""
         if manifest.name in self.folders:
             from gitops_ml.documents.yaml_writer import write_yaml
 
@@ -79,15 +78,15 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class ProjectDocument:
-    """A project that is in no file, or not as it is there."""
+    """A project that is in no file, or differs from its file."""
 
     project: Project
     key: bytes
-    """Of everything that was said."""
+    """Of all its fields."""
 
 
 class PlannedRelease:
-    """One API in one environment. What is in the memory is not resolved again until it is asked."""
+    """One API in one environment. A remembered one is not resolved until `spec` is used."""
 
     __slots__ = (
         "_spec",
@@ -116,10 +115,10 @@ class PlannedRelease:
         self.environment = project.environments[environment]
         self.cluster = project.clusters[self.environment.cluster]
         self.key = key
-        """Of everything that the release follows from, but for its image."""
+        """Of everything that the release follows from, except its image."""
         self.team = team
         self.ready_image = ready_image
-        """The image that the manifest names; `None` where we build one."""
+        """The image that the manifest names; `None` where one is built."""
         self._spec = spec
 
     @property
@@ -135,21 +134,21 @@ class PlannedRelease:
     def spec(self) -> ReleaseSpec:
         """The release, resolved."""
         if self._spec is None:
-            self._spec = _spec(self.manifest, self.project, self.environment.name)
+            self._spec = release_spec(self.manifest, self.project, self.environment.name)
         return self._spec
 
 
-def read_workspace(
+def open_project(
     paths: Sequence[Path],
     *,
     project_file: Path | None = None,
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
-    said: ProjectDocument | None = None,
+    instead: ProjectDocument | None = None,
 ) -> Workspace:
-    """The one project that the paths are about, with whatever is wrong in it.
+    """The one project of the paths, with the problems in it.
 
-    ``said`` is the project in place of the one in the project file.
+    ``instead`` is used in place of the project file.
 
     Raises:
         UsageError: a path, an environment or an API does not exist, there is no manifest, or there
@@ -161,34 +160,15 @@ def read_workspace(
     if not found.manifests and found.project_file is None:
         raise no_manifest(paths)
     covers = found.root in (_absolute(paths) or [Path.cwd()])
-    return _read(found, environments=environments, apis=apis, covers_project=covers, said=said)
-
-
-def read_workspaces(
-    paths: Sequence[Path],
-    *,
-    project_file: Path | None = None,
-    environments: Iterable[str] = (),
-    apis: Iterable[str] = (),
-) -> tuple[Workspace, ...]:
-    """Every project that has manifests at or below the paths, with whatever is wrong in them.
-
-    Raises:
-        UsageError, InvalidDocument: see `read_workspace`.
-    """
-    projects = documents.find_projects(paths, project_file=project_file)
-    if not projects:
-        raise no_manifest(paths)
-    return tuple(
-        _read(found, environments=environments, apis=apis, covers_project=False)
-        for found in projects
+    return read_found(
+        found, environments=environments, apis=apis, covers_project=covers, instead=instead
     )
 
 
-def read_project(
-    *, project_file: Path | None = None, environments: Iterable[str] = ()
+def open_settings(
+    project_file: Path | None = None, *, environments: Iterable[str] = ()
 ) -> Workspace:
-    """The project of this folder without its manifests: what verbs need that look at Git alone.
+    """The project of this folder without its manifests, for verbs that read only Git.
 
     Raises:
         UsageError: the project file or an environment does not exist.
@@ -213,23 +193,23 @@ def read_project(
 
 
 def no_manifest(paths: Sequence[Path]) -> UsageError:
-    """What is wrong where nobody described an API."""
+    """The error where no manifest was found."""
     places = ", ".join(str(path) for path in paths) or "this folder"
     return UsageError(
         f"there is no manifest (api.yaml) in or below {places}; `gitops-ml init` writes one"
     )
 
 
-def _read(
+def read_found(
     found: documents.Found,
     *,
     environments: Iterable[str],
     apis: Iterable[str],
     covers_project: bool,
-    said: ProjectDocument | None = None,
+    instead: ProjectDocument | None = None,
 ) -> Workspace:
     memory = open_memory()
-    project, project_key, problems = _read_project(found, said)
+    project, project_key, problems = _read_project(found, instead)
     manifests, keys, more = _read_manifests(found, memory)
     known = project.environments if project is not None else ()
     problems += [*more, *check_manifests(manifests, environments=known)]
@@ -256,11 +236,11 @@ def _read(
 
 
 def _read_project(
-    found: documents.Found, said: ProjectDocument | None
+    found: documents.Found, instead: ProjectDocument | None
 ) -> tuple[Project | None, bytes, list[Problem]]:
-    """The project, what it follows from, and what is wrong with it."""
-    if said is not None:
-        return said.project, said.key, []
+    """The project, the bytes that it follows from, and its problems."""
+    if instead is not None:
+        return instead.project, instead.key, []
     project, problems = documents.read_project_file(found.project_file)
     content = b""
     if project is not None and found.project_file is not None:
@@ -269,7 +249,7 @@ def _read_project(
 
 
 def checked(workspace: Workspace) -> Workspace:
-    """The workspace, if nothing is wrong in it and every API of it can be served.
+    """The workspace, if it has no errors and every API of it can be served.
 
     Raises:
         InvalidDocument: with every problem of every file.
@@ -290,7 +270,7 @@ def _absolute(paths: Iterable[Path]) -> list[Path]:
 
 
 def open_memory() -> Memory:
-    """What earlier calls have worked out, where anything may be kept."""
+    """The results of earlier calls; none where there is no place for a cache."""
     try:
         return Memory(cache_folder(os.environ), seal=Seal.of_user(os.environ))
     except UsageError:
@@ -300,7 +280,7 @@ def open_memory() -> Memory:
 def _read_manifests(
     found: documents.Found, memory: Memory
 ) -> tuple[tuple[Manifest, ...], dict[str, bytes], list[Problem]]:
-    """The manifests, the key of each one's file by its name, and what is wrong."""
+    """The manifests, the key of each one's file by its name, and the problems."""
     texts = {file: documents.read_text(file, label=found.label(file)) for file in found.manifests}
     keys = {
         file: memory_key("manifests", found.label(file), text)
@@ -350,7 +330,7 @@ def _chosen_apis(
 ) -> tuple[Manifest, ...]:
     names = {manifest.name for manifest in manifests}
     unknown = [name for name in wanted if name not in names]
-    # An API whose manifest is wrong is not among them: then its problems are the answer.
+    # An API whose manifest is wrong is not among them: then its problems are reported.
     if unknown and is_complete:
         raise UsageError(
             f"no API {unknown[0]!r}; the manifests have: {', '.join(sorted(names)) or 'none'}"
@@ -365,7 +345,7 @@ def resolve_releases(
     environments: Iterable[str],
     memory: Memory,
 ) -> tuple[tuple[PlannedRelease, ...], list[Problem]]:
-    """Each manifest in each environment, and what is wrong with it there.
+    """Each manifest in each environment, and its problems there.
 
     ``keys`` has a key for each API, of everything that it follows from.
     """
@@ -387,7 +367,7 @@ def resolve_releases(
         if key in known:
             plan, found = _recalled(known[key], manifest, project, environment, key)
         else:
-            plan, found = _checked_release(manifest, project, environment, key)
+            plan, found = check_planned(manifest, project, environment, key)
             if not Problems.of(found).errors:
                 answers[key] = _remembered(plan, found)
         planned.append(plan)
@@ -396,14 +376,15 @@ def resolve_releases(
     return tuple(planned), problems
 
 
-def _checked_release(
-    manifest: Manifest, project: Project, environment: str, key: bytes
+def check_planned(
+    manifest: Manifest, project: Project, environment: str, key: bytes = b""
 ) -> tuple[PlannedRelease, list[Problem]]:
-    # what is remembered is not checked again: these are the larger half of what a call would load
+    """A manifest in one environment, resolved, and the problems of that release."""
+    # Imported late: a remembered release is not checked again, and the rules take long to import.
     from gitops_ml.release.rules.check_release import check_release
     from gitops_ml.release.rules.effect import effect_findings
 
-    spec = _spec(manifest, project, environment)
+    spec = release_spec(manifest, project, environment)
     cluster = project.clusters[spec.cluster]
     place = project.environments[environment]
     findings = (
@@ -417,7 +398,8 @@ def _checked_release(
     ), problems
 
 
-def _spec(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
+def release_spec(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
+    """The manifest with the overrides of the environment and all defaults."""
     with_defaults = load_schema("api").with_defaults
     return resolve(manifest, project, environment, with_defaults=with_defaults)
 

@@ -160,7 +160,7 @@ def test_other_apis_keep_their_comments(source, tmp_path, name):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("name: iris\n", "is no list of APIs"), ("[{name: other}]\n", "a folder of its own")],
+    [("name: iris\n", "is not a list of APIs"), ("[{name: other}]\n", "a folder of its own")],
 )
 def test_a_manifest_that_cannot_be_changed_is_not_replaced(source, tmp_path, text, said):
     stands(tmp_path / "clone", text)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.commands.base import update_bases
-from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 from tests.support.oci import push_tiny_base, registry_of
 from tests.support.person import predictor_api
 
@@ -126,11 +127,9 @@ class Moved:
 def test_a_default_that_has_moved_is_written_down(ann):
     ann.has(predictor_api("iris"))
     before = (ann.project / "gitops-ml.yaml").read_text()
-    none = Clients(
-        registry=Moved, builder=None, oci=None, repository=None, helm=None, models=None,
-        cluster=None, argo_cd=None,
-    )  # fmt: skip
-    (move,) = update_bases([ann.project], tools=none)
+    tools = wiring.tools(open_settings().project, root=ann.project)
+    tools.registry = Moved()
+    (move,) = update_bases([ann.project], tools=tools)
     assert (move.line, move.path, move.state) == (0, "image.base", "moved")
     line = f"image:\n  base: docker.io/library/python:3.12-slim@{OTHER}\n"
     assert (ann.project / "gitops-ml.yaml").read_text() == before.replace("image:\n", line)

@@ -210,6 +210,54 @@ def test_a_policy_of_the_gitops_repository_widens_nothing(ann):
     assert (said.code, "of the project file" in said.err) == (3, True)
 
 
+FORBIDDEN_SINCE = [
+    ({"policy.yaml": "annotations: []\n"}, WIDE, "of policy.yaml in the GitOps repository"),
+    ({}, {}, "of the project file"),
+]
+
+
+@pytest.mark.parametrize(("files", "policy", "place"), FORBIDDEN_SINCE)
+@pytest.mark.parametrize("mode", ["chart", "manifests"])
+def test_a_rollback_does_not_bring_back_what_a_policy_forbids_now(ann, files, policy, place, mode):
+    ann.configures(policy=WIDE, gitops={"mode": mode})
+    first = deployed(ann, iris(annotations=ROLE, environments={"production": {}}))
+    deployed(ann, iris())
+    third = deployed(ann, iris(autoscaling={"max_replicas": 7}))
+    commit_files(ann.gitops, {"README.md": "hello\n", **files})
+    staging = {"staging": ENVIRONMENTS["staging"]}
+    ann.configures(policy=policy, gitops={"mode": mode}, environments=staging)
+    before = ann.head()
+    said = ann.runs("rollback", "iris", "-e", "staging", "--to", first)
+    assert (said.code, ann.head()) == (3, before)
+    assert f"policy.annotations {place}. {first} comes back as it was, or not at all" in said.err
+    did(ann, "rollback", "iris", "-e", "staging")
+    did(ann, "rollback", "iris", "-e", "staging", "--to", third)
+
+
+@pytest.mark.parametrize(("files", "policy", "place"), FORBIDDEN_SINCE)
+def test_a_refresh_does_not_roll_out_what_a_policy_forbids_now(ann, files, policy, place):
+    ann.configures(policy=WIDE)
+    deployed(ann, iris(annotations=ROLE), container_api("roses"))
+    commit_files(ann.gitops, {"README.md": "hello\n", **files})
+    ann.configures(policy=policy)
+    before = ann.head()
+    said = ann.runs("refresh", "--all", "-e", "staging")
+    assert (said.code, ann.head()) == (3, before)
+    assert f"policy.annotations {place}. deploy iris with a manifest that" in said.err
+    did(ann, "refresh", "roses", "-e", "staging")
+
+
+def test_a_rollback_to_a_manifest_that_cannot_be_checked_is_refused(ann):
+    deployed(ann, iris())
+    path = "releases/staging/iris/release.yaml"
+    text = ann.text(path).replace("kind: RealtimeAPI", "kind: RealtimeAPI\n  oldest: 1")
+    commit_files(ann.gitops, {path: text})
+    deployed(ann, iris(autoscaling={"max_replicas": 7}))
+    said = ann.runs("rollback", "iris", "-e", "staging")
+    assert (said.code, said.err.startswith("releases/staging/iris/release.yaml")) == (3, True)
+    assert "oldest" in said.err
+
+
 @pytest.mark.parametrize("text", ["[]", "anotations: []\n", "a: b: c\n", "triggers: {types: x}\n"])
 def test_a_policy_that_cannot_be_read_lets_nothing_through(ann, text):
     ann.has(iris())

@@ -222,7 +222,7 @@ def test_a_deployment_that_was_replaced_within_its_pull_request_is_not_lost(ann)
     found = traced(ann, between)
     assert (found["deployments"], found["is_current"]) == ([], False)
     assert found["manifest"]["autoscaling"] == {"max_replicas": 6}
-    assert "never stood on the branch" in ann.runs("trace", between).out
+    assert "never on the branch" in ann.runs("trace", between).out
 
 
 def test_a_shallow_repository_tells_where_its_memory_begins(ann):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -61,7 +60,8 @@ def test_a_replica_that_has_said_nothing_yet_says_why(life):
     said = life.ann.runs("logs", "iris")
     assert said.code == 1
     assert (
-        "iris in staging has said nothing yet: the image of predictor cannot be pulled" in said.err
+        "iris in staging has written no logs yet: the image of predictor cannot be pulled"
+        in said.err
     )
 
 
@@ -119,7 +119,7 @@ def test_following_outlives_a_cluster_that_is_away_for_a_moment(life):
         told.append(line)
         life.server.broken = False
 
-    tools = replace(tools, progress=comes_back)
+    tools.progress = comes_back
     lines = follow(workspace, "iris", tools=tools, environment="staging", look_again=0.05)
     assert next(lines).text == "one"
     life.server.broken = True

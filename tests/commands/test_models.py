@@ -201,7 +201,7 @@ def test_a_registry_without_an_answer_is_told_and_not_an_end(ann):
     names_a_model(ann, f"oci://localhost:9/ml/iris@sha256:{'0' * 64}")
     said = ann.runs("deploy", "--by-tag", "-e", "staging")
     assert said.code == 0, said
-    assert "nobody knows whether oci://localhost:9/ml/iris@sha256:" in said.err
+    assert "could not check whether oci://localhost:9/ml/iris@sha256:" in said.err
     offline = ann.runs("deploy", "--by-tag", "--offline", "-e", "staging")
     assert "nobody knows" not in offline.err
 

@@ -20,7 +20,7 @@ def test_a_field_is_changed_and_the_image_stays(ann):
     assert release["manifest"] == iris(autoscaling={"max_replicas": 9})
     assert release["provenance"]["derived_from"]["deployment_id"] == first
     assert "  ~ autoscaling.maxReplicas: 5 -> 9" in said.out
-    assert "api.yaml of shop does not say so" in said.err
+    assert "api.yaml of shop has other values" in said.err
     assert body(ann).splitlines()[0] == "Patch iris in staging"
     assert body(ann).splitlines()[-2:] == [
         f"Deployment-Id: {id_of(ann, 'iris')}",

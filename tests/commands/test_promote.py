@@ -170,7 +170,7 @@ def test_several_can_be_chosen_and_go_in_one_commit(three, choice, promoted):
         ((), "name the APIs, or choose them"),
         (("iris", "--all"), "--all means every API"),
         (("irsi",), "did you mean 'iris'?"),
-        (("--team", "nobody"), "no release of shop in staging fits"),
+        (("--team", "nobody"), "no release of shop in staging matches"),
         (("--label", "tier"), "is not KEY=VALUE"),
     ],
 )
@@ -230,7 +230,7 @@ def test_a_protected_environment_is_not_reached_past_another(ann):
 def test_going_backwards_is_told(ann):
     deployed(ann, iris(), to="production")
     said = did(ann, "promote", "iris", "--from", "production", "--to", "staging")
-    assert "goes backwards" in said.err
+    assert "promotes backwards" in said.err
     assert ann.paths("releases/staging/iris")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gitops_ml.commands.history import trace
-from gitops_ml.commands.validate import open_settings
 from gitops_ml.errors import ServerFailed
 from gitops_ml.forge.pull_request import PullRequest
 from gitops_ml.workspace import wiring
+from gitops_ml.workspace.workspace import open_settings
 from tests.support.git_servers import git
 from tests.support.releases import deployed, did, iris
 
@@ -72,5 +71,6 @@ def test_the_forge_is_asked_where_a_commit_names_no_pull_request(ann, forge, num
     id = deployed(ann, iris())
     workspace = open_settings()
     tools = wiring.tools(workspace.project, root=Path.cwd())
-    found = trace(workspace, id, tools=replace(tools, forge=lambda: forge))
+    tools.forge = forge
+    found = trace(workspace, id, tools=tools)
     assert (found.pull_request, forge.asked[-1]) == (number, ann.head())

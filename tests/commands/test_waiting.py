@@ -63,11 +63,9 @@ def waited(life, *events, id: str | None = None, timeout: float = 600, **how):
     )
     world = World(list(events))
     if forge := how.pop("forge", None):
-        tools = replace(tools, forge=lambda: forge)
-    live = wait(
-        workspace, [wanted], tools=replace(tools, progress=told.append),
-        patience=world.patience(timeout), **how,
-    )  # fmt: skip
+        tools.forge = forge
+    tools.progress = told.append
+    live = wait(workspace, [wanted], tools=tools, patience=world.patience(timeout), **how)
     return live, told
 
 
@@ -194,7 +192,7 @@ def test_a_pull_request_may_bring_several_releases(life):
     assert len(wanted) == 2
     workspace, tools = life.asks()
     told: list[str] = []
-    tools = replace(tools, forge=lambda: Forge(["merged"]), progress=told.append)
+    tools.forge, tools.progress = Forge(["merged"]), told.append
     with pytest.raises(NotLive, match=r"after 0 seconds it is still pending: its pull request is"):
         wait(workspace, wanted, tools=tools, proposed=PROPOSED, patience=World().patience(0))
     assert [line.partition(": ")[2] for line in told] == [

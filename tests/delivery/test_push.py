@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.delivery.push import Delivered, deliver, pause, propose
+from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, pause, propose
 from gitops_ml.errors import Refused, RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from tests.support.fakes import FakeGitopsRepository
@@ -16,11 +16,12 @@ AUTHOR = ("Ann", "ann@example.org")
 
 
 def one_file(path: str, content: bytes):
-    """Changes that make ``path`` hold ``content``."""
+    """Plans that ``path`` holds ``content``."""
 
-    def make(base: GitSnapshot) -> tuple[tuple[Change, ...], str]:
+    def make(base: GitSnapshot) -> CommitPlan:
         before = base.read([path]).get(path)
-        return () if before == content else (Change(path, before, content),), f"Write {path}"
+        changes = () if before == content else (Change(path, before, content),)
+        return CommitPlan(changes=changes, message=f"Write {path}")
 
     return make
 
@@ -35,7 +36,8 @@ def test_a_change_becomes_one_commit_on_what_was_there():
 
     delivered = deliver(repository, one_file("a.yaml", b"a"), author=AUTHOR)
 
-    assert delivered == Delivered(base, repository.head, (Change("a.yaml", None, b"a"),), 1)
+    plan = CommitPlan(changes=(Change("a.yaml", None, b"a"),), message="Write a.yaml")
+    assert delivered == Delivered(plan=plan, base=base, commit=repository.head)
     assert repository.files == {"README.md": b"hello\n", "a.yaml": b"a"}
     assert (repository.commits[-1].message, repository.commits[-1].author) == (
         "Write a.yaml",
@@ -47,14 +49,13 @@ def test_no_change_is_no_commit():
     repository = FakeGitopsRepository.holding({"a.yaml": b"a"})
     base = repository.head
 
-    assert deliver(repository, one_file("a.yaml", b"a"), author=AUTHOR) == Delivered(
-        base, None, (), 1
-    )
+    delivered = deliver(repository, one_file("a.yaml", b"a"), author=AUTHOR)
+    assert (delivered.base, delivered.commit, delivered.plan.changes) == (base, None, ())
     assert repository.head == base
     assert not repository.pending
 
 
-def test_when_somebody_is_faster_the_changes_are_made_again_on_their_commit():
+def test_when_the_branch_moves_the_changes_are_planned_again_on_top():
     repository = FakeGitopsRepository.holding({"README.md": b"hello\n"})
     others = iter([{"b.yaml": b"b"}, {"c.yaml": b"c"}])
     repository.before_push = lambda: (
@@ -86,7 +87,7 @@ def test_a_change_that_somebody_else_has_made_meanwhile_is_not_made_twice():
     assert (delivered.commit, delivered.attempts) == (None, 2)
 
 
-def test_after_the_last_attempt_the_failure_is_told():
+def test_after_the_last_attempt_the_failure_is_raised():
     repository = FakeGitopsRepository.holding({})
     numbers = iter(range(100))
     repository.before_push = lambda: repository.somebody_else_commits({f"{next(numbers)}": b""})

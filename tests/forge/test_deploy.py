@@ -9,17 +9,14 @@ import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gitops_ml.commands.deploy import deploy
-from gitops_ml.commands.validate import open_project
 from gitops_ml.delivery.plan import DeployOptions
-from gitops_ml.forge.open import forge_of
-from gitops_ml.git.repository import GitRepository
-from gitops_ml.workspace import wiring
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import open_project
 from tests.support.forges.running import HEAD, kind_of
 from tests.support.forges.server import Reply, protect
 from tests.support.git_servers import TOKEN, commit_files, git
@@ -320,13 +317,7 @@ def _deploy_one(folder: Path, number: int, forge, pull_request: bool):
     (folder / "api.yaml").write_text(json.dumps([container_api(f"api-{number:02}")]))
     workspace = open_project((folder,))
     environ = {**os.environ, "MY_TOKEN": TOKEN, "GITOPS_ML_CACHE": str(folder / "cache")}
-    spec = workspace.project.gitops
-    assert spec is not None
-    tools = replace(
-        wiring.tools(workspace.project, root=folder, offline=True),
-        repository=lambda: GitRepository.from_spec(spec, folder=folder, environ=environ),
-        forge=lambda: forge_of(spec, folder=folder, environ=environ),
-    )
+    tools = Clients(project=workspace.project, root=folder, environ=environ, offline=True)
     return deploy(workspace, tools=tools, options=DeployOptions(pull_request=pull_request))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.delivery.push import deliver, propose
+from gitops_ml.delivery.push import CommitPlan, deliver, propose
 from gitops_ml.errors import GitopsMlError, Refused, RepositoryMoved, ServerFailed
 from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.git.model import Change
@@ -83,20 +83,20 @@ def opened(
 
 
 def add(repository: GitRepository, path: str) -> str:
-    delivered = deliver(
-        repository, lambda base: ((Change(path, None, b"x\n"),), f"Add {path}"), author=AUTHOR
-    )
+    plan = CommitPlan(changes=(Change(path, None, b"x\n"),), message=f"Add {path}")
+    delivered = deliver(repository, lambda base: plan, author=AUTHOR)
     assert delivered.commit
     return delivered.commit
 
 
 def propose_file(repository: GitRepository, path: str) -> str:
     """A proposal's branch with that file, without a forge; returns the commit."""
+    plan = CommitPlan(changes=(Change(path, None, b"x\n"),), message=f"Add {path}")
     delivered = propose(
         repository,
         None,
-        lambda base: ((Change(path, None, b"x\n"),), f"Add {path}"),
-        lambda changes, message: Proposal(head=BRANCH, base="main", title=message, body=""),
+        lambda base: plan,
+        lambda plan: Proposal(head=BRANCH, base="main", title=plan.message, body=""),
         head=BRANCH,
         author=AUTHOR,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.delivery.push import deliver
+from gitops_ml.delivery.push import CommitPlan, deliver
 from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.git.program import GitProgram
@@ -350,7 +350,7 @@ def test_a_damaged_clone_is_made_anew(bare, tmp_path, damage, packed):
     assert snapshot.read(["first", "README.md"]) == {"first": b"x\n", "README.md": b"hello\n"}
     deliver(
         repository,
-        lambda base: ((Change("second", None, b"y"),), "Add second"),
+        lambda base: CommitPlan(changes=(Change("second", None, b"y"),), message="Add second"),
         author=AUTHOR,
     )
 

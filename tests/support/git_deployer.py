@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.push import deliver
+from gitops_ml.delivery.push import CommitPlan, deliver
 from gitops_ml.git.model import Change
 from gitops_ml.git.remote import Remote
 from gitops_ml.git.repository import GitRepository
@@ -32,11 +32,11 @@ def main(url: str, cache: str, name: str, count: str = "1") -> None:
     for number in range(int(count)):
         path = f"releases/{name}/{number}.yaml"
 
-        def changes(base: GitSnapshot, path: str = path) -> tuple[tuple[Change, ...], str]:
-            there = path in base.blob_ids()
-            return () if there else (Change(path, None, b"x\n"),), f"Write {path}"
+        def plan(base: GitSnapshot, path: str = path) -> CommitPlan:
+            changes = () if path in base.blob_ids() else (Change(path, None, b"x\n"),)
+            return CommitPlan(changes=changes, message=f"Write {path}")
 
-        attempts += deliver(repository, changes, author=(name, f"{name}@example.org")).attempts
+        attempts += deliver(repository, plan, author=(name, f"{name}@example.org")).attempts
     print(attempts)
 
 

@@ -1,0 +1,129 @@
+"""Refuse changes to what other projects have in the GitOps repository: directories, routes, roles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import error
+from gitops_ml.errors import InvalidDocument, RepositoryMoved
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.argo import roles_in
+from gitops_ml.gitops.release_yaml import destination_of, project_of
+from gitops_ml.gitops.routes import Route, conflicts, route_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.delivery.repository_state import RepositoryState
+    from gitops_ml.git.model import RenderedFile
+    from gitops_ml.gitops.release_files import Release
+    from gitops_ml.manifest.model import Manifest
+
+
+def refuse_others(state: RepositoryState, project: str, directories: Iterable[str]) -> None:
+    """Two projects that share a GitOps repository do not share releases.
+
+    Raises:
+        RepositoryMoved: one of the directories holds a release of another project.
+    """
+    for directory in directories:
+        content = state.release_yaml(directory)
+        owner = project_of(content.decode(errors="replace")) if content else None
+        if owner not in (None, project):
+            raise RepositoryMoved(
+                f"{directory} in the GitOps repository belongs to the project {owner!r}, and "
+                f"this is {project!r}: give the API or the environment another name"
+            )
+
+
+def refuse_role_changes(
+    state: RepositoryState, project: str, files: Iterable[RenderedFile]
+) -> None:
+    """One project does not decide who may sync the releases of another one of the same team.
+
+    Raises:
+        RepositoryMoved: an AppProject that other projects use, too, would get other roles.
+    """
+    changed = {file.path: file.content for file in files if not state.has(file)}
+    for team, others in _projects_by_team(state).items():
+        path = layout.app_project_path(team)
+        if path not in changed or not (shared_with := others - {project}):
+            continue
+        if roles_in(state.read([path]).get(path, b"")) != roles_in(changed[path]):
+            raise RepositoryMoved(
+                f"{path} in the GitOps repository would get other roles, and the project "
+                f"{min(shared_with)!r} has releases of team {team!r}, too: set the groups of `teams` "
+                f"in this project file to those in {path}, change them there first, or use another "
+                "team"
+            )
+
+
+def _projects_by_team(state: RepositoryState) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for _, content in state.directories():
+        text = content.decode(errors="replace")
+        destination, owner = destination_of(text), project_of(text)
+        if destination is not None and owner is not None:
+            found.setdefault(destination[0], set()).add(owner)
+    return found
+
+
+def refuse_taken_routes(
+    made: Iterable[tuple[Manifest, Release]], state: RepositoryState, *, gone: Iterable[str] = ()
+) -> None:
+    """A host and path have one owner; a route that a release has already is not checked again.
+
+    ``gone`` are the directories of releases that the same change removes.
+
+    Raises:
+        InvalidDocument: a release asks for the route of another one, of any project.
+    """
+    pairs = {item.directory: (manifest, item) for manifest, item in made}
+    routes = {
+        directory: route_of(directory, facts=item.text.facts, values=item.text.values)
+        for directory, (_, item) in pairs.items()
+    }
+    problems = [
+        pairs[directory][0].problem(
+            error(("networking", "endpoint"), sentence, rule="unique"),
+            environment=pairs[directory][1].environment,
+        )
+        for directory, sentence in taken_routes(routes, state, gone=gone)
+    ]
+    if problems:
+        raise InvalidDocument(problems)
+
+
+def taken_routes(
+    routes: Mapping[str, Route | None], state: RepositoryState, *, gone: Iterable[str] = ()
+) -> list[tuple[str, str]]:
+    """Which new routes another release has, by directory of the release, in a sentence."""
+    before = _current_routes(state, routes)
+    new = {at: route for at, route in routes.items() if route and before.get(at) != route}
+    if not new:
+        return []
+    servers, elsewhere = {route.server for route in new.values()}, {*routes, *gone}
+    rest = [
+        directory
+        for directory, content in state.directories()
+        if directory not in elsewhere
+        and (destination := destination_of(content.decode(errors="replace")))
+        and destination[1][0] in servers
+    ]
+    others = (*_current_routes(state, rest).values(), *filter(None, routes.values()))
+    return [(at, sentence) for at, route in new.items() for sentence in conflicts(route, others)]
+
+
+def _current_routes(state: RepositoryState, directories: Iterable[str]) -> dict[str, Route]:
+    """The routes of current releases, by directory."""
+    paths = {f"{each}/{layout.VALUES}": each for each in directories}
+    found = {}
+    for path, content in state.read(paths).items():
+        directory = paths[path]
+        facts = state.release_yaml(directory) or b""
+        route = route_of(
+            directory, facts=facts.decode(errors="replace"), values=content.decode(errors="replace")
+        )
+        if route is not None:
+            found[directory] = route
+    return found

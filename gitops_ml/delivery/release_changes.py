@@ -1,0 +1,220 @@
+"""The one way from releases to changes of the GitOps repository.
+
+Every verb that renders releases takes it: refuse what belongs to others or is beyond a policy, render
+the files, and compare them with the repository.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.delivery.ownership import refuse_others, refuse_role_changes, refuse_taken_routes
+from gitops_ml.delivery.rendering import render_manifests
+from gitops_ml.delivery.repository_policy import refuse_beyond_policy
+from gitops_ml.errors import RepositoryMoved
+from gitops_ml.git.model import Change
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.refresh_mark import REFRESH, carried_over
+from gitops_ml.gitops.release_files import Release, chart_files, environment_files, release_files
+from gitops_ml.gitops.release_yaml import project_of, read_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.delivery.repository_state import RepositoryState
+    from gitops_ml.git.model import RenderedFile
+    from gitops_ml.gitops.provenance import Provenance
+    from gitops_ml.project.model import Project
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import PlannedRelease, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRelease:
+    """A release as it should be in the GitOps repository."""
+
+    planned: PlannedRelease
+    release: Release
+    provenance: Provenance | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChanges:
+    """What has to change for releases to be as wanted."""
+
+    releases: tuple[Release, ...]
+    """With what carries over from the current releases."""
+    changes: tuple[Change, ...]
+    """Sorted by path."""
+    warnings: tuple[str, ...]
+
+
+def release_changes(
+    wanted: Iterable[WantedRelease],
+    state: RepositoryState,
+    workspace: Workspace,
+    tools: Clients,
+    *,
+    gone: Iterable[str] = (),
+) -> ReleaseChanges:
+    """What has to change in the repository for the releases to be in it, and for ``gone`` not to be.
+
+    Raises:
+        InvalidDocument: a release takes the route of another one, is beyond the policy of the
+            repository, or is not whole.
+        RepositoryMoved: a release, a base chart or the roles of a team are not this project's to change.
+    """
+    wanted = tuple(wanted)
+    releases = _with_refreshes((item.release for item in wanted), state)
+    _refuse(wanted, releases, state, workspace.project, gone=gone)
+    manifests = None
+    if wants_manifests(workspace):
+        manifests = render_manifests(releases, helm=tools.helm)
+    files = _shared_files(releases, workspace.project, state)
+    refuse_role_changes(state, workspace.project.name, files)
+    for item, release in zip(wanted, releases, strict=True):
+        files += release_files(
+            release,
+            provenance=item.provenance,
+            previous=state.release_yaml(release.directory),
+            manifests=None if manifests is None else manifests[release.directory],
+        )
+    changes = (*changes_against(state, files), *removals(state, gone))
+    warnings: tuple[str, ...] = ()
+    if manifests is None:
+        changes += _stale_manifests(state, releases)
+    else:
+        warnings = _manifest_warnings(state, releases)
+    return ReleaseChanges(
+        releases, tuple(sorted(changes, key=lambda change: change.path)), warnings
+    )
+
+
+def _refuse(
+    wanted: Iterable[WantedRelease],
+    releases: Iterable[Release],
+    state: RepositoryState,
+    project: Project,
+    *,
+    gone: Iterable[str],
+) -> None:
+    plans = [item.planned for item in wanted]
+    releases = tuple(releases)
+    refuse_others(state, project.name, (item.directory for item in releases))
+    pairs = zip((plan.manifest for plan in plans), releases, strict=True)
+    refuse_taken_routes(pairs, state, gone=gone)
+    refuse_beyond_policy(plans, state)
+
+
+def wants_manifests(workspace: Workspace) -> bool:
+    """Whether Argo CD syncs ``manifest.yaml`` files; in mode ``chart`` it renders the chart."""
+    gitops = workspace.project.gitops
+    return gitops is not None and gitops.mode == "manifests"
+
+
+def changes_against(state: RepositoryState, files: Iterable[RenderedFile]) -> tuple[Change, ...]:
+    """The files that differ from those in the repository.
+
+    Raises:
+        RepositoryMoved: the repository has a base chart of this version with other content. Versions
+            are immutable, as releases that were reviewed name them.
+    """
+    wanted = tuple(files)
+    different = [file for file in wanted if not state.has(file)]
+    before = state.read(file.path for file in different)
+    changed = {path for path in before if layout.chart_of(path)}
+    if altered := sorted(changed | _added_to_charts(state, wanted)):
+        raise RepositoryMoved(
+            f"{altered[0]} in the GitOps repository is not what this version of gitops-ml "
+            "carries, and a chart version never changes: restore the folder from its history, or "
+            "use the version of gitops-ml that wrote it"
+        )
+    return tuple(Change(f.path, before.get(f.path), f.content) for f in different)
+
+
+def removals(state: RepositoryState, directories: Iterable[str]) -> tuple[Change, ...]:
+    """Every file of the directories, deleted."""
+    prefixes = tuple(f"{directory}/" for directory in directories)
+    if not prefixes:
+        return ()
+    return _deleted(state, (path for path in state.blob_ids if path.startswith(prefixes)))
+
+
+def left_behind(
+    state: RepositoryState, workspace: Workspace, directories: Iterable[str]
+) -> tuple[str, ...]:
+    """Directories of this project's releases that no manifest describes any more.
+
+    ``directories`` are those of the releases that manifests describe.
+    """
+    if not workspace.covers_project:
+        return ()
+    current = set(directories)
+    prefixes = tuple(f"{layout.RELEASES}/{name}/" for name in workspace.environments)
+    return tuple(
+        sorted(
+            directory
+            for directory, content in state.directories()
+            if directory.startswith(prefixes)
+            and directory not in current
+            and project_of(content.decode(errors="replace")) == workspace.project.name
+        )
+    )
+
+
+def _shared_files(
+    releases: Iterable[Release], project: Project, state: RepositoryState
+) -> list[RenderedFile]:
+    """What the releases need besides their own files: charts and Argo CD's objects."""
+    releases = tuple(releases)
+    charts = {release.chart.name: release.chart for release in releases}
+    return [
+        *chart_files(charts.values()),
+        *environment_files(
+            project,
+            sorted({release.environment for release in releases}),
+            {release.team for release in releases},
+            others=state.destinations(besides=project.name),
+        ),
+    ]
+
+
+def _with_refreshes(releases: Iterable[Release], state: RepositoryState) -> tuple[Release, ...]:
+    """The releases; one that was refreshed and is otherwise as it is now keeps its refresh."""
+    found = []
+    for item in releases:
+        content = state.release_yaml(item.directory)
+        if content and REFRESH in content and (there := read_release(content)):
+            text = carried_over(item.text, item.name, there.refresh)
+            item = replace(item, text=text)
+        found.append(item)
+    return tuple(found)
+
+
+def _added_to_charts(state: RepositoryState, files: Iterable[RenderedFile]) -> set[str]:
+    """Other files in the folders of the base charts: with one more template it is another chart."""
+    own = {file.path for file in files if layout.chart_of(file.path)}
+    folders = {layout.chart_of(path) for path in own}
+    return {path for path in state.blob_ids if layout.chart_of(path) in folders} - own
+
+
+def _stale_manifests(state: RepositoryState, releases: Iterable[Release]) -> tuple[Change, ...]:
+    """The ``manifest.yaml`` files that mode ``manifests`` left behind in these releases, deleted."""
+    return _deleted(state, (f"{item.directory}/{layout.MANIFEST}" for item in releases))
+
+
+def _deleted(state: RepositoryState, paths: Iterable[str]) -> tuple[Change, ...]:
+    contents = state.read(paths)
+    return tuple(Change(path, content, None) for path, content in sorted(contents.items()))
+
+
+def _manifest_warnings(state: RepositoryState, releases: Iterable[Release]) -> tuple[str, ...]:
+    """About other releases that have no ``manifest.yaml``."""
+    current = {item.directory for item in releases}
+    return tuple(
+        f"{directory} has no manifest.yaml, and Argo CD syncs nothing else in mode `manifests`: "
+        "deploy it as well"
+        for directory in sorted(directory for directory, _ in state.directories())
+        if directory not in current and f"{directory}/{layout.MANIFEST}" not in state.blob_ids
+    )
