@@ -216,7 +216,9 @@ def test_an_image_without_a_digest_is_none_that_could_be_deployed_again() -> Non
 @given(
     config=st.dictionaries(
         st.text(min_size=1, max_size=5),
-        st.text(max_size=40) | st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
+        st.text(max_size=40)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.integers(-(10**18) + 1, 10**18 - 1),
         max_size=3,
     )
 )
