@@ -15,7 +15,6 @@ from gitops_ml.errors import UsageError
 from gitops_ml.image.attestations import CYCLONEDX, listed_packages
 from gitops_ml.image.project_export import (
     BlobPreview,
-    Reader,
     export_image,
     open_image,
     push_preview,
@@ -29,6 +28,7 @@ from gitops_ml.release.model_artifacts import SCHEME, BadLocation, parse_locatio
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
+    from gitops_ml.image.members import Reader
     from gitops_ml.image.project_export import Exported, OpenImage
     from gitops_ml.oci.model import Descriptor
     from gitops_ml.oci.signatures import Signature

@@ -6,18 +6,33 @@ import hashlib
 import posixpath
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gitops_ml.errors import GitopsMlError, ServerFailed
 from gitops_ml.oci.tar_entries import BadArchive, most_unpacked, tar_entries, unpacked
 
 if TYPE_CHECKING:
     from gitops_ml.image.contents import LayerFacts
-    from gitops_ml.image.project_export import Reader
     from gitops_ml.oci.model import Descriptor
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.oci.tar_entries import TarEntry
+
+
+class Reader(Protocol):
+    """Where images are read from: a registry, or a folder."""
+
+    def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
+        """The manifest or index of a tag or digest, and its descriptor."""
+        ...
+
+    def blob(self, repository: str, descriptor: Descriptor) -> bytes:
+        """A small blob, whole."""
+        ...
+
+    def read_blob(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
+        """The pieces of a blob, checked against its digest."""
+        ...
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.attestations import API_MANIFEST
 from gitops_ml.image.contents import ImageContents, LayerFacts, image_contents
-from gitops_ml.image.members import layer_members
+from gitops_ml.image.members import Reader, layer_members
 from gitops_ml.oci.model import (
     BadManifest,
     Descriptor,
@@ -25,7 +25,6 @@ from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.tar_entries import FILE, LINK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from gitops_ml.image.builder import BuiltImage
@@ -33,22 +32,6 @@ if TYPE_CHECKING:
 
 _PROJECT = "app/"
 _MANIFEST = "api.yaml"
-
-
-class Reader(Protocol):
-    """Where images are read from: a registry, or a folder."""
-
-    def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
-        """The manifest or index of a tag or digest, and its descriptor."""
-        ...
-
-    def blob(self, repository: str, descriptor: Descriptor) -> bytes:
-        """A small blob, whole."""
-        ...
-
-    def read_blob(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
-        """The pieces of a blob, checked against its digest."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
