@@ -17,6 +17,9 @@ DOCKER ?= docker
 TARGET ?= yaml_text
 SECONDS ?= 600
 
+# Processes of the test run: one more than processors, since many tests wait for a server.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check audit fuzz bench bench-serving base-image clean
 
@@ -35,7 +38,7 @@ demo: ## Train, deploy and serve an example on this machine: no cluster, Docker 
 	@$(PYTHON) examples/demo.py --home $(DEMO)
 
 test: $(VENV)/.installed ## Run the test suite
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n auto --dist loadgroup
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, rooms, tests
 	$(BIN)/ruff format --check .
