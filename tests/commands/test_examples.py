@@ -2,7 +2,7 @@
 
 The golden files are refreshed with
 
-    GITOPS_ML_UPDATE_GOLDEN=1 python -m pytest tests/verbs/test_examples.py
+    GITOPS_ML_UPDATE_GOLDEN=1 python -m pytest tests/commands/test_examples.py
 
 and their difference is read before it is committed. Ids that follow from the runtime's code, and so
 change with each of its commits, are written there as `<content hash>` and the like.

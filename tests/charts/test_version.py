@@ -1,0 +1,27 @@
+"""A chart version is immutable in every GitOps repository, so changed content needs a new version."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHARTS = Path(__file__).resolve().parents[2] / "charts"
+CONTENT = {
+    "predictor": ("0.2.0", "851f5d1e4524cbb8345b2a65eb445574987eca9d21ad586c5b58a78b2fe51621"),
+}
+"""The version of each chart, and the sha256 of its files: both change together."""
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CHARTS.iterdir()))
+def test_a_chart_with_other_content_has_another_version(name: str) -> None:
+    chart = CHARTS / name
+    found = hashlib.sha256()
+    for file in sorted(path for path in chart.rglob("*") if path.is_file()):
+        found.update(f"{file.relative_to(chart)}\0".encode() + file.read_bytes() + b"\0")
+    version = yaml.safe_load((chart / "Chart.yaml").read_text())["version"]
+    assert (version, found.hexdigest()) == CONTENT[name], (
+        "raise the version in Chart.yaml where a released version has other content, and write both here"
+    )
