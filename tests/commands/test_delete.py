@@ -41,7 +41,7 @@ def test_several_go_in_one_commit(ann):
 def test_in_a_protected_environment_it_has_to_be_meant(ann):
     deployed(ann, iris(), to="production")
     said = ann.runs("delete", "iris", "-e", "production")
-    assert (said.code, "say --yes" in said.err) == (2, True)
+    assert (said.code, "add --yes" in said.err) == (2, True)
     assert ann.paths("releases/production/iris/")
 
 

@@ -271,7 +271,7 @@ def test_an_output_that_nobody_knows_is_refused_with_those_that_are(mill):
     for words in (["-o", "tar"], ["--output", "oci-layout="], ["--output", "oci-layout"]):
         said = mill.person.runs("build", *words)
         assert said.code == 2
-        assert "none of text, json, docker, oci-layout=DIR" in said.err
+        assert "not one of text, json, docker, oci-layout=DIR" in said.err
 
 
 def test_without_pushing_the_digest_is_the_one_that_a_push_would_have(mill):

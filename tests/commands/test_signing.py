@@ -107,7 +107,7 @@ def test_a_tag_never_points_at_an_image_that_could_not_be_signed(mill, signer):
         mill.repository, index.to_bytes(), media_type=INDEX, to=signature_tag(str(image.digest))
     )
     said = mill.person.runs("build")
-    assert (said.code, "is to hold signatures, but it is an index" in said.err) == (4, True)
+    assert (said.code, "should hold signatures, but it is an index" in said.err) == (4, True)
     assert mill.client.digest(ImageRef(mill.repository, image.tag)) is None
     assert mill.client.digest(older) == older.digest
 
@@ -117,7 +117,7 @@ def test_a_tag_never_points_at_an_image_that_could_not_be_signed(mill, signer):
     [
         ({"THE_PASSWORD": None}, "is encrypted, and $THE_PASSWORD is not set"),
         ({"THE_PASSWORD": "secret-mistake"}, "the password in $THE_PASSWORD does not open"),
-        ({"THE_KEY": None}, "the signing key is in $THE_KEY, which is not set"),
+        ({"THE_KEY": None}, "names the variable $THE_KEY for the signing key, which is not set"),
         ({"GITOPS_ML_SIGNING_KEY": "gone.key"}, "gone.key (GITOPS_ML_SIGNING_KEY) cannot be read"),
     ],
 )

@@ -321,5 +321,5 @@ def test_time_that_the_reader_takes_for_itself_is_not_the_servers() -> None:
 
 @pytest.mark.parametrize("value", ["x", "-1", "0", "inf", "nan", "1s"])
 def test_a_limit_that_is_no_number_is_a_wrong_call(value: str) -> None:
-    with pytest.raises(UsageError, match="GITOPS_ML_IDLE_TIMEOUT is"):
+    with pytest.raises(UsageError, match="GITOPS_ML_IDLE_TIMEOUT must be"):
         Limits.from_environ({"GITOPS_ML_IDLE_TIMEOUT": value})

@@ -16,7 +16,7 @@ from gitops_ml.http.json_reader import BadJson, read_json
 from gitops_ml.image.attestations import listed_packages
 from gitops_ml.image.contents import image_contents
 from gitops_ml.oci.config import AddedLayer, Runtime, extended_config, parse_config
-from gitops_ml.oci.cosign import claims, opened
+from gitops_ml.oci.cosign import claims, parse_envelope
 from gitops_ml.oci.model import (
     INDEX,
     MANIFEST,
@@ -85,7 +85,7 @@ def read_as(kind: str, content: bytes) -> None:
         case "claim":
             claims(content, DIGEST)
         case _:
-            opened(content)
+            parse_envelope(content)
 
 
 def variants(document: Any) -> Iterator[Any]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import packaging
 import pytest
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
@@ -256,12 +257,13 @@ def open_path() -> Iterator[Path]:
 def test_folder_user_umask_python_and_file_order_do_not_matter(
     open_path: Path, base: TinyBase
 ) -> None:
-    """The issue's list, each with a cache of its own, in an interpreter without any package."""
+    """The issue's list, each with a cache of its own, in an interpreter that has `packaging` alone."""
     assert len(pythons()) >= 2 or os.environ.get("GITOPS_ML_REQUIRE_REAL") != "1"
     # nobody edits the copy meanwhile, and another user may read it
     code, skipped = open_path / "code", shutil.ignore_patterns("__pycache__", "node_modules")
     for package in ("gitops_ml", "predictor_base", "tests", "schemas"):
         shutil.copytree(CODE / package, code / package, ignore=skipped)
+    shutil.copytree(Path(packaging.__file__).parent, code / "packaging", ignore=skipped)
     found = {}
     half = len(pythons())
     for number, python in enumerate(pythons() * 2):
