@@ -151,7 +151,7 @@ class Demo:
             answer = ask(f"http://127.0.0.1:{port}/predict", flower)
             print(f"< {json.dumps(answer)}\n")
             if answer["label"] != "setosa":
-                sys.exit(f"the model should have said setosa, it said {answer}")
+                sys.exit(f"the model should predict setosa, but predicts {answer}")
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=60)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
     "anew": "again",
+    "somebody": "another process, or name the role",
+    "tells": "reports, shows or says what",
+    "told": "reported, or: is given",
     "whoever": "the person who, or name the role",
     "somebody was faster": "the branch moved",
     "what stands there": "current release",

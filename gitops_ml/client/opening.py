@@ -53,7 +53,7 @@ def client(
     file = Path(project_file).absolute() if project_file is not None else None
     if file is not None and not file.is_file():
         raise UsageError(f"the project file {project_file} does not exist")
-    loaded = find_project(Path.cwd(), project_file=file, words=overrides)
+    loaded = find_project(Path.cwd(), project_file=file, overrides=overrides)
     return Client(loaded, _environment(env, loaded), offline=offline, progress=progress)
 
 

@@ -140,7 +140,7 @@ class Api(Shown):
 
     @property
     def summary(self) -> str:
-        """The outcome in a few words."""
+        """A short sentence about the outcome."""
         return _summary(self)
 
     def wait(self, *, timeout: float = 1800, interval: float = 5) -> Status:
@@ -268,7 +268,7 @@ class Outcome(Shown):
 
     @property
     def summary(self) -> str:
-        """The outcome in a few words."""
+        """A short sentence about the outcome."""
         return _summary(self)
 
     def wait(self, *, timeout: float = 1800, interval: float = 5) -> tuple[Status, ...]:

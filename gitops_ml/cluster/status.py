@@ -1,6 +1,6 @@
 """Decide the status of a release: one word, the reason and the remedy.
 
-The words and their order are Cortex's (``live``, ``updating``, ``error (image pull)``, …). Argo CD's
+The states and their order are Cortex's (``live``, ``updating``, ``error (image pull)``, …). Argo CD's
 problems come first, since nothing runs before it is synced.
 """
 

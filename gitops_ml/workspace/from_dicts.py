@@ -73,15 +73,15 @@ class DescribedApi:
 
 
 def find_project(
-    start: Path, *, project_file: Path | None = None, words: Mapping[str, Any] | None = None
+    start: Path, *, project_file: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> LoadedProject:
-    """The project of the nearest project file upwards from ``start``, with ``words`` merged over it.
+    """The project of the nearest project file upwards from ``start``, with ``overrides`` merged over it.
 
     Raises:
         InvalidDocument: the project is wrong; a dict has no line numbers.
     """
     file = project_file or documents.find_project_file(start)
-    if file is not None and not words:
+    if file is not None and not overrides:
         document = documents.read_document(file, label=documents.label(file))
         project, problems = read_project(document, **_schemas())
         if project is None:
@@ -93,7 +93,7 @@ def find_project(
         if wrong := [each for each in document.problems if each.severity == "error"]:
             raise InvalidDocument(wrong)
         below = document.data if isinstance(document.data, dict) else {}
-    return described_project(merged(below, words or {}), root=file.parent if file else start)
+    return described_project(merged(below, overrides or {}), root=file.parent if file else start)
 
 
 def described_project(document: Mapping[str, Any], *, root: Path) -> LoadedProject:
