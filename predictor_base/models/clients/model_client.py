@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from predictor_base.errors import BadRequest, StartFailure
-from predictor_base.models.library import Library, Loaded
+from predictor_base.models.model_library import Library, Loaded
 from predictor_base.models.versions import SINGLE_MODEL, ModelVersion, sources_of
 
 if TYPE_CHECKING:

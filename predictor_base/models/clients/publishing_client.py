@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from predictor_base.models.clients.serving_rest import ServingRest
     from predictor_base.models.disk_cache import DiskCache
-    from predictor_base.models.library import Loaded
+    from predictor_base.models.model_library import Loaded
     from predictor_base.settings import Models
 
 
