@@ -92,9 +92,10 @@ def test_a_registry_that_is_busy_fails_or_hangs_up_once_is_asked_again(mill, pro
 
 
 def test_a_token_that_expires_during_the_push_is_renewed(mill, proxy):
-    proxy.token_uses = 3
+    # more uses than there are uploads at a time, so that a new token is not used up by the others
+    proxy.token_uses = 8
     assert_built(mill, mill.person.runs("build", "-o", "json"))
-    assert len(proxy.tokens) > 2
+    assert len(proxy.tokens) > 1
 
 
 # -- what does not ----------------------------------------------------------------------------------

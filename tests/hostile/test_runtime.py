@@ -278,7 +278,7 @@ def asked(server: Server, data: bytes) -> int:
     """The status of the answer, or 0 where the connection is closed without one."""
     answer = b""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        with suppress(ConnectionError):
+        with suppress(OSError):  # the server may have closed the connection
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
         with suppress(ConnectionError):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import docker
 import pytest
@@ -129,7 +130,9 @@ def test_a_predictor_is_built_pushed_skipped_and_answers(
     environ: dict[str, str],
     client: docker.DockerClient,
 ) -> None:
-    project = write_project(tmp_path / "iris", SIX)
+    # a comment of its own, so that no layer of another test is in the engine or the registry
+    requirements = f"# {uuid4()}\n{SIX['requirements.txt']}"
+    project = write_project(tmp_path / "iris", {**SIX, "requirements.txt": requirements})
     lines: list[str] = []
     repository = f"{registry.host}/ml/iris"
     built = ensure_image(
