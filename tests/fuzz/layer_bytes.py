@@ -82,14 +82,17 @@ def _check_files(folder: Path, files: tuple[str, ...], plain: bytes) -> None:
 def _reference(plain: bytes) -> dict[str, bytes]:
     """The regular files of the project, as Python's own reader sees them; the last of a name wins."""
     found: dict[str, bytes] = {}
+    others: set[str] = set()
     unreadable = (tarfile.TarError, EOFError, OSError, ValueError)
     with contextlib.suppress(*unreadable), tarfile.open(fileobj=io.BytesIO(plain)) as archive:
         for member in archive:
-            name = os.path.normpath(member.name.lstrip("/"))
+            name = os.path.normpath(member.name.lstrip("/")).removeprefix("app/")
+            if not (member.isreg() or member.issym() or member.isdir()) or member.issparse():
+                others.add(name)  # hard links, devices and sparse files are left out
             file = archive.extractfile(member) if member.isfile() else None
-            if file and name.startswith("app/"):
-                found[name.removeprefix("app/")] = file.read()
-    return found
+            if file and member.name.lstrip("/").startswith("app/"):
+                found[name] = file.read()
+    return {name: content for name, content in found.items() if name not in others}
 
 
 def entries(data: bytes) -> bytes:
