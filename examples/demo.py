@@ -92,6 +92,8 @@ class Demo:
         shutil.rmtree(self.repository, ignore_errors=True)
         init = ["git", "init", "--quiet", "--bare", "--initial-branch=main"]
         subprocess.run([*init, str(self.repository)], check=True)
+        # a source repository of its own: a GitOps repository inside of the source folder is refused
+        subprocess.run(["git", "init", "--quiet", str(self.project)], check=True)
         file = self.project / "gitops-ml.yaml"
         text = file.read_text()
         file.write_text(
