@@ -6,7 +6,6 @@ The first byte of an input chooses: the rest is a tar archive, one in gzip, or a
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import io
@@ -83,15 +82,17 @@ def _reference(plain: bytes) -> dict[str, bytes]:
     """The regular files of the project, as Python's own reader sees them; the last of a name wins."""
     found: dict[str, bytes] = {}
     others: set[str] = set()
-    unreadable = (tarfile.TarError, EOFError, OSError, ValueError)
-    with contextlib.suppress(*unreadable), tarfile.open(fileobj=io.BytesIO(plain)) as archive:
-        for member in archive:
-            name = os.path.normpath(member.name.lstrip("/")).removeprefix("app/")
-            if not (member.isreg() or member.issym() or member.isdir()) or member.issparse():
-                others.add(name)  # hard links, devices and sparse files are left out
-            file = archive.extractfile(member) if member.isfile() else None
-            if file and member.name.lstrip("/").startswith("app/"):
-                found[name] = file.read()
+    try:
+        with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+            for member in archive:
+                name = os.path.normpath(member.name.lstrip("/")).removeprefix("app/")
+                if not (member.isreg() or member.issym() or member.isdir()) or member.issparse():
+                    others.add(name)  # hard links, devices and sparse files are left out
+                file = archive.extractfile(member) if member.isfile() else None
+                if file and member.name.lstrip("/").startswith("app/"):
+                    found[name] = file.read()
+    except (tarfile.TarError, EOFError, OSError, ValueError):
+        return {}  # Python's reader gives up where ours may go on
     return {name: content for name, content in found.items() if name not in others}
 
 
