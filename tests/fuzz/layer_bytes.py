@@ -79,15 +79,16 @@ def _check_files(folder: Path, files: tuple[str, ...], plain: bytes) -> None:
 
 
 def _reference(plain: bytes) -> dict[str, bytes]:
-    """The regular files of the project, as Python's own reader sees them; the last of a name wins."""
+    """The regular files of the project, as Python's own reader sees them, of those names that occur once."""
     found: dict[str, bytes] = {}
     others: set[str] = set()
     try:
         with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
             for member in archive:
                 name = os.path.normpath(member.name.lstrip("/")).removeprefix("app/")
-                if not (member.isreg() or member.issym() or member.isdir()) or member.issparse():
-                    others.add(name)  # hard links, devices and sparse files are left out
+                is_plain = member.isreg() and not member.issparse()
+                if not is_plain or name in found:  # left out, or one of several of that name
+                    others.add(name)
                 file = archive.extractfile(member) if member.isfile() else None
                 if file and member.name.lstrip("/").startswith("app/"):
                     found[name] = file.read()
