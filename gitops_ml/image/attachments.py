@@ -13,10 +13,11 @@ from gitops_ml.image.attestations import (
     CYCLONEDX_PREDICATE,
     PROVENANCE_PREDICATE,
     is_provenance_of,
+    statement,
 )
-from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment, attach, referrers
+from gitops_ml.oci.signatures import IN_TOTO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -107,7 +108,6 @@ def _sign(
 
 
 def _statements(repository: str, about: SubjectDocuments) -> list[Statement]:
-    from gitops_ml.oci.cosign import statement
     from gitops_ml.oci.signatures import Statement
 
     found = []

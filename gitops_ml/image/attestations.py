@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml._version import __version__
 from gitops_ml.http.json_reader import read_json
-from gitops_ml.oci.cosign import digest_set, statement
 from gitops_ml.oci.model import canonical_json
 from gitops_ml.packages.component import Component, purl_escaped
 
@@ -142,7 +141,7 @@ def provenance(
     platform, ``source`` is where the project is kept (``uri``, ``commit``), if the caller knows.
     """
     dependencies: list[Mapping[str, Any]] = [
-        {"name": "base", "uri": _image_purl(base), "digest": digest_set(base.digest or "")},
+        {"name": "base", "uri": _image_purl(base), "digest": _digest_set(base.digest or "")},
         {"name": "inputs", "digest": {"sha256": content_hash.hex}},
         *(
             {"name": f"lock for {name}", "digest": {"sha256": fingerprint}}
@@ -180,4 +179,22 @@ def is_provenance_of(content: bytes, digest: str, content_hash: ContentHash) -> 
         inputs = [each["digest"] for each in materials if each.get("name") == "inputs"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    return digest_set(digest) in subjects and {"sha256": content_hash.hex} in inputs
+    return _digest_set(digest) in subjects and {"sha256": content_hash.hex} in inputs
+
+
+def statement(image: ImageRef, *, predicate_type: str, predicate: Any) -> bytes:
+    """An in-toto statement about an image, by its digest."""
+    return canonical_json(
+        {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": image.repository, "digest": _digest_set(image.digest or "")}],
+            "predicateType": predicate_type,
+            "predicate": predicate,
+        }
+    )
+
+
+def _digest_set(digest: str) -> Mapping[str, str]:
+    """A digest as in-toto writes it: the value by its algorithm."""
+    algorithm, _, value = digest.partition(":")
+    return {algorithm: value}

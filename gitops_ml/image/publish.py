@@ -10,9 +10,9 @@ from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX, cyclonedx, pro
 from gitops_ml.image.builder import OciBuilder
 from gitops_ml.image.dockerfile import BUILDER as DOCKER_BUILDER
 from gitops_ml.image.recipe import BUILDER
-from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment
+from gitops_ml.oci.signatures import IN_TOTO
 from gitops_ml.oci.store import BlobStore
 from gitops_ml.packages.wheel_store import WheelStore
 from gitops_ml.system.cache import cache_folder, folder_in

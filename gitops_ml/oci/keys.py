@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import UsageError
-from gitops_ml.oci.cosign import fingerprint
+from gitops_ml.oci.model import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,8 +64,8 @@ class PublicKey:
 
     @property
     def fingerprint(self) -> str:
-        """Its name, as `gitops_ml.oci.cosign.fingerprint` makes it."""
-        return fingerprint(_der(self._key))
+        """The name of the key: the digest of its DER form (SubjectPublicKeyInfo)."""
+        return digest_of(_der(self._key))
 
     @property
     def pem(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import re
 import shutil
 import stat
 import tempfile
@@ -13,13 +14,21 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.oci.written_paths import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gitops_ml.oci.tar_entries import TarEntry
 
+_LONGEST_PATH = 4090
+"""Bytes; Linux takes 4,096 with the folder in front of it."""
+_DEEPEST = 255
+"""Nested folders."""
+
+_IGNORED_BY_HFS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+"""Characters that the file system of macOS drops from names: ``.g\u200cit`` is ``.git`` there."""
+_SHORT_NAME = re.compile(r"git~[0-9]+")
+"""The short name of ``.git`` on Windows."""
 _MOST_NAME_BYTES = 32 << 20
 """Bytes of all paths together, each with a surcharge: about 300,000 files."""
 _SURCHARGE = 48
@@ -171,7 +180,7 @@ class NewFolder:
 
     def _place(self, path: str) -> Path:
         """The place of ``path``, with its folders made and the file of an earlier layer removed."""
-        if reason := unwritable(path):
+        if reason := _unwritable(path):
             raise GitopsMlError(f"the image has a file {_shown(path)}, which {reason}")
         self._name_bytes += len(path) + _SURCHARGE
         if self._name_bytes > _MOST_NAME_BYTES:
@@ -237,7 +246,7 @@ class _Walk:
 
 
 def _leaves(path: str, target: str) -> bool:
-    if not target or target.startswith("/") or "\0" in target or len(target) > 4090:
+    if not target or target.startswith("/") or "\0" in target or len(target) > _LONGEST_PATH:
         return True
     inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     return inside.partition("/")[0] == ".."
@@ -249,3 +258,33 @@ def _leaving(path: str) -> GitopsMlError:
 
 def _shown(path: str) -> str:
     return repr(path if len(path) <= 120 else f"{path[:80]}…{path[-30:]}")
+
+
+def _unwritable(path: str) -> str | None:
+    """The reason not to write a file at ``path`` (relative, POSIX), or ``None``.
+
+    >>> _unwritable("src/model.py")
+    >>> _unwritable("src/.GIT/config")
+    "has a '.GIT', whose content git would execute"
+    """
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return "is not a path below the folder"
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8"
+    if "\0" in path:
+        return "has a character that no file name can have"
+    if size > _LONGEST_PATH or len(parts) > _DEEPEST or any(len(p.encode()) > 255 for p in parts):
+        return "is longer or deeper than a file system allows"
+    if git := next(filter(_is_git_folder, parts), None):
+        return f"has a {git!r}, whose content git would execute"
+    return None
+
+
+def _is_git_folder(name: str) -> bool:
+    """Whether a file system may read ``name`` as ``.git``, whose content git executes."""
+    # Windows drops dots and blanks at the end, and opens a stream after a colon
+    plain = _IGNORED_BY_HFS.sub("", name).partition(":")[0].rstrip(". ").lower()
+    return plain == ".git" or _SHORT_NAME.fullmatch(plain) is not None

@@ -14,10 +14,10 @@ from gitops_ml.image.attachments import is_made_by
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
 from gitops_ml.image.docker import DockerBuilder
 from gitops_ml.image.inputs import ContentHash
-from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.keys import PublicKey
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
+from gitops_ml.oci.signatures import IN_TOTO
 from tests.oci.test_keys import SIGNED_BY_COSIGN
 from tests.support.base_image import VERSION
 from tests.support.oci import registry_of, silent

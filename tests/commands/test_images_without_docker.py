@@ -9,10 +9,10 @@ import re
 import pytest
 
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
-from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.model import Index, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
+from gitops_ml.oci.signatures import IN_TOTO
 from tests.support.images_without_docker import mill
 from tests.support.person import NO_REGISTRY
 from tests.support.real import find

@@ -7,11 +7,10 @@ import json
 import pytest
 
 from gitops_ml.image.attestations import CYCLONEDX_PREDICATE, PROVENANCE_PREDICATE
-from gitops_ml.oci.cosign import signature_tag
 from gitops_ml.oci.keys import PublicKey
 from gitops_ml.oci.model import INDEX, Index, parse_manifest
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.signatures import attestations_of, is_signed
+from gitops_ml.oci.signatures import attestations_of, is_signed, signature_tag
 from tests.oci.test_keys import SIGNED_BY_COSIGN
 from tests.oci.test_signatures import COSIGN, cosign_verifies, is_accepted
 from tests.support.images_without_docker import mill

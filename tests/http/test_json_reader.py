@@ -16,7 +16,6 @@ from gitops_ml.http.json_reader import BadJson, read_json
 from gitops_ml.image.attestations import listed_packages
 from gitops_ml.image.contents import image_contents
 from gitops_ml.oci.config import AddedLayer, Runtime, extended_config, parse_config
-from gitops_ml.oci.cosign import claims, parse_envelope
 from gitops_ml.oci.model import (
     INDEX,
     MANIFEST,
@@ -26,6 +25,7 @@ from gitops_ml.oci.model import (
     parse_index,
     parse_manifest,
 )
+from gitops_ml.oci.signatures import claims, parse_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,8 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 from packageurl import PackageURL
 
-from gitops_ml.image.attestations import cyclonedx, provenance
+from gitops_ml.image.attestations import cyclonedx, provenance, statement
 from gitops_ml.image.content_hash import ContentHash
-from gitops_ml.oci.cosign import statement
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.component import Component
 

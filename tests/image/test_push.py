@@ -20,9 +20,9 @@ from gitops_ml.image.output import load_into_engine, write_oci_layout
 from gitops_ml.image.project_export import export_image, open_image, push_preview
 from gitops_ml.image.recipe import oci_plan
 from gitops_ml.models.artifact import push_model
-from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
+from gitops_ml.oci.signatures import IN_TOTO
 from gitops_ml.packages.locking import ensure_lock
 from tests.image.test_docker import ready, serving
 from tests.support.base_image import VERSION

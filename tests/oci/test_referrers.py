@@ -12,10 +12,10 @@ import oras.client
 import pytest
 
 from gitops_ml.image.attestations import CYCLONEDX
-from gitops_ml.oci.cosign import IN_TOTO
 from gitops_ml.oci.model import MANIFEST, describe
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment, attach, read_attachment, referrers
+from gitops_ml.oci.signatures import IN_TOTO
 from tests.support.oci import push_tiny_base, registry_of
 from tests.support.referring_registry import referring
 

@@ -13,27 +13,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.errors import ServerFailed
-from gitops_ml.oci.cosign import (
-    SIGNATURE,
-    attestation_tag,
-    layers_of,
-    signature_image,
-    signature_layer,
-    signature_tag,
-    simple_signing,
-    statement,
-)
+from gitops_ml.image.attestations import statement
 from gitops_ml.oci.keys import PublicKey, SigningKey, SigningSpec, find_signing_key
 from gitops_ml.oci.model import CONFIG, MANIFEST, describe, digest_of
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.signatures import (
+    SIGNATURE,
     Signature,
     Statement,
     attest,
+    attestation_tag,
     attestations_of,
     is_signed,
+    layers_of,
     sign_image,
+    signature_image,
+    signature_layer,
+    signature_tag,
     signatures_of,
+    simple_signing,
 )
 from tests.oci.test_keys import SIGNED_BY_COSIGN
 from tests.support.oci import push_tiny_base, registry_of, silent, source
