@@ -181,7 +181,7 @@ def _docker_context(world: World, project: Path) -> Path:
     """What the docker builder sends to the engine, as files, for docker itself."""
     from gitops_ml.delivery.images import plan_images
     from gitops_ml.image import planner as images
-    from gitops_ml.image.context import build_inputs, dockerfile_template
+    from gitops_ml.image.context import build_inputs
     from gitops_ml.image.dockerfile import render_dockerfile
     from gitops_ml.packages.build_settings import build_settings
     from gitops_ml.workspace import wiring
@@ -191,7 +191,7 @@ def _docker_context(world: World, project: Path) -> Path:
     (image,) = plan_images(workspace, wiring.tools(workspace.project, root=project)).values()
     assert isinstance(image.plan, images.DockerPlan)
     assert image.context
-    text = render_dockerfile(dockerfile_template(), image.plan.facts)
+    text = render_dockerfile(image.plan.facts)
     folder = world.folder / "context"
     for file in build_inputs(image.context, dockerfile=text, settings=build_settings(os.environ)):
         target = folder / file.path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.markdown import block, code, escaped
+from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +16,7 @@ _MOST_CHARACTERS = 12_000
 
 
 def package_text(
-    template: str,
+    name: str,
     *,
     why: str = "",
     path: str,
@@ -25,13 +26,7 @@ def package_text(
     notes: Iterable[str] = (),
     **more: Any,
 ) -> str:
-    """Paragraphs in Markdown. ``why`` is Markdown of the author; everything else is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(code=code, block=block, escaped=escaped)
+    """The template ``name``, filled with the facts; ``why`` is Markdown and all else is escaped."""
     shown, left = _shortened(source)
     facts = {
         "why": why.strip(),
@@ -43,7 +38,8 @@ def package_text(
         "notes": tuple(notes),
         **more,
     }
-    return environment.from_string(template).render(facts).strip() + "\n"
+    text = template(name, code=code, block=block, escaped=escaped).render(facts)
+    return text.strip() + "\n"
 
 
 def _shortened(source: str) -> tuple[str, int]:

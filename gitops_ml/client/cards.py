@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from gitops_ml.system.clean_text import printable
-from gitops_ml.system.resources import template_text
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from gitops_ml.system.resources import template
 
 _MOST_DIFF_LINES = 400
 _COLOURS = {
@@ -107,12 +102,13 @@ def html(card: Card) -> str:
         if len(shown) == _MOST_DIFF_LINES:
             break
     total = sum(len(diff.splitlines()) for diff in card.diff)
-    return _template().render(
+    page = template("card.html.j2", is_html=True, finalize=_printable).render(
         card=card,
         colour=_COLOURS.get(card.state.split(" ")[0], _GREY),
         diff=[(_kind(line), line) for line in shown],
         lines_left=total - len(shown),
     )
+    return page.rstrip()
 
 
 def _kind(line: str) -> str:
@@ -121,12 +117,5 @@ def _kind(line: str) -> str:
     return {"+": "added", "-": "removed", "@": "place"}.get(line[:1], "")
 
 
-@lru_cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )  # fmt: skip
-    return environment.from_string(template_text("card.html.j2"))
+def _printable(value: object) -> object:
+    return printable(value) if type(value) is str else value

@@ -17,7 +17,6 @@ from gitops_ml.commands.propose_source import SourceFiles, propose_source
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
 from gitops_ml.release.runtime_settings import runtime_settings
-from gitops_ml.system.resources import template_text
 from gitops_ml.workspace.from_dicts import DescribedApi, check_shape
 from gitops_ml.workspace.workspace import checked, open_project
 
@@ -281,7 +280,7 @@ def _why(why: str, found: Package | None) -> str:
     if found is None:
         return why
     return package_text(
-        template_text("predictor_source.md.j2"),
+        "predictor_source.md.j2",
         why=why,
         path=found.path,
         class_name=found.class_name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.git.model import RenderedFile
 from gitops_ml.system.files import write_files
-from gitops_ml.system.resources import resource_directory
+from gitops_ml.system.resources import resource_directory, template
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,18 +79,11 @@ def _schema_location(name: str) -> str:
 
 
 def _render(facts: dict[str, str]) -> list[RenderedFile]:
-    from jinja2 import Environment, StrictUndefined
-
-    # The templates are YAML and Python, not HTML.
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
-    environment.filters["yaml"] = lambda text: write_yaml(text).rstrip("\n")
-    templates = importlib.resources.files("gitops_ml.templates") / "init"
     return [
-        RenderedFile(
-            path,
-            environment.from_string((templates / template).read_text("utf-8"))
-            .render(facts)
-            .encode(),
-        )
-        for template, path in _FILES.items()
+        RenderedFile(path, template(f"init/{name}", yaml=_yaml).render(facts).encode())
+        for name, path in _FILES.items()
     ]
+
+
+def _yaml(text: str) -> str:
+    return write_yaml(text).rstrip("\n")

@@ -21,7 +21,6 @@ from gitops_ml.image.context import read_context
 from gitops_ml.runtime.location import APP
 from gitops_ml.system.cache import cache_place
 from gitops_ml.system.project_files import open_file
-from gitops_ml.system.resources import template_text
 from gitops_ml.workspace.source import read_author
 from gitops_ml.workspace.workspace import Workspace, checked
 
@@ -222,7 +221,7 @@ def _body(
     why: str,
 ) -> str:
     return package_text(
-        template_text("source_pull_request.md.j2"),
+        "source_pull_request.md.j2",
         why=why,
         path=files.path,
         class_name=files.class_name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.owned_block import Block
-from gitops_ml.system.resources import template_text
+from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,14 +103,9 @@ def steps(
 
 def readme(project: Project, gitops: GitopsSpec) -> Block:
     """The block of gitops-ml in the repository's README, for the administrators of the clusters."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(  # noqa: S701 - Markdown out of names that the schema has checked
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
     places = tuple(project.environments.values())
     used = sorted({place.cluster for place in places})
-    text = environment.from_string(template_text("bootstrap/README.md.j2")).render(
+    text = template("bootstrap/README.md.j2").render(
         project=project.name,
         gitops=gitops,
         environments=places,

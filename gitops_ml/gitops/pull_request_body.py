@@ -20,12 +20,10 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, read_fields
-from gitops_ml.system.resources import template_text
+from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from jinja2 import Template
 
     from gitops_ml.git.model import Change
 
@@ -122,23 +120,14 @@ def pull_request_body(
         "identities": [id for release in releases if (id := release.ids[1])][:_MOST_ROWS],
         "head": head,
     }
-    render = partial(_template().render, **facts)
+    text = template("pull_request.md.j2", code=code, cell=cell, block=block, escaped=escaped)
+    render = partial(text.render, **facts)
     details = [_section(each) for each in _groups(releases)]
     shown = _how_many_fit(details, limit - len(render(details=[], hidden=0)) - 200)
     hidden = max(0, len(releases) - _MOST_COMPARED)
     hidden += sum(each["count"] for each in details[shown:])
     body = render(details=details[:shown], hidden=hidden).strip() + "\n"
     return body if len(body) <= limit else f"{body[: limit - 2]}…\n"
-
-
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(  # noqa: S701 - Markdown, and the filters escape for it
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(code=code, cell=cell, block=block, escaped=escaped)
-    return environment.from_string(template_text("pull_request.md.j2"))
 
 
 def _how_many_fit(details: Iterable[Mapping[str, Any]], room: int) -> int:

@@ -39,7 +39,6 @@ from gitops_ml.system.project_files import (
     read_file,
     read_text,
 )
-from gitops_ml.system.resources import template_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -121,11 +120,6 @@ def build_inputs(
             root, _, path = file.path.partition("/")
             mode = 0o755 if file.is_executable else 0o644
             yield BuildInput(file.path, mode, context.roots[root] / path, file.fingerprint)
-
-
-def dockerfile_template() -> str:
-    """The template for `gitops_ml.image.dockerfile.render_dockerfile`."""
-    return template_text("Dockerfile.j2")
 
 
 def _runtime_files(directory: Path) -> Iterator[InputFile]:

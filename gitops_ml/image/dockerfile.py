@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.image.content_hash import Recipe
 from gitops_ml.packages.local_files import EVERYTHING
+from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,15 +73,9 @@ def dockerfile_facts(
     )
 
 
-def render_dockerfile(template: str, facts: DockerfileFacts) -> str:
+def render_dockerfile(facts: DockerfileFacts) -> str:
     """The text of the Dockerfile; it has the content hash label if ``facts`` has the hash."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(  # noqa: S701 - a Dockerfile is not HTML
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters.update(shell=shlex.quote, copy=_copy)
-    text = environment.from_string(template).render(
+    text = template("Dockerfile.j2", shell=shlex.quote, copy=_copy).render(
         facts=facts,
         dependencies=facts.dependencies,
         base=f"{facts.base.repository}@{facts.base.digest}",
@@ -91,9 +86,9 @@ def render_dockerfile(template: str, facts: DockerfileFacts) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def docker_recipe(template: str, facts: DockerfileFacts, *, platform: str) -> Recipe:
+def docker_recipe(facts: DockerfileFacts, *, platform: str) -> Recipe:
     """How the Docker engine makes the image: the part of the content hash beside the inputs."""
-    text = render_dockerfile(template, replace(facts, content_hash=None))
+    text = render_dockerfile(replace(facts, content_hash=None))
     return Recipe(
         builder=BUILDER,
         template=hashlib.sha256(text.encode()).hexdigest(),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.image.content_hash import content_hash
-from gitops_ml.image.context import build_inputs, dockerfile_template, read_context
+from gitops_ml.image.context import build_inputs, read_context
 from gitops_ml.image.dockerfile import (
     DockerPlan,
     docker_recipe,
@@ -186,7 +186,7 @@ class ImagePlanner:
             python_version=predictor.python_version
             or (None if predictor.image else image.python_version),
         )
-        recipe = docker_recipe(dockerfile_template(), facts, platform=platform)
+        recipe = docker_recipe(facts, platform=platform)
         hashed = content_hash(context.inputs, recipe=recipe)
         return PlannedImage(
             ref=ImageRef(self.repository(name), hashed.tag),
@@ -382,7 +382,7 @@ def _build_with_docker(
     image: PlannedImage, plan: DockerPlan, builders: Builders, *, push: bool, progress: Progress
 ) -> str:
     assert image.choice and image.context, "only an image with inputs is built"
-    dockerfile = render_dockerfile(dockerfile_template(), plan.facts)
+    dockerfile = render_dockerfile(plan.facts)
     settings = build_settings(os.environ)
     context = build_inputs(image.context, dockerfile=dockerfile, settings=settings)
     builder = builders.docker()

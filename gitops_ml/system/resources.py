@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jinja2 import Template
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -26,6 +32,27 @@ def schema_text(name: str) -> str:
 
 
 @lru_cache
-def template_text(name: str) -> str:
-    """The text of a template such as ``pull_request.md.j2``."""
-    return (_PACKAGE / "templates" / name).read_text(encoding="utf-8")
+def template(
+    name: str,
+    *,
+    is_html: bool = False,
+    finalize: Callable[[Any], Any] | None = None,
+    **filters: Callable[..., Any],
+) -> Template:
+    """A template such as ``pull_request.md.j2``, where a variable without a value is an error.
+
+    Only HTML is escaped automatically; the templates of other formats escape with ``filters``.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=is_html,  # noqa: S701 - Markdown, YAML and Dockerfiles are not HTML
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(filters)
+    text = (_PACKAGE / "templates" / name).read_text(encoding="utf-8")
+    return environment.from_string(text)

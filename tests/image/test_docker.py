@@ -17,7 +17,7 @@ import requests
 
 from gitops_ml.errors import EngineFailed, Refused
 from gitops_ml.image.content_hash import content_hash
-from gitops_ml.image.context import build_inputs, dockerfile_template, read_context
+from gitops_ml.image.context import build_inputs, read_context
 from gitops_ml.image.docker import DockerBuilder
 from gitops_ml.image.dockerfile import docker_recipe, dockerfile_facts, render_dockerfile
 from gitops_ml.image.inputs import BuildInput
@@ -54,12 +54,12 @@ def ensure_image(
     facts = dockerfile_facts(
         context, base=base, predictor_type=predictor.type, python_version=VERSION
     )
-    recipe = docker_recipe(dockerfile_template(), facts, platform=PLATFORM)
+    recipe = docker_recipe(facts, platform=PLATFORM)
     fingerprint = content_hash(context.inputs, recipe=recipe)
     image = ImageRef(repository, fingerprint.tag)
     if digest := registry_of(environ).digest(image):
         return replace(image, digest=digest)
-    text = render_dockerfile(dockerfile_template(), replace(facts, content_hash=fingerprint))
+    text = render_dockerfile(replace(facts, content_hash=fingerprint))
     settings = build_settings({**os.environ, **environ})
     inputs = build_inputs(context, dockerfile=text, settings=settings)
     builder = DockerBuilder(environ)
@@ -304,7 +304,7 @@ def test_another_python_than_the_one_asked_for_stops_the_build(
     facts = dockerfile_facts(
         context, base=base_image, predictor_type="python", python_version="3.9"
     )
-    text = render_dockerfile(dockerfile_template(), facts)
+    text = render_dockerfile(facts)
     inputs = build_inputs(context, dockerfile=text, settings=build_settings(os.environ))
     with pytest.raises(EngineFailed, match=rf"base image has Python {VERSION}, but .* is 3\.9"):
         DockerBuilder(environ).build(

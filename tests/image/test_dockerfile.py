@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-import gitops_ml
 from gitops_ml.image.dockerfile import DockerfileFacts, docker_recipe, render_dockerfile
 from gitops_ml.image.inputs import ContentHash
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.spec import Dependencies
 
-TEMPLATE = (Path(gitops_ml.__file__).parent / "templates/Dockerfile.j2").read_text()
 BASE = ImageRef("docker.io/library/python", "3.11-slim", "sha256:" + "ab" * 32)
 PLAIN = DockerfileFacts(
     base=BASE,
@@ -39,7 +36,7 @@ FULL = replace(
 
 def instructions(facts: DockerfileFacts) -> list[str]:
     """The instructions without comments, continued lines joined as the engine joins them."""
-    lines = render_dockerfile(TEMPLATE, facts).replace("\\\n", "").splitlines()
+    lines = render_dockerfile(facts).replace("\\\n", "").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -76,7 +73,7 @@ def test_the_code_is_the_last_layer() -> None:
 def test_the_base_is_named_by_digest_alone() -> None:
     assert instructions(PLAIN)[0] == f"FROM docker.io/library/python@{BASE.digest} AS system"
     retagged = replace(PLAIN, base=replace(BASE, tag="other"))
-    assert render_dockerfile(TEMPLATE, retagged) == render_dockerfile(TEMPLATE, PLAIN)
+    assert render_dockerfile(retagged) == render_dockerfile(PLAIN)
 
 
 def test_what_only_the_build_may_see_is_copied_into_the_builder_alone() -> None:
@@ -103,7 +100,7 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
 
 
 def test_steps_without_a_file_are_not_there() -> None:
-    text = render_dockerfile(TEMPLATE, PLAIN)
+    text = render_dockerfile(PLAIN)
     assert not any(word in text for word in ("dependencies.sh;", "conda", "libgomp1", ".env"))
 
 
@@ -134,7 +131,7 @@ def test_no_time_and_no_revision_is_in_the_text() -> None:
 
 
 def test_the_classic_builder_understands_every_line() -> None:
-    text = render_dockerfile(TEMPLATE, FULL)
+    text = render_dockerfile(FULL)
     assert not any(word in text for word in ("# syntax", "--mount", "--chmod", "--link", "<<"))
 
 
@@ -152,11 +149,11 @@ def test_the_classic_builder_understands_every_line() -> None:
 )
 def test_every_fact_changes_the_recipe(change: dict[str, object]) -> None:
     changed = replace(FULL, **change)  # type: ignore[arg-type]
-    before = docker_recipe(TEMPLATE, FULL, platform="linux/amd64")
-    assert docker_recipe(TEMPLATE, changed, platform="linux/amd64") != before
+    before = docker_recipe(FULL, platform="linux/amd64")
+    assert docker_recipe(changed, platform="linux/amd64") != before
 
 
 def test_the_hash_that_labels_the_image_is_not_part_of_itself() -> None:
-    one = docker_recipe(TEMPLATE, FULL, platform="linux/amd64")
+    one = docker_recipe(FULL, platform="linux/amd64")
     other = replace(FULL, content_hash=None)
-    assert docker_recipe(TEMPLATE, other, platform="linux/amd64") == one
+    assert docker_recipe(other, platform="linux/amd64") == one
