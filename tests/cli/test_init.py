@@ -21,8 +21,8 @@ def names(folder):
 
 
 def test_a_new_folder_gets_a_project_that_is_valid_and_renders(ann):
-    said = ann.runs("init", "iris")
-    assert said.out == "".join(f"wrote {name}\n" for name in FILES)
+    result = ann.runs("init", "iris")
+    assert result.out == "".join(f"wrote {name}\n" for name in FILES)
     ann.go(ann.project / "iris")
     assert ann.runs("validate", "--strict").out == VALID
     assert ann.runs("render", "--offline").code == 0
@@ -57,8 +57,8 @@ def test_any_folder_name_makes_a_valid_project(ann, folder, name):
     ann.go(ann.project / folder)
     assert ann.runs("init").code == 0
     assert ann.runs("validate", "--strict").out == VALID
-    said = ann.runs("render", "--offline", "-o", "json").json
-    assert {release["api"] for release in said["releases"]} == {name}
+    result = ann.runs("render", "--offline", "-o", "json").json
+    assert {release["api"] for release in result["releases"]} == {name}
 
 
 def test_what_is_there_is_left_alone(ann):
@@ -66,8 +66,8 @@ def test_what_is_there_is_left_alone(ann):
     (ann.project / "requirements.txt").write_text("numpy\n")
     (ann.project / "data.csv").write_text("1,2\n")
     before = written_below([ann.project])
-    said = ann.runs("init", "-o", "json").json
-    assert said == {
+    result = ann.runs("init", "-o", "json").json
+    assert result == {
         "written": [".gitopsmlignore", "api.yaml", "gitops-ml.yaml", "sample.json"],
         "kept": ["predictor.py", "requirements.txt"],
     }
@@ -89,9 +89,9 @@ def test_a_name_of_ones_own(ann):
 
 @pytest.mark.parametrize("name", ["Fraud", "1fraud", "fraud-", "x" * 41, "a b", ""])
 def test_a_name_that_no_api_can_have_is_refused_before_anything_is_written(ann, name):
-    said = ann.runs("init", "--name", name)
-    assert (said.code, written_below([ann.project])) == (2, {})
-    assert "cannot be an API's name: at most 40 lower-case letters" in said.err
+    result = ann.runs("init", "--name", name)
+    assert (result.code, written_below([ann.project])) == (2, {})
+    assert "cannot be an API's name: at most 40 lower-case letters" in result.err
 
 
 def test_both_repositories_can_be_named(ann):
@@ -111,9 +111,9 @@ def test_an_address_with_signs_that_yaml_knows_is_quoted(ann):
 
 def test_a_folder_that_cannot_be_written_is_told(ann):
     (ann.project / "file").write_text("")
-    said = ann.runs("init", "file")
-    assert said.code == 2
-    assert "Traceback" not in said.err
+    result = ann.runs("init", "file")
+    assert result.code == 2
+    assert "Traceback" not in result.err
 
 
 def test_a_link_that_leads_out_of_the_folder_is_not_followed(ann):

@@ -135,10 +135,10 @@ def test_port_0_is_a_free_port_and_is_told(ann):
 def test_a_predictor_that_cannot_be_loaded_is_a_failed_program(ann):
     ann.has(predictor_api("answer"))
     (ann.project / "predictor.py").write_text("import no_such_module\n")
-    said = finished("run", "--port", "0", cwd=ann.project)
-    assert said.returncode == 4
-    assert "no_such_module" in said.stderr + said.stdout
-    assert "error: the predictor of answer ended with exit code" in said.stderr
+    result = finished("run", "--port", "0", cwd=ann.project)
+    assert result.returncode == 4
+    assert "no_such_module" in result.stderr + result.stdout
+    assert "error: the predictor of answer ended with exit code" in result.stderr
 
 
 # -- what cannot be served -------------------------------------------------------------------------
@@ -146,9 +146,9 @@ def test_a_predictor_that_cannot_be_loaded_is_a_failed_program(ann):
 
 def test_several_apis_ask_for_a_choice(ann):
     ann.has(predictor_api("answer"), predictor_api("question"))
-    said = ann.runs("run")
-    assert said.code == 2
-    assert said.err.endswith("there are 2 APIs here: answer, question; choose one with --api\n")
+    result = ann.runs("run")
+    assert result.code == 2
+    assert result.err.endswith("there are 2 APIs here: answer, question; choose one with --api\n")
 
 
 def test_one_of_several_is_served(ann):
@@ -160,15 +160,15 @@ def test_one_of_several_is_served(ann):
 
 def test_a_container_is_dockers_to_start(ann):
     ann.has(container_api("iris"))
-    said = ann.runs("run")
+    result = ann.runs("run")
     image = container_api("iris")["container"]["image"]
-    assert (said.code, f"`docker run -p 8080:8080 {image}`" in said.err) == (2, True)
+    assert (result.code, f"`docker run -p 8080:8080 {image}`" in result.err) == (2, True)
 
 
 def test_an_api_that_is_not_there_names_those_that_are(ann):
     ann.has(predictor_api("answer"))
-    said = ann.runs("run", "--api", "anwser")
-    assert (said.code, said.err) == (
+    result = ann.runs("run", "--api", "anwser")
+    assert (result.code, result.err) == (
         2, "error: no API 'anwser'; the manifests have: answer\n",
     )  # fmt: skip
 
@@ -176,25 +176,25 @@ def test_an_api_that_is_not_there_names_those_that_are(ann):
 def test_a_predictor_file_that_is_missing_is_told_with_its_place(ann):
     ann.has(predictor_api("answer"))
     (ann.project / "predictor.py").unlink()
-    said = ann.runs("run")
+    result = ann.runs("run")
     line = yaml.safe_dump([predictor_api("answer")], sort_keys=False).splitlines().index(
         "    path: predictor.py"
     )  # fmt: skip
-    assert said.code == 3
-    assert said.err.startswith(f"api.yaml:{line + 1}:")
-    assert "there is no file 'predictor.py' beside api.yaml" in said.err
+    assert result.code == 3
+    assert result.err.startswith(f"api.yaml:{line + 1}:")
+    assert "there is no file 'predictor.py' beside api.yaml" in result.err
 
 
 def test_a_folder_without_any_api_is_told(ann):
     ann.configures()
-    said = ann.runs("run")
-    assert (said.code, "there are 0 APIs here" in said.err) == (2, True)
+    result = ann.runs("run")
+    assert (result.code, "there are 0 APIs here" in result.err) == (2, True)
 
 
 def test_a_port_that_is_taken_is_a_failed_program(ann):
     ann.has(predictor_api("answer"))
     with serving(cwd=ann.project) as server:
         port = server.address.rpartition(":")[2]
-        said = finished("run", "--port", port, cwd=ann.project)
-        assert said.returncode == 4
+        result = finished("run", "--port", port, cwd=ann.project)
+        assert result.returncode == 4
         assert server.predicts({"x": 1}) == {"answer": 2}

@@ -81,9 +81,9 @@ def fine(ann):
     ],
 )  # fmt: skip
 def test_each_kind_of_ending_has_its_code(ann, case, code):
-    said = ann.runs(*case(ann))
-    assert said.code == code, said
-    assert "Traceback" not in said.err
+    result = ann.runs(*case(ann))
+    assert result.code == code, result
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_each_kind_of_ending_has_its_code(ann, case, code):
     ],
 )  # fmt: skip
 def test_machines_are_told_of_errors_as_well(ann, case, kind):
-    said = ann.runs(*case(ann), "-o", "json")
-    assert said.json["error"]["type"] == kind
-    assert said.json["error"]["message"] in said.err or kind == "InvalidDocument"
+    result = ann.runs(*case(ann), "-o", "json")
+    assert result.json["error"]["type"] == kind
+    assert result.json["error"]["message"] in result.err or kind == "InvalidDocument"
 
 
 def test_problems_of_documents_are_listed_for_machines(ann):
-    said = ann.runs(*invalid(ann), "-o", "json")
-    (problem,) = said.json["error"]["problems"]
+    result = ann.runs(*invalid(ann), "-o", "json")
+    (problem,) = result.json["error"]["problems"]
     assert (problem["file"], problem["path"]) == ("api.yaml", "iris.autoscaling.max_replicas")
     assert problem["line"] > 0
     assert problem["column"] > 0
@@ -115,15 +115,15 @@ def test_every_problem_of_every_file_is_told_with_its_place(ann):
     ann.has(container_api("iris", autoscaling={"max_replcas": 5}))
     (ann.project / "two").mkdir()
     (ann.project / "two/api.yaml").write_text("- name: Two\n  kind: RealtimeAPI\n  kind: x\n")
-    said = ann.runs("validate")
-    assert said.code == 3
+    result = ann.runs("validate")
+    assert result.code == 3
     assert re.search(
         r"^api\.yaml:7:5: iris\.autoscaling\.max_replcas: unknown key; did you mean 'max_replicas'",
-        said.out,
+        result.out,
         re.M,
     )
-    assert "two/api.yaml:3:3: " in said.out
-    assert said.out.splitlines()[-1].startswith("invalid: 2 files, ")
+    assert "two/api.yaml:3:3: " in result.out
+    assert result.out.splitlines()[-1].startswith("invalid: 2 files, ")
 
 
 def test_json_holds_what_text_says(ann):
@@ -142,18 +142,18 @@ def test_json_holds_what_text_says(ann):
 def test_warnings_are_no_errors_unless_asked(ann):
     """A spelling of Cortex's, which is understood."""
     ann.has(container_api("iris", autoscaling={"target_replica_concurrency": 2}))
-    said = ann.runs("validate")
-    assert (said.code, "warning: " in said.out) == (0, True)
+    result = ann.runs("validate")
+    assert (result.code, "warning: " in result.out) == (0, True)
     assert ann.runs("validate", "--strict").code == 3
     assert ann.runs("validate", "--strict", "-o", "json").json["valid"] is False
 
 
 def test_github_gets_annotations(ann):
     ann.has(container_api("iris", autoscaling={"max_replcas": 5}))
-    said = ann.runs("validate", "-o", "github")
-    assert said.code == 3
-    assert said.out.startswith("::error file=api.yaml,line=7,col=5,title=gitops-ml schema::iris.")
-    assert said.out.count("\n") == 1
+    result = ann.runs("validate", "-o", "github")
+    assert result.code == 3
+    assert result.out.startswith("::error file=api.yaml,line=7,col=5,title=gitops-ml schema::iris.")
+    assert result.out.count("\n") == 1
 
 
 def test_annotations_cannot_be_broken_by_what_they_quote():
@@ -167,14 +167,14 @@ def test_annotations_cannot_be_broken_by_what_they_quote():
 def test_github_is_told_of_a_manifest_that_leaves_the_project(ann):
     (ann.home / "outside.yaml").write_text("[]\n")
     (ann.project / "api.yaml").symlink_to(ann.home / "outside.yaml")
-    said = ann.runs("validate", "-o", "github")
-    assert said.code == 3
-    assert said.out.startswith("::error file=api.yaml,line=1,col=1,title=gitops-ml file::")
+    result = ann.runs("validate", "-o", "github")
+    assert result.code == 3
+    assert result.out.startswith("::error file=api.yaml,line=1,col=1,title=gitops-ml file::")
 
 
 def test_an_unknown_path_is_told(ann):
-    said = ann.runs("validate", "nowhere")
-    assert (said.code, said.err) == (2, "error: nowhere does not exist\n")
+    result = ann.runs("validate", "nowhere")
+    assert (result.code, result.err) == (2, "error: nowhere does not exist\n")
 
 
 # -- results on stdout, the rest on stderr ---------------------------------------------------------
@@ -191,12 +191,12 @@ def test_an_unknown_path_is_told(ann):
 def test_json_is_alone_on_stdout(ann, arguments):
     ann.has(predictor_api("answer"))
     ann.configures(image={"repository": "127.0.0.1:1/ml"})
-    said = ann.runs(*arguments, "-o", "json")
+    result = ann.runs(*arguments, "-o", "json")
     if arguments[0] == "build":  # asks the registry, which is not there
-        assert (said.code, said.json["error"]["type"]) == (4, "ServerFailed")
+        assert (result.code, result.json["error"]["type"]) == (4, "ServerFailed")
     else:
-        assert said.code == 0, said
-        json.loads(said.out)
+        assert result.code == 0, result
+        json.loads(result.out)
 
 
 def test_deploys_facts_are_those_of_the_text(ann):
@@ -215,12 +215,12 @@ def test_letters_beyond_ascii_survive(ann):
     text = (ann.project / "api.yaml").read_text().replace("port: 8080", "env: {GREETING: grün}")
     (ann.project / "api.yaml").write_text(text)
     for encoding in ("utf-8", "latin-1", "ascii"):
-        said = subprocess.run(
+        result = subprocess.run(
             program("render", "-o", "json"), cwd=ann.project, capture_output=True, check=False,
             env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C"},
         )  # fmt: skip
-        assert b"Traceback" not in said.stderr, (encoding, said.stderr)
-        files = json.loads(said.stdout.decode(encoding))["files"]
+        assert b"Traceback" not in result.stderr, (encoding, result.stderr)
+        files = json.loads(result.stdout.decode(encoding))["files"]
         if encoding == "utf-8":
             assert "grün" in files["releases/staging/iris/values.yaml"]
 
@@ -258,10 +258,10 @@ def test_terminals_get_colours_unless_they_do_not_want_them(ann, env, coloured):
 def test_no_colours_where_it_is_not_a_terminal(ann):
     ann.has(predictor_api("answer"))
     for arguments in (["diff", "--offline"], ["deploy", *NO_REGISTRY], ["validate", "nowhere"]):
-        said = finished(
+        result = finished(
             *arguments, cwd=ann.project, env={"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"}
         )
-        assert ESCAPE not in said.stdout + said.stderr
+        assert ESCAPE not in result.stdout + result.stderr
 
 
 # -- the command itself ----------------------------------------------------------------------------
@@ -280,43 +280,43 @@ def test_what_needs_no_library_imports_none(arguments):
     )
     allowed = "'gitops_ml.actions'" if arguments[0] == "deploy" else ""
     command = [sys.executable, "-c", script, *arguments]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    heavy = said.rpartition("HEAVY ")[2].strip()
+    result = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    heavy = result.rpartition("HEAVY ")[2].strip()
     light = heavy.replace("'jinja2', ", "").replace("'yaml'", "") if allowed else heavy
     assert light.strip("[], ") in ("", allowed), heavy
 
 
 def test_help_lists_every_command_and_every_exit_code(ann):
-    said = " ".join(ann.runs("--help").out.split())
+    result = " ".join(ann.runs("--help").out.split())
     for name, sentence in COMMANDS.items():
-        assert f" {name} {sentence} " in said
-    assert "7 differences found" in said
+        assert f" {name} {sentence} " in result
+    assert "7 differences found" in result
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_helps_with_an_example(ann, name):
-    said = ann.runs(name, "--help")
-    assert said.code == 0
-    assert said.out.startswith(f"Usage: gitops-ml {name} ")
-    assert f"  gitops-ml {name}" in said.out.partition("Options:")[0] or name == "version"
+    result = ann.runs(name, "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"Usage: gitops-ml {name} ")
+    assert f"  gitops-ml {name}" in result.out.partition("Options:")[0] or name == "version"
 
 
 def test_an_unknown_command_names_the_known_ones_and_the_one_that_was_meant(ann):
-    said = ann.runs("depoly")
-    assert said.code == 2
-    assert "no such command 'depoly'. Did you mean 'deploy'?" in said.err
-    assert f"The commands are: {', '.join(COMMANDS)}." in " ".join(said.err.split())
+    result = ann.runs("depoly")
+    assert result.code == 2
+    assert "no such command 'depoly'. Did you mean 'deploy'?" in result.err
+    assert f"The commands are: {', '.join(COMMANDS)}." in " ".join(result.err.split())
 
 
 def test_an_unknown_option_names_the_one_that_was_meant(ann):
-    said = ann.runs("deploy", "--dry-rum")
-    assert (said.code, "--dry-run" in said.err) == (2, True)
+    result = ann.runs("deploy", "--dry-rum")
+    assert (result.code, "--dry-run" in result.err) == (2, True)
 
 
 def test_without_arguments_it_helps(ann):
-    said = ann.runs()
-    assert said.code == 2
-    assert "Usage: gitops-ml" in said.err + said.out
+    result = ann.runs()
+    assert result.code == 2
+    assert "Usage: gitops-ml" in result.err + result.out
 
 
 def test_version(ann):
@@ -327,8 +327,8 @@ def test_version(ann):
 
 @pytest.mark.parametrize("document", ["api", "project", "user"])
 def test_schemas_are_printed_whole(ann, document):
-    said = ann.runs("schema", document)
-    assert said.json["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    result = ann.runs("schema", document)
+    assert result.json["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_options_come_from_variables_as_well(ann, monkeypatch):
@@ -367,10 +367,10 @@ def test_annotations_for_validate_do_not_hinder_the_other_commands(ann, monkeypa
     [("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"]), ("fish", ["fish", "-n"])],
 )
 def test_completion_scripts_are_scripts(ann, shell, checks):
-    said = ann.runs("completion", shell)
-    assert (said.code, "_GITOPS_ML_COMPLETE" in said.out) == (0, True)
+    result = ann.runs("completion", shell)
+    assert (result.code, "_GITOPS_ML_COMPLETE" in result.out) == (0, True)
     script = ann.home / "script"
-    script.write_text(said.out)
+    script.write_text(result.out)
     try:
         subprocess.run([*checks, script], check=True)
     except FileNotFoundError:
@@ -382,8 +382,8 @@ def test_completion_offers_commands_and_options(ann):
         **os.environ, "_GITOPS_ML_COMPLETE": "bash_complete", "COMP_WORDS": "gitops-ml dep",
         "COMP_CWORD": "1",
     }  # fmt: skip
-    said = subprocess.run(program(), env=env, capture_output=True, text=True, check=False)
-    assert said.stdout == "plain,deploy\n"
+    result = subprocess.run(program(), env=env, capture_output=True, text=True, check=False)
+    assert result.stdout == "plain,deploy\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["schema", "api"], ["render", "-o", "json"]])
@@ -406,14 +406,17 @@ def test_a_kind_that_cannot_be_deployed_yet_is_valid_and_no_verb_leaves_it_out_i
     work = "definition" if kind == "TaskAPI" else "predictor"
     ann.has({"name": "night", "kind": kind, work: {"path": "predictor.py"}})
     (ann.project / "predictor.py").touch()
-    said = ann.runs("validate")
-    assert (said.code, f"{kind} is checked, but this version cannot deploy it" in said.out) == (
+    result = ann.runs("validate")
+    assert (result.code, f"{kind} is checked, but this version cannot deploy it" in result.out) == (
         0,
         True,
     )
     for verb in ("render", "diff", "deploy", "build"):
-        said = ann.runs(verb)
-        assert (said.code, f"{kind} is checked, but this version cannot deploy it" in said.err) == (
+        result = ann.runs(verb)
+        assert (
+            result.code,
+            f"{kind} is checked, but this version cannot deploy it" in result.err,
+        ) == (
             3,
             True,
         )

@@ -101,10 +101,10 @@ def test_a_list_of_one_is_that_api(client):
             client.create_api(several)
 
 
-@pytest.mark.parametrize("said", ["x", None, 3, ["x"]])
-def test_what_is_no_api_is_told_with_one_that_is(client, said):
+@pytest.mark.parametrize("given", ["x", None, 3, ["x"]])
+def test_what_is_no_api_is_told_with_one_that_is(client, given):
     with pytest.raises(UsageError, match=r'such as \{"name": "iris", "kind": "RealtimeAPI"\}, not'):
-        client.create_api(said)
+        client.create_api(given)
 
 
 def test_arguments_of_another_shape_are_told_with_the_right_one(client):

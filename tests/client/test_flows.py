@@ -97,7 +97,7 @@ def test_a_run_proposes_its_model_with_the_task_as_provenance(lab):
     assert release["image"]["digest"]
 
     # The card of the step tells it; the same run from outside is the same deployment.
-    said = json.loads(
+    output = json.loads(
         lab.says(f"""
             import json
             import gitops_ml as gml
@@ -114,7 +114,7 @@ def test_a_run_proposes_its_model_with_the_task_as_provenance(lab):
             print(json.dumps([card.get(), api.deployment_id, found.value, found.deployment_id]))
         """).splitlines()[-1]
     )
-    card, id, prediction, local_id = said
+    card, id, prediction, local_id = output
     assert release["deployment_id"] in shown_in(card)
     assert origin["metaflow"] in shown_in(card)
     assert id == release["deployment_id"]
@@ -127,7 +127,7 @@ def test_what_cannot_be_deployed_says_why(lab):
     assert failed.returncode != 0
     assert "too low to be deployed" in failed.stdout + failed.stderr
     run = f"IrisFlow/{(lab.folder / 'run-id').read_text()}"
-    said = lab.says(f"""
+    output = lab.says(f"""
         import gitops_ml as gml
         from flow import SPEC, IrisFlow
         from metaflow import Step
@@ -148,7 +148,7 @@ def test_what_cannot_be_deployed_says_why(lab):
         tries(IrisFlow(use_cli=False))
         tries("IrisFlow", client=gml.client("staging"))
     """)
-    lines = said.splitlines()
+    lines = output.splitlines()
     assert lines[0] == "no run of IrisFlow has succeeded yet"
     assert (
         lines[1] == f"the run {run} has not succeeded; to deploy its artifact anyway, give a task"

@@ -44,9 +44,9 @@ def forge(life, tmp_path):
 
 
 def test_a_class_is_proposed_with_its_source_and_its_reason(forge, life):
-    said = sessions.script(CLASS, cwd=life.ann.project)
+    output = sessions.script(CLASS, cwd=life.ann.project)
     (pull,) = forge.pulls
-    assert f"pull request   #1 {pull.title}" in " ".join(said.split()).replace(
+    assert f"pull request   #1 {pull.title}" in " ".join(output.split()).replace(
         "pull request ", "pull request   "
     )
     assert pull.body.startswith("It doubles.\n")

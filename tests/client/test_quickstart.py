@@ -72,7 +72,7 @@ def test_against_servers_it_ends_in_a_merged_release_whose_image_can_be_served(s
     assert release["deployment_id"] in "".join(output.html for output in shown)
 
     # What was merged is served again, out of the image in the registry.
-    said = sessions.script(
+    result = sessions.script(
         textwrap.dedent("""
             import json, os
             import gitops_ml as gml
@@ -87,6 +87,6 @@ def test_against_servers_it_ends_in_a_merged_release_whose_image_can_be_served(s
         """),
         cwd=servers.project,
     )
-    answer, folder = said.splitlines()[-2:]
+    answer, folder = result.splitlines()[-2:]
     assert json.loads(answer) == {"label": "virginica"}
     assert not Path(folder).exists()

@@ -38,8 +38,8 @@ class AtTheTerminal:
         return (*flags, "--pull-request") if options.get("pull_request") else flags
 
     def _runs(self, *arguments: str, **options: Any) -> None:
-        said = self.person.runs(*arguments, *self._landing(options))
-        assert said.code == 0, said
+        result = self.person.runs(*arguments, *self._landing(options))
+        assert result.code == 0, result
 
     def promotes(self, *apis: str, **options: Any) -> None:
         chosen = apis or ("--all",)

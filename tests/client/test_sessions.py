@@ -53,11 +53,11 @@ def folder(ann):
     return ann.project
 
 
-def packaged(said):
+def packaged(output):
     """The files of the package that was told."""
     from pathlib import Path
 
-    (line,) = (line for line in said.splitlines() if "PACKAGE /" in line)
+    (line,) = (line for line in output.splitlines() if "PACKAGE /" in line)
     root = Path(line.partition("PACKAGE ")[2])
     files = sorted(path for path in root.rglob("*") if path.is_file())
     return {path.relative_to(root).as_posix(): path.read_text(errors="replace") for path in files}
@@ -88,13 +88,13 @@ def test_ipython(folder):
 
 
 def test_pythons_own_prompt_which_keeps_no_source_before_3_13(folder):
-    said = sessions.prompt("\n\n".join(CELLS) + "\nprint('NOTES', api.notes)\n", cwd=folder)
-    files = packaged(said)
+    output = sessions.prompt("\n\n".join(CELLS) + "\nprint('NOTES', api.notes)\n", cwd=folder)
+    files = packaged(output)
     assert files["more/twice.py"] == EXPECTED["more/twice.py"]
     if "predictor.pickle" in files:
         assert "import cloudpickle" in files["predictor.py"]
         assert files["requirements.txt"].startswith("cloudpickle==")
-        assert "PythonPredictor is pickled, so it runs on Python" in said
+        assert "PythonPredictor is pickled, so it runs on Python" in output
     else:
         assert files["predictor.py"].endswith("return answer(payload['x'])\n")
 
@@ -102,11 +102,11 @@ def test_pythons_own_prompt_which_keeps_no_source_before_3_13(folder):
 def test_the_same_class_has_the_same_package_in_each_session(folder):
     folders = {
         line
-        for said in (
+        for output in (
             sessions.notebook(*CELLS, cwd=folder)[-1].text,
             sessions.notebook(*CELLS[:4], *CELLS[3:], cwd=folder)[-1].text,
         )
-        for line in said.splitlines()
+        for line in output.splitlines()
         if "PACKAGE" in line
     }
     assert len(folders) == 1
@@ -114,8 +114,8 @@ def test_the_same_class_has_the_same_package_in_each_session(folder):
 
 def test_who_waits_is_told_what_happens(folder):
     cells = (*CELLS[:4], "client = gml.client('staging', offline=True, progress=print)", *CELLS[5:])
-    said = sessions.script("\n\n".join(cells), cwd=folder).splitlines()
-    assert said[:2] == [
+    output = sessions.script("\n\n".join(cells), cwd=folder).splitlines()
+    assert output[:2] == [
         "packaging PythonPredictor",
         "importing PythonPredictor in a clean interpreter",
     ]

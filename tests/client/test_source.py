@@ -37,7 +37,7 @@ def files(repository, branch=BRANCH):
 
 
 def test_code_and_manifest_are_proposed_and_nothing_is_built(source, ann):
-    said = sessions.script(
+    output = sessions.script(
         textwrap.dedent("""
             import gitops_ml as gml
             BASE = 2
@@ -52,7 +52,7 @@ def test_code_and_manifest_are_proposed_and_nothing_is_built(source, ann):
         """),
         cwd=ann.project,
     )
-    assert "iris in staging  [proposed]" in said
+    assert "iris in staging  [proposed]" in output
     found = files(source)
     assert sorted(found) == [
         "README.md",
@@ -159,12 +159,12 @@ def test_other_apis_keep_their_comments(source, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("name: iris\n", "is not a list of APIs"), ("[{name: other}]\n", "a folder of its own")],
 )
-def test_a_manifest_that_cannot_be_changed_is_not_replaced(source, tmp_path, text, said):
+def test_a_manifest_that_cannot_be_changed_is_not_replaced(source, tmp_path, text, message):
     stands(tmp_path / "clone", text)
-    with pytest.raises((InvalidDocument, UsageError), match=said):
+    with pytest.raises((InvalidDocument, UsageError), match=message):
         gml.client("staging").create_api(container_api("iris"))
 
 

@@ -36,8 +36,8 @@ print("FACTS", json.dumps({
 """
 
 
-def facts(said):
-    (line,) = (line for line in said.splitlines() if line.startswith("FACTS "))
+def facts(result):
+    (line,) = (line for line in result.splitlines() if line.startswith("FACTS "))
     return json.loads(line.removeprefix("FACTS "))
 
 
@@ -104,7 +104,7 @@ api = client.create_api(spec, predictor=Dict, models=models, content="complete",
 
 
 def test_models_of_a_session_are_artifacts_by_digest(bob):
-    said = sessions.script(MODELS, cwd=bob.project)
+    result = sessions.script(MODELS, cwd=bob.project)
     config = bob.person.release("answer")["manifest"]["predictor"]["config"]
     repository = f"{bob.repository.rpartition('/')[0]}/models"
     assert config["far"] == "s3://acme/models/1"
@@ -112,7 +112,7 @@ def test_models_of_a_session_are_artifacts_by_digest(bob):
         image = ImageRef.parse(config[name].removeprefix("oci://"))
         assert image.repository == f"{repository}/answer-{name}"
         assert bob.client.digest(image) == image.digest
-        assert config[name] in said.partition("PLAN ")[2], "the plan has another digest"
+        assert config[name] in result.partition("PLAN ")[2], "the plan has another digest"
 
 
 def test_a_plan_with_models_sends_nothing(bob):
@@ -130,9 +130,9 @@ def test_a_model_whose_class_is_of_the_session_is_refused(bob):
         except gml.errors.Unpackageable as refused:
             print("REFUSED", refused)
     """)
-    said = sessions.script(text, cwd=bob.project)
-    assert "REFUSED the model words cannot be packaged" in said
-    assert "a Words that was defined in this session" in said
+    result = sessions.script(text, cwd=bob.project)
+    assert "REFUSED the model words cannot be packaged" in result
+    assert "a Words that was defined in this session" in result
 
 
 def test_a_module_that_is_not_installed_is_named(bob):
@@ -174,8 +174,8 @@ def test_what_a_notebook_proposes_as_source_is_built_and_deployed_by_ci(bob, tmp
     (checkout / "gitops-ml.yaml").write_bytes((bob.project / "gitops-ml.yaml").read_bytes())
     bob.person.go(checkout)
     for line in ci_commands():
-        said = bob.person.runs(*shlex.split(line)[1:])
-        assert said.code == 0, (line, said)
+        result = bob.person.runs(*shlex.split(line)[1:])
+        assert result.code == 0, (line, result)
     assert git("status", "--porcelain", cwd=checkout) == "?? gitops-ml.yaml", "another lock"
     release = bob.person.release("answer", "production")
     assert release["manifest_file"] == "apis/answer/api.yaml"

@@ -67,9 +67,9 @@ environments:
     assert ann.runs("base", "update", "--dry-run").code == 0
     assert (ann.project / "gitops-ml.yaml").read_text() == project
 
-    said = ann.runs("base", "update")
-    assert said.code == 0, said
-    assert f"{before.digest[:19]}  {now.digest[:19]}  moved" in said.out
+    result = ann.runs("base", "update")
+    assert result.code == 0, result
+    assert f"{before.digest[:19]}  {now.digest[:19]}  moved" in result.out
     assert (ann.project / "gitops-ml.yaml").read_text() == project.replace(str(before), str(now))
     assert (ann.project / "api.yaml").read_text() == manifest.replace(
         f'"{before.repository}:1"', f'"{now}"'
@@ -93,9 +93,9 @@ environments:
         f"- {{name: a, kind: RealtimeAPI, predictor: {{path: predictor.py, image: {before}}}}}\n"
     )
     text = manifest.read_text()
-    said = ann.runs("base", "update")
-    assert said.code == 2
-    assert "gitops-ml.yaml: image.base cannot be changed in place: write" in said.err
+    result = ann.runs("base", "update")
+    assert result.code == 2
+    assert "gitops-ml.yaml: image.base cannot be changed in place: write" in result.err
     assert (ann.project / "gitops-ml.yaml").read_text() == project
     assert manifest.read_text() == text
 
@@ -104,8 +104,8 @@ def test_a_tag_that_is_gone_is_told(ann, bases):
     before, _ = bases
     ann.has(predictor_api("iris"))
     ann.configures(image={"base": f"{before.repository}:2@{OTHER}"})
-    said = ann.runs("base", "update", "--check", "-o", "json")
-    assert (said.code, said.json[0]["state"]) == (0, "gone")
+    result = ann.runs("base", "update", "--check", "-o", "json")
+    assert (result.code, result.json[0]["state"]) == (0, "gone")
 
 
 def test_a_registry_that_does_not_answer_is_an_error_and_changes_nothing(ann):

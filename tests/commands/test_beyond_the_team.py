@@ -39,9 +39,9 @@ def test_a_path_of_another_project_is_refused_with_its_name(routed, verb, endpoi
     routed.deploys("-e", "staging")
     before = routed.head()
     routed.go(another_project(routed, container_api("roses", networking={"endpoint": endpoint})))
-    said = routed.runs(*verb, "-e", "staging")
-    assert said.code == 3
-    assert "releases/staging/iris (project shop, team ml)" in said.err
+    result = routed.runs(*verb, "-e", "staging")
+    assert result.code == 3
+    assert "releases/staging/iris (project shop, team ml)" in result.err
     assert routed.head() == before
 
 
@@ -49,8 +49,8 @@ def test_environments_that_share_a_gateway_share_its_paths(routed):
     routed.deploys("-e", "staging")
     other = another_project(routed, container_api("roses", networking={"endpoint": "/iris"}))
     routed.go(other)
-    said = routed.runs("deploy", "-e", "production")
-    assert (said.code, "releases/staging/iris" in said.err) == (3, True)
+    result = routed.runs("deploy", "-e", "production")
+    assert (result.code, "releases/staging/iris" in result.err) == (3, True)
 
 
 def test_who_was_first_goes_on_where_another_came_by_another_way(routed):
@@ -68,8 +68,8 @@ def test_a_patch_cannot_take_a_path(routed):
     routed.deploys("-e", "staging")
     routed.go(another_project(routed, container_api("roses")))
     routed.deploys("-e", "staging")
-    said = routed.runs("patch", "roses", "-e", "staging", "--set", "networking.endpoint=/iris")
-    assert (said.code, "releases/staging/iris" in said.err) == (3, True)
+    result = routed.runs("patch", "roses", "-e", "staging", "--set", "networking.endpoint=/iris")
+    assert (result.code, "releases/staging/iris" in result.err) == (3, True)
 
 
 def test_a_promotion_cannot_take_a_path(routed):
@@ -79,8 +79,8 @@ def test_a_promotion_cannot_take_a_path(routed):
     routed.go(routed.project)
     routed.deploys("-e", "production")
     routed.go(routed.home / "garden")
-    said = routed.runs("promote", "roses", "--to", "production")
-    assert (said.code, "releases/production/iris" in said.err) == (3, True)
+    result = routed.runs("promote", "roses", "--to", "production")
+    assert (result.code, "releases/production/iris" in result.err) == (3, True)
 
 
 def test_a_rollback_cannot_take_back_a_path_that_another_has_by_now(routed):
@@ -90,8 +90,8 @@ def test_a_rollback_cannot_take_back_a_path_that_another_has_by_now(routed):
     routed.go(another_project(routed, container_api("roses", networking={"endpoint": "/iris"})))
     routed.deploys("-e", "staging")
     routed.go(routed.project)
-    said = routed.runs("rollback", "iris", "-e", "staging")
-    assert (said.code, "releases/staging/roses" in said.err) == (6, True)
+    result = routed.runs("rollback", "iris", "-e", "staging")
+    assert (result.code, "releases/staging/roses" in result.err) == (6, True)
 
 
 def test_teams_of_one_project_do_not_reach_into_each_others_paths(routed):
@@ -108,9 +108,9 @@ def test_teams_of_one_project_do_not_reach_into_each_others_paths(routed):
 def test_no_annotation_empties_a_release(ann, key, mode):
     ann.has(iris(annotations={key: "test"}))
     ann.configures(gitops={"mode": mode})
-    said = ann.runs("deploy", "-e", "staging")
-    assert (said.code, ann.commits()) == (3, 0)
-    assert f"api.yaml:9:5: iris.annotations['{key}']" in said.err
+    result = ann.runs("deploy", "-e", "staging")
+    assert (result.code, ann.commits()) == (3, 0)
+    assert f"api.yaml:9:5: iris.annotations['{key}']" in result.err
 
 
 def test_a_release_of_before_that_would_be_empty_does_not_come_back(ann):
@@ -119,9 +119,9 @@ def test_a_release_of_before_that_would_be_empty_does_not_come_back(ann):
     path = "releases/staging/iris/manifest.yaml"
     commit_files(ann.gitops, {path: ""})
     deployed(ann, iris(autoscaling={"max_replicas": 7}))
-    said = ann.runs("rollback", "iris", "-e", "staging")
-    assert said.code == 3
-    assert "Helm rendered no Deployment, Service, ServiceAccount" in said.err
+    result = ann.runs("rollback", "iris", "-e", "staging")
+    assert result.code == 3
+    assert "Helm rendered no Deployment, Service, ServiceAccount" in result.err
     assert len(ann.text(path)) > 1000
 
 
@@ -129,9 +129,9 @@ def test_an_empty_manifest_file_is_an_error_and_removes_nothing(ann):
     deployed(ann, iris())
     before = ann.head()
     (ann.project / "api.yaml").write_text("[]\n")
-    said = ann.runs("deploy", "--prune")
-    assert (said.code, ann.head()) == (3, before)
-    assert "at least one API" in said.err
+    result = ann.runs("deploy", "--prune")
+    assert (result.code, ann.head()) == (3, before)
+    assert "at least one API" in result.err
 
 
 def test_a_file_that_vanished_does_not_empty_an_environment(ann):
@@ -141,9 +141,9 @@ def test_a_file_that_vanished_does_not_empty_an_environment(ann):
     before = ann.head()
     (ann.project / "api.yaml").unlink()
     for verb in (("deploy", "--prune"), ("deploy", "--prune", "--dry-run")):
-        said = ann.runs(*verb)
-        assert (said.code, ann.head()) == (2, before)
-        assert "`gitops-ml delete iris roses tulips -e staging`" in said.err
+        result = ann.runs(*verb)
+        assert (result.code, ann.head()) == (2, before)
+        assert "`gitops-ml delete iris roses tulips -e staging`" in result.err
     did(ann, "delete", "iris", "roses", "tulips", "-e", "staging")
     assert ann.paths("releases/staging/") == []
 
@@ -153,8 +153,8 @@ def test_more_than_the_policy_allows_is_not_pruned(ann):
     ann.configures(policy={"prune_at_most": 1})
     ann.deploys("-e", "staging")
     ann.has(iris())
-    said = ann.runs("deploy", "-e", "staging", "--prune")
-    assert (said.code, "policy.prune_at_most" in said.err) == (2, True)
+    result = ann.runs("deploy", "-e", "staging", "--prune")
+    assert (result.code, "policy.prune_at_most" in result.err) == (2, True)
     ann.has(iris(), container_api("roses"))
     ann.deploys("-e", "staging", "--prune")
     assert ann.paths("releases/staging/tulips/") == []
@@ -166,8 +166,8 @@ def test_the_gitops_repository_limits_what_is_pruned_too(ann):
     ann.deploys("-e", "staging")
     commit_files(ann.gitops, {"policy.yaml": "prune_at_most: 1\n"})
     ann.has(iris())
-    said = ann.runs("deploy", "-e", "staging", "--prune")
-    assert (said.code, "policy.prune_at_most (1)" in said.err) == (2, True)
+    result = ann.runs("deploy", "-e", "staging", "--prune")
+    assert (result.code, "policy.prune_at_most (1)" in result.err) == (2, True)
 
 
 def test_a_policy_is_asked_again_where_it_changed(ann):
@@ -175,9 +175,9 @@ def test_a_policy_is_asked_again_where_it_changed(ann):
     ann.configures(policy={"priority_classes": ["high"]})
     assert ann.runs("validate").code == 0
     ann.configures()
-    said = ann.runs("validate", "--output", "json")
-    assert said.code == 3
-    assert "policy.priority_classes" in json.dumps(said.json)
+    result = ann.runs("validate", "--output", "json")
+    assert result.code == 3
+    assert "policy.priority_classes" in json.dumps(result.json)
 
 
 # -- the policy of the GitOps repository -----------------------------------------------------------
@@ -192,22 +192,22 @@ def test_no_project_file_widens_the_policy_of_the_gitops_repository(ann):
     commit_files(ann.gitops, {"policy.yaml": "annotations: []\npriority_classes: [high]\n"})
     before = ann.head()
     for verb in (("deploy",), ("deploy", "--dry-run"), ("diff",)):
-        said = ann.runs(*verb, "-e", "staging")
-        assert (said.code, ann.head()) == (3, before)
-        assert "policy.annotations of policy.yaml in the GitOps repository" in said.err
-        assert "priority" not in said.err
+        result = ann.runs(*verb, "-e", "staging")
+        assert (result.code, ann.head()) == (3, before)
+        assert "policy.annotations of policy.yaml in the GitOps repository" in result.err
+        assert "priority" not in result.err
     ann.has(iris(compute={"priority_class": "high"}))
     ann.deploys("-e", "staging")
     for words in ("compute.priority_class=low", r"annotations.eks\.amazonaws\.com/role-arn=x"):
-        said = ann.runs("patch", "iris", "-e", "staging", "--set", words)
-        assert (said.code, "policy.yaml in the GitOps repository" in said.err) == (3, True)
+        result = ann.runs("patch", "iris", "-e", "staging", "--set", words)
+        assert (result.code, "policy.yaml in the GitOps repository" in result.err) == (3, True)
 
 
 def test_a_policy_of_the_gitops_repository_widens_nothing(ann):
     ann.has(iris(annotations=ROLE))
     commit_files(ann.gitops, {"policy.yaml": "annotations: [eks.amazonaws.com/role-arn]\n"})
-    said = ann.runs("deploy", "-e", "staging")
-    assert (said.code, "of the project file" in said.err) == (3, True)
+    result = ann.runs("deploy", "-e", "staging")
+    assert (result.code, "of the project file" in result.err) == (3, True)
 
 
 FORBIDDEN_SINCE = [
@@ -227,9 +227,9 @@ def test_a_rollback_does_not_bring_back_what_a_policy_forbids_now(ann, files, po
     staging = {"staging": ENVIRONMENTS["staging"]}
     ann.configures(policy=policy, gitops={"mode": mode}, environments=staging)
     before = ann.head()
-    said = ann.runs("rollback", "iris", "-e", "staging", "--to", first)
-    assert (said.code, ann.head()) == (3, before)
-    assert f"policy.annotations {place}. {first} comes back as it was, or not at all" in said.err
+    result = ann.runs("rollback", "iris", "-e", "staging", "--to", first)
+    assert (result.code, ann.head()) == (3, before)
+    assert f"policy.annotations {place}. {first} comes back as it was, or not at all" in result.err
     did(ann, "rollback", "iris", "-e", "staging")
     did(ann, "rollback", "iris", "-e", "staging", "--to", third)
 
@@ -241,9 +241,9 @@ def test_a_refresh_does_not_roll_out_what_a_policy_forbids_now(ann, files, polic
     commit_files(ann.gitops, {"README.md": "hello\n", **files})
     ann.configures(policy=policy)
     before = ann.head()
-    said = ann.runs("refresh", "--all", "-e", "staging")
-    assert (said.code, ann.head()) == (3, before)
-    assert f"policy.annotations {place}. deploy iris with a manifest that" in said.err
+    result = ann.runs("refresh", "--all", "-e", "staging")
+    assert (result.code, ann.head()) == (3, before)
+    assert f"policy.annotations {place}. deploy iris with a manifest that" in result.err
     did(ann, "refresh", "roses", "-e", "staging")
 
 
@@ -253,14 +253,14 @@ def test_a_rollback_to_a_manifest_that_cannot_be_checked_is_refused(ann):
     text = ann.text(path).replace("kind: RealtimeAPI", "kind: RealtimeAPI\n  oldest: 1")
     commit_files(ann.gitops, {path: text})
     deployed(ann, iris(autoscaling={"max_replicas": 7}))
-    said = ann.runs("rollback", "iris", "-e", "staging")
-    assert (said.code, said.err.startswith("releases/staging/iris/release.yaml")) == (3, True)
-    assert "oldest" in said.err
+    result = ann.runs("rollback", "iris", "-e", "staging")
+    assert (result.code, result.err.startswith("releases/staging/iris/release.yaml")) == (3, True)
+    assert "oldest" in result.err
 
 
 @pytest.mark.parametrize("text", ["[]", "anotations: []\n", "a: b: c\n", "triggers: {types: x}\n"])
 def test_a_policy_that_cannot_be_read_lets_nothing_through(ann, text):
     ann.has(iris())
     commit_files(ann.gitops, {"policy.yaml": text})
-    said = ann.runs("deploy", "-e", "staging")
-    assert (said.code, said.err.startswith("policy.yaml:")) == (3, True)
+    result = ann.runs("deploy", "-e", "staging")
+    assert (result.code, result.err.startswith("policy.yaml:")) == (3, True)

@@ -29,7 +29,7 @@ def shop(ann):
 
 
 def test_an_empty_repository_gets_its_first_commit(shop):
-    said = did(shop, "bootstrap")
+    result = did(shop, "bootstrap")
     others = [path for path in shop.paths() if not path.startswith("charts/predictor/")]
     assert others == [
         ".gitattributes",
@@ -40,7 +40,7 @@ def test_an_empty_repository_gets_its_first_commit(shop):
         "argocd/staging.yaml",
     ]
     assert any(path.startswith("charts/predictor/") for path in shop.paths())
-    assert f"committed {shop.head()[:12]}: " in said.out
+    assert f"committed {shop.head()[:12]}: " in result.out
     assert git("log", "-1", "--format=%s", "main", cwd=shop.gitops) == (
         "Prepare the repository for shop"
     )
@@ -65,14 +65,14 @@ def test_again_it_changes_nothing_also_after_a_deploy(shop):
 
 def test_the_next_steps_are_told_and_stand_in_the_readme(shop):
     shop.configures(gitops={"argocd_repository": "https://git.example.org/gitops.git"})
-    said = did(shop, "bootstrap")
+    result = did(shop, "bootstrap")
     readme = shop.text("README.md")
     for line in (
         "argocd repo add https://git.example.org/gitops.git",
         "kubectl apply -n argocd -f argocd/projects/ -f argocd/staging.yaml",
         "kubectl apply -n argocd -f argocd/projects/ -f argocd/production.yaml",
     ):
-        assert f"  {line}\n" in said.out
+        assert f"  {line}\n" in result.out
         assert f"$ {line}\n" in readme
     assert "argocd cluster add" not in readme
     assert "argocd app delete argocd/<api>-production --cascade" in readme
@@ -155,10 +155,10 @@ def test_a_block_that_somebody_edited_is_kept_and_the_difference_is_told(shop):
     text = shop.text("README.md").replace("KEDA | 2.20", "KEDA | 2.99")
     commit_files(shop.gitops, {"README.md": text})
     shop.configures(clusters=EVERYTHING)
-    said = did(shop, "bootstrap")
+    result = did(shop, "bootstrap")
     assert shop.text("README.md") == text
-    assert "README.md: the block of gitops-ml was edited" in said.err
-    assert "-| KEDA | 2.99 |" in said.err
+    assert "README.md: the block of gitops-ml was edited" in result.err
+    assert "-| KEDA | 2.99 |" in result.err
     kept = did(shop, "bootstrap", "--output", "json").json["kept"]
     assert [each["path"] for each in kept] == ["README.md"]
 
@@ -191,9 +191,9 @@ def test_a_base_chart_that_was_altered_is_refused(shop):
 
 
 def test_a_dry_run_changes_nothing(shop):
-    said = did(shop, "bootstrap", "--dry-run")
-    assert "would commit: " in said.out
-    assert "+ argocd/staging.yaml" in said.out
+    result = did(shop, "bootstrap", "--dry-run")
+    assert "would commit: " in result.out
+    assert "+ argocd/staging.yaml" in result.out
     assert shop.commits() == 0
 
 
@@ -213,8 +213,8 @@ def test_an_empty_repository_is_pushed_to_and_the_rest_is_proposed(shop):
     shop.configures(environments=places, gitops={"forge": {"type": "none"}})
     did(shop, "bootstrap", "-e", "staging")
     first = shop.head()
-    said = did(shop, "bootstrap", "-e", "production")
-    assert "pushed the branch gitops-ml/bootstrap/shop" in said.out
+    result = did(shop, "bootstrap", "-e", "production")
+    assert "pushed the branch gitops-ml/bootstrap/shop" in result.out
     assert shop.head() == first
 
 

@@ -36,8 +36,8 @@ def content(person, path: str, of: str = BRANCH) -> str:
 
 def test_the_branch_is_one_commit_on_top_of_the_newest_base(bob):
     head = bob.head()
-    said = bob.deploys(*PROPOSE)
-    assert said.out.splitlines()[-1].startswith(
+    result = bob.deploys(*PROPOSE)
+    assert result.out.splitlines()[-1].startswith(
         f"pushed the branch {BRANCH}; open a pull request from it to main: "
     )
     assert (log(bob), bob.head()) == (["Deploy iris to staging"], head)
@@ -97,10 +97,10 @@ def test_the_work_of_others_on_the_branch_is_not_overwritten(bob):
     bob.deploys(*PROPOSE)
     theirs = commit_files(bob.gitops, {VALUES: "by: hand\n"}, branch=BRANCH)
     bob.has(container_api("iris", autoscaling={"max_replicas": 7}))
-    said = bob.runs("deploy", *PROPOSE)
-    assert said.code == 6
-    assert theirs[:12] in said.err
-    assert "delete the branch" in said.err
+    result = bob.runs("deploy", *PROPOSE)
+    assert result.code == 6
+    assert theirs[:12] in result.err
+    assert "delete the branch" in result.err
     assert branch(bob) == theirs
 
 
@@ -167,16 +167,16 @@ def test_a_branch_that_was_deleted_is_made_anew(bob):
 
 
 def test_a_dry_run_pushes_no_branch(bob):
-    said = bob.deploys(*PROPOSE, "--dry-run")
-    assert "would commit" in said.out
+    result = bob.deploys(*PROPOSE, "--dry-run")
+    assert "would commit" in result.out
     assert branch(bob) == ""
 
 
 def test_an_empty_repository_has_nothing_that_a_pull_request_could_go_to(ann):
     ann.has(container_api("iris"))
-    said = ann.runs("deploy", *PROPOSE)
-    assert said.code == 2
-    assert "`gitops-ml bootstrap` pushes the first commit" in said.err
+    result = ann.runs("deploy", *PROPOSE)
+    assert result.code == 2
+    assert "`gitops-ml bootstrap` pushes the first commit" in result.err
     planned = ann.runs("deploy", *PROPOSE, "--dry-run")
     assert (planned.code, "`gitops-ml bootstrap` pushes" in planned.err) == (0, True)
     assert "bootstrap" not in ann.runs("deploy", "--dry-run").err
@@ -186,9 +186,9 @@ def test_a_server_that_lets_no_branch_be_rewritten_is_a_refusal(bob):
     bob.deploys(*PROPOSE)
     git("config", "receive.denyNonFastForwards", "true", cwd=bob.gitops)
     bob.has(container_api("iris", autoscaling={"max_replicas": 7}))
-    said = bob.runs("deploy", *PROPOSE)
-    assert said.code == 5
-    assert "delete that branch" in said.err
+    result = bob.runs("deploy", *PROPOSE)
+    assert result.code == 5
+    assert "delete that branch" in result.err
 
 
 WORDS = {

@@ -35,9 +35,9 @@ def files(folder):
 
 
 def test_a_deployment_id_leads_to_what_is_in_its_image(deployed):
-    said = deployed.person.runs("inspect", deployed.id, "-o", "json")
-    assert said.code == 0, said
-    found = said.json
+    result = deployed.person.runs("inspect", deployed.id, "-o", "json")
+    assert result.code == 0, result
+    found = result.json
     assert (found["deployment_id"], found["platform"]) == (deployed.id, "linux/amd64")
     assert found["image"] == str(deployed.image)
     assert [each["role"] for each in found["layers"]] == ["base", "packages", "runtime", "code"]
@@ -65,21 +65,21 @@ def test_people_see_layers_labels_packages_and_documents(deployed):
 
 
 def test_an_image_of_somebody_else_is_shown_as_far_as_it_tells(mill):
-    said = mill.person.runs("inspect", str(mill.base.image), "-o", "json")
-    assert said.code == 0, said
-    assert said.json["platforms"] == ["linux/amd64", "linux/arm64"]
-    assert [each["role"] for each in said.json["layers"]] == ["base"]
+    result = mill.person.runs("inspect", str(mill.base.image), "-o", "json")
+    assert result.code == 0, result
+    assert result.json["platforms"] == ["linux/amd64", "linux/arm64"]
+    assert [each["role"] for each in result.json["layers"]] == ["base"]
     arm = mill.person.runs("inspect", str(mill.base.image), "--platform", "linux/arm64")
     assert "linux/arm64" in arm.out
     other = mill.person.runs("inspect", str(mill.base.image), "--platform", "linux/s390x")
     assert (other.code, "it is for linux/amd64, linux/arm64" in other.err) == (2, True)
-    said = mill.person.runs("export", str(mill.base.image), "../back")
-    assert (said.code, "no layer of it is a project" in said.err) == (1, True)
+    result = mill.person.runs("export", str(mill.base.image), "../back")
+    assert (result.code, "no layer of it is a project" in result.err) == (1, True)
 
 
 def test_what_nobody_has_is_told(mill):
-    said = mill.person.runs("inspect", f"{mill.repository}:nope")
-    assert (said.code, f"has no {mill.repository}:nope" in said.err) == (4, True)
+    result = mill.person.runs("inspect", f"{mill.repository}:nope")
+    assert (result.code, f"has no {mill.repository}:nope" in result.err) == (4, True)
     assert mill.person.runs("inspect", "no image!").code == 2
     assert mill.person.runs("inspect").code == 2
     assert mill.person.runs("inspect", "x", "--changes").code == 2
@@ -87,18 +87,18 @@ def test_what_nobody_has_is_told(mill):
 
 def test_a_mistyped_id_and_the_name_of_an_api_are_no_images(deployed):
     for word in (deployed.id[:-1] + "x", deployed.id + "0", "answer", "answr"):
-        said = deployed.person.runs("inspect", word)
-        assert said.code == 2, said
-        assert deployed.id in said.err.partition("near it are: ")[2]
+        result = deployed.person.runs("inspect", word)
+        assert result.code == 2, result
+        assert deployed.id in result.err.partition("near it are: ")[2]
 
 
 def test_code_lock_and_manifest_come_back_by_deployment_id_and_make_the_same_image(deployed):
     (deployed.project / "predictor.py").write_text("class PythonPredictor: ...\n")
-    said = deployed.person.runs("export", deployed.id, "../back", "-o", "json")
-    assert said.code == 0, said
+    result = deployed.person.runs("export", deployed.id, "../back", "-o", "json")
+    assert result.code == 0, result
     back = deployed.person.home / "back"
-    assert said.json["files"] == sorted(files(back))
-    assert said.json["manifest"] == "api.yaml"
+    assert result.json["files"] == sorted(files(back))
+    assert result.json["manifest"] == "api.yaml"
     assert (back / "requirements.lock").read_bytes() == deployed.lock.read_bytes()
     assert b"self.factor" in (back / "predictor.py").read_bytes()
     project = (deployed.project / "gitops-ml.yaml").read_text()
@@ -109,8 +109,8 @@ def test_code_lock_and_manifest_come_back_by_deployment_id_and_make_the_same_ima
 
 
 def test_by_image_the_manifest_is_the_one_that_is_attached(deployed):
-    said = deployed.person.runs("export", str(deployed.image), "../back")
-    assert said.code == 0, said
+    result = deployed.person.runs("export", str(deployed.image), "../back")
+    assert result.code == 0, result
     back = deployed.person.home / "back"
     assert (back / "api.yaml").read_bytes() == (deployed.project / "api.yaml").read_bytes()
     again = deployed.person.runs("export", str(deployed.image), "../back")
@@ -123,13 +123,13 @@ def test_an_oci_layout_is_read_without_any_registry(mill, monkeypatch):
     found = mill.person.runs("inspect", "oci:../layout", "-o", "json").json
     assert [each["role"] for each in found["layers"]][-1] == "code"
     tag = f"h-{found['content_hash'][:20]}"
-    said = mill.person.runs("export", f"oci:../layout:{tag}", "../back")
-    assert said.code == 0, said
+    result = mill.person.runs("export", f"oci:../layout:{tag}", "../back")
+    assert result.code == 0, result
     back = files(mill.person.home / "back")
     assert set(back) == {"predictor.py", "requirements.lock", "requirements.txt"}
-    assert "it is not attached to the image" in said.err
-    said = mill.person.runs("inspect", "oci:../layout:other")
-    assert (said.code, f"of {tag}" in said.err) == (2, True)
+    assert "it is not attached to the image" in result.err
+    result = mill.person.runs("inspect", "oci:../layout:other")
+    assert (result.code, f"of {tag}" in result.err) == (2, True)
     assert mill.person.runs("inspect", "oci:..").code == 2
 
 
@@ -146,8 +146,8 @@ def test_what_a_build_would_push_is_told_before_it_is_pushed(deployed):
     ]  # fmt: skip
     assert deployed.client.digest(ImageRef.parse(found["image"])) is None
     deployed.requires("six==1.17.0")
-    said = deployed.person.runs("inspect", "--changes")
-    assert (said.code, "run `gitops-ml lock`" in said.err) == (2, True)
+    result = deployed.person.runs("inspect", "--changes")
+    assert (result.code, "run `gitops-ml lock`" in result.err) == (2, True)
 
 
 def push_project(mill, *entries: LayerEntry) -> ImageRef:
@@ -171,15 +171,15 @@ def push_project(mill, *entries: LayerEntry) -> ImageRef:
 @pytest.mark.parametrize("target", ["/etc", "../..", "a/../../../x"])
 def test_an_image_with_a_link_that_leaves_the_project_is_refused(mill, target):
     image = push_project(mill, LayerEntry(path="app/out", source=target))
-    said = mill.person.runs("export", str(image), "../back")
-    assert (said.code, "a link that leaves the project" in said.err) == (1, True)
+    result = mill.person.runs("export", str(image), "../back")
+    assert (result.code, "a link that leaves the project" in result.err) == (1, True)
 
 
 def test_what_an_image_wants_to_write_outside_of_the_project_is_not_written(mill):
     good = LayerEntry(path="app/good.txt", source=b"good")
     image = push_project(mill, good, LayerEntry(path="app/../../evil.txt", source=b"evil"))
-    said = mill.person.runs("export", str(image), "../back")
-    assert said.code == 0, said
+    result = mill.person.runs("export", str(image), "../back")
+    assert result.code == 0, result
     assert files(mill.person.home / "back") == {"good.txt": b"good"}
     assert not (mill.person.home / "evil.txt").exists()
 
@@ -191,6 +191,6 @@ def test_a_layout_that_is_damaged_is_refused(mill):
     content = bytearray(place.read_bytes())
     content[-40] ^= 1
     place.write_bytes(content)
-    said = mill.person.runs("export", "oci:../layout", "../back")
-    assert said.code != 0
-    assert "back" not in said.out
+    result = mill.person.runs("export", "oci:../layout", "../back")
+    assert result.code != 0
+    assert "back" not in result.out

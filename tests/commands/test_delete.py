@@ -16,11 +16,11 @@ from tests.support.releases import body, deployed, did, iris
 def test_everything_of_the_release_goes_and_nothing_else(ann):
     id = deployed(ann, iris(), container_api("roses"))
     commit_files(ann.gitops, {"releases/staging/iris/notes/why.md": "because\n"})
-    said = did(ann, "delete", "iris", "-e", "staging")
+    result = did(ann, "delete", "iris", "-e", "staging")
     assert ann.paths("releases/staging/iris/") == []
     assert ann.paths("releases/staging/roses/")
-    assert said.out.splitlines()[1].split() == ["staging", "iris", "-", id]
-    assert said.err == ""
+    assert result.out.splitlines()[1].split() == ["staging", "iris", "-", id]
+    assert result.err == ""
     assert body(ann).splitlines() == [
         "Remove iris from staging",
         "",
@@ -40,22 +40,22 @@ def test_several_go_in_one_commit(ann):
 
 def test_in_a_protected_environment_it_has_to_be_meant(ann):
     deployed(ann, iris(), to="production")
-    said = ann.runs("delete", "iris", "-e", "production")
-    assert (said.code, "add --yes" in said.err) == (2, True)
+    result = ann.runs("delete", "iris", "-e", "production")
+    assert (result.code, "add --yes" in result.err) == (2, True)
     assert ann.paths("releases/production/iris/")
 
 
 def test_what_an_administrator_has_to_do_in_a_protected_environment_is_told(ann):
     deployed(ann, iris(), container_api("roses"), to="production")
-    said = did(ann, "delete", "--all", "-e", "production", "--yes")
-    assert "argocd app delete argocd/iris-production --cascade" in said.err
-    assert "argocd app delete argocd/roses-production --cascade" in said.err
+    result = did(ann, "delete", "--all", "-e", "production", "--yes")
+    assert "argocd app delete argocd/iris-production --cascade" in result.err
+    assert "argocd app delete argocd/roses-production --cascade" in result.err
 
 
 def test_a_dry_run_asks_nobody_and_removes_nothing(ann):
     deployed(ann, iris(), to="production")
-    said = did(ann, "delete", "iris", "-e", "production", "--dry-run")
-    assert said.out.splitlines()[-1] == "would commit: 2 files: 2 deleted"
+    result = did(ann, "delete", "iris", "-e", "production", "--dry-run")
+    assert result.out.splitlines()[-1] == "would commit: 2 files: 2 deleted"
     assert ann.paths("releases/production/iris/")
 
 
@@ -77,10 +77,10 @@ def test_on_a_terminal_it_asks_first(ann, answer, is_gone):
 
 def test_what_is_not_there_is_told(ann):
     deployed(ann, iris())
-    said = ann.runs("delete", "irsi", "-e", "staging")
-    assert (said.code, "did you mean 'iris'?" in said.err) == (2, True)
-    said = ann.runs("delete", "iris", "-e", "production", "--yes")
-    assert (said.code, "it is in staging" in said.err) == (2, True)
+    result = ann.runs("delete", "irsi", "-e", "staging")
+    assert (result.code, "did you mean 'iris'?" in result.err) == (2, True)
+    result = ann.runs("delete", "iris", "-e", "production", "--yes")
+    assert (result.code, "it is in staging" in result.err) == (2, True)
 
 
 def test_another_projects_release_is_left_alone(ann):

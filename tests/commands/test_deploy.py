@@ -37,7 +37,7 @@ CHART = "charts/predictor/" + yaml.safe_load(
 
 def test_the_first_deploy_fills_an_empty_repository(ann):
     ann.has(container_api("iris"))
-    said = ann.deploys()
+    result = ann.deploys()
 
     chart = [f"{CHART}/{path}" for path in _files(ROOT / "charts/predictor")]
     assert ann.paths() == sorted(
@@ -53,7 +53,7 @@ def test_the_first_deploy_fills_an_empty_repository(ann):
             ),
         ]
     )
-    assert said.out.splitlines()[-1] == (
+    assert result.out.splitlines()[-1] == (
         f"committed {ann.head()[:12]}: {len(ann.paths())} files: {len(ann.paths())} added"
     )
     assert git("log", "--format=%an <%ae> %s", "main", cwd=ann.gitops) == (
@@ -154,8 +154,8 @@ def test_deploying_again_changes_nothing_and_commits_nothing(ann):
     ann.deploys(*NO_REGISTRY)
     before = ann.head()
 
-    said = ann.deploys(*NO_REGISTRY)
-    assert said.out == "nothing to change\n"
+    result = ann.deploys(*NO_REGISTRY)
+    assert result.out == "nothing to change\n"
     assert ann.head() == before
 
 
@@ -266,22 +266,22 @@ def test_a_release_without_a_manifest_is_told_and_stays(ann):
     ann.deploys("-e", "staging")
     before = ann.head()
     ann.has(container_api("iris"))
-    said = ann.deploys("-e", "staging")
+    result = ann.deploys("-e", "staging")
 
-    assert said.err == (
+    assert result.err == (
         "warning: releases/staging/roses is in the GitOps repository, but no manifest describes "
         "it any more; `gitops-ml deploy --prune` removes it\n"
     )
-    assert (said.out, ann.head()) == ("nothing to change\n", before)
+    assert (result.out, ann.head()) == ("nothing to change\n", before)
 
 
 def test_prune_removes_what_left_the_manifests(ann):
     ann.has(container_api("iris"), container_api("roses"))
     ann.deploys("-e", "staging")
     ann.has(container_api("iris"))
-    said = ann.deploys("-e", "staging", "--prune")
+    result = ann.deploys("-e", "staging", "--prune")
 
-    assert said.out.splitlines()[0] == "removed releases/staging/roses"
+    assert result.out.splitlines()[0] == "removed releases/staging/roses"
     assert ann.touched() == [
         "releases/staging/roses/release.yaml",
         "releases/staging/roses/values.yaml",
@@ -342,9 +342,9 @@ def test_an_altered_base_chart_is_refused(ann):
     before = ann.head()
     ann.has(container_api("iris"), container_api("roses"))
 
-    said = ann.runs("deploy")
-    assert said.code == 6
-    assert f"{CHART}/values.yaml in the GitOps repository is not what this version" in said.err
+    result = ann.runs("deploy")
+    assert result.code == 6
+    assert f"{CHART}/values.yaml in the GitOps repository is not what this version" in result.err
     assert ann.head() == before
 
 
@@ -354,8 +354,8 @@ def test_a_file_added_to_a_base_chart_is_refused(ann):
     ann.deploys()
     commit_files(ann.gitops, {f"{CHART}/templates/extra.yaml": "kind: Job\n"})
     ann.has(container_api("iris"), container_api("roses"))
-    said = ann.runs("deploy")
-    assert (said.code, f"{CHART}/templates/extra.yaml" in said.err) == (6, True)
+    result = ann.runs("deploy")
+    assert (result.code, f"{CHART}/templates/extra.yaml" in result.err) == (6, True)
 
 
 def test_another_version_of_the_chart_stays_beside_ours(ann):
@@ -367,9 +367,9 @@ def test_another_version_of_the_chart_stays_beside_ours(ann):
 
 def test_an_image_without_a_digest_is_refused(ann):
     ann.has(predictor_api("answer"))
-    said = ann.runs("deploy", "--offline", "--no-build")
-    assert said.code == 5
-    assert re.search(r"answer:h-[0-9a-f]{20}: no digest is known", said.err)
+    result = ann.runs("deploy", "--offline", "--no-build")
+    assert result.code == 5
+    assert re.search(r"answer:h-[0-9a-f]{20}: no digest is known", result.err)
     assert ann.commits() == 0
 
 
@@ -377,24 +377,24 @@ def test_offline_builds_nothing(ann, monkeypatch):
     """Nobody can know whether an image has to be built where no registry may be asked."""
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     ann.has(predictor_api("answer"))
-    said = ann.runs("deploy", "--offline")
-    assert (said.code, "Build it first" in said.err) == (5, True)
+    result = ann.runs("deploy", "--offline")
+    assert (result.code, "Build it first" in result.err) == (5, True)
 
 
 def test_by_tag_names_the_image_by_its_content_hash(ann):
     ann.has(predictor_api("answer"))
-    said = ann.deploys("-e", "staging", *NO_REGISTRY)
+    result = ann.deploys("-e", "staging", *NO_REGISTRY)
     image = ann.yaml("releases/staging/answer/values.yaml")["image"]
     assert re.fullmatch(r"h-[0-9a-f]{20}", image["tag"])
     assert "digest" not in image or not image["digest"]
-    assert "has no digest yet" in said.err
+    assert "has no digest yet" in result.err
 
 
 def test_by_tag_goes_on_where_the_registry_cannot_be_reached(ann):
     ann.has(predictor_api("answer"))
     ann.configures(image={"repository": "127.0.0.1:1/ml"})
-    said = ann.deploys("-e", "staging", "--by-tag")
-    assert said.err.count("127.0.0.1:1") >= 1
+    result = ann.deploys("-e", "staging", "--by-tag")
+    assert result.err.count("127.0.0.1:1") >= 1
     assert ann.release("answer")["image"]["digest"] is None
 
 
@@ -428,8 +428,8 @@ def test_what_changes_is_told(ann):
 
 def test_images_without_a_digest_are_named_together_where_they_are_many(ann):
     ann.has(*(predictor_api(f"answer-{number}") for number in range(5)))
-    said = ann.deploys("-e", "staging", *NO_REGISTRY)
-    (line,) = (line for line in said.err.splitlines() if "no digest yet" in line)
+    result = ann.deploys("-e", "staging", *NO_REGISTRY)
+    (line,) = (line for line in result.err.splitlines() if "no digest yet" in line)
     assert "and 4 other images have no digest yet" in line
 
 
@@ -438,21 +438,21 @@ def test_pull_request_environments_are_not_pushed_to(ann):
     production = {**ENVIRONMENTS["production"], "delivery": "pull_request"}
     ann.configures(environments={**ENVIRONMENTS, "production": production})
     commit_files(ann.gitops, {"README.md": "hello\n"})
-    said = ann.deploys()
+    result = ann.deploys()
     assert (ann.paths(), ann.commits()) == (["README.md"], 1)
-    assert "pushed the branch gitops-ml/deploy/staging-production/iris" in said.out
-    assert "no --environment was given: deploying to staging, production" in said.err
+    assert "pushed the branch gitops-ml/deploy/staging-production/iris" in result.out
+    assert "no --environment was given: deploying to staging, production" in result.err
     assert (
-        "warning: staging: what changes there waits in the pull request with the rest" in said.err
+        "warning: staging: what changes there waits in the pull request with the rest" in result.err
     )
 
 
 def test_a_branch_that_the_repository_does_not_have_is_named(ann):
     commit_files(ann.gitops, {"README.md": "hello\n"}, branch="trunk")
     ann.has(container_api("iris"))
-    said = ann.runs("deploy")
-    assert said.code == 2
-    assert "has no branch 'main'; it has trunk" in said.err
+    result = ann.runs("deploy")
+    assert result.code == 2
+    assert "has no branch 'main'; it has trunk" in result.err
 
 
 def test_a_repository_that_is_not_there_is_a_failure(ann):
@@ -469,8 +469,8 @@ def test_an_invalid_manifest_stops_everything(ann):
 def test_without_a_project_file_deploy_tells_what_it_needs(ann):
     ann.has(container_api("iris"))
     (ann.project / "gitops-ml.yaml").unlink()
-    said = ann.runs("deploy")
-    assert (said.code, "`gitops-ml init` writes one" in said.err) == (2, True)
+    result = ann.runs("deploy")
+    assert (result.code, "`gitops-ml init` writes one" in result.err) == (2, True)
 
 
 # -- dry run ---------------------------------------------------------------------------------------
@@ -481,11 +481,11 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(ann):
     ann.deploys("-e", "staging")
     ann.has(container_api("iris", autoscaling={"max_replicas": 6}))
     before, source = ann.head(), written_below([ann.project])
-    said = ann.deploys("-e", "staging", "--prune", "--dry-run")
+    result = ann.deploys("-e", "staging", "--prune", "--dry-run")
 
     assert (ann.head(), written_below([ann.project])) == (before, source)
-    assert said.out.splitlines()[-1] == "would commit: 4 files: 2 modified, 2 deleted"
-    assert "would remove releases/staging/roses" in said.out
+    assert result.out.splitlines()[-1] == "would commit: 4 files: 2 modified, 2 deleted"
+    assert "would remove releases/staging/roses" in result.out
     done = ann.deploys("-e", "staging", "--prune")
     assert done.out.splitlines()[-1].endswith("4 files: 2 modified, 2 deleted")
 
@@ -493,8 +493,8 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(ann):
 def test_a_dry_run_builds_nothing_and_refuses_nothing(ann, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     ann.has(predictor_api("answer"))
-    said = ann.deploys("--offline", "--dry-run")
-    assert (ann.commits(), "would commit" in said.out) == (0, True)
+    result = ann.deploys("--offline", "--dry-run")
+    assert (ann.commits(), "would commit" in result.out) == (0, True)
 
 
 # -- together --------------------------------------------------------------------------------------
@@ -536,8 +536,8 @@ def test_a_deploy_that_is_killed_anywhere_is_finished_by_the_next(ann):
             process.communicate()
         assert _is_sound(ann.gitops)
 
-    said = finished("deploy", cwd=ann.project)
-    assert said.returncode == 0, said.stderr
+    result = finished("deploy", cwd=ann.project)
+    assert result.returncode == 0, result.stderr
     git("fsck", "--full", "--strict", cwd=ann.gitops)
     for environment in ENVIRONMENTS:
         values = ann.yaml(f"releases/{environment}/iris/values.yaml")

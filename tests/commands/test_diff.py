@@ -21,8 +21,8 @@ def deployed(ann):
 
 def test_an_empty_repository_would_get_everything_and_the_chart_is_told_in_one_line(ann):
     ann.has(container_api("iris"))
-    said = ann.runs("diff", *STAGING)
-    lines = said.out.splitlines()
+    result = ann.runs("diff", *STAGING)
+    lines = result.out.splitlines()
     assert lines[0].startswith("+ charts/predictor/")
     assert lines[0].endswith(" files")
     assert [line for line in lines if line.startswith("+++ ")] == [
@@ -31,25 +31,25 @@ def test_an_empty_repository_would_get_everything_and_the_chart_is_told_in_one_l
         "+++ b/releases/staging/iris/release.yaml",
         "+++ b/releases/staging/iris/values.yaml",
     ]
-    assert (said.code, ann.commits()) == (0, 0)
+    assert (result.code, ann.commits()) == (0, 0)
 
 
 def test_no_differences(deployed):
     deployed.deploys(*STAGING)
     assert deployed.runs("diff", *STAGING, "--exit-code").code == 0
     assert deployed.runs("diff", *STAGING).out == "no differences\n"
-    said = deployed.runs("diff", *STAGING, "-o", "json").json
-    assert said == {"releases": [], "changes": [], "objects": [], "left": [], "warnings": []}
+    result = deployed.runs("diff", *STAGING, "-o", "json").json
+    assert result == {"releases": [], "changes": [], "objects": [], "left": [], "warnings": []}
 
 
 def test_a_file_is_shown_as_git_would_show_it(deployed):
-    said = deployed.runs("diff", *STAGING)
+    result = deployed.runs("diff", *STAGING)
     assert "--- a/releases/staging/iris/values.yaml\n+++ b/releases/staging/iris/values.yaml" in (
-        said.out
+        result.out
     )
-    assert "-  maxReplicas: 5\n+  maxReplicas: 7\n" in said.out
-    assert "roses" not in said.out
-    assert said.out.endswith("2 files: 2 modified\n")
+    assert "-  maxReplicas: 5\n+  maxReplicas: 7\n" in result.out
+    assert "roses" not in result.out
+    assert result.out.endswith("2 files: 2 modified\n")
 
 
 def test_objects_are_shown_field_by_field(deployed):
@@ -63,13 +63,13 @@ def test_objects_are_shown_field_by_field(deployed):
 
 def test_json_holds_the_same_facts(deployed):
     pytest.importorskip("helm_python")
-    said = deployed.runs("diff", *STAGING, "--manifests", "-o", "json").json
-    assert [(c["path"], c["action"]) for c in said["changes"]] == [
+    result = deployed.runs("diff", *STAGING, "--manifests", "-o", "json").json
+    assert [(c["path"], c["action"]) for c in result["changes"]] == [
         ("releases/staging/iris/release.yaml", "modify"),
         ("releases/staging/iris/values.yaml", "modify"),
     ]
-    assert said["changes"][1]["before"] == deployed.text("releases/staging/iris/values.yaml")
-    scaled = next(item for item in said["objects"] if item["kind"] == "ScaledObject")
+    assert result["changes"][1]["before"] == deployed.text("releases/staging/iris/values.yaml")
+    scaled = next(item for item in result["objects"] if item["kind"] == "ScaledObject")
     assert {"path": "spec.maxReplicaCount", "action": "modify", "before": 5, "after": 7} in (
         scaled["fields"]
     )
@@ -77,8 +77,8 @@ def test_json_holds_the_same_facts(deployed):
 
 def test_a_release_that_comes_is_all_new_objects(deployed):
     pytest.importorskip("helm_python")
-    said = deployed.runs("diff", "-e", "production", "--api", "iris", "--manifests", "-o", "json")
-    assert {item["action"] for item in said.json["objects"]} == {"add"}
+    result = deployed.runs("diff", "-e", "production", "--api", "iris", "--manifests", "-o", "json")
+    assert {item["action"] for item in result.json["objects"]} == {"add"}
 
 
 def test_exit_code_7_says_that_there_are_differences(deployed):
@@ -89,17 +89,17 @@ def test_exit_code_7_says_that_there_are_differences(deployed):
 
 def test_what_left_the_manifests_is_told(deployed):
     deployed.has(container_api("iris"))
-    said = deployed.runs("diff", *STAGING)
-    assert "releases/staging/roses is in the GitOps repository, but no manifest" in said.err
+    result = deployed.runs("diff", *STAGING)
+    assert "releases/staging/roses is in the GitOps repository, but no manifest" in result.err
     assert deployed.runs("diff", *STAGING, "-o", "json").json["left"] == ["releases/staging/roses"]
 
 
 def test_what_somebody_else_changed_is_a_difference(deployed):
     deployed.deploys(*STAGING)
     commit_files(deployed.gitops, {"argocd/staging.yaml": "kind: ApplicationSet\n"})
-    said = deployed.runs("diff", *STAGING)
-    assert "+++ b/argocd/staging.yaml\n" in said.out
-    assert said.out.endswith("1 file: 1 modified\n")
+    result = deployed.runs("diff", *STAGING)
+    assert "+++ b/argocd/staging.yaml\n" in result.out
+    assert result.out.endswith("1 file: 1 modified\n")
 
 
 def test_diff_shows_what_deploy_does(deployed):
@@ -113,8 +113,8 @@ def test_diff_shows_what_deploy_does(deployed):
 
 def test_an_image_that_is_not_built_is_named_by_its_tag_and_this_is_told(ann):
     ann.has(predictor_api("answer"))
-    said = ann.runs("diff", *STAGING, "--offline")
-    assert (said.code, "has no digest yet" in said.err) == (0, True)
+    result = ann.runs("diff", *STAGING, "--offline")
+    assert (result.code, "has no digest yet" in result.err) == (0, True)
 
 
 def test_diff_changes_nothing(deployed):
@@ -126,9 +126,9 @@ def test_diff_changes_nothing(deployed):
 def test_a_registry_that_gives_no_answer_does_not_hide_the_differences(ann):
     ann.has(predictor_api("answer"))
     ann.configures(image={"repository": "127.0.0.1:1/ml"})
-    said = ann.runs("diff", *STAGING)
-    assert said.code == 0
-    assert "releases/staging/answer/values.yaml" in said.out
+    result = ann.runs("diff", *STAGING)
+    assert result.code == 0
+    assert "releases/staging/answer/values.yaml" in result.out
 
 
 def test_the_chart_of_the_repository_renders_what_stands_there(ann):
@@ -147,8 +147,8 @@ def test_the_chart_of_the_repository_renders_what_stands_there(ann):
     old["releases/staging/iris/release.yaml"] = release.replace(f'"{version}"', '"0.0.1"')
     commit_files(ann.gitops, old)
     ann.has(container_api("iris", autoscaling={"max_replicas": 7}))
-    said = ann.runs("diff", *STAGING, "--manifests")
-    assert f'helm.sh/chart: "predictor-0.0.1" -> "predictor-{version}"' in said.out
+    result = ann.runs("diff", *STAGING, "--manifests")
+    assert f'helm.sh/chart: "predictor-0.0.1" -> "predictor-{version}"' in result.out
 
 
 def test_what_is_not_ours_in_the_repository_is_named_before_anything_is_written(ann):
@@ -164,7 +164,7 @@ def test_what_is_not_ours_in_the_repository_is_named_before_anything_is_written(
     git("push", "-q", "origin", "HEAD:main", cwd=work)
     before = ann.head()
     for command in (["diff"], ["deploy", "--dry-run"], ["deploy"]):
-        said = ann.runs(*command, "-e", "staging", "--offline")
-        assert said.code == 2, said
-        assert "has a symbolic link at releases, where releases/staging/iris/" in said.err
+        result = ann.runs(*command, "-e", "staging", "--offline")
+        assert result.code == 2, result
+        assert "has a symbolic link at releases, where releases/staging/iris/" in result.err
     assert ann.head() == before

@@ -51,16 +51,16 @@ def test_there_are_examples():
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_valid_without_a_warning(ann, example, name):
     example(name)
-    said = ann.runs("validate", "--strict")
-    assert (said.code, "0 errors, 0 warnings" in said.out) == (0, True), said
+    result = ann.runs("validate", "--strict")
+    assert (result.code, "0 errors, 0 warnings" in result.out) == (0, True), result
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_has_the_lock_of_its_requirements(ann, example, name):
     """`gitops-ml lock` in its folder mends it; the requirements of the runtime count, too."""
     example(name)
-    said = ann.runs("lock", "--check")
-    assert said.code == 0, said
+    result = ann.runs("lock", "--check")
+    assert result.code == 0, result
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -91,12 +91,12 @@ def test_an_example_renders_what_golden_holds(ann, example, name):
 
 def rendering(ann) -> dict[str, str]:
     """The files but for the chart's, and the objects of each release."""
-    said = ann.runs("render", "--offline", "--manifests", "-o", "json")
-    assert said.code == 0, said
-    files = {p: t for p, t in said.json["files"].items() if not p.startswith("charts/")}
-    for directory, objects in said.json["objects"].items():
+    result = ann.runs("render", "--offline", "--manifests", "-o", "json")
+    assert result.code == 0, result
+    files = {p: t for p, t in result.json["files"].items() if not p.startswith("charts/")}
+    for directory, objects in result.json["objects"].items():
         files[f"{directory}/objects.yaml"] = objects_text(objects).decode()
-    names = _placeholders(said.json["releases"])
+    names = _placeholders(result.json["releases"])
     return {path: _replaced(text, names) for path, text in files.items()}
 
 
@@ -124,8 +124,8 @@ def _replaced(text: str, names: dict[str, str]) -> str:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_carries_our_chart_as_it_is(ann, example, name):
     example(name)
-    said = ann.runs("render", "--offline", "--to", "../rendered")
-    assert said.code == 0
+    result = ann.runs("render", "--offline", "--to", "../rendered")
+    assert result.code == 0
     (chart,) = (ann.home / "rendered/charts/predictor").iterdir()
     ours = ROOT / "charts/predictor"
     assert {p.relative_to(chart): t for p, t in written_below([chart]).items()} == {

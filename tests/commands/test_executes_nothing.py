@@ -149,16 +149,16 @@ def calls(attack: Attack) -> Iterator[tuple[str, list[str], int]]:
 
 
 def tag(attack: Attack) -> str:
-    said = attack.ann.runs("build", "-o", "json")
-    assert said.code == 0, said
-    return str(json.loads(said.out)[0]["image"]).rpartition(":")[2]
+    result = attack.ann.runs("build", "-o", "json")
+    assert result.code == 0, result
+    return str(json.loads(result.out)[0]["image"]).rpartition(":")[2]
 
 
 def test_no_command_executes_what_it_reads(attack):
     wrong, called = {}, {"run"}
     for command, arguments, code in calls(attack):
-        said = attack.runs(*command.split(), *arguments)
-        assert said.returncode == code, (command, arguments, said.stdout, said.stderr)
+        result = attack.runs(*command.split(), *arguments)
+        assert result.returncode == code, (command, arguments, result.stdout, result.stderr)
         called.add(command)
         if found := attack.found(command):
             wrong[f"{command} {' '.join(arguments)}"] = found
@@ -271,8 +271,8 @@ def test_no_requirement_builds_a_package(mill, kind):
     for builder in ("auto", "oci"):
         mill.configures(builder=builder)
         for command in ("validate", "lock", "build", "diff", "render"):
-            said = mill.person.runs(command)
-            assert not mark.exists(), (builder, command, said)
+            result = mill.person.runs(command)
+            assert not mark.exists(), (builder, command, result)
     assert mill.person.runs("build").code != 0
 
 

@@ -12,9 +12,9 @@ from tests.support.person import DIGEST, Person, container_api
 
 def told(ann: Person, *arguments: str) -> list[tuple[str, str, str]]:
     """Environment, id and action of each row, the newest first."""
-    said = ann.runs("history", *arguments, "--limit", "0", "--output", "json")
-    assert said.code == 0, said
-    return [(d["environment"], d["deployment_id"], d["action"]) for d in said.json["deployments"]]
+    result = ann.runs("history", *arguments, "--limit", "0", "--output", "json")
+    assert result.code == 0, result
+    return [(d["environment"], d["deployment_id"], d["action"]) for d in result.json["deployments"]]
 
 
 def deployed(ann: Person, *environments: str, **changes: object) -> str:
@@ -26,9 +26,9 @@ def deployed(ann: Person, *environments: str, **changes: object) -> str:
 
 
 def traced(ann: Person, id: str):
-    said = ann.runs("trace", id, "--output", "json")
-    assert said.code == 0, said
-    return said.json
+    result = ann.runs("trace", id, "--output", "json")
+    assert result.code == 0, result
+    return result.json
 
 
 # -- history ---------------------------------------------------------------------------------------
@@ -125,8 +125,8 @@ def test_an_environment_whose_argo_cd_objects_are_gone_too_is_still_told(ann):
 
 def test_a_name_that_was_never_deployed_is_answered_with_the_nearest(ann):
     deployed(ann, "staging")
-    said = ann.runs("history", "irsi")
-    assert (said.code, "did you mean 'iris'?" in said.err) == (2, True)
+    result = ann.runs("history", "irsi")
+    assert (result.code, "did you mean 'iris'?" in result.err) == (2, True)
 
 
 # -- however they got there ------------------------------------------------------------------------
@@ -141,12 +141,12 @@ def by_hand(ann: Person, path: str, old: str, new: str) -> None:
 def test_values_that_somebody_edited_by_hand_are_told_as_an_edit(ann):
     only = deployed(ann, "staging")
     by_hand(ann, "releases/staging/iris/values.yaml", "maxReplicas: 5", "maxReplicas: 50")
-    said = ann.runs("history", "iris", "--output", "json").json["deployments"]
-    assert [(d["deployment_id"], d["action"], d["is_current"]) for d in said] == [
+    result = ann.runs("history", "iris", "--output", "json").json["deployments"]
+    assert [(d["deployment_id"], d["action"], d["is_current"]) for d in result] == [
         (only, "edit", True),
         (only, "deploy", False),
     ]
-    assert said[0]["changes"] == [
+    assert result[0]["changes"] == [
         {"path": "autoscaling.maxReplicas", "action": "modify", "before": 5, "after": 50}
     ]
 
@@ -231,8 +231,10 @@ def test_a_shallow_repository_tells_where_its_memory_begins(ann):
     shallow = ann.home / "shallow.git"
     git("clone", "-q", "--bare", "--depth=1", ann.gitops.as_uri(), shallow)
     ann.configures(gitops={"repository": str(shallow)})
-    said = ann.runs("history", "iris")
-    assert said.err.startswith("warning: the GitOps repository is a shallow clone: what is before")
+    result = ann.runs("history", "iris")
+    assert result.err.startswith(
+        "warning: the GitOps repository is a shallow clone: what is before"
+    )
     assert told(ann, "iris") == [("staging", second, "deploy")]
 
 
@@ -297,17 +299,17 @@ def test_the_beginning_of_an_id_will_do_where_it_is_the_only_one(ann):
     id = deployed(ann, "staging")
     assert traced(ann, id[:-6])["deployment_id"] == id
     deployed(ann, "staging", autoscaling={"max_replicas": 6})
-    said = ann.runs("trace", "iris-")
-    assert (said.code, "begins several ids" in said.err) == (2, True)
+    result = ann.runs("trace", "iris-")
+    assert (result.code, "begins several ids" in result.err) == (2, True)
 
 
 def test_an_unknown_id_is_answered_with_the_nearest(ann):
     id = deployed(ann, "staging")
     wrong = id[:-1] + ("0" if id[-1] != "0" else "1")
-    said = ann.runs("trace", wrong)
-    assert (said.code, id in said.err) == (2, True)
-    said = ann.runs("trace", "irsi" + id.removeprefix("iris"))
-    assert (said.code, id in said.err) == (2, True)
+    result = ann.runs("trace", wrong)
+    assert (result.code, id in result.err) == (2, True)
+    result = ann.runs("trace", "irsi" + id.removeprefix("iris"))
+    assert (result.code, id in result.err) == (2, True)
 
 
 @pytest.mark.parametrize("id", ["*-0123456789ab", "../../iris-0", "-", "iris", ""])
@@ -337,8 +339,8 @@ def test_manifests_that_are_wrong_do_not_keep_anybody_from_looking(ann):
 def test_without_a_gitops_repository_the_way_to_one_is_told(ann):
     ann.has(container_api("iris"))
     (ann.project / "gitops-ml.yaml").unlink()
-    said = ann.runs("history", "iris")
-    assert (said.code, "`gitops-ml init` writes one" in said.err) == (2, True)
+    result = ann.runs("history", "iris")
+    assert (result.code, "`gitops-ml init` writes one" in result.err) == (2, True)
 
 
 def test_another_projects_deployments_can_be_traced(ann):

@@ -51,10 +51,10 @@ def assert_no_tag(mill) -> None:
     assert mill.client.digest(ImageRef(mill.repository, tag_of(mill))) is None
 
 
-def assert_built(mill, said) -> None:
-    assert said.code == 0, said
+def assert_built(mill, result) -> None:
+    assert result.code == 0, result
     image = ImageRef(mill.repository, tag_of(mill))
-    (built,) = said.json
+    (built,) = result.json
     assert mill.client.digest(image) == built["digest"]
     assert_whole(mill.client, image)
 
@@ -131,8 +131,8 @@ def test_what_stays_is_told_and_no_tag_points_at_half_an_image(
     name = mill.repository.partition("/")[2]
     wanted = what.format(name=name)
     proxy.choose = lambda asked: fault if wanted in f"{asked.method} {asked.path}" else None
-    said = mill.person.runs("build")
-    assert (said.code, words in said.err) == (code, True), said
+    result = mill.person.runs("build")
+    assert (result.code, words in result.err) == (code, True), result
     image = ImageRef(mill.repository, tag_of(mill))
     if mill.client.digest(image) is not None:
         assert_whole(mill.client, image)
@@ -179,15 +179,15 @@ def test_a_full_disk_is_told_and_leaves_neither_a_tag_nor_half_a_file(mill, monk
         pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
     try:
         monkeypatch.setenv("GITOPS_ML_CACHE", str(small))
-        said = mill.person.runs("build")
-        assert said.code == 1
-        assert "No space left on device" in said.err
-        assert "GITOPS_ML_CACHE" in said.err
+        result = mill.person.runs("build")
+        assert result.code == 1
+        assert "No space left on device" in result.err
+        assert "GITOPS_ML_CACHE" in result.err
         assert not [path for path in small.rglob("*") if path.name.startswith(".new")]
         monkeypatch.setenv("GITOPS_ML_CACHE", str(mill.person.home / "cache"))
         assert_no_tag(mill)
-        said = mill.person.runs("build", "--output", f"oci-layout={small / 'layout'}")
-        assert (said.code, "No space left on device" in said.err) == (1, True)
+        result = mill.person.runs("build", "--output", f"oci-layout={small / 'layout'}")
+        assert (result.code, "No space left on device" in result.err) == (1, True)
         assert not (small / "layout/index.json").exists()
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -209,10 +209,11 @@ def test_a_password_is_shown_and_the_image_skipped_the_next_time(
     states = [mill.person.runs("build", "-o", "json").json[0]["state"] for _ in range(2)]
     assert states == ["built", "exists"]
     monkeypatch.setenv("DOCKER_CONFIG", str(mill.person.home / "nobody"))
-    said = mill.person.runs("build")
-    assert said.code == 5
+    result = mill.person.runs("build")
+    assert result.code == 5
     assert (
-        f"requires credentials for mill/answer: `docker login {private_registry.host}`" in said.err
+        f"requires credentials for mill/answer: `docker login {private_registry.host}`"
+        in result.err
     )
 
 
@@ -243,10 +244,11 @@ def test_a_registry_with_a_private_ca_is_pushed_to_once_the_ca_is_named(
     with faulty_registry(mill.registry.host, tls=context) as secure:
         assert mill.person.runs("lock").code == 0
         move(mill, secure.host)
-        said = mill.person.runs("build")
-        assert said.code == 4
+        result = mill.person.runs("build")
+        assert result.code == 4
         assert (
-            "its certificate is not trusted: name the CA bundle in GITOPS_ML_CA_BUNDLE" in said.err
+            "its certificate is not trusted: name the CA bundle in GITOPS_ML_CA_BUNDLE"
+            in result.err
         )
         monkeypatch.setenv("GITOPS_ML_CA_BUNDLE", str(ca))
         assert_built(mill, mill.person.runs("build", "-o", "json"))

@@ -61,10 +61,10 @@ def test_what_is_built_is_pushed_and_not_built_again(shop, monkeypatch):
 
 
 def test_deploy_builds_pushes_and_names_the_image_by_digest(shop, monkeypatch):
-    said = shop.runs("deploy", "-o", "json")
-    assert said.code == 0, said
+    result = shop.runs("deploy", "-o", "json")
+    assert result.code == 0, result
     image = shop.yaml("releases/production/answer/values.yaml")["image"]
-    assert {release["image"] for release in said.json["releases"]} == {
+    assert {release["image"] for release in result.json["releases"]} == {
         f"{image['repository']}:{image['tag']}@{image['digest']}"
     }
     assert shop.release("answer")["image"] == shop.release("answer", "production")["image"]
@@ -98,9 +98,9 @@ def test_what_an_engine_built_is_signed_and_tells_what_is_in_it(shop, registry, 
     (shop.project / "requirements.txt").write_text("six==1.16.0\n")
     monkeypatch.setenv("GITOPS_ML_SIGNING_KEY", str(SIGNED_BY_COSIGN / "cosign.key"))
     monkeypatch.setenv("COSIGN_PASSWORD", "fixture-password")
-    said = shop.runs("build", "-o", "json")
-    assert said.code == 0, said
-    (built,) = said.json
+    result = shop.runs("build", "-o", "json")
+    assert result.code == 0, result
+    (built,) = result.json
     image = ImageRef.parse(f"{built['image']}@{built['digest']}")
     client = registry_of()
     key = PublicKey.from_pem((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())

@@ -21,19 +21,19 @@ from tests.support.wheels import make_wheel
 __all__ = ["mill"]
 
 
-def one(said):
+def one(result):
     """The only image of a `build -o json`."""
-    assert said.code == 0, said
-    (image,) = said.json
+    assert result.code == 0, result
+    (image,) = result.json
     return image
 
 
 def test_what_is_built_is_pushed_with_its_documents_and_not_built_again(mill):
-    said = mill.person.runs("build", "-o", "json")
-    first = one(said)
+    result = mill.person.runs("build", "-o", "json")
+    first = one(result)
     assert (first["state"], first["builder"]) == ("built", "oci")
     assert first["reason"] == "nothing in it needs a container"
-    assert said.err == "warning: requirements.lock was written (8 packages): commit it\n"
+    assert result.err == "warning: requirements.lock was written (8 packages): commit it\n"
     image = ImageRef.parse(f"{first['image']}@{first['digest']}")
     assert mill.client.digest(ImageRef.parse(first["image"])) == first["digest"]
     found = {r.artifact_type: r for r in referrers(mill.client, mill.repository, image.digest)}
@@ -102,14 +102,14 @@ def test_the_provenance_names_the_commit_of_the_source_where_nothing_else_is_in_
 
 
 def test_deploy_locks_builds_pushes_and_names_the_image_by_digest(mill):
-    said = mill.person.runs("deploy", "-o", "json")
-    assert said.code == 0, said
+    result = mill.person.runs("deploy", "-o", "json")
+    assert result.code == 0, result
     image = mill.person.yaml("releases/production/answer/values.yaml")["image"]
     name = f"{image['repository']}:{image['tag']}@{image['digest']}"
-    assert said.json["images"] == [
+    assert result.json["images"] == [
         {"image": name, "builder": "oci", "reason": "nothing in it needs a container"}
     ]
-    assert {release["image"] for release in said.json["releases"]} == {name}
+    assert {release["image"] for release in result.json["releases"]} == {name}
     assert mill.lock.is_file()
     assert mill.person.deploys("--offline").out == "nothing to change\n"
 
@@ -119,13 +119,15 @@ def test_the_reason_for_a_container_is_told(mill):
     found = one(mill.person.runs("build", "--dry-run", "-o", "json"))
     assert (found["builder"], found["state"]) == ("docker", "to build")
     assert found["reason"] == "dependencies.sh is a script, which needs a container"
-    said = mill.person.runs("build")
+    result = mill.person.runs("build")
     words = f"docker is the builder, since {found['reason']}: no Docker engine answers"
-    assert (said.code, words in said.err) == (4, True)
+    assert (result.code, words in result.err) == (4, True)
     mill.configures(builder="oci")
-    said = mill.person.runs("build")
-    assert said.code == 2
-    assert "answer: image.builder is oci, which runs nothing, but dependencies.sh is a" in said.err
+    result = mill.person.runs("build")
+    assert result.code == 2
+    assert (
+        "answer: image.builder is oci, which runs nothing, but dependencies.sh is a" in result.err
+    )
 
 
 def test_an_index_is_made_for_several_platforms(mill):
@@ -142,9 +144,9 @@ def test_an_index_is_made_for_several_platforms(mill):
 
 def test_rendering_never_resolves_and_says_what_would(mill):
     mill.index.asked.clear()
-    said = mill.person.runs("render", "--offline", "--to", "../rendered")
-    assert said.code == 0
-    assert said.err.splitlines()[0] == (
+    result = mill.person.runs("render", "--offline", "--to", "../rendered")
+    assert result.code == 0
+    assert result.err.splitlines()[0] == (
         "warning: requirements.lock is not there, so the image has another tag once `gitops-ml "
         "lock`, `build` or `deploy` has resolved them"
     )
@@ -153,17 +155,17 @@ def test_rendering_never_resolves_and_says_what_would(mill):
 
 def test_a_release_by_tag_needs_neither_registry_nor_index_nor_lock(mill, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
-    said = mill.person.deploys(*NO_REGISTRY)
-    assert "requirements.lock is not there" in said.err
+    result = mill.person.deploys(*NO_REGISTRY)
+    assert "requirements.lock is not there" in result.err
     assert mill.person.commits() == 1
     assert not mill.lock.exists()
 
 
 def test_the_tag_is_the_final_one_where_the_lock_is_up_to_date(mill):
     assert mill.person.runs("lock").code == 0
-    said = mill.person.deploys(*NO_REGISTRY, "-e", "staging", "-o", "json")
-    assert "requirements.lock" not in said.err
-    (release,) = said.json["releases"]
+    result = mill.person.deploys(*NO_REGISTRY, "-e", "staging", "-o", "json")
+    assert "requirements.lock" not in result.err
+    (release,) = result.json["releases"]
     assert one(mill.person.runs("build", "-o", "json"))["image"] == release["image"]
 
 
@@ -171,19 +173,19 @@ def test_frozen_resolves_nothing_and_wants_a_lock_of_today(mill, monkeypatch):
     words = r"requirements\.lock is not there: run `gitops-ml lock` and commit"
     for command in (["build", "--frozen"], ["deploy", "--frozen"], ["deploy", "--offline"]):
         monkeypatch.setenv("GITOPS_ML_FROZEN", "1")
-        said = mill.person.runs(*command)
-        assert (said.code, mill.lock.exists()) == (2, False)
-        assert re.search(words, said.err), said
+        result = mill.person.runs(*command)
+        assert (result.code, mill.lock.exists()) == (2, False)
+        assert re.search(words, result.err), result
     monkeypatch.delenv("GITOPS_ML_FROZEN")
     assert mill.person.runs("lock").code == 0
     assert mill.person.runs("build", "--frozen").code == 0
     mill.requires("six==1.17.0")
-    said = mill.person.runs("build", "--frozen")
-    assert (said.code, "is older than the requirements" in said.err) == (2, True)
+    result = mill.person.runs("build", "--frozen")
+    assert (result.code, "is older than the requirements" in result.err) == (2, True)
 
 
 def test_a_package_that_a_pull_request_adds_to_the_lock_enters_no_image(mill, monkeypatch):
-    """What is said beside the packages is forged along with it: the wheels themselves decide."""
+    """What is stated beside the packages is forged along with it: the wheels themselves decide."""
     assert mill.person.runs("build").code == 0
     right = mill.lock.read_text()
     evil = make_wheel(mill.index.folder, "evil", "1.0")
@@ -195,14 +197,20 @@ def test_a_package_that_a_pull_request_adds_to_the_lock_enters_no_image(mill, mo
         (right.replace(six, f"{entry}{six} # requires evil"), False),
     ):
         mill.lock.write_text(forged)
-        said = mill.person.runs("lock", "--check", "-o", "json")
+        result = mill.person.runs("lock", "--check", "-o", "json")
         words = f"evil 1.0 (line {forged[: forged.index('evil')].count(chr(10)) + 1}) is required"
-        assert (said.code, words in said.json[0]["state"]) == (7, True), "six's wheel is at hand"
+        assert (result.code, words in result.json[0]["state"]) == (7, True), (
+            "six's wheel is at hand"
+        )
         monkeypatch.setenv("GITOPS_ML_CACHE", str(mill.person.home / "empty"))
         assert mill.person.runs("lock", "--check").code == (7 if offline else 0)
         for command in (("build", "--frozen"), ("deploy", "--frozen")):
-            said = mill.person.runs(*command)
-            assert (said.code, words in said.err, "gitops-ml lock" in said.err) == (2, True, True)
+            result = mill.person.runs(*command)
+            assert (result.code, words in result.err, "gitops-ml lock" in result.err) == (
+                2,
+                True,
+                True,
+            )
         monkeypatch.setenv("GITOPS_ML_CACHE", str(mill.person.home / "cache"))
     mill.lock.write_text(right)
     assert mill.person.runs("lock", "--check").code == 0
@@ -210,18 +218,18 @@ def test_a_package_that_a_pull_request_adds_to_the_lock_enters_no_image(mill, mo
 
 
 def test_without_building_the_missing_lock_is_named_beside_the_missing_image(mill):
-    said = mill.person.runs("deploy", "--no-build")
-    assert said.code == 5
-    assert "the registry has no such image" in said.err
-    assert "requirements.lock is not there" in said.err
+    result = mill.person.runs("deploy", "--no-build")
+    assert result.code == 5
+    assert "the registry has no such image" in result.err
+    assert "requirements.lock is not there" in result.err
     assert not mill.lock.exists()
 
 
 def test_another_tools_lock_is_left_alone(mill):
     mill.lock.write_text("six==1.16.0\n")
-    said = mill.person.runs("build")
-    assert said.code == 3
-    assert "requirements.lock:1:1: it is another tool's lock" in said.err
+    result = mill.person.runs("build")
+    assert result.code == 3
+    assert "requirements.lock:1:1: it is another tool's lock" in result.err
     assert mill.person.runs("lock").code == 3
     assert mill.lock.read_text() == "six==1.16.0\n"
 
@@ -232,10 +240,10 @@ def test_two_pythons_in_one_folder_do_not_share_a_lock(mill):
     other = predictor_api("other")
     other["predictor"]["python_version"] = "3.12"
     mill.person.has(predictor_api("answer"), other)
-    said = mill.person.runs("render", "--offline")
-    assert said.code == 2
-    assert "shares" in said.err
-    assert "give one of them a folder of its own" in said.err
+    result = mill.person.runs("render", "--offline")
+    assert result.code == 2
+    assert "shares" in result.err
+    assert "give one of them a folder of its own" in result.err
 
 
 # -- without a registry -----------------------------------------------------------------------------
@@ -248,15 +256,15 @@ def test_two_pythons_in_one_folder_do_not_share_a_lock(mill):
     ids=["two words", "an equals sign before", "beside json"],
 )  # fmt: skip
 def test_an_oci_layout_holds_the_image_and_no_registry_is_asked_for_it(mill, words):
-    said = mill.person.runs("build", *words)
-    assert said.code == 0, said
+    result = mill.person.runs("build", *words)
+    assert result.code == 0, result
     index = json.loads((mill.person.home / "layout/index.json").read_text())
     (entry,) = index["manifests"]
     tag = entry["annotations"]["org.opencontainers.image.ref.name"]
     assert mill.client.digest(ImageRef(mill.repository, tag)) is None
     if "json" in words:
-        assert one(said)["digest"] == entry["digest"]
-        assert one(said)["state"] == "local"
+        assert one(result)["digest"] == entry["digest"]
+        assert one(result)["state"] == "local"
     if skopeo := find("skopeo"):
         import subprocess
 
@@ -269,9 +277,9 @@ def test_an_oci_layout_holds_the_image_and_no_registry_is_asked_for_it(mill, wor
 
 def test_an_output_that_nobody_knows_is_refused_with_those_that_are(mill):
     for words in (["-o", "tar"], ["--output", "oci-layout="], ["--output", "oci-layout"]):
-        said = mill.person.runs("build", *words)
-        assert said.code == 2
-        assert "not one of text, json, docker, oci-layout=DIR" in said.err
+        result = mill.person.runs("build", *words)
+        assert result.code == 2
+        assert "not one of text, json, docker, oci-layout=DIR" in result.err
 
 
 def test_without_pushing_the_digest_is_the_one_that_a_push_would_have(mill):
@@ -289,10 +297,10 @@ def test_a_private_index_may_stand_in_the_requirements(mill, monkeypatch):
     make_wheel(mill.index.folder, "ours", "1.0")
     address = mill.index.url.replace("//", "//user:${OUR_TOKEN}@")
     mill.requires(f"--index-url {address}", "ours", "six")
-    said = mill.person.runs("build", "-o", "json")
-    built = one(said)
+    result = mill.person.runs("build", "-o", "json")
+    built = one(result)
     folder = mill.person.home / "cache"
     for path in (mill.lock, *(path for path in folder.rglob("*") if path.is_file())):
         assert b"s3cret" not in path.read_bytes(), path
-    assert "s3cret" not in said.out + said.err
+    assert "s3cret" not in result.out + result.err
     assert mill.client.digest(ImageRef.parse(built["image"])) == built["digest"]

@@ -14,9 +14,9 @@ from tests.support.person import container_api, started
 AGE = re.compile(r"\d+[smhd]$")
 
 
-def rows(said) -> list[list[str]]:
-    assert said.code == 0, said
-    return [re.split(r"  +", line) for line in said.out.splitlines()]
+def rows(result) -> list[list[str]]:
+    assert result.code == 0, result
+    return [re.split(r"  +", line) for line in result.out.splitlines()]
 
 
 def test_get_lists_each_release_with_its_status_and_whether_it_is_what_git_wants(life):
@@ -38,22 +38,22 @@ def test_get_says_what_runs_while_a_new_version_is_on_its_way(life):
     life.syncs()
     life.runs(k8s.ready())
     new = life.deploys(container_api("iris", compute={"cpu": "300m"}))
-    said = life.ann.runs("get", "iris", "-o", "json")
-    (found,) = said.json["releases"]
+    result = life.ann.runs("get", "iris", "-o", "json")
+    (found,) = result.json["releases"]
     assert (found["status"], found["deployment_id"], found["running_deployment_id"]) == (
         "status_updating", new, old,
     )  # fmt: skip
     assert found["up_to_date"] is False
-    assert said.json["unseen"] == []
+    assert result.json["unseen"] == []
 
 
 def test_get_explains_what_is_wrong_on_stderr_and_keeps_the_table_clean(life):
     life.deploys()
     life.syncs()
     life.runs(k8s.crashes("KeyError: 'model'", restarts=4))
-    said = life.ann.runs("get")
-    assert rows(said)[1][2] == "error"
-    assert said.err == (
+    result = life.ann.runs("get")
+    assert rows(result)[1][2] == "error"
+    assert result.err == (
         "iris in staging: predictor ended with exit code 1, 4 times: KeyError: 'model'; "
         "`gitops-ml logs` shows why\n"
     )
@@ -62,9 +62,9 @@ def test_get_explains_what_is_wrong_on_stderr_and_keeps_the_table_clean(life):
 def test_without_a_cluster_get_lists_what_git_has_and_says_so(ann):
     ann.has(container_api("iris"))
     ann.deploys("-e", "staging", "--offline", "--by-tag")
-    said = ann.runs("get")
-    assert rows(said)[1][:4] == ["staging", "iris", "unknown", "-"]
-    assert said.err.count("there is no kubeconfig: set KUBECONFIG") == 2
+    result = ann.runs("get")
+    assert rows(result)[1][:4] == ["staging", "iris", "unknown", "-"]
+    assert result.err.count("there is no kubeconfig: set KUBECONFIG") == 2
 
 
 def test_without_permission_for_applications_the_pods_are_enough(life):
@@ -72,18 +72,18 @@ def test_without_permission_for_applications_the_pods_are_enough(life):
     life.syncs()
     life.runs(k8s.ready())
     life.server.forbidden.add("applications")
-    said = life.ann.runs("get")
-    assert rows(said)[1][2:4] == ["live", "1/1"]
-    assert "kubectl create role applications-viewer -n argocd" in said.err
+    result = life.ann.runs("get")
+    assert rows(result)[1][2:4] == ["live", "1/1"]
+    assert "kubectl create role applications-viewer -n argocd" in result.err
 
 
 def test_without_permission_for_pods_argo_cds_word_counts(life):
     life.deploys()
     life.syncs()
     life.server.forbidden.add("pods")
-    said = life.ann.runs("get")
-    assert rows(said)[1][2:4] == ["live", "-"]
-    assert "kubectl create rolebinding ml-viewers -n ml-staging" in said.err
+    result = life.ann.runs("get")
+    assert rows(result)[1][2:4] == ["live", "-"]
+    assert "kubectl create rolebinding ml-viewers -n ml-staging" in result.err
 
 
 def test_argo_cd_may_run_in_another_cluster_than_the_apis(life):
@@ -111,9 +111,11 @@ def test_argo_cd_may_run_in_another_cluster_than_the_apis(life):
 
 def test_an_api_that_is_not_there_names_those_that_are(life):
     life.deploys()
-    said = life.ann.runs("get", "irsi")
-    assert said.code == 2
-    assert "there is no release of 'irsi' in staging, production; did you mean 'iris'?" in said.err
+    result = life.ann.runs("get", "irsi")
+    assert result.code == 2
+    assert (
+        "there is no release of 'irsi' in staging, production; did you mean 'iris'?" in result.err
+    )
 
 
 def test_watching_goes_on_until_it_is_interrupted(life):
@@ -145,9 +147,9 @@ def test_describe_shows_replicas_events_and_where_it_is_called(life):
             k8s.pod(life.applied["iris"]["Deployment"], "gone", **k8s.ready()), "Unhealthy", "x"
         ),
     )
-    said = life.ann.runs("describe", "iris")
-    assert said.code == 0, said
-    text = said.out
+    result = life.ann.runs("describe", "iris")
+    assert result.code == 0, result
+    text = result.out
     assert text.startswith("iris in staging: error\n")
     assert f"  Git wants     {id}\n" in text
     assert "  replicas      1 of 2 ready, KEDA keeps 1 to 5\n" in text
@@ -169,6 +171,6 @@ def test_describe_takes_the_environment_that_is_named(life):
     assert life.ann.runs("describe", "iris", "-e", "production").out.startswith(
         "iris in production: live"
     )
-    said = life.ann.runs("describe", "iris")
-    assert said.code == 2
-    assert "it is in production" in said.err
+    result = life.ann.runs("describe", "iris")
+    assert result.code == 2
+    assert "it is in production" in result.err

@@ -1,4 +1,4 @@
-"""`gitops-ml lock`: what requirements come to, and what is said where they come to nothing."""
+"""`gitops-ml lock`: what requirements resolve to, and the message where nothing satisfies them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["mill"]
 
 def test_a_lock_is_written_once_and_checked(mill):
     assert mill.person.runs("lock", "--check").code == 7
-    said = mill.person.runs("lock")
-    assert said.out.splitlines()[0] == "requirements.lock: written, 8 packages"
-    assert "  six 1.16.0 added" in said.out.splitlines()
+    result = mill.person.runs("lock")
+    assert result.out.splitlines()[0] == "requirements.lock: written, 8 packages"
+    assert "  six 1.16.0 added" in result.out.splitlines()
     mill.index.asked.clear()
     assert mill.person.runs("lock").out == "requirements.lock: up to date, 8 packages\n"
     assert mill.person.runs("lock", "--check").code == 0
     mill.requires("six")
-    said = mill.person.runs("lock", "--check", "-o", "json")
-    assert (said.code, said.json[0]["state"]) == (7, "is older than the requirements")
+    result = mill.person.runs("lock", "--check", "-o", "json")
+    assert (result.code, result.json[0]["state"]) == (7, "is older than the requirements")
     assert mill.index.asked == [], "a look asks no index"
 
 
@@ -45,21 +45,21 @@ def test_versions_stay_until_somebody_asks_for_newer_ones(mill):
 
 def test_what_goes_to_docker_has_no_lock(mill):
     mill.configures(builder="docker")
-    said = mill.person.runs("lock")
+    result = mill.person.runs("lock")
     nothing = "no API of this project has an image that is built without Docker\n"
-    assert said.out == nothing + "  answer: image.builder says so\n"
+    assert result.out == nothing + "  answer: image.builder says so\n"
     assert not mill.lock.exists()
 
 
 def refused(mill, *requirements: str) -> str:
     """What `lock` and `build` say about requirements that cannot be locked; both say the same."""
     mill.requires(*requirements)
-    said = mill.person.runs("lock")
+    result = mill.person.runs("lock")
     again = mill.person.runs("build")
-    assert (said.code, again.code) == (1, 1), (said, again)
-    assert said.err == again.err
+    assert (result.code, again.code) == (1, 1), (result, again)
+    assert result.err == again.err
     assert not mill.lock.exists()
-    return said.err
+    return result.err
 
 
 def test_a_package_of_source_code_alone_is_named_with_the_ways_out(mill):
@@ -101,9 +101,9 @@ def test_a_package_or_version_that_is_not_there_is_no_contradiction(mill):
         ),
     ):
         mill.requires(line)
-        said = mill.person.runs("lock")
-        assert (said.code, words in said.err) == (1, True), said
-    assert "; only six<=1.17.0 is available. uv reports:" in said.err
+        result = mill.person.runs("lock")
+        assert (result.code, words in result.err) == (1, True), result
+    assert "; only six<=1.17.0 is available. uv reports:" in result.err
 
 
 def test_a_contradiction_with_the_runtime_says_that_it_is_the_runtimes(mill):
@@ -113,8 +113,8 @@ def test_a_contradiction_with_the_runtime_says_that_it_is_the_runtimes(mill):
 
 def test_an_index_that_is_not_there_is_told(mill, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
-    said = mill.person.runs("lock")
-    assert (said.code, "a package index does not answer" in said.err) == (4, True), said
+    result = mill.person.runs("lock")
+    assert (result.code, "a package index does not answer" in result.err) == (4, True), result
 
 
 def test_the_settings_of_pip_are_used_and_none_of_them_is_in_any_layer(mill, monkeypatch, tmp_path):
@@ -128,14 +128,14 @@ def test_the_settings_of_pip_are_used_and_none_of_them_is_in_any_layer(mill, mon
     bundle = tmp_path / "bundle-of-ours.pem"
     bundle.write_text("-----BEGIN CERTIFICATE-----\ns3cret-of-the-ca\n-----END CERTIFICATE-----\n")
     monkeypatch.setenv("https_proxy", "http://user:s3cret-of-the-proxy@127.0.0.1:1")
-    said = mill.person.runs("build", "-o", "json")
-    assert said.code == 0, said
+    result = mill.person.runs("build", "-o", "json")
+    assert result.code == 0, result
     found = list(everything_below(tmp_path / "cache"))
     assert len(found) > 20
     # Other tests have pushed there, too, and some of their layers only begin like gzip.
     store = mill.registry.log.parent / "data"
     pushed = everything_below(store, but=(zlib.error, OSError, EOFError))
-    for content in (*found, *pushed, (said.out + said.err).encode()):
+    for content in (*found, *pushed, (result.out + result.err).encode()):
         for secret in (b"s3cret", b"bundle-of-ours", mill.index.url.encode()):
             assert secret not in content
 

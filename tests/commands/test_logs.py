@@ -36,8 +36,8 @@ def test_lines_of_all_replicas_come_by_time(life):
     lives(life, k8s.ready(), k8s.ready())
     says(life, 0, (1, "loading"), (4, "ready"))
     says(life, 1, (2, "loading"), (3, "ready"))
-    said = life.ann.runs("logs", "iris")
-    assert said.out.splitlines() == [
+    result = life.ann.runs("logs", "iris")
+    assert result.out.splitlines() == [
         "iris-7d9f8c6b5d-p0  loading",
         "iris-7d9f8c6b5d-p1  loading",
         "iris-7d9f8c6b5d-p1  ready",
@@ -57,11 +57,11 @@ def test_of_a_replica_that_crashed_the_last_attempt_is_shown(life):
 
 def test_a_replica_that_has_said_nothing_yet_says_why(life):
     lives(life, k8s.pull_backs_off("not found"))
-    said = life.ann.runs("logs", "iris")
-    assert said.code == 1
+    result = life.ann.runs("logs", "iris")
+    assert result.code == 1
     assert (
         "iris in staging has written no logs yet: the image of predictor cannot be pulled"
-        in said.err
+        in result.err
     )
 
 
@@ -72,8 +72,8 @@ def test_without_replicas_it_says_where_to_look(life):
 
 def test_an_unknown_container_names_those_that_there_are(life):
     lives(life, k8s.ready())
-    said = life.ann.runs("logs", "iris", "-c", "proxy")
-    assert (said.code, "has no container 'proxy'; it has predictor" in said.err) == (2, True)
+    result = life.ann.runs("logs", "iris", "-c", "proxy")
+    assert (result.code, "has no container 'proxy'; it has predictor" in result.err) == (2, True)
 
 
 def test_following_shows_new_lines_new_replicas_and_new_attempts(life):
@@ -154,6 +154,6 @@ def test_nobody_goes_on_reading_once_the_lines_are_not_wanted(life):
 def test_a_log_that_breaks_off_is_no_whole_log(life):
     lives(life, k8s.ready())
     says(life, 0, (1, "one")).is_cut = True
-    said = life.ann.runs("logs", "iris")
-    assert (said.code, said.out) == (4, "iris-7d9f8c6b5d-p0  one\n")
-    assert "the log of iris-7d9f8c6b5d-p0 broke off" in said.err
+    result = life.ann.runs("logs", "iris")
+    assert (result.code, result.out) == (4, "iris-7d9f8c6b5d-p0  one\n")
+    assert "the log of iris-7d9f8c6b5d-p0 broke off" in result.err

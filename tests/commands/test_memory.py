@@ -55,15 +55,15 @@ def test_an_edited_project_file_is_read_again(project):
     project.runs(*RENDER)
     environments = {"staging": {"cluster": "main", "namespace": "elsewhere"}}
     project.configures(environments=environments)
-    said = project.runs(*RENDER).json
-    assert {release["namespace"] for release in said["releases"]} == {"elsewhere"}
+    result = project.runs(*RENDER).json
+    assert {release["namespace"] for release in result["releases"]} == {"elsewhere"}
 
 
 def test_a_file_that_goes_is_missed_although_its_manifest_is_remembered(project):
     assert project.runs("validate").code == 0
     (project.project / "predictor.py").unlink()
-    said = project.runs("validate")
-    assert (said.code, "there is no file 'predictor.py'" in said.out) == (3, True)
+    result = project.runs("validate")
+    assert (result.code, "there is no file 'predictor.py'" in result.out) == (3, True)
 
 
 def test_an_error_that_was_mended_is_gone_and_comes_back_with_the_mistake(project):
@@ -73,7 +73,7 @@ def test_an_error_that_was_mended_is_gone_and_comes_back_with_the_mistake(projec
     for text in (right, wrong, right, wrong):
         (project.project / "api.yaml").write_text(text)
         seen.append(project.runs("validate"))
-    assert [said.code for said in seen] == [0, 3, 0, 3]
+    assert [result.code for result in seen] == [0, 3, 0, 3]
     assert (seen[0], seen[1]) == (seen[2], seen[3])
 
 
@@ -84,8 +84,8 @@ def test_the_same_file_under_another_name_is_another_answer(project):
     moved.mkdir()
     for name in ("api.yaml", "predictor.py"):
         (project.project / name).rename(moved / name)
-    said = project.runs(*RENDER).json["files"]["releases/staging/iris/release.yaml"]
-    assert "manifest_file: deeper/api.yaml" in said
+    result = project.runs(*RENDER).json["files"]["releases/staging/iris/release.yaml"]
+    assert "manifest_file: deeper/api.yaml" in result
 
 
 def damaged(file):
@@ -154,8 +154,8 @@ def test_a_cache_folder_that_cannot_be_made_is_survived_where_none_is_needed(pro
     (project.home / "file").write_text("")
     monkeypatch.setenv("GITOPS_ML_CACHE", str(project.home / "file/cache"))
     assert project.runs(*RENDER) == before
-    said = project.runs("deploy", *NO_REGISTRY)
-    assert (said.code, "GITOPS_ML_CACHE" in said.err) == (2, True)
+    result = project.runs("deploy", *NO_REGISTRY)
+    assert (result.code, "GITOPS_ML_CACHE" in result.err) == (2, True)
 
 
 def test_a_read_only_cache_folder_is_survived_where_none_is_needed(project):
@@ -166,13 +166,13 @@ def test_a_read_only_cache_folder_is_survived_where_none_is_needed(project):
     (project.project / "api.yaml").write_text((project.project / "api.yaml").read_text() + "\n")
     # Root without capabilities has to keep to what the modes say.
     powerless = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
-    said = subprocess.run(
+    result = subprocess.run(
         [*powerless, *program(*RENDER)],
         cwd=project.project, capture_output=True, text=True, check=False,
     )  # fmt: skip
     cache.chmod(0o700)
-    assert said.returncode == 0, said.stderr
-    assert said.stdout == before.out
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == before.out
 
 
 def test_two_calls_at_once_share_it(project):
@@ -214,8 +214,8 @@ def test_what_a_job_with_another_key_left_in_the_cache_is_not_believed(project, 
     project.runs(*RENDER)
     left = answers(project).read_bytes()
     monkeypatch.setenv("HOME", str(project.home / "another"))
-    said = project.runs(*RENDER)
-    assert said.code == 0
+    result = project.runs(*RENDER)
+    assert result.code == 0
     own = answers(project).read_bytes()
     assert (own[60:64], own[68:72]) != (left[60:64], left[68:72]), "it is begun again"
     # a view that never ends, in a database of theirs: it is not even opened
@@ -226,4 +226,4 @@ def test_what_a_job_with_another_key_left_in_the_cache_is_not_believed(project, 
             "(SELECT x'00', '' UNION ALL SELECT key, answer FROM n) SELECT * FROM n"
         )
     database.close()
-    assert project.runs(*RENDER) == said
+    assert project.runs(*RENDER) == result

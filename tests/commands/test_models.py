@@ -61,8 +61,8 @@ def words(folder: Path, *text: str) -> Path:
 
 def test_a_model_is_pushed_copied_by_the_init_container_and_predicts(ann, registry: RealRegistry):
     """What runs is what the chart says, but for the folder, which is not this machine's to make."""
-    said = ann.runs("model", "push", sums(ann.home / "sums"), f"oci://{registry.host}/ml/sums:1")
-    location = said.out.strip()
+    result = ann.runs("model", "push", sums(ann.home / "sums"), f"oci://{registry.host}/ml/sums:1")
+    location = result.out.strip()
     assert re.fullmatch(rf"oci://{registry.host}/ml/sums:1@sha256:[0-9a-f]{{64}}", location)
     models = {"paths": [{"name": "sum", "path": location}]}
     predictor = {"path": "predictor.py", "type": "onnx", "models": models}
@@ -87,16 +87,16 @@ def test_a_model_is_pushed_copied_by_the_init_container_and_predicts(ann, regist
 
 
 def test_run_finds_an_artifact_where_the_cluster_would(ann, registry: RealRegistry):
-    said = ann.runs("model", "push", words(ann.home / "words", "a", "b"),
+    result = ann.runs("model", "push", words(ann.home / "words", "a", "b"),
                     f"oci://{registry.host}/ml/words", "-o", "json").json  # fmt: skip
     api = predictor_api("words")
-    api["predictor"]["config"] = {"model": said["location"]}
+    api["predictor"]["config"] = {"model": result["location"]}
     ann.has(api)
     (ann.project / "predictor.py").write_text(CONFIG)
     for _ in range(2):
         with serving(cwd=ann.project) as server:
             assert server.predicts({"x": 1}) == ["b"]
-    digest = said["digest"].removeprefix("sha256:")
+    digest = result["digest"].removeprefix("sha256:")
     assert (ann.home / "cache/models" / digest / "words.txt").read_text() == "a b"
 
 
@@ -120,8 +120,8 @@ def test_what_a_manifest_names_comes_back(ann, registry: RealRegistry):
     pinned = ann.runs("model", "push", folder, location).out.strip()
     words(folder, "b")
     ann.runs("model", "push", folder, location)
-    said = ann.runs("model", "pull", pinned, ann.home / "old")
-    assert (said.code, said.out) == (0, f"{ann.home / 'old'}: 1 file, 1 bytes\n")
+    result = ann.runs("model", "pull", pinned, ann.home / "old")
+    assert (result.code, result.out) == (0, f"{ann.home / 'old'}: 1 file, 1 bytes\n")
     facts = ann.runs("model", "pull", location, ann.home / "new", "-o", "json").json
     assert facts["digest"] not in pinned
     texts = [(ann.home / name / "words.txt").read_text() for name in ("old", "new")]
@@ -143,15 +143,15 @@ def test_what_a_manifest_names_comes_back(ann, registry: RealRegistry):
     ],
 )
 def test_a_wrong_location_is_told(ann, location: str, words_of_it: str):
-    said = ann.runs("model", "push", words(ann.home / "words"), location)
-    assert said.code == 2
-    assert words_of_it in said.err
+    result = ann.runs("model", "push", words(ann.home / "words"), location)
+    assert result.code == 2
+    assert words_of_it in result.err
 
 
 def test_credentials_are_those_of_docker(ann, private_registry: RealRegistry, monkeypatch):
     folder, location = words(ann.home / "words", "a"), f"oci://{private_registry.host}/ml/private:1"
-    said = ann.runs("model", "push", folder, location)
-    assert (said.code, "docker login" in said.err) == (5, True)
+    result = ann.runs("model", "push", folder, location)
+    assert (result.code, "docker login" in result.err) == (5, True)
     monkeypatch.setenv("DOCKER_CONFIG", private_registry.environ["DOCKER_CONFIG"])
     assert ann.runs("model", "push", folder, location).code == 0
 
@@ -163,8 +163,8 @@ def test_an_artifact_of_another_digest_is_another_deployment(ann):
         api = predictor_api("answer")
         api["predictor"]["config"] = {"model": f"oci://ghcr.io/acme/iris@sha256:{digit * 64}"}
         ann.has(api, container_api("other"))
-        said = ann.runs("render", "--offline", "-e", "staging", "-o", "json").json
-        ids.append({each["api"]: each["deployment_id"] for each in said["releases"]})
+        result = ann.runs("render", "--offline", "-e", "staging", "-o", "json").json
+        ids.append({each["api"]: each["deployment_id"] for each in result["releases"]})
     assert ids[0]["answer"] != ids[1]["answer"]
     assert ids[0]["other"] == ids[1]["other"]
 
@@ -179,10 +179,10 @@ def names_a_model(ann, location):
 def test_a_model_that_nobody_pushed_is_refused_before_anything_is_made(ann, registry, verb):
     location = f"oci://{registry.host}/ml/none@sha256:{'0' * 64}"
     names_a_model(ann, location)
-    said = ann.runs(verb)
-    assert said.code == 5, said
-    assert location in said.err
-    assert "gitops-ml model push" in said.err
+    result = ann.runs(verb)
+    assert result.code == 5, result
+    assert location in result.err
+    assert "gitops-ml model push" in result.err
     assert ann.commits() == 0
 
 
@@ -190,18 +190,18 @@ def test_a_tag_is_deployed_with_a_word_about_its_digest(ann, registry):
     tag = f"oci://{registry.host}/ml/tagged:1"
     pinned = ann.runs("model", "push", words(ann.home / "words", "a"), tag).out.strip()
     names_a_model(ann, tag)
-    said = ann.runs("deploy", "--by-tag", "-e", "staging")
-    assert said.code == 0, said
-    assert f"so name {pinned}" in said.err
+    result = ann.runs("deploy", "--by-tag", "-e", "staging")
+    assert result.code == 0, result
+    assert f"so name {pinned}" in result.err
     names_a_model(ann, pinned)
     assert "ml/tagged" not in ann.runs("deploy", "--by-tag", "-e", "staging").err
 
 
 def test_a_registry_without_an_answer_is_told_and_not_an_end(ann):
     names_a_model(ann, f"oci://localhost:9/ml/iris@sha256:{'0' * 64}")
-    said = ann.runs("deploy", "--by-tag", "-e", "staging")
-    assert said.code == 0, said
-    assert "could not check whether oci://localhost:9/ml/iris@sha256:" in said.err
+    result = ann.runs("deploy", "--by-tag", "-e", "staging")
+    assert result.code == 0, result
+    assert "could not check whether oci://localhost:9/ml/iris@sha256:" in result.err
     offline = ann.runs("deploy", "--by-tag", "--offline", "-e", "staging")
     assert "nobody knows" not in offline.err
 
@@ -211,9 +211,9 @@ def test_a_model_is_shown_as_one_by_what_its_push_printed(ann, registry):
     location = f"oci://{registry.host}/ml/shown:1"
     pinned = ann.runs("model", "push", words(ann.home / "words", "a"), location).out.strip()
     for name in (location, pinned):
-        said = ann.runs("inspect", name)
-        assert said.code == 0, said
-        assert "a model" in said.out
-        assert "runs:" not in said.out
+        result = ann.runs("inspect", name)
+        assert result.code == 0, result
+        assert "a model" in result.out
+        assert "runs:" not in result.out
     assert ann.runs("inspect", pinned, "-o", "json").json["kind"] == "model"
     assert "gitops-ml model pull" in ann.runs("export", pinned, ann.home / "out").err

@@ -69,9 +69,9 @@ def test_switching_back_leaves_no_manifest_behind(ann):
     manifests_mode(ann)
     ann.deploys()
     chart_mode(ann)
-    said = ann.deploys()
+    result = ann.deploys()
 
-    assert "2 modified, 2 deleted" in said.out
+    assert "2 modified, 2 deleted" in result.out
     assert git("rev-parse", "main^{tree}", cwd=ann.gitops) == before
 
 
@@ -99,8 +99,8 @@ def test_a_release_that_the_switch_leaves_without_a_manifest_is_told(ann):
     ann.has(container_api("iris"), container_api("roses"))
     ann.deploys("-e", "staging")
     manifests_mode(ann)
-    said = ann.deploys("-e", "staging", "--api", "iris")
-    assert said.err == (
+    result = ann.deploys("-e", "staging", "--api", "iris")
+    assert result.err == (
         "warning: releases/staging/roses has no manifest.yaml, and Argo CD syncs nothing else in "
         "mode `manifests`: deploy it as well\n"
     )

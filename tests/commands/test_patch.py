@@ -13,14 +13,14 @@ from tests.support.releases import body, deployed, did, id_of, iris, values
 
 def test_a_field_is_changed_and_the_image_stays(ann):
     first = deployed(ann, iris())
-    said = did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=9")
+    result = did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=9")
     release = ann.release("iris")
     assert values(ann, "iris")["autoscaling"]["maxReplicas"] == 9
     assert release["image"]["digest"] == DIGEST
     assert release["manifest"] == iris(autoscaling={"max_replicas": 9})
     assert release["provenance"]["derived_from"]["deployment_id"] == first
-    assert "  ~ autoscaling.maxReplicas: 5 -> 9" in said.out
-    assert "api.yaml of shop has other values" in said.err
+    assert "  ~ autoscaling.maxReplicas: 5 -> 9" in result.out
+    assert "api.yaml of shop has other values" in result.err
     assert body(ann).splitlines()[0] == "Patch iris in staging"
     assert body(ann).splitlines()[-2:] == [
         f"Deployment-Id: {id_of(ann, 'iris')}",
@@ -86,8 +86,8 @@ def test_a_patch_goes_on_with_a_promotion(ann):
 
 def test_a_patch_that_is_in_the_manifest_already_changes_nothing(ann):
     deployed(ann, iris())
-    said = did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=5")
-    assert (said.out, said.err) == ("nothing to change\n", "")
+    result = did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=5")
+    assert (result.out, result.err) == ("nothing to change\n", "")
 
 
 def test_a_ready_made_image_can_be_another_one_by_digest(ann):
@@ -114,8 +114,8 @@ def test_a_ready_made_image_can_be_another_one_by_digest(ann):
 def test_what_is_wrong_is_refused_and_nothing_changes(ann, setting, code, words):
     deployed(ann, iris())
     before = ann.head()
-    said = ann.runs("patch", "iris", "-e", "staging", "--set", setting)
-    assert (said.code, words in said.err) == (code, True), said
+    result = ann.runs("patch", "iris", "-e", "staging", "--set", setting)
+    assert (result.code, words in result.err) == (code, True), result
     assert ann.head() == before
 
 
@@ -123,14 +123,14 @@ def test_what_the_image_holds_is_not_patched(ann):
     ann.has(predictor_api("answer"))
     ann.deploys("-e", "staging", "--offline", "--by-tag")
     with_digest(ann, "answer")
-    said = ann.runs("patch", "answer", "-e", "staging", "--set", "predictor.path=other.py")
-    assert (said.code, "predictor.path of answer" in said.err) == (2, True)
+    result = ann.runs("patch", "answer", "-e", "staging", "--set", "predictor.path=other.py")
+    assert (result.code, "predictor.path of answer" in result.err) == (2, True)
 
 
 def test_an_endpoint_that_another_api_has_is_refused(ann):
     deployed(ann, iris(), container_api("roses"))
-    said = ann.runs("patch", "iris", "-e", "staging", "--set", "networking.endpoint=/roses")
-    assert (said.code, "/roses" in said.err) == (3, True)
+    result = ann.runs("patch", "iris", "-e", "staging", "--set", "networking.endpoint=/roses")
+    assert (result.code, "/roses" in result.err) == (3, True)
 
 
 def test_a_patch_without_words_is_refused(ann):

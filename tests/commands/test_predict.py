@@ -53,9 +53,9 @@ def test_without_a_gateway_the_api_server_leads_to_the_api(life, served):
 def test_the_command_prints_the_prediction_alone_and_its_ids_on_stderr(life, served):
     payload = life.ann.home / "payload.json"
     payload.write_text('{"x": 21}')
-    said = life.ann.runs("predict", "iris", payload)
-    assert json.loads(said.out) == {"answer": 42}
-    assert said.err.startswith("deployment iris-local, request ")
+    result = life.ann.runs("predict", "iris", payload)
+    assert json.loads(result.out) == {"answer": 42}
+    assert result.err.startswith("deployment iris-local, request ")
     facts = life.ann.runs("predict", "iris", payload, "-o", "json").json
     assert (facts["prediction"], facts["deployment_id"]) == ({"answer": 42}, "iris-local")
 
@@ -99,8 +99,8 @@ def test_where_a_policy_keeps_the_api_server_out_a_port_forward_helps(life, serv
         asked(life, {"x": 1})
     payload = life.ann.home / "payload.json"
     payload.write_text('{"x": 4}')
-    said = life.ann.runs("predict", "iris", payload, "--address", f"{served.address}/")
-    assert json.loads(said.out) == {"answer": 8}
+    result = life.ann.runs("predict", "iris", payload, "--address", f"{served.address}/")
+    assert json.loads(result.out) == {"answer": 8}
 
 
 def test_an_unreachable_gateway_says_where_its_address_can_be_set(life):
@@ -120,8 +120,8 @@ def test_what_cannot_be_json_is_refused_before_anything_is_sent(life, served):
         asked(life, {"x": object()})
     broken = life.ann.home / "broken.json"
     broken.write_text("{")
-    said = life.ann.runs("predict", "iris", broken)
-    assert (said.code, "broken.json is not JSON" in said.err) == (2, True)
+    result = life.ann.runs("predict", "iris", broken)
+    assert (result.code, "broken.json is not JSON" in result.err) == (2, True)
     assert not any("/proxy/" in each for each in life.server.requests)
 
 

@@ -24,14 +24,14 @@ def with_digest(ann, api: str, environment: str = "staging") -> None:
 def test_the_target_gets_the_same_image_and_its_own_words(ann):
     overrides = {"production": {"autoscaling": {"max_replicas": 50}}}
     first = deployed(ann, iris(environments=overrides))
-    said = did(ann, "promote", "iris", *TO_PRODUCTION)
+    result = did(ann, "promote", "iris", *TO_PRODUCTION)
 
     release = ann.release("iris", "production")
     assert release["image"]["digest"] == DIGEST
     assert release["namespace"] == "ml-production"
     assert values(ann, "iris", "production")["autoscaling"]["maxReplicas"] == 50
     assert release["deployment_id"] != first
-    lines = said.out.splitlines()
+    lines = result.out.splitlines()
     assert lines[1].split() == ["production", "iris", release["deployment_id"], "-"]
     assert lines[2:4] == [
         "iris: what else differs",
@@ -114,8 +114,8 @@ def test_what_changes_in_the_target_is_shown(ann):
     did(ann, "promote", "iris", *TO_PRODUCTION)
     other = {"image": f"registry.example.org/iris@sha256:{'2' * 64}", "port": 8080}
     deployed(ann, iris(container=other, labels={"tier": "gold"}))
-    said = did(ann, "promote", "iris", *TO_PRODUCTION, "--output", "json").json
-    (release,) = said["releases"]
+    result = did(ann, "promote", "iris", *TO_PRODUCTION, "--output", "json").json
+    (release,) = result["releases"]
     assert {f["path"]: (f["before"], f["after"]) for f in release["fields"]} == {
         "image.digest": (DIGEST, f"sha256:{'2' * 64}"),
         "labels": (None, {"tier": "gold"}),
@@ -126,8 +126,8 @@ def test_what_changes_in_the_target_is_shown(ann):
 def test_a_dry_run_changes_nothing(ann):
     deployed(ann, iris())
     before = ann.head()
-    said = did(ann, "promote", "iris", *TO_PRODUCTION, "--dry-run")
-    assert said.out.splitlines()[-1].startswith("would commit: ")
+    result = did(ann, "promote", "iris", *TO_PRODUCTION, "--dry-run")
+    assert result.out.splitlines()[-1].startswith("would commit: ")
     assert ann.head() == before
 
 
@@ -175,8 +175,8 @@ def test_several_can_be_chosen_and_go_in_one_commit(three, choice, promoted):
     ],
 )
 def test_a_choice_that_means_nothing_is_refused(three, choice, words):
-    said = three.runs("promote", *choice, *TO_PRODUCTION)
-    assert (said.code, words in said.err) == (2, True), said
+    result = three.runs("promote", *choice, *TO_PRODUCTION)
+    assert (result.code, words in result.err) == (2, True), result
 
 
 def test_another_projects_releases_are_left_alone(ann):
@@ -188,8 +188,8 @@ def test_another_projects_releases_are_left_alone(ann):
     ann.deploys("-e", "staging")
     did(ann, "promote", "--all", *TO_PRODUCTION)
     assert not ann.paths("releases/production/iris")
-    said = ann.runs("promote", "iris", *TO_PRODUCTION)
-    assert (said.code, "belongs to the project 'shop'" in said.err) == (6, True)
+    result = ann.runs("promote", "iris", *TO_PRODUCTION)
+    assert (result.code, "belongs to the project 'shop'" in result.err) == (6, True)
 
 
 # -- from where to where ---------------------------------------------------------------------------
@@ -213,24 +213,24 @@ def test_the_order_of_the_project_file_adds_what_was_not_said(ann, way):
 def test_a_way_that_is_not_clear_is_asked_for(ann, way):
     ann.configures(environments=THREE)
     deployed(ann, iris())
-    said = ann.runs("promote", "iris", *way)
-    assert (said.code, "dev, staging, production" in said.err) == (2, True), said
+    result = ann.runs("promote", "iris", *way)
+    assert (result.code, "dev, staging, production" in result.err) == (2, True), result
 
 
 def test_a_protected_environment_is_not_reached_past_another(ann):
     ann.configures(environments=THREE)
     deployed(ann, iris(), to="dev")
     way = ("--from", "dev", "--to", "production")
-    said = ann.runs("promote", "iris", *way)
-    assert (said.code, "staging comes before it" in said.err) == (2, True)
-    said = did(ann, "promote", "iris", *way, "--skip")
-    assert "staging is skipped on the way" in said.err
+    result = ann.runs("promote", "iris", *way)
+    assert (result.code, "staging comes before it" in result.err) == (2, True)
+    result = did(ann, "promote", "iris", *way, "--skip")
+    assert "staging is skipped on the way" in result.err
 
 
 def test_going_backwards_is_told(ann):
     deployed(ann, iris(), to="production")
-    said = did(ann, "promote", "iris", "--from", "production", "--to", "staging")
-    assert "promotes backwards" in said.err
+    result = did(ann, "promote", "iris", "--from", "production", "--to", "staging")
+    assert "promotes backwards" in result.err
     assert ann.paths("releases/staging/iris")
 
 
@@ -239,15 +239,15 @@ def test_going_backwards_is_told(ann):
 
 def test_what_was_never_there_is_not_promoted(ann):
     deployed(ann, iris(), to="production")
-    said = ann.runs("promote", "iris", *TO_PRODUCTION)
-    assert (said.code, "iris is not in staging; it is in production" in said.err) == (2, True)
+    result = ann.runs("promote", "iris", *TO_PRODUCTION)
+    assert (result.code, "iris is not in staging; it is in production" in result.err) == (2, True)
 
 
 def test_an_image_by_tag_is_not_promoted(ann):
     ann.has(predictor_api("answer"))
     ann.deploys("-e", "staging", "--offline", "--by-tag")
-    said = ann.runs("promote", "answer", *TO_PRODUCTION)
-    assert (said.code, "names its image by tag" in said.err) == (5, True)
+    result = ann.runs("promote", "answer", *TO_PRODUCTION)
+    assert (result.code, "names its image by tag" in result.err) == (5, True)
     assert not ann.paths("releases/production/")
 
 
@@ -256,8 +256,8 @@ def test_an_environment_that_needs_another_image_is_not_promoted_to(ann):
     ann.has(predictor_api("answer", environments=overrides))
     ann.deploys("-e", "staging", "--offline", "--by-tag")
     with_digest(ann, "answer")
-    said = ann.runs("promote", "answer", *TO_PRODUCTION)
-    assert (said.code, "predictor.python_version of answer" in said.err) == (2, True)
+    result = ann.runs("promote", "answer", *TO_PRODUCTION)
+    assert (result.code, "predictor.python_version of answer" in result.err) == (2, True)
 
 
 def test_an_environment_with_a_ready_made_image_of_its_own_keeps_it(ann):
@@ -273,10 +273,10 @@ def test_every_broken_rule_of_every_api_is_told_at_once(ann):
     ann.configures(
         teams={"vision": {"namespaces": ["ml-staging"]}, "search": {"namespaces": ["x"]}}
     )
-    said = ann.runs("promote", "--all", *TO_PRODUCTION)
-    assert said.code == 3
-    assert "releases/staging/iris/release.yaml: iris.team:" in said.err
-    assert "releases/staging/roses/release.yaml: roses.team:" in said.err
+    result = ann.runs("promote", "--all", *TO_PRODUCTION)
+    assert result.code == 3
+    assert "releases/staging/iris/release.yaml: iris.team:" in result.err
+    assert "releases/staging/roses/release.yaml: roses.team:" in result.err
 
 
 def test_somebody_who_is_faster_is_built_upon(ann):

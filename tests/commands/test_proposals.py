@@ -39,11 +39,11 @@ def test_a_change_can_wait_for_its_review(ann, arguments, branch):
     deployed(ann, iris())
     deployed(ann, iris(autoscaling={"max_replicas": 6}))
     before = ann.head()
-    said = did(ann, *arguments, "--pull-request")
+    result = did(ann, *arguments, "--pull-request")
     assert ann.head() == before
     proposed = git("rev-parse", f"refs/heads/gitops-ml/{branch}", cwd=ann.gitops)
     assert git("rev-parse", f"{proposed}^", cwd=ann.gitops) == before
-    assert f"pushed the branch gitops-ml/{branch}" in said.out
+    assert f"pushed the branch gitops-ml/{branch}" in result.out
     did(ann, *arguments, "--pull-request")
     assert git("rev-parse", f"refs/heads/gitops-ml/{branch}", cwd=ann.gitops) == proposed
 

@@ -115,5 +115,5 @@ def test_a_release_whose_files_disagree_is_not_refreshed(ann):
     first = deployed(ann, iris())
     path = f"{DIRECTORY}/values.yaml"
     commit_files(ann.gitops, {path: ann.text(path).replace(first, "iris-ffffffffffff")})
-    said = ann.runs("refresh", "iris", "-e", "staging")
-    assert (said.code, "do not name the same deployment" in said.err) == (6, True)
+    result = ann.runs("refresh", "iris", "-e", "staging")
+    assert (result.code, "do not name the same deployment" in result.err) == (6, True)

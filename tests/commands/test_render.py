@@ -42,8 +42,8 @@ def test_rendering_again_writes_nothing(ann):
 
 def test_the_terminal_gets_values_and_releases(ann):
     ann.has(container_api("iris"))
-    said = ann.runs("render", "-e", "staging")
-    assert [line for line in said.out.splitlines() if line.startswith("# ")] == [
+    result = ann.runs("render", "-e", "staging")
+    assert [line for line in result.out.splitlines() if line.startswith("# ")] == [
         "# releases/staging/iris/release.yaml",
         "# releases/staging/iris/values.yaml",
     ]
@@ -60,11 +60,11 @@ def test_manifests_are_one_stream_of_yaml(ann):
 def test_json_holds_files_objects_and_releases(ann):
     pytest.importorskip("helm_python")
     ann.has(container_api("iris"))
-    said = ann.runs("render", "-e", "staging", "--manifests", "-o", "json").json
+    result = ann.runs("render", "-e", "staging", "--manifests", "-o", "json").json
     streamed = ann.runs("render", "-e", "staging", "--manifests").out
-    assert said["objects"] == {"releases/staging/iris": list(yaml.safe_load_all(streamed))}
-    (release,) = said["releases"]
-    described = yaml.safe_load(said["files"]["releases/staging/iris/release.yaml"])
+    assert result["objects"] == {"releases/staging/iris": list(yaml.safe_load_all(streamed))}
+    (release,) = result["releases"]
+    described = yaml.safe_load(result["files"]["releases/staging/iris/release.yaml"])
     assert release["deployment_id"] == described["deployment_id"]
     assert release["image"] == container_api("iris")["container"]["image"]
 
@@ -72,9 +72,9 @@ def test_json_holds_files_objects_and_releases(ann):
 def test_without_a_project_file_it_works_with_defaults(ann):
     ann.has(container_api("iris"))
     (ann.project / "gitops-ml.yaml").unlink()
-    said = ann.runs("render", "-o", "json")
-    assert said.code == 0
-    assert not [path for path in said.json["files"] if path.startswith("argocd/")]
+    result = ann.runs("render", "-o", "json")
+    assert result.code == 0
+    assert not [path for path in result.json["files"] if path.startswith("argocd/")]
 
 
 def test_it_works_where_git_is_not_installed(ann, monkeypatch):
@@ -82,9 +82,9 @@ def test_it_works_where_git_is_not_installed(ann, monkeypatch):
     ann.has(container_api("iris"))
     (ann.home / "bin").mkdir()
     monkeypatch.setenv("PATH", str(ann.home / "bin"))
-    said = finished("render", "-o", "json", cwd=ann.project)
-    assert said.returncode == 0, said.stderr
-    text = json.loads(said.stdout)["files"]["releases/staging/iris/release.yaml"]
+    result = finished("render", "-o", "json", cwd=ann.project)
+    assert result.returncode == 0, result.stderr
+    text = json.loads(result.stdout)["files"]["releases/staging/iris/release.yaml"]
     assert yaml.safe_load(text)["provenance"]["commit"] is None
 
 
@@ -92,10 +92,10 @@ def test_deploy_says_that_git_is_not_installed(ann, monkeypatch):
     ann.has(container_api("iris"))
     (ann.home / "bin").mkdir()
     monkeypatch.setenv("PATH", str(ann.home / "bin"))
-    said = finished("deploy", cwd=ann.project)
-    assert said.returncode == 4
-    assert "git is not on PATH" in said.stderr
-    assert "Traceback" not in said.stderr
+    result = finished("deploy", cwd=ann.project)
+    assert result.returncode == 4
+    assert "git is not on PATH" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_from_elsewhere_the_same_comes_out(ann):
@@ -116,9 +116,9 @@ def test_hash_seeds_time_zones_and_locales_do_not_matter(ann):
     for number, zone, locale in ((0, "UTC", "C"), (1, "Asia/Tokyo", "C.UTF-8")):
         env = {"PYTHONHASHSEED": str(number), "TZ": zone, "LC_ALL": locale}
         env["GITOPS_ML_CACHE"] = str(ann.home / f"cache-{number}")
-        said = finished("render", "--offline", "-o", "json", cwd=ann.project, env=env)
-        assert said.returncode == 0, said.stderr
-        outputs.add(said.stdout)
+        result = finished("render", "--offline", "-o", "json", cwd=ann.project, env=env)
+        assert result.returncode == 0, result.stderr
+        outputs.add(result.stdout)
     assert len(outputs) == 1
 
 
@@ -139,10 +139,10 @@ def test_neither_library_nor_program_of_helm_names_both_ways(ann):
             capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    said = rendered("--manifests")
-    assert said.returncode == 2
-    assert "gitops-ml[helm]" in said.stderr
-    assert "helm on PATH" in said.stderr
+    result = rendered("--manifests")
+    assert result.returncode == 2
+    assert "gitops-ml[helm]" in result.stderr
+    assert "helm on PATH" in result.stderr
     assert rendered().returncode == 0
 
 
@@ -150,6 +150,6 @@ def test_a_file_of_settings_that_enters_the_image_is_told(ann):
     ann.has(predictor_api("iris"))
     (ann.project / ".env").write_text("TOKEN=x\n")
     for verb in ("render", "diff"):
-        said = ann.runs(verb, "--offline")
-        assert said.code == 0, said
-        assert said.err.count(".env: goes into the image") == 1
+        result = ann.runs(verb, "--offline")
+        assert result.code == 0, result
+        assert result.err.count(".env: goes into the image") == 1

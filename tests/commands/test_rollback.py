@@ -16,11 +16,11 @@ def test_the_previous_deployment_comes_back_byte_for_byte(ann):
     first = deployed(ann, iris())
     before = files(ann, DIRECTORY)
     second = deployed(ann, iris(autoscaling={"max_replicas": 6}))
-    said = did(ann, "rollback", "iris", "-e", "staging")
+    result = did(ann, "rollback", "iris", "-e", "staging")
 
     assert files(ann, DIRECTORY) == before
-    assert said.out.splitlines()[1].split() == ["staging", "iris", first, second]
-    assert "  ~ autoscaling.maxReplicas: 6 -> 5" in said.out
+    assert result.out.splitlines()[1].split() == ["staging", "iris", first, second]
+    assert "  ~ autoscaling.maxReplicas: 6 -> 5" in result.out
     assert body(ann).splitlines() == [
         f"Roll back iris in staging to {first}",
         "",
@@ -51,8 +51,8 @@ def test_to_where_it_stands_changes_nothing(ann):
     deployed(ann, iris())
     id = deployed(ann, iris(autoscaling={"max_replicas": 6}))
     before = ann.head()
-    said = did(ann, "rollback", "iris", "-e", "staging", "--to", id)
-    assert (said.out, ann.head()) == ("nothing to change\n", before)
+    result = did(ann, "rollback", "iris", "-e", "staging", "--to", id)
+    assert (result.out, ann.head()) == ("nothing to change\n", before)
 
 
 def test_other_releases_stay_however_far_the_branch_has_moved(ann):
@@ -93,8 +93,8 @@ def test_a_base_chart_that_is_not_what_it_was_is_refused(ann):
     (chart,) = [path for path in ann.paths(f"{CHART}/") if path.endswith("/values.yaml")]
     deployed(ann, iris(autoscaling={"max_replicas": 6}))
     commit_files(ann.gitops, {chart: "altered: true\n"})
-    said = ann.runs("rollback", "iris", "-e", "staging")
-    assert (said.code, "a chart version never changes" in said.err) == (6, True)
+    result = ann.runs("rollback", "iris", "-e", "staging")
+    assert (result.code, "a chart version never changes" in result.err) == (6, True)
 
 
 def test_a_by_hand_edit_is_undone_too(ann):
@@ -116,17 +116,17 @@ def test_what_cannot_be_gone_back_to_is_told(ann, how):
         "of another environment": ("iris", "--to", id_of(ann, "iris", "production")),
         "never there": ("roses",),
     }[how]
-    said = ann.runs("rollback", *arguments, "-e", "staging")
-    assert said.code == 2
+    result = ann.runs("rollback", *arguments, "-e", "staging")
+    assert result.code == 2
     words = {"first": "one deployment only", "never there": "nothing was ever deployed as 'roses'"}
-    assert words.get(how, f"it was: {only}") in said.err
+    assert words.get(how, f"it was: {only}") in result.err
 
 
 def test_the_beginning_of_several_ids_is_not_enough(ann):
     deployed(ann, iris())
     deployed(ann, iris(autoscaling={"max_replicas": 6}))
-    said = ann.runs("rollback", "iris", "-e", "staging", "--to", "iris-")
-    assert (said.code, "begins several ids" in said.err) == (2, True)
+    result = ann.runs("rollback", "iris", "-e", "staging", "--to", "iris-")
+    assert (result.code, "begins several ids" in result.err) == (2, True)
 
 
 def test_another_projects_release_is_left_alone(ann):
@@ -140,8 +140,8 @@ def test_a_dry_run_changes_nothing(ann):
     deployed(ann, iris())
     deployed(ann, iris(autoscaling={"max_replicas": 6}))
     before = ann.head()
-    said = did(ann, "rollback", "iris", "-e", "staging", "--dry-run")
-    assert (said.out.splitlines()[-1], ann.head()) == (
+    result = did(ann, "rollback", "iris", "-e", "staging", "--dry-run")
+    assert (result.out.splitlines()[-1], ann.head()) == (
         "would commit: 2 files: 2 modified",
         before,
     )

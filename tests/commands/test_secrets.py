@@ -35,8 +35,8 @@ def arguments_of_everything(stop: threading.Event) -> set[str]:
 def test_deploy_over_http_with_a_token_from_the_environment(ann, server, monkeypatch):
     ann.has(container_api("iris"))
     monkeypatch.setenv("MY_TOKEN", TOKEN)
-    said = ann.deploys()
-    assert ann.head()[:12] in said.out
+    result = ann.deploys()
+    assert ann.head()[:12] in result.out
     assert ann.deploys().out == "nothing to change\n"
     assert any("git-receive-pack" in line for line in server.seen)
 
@@ -82,10 +82,10 @@ def test_the_token_is_nowhere(ann, server):
 def test_a_wrong_token_is_refused_without_being_shown(ann, server, monkeypatch, value):
     ann.has(container_api("iris"))
     monkeypatch.setenv("MY_TOKEN", value)
-    said = ann.runs("deploy", "-o", "json")
-    assert said.code == 5
-    assert "MY_TOKEN" in said.err
-    assert not value or value not in said.err + said.out
+    result = ann.runs("deploy", "-o", "json")
+    assert result.code == 5
+    assert "MY_TOKEN" in result.err
+    assert not value or value not in result.err + result.out
 
 
 def test_a_token_that_may_only_read_is_refused_and_nothing_lands(ann, server, monkeypatch):
@@ -98,10 +98,10 @@ def test_a_token_that_may_only_read_is_refused_and_nothing_lands(ann, server, mo
 def test_a_password_in_the_address_is_refused_without_being_shown(ann):
     ann.has(container_api("iris"))
     ann.configures(gitops={"repository": "https://ann:s3cret-word@example.org/gitops.git"})
-    said = ann.runs("deploy")
-    assert said.code in (2, 3)
-    assert "s3cret-word" not in said.err + said.out
-    assert "token_env" in said.err
+    result = ann.runs("deploy")
+    assert result.code in (2, 3)
+    assert "s3cret-word" not in result.err + result.out
+    assert "token_env" in result.err
 
 
 def test_a_push_that_somebody_else_overtakes_is_rendered_anew(ann, server, monkeypatch):
@@ -141,10 +141,10 @@ def test_a_password_in_the_requirements_is_an_error_of_validate_and_not_shown(an
     ann.has(predictor_api("iris"))
     secret = "--index-url https://user:hunter2@packages.example/simple\n"
     (ann.project / "requirements.txt").write_text(f"numpy\n{secret}")
-    said = ann.runs("validate")
-    assert said.code == 3
-    assert "requirements.txt:2:1: this line contains a password" in said.out + said.err
-    assert "hunter2" not in said.out + said.err
+    result = ann.runs("validate")
+    assert result.code == 3
+    assert "requirements.txt:2:1: this line contains a password" in result.out + result.err
+    assert "hunter2" not in result.out + result.err
 
 
 ELSEWHERE = [
@@ -166,10 +166,10 @@ def test_a_pull_request_that_names_another_server_gets_no_token(ann, monkeypatch
         monkeypatch.setenv(name, TOKEN)
     monkeypatch.setenv("GITOPS_ML_TOKEN_HOSTS", "MY_TOKEN=git.acme.example")
     for command in (["diff", "--offline", "--manifests"], ["deploy", "--offline", "--dry-run"]):
-        said = ann.runs(*command)
-        assert said.code == 2, said
-        assert f"gitops.token_env: {gitops['token_env']} is not sent to" in said.err
-        assert TOKEN not in said.out + said.err
+        result = ann.runs(*command)
+        assert result.code == 2, result
+        assert f"gitops.token_env: {gitops['token_env']} is not sent to" in result.err
+        assert TOKEN not in result.out + result.err
 
 
 def test_a_forge_at_another_server_gets_no_token(ann, monkeypatch):
@@ -178,10 +178,10 @@ def test_a_forge_at_another_server_gets_no_token(ann, monkeypatch):
              "repository": "a/b"}  # fmt: skip
     ann.configures(gitops={"repository": str(ann.gitops), "forge": forge})
     monkeypatch.setenv("MY_TOKEN", TOKEN)
-    said = ann.runs("deploy", "--offline", "--by-tag", "--pull-request")
-    assert said.code == 2
-    assert "gitops.forge: MY_TOKEN is not sent to evil.example" in said.err
-    assert "export GITOPS_ML_TOKEN_HOSTS=MY_TOKEN=evil.example\n" in said.err
+    result = ann.runs("deploy", "--offline", "--by-tag", "--pull-request")
+    assert result.code == 2
+    assert "gitops.forge: MY_TOKEN is not sent to evil.example" in result.err
+    assert "export GITOPS_ML_TOKEN_HOSTS=MY_TOKEN=evil.example\n" in result.err
     assert ann.commits() == 0
 
 
@@ -190,8 +190,8 @@ def test_the_origin_of_a_source_repository_is_written_without_what_opens_it(ann)
     ann.keeps_source_in_git()
     url = f"redis+https://ann:{TOKEN}@git.acme.example/shop.git?private_token={TOKEN}"
     git("remote", "add", "origin", url, cwd=ann.project)
-    said = ann.deploys("--offline", "--by-tag")
+    result = ann.deploys("--offline", "--by-tag")
     facts = ann.text("releases/staging/iris/release.yaml")
     assert "repository: redis+https://git.acme.example/shop.git" in facts
     history = git("log", "-p", "--format=%B", "main", cwd=ann.gitops)
-    assert TOKEN not in said.out + said.err + facts + history
+    assert TOKEN not in result.out + result.err + facts + history

@@ -58,9 +58,9 @@ def test_no_project_changes_the_roles_of_a_team_that_others_use(ann, teams, verb
     ann.deploys("-e", "staging")
     before = ann.head()
     ann.go(other_project(ann, container_api("faces"), teams=teams))
-    said = ann.runs(verb)
-    assert (said.code, ann.head()) == (6, before)
-    assert "the project 'shop' has releases of team 'ml', too" in said.err
+    result = ann.runs(verb)
+    assert (result.code, ann.head()) == (6, before)
+    assert "the project 'shop' has releases of team 'ml', too" in result.err
 
 
 def test_projects_that_share_a_team_have_the_same_groups_of_it(ann):
@@ -97,9 +97,9 @@ def test_a_release_of_another_project_is_not_overwritten(ann):
     ann.deploys("-e", "staging")
     before = ann.head()
     ann.go(other_project(ann, container_api("iris")))
-    said = ann.runs("deploy")
-    assert said.code == 6
+    result = ann.runs("deploy")
+    assert result.code == 6
     assert (
-        "releases/staging/iris in the GitOps repository belongs to the project 'shop'" in said.err
+        "releases/staging/iris in the GitOps repository belongs to the project 'shop'" in result.err
     )
     assert ann.head() == before

@@ -33,9 +33,9 @@ def signer(mill, monkeypatch):
 
 
 def built(mill, *options):
-    said = mill.person.runs("build", "-o", "json", *options)
-    assert said.code == 0, said
-    (found,) = said.json
+    result = mill.person.runs("build", "-o", "json", *options)
+    assert result.code == 0, result
+    (found,) = result.json
     return ImageRef.parse(f"{found['image']}@{found['digest']}"), found["state"]
 
 
@@ -88,9 +88,9 @@ def test_an_older_image_of_ours_under_a_newer_tag_is_built_anew(mill, signer):
 
 
 def test_deploy_signs_what_it_builds_and_takes_what_is_signed(mill, signer):
-    said = mill.person.runs("deploy", "-o", "json")
-    assert said.code == 0, said
-    (image,) = (ImageRef.parse(each["image"]) for each in said.json["images"])
+    result = mill.person.runs("deploy", "-o", "json")
+    assert result.code == 0, result
+    (image,) = (ImageRef.parse(each["image"]) for each in result.json["images"])
     assert is_signed(mill.client, image.repository, image.digest, key=signer)
     again = mill.person.runs("deploy", "-o", "json")
     assert (again.code, again.json["images"]) == (0, [])
@@ -105,8 +105,8 @@ def test_a_tag_never_points_at_an_image_that_could_not_be_signed(mill, signer):
     mill.client.push_manifest(
         mill.repository, index.to_bytes(), media_type=INDEX, to=signature_tag(str(image.digest))
     )
-    said = mill.person.runs("build")
-    assert (said.code, "should hold signatures, but it is an index" in said.err) == (4, True)
+    result = mill.person.runs("build")
+    assert (result.code, "should hold signatures, but it is an index" in result.err) == (4, True)
     assert mill.client.digest(ImageRef(mill.repository, image.tag)) is None
     assert mill.client.digest(older) == older.digest
 
@@ -128,9 +128,9 @@ def test_a_key_that_cannot_be_had_is_told_before_anything_is_built(
         if value is not None:
             monkeypatch.setenv(name, value)
     for verb in ("build", "deploy"):
-        said = mill.person.runs(verb)
-        assert (said.code, sentence in said.err) == (2, True), said
-        assert "secret-mistake" not in said.err
+        result = mill.person.runs(verb)
+        assert (result.code, sentence in result.err) == (2, True), result
+        assert "secret-mistake" not in result.err
     assert mill.person.commits() == 0
     assert not any("/oci/" in str(path) for path in written_below([mill.person.home]))
     # who only looks needs no key
@@ -150,20 +150,20 @@ def test_inspect_tells_who_signed_and_whether_that_is_proven(mill, signer, monke
 
 def test_neither_key_nor_password_is_written_anywhere(mill, signer, monkeypatch, tmp_path):
     monkeypatch.setenv("GITOPS_ML_CACHE", str(tmp_path / "cache"))
-    said = mill.person.runs("deploy")
-    assert said.code == 0, said
+    result = mill.person.runs("deploy")
+    assert result.code == 0, result
     body = (SIGNED_BY_COSIGN / "cosign.key").read_text().splitlines()[1].encode()
     folders = [mill.person.home, tmp_path / "cache", mill.registry.log.parent]
     for path, content in written_below(folders).items():
         assert body not in content, path
         assert PASSWORD.encode() not in content, path
-    assert PASSWORD not in said.out + said.err
+    assert PASSWORD not in result.out + result.err
 
 
 def test_the_key_itself_in_the_project_file_is_an_error_that_does_not_repeat_it(mill):
     key = (SIGNED_BY_COSIGN / "cosign.key").read_text()
     mill.configures(signing={"key": key})
-    said = mill.person.runs("validate")
-    assert said.code == 3
-    assert "image.signing.key: this looks like the secret itself" in said.out
-    assert key.splitlines()[1] not in said.out + said.err
+    result = mill.person.runs("validate")
+    assert result.code == 3
+    assert "image.signing.key: this looks like the secret itself" in result.out
+    assert key.splitlines()[1] not in result.out + result.err

@@ -142,8 +142,8 @@ def proposes(life) -> str:
     life.syncs()
     life.runs(k8s.ready())
     life.ann.has(container_api("iris", compute={"cpu": "300m"}))
-    said = life.ann.runs("deploy", "-e", "staging", "--dry-run", *NO_REGISTRY, "-o", "json")
-    return said.json["releases"][0]["deployment_id"]
+    result = life.ann.runs("deploy", "-e", "staging", "--dry-run", *NO_REGISTRY, "-o", "json")
+    return result.json["releases"][0]["deployment_id"]
 
 
 def merges(life) -> None:
@@ -184,10 +184,10 @@ def test_a_pull_request_may_bring_several_releases(life):
     life.deploys(container_api("iris"), container_api("price"))
     changed = [container_api(name, compute={"cpu": "300m"}) for name in ("iris", "price")]
     life.ann.has(*changed)
-    said = life.ann.runs("deploy", "-e", "staging", "--dry-run", *NO_REGISTRY, "-o", "json")
+    result = life.ann.runs("deploy", "-e", "staging", "--dry-run", *NO_REGISTRY, "-o", "json")
     wanted = [
         ExpectedRelease(release["api"], "staging", release["deployment_id"])
-        for release in said.json["releases"]
+        for release in result.json["releases"]
     ]
     assert len(wanted) == 2
     workspace, tools = life.asks()
@@ -275,12 +275,14 @@ def test_deploy_waits_for_what_it_deployed(life):
     life.deploys()
     life.syncs()
     life.runs(k8s.ready())
-    said = life.ann.runs("deploy", "-e", "staging", "--wait", *NO_REGISTRY)
-    assert said.code == 0, said
-    assert said.out == "nothing to change\n"
-    assert said.err == "iris in staging: live\n"
+    result = life.ann.runs("deploy", "-e", "staging", "--wait", *NO_REGISTRY)
+    assert result.code == 0, result
+    assert result.out == "nothing to change\n"
+    assert result.err == "iris in staging: live\n"
 
     life.runs(k8s.crashes("boom", restarts=5))
-    said = life.ann.runs("deploy", "-e", "staging", "--wait", *NO_REGISTRY)
-    assert said.code == 1
-    assert "predictor ended with exit code 1, 5 times: boom. `gitops-ml logs` shows why" in said.err
+    result = life.ann.runs("deploy", "-e", "staging", "--wait", *NO_REGISTRY)
+    assert result.code == 1
+    assert (
+        "predictor ended with exit code 1, 5 times: boom. `gitops-ml logs` shows why" in result.err
+    )

@@ -38,12 +38,12 @@ def test_what_is_said_stays_and_null_means_not_said():
 
 
 def test_items_of_lists_are_filled_too():
-    said = {"autoscaling": {"schedule": [{"start": "a", "end": "b", "replicas": 1}]}}
-    assert API.with_defaults(said)["autoscaling"]["schedule"][0]["timezone"] == "UTC"
+    given = {"autoscaling": {"schedule": [{"start": "a", "end": "b", "replicas": 1}]}}
+    assert API.with_defaults(given)["autoscaling"]["schedule"][0]["timezone"] == "UTC"
 
 
 def test_free_form_parts_and_overrides_stay_as_they_are():
-    said = {"predictor": {"config": {"a": None}}, "environments": {"x": {"compute": {"gpu": 1}}}}
-    filled = API.with_defaults(said)
+    given = {"predictor": {"config": {"a": None}}, "environments": {"x": {"compute": {"gpu": 1}}}}
+    filled = API.with_defaults(given)
     assert filled["predictor"]["config"] == {"a": None}
     assert filled["environments"] == {"x": {"compute": {"gpu": 1}}}

@@ -45,9 +45,9 @@ http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 
 
 def rendered(ann, environment: str) -> list:
-    said = ann.runs("render", "--offline", "--manifests", "-e", environment, "-o", "json")
-    assert said.code == 0, said
-    return [item for objects in said.json["objects"].values() for item in objects]
+    result = ann.runs("render", "--offline", "--manifests", "-e", environment, "-o", "json")
+    assert result.code == 0, result
+    return [item for objects in result.json["objects"].values() for item in objects]
 
 
 def has_example(ann, name: str) -> list[str]:
@@ -89,8 +89,8 @@ def test_argo_cd_accepts_its_objects(cluster, ann, kind):
     if not cluster.has(kind):
         pytest.skip(f"the cluster has no {kind}: Argo CD is not installed")
     has_example(ann, "iris-classifier")
-    said = ann.runs("render", "--offline", "-o", "json")
-    files = said.json["files"]
+    result = ann.runs("render", "--offline", "-o", "json")
+    files = result.json["files"]
     objects = [yaml.safe_load(files[path]) for path in files if path.startswith("argocd/")]
     # Into a namespace that is there, whatever Argo CD's own is called here.
     for item in objects:
@@ -147,8 +147,8 @@ def deployed(ann, cluster) -> str:
 def test_a_release_rolls_out_and_predicts(cluster, namespace, ann, answer):
     identity = deployed(ann, cluster)
     with cluster.forwarded("answer", namespace=namespace) as address:
-        said, headers = posted(f"{address}/predict", {"x": 21})
-    assert said == {"answer": 42}
+        result, headers = posted(f"{address}/predict", {"x": 21})
+    assert result == {"answer": 42}
     if IMAGES:
         assert headers["x-deployment-id"] == identity
     pods = cluster.kubectl("get", "pods", "-n", namespace, "-o", "yaml")
@@ -166,11 +166,11 @@ def test_the_verbs_tell_what_runs(cluster, namespace, ann, answer, monkeypatch):
 
     payload = ann.home / "payload.json"
     payload.write_text('{"x": 21}')
-    said = ann.runs("predict", "answer", payload, "-e", "staging", "-o", "json")
-    assert said.json["prediction"] == {"answer": 42}, said
-    said = ann.runs("logs", "answer", "-e", "staging")
-    assert said.code == 0, said
-    assert "answer-" in said.out
+    result = ann.runs("predict", "answer", payload, "-e", "staging", "-o", "json")
+    assert result.json["prediction"] == {"answer": 42}, result
+    result = ann.runs("logs", "answer", "-e", "staging")
+    assert result.code == 0, result
+    assert "answer-" in result.out
 
 
 def test_a_release_that_cannot_start_says_why(cluster, namespace, ann, answer, monkeypatch):
@@ -180,9 +180,9 @@ def test_a_release_that_cannot_start_says_why(cluster, namespace, ann, answer, m
     answer(container={**_api()["container"], "image": f"registry.invalid/none@{DIGEST}"})
     ann.deploys("-e", "staging", *NO_REGISTRY)
     cluster.apply([item for item in rendered(ann, "staging") if cluster.knows(item)])
-    said = ann.runs("deploy", "-e", "staging", "--wait", "--timeout", "300", *NO_REGISTRY)
-    assert said.code == 1, said
-    assert "error (image pull)" in said.err
+    result = ann.runs("deploy", "-e", "staging", "--wait", "--timeout", "300", *NO_REGISTRY)
+    assert result.code == 1, result
+    assert "error (image pull)" in result.err
 
 
 def test_more_replicas_come_with_the_next_deploy(cluster, namespace, ann, answer):

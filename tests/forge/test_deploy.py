@@ -63,11 +63,11 @@ def scaled(person, replicas: int) -> None:
 
 
 def test_a_deployment_is_proposed_merged_and_there(cem, forge):
-    said = cem.deploys(*PROPOSE)
+    result = cem.deploys(*PROPOSE)
     (pull,) = forge.pulls
-    assert said.out.splitlines()[-1].startswith(f"pull request {forge.url}/")
+    assert result.out.splitlines()[-1].startswith(f"pull request {forge.url}/")
     assert (pull.title, pull.head, pull.base) == ("Deploy iris to staging", HEAD, "main")
-    identity = re.search(r"iris-[0-9a-f]{12}", said.out)[0]
+    identity = re.search(r"iris-[0-9a-f]{12}", result.out)[0]
     assert f"Deployment-Id: {identity}" in pull.body
     assert cem.paths() == ["README.md"]
 
@@ -106,9 +106,9 @@ def test_proposing_the_same_again_changes_nothing(cem, forge):
 def test_network_loss_between_push_and_pull_request(cem, forge):
     lost = Reply(0, drops_the_line=True)
     forge.answers.append(lambda request: lost if request.method == "POST" else None)
-    said = cem.runs("deploy", *PROPOSE)
-    assert said.code == 4
-    assert "cannot be reached" in said.err
+    result = cem.runs("deploy", *PROPOSE)
+    assert result.code == 4
+    assert "cannot be reached" in result.err
     pushed = forge.head_of(HEAD)
     assert pushed
 
@@ -153,11 +153,11 @@ def test_the_project_files_wishes(ann, forge):
             "merge_method": "squash",
         },
     )  # fmt: skip
-    said = ann.deploys()
+    result = ann.deploys()
     (pull,) = forge.pulls
     assert (pull.reviewers, pull.draft, pull.auto_merge) == (["bea"], True, "squash")
     assert pull.labels == ([] if kind_of(forge) == "bitbucket" else ["ml"])
-    assert ("warning" in said.err) == (kind_of(forge) == "bitbucket")
+    assert ("warning" in result.err) == (kind_of(forge) == "bitbucket")
     assert ann.deploys("--no-pull-request").out.splitlines()[-1].startswith("committed ")
 
 
@@ -169,25 +169,25 @@ def test_a_pull_request_that_is_no_longer_needed_is_reported(dan, github):
     scaled(dan, 7)
     dan.deploys(*PROPOSE)
     scaled(dan, 5)
-    said = dan.deploys(*PROPOSE)
-    assert said.out == "nothing to change\n"
-    assert f"{github.url}/acme/gitops/pull/1 is still open" in said.err
+    result = dan.deploys(*PROPOSE)
+    assert result.out == "nothing to change\n"
+    assert f"{github.url}/acme/gitops/pull/1 is still open" in result.err
 
 
 def test_the_work_of_others_is_left_alone(dan, github):
     dan.deploys(*PROPOSE)
     theirs = commit_files(github.bare, {VALUES: "by: hand\n"}, branch=HEAD)
     scaled(dan, 7)
-    said = dan.runs("deploy", *PROPOSE)
-    assert (said.code, github.head_of(HEAD)) == (6, theirs)
-    assert "merge or close its pull request and delete the branch" in said.err
+    result = dan.runs("deploy", *PROPOSE)
+    assert (result.code, github.head_of(HEAD)) == (6, theirs)
+    assert "merge or close its pull request and delete the branch" in result.err
 
 
 def test_a_protected_branch_is_the_servers_no(dan, github):
     protect(github.bare, "refs/heads/gitops-ml/*", "GH013: Repository rule violations found")
-    said = dan.runs("deploy", *PROPOSE)
-    assert said.code == 5
-    assert "GH013: Repository rule violations found" in said.err
+    result = dan.runs("deploy", *PROPOSE)
+    assert result.code == 5
+    assert "GH013: Repository rule violations found" in result.err
     assert github.pulls == []
 
 
@@ -202,9 +202,9 @@ def test_a_token_that_may_push_and_not_open_pull_requests(dan, github):
     headers = {"X-Accepted-OAuth-Scopes": "repo", "X-OAuth-Scopes": "public_repo"}
     words = {"message": "Resource not accessible by personal access token"}
     github.answers.append(lambda r: Reply(403, words, headers) if r.method == "POST" else None)
-    said = dan.runs("deploy", *PROPOSE)
-    assert said.code == 5
-    assert "it needs repo; it has public_repo" in said.err
+    result = dan.runs("deploy", *PROPOSE)
+    assert result.code == 5
+    assert "it needs repo; it has public_repo" in result.err
     github.answers.clear()
     dan.deploys(*PROPOSE)
     assert [pull.state for pull in github.pulls] == ["open"]
@@ -213,9 +213,9 @@ def test_a_token_that_may_push_and_not_open_pull_requests(dan, github):
 def test_a_default_branch_that_was_renamed_is_named(dan, github):
     git("branch", "-m", "main", "trunk", cwd=github.bare)
     git("symbolic-ref", "HEAD", "refs/heads/trunk", cwd=github.bare)
-    said = dan.runs("deploy", *PROPOSE)
-    assert said.code == 2
-    assert "no branch 'main'; it has trunk" in said.err
+    result = dan.runs("deploy", *PROPOSE)
+    assert result.code == 2
+    assert "no branch 'main'; it has trunk" in result.err
 
 
 def test_a_renamed_repository_is_followed(dan, github):
@@ -227,9 +227,9 @@ def test_a_renamed_repository_is_followed(dan, github):
 
 def test_an_unknown_forge_is_asked_for_before_anything_is_pushed(dan, github):
     joins(dan, github, gitops={"forge": {"type": "auto"}})
-    said = dan.runs("deploy", *PROPOSE)
-    assert said.code == 2
-    assert "set gitops.forge.type" in said.err
+    result = dan.runs("deploy", *PROPOSE)
+    assert result.code == 2
+    assert "set gitops.forge.type" in result.err
     assert github.head_of(HEAD) == ""
 
 
@@ -245,10 +245,10 @@ def test_a_forge_of_none_pushes_the_branch_alone(dan, github):
 def test_the_token_of_the_forge_may_be_another_one(dan, github, monkeypatch):
     joins(dan, github, gitops={"forge": {"type": "github", "token_env": "API_TOKEN"}})
     monkeypatch.setenv("API_TOKEN", "wrong-but-secret-token")
-    said = dan.runs("deploy", *PROPOSE)
-    assert said.code == 5
-    assert "the token in the environment variable API_TOKEN" in said.err
-    assert "wrong-but-secret-token" not in said.err + said.out
+    result = dan.runs("deploy", *PROPOSE)
+    assert result.code == 5
+    assert "the token in the environment variable API_TOKEN" in result.err
+    assert "wrong-but-secret-token" not in result.err + result.out
 
 
 def test_the_token_is_nowhere(dan, github):

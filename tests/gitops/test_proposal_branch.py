@@ -57,8 +57,8 @@ def test_the_mark_joins_the_trailers():
     assert lines[-2] == "Deployment-Id: iris-1"
     assert lines[-1].startswith("Gitops-Ml-Proposal: ")
     command = ["git", "interpret-trailers", "--parse"]
-    said = subprocess.run(command, input=MESSAGE, capture_output=True, text=True, check=True)
-    assert said.stdout.splitlines() == lines[-2:]
+    result = subprocess.run(command, input=MESSAGE, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == lines[-2:]
 
 
 @pytest.mark.parametrize("message", ["Deploy iris", "Deploy: iris\n", "Deploy\n\nSome words.\n"])

@@ -237,19 +237,19 @@ def complaints(
     sandbox: Sandbox, hostile: Hostile, done: Done, *, listener: Listener, harmless: float
 ) -> list[str]:
     """What the call did that it may not do; ``harmless`` is the CPU time of a harmless input."""
-    said = done.out + done.err
+    output = done.out + done.err
     found = []
     if done.code not in hostile.codes:
         found.append(f"ended with {done.code}, not with one of {sorted(hostile.codes)}")
-    if "Traceback (most recent call last)" in said:
+    if "Traceback (most recent call last)" in output:
         found.append("showed a traceback")
     if marks := sorted(path.name for path in sandbox.trip.iterdir()):
         found.append(f"executed {marks}")
-    found += [f"showed {canary}" for canary in (SECRET, OUTSIDE) if canary in said]
+    found += [f"showed {canary}" for canary in (SECRET, OUTSIDE) if canary in output]
     found += [f"wrote {what}" for what in _written(sandbox)]
     if SECRET.encode() in listener.received or _encoded_secret(listener.received):
         found.append("sent a secret")
-    if control := _CONTROLS.search(said.replace("\r\n", "\n")):
+    if control := _CONTROLS.search(output.replace("\r\n", "\n")):
         found.append(f"showed the control character {control[0]!r}")
     if done.cpu > SECONDS + 3 * harmless:
         found.append(f"took {done.cpu:.1f} s of CPU")

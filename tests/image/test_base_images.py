@@ -110,10 +110,10 @@ def test_the_base_image_for_cuda_has_the_interpreter_and_what_the_node_asks_for(
     assert env["LD_LIBRARY_PATH"].startswith("/usr/local/nvidia/lib:/usr/local/nvidia/lib64")
     assert env["PYTHON_VERSION"] == VERSION
     program = "import getpass, sys; print(getpass.getuser(), *sys.version_info[:2])"
-    said = client.containers.run(
+    output = client.containers.run(
         f"{cuda.repository}@{cuda.digest}", ["python3", "-c", program], read_only=True, remove=True
     )
-    assert said.decode().split() == ["predictor", *VERSION.split(".")]
+    assert output.decode().split() == ["predictor", *VERSION.split(".")]
 
 
 @pytest.mark.docker

@@ -328,14 +328,14 @@ def test_a_model_in_the_cache_that_others_changed_is_fetched_again_and_reported(
     folder = store.fetched(pushed, progress=silent)
     before = listing(folder)
     harm(folder)
-    said: list[str] = []
-    assert store.fetched(pushed, progress=said.append) == folder
-    assert said[0].startswith(f"warning: {folder} in the cache is not {pushed}: ")
+    output: list[str] = []
+    assert store.fetched(pushed, progress=output.append) == folder
+    assert output[0].startswith(f"warning: {folder} in the cache is not {pushed}: ")
     assert not folder.is_symlink()
     assert listing(folder) == before
-    said.clear()
-    store.fetched(pushed, progress=said.append)
-    assert not said
+    output.clear()
+    store.fetched(pushed, progress=output.append)
+    assert not output
 
 
 def test_who_is_second_to_fetch_the_same_finds_what_the_first_has(

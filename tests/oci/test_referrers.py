@@ -74,11 +74,11 @@ def test_everybody_finds_what_is_attached(subject: tuple[str, Descriptor], tmp_p
     (about,) = [each for each in found if each["artifactType"] == IN_TOTO]
     assert about["annotations"] == {"about": "the build"}
     if ORAS:
-        said = subprocess.run(
+        result = subprocess.run(
             [ORAS, "discover", "--plain-http", "--format", "json", f"{repository}@{image.digest}"],
             capture_output=True, check=True,
         )  # fmt: skip
-        theirs = {each["digest"] for each in json.loads(said.stdout)["referrers"]}
+        theirs = {each["digest"] for each in json.loads(result.stdout)["referrers"]}
         assert theirs == {descriptor.digest for descriptor in made}
 
     # oras' own library pulls the document by what the list says

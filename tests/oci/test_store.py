@@ -132,13 +132,13 @@ def test_a_blob_is_hashed_from_wherever_it_is_read(tmp_path: Path, offset: int) 
 
 
 def test_a_damaged_blob_is_reported_with_both_digests(tmp_path: Path) -> None:
-    store, said = BlobStore(tmp_path), list[str]()
+    store, output = BlobStore(tmp_path), list[str]()
     digest = store.keep(json.dumps({"a": 1}).encode())
     path = tmp_path / "blobs/sha256" / digest[7:]
     path.write_bytes(b"poison")
-    assert store.blob(digest, progress=said.append) is None
+    assert store.blob(digest, progress=output.append) is None
     found = hashlib.sha256(b"poison").hexdigest()
-    assert said == [
+    assert output == [
         f"warning: {path} in the cache should be {digest}, but is sha256:{found}; it is fetched again"
     ]
 

@@ -438,23 +438,23 @@ def test_a_poisoned_wheel_in_the_cache_is_replaced_and_reported_or_refused(
     from gitops_ml.packages.wheel_store import WheelStore
 
     (package,) = (p for p in project.ensure().lock.packages if p.name == "beta")
-    said: list[str] = []
+    output: list[str] = []
 
     def fetch(environ: Mapping[str, str]) -> Wheel:
         return WheelStore(tmp_path / "store", environ=environ).fetch(
             [package], python="3.11", platform="linux/amd64", project=project.folder,
-            progress=said.append,
+            progress=output.append,
         )[0]  # fmt: skip
 
     path = fetch(project.environ).path
-    said.clear()
+    output.clear()
     harm(path)
     no_index = {"HOME": str(tmp_path), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
     with pytest.raises(ServerFailed):
         fetch(no_index)
     if harm is not a_folder_elsewhere:
-        assert f"warning: {path} in the cache is not beta 2.0" in said[0]
-        assert package.sha256 in said[0]
+        assert f"warning: {path} in the cache is not beta 2.0" in output[0]
+        assert package.sha256 in output[0]
     wheel = fetch(project.environ)
     assert wheel.path == path
     assert hashlib.sha256(path.read_bytes()).hexdigest() == package.sha256

@@ -105,11 +105,11 @@ RUNTIME_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
     ),
     **{
         f"predictor.prediction_log.{name}": (
-            predictor(prediction_log={"sink": "http", "url": "http://b/x", name: said}),
+            predictor(prediction_log={"sink": "http", "url": "http://b/x", name: given}),
             setting("predictionLog", key),
-            said,
+            given,
         )
-        for name, key, said in (
+        for name, key, given in (
             ("sink", "sink", "http"),
             ("url", "url", "http://c/y"),
             ("sample_rate", "sampleRate", 0.1),

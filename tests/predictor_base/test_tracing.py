@@ -95,9 +95,11 @@ def test_a_request_arrives_at_the_collector_in_the_callers_trace(collector: Coll
     for body in collector.bodies:
         request = trace_service.ExportTraceServiceRequest.FromString(body)
         for resource in request.resource_spans:
-            said = {each.key: each.value.string_value for each in resource.resource.attributes}
-            assert said["service.name"] == "iris"
-            assert said["service.version"] == "iris-0123456789ab"
+            attributes = {
+                each.key: each.value.string_value for each in resource.resource.attributes
+            }
+            assert attributes["service.name"] == "iris"
+            assert attributes["service.version"] == "iris-0123456789ab"
             for scope in resource.scope_spans:
                 spans.update({span.name: span for span in scope.spans})
     first, stage, failed = spans["POST /predict"], spans["predict"], spans["POST /"]

@@ -34,7 +34,7 @@ def on(**cluster: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "given"),
     [
         (f"{IRIS}@{A}", f"ghcr.io/acme/models/iris@{A}"),
         (f"{IRIS}:3@{A}", f"ghcr.io/acme/models/iris:3@{A}"),
@@ -42,8 +42,8 @@ def on(**cluster: Any) -> Any:
         ("oci://localhost/iris:1", "localhost/iris:1"),
     ],
 )
-def test_a_location_names_an_image(location: str, said: str) -> None:
-    assert str(parse_location(location)) == said
+def test_a_location_names_an_image(location: str, given: str) -> None:
+    assert str(parse_location(location)) == given
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_names_none_is_refused(location: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "said", "expected"),
+    ("version", "given", "expected"),
     [
         (None, None, False),
         ("1.34", None, False),
@@ -74,9 +74,9 @@ def test_what_names_none_is_refused(location: str) -> None:
     ],
 )
 def test_images_are_mounted_where_the_cluster_does_so_or_is_said_to(
-    version: str | None, said: bool | None, expected: bool
+    version: str | None, given: bool | None, expected: bool
 ) -> None:
-    words = {"kubernetes_version": version, "image_volumes": said}
+    words = {"kubernetes_version": version, "image_volumes": given}
     project = project_of(merged(PROJECT, {"clusters": {"main": words}}))
     assert has_image_volumes(project.clusters["main"]) is expected
 

@@ -1,4 +1,4 @@
-"""What the author said becomes what will run: merged, completed, and decided where it was open."""
+"""The manifest becomes what will run: merged, completed, and decided where it was open."""
 
 from __future__ import annotations
 
@@ -134,11 +134,11 @@ def test_the_target_is_what_a_replica_works_on_at_a_time(
 
 
 @pytest.mark.parametrize(
-    ("said", "endpoint"),
+    ("given", "endpoint"),
     [(None, "/iris"), ("iris", "/iris"), ("/a/b/", "/a/b"), ("a", "/a"), ("/", "/")],
 )
-def test_an_endpoint_begins_with_a_slash_and_ends_without(said: str | None, endpoint: str) -> None:
-    assert resolved(api(networking={"endpoint": said})).networking.endpoint == endpoint
+def test_an_endpoint_begins_with_a_slash_and_ends_without(given: str | None, endpoint: str) -> None:
+    assert resolved(api(networking={"endpoint": given})).networking.endpoint == endpoint
 
 
 @pytest.mark.parametrize("endpoint", ["/a/../b", "..", "/.", "a/./b", "/../"])
@@ -197,15 +197,15 @@ def test_an_update_never_waits_for_the_gpu_of_the_replica_it_replaces(
         TYPES, SURGES, UNAVAILABLES, (0, 1, 2, 5)
     ):
         strategy = {"type": kind, "max_surge": surge, "max_unavailable": unavailable}
-        said = {key: value for key, value in strategy.items() if value is not None}
+        given = {key: value for key, value in strategy.items() if value is not None}
         words = api(
             compute=GPUS[accelerator],
-            update_strategy=said,
+            update_strategy=given,
             autoscaling={"min_replicas": least, "max_replicas": 9, "schedule": _WAKE[least == 0 :]},
         )
         spec = resolved(words, project)
         if is_scarce and could_wait_for_ever(spec):
-            assert errors_of(words, project), (said, least)
+            assert errors_of(words, project), (given, least)
         if kind is not None:
             assert spec.update_strategy.type == kind
         if surge is not None:
@@ -221,7 +221,7 @@ _WAKE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "spare", "least", "said", "chosen"),
+    ("accelerator", "spare", "least", "given", "chosen"),
     [
         ("no gpu", False, 1, {}, ("RollingUpdate", "25%", "25%")),
         ("gpu", True, 1, {}, ("RollingUpdate", "25%", "25%")),
@@ -237,11 +237,11 @@ _WAKE: list[dict[str, Any]] = [
     ],
 )
 def test_what_nobody_said_about_updates_is_chosen_by_what_is_spare(
-    accelerator: str, spare: bool, least: int, said: dict[str, Any], chosen: tuple[Any, ...]
+    accelerator: str, spare: bool, least: int, given: dict[str, Any], chosen: tuple[Any, ...]
 ) -> None:
     project = cluster(gpu_classes={"t4": {"preset": "gke", "model": "t4", "spare": spare}})
     words = api(
-        compute=GPUS[accelerator], update_strategy=said, autoscaling={"min_replicas": least}
+        compute=GPUS[accelerator], update_strategy=given, autoscaling={"min_replicas": least}
     )
     strategy = resolved(words, project).update_strategy
     assert (strategy.type, strategy.max_surge, strategy.max_unavailable) == chosen
@@ -294,9 +294,9 @@ def test_what_wakes_an_api_is_what_it_and_the_cluster_have(
     words: dict[str, Any], in_cluster: dict[str, Any], wakes: str | None
 ) -> None:
     project = cluster(**in_cluster)
-    said = api(autoscaling={"min_replicas": 0, **words})
-    assert resolved(said, project).autoscaling.scale_to_zero == wakes
-    wrong = [finding.path for finding in errors_of(said, project)]
+    given = api(autoscaling={"min_replicas": 0, **words})
+    assert resolved(given, project).autoscaling.scale_to_zero == wakes
+    wrong = [finding.path for finding in errors_of(given, project)]
     assert wrong == ([] if wakes else [("autoscaling", "min_replicas")])
 
 

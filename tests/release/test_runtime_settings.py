@@ -1,4 +1,4 @@
-"""The runtime's settings: the runtime takes them, and both mean the same where nothing is said."""
+"""The runtime's settings: the runtime takes them, and both mean the same by default."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def defaults(definition: str) -> dict[str, Any]:
 
 
 def test_manifest_and_runtime_have_the_same_defaults() -> None:
-    said, runtime = defaults("predictor"), Settings()
+    given, runtime = defaults("predictor"), Settings()
     for name, theirs in SAME_IN_BOTH.items():
-        assert getattr(runtime, theirs) == said.get(name), name
+        assert getattr(runtime, theirs) == given.get(name), name
     log = load_schema("api").document["$defs"]["predictor"]["properties"]["prediction_log"]
     theirs = PredictionLogSettings()
     for name, words in log["properties"].items():

@@ -57,13 +57,13 @@ def project(run, tmp_path):
 
 def test_the_console_script_is_installed(environ):
     script = Path(sys.executable).parent / "gitops-ml"
-    said = subprocess.run([script, "--version"], env=environ, capture_output=True, check=True)
-    assert said.stdout.startswith(b"gitops-ml ")
+    result = subprocess.run([script, "--version"], env=environ, capture_output=True, check=True)
+    assert result.stdout.startswith(b"gitops-ml ")
 
 
 def test_a_new_project_is_valid(run, project):
-    said = json.loads(run("validate", "--strict", "-o", "json", cwd=project))
-    assert (said["valid"], said["problems"]) == (True, [])
+    result = json.loads(run("validate", "--strict", "-o", "json", cwd=project))
+    assert (result["valid"], result["problems"]) == (True, [])
 
 
 def test_it_renders_with_the_schemas_and_charts_that_the_package_carries(run, project):
@@ -76,9 +76,9 @@ def test_it_renders_with_the_schemas_and_charts_that_the_package_carries(run, pr
 
 def test_the_objects_are_rendered_where_helm_is_installed(run, project):
     pytest.importorskip("helm_python", reason="the extra gitops-ml[helm] is not installed")
-    said = run("render", "--offline", "--manifests", "-e", "staging", cwd=project)
-    assert "kind: Deployment" in said
-    assert "kind: ScaledObject" in said
+    result = run("render", "--offline", "--manifests", "-e", "staging", cwd=project)
+    assert "kind: Deployment" in result
+    assert "kind: ScaledObject" in result
 
 
 def test_it_deploys_and_then_finds_nothing_to_do(run, project):
@@ -101,8 +101,8 @@ def test_it_serves_and_predicts(environ, project):
         assert json.loads(answer) == {"score": 3.25}
     finally:
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, said.decode()
+        result, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, result.decode()
 
 
 def _asked(address: str, payload: bytes, process: subprocess.Popen[bytes]) -> bytes:

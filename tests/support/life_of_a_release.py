@@ -78,11 +78,11 @@ class Life:
         return workspace, wiring.tools(workspace.project, root=workspace.root)
 
     def _applies(self, api: str, environment: str) -> None:
-        said = self.ann.runs(
+        result = self.ann.runs(
             "render", "--offline", "--manifests", "-e", environment, "-a", api, "-o", "json"
         )
-        assert said.code == 0, said
-        (objects,) = said.json["objects"].values()
+        assert result.code == 0, result
+        (objects,) = result.json["objects"].values()
         for item in objects:
             if item["kind"] in ("Deployment", "ScaledObject"):
                 self.applied.setdefault(api, {})[item["kind"]] = item

@@ -54,7 +54,7 @@ def predictor_api(name: str, **changes: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """What a call ended with."""
 
     code: int
@@ -126,7 +126,7 @@ class Person:
 
     # -- the command -----------------------------------------------------------------------------
 
-    def runs(self, *arguments: str | Path) -> Said:
+    def runs(self, *arguments: str | Path) -> CommandResult:
         """`gitops-ml` with these arguments, in this process."""
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -134,13 +134,13 @@ class Person:
         out, err = self.capsys.readouterr()
         code = ended.value.code
         assert isinstance(code, int)
-        return Said(code, out, err)
+        return CommandResult(code, out, err)
 
-    def deploys(self, *arguments: str | Path) -> Said:
+    def deploys(self, *arguments: str | Path) -> CommandResult:
         """`gitops-ml deploy`, which must end well."""
-        said = self.runs("deploy", *arguments)
-        assert said.code == 0, said
-        return said
+        result = self.runs("deploy", *arguments)
+        assert result.code == 0, result
+        return result
 
     # -- the GitOps repository -------------------------------------------------------------------
 

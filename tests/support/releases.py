@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.support.git_servers import git
-from tests.support.person import Person, Said, container_api
+from tests.support.person import CommandResult, Person, container_api
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +26,11 @@ def id_of(ann: Person, api: str, environment: str = "staging") -> str:
     return str(ann.release(api, environment)["deployment_id"])
 
 
-def did(ann: Person, *arguments: str) -> Said:
+def did(ann: Person, *arguments: str) -> CommandResult:
     """A call that ends well."""
-    said = ann.runs(*arguments)
-    assert said.code == 0, said
-    return said
+    result = ann.runs(*arguments)
+    assert result.code == 0, result
+    return result
 
 
 def files(ann: Person, directory: str) -> dict[str, str]:

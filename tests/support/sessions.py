@@ -60,12 +60,12 @@ def notebook(*cells: str, cwd: Path) -> list[Output]:
 def script(text: str, *, cwd: Path) -> str:
     """Run a file; what it printed."""
     (cwd / "script.py").write_text(text)
-    return _said([sys.executable, "script.py"], cwd=cwd)
+    return _output_of([sys.executable, "script.py"], cwd=cwd)
 
 
 def prompt(text: str, *, cwd: Path, python: str = sys.executable) -> str:
     """Type at Python's own prompt; what it printed."""
-    return _said([python, "-i", "-q"], cwd=cwd, typed=text)
+    return _output_of([python, "-i", "-q"], cwd=cwd, typed=text)
 
 
 def ipython(text: str, *, cwd: Path) -> str:
@@ -78,10 +78,10 @@ def ipython(text: str, *, cwd: Path) -> str:
         "--no-banner",
         "--colors=NoColor",
     ]
-    return _said(command, cwd=cwd, typed=text)
+    return _output_of(command, cwd=cwd, typed=text)
 
 
-def _said(command: list[str], *, cwd: Path, typed: str | None = None) -> str:
+def _output_of(command: list[str], *, cwd: Path, typed: str | None = None) -> str:
     done = subprocess.run(
         command, input=typed, cwd=cwd, capture_output=True, text=True, check=False
     )

@@ -105,11 +105,11 @@ class GitHub(Forge):
             headers=dict(request.headers),
             data=json.dumps(request.body).encode() if request.body is not None else b"",
         )  # fmt: skip
-        said = MockResponse(json.dumps(reply.data).encode(), reply.status, dict(reply.headers))
+        response = MockResponse(json.dumps(reply.data).encode(), reply.status, dict(reply.headers))
         try:
             description().validate_request(asked)
             if reply.status not in _ALWAYS_POSSIBLE:
-                description().validate_response(asked, said)
+                description().validate_response(asked, response)
         except OpenAPIError as error:
             found = getattr(error.__cause__, "schema_errors", ()) or (error,)
             words = [f"{list(getattr(e, 'path', ()))} {str(e)[:200]}" for e in found]
