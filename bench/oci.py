@@ -184,11 +184,11 @@ def _docker_context(world: World, project: Path) -> Path:
     from gitops_ml.image.context import build_inputs
     from gitops_ml.image.dockerfile import render_dockerfile
     from gitops_ml.packages.build_settings import build_settings
-    from gitops_ml.workspace import wiring
+    from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import open_project
 
     workspace = open_project([project])
-    (image,) = plan_images(workspace, wiring.tools(workspace.project, root=project)).values()
+    (image,) = plan_images(workspace, Clients(project=workspace.project, root=project)).values()
     assert isinstance(image.plan, images.DockerPlan)
     assert image.context
     text = render_dockerfile(image.plan.facts)
@@ -210,7 +210,7 @@ def _warm(world: World, projects: Mapping[str, Path]) -> dict[str, float]:
 
 def _build_here(folders: Sequence[str]) -> list[float]:
     from gitops_ml.commands.build import build
-    from gitops_ml.workspace import wiring
+    from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import open_project
 
     found: list[list[float]] = [[] for _ in folders]
@@ -219,7 +219,7 @@ def _build_here(folders: Sequence[str]) -> list[float]:
             (folder / "predictor.py").write_text(PROJECT["predictor.py"] + f"# warm {number}\n")
             begin = time.perf_counter()
             workspace = open_project([folder])
-            build(workspace, tools=wiring.tools(workspace.project, root=folder))
+            build(workspace, tools=Clients(project=workspace.project, root=folder))
             times.append(time.perf_counter() - begin)
     return [statistics.median(times[1:]) for times in found]
 

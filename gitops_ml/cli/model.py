@@ -9,7 +9,7 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import output_option
 from gitops_ml.commands.model import pull_model, push_model
-from gitops_ml.workspace import wiring
+from gitops_ml.workspace.clients import model_store
 
 insecure_option = click.option(
     "--insecure", is_flag=True, help="Allow plain HTTP to a registry on another machine."
@@ -45,7 +45,7 @@ def push(directory: Path, location: str, insecure: bool, output: str) -> None:
     and in api.yaml
       predictor: {type: onnx, models: {path: "oci://ghcr.io/acme/models/iris:3@sha256:…"}}
     """
-    store = wiring.model_store(insecure=insecure)
+    store = model_store(insecure=insecure)
     pushed = push_model(directory, location, store=store, progress=report.progress)
     if output == "json":
         report.as_json(facts.pushed_model_facts(pushed))
@@ -71,7 +71,7 @@ def pull(location: str, directory: Path, insecure: bool, output: str) -> None:
     Example:
       gitops-ml model pull oci://ghcr.io/acme/models/iris:3 ./model
     """
-    store = wiring.model_store(insecure=insecure)
+    store = model_store(insecure=insecure)
     pulled = pull_model(location, directory, store=store, progress=report.progress)
     if output == "json":
         report.as_json(facts.pulled_model_facts(pulled, directory))

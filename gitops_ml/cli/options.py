@@ -45,10 +45,10 @@ class ProjectChoice:
 
 def _with_clients(workspace: Workspace, *, offline: bool = False) -> tuple[Workspace, Clients]:
     from gitops_ml.cli import report
-    from gitops_ml.workspace import wiring
+    from gitops_ml.workspace.clients import Clients
 
-    return workspace, wiring.tools(
-        workspace.project, root=workspace.root, offline=offline, progress=report.progress
+    return workspace, Clients(
+        project=workspace.project, root=workspace.root, offline=offline, progress=report.progress
     )
 
 

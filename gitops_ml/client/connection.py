@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.client.progress_line import ProgressLine
 from gitops_ml.delivery.change import ChangeOptions
-from gitops_ml.workspace import wiring
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.from_dicts import describe
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gitops_ml.system.progress import Progress
-    from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.from_dicts import DescribedApi, LoadedProject
     from gitops_ml.workspace.workspace import Workspace
 
@@ -50,8 +49,8 @@ class Connection:
         return describe(apis, self.loaded, environment=environment, origin=origin)
 
     def clients(self, workspace: Workspace, progress: Progress) -> Clients:
-        return wiring.tools(
-            workspace.project, root=workspace.root, offline=self.offline, progress=progress
+        return Clients(
+            project=workspace.project, root=workspace.root, offline=self.offline, progress=progress
         )
 
     def proposes(self, pull_request: bool | None, *, environment: str | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ class Clients:
     project: Project
     root: Path
     """The folder that relative paths of the project file start from."""
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     offline: bool = False
     progress: Progress = lambda _: None
     _clusters: dict[str, KubernetesCluster] = field(default_factory=dict, init=False, repr=False)
@@ -54,7 +55,9 @@ class Clients:
 
     @cached_property
     def models(self) -> RegistryModels:
-        return models_in(self._registry, self.environ)
+        from gitops_ml.models.artifact import RegistryModels
+
+        return RegistryModels(self._registry, environ=self.environ)
 
     @cached_property
     def key(self) -> SigningKey | None:
@@ -125,10 +128,11 @@ class Clients:
         return forge_of(spec, folder=self.root, environ=self.environ, section=section)
 
 
-def models_in(registry: OciRegistry, environ: Mapping[str, str]) -> RegistryModels:
+def model_store(*, insecure: bool = False) -> RegistryModels:
+    """The model artifacts of any registry, without a project; with the user's Docker credentials."""
     from gitops_ml.models.artifact import RegistryModels
 
-    return RegistryModels(registry, environ=environ)
+    return RegistryModels(open_registry(os.environ, insecure=insecure), environ=os.environ)
 
 
 def open_registry(environ: Mapping[str, str], *, insecure: bool) -> OciRegistry:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.commands.base import update_bases
-from gitops_ml.workspace import wiring
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import open_settings
 from tests.support.oci import push_tiny_base, registry_of
 from tests.support.person import predictor_api
@@ -127,7 +127,7 @@ class Moved:
 def test_a_default_that_has_moved_is_written_down(ann):
     ann.has(predictor_api("iris"))
     before = (ann.project / "gitops-ml.yaml").read_text()
-    tools = wiring.tools(open_settings().project, root=ann.project)
+    tools = Clients(project=open_settings().project, root=ann.project)
     tools.registry = Moved()
     (move,) = update_bases([ann.project], tools=tools)
     assert (move.line, move.path, move.state) == (0, "image.base", "moved")

@@ -9,7 +9,7 @@ import pytest
 from gitops_ml.commands.history import trace
 from gitops_ml.errors import ServerFailed
 from gitops_ml.forge.pull_request import PullRequest
-from gitops_ml.workspace import wiring
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import open_settings
 from tests.support.git_servers import git
 from tests.support.releases import deployed, did, iris
@@ -70,7 +70,7 @@ class Knowing:
 def test_the_forge_is_asked_where_a_commit_names_no_pull_request(ann, forge, number):
     id = deployed(ann, iris())
     workspace = open_settings()
-    tools = wiring.tools(workspace.project, root=Path.cwd())
+    tools = Clients(project=workspace.project, root=Path.cwd())
     tools.forge = forge
     found = trace(workspace, id, tools=tools)
     assert (found.pull_request, forge.asked[-1]) == (number, ann.head())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.workspace import wiring
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import open_settings
 from tests.support import controllers as k8s
 from tests.support.person import NO_REGISTRY, container_api
@@ -13,7 +13,6 @@ from tests.support.person import NO_REGISTRY, container_api
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
     from tests.support.kubernetes_server import ApiServer
     from tests.support.person import Person
@@ -75,7 +74,7 @@ class Life:
     def asks(self, environment: str = "staging") -> tuple[Workspace, Clients]:
         """What a verb is called with from Python."""
         workspace = open_settings(environments=[environment])
-        return workspace, wiring.tools(workspace.project, root=workspace.root)
+        return workspace, Clients(project=workspace.project, root=workspace.root)
 
     def _applies(self, api: str, environment: str) -> None:
         result = self.ann.runs(
