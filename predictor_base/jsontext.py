@@ -154,11 +154,7 @@ _ANY_KEYS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
 def dump(value: object) -> bytes:
-    """The value as JSON; numpy, pandas, pydantic and dataclass values are supported.
-
-    Raises:
-        PredictFailed: a part of it cannot be written as JSON.
-    """
+    """The value as JSON; numpy, pandas, pydantic and dataclass values are supported."""
     try:
         return orjson.dumps(value, _plain, _NUMPY)
     except TypeError:

@@ -142,11 +142,7 @@ class Settings:
 
     @classmethod
     def from_file(cls, file: Path) -> Settings:
-        """The settings in this JSON file.
-
-        Raises:
-            InvalidSettings: it cannot be read, is not a JSON object, or has unknown, missing or wrong keys.
-        """
+        """The settings in this JSON file."""
         try:
             document = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -155,11 +151,7 @@ class Settings:
 
     @classmethod
     def from_document(cls, document: object, *, source: str = "settings") -> Settings:
-        """The settings in this JSON value.
-
-        Raises:
-            InvalidSettings: with every problem, not only the first.
-        """
+        """The settings in this JSON value; InvalidSettings has every problem, not only the first."""
         problems: list[str] = []
         if isinstance(document, Mapping) and "path" not in document:
             problems.append("path: is required")

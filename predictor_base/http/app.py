@@ -176,11 +176,7 @@ class App:
         return await self.answer(method, exchange)
 
     def typed(self, method: Method, payload: Any) -> Any:
-        """The payload converted to the type that the method's annotation names.
-
-        Raises:
-            InvalidPayload: it is not of that type.
-        """
+        """The payload converted to the type that the method's annotation names."""
         if method.convert is None or self.settings.batching is not None:
             return payload  # in a batch, predict gets lists, and its annotation describes those
         return method.convert(payload)
@@ -240,10 +236,7 @@ class App:
         return Reply(status, error_body(message), headers=self._error_headers(error, exchange))
 
     def check_model(self, model: str, version: str) -> None:
-        """
-        Raises:
-            NotFound: a model or version other than the one served.
-        """
+        """Refuse a model or version other than the one served."""
         known, current = self.settings.served_name, self.settings.served_version
         if model and model != known:
             raise errors.NotFound(f"no model {model!r}; this server has {known!r}")
@@ -252,11 +245,7 @@ class App:
             raise errors.NotFound(f"no version {version!r} of {known!r}; there is {current!r}")
 
     async def predict_value(self, payload: Any, exchange: Exchange) -> Any:
-        """What predict returns for a payload of another protocol than HTTP; counts the request.
-
-        Raises:
-            RuntimeFailure: as the service does.
-        """
+        """What predict returns for a payload of another protocol than HTTP; counts the request."""
         exchange.is_prediction = True
         exchange.payload = payload
         request_id_of_task.set(exchange.request_id)

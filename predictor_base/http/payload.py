@@ -38,11 +38,7 @@ PIECE_BYTES = 65536
 
 
 async def decode(content_type: bytes, body: bytes) -> Any:
-    """The predictor's payload for this body.
-
-    Raises:
-        BadRequest: the body does not match its content type, or its charset is not supported.
-    """
+    """The predictor's payload for this body."""
     kind = content_type.lower()
     if kind.startswith(b"application/json"):
         return parse(body)  # always in UTF-8: RFC 8259 allows no other
@@ -54,11 +50,7 @@ async def decode(content_type: bytes, body: bytes) -> Any:
 
 
 def encode(result: object) -> tuple[bytes, bytes]:
-    """Content type and body for what a predictor returned.
-
-    Raises:
-        PredictFailed: it cannot be written as JSON.
-    """
+    """Content type and body for what a predictor returned."""
     if isinstance(result, dict):  # first, because nearly all results are
         return JSON, dump(result)
     if isinstance(result, str):
@@ -69,11 +61,7 @@ def encode(result: object) -> tuple[bytes, bytes]:
 
 
 def charset_of(kind: bytes) -> str:
-    """The codec that the content type, in lower case, names.
-
-    Raises:
-        BadRequest: the charset is not supported.
-    """
+    """The codec that the content type, in lower case, names."""
     found = _CHARSET.search(kind)
     if found is None:
         if b"charset" in kind:

@@ -117,14 +117,7 @@ class Exchange:
             pass
 
     async def read_body(self, limit: int) -> bytes:
-        """The whole body.
-
-        Raises:
-            UnsupportedEncoding: it is compressed.
-            TooLarge: it is longer than the limit.
-            BodyTooLate, TimedOut: it did not arrive in time.
-            ClientGone: the client left before its end.
-        """
+        """The whole body, if it is not compressed, not too large, and arrives in time."""
         encoding = self.header.get(b"content-encoding", b"identity")
         if encoding.lower() != b"identity":
             name = shown(encoding.decode("latin-1"))

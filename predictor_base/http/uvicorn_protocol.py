@@ -210,9 +210,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._answer(bytes(self.express_body))
 
     def _check_head(self) -> None:
-        """Raises:
-        ValueError: the head could mean one thing here and another to a proxy before us.
-        """
+        """Refuse a head that could mean one thing here and another to a proxy before us."""
         hosts, codings, is_plain = [], b"", self.parser.should_keep_alive()
         for name, value in self.headers:
             if name == b"host":

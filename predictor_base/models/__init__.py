@@ -1,4 +1,7 @@
-"""Models outside of the image: find, fetch, verify, load and replace them while serving."""
+"""Models outside of the image: find, fetch, verify, load and replace them while serving.
+
+What the settings lack or contradict raises StartFailure; the other failures are in `models/errors.py`.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,7 @@ def build_client(
     interval: float = 10.0,
     root: Path | None = None,
 ) -> ModelClient | None:
-    """The client for the predictor's constructor; None for a Python predictor without models.
-
-    Raises:
-        StartFailure: the settings name no models where the type needs them, or contradict each
-        other.
-    """
+    """The client for the predictor's constructor; None for a Python predictor without models."""
     _check_kind(settings)
     count = _download_counter(settings, registry)
 

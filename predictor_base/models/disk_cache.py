@@ -40,11 +40,7 @@ class DiskCache:
 
     @contextmanager
     def borrow(self, version: ModelVersion) -> Iterator[Path]:
-        """The path of the version's files, locked against removal inside the `with` block.
-
-        Raises:
-            StoreError: they cannot be fetched.
-        """
+        """The path of the version's files, locked against removal inside the `with` block."""
         local = version.store.local_path(version.root)
         if local is not None:
             yield local

@@ -65,11 +65,7 @@ class Library(Generic[Model]):
         self._thread: Thread | None = None
 
     def open(self) -> None:
-        """Find the models, load the latest version of each unless memory is limited, and watch the stores.
-
-        Raises:
-            ModelUnavailable: a model cannot be fetched or loaded.
-        """
+        """Find the models, load the latest version of each unless memory is limited, and watch the stores."""
         self._look_once()
         if self._cache_size is None:
             for versions in self._catalog.values():
@@ -95,12 +91,7 @@ class Library(Generic[Model]):
             return tuple(self._loaded.values())
 
     def get(self, name: str | None, number: int | None) -> Loaded[Model]:
-        """This version of the model, or its latest; loaded now if it is not in memory.
-
-        Raises:
-            UnknownModel: the model or version does not exist.
-            ModelUnavailable: it cannot be fetched or loaded.
-        """
+        """This version of the model, or its latest; loaded now if it is not in memory."""
         if not self._seen:
             self._look_once()
         versions = self._versions(name)

@@ -55,11 +55,7 @@ class Source:
 
 
 def sources_of(models: Models) -> tuple[Source, ...]:
-    """The stores of the settings, which give exactly one of path, paths and dir.
-
-    Raises:
-        StartFailure: none or several of them are given, or a location is of an unknown kind.
-    """
+    """The stores of the settings, which give exactly one of path, paths and dir."""
     given = [name for name in ("path", "paths", "dir") if getattr(models, name)]
     if len(given) != 1:
         found = " and ".join(given) or "none"
@@ -75,11 +71,7 @@ def sources_of(models: Models) -> tuple[Source, ...]:
 
 
 def find_models(source: Source) -> dict[str, dict[int, ModelVersion]]:
-    """Every version of every model in the store.
-
-    Raises:
-        StoreError: it cannot be listed, or a location that must contain a file has none.
-    """
+    """Every version of every model in the store."""
     return {
         name: _versions(source, name=name, root=root, files=files)
         for name, root, files in _models_in(source)

@@ -1,1 +1,4 @@
-"""The user's class: load, describe, check and wrap it. Knows no HTTP."""
+"""The user's class: load, describe, check and wrap it. Knows no HTTP.
+
+A class that cannot be served raises StartFailure.
+"""

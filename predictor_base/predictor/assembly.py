@@ -50,11 +50,7 @@ class Assembled:
 
 
 def assemble(settings: Settings, metrics: Metrics, *, folder: Path) -> Assembled:
-    """Load the class, construct it, load its models, and warm it up.
-
-    Raises:
-        StartFailure: it does not fulfil the contract; other errors come from the predictor.
-    """
+    """Load the class, construct it, load its models, and warm it up."""
     started = time.perf_counter()
     with _one_process_at_a_time(settings, folder):
         kind = load_class(settings, folder=folder)

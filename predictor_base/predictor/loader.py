@@ -72,11 +72,7 @@ class Method:
 
     @classmethod
     def wrap(cls, function: Callable[..., Any], *, known: Iterable[str], owner: str) -> Method:
-        """The bound method, its arguments checked against the known names.
-
-        Raises:
-            StartFailure: it names an argument that does not exist.
-        """
+        """The bound method, its arguments checked against the known names."""
         arguments = _named_arguments(function, known=known, owner=owner)
         name = getattr(function, "__name__", owner)
         convert = converter(function) if "payload" in arguments else None
@@ -104,11 +100,7 @@ class LoadedPredictor:
 
 
 def load_class(settings: Settings, *, folder: Path) -> type:
-    """The predictor's class, from the file that the settings name.
-
-    Raises:
-        StartFailure: the file or class does not exist, or several classes are possible.
-    """
+    """The predictor's class, from the file that the settings name."""
     file = folder / settings.path
     if not file.is_file():
         raise StartFailure(f"{settings.path}: no such file in {folder}")
@@ -146,11 +138,7 @@ def find_class(module: Any, name: str | None, *, where: str) -> type:
 def create_predictor(
     kind: type, settings: Settings, *, offered: Mapping[str, Callable[[], object]]
 ) -> LoadedPredictor:
-    """Construct the class with the offered values that its signature names.
-
-    Raises:
-        StartFailure: an argument or method does not fulfil the contract.
-    """
+    """Construct the class with the offered values that its signature names."""
     where = f"{settings.path}: {kind.__name__}"
     arguments = _constructor_arguments(kind, tuple(offered), where)
     for client in set(CLIENT_ARGUMENTS[settings.type][:1]) - set(arguments):
@@ -161,11 +149,7 @@ def create_predictor(
 
 
 def check_class(kind: type, settings: Settings) -> None:
-    """Check the class as `create_predictor` does, without constructing it.
-
-    Raises:
-        StartFailure: an argument or method does not fulfil the contract.
-    """
+    """Check the class as `create_predictor` does, without constructing it."""
     where = f"{settings.path}: {kind.__name__}"
     known = (*ALWAYS_OFFERED, *CLIENT_ARGUMENTS[settings.type])
     _constructor_arguments(kind, known, where)
@@ -173,11 +157,7 @@ def check_class(kind: type, settings: Settings) -> None:
 
 
 def wrap_predictor(instance: Any, *, where: str) -> LoadedPredictor:
-    """The object with its methods wrapped.
-
-    Raises:
-        StartFailure: it has neither predict nor a handler, or a method names an unknown argument.
-    """
+    """The object with its methods wrapped."""
 
     def wrapped(name: str, *also: str) -> Method | None:
         function = getattr(instance, name, None)

@@ -1,1 +1,4 @@
-"""Protocols besides plain HTTP: Open Inference, OpenAI, gRPC."""
+"""Protocols besides plain HTTP: Open Inference, OpenAI, gRPC.
+
+What does not follow its protocol raises BadRequest.
+"""

@@ -59,11 +59,7 @@ _NESTED = {(): (4, 5, 6), (4,): (2,), (5,): (4, 5), (5, 4): (2,), (6,): (2,), (6
 
 
 def check_memory(message: bytes) -> None:
-    """Check the outline of a ModelInferRequest before it is parsed: two bytes of it can become a hundred.
-
-    Raises:
-        TooLarge: it has far more parts than a message of its size needs.
-    """
+    """Check the outline of a ModelInferRequest before it is parsed: two bytes of it can become a hundred."""
     if len(message) <= _SMALL:
         return
     elements = (FREE_BYTES + BYTES_PER_BYTE * len(message)) // _ELEMENT_BYTES

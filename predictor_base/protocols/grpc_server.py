@@ -82,11 +82,6 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((self._inference_handlers(), self._health_handlers()))
 
     def start(self, address: str) -> None:
-        """Listen.
-
-        Raises:
-            StartFailure: the address is taken.
-        """
         try:
             self._server.add_insecure_port(address)
         except RuntimeError as error:

@@ -256,11 +256,7 @@ class OpenInference:
 
 
 def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> InferRequest:
-    """The request in a body of JSON, with binary tensors behind it when there is a header length.
-
-    Raises:
-        BadRequest: it does not follow the specification.
-    """
+    """The request in a body of JSON, with binary tensors behind it when there is a header length."""
     length = len(body) if header_length is None else _length(header_length, len(body))
     document = parse(body[:length])
     if not isinstance(document, dict) or not isinstance(document.get("inputs"), list):

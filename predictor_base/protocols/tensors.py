@@ -105,11 +105,6 @@ class Gate:
         self._lists = FREE_LISTS + BYTES_PER_BYTE * request_bytes // LIST_BYTES
 
     def datatype(self, name: str, datatype: object) -> Datatype:
-        """The datatype of this name.
-
-        Raises:
-            BadRequest: the datatype is unknown.
-        """
         found = DATATYPES.get(datatype) if isinstance(datatype, str) else None
         if found is None:
             known = ", ".join(DATATYPES)
@@ -119,11 +114,7 @@ class Gate:
         return found
 
     def count(self, name: str, datatype: Datatype, shape: object) -> int:
-        """The number of elements of the shape.
-
-        Raises:
-            BadRequest: it is not a shape, or its nested lists need far more memory than the request.
-        """
+        """The number of elements of the shape, if its nested lists need no more memory than such a request may."""
         if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
             raise BadRequest(f"input {name}: shape is not a list of lengths")
         if len(shape) > MAX_DIMENSIONS:
@@ -152,11 +143,7 @@ class Gate:
 def read_json(
     name: str, datatype: object, shape: object, data: Any, *, content: str, gate: Gate
 ) -> Any:
-    """The value of an input whose elements are in the JSON.
-
-    Raises:
-        BadRequest: the type or number of the elements does not match.
-    """
+    """The value of an input whose elements are in the JSON."""
     kind = gate.datatype(name, datatype)
     needed = gate.count(name, kind, shape)
     assert isinstance(shape, list)
@@ -175,11 +162,7 @@ def read_json(
 
 
 def read_binary(name: str, datatype: object, shape: object, data: bytes, *, gate: Gate) -> Any:
-    """The value of an input whose elements follow the JSON.
-
-    Raises:
-        BadRequest: the number of bytes does not match the shape.
-    """
+    """The value of an input whose elements follow the JSON."""
     kind = gate.datatype(name, datatype)
     count = gate.count(name, kind, shape)
     assert isinstance(shape, list)
@@ -194,11 +177,7 @@ def read_binary(name: str, datatype: object, shape: object, data: bytes, *, gate
 
 
 def read_texts(name: str, shape: object, data: list[bytes], *, gate: Gate) -> Any:
-    """The value of an input of BYTES whose elements are separate already.
-
-    Raises:
-        BadRequest: the number of elements does not match the shape.
-    """
+    """The value of an input of BYTES whose elements are separate already."""
     count = gate.count(name, DATATYPES["BYTES"], shape)
     if len(data) != count:
         raise BadRequest(f"input {name}: has {len(data)} elements, its shape needs {count}")
@@ -244,11 +223,7 @@ def _check_elements(name: str, kind: Datatype, flat: list[Any]) -> None:
 
 
 def _numbers(kind: Datatype, flat: list[Any], shape: list[int]) -> Any:
-    """An array of this type, or nested lists without numpy.
-
-    Raises:
-        OverflowError, FloatingPointError, ValueError, struct.error: one is out of range.
-    """
+    """An array of this type, or nested lists without numpy; the errors of both where one is out of range."""
     if not (numpy := _numpy()):
         struct.pack(f"<{len(flat)}{kind.code}", *flat)
         return _nest(list(map(bool, flat)) if kind.name == "BOOL" else flat, shape)

@@ -60,12 +60,7 @@ class Batcher:
         """Whether the last batch had more than one request, or others waited: a single client never waits."""
 
     async def answer(self, request: Any) -> Any:
-        """The request's own part of the batch's result.
-
-        Raises:
-            TimedOut, ClientGone: as `Guard.wait`.
-            PredictFailed: predict did not return a list of the right length.
-        """
+        """The request's own part of the batch's result."""
         loop = asyncio.get_running_loop()
         item = Item(request, loop.create_future())
         self._waiting.append(item)
@@ -139,11 +134,6 @@ class WrongLength(PredictFailed):
 
 
 def check_results(results: object, count: int) -> None:
-    """Check that a batch has one result per request.
-
-    Raises:
-        WrongLength: it is not a list, or has another length.
-    """
     if not hasattr(results, "__len__") or isinstance(results, str | bytes | dict):
         raise WrongLength(
             f"predict must return a list for a batch of {count}, not a {type(results).__name__}"

@@ -65,11 +65,6 @@ class Service:
 
     @property
     def predictor(self) -> LoadedPredictor:
-        """The loaded predictor.
-
-        Raises:
-            NotReady: it is still loading, or the server has stopped.
-        """
         if self._predictor is None or self.state == "stopped":
             draining = self.state == "stopped"
             raise NotReady(
@@ -109,12 +104,6 @@ class Service:
         self._capacity = max(running, limit or 0) + waiting
 
     def method(self, name: str) -> Method:
-        """The method of this name besides predict.
-
-        Raises:
-            NotReady: as `predictor`.
-            NotImplementedHere: the class has no such method.
-        """
         found = self.predictor.others.get(name)
         if found is None:
             raise NotImplementedHere(f"the predictor has no {name} method")
@@ -127,12 +116,7 @@ class Service:
         return self._executor.runs_beside_loop()
 
     async def call(self, method: Method, request: Any) -> Any:
-        """What the method returns for this request.
-
-        Raises:
-            QueueFull, TimedOut, ClientGone: it was not answered.
-            PredictFailed, HTTPError: the predictor raised.
-        """
+        """What the method returns for this request."""
         if self.inside >= self._capacity:
             raise QueueFull("too many requests are waiting")
         self.inside += 1

@@ -48,12 +48,7 @@ class Guard:
             self._watcher.add_done_callback(self._client_left)
 
     async def wait(self, future: asyncio.Future[Answer]) -> Answer:
-        """The future's result.
-
-        Raises:
-            TimedOut: the deadline passed; the future is cancelled.
-            ClientGone: the client has left; the future is cancelled.
-        """
+        """The future's result; it is cancelled when the deadline passes or the client leaves."""
         if self._reason is not None:
             future.cancel()
             raise self._reason

@@ -66,27 +66,15 @@ class MetricsClient(Collector):
     def increment(
         self, metric: str, value: float = 1, tags: Mapping[str, str] | None = None
     ) -> None:
-        """Add to a counter.
-
-        Raises:
-            ValueError: the name is reserved for the runtime.
-        """
+        """Add to a counter."""
         self._record(Counter, metric, value, tags)
 
     def gauge(self, metric: str, value: float, tags: Mapping[str, str] | None = None) -> None:
-        """Set a gauge; of several processes, the last one to set it wins.
-
-        Raises:
-            ValueError: the name is reserved for the runtime.
-        """
+        """Set a gauge; of several processes, the last one to set it wins."""
         self._record(Gauge, metric, value, tags)
 
     def histogram(self, metric: str, value: float, tags: Mapping[str, str] | None = None) -> None:
-        """Observe a value.
-
-        Raises:
-            ValueError: the name is reserved for the runtime.
-        """
+        """Observe a value."""
         self._record(Histogram, metric, value, tags)
 
     def collect(self) -> Iterable[Metric]:

@@ -68,11 +68,7 @@ class PredictionLog:
         self._sampled_out = counter.labels(*labels, "sampled_out")
 
     def start(self) -> None:
-        """Open the sink and begin to deliver.
-
-        Raises:
-            StartFailure: the sink cannot be opened.
-        """
+        """Open the sink and begin to deliver."""
         self._sink = open_sink(self._log, stop=self._stop)
         self._thread = threading.Thread(target=self._deliver, name="prediction-log", daemon=True)
         self._thread.start()

@@ -33,11 +33,6 @@ class Sink(Protocol):
 
 
 def open_sink(log: PredictionLogSettings, *, stop: threading.Event) -> Sink:
-    """The sink that the settings name.
-
-    Raises:
-        StartFailure: its path or URL is missing or cannot be used.
-    """
     if log.sink == "stdout":
         return DescriptorSink(os.dup(sys.stdout.fileno()))
     if log.sink == "file":

@@ -57,11 +57,7 @@ class LibraryClient(Generic[Model]):
         )
 
     def load(self, predictor: object) -> None:
-        """Load the latest version of every model; with a limited cache, only list them.
-
-        Raises:
-            ModelUnavailable: a model cannot be fetched or loaded.
-        """
+        """Load the latest version of every model; with a limited cache, only list them."""
         self._library.open()
         self._is_open = True
 
@@ -91,11 +87,7 @@ class LibraryClient(Generic[Model]):
 
 
 def version_number(model_version: str | int | None) -> int | None:
-    """The number, or None for the latest.
-
-    Raises:
-        BadRequest: it is neither a number nor latest; versions often come with the request.
-    """
+    """The number, or None for the latest; versions often come with the request, as any text."""
     if model_version is None or model_version == "latest":
         return None
     text = str(model_version)
@@ -105,11 +97,6 @@ def version_number(model_version: str | int | None) -> int | None:
 
 
 def required_models(settings: Settings) -> Models:
-    """The models of a predictor whose type needs them.
-
-    Raises:
-        StartFailure: the settings name none.
-    """
     if settings.models is None:
         raise StartFailure(f"models: a predictor of type {settings.type} needs path, paths or dir")
     return settings.models

@@ -68,11 +68,7 @@ class PublishingClient(TensorflowClient):
         )
 
     def load(self, predictor: object) -> None:
-        """Publish the models and wait until TensorFlow Serving has loaded them.
-
-        Raises:
-            ModelUnavailable: a model cannot be fetched, or TensorFlow Serving could not load it.
-        """
+        """Publish the models and wait until TensorFlow Serving has loaded them."""
         self._write_config()
         self._library.load(predictor)
         self._is_loaded = True

@@ -35,12 +35,7 @@ class PythonClient(LibraryClient[Any]):
         self._load_model: Callable[[str], Any] | None = None
 
     def load(self, predictor: object) -> None:
-        """Load the models with the predictor's `load_model`.
-
-        Raises:
-            StartFailure: the predictor has no `load_model`.
-            ModelUnavailable: a model cannot be fetched or loaded.
-        """
+        """Load the models with the predictor's `load_model`."""
         load_model = getattr(predictor, "load_model", None)
         if not callable(load_model):
             name = type(predictor).__name__

@@ -36,13 +36,7 @@ class ServingRest:
     def predict(
         self, name: str, number: int | None, *, signature: str, inputs: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The outputs by name, shaped as the tensors are.
-
-        Raises:
-            BadRequest: the inputs are not what the signature takes.
-            UnknownModel: this model or version is not served.
-            StoreBusy: TensorFlow Serving does not answer.
-        """
+        """The outputs by name, shaped as the tensors are."""
         body = orjson.dumps(
             {"signature_name": signature, "inputs": inputs},
             default=_plain,
@@ -63,11 +57,7 @@ class ServingRest:
         )
 
     def signatures(self, name: str, number: int | None) -> dict[str, Any]:
-        """The model's signatures by name.
-
-        Raises:
-            UnknownModel: this model or version is not served.
-        """
+        """The model's signatures by name."""
         status, answer = self._ask("GET", f"{_path(name, number)}/metadata")
         if status != 200:
             raise UnknownModel(f"{name} version {number or 'latest'}", self._served(name))
@@ -83,11 +73,7 @@ class ServingRest:
     def wait_until_available(
         self, name: str, number: int | None, *, seconds: float, stop: threading.Event
     ) -> None:
-        """Wait until this version, or any if None, is available.
-
-        Raises:
-            LoadFailed: TensorFlow Serving could not load it, or not in time.
-        """
+        """Wait until this version, or any if None, is available."""
         deadline = time.monotonic() + seconds
         while True:
             problem = self._problem(name, number)
@@ -101,11 +87,7 @@ class ServingRest:
             connection.close()
 
     def _problem(self, name: str, number: int | None) -> str | None:
-        """Why this version is not available yet; None if it is.
-
-        Raises:
-            LoadFailed: TensorFlow Serving could not load it.
-        """
+        """Why this version is not available yet; None if it is."""
         try:
             states = [each for each in self._states(name) if number in (None, each[0])]
         except StoreBusy as error:

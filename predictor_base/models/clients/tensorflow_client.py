@@ -45,11 +45,7 @@ class TensorflowClient:
         self._is_loaded = False
 
     def load(self, predictor: object) -> None:
-        """Wait until every named model is available.
-
-        Raises:
-            LoadFailed: TensorFlow Serving could not load one, or not in time.
-        """
+        """Wait until every named model is available."""
         for name in self._signature_keys:
             self._rest.wait_until_available(name, None, seconds=self._load_seconds, stop=self._stop)
         self._is_loaded = True
@@ -113,11 +109,7 @@ class TensorflowClient:
 
 
 def choose_signature(found: Iterable[str]) -> str:
-    """The only signature, or `predict`, or `serving_default`, in this order.
-
-    Raises:
-        LoadFailed: there are several others; the message lists them.
-    """
+    """The only signature, or `predict`, or `serving_default`, in this order."""
     names = sorted(name for name in found if not name.startswith("__"))
     if len(names) == 1:
         return names[0]

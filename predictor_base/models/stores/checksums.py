@@ -33,11 +33,6 @@ class Checksum:
 
 
 def verify(file: Path, expected: Checksum, *, name: str) -> None:
-    """Check that the file has this checksum.
-
-    Raises:
-        StoreError: it has another one.
-    """
     found = _digest(file, expected)
     if found != expected.digest.lower():
         raise StoreError(

@@ -36,11 +36,7 @@ def fetch_files(
     stop: Event,
     count: Count,
 ) -> None:
-    """Put the files into the folder, under their paths below that of the version.
-
-    Raises:
-        StoreError: a file cannot be fetched, is not the one that was listed, or does not fit on the disk.
-    """
+    """Put the files into the folder, under their paths below that of the version."""
     prefix = f"{below}/" if below else ""
 
     def fetch(file: StoredFile) -> None:
@@ -57,11 +53,7 @@ def fetch_files(
 
 
 def fetch_file(store: Store, file: StoredFile, *, target: Path, stop: Event, count: Count) -> None:
-    """Fetch one file; a file that exists is complete.
-
-    Raises:
-        StoreError: as `fetch_files`.
-    """
+    """Fetch one file; a file that exists is complete."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -103,12 +103,7 @@ def fetch_artifacts(
     pause: Callable[[float], object] = time.sleep,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Fetch each artifact into its own folder, completely; existing ones are skipped.
-
-    Raises:
-        StoreError: the registry refused or failed, the bytes do not match the digest, or they
-            exceed ``room``.
-    """
+    """Fetch each artifact into its own folder, completely, if all fit into the room; skip existing ones."""
     fetches = []
     for name, reference in wanted:
         if reference.digest and _done(into / name) == reference.digest:
@@ -240,11 +235,7 @@ _LONG_HEADERS = (
 
 
 def extract_plainly(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """A file or a folder, for Pythons before 3.10.12 and 3.11.4, whose `tarfile` has no filters.
-
-    Raises:
-        TarError: it would be outside of the folder, or is something else, such as a link.
-    """
+    """A file or a folder, for Pythons before 3.10.12 and 3.11.4, whose `tarfile` has no filters."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
         raise tarfile.ExtractError(f"{member.name!r} cannot be unpacked by this version of Python")

@@ -65,11 +65,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """The image that the text names.
-
-        Raises:
-            StartFailure: it is not a reference.
-        """
+        """The image that the text names."""
         found = _REFERENCE.fullmatch(text)
         if not found:
             raise StartFailure(f"{text}: is not registry/repository[:tag][@sha256:…]")
@@ -89,11 +85,7 @@ class PullSecrets:
 
     @classmethod
     def from_folder(cls, folder: Path) -> PullSecrets:
-        """Those of every file in the folder.
-
-        Raises:
-            StartFailure: a file is not such a configuration.
-        """
+        """Those of every file in the folder."""
         entries: dict[str, Mapping[str, Any]] = {}
         for file in sorted(folder.glob("*.json")):
             try:
@@ -164,11 +156,7 @@ class Registry:
         self._pause = pause
 
     def manifest(self, reference: str) -> tuple[bytes, dict[str, Any]]:
-        """The manifest or index behind a tag or digest, as bytes and as JSON.
-
-        Raises:
-            StoreError: it does not exist, or does not match the digest.
-        """
+        """The manifest or index behind a tag or digest, which it matches, as bytes and as JSON."""
         content = self._patiently(lambda: self._manifest(reference))
         if reference.startswith("sha256:") and digest_of(content) != reference:
             raise StoreError(f"{self._name}: the manifest does not match {reference}")

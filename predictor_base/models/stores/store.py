@@ -69,11 +69,7 @@ _MODULES = {
 
 
 def open_store(location: str) -> Store:
-    """The store of this location; does not connect to it yet.
-
-    Raises:
-        StartFailure: an unknown kind of store, or an invalid location.
-    """
+    """The store of this location; does not connect to it yet."""
     scheme = location.split("://", 1)[0].lower() if "://" in location else "file"
     if scheme not in _MODULES:
         known = ", ".join(f"{each}://" for each in sorted(_MODULES))
@@ -83,11 +79,7 @@ def open_store(location: str) -> Store:
 
 
 def checked_path(path: str, *, location: str) -> str:
-    """The path, if it stays below its location.
-
-    Raises:
-        StoreError: it would be outside. Object names are free text; file names are not.
-    """
+    """The path, if it stays below its location: object names are free text, file names are not."""
     parts = PurePosixPath(path).parts
     if path.startswith("/") or "\\" in path or "\0" in path or ".." in parts:
         raise StoreError(f"{location}: {path!r} is not a valid name for a file below a folder")

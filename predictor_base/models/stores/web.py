@@ -65,11 +65,7 @@ class WebFile:
 def read_url(
     url: str, *, offset: int, tag: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Iterator[Body]:
-    """The bytes behind a URL from this offset on, or from 0 where the server cannot continue.
-
-    Raises:
-        StoreError: the server refused, or has another file than the one with this tag.
-    """
+    """The bytes behind a URL from this offset on, or from 0 where the server cannot continue."""
     wanted = {"Accept-Encoding": "identity", **(headers or {})}
     if offset:
         wanted["Range"] = f"bytes={offset}-"
@@ -90,12 +86,7 @@ def read_url(
 def open_url(
     url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
 ) -> Iterator[HTTPResponse]:
-    """The answer to this request.
-
-    Raises:
-        StoreBusy: no response, an incomplete one, or one that requests a retry.
-        StoreError: any other response than success.
-    """
+    """The answer to this request, if it is a success; StoreBusy where a retry may help."""
     named = without_credentials(url)
     try:
         # open_store chooses this module for http and https only
