@@ -19,7 +19,7 @@ from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, Platform
 from gitops_ml.oci.reference import ImageRef
 from predictor_base.errors import StartFailure
 from predictor_base.models.errors import StoreBusy, StoreError
-from predictor_base.models.stores.fetch import (
+from predictor_base.models.fetch import (
     Layer,
     _unpack,
     extract_plainly,
@@ -382,7 +382,7 @@ def test_an_argument_that_says_nothing_is_refused(
 MEASURED = """
 import re, sys
 from pathlib import Path
-from predictor_base.models.stores.fetch import main
+from predictor_base.models.fetch import main
 
 code = main(sys.argv[1:])
 # ru_maxrss would count what the process was forked from
