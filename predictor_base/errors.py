@@ -9,6 +9,7 @@
     │   └── UnsupportedMedia  the route does not accept this content type
     │       └── UnsupportedEncoding  the body is compressed
     ├── NotFound          the model, version or path does not exist
+    │   └── UnknownModel      the same, of a model client; the message lists the known ones
     ├── MethodNotAllowed  the path exists, the verb does not
     ├── NotAcceptable     the client requests a stream and the predictor has none
     ├── NotImplementedHere the predictor has no such method
@@ -17,8 +18,13 @@
     ├── TimedOut          the request exceeded its time limit
     ├── ClientGone        the client has left
     ├── PredictFailed     the predictor raised, or returned what cannot be sent
+    ├── ModelUnavailable  a model could not be fetched or loaded
+    │   ├── StoreError        the store refused, or sent other bytes than it listed
+    │   │   └── StoreBusy         it did not answer completely; a retry may help
+    │   └── LoadFailed        its files cannot be loaded as a model
     └── StartFailure      the predictor or its settings cannot be served at all
-        └── InvalidSettings
+        ├── InvalidSettings
+        └── MissingExtra      a library that only this kind of model needs is not installed
 
 Status codes are in `http/error_replies.py`, in one table from error to status.
 """
@@ -98,6 +104,14 @@ class NotFound(RuntimeFailure):
     """The model, version or path does not exist."""
 
 
+class UnknownModel(NotFound):
+    """The model or version of a model client does not exist; the message lists the available ones."""
+
+    def __init__(self, wanted: str, known: Iterable[str]) -> None:
+        listed = ", ".join(known) or "none"
+        super().__init__(f"{wanted} does not exist; the known ones are: {listed}")
+
+
 class MethodNotAllowed(RuntimeFailure):
     """The path exists, the verb does not."""
 
@@ -138,6 +152,22 @@ class PredictFailed(RuntimeFailure):
     """The predictor raised, or returned something that cannot be sent."""
 
 
+class ModelUnavailable(RuntimeFailure):
+    """A model could not be fetched or loaded."""
+
+
+class StoreError(ModelUnavailable):
+    """The store refused, or sent other bytes than it listed."""
+
+
+class StoreBusy(StoreError):
+    """The store did not answer completely; a retry may help."""
+
+
+class LoadFailed(ModelUnavailable):
+    """The files cannot be loaded as a model."""
+
+
 class StartFailure(RuntimeFailure):
     """The predictor cannot be served at all; the process ends with this message."""
 
@@ -149,3 +179,10 @@ class InvalidSettings(StartFailure):
         self.source = source
         self.problems = tuple(problems)
         super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
+
+
+class MissingExtra(StartFailure):
+    """A library that only this kind of model needs is not installed."""
+
+    def __init__(self, what: str, *, package: str) -> None:
+        super().__init__(f"{what} needs the package {package}; add it to requirements.txt")

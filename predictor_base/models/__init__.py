@@ -1,6 +1,6 @@
 """Models outside of the image: find, fetch, verify, load and replace them while serving.
 
-What the settings lack or contradict raises StartFailure; the other failures are in `models/errors.py`.
+What the settings lack or contradict raises StartFailure; the others ModelUnavailable or UnknownModel.
 """
 
 from __future__ import annotations

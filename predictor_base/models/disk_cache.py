@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from predictor_base.models.errors import StoreError
+from predictor_base.errors import StoreError
 from predictor_base.models.stores.download import Count, fetch_files
 from predictor_base.models.stores.store import name_on_disk
 from predictor_base.models.versions import SINGLE_MODEL, ModelVersion

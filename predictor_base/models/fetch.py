@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import RuntimeFailure, StartFailure
-from predictor_base.models.errors import StoreError
+from predictor_base.errors import RuntimeFailure, StartFailure, StoreError
 from predictor_base.models.stores.registry import PullSecrets, Reference, Registry, digest_of
 
 if TYPE_CHECKING:

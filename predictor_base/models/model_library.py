@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from predictor_base.models.errors import LoadFailed, ModelUnavailable, UnknownModel
+from predictor_base.errors import LoadFailed, ModelUnavailable, UnknownModel
 from predictor_base.models.versions import SINGLE_MODEL, Catalog, ModelVersion, Source, find_models
 
 if TYPE_CHECKING:

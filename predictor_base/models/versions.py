@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from predictor_base.errors import StartFailure
-from predictor_base.models.errors import StoreError
+from predictor_base.errors import StartFailure, StoreError
 from predictor_base.models.stores.store import Store, StoredFile, open_store
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ import pytest
 from gitops_ml.models.artifact import push_model
 from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
 from gitops_ml.oci.reference import ImageRef
-from predictor_base.errors import StartFailure
-from predictor_base.models.errors import StoreBusy, StoreError
+from predictor_base.errors import StartFailure, StoreBusy, StoreError
 from predictor_base.models.fetch import (
     Layer,
     _unpack,

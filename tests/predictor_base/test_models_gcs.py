@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from predictor_base.errors import StoreError
 from predictor_base.models import build_client
-from predictor_base.models.errors import StoreError
 from predictor_base.models.stores.checksums import Checksum
 from predictor_base.models.stores.download import fetch_file
 from predictor_base.models.stores.store import open_store

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from predictor_base.errors import StoreError
 from predictor_base.models import build_client
-from predictor_base.models.errors import StoreError
 from predictor_base.models.stores.store import open_store
 from predictor_base.settings import Settings
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from predictor_base.errors import BadRequest, StartFailure
+from predictor_base.errors import BadRequest, LoadFailed, StartFailure, UnknownModel
 from predictor_base.models import build_client
 from predictor_base.models.clients.onnx_client import available_cpus
-from predictor_base.models.errors import LoadFailed, UnknownModel
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from predictor_base.errors import StoreError
 from predictor_base.models.disk_cache import DiskCache
-from predictor_base.models.errors import StoreError
 from predictor_base.models.versions import ModelVersion
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from predictor_base.errors import StoreBusy, StoreError
 from predictor_base.models import build_client
-from predictor_base.models.errors import StoreBusy, StoreError
 from predictor_base.models.stores import download
 from predictor_base.models.stores.download import fetch_file
 from predictor_base.models.stores.store import Store, open_store

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import BadRequest
+from predictor_base.errors import BadRequest, MissingExtra
 from predictor_base.models.clients.model_client import LibraryClient
-from predictor_base.models.errors import MissingExtra
 
 if TYPE_CHECKING:
     from predictor_base.models.disk_cache import DiskCache

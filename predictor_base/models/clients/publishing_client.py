@@ -14,9 +14,9 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from predictor_base.errors import LoadFailed
 from predictor_base.models.clients.model_client import LibraryClient
 from predictor_base.models.clients.tensorflow_client import TensorflowClient
-from predictor_base.models.errors import LoadFailed
 from predictor_base.models.versions import SINGLE_MODEL, ModelVersion
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from urllib.parse import quote
 
 import orjson
 
-from predictor_base.errors import BadRequest
-from predictor_base.models.errors import LoadFailed, StoreBusy, UnknownModel
+from predictor_base.errors import BadRequest, LoadFailed, StoreBusy, UnknownModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,9 +16,8 @@ from collections.abc import Iterable, Mapping
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import BadRequest
+from predictor_base.errors import BadRequest, LoadFailed, UnknownModel
 from predictor_base.models.clients.model_client import version_number
-from predictor_base.models.errors import LoadFailed, UnknownModel
 
 if TYPE_CHECKING:
     from predictor_base.models.clients.serving_rest import ServingRest

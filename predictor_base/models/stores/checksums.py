@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from predictor_base.models.errors import StoreError
+from predictor_base.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from predictor_base.models.errors import StoreBusy, StoreError
+from predictor_base.errors import StoreBusy, StoreError
 from predictor_base.models.stores.checksums import Checksum, verify
 from predictor_base.models.stores.store import Store, StoredFile, name_on_disk
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import StartFailure
-from predictor_base.models.errors import MissingExtra, StoreBusy, StoreError
+from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
 from predictor_base.models.stores.checksums import Checksum
 from predictor_base.models.stores.store import Body, StoredFile, checked_path
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from predictor_base.models.errors import StoreError
+from predictor_base.errors import StoreError
 from predictor_base.models.stores.store import Body, StoredFile
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 
-from predictor_base.errors import StartFailure
-from predictor_base.models.errors import StoreBusy, StoreError
+from predictor_base.errors import StartFailure, StoreBusy, StoreError
 from predictor_base.models.stores.web import open_url, read_url
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
-from predictor_base.errors import StartFailure
-from predictor_base.models.errors import StoreError
+from predictor_base.errors import StartFailure, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from typing import IO, TYPE_CHECKING, Any
 
-from predictor_base.errors import StartFailure
-from predictor_base.models.errors import StoreBusy, StoreError
+from predictor_base.errors import StartFailure, StoreBusy, StoreError
 from predictor_base.models.stores.checksums import Checksum
 from predictor_base.models.stores.store import Body, StoredFile
 
