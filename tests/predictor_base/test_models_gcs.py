@@ -17,9 +17,8 @@ import pytest
 
 from predictor_base.errors import StoreError
 from predictor_base.models import build_client
-from predictor_base.models.stores.checksums import Checksum
-from predictor_base.models.stores.download import fetch_file
-from predictor_base.models.stores.store import open_store
+from predictor_base.models.stores.download import fetch_file, verify
+from predictor_base.models.stores.store import Checksum, open_store
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -137,8 +136,6 @@ def test_a_download_continues_where_it_stopped_and_is_verified(
 
 
 def test_the_checksum_that_every_object_has_is_known(tmp_path: Path) -> None:
-    from predictor_base.models.stores.checksums import verify
-
     file = tmp_path / "f"
     file.write_bytes(b"123456789")
     verify(file, Checksum("crc32c", "e3069283"), name="f")

@@ -21,7 +21,7 @@ from predictor_base.errors import StoreError
 from predictor_base.models import build_client
 from predictor_base.models.stores.download import fetch_file
 from predictor_base.models.stores.s3 import S3Store
-from predictor_base.models.stores.store import open_store
+from predictor_base.models.stores.store import Store, open_store
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -264,11 +264,10 @@ def test_an_object_that_changes_meanwhile_is_not_mixed(bucket: Any, tmp_path: Pa
 
 def test_a_name_that_leaves_its_folder_is_refused(bucket: Any) -> None:
     # stores keep such names as they are; SeaweedFS cleans them, so the check is asked directly
-    from predictor_base.models.stores.store import checked_path
-
+    store = Store("s3://models/evil")
     for name in ("../../etc/cron.d/x", "/etc/passwd", "a\\..\\b", "a/../../b"):
         with pytest.raises(StoreError, match="not a valid name for a file"):
-            checked_path(name, location="s3://models/evil")
+            store.path_of(name)
 
 
 def test_nothing_there_a_wrong_key_and_no_store_are_told_apart(

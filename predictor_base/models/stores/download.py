@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from predictor_base.errors import StoreBusy, StoreError
-from predictor_base.models.stores.checksums import Checksum, verify
-from predictor_base.models.stores.store import Store, StoredFile, name_on_disk
+from predictor_base.models.stores.store import Checksum, Store, StoredFile, name_on_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +20,7 @@ ATTEMPTS = 5
 """Consecutive requests without data before a download fails."""
 
 _PARALLEL = 4
+_CHUNK = 1 << 20
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +44,13 @@ def fetch_files(
         name = file.path.removeprefix(prefix) or name_on_disk(store.location)
         fetch_file(store, file, target=into / name, stop=stop, count=count)
 
-    try:
-        with ThreadPoolExecutor(_PARALLEL, "fetch-model") as workers:
-            # wait for all, so that no thread still writes when the first failure is raised
-            for done in [workers.submit(fetch, file) for file in files]:
-                done.result()
-    except OSError as error:
-        raise StoreError(f"{store.location}: cannot be written: {error}") from error
+    with (
+        _disk_errors(store.location),
+        ThreadPoolExecutor(_PARALLEL, "fetch-model") as workers,
+    ):
+        # wait for all, so that no thread still writes when the first failure is raised
+        for done in [workers.submit(fetch, file) for file in files]:
+            done.result()
 
 
 def fetch_file(store: Store, file: StoredFile, *, target: Path, stop: Event, count: Count) -> None:
@@ -58,10 +59,9 @@ def fetch_file(store: Store, file: StoredFile, *, target: Path, stop: Event, cou
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    name = f"{store.location}/{file.path}".rstrip("/")
     checksum = _fetch_patiently(store, file, part=part, stop=stop, count=count)
     try:
-        _check(part, file, checksum, name=name)
+        _check(part, file, checksum, name=store.location_of(file))
     except StoreError:
         # bytes that cannot be right are not continued
         part.unlink()
@@ -82,7 +82,12 @@ def _fetch_patiently(
             if failures >= ATTEMPTS or stop.is_set():
                 raise
             logger.info("model download interrupted, continuing: %s", error)
-            stop.wait(min(30.0, 0.1 * 4**failures))
+            stop.wait(wait_after(failures))
+
+
+def wait_after(failures: int) -> float:
+    """Seconds to wait after this number of failures."""
+    return float(min(30.0, 0.1 * 4**failures))
 
 
 def _append(
@@ -128,3 +133,63 @@ def _check(part: Path, file: StoredFile, checksum: Checksum | None, *, name: str
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
+
+
+def verify(file: Path, expected: Checksum, *, name: str) -> None:
+    found = _digest(file, expected)
+    if found != expected.digest.lower():
+        raise StoreError(
+            f"{name}: its {expected.algorithm} is {found}, not the expected {expected.digest}"
+        )
+
+
+def _digest(file: Path, expected: Checksum) -> str:
+    match expected.algorithm:
+        case "multipart-md5":
+            return _multipart_md5(file, expected.part_size or file.stat().st_size)
+        case "git-sha1":
+            header = f"blob {file.stat().st_size}\0".encode()
+            return _hashed(file, hashlib.sha1(header, usedforsecurity=False))
+        case "crc32c":
+            return _crc32c(file)
+        case "md5":
+            return _hashed(file, hashlib.md5(usedforsecurity=False))
+        case "sha256":
+            return _hashed(file, hashlib.sha256())
+
+
+def _hashed(file: Path, digest: hashlib._Hash) -> str:
+    for chunk in _chunks(file):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _multipart_md5(file: Path, part_size: int) -> str:
+    """S3's ETag of an upload in parts: the MD5 of the parts' MD5s, and their number."""
+    parts = [hashlib.md5(usedforsecurity=False)]
+    room = part_size
+    for chunk in _chunks(file):
+        while len(chunk) > room:
+            parts[-1].update(chunk[:room])
+            chunk = chunk[room:]
+            parts.append(hashlib.md5(usedforsecurity=False))
+            room = part_size
+        parts[-1].update(chunk)
+        room -= len(chunk)
+    joined = b"".join(part.digest() for part in parts)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def _crc32c(file: Path) -> str:
+    import google_crc32c  # installed with google-cloud-storage, whose checksum this is
+
+    digest = 0
+    for chunk in _chunks(file):
+        digest = google_crc32c.extend(digest, chunk)
+    return f"{digest:08x}"
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk

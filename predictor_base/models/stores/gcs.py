@@ -11,63 +11,47 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
-from predictor_base.models.stores.checksums import Checksum
-from predictor_base.models.stores.store import Body, StoredFile, checked_path
+from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _CHUNK = 1 << 20
 _REQUEST = 16 << 20
 
 
-def open_location(location: str) -> GoogleStore:
-    bucket, _, name = location.removeprefix("gs://").partition("/")
-    if not bucket:
-        raise StartFailure(f"{location}: is not gs://bucket/name")
-    return GoogleStore(location, bucket=bucket, name=name.strip("/"))
-
-
-class GoogleStore:
-    def __init__(self, location: str, *, bucket: str, name: str) -> None:
-        self.location = location
+class GoogleStore(Store):
+    def __init__(self, location: str) -> None:
+        bucket, _, name = location.removeprefix("gs://").partition("/")
+        if not bucket:
+            raise StartFailure(f"{location}: is not gs://bucket/name")
+        super().__init__(location, name.strip("/"))
         self._bucket = _client().bucket(bucket)
-        self._name = name
 
-    def list_files(self) -> tuple[StoredFile, ...]:
+    def _files(self) -> tuple[StoredFile, ...]:
         with _translated(self.location):
-            found = tuple(self._below()) or tuple(self._itself())
-        if not found:
-            raise StoreError(f"{self.location}: nothing is stored there")
-        return found
+            return tuple(self._below()) or tuple(self._itself())
 
     def _below(self) -> Iterator[StoredFile]:
-        prefix = f"{self._name}/" if self._name else ""
-        for blob in self._bucket.list_blobs(prefix=prefix):
-            name = blob.name.removeprefix(prefix)
-            if name and not name.endswith("/"):
-                yield _stored(blob, checked_path(name, location=self.location))
+        for blob in self._bucket.list_blobs(prefix=f"{self.folder}/" if self.folder else ""):
+            if path := self.path_of(blob.name):
+                yield _stored(blob, path)
 
     def _itself(self) -> Iterator[StoredFile]:
-        blob = self._bucket.get_blob(self._name) if self._name else None
+        blob = self._bucket.get_blob(self.folder) if self.folder else None
         if blob is not None:
             yield _stored(blob, "")
 
     @contextmanager
     def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
-        name = "/".join(part for part in (self._name, file.path) if part)
-        with _translated(f"{self.location}/{file.path}".rstrip("/")):
-            blob = self._bucket.blob(name)
+        with _translated(self.location_of(file)):
+            blob = self._bucket.blob(self.name_of(file))
             # raw: the checksum is of the stored bytes, which may be compressed
             with blob.open(
                 "rb", chunk_size=_REQUEST, if_generation_match=int(file.tag), raw_download=True
             ) as stream:
                 stream.seek(offset)
                 yield Body(offset, iter(lambda: stream.read(_CHUNK), b""))
-
-    def local_path(self, path: str) -> Path | None:
-        return None
 
 
 def _stored(blob: Any, path: str) -> StoredFile:  # google.cloud.storage.Blob

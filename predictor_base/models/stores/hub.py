@@ -12,41 +12,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
-from predictor_base.models.stores.checksums import Checksum
-from predictor_base.models.stores.store import Body, StoredFile, checked_path
+from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
 from predictor_base.models.stores.web import read_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _LOCATION = re.compile(
     r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?(/(?P<folder>.*))?"
 )
 
 
-def open_location(location: str) -> HubStore:
-    found = _LOCATION.fullmatch(location)
-    if not found:
-        raise StartFailure(f"{location}: is not hf://organisation/repository@revision/folder")
-    return HubStore(
-        location,
-        repository=found["repository"],
-        revision=found["revision"] or "main",
-        folder=(found["folder"] or "").strip("/"),
-    )
-
-
-class HubStore:
-    def __init__(self, location: str, *, repository: str, revision: str, folder: str) -> None:
-        self.location = location
-        self._repository = repository
-        self._revision = revision
-        self._folder = folder
+class HubStore(Store):
+    def __init__(self, location: str) -> None:
+        found = _LOCATION.fullmatch(location)
+        if not found:
+            raise StartFailure(f"{location}: is not hf://organisation/repository@revision/folder")
+        super().__init__(location, (found["folder"] or "").strip("/"))
+        self._repository = found["repository"]
+        self._revision = self._commit = found["revision"] or "main"
         self._hub = _library()
-        self._commit = revision
 
-    def list_files(self) -> tuple[StoredFile, ...]:
+    def _files(self) -> Iterator[StoredFile]:
         try:
             found = self._hub.HfApi().model_info(
                 self._repository, revision=self._revision, files_metadata=True, timeout=60
@@ -55,37 +42,24 @@ class HubStore:
             raise self._translated(error) from error
         # a branch may move meanwhile: all files come from the commit that was listed last
         self._commit = found.sha
-        files = tuple(
-            _stored(entry, path)
-            for entry in sorted(found.siblings or (), key=lambda entry: str(entry.rfilename))
-            if (path := self._relative(entry.rfilename)) is not None
-        )
-        if not files:
-            raise StoreError(f"{self.location}: nothing is stored there")
-        return files
+        for entry in sorted(found.siblings or (), key=lambda entry: str(entry.rfilename)):
+            if (path := self._relative(entry.rfilename)) is not None:
+                yield _stored(entry, path)
 
     def _relative(self, name: str) -> str | None:
         """The name relative to the folder, empty for the folder itself, None outside of it."""
-        if not self._folder:
-            # .gitattributes belongs to the repository, not to the model
-            return None if name.startswith(".") else checked_path(name, location=self.location)
-        if name == self._folder:
+        if name == self.folder:
             return ""
-        below = f"{self._folder}/"
-        if not name.startswith(below):
-            return None
-        return checked_path(name.removeprefix(below), location=self.location)
+        # .gitattributes belongs to the repository, not to the model
+        is_outside = not name.startswith(f"{self.folder}/") if self.folder else name[:1] == "."
+        return None if is_outside else self.path_of(name)
 
     @contextmanager
     def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
-        name = "/".join(part for part in (self._folder, file.path) if part)
-        url = self._hub.hf_hub_url(self._repository, name, revision=self._commit)
+        url = self._hub.hf_hub_url(self._repository, self.name_of(file), revision=self._commit)
         headers = self._hub.utils.build_hf_headers(library_name="predictor-base")
         with read_url(url, offset=offset, headers=headers) as body:
             yield Body(body.offset, body.chunks)
-
-    def local_path(self, path: str) -> Path | None:
-        return None
 
     def _translated(self, error: Exception) -> StoreError:
         status = getattr(getattr(error, "response", None), "status_code", None)

@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predictor_base.errors import StoreError
-from predictor_base.models.stores.store import Body, StoredFile
+from predictor_base.models.stores.store import Body, Store, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def open_location(location: str) -> LocalFiles:
-    """A path is relative to the project, which is the working directory."""
-    return LocalFiles(location, Path(location.removeprefix("file://")))
-
-
-class LocalFiles:
-    def __init__(self, location: str, root: Path) -> None:
-        self.location = location
-        self._root = root
+class LocalFiles(Store):
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        # relative to the project, which is the working directory
+        self._root = Path(location.removeprefix("file://"))
 
     def list_files(self) -> tuple[StoredFile, ...]:
         if self._root.is_file():

@@ -23,6 +23,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 
 from predictor_base.errors import StartFailure, StoreBusy, StoreError
+from predictor_base.models.stores.download import wait_after
 from predictor_base.models.stores.web import open_url, read_url
 
 if TYPE_CHECKING:
@@ -334,11 +335,6 @@ def _from(skip: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def wait_after(failures: int) -> float:
-    """Seconds to wait after this number of failures."""
-    return float(min(30.0, 0.1 * 4**failures))
 
 
 def _challenge(error: StoreError) -> str | None:

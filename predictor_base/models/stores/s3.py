@@ -12,55 +12,42 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
-from predictor_base.models.stores.checksums import Checksum
-from predictor_base.models.stores.store import Body, StoredFile, checked_path
+from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 _CHUNK = 1 << 20
 _BUSY_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "503", "500"}
 
 
-def open_location(location: str) -> S3Store:
-    bucket, _, key = location.removeprefix("s3://").partition("/")
-    if not bucket:
-        raise StartFailure(f"{location}: is not s3://bucket/key")
-    return S3Store(location, bucket=bucket, key=key.strip("/"))
-
-
-class S3Store:
-    def __init__(self, location: str, *, bucket: str, key: str) -> None:
-        self.location = location
-        self._bucket = bucket
-        self._key = key
+class S3Store(Store):
+    def __init__(self, location: str) -> None:
+        self._bucket, _, key = location.removeprefix("s3://").partition("/")
+        if not self._bucket:
+            raise StartFailure(f"{location}: is not s3://bucket/key")
+        super().__init__(location, key.strip("/"))
         self._client = _client()
 
-    def list_files(self) -> tuple[StoredFile, ...]:
+    def _files(self) -> tuple[StoredFile, ...]:
         with _translated(self.location):
-            found = tuple(self._below()) or tuple(self._itself())
-        if not found:
-            raise StoreError(f"{self.location}: nothing is stored there")
-        return found
+            return tuple(self._below()) or tuple(self._itself())
 
     def _below(self) -> Iterator[StoredFile]:
-        prefix = f"{self._key}/" if self._key else ""
+        prefix = f"{self.folder}/" if self.folder else ""
         pages = self._client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
             for entry in page.get("Contents", ()):
-                name = entry["Key"].removeprefix(prefix)
-                if name and not name.endswith("/"):
-                    path = checked_path(name, location=self.location)
+                if path := self.path_of(entry["Key"]):
                     yield StoredFile(path, entry["Size"], entry["ETag"].strip('"'))
 
     def _itself(self) -> Iterator[StoredFile]:
         from botocore.exceptions import ClientError
 
-        if not self._key:
+        if not self.folder:
             return
         try:
-            entry = self._client.head_object(Bucket=self._bucket, Key=self._key)
+            entry = self._client.head_object(Bucket=self._bucket, Key=self.folder)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                 raise
@@ -69,17 +56,13 @@ class S3Store:
 
     @contextmanager
     def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
-        name = self._object(file)
+        name = {"Bucket": self._bucket, "Key": self.name_of(file)}
         from_offset = {"Range": f"bytes={offset}-"} if offset else {}
-        with _translated(f"{self.location}/{file.path}".rstrip("/")):
+        with _translated(self.location_of(file)):
             answer = self._client.get_object(**name, IfMatch=file.tag, **from_offset)
             with closing(answer["Body"]) as stream:
                 checksum = self._checksum(name, answer)
                 yield Body(offset, stream.iter_chunks(_CHUNK), checksum)
-
-    def _object(self, file: StoredFile) -> dict[str, str]:
-        key = "/".join(part for part in (self._key, file.path) if part)
-        return {"Bucket": self._bucket, "Key": key}
 
     def _checksum(self, name: Mapping[str, str], answer: Mapping[str, Any]) -> Checksum | None:
         """The ETag, where it is an MD5: not with KMS or customer keys."""
@@ -92,9 +75,6 @@ class S3Store:
         if re.fullmatch(r"[0-9a-f]{32}-\d+", tag):
             part = self._client.head_object(**name, IfMatch=tag, PartNumber=1)
             return Checksum("multipart-md5", tag, part_size=part["ContentLength"])
-        return None
-
-    def local_path(self, path: str) -> Path | None:
         return None
 
 

@@ -16,48 +16,37 @@ from http.client import HTTPException, HTTPResponse
 from typing import IO, TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure, StoreBusy, StoreError
-from predictor_base.models.stores.checksums import Checksum
-from predictor_base.models.stores.store import Body, StoredFile
+from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from email.message import Message
-    from pathlib import Path
 
 _TIMEOUT = 60.0
 _CHUNK = 1 << 20
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
-def open_location(location: str) -> WebFile:
-    url, _, fragment = location.partition("#")
-    digest = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
-    if fragment and not digest:
-        raise StartFailure(
-            f"{without_credentials(location)}: only sha256=<64 hexadecimal digits> is allowed after #"
-        )
-    return WebFile(url, Checksum("sha256", digest[1].lower()) if digest else None)
+class WebFile(Store):
+    def __init__(self, location: str) -> None:
+        self._url, _, fragment = location.partition("#")
+        digest = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
+        if fragment and not digest:
+            raise StartFailure(
+                f"{without_credentials(location)}: only sha256=<64 hexadecimal digits> is allowed after #"
+            )
+        super().__init__(_name(self._url))
+        self._checksum = Checksum("sha256", digest[1].lower()) if digest else None
 
-
-class WebFile:
-    def __init__(self, url: str, checksum: Checksum | None) -> None:
-        self.location = _name(url)
-        self._url = url
-        self._checksum = checksum
-
-    def list_files(self) -> tuple[StoredFile, ...]:
+    def _files(self) -> tuple[StoredFile]:
         with open_url(self._url, method="HEAD") as answer:
             size = answer.headers.get("Content-Length")
             tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or size or ""
         return (StoredFile("", int(size) if size else None, tag, self._checksum),)
 
-    @contextmanager
-    def read(self, file: StoredFile, offset: int) -> Iterator[Body]:
-        with read_url(self._url, offset=offset, tag=file.tag) as body:
-            yield body
-
-    def local_path(self, path: str) -> Path | None:
-        return None
+    def read(self, file: StoredFile, offset: int) -> AbstractContextManager[Body]:
+        return read_url(self._url, offset=offset, tag=file.tag)
 
 
 @contextmanager
