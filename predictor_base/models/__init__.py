@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predictor_base.errors import StartFailure
-from predictor_base.models.clients.model_client import ModelClient, required_models
+from predictor_base.models.clients.model_client import ModelClient, PythonClient
 from predictor_base.models.disk_cache import DiskCache, default_root
 
 if TYPE_CHECKING:
@@ -31,27 +31,18 @@ def build_client(
     """The client for the predictor's constructor; None for a Python predictor without models."""
     _check_kind(settings)
     count = _download_counter(settings, registry)
-
-    def disk_cache(models: Models, root: Path) -> DiskCache:
-        return DiskCache(root, size=models.disk_cache_size, count=count)
-
-    here = root or default_root()
     if settings.type == "tensorflow":
         return _tensorflow_client(settings, count=count, interval=interval)
-    if settings.type == "onnx":
-        from predictor_base.models.clients.onnx_client import OnnxClient
-
-        models = required_models(settings)
-        processes = settings.processes_per_replica
-        return OnnxClient(
-            models, disk_cache=disk_cache(models, here), interval=interval, processes=processes
-        )
-    if settings.multi_model_reloading is None:
+    models = settings.multi_model_reloading if settings.type == "python" else _required(settings)
+    if models is None:
         return None
-    from predictor_base.models.clients.python_client import PythonClient
+    disk_cache = DiskCache(root or default_root(), size=models.disk_cache_size, count=count)
+    if settings.type == "python":
+        return PythonClient(models, disk_cache=disk_cache, interval=interval)
+    from predictor_base.models.clients.onnx_client import OnnxClient
 
-    models = settings.multi_model_reloading
-    return PythonClient(models, disk_cache=disk_cache(models, here), interval=interval)
+    processes = settings.processes_per_replica
+    return OnnxClient(models, disk_cache=disk_cache, interval=interval, processes=processes)
 
 
 def _check_kind(settings: Settings) -> None:
@@ -65,29 +56,18 @@ def _check_kind(settings: Settings) -> None:
 
 
 def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> ModelClient:
-    from predictor_base.models.clients.publishing_client import PublishingClient
-    from predictor_base.models.clients.serving_rest import ServingRest
-    from predictor_base.models.clients.tensorflow_client import TensorflowClient, signature_keys_of
+    from predictor_base.models.clients.tensorflow_client import PublishingClient, TensorflowClient
 
-    serving = settings.tensorflow_serving
-    rest = ServingRest(serving.address)
-    name = settings.served_name
-    if serving.model_dir is None:
-        return TensorflowClient(
-            rest, signature_keys=signature_keys_of(settings), default_model=name
-        )
-    models = required_models(settings)
-    model_dir = Path(serving.model_dir)
-    # beside the models, so that fetched files survive a restart of this container
-    disk_cache = DiskCache(model_dir / ".fetched", size=models.disk_cache_size, count=count)
-    return PublishingClient(
-        rest,
-        models,
-        model_dir=model_dir,
-        disk_cache=disk_cache,
-        default_model=name,
-        interval=interval,
-    )
+    if settings.tensorflow_serving.model_dir is None:
+        return TensorflowClient(settings)
+    models, model_dir = _required(settings), Path(settings.tensorflow_serving.model_dir)
+    return PublishingClient(settings, models, model_dir=model_dir, count=count, interval=interval)
+
+
+def _required(settings: Settings) -> Models:
+    if settings.models is None:
+        raise StartFailure(f"models: a predictor of type {settings.type} needs path, paths or dir")
+    return settings.models
 
 
 def _download_counter(settings: Settings, registry: CollectorRegistry | None) -> Count:

@@ -20,8 +20,7 @@ import pytest
 
 from predictor_base.errors import BadRequest, LoadFailed, StoreBusy, UnknownModel
 from predictor_base.models import build_client
-from predictor_base.models.clients.publishing_client import config_text
-from predictor_base.models.clients.tensorflow_client import choose_signature
+from predictor_base.models.clients.tensorflow_client import choose_signature, config_text
 from predictor_base.settings import Settings
 
 if TYPE_CHECKING:
