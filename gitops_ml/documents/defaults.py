@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gitops_ml.documents.fast_check import resolve_reference
-
 Fill = Callable[[Any], Any]
 
 
@@ -97,3 +95,13 @@ def _items(each: Fill) -> Fill:
         return [each(item) for item in value] if isinstance(value, list) else value
 
     return fill
+
+
+def resolve_reference(root: Mapping[str, Any], reference: str) -> Any:
+    """The part of ``root`` that a local reference (``#/$defs/name``) names."""
+    if not reference.startswith("#/"):
+        raise NotImplementedError(f"{reference!r} is not a reference inside of the schema")
+    found: Any = root
+    for step in reference[2:].split("/"):
+        found = found[step]
+    return found

@@ -8,20 +8,25 @@ property-based test compares the two.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gitops_ml.documents.defaults import Fill, compile_defaults
-from gitops_ml.documents.fast_check import Check, compile_check, compile_pattern, is_integer
-from gitops_ml.documents.schema_errors import sentences
+from gitops_ml.documents.schema_errors import compile_pattern, sentences
 from gitops_ml.system.resources import schema_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from jsonschema.protocols import Validator
 
     from gitops_ml.documents.findings import Finding, Path
+
+Check = Callable[[Any], bool]
+
+_WHOLE = "x-whole"
+_DATA = frozenset({"const", "default", "enum", "examples"})
 
 
 class Schema:
@@ -30,11 +35,6 @@ class Schema:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document
         self._definitions: dict[str, Schema] = {}
-
-    @classmethod
-    def parse(cls, text: str | bytes) -> Schema:
-        """The schema whose JSON text this is."""
-        return cls(json.loads(text))
 
     def definition(self, name: str) -> Schema:
         """One of the schema's ``$defs`` as a separate schema."""
@@ -90,10 +90,51 @@ class Schema:
 
 
 def _is_integer(_checker: object, value: object) -> bool:
-    return is_integer(value)
+    """Whether a value is a whole number; unlike in JSON Schema, 1.0 is not, for it stays 1.0."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @lru_cache
 def load_schema(name: str) -> Schema:
     """The compiled schema ``api``, ``project`` or ``user``."""
-    return Schema.parse(schema_text(name))
+    return Schema(json.loads(schema_text(name)))
+
+
+def compile_check(schema: Mapping[str, Any]) -> Check:
+    """The function that answers whether a value is valid under ``schema``; it reads JSON values only.
+
+    Raises:
+        ValueError: ``schema`` is not a JSON Schema, or refers to another document.
+    """
+    import jsonschema_rs
+
+    return jsonschema_rs.validator_for(
+        _with_whole_numbers(schema), keywords={_WHOLE: _Whole}, retriever=_refuse
+    ).is_valid
+
+
+def _refuse(uri: str) -> NoReturn:
+    raise ValueError(f"{uri} is not read: a schema refers to itself only")
+
+
+class _Whole:
+    """The keyword that refuses 1.0, which the type "integer" of JSON Schema accepts."""
+
+    def __init__(self, _parent: object, _value: object, _path: object) -> None:
+        pass
+
+    def validate(self, value: object) -> None:
+        if isinstance(value, float):
+            raise ValueError(f"{value} is not a whole number")
+
+
+def _with_whole_numbers(schema: Any) -> Any:
+    """``schema`` with the keyword `_Whole` beside each type "integer"."""
+    if isinstance(schema, list):
+        return [_with_whole_numbers(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copied = {k: v if k in _DATA else _with_whole_numbers(v) for k, v in schema.items()}
+    types = schema.get("type")
+    names = types if isinstance(types, list) else [types]
+    return {**copied, _WHOLE: True} if "integer" in names and "number" not in names else copied

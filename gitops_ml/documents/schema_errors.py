@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.documents.fast_check import compile_pattern
 from gitops_ml.documents.findings import Finding, Path, suggestion
 
 if TYPE_CHECKING:
@@ -167,3 +167,9 @@ def shown(value: Any) -> str:
         return "a list"
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """A schema's pattern as JSON Schema means it: ``$`` is the end, not "before a last newline"."""
+    closed = pattern.endswith("$") and not pattern.endswith("\\$")
+    return re.compile(pattern[:-1] + r"\Z" if closed else pattern)

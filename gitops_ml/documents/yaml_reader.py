@@ -1,9 +1,10 @@
-"""Read YAML that people write: plain data, and the place of each key and value.
+"""Read YAML that people write, with the place of each key and value, and YAML that programs write.
 
 The scalars are those of YAML 1.2 without octal and hexadecimal numbers: ``NO``, ``on``, ``yes``,
 ``2024-01-31``, ``08``, ``0o17`` and ``12:30`` are text, and only decimal numbers are numbers. The cost
 of a hostile file is bounded: its size before parsing, the depth and the number of nodes while
-parsing, and the nodes that aliases add afterwards.
+parsing, and the nodes that aliases add afterwards. `load_yaml` is for what a program wrote (values,
+release.yaml, rendered objects): quicker, without places and bounds.
 """
 
 from __future__ import annotations
@@ -424,3 +425,17 @@ def _merge_targets(node: yaml.MappingNode) -> Iterator[yaml.Node]:
             yield from (
                 value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
             )
+
+
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""A safe loader either way; the compiled one where PyYAML was built with it."""
+
+
+def load_yaml(text: str | bytes) -> Any:
+    """The data of one document that a program wrote."""
+    return yaml.load(text, Loader=_SafeLoader)  # noqa: S506 - a safe loader
+
+
+def load_all_yaml(text: str | bytes) -> tuple[Any, ...]:
+    """The data of every document that is not empty."""
+    return tuple(item for item in yaml.load_all(text, Loader=_SafeLoader) if item)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gitops_ml.documents.yaml_load import load_yaml
+from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops import layout
 
 if TYPE_CHECKING:

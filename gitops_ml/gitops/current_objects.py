@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.documents.yaml_load import load_all_yaml, load_yaml
+from gitops_ml.documents.yaml_reader import load_all_yaml, load_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import read_release
 from gitops_ml.system.files import write_files

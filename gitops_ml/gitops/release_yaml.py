@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gitops_ml.documents.yaml_load import load_yaml
+from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.oci.reference import ImageRef
 

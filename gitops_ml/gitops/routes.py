@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gitops_ml.documents.yaml_load import load_yaml
+from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops.release_yaml import destination_of, project_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.documents.yaml_load import load_all_yaml
+from gitops_ml.documents.yaml_reader import load_all_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

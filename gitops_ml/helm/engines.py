@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from gitops_ml.documents.fast_check import compile_check
-from gitops_ml.documents.yaml_load import load_yaml
+from gitops_ml.documents.json_schema import compile_check
+from gitops_ml.documents.merge import merged
+from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.helm.order import in_helm_order
 from gitops_ml.system import process
 
 if TYPE_CHECKING:
-    from gitops_ml.documents.fast_check import Check
+    from gitops_ml.documents.json_schema import Check
 
 
 Objects = tuple[Mapping[str, Any], ...]
@@ -81,7 +82,7 @@ class _LoadedChart:
 
     def chart_for(self, values: Mapping[str, Any]) -> Any:
         """The chart to render ``values`` with: the whole one where Helm may refuse them."""
-        if self.accepts is not None and self.accepts(_coalesced(self.defaults, values)):
+        if self.accepts is not None and self.accepts(merged(self.defaults, values)):
             return self.bare
         return self.whole
 
@@ -185,20 +186,6 @@ class LibraryHelm(HelmEngine):
 
 
 _SCHEMA = "values.schema.json"
-
-
-def _coalesced(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that Helm checks against the schema: given over default; ``null`` removes a key."""
-    merged = dict(defaults)
-    for key, value in values.items():
-        below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            merged[key] = _coalesced(below, value)
-        elif value is None and key in merged:
-            del merged[key]
-        else:
-            merged[key] = value
-    return merged
 
 
 class ProgramHelm(HelmEngine):

@@ -8,7 +8,7 @@ from gitops_ml.errors import UsageError
 from gitops_ml.packages.lock_file import MACHINES, inputs_fingerprint
 from gitops_ml.packages.locking import LockFacts
 from gitops_ml.runtime.location import APP, RUNTIME
-from gitops_ml.system.fingerprint import file_fingerprint
+from gitops_ml.system.project_files import file_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

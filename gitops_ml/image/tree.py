@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.image.ignore import INCLUDED, IgnoreRules, Verdict
 from gitops_ml.image.inputs import InputFile, LeftOut
-from gitops_ml.system.fingerprint import file_fingerprint
-from gitops_ml.system.project_files import KINDS, CannotRead
+from gitops_ml.system.project_files import KINDS, CannotRead, file_fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,12 +19,12 @@ from gitops_ml.packages.lock_file import (
     render_lock,
 )
 from gitops_ml.system.files import written
-from gitops_ml.system.fingerprint import file_fingerprint
 from gitops_ml.system.process import redacted
 from gitops_ml.system.project_files import (
     LARGEST_LOCK,
     LARGEST_TEXT,
     CannotRead,
+    file_fingerprint,
     read_file,
     read_text,
 )

@@ -7,6 +7,7 @@ the path.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ LARGEST_TEXT = 1 << 20
 """Bytes of a requirements file, a script or a list of packages."""
 LARGEST_IGNORE_FILE = 1 << 17
 LARGEST_LOCK = 4 << 20
+_BUFFER = 1 << 20
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -68,6 +70,21 @@ def read_text(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> str:
         return read_file(file, limit=limit, inside=inside).decode("utf-8")
     except UnicodeDecodeError as error:
         raise CannotRead(f"cannot be read as UTF-8 text ({error})") from error
+
+
+def file_fingerprint(path: Path, *, inside: Sequence[Path] = ()) -> str:
+    """The sha256 hex of a regular file's bytes, in constant memory; see `read_file` for ``inside``.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open_file(path, inside=inside) as file:
+        # small files are many: do not clear a megabyte for each
+        view = memoryview(bytearray(min(_BUFFER, os.fstat(file.fileno()).st_size + 1)))
+        while size := file.readinto(view):
+            digest.update(view[:size])
+    return digest.hexdigest()
 
 
 def open_file(file: Path, *, inside: Sequence[Path] = ()) -> BufferedReader:

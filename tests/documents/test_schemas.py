@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gitops_ml.documents.fast_check import compile_check, resolve_reference
-from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.documents.defaults import resolve_reference
+from gitops_ml.documents.json_schema import compile_check, load_schema
 from gitops_ml.system.resources import schema_text
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.image.archive import tar_stream
 from gitops_ml.image.inputs import BuildInput
-from gitops_ml.system.fingerprint import file_fingerprint
+from gitops_ml.system.project_files import file_fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path

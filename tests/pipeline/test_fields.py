@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.documents.fast_check import resolve_reference
+from gitops_ml.documents.defaults import resolve_reference
 from gitops_ml.documents.json_schema import load_schema
 from tests.pipeline.container_fields import CONTAINER_FIELDS
 from tests.pipeline.operation_fields import OPERATION_FIELDS

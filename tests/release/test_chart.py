@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
-from gitops_ml.documents.fast_check import compile_pattern, resolve_reference
+from gitops_ml.documents.defaults import resolve_reference
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
+from gitops_ml.documents.schema_errors import compile_pattern
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.release.tensorflow_serving import half

@@ -96,7 +96,7 @@ def project_with_lock(
     files: Mapping[str, str | bytes] | None = None,
 ) -> Lock:
     """A project whose lock names one wheel of its own: nothing is asked of any index."""
-    from gitops_ml.system.fingerprint import file_fingerprint
+    from gitops_ml.system.project_files import file_fingerprint
 
     write_project(directory, {"requirements.txt": "./wheels/tiny.whl\n", **(files or {})})
     wheel = make_wheel(

@@ -16,8 +16,7 @@ import yaml
 from kubernetes_validate import utils
 
 from gitops_ml.documents.json_schema import load_schema
-from gitops_ml.documents.yaml_load import load_yaml
-from gitops_ml.documents.yaml_reader import document_of, read_yaml
+from gitops_ml.documents.yaml_reader import document_of, load_yaml, read_yaml
 from gitops_ml.gitops.release_files import ReleaseText, release_text
 from gitops_ml.helm.charts import Chart
 from gitops_ml.helm.engines import LibraryHelm
