@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_edit import CannotEdit, with_values
 from gitops_ml.documents.yaml_reader import Document, read_yaml
 from gitops_ml.errors import InvalidDocument, UsageError
@@ -91,7 +90,7 @@ def _edited(text: _Text, values: dict[tuple[str | int, ...], str]) -> bytes:
 
 def _texts(found: documents.Found) -> Iterator[_Text]:
     if found.project_file is not None:
-        default = default_project(load_schema("project")).image.base
+        default = default_project().image.base
         content, document = _read(found, found.project_file)
         bases = tuple(project_base(document, default=default))
         yield _Text(found.project_file, content, document, bases)

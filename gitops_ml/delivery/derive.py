@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.delivery.release_changes import ReleaseChanges, WantedRelease, release_changes
 from gitops_ml.delivery.rendering import CHART, make_release
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, UsageError
 from gitops_ml.gitops import layout
 from gitops_ml.helm.charts import read_chart
 from gitops_ml.manifest.model import Manifest, parse_manifests
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.release.resolve import UNSERVED, unresolvable
+from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.release.rules.manifests import check_manifests
-from gitops_ml.workspace.workspace import PlannedRelease, check_planned, release_spec
+from gitops_ml.workspace.workspace import PlannedRelease, check_planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,7 +78,7 @@ def derive_release(
     parsed, found = parse_release(source, source.manifest if manifest is None else manifest)
     planned, more = _planned(parsed, project, environment)
     tried = parsed if manifest is None else parse_release(source, source.manifest)[0]
-    was = release_spec(tried, project, source.environment)
+    was = resolve(tried, project, source.environment)
     image = _image(source, was=was, spec=planned.spec, tools=tools)
     release = make_release(
         planned,
@@ -125,7 +124,7 @@ def parse_release(
 ) -> tuple[Manifest, tuple[Problem, ...]]:
     """The manifest as if it were in a file; its problems name the release."""
     document = document_of([manifest], file=f"{source.directory}/{layout.RELEASE}")
-    manifests, problems = parse_manifests(document, schema=load_schema("api"))
+    manifests, problems = parse_manifests(document)
     if errors := Problems.of(problems).errors:
         raise InvalidDocument(errors)
     return manifests[0], problems

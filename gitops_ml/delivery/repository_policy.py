@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument
 from gitops_ml.gitops import layout
@@ -56,7 +55,7 @@ def refuse_forbidden(plan: PlannedRelease, state: RepositoryState, *, way_out: s
 
 
 def _beyond(plan: PlannedRelease, document: Document) -> Iterator[Problem]:
-    environment, wrong = narrowed(plan.environment, document, schema=load_schema("project"))
+    environment, wrong = narrowed(plan.environment, document)
     if environment is None:
         raise InvalidDocument(wrong)
     for finding in policy_findings(plan.spec, plan.cluster, environment):

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gitops_ml.documents.findings import Finding, Path, dotted
+from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.errors import Problem
 from gitops_ml.manifest.cortex_spellings import Spelling, original, todays_spelling
 from gitops_ml.manifest.kinds import kind_findings, section_findings
 
 if TYPE_CHECKING:
-    from gitops_ml.documents.json_schema import Schema
     from gitops_ml.documents.yaml_reader import Document, Place
 
 
@@ -73,9 +73,7 @@ class Manifest:
         return original(self.renamed, path)
 
 
-def parse_manifests(
-    document: Document, *, schema: Schema
-) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
+def parse_manifests(document: Document) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
     """The APIs of a document, and every problem with its shape.
 
     An API with an error is not among the manifests; one with warnings is.
@@ -88,16 +86,14 @@ def parse_manifests(
         return (), tuple(problems)
     manifests = []
     for index, submitted in enumerate(document.data):
-        manifest, found = _parse(submitted, document, index, schema)
+        manifest, found = _parse(submitted, document, index)
         problems += found
         if not any(problem.severity == "error" for problem in found):
             manifests.append(manifest)
     return tuple(m for m in manifests if m is not None), tuple(problems)
 
 
-def _parse(
-    submitted: Any, document: Document, index: int, schema: Schema
-) -> tuple[Manifest | None, list[Problem]]:
+def _parse(submitted: Any, document: Document, index: int) -> tuple[Manifest | None, list[Problem]]:
     if not isinstance(submitted, dict):
         finding = Finding((), "each item of the list must be an API: a mapping with name and kind")
         return None, [_problem(document.file, document.place((index,)), f"[{index}]", finding)]
@@ -111,22 +107,20 @@ def _parse(
             label,
             replace(finding, path=original(spelling.renamed, finding.path)),
         )
-        for finding in _findings(spelling, schema, document, index)
+        for finding in _findings(spelling, document, index)
     ]
     if any(problem.severity == "error" for problem in problems):
         return None, problems
     return _manifest(spelling, submitted, document, index), problems
 
 
-def _findings(
-    spelling: Spelling, schema: Schema, document: Document, index: int
-) -> Iterator[Finding]:
+def _findings(spelling: Spelling, document: Document, index: int) -> Iterator[Finding]:
     def written(path: Path) -> str | None:
         return document.written((index, *original(spelling.renamed, path)))
 
     yield from spelling.findings
     yield from section_findings(spelling.body)
-    api = schema.definition("api")
+    api = load_schema("api").definition("api")
     if api.is_valid(spelling.body):
         yield from kind_findings(spelling.body)
     else:

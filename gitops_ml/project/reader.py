@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
+from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
@@ -33,7 +34,6 @@ from gitops_ml.system.secret_scan import has_secret_shape
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gitops_ml.documents.json_schema import Schema
     from gitops_ml.documents.yaml_reader import Document
 
 _RULE = "project"
@@ -41,27 +41,25 @@ _ONLY_CLUSTER = "in-cluster"
 _ARGO_CDS_OWN = "https://kubernetes.default.svc"
 
 
-def read_project(
-    document: Document, *, schema: Schema, api_schema: Schema
-) -> tuple[Project | None, tuple[Problem, ...]]:
+def read_project(document: Document) -> tuple[Project | None, tuple[Problem, ...]]:
     """The project that a document describes, or none and its problems."""
     if any(problem.severity == "error" for problem in document.problems):
         return None, document.problems
     if not isinstance(document.data, dict):
         message = "the project file must be a mapping that begins with project: my-project"
         return None, (Problem(document.file, *document.place(()), "", message),)
-    findings = list(schema.findings(document.data, written=document.written))
-    overrides, more = _overrides(document.data, api_schema)
+    findings = list(load_schema("project").findings(document.data, written=document.written))
+    overrides, more = _overrides(document.data)
     findings += more
     if not any(finding.severity == "error" for finding in findings):
         findings += _relations(document.data)
     problems = tuple(_problem(document, finding) for finding in findings)
     if any(problem.severity == "error" for problem in problems):
         return None, problems
-    return _project(document.data, schema, overrides), problems
+    return _project(document.data, overrides), problems
 
 
-def default_project(schema: Schema) -> Project:
+def default_project() -> Project:
     """The project without a project file: one environment on the cluster of Argo CD."""
     cluster = {"gpu_classes": {"gpu": {"preset": "nvidia"}}}
     document = {
@@ -69,7 +67,7 @@ def default_project(schema: Schema) -> Project:
         "clusters": {_ONLY_CLUSTER: cluster},
         "environments": {"default": {"namespace": "ml"}},
     }
-    return _project(document, schema, {})
+    return _project(document, {})
 
 
 def _problem(document: Document, finding: Finding) -> Problem:
@@ -78,10 +76,9 @@ def _problem(document: Document, finding: Finding) -> Problem:
     return Problem(document.file, *place, path, finding.message, finding.rule, finding.severity)
 
 
-def _overrides(
-    data: Mapping[str, Any], api_schema: Schema
-) -> tuple[dict[str, Mapping[str, Any]], list[Finding]]:
+def _overrides(data: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], list[Finding]]:
     """The overrides of the environments in current spelling; they have the shape of an API."""
+    schema = load_schema("api").definition("overrides")
     spelled: dict[str, Mapping[str, Any]] = {}
     findings: list[Finding] = []
     environments = data.get("environments")
@@ -91,7 +88,7 @@ def _overrides(
             continue
         spelling = todays_spelling({"kind": "", **fields})
         body = {key: value for key, value in spelling.body.items() if key != "kind"}
-        found = [*spelling.findings, *api_schema.definition("overrides").findings(body)]
+        found = [*spelling.findings, *schema.findings(body)]
         at: Path = ("environments", name, "overrides")
         for each in found:
             path = (*at, *original(spelling.renamed, each.path))
@@ -252,11 +249,9 @@ def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Findi
 # -- data to values --------------------------------------------------------------------------------
 
 
-def _project(
-    document: Mapping[str, Any], schema: Schema, overrides: Mapping[str, Mapping[str, Any]]
-) -> Project:
+def _project(document: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Project:
     clusters = document.get("clusters") or {_ONLY_CLUSTER: {}}
-    data = schema.with_defaults({**document, "clusters": clusters})
+    data = load_schema("project").with_defaults({**document, "clusters": clusters})
     return _filled_project(data, overrides)
 
 
@@ -397,7 +392,7 @@ def _narrower(policy: Policy, fields: Mapping[str, Any]) -> tuple[Policy, ...]:
 
 
 def narrowed(
-    environment: EnvironmentSpec, document: Document, *, schema: Schema
+    environment: EnvironmentSpec, document: Document
 ) -> tuple[EnvironmentSpec | None, tuple[Problem, ...]]:
     """The environment with the policy of ``policy.yaml`` alone, and what is wrong with that file.
 
@@ -405,7 +400,8 @@ def narrowed(
     """
     if any(problem.severity == "error" for problem in document.problems):
         return None, document.problems
-    found = schema.definition("policy").findings(document.data, written=document.written)
+    schema = load_schema("project").definition("policy")
+    found = schema.findings(document.data, written=document.written)
     if problems := tuple(_problem(document, finding) for finding in found):
         return None, problems
     return replace(environment, policies=_narrower(environment.policies[0], document.data)), ()

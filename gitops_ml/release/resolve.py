@@ -7,10 +7,11 @@ update strategy, how an API at 0 replicas wakes up).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.findings import Finding, error, suggestion, warning
+from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.structure import structure
 from gitops_ml.release.spec import ReleaseSpec
@@ -19,18 +20,13 @@ if TYPE_CHECKING:
     from gitops_ml.manifest.model import Manifest
     from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, Project
 
-Defaults = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""Fills in the defaults of the schema."""
 
-
-def resolve(
-    manifest: Manifest, project: Project, environment: str, *, with_defaults: Defaults
-) -> ReleaseSpec:
+def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
     """The release of ``manifest`` in ``environment``. The documents have passed their schemas."""
     place = project.environments[environment]
     cluster = project.clusters[place.cluster]
     given = _merged_fields(manifest, place)
-    body = with_defaults(given)
+    body = load_schema("api").with_defaults(given)
     body["update_strategy"] = _update_strategy(given, body, cluster)
     body["autoscaling"] = _autoscaling(body, cluster)
     body["networking"] = _networking(manifest.name, body, cluster)

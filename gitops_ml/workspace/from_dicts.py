@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems
 from gitops_ml.manifest.model import parse_manifests
@@ -83,7 +82,7 @@ def find_project(
     file = project_file or documents.find_project_file(start)
     if file is not None and not overrides:
         document = documents.read_document(file, label=documents.label(file))
-        project, problems = read_project(document, **_schemas())
+        project, problems = read_project(document)
         if project is None:
             raise InvalidDocument(problems)
         return LoadedProject(root=file.parent, project=project, document=document.data, file=file)
@@ -102,7 +101,7 @@ def described_project(document: Mapping[str, Any], *, root: Path) -> LoadedProje
     Raises:
         InvalidDocument: it is wrong; the problems have paths and no lines.
     """
-    project, problems = read_project(document_of(document, file=""), **_schemas())
+    project, problems = read_project(document_of(document, file=""))
     if project is None:
         raise InvalidDocument(problems)
     return LoadedProject(root=root, project=project, document=document, file=None)
@@ -114,7 +113,7 @@ def check_shape(spec: Mapping[str, Any]) -> None:
     Raises:
         InvalidDocument: all problems with their paths.
     """
-    _, problems = parse_manifests(document_of([spec], file=""), schema=load_schema("api"))
+    _, problems = parse_manifests(document_of([spec], file=""))
     if wrong := Problems.of(problems).errors:
         raise InvalidDocument(wrong)
 
@@ -180,13 +179,9 @@ def describe(
 
 def _manifest(api: DescribedApi, root: Path) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
     document = document_of([api.spec], file=str(root / api.manifest_file))
-    return parse_manifests(document, schema=load_schema("api"))
+    return parse_manifests(document)
 
 
 def _canonical(data: Any) -> str:
     # What JSON cannot express is refused by `document_of`, with its path.
     return json.dumps(data, sort_keys=True, default=repr)
-
-
-def _schemas() -> dict[str, Any]:
-    return {"schema": load_schema("project"), "api_schema": load_schema("api")}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import Finding, error
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, requirement_problems, secret_problems
@@ -151,13 +150,12 @@ def _sentence(file: Path, failure: CannotRead) -> str:
 
 def read_project_file(file: Path | None) -> tuple[Project | None, tuple[Problem, ...]]:
     """The project of a project file, or none and its problems; without a file, the default one."""
-    schema = load_schema("project")
     if file is None:
-        return default_project(schema), ()
+        return default_project(), ()
     if not is_inside(file, (_top(file.parent),)):
         return None, (_leaves(file),)
     document = read_document(file, label=label(file))
-    return read_project(document, schema=schema, api_schema=load_schema("api"))
+    return read_project(document)
 
 
 def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:

@@ -11,7 +11,6 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import LARGEST_FILE, read_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 from gitops_ml.gitops import layout
@@ -134,7 +133,7 @@ class PlannedRelease:
     def spec(self) -> ReleaseSpec:
         """The release, resolved."""
         if self._spec is None:
-            self._spec = release_spec(self.manifest, self.project, self.environment.name)
+            self._spec = resolve(self.manifest, self.project, self.environment.name)
         return self._spec
 
 
@@ -223,7 +222,7 @@ def read_found(
         problems += refused
     return Workspace(
         root=found.root,
-        project=project or default_project(load_schema("project")),
+        project=project or default_project(),
         has_project_file=found.project_file is not None,
         environments=chosen,
         covers_project=covers_project and not tuple(apis),
@@ -298,7 +297,7 @@ def _read_manifests(
             parsed, more = recalled_manifests(known[key], file=file, label=label)
         else:
             document = read_yaml(text, file=label) if isinstance(text, bytes) else text
-            parsed, more = parse_manifests(document, schema=load_schema("api"))
+            parsed, more = parse_manifests(document)
             if key and not Problems.of(more).errors:
                 answers[key] = remembered_manifests(parsed, more)
         for manifest in parsed:
@@ -384,7 +383,7 @@ def check_planned(
     from gitops_ml.release.rules.check_release import check_release
     from gitops_ml.release.rules.effect import effect_findings
 
-    spec = release_spec(manifest, project, environment)
+    spec = resolve(manifest, project, environment)
     cluster = project.clusters[spec.cluster]
     place = project.environments[environment]
     findings = (
@@ -396,12 +395,6 @@ def check_planned(
     return PlannedRelease(
         manifest, project, environment, key=key, team=spec.team, ready_image=image, spec=spec
     ), problems
-
-
-def release_spec(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:
-    """The manifest with the overrides of the environment and all defaults."""
-    with_defaults = load_schema("api").with_defaults
-    return resolve(manifest, project, environment, with_defaults=with_defaults)
 
 
 def _remembered(plan: PlannedRelease, problems: Iterable[Problem]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.project.reader import default_project
 from gitops_ml.release.resolve import resolve, unresolvable
@@ -23,7 +22,7 @@ KNOWN_WARNINGS = ("max_replica_concurrency",)
 
 
 def parsed(file: Path):
-    return parse_manifests(read_document(file, label=file.name), schema=load_schema("api"))
+    return parse_manifests(read_document(file, label=file.name))
 
 
 def test_all_43_manifests_are_here():
@@ -40,12 +39,12 @@ def test_a_manifest_of_cortex_is_accepted_as_it_is(file):
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_a_manifest_of_cortex_breaks_no_rule_on_a_plain_cluster(file):
     manifests, _ = parsed(file)
-    project = default_project(load_schema("project"))
+    project = default_project()
     for manifest in manifests:
         if list(unresolvable(manifest, project)):
             assert manifest.kind != "RealtimeAPI"
             continue
-        spec = resolve(manifest, project, "default", with_defaults=load_schema("api").with_defaults)
+        spec = resolve(manifest, project, "default")
         environment = project.environments["default"]
         found = check_release(spec, project.clusters["in-cluster"], environment=environment)
         assert [each for each in found if each.severity == "error"] == []

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.project.reader import default_project
 from tests.e2e.cluster import posted, until
 from tests.support.person import DIGEST, NO_REGISTRY, predictor_api
@@ -121,7 +120,7 @@ def _api():
     compute = {"cpu": "50m", "mem": "128Mi"}
     if IMAGES:
         return predictor_api("answer", compute=compute)
-    image = default_project(load_schema("project")).image.base
+    image = default_project().image.base
     probe = {"httpGet": {"path": "/", "port": 8080}}
     container = {
         "image": image, "port": 8080, "command": ["python", "-c", SERVER],

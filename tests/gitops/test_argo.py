@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.gitops import argo
 from gitops_ml.project.model import EnvironmentSpec, ForgeSpec, GitopsSpec, Project, TeamSpec
 from gitops_ml.project.reader import default_project
@@ -157,7 +156,7 @@ def test_a_team_without_namespaces_reaches_every_environment(gitops: GitopsSpec)
 
 
 def _project(name: str, team: TeamSpec) -> Project:
-    default = default_project(load_schema("project"))
+    default = default_project()
     (environment,) = default.environments.values()
     environments = {
         stage: replace(environment, name=stage, namespace=f"ml-{stage}")

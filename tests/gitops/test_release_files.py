@@ -10,7 +10,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.git.model import RenderedFile
 from gitops_ml.gitops.provenance import Provenance
 from gitops_ml.gitops.release_files import (
@@ -259,7 +258,7 @@ def test_the_order_in_which_things_are_named_does_not_matter() -> None:
 
 
 def test_without_a_gitops_repository_argo_cd_has_nothing_to_read() -> None:
-    project = default_project(load_schema("project"))
+    project = default_project()
     assert environment_files(project, ["default"], ["ml"], others={}) == ()
 
 

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import document_of, read_yaml
 from gitops_ml.manifest.model import parse_manifests
 
 
 def parse(api: dict[str, Any]):
-    return parse_manifests(document_of([api], file="api.yaml"), schema=load_schema("api"))
+    return parse_manifests(document_of([api], file="api.yaml"))
 
 
 def realtime(**sections: Any) -> dict[str, Any]:
@@ -303,7 +302,7 @@ def test_places_and_paths_are_those_of_the_file_not_those_of_the_translation():
     production:
       tracker: {model_type: wrong}
 """
-    _, problems = parse_manifests(read_yaml(text, file="c.yaml"), schema=load_schema("api"))
+    _, problems = parse_manifests(read_yaml(text, file="c.yaml"))
     assert sorted(str(problem) for problem in problems if problem.severity == "error") == [
         "c.yaml:5:5: iris.autoscaling.target_replica_concurrency: 'many' is text; it must be a number",
         "c.yaml:8:17: iris.environments.production.tracker.model_type: 'wrong' is not allowed; known: "

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_ml.documents.findings import error
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import document_of, read_yaml
 from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.project.reader import default_project, read_project
@@ -17,8 +16,7 @@ from gitops_ml.release.resolve import resolve, unresolvable
 from gitops_ml.release.rules.check_release import check_release
 from gitops_ml.release.rules.manifests import check_manifests
 
-API = load_schema("api")
-PROJECT = default_project(load_schema("project"))
+PROJECT = default_project()
 
 KEYS = st.sampled_from(
     [
@@ -109,13 +107,13 @@ SEEDS: list[dict[str, Any]] = [
 
 
 def everything(data: Any) -> None:
-    manifests, problems = parse_manifests(document_of(data, file="f"), schema=API)
+    manifests, problems = parse_manifests(document_of(data, file="f"))
     assert manifests or problems
     list(check_manifests(manifests))
     environment = PROJECT.environments["default"]
     for manifest in manifests:
         if not list(unresolvable(manifest, PROJECT)):
-            spec = resolve(manifest, PROJECT, "default", with_defaults=API.with_defaults)
+            spec = resolve(manifest, PROJECT, "default")
             cluster = PROJECT.clusters[environment.cluster]
             for finding in check_release(spec, cluster, environment=environment):
                 str(manifest.problem(finding, environment="default"))
@@ -141,7 +139,7 @@ def test_a_manifest_with_anything_in_any_section_gives_manifests_or_problems(see
 @given(DATA)
 def test_any_data_gives_a_project_or_problems(data):
     document = document_of(data, file="f")
-    project, problems = read_project(document, schema=load_schema("project"), api_schema=API)
+    project, problems = read_project(document)
     assert project or problems
 
 
@@ -154,7 +152,7 @@ def test_a_finding_stands_where_the_environment_says_it_or_else_where_the_api_do
     production:
       autoscaling: {max_replicas: 2}
 """
-    (manifest,), _ = parse_manifests(read_yaml(text, file="api.yaml"), schema=API)
+    (manifest,), _ = parse_manifests(read_yaml(text, file="api.yaml"))
 
     def problem(*path: str, environment: str | None = None) -> str:
         return str(manifest.problem(error(path, "no", rule="x"), environment=environment))
@@ -177,7 +175,7 @@ def test_a_manifest_keeps_what_was_submitted():
     data = [
         {"name": "iris", "kind": "RealtimeAPI", "predictor": {"path": "p.py"}, "endpoint": "/x"}
     ]
-    (manifest,), _ = parse_manifests(document_of(data, file="models/api.yaml"), schema=API)
+    (manifest,), _ = parse_manifests(document_of(data, file="models/api.yaml"))
     assert manifest.submitted == data[0]
     assert manifest.directory == "models"
     assert manifest.body == {"predictor": {"path": "p.py"}, "networking": {"endpoint": "/x"}}

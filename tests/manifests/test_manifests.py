@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.release.resolve import resolve, unresolvable
 from gitops_ml.release.rules.check_release import check_release
@@ -20,15 +19,14 @@ def problems_of(file: Path) -> tuple[str, ...]:
     """Every problem of a file in every environment of the project beside this test."""
     project, wrong = read_project_file(HERE / "gitops-ml.yaml")
     assert project is not None, wrong
-    schema = load_schema("api")
-    manifests, problems = parse_manifests(read_document(file, label="api.yaml"), schema=schema)
+    manifests, problems = parse_manifests(read_document(file, label="api.yaml"))
     found = [*problems, *check_manifests(manifests)]
     for manifest in manifests:
         if refused := [manifest.problem(each) for each in unresolvable(manifest, project)]:
             found += [each for each in refused if "this version cannot deploy it" not in str(each)]
             continue
         for name, environment in project.environments.items():
-            spec = resolve(manifest, project, name, with_defaults=schema.with_defaults)
+            spec = resolve(manifest, project, name)
             cluster = project.clusters[spec.cluster]
             findings = check_release(spec, cluster, environment=environment, teams=project.teams)
             found += [manifest.problem(each, environment=name) for each in findings]

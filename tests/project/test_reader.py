@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.project.model import ForgeSpec, GpuClass, PullRequestSettings, SpotPool
 from gitops_ml.project.reader import default_project, read_project
@@ -12,7 +11,7 @@ ENVIRONMENTS = "environments: {a: {namespace: ml}}\n"
 
 def read(text: str):
     document = read_yaml(("project: p\n" + text).encode(), file="gitops-ml.yaml")
-    return read_project(document, schema=load_schema("project"), api_schema=load_schema("api"))
+    return read_project(document)
 
 
 def project(text: str = ENVIRONMENTS):
@@ -51,7 +50,7 @@ def test_images_are_for_one_platform_or_for_several():
 
 
 def test_without_a_project_file_there_is_one_environment_and_plain_nvidia_gpus():
-    found = default_project(load_schema("project"))
+    found = default_project()
     assert {name: each.namespace for name, each in found.environments.items()} == {"default": "ml"}
     assert found.clusters["in-cluster"].gpu_classes["gpu"].resource == "nvidia.com/gpu"
 
@@ -196,7 +195,7 @@ def test_what_is_wrong_is_said(text, sentence):
 
 def test_a_list_is_no_project_file():
     document = read_yaml(b"- a\n", file="g.yaml")
-    found = read_project(document, schema=load_schema("project"), api_schema=load_schema("api"))
+    found = read_project(document)
     assert found[0] is None
     assert "must be a mapping" in found[1][0].message
 

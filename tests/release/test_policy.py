@@ -235,7 +235,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 def is_refused(words: dict[str, Any], where: Project) -> bool:
     """By its shape, or by a rule."""
-    _, problems = parse_manifests(document_of([words], file=""), schema=load_schema("api"))
+    _, problems = parse_manifests(document_of([words], file=""))
     if any(problem.severity == "error" for problem in problems):
         return True
     return bool(errors_of(words, where))
@@ -362,10 +362,7 @@ def test_a_policy_that_would_allow_what_none_can_is_refused():
             {"policy": {section: [key]}},
             {"environments": {"staging": {"namespace": "ml", "policy": {section: [key]}}}},
         ):
-            found, problems = read_project(
-                document_of({**PROJECT, **words}, file="gitops-ml.yaml"),
-                schema=load_schema("project"), api_schema=load_schema("api"),
-            )  # fmt: skip
+            found, problems = read_project(document_of({**PROJECT, **words}, file="gitops-ml.yaml"))
             assert found is None
             assert any(section in problem.path for problem in problems)
 

@@ -353,7 +353,7 @@ def test_warnings_stop_nothing() -> None:
 def test_two_releases_are_not_one_application() -> None:
     names = ["iris-eu", "iris", "roses-us"]
     text = [{"name": name, "kind": "RealtimeAPI", "predictor": {"path": "p.py"}} for name in names]
-    manifests, _ = parse_manifests(document_of(text, file="api.yaml"), schema=load_schema("api"))
+    manifests, _ = parse_manifests(document_of(text, file="api.yaml"))
     found = [*check_manifests(manifests, environments=["prod", "eu-prod", "us-prod"])]
     assert [(each.path, each.message.split(" (")[0]) for each in found] == [
         (

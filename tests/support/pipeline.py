@@ -15,7 +15,6 @@ import kubernetes_validate
 import yaml
 from kubernetes_validate import utils
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import document_of, load_yaml, read_yaml
 from gitops_ml.gitops.release_files import ReleaseText, release_text
 from gitops_ml.helm.charts import Chart
@@ -136,8 +135,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 def project_of(words: Mapping[str, Any] = PROJECT) -> Project:
     """The project that the words describe, or a failure with what is wrong with them."""
-    schemas = {"schema": load_schema("project"), "api_schema": load_schema("api")}
-    project, problems = read_project(document_of(dict(words), file="gitops-ml.yaml"), **schemas)
+    project, problems = read_project(document_of(dict(words), file="gitops-ml.yaml"))
     assert project is not None, problems
     return project
 
@@ -149,7 +147,7 @@ def manifests_of(text: str | bytes | Mapping[str, Any]) -> tuple[Manifest, ...]:
         document = read_yaml(content, file="api.yaml")
     else:
         document = document_of([dict(text)], file="api.yaml")
-    manifests, problems = parse_manifests(document, schema=load_schema("api"))
+    manifests, problems = parse_manifests(document)
     assert not [p for p in problems if p.severity == "error"], problems
     return manifests
 
@@ -167,8 +165,7 @@ def resolved(
 ) -> ReleaseSpec:
     """The release of one manifest."""
     (manifest,) = manifests_of(text)
-    with_defaults = load_schema("api").with_defaults
-    return resolve(manifest, project or project_of(), environment, with_defaults=with_defaults)
+    return resolve(manifest, project or project_of(), environment)
 
 
 def findings_of(

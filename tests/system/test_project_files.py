@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument
 from gitops_ml.image.context import read_context
@@ -152,7 +151,7 @@ def test_dependency_files_are_checked_without_being_believed(project: Path, what
     (project / "requirements.txt").unlink(missing_ok=True)
     HOSTILE[what](project / "requirements.txt")
     text = b"- name: iris\n  kind: RealtimeAPI\n  predictor: {path: predictor.py}\n"
-    (manifest,) = parse_manifests(read_yaml(text, file="api.yaml"), schema=load_schema("api"))[0]
+    (manifest,) = parse_manifests(read_yaml(text, file="api.yaml"))[0]
     with within(10):
         found = [*dependency_problems(manifest, project)]
     assert len(found) == 1

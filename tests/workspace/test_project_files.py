@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.workspace import manifest_files as documents
@@ -113,7 +112,7 @@ def test_files_that_a_manifest_names_have_to_be_there(tmp_path):
     )
     write(tmp_path, "p/api.yaml", text=text)
     document = read_document(tmp_path / "p" / "api.yaml", label="p/api.yaml")
-    [manifest], _ = parse_manifests(document, schema=load_schema("api"))
+    [manifest], _ = parse_manifests(document)
     assert [str(problem) for problem in missing_files(manifest, tmp_path / "p")] == [
         "p/api.yaml:4:5: iris.predictor.path: there is no file 'predictor.py' beside p/api.yaml",
         "p/api.yaml:5:5: iris.predictor.python_path: there is no folder 'src' beside p/api.yaml",
@@ -158,7 +157,7 @@ def test_passwords_in_requirements_are_found_with_the_manifest(tmp_path, monkeyp
     write(tmp_path, "requirements.txt", text="-r pins.txt\n")
     write(tmp_path, "pins.txt", text="\nnumpy @ https://user:hunter2@example.org/numpy.whl\n")
     document = read_document(Path("api.yaml"), label="api.yaml")
-    (manifest,), _ = parse_manifests(document, schema=load_schema("api"))
+    (manifest,), _ = parse_manifests(document)
     (problem,) = dependency_problems(manifest, tmp_path)
     assert (problem.file, problem.line, problem.severity) == ("pins.txt", 2, "error")
     assert "hunter2" not in str(problem)
