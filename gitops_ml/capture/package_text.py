@@ -8,37 +8,26 @@ from gitops_ml.documents.markdown import block, code, escaped
 from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from gitops_ml.capture.package import Package
 
 _MOST_LINES = 250
 _MOST_CHARACTERS = 12_000
 """Bitbucket accepts 32,768 for the whole text."""
 
 
-def package_text(
-    name: str,
-    *,
-    why: str = "",
-    path: str,
-    class_name: str,
-    source: str,
-    requirements: Iterable[str] = (),
-    notes: Iterable[str] = (),
-    **more: Any,
-) -> str:
+def package_text(name: str, package: Package | None, *, why: str, **more: Any) -> str:
     """The template ``name``, filled with the facts; ``why`` is Markdown and all else is escaped."""
-    shown, left = _shortened(source)
-    facts = {
-        "why": why.strip(),
-        "path": path,
-        "class_name": class_name,
-        "source": shown,
-        "lines_left": left,
-        "requirements": tuple(requirements),
-        "notes": tuple(notes),
+    shown, left = _shortened(package.source if package else "")
+    text = template(name, code=code, block=block, escaped=escaped).render(
+        why=why.strip(),
+        path=package.path if package else "",
+        class_name=package.class_name if package else "",
+        source=shown,
+        lines_left=left,
+        requirements=package.requirements.lines if package else (),
+        notes=package.notes() if package else (),
         **more,
-    }
-    text = template(name, code=code, block=block, escaped=escaped).render(facts)
+    )
     return text.strip() + "\n"
 
 

@@ -13,7 +13,7 @@ from gitops_ml.capture.spec_of_class import api_name, source_folder, with_class,
 from gitops_ml.client.results import Api, Apis, PullRequest
 from gitops_ml.commands.deploy import deploy
 from gitops_ml.commands.given_models import name_models, store_models
-from gitops_ml.commands.propose_source import SourceFiles, propose_source
+from gitops_ml.commands.propose_source import propose_source
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
 from gitops_ml.release.runtime_settings import runtime_settings
@@ -100,11 +100,11 @@ def create_api(
             )
         if content == "source":
             return _propose_source(client, code, workspace, clients, options)
-        options = replace(
-            options,
-            pull_request=connection.proposes(options.pull_request),
-            why=_why(options.why, code.package),
-        )
+        why = options.why
+        if code.package is not None:
+            why = package_text("predictor_source.md.j2", code.package, why=why)
+        pull_request = connection.proposes(options.pull_request)
+        options = replace(options, pull_request=pull_request, why=why)
         deployed = deploy(workspace, tools=clients, options=options)
     (release,) = deployed.all_releases
     (manifest,) = workspace.manifests
@@ -235,25 +235,7 @@ def _workspace(connection: Connection, code: _Code, origin: Mapping[str, Any] | 
 def _propose_source(
     client: Client, code: _Code, workspace: Workspace, clients: Clients, options: DeployOptions
 ) -> Api:
-    found = code.package
-    files = SourceFiles(
-        api=api_name(code.spec),
-        folder=code.manifest_file.rpartition("/")[0] or ".",
-        spec=workspace.manifests[0].submitted,
-        class_name=found.class_name if found else "",
-        path=found.path if found else "",
-        source=found.source if found else "",
-        notes=code.notes,
-    )
-    delivered = propose_source(
-        workspace,
-        files,
-        tools=clients,
-        pull_request=options.pull_request is not False,
-        dry_run=options.dry_run,
-        message=options.message,
-        why=options.why,
-    )
+    delivered = propose_source(workspace, code.package, tools=clients, options=options)
     (planned,) = workspace.releases
     return Api(
         name=planned.name,
@@ -270,23 +252,8 @@ def _propose_source(
             *delivered.plan.warnings,
         ),
         notes=code.notes,
-        package=found.folder if found else None,
+        package=code.package.folder if code.package else None,
         client=client,
-    )
-
-
-def _why(why: str, found: Package | None) -> str:
-    """The text for the reviewer: the author's, and the source of the packaged class."""
-    if found is None:
-        return why
-    return package_text(
-        "predictor_source.md.j2",
-        why=why,
-        path=found.path,
-        class_name=found.class_name,
-        source=found.source,
-        requirements=found.requirements.lines,
-        notes=found.notes(),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gitops_ml.capture.package_text import package_text
 from gitops_ml.commands.lock import lock
@@ -25,29 +25,17 @@ from gitops_ml.workspace.source import read_author
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Set
 
+    from gitops_ml.capture.package import Package
+    from gitops_ml.delivery.change import ChangeOptions
     from gitops_ml.documents.yaml_reader import Document
     from gitops_ml.forge.pull_request import Proposal
     from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.manifest.model import Manifest
     from gitops_ml.workspace.clients import Clients
 
 _MODELINE = "# Every field, with its meaning and default: gitops-ml schema api\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFiles:
-    """One API as files of the source repository."""
-
-    api: str
-    folder: str
-    """``apis/iris``."""
-    spec: Mapping[str, Any]
-    class_name: str = ""
-    path: str = ""
-    source: str = ""
-    """What a reviewer should read."""
-    notes: tuple[str, ...] = ()
 
 
 def code_files(workspace: Workspace) -> dict[str, Change]:
@@ -80,21 +68,14 @@ def code_files(workspace: Workspace) -> dict[str, Change]:
 
 
 def propose_source(
-    workspace: Workspace,
-    files: SourceFiles,
-    *,
-    tools: Clients,
-    pull_request: bool = True,
-    dry_run: bool = False,
-    message: str | None = None,
-    why: str = "",
+    workspace: Workspace, package: Package | None, *, tools: Clients, options: ChangeOptions
 ) -> Delivered[CommitPlan]:
-    """Commit the API's files to the source repository, and open a pull request with them.
+    """Commit the files of the one API to the source repository, and open a pull request with them.
 
     A lock is made where there is none, so that CI builds with the same packages. A manifest with the
     same fields stays as it is, with its comments, and so do the other APIs in it. Other files in the
-    folder stay; where they might be of an earlier package, there is a warning. Doing it again finds
-    the open pull request.
+    folder stay; where they might be of an earlier ``package``, there is a warning. Doing it again
+    finds the open pull request.
 
     Raises:
         InvalidDocument: the API is wrong.
@@ -108,25 +89,21 @@ def propose_source(
             "the project file has `pull_requests.content: source`, but does not name the source "
             "repository: set source.repository"
         )
-    if not dry_run and tools.registry is not None:
+    if not options.dry_run and tools.registry is not None:
         lock(workspace, tools=tools)
+    (manifest,) = workspace.manifests
     code = code_files(workspace)
 
     def make_plan(snapshot: GitSnapshot) -> CommitPlan:
-        changes = _changes(files, code, snapshot)
-        return CommitPlan(
-            changes=changes,
-            message=f"{message or _subject(files, changes)}\n",
-            warnings=_left(files, code, snapshot) if files.source else (),
-        )
+        return _plan(workspace, code, snapshot, message=options.message, is_packaged=bool(package))
 
-    if dry_run:
+    if options.dry_run:
         base = repository.fetch()
         return Delivered(plan=make_plan(base), base=base.commit)
     author = read_author(workspace.root, workspace.project.gitops)
-    if not pull_request:
+    if options.pull_request is False:
         return deliver(repository, make_plan, author=author)
-    head = head_branch(f"source/{files.api}")
+    head = head_branch(f"source/{manifest.name}")
 
     def make_proposal(plan: CommitPlan) -> Proposal:
         return proposal_by(
@@ -134,57 +111,66 @@ def propose_source(
             head=head,
             base=source.branch,
             title=plan.message.partition("\n")[0],
-            body=_body(workspace, files, plan.changes, head=head, why=why),
+            body=_body(workspace, package, plan.changes, head=head, why=options.why),
         )
 
     forge = tools.source_forge
     return propose(repository, forge, make_plan, make_proposal, head=head, author=author)
 
 
-def _changes(
-    files: SourceFiles, code: Mapping[str, Change], snapshot: GitSnapshot
-) -> tuple[Change, ...]:
-    manifest = _place(files, "api.yaml")
-    wanted = {_place(files, path): change for path, change in code.items()}
-    before = snapshot.read([*wanted, manifest])
-    wanted[manifest] = Change(manifest, None, _manifest(files, before.get(manifest)))
-    return tuple(
+def _plan(
+    workspace: Workspace,
+    code: Mapping[str, Change],
+    snapshot: GitSnapshot,
+    *,
+    message: str | None,
+    is_packaged: bool,
+) -> CommitPlan:
+    (manifest,) = workspace.manifests
+    file = workspace.source_path(manifest)
+    folder = posixpath.dirname(file)
+    wanted = {posixpath.join(folder, path): change for path, change in code.items()}
+    before = snapshot.read([*wanted, file])
+    wanted[file] = Change(file, None, _manifest(manifest, file, before.get(file)))
+    changes = tuple(
         replace(change, path=path, before=before.get(path))
         for path, change in sorted(wanted.items())
         if before.get(path) != change.after
     )
+    left = snapshot.blob_ids(f"{folder}/").keys() - wanted.keys() if is_packaged else frozenset()
+    subject = f"{'Change' if file in before else 'Add'} {manifest.name}"
+    return CommitPlan(
+        changes=changes,
+        message=f"{message or subject}\n",
+        warnings=_left(left),
+    )
 
 
-def _left(files: SourceFiles, code: Mapping[str, Change], snapshot: GitSnapshot) -> tuple[str, ...]:
+def _left(others: Set[str]) -> tuple[str, ...]:
     """About files in the folder of a packaged class that are not of this package."""
-    own = {_place(files, path) for path in (*code, "api.yaml")}
-    others = sorted(set(snapshot.blob_ids(_place(files, ""))) - own)
     if not others:
         return ()
-    names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    names = ", ".join(sorted(others)[:5])
+    if len(others) > 5:
+        names += f" and {len(others) - 5} more"
     return (f"{names}: not of this package; remove what is left of an earlier one",)
 
 
-def _place(files: SourceFiles, path: str) -> str:
-    """A path from the API's folder, from the root of the repository."""
-    return posixpath.normpath(f"{files.folder}/{path}")
-
-
-def _manifest(files: SourceFiles, before: bytes | None) -> bytes:
-    """The manifest with this API; others in the same file stay in it."""
-    spec = dict(files.spec)
+def _manifest(manifest: Manifest, file: str, before: bytes | None) -> bytes:
+    """The manifest's file with this API; others in it stay."""
+    spec = dict(manifest.submitted)
     if before is None:
         return (_MODELINE + write_yaml([spec])).encode()
-    document = _apis(before, file=_place(files, "api.yaml"))
+    document = _apis(before, file=file)
     apis = document.data or []
-    same = [at for at, each in enumerate(apis) if each.get("name") == files.api]
+    same = [at for at, each in enumerate(apis) if each.get("name") == manifest.name]
     if same and apis[same[0]] == spec:
         return before
     try:
         return with_item(before, document, same[0] if same else None, spec)
     except CannotEdit as error:
         raise UsageError(
-            f"{document.file} is written in a way that does not allow to change {files.api}: give it a "
+            f"{file} is written in a way that does not allow to change {manifest.name}: give it a "
             "folder of its own (project_dir=), or change it by hand"
         ) from error
 
@@ -205,34 +191,25 @@ def _apis(content: bytes, *, file: str) -> Document:
     return document
 
 
-def _subject(files: SourceFiles, changes: Iterable[Change]) -> str:
-    is_new = any(
-        change.path == _place(files, "api.yaml") and change.before is None for change in changes
-    )
-    return f"{'Add' if is_new else 'Change'} {files.api}"
-
-
 def _body(
     workspace: Workspace,
-    files: SourceFiles,
+    package: Package | None,
     changes: tuple[Change, ...],
     *,
     head: str,
     why: str,
 ) -> str:
+    (manifest,) = workspace.manifests
     return package_text(
         "source_pull_request.md.j2",
+        package,
         why=why,
-        path=files.path,
-        class_name=files.class_name,
-        source=files.source,
-        notes=files.notes,
-        api=files.api,
+        api=manifest.name,
         environment=", ".join(workspace.environments),
         changes=[{"action": change.action, "path": change.path} for change in changes],
-        manifest=write_yaml([dict(files.spec)]),
+        manifest=write_yaml([dict(manifest.submitted)]),
         head=head,
-        folder=files.folder,
+        folder=posixpath.dirname(workspace.source_path(manifest)) or ".",
         warnings=[str(problem) for problem in workspace.problems.warnings],
         origin=sorted((workspace.origin or {}).items()),
     )

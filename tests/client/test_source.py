@@ -183,6 +183,30 @@ def test_a_manifest_of_others_that_cannot_be_read_is_not_replaced(source, tmp_pa
         gml.client("staging").create_api(container_api("iris"))
 
 
+def test_files_of_an_earlier_package_are_named_and_those_of_other_apis_are_not(
+    source, ann, tmp_path
+):
+    stands(tmp_path / "clone", "[]\n", api="iris-2")
+    (tmp_path / "clone" / "apis" / "iris").mkdir()
+    (tmp_path / "clone" / "apis" / "iris" / "old.py").write_text("")
+    git("add", "--all", cwd=tmp_path / "clone")
+    git("commit", "-q", "-m", "Old", cwd=tmp_path / "clone")
+    git("push", "-q", "origin", "main", cwd=tmp_path / "clone")
+    printed = sessions.script(
+        textwrap.dedent("""
+            import gitops_ml as gml
+            class Doubler:
+                def predict(self, payload):
+                    return 2 * payload["x"]
+            client = gml.client("staging", offline=True)
+            api = client.create_api({"name": "iris", "kind": "RealtimeAPI"}, predictor=Doubler)
+            print([warning.partition(":")[0] for warning in api.warnings])
+        """),
+        cwd=ann.project,
+    )
+    assert printed.strip().endswith("['apis/iris/old.py']")
+
+
 def test_a_plan_of_it_changes_nothing(source):
     plan = gml.client("staging").create_api(container_api("iris"), dry_run=True)
     assert [change.path for change in plan.changes] == ["apis/iris/api.yaml"]
