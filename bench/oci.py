@@ -191,7 +191,7 @@ def _docker_context(world: World, project: Path) -> Path:
     (image,) = plan_images(workspace, Clients(project=workspace.project, root=project)).values()
     assert isinstance(image.plan, images.DockerPlan)
     assert image.context
-    text = render_dockerfile(image.plan.facts)
+    text = render_dockerfile(image.plan)
     folder = world.folder / "context"
     for file in build_inputs(image.context, dockerfile=text, settings=build_settings(os.environ)):
         target = folder / file.path

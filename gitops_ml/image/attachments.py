@@ -22,7 +22,7 @@ from gitops_ml.oci.signatures import IN_TOTO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from gitops_ml.image.inputs import ContentHash
+    from gitops_ml.image.content_hash import ContentHash
     from gitops_ml.oci.keys import PublicKey, SigningKey
     from gitops_ml.oci.model import Descriptor
     from gitops_ml.oci.registry import OciRegistry

@@ -18,7 +18,7 @@ from gitops_ml.packages.component import Component, purl_escaped
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.image.inputs import ContentHash
+    from gitops_ml.image.content_hash import ContentHash
     from gitops_ml.oci.reference import ImageRef
 
 CYCLONEDX = "application/vnd.cyclonedx+json"

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.image import recipe
+from gitops_ml.image.context import context_entries
 from gitops_ml.image.openapi import read_openapi
 from gitops_ml.oci.config import AddedLayer, BaseConfig, extended_config, parse_config
 from gitops_ml.oci.layers import Layer, LayerEntry, write_layer
@@ -34,11 +35,11 @@ from gitops_ml.oci.model import (
 from gitops_ml.oci.store import BlobStore, StoredLayer, bytes_source, file_source
 from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_file import lock_path, render_lock
+from gitops_ml.runtime.location import APP, RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from gitops_ml.image.inputs import BuildContext
     from gitops_ml.image.recipe import OciPlan
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.oci.registry import BlobUpload, OciRegistry, Source
@@ -309,7 +310,7 @@ class OciBuilder:
 
     def _runtime(self, plan: OciPlan) -> StoredLayer:
         entries = [
-            *_entries(plan.context, "runtime", recipe.RUNTIME),
+            *context_entries(plan.context, {RUNTIME: recipe.RUNTIME}),
             LayerEntry(
                 path=f"{recipe.site_packages(plan.lock.python)}/predictor_base.pth",
                 source=f"/{recipe.RUNTIME}\n".encode(),
@@ -322,7 +323,7 @@ class OciBuilder:
         text = render_lock(plan.lock, made_from=requirements)
         path = f"{recipe.APP}/{lock_path(requirements)}"
         entries = [
-            *_entries(plan.context, recipe.APP, recipe.APP),
+            *context_entries(plan.context, {APP: recipe.APP}),
             LayerEntry(path=path, source=text.encode()),
         ]
         return self._layer("code", entries, root="", epoch=plan.epoch)
@@ -367,23 +368,6 @@ def _openapi(plan: OciPlan) -> Mapping[str, str]:
     """The label with the OpenAPI document of the predictor, as far as its source has one."""
     text = read_openapi(plan.context, plan.predictor) if plan.predictor else ""
     return {recipe.OPENAPI_LABEL: text} if text and len(text) <= _LONGEST_LABEL else {}
-
-
-def _entries(context: BuildContext, root: str, place: str) -> Iterator[LayerEntry]:
-    for file in context.inputs:
-        first, _, path = file.path.partition("/")
-        if first != root:
-            continue
-        target = f"{place}/{path}"
-        if file.is_link:
-            yield LayerEntry(path=target, source=file.fingerprint)
-        else:
-            yield LayerEntry(
-                path=target,
-                source=context.roots[root] / path,
-                is_executable=file.is_executable,
-                fingerprint=file.fingerprint,
-            )
 
 
 def _fingerprint(entry: LayerEntry) -> str:

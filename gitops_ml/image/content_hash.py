@@ -17,8 +17,6 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_ml.image.inputs import ContentHash, InputFile
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,6 +24,32 @@ if TYPE_CHECKING:
 
 HASH_FORMAT = 1
 """Counts up when the meaning of the hash changes, so that every image is built again."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InputFile:
+    """One file or symbolic link that enters an image.
+
+    ``fingerprint`` is the sha256 hex of a file's bytes, or the link's target as written.
+    """
+
+    path: str
+    """POSIX, relative to the root of the build context."""
+    is_link: bool
+    is_executable: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentHash:
+    """The fingerprint of everything that enters an image: 64 hex digits of sha256."""
+
+    hex: str
+
+    @property
+    def tag(self) -> str:
+        """``h-`` and 20 hex digits; the letter keeps YAML from reading a number."""
+        return f"h-{self.hex[:20]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

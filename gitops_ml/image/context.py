@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,9 @@ from gitops_ml.image.ignore import (
     ignore_rules,
     is_manifest,
 )
-from gitops_ml.image.inputs import BuildContext, BuildInput, InputFile, LeftOut
-from gitops_ml.image.tree import Fault, Tree, walk, with_fingerprints
+from gitops_ml.image.tree import Fault, LeftOut, Tree, walk, with_fingerprints
 from gitops_ml.image.wildcards import BadPattern
+from gitops_ml.oci.layers import LayerEntry
 from gitops_ml.packages.local_files import (
     DEPENDENCY_FILES,
     EVERYTHING,
@@ -43,12 +43,36 @@ from gitops_ml.system.project_files import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from gitops_ml.image.content_hash import InputFile
     from gitops_ml.release.spec import PredictorSpec
 
 
 _RUNTIME_SUFFIXES = (".py", ".txt", ".html", ".typed")
 """The files in the wheel of ``predictor_base``: a checkout has the same image inputs as a wheel."""
 _MANIFEST_PEEK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """The inputs of one API's image, and where they are on this machine.
+
+    The paths of ``inputs`` start with a key of ``roots``: ``app/`` is the project directory,
+    ``runtime/`` holds ``predictor_base``. Neither can hide the other.
+    """
+
+    inputs: tuple[InputFile, ...]
+    """Everything that the content hash reads, sorted."""
+    roots: Mapping[str, Path]
+    dependencies: Dependencies
+    """With ``None`` for each file that the project does not have."""
+    pip_files: tuple[str, ...]
+    """What `pip install -r` reads, relative to the project; ``.`` where it may read anything."""
+    needs_pip: tuple[str, ...]
+    """Requirements that are not wheels, neither of an index nor of the project."""
+    shell_files: tuple[str, ...]
+    """What ``dependencies.sh`` reads, in the same way."""
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[Problem, ...]
 
 
 def read_context(
@@ -105,21 +129,33 @@ def read_context(
 
 def build_inputs(
     context: BuildContext, *, dockerfile: str, settings: Mapping[str, bytes]
-) -> Iterator[BuildInput]:
-    """The entries of the build context, files by name and not by content.
+) -> Iterator[LayerEntry]:
+    """The entries of the build context of an engine.
 
     ``settings`` are the files of `build_settings`, which only the build sees.
     """
-    yield BuildInput("Dockerfile", 0o644, dockerfile.encode())
+    yield LayerEntry(path="Dockerfile", source=dockerfile.encode())
     for name in sorted(settings):
-        yield BuildInput(f"settings/{name}", 0o644, settings[name])
+        yield LayerEntry(path=f"settings/{name}", source=settings[name])
+    yield from context_entries(context, {APP: APP, RUNTIME: RUNTIME})
+
+
+def context_entries(context: BuildContext, places: Mapping[str, str]) -> Iterator[LayerEntry]:
+    """The inputs below the roots in ``places``, each root at its place; files by name."""
     for file in context.inputs:
+        root, _, path = file.path.partition("/")
+        if root not in places:
+            continue
+        place = f"{places[root]}/{path}"
         if file.is_link:
-            yield BuildInput(file.path, 0o777, file.fingerprint)
+            yield LayerEntry(path=place, source=file.fingerprint)
         else:
-            root, _, path = file.path.partition("/")
-            mode = 0o755 if file.is_executable else 0o644
-            yield BuildInput(file.path, mode, context.roots[root] / path, file.fingerprint)
+            yield LayerEntry(
+                path=place,
+                source=context.roots[root] / path,
+                is_executable=file.is_executable,
+                fingerprint=file.fingerprint,
+            )
 
 
 def _runtime_files(directory: Path) -> Iterator[InputFile]:

@@ -11,18 +11,20 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import EngineFailed, GitopsMlError, Refused
-from gitops_ml.image.archive import tar_stream
+from gitops_ml.oci.layers import Deflated, archive_parts
 from gitops_ml.packages.build_settings import build_proxies
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from gitops_ml.image.inputs import BuildInput
+    from gitops_ml.oci.layers import LayerEntry
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.system.progress import Progress
 
 _CONNECT_SECONDS = 20
+_TIME = 315532800
+"""Of the files of a build: 1980-01-01, the first day in the format of zip files."""
 _LAST_LINES = 25
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """The engine colours the stderr of a step."""
@@ -46,7 +48,7 @@ class DockerBuilder:
         self._network = network
 
     def build(
-        self, context: Iterable[BuildInput], image: ImageRef, *, platform: str, progress: Progress
+        self, context: Iterable[LayerEntry], image: ImageRef, *, platform: str, progress: Progress
     ) -> str:
         """Build an image, tag it as ``image`` in the local store, and return its id.
 
@@ -103,6 +105,17 @@ class DockerBuilder:
             except (docker.errors.DockerException, requests.RequestException) as error:
                 reason = redacted(str(getattr(error, "explanation", None) or error))
                 raise EngineFailed(f"the Docker engine at {address} failed: {reason}") from error
+
+
+def tar_stream(entries: Iterable[LayerEntry]) -> Iterator[bytes]:
+    """The pieces of a tar archive of a build context, in constant memory.
+
+    Raises:
+        GitopsMlError: a file has another fingerprint than its entry, or vanished.
+    """
+    for part in archive_parts(entries, epoch=_TIME):
+        assert not isinstance(part, Deflated), "a build context has no wheels"
+        yield from (part,) if isinstance(part, bytes) else part
 
 
 def _try_socket(address: str) -> None:

@@ -1,4 +1,4 @@
-"""The Dockerfile of a predictor: a template and the facts about one project, as text.
+"""The Dockerfile of a predictor: a template and the plan of one image, as text.
 
 The order is by how often things change: base → system packages and ``dependencies.sh`` → conda and
 pip → ``predictor_base`` → code. A change of the code builds and pushes one small layer.
@@ -13,14 +13,15 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.image.content_hash import Recipe
+from gitops_ml.image.content_hash import Recipe, content_hash
 from gitops_ml.packages.local_files import EVERYTHING
 from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitops_ml.image.inputs import BuildContext, ContentHash
+    from gitops_ml.image.content_hash import ContentHash
+    from gitops_ml.image.context import BuildContext
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.release.spec import Dependencies
 
@@ -32,10 +33,11 @@ PORT = 8080
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DockerfileFacts:
-    """The values for the template of one image."""
+class DockerPlan:
+    """How an engine makes an image: the values for the template of its Dockerfile."""
 
     base: ImageRef
+    platform: str
     python_version: str | None
     """The Python that the base image must have, such as ``3.11``; ``None`` accepts any."""
     dependencies: Dependencies
@@ -46,24 +48,23 @@ class DockerfileFacts:
     has_environment_file: bool
     """Whether the project has a ``.env``, which ``dependencies.sh`` reads first, as in Cortex."""
     content_hash: ContentHash | None = None
+    """Not in the Dockerfile that is hashed."""
 
 
-@dataclass(frozen=True, slots=True)
-class DockerPlan:
-    """How an engine makes an image."""
-
-    facts: DockerfileFacts
-    platform: str
-
-
-def dockerfile_facts(
-    context: BuildContext, *, base: ImageRef, predictor_type: str, python_version: str | None
-) -> DockerfileFacts:
-    """The facts about the image that ``context`` becomes on top of ``base``."""
+def docker_plan(
+    context: BuildContext,
+    *,
+    base: ImageRef,
+    platform: str,
+    predictor_type: str,
+    python_version: str | None,
+) -> DockerPlan:
+    """The plan of the image that ``context`` becomes on top of ``base``, with its content hash."""
     paths = {file.path for file in context.inputs}
     names = ("requirements.txt", f"requirements-{predictor_type}.txt")
-    return DockerfileFacts(
+    plan = DockerPlan(
         base=base,
+        platform=platform,
         python_version=python_version,
         dependencies=context.dependencies,
         pip_files=context.pip_files,
@@ -71,14 +72,15 @@ def dockerfile_facts(
         runtime_requirements=tuple(n for n in names if f"runtime/predictor_base/{n}" in paths),
         has_environment_file="app/.env" in paths,
     )
+    return replace(plan, content_hash=content_hash(context.inputs, recipe=docker_recipe(plan)))
 
 
-def render_dockerfile(facts: DockerfileFacts) -> str:
-    """The text of the Dockerfile; it has the content hash label if ``facts`` has the hash."""
+def render_dockerfile(plan: DockerPlan) -> str:
+    """The text of the Dockerfile; it has the content hash label if ``plan`` has the hash."""
     text = template("Dockerfile.j2", shell=shlex.quote, copy=_copy).render(
-        facts=facts,
-        dependencies=facts.dependencies,
-        base=f"{facts.base.repository}@{facts.base.digest}",
+        facts=plan,
+        dependencies=plan.dependencies,
+        base=f"{plan.base.repository}@{plan.base.digest}",
         content_hash_label=CONTENT_HASH_LABEL,
         user_id=USER_ID,
         port=PORT,
@@ -86,15 +88,15 @@ def render_dockerfile(facts: DockerfileFacts) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def docker_recipe(facts: DockerfileFacts, *, platform: str) -> Recipe:
+def docker_recipe(plan: DockerPlan) -> Recipe:
     """How the Docker engine makes the image: the part of the content hash beside the inputs."""
-    text = render_dockerfile(replace(facts, content_hash=None))
+    text = render_dockerfile(replace(plan, content_hash=None))
     return Recipe(
         builder=BUILDER,
         template=hashlib.sha256(text.encode()).hexdigest(),
-        base=facts.base,
-        platform=platform,
-        python_version=facts.python_version or "",
+        base=plan.base,
+        platform=plan.platform,
+        python_version=plan.python_version or "",
     )
 
 

@@ -13,7 +13,7 @@ from gitops_ml.system.project_files import file_fingerprint
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitops_ml.image.inputs import BuildContext
+    from gitops_ml.image.context import BuildContext
 
 
 def lock_facts(

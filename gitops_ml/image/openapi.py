@@ -15,7 +15,7 @@ from gitops_ml.system.process import run
 from gitops_ml.system.project_files import read_file
 
 if TYPE_CHECKING:
-    from gitops_ml.image.inputs import BuildContext
+    from gitops_ml.image.context import BuildContext
     from gitops_ml.image.recipe import PredictorSource
 
 _LARGEST_SOURCE = 1 << 20

@@ -9,14 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.image.content_hash import content_hash
 from gitops_ml.image.context import build_inputs, read_context
-from gitops_ml.image.dockerfile import (
-    DockerPlan,
-    docker_recipe,
-    dockerfile_facts,
-    render_dockerfile,
-)
+from gitops_ml.image.dockerfile import DockerPlan, docker_plan, render_dockerfile
 from gitops_ml.image.lock_facts import lock_facts
 from gitops_ml.image.recipe import (
     BuilderChoice,
@@ -43,8 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.image.builder import OciBuilder
+    from gitops_ml.image.content_hash import ContentHash
+    from gitops_ml.image.context import BuildContext
     from gitops_ml.image.docker import DockerBuilder
-    from gitops_ml.image.inputs import BuildContext, ContentHash
     from gitops_ml.image.publish import ImageOrigin
     from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry
@@ -144,10 +139,7 @@ class ImagePlanner:
         predictor = request.predictor
         if self.why_no_lock(request) or predictor is None:
             return None
-        context = self._context(request, predictor)
-        facts = self._facts(context, predictor)
-        self._share(request.name, facts)
-        return facts
+        return self._facts(request.name, self._context(request, predictor), predictor)
 
     def why_no_lock(self, request: ImageRequest) -> str | None:
         """Why a release has no lock; ``None`` where its image is made without Docker."""
@@ -178,72 +170,61 @@ class ImagePlanner:
     ) -> PlannedImage:
         image = self._settings
         (platform,) = image.platforms
-        facts = dockerfile_facts(
+        plan = docker_plan(
             context,
             base=self._base(predictor.image or image.base),
+            platform=platform,
             predictor_type=predictor.type,
             # the predictor's own base image decides its Python
             python_version=predictor.python_version
             or (None if predictor.image else image.python_version),
         )
-        recipe = docker_recipe(facts, platform=platform)
-        hashed = content_hash(context.inputs, recipe=recipe)
-        return PlannedImage(
-            ref=ImageRef(self.repository(name), hashed.tag),
-            content_hash=hashed,
-            plan=DockerPlan(replace(facts, content_hash=hashed), platform),
-        )
+        hashed = plan.content_hash
+        assert hashed, "`docker_plan` sets it"
+        return PlannedImage(self._ref(name, hashed), hashed, plan=plan)
 
     def _without_docker(
         self, name: str, context: BuildContext, predictor: PredictorSpec
     ) -> PlannedImage:
-        image = self._settings
-        base = self._base(predictor.image or image.base)
-        facts = self._facts(context, predictor)
-        self._share(name, facts)
+        base = self._base(predictor.image or self._settings.base)
+        facts = self._facts(name, context, predictor)
         lock = self._lock(facts)
         if isinstance(lock, Unlocked):
-            hashed, plan = unlocked_hash(context, base=base, inputs=facts.inputs), None
-        else:
-            plan = oci_plan(
-                context,
-                lock=lock.lock,
-                base=base,
-                platforms=image.platforms,
-                predictor=PredictorSource(
-                    api=name, path=predictor.path, class_name=predictor.class_name
-                ),
-                epoch=source_date_epoch(os.environ),
-                asked=partial(requirement_lines_of, facts),
-            )
-            hashed = plan.content_hash
-        return PlannedImage(
-            ref=ImageRef(self.repository(name), hashed.tag),
-            content_hash=hashed,
-            plan=plan,
-            lock=lock,
+            hashed = unlocked_hash(context, base=base, inputs=facts.inputs)
+            return PlannedImage(self._ref(name, hashed), hashed, lock=lock)
+        plan = oci_plan(
+            context,
+            lock=lock.lock,
+            base=base,
+            platforms=self._settings.platforms,
+            predictor=PredictorSource(
+                api=name, path=predictor.path, class_name=predictor.class_name
+            ),
+            epoch=source_date_epoch(os.environ),
+            asked=partial(requirement_lines_of, facts),
         )
+        hashed = plan.content_hash
+        return PlannedImage(self._ref(name, hashed), hashed, plan=plan, lock=lock)
 
-    def _facts(self, context: BuildContext, predictor: PredictorSpec) -> LockFacts:
+    def _facts(self, name: str, context: BuildContext, predictor: PredictorSpec) -> LockFacts:
+        """The facts that a lock is made from.
+
+        Raises:
+            UsageError: two APIs need different locks in one file.
+        """
         image = self._settings
-        return lock_facts(
+        facts = lock_facts(
             context,
             predictor_type=predictor.type,
             python=predictor.python_version or image.python_version,
             platforms=image.platforms,
         )
-
-    def _share(self, name: str, facts: LockFacts) -> None:
-        """Check that the APIs with one lock file agree about it.
-
-        Raises:
-            UsageError: two need different locks in one place.
-        """
         if self._inputs.setdefault(facts.path, facts.inputs) != facts.inputs:
             raise UsageError(
                 f"{name} shares {facts.path} with another API of the same folder, and the two have "
                 "different Pythons or types: give one of them a folder of its own"
             )
+        return facts
 
     def _lock(self, facts: LockFacts) -> LockOutcome | Unlocked:
         if facts.path not in self._known_locks:
@@ -260,10 +241,9 @@ class ImagePlanner:
             return Unlocked(facts.path, reason)
         return LockOutcome(lock=lock, path=facts.path, changes=(), is_written=False)
 
-    def repository(self, api: str) -> str:
-        """The repository of the images of an API."""
+    def _ref(self, api: str, hashed: ContentHash) -> ImageRef:
         repository = self._settings.repository
-        return f"{repository}/{api}" if repository else api
+        return ImageRef(f"{repository}/{api}" if repository else api, hashed.tag)
 
     def _context(self, request: ImageRequest, predictor: PredictorSpec) -> BuildContext:
         key = (request.folder, predictor.path, predictor.dependencies)
@@ -382,7 +362,7 @@ def _build_with_docker(
     image: PlannedImage, plan: DockerPlan, builders: Builders, *, push: bool, progress: Progress
 ) -> str:
     assert image.choice and image.context, "only an image with inputs is built"
-    dockerfile = render_dockerfile(plan.facts)
+    dockerfile = render_dockerfile(plan)
     settings = build_settings(os.environ)
     context = build_inputs(image.context, dockerfile=dockerfile, settings=settings)
     builder = builders.docker()

@@ -106,20 +106,19 @@ def document_image(
     """
     from gitops_ml.image.installed_packages import bill_of_image
 
-    facts = plan.facts
-    assert facts.content_hash and image.digest, "an engine pushed an image of this content hash"
+    assert plan.content_hash and image.digest, "an engine pushed an image of this content hash"
     pinned = replace(image, tag=None)
     subject = registry.manifest(pinned)[1]
     about = provenance(
         pinned,
         builder=DOCKER_BUILDER,
-        content_hash=facts.content_hash,
-        base=facts.base,
+        content_hash=plan.content_hash,
+        base=plan.base,
         platforms=(plan.platform,),
-        python=facts.python_version,
+        python=plan.python_version,
         source=origin.source,
     )
-    bill = bill_of_image(registry, pinned, base=facts.base, platform=plan.platform)
+    bill = bill_of_image(registry, pinned, base=plan.base, platform=plan.platform)
     attachments = [
         *_about_all_platforms(about, origin),
         Attachment(artifact_type=CYCLONEDX, content=bill),

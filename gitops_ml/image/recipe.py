@@ -23,7 +23,8 @@ from gitops_ml.packages.lock_file import MACHINES, lock_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from gitops_ml.image.inputs import BuildContext, ContentHash
+    from gitops_ml.image.content_hash import ContentHash
+    from gitops_ml.image.context import BuildContext
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.packages.lock_file import Lock
     from gitops_ml.packages.requirement_files import RequirementLine

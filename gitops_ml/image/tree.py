@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gitops_ml.image.content_hash import InputFile
 from gitops_ml.image.ignore import INCLUDED, IgnoreRules, Verdict
-from gitops_ml.image.inputs import InputFile, LeftOut
 from gitops_ml.system.project_files import KINDS, CannotRead, file_fingerprint
 
 if TYPE_CHECKING:
@@ -31,6 +31,14 @@ class Fault:
 
     path: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A directory that did not enter a build context, and the rule that excluded it."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ The entries are sorted, owned by 0, dated by ``epoch`` and have one of three mod
 from __future__ import annotations
 
 import hashlib
-import posixpath
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import IO, TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
@@ -77,37 +77,46 @@ def write_layer(
         GitopsMlError: two entries have one path, or a file has another fingerprint than its entry.
     """
     writer = _Writer(target)
-    directories = {root, ""}
-    previous = None
-    for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
-        if entry.path == previous:
+    chosen = sorted(entries, key=lambda entry: entry.path.split("/"))
+    for entry, after in pairwise(chosen):
+        if entry.path == after.path:
             raise GitopsMlError(f"two files have the path /{entry.path} in the image")
-        previous = entry.path
-        for parent in _parents(entry.path, root):
-            if parent not in directories:
-                directories.add(parent)
-                writer.plain(tar.header(parent, kind=tar.DIRECTORY, mode=0o755, epoch=epoch))
-        _write_entry(writer, entry, epoch)
-    writer.plain(tar.END)
+    for part in archive_parts(chosen, root=root, epoch=epoch):
+        if isinstance(part, bytes):
+            writer.plain(part)
+        elif isinstance(part, Deflated):
+            writer.deflated(part)
+        else:
+            writer.stored(part)
     return writer.finish()
 
 
-def _write_entry(writer: _Writer, entry: LayerEntry, epoch: int) -> None:
-    source = entry.source
-    mode = 0o755 if entry.is_executable else 0o644
-    if isinstance(source, str):
-        head = tar.header(entry.path, kind=tar.LINK, mode=0o777, target=source, epoch=epoch)
-        writer.plain(head)
-        return
-    size = _size(source)
-    writer.plain(tar.header(entry.path, kind=tar.FILE, mode=mode, size=size, epoch=epoch))
-    if isinstance(source, bytes):
-        writer.plain(source)
-    elif isinstance(source, Deflated):
-        writer.deflated(source)
-    else:
-        _write_file(writer, entry, source, size)
-    writer.plain(tar.padding(size))
+def archive_parts(
+    entries: Iterable[LayerEntry], *, root: str = "", epoch: int = 0
+) -> Iterator[bytes | Deflated | Iterator[bytes]]:
+    """The parts of a tar archive of ``entries``, in their order; a large file is an iterator.
+
+    Raises:
+        GitopsMlError: a file has another fingerprint than its entry, or vanished.
+    """
+    folders = {"", root, *tar.parents(root)}
+    for entry in entries:
+        source = entry.source
+        yield from tar.folder_headers(entry.path, folders, epoch=epoch)
+        if isinstance(source, str):
+            yield tar.header(entry.path, kind=tar.LINK, mode=0o777, target=source, epoch=epoch)
+            continue
+        size = _size(source)
+        mode = 0o755 if entry.is_executable else 0o644
+        yield tar.header(entry.path, kind=tar.FILE, mode=mode, size=size, epoch=epoch)
+        if isinstance(source, bytes | Deflated):
+            yield source
+        elif size <= _LARGEST_SQUEEZED:
+            yield from _file_pieces(source, size, entry.fingerprint)
+        else:
+            yield _file_pieces(source, size, entry.fingerprint)
+        yield tar.padding(size)
+    yield tar.END
 
 
 def _size(source: bytes | Path | Deflated) -> int:
@@ -121,47 +130,20 @@ def _size(source: bytes | Path | Deflated) -> int:
         raise GitopsMlError(f"{source} can no longer be read ({error.strerror})") from error
 
 
-def _write_file(writer: _Writer, entry: LayerEntry, source: Path, size: int) -> None:
+def _file_pieces(source: Path, size: int, fingerprint: str | None) -> Iterator[bytes]:
+    """The bytes of a file, which must be ``size`` and have ``fingerprint``."""
     digest = hashlib.sha256()
-    pieces = _hashed(_pieces(source, size), digest)
-    if size <= _LARGEST_SQUEEZED:
-        for piece in pieces:
-            writer.plain(piece)
-    else:
-        writer.stored(pieces)
-    if entry.fingerprint not in (None, digest.hexdigest()):
-        raise _changed(source)
-
-
-def _pieces(source: Path, size: int) -> Iterator[bytes]:
-    """The bytes of a file, which must be ``size``."""
     try:
         with open_file(source) as file:
             while size and (piece := file.read(min(size, _BUFFER - 1))):
                 size -= len(piece)
+                digest.update(piece)
                 yield piece
             has_grown = bool(file.read(1))
     except OSError as error:
         raise GitopsMlError(f"{source} can no longer be read ({error.strerror})") from error
-    if size or has_grown:
-        raise _changed(source)
-
-
-def _changed(source: Path) -> GitopsMlError:
-    return GitopsMlError(f"{source} changed while the image was being built: run it again")
-
-
-def _hashed(pieces: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-    for piece in pieces:
-        digest.update(piece)
-        yield piece
-
-
-def _parents(path: str, root: str) -> Iterator[str]:
-    parent = posixpath.dirname(path)
-    if parent and parent != root and not root.startswith(f"{parent}/"):
-        yield from _parents(parent, root)
-        yield parent
+    if size or has_grown or fingerprint not in (None, digest.hexdigest()):
+        raise GitopsMlError(f"{source} changed while the image was being built: run it again")
 
 
 class _Writer:

@@ -6,6 +6,11 @@ ustar (POSIX.1-1988); only a name, target or size that does not fit gets a pax h
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BLOCK = 512
 FILE, LINK, DIRECTORY = b"0", b"2", b"5"
 END = bytes(2 * BLOCK)
@@ -36,6 +41,24 @@ def header(
         return own
     front = _block(b"././@PaxHeader", kind=_PAX, mode=0, size=len(records), link=b"", epoch=0)
     return front + records + padding(len(records)) + own
+
+
+def folder_headers(path: str, known: set[str], *, epoch: int = 0) -> Iterator[bytes]:
+    """The headers of the folders above ``path`` that are not ``known`` yet, and are from now on."""
+    for folder in parents(path):
+        if folder not in known:
+            known.add(folder)
+            yield header(folder, kind=DIRECTORY, mode=0o755, epoch=epoch)
+
+
+def parents(path: str) -> tuple[str, ...]:
+    """The folders above a path, from the top.
+
+    >>> parents("app/models/iris.pkl")
+    ('app', 'app/models')
+    """
+    parts = path.split("/")
+    return tuple("/".join(parts[:count]) for count in range(1, len(parts)))
 
 
 def padding(size: int) -> bytes:

@@ -12,8 +12,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from gitops_ml.image.attachments import is_made_by
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
+from gitops_ml.image.content_hash import ContentHash
 from gitops_ml.image.docker import DockerBuilder
-from gitops_ml.image.inputs import ContentHash
 from gitops_ml.oci.keys import PublicKey
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers

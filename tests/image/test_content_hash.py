@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.image.content_hash import Recipe, content_hash
-from gitops_ml.image.inputs import InputFile
+from gitops_ml.image.content_hash import InputFile, Recipe, content_hash
 from gitops_ml.oci.reference import ImageRef
 
 BASE = ImageRef("docker.io/library/python", "3.11-slim", "sha256:" + "ab" * 32)

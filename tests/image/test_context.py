@@ -26,7 +26,8 @@ from tests.support.projects import predictor_spec, write_project
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gitops_ml.image.inputs import BuildContext, ContentHash
+    from gitops_ml.image.content_hash import ContentHash
+    from gitops_ml.image.context import BuildContext
 
 NAMES = st.text(st.sampled_from("abzÄß日 -_.'\""), min_size=1, max_size=6).filter(
     lambda name: name.strip(". ") and not name.startswith((".", "#")) and not name.endswith("~")
@@ -345,12 +346,12 @@ def test_a_context_is_streamed_by_name_and_not_by_content(project: Path) -> None
     (project / "run.sh").chmod(0o700)
     context = context_of(project)
     inputs = build_inputs(context, dockerfile="FROM x\n", settings={"pip.conf": b"[global]\n"})
-    found = {entry.path: (entry.mode, entry.source) for entry in inputs}
+    found = {entry.path: (entry.is_executable, entry.source) for entry in inputs}
     assert next(iter(found)) == "Dockerfile"
-    assert found["settings/pip.conf"] == (0o644, b"[global]\n")
-    assert found["app/run.sh"] == (0o755, project / "run.sh")
-    assert found["app/names.json"] == (0o644, project / "names.json")
-    assert found["app/latest"] == (0o777, "names.json")
+    assert found["settings/pip.conf"] == (False, b"[global]\n")
+    assert found["app/run.sh"] == (True, project / "run.sh")
+    assert found["app/names.json"] == (False, project / "names.json")
+    assert found["app/latest"] == (False, "names.json")
 
 
 def test_a_password_in_whatever_pip_reads_is_refused_with_its_line_and_not_shown(

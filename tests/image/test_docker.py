@@ -16,11 +16,10 @@ import pytest
 import requests
 
 from gitops_ml.errors import EngineFailed, Refused
-from gitops_ml.image.content_hash import content_hash
 from gitops_ml.image.context import build_inputs, read_context
 from gitops_ml.image.docker import DockerBuilder
-from gitops_ml.image.dockerfile import docker_recipe, dockerfile_facts, render_dockerfile
-from gitops_ml.image.inputs import BuildInput
+from gitops_ml.image.dockerfile import docker_plan, render_dockerfile
+from gitops_ml.oci.layers import LayerEntry
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.build_settings import build_settings
 from gitops_ml.runtime.location import runtime_directory
@@ -51,15 +50,14 @@ def ensure_image(
     """The way of `gitops-ml build`, from the project directory to an image by digest."""
     predictor = predictor_spec(**changes)
     context = read_context(project, predictor=predictor)
-    facts = dockerfile_facts(
-        context, base=base, predictor_type=predictor.type, python_version=VERSION
+    plan = docker_plan(
+        context, base=base, platform=PLATFORM, predictor_type=predictor.type, python_version=VERSION
     )
-    recipe = docker_recipe(facts, platform=PLATFORM)
-    fingerprint = content_hash(context.inputs, recipe=recipe)
-    image = ImageRef(repository, fingerprint.tag)
+    assert plan.content_hash
+    image = ImageRef(repository, plan.content_hash.tag)
     if digest := registry_of(environ).digest(image):
         return replace(image, digest=digest)
-    text = render_dockerfile(replace(facts, content_hash=fingerprint))
+    text = render_dockerfile(plan)
     settings = build_settings({**os.environ, **environ})
     inputs = build_inputs(context, dockerfile=text, settings=settings)
     builder = DockerBuilder(environ)
@@ -301,10 +299,10 @@ def test_another_python_than_the_one_asked_for_stops_the_build(
 ) -> None:
     project = write_project(tmp_path / "iris")
     context = read_context(project, predictor=predictor_spec())
-    facts = dockerfile_facts(
-        context, base=base_image, predictor_type="python", python_version="3.9"
+    plan = docker_plan(
+        context, base=base_image, platform=PLATFORM, predictor_type="python", python_version="3.9"
     )
-    text = render_dockerfile(facts)
+    text = render_dockerfile(plan)
     inputs = build_inputs(context, dockerfile=text, settings=build_settings(os.environ))
     with pytest.raises(EngineFailed, match=rf"base image has Python {VERSION}, but .* is 3\.9"):
         DockerBuilder(environ).build(
@@ -321,8 +319,8 @@ def test_a_large_context_is_streamed_in_constant_memory(
         file.truncate(200 << 20)
     dockerfile = f"FROM {base_image.repository}@{base_image.digest}\nLABEL a=b\n".encode()
     inputs = [
-        BuildInput("Dockerfile", 0o644, dockerfile),
-        BuildInput("app/model.bin", 0o644, tmp_path / "model.bin"),
+        LayerEntry(path="Dockerfile", source=dockerfile),
+        LayerEntry(path="app/model.bin", source=tmp_path / "model.bin"),
     ]
     DockerBuilder(environ)  # imports are not what is measured
     tracemalloc.start()
@@ -359,7 +357,7 @@ def test_the_engine_of_the_current_docker_context_is_used(
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     dockerfile = f"FROM {base_image.repository}@{base_image.digest}\nLABEL a=b\n".encode()
     built = DockerBuilder(environ).build(
-        [BuildInput("Dockerfile", 0o644, dockerfile)], ImageRef("ml/context", "h-1"),
+        [LayerEntry(path="Dockerfile", source=dockerfile)], ImageRef("ml/context", "h-1"),
         platform=PLATFORM, progress=lambda line: None,
     )  # fmt: skip
     assert built.startswith("sha256:")

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from gitops_ml.image.dockerfile import DockerfileFacts, docker_recipe, render_dockerfile
-from gitops_ml.image.inputs import ContentHash
+from gitops_ml.image.content_hash import ContentHash
+from gitops_ml.image.dockerfile import DockerPlan, docker_recipe, render_dockerfile
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.spec import Dependencies
 
 BASE = ImageRef("docker.io/library/python", "3.11-slim", "sha256:" + "ab" * 32)
-PLAIN = DockerfileFacts(
+PLAIN = DockerPlan(
     base=BASE,
+    platform="linux/amd64",
     python_version="3.11",
     dependencies=Dependencies(pip=None, conda=None, shell=None, system=()),
     pip_files=(),
@@ -34,13 +35,13 @@ FULL = replace(
 )
 
 
-def instructions(facts: DockerfileFacts) -> list[str]:
+def instructions(facts: DockerPlan) -> list[str]:
     """The instructions without comments, continued lines joined as the engine joins them."""
     lines = render_dockerfile(facts).replace("\\\n", "").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def stages(facts: DockerfileFacts) -> list[list[str]]:
+def stages(facts: DockerPlan) -> list[list[str]]:
     found: list[list[str]] = []
     for line in instructions(facts):
         if line.startswith("FROM "):
@@ -139,6 +140,7 @@ def test_the_classic_builder_understands_every_line() -> None:
     "change",
     [
         {"python_version": "3.12"},
+        {"platform": "linux/arm64"},
         {"pip_files": ("requirements.txt",), "dependencies": FULL.dependencies},
         {"dependencies": replace(FULL.dependencies, system=("libgomp1",))},
         {"dependencies": replace(FULL.dependencies, shell=None)},
@@ -149,11 +151,11 @@ def test_the_classic_builder_understands_every_line() -> None:
 )
 def test_every_fact_changes_the_recipe(change: dict[str, object]) -> None:
     changed = replace(FULL, **change)  # type: ignore[arg-type]
-    before = docker_recipe(FULL, platform="linux/amd64")
-    assert docker_recipe(changed, platform="linux/amd64") != before
+    before = docker_recipe(FULL)
+    assert docker_recipe(changed) != before
 
 
 def test_the_hash_that_labels_the_image_is_not_part_of_itself() -> None:
-    one = docker_recipe(FULL, platform="linux/amd64")
+    one = docker_recipe(FULL)
     other = replace(FULL, content_hash=None)
-    assert docker_recipe(other, platform="linux/amd64") == one
+    assert docker_recipe(other) == one

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from gitops_ml.errors import UsageError
-from gitops_ml.image.content_hash import content_hash
-from gitops_ml.image.inputs import ContentHash
+from gitops_ml.image.content_hash import ContentHash, content_hash
 from gitops_ml.image.recipe import (
     BuilderChoice,
     PredictorSource,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.image.archive import tar_stream
-from gitops_ml.image.inputs import BuildInput
+from gitops_ml.image.docker import tar_stream
+from gitops_ml.oci.layers import LayerEntry
 from gitops_ml.system.project_files import file_fingerprint
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def test_the_stream_is_a_tar_archive_of_the_inputs(tmp_path: Path) -> None:
     stream = b"".join(
         tar_stream(
             [
-                BuildInput("Dockerfile", 0o644, b"FROM x\n"),
-                BuildInput("app/large", 0o755, tmp_path / "large"),
-                BuildInput("app/latest", 0o777, "large"),
-                BuildInput(long, 0o644, b""),
+                LayerEntry(path="Dockerfile", source=b"FROM x\n"),
+                LayerEntry(path="app/large", source=tmp_path / "large", is_executable=True),
+                LayerEntry(path="app/latest", source="large"),
+                LayerEntry(path=long, source=b""),
             ]
         )
     )
@@ -49,7 +49,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
         file = tmp_path / name
         file.write_text("content")
         os.utime(file, (time, time))
-        streams.append(b"".join(tar_stream([BuildInput("app/file", 0o644, file)])))
+        streams.append(b"".join(tar_stream([LayerEntry(path="app/file", source=file)])))
     assert streams[0] == streams[1]
 
 
@@ -59,7 +59,7 @@ def test_a_file_that_changed_since_it_was_hashed_stops_the_build(
 ) -> None:
     file = tmp_path / "model.bin"
     file.write_bytes(b"first")
-    entry = BuildInput("app/model.bin", 0o644, file, file_fingerprint(file))
+    entry = LayerEntry(path="app/model.bin", source=file, fingerprint=file_fingerprint(file))
     file.unlink() if change is None else file.write_bytes(change)
     with pytest.raises(GitopsMlError, match=r"changed while|can no longer be read"):
         list(tar_stream([entry]))
