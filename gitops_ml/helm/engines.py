@@ -19,7 +19,6 @@ from gitops_ml.documents.json_schema import compile_check
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.errors import ProgramFailed, UsageError
-from gitops_ml.helm.order import in_helm_order
 from gitops_ml.system import process
 
 if TYPE_CHECKING:
@@ -290,3 +289,26 @@ _NUMBER = re.compile(
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
 )
 _Loader = _kubernetes_loader()
+
+_INSTALL_ORDER = (
+    "PriorityClass", "Namespace", "NetworkPolicy", "ResourceQuota", "LimitRange",
+    "PodSecurityPolicy", "PodDisruptionBudget", "ServiceAccount", "Secret", "SecretList",
+    "ConfigMap", "StorageClass", "PersistentVolume", "PersistentVolumeClaim",
+    "CustomResourceDefinition", "ClusterRole", "ClusterRoleList", "ClusterRoleBinding",
+    "ClusterRoleBindingList", "Role", "RoleList", "RoleBinding", "RoleBindingList", "Service",
+    "DaemonSet", "Pod", "ReplicationController", "ReplicaSet", "Deployment",
+    "HorizontalPodAutoscaler", "StatefulSet", "Job", "CronJob", "IngressClass", "Ingress",
+    "APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration",
+)  # fmt: skip
+_RANK = {kind: rank for rank, kind in enumerate(_INSTALL_ORDER)}
+
+
+def in_helm_order(objects: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Known kinds in Helm's order, then the others by kind; within a kind unchanged."""
+    return tuple(sorted(objects, key=_place))
+
+
+def _place(item: Mapping[str, Any]) -> tuple[int, str]:
+    kind = str(item.get("kind", ""))
+    rank = _RANK.get(kind, len(_RANK))
+    return rank, kind if rank == len(_RANK) else ""

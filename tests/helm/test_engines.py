@@ -14,8 +14,7 @@ import pytest
 import yaml
 
 from gitops_ml.errors import ProgramFailed, UsageError
-from gitops_ml.helm.engines import LibraryHelm, ProgramHelm, find_helm
-from gitops_ml.helm.order import in_helm_order
+from gitops_ml.helm.engines import LibraryHelm, ProgramHelm, find_helm, in_helm_order
 
 if TYPE_CHECKING:
     from gitops_ml.helm.engines import HelmEngine
