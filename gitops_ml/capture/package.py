@@ -25,7 +25,7 @@ from gitops_ml.models.saved import modules_in_pickle, texts_in_pickle
 from gitops_ml.packages import installed
 from gitops_ml.packages.local_files import IN_A_LAYER
 from gitops_ml.packages.requirements import Requirements, malformed, naming_a_file, requirements_for
-from gitops_ml.runtime.clean_import import import_problem
+from gitops_ml.runtime.runtime_package import import_problem
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.secret_scan import has_secret_shape
 

@@ -18,7 +18,7 @@ from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.gitops.proposal_branch import head_branch
 from gitops_ml.image.context import read_context
-from gitops_ml.runtime.location import APP
+from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.cache import cache_place
 from gitops_ml.system.project_files import open_file
 from gitops_ml.workspace.source import read_author

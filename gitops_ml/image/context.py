@@ -29,7 +29,7 @@ from gitops_ml.packages.local_files import (
     shell_files,
 )
 from gitops_ml.release.spec import Dependencies
-from gitops_ml.runtime.location import APP, RUNTIME, runtime_directory
+from gitops_ml.runtime.runtime_package import APP, RUNTIME, runtime_directory
 from gitops_ml.system.project_files import (
     LARGEST_IGNORE_FILE,
     LARGEST_TEXT,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import UsageError
 from gitops_ml.packages.lock_file import MACHINES, inputs_fingerprint
 from gitops_ml.packages.locking import LockFacts
-from gitops_ml.runtime.location import APP, RUNTIME
+from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.project_files import file_fingerprint
 
 if TYPE_CHECKING:

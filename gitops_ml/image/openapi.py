@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed
-from gitops_ml.runtime.location import APP, RUNTIME
+from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.process import run
 from gitops_ml.system.project_files import read_file
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.http.post import is_ready
 from gitops_ml.release.runtime_settings import runtime_settings
-from gitops_ml.runtime.watching import PythonFiles
 from gitops_ml.system.process import Background, attend
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from gitops_ml.release.spec import ReleaseSpec
 
 _SAMPLE = "sample.json"
+_NEVER_WATCHED = frozenset({"node_modules", "__pycache__", "site-packages"})
 _LOOK_EVERY = 0.05
 """Seconds between two checks of readiness."""
 
@@ -144,3 +144,42 @@ def curl_line(directory: Path, *, host: str, port: int) -> str:
     body = f"@{shlex.quote(os.path.relpath(sample))}" if sample.is_file() else "'{}'"
     address = f"http://{host if ':' not in host else f'[{host}]'}:{port}/predict"
     return f"curl {address} -H 'Content-Type: application/json' -d {body}"
+
+
+class PythonFiles:
+    """The Python files below a folder, without hidden folders and virtual environments."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen = self._look()
+
+    def have_changed(self) -> bool:
+        """Whether a file was added, removed or written since the last call."""
+        before, self._seen = self._seen, self._look()
+        return before != self._seen
+
+    def _look(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        for directory, folders, files in os.walk(self._folder):
+            folders[:] = [name for name in folders if _is_watched(Path(directory, name))]
+            for name in files:
+                if name.endswith(".py"):
+                    path = os.path.join(directory, name)  # noqa: PTH118 - called twice a second
+                    found[path] = _facts(path)
+        return found
+
+
+def _facts(path: str) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _is_watched(folder: Path) -> bool:
+    return not (
+        folder.name.startswith(".")
+        or folder.name in _NEVER_WATCHED
+        or (folder / "pyvenv.cfg").exists()
+    )

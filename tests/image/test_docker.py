@@ -22,7 +22,7 @@ from gitops_ml.image.dockerfile import docker_plan, render_dockerfile
 from gitops_ml.oci.layers import LayerEntry
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.build_settings import build_settings
-from gitops_ml.runtime.location import runtime_directory
+from gitops_ml.runtime.runtime_package import runtime_directory
 from tests.support.base_image import VERSION
 from tests.support.oci import registry_of
 from tests.support.projects import predictor_spec, write_project

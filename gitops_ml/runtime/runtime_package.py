@@ -1,20 +1,21 @@
-"""Import a predictor in a clean interpreter, without the session that it comes from."""
+"""The installed `predictor_base`: find it, and import a predictor with it in a clean interpreter."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.errors import ProgramFailed
-from gitops_ml.runtime.location import runtime_directory
+from gitops_ml.errors import GitopsMlError, ProgramFailed
 from gitops_ml.system.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+APP, RUNTIME = "app", "runtime"
 _PROGRAM = """\
 import json, os, sys
 paths = json.loads(os.environ.pop("GITOPS_ML_CHECK_PATHS"))
@@ -23,6 +24,20 @@ from predictor_base.predictor.check import main
 sys.exit(main())
 """
 _SECONDS = 300
+
+
+def runtime_directory() -> Path:
+    """The parent directory of the installed ``predictor_base``, found without an import.
+
+    Raises:
+        GitopsMlError: it is not installed.
+    """
+    spec = importlib.util.find_spec("predictor_base")
+    if spec is None or not spec.origin:
+        raise GitopsMlError(
+            "predictor_base is not installed: install gitops-ml again, which contains it"
+        )
+    return Path(spec.origin).resolve().parent.parent
 
 
 def import_problem(
