@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gitops_ml.errors import UsageError
+from gitops_ml.project.model import ARGO_CDS_OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
 
     from gitops_ml.project.model import Project
-
-ARGO_CDS_OWN = "https://kubernetes.default.svc"
-"""The address of the cluster that Argo CD runs in; it means nothing outside of that cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,6 @@ from gitops_ml.git.model import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
-from gitops_ml.gitops.owned_block import placed
 from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.helm.charts import read_chart
 from gitops_ml.system.files import write_files
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.delivery.change import ChangeOptions
     from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.bootstrap_files import Steps
-    from gitops_ml.gitops.owned_block import Block
+    from gitops_ml.gitops.bootstrap_files import Block, Steps
     from gitops_ml.project.model import GitopsSpec, Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
@@ -166,11 +164,7 @@ def _argo_files(
 def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:
     """Path, block, and whether it goes to the end: people's own rules take precedence."""
     return (
-        (
-            bootstrap_files.README,
-            bootstrap_files.readme(project, gitops),
-            True,
-        ),
+        (bootstrap_files.README, bootstrap_files.readme(project, gitops), True),
         (bootstrap_files.CODEOWNERS, bootstrap_files.codeowners(project, gitops), False),
         (bootstrap_files.GITATTRIBUTES, bootstrap_files.gitattributes(), False),
     )
@@ -184,7 +178,7 @@ def _peoples_files(
     for path, block, at_the_end in _blocks(project, gitops):
         content = read(path)
         text = None if content is None else content.decode("utf-8", "surrogateescape")
-        result = placed(text, block, at_the_end=at_the_end)
+        result = bootstrap_files.placed(text, block, at_the_end=at_the_end)
         if result.edited is None:
             files.append(RenderedFile(path, result.content.encode("utf-8", "surrogateescape")))
         else:

@@ -1,12 +1,19 @@
-"""Write README, CODEOWNERS and .gitattributes of a GitOps repository, and an administrator's next steps."""
+"""Write README, CODEOWNERS and .gitattributes of a GitOps repository, and an administrator's next steps.
+
+People own these files. A block in them is from gitops-ml, and is replaced only while it is unedited: its
+first line has the project's name and the beginning of a hash of the text, so that an edit is detected
+without the history.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.owned_block import Block
+from gitops_ml.project.model import ARGO_CDS_OWN
 from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
     )
 
 README, CODEOWNERS, GITATTRIBUTES = "README.md", "CODEOWNERS", ".gitattributes"
-_ARGO_CDS_OWN = "https://kubernetes.default.svc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def steps(
     places = tuple(environments)
     namespace = gitops.argocd_namespace
     servers = dict.fromkeys(project.clusters[place.cluster].server for place in places)
-    foreign = [server for server in servers if server != _ARGO_CDS_OWN]
+    foreign = [server for server in servers if server != ARGO_CDS_OWN]
     found = [
         Steps(
             "Let Argo CD read this repository (a private one needs a deploy key or a token)",
@@ -168,3 +174,58 @@ def advice(project: Project, gitops: GitopsSpec) -> tuple[str, ...]:
             "everything is pushed: set `delivery: pull_request` in an environment to require reviews"
         )
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines of gitops-ml in a file; ``name`` identifies a block in its file."""
+
+    name: str
+    text: str
+    comment: tuple[str, str]
+    """The begin and end of a comment: ``("<!-- ", " -->")``, ``("# ", "")``."""
+
+    def written(self) -> str:
+        """The block with its marks."""
+        begin, end = self._marks(_fingerprint(self.text))
+        return f"{begin}\n{self.text}{end}\n"
+
+    def found_in(self, content: str) -> re.Match[str] | None:
+        begin, end = (re.escape(mark) for mark in self._marks("\0"))
+        begin = begin.replace(re.escape("\0"), r"(?P<fingerprint>[0-9a-f]*)")
+        return re.search(rf"^{begin}\n(?P<text>.*?)^{end}(?:\n|\Z)", content, re.M | re.S)
+
+    def _marks(self, fingerprint: str) -> tuple[str, str]:
+        left, right = self.comment
+        return (
+            f"{left}gitops-ml {self.name}: begin {fingerprint}{right}",
+            f"{left}gitops-ml {self.name}: end{right}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BlockUpdate:
+    """A file with the block in it."""
+
+    content: str
+    edited: str | None
+    """The block as a person edited it, if so; the file is left as it is."""
+
+
+def placed(content: str | None, block: Block, *, at_the_end: bool) -> BlockUpdate:
+    """The file with the block created, added at one end, or updated."""
+    if content is None or not content.strip():
+        return BlockUpdate(block.written(), None)
+    content = content.replace("\r\n", "\n")
+    match = block.found_in(content)
+    if match is None:
+        parts = (content.rstrip("\n") + "\n", block.written())
+        return BlockUpdate("\n".join(parts if at_the_end else reversed(parts)), None)
+    if _fingerprint(match["text"]) != match["fingerprint"]:
+        edited = None if match["text"] == block.text else match["text"]
+        return BlockUpdate(content, edited)
+    return BlockUpdate(content[: match.start()] + block.written() + content[match.end() :], None)
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -9,6 +9,9 @@ from typing import Any
 from gitops_ml.oci.keys import SigningSpec
 from gitops_ml.project.policy import Policy
 
+ARGO_CDS_OWN = "https://kubernetes.default.svc"
+"""The server of the cluster that Argo CD runs in; it means nothing outside of that cluster."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuClass:
@@ -56,7 +59,7 @@ class PrometheusSpec:
 class ClusterSpec:
     name: str
     server: str
-    """The API server as Argo CD knows it; ``https://kubernetes.default.svc`` is Argo CD's own."""
+    """The API server as Argo CD knows it; `ARGO_CDS_OWN` is the one that it runs in."""
     context: str | None
     """The context of the kubeconfig by which this machine reaches it."""
     kubernetes_version: str | None

@@ -13,6 +13,7 @@ from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.oci.keys import SigningSpec
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
 from gitops_ml.project.model import (
+    ARGO_CDS_OWN,
     ClusterSpec,
     EnvironmentSpec,
     ForgeSpec,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 _RULE = "project"
 _ONLY_CLUSTER = "in-cluster"
-_ARGO_CDS_OWN = "https://kubernetes.default.svc"
 
 
 def read_project(document: Document) -> tuple[Project | None, tuple[Problem, ...]]:
@@ -231,7 +231,7 @@ def _shared_places(
     only = next(iter(clusters))
     for name, fields in environments.items():
         cluster = clusters.get(fields.get("cluster") or only) or {}
-        place = (cluster.get("server") or _ARGO_CDS_OWN, fields["namespace"])
+        place = (cluster.get("server") or ARGO_CDS_OWN, fields["namespace"])
         other = taken.setdefault(place, name)
         if other != name:
             message = f"{fields['namespace']!r} is the namespace of {other!r} on the same cluster"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.gitops.owned_block import Block, placed
+from gitops_ml.gitops.bootstrap_files import Block, placed
 
 OLD = Block("shop", "old line\n", ("# ", ""))
 NEW = Block("shop", "new line\nanother\n", ("# ", ""))
