@@ -8,8 +8,8 @@ import click
 
 from gitops_ml.cli import live_facts, report
 from gitops_ml.cli.options import first_environment_option, output_option, project_option
-from gitops_ml.cluster.status_words import one_line
 from gitops_ml.commands.get import Description, describe, utc_now
+from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

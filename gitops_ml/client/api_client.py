@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gitops_ml.client.results import PullRequest
-    from gitops_ml.cluster.status_words import ExpectedRelease
+    from gitops_ml.cluster.model import ExpectedRelease
     from gitops_ml.delivery.change import ChangeResult
     from gitops_ml.system.progress import Progress
     from gitops_ml.workspace.clients import Clients

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
-from gitops_ml.cluster.status_words import ExpectedRelease
+from gitops_ml.cluster.model import ExpectedRelease
 from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.errors import UsageError
 from gitops_ml.forge import pull_request

@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.status_words import (
+from gitops_ml.cluster.model import (
     COMPUTE_UNAVAILABLE,
     ERROR,
     ERROR_IMAGE_PULL,
     ERROR_OUT_OF_MEMORY,
     UNKNOWN,
+    Container,
+    Ended,
+    Pod,
     Status,
-    one_line,
     reason_line,
 )
+from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from gitops_ml.cluster.model import Container, Ended, Pod
 
 STALLED_AFTER = timedelta(minutes=10)
 """How long a pod may wait for a node; a new GPU node takes minutes."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.replicas import Replica, replica_of
-from gitops_ml.cluster.status_words import (
+from gitops_ml.cluster.model import (
     COMPUTE_UNAVAILABLE,
     ERROR,
     ERROR_IMAGE_PULL,
@@ -20,17 +19,20 @@ from gitops_ml.cluster.status_words import (
     PENDING,
     UNKNOWN,
     UPDATING,
+    Application,
+    Condition,
     ExpectedRelease,
+    Observed,
     Status,
-    one_line,
+    Workload,
     reason_line,
 )
+from gitops_ml.cluster.replicas import Replica, replica_of
+from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-
-    from gitops_ml.cluster.model import Application, Condition, Observed, Workload
 
 _FAILURE_LASTS = timedelta(minutes=2)
 """How long a failure of Argo CD may last before it counts as permanent."""

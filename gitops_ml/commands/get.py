@@ -8,10 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gitops_ml.cluster.endpoint import endpoint_of
-from gitops_ml.cluster.model import Observed
+from gitops_ml.cluster.model import Application, Event, ExpectedRelease, Observed, Status, Workload
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
-from gitops_ml.cluster.status_words import ExpectedRelease, Status
 from gitops_ml.delivery.releases import (
     current_release,
     current_releases,
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gitops_ml.cluster.endpoint import Endpoint
-    from gitops_ml.cluster.model import Application, Event, Workload
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.project.model import ClusterSpec
     from gitops_ml.workspace.clients import Clients

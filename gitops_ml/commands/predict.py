@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
-from gitops_ml.cluster.status_words import one_line
 from gitops_ml.commands.get import cluster_of
 from gitops_ml.delivery.releases import current_release, repository_of, values_of
 from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
 from gitops_ml.http.post import post
+from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
-from gitops_ml.cluster.status_words import LIVE, PENDING, UNKNOWN, ExpectedRelease, Status
+from gitops_ml.cluster.model import LIVE, PENDING, UNKNOWN, ExpectedRelease, Status
 from gitops_ml.commands.get import LiveRelease, Observation, look, utc_now
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.errors import GitopsMlError, NotLive, ServerFailed

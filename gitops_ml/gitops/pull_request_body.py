@@ -20,6 +20,7 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, read_fields
+from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def _release(environment: str, api: str, named: Mapping[str, Change]) -> Release
 
 def title_of(message: str) -> str:
     """The title for a commit: its subject, on one line."""
-    subject = " ".join(message.partition("\n")[0].split())
-    return subject if len(subject) <= _LONGEST_TITLE else f"{subject[: _LONGEST_TITLE - 1]}…"
+    return one_line(message.partition("\n")[0], most=_LONGEST_TITLE)
 
 
 def pull_request_body(

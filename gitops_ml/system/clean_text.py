@@ -114,9 +114,10 @@ def printable_json(text: str) -> str:
     return _STEERING.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
-def one_line(text: str) -> str:
-    """``text`` on one line, for places where a line break would begin something else."""
-    return " ".join(printable(text).split())
+def one_line(text: str, *, most: int = 400) -> str:
+    """``text`` on one line of ``most`` characters: a line break could begin something else."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _visible(match: re.Match[str]) -> str:

@@ -7,10 +7,9 @@ from datetime import datetime, timezone
 import pytest
 
 from gitops_ml.cluster.kubernetes_objects import read_application, read_time, read_workloads
-from gitops_ml.cluster.model import Observed
+from gitops_ml.cluster.model import CODES, ExpectedRelease, Observed, Status
 from gitops_ml.cluster.replicas import last_error, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
-from gitops_ml.cluster.status_words import CODES, ExpectedRelease, Status
 from tests.support import controllers as k8s
 
 ID, OLD, COMMIT = "iris-111111111111", "iris-000000000000", "c" * 40

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from gitops_ml.cluster.status_words import ExpectedRelease
+from gitops_ml.cluster.model import ExpectedRelease
 from gitops_ml.commands.wait import Clock, WaitPolicy, wait
 from gitops_ml.errors import NotLive, Refused, ServerFailed, UsageError
 from gitops_ml.forge.pull_request import PullRequest
