@@ -37,7 +37,6 @@ from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import names_in_short
 from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.differences import field_changes
-from gitops_ml.gitops.refresh_mark import next_refresh
 from gitops_ml.gitops.release_files import with_provenance
 from gitops_ml.manifest.merge_patch import patched
 
@@ -165,7 +164,7 @@ def refresh(
                     api=release.api,
                     environment=environment,
                     before=release.deployment_id,
-                    after=next_refresh(release).deployment_id,
+                    after=release.next_refresh.deployment_id,
                     image=release.image,
                 )
                 for release in releases
@@ -212,7 +211,7 @@ def _refreshed(
         f"{release.directory}/{name}" for name in (layout.RELEASE, layout.VALUES, layout.MANIFEST)
     )
     there = snapshot.read([facts, values, manifest])
-    new, before = next_refresh(release), release.deployment_id
+    new, before = release.next_refresh, release.deployment_id
     text = there.get(values, b"").decode(errors="replace")
     new_values = new.values(text, before=before)
     head = new.facts(release.text, before=before)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.errors import GitopsMlError
-    from gitops_ml.gitops.provenance import Provenance
+    from gitops_ml.gitops.release_yaml import Provenance
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace

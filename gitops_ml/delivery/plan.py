@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from gitops_ml.git.model import Change
     from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.provenance import Provenance
     from gitops_ml.gitops.release_files import Release
+    from gitops_ml.gitops.release_yaml import Provenance
     from gitops_ml.image.planner import PlannedImage
     from gitops_ml.image.recipe import BuilderChoice
     from gitops_ml.workspace.clients import Clients

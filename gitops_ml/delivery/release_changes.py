@@ -15,16 +15,15 @@ from gitops_ml.delivery.repository_policy import refuse_beyond_policy
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.refresh_mark import REFRESH, carried_over
 from gitops_ml.gitops.release_files import Release, chart_files, environment_files, release_files
-from gitops_ml.gitops.release_yaml import project_of, read_release
+from gitops_ml.gitops.release_yaml import REFRESH, project_of, read_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.delivery.repository_state import RepositoryState
     from gitops_ml.git.model import RenderedFile
-    from gitops_ml.gitops.provenance import Provenance
+    from gitops_ml.gitops.release_yaml import Provenance
     from gitops_ml.project.model import Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace
@@ -186,8 +185,7 @@ def _with_refreshes(releases: Iterable[Release], state: RepositoryState) -> tupl
     for item in releases:
         content = state.release_yaml(item.directory)
         if content and REFRESH in content and (there := read_release(content)):
-            text = carried_over(item.text, item.name, there.refresh)
-            item = replace(item, text=text)
+            item = replace(item, text=item.text.refreshed(there.refresh))
         found.append(item)
     return tuple(found)
 

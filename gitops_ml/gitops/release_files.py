@@ -10,13 +10,13 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.model import RenderedFile
 from gitops_ml.gitops import argo, layout
 from gitops_ml.gitops.deployment_id import deployment_id
-from gitops_ml.gitops.provenance import Provenance
-from gitops_ml.gitops.release_yaml import deployment_id_of, split_provenance
+from gitops_ml.gitops.release_yaml import Provenance, deployment_id_of, split_provenance
 from gitops_ml.release.values.chart import chart_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
+    from gitops_ml.gitops.deployment_id import Refresh
     from gitops_ml.helm.charts import Chart
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.project.model import ClusterSpec, Project
@@ -34,6 +34,18 @@ class ReleaseText:
     """``release.yaml`` up to the provenance."""
     data: str
     """The values as JSON, which Helm's engines take and which parses a hundred times faster."""
+
+    def refreshed(self, refresh: Refresh | None) -> ReleaseText:
+        """The text with the refresh of the current release, if it refreshed the same deployment."""
+        if refresh is None or refresh.of != self.deployment_id:
+            return self
+        before, after = f'"deploymentId": "{refresh.of}"', refresh.deployment_id
+        return ReleaseText(
+            deployment_id=after,
+            values=refresh.values(self.values, before=refresh.of),
+            facts=refresh.facts(self.facts, before=refresh.of),
+            data=self.data.replace(before, f'"deploymentId": "{after}"', 1),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,26 +151,13 @@ def _with_provenance(
     head, kept = split_provenance((previous or b"").decode(errors="replace"))
     if kept and deployment_id_of(head) == text.deployment_id:
         return (text.facts + kept).encode()
-    return (text.facts + write_yaml({"provenance": _provenance(provenance)})).encode()
+    fields = provenance.fields() if isinstance(provenance, Provenance) else provenance
+    return (text.facts + write_yaml({"provenance": fields})).encode()
 
 
 def with_provenance(text: str, provenance: Mapping[str, Any]) -> str:
     """A ``release.yaml`` with its provenance replaced by this one."""
     return split_provenance(text)[0] + write_yaml({"provenance": provenance})
-
-
-def _provenance(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]:
-    if not isinstance(provenance, Provenance):
-        return provenance
-    origin = {"origin": dict(provenance.origin)} if provenance.origin else {}
-    return {
-        "repository": provenance.repository,
-        "commit": provenance.commit,
-        "dirty": provenance.is_dirty,
-        "author": provenance.author,
-        "gitops_ml": provenance.tool_version,
-        **origin,
-    }
 
 
 def environment_files(
@@ -202,5 +201,4 @@ def chart_files(charts: Iterable[Chart]) -> tuple[RenderedFile, ...]:
 
 def objects_text(objects: Iterable[Mapping[str, Any]]) -> bytes:
     """Rendered Kubernetes objects as one YAML stream, in Helm's order."""
-    write: Callable[[Any], str] = write_yaml
-    return "".join(f"---\n{write(item)}" for item in objects).encode()
+    return "".join(f"---\n{write_yaml(item)}" for item in objects).encode()

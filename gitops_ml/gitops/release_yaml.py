@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.deployment_id import Refresh
 from gitops_ml.oci.reference import ImageRef
 
 if TYPE_CHECKING:
     from gitops_ml.gitops.argo import Destination
 
+REFRESH = b"\nrefresh:\n"
+"""In every ``release.yaml`` with a refresh; found faster than by a parse."""
 _MANIFEST = "\nmanifest_file:"
 _PROVENANCE = "provenance:\n"
 _DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
@@ -38,13 +41,29 @@ _IMAGE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refresh:
-    """How often a deployment was rolled out again without a change."""
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The source of a deployment; written when the deployment id changes, kept otherwise."""
 
-    of: str
-    """The deployment id without any refresh."""
-    number: int
+    repository: str | None
+    commit: str | None
+    is_dirty: bool | None
+    """Whether the source had uncommitted changes; ``None`` where that is unknown."""
+    author: str
+    tool_version: str
+    origin: Mapping[str, Any] | None = None
+    """The source where it is not a checkout: a notebook's cell, a step of a flow."""
+
+    def fields(self) -> dict[str, Any]:
+        """Its fields in ``release.yaml``."""
+        fields = {
+            "repository": self.repository,
+            "commit": self.commit,
+            "dirty": self.is_dirty,
+            "author": self.author,
+            "gitops_ml": self.tool_version,
+        }
+        return {**fields, "origin": dict(self.origin)} if self.origin else fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +97,13 @@ class ReleaseRecord:
     def manifest_file(self) -> str:
         """Relative to the source project."""
         return str(read_fields(self.text)["manifest_file"])
+
+    @property
+    def next_refresh(self) -> Refresh:
+        """The refresh that follows the current one."""
+        if self.refresh is None:
+            return Refresh(self.api, self.deployment_id, 1)
+        return replace(self.refresh, number=self.refresh.number + 1)
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -134,7 +160,6 @@ def _release(part: str, text: str) -> ReleaseRecord | None:
     try:
         fields = load_yaml(part)
         image, chart = fields["image"], fields["chart"]
-        refresh = fields.get("refresh")
         return ReleaseRecord(
             api=str(fields["name"]),
             environment=str(fields["environment"]),
@@ -147,11 +172,16 @@ def _release(part: str, text: str) -> ReleaseRecord | None:
             chart_version=str(chart["version"]),
             image=ImageRef(image["repository"], image.get("tag"), image.get("digest")),
             content_hash=fields.get("content_hash"),
-            refresh=Refresh(of=refresh["of"], number=int(refresh["number"])) if refresh else None,
+            refresh=_refresh(fields),
             text=text,
         )
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
         return None
+
+
+def _refresh(fields: Mapping[str, Any]) -> Refresh | None:
+    found = fields.get("refresh")
+    return Refresh(str(fields["name"]), found["of"], int(found["number"])) if found else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from gitops_ml.errors import ProgramFailed
 from gitops_ml.git.checkout import Checkout, Untrusted, find_checkout, read_state, read_user
-from gitops_ml.gitops.provenance import Provenance
+from gitops_ml.gitops.release_yaml import Provenance
 from gitops_ml.system.clean_text import without_credentials
 
 if TYPE_CHECKING:

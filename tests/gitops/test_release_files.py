@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_ml.git.model import RenderedFile
-from gitops_ml.gitops.provenance import Provenance
 from gitops_ml.gitops.release_files import (
     Release,
     ReleaseText,
@@ -20,7 +19,7 @@ from gitops_ml.gitops.release_files import (
     objects_text,
     release_files,
 )
-from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, project_of
+from gitops_ml.gitops.release_yaml import Provenance, deployment_id_of, image_of, project_of
 from gitops_ml.helm.charts import Chart
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.reader import default_project
