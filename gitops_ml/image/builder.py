@@ -35,7 +35,7 @@ from gitops_ml.oci.model import (
 from gitops_ml.oci.store import BlobStore, StoredLayer, bytes_source, file_source
 from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_file import lock_path, render_lock
-from gitops_ml.runtime.location import APP, RUNTIME
+from gitops_ml.runtime.runtime_package import APP, RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
