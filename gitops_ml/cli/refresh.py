@@ -14,7 +14,7 @@ from gitops_ml.cli.options import (
     output_option,
     project_option,
 )
-from gitops_ml.commands.patch import refresh
+from gitops_ml.commands.refresh import refresh
 
 if TYPE_CHECKING:
     from gitops_ml.cli.options import ProjectChoice

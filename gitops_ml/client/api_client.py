@@ -21,9 +21,10 @@ from gitops_ml.commands.get import describe
 from gitops_ml.commands.history import history, trace
 from gitops_ml.commands.inspect import export
 from gitops_ml.commands.logs import follow, logs
-from gitops_ml.commands.patch import patch, refresh
+from gitops_ml.commands.patch import patch
 from gitops_ml.commands.predict import Call, predict
 from gitops_ml.commands.promote import promote, route
+from gitops_ml.commands.refresh import refresh
 from gitops_ml.commands.rollback import rollback
 from gitops_ml.commands.wait import WaitPolicy, wait
 from gitops_ml.delivery.plan import DeployOptions

@@ -12,7 +12,7 @@ from gitops_ml.capture.package_text import package_text
 from gitops_ml.capture.spec_of_class import api_name, source_folder, with_class, with_models
 from gitops_ml.client.results import Api, Apis, PullRequest
 from gitops_ml.commands.deploy import deploy
-from gitops_ml.commands.given_models import name_models, store_models
+from gitops_ml.commands.model import name_models, store_models
 from gitops_ml.commands.propose_source import propose_source
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved

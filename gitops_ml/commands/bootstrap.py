@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.land import DeliveryResult, deliver_changes
+from gitops_ml.delivery.change import ChangeOptions, DeliveryResult, deliver_changes
 from gitops_ml.delivery.ownership import refuse_role_changes
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import changes_against
@@ -25,7 +25,6 @@ from gitops_ml.system.files import write_files
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gitops_ml.delivery.change import ChangeOptions
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.bootstrap_files import Block, Steps
     from gitops_ml.project.model import GitopsSpec, Project
@@ -82,8 +81,14 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
 
     if options.pull_request is None and tools.repository.fetch().commit is None:
         options = replace(options, pull_request=False)
-    delivery = options.delivery(f"bootstrap/{project.name}", workspace.environments)
-    delivered = deliver_changes(workspace, make_plan, tools=tools, delivery=delivery)
+    delivered = deliver_changes(
+        workspace,
+        tools,
+        options,
+        make_plan,
+        topic=f"bootstrap/{project.name}",
+        environments=workspace.environments,
+    )
     plan = delivered.plan
     return Bootstrapped(
         changes=plan.changes,

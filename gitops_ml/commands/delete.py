@@ -41,32 +41,16 @@ def delete(
             snapshot, selection, environment=environment, project=workspace.project.name
         )
         return ChangePlan(
-            releases=tuple(
-                ReleaseChange(
-                    api=release.api,
-                    environment=environment,
-                    before=release.deployment_id,
-                    after=None,
-                    image=release.image,
-                )
-                for release in releases
-            ),
-            changes=removals(
-                RepositoryState.of(snapshot), [release.directory for release in releases]
-            ),
-            subject=f"Remove {names_in_short(r.api for r in releases)} from {environment}",
+            releases=tuple(ReleaseChange.of(release, after=None) for release in releases),
+            changes=removals(RepositoryState.of(snapshot), [each.directory for each in releases]),
+            subject=f"Remove {names_in_short(each.api for each in releases)} from {environment}",
             why=_what_goes(workspace, environment),
             warnings=_left_to_do(workspace, environment, releases),
         )
 
+    topic = topic_of(selection, workspace.project.name)
     return change(
-        workspace,
-        plan,
-        tools=tools,
-        options=options,
-        action="delete",
-        topic=f"{environment}/{topic_of(selection, workspace.project.name)}",
-        environments=(environment,),
+        workspace, tools, options, plan, action="delete", environment=environment, topic=topic
     )
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.change import fields_without
+from gitops_ml.delivery.change import DeliveryResult, changed_values, deliver_changes
 from gitops_ml.delivery.images import check_models, plan_images, provenance_of
-from gitops_ml.delivery.land import DeliveryResult, deliver_changes
 from gitops_ml.delivery.plan import DeployOptions, DeployPlanner, Made, left_warnings, locks_for
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
+    from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.workspace.clients import Clients
 
@@ -38,11 +37,8 @@ class Deployment(DeliveryResult):
         for change in self.changes:
             directory, _, name = change.path.rpartition("/")
             if name == layout.VALUES and change.action == "modify" and len(found) < most:
-                before, after = (
-                    fields_without(read_fields(content))
-                    for content in (change.before, change.after)
-                )
-                found.append((directory, field_changes(before, after)))
+                before, after = map(read_fields, (change.before, change.after))
+                found.append((directory, changed_values(before, after)))
         return tuple(found)
 
 
@@ -68,8 +64,14 @@ def deploy(
     models = () if options.dry_run else check_models(workspace, tools)
     images = plan_images(workspace, tools, locks_for(options, tools))
     planner = DeployPlanner(workspace, images, options, tools, provenance_of(workspace), models)
-    delivery = options.delivery(_topic(workspace), workspace.environments)
-    delivered = deliver_changes(workspace, planner.against, tools=tools, delivery=delivery)
+    delivered = deliver_changes(
+        workspace,
+        tools,
+        options,
+        planner.against,
+        topic=_topic(workspace),
+        environments=workspace.environments,
+    )
     plan = delivered.plan
     return Deployment(
         releases=plan.changed_releases(),

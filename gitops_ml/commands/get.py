@@ -14,8 +14,8 @@ from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from gitops_ml.delivery.releases import (
     current_release,
     current_releases,
+    release_values,
     repository_of,
-    values_of,
 )
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
@@ -158,7 +158,7 @@ def describe(
     moment = now()
     (live,) = looked.live([release], commit=snapshot.commit, now=moment)
     pods = live.seen.workload.pods if live.seen.workload else ()
-    values = values_of(snapshot, [release.directory]).get(release.directory, {})
+    values = release_values(snapshot, release)
     return Description(
         live=live,
         replicas=tuple(replica_of(pod, wanted=release.deployment_id, now=moment) for pod in pods),

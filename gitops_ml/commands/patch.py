@@ -1,8 +1,9 @@
-"""Change current releases in place: patched manifests, or a rollout that changes nothing else."""
+"""Change the configuration of a current release; its image stays as it is."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import (
@@ -11,40 +12,17 @@ from gitops_ml.delivery.change import (
     ChangeResult,
     ReleaseChange,
     change,
-    fields_without,
+    changed_values,
 )
-from gitops_ml.delivery.derive import (
-    DerivedRelease,
-    Origin,
-    derive_release,
-    derived_changes,
-    refuse_taken,
-)
-from gitops_ml.delivery.release_changes import wants_manifests
-from gitops_ml.delivery.releases import (
-    Selection,
-    current_release,
-    current_releases,
-    refuse_other,
-    selected,
-    topic_of,
-    values_of,
-)
-from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.delivery.restoration import restored_changes
-from gitops_ml.errors import RepositoryMoved, UsageError
-from gitops_ml.gitops import layout
-from gitops_ml.gitops.commit_message import names_in_short
-from gitops_ml.gitops.current_objects import render_manifest
-from gitops_ml.gitops.differences import field_changes
-from gitops_ml.gitops.release_files import with_provenance
+from gitops_ml.delivery.derive import Origin, derive_release, derived_changes, refuse_taken
+from gitops_ml.delivery.releases import Selection, current_releases, release_values, selected
+from gitops_ml.errors import UsageError
 from gitops_ml.manifest.merge_patch import patched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
-    from gitops_ml.git.model import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.workspace.clients import Clients
@@ -71,13 +49,15 @@ def patch(
     """
     if not fields:
         raise UsageError("what should be changed? Name the fields and their values")
+    project = workspace.project
 
     def plan(snapshot: GitSnapshot) -> ChangePlan:
-        release = current_release(snapshot, api, environment)
-        refuse_other(release, workspace.project.name)
+        (release,) = selected(
+            snapshot, Selection(apis=(api,)), environment=environment, project=project.name
+        )
         made = derive_release(
             Origin(release=release, by="patch"),
-            workspace.project,
+            project,
             environment,
             tools=tools,
             manifest=patched(release.manifest, fields, environment=environment),
@@ -85,40 +65,22 @@ def patch(
         if "networking" in made.planned.manifest.body:
             # Reading every manifest takes a second where there are thousands.
             refuse_taken(made, _beside(snapshot, release))
-        return _patch_plan(made, snapshot, workspace, tools)
+        changed = derived_changes([made], snapshot, workspace, tools)
+        (after,) = changed.releases
+        patched_release = replace(
+            ReleaseChange.of(release, after=after.deployment_id),
+            image=after.image,
+            fields=changed_values(release_values(snapshot, release), json.loads(after.text.data)),
+        )
+        return ChangePlan(
+            releases=(patched_release,),
+            changes=changed.changes,
+            subject=f"Patch {api} in {environment}",
+            warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
+        )
 
     return change(
-        workspace,
-        plan,
-        tools=tools,
-        options=options,
-        action="patch",
-        topic=f"{environment}/{api}",
-        environments=(environment,),
-    )
-
-
-def _patch_plan(
-    made: DerivedRelease, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
-) -> ChangePlan:
-    release = made.origin.release
-    changed = derived_changes([made], snapshot, workspace, tools)
-    (after,) = changed.releases
-    before = values_of(snapshot, [release.directory]).get(release.directory, {})
-    now = json.loads(after.text.data)
-    patched_release = ReleaseChange(
-        api=release.api,
-        environment=release.environment,
-        before=release.deployment_id,
-        after=after.deployment_id,
-        image=after.image,
-        fields=field_changes(fields_without(before), fields_without(now)),
-    )
-    return ChangePlan(
-        releases=(patched_release,),
-        changes=changed.changes,
-        subject=f"Patch {release.api} in {release.environment}",
-        warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
+        workspace, tools, options, plan, action="patch", environment=environment, topic=api
     )
 
 
@@ -137,95 +99,3 @@ def _source_warning(release: ReleaseRecord, is_changed: bool) -> tuple[str, ...]
         f"{release.manifest_file} of {release.project or 'the project'} has other values: change "
         "them there as well, or the next deploy reverts the patch",
     )
-
-
-def refresh(
-    workspace: Workspace,
-    selection: Selection,
-    *,
-    environment: str,
-    tools: Clients,
-    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
-) -> ChangeResult:
-    """Roll the current releases out again: only the deployment id changes.
-
-    Raises:
-        UsageError: there is no such release.
-        InvalidDocument: today's policies forbid a release, or it is not whole.
-    """
-
-    def plan(snapshot: GitSnapshot) -> ChangePlan:
-        releases = selected(
-            snapshot, selection, environment=environment, project=workspace.project.name
-        )
-        return ChangePlan(
-            releases=tuple(
-                ReleaseChange(
-                    api=release.api,
-                    environment=environment,
-                    before=release.deployment_id,
-                    after=release.next_refresh.deployment_id,
-                    image=release.image,
-                )
-                for release in releases
-            ),
-            changes=_refresh_changes(releases, snapshot, workspace, tools),
-            subject=f"Refresh {names_in_short(r.api for r in releases)} in {environment}",
-            why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
-        )
-
-    return change(
-        workspace,
-        plan,
-        tools=tools,
-        options=options,
-        action="refresh",
-        topic=f"{environment}/{topic_of(selection, workspace.project.name)}",
-        environments=(environment,),
-    )
-
-
-def _refresh_changes(
-    releases: Iterable[ReleaseRecord], snapshot: GitSnapshot, workspace: Workspace, tools: Clients
-) -> tuple[Change, ...]:
-    state = RepositoryState.of(snapshot)
-    changes = [
-        each
-        for release in releases
-        for each in restored_changes(
-            release,
-            _refreshed(release, snapshot, workspace, tools),
-            state,
-            workspace.project,
-            way_out=f"deploy {release.api} with a manifest that the policy allows",
-        )
-    ]
-    return tuple(sorted(changes))
-
-
-def _refreshed(
-    release: ReleaseRecord, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
-) -> dict[str, bytes]:
-    """The files of a release with the id of its next refresh; nothing else changes in them."""
-    facts, values, manifest = (
-        f"{release.directory}/{name}" for name in (layout.RELEASE, layout.VALUES, layout.MANIFEST)
-    )
-    there = snapshot.read([facts, values, manifest])
-    new, before = release.next_refresh, release.deployment_id
-    text = there.get(values, b"").decode(errors="replace")
-    new_values = new.values(text, before=before)
-    head = new.facts(release.text, before=before)
-    if new_values == text or head == release.text:
-        raise RepositoryMoved(
-            f"{values} and {facts} in the GitOps repository do not name the same deployment: "
-            "deploy the API again"
-        )
-    origin = Origin(release=release, by="refresh")
-    wanted = {
-        facts: with_provenance(head, origin.provenance()).encode(),
-        values: new_values.encode(),
-    }
-    if wants_manifests(workspace):
-        rendered = render_manifest(snapshot, release, new_values, helm=tools.helm)
-        wanted[manifest] = rendered.encode()
-    return wanted

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
 from gitops_ml.commands.get import cluster_of
-from gitops_ml.delivery.releases import current_release, repository_of, values_of
+from gitops_ml.delivery.releases import current_release, release_values, repository_of
 from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
 from gitops_ml.http.post import post
 from gitops_ml.system.clean_text import one_line
@@ -77,7 +77,7 @@ def predict(
     """
     snapshot = repository_of(workspace, tools).fetch()
     release = current_release(snapshot, api, environment)
-    values = values_of(snapshot, [release.directory]).get(release.directory, {})
+    values = release_values(snapshot, release)
     cluster = cluster_of(workspace, environment)
     path = _path(call, prediction_path(values))
     seconds = (call.timeout or timeout_of(values)) + _PATIENCE

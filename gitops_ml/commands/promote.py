@@ -12,7 +12,8 @@ from gitops_ml.delivery.change import (
     ChangeResult,
     ReleaseChange,
     change,
-    fields_without,
+    changed_values,
+    values_without,
 )
 from gitops_ml.delivery.derive import DerivedRelease, Origin, derive_release, derived_changes
 from gitops_ml.delivery.releases import Selection, selected, topic_of, values_of
@@ -76,14 +77,9 @@ def promote(
             warnings=(*skipped, *_chart_warnings(derived), *changed.warnings),
         )
 
+    topic = topic_of(selection, workspace.project.name)
     return change(
-        workspace,
-        plan,
-        tools=tools,
-        options=options,
-        action="promote",
-        topic=f"{target}/{topic_of(selection, workspace.project.name)}",
-        environments=(target,),
+        workspace, tools, options, plan, action="promote", environment=target, topic=topic
     )
 
 
@@ -176,7 +172,6 @@ def _release_changes(
     for origin, release in pairs:
         before = read_release(facts.get(f"{release.directory}/{layout.RELEASE}", b""))
         now = json.loads(release.text.data)
-        earlier = values.get(release.directory)
         found.append(
             ReleaseChange(
                 api=release.name,
@@ -184,9 +179,7 @@ def _release_changes(
                 before=before.deployment_id if before else None,
                 after=release.deployment_id,
                 image=release.image,
-                fields=field_changes(fields_without(earlier), fields_without(now))
-                if earlier
-                else (),
+                fields=changed_values(values.get(release.directory, {}), now),
                 differs=field_changes(_own(values.get(origin.directory, {})), _own(now)),
             )
         )
@@ -195,7 +188,7 @@ def _release_changes(
 
 def _own(values: Mapping[str, object]) -> Mapping[str, object]:
     """What may differ between environments: all but the image and the environment's name."""
-    rest = fields_without(values, "environment")
+    rest = values_without(values, "environment")
     return {key: value for key, value in rest.items() if key != "image"}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.capture.package_text import package_text
 from gitops_ml.commands.lock import lock
-from gitops_ml.delivery.land import proposal_by
+from gitops_ml.delivery.change import proposal_by
 from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, propose
 from gitops_ml.documents.yaml_edit import CannotEdit, with_item
 from gitops_ml.documents.yaml_reader import read_yaml

@@ -10,7 +10,7 @@ from gitops_ml.delivery.change import (
     ChangeResult,
     ReleaseChange,
     change,
-    fields_without,
+    changed_values,
 )
 from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import refuse_other, repository_of
@@ -20,7 +20,6 @@ from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.current_objects import render_manifest
-from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.release_history import ReleaseHistory
 from gitops_ml.gitops.release_yaml import read_fields, read_release
 
@@ -64,13 +63,7 @@ def rollback(
         return _restoring(past, events[0], event, workspace, tools)
 
     return change(
-        workspace,
-        plan,
-        tools=tools,
-        options=options,
-        action="rollback",
-        topic=f"{environment}/{api}",
-        environments=(environment,),
+        workspace, tools, options, plan, action="rollback", environment=environment, topic=api
     )
 
 
@@ -129,15 +122,14 @@ def _restoring(
     )
     if changes:
         changes += _chart(past, wanted, release)
-    before = fields_without(read_fields(past.content(current.last.values)))
-    after = fields_without(read_fields(past.content(wanted.last.values)))
+    before, after = (read_fields(past.content(event.last.values)) for event in (current, wanted))
     restored = ReleaseChange(
         api=release.api,
         environment=release.environment,
         before=now.deployment_id if now else None,
         after=release.deployment_id,
         image=release.image,
-        fields=field_changes(before, after) if before else (),
+        fields=changed_values(before, after),
     )
     return ChangePlan(
         releases=(restored,),

@@ -1,20 +1,35 @@
-"""What the verbs that change current releases share: options, the way to a commit, and results."""
+"""Deliver changes to the GitOps repository: options, the way to a commit or pull request, results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.land import Delivery, DeliveryResult, deliver_changes
-from gitops_ml.delivery.push import CommitPlan
+from gitops_ml.delivery.push import (
+    NOTHING_TO_PROPOSE_TO,
+    CommitPlan,
+    Delivered,
+    MakePlan,
+    Plan,
+    deliver,
+    propose,
+)
+from gitops_ml.delivery.releases import repository_of
+from gitops_ml.forge.pull_request import Proposal, PullRequest, review_place
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.commit_message import action_message
+from gitops_ml.gitops.commit_message import action_message, summary_of
+from gitops_ml.gitops.differences import FieldChange, field_changes
+from gitops_ml.gitops.proposal_branch import head_branch
+from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
+from gitops_ml.workspace.source import read_author
 
 if TYPE_CHECKING:
+    from gitops_ml.git.model import Change
     from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.differences import FieldChange
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.project.model import PullRequestSettings
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
@@ -26,19 +41,33 @@ class ChangeOptions:
     message: str | None = None
     """The commit's subject."""
     dry_run: bool = False
+    """Whether to stop before anything is written to the repository."""
     pull_request: bool | None = None
     """Whether to open a pull request; ``None`` decides by the environments of the project file."""
     why: str = ""
-    """Paragraphs for the reviewer, in Markdown."""
+    """Paragraphs for the reviewer, in Markdown, before those of the plan."""
 
-    def delivery(self, topic: str, environments: Iterable[str]) -> Delivery:
-        return Delivery(
-            topic=topic,
-            environments=tuple(environments),
-            pull_request=self.pull_request,
-            dry_run=self.dry_run,
-            why=self.why,
-        )
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryResult:
+    """What every verb that changes the repository returns."""
+
+    changes: tuple[Change, ...]
+    commit: str | None
+    """`None` where nothing had to change, or nothing was to be pushed."""
+    pull_request: PullRequest | None
+    """Where the commit waits for its review."""
+    dry_run: bool
+    warnings: tuple[str, ...]
+
+    def summary(self) -> str:
+        if not self.changes:
+            return "nothing to change"
+        if self.dry_run:
+            return f"would commit: {summary_of(self.changes)}"
+        if self.pull_request:
+            return f"{review_place(self.pull_request)}: {summary_of(self.changes)}"
+        return f"committed {(self.commit or '')[:12]}: {summary_of(self.changes)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +85,17 @@ class ReleaseChange:
     """What changes in its values."""
     differs: tuple[FieldChange, ...] = ()
     """How a promoted release differs from its source, apart from the image."""
+
+    @classmethod
+    def of(cls, release: ReleaseRecord, *, after: str | None) -> ReleaseChange:
+        """The change of a current release that keeps its image and its values."""
+        return cls(
+            api=release.api,
+            environment=release.environment,
+            before=release.deployment_id,
+            after=after,
+            image=release.image,
+        )
 
     @property
     def directory(self) -> str:
@@ -82,22 +122,28 @@ class ChangeResult(DeliveryResult):
 
 def change(
     workspace: Workspace,
-    make_plan: Callable[[GitSnapshot], ChangePlan],
-    *,
     tools: Clients,
     options: ChangeOptions,
+    make_plan: Callable[[GitSnapshot], ChangePlan],
+    *,
     action: str,
+    environment: str,
     topic: str,
-    environments: Iterable[str],
 ) -> ChangeResult:
-    """Deliver what is planned; where the branch moved, plan again."""
+    """Deliver what is planned for releases of one environment; where the branch moved, plan again."""
 
     def with_message(snapshot: GitSnapshot) -> ChangePlan:
         plan = make_plan(snapshot)
         return replace(plan, message=_message(action, plan, options))
 
-    delivery = options.delivery(f"{action}/{topic}", environments)
-    delivered = deliver_changes(workspace, with_message, tools=tools, delivery=delivery)
+    delivered = deliver_changes(
+        workspace,
+        tools,
+        options,
+        with_message,
+        topic=f"{action}/{environment}/{topic}",
+        environments=(environment,),
+    )
     plan = delivered.plan
     return ChangeResult(
         action=action,
@@ -122,7 +168,112 @@ def _message(action: str, plan: ChangePlan, options: ChangeOptions) -> str:
     return action_message(action, options.message or plan.subject, lines=lines, deployment_ids=ids)
 
 
-def fields_without(values: Mapping[str, object], *names: str) -> Mapping[str, object]:
+def deliver_changes(
+    workspace: Workspace,
+    tools: Clients,
+    options: ChangeOptions,
+    make_plan: MakePlan[Plan],
+    *,
+    topic: str,
+    environments: Collection[str],
+) -> Delivered[Plan]:
+    """Commit what is planned, and push it or open a pull request with it.
+
+    Every verb that changes the GitOps repository ends here. Doing it again changes nothing more.
+
+    ``topic`` names the branch of a pull request, such as ``deploy/staging/iris``: the same topic is the
+    same pull request. ``environments`` are those whose releases change: their `delivery` decides
+    where the options do not.
+
+    Raises:
+        UsageError: the project file names no GitOps repository, or no forge can be found for it; or
+            a submodule, a link or a file is where a change is to be written.
+        RepositoryMoved: the repository holds what gitops-ml did not write, or moved at each attempt.
+    """
+    repository = repository_of(workspace, tools)
+    proposes, warnings = _review(workspace, options, environments)
+    if options.dry_run:
+        base = repository.fetch()
+        plan = make_plan(base)
+        base.refuse_taken(plan.changes)
+        is_refused = proposes and base.commit is None
+        refusal = (NOTHING_TO_PROPOSE_TO,) if is_refused else ()
+        return Delivered(plan=plan, base=base.commit, warnings=refusal)
+    author = read_author(workspace.root, workspace.project.gitops)
+    if not proposes:
+        return deliver(repository, make_plan, author=author)
+    head = head_branch(topic)
+    delivered = propose(
+        repository,
+        tools.forge,
+        make_plan,
+        lambda plan: _proposal(workspace, plan, why=options.why, head=head),
+        head=head,
+        author=author,
+    )
+    return replace(delivered, warnings=(*warnings, *delivered.warnings))
+
+
+def _review(
+    workspace: Workspace, options: ChangeOptions, environments: Collection[str]
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether to open a pull request, and a warning for environments that would not need one."""
+    if options.pull_request is not None:
+        return options.pull_request, ()
+    known = workspace.project.environments
+    named = [name for name in environments if name in known]
+    pushed = [name for name in named if known[name].delivery == "push"]
+    if len(pushed) == len(named):
+        return False, ()
+    if not pushed:
+        return True, ()
+    return True, (
+        f"{', '.join(pushed)}: what changes there waits in the pull request with the rest, though the "
+        "project file has `delivery: push`; deploy it alone with --environment",
+    )
+
+
+def _proposal(workspace: Workspace, plan: CommitPlan, *, why: str, head: str) -> Proposal:
+    gitops = workspace.project.gitops
+    assert gitops is not None, "`repository_of` refuses a project without"
+    body = pull_request_body(
+        plan.changes,
+        why="\n\n".join(filter(None, (why, plan.why))),
+        warnings=plan.warnings,
+        head=head,
+    )
+    settings = workspace.project.pull_requests
+    return proposal_by(
+        settings, head=head, base=gitops.branch, title=title_of(plan.message), body=body
+    )
+
+
+def proposal_by(
+    settings: PullRequestSettings, *, head: str, base: str, title: str, body: str
+) -> Proposal:
+    """What a forge is asked to open, by the project's settings for pull requests."""
+    return Proposal(
+        head=head,
+        base=base,
+        title=title,
+        body=body,
+        reviewers=settings.reviewers,
+        teams=settings.teams,
+        labels=settings.labels,
+        is_draft=settings.draft,
+        auto_merge=settings.auto_merge,
+        merge_method=settings.merge_method,
+    )
+
+
+def changed_values(
+    before: Mapping[str, object], after: Mapping[str, object]
+) -> tuple[FieldChange, ...]:
+    """What changes in the values of a release, without the deployment id; nothing if it is new."""
+    return field_changes(values_without(before), values_without(after)) if before else ()
+
+
+def values_without(values: Mapping[str, object], *names: str) -> Mapping[str, object]:
     """The values without the deployment id and without ``names`` of the section `api`."""
     api = values.get("api")
     if not isinstance(api, Mapping):

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gitops_ml.errors import RepositoryMoved, UsageError
@@ -41,7 +43,6 @@ class CommitPlan:
 Plan = TypeVar("Plan", bound=CommitPlan)
 MakePlan = Callable[[GitSnapshot], Plan]
 """Plans the same commit on any snapshot; called again when the branch moved."""
-MakeProposal = Callable[[Plan], Proposal]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +56,53 @@ class Delivered(Generic[Plan]):
     commit: str | None = None
     """The new commit; ``None`` where nothing had to change."""
     attempts: int = 1
+    page: str | None = None
+    """Where the server offers to open a pull request for the branch that was pushed."""
     pull_request: PullRequest | None = None
     """Where the commit waits for its review; ``None`` where it is on the branch."""
     warnings: tuple[str, ...] = ()
     """Of the delivery; those of the plan are not among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often to try to push, and the pauses between."""
+
+    attempts: int
+    sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+    clock: Callable[[], float] = time.monotonic
+
+    def until_pushed(
+        self,
+        repository: GitRepository,
+        make_plan: MakePlan[Plan],
+        make_commit: Callable[[GitSnapshot, Plan], tuple[str, Callable[[], str | None]]],
+    ) -> Delivered[Plan]:
+        """Fetch, plan, commit and push; where the branch moved, again.
+
+        ``make_commit`` returns a commit and what pushes it.
+        """
+        for attempt in itertools.count(1):
+            began = self.clock()
+            base = repository.fetch()
+            took = self.clock() - began
+            plan = make_plan(base)
+            if not plan.changes:
+                return Delivered(plan=plan, base=base.commit, attempts=attempt)
+            began = self.clock()
+            commit, push = make_commit(base, plan)
+            try:
+                page = push()
+            except RepositoryMoved:
+                if attempt == self.attempts:
+                    raise
+                self.sleep(pause(attempt, self.jitter(), took=took + self.clock() - began))
+            else:
+                return Delivered(
+                    plan=plan, base=base.commit, commit=commit, attempts=attempt, page=page
+                )
+        raise AssertionError("the last attempt returns or raises")
 
 
 def deliver(
@@ -66,10 +110,7 @@ def deliver(
     make_plan: MakePlan[Plan],
     *,
     author: tuple[str, str],
-    attempts: int = 40,
-    sleep: Callable[[float], None] = time.sleep,
-    jitter: Callable[[], float] = random.random,
-    clock: Callable[[], float] = time.monotonic,
+    retry: Retry = Retry(attempts=40),
 ) -> Delivered[Plan]:
     """Commit what is planned and push it; where the branch moved, plan again.
 
@@ -79,38 +120,22 @@ def deliver(
     Raises:
         RepositoryMoved: the branch moved at each attempt.
     """
-    for attempt in range(1, attempts + 1):
-        began = clock()
-        base = repository.fetch()
-        took = clock() - began
-        plan = make_plan(base)
-        if not plan.changes:
-            return Delivered(plan=plan, base=base.commit, attempts=attempt)
-        began = clock()
+
+    def make_commit(base: GitSnapshot, plan: Plan) -> tuple[str, Callable[[], None]]:
         commit = repository.commit(base, plan.changes, message=plan.message, author=author)
-        try:
-            repository.push(commit, base=base)
-        except RepositoryMoved:
-            if attempt == attempts:
-                raise
-            sleep(pause(attempt, jitter(), took=took + clock() - began))
-        else:
-            return Delivered(plan=plan, base=base.commit, commit=commit, attempts=attempt)
-    raise ValueError("attempts counts from 1")
+        return commit, partial(repository.push, commit, base=base)
+
+    return retry.until_pushed(repository, make_plan, make_commit)
 
 
 def propose(
     repository: GitRepository,
     forge: Forge | None,
     make_plan: MakePlan[Plan],
-    make_proposal: MakeProposal[Plan],
+    make_proposal: Callable[[Plan], Proposal],
     *,
     head: str,
     author: tuple[str, str],
-    attempts: int = 10,
-    sleep: Callable[[float], None] = time.sleep,
-    jitter: Callable[[], float] = random.random,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Delivered[Plan]:
     """Commit what is planned to the branch ``head``, and open a pull request with it.
 
@@ -124,45 +149,29 @@ def propose(
         RepositoryMoved: the branch holds commits of others, or moved each time.
         UsageError: the repository has no commit that a pull request could start from.
     """
-    for attempt in range(1, attempts + 1):
-        began = clock()
-        base = repository.fetch()
-        took = clock() - began
+
+    def plan_for_review(base: GitSnapshot) -> Plan:
         if base.commit is None:
             # Before the plan is made: images are built on the way to it.
             raise UsageError(NOTHING_TO_PROPOSE_TO)
-        plan = make_plan(base)
-        proposal = make_proposal(plan)
-        if not plan.changes:
-            warnings = _still_open(forge, proposal)
-            return Delivered(plan=plan, base=base.commit, attempts=attempt, warnings=warnings)
-        began = clock()
+        return make_plan(base)
+
+    def make_commit(base: GitSnapshot, plan: Plan) -> tuple[str, Callable[[], str | None]]:
         branch = repository.read_branch(head, base=base)
-        page = None
-        if branch and not foreign_commits(branch) and holds(branch, plan.changes):
-            commit = branch.commit
-        else:
-            _refuse_work_of_others(branch)
-            text = marked(plan.message, plan.changes, length=len(base.commit))
-            commit = repository.commit(base, plan.changes, message=text, author=author)
-            try:
-                expected = branch.commit if branch else None
-                page = repository.push_branch(head, commit, expected=expected)
-            except RepositoryMoved:
-                if attempt == attempts:
-                    raise
-                sleep(pause(attempt, jitter(), took=took + clock() - began))
-                continue
-        found = forge.open(proposal) if forge else _branch_only(proposal, commit, page)
-        return Delivered(
-            plan=plan,
-            base=base.commit,
-            commit=commit,
-            attempts=attempt,
-            pull_request=found,
-            warnings=found.warnings,
-        )
-    raise ValueError("attempts counts from 1")
+        _refuse_work_of_others(branch)
+        if branch and holds(branch, plan.changes):
+            return branch.commit, lambda: None
+        text = marked(plan.message, plan.changes, length=len(base.commit or ""))
+        commit = repository.commit(base, plan.changes, message=text, author=author)
+        expected = branch.commit if branch else None
+        return commit, partial(repository.push_branch, head, commit, expected=expected)
+
+    delivered = Retry(attempts=10).until_pushed(repository, plan_for_review, make_commit)
+    proposal = make_proposal(delivered.plan)
+    if delivered.commit is None:
+        return replace(delivered, warnings=_still_open(forge, proposal))
+    found = forge.open(proposal) if forge else _branch_only(proposal, delivered)
+    return replace(delivered, pull_request=found, warnings=found.warnings)
 
 
 def _still_open(forge: Forge | None, proposal: Proposal) -> tuple[str, ...]:
@@ -186,15 +195,15 @@ def _refuse_work_of_others(branch: Branch | None) -> None:
         )
 
 
-def _branch_only(proposal: Proposal, commit: str, page: str | None) -> PullRequest:
+def _branch_only(proposal: Proposal, delivered: Delivered[Plan]) -> PullRequest:
     return PullRequest(
         number=0,
-        url=page or "",
+        url=delivered.page or "",
         title=proposal.title,
         state="open",
         head=proposal.head,
         base=proposal.base,
-        commit=commit,
+        commit=delivered.commit,
     )
 
 

@@ -10,8 +10,6 @@ from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import ReleaseRecord, read_fields, read_release
-from gitops_ml.workspace.clients import Clients
-from gitops_ml.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitops_ml.git.repository import GitRepository, GitSnapshot
@@ -153,6 +151,11 @@ def values_of(snapshot: GitSnapshot, directories: Iterable[str]) -> dict[str, Ma
     """The values of releases, by their directories."""
     found = snapshot.read(f"{directory}/{layout.VALUES}" for directory in directories)
     return {path.rpartition("/")[0]: read_fields(content) for path, content in found.items()}
+
+
+def release_values(snapshot: GitSnapshot, release: ReleaseRecord) -> Mapping[str, object]:
+    """The values of one release; empty where its ``values.yaml`` is missing."""
+    return values_of(snapshot, [release.directory]).get(release.directory, {})
 
 
 def _with_labels(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, pause, propose
+from gitops_ml.delivery.push import CommitPlan, Delivered, Retry, deliver, pause, propose
 from gitops_ml.errors import Refused, RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from tests.support.fakes import FakeGitopsRepository
@@ -26,8 +26,7 @@ def one_file(path: str, content: bytes):
     return make
 
 
-def no_sleep(seconds: float) -> None:
-    pass
+WITHOUT_PAUSES = Retry(attempts=3, sleep=lambda seconds: None)
 
 
 def test_a_change_becomes_one_commit_on_what_was_there():
@@ -67,10 +66,13 @@ def test_when_the_branch_moves_the_changes_are_planned_again_on_top():
         repository,
         one_file("a.yaml", b"a"),
         author=AUTHOR,
-        sleep=pauses.append,
-        jitter=lambda: 0.5,
-        # Of each attempt: before and after the fetch, before the commit, after the push.
-        clock=iter([0.0, 0.25, 9.0, 9.5, 10.0, 10.25, 10.25, 10.5, 11.0, 11.0, 11.0]).__next__,
+        retry=Retry(
+            attempts=3,
+            sleep=pauses.append,
+            jitter=lambda: 0.5,
+            # Of each attempt: before and after the fetch, before the commit, after the push.
+            clock=iter([0.0, 0.25, 9.0, 9.5, 10.0, 10.25, 10.25, 10.5, 11.0, 11.0, 11.0]).__next__,
+        ),
     )
 
     assert delivered.attempts == 3
@@ -82,7 +84,7 @@ def test_a_change_that_somebody_else_has_made_meanwhile_is_not_made_twice():
     repository = FakeGitopsRepository.holding({})
     repository.before_push = lambda: repository.somebody_else_commits({"a.yaml": b"a"})
 
-    delivered = deliver(repository, one_file("a.yaml", b"a"), author=AUTHOR, sleep=no_sleep)
+    delivered = deliver(repository, one_file("a.yaml", b"a"), author=AUTHOR, retry=WITHOUT_PAUSES)
 
     assert (delivered.commit, delivered.attempts) == (None, 2)
 
@@ -93,7 +95,7 @@ def test_after_the_last_attempt_the_failure_is_raised():
     repository.before_push = lambda: repository.somebody_else_commits({f"{next(numbers)}": b""})
 
     with pytest.raises(RepositoryMoved):
-        deliver(repository, one_file("a", b"a"), author=AUTHOR, attempts=3, sleep=no_sleep)
+        deliver(repository, one_file("a", b"a"), author=AUTHOR, retry=WITHOUT_PAUSES)
     assert next(numbers) == 3
 
 
@@ -102,7 +104,7 @@ def test_a_refusal_is_not_tried_again():
     repository.refusal = Refused("protected branch")
 
     with pytest.raises(Refused):
-        deliver(repository, one_file("a", b"a"), author=AUTHOR, sleep=no_sleep)
+        deliver(repository, one_file("a", b"a"), author=AUTHOR, retry=WITHOUT_PAUSES)
     assert len(repository.pending) == 1
 
 

@@ -1,0 +1,107 @@
+"""Roll current releases out again; nothing but the deployment id changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.change import ChangeOptions, ChangePlan, ChangeResult, ReleaseChange, change
+from gitops_ml.delivery.derive import Origin
+from gitops_ml.delivery.release_changes import wants_manifests
+from gitops_ml.delivery.releases import Selection, selected, topic_of
+from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.delivery.restoration import restored_changes
+from gitops_ml.errors import RepositoryMoved
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.commit_message import names_in_short
+from gitops_ml.gitops.current_objects import render_manifest
+from gitops_ml.gitops.release_files import with_provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.git.model import Change
+    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+def refresh(
+    workspace: Workspace,
+    selection: Selection,
+    *,
+    environment: str,
+    tools: Clients,
+    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
+) -> ChangeResult:
+    """Roll the current releases out again: only the deployment id changes.
+
+    Raises:
+        UsageError: there is no such release.
+        InvalidDocument: today's policies forbid a release, or it is not whole.
+    """
+
+    def plan(snapshot: GitSnapshot) -> ChangePlan:
+        releases = selected(
+            snapshot, selection, environment=environment, project=workspace.project.name
+        )
+        return ChangePlan(
+            releases=tuple(
+                ReleaseChange.of(release, after=release.next_refresh.deployment_id)
+                for release in releases
+            ),
+            changes=_refresh_changes(releases, snapshot, workspace, tools),
+            subject=f"Refresh {names_in_short(r.api for r in releases)} in {environment}",
+            why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
+        )
+
+    topic = topic_of(selection, workspace.project.name)
+    return change(
+        workspace, tools, options, plan, action="refresh", environment=environment, topic=topic
+    )
+
+
+def _refresh_changes(
+    releases: Iterable[ReleaseRecord], snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+) -> tuple[Change, ...]:
+    state = RepositoryState.of(snapshot)
+    changes = [
+        each
+        for release in releases
+        for each in restored_changes(
+            release,
+            _refreshed(release, snapshot, workspace, tools),
+            state,
+            workspace.project,
+            way_out=f"deploy {release.api} with a manifest that the policy allows",
+        )
+    ]
+    return tuple(sorted(changes))
+
+
+def _refreshed(
+    release: ReleaseRecord, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+) -> dict[str, bytes]:
+    """The files of a release with the id of its next refresh; nothing else changes in them."""
+    facts, values, manifest = (
+        f"{release.directory}/{name}" for name in (layout.RELEASE, layout.VALUES, layout.MANIFEST)
+    )
+    there = snapshot.read([facts, values, manifest])
+    new, before = release.next_refresh, release.deployment_id
+    text = there.get(values, b"").decode(errors="replace")
+    new_values = new.values(text, before=before)
+    head = new.facts(release.text, before=before)
+    if new_values == text or head == release.text:
+        raise RepositoryMoved(
+            f"{values} and {facts} in the GitOps repository do not name the same deployment: "
+            "deploy the API again"
+        )
+    origin = Origin(release=release, by="refresh")
+    wanted = {
+        facts: with_provenance(head, origin.provenance()).encode(),
+        values: new_values.encode(),
+    }
+    if wants_manifests(workspace):
+        rendered = render_manifest(snapshot, release, new_values, helm=tools.helm)
+        wanted[manifest] = rendered.encode()
+    return wanted
