@@ -22,6 +22,7 @@ from gitops_ml.git.environment import (
 from gitops_ml.system.process import (
     Outdated,
     absolute_path,
+    environment_variable,
     foreign_git_variables,
     output_of,
     redacted,
@@ -90,6 +91,7 @@ class GitProgram:
         environ: Mapping[str, str],
     ) -> None:
         self._folder = folder
+        self._clone = {"GIT_DIR": str(folder)}
         self._remote = remote
         self._credentials = credentials
         # GitPython adds to the environment of this process, so all of it counts anyway.
@@ -99,15 +101,12 @@ class GitProgram:
 
     def make(self, folder: Path) -> GitResult:
         """``git init`` of an empty bare clone in ``folder``."""
-        return self._execute(
-            (*_OPTIONS, "init", "--quiet", "--bare", "--template="), env={"GIT_DIR": str(folder)}
-        )
+        init = ("init", "--quiet", "--bare", "--template=")
+        return self._execute(init, env={"GIT_DIR": str(folder)})
 
     def local(self, *arguments: str, input: bytes | None = None) -> GitResult:
         """A command that needs only the clone."""
-        return self._execute(
-            (*_OPTIONS, *arguments), env={"GIT_DIR": str(self._folder)}, input=input
-        )
+        return self._execute(arguments, env=self._clone, input=input)
 
     def remote(self, *arguments: str) -> GitResult:
         """A command between the clone and the remote.
@@ -115,7 +114,7 @@ class GitProgram:
         Raises:
             ServerFailed: the conversation takes too long.
         """
-        return self._converse(arguments, repository={"GIT_DIR": str(self._folder)})
+        return self._converse(arguments, repository=self._clone)
 
     def push(self, *arguments: str) -> GitResult:
         """``git push`` of ``arguments``; to a remote on this machine, it outlives this process.
@@ -123,16 +122,12 @@ class GitProgram:
         Raises:
             ServerFailed: the conversation takes too long.
         """
-        repository = {"GIT_DIR": str(self._folder)}
         if not self._remote.is_local:
-            return self._converse(("push", *arguments), repository=repository)
+            return self._converse(("push", *arguments), repository=self._clone)
         # The receiving half then runs in this process group. Killed at the wrong moment, it would
         # leave a lock on the branch; in its own session it ends as it does on a server.
-        return self._execute(
-            (*_OPTIONS, "push", *arguments),
-            env={**repository, **self._connection()},
-            limit=_Limit(None, outlives_us=True),
-        )
+        env = {**self._clone, **self._connection()}
+        return self._execute(("push", *arguments), env=env, outlives_us=True)
 
     def remote_alone(self, *arguments: str) -> GitResult:
         """A command with the remote that needs no clone.
@@ -150,9 +145,9 @@ class GitProgram:
     def _converse(self, arguments: tuple[str, ...], *, repository: Mapping[str, str]) -> GitResult:
         try:
             return self._execute(
-                (*_OPTIONS, *self._credentials.options(self._remote), *arguments),
+                (*self._credentials.options(self._remote), *arguments),
                 env={**repository, **self._connection()},
-                limit=_Limit(self._seconds),
+                seconds=self._seconds,
             )
         except Outdated as error:
             raise ServerFailed(
@@ -179,11 +174,13 @@ class GitProgram:
         *,
         env: Mapping[str, str],
         input: bytes | None = None,
-        limit: _Limit | None = None,
+        seconds: float | None = None,
+        outlives_us: bool = False,
     ) -> GitResult:
+        """Run git. With ``seconds``, the processes that it starts end with it."""
         environ = git_environment(self._environ, repository=env, protocols=PROTOCOLS)
         program = _gitpython(self._folder.parent, self._environ)
-        command = [*_without_variables(environ), git_program(self._environ), *arguments]
+        command = [*_without_variables(environ), git_program(self._environ), *_OPTIONS, *arguments]
         with tempfile.TemporaryFile() as stream:
             if input is not None:
                 stream.write(input)
@@ -193,28 +190,14 @@ class GitProgram:
                 istream=stream if input is not None else None,
                 env=environ,
                 as_process=True,
-                start_new_session=limit is not None,
+                start_new_session=outlives_us or seconds is not None,
             )
             process = cast("Popen[bytes]", started.proc)  # annotated as one of text
             started.proc = None  # or GitPython would end it when `started` is collected
-            stdout, stderr = output_of(
-                process,
-                timeout=limit.seconds if limit else None,
-                outlives_us=bool(limit and limit.outlives_us),
-            )
-        shown = tuple(
-            redacted(part, self._secrets) for part in ("git", *arguments[len(_OPTIONS) :])
-        )
+            stdout, stderr = output_of(process, timeout=seconds, outlives_us=outlives_us)
+        shown = tuple(redacted(part, self._secrets) for part in ("git", *arguments))
         message = redacted(stderr.decode("utf-8", "replace"), self._secrets)
         return GitResult(shown, process.returncode, stdout, message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    """A command in its own session, so that the processes that it starts end with it."""
-
-    seconds: float | None
-    outlives_us: bool = False
 
 
 def _without_variables(environ: Mapping[str, str]) -> list[str]:
@@ -232,19 +215,12 @@ def _gitpython(folder: Path, environ: Mapping[str, str]) -> git.Git:
     Raises:
         ProgramFailed: git is not installed.
     """
-    found = shutil.which(git_program(environ), path=absolute_path(environ))
-    before = os.environ.get("GIT_PYTHON_GIT_EXECUTABLE")
-    # The import runs the first git on PATH for its version, which could be a file of the project.
-    os.environ["GIT_PYTHON_GIT_EXECUTABLE"] = found or "git-is-not-on-PATH"
-    try:
-        import git
-    except ImportError as error:
+    program = shutil.which(git_program(environ), path=absolute_path(environ))
+    if program is None:
         raise ProgramFailed(
             ("git",), 127, "git is not on PATH; install it, or name it in GIT_PYTHON_GIT_EXECUTABLE"
-        ) from error
-    finally:
-        if before is None:
-            del os.environ["GIT_PYTHON_GIT_EXECUTABLE"]
-        else:
-            os.environ["GIT_PYTHON_GIT_EXECUTABLE"] = before
+        )
+    # The import runs the first git on PATH for its version, which could be a file of the project.
+    with environment_variable("GIT_PYTHON_GIT_EXECUTABLE", program):
+        import git
     return git.Git(folder)

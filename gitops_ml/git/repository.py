@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,20 +95,17 @@ class GitRepository:
         """
         remote = Remote.parse(spec.repository, folder=folder, section=section)
         _refuse_part_of_source(remote, folder, section)
-        return cls(
-            remote,
-            branch=spec.branch,
-            cache=cache_folder(environ),
-            environ=environ,
-            credentials=Credentials.from_environ(
-                environ,
-                folder=folder,
-                username=spec.username,
-                token_env=spec.token_env,
-                section=section,
-            ),
-            progress=progress,
+        credentials = Credentials.from_environ(
+            environ,
+            folder=folder,
+            username=spec.username,
+            token_env=spec.token_env,
+            section=section,
         )
+        return cls(
+            remote, branch=spec.branch, cache=cache_folder(environ), environ=environ,
+            credentials=credentials, progress=progress,
+        )  # fmt: skip
 
     def fetch(self) -> GitSnapshot:
         """The newest commit of the branch; a repository without branches is an empty snapshot.
@@ -162,8 +160,7 @@ class GitRepository:
             try:
                 return self._branch(name, base.commit)
             except ProgramFailed:
-                self._clone.renew()
-                self._fetch()
+                self._renew()
                 return self._branch(name, base.commit)
 
     def push_branch(self, name: str, commit: str, *, expected: str | None) -> str | None:
@@ -209,15 +206,22 @@ class GitRepository:
                 raise failure
             answer.required()  # the server works, so the clone is damaged
         head = self._git.local("rev-parse", "--verify", _PROPOSED).text
+        fork = self._git.local("merge-base", base or head, head)
+        fork_point = None if fork.status == 1 else fork.text
+        commits = self._commits(head, base or head)
+        return Branch(name, head, commits, self._difference(fork_point, head))
+
+    def _commits(self, head: str, base: str) -> tuple[BranchCommit, ...]:
+        """The commits up to ``head`` that ``base`` does not have."""
         # The commit graph may list a commit whose objects are missing.
         listing = self._git.local(
             "-c", "core.commitGraph=false", "rev-list", "--parents",
-            f"--max-count={_MOST_COMMITS}", head, "--not", base or head,
+            f"--max-count={_MOST_COMMITS}", head, "--not", base,
         )  # fmt: skip
         lines = [line.split() for line in listing.text.splitlines()]
         request = "".join(f"{id}\n" for id, *_ in lines).encode()
         texts = parse_blobs(self._git.local("cat-file", "--batch", input=request).required())
-        commits = (
+        return tuple(
             BranchCommit(
                 id,
                 parse_commit(id, texts[id], {}).message,
@@ -225,9 +229,6 @@ class GitRepository:
             )
             for id, *parents in lines
         )
-        fork = self._git.local("merge-base", base or head, head)
-        fork_point = None if fork.status == 1 else fork.text
-        return Branch(name, head, tuple(commits), self._difference(fork_point, head))
 
     def _difference(self, old: str | None, new: str) -> Difference:
         # The empty tree's id depends on the kind of ids; `--root` compares with nothing in any.
@@ -278,7 +279,8 @@ class GitRepository:
         request = "".join(f"{id}\n" for id in wanted).encode()
         found = parse_blobs(self._local_read("cat-file", "--batch", input=request))
         if len(found) < len(wanted):
-            self._renew()
+            with self._clone.hold():
+                self._renew()
             found = parse_blobs(self._local_read("cat-file", "--batch", input=request))
         return found
 
@@ -293,15 +295,13 @@ class GitRepository:
         """The output of git on the clone; a clone that fails is made again first, once."""
         answer = self._git.local(*arguments, input=input)
         if answer.status:
-            self._clone.renew()
-            self._fetch()
+            self._renew()
             answer = self._git.local(*arguments, input=input)
         return answer.required()
 
     def _renew(self) -> None:
-        with self._clone.hold():
-            self._clone.renew()
-            self._fetch()
+        self._clone.renew()
+        self._fetch()
 
     def _has(self, commit: str) -> bool:
         """Whether the commit is in the clone, with all that it refers to."""
@@ -394,26 +394,20 @@ class GitSnapshot:
     """The files of one commit of the GitOps repository; read on demand, then kept."""
 
     def __init__(self, commit: str | None, repository: GitRepository) -> None:
-        self._commit = commit
-        self._repository = repository
-        self._ids: dict[str, str] | None = None
-        self._mode_of: dict[str, str] = {}
-
-    @property
-    def commit(self) -> str | None:
+        self.commit = commit
         """Its id; ``None`` for a repository without commits."""
-        return self._commit
+        self._repository = repository
 
     def blob_ids(self, prefix: str = "") -> Mapping[str, str]:
         """Path to git blob id (hex hash of git's blob object) of every file below ``prefix``.
 
         Submodules have no blob and are left out.
         """
-        return {path: id for path, id in self._all().items() if path.startswith(prefix)}
+        return {path: id for path, id in self._ids.items() if path.startswith(prefix)}
 
     def read(self, paths: Iterable[str]) -> Mapping[str, bytes]:
         """The content of those of ``paths`` that exist, with one command of git."""
-        ids = {path: id for path in paths if (id := self._all().get(path)) is not None}
+        ids = {path: id for path in paths if (id := self._ids.get(path)) is not None}
         blobs = self._repository.blobs(ids.values())
         return {path: blobs[id] for path, id in ids.items()}
 
@@ -427,7 +421,7 @@ class GitSnapshot:
         """
         changes = tuple(changes)
         gone = {change.path for change in changes if change.after is None}
-        kinds = {path: _KINDS.get(mode, "file") for path, mode in self._modes().items()}
+        kinds = {entry.path: _KINDS.get(entry.mode, "file") for entry in self._entries}
         for path in (change.path for change in changes if change.after is not None):
             above = ("/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 1))
             taken = next((place for place in above if place in kinds and place not in gone), None)
@@ -439,17 +433,10 @@ class GitSnapshot:
                     f"be written: it would be lost. Move it, or choose another repository or branch"
                 )
 
-    def _all(self) -> dict[str, str]:
-        if self._ids is None:
-            self._read_tree()
-        return self._ids or {}
+    @cached_property
+    def _entries(self) -> tuple[TreeEntry, ...]:
+        return self._repository.tree(self.commit) if self.commit else ()
 
-    def _modes(self) -> dict[str, str]:
-        if self._ids is None:
-            self._read_tree()
-        return self._mode_of
-
-    def _read_tree(self) -> None:
-        entries = self._repository.tree(self._commit) if self._commit else ()
-        self._ids = {entry.path: entry.id for entry in entries if entry.kind == "blob"}
-        self._mode_of = {entry.path: entry.mode for entry in entries}
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        return {entry.path: entry.id for entry in self._entries if entry.kind == "blob"}

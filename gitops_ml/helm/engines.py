@@ -97,17 +97,13 @@ class LibraryHelm(HelmEngine):
     @classmethod
     def load(cls) -> LibraryHelm | None:
         """The engine; ``None`` where the library is missing or does not run on this machine."""
-        before = os.environ.get("GOGC")
         # Read when the library starts. Rendering creates much garbage and keeps nothing: with Go's
         # default, a quarter of the time is garbage collection.
-        os.environ.setdefault("GOGC", "400")
-        try:
-            import helm_python
-        except ImportError:
-            return None
-        finally:
-            if before is None:
-                del os.environ["GOGC"]
+        with process.environment_variable("GOGC", os.environ.get("GOGC", "400")):
+            try:
+                import helm_python
+            except ImportError:
+                return None
         try:
             helm_python.helm_sdk_version()
         except (helm_python.HelmLibraryError, OSError):

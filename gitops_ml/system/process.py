@@ -20,7 +20,7 @@ from gitops_ml.errors import ProgramFailed
 from gitops_ml.system.clean_text import redacted_urls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _GIT_VARIABLES_OF_THE_USER = frozenset(
@@ -272,6 +272,19 @@ def absolute_path(environ: Mapping[str, str]) -> str:
     entries = environ.get("PATH", os.defpath).split(os.pathsep)
     # Never empty: that would be the current folder.
     return os.pathsep.join(e for e in entries if e.startswith(os.sep)) or os.devnull
+
+
+@contextlib.contextmanager
+def environment_variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable for the import of a library that reads it, and restore it."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def foreign_git_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
