@@ -40,12 +40,8 @@ class LoggedPrediction:
     status: int
     time: float
     headers: Mapping[str, str]
-
-    @property
-    def known_size(self) -> int:
-        """The bytes of strings and bytes; the size of other objects is known only when they are written."""
-        both = (self.payload, self.response)
-        return sum(len(each) for each in both if isinstance(each, str | bytes | bytearray))
+    known_size: int
+    """The bytes of strings and bytes; the size of other objects is known only when they are written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from predictor_base import __version__
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span
 
     from predictor_base.settings import Settings
 
@@ -27,12 +28,6 @@ _FLUSH_MILLISECONDS = 5000
 logger = logging.getLogger(__name__)
 
 Attribute = str | bool | int | float
-
-
-class Span(Protocol):
-    """A request's span, as far as the server uses it."""
-
-    def set_attribute(self, key: str, value: Attribute) -> None: ...
 
 
 class Tracing:
@@ -62,12 +57,6 @@ class Tracing:
         ) as span:
             yield span
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[Span]:
-        """A span below the current one; spans that the predictor starts are below this one."""
-        with self._tracer.start_as_current_span(name) as span:
-            yield span
-
     def close(self) -> None:
         """Send what is left, for a few seconds at most."""
         self._provider.force_flush(_FLUSH_MILLISECONDS)
@@ -90,8 +79,7 @@ def start_tracing(settings: Settings, environ: Mapping[str, str]) -> Tracing | N
         return None
     from opentelemetry import trace
 
-    # so that the predictor's own spans, and those of libraries it instruments, end up in the same
-    # place
+    # so that the predictor's own spans, and those of libraries it instruments, go to the same place
     trace.set_tracer_provider(provider)
     return Tracing(provider)
 

@@ -29,7 +29,8 @@ SCRIPT = f"""
     headers = {{"traceparent": "00-{TRACE}-00f067aa0ba902b7-01"}}
     with tracing.request("POST /predict", headers=headers, attributes={{"request.id": "r-1"}}) as span:
         span.set_attribute("http.response.status_code", 200)
-        with tracing.stage("predict"):
+        from opentelemetry import trace
+        with trace.get_tracer("predictor").start_as_current_span("load rows"):
             pass
     try:
         with tracing.request("POST /", headers={{}}, attributes={{}}):
@@ -102,10 +103,10 @@ def test_a_request_arrives_at_the_collector_in_the_callers_trace(collector: Coll
             assert attributes["service.version"] == "iris-0123456789ab"
             for scope in resource.scope_spans:
                 spans.update({span.name: span for span in scope.spans})
-    first, stage, failed = spans["POST /predict"], spans["predict"], spans["POST /"]
-    assert first.trace_id.hex() == stage.trace_id.hex() == TRACE
+    first, own, failed = spans["POST /predict"], spans["load rows"], spans["POST /"]
+    assert first.trace_id.hex() == own.trace_id.hex() == TRACE
     assert first.parent_span_id.hex() == "00f067aa0ba902b7"
-    assert stage.parent_span_id == first.span_id
+    assert own.parent_span_id == first.span_id, "that of the predictor"
     assert {each.key for each in first.attributes} == {"request.id", "http.response.status_code"}
     assert failed.trace_id.hex() != TRACE
     assert failed.status.code == 2
