@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 from predictor_base import errors
 from predictor_base.http.error_replies import clean_header, clean_headers, error_body, status_of
 from predictor_base.http.payload import JSON, decode, encode
-from predictor_base.http.request import Exchange, Receive, Reply, Scope, Send, off_loop
+from predictor_base.http.request import (
+    WRITE_REPLY,
+    Exchange,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    off_loop,
+)
 from predictor_base.http.streaming import event_stream
-from predictor_base.http.uvicorn_protocol import WRITE_REPLY
 from predictor_base.jsontext import dump, parse
 from predictor_base.telemetry.log import request_id_of_task
 
@@ -69,7 +76,6 @@ class App:
         self._writes_at_once = settings.cors is None  # the CORS middleware has to see the messages
 
     def add_routes(self, routes: Routes) -> None:
-        """Add these routes."""
         for path, verbs in routes.items():
             if "GET" in verbs:
                 verbs = {"HEAD": verbs["GET"], **verbs}
@@ -126,7 +132,7 @@ class App:
         return is_small and is_json and b"content-encoding" not in header
 
     def answer_at_once(self, scope: Scope, body: bytes) -> Any:
-        """Predict; returns the reply in parts, or an ASGI application that sends it."""
+        """Predict; returns status, header lines and body, or an ASGI application that sends any other reply."""
         exchange = Exchange(scope, _no_message, timeout=self.settings.request_timeout_seconds)
         request_id_of_task.set(exchange.request_id)
         exchange.is_prediction = True

@@ -28,6 +28,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+WRITE_REPLY = "predictor_base.write_reply"
+"""The key in the scope's extensions of a function that sends a whole reply at once."""
+
 BODY_IS_LATE = "predictor_base.body_is_late"
 """The key in the scope's extensions where the server has closed a connection whose body did not arrive."""
 

@@ -41,7 +41,7 @@ async def event_stream(
     try:
         first = await anext(values)
     except StopAsyncIteration:
-        return Reply(200, media_type=media_type, chunks=_only(last))
+        return Reply(200, media_type=media_type, chunks=_with_last(values, last))
     metrics.observed["first_chunk"].observe(time.perf_counter() - exchange.started)
     if isinstance(first, bytes):
         frame, media_type = bytes, b"application/octet-stream"
@@ -57,11 +57,6 @@ def as_event(value: Any) -> bytes:
 
 def as_line(value: Any) -> bytes:
     return dump(value) + b"\n"
-
-
-async def _only(last: bytes) -> AsyncIterator[bytes]:
-    if last:
-        yield last
 
 
 async def _with_last(chunks: AsyncIterator[bytes], last: bytes) -> AsyncIterator[bytes]:

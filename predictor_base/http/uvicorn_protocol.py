@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
@@ -22,13 +21,11 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from predictor_base.http.request import BODY_IS_LATE
+from predictor_base.http.request import BODY_IS_LATE, WRITE_REPLY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-WRITE_REPLY = "predictor_base.write_reply"
-"""The extension's key in the scope."""
+    from predictor_base.http.app import App
+    from predictor_base.settings import Settings
 
 MAX_HEAD_BYTES = 65536
 IDLE_SECONDS = 75
@@ -59,43 +56,24 @@ _TRAILERS: Any = deque(maxlen=0)
 _OFFERS = frozenset((b"upgrade", b"http2-settings"))
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Time limits for clients, and how many there may be."""
-
-    head_seconds: float = 15
-    body_seconds: float = 30
-    write_seconds: float = 60
-    connections: int = 4096
-
-
 class Connections(ServerState):
     """The state that the connections of a server share."""
 
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+
     default_lines = b""
     """The default headers as lines."""
-    limits = Limits()
     last_host = b""
     """The Host that was checked last: most requests have the same."""
-
-
-class Express(Protocol):
-    """The application's side of the express lane."""
-
-    def takes(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Whether a request with this head may use `answer_at_once`."""
-
-    def answer_at_once(
-        self, scope: Any, body: bytes
-    ) -> tuple[int, bytes, bytes] | Callable[..., Coroutine[Any, Any, None]]:
-        """Status, header lines and body; or an ASGI application that sends any other reply."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     server_state: Connections
-    express: Express | None = None
+    express: App | None = None
     express_body: bytearray | None = None
     """The received part of a body in the express lane."""
     express_answered = 0
@@ -121,7 +99,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.since = self.loop.time()
-        if len(self.connections) > self.server_state.limits.connections:
+        if len(self.connections) > self.server_state.settings.max_connections:
             self._make_room()
 
     @property
@@ -348,14 +326,14 @@ class GuardedProtocol(HttpToolsProtocol):
         if mark != self.mark:
             self.mark, self.since = mark, now
             return
-        limits, seconds = self.server_state.limits, now - self.since
+        settings, seconds = self.server_state.settings, now - self.since
         if self.phase == BODY:
-            allowed = limits.body_seconds + self.body_bytes / BYTES_A_SECOND
+            allowed = settings.body_timeout_seconds + self.body_bytes / BYTES_A_SECOND
             if seconds > allowed and not self.flow.read_paused:
                 self._end_body(408, "the request's body did not arrive in time")
         elif self.is_busy:
             return
-        elif self.phase == HEAD and seconds > limits.head_seconds:
+        elif self.phase == HEAD and seconds > settings.head_timeout_seconds:
             self.refuse(408, "the request's head did not arrive in time")
         elif self.phase == IDLE and seconds > IDLE_SECONDS:
             self.transport.close()
@@ -391,7 +369,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self.unsent or unsent < self.unsent:
             self.unsent_since = now
         self.unsent = unsent
-        return unsent > 0 and now - self.unsent_since > self.server_state.limits.write_seconds
+        limit = self.server_state.settings.write_timeout_seconds
+        return unsent > 0 and now - self.unsent_since > limit
 
     def _make_room(self) -> None:
         """Close the connection that has been idle longest; this one where none is idle."""

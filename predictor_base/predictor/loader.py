@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from predictor_base.errors import StartFailure
 from predictor_base.predictor.typed import converter
@@ -42,12 +42,6 @@ OTHER_METHODS = (
 )
 
 Kind = Literal["sync", "async", "generator", "async_generator"]
-
-
-class Arguments(Protocol):
-    """A request, with the attributes of `REQUEST_ARGUMENTS`."""
-
-    payload: Any  # any value that the client sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +98,9 @@ def load_class(settings: Settings, *, folder: Path) -> type:
     file = folder / settings.path
     if not file.is_file():
         raise StartFailure(f"{settings.path}: no such file in {folder}")
-    for entry in (str(folder / settings.python_path) if settings.python_path else str(folder),):
-        if entry not in sys.path:
-            sys.path.insert(0, entry)
+    entry = str(folder / settings.python_path) if settings.python_path else str(folder)
+    if entry not in sys.path:
+        sys.path.insert(0, entry)
     if file.suffix in (".pickle", ".pkl"):
         return _unpickle(file)
     return find_class(_import_file(file), settings.class_name, where=settings.path)
@@ -140,7 +134,7 @@ def create_predictor(
 ) -> LoadedPredictor:
     """Construct the class with the offered values that its signature names."""
     where = f"{settings.path}: {kind.__name__}"
-    arguments = _constructor_arguments(kind, tuple(offered), where)
+    arguments = _named_arguments(kind, known=offered, owner=f"{where}.__init__")
     for client in set(CLIENT_ARGUMENTS[settings.type][:1]) - set(arguments):
         if settings.type != "python" and "model_client" not in arguments:
             raise StartFailure(f"{where}.__init__: must take {client}, because of its type")
@@ -152,7 +146,7 @@ def check_class(kind: type, settings: Settings) -> None:
     """Check the class as `create_predictor` does, without constructing it."""
     where = f"{settings.path}: {kind.__name__}"
     known = (*ALWAYS_OFFERED, *CLIENT_ARGUMENTS[settings.type])
-    _constructor_arguments(kind, known, where)
+    _named_arguments(kind, known=known, owner=f"{where}.__init__")
     wrap_predictor(object.__new__(kind), where=where)
 
 
@@ -203,10 +197,6 @@ def _unpickle(file: Path) -> type:
                 return pickled
             raise StartFailure(f"{file.name}: holds a {type(pickled).__name__}, not a class")
     raise AssertionError("pickle is part of Python")
-
-
-def _constructor_arguments(kind: type, known: Iterable[str], where: str) -> tuple[str, ...]:
-    return _named_arguments(kind, known=known, owner=f"{where}.__init__")
 
 
 def _named_arguments(

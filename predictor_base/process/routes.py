@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,6 @@ def document_routes(app: App) -> dict[str, dict[str, Endpoint]]:
 async def information(app: App) -> dict[str, object]:
     """The deployment, its settings and its models."""
     settings = app.settings
-    batching = settings.batching
     return {
         "name": settings.name,
         "environment": settings.environment,
@@ -106,11 +106,7 @@ async def information(app: App) -> dict[str, object]:
         "type": settings.type,
         "processes_per_replica": settings.processes_per_replica,
         "threads_per_process": settings.threads_per_process,
-        "batching": batching
-        and {
-            "max_batch_size": batching.max_batch_size,
-            "batch_interval_seconds": batching.batch_interval_seconds,
-        },
+        "batching": settings.batching and asdict(settings.batching),
         "models": await _models(app),
         "schema_hash": app.schema_hash,
         "state": app.service.state,

@@ -96,9 +96,8 @@ class Supervisor:
 
     def _child(self, number: int) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # a terminal sends it to all processes; the supervisor forwards it
+        # a terminal sends it to all processes; the supervisor forwards it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
             return _work(self._settings, self._listeners[number], self._replica, number, self._grpc)

@@ -18,7 +18,7 @@ from uvicorn.config import Config
 
 from predictor_base.errors import StartFailure
 from predictor_base.http.app import App
-from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol, Limits
+from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol
 from predictor_base.process.replica_state import DRAINING, LOADING, READY, STALLED, ReplicaState
 from predictor_base.process.routes import all_routes
 from predictor_base.serving.executor import Executor
@@ -57,13 +57,7 @@ class Worker:
         self.service = Service(settings, self._executor, self._metrics)
         self._app = App(settings, self.service, self._metrics)
         self._app.add_routes(all_routes(self._app, replica))
-        self._connections = Connections()
-        self._connections.limits = Limits(
-            settings.head_timeout_seconds,
-            settings.body_timeout_seconds,
-            settings.write_timeout_seconds,
-            settings.max_connections,
-        )
+        self._connections = Connections(settings)
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
@@ -79,7 +73,7 @@ class Worker:
                 signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.terminate))
         sys.setswitchinterval(SWITCH_SECONDS)
         main = self._loop.create_task(self._live(listener))
-        main.add_done_callback(self._end)
+        main.add_done_callback(lambda _: self._executor.finish())
         self._executor.run_loop()
         main.result()
         return self.exit_code
@@ -89,9 +83,6 @@ class Worker:
         if self._stopping.is_set():
             self._forced.set()
         self._stopping.set()
-
-    def _end(self, _: asyncio.Task[None]) -> None:
-        self._executor.finish()
 
     async def _live(self, listener: socket.socket) -> None:
         server = await self._listen(listener)

@@ -42,13 +42,8 @@ _HISTOGRAMS = {
     "first_chunk": ("predictor_time_to_first_chunk_seconds", "Time to a stream's first chunk."),
     "batch": ("predictor_batch_size", "Requests handed to one call of predict."),
 }
-_STAGES = ("pre", "predict", "post", "explain")
-_KSERVE_STAGES = {
-    "pre": "preprocess",
-    "predict": "predict",
-    "post": "postprocess",
-    "explain": "explain",
-}
+_STAGES = {"pre": "preprocess", "predict": "predict", "post": "postprocess", "explain": "explain"}
+"""KServe's names by ours."""
 _COUNTERS = {
     "disconnects": ("predictor_client_disconnects", "Clients that left before their answer."),
     "chunks": ("predictor_stream_chunks", "Chunks of streams sent."),
@@ -202,10 +197,10 @@ class Metrics:
             buckets=_SECONDS,
         )
         found = {}
-        for stage in _STAGES:
-            name = f"request_{_KSERVE_STAGES[stage]}_seconds"
+        for stage, kserve in _STAGES.items():
+            name, text = f"request_{kserve}_seconds", "KServe's name."
             by_name = Histogram(
-                name, "KServe's name.", ("model_name",), registry=self.registry, buckets=_SECONDS
+                name, text, ("model_name",), registry=self.registry, buckets=_SECONDS
             )
             found[stage] = Distribution(
                 _SECONDS,
@@ -223,14 +218,8 @@ class Metrics:
             "schema_hash": schema_hash,
             "base_version": __version__,
         }
-        text = "Which deployment this is."
-        info = Gauge(
-            "predictor_info",
-            text,
-            (*self._model, *facts),
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
+        name, text, labels = "predictor_info", "Which deployment this is.", (*self._model, *facts)
+        info = Gauge(name, text, labels, registry=self.registry, multiprocess_mode="livemax")
         info.labels(**self._model, **facts).set(1)
         if MULTIPROCESS_FOLDER not in os.environ:
             ProcessCollector(registry=self.registry)
