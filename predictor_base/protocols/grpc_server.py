@@ -13,11 +13,15 @@ from predictor_base import __version__
 from predictor_base.errors import MESSAGE_CHARACTERS, BadRequest, HTTPError, StartFailure, shortened
 from predictor_base.http.error_replies import status_of
 from predictor_base.http.request import Exchange
-from predictor_base.protocols.openinference import EXTENSIONS, InferRequest, selected
+from predictor_base.protocols.openinference import (
+    EXTENSIONS,
+    InferRequest,
+    model_metadata,
+    selected,
+)
 from predictor_base.protocols.tensors import (
     MAX_DIMENSIONS,
     Gate,
-    Tensor,
     pack,
     read_binary,
     read_json,
@@ -161,16 +165,7 @@ class GrpcServer:
 
     def _model_metadata(self, message: Any, _: Any) -> Any:
         self._app.check_model(message.name, message.version)
-        settings = self._app.settings
-        inputs, outputs = self._app.signature
-        return self._new(
-            "ModelMetadataResponse",
-            name=settings.served_name,
-            versions=[settings.served_version],
-            platform=f"predictor_{settings.type}",
-            inputs=[self._new("TensorMetadata", **each) for each in inputs],
-            outputs=[self._new("TensorMetadata", **each) for each in outputs],
-        )
+        return self._new("ModelMetadataResponse", **model_metadata(self._app))
 
     # Inference
 
@@ -187,11 +182,8 @@ class GrpcServer:
             model_name=self._app.settings.served_name,
             model_version=self._app.settings.served_version,
             id=request.id,
-            outputs=[
-                self._new("InferTensor", name=e.name, datatype=e.datatype, shape=e.shape)
-                for e in found
-            ],
-            raw_output_contents=[_content(each) for each in found],
+            outputs=[each.head() for each in found],
+            raw_output_contents=[pack(each.datatype, each.flat) for each in found],
         )
 
     async def _predict(self, inputs: dict[str, Any], context: Any) -> tuple[Any, str]:
@@ -232,7 +224,3 @@ def _read_inputs(message: Any) -> dict[str, Any]:
                 each.name, each.datatype, shape, data, content="", gate=gate
             )
     return inputs
-
-
-def _content(tensor: Tensor) -> bytes:
-    return pack(tensor.datatype, tensor.flat)

@@ -16,7 +16,7 @@ from predictor_base.http.app import App, Endpoint, json_reply
 from predictor_base.http.error_replies import status_of
 from predictor_base.http.streaming import as_event, event_stream
 from predictor_base.jsontext import dump, parse
-from predictor_base.protocols.openinference import text_of
+from predictor_base.protocols.openinference import text_of, whole_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,14 +130,10 @@ class OpenAI:
         kind: str,
         choice: Callable[[str], dict[str, Any]],
     ) -> Reply:
-        if method.is_stream:
-            values = self._app.service.stream(method, exchange)
-            result: Any = "".join([text_of(each) async for each in values])
-        else:
-            result = await self._app.call(method, exchange)
-        if isinstance(result, dict) and "choices" in result:
-            return json_reply({**self._head(exchange, kind), **result})
-        return json_reply({**self._head(exchange, kind), "choices": [choice(text_of(result))]})
+        result = await whole_result(self._app, method, exchange)
+        is_whole = isinstance(result, dict) and "choices" in result
+        choices = result if is_whole else {"choices": [choice(text_of(result))]}
+        return json_reply({**self._head(exchange, kind), **choices})
 
     async def _stream(
         self,
@@ -162,13 +158,8 @@ class OpenAI:
         return await event_stream(values, exchange, metrics, frame=frame, last=ending)
 
     def _head(self, exchange: Exchange, kind: str) -> dict[str, Any]:
-        model = self._app.settings.served_name
-        return {
-            "id": exchange.request_id,
-            "object": kind,
-            "created": int(time.time()),
-            "model": model,
-        }
+        created, model = int(time.time()), self._app.settings.served_name
+        return {"id": exchange.request_id, "object": kind, "created": created, "model": model}
 
 
 def _vector(values: Any, *, as_text: bool) -> Any:

@@ -19,6 +19,8 @@ from predictor_base.jsontext import dump, parse
 from predictor_base.protocols.tensors import Gate, Tensor, read_binary, read_json, tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from predictor_base.predictor.loader import Method
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -86,16 +88,7 @@ class OpenInference:
 
     async def metadata(self, exchange: Exchange) -> Reply:
         self._check_model(exchange)
-        inputs, outputs = self._app.signature
-        return json_reply(
-            {
-                "name": self._settings.served_name,
-                "versions": [self._settings.served_version],
-                "platform": f"predictor_{self._settings.type}",
-                "inputs": inputs,
-                "outputs": outputs,
-            }
-        )
+        return json_reply(model_metadata(self._app))
 
     async def ready(self, exchange: Exchange) -> Reply:
         self._check_model(exchange)
@@ -114,13 +107,11 @@ class OpenInference:
 
     async def infer_stream(self, exchange: Exchange) -> Reply:
         method, request = await self._read_infer(exchange)
-        self._check_stream(method)
 
         def frame(value: Any) -> bytes:
             return as_event(self._infer_response(request, tensors(value)))
 
-        values = self._app.service.stream(method, exchange)
-        return await event_stream(values, exchange, self._app.metrics, frame=frame)
+        return await self._stream(method, exchange, frame)
 
     async def predict_v1(self, exchange: Exchange) -> Reply:
         payload = await self._read_json(exchange)
@@ -141,22 +132,16 @@ class OpenInference:
 
     async def generate(self, exchange: Exchange) -> Reply:
         method = await self._read_generate(exchange)
-        if method.is_stream:
-            stream = self._app.service.stream(method, exchange)
-            text = "".join([text_of(each) async for each in stream])
-        else:
-            text = text_of(await self._app.call(method, exchange))
+        text = text_of(await whole_result(self._app, method, exchange))
         return json_reply(self._generate_response(exchange, text))
 
     async def generate_stream(self, exchange: Exchange) -> Reply:
         method = await self._read_generate(exchange)
-        self._check_stream(method)
 
         def frame(value: Any) -> bytes:
             return as_event(self._generate_response(exchange, text_of(value)))
 
-        values = self._app.service.stream(method, exchange)
-        return await event_stream(values, exchange, self._app.metrics, frame=frame)
+        return await self._stream(method, exchange, frame)
 
     async def feedback(self, exchange: Exchange) -> Reply:
         """Pass the true outcome to the predictor's feedback method, if it has one, and log it."""
@@ -175,9 +160,13 @@ class OpenInference:
         parameters = exchange.parameters
         self._app.check_model(parameters.get("model", ""), parameters.get("version", ""))
 
-    def _check_stream(self, method: Method) -> None:
+    async def _stream(
+        self, method: Method, exchange: Exchange, frame: Callable[[Any], bytes]
+    ) -> Reply:
         if not method.is_stream:
             raise NotAcceptable("the predictor does not stream: its predict is not a generator")
+        values = self._app.service.stream(method, exchange)
+        return await event_stream(values, exchange, self._app.metrics, frame=frame)
 
     async def _read_json(self, exchange: Exchange, *, limit: int | None = None) -> dict[str, Any]:
         exchange.is_prediction = True
@@ -255,6 +244,18 @@ class OpenInference:
         return Reply(200, body, b"application/octet-stream", headers=(length,))
 
 
+def model_metadata(app: App) -> dict[str, Any]:
+    """The fields of ModelMetadataResponse, in JSON and in gRPC."""
+    inputs, outputs = app.signature
+    return {
+        "name": app.settings.served_name,
+        "versions": [app.settings.served_version],
+        "platform": f"predictor_{app.settings.type}",
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+
+
 def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> InferRequest:
     """The request in a body of JSON, with binary tensors behind it when there is a header length."""
     length = len(body) if header_length is None else _length(header_length, len(body))
@@ -291,6 +292,13 @@ def plain(inputs: dict[str, Any]) -> dict[str, Any]:
         name: each[0] if isinstance(each, list) and len(each) == 1 else each
         for name, each in lists.items()
     }
+
+
+async def whole_result(app: App, method: Method, exchange: Exchange) -> Any:
+    """What the method returns, or the text of all that it yields."""
+    if method.is_stream:
+        return "".join([text_of(each) async for each in app.service.stream(method, exchange)])
+    return await app.call(method, exchange)
 
 
 def text_of(value: Any) -> str:

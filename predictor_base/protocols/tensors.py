@@ -87,14 +87,14 @@ class Tensor:
         flat = self.flat
         if self.datatype == "BYTES":
             flat = [text_or_bytes(each) if isinstance(each, bytes) else each for each in flat]
-        return {**self._head(), "data": flat}
+        return {**self.head(), "data": flat}
 
     def as_binary(self) -> tuple[dict[str, Any], bytes]:
         """The description with its size, and the bytes that follow the JSON."""
         content = pack(self.datatype, self.flat)
-        return {**self._head(), "parameters": {"binary_data_size": len(content)}}, content
+        return {**self.head(), "parameters": {"binary_data_size": len(content)}}, content
 
-    def _head(self) -> dict[str, Any]:
+    def head(self) -> dict[str, Any]:
         return {"name": self.name, "datatype": self.datatype, "shape": self.shape}
 
 
@@ -104,19 +104,24 @@ class Gate:
     def __init__(self, request_bytes: int) -> None:
         self._lists = FREE_LISTS + BYTES_PER_BYTE * request_bytes // LIST_BYTES
 
-    def datatype(self, name: str, datatype: object) -> Datatype:
+    def accept(self, name: str, datatype: object, shape: object) -> tuple[Datatype, list[int], int]:
+        """The datatype, the shape and its number of elements.
+
+        The nested lists of the shape may need no more memory than such a request may.
+        """
         found = DATATYPES.get(datatype) if isinstance(datatype, str) else None
         if found is None:
             known = ", ".join(DATATYPES)
             raise BadRequest(
                 f"input {name}: unknown datatype {shown(datatype)}; the known are {known}"
             )
-        return found
-
-    def count(self, name: str, datatype: Datatype, shape: object) -> int:
-        """The number of elements of the shape, if its nested lists need no more memory than such a request may."""
         if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
             raise BadRequest(f"input {name}: shape is not a list of lengths")
+        elements = self._count(name, shape)
+        self._take(name, sum(accumulate(shape[:-1], mul, initial=1)), elements, found)
+        return found, shape, elements
+
+    def _count(self, name: str, shape: list[int]) -> int:
         if len(shape) > MAX_DIMENSIONS:
             raise BadRequest(
                 f"input {name}: shape has {len(shape)} dimensions, more than {MAX_DIMENSIONS}"
@@ -126,9 +131,7 @@ class Gate:
             found *= length or 1
             if found > MAX_ELEMENTS:
                 raise BadRequest(f"input {name}: shape has more than {MAX_ELEMENTS} elements")
-        elements = 0 if 0 in shape else found
-        self._take(name, sum(accumulate(shape[:-1], mul, initial=1)), elements, datatype)
-        return elements
+        return 0 if 0 in shape else found
 
     def _take(self, name: str, lists: int, elements: int, datatype: Datatype) -> None:
         if not datatype.numpy or _numpy() is None:
@@ -144,9 +147,7 @@ def read_json(
     name: str, datatype: object, shape: object, data: Any, *, content: str, gate: Gate
 ) -> Any:
     """The value of an input whose elements are in the JSON."""
-    kind = gate.datatype(name, datatype)
-    needed = gate.count(name, kind, shape)
-    assert isinstance(shape, list)
+    kind, shape, needed = gate.accept(name, datatype, shape)
     flat = _flat(data)
     if flat is None:
         raise BadRequest(f"input {name}: its lists are not of one length")
@@ -163,9 +164,7 @@ def read_json(
 
 def read_binary(name: str, datatype: object, shape: object, data: bytes, *, gate: Gate) -> Any:
     """The value of an input whose elements follow the JSON."""
-    kind = gate.datatype(name, datatype)
-    count = gate.count(name, kind, shape)
-    assert isinstance(shape, list)
+    kind, shape, count = gate.accept(name, datatype, shape)
     if kind.name == "BYTES":
         return _nest(_unpack_texts(name, data, count), shape)
     expected = count * kind.size
@@ -178,10 +177,9 @@ def read_binary(name: str, datatype: object, shape: object, data: bytes, *, gate
 
 def read_texts(name: str, shape: object, data: list[bytes], *, gate: Gate) -> Any:
     """The value of an input of BYTES whose elements are separate already."""
-    count = gate.count(name, DATATYPES["BYTES"], shape)
+    _, shape, count = gate.accept(name, "BYTES", shape)
     if len(data) != count:
         raise BadRequest(f"input {name}: has {len(data)} elements, its shape needs {count}")
-    assert isinstance(shape, list)
     return _nest(_decoded(data), shape)
 
 
