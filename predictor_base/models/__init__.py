@@ -6,19 +6,18 @@ What the settings lack or contradict raises StartFailure; the others ModelUnavai
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure
-from predictor_base.models.clients.model_client import ModelClient, PythonClient
+from predictor_base.models.clients.model_client import LibraryClient, PythonClient
 from predictor_base.models.disk_cache import DiskCache, default_root
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from predictor_base.models.clients.tensorflow_client import TensorflowClient
     from predictor_base.models.stores.download import Count
     from predictor_base.settings import Models, Settings
-
-__all__ = ["ModelClient", "build_client"]
 
 
 def build_client(
@@ -27,7 +26,7 @@ def build_client(
     registry: CollectorRegistry | None = None,
     interval: float = 10.0,
     root: Path | None = None,
-) -> ModelClient | None:
+) -> LibraryClient[Any] | TensorflowClient | None:
     """The client for the predictor's constructor; None for a Python predictor without models."""
     _check_kind(settings)
     count = _download_counter(settings, registry)
@@ -55,7 +54,7 @@ def _check_kind(settings: Settings) -> None:
         )
 
 
-def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> ModelClient:
+def _tensorflow_client(settings: Settings, *, count: Count, interval: float) -> TensorflowClient:
     from predictor_base.models.clients.tensorflow_client import PublishingClient, TensorflowClient
 
     if settings.tensorflow_serving.model_dir is None:

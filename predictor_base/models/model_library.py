@@ -54,7 +54,7 @@ class Library(Generic[Model]):
         self._disk_cache = disk_cache
         self._cache_size = cache_size
         self._interval = interval
-        self._catalog: Catalog = {}
+        self.catalog: Catalog = {}
         self._seen: tuple[Catalog, ...] = ()
         self._refused: set[str] = set()
         self._loaded: OrderedDict[str, Loaded[Model]] = OrderedDict()
@@ -68,7 +68,7 @@ class Library(Generic[Model]):
         """Find the models, load the latest version of each unless memory is limited, and watch the stores."""
         self._look_once()
         if self._cache_size is None:
-            for versions in self._catalog.values():
+            for versions in self.catalog.values():
                 latest = versions[max(versions)]
                 _ = self._in_memory(latest) or self._bring(latest)
         self._thread = Thread(target=self._watch, name="model-reload", daemon=True)
@@ -80,10 +80,6 @@ class Library(Generic[Model]):
         self._disk_cache.close()
         if self._thread is not None:
             self._thread.join(timeout=5)
-
-    @property
-    def catalog(self) -> Catalog:
-        return self._catalog
 
     @property
     def loaded(self) -> tuple[Loaded[Model], ...]:
@@ -103,7 +99,7 @@ class Library(Generic[Model]):
         return self._in_memory(version) or self._bring(version)
 
     def _versions(self, name: str | None) -> Mapping[int, ModelVersion]:
-        catalog = self._catalog
+        catalog = self.catalog
         if len(catalog) == 1 and (name is None or SINGLE_MODEL in catalog):
             return next(iter(catalog.values()))
         if name is None:
@@ -166,17 +162,17 @@ class Library(Generic[Model]):
 
     def _look_once(self) -> None:
         self._seen = tuple(find_models(source) for source in self._sources)
-        self._catalog = _merged(self._seen)
+        self.catalog = _merged(self._seen)
 
     def look_again(self) -> None:
         """One round: adopt what this round and the last one both found."""
         seen, self._seen = self._seen, tuple(map(self._look_into, self._sources, self._seen))
-        known, found, last = self._catalog, _merged(self._seen), _merged(seen)
+        known, found, last = self.catalog, _merged(self._seen), _merged(seen)
         for name in sorted(found.keys() | known.keys()):
             before = known.get(name, {})
             after = self._after(before, found=found.get(name, {}), last=last.get(name, {}))
-            self._catalog = {
-                **{each: versions for each, versions in self._catalog.items() if each != name},
+            self.catalog = {
+                **{each: versions for each, versions in self.catalog.items() if each != name},
                 **({name: after} if after else {}),
             }
         self._sweep(known)
@@ -236,7 +232,7 @@ class Library(Generic[Model]):
             version.fingerprint: self._cache_size is not None
             or number == max(versions)
             or version.key in self._asked_by_number
-            for versions in self._catalog.values()
+            for versions in self.catalog.values()
             for number, version in versions.items()
         }
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from predictor_base.errors import BadRequest, StartFailure
 from predictor_base.models.model_library import Library, Loaded
@@ -16,22 +16,6 @@ if TYPE_CHECKING:
     from predictor_base.settings import Models
 
 Model = TypeVar("Model")
-
-
-class ModelClient(Protocol):
-    """The part of a client that the server uses; predictors use the rest."""
-
-    def load(self, predictor: object) -> None:
-        """Load what the first request needs; some clients call the predictor's `load_model`."""
-        ...
-
-    def is_ready(self) -> bool: ...
-
-    def close(self) -> None: ...
-
-    def describe(self) -> dict[str, Any]:
-        """The models, for people: `{"iris": {"versions": ["1", "2"], "latest": "2", …}}`."""
-        ...
 
 
 class LibraryClient(Generic[Model]):
@@ -68,6 +52,7 @@ class LibraryClient(Generic[Model]):
         self._library.close()
 
     def describe(self) -> dict[str, Any]:
+        """The models, for people: `{"iris": {"versions": ["1", "2"], "latest": "2", …}}`."""
         loaded = {each.version.key: each.loaded_at for each in self._library.loaded}
         return {
             "model" if name == SINGLE_MODEL else name: {

@@ -90,7 +90,8 @@ class PullSecrets:
         for file in sorted(folder.glob("*.json")):
             try:
                 found = json.loads(file.read_text(encoding="utf-8")).get("auths") or {}
-                entries.update({_without_scheme(key): dict(entry) for key, entry in found.items()})
+                for key, entry in found.items():
+                    entries[key.rpartition("://")[2].rstrip("/")] = dict(entry)
             except (OSError, ValueError, AttributeError, TypeError) as error:
                 raise StartFailure(
                     f"{file.name}: is not a pull secret (dockerconfigjson)"
@@ -113,10 +114,6 @@ class PullSecrets:
             if path in ("", "v1", "v2") or f"{repository}/".startswith(f"{path}/"):
                 return self._entries[key]
         return None
-
-
-def _without_scheme(key: str) -> str:
-    return key.partition("://")[2].rstrip("/") if "://" in key else key.rstrip("/")
 
 
 def _basic(entry: Mapping[str, Any]) -> str | None:
