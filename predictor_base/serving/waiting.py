@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from predictor_base.errors import ClientGone, RuntimeFailure, TimedOut
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
 
 PATIENCE_SECONDS = 0.05
 """Results that take longer also watch whether the client leaves."""
@@ -17,24 +14,13 @@ PATIENCE_SECONDS = 0.05
 Answer = TypeVar("Answer")
 
 
-class Waiter(Protocol):
-    """A request that waits for its result, in any protocol."""
-
-    deadline: float
-    """On the `perf_counter` clock."""
-
-    @property
-    def gone(self) -> Callable[[], Coroutine[Any, Any, None]]:
-        """A coroutine function that returns when the client has left."""
-
-
 class Guard:
     """Cancel a future when its request's time is over or its client has left."""
 
-    __slots__ = ("_future", "_loop", "_reason", "_timer", "_waiter", "_watcher")
+    __slots__ = ("_future", "_loop", "_reason", "_request", "_timer", "_watcher")
 
-    def __init__(self, waiter: Waiter) -> None:
-        self._waiter = waiter
+    def __init__(self, request: Any) -> None:  # an Exchange, of a room above
+        self._request = request
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -44,7 +30,7 @@ class Guard:
     def watch(self) -> None:
         """Start to watch the client."""
         if self._watcher is None:
-            self._watcher = self._loop.create_task(self._waiter.gone())
+            self._watcher = self._loop.create_task(self._request.gone())
             self._watcher.add_done_callback(self._client_left)
 
     async def wait(self, future: asyncio.Future[Answer]) -> Answer:
@@ -71,11 +57,11 @@ class Guard:
             self._watcher.cancel()
 
     def _set_timer(self, patience: float) -> None:
-        left = max(self._waiter.deadline - time.perf_counter(), 0.0)
+        left = max(self._request.deadline - time.perf_counter(), 0.0)
         self._timer = self._loop.call_later(min(left, patience), self._look)
 
     def _look(self) -> None:
-        if time.perf_counter() >= self._waiter.deadline:
+        if time.perf_counter() >= self._request.deadline:
             self._give_up(TimedOut("the request took longer than it may"))
             return
         self.watch()

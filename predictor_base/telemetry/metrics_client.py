@@ -97,26 +97,22 @@ class MetricsClient(Collector):
             number = float(value)
             if math.isnan(number):
                 raise ValueError("the value is not a number")
-            series = self._find(kind, metric, tags or {})
-            if series is not None:
-                _apply(series, number)
+            _apply(self._find(kind, metric, tags or {}), number)
         except Exception as error:  # noqa: BLE001 — whatever it is, the prediction is worth more
             self._log_once(metric, str(error))
 
     def _find(self, kind: type[_Family], metric: str, tags: Mapping[str, str]) -> Any:
         key = (metric, tuple(sorted((str(name), str(tags[name])) for name in tags)))
+        if self._kinds.setdefault(metric, kind) is not kind:
+            raise ValueError(f"is a {self._kinds[metric].__name__.lower()} already")
         found = self._series.get(key)
         if found is None:
             with self._lock:
                 found = self._series.get(key) or self._add(kind, metric, dict(key[1]))
                 self._series[key] = found
-        if found is not None and self._kinds[metric] is not kind:
-            raise ValueError(f"is a {self._kinds[metric].__name__.lower()} already")
         return found
 
     def _add(self, kind: type[_Family], metric: str, tags: Mapping[str, str]) -> Any:
-        if self._kinds.setdefault(metric, kind) is not kind:
-            raise ValueError(f"is a {self._kinds[metric].__name__.lower()} already")
         count = self._series_count.get(metric, 0)
         if count >= MAX_SERIES:
             raise ValueError(f"has {MAX_SERIES} combinations of tags; others are not counted")
