@@ -17,8 +17,8 @@ from gitops_ml.cluster.kubernetes_objects import (
     read_workloads,
 )
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
-from gitops_ml.http.answers import Part, read_json
 from gitops_ml.http.deadlines import Limits, Watch, gave_up, watching
+from gitops_ml.http.json_reader import Part, read_answer
 from gitops_ml.http.post import HttpAnswer
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class KubernetesCluster:
 
     def _object(self, content: bytes) -> Json:
         try:
-            found = read_json(content)
+            found = read_answer(content)
         except ValueError:
             found = None
         if not isinstance(found, dict):
@@ -318,7 +318,7 @@ def _selector(environment: str, api: str | None) -> str:
 def _status_object(content: bytes) -> Json | None:
     """An answer of kind Status; ``None`` for anything else."""
     try:
-        found = read_json(content)
+        found = read_answer(content)
     except ValueError:
         return None
     return found if isinstance(found, dict) and found.get("kind") == "Status" else None

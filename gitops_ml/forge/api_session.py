@@ -9,40 +9,38 @@ both libraries to check from outside what the forges hold.
 from __future__ import annotations
 
 import base64
+import json
 import re
-import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
-from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.forge.token import ForgeToken, token_remedy
-from gitops_ml.http.answers import Part, read_json
-from gitops_ml.http.deadlines import Limits, gave_up, watching
-from gitops_ml.http.retry import RetryPolicy, ca_bundle, innermost, retry_after
-from gitops_ml.http.urls import Destination, is_protected, is_same_server
+from gitops_ml.http.client import HttpClient
+from gitops_ml.http.deadlines import Limits
+from gitops_ml.http.json_reader import Part
+from gitops_ml.http.response import BadRedirect, RequestFailed
+from gitops_ml.http.retry import TEMPORARY, Pause, RetryPolicy, pause_after, retry_after
+from gitops_ml.http.urls import is_protected, is_same_server
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    import requests
+    from email.message import Message
 
     from gitops_ml.forge.address import ForgeAddress
     from gitops_ml.http.deadlines import Watch
+    from gitops_ml.http.response import HttpResponse
 
-_PASSING = frozenset({408, 500, 502, 503, 504})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MOST_REDIRECTS = 5
 _MOST_PAGES = 50
-_LONGEST_WAIT = 20.0
-"""Seconds to wait for a forge that asks for it; for more, the request fails with a message."""
 _DEEPEST = 8
 """Nested levels of an error answer that are searched for texts."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_LINK = re.compile(r"<([^<>]*)>([^<]*)")
+_PATIENCE = RetryPolicy(attempts=4, longest_wait=20.0)
 
 
 class NotThere(Refused):
@@ -59,25 +57,7 @@ class ForgeResponse:
 
     status: int
     data: Part
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Response:
-    """Any answer, before its status is checked."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-    url: str
-
-    @property
-    def is_ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
-    def place(self) -> str:
-        return urlsplit(self.url).path
+    headers: Message
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,11 +74,11 @@ class ForgeSession:
     headers: Mapping[str, str] = field(default_factory=dict)
     section: str = "gitops"
     """The section of the project file that names the forge."""
-    patience: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=4))
+    patience: RetryPolicy = _PATIENCE
     limits: Limits | None = None
     """Timeouts and sizes; by default those of ``environ``."""
     clock: Callable[[], float] = time.time
-    _client: requests.Session | None = None
+    _client: HttpClient | None = None
 
     def watch(self, doing: str) -> Watch:
         """A watch over one request with its redirects and retries."""
@@ -127,7 +107,7 @@ class ForgeSession:
             following = _next_page(answer.headers.get("Link", ""))
             if not following:
                 return
-            answer = self.send("GET", self._joined(self.address.api_url, following), watch=watch)
+            answer = self.send("GET", urljoin(self.address.api_url, following), watch=watch)
         raise self.endless(path, _MOST_PAGES)
 
     def endless(self, path: str, pages: int) -> ServerFailed:
@@ -154,81 +134,97 @@ class ForgeSession:
             ServerFailed: the forge cannot be reached, fails, or wants a longer wait.
         """
         url = path if "://" in path else f"{self.address.api_url}{path}"
+        if fields := {key: str(value) for key, value in (query or {}).items() if value is not None}:
+            url += f"?{urlencode(fields)}"
         watch = watch or self.watch(f"{method} {path}")
-        attempt = 0
-        while True:
-            try:
-                with watching(watch):
-                    response = self._redirected(method, url, body, query or {})
-            except _Broken as error:
-                reason = str(error)
-                wait = None if method == "GET" else -1.0
-            else:
-                wait, reason = self._failure_to_retry(method, response)
-                if not reason:
-                    return self._answer(method, response)
-            if wait == -1.0 or attempt + 1 >= self.patience.attempts or watch.is_over:
-                raise ServerFailed(reason)
-            self.patience.wait(attempt, wait, watch=watch)
-            attempt += 1
+        try:
+            answer = self.patience.retried(
+                lambda: self._request(method, url, body, watch),
+                watch=watch, may_repeat=method == "GET",
+                pause_of=lambda answer: self._pause_after(method, answer),
+            )  # fmt: skip
+        except RequestFailed as error:
+            raise self._unreachable(error) from error
+        if not answer.ok:
+            raise self._failure(method, answer)
+        return self._parsed(method, answer)
 
-    def _answer(self, method: str, response: _Response) -> ForgeResponse:
-        prefix = f"{self.address.host} answered {method} {response.place} with "
+    def _request(self, method: str, url: str, body: object, watch: Watch) -> HttpResponse:
+        """The answer. The token is sent to its own server only."""
+        if not is_protected(url) or not is_same_server(url, self.address.api_url):
+            parts = urlsplit(url)
+            raise Refused(
+                f"the token for {self.address.host} is not sent to {parts.scheme}://{parts.netloc}"
+            )
+        self._client = self._client or HttpClient(self.environ)
+        content = None if body is None else json.dumps(body).encode()
+        return self._client.send(
+            method, url, headers={**self._own_headers(body), **self.headers}, body=content,
+            watch=watch, redirects="own",
+        )  # fmt: skip
+
+    def _parsed(self, method: str, answer: HttpResponse) -> ForgeResponse:
+        prefix = f"{self.address.host} answered {method} {urlsplit(answer.url).path} with "
         hint = f"is {self.section}.forge.api_url right?"
         try:
-            value = read_json(response.content) if response.content.strip() else None
+            value = answer.json() if answer.content.strip() else None
         except ValueError:
             raise ServerFailed(f"{prefix}something that is not JSON; {hint}") from None
         problem = f"{prefix}something that its API does not have ({hint})"
-        return ForgeResponse(response.status, Part(value, problem), response.headers)
+        return ForgeResponse(answer.status, Part(value, problem), answer.headers)
 
-    def _failure_to_retry(self, method: str, response: _Response) -> tuple[float | None, str]:
-        """Seconds to wait before the next attempt (-1: do not retry), and the failure; empty if ok."""
-        status, host = response.status, self.address.host
-        if response.is_ok:
-            return None, ""
-        if (wait := self._rate_limited(response)) is not None:
-            reason = (
-                f"{host} answers no more requests for now (its rate limit is reached"
-                f"{_text_of(response)}): try again in {_span(wait)}"
+    def _unreachable(self, error: RequestFailed) -> GitopsMlError:
+        if isinstance(error.error, BadRedirect) and error.error.origin:
+            return Refused(
+                f"{self.address.host} redirects to {error.error.origin}, to which the token does "
+                f"not belong: name the new address in {self.section}.repository, or "
+                f"{self.section}.forge.api_url"
             )
-            return (wait if wait <= _LONGEST_WAIT else -1.0), reason
-        if status in _PASSING:
-            reason = f"{host} answered {status} to {method} {response.place}{_text_of(response)}"
-            wait = retry_after(response.headers.get("Retry-After", ""))
-            if wait is not None and wait > _LONGEST_WAIT:
-                return -1.0, f"{reason}: try again in {_span(wait)}"
-            return (wait if method == "GET" else -1.0), reason
-        raise self._failure(method, response)
+        return ServerFailed(redacted(str(error)))
 
-    def _rate_limited(self, response: _Response) -> float | None:
+    def _pause_after(self, method: str, answer: HttpResponse) -> Pause | None:
+        """The pause before the next attempt; ``None`` where another one would not be harmless."""
+        if (wait := self._rate_limited(answer)) is not None:
+            return Pause(wait)
+        return pause_after(answer) if method == "GET" else None
+
+    def _rate_limited(self, answer: HttpResponse) -> float | None:
         """Seconds until the rate limit ends; ``None`` where it is not reached."""
-        status, headers = response.status, response.headers
+        status, headers = answer.status, answer.headers
         is_limit = status == 429 or (
             status == 403
             and (
                 headers.get("X-RateLimit-Remaining") == "0"
                 or "Retry-After" in headers
-                or "rate limit" in _text_of(response).lower()
+                or "rate limit" in _text_of(answer).lower()
             )
         )
         if not is_limit:
             return None
-        if (wait := retry_after(response.headers.get("Retry-After", ""))) is not None:
+        if (wait := retry_after(answer.headers.get("Retry-After", ""))) is not None:
             return max(wait, 0.0)
         reset = headers.get("X-RateLimit-Reset") or headers.get("RateLimit-Reset") or ""
         return max(float(reset) - self.clock(), 0.0) if reset.isdecimal() else 60.0
 
-    def _failure(self, method: str, response: _Response) -> GitopsMlError:
-        status, host = response.status, self.address.host
-        text = _text_of(response)
-        where = f"{method} {response.place}"
+    def _failure(self, method: str, answer: HttpResponse) -> GitopsMlError:
+        status, host = answer.status, self.address.host
+        text = _text_of(answer)
+        where = f"{method} {urlsplit(answer.url).path}"
+        if (wait := self._rate_limited(answer)) is not None:
+            return ServerFailed(
+                f"{host} answers no more requests for now (its rate limit is reached{text}): try "
+                f"again in {_span(wait)}"
+            )
+        if status in TEMPORARY:
+            after = retry_after(answer.headers.get("Retry-After", ""))
+            when = f": try again in {_span(after)}" if after else ""
+            return ServerFailed(f"{host} answered {status} to {where}{text}{when}")
         if status == 401:
             return Refused(f"{host} does not accept {self._credential()}{text}: {self._remedy()}")
         if status == 403:
             return Refused(
                 f"{host} does not allow {where} with {self._credential()}{text}"
-                f"{_scopes(response)}: use a token that may read and write pull requests of "
+                f"{_scopes(answer)}: use a token that may read and write pull requests of "
                 f"{self.address.repository}"
             )
         if status == 404:
@@ -246,91 +242,10 @@ class ForgeSession:
             return "the token is wrong, has expired, or belongs to another server; create a new one"
         return token_remedy(self.address.type, self.address.host, self.section, self.environ)
 
-    def _redirected(
-        self, method: str, url: str, body: object, query: Mapping[str, object]
-    ) -> _Response:
-        """The first answer that is not a redirect. The token is sent to its own host only."""
-        for _ in range(_MOST_REDIRECTS):
-            response = self._request(method, url, body, query)
-            target = response.headers.get("Location")
-            if response.status not in _REDIRECTS or not target:
-                return response
-            target = self._joined(url, target)
-            if not is_same_server(target, url):
-                raise Refused(
-                    f"{self.address.host} redirects to {_origin(target)}, to which the token does "
-                    f"not belong: name the new address in {self.section}.repository, or "
-                    f"{self.section}.forge.api_url"
-                )
-            # The new address of a renamed repository answers requests that write, too.
-            url, query = target, {}
-        raise ServerFailed(f"{self.address.host} redirects more than {_MOST_REDIRECTS} times")
-
-    def _joined(self, url: str, target: str) -> str:
-        try:
-            joined = urljoin(url, _CONTROLS.sub("", target))
-            urlsplit(joined).port  # noqa: B018 - a port that is not a number raises
-        except ValueError:
-            raise ServerFailed(
-                f"{self.address.host} redirects to an address that is not valid"
-            ) from None
-        return joined
-
-    def _request(
-        self, method: str, url: str, body: object, query: Mapping[str, object]
-    ) -> _Response:
-        import requests
-        from urllib3.exceptions import HTTPError
-
-        if not is_protected(url) or not is_same_server(url, self.address.api_url):
-            raise Refused(f"the token for {self.address.host} is not sent to {_origin(url)}")
-        self._client = self._client or _new_client(is_direct=Destination.of(url).is_loopback)
-        try:
-            return self._exchanged(method, url, body, query)
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            reason = gave_up(error) or innermost(error)
-        # Outside of the handler: the library's error holds the request, and with it the token.
-        text = redacted(str(reason)) or type(reason).__name__
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise ServerFailed(
-                f"{self.address.host} cannot be reached: {text} (its certificate is not trusted: "
-                "name the CA bundle in GITOPS_ML_CA_BUNDLE)"
-            )
-        if gave_up(reason):
-            raise _Broken(text)
-        raise _Broken(f"{self.address.host} cannot be reached: {text}")
-
-    def _exchanged(
-        self, method: str, url: str, body: object, query: Mapping[str, object]
-    ) -> _Response:
-        """One request and its whole answer.
-
-        Raises:
-            requests.RequestException, HTTPError, OSError, ValueError: there is no whole answer.
-        """
-        from gitops_ml.http.watched_urllib3 import read_body
-
-        assert self._client is not None, "`_request` creates it"
-        limits = self.limits or Limits()
-        with self._client.request(
-            method,
-            url,
-            params={key: str(value) for key, value in query.items() if value is not None},
-            json=body,
-            headers={**self._own_headers(), **self.headers},
-            stream=True,
-            timeout=(limits.connect, limits.idle),
-            verify=ca_bundle(self.environ) or True,
-        ) as response:
-            content = read_body(response.raw, most=limits.largest)
-            return _Response(response.status_code, response.headers, content, response.url)
-
-    def _own_headers(self) -> dict[str, str]:
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            "User-Agent": f"gitops-ml/{__version__}",
-        }
+    def _own_headers(self, body: object) -> dict[str, str]:
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         if self.token is None:
             return headers
         if self.takes_passwords and self.token.username:
@@ -339,34 +254,11 @@ class ForgeSession:
         return {**headers, "Authorization": f"{self.scheme} {self.token.value}"}
 
 
-class _Broken(Exception):
-    """The connection failed or broke."""
-
-
-def _new_client(*, is_direct: bool) -> requests.Session:
-    import http.cookiejar
-
-    from gitops_ml.http.watched_urllib3 import WatchedSession
-
-    client = WatchedSession()
-    # An explicit authentication keeps the library from reading the user's netrc.
-    client.auth = lambda request: request
-    # No proxy for a loopback address, to which the token may be sent in plain text.
-    client.trust_env = not is_direct
-    client.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    return client
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _text_of(response: _Response) -> str:
+def _text_of(answer: HttpResponse) -> str:
     """The forge's own message about a failure, after a colon; empty where there is none."""
     data: Any = None
     with suppress(ValueError):
-        data = read_json(response.content)
+        data = answer.json()
     found = (_CONTROLS.sub(" ", each).strip() for each in _sentences(data, _DEEPEST))
     text = "; ".join(dict.fromkeys(filter(None, found)))
     return f": {redacted(text)[:400]}" if text else ""
@@ -386,22 +278,21 @@ def _sentences(data: Any, depth: int) -> Iterator[str]:
             yield " ".join(str(data[k]) for k in ("resource", "field", "code") if data.get(k))
 
 
-def _scopes(response: _Response) -> str:
+def _scopes(answer: HttpResponse) -> str:
     """The scopes that GitHub requires of a classic token, and those that the token has."""
-    wanted = response.headers.get("X-Accepted-OAuth-Scopes")
-    wanted = wanted or response.headers.get("X-Accepted-GitHub-Permissions")
+    wanted = answer.headers.get("X-Accepted-OAuth-Scopes")
+    wanted = wanted or answer.headers.get("X-Accepted-GitHub-Permissions")
     if not wanted:
         return ""
-    has = response.headers.get("X-OAuth-Scopes")
+    has = answer.headers.get("X-OAuth-Scopes")
     return f" (it needs {wanted}{f'; it has {has}' if has else ''})"
 
 
 def _next_page(link: str) -> str | None:
-    import requests.utils
-
-    for each in requests.utils.parse_header_links(link.rstrip(",")) if link else ():
-        if each.get("rel") == "next":
-            return each["url"]
+    """The target of the link with ``rel="next"`` (RFC 8288)."""
+    for url, parameters in _LINK.findall(link):
+        if re.search(r';\s*rel\s*=\s*"?next\b', parameters):
+            return str(url)
     return None
 
 

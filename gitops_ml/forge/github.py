@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gitops_ml.forge.api_session import ForgeSession
     from gitops_ml.forge.extras import Extra
     from gitops_ml.forge.pull_request import Proposal
-    from gitops_ml.http.answers import Part
+    from gitops_ml.http.json_reader import Part
 
 _VERSION = "2022-11-28"
 _AUTO_MERGE = """\

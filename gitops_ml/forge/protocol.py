@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gitops_ml.forge.api_session import ForgeSession
     from gitops_ml.forge.extras import Extra
     from gitops_ml.forge.pull_request import Proposal, PullRequest
-    from gitops_ml.http.answers import Part
+    from gitops_ml.http.json_reader import Part
 
 
 class Forge(ABC):

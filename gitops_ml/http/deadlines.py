@@ -116,8 +116,8 @@ class Watch:
         most: int | None,
     ) -> None:
         self.limits = limits
-        self._host, self._doing = host, doing
-        self._total, self._first, self._most = total, first, most
+        self.host, self._doing = host, doing
+        self._total, self._first, self.most = total, first, most
         self._spent = 0.0
         self._is_rated = True
         self.begin()
@@ -143,7 +143,7 @@ class Watch:
 
     def lift(self, *, idle: bool) -> None:
         """Remove the limits of time and rate, and with ``idle`` keep the limit of silence."""
-        self._total, self._most, self._is_rated = math.inf, None, False
+        self._total, self.most, self._is_rated = math.inf, None, False
         self._first = self.limits.idle if idle else math.inf
 
     def unrated(self) -> Watch:
@@ -165,7 +165,7 @@ class Watch:
         except TimeoutError as error:
             seconds = time.monotonic() - begun
             raise GaveUp(
-                f"{self._host} was given up {self._doing}: it does not answer, no connection was "
+                f"{self.host} was given up {self._doing}: it does not answer, no connection was "
                 f"made in {seconds:.3g} seconds. Check the address and the way there (VPN, proxy, "
                 "firewall)"
             ) from error
@@ -192,11 +192,11 @@ class Watch:
         """
         self._spent += seconds
         self._received += received
-        most = self._most if self._has_headers else _LARGEST_HEAD
+        most = self.most if self._has_headers else _LARGEST_HEAD
         if most is not None and self._received > most:
             what = "bytes" if self._has_headers else "bytes of headers"
             raise GaveUp(
-                f"{self._host} was given up {self._doing}: it sent more than {most} {what}, "
+                f"{self.host} was given up {self._doing}: it sent more than {most} {what}, "
                 "which is not a plausible answer. Check the address"
             )
         was_answering = self._is_answering
@@ -210,7 +210,7 @@ class Watch:
         if self._is_rated and spent >= self.limits.window:
             if so_far < self.limits.rate * spent:
                 raise GaveUp(
-                    f"{self._host} was given up {self._doing}: {so_far} bytes in {spent:.3g} "
+                    f"{self.host} was given up {self._doing}: {so_far} bytes in {spent:.3g} "
                     f"seconds is slower than {self.limits.rate:g} bytes per second. Try again "
                     f"later, or allow less in {_VARIABLES['rate']}"
                 )
@@ -225,13 +225,13 @@ class Watch:
         name = "work" if is_first and self._first > self.limits.idle else "idle"
         seconds = self._first if is_first else self.limits.idle
         return GaveUp(
-            f"{self._host} was given up {self._doing}: it is connected and silent for "
+            f"{self.host} was given up {self._doing}: it is connected and silent for "
             f"{seconds:.3g} seconds. Try again later, or allow more in {_VARIABLES[name]}"
         )
 
     def _too_long(self) -> GaveUp:
         return GaveUp(
-            f"{self._host} was given up {self._doing}: it is not done after "
+            f"{self.host} was given up {self._doing}: it is not done after "
             f"{self._total:.3g} seconds. Try again later, or allow more in {_VARIABLES['total']}"
         )
 

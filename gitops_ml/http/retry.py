@@ -1,35 +1,37 @@
-"""Certificate authorities, the policy for retries, and the reason of a failed request."""
+"""When a request is sent again."""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.errors import ServerFailed
+from gitops_ml.http.response import RequestFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gitops_ml.http.deadlines import Watch
+    from gitops_ml.http.response import HttpResponse
 
-_CA_BUNDLES = ("GITOPS_ML_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
+"""The statuses of failures that may pass."""
 
 
-def ca_bundle(environ: Mapping[str, str]) -> str | None:
-    """The file of CAs that the user names for all requests.
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A temporary failure, after which the request may be sent again."""
 
-    Raises:
-        ServerFailed: the file does not exist.
-    """
-    name = next((name for name in _CA_BUNDLES if environ.get(name)), None)
-    if name is None:
+    seconds: float | None
+    """The seconds that the server asks for; ``None`` where it does not."""
+
+
+def pause_after(answer: HttpResponse) -> Pause | None:
+    """The pause after a temporary failure; ``None`` after any other answer."""
+    if answer.status not in TEMPORARY:
         return None
-    if not Path(environ[name]).is_file():
-        raise ServerFailed(f"{environ[name]}, the CA bundle of {name}, is not a file")
-    return environ[name]
+    return Pause(retry_after(answer.headers.get("Retry-After", "")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,38 @@ class RetryPolicy:
     longest_wait: float = 120.0
     """Give up if Retry-After exceeds this."""
     sleep: Callable[[float], None] = field(default=time.sleep)
+
+    def retried(
+        self,
+        send: Callable[[], HttpResponse],
+        *,
+        watch: Watch,
+        may_repeat: bool = True,
+        pause_of: Callable[[HttpResponse], Pause | None] = pause_after,
+    ) -> HttpResponse:
+        """The answer of ``send``, which is called again after temporary failures.
+
+        ``may_repeat``: whether it may be called again after the connection broke.
+
+        Raises:
+            RequestFailed: there is no answer after the last attempt.
+        """
+        attempt = 0
+        while True:
+            is_last = attempt + 1 >= self.attempts
+            try:
+                answer = send()
+            except RequestFailed as error:
+                if is_last or not may_repeat or error.is_final or watch.is_over:
+                    raise
+                pause: Pause | None = Pause(None)
+            else:
+                pause = pause_of(answer)
+                if pause is None or is_last or (pause.seconds or 0) > self.longest_wait:
+                    return answer
+                answer.close()
+            self.wait(attempt, pause.seconds if pause else None, watch=watch)
+            attempt += 1
 
     def wait(self, attempt: int, asked_for: float | None, *, watch: Watch | None = None) -> None:
         """Wait after the failure of ``attempt``, counted from 0; ``watch`` counts the time."""

@@ -10,13 +10,13 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
-from gitops_ml.http.client import FAILURES
 from gitops_ml.http.deadlines import gave_up
+from gitops_ml.http.response import RequestFailed
 from gitops_ml.oci.model import (
     INDEX,
     INDEXES,
@@ -35,8 +35,8 @@ from gitops_ml.oci.reference import ImageRef, split_repository
 from gitops_ml.oci.registry_session import RegistrySession, Scope, check, error_text, unreachable
 
 if TYPE_CHECKING:
-    from gitops_ml.http.client import HttpResponse
     from gitops_ml.http.deadlines import Watch
+    from gitops_ml.http.response import HttpResponse
     from gitops_ml.http.retry import RetryPolicy
     from gitops_ml.system.progress import Progress
 
@@ -210,8 +210,8 @@ class OciRegistry:
                     left -= len(kept)
                     if kept:
                         yield kept
-            except FAILURES as error:
-                raise _Interrupted(str(error)) from error
+            except RequestFailed as error:
+                raise _Interrupted(error.reason) from error
         if left:
             raise _Interrupted(f"{left} bytes are missing")
 
@@ -257,7 +257,7 @@ class OciRegistry:
         for attempt in range(self.session.patience.attempts):
             response = self.session.request(
                 "PUT", host, f"/v2/{name}/manifests/{to}", scope=Scope(name, "pull,push"),
-                headers={"Content-Type": media_type}, body=lambda: content,
+                headers={"Content-Type": media_type}, body=content,
             )  # fmt: skip
             if response.status != 400 or "DIGEST_INVALID" not in error_text(response):
                 break
@@ -304,6 +304,7 @@ class OciRegistry:
         at = failures = 0
         scope = Scope(name, "pull,push")
         watch = self._upload(host, name, descriptor)
+        once = replace(self.session.patience, attempts=1)
         while at < descriptor.size:
             size = descriptor.size - at
             size = min(size, _AFTER_FAILURE) if failures else size
@@ -315,7 +316,7 @@ class OciRegistry:
             try:
                 response = self.session.request(
                     "PATCH", host, location, scope=scope, headers=headers,
-                    body=lambda body=body: body, may_repeat=False, watch=watch,  # type: ignore[misc]
+                    body=body, patience=once, watch=watch,
                 )  # fmt: skip
                 if not response.ok and response.status not in (404, 413, 416, 499):
                     check(response, host, name)
@@ -362,7 +363,7 @@ class OciRegistry:
         mark = "&" if "?" in location else "?"
         response = self.session.request(
             "PUT", host, f"{location}{mark}{urlencode({'digest': descriptor.digest})}",
-            scope=Scope(name, "pull,push"), body=lambda: content,
+            scope=Scope(name, "pull,push"), body=content,
             headers={"Content-Type": "application/octet-stream"},
             watch=self._upload(host, name, descriptor),
         )  # fmt: skip
@@ -431,8 +432,8 @@ def _manifest_bytes(response: HttpResponse, host: str) -> bytes:
             content += piece
             if len(content) > _LARGEST_MANIFEST:
                 raise ServerFailed(f"{host} sent a manifest of more than {len(content)} bytes")
-    except FAILURES as error:
-        raise ServerFailed(unreachable(host, error)) from error
+    except RequestFailed as error:
+        raise unreachable(error) from error
     return bytes(content)
 
 

@@ -8,11 +8,9 @@ the connection breaks.
 
 from __future__ import annotations
 
-import http.client
 import re
 import ssl
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,29 +18,27 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
-from gitops_ml.http.client import FAILURES, Connections, SizedPieces
-from gitops_ml.http.deadlines import GaveUp, Limits
-from gitops_ml.http.retry import RetryPolicy, ca_bundle, retry_after
+from gitops_ml.http.client import HttpClient
+from gitops_ml.http.connections import ca_bundle
+from gitops_ml.http.deadlines import Limits
+from gitops_ml.http.response import RequestFailed
+from gitops_ml.http.retry import TEMPORARY, RetryPolicy, retry_after
 from gitops_ml.http.secret_destinations import may_get_login
 from gitops_ml.http.urls import is_loopback
 from gitops_ml.oci.credentials import Credentials, docker_folder, find_credentials
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
-    from gitops_ml.http.client import HttpResponse
+    from collections.abc import Mapping
+
+    from gitops_ml.http.client import Body
     from gitops_ml.http.deadlines import Watch
+    from gitops_ml.http.response import HttpResponse
 
-Body = Callable[[], "bytes | SizedPieces"]
-"""Makes the body of a request; called again when the request is repeated."""
-
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
 _CLIENT_ID = "gitops-ml"
-_TLS_HINT = (
-    " (its certificate is not trusted: name the CA bundle in GITOPS_ML_CA_BUNDLE, or put it where "
-    "docker looks, /etc/docker/certs.d/<registry>/ca.crt)"
-)
+_TLS_HINT = ", or put it where docker looks: /etc/docker/certs.d/<registry>/ca.crt"
 _PLAIN_HINT = (
     " (it speaks plain HTTP, which is allowed for registries on this machine only: image.insecure in "
     "gitops-ml.yaml allows it)"
@@ -89,7 +85,7 @@ class RegistrySession:
         self._insecure = insecure
         self.patience = patience or RetryPolicy()
         self.limits = limits or Limits.from_environ(environ)
-        self._connections = Connections(environ, ca_bundle=self._ca_bundle)
+        self._client = HttpClient(environ, bundle_of=self._ca_bundle)
         self._credentials: dict[str, Credentials | None] = {}
         self._tokens: dict[tuple[str, str], str] = {}
         self._schemes: dict[str, str] = {}
@@ -97,11 +93,11 @@ class RegistrySession:
 
     @property
     def requests_sent(self) -> int:
-        return self._connections.requests_sent
+        return self._client.requests_sent
 
     @property
     def bytes_sent(self) -> int:
-        return self._connections.bytes_sent
+        return self._client.bytes_sent
 
     def request(
         self,
@@ -113,7 +109,6 @@ class RegistrySession:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         stream: bool = False,
-        may_repeat: bool = True,
         patience: RetryPolicy | None = None,
         watch: Watch | None = None,
     ) -> HttpResponse:
@@ -126,23 +121,12 @@ class RegistrySession:
         doing = f"during {method} of {scope.repository}"
         watch = watch or self.limits.answer(host, doing)
         request = _Request(method, headers or {}, body, stream, watch)
-        attempt = 0
-        while True:
-            last = not may_repeat or attempt + 1 >= patience.attempts
-            try:
-                answer = self._authorized(request, host, path, scope)
-            except _Broken as error:
-                if last or watch.is_over:
-                    raise ServerFailed(str(error)) from error.__cause__
-                patience.wait(attempt, None, watch=watch)
-            else:
-                after = retry_after(answer.headers.get("Retry-After", ""))
-                last = last or (after or 0) > patience.longest_wait
-                if answer.status not in _PASSING or last:
-                    return answer
-                answer.close()
-                patience.wait(attempt, after, watch=watch)
-            attempt += 1
+        try:
+            return patience.retried(
+                lambda: self._authorized(request, host, path, scope), watch=watch
+            )
+        except RequestFailed as error:
+            raise unreachable(error, is_insecure=self._insecure) from error
 
     def _authorized(self, request: _Request, host: str, path: str, scope: Scope) -> HttpResponse:
         """The answer, with credentials where the registry requires them."""
@@ -219,10 +203,11 @@ class RegistrySession:
             url = urljoin(f"{scheme}://{_server(host)}", path)
             is_last = scheme == schemes[-1]
             try:
-                answer = self._call(request, url, host, token)
-            except _OtherScheme as error:
-                if is_last:
-                    raise _Broken(str(error)) from error.__cause__
+                answer = self._call(request, url, token)
+            except RequestFailed as error:
+                # a registry that cannot be reached may also be one without TLS
+                if is_last or error.gave_up or error.is_final:
+                    raise
                 continue
             if not is_last and _wants_tls(answer):
                 answer.close()
@@ -238,28 +223,13 @@ class RegistrySession:
             return ("http", "https")
         return ("https", "http") if self._insecure else ("https",)
 
-    def _call(self, request: _Request, url: str, host: str, token: str | None) -> HttpResponse:
+    def _call(self, request: _Request, url: str, token: str | None) -> HttpResponse:
         sent = {"Accept-Encoding": "identity", **request.headers}
         sent |= {"Authorization": token} if token else {}
-        try:
-            return self._connections.send(
-                request.method, url, headers=sent, body=request.body, stream=request.stream,
-                watch=request.watch,
-            )  # fmt: skip
-        except GaveUp as error:
-            raise _Broken(str(error)) from error
-        except ssl.SSLCertVerificationError as error:
-            raise ServerFailed(unreachable(host, error) + _TLS_HINT) from error
-        except ssl.SSLError as error:
-            message = unreachable(host, error)
-            is_plain = "WRONG_VERSION_NUMBER" in message or "record layer" in message
-            hint = _PLAIN_HINT if is_plain and not self._insecure else ""
-            raise _OtherScheme(message + hint) from error
-        except http.client.InvalidURL as error:
-            raise ServerFailed(unreachable(host, error)) from error
-        except FAILURES as error:
-            # a registry that cannot be reached may also be one without TLS
-            raise _OtherScheme(unreachable(host, error)) from error
+        return self._client.send(
+            request.method, url, headers=sent, body=request.body, stream=request.stream,
+            watch=request.watch,
+        )  # fmt: skip
 
     def _ca_bundle(self, host: str) -> str | None:
         """The CA bundle for a registry, where the user names one."""
@@ -312,42 +282,31 @@ class RegistrySession:
         watch: Watch,
     ) -> str:
         fields = [("service", service), *(("scope", part) for part in str(scope).split())]
-        headers: dict[str, str] = {}
-        form: Body | None = None
         if credentials and credentials.identity_token:
-            fields = [
-                ("service", service),
-                ("scope", str(scope)),
-                ("grant_type", "refresh_token"),
-                ("refresh_token", credentials.identity_token),
-                ("client_id", _CLIENT_ID),
-            ]
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            form = urlencode(fields).encode
+            form = urlencode(
+                [
+                    ("service", service),
+                    ("scope", str(scope)),
+                    ("grant_type", "refresh_token"),
+                    ("refresh_token", credentials.identity_token),
+                    ("client_id", _CLIENT_ID),
+                ]
+            )
+            answer = self._client.send(
+                "POST", realm, headers={"Content-Type": "application/x-www-form-urlencoded"},
+                body=form.encode(), watch=watch, redirects="own",
+            )  # fmt: skip
         else:
             headers = {"Authorization": credentials.basic} if credentials else {}
             realm += ("&" if "?" in realm else "?") + urlencode(fields)
-        method = "POST" if form else "GET"
-        try:
-            answer = self._connections.send(
-                method, realm, headers=headers, body=form, watch=watch, stays=form is not None
-            )
-        except FAILURES as error:
-            raise _Broken(unreachable(host, error)) from error
-        if answer.status in _PASSING:
-            raise _Broken(f"the token server of {host} answered {answer.status}")
+            answer = self._client.send("GET", realm, headers=headers, watch=watch)
+        if answer.status in TEMPORARY:
+            error = OSError(f"its token server answered {answer.status}")
+            raise RequestFailed(watch, error)
         if answer.status in (400, 401, 403):
             raise refusal(host, scope.repository, answer, credentials)
         check(answer, host, scope.repository)
         return f"Bearer {_token_in(answer, host)}"
-
-
-class _Broken(Exception):
-    """The connection broke, or was refused; a retry may help."""
-
-
-class _OtherScheme(_Broken):
-    """The same, where the other scheme may help if it is allowed."""
 
 
 def _wants_tls(answer: HttpResponse) -> bool:
@@ -392,19 +351,20 @@ def _identity(credentials: Credentials | None) -> str:
 
 def error_text(answer: HttpResponse) -> str:
     """The message of the registry about a failure, or an empty text."""
-    with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, *FAILURES):
+    with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, RequestFailed):
         first = answer.json()["errors"][0]
         text = f"{first.get('code') or ''} {first.get('message') or ''}"
         return redacted(" ".join(text.split()))[:300]
     return ""
 
 
-def unreachable(host: str, error: BaseException) -> str:
-    """The sentence about a registry that did not answer."""
-    if isinstance(error, GaveUp):
-        return str(error)
-    reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
-    return f"{host} cannot be reached: {redacted(reason)}"
+def unreachable(error: RequestFailed, *, is_insecure: bool = False) -> ServerFailed:
+    """The error for a registry that did not answer."""
+    is_plain = isinstance(error.error, ssl.SSLError) and (
+        "WRONG_VERSION_NUMBER" in error.reason or "record layer" in error.reason
+    )
+    hint = _TLS_HINT if error.is_untrusted else _PLAIN_HINT if is_plain and not is_insecure else ""
+    return ServerFailed(f"{redacted(str(error))}{hint}")
 
 
 def _token_in(answer: HttpResponse, host: str) -> str:

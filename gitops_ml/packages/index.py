@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.http.answers import read_json
 from gitops_ml.http.deadlines import Limits, gave_up, watching
+from gitops_ml.http.json_reader import read_answer
 from gitops_ml.http.netrc_file import netrc_logins
 from gitops_ml.http.retry import innermost
 from gitops_ml.http.secret_destinations import expanded, variables_in
@@ -383,7 +383,7 @@ def _read_listing(answer: requests.Response) -> list[PackageFile]:
     try:
         content = read_body(answer.raw, most=_LARGEST)
         if "json" in kind:
-            return [_from_json(entry, answer.url) for entry in read_json(content)["files"]]
+            return [_from_json(entry, answer.url) for entry in read_answer(content)["files"]]
         page = _Page()
         page.feed(content.decode(answer.encoding or "utf-8", errors="replace"))
         found = [*_from_links(page.links, answer.url)]

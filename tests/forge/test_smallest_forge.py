@@ -10,7 +10,7 @@ import pytest
 from gitops_ml.forge.api_session import NotThere, Unacceptable
 from gitops_ml.forge.protocol import Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
-from gitops_ml.http.answers import Part
+from gitops_ml.http.json_reader import Part
 from tests.support.forges.running import HEAD, proposal
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.http.client import FAILURES, Connections, HttpResponse
+from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits, Watch
+from gitops_ml.http.response import HttpResponse, RequestFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def connections(**environ: str) -> Connections:
-    return Connections(environ, ca_bundle=lambda host: None)
+def client_of(**environ: str) -> HttpClient:
+    return HttpClient(environ, bundle_of=lambda host: None)
 
 
 def patient() -> Watch:
     return Limits(idle=5, work=10).answer("the server", "in a test")
 
 
-def get(client: Connections, url: str, **more: Any) -> HttpResponse:
+def get(client: HttpClient, url: str, **more: Any) -> HttpResponse:
     return client.send("GET", url, headers={"Authorization": "secret"}, watch=patient(), **more)
 
 
@@ -75,7 +75,7 @@ def test_one_connection_serves_one_request_after_the_other() -> None:
         says(request, body=b"x")
 
     with server(answer) as address:
-        client = connections()
+        client = client_of()
         assert [get(client, f"http://{address}/{n}").content for n in range(3)] == [b"x"] * 3
         with get(client, f"http://{address}/stream", stream=True) as answered:
             assert b"".join(answered.pieces(1)) == b"x"
@@ -90,7 +90,7 @@ def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
         request.close_connection = True
 
     with server(answer) as address:
-        client = connections()
+        client = client_of()
         assert all(get(client, f"http://{address}/{n}").ok for n in range(20))
 
 
@@ -109,16 +109,16 @@ def test_credentials_do_not_follow_a_redirect_to_another_server() -> None:
             says(request, 307, Location=target)
 
         with server(registry) as here:
-            assert get(connections(), f"http://{here}/").content == b"blob"
+            assert get(client_of(), f"http://{here}/").content == b"blob"
     assert seen == ["secret", "secret", None]
 
 
 def test_a_redirect_for_ever_ends() -> None:
     with (
         server(lambda request: says(request, 302, Location="/again")) as address,
-        pytest.raises(http.client.HTTPException, match="redirects more than 5 times"),
+        pytest.raises(RequestFailed, match="redirects more than 5 times"),
     ):
-        get(connections(), f"http://{address}/")
+        get(client_of(), f"http://{address}/")
 
 
 def test_an_upload_is_sent_again_where_it_is_redirected_to() -> None:
@@ -130,9 +130,9 @@ def test_an_upload_is_sent_again_where_it_is_redirected_to() -> None:
             says(request, 201, body=body)
 
     with server(answer) as address:
-        client = connections()
+        client = client_of()
         answered = client.send(
-            "PUT", f"http://{address}/", headers={}, body=lambda: b"bytes", watch=patient()
+            "PUT", f"http://{address}/", headers={}, body=b"bytes", watch=patient()
         )
         assert (answered.status, answered.content) == (201, b"bytes")
         assert client.bytes_sent == 10
@@ -167,7 +167,7 @@ def test_what_a_server_says_before_it_hangs_up_on_an_upload_is_heard() -> None:
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         try:
-            answered = connections().send("PUT", url, headers={}, body=Endless, watch=patient())
+            answered = client_of().send("PUT", url, headers={}, body=Endless(), watch=patient())
             assert (answered.status, answered.content) == (413, b"big")
         finally:
             thread.join()
@@ -179,8 +179,8 @@ def test_an_answer_that_ends_too_early_is_a_failure(stream: bool) -> None:
         says(request, body=b"short", **{"Content-Length": "10"})
         request.close_connection = True
 
-    with server(answer) as address, pytest.raises(FAILURES):
-        found = get(connections(), f"http://{address}/", stream=stream)
+    with server(answer) as address, pytest.raises(RequestFailed):
+        found = get(client_of(), f"http://{address}/", stream=stream)
         b"".join(found.pieces(3))
 
 
@@ -195,11 +195,11 @@ def test_a_proxy_is_asked_with_its_own_credentials_and_spared_where_it_should_be
         says(request, body=b"through")
 
     with server(proxy) as address, server(lambda request: says(request, body=b"direct")) as own:
-        client = connections(http_proxy=f"http://me:p%40ss@{address}", no_proxy=".acme.test, x:80")
+        client = client_of(http_proxy=f"http://me:p%40ss@{address}", no_proxy=".acme.test, x:80")
         assert get(client, "http://registry.test/v2/?a=1").content == b"through"
         assert get(client, f"http://{own}/").content == b"direct", "never for this machine"
         for spared in ("http://r.acme.test/", "http://acme.test/", "http://x:80/"):
-            with pytest.raises(OSError, match=r"not known|resol|name"):
+            with pytest.raises(RequestFailed, match=r"not known|resol|name"):
                 get(client, spared)
     shown = "Basic " + base64.b64encode(b"me:p@ss").decode()
     assert seen == [("http://registry.test/v2/?a=1", shown)]
@@ -214,7 +214,7 @@ def test_tls_goes_through_a_tunnel_that_the_proxy_may_refuse() -> None:
         request.close_connection = True
 
     with server(proxy) as address:
-        client = connections(HTTPS_PROXY=address)
-        with pytest.raises(OSError, match="Tunnel connection failed: 403"):
+        client = client_of(HTTPS_PROXY=address)
+        with pytest.raises(RequestFailed, match="Tunnel connection failed: 403"):
             get(client, "https://registry.test/v2/")
     assert seen == [("CONNECT", "registry.test:443", None)], "credentials stay inside of the tunnel"

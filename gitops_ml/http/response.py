@@ -1,0 +1,188 @@
+"""The answer of a server, and the failure of a request."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.http.deadlines import GaveUp
+from gitops_ml.http.json_reader import read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from email.message import Message
+    from types import TracebackType
+
+    from gitops_ml.http.deadlines import Watch
+
+_PIECE = 1 << 16
+_GZIP = 16 + zlib.MAX_WBITS
+_UNTRUSTED = " (its certificate is not trusted: name the CA bundle in GITOPS_ML_CA_BUNDLE)"
+
+
+class BadEncoding(ValueError):
+    """A body that is compressed in an unsupported way, is damaged, or is too large when unpacked."""
+
+
+class BadRedirect(http.client.HTTPException):
+    """A redirect that is not followed."""
+
+    def __init__(self, text: str, *, origin: str = "") -> None:
+        super().__init__(text)
+        self.origin = origin
+        """The other server that it leads to, ``scheme://host[:port]``, where that is the reason."""
+
+
+class RequestFailed(Exception):
+    """There is no whole answer. The message names the server and the reason."""
+
+    def __init__(self, watch: Watch, error: Exception, what: str = "cannot be reached") -> None:
+        self.error = error
+        self.reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
+        text = self.reason if self.gave_up else f"{watch.host} {what}: {self.reason}"
+        super().__init__(text + (_UNTRUSTED if self.is_untrusted else ""))
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the server was too slow or sent too much."""
+        return isinstance(self.error, GaveUp)
+
+    @property
+    def is_untrusted(self) -> bool:
+        """Whether the server's certificate is not trusted."""
+        return isinstance(self.error, ssl.SSLCertVerificationError)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same request would fail again."""
+        final = (http.client.InvalidURL, BadRedirect, BadEncoding)
+        return self.is_untrusted or isinstance(self.error, final)
+
+
+class HttpResponse:
+    """The answer of a server. A stream holds its connection until it is read or closed."""
+
+    def __init__(
+        self,
+        response: http.client.HTTPResponse,
+        url: str,
+        *,
+        watch: Watch,
+        done: Callable[[bool], None],
+    ) -> None:
+        self.status = response.status
+        self.headers: Message = response.headers
+        self.url = url
+        self._response = response
+        self._watch = watch
+        self._done: Callable[[bool], None] | None = done
+        self._content: bytes | None = None
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def content(self) -> bytes:
+        """All of the body, unpacked.
+
+        Raises:
+            RequestFailed: it is not whole, or larger than the watch allows.
+        """
+        if self._content is None:
+            encoding = self.headers.get("Content-Encoding") or "identity"
+            try:
+                self._content = unpacked(self.pieces(_PIECE), encoding, most=self._watch.most)
+            except BadEncoding as error:
+                self.close()
+                raise RequestFailed(
+                    self._watch, error, "sent a body that cannot be read"
+                ) from error
+        return self._content
+
+    def json(self) -> Any:
+        """The body, read as JSON.
+
+        Raises:
+            ValueError: it is not JSON.
+            RequestFailed: it is not whole.
+        """
+        return read_answer(self.content)
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The body as it was sent, up to ``size`` bytes at a time.
+
+        Raises:
+            RequestFailed: it is not whole.
+        """
+        try:
+            while piece := self._response.read(size):
+                yield piece
+            if self._response.length:
+                raise http.client.IncompleteRead(b"", self._response.length)
+        except (OSError, http.client.HTTPException) as error:
+            self._end(is_whole=False)
+            what = "closed the connection during its answer"
+            raise RequestFailed(self._watch, error, what) from error
+        except BaseException:
+            self._end(is_whole=False)
+            raise
+        self._end(is_whole=True)
+
+    def close(self) -> None:
+        self._end(is_whole=self._response.isclosed())
+
+    def _end(self, *, is_whole: bool) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            self._response.close()
+            done(is_whole and not self._response.will_close)
+
+    def __enter__(self) -> HttpResponse:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def unpacked(pieces: Iterable[bytes], encoding: str, *, most: int | None) -> bytes:
+    """A body with its ``Content-Encoding`` undone; at most ``most`` bytes.
+
+    Raises:
+        BadEncoding: it unpacks to more, or cannot be unpacked.
+    """
+    content = bytearray()
+    for piece in _unpacked(pieces, encoding.strip().lower()):
+        content += piece
+        if most is not None and len(content) > most:
+            raise BadEncoding(f"it has more than {most} bytes")
+    return bytes(content)
+
+
+def _unpacked(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    if encoding == "identity":
+        yield from pieces
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise BadEncoding(f"its encoding is {encoding[:40]!r}, which was not requested")
+    # a server may mean either by `deflate`; zlib's own form is the standard's
+    unpacker = zlib.decompressobj(_GZIP if "gzip" in encoding else zlib.MAX_WBITS)
+    is_empty = True
+    try:
+        for piece in pieces:
+            is_empty = False
+            while piece:
+                yield unpacker.decompress(piece, _PIECE)
+                piece = unpacker.unconsumed_tail
+        yield unpacker.flush(_PIECE)
+    except zlib.error as error:
+        raise BadEncoding(f"it cannot be unpacked ({error})") from error
+    if not (unpacker.eof or is_empty):
+        raise BadEncoding("it ends before its end")
