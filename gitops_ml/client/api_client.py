@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from gitops_ml.delivery.change import ChangeResult
     from gitops_ml.system.progress import Progress
     from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.from_dicts import LoadedProject
-    from gitops_ml.workspace.workspace import Workspace
+    from gitops_ml.workspace.workspace import LoadedProject, Workspace
 
     Change = Callable[[Workspace, Clients], ChangeResult]
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from gitops_ml.client.progress_line import ProgressLine
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.workspace.clients import Clients
-from gitops_ml.workspace.from_dicts import describe
+from gitops_ml.workspace.from_dicts import workspace_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
     from gitops_ml.system.progress import Progress
-    from gitops_ml.workspace.from_dicts import DescribedApi, LoadedProject
-    from gitops_ml.workspace.workspace import Workspace
+    from gitops_ml.workspace.from_dicts import DescribedApi
+    from gitops_ml.workspace.workspace import LoadedProject, Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,13 @@ class Connection:
 
     def workspace(
         self,
-        *apis: DescribedApi,
+        api: DescribedApi | None = None,
+        *,
         environment: str | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> Workspace:
         environment = environment or self.environment
-        return describe(apis, self.loaded, environment=environment, origin=origin)
+        return workspace_of(self.loaded, api, environment=environment, origin=origin)
 
     def clients(self, workspace: Workspace, progress: Progress) -> Clients:
         return Clients(
@@ -57,7 +58,7 @@ class Connection:
         """Whether to open a pull request; by default, unless the environment has ``delivery: push``."""
         if pull_request is not None:
             return pull_request
-        return self.loaded.says_delivery(environment or self.environment) != "push"
+        return self.loaded.delivery_of(environment or self.environment) != "push"
 
     def change_options(
         self,

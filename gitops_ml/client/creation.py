@@ -120,7 +120,7 @@ def deploy_files(
             [path],
             project_file=connection.loaded.file,
             environments=[connection.environment],
-            instead=connection.loaded.instead_of_file(),
+            instead=connection.loaded if connection.loaded.file is None else None,
         )
         clients = connection.clients(workspace, progress)
         deployed = deploy(workspace, tools=clients, options=options)

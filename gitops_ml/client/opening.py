@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.client.api_client import Client
 from gitops_ml.errors import UsageError
-from gitops_ml.workspace.from_dicts import LoadedProject, find_project
+from gitops_ml.workspace.from_dicts import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_ml.system.progress import Progress
+    from gitops_ml.workspace.workspace import LoadedProject
 
 
 def client(

@@ -100,10 +100,10 @@ def _texts(found: documents.Found) -> Iterator[_Text]:
 
 
 def _read(found: documents.Found, file: Path) -> tuple[bytes, Document]:
-    content = documents.read_text(file, label=found.label(file))
+    content = documents.read_text(file, label=documents.label(file))
     if isinstance(content, Document):
         raise InvalidDocument(content.problems)
-    document = read_yaml(content, file=found.label(file))
+    document = read_yaml(content, file=documents.label(file))
     if any(problem.severity == "error" for problem in document.problems):
         raise InvalidDocument(document.problems)
     return content, document

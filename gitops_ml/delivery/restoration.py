@@ -85,6 +85,4 @@ def _planned(release: ReleaseRecord, project: Project) -> PlannedRelease:
     manifest, _ = parse_release(release, submitted)
     here = replace(project, environments={place.name: place})
     refuse_unresolvable(manifest, here)
-    return PlannedRelease(
-        manifest, project, release.environment, key=b"", team=release.team, ready_image=None
-    )
+    return PlannedRelease(manifest, project, place, release.team)

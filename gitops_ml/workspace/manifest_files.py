@@ -39,10 +39,6 @@ class Found:
     project_file: Path | None
     manifests: tuple[Path, ...]
 
-    def label(self, file: Path) -> str:
-        """The file's name in messages: from the current folder, with forward slashes."""
-        return label(file)
-
 
 def label(file: Path) -> str:
     """The path of a file in messages: relative where it is below the current folder, with ``/``."""

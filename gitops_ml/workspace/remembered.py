@@ -1,22 +1,56 @@
-"""Manifests in the memory: JSON; their file is read again only when a place in it is needed."""
+"""What an earlier call read and checked: each item's value and problems, as JSON in the memory."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitops_ml.errors import Problem
+from gitops_ml.errors import Problem, Problems
 from gitops_ml.manifest.model import Manifest
-from gitops_ml.workspace.manifest_files import read_document
+from gitops_ml.workspace.manifest_files import label, read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from gitops_ml.documents.findings import Path as Steps
     from gitops_ml.documents.yaml_reader import Document, Place
+    from gitops_ml.system.memory import Memory
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+def remembered(
+    memory: Memory,
+    wanted: Iterable[tuple[bytes, Item]],
+    *,
+    make: Callable[[Item], tuple[Value, Sequence[Problem]]],
+    facts: Callable[[Value], Any],
+    of_facts: Callable[[Item, Any], Value],
+) -> list[tuple[Value, Sequence[Problem]]]:
+    """The value and the problems of each item, made where the memory has no answer for its key.
+
+    ``facts`` of a value are what JSON can hold, and ``of_facts`` is the inverse. Errors are not
+    remembered, and neither is an item whose key is empty.
+    """
+    wanted = list(wanted)
+    known = memory.recall(key for key, _ in wanted)
+    answers: dict[bytes, str] = {}
+    found: list[tuple[Value, Sequence[Problem]]] = []
+    for key, item in wanted:
+        if key in known:
+            kept, problems = json.loads(known[key])
+            found.append((of_facts(item, kept), [Problem(*each) for each in problems]))
+            continue
+        value, made = make(item)
+        if key and not Problems.of(made).errors:
+            answers[key] = json.dumps([facts(value), [astuple(problem) for problem in made]])
+        found.append((value, made))
+    memory.keep(answers)
+    return found
 
 
 @dataclass(frozen=True)
@@ -24,52 +58,38 @@ class UnreadDocument:
     """A document that another call read; it is read again only when a place in it is needed."""
 
     path: Path
-    file: str
 
     @cached_property
     def _document(self) -> Document:
-        return read_document(self.path, label=self.file)
+        return read_document(self.path, label=label(self.path))
 
     def place(self, path: Steps, *, key: bool = True) -> Place:
         """See `Document.place`."""
         return self._document.place(path, key=key)
 
-    def written(self, path: Steps) -> str | None:
-        """See `Document.written`."""
-        return self._document.written(path)
 
-
-def remembered_manifests(manifests: Iterable[Manifest], problems: Iterable[Problem]) -> str:
-    """Manifests of one file, and the warnings about them, as JSON."""
-    facts = [
+def manifest_facts(manifests: Iterable[Manifest]) -> list[Any]:
+    """Manifests of one file."""
+    return [
         [m.name, m.kind, m.body, m.environments, m.submitted, m.index, list(m.renamed.items())]
         for m in manifests
     ]
-    return json.dumps([facts, [astuple(problem) for problem in problems]])
 
 
-def recalled_manifests(
-    answer: str, *, file: Path, label: str
-) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
-    """The manifests and problems that `remembered_manifests` was given for ``file``."""
-    facts, problems = json.loads(answer)
-    document = UnreadDocument(file, label)
-    manifests = tuple(
+def manifests_of_facts(file: Path, facts: Iterable[Any]) -> tuple[Manifest, ...]:
+    """The manifests of ``file`` that `manifest_facts` was given."""
+    document = UnreadDocument(file)
+    return tuple(
         Manifest(
             name=name,
             kind=kind,
             body=body,
             environments=environments,
             submitted=submitted,
-            file=label,
+            file=label(file),
             document=document,
             index=index,
-            renamed={_steps(old): _steps(new) for old, new in renamed},
+            renamed={tuple(old): tuple(new) for old, new in renamed},
         )
         for name, kind, body, environments, submitted, index, renamed in facts
     )
-    return manifests, tuple(Problem(*problem) for problem in problems)
-
-
-def _steps(path: Sequence[str | int]) -> Steps:
-    return tuple(path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +23,27 @@ from gitops_ml.system.memory import Memory, NoMemory
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.project_files import read_file
 from gitops_ml.system.seal import Seal
-from gitops_ml.workspace import manifest_files as documents
-from gitops_ml.workspace.remembered import recalled_manifests, remembered_manifests
+from gitops_ml.workspace.manifest_files import (
+    Found,
+    dependency_problems,
+    find,
+    label,
+    missing_files,
+    project_file_of,
+    read_project_file,
+    read_text,
+)
+from gitops_ml.workspace.remembered import manifest_facts, manifests_of_facts, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gitops_ml.project.model import Project
+    from gitops_ml.documents.yaml_reader import Document
+    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, Project
     from gitops_ml.release.spec import ReleaseSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """The project, its manifests and releases, and the problems in them."""
 
@@ -43,13 +53,13 @@ class Workspace:
     has_project_file: bool
     environments: tuple[str, ...]
     """Those that were selected."""
-    files: tuple[str, ...]
-    """The manifests' files, as they are named in messages."""
-    manifests: tuple[Manifest, ...]
-    releases: tuple[PlannedRelease, ...]
     problems: Problems
     memory: Memory
-    covers_project: bool
+    files: tuple[str, ...] = ()
+    """The manifests' files, as they are named in messages."""
+    manifests: tuple[Manifest, ...] = ()
+    releases: tuple[PlannedRelease, ...] = ()
+    covers_project: bool = False
     """Whether all manifests of the project were read: a release without one is left behind."""
     folders: Mapping[str, Path] = field(default_factory=dict)
     """By API, the folder of the predictor of a manifest that is in no file."""
@@ -75,50 +85,46 @@ class Workspace:
         return Path(os.path.relpath(Path.cwd() / manifest.file, self.root)).as_posix()
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectDocument:
-    """A project that is in no file, or differs from its file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedProject:
+    """A project from a file, from a dict, or from both."""
 
+    root: Path
+    """The folder of the project file, or the current one."""
     project: Project
-    key: bytes
-    """Of all its fields."""
+    document: Mapping[str, Any]
+    """As given."""
+    file: Path | None
+    """`None` where the project is in no file, or differs from its file."""
+
+    def key(self) -> bytes:
+        """The key of its fields for the memory."""
+        return dict_key(self.document)
+
+    def delivery_of(self, environment: str) -> str | None:
+        """``push`` or ``pull_request``, if the project sets it for this environment."""
+        fields = (self.document.get("environments") or {}).get(environment) or {}
+        delivery = fields.get("delivery")
+        return str(delivery) if delivery else None
 
 
+@dataclass(eq=False, slots=True)
 class PlannedRelease:
     """One API in one environment. A remembered one is not resolved until `spec` is used."""
 
-    __slots__ = (
-        "_spec",
-        "cluster",
-        "environment",
-        "key",
-        "manifest",
-        "project",
-        "ready_image",
-        "team",
-    )
+    manifest: Manifest
+    project: Project
+    environment: EnvironmentSpec
+    team: str
+    ready_image: str | None = None
+    """The image that the manifest names; `None` where one is built."""
+    key: bytes = b""
+    """Of everything that the release follows from, except its image."""
+    _spec: ReleaseSpec | None = None
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        project: Project,
-        environment: str,
-        *,
-        key: bytes,
-        team: str,
-        ready_image: str | None,
-        spec: ReleaseSpec | None = None,
-    ) -> None:
-        self.manifest = manifest
-        self.project = project
-        self.environment = project.environments[environment]
-        self.cluster = project.clusters[self.environment.cluster]
-        self.key = key
-        """Of everything that the release follows from, except its image."""
-        self.team = team
-        self.ready_image = ready_image
-        """The image that the manifest names; `None` where one is built."""
-        self._spec = spec
+    @property
+    def cluster(self) -> ClusterSpec:
+        return self.project.clusters[self.environment.cluster]
 
     @property
     def name(self) -> str:
@@ -143,7 +149,7 @@ def open_project(
     project_file: Path | None = None,
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
-    instead: ProjectDocument | None = None,
+    instead: LoadedProject | None = None,
 ) -> Workspace:
     """The one project of the paths, with the problems in it.
 
@@ -154,7 +160,7 @@ def open_project(
             are several projects.
         InvalidDocument: a manifest is a symlink that leaves the project.
     """
-    found = documents.find(paths, project_file=project_file)
+    found = find(paths, project_file=project_file)
     # A project that lost its last API still has releases to remove.
     if not found.manifests and found.project_file is None:
         raise no_manifest(paths)
@@ -173,8 +179,8 @@ def open_settings(
         UsageError: the project file or an environment does not exist.
         InvalidDocument: the project file is wrong.
     """
-    root, file = documents.project_file_of(project_file)
-    project, problems = documents.read_project_file(file)
+    root, file = project_file_of(project_file)
+    project, problems = read_project_file(file)
     if project is None:
         raise InvalidDocument(Problems.of(problems).errors)
     return Workspace(
@@ -182,10 +188,6 @@ def open_settings(
         project=project,
         has_project_file=file is not None,
         environments=chosen_environments(project, tuple(environments)),
-        covers_project=False,
-        files=(),
-        manifests=(),
-        releases=(),
         problems=Problems.of(problems),
         memory=open_memory(),
     )
@@ -200,12 +202,12 @@ def no_manifest(paths: Sequence[Path]) -> UsageError:
 
 
 def read_found(
-    found: documents.Found,
+    found: Found,
     *,
     environments: Iterable[str],
     apis: Iterable[str],
     covers_project: bool,
-    instead: ProjectDocument | None = None,
+    instead: LoadedProject | None = None,
 ) -> Workspace:
     memory = open_memory()
     project, project_key, problems = _read_project(found, instead)
@@ -226,7 +228,7 @@ def read_found(
         has_project_file=found.project_file is not None,
         environments=chosen,
         covers_project=covers_project and not tuple(apis),
-        files=tuple(found.label(file) for file in found.manifests),
+        files=tuple(label(file) for file in found.manifests),
         manifests=manifests,
         releases=releases,
         problems=Problems.of(set(problems)),
@@ -235,12 +237,12 @@ def read_found(
 
 
 def _read_project(
-    found: documents.Found, instead: ProjectDocument | None
+    found: Found, instead: LoadedProject | None
 ) -> tuple[Project | None, bytes, list[Problem]]:
     """The project, the bytes that it follows from, and its problems."""
     if instead is not None:
-        return instead.project, instead.key, []
-    project, problems = documents.read_project_file(found.project_file)
+        return instead.project, instead.key(), []
+    project, problems = read_project_file(found.project_file)
     content = b""
     if project is not None and found.project_file is not None:
         content = read_file(found.project_file, limit=LARGEST_FILE)
@@ -263,6 +265,12 @@ def checked(workspace: Workspace) -> Workspace:
     return workspace
 
 
+def dict_key(data: Any) -> bytes:
+    """The key of plain data for the memory."""
+    # What JSON cannot express is refused by `document_of`, with its path.
+    return memory_key("dict", json.dumps(data, sort_keys=True, default=repr))
+
+
 def _absolute(paths: Iterable[Path]) -> list[Path]:
     # `resolve` would follow links, and a project behind a link is still that project.
     return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
@@ -277,37 +285,40 @@ def open_memory() -> Memory:
 
 
 def _read_manifests(
-    found: documents.Found, memory: Memory
+    found: Found, memory: Memory
 ) -> tuple[tuple[Manifest, ...], dict[str, bytes], list[Problem]]:
     """The manifests, the key of each one's file by its name, and the problems."""
-    texts = {file: documents.read_text(file, label=found.label(file)) for file in found.manifests}
-    keys = {
-        file: memory_key("manifests", found.label(file), text)
-        for file, text in texts.items()
-        if isinstance(text, bytes)
-    }
-    known = memory.recall(keys.values())
+    wanted = []
+    for file in found.manifests:
+        text = read_text(file, label=label(file))
+        key = memory_key("manifests", label(file), text) if isinstance(text, bytes) else b""
+        wanted.append((key, (file, text)))
+    read = remembered(
+        memory,
+        wanted,
+        make=_parse_file,
+        facts=manifest_facts,
+        of_facts=lambda item, facts: manifests_of_facts(item[0], facts),
+    )
     manifests: list[Manifest] = []
     problems: list[Problem] = []
-    answers: dict[bytes, str] = {}
-    by_name: dict[str, bytes] = {}
-    for file, text in texts.items():
-        label, key = found.label(file), keys.get(file, b"")
-        if key in known:
-            parsed, more = recalled_manifests(known[key], file=file, label=label)
-        else:
-            document = read_yaml(text, file=label) if isinstance(text, bytes) else text
-            parsed, more = parse_manifests(document)
-            if key and not Problems.of(more).errors:
-                answers[key] = remembered_manifests(parsed, more)
+    keys: dict[str, bytes] = {}
+    for (key, (file, _)), (parsed, more) in zip(wanted, read, strict=True):
         for manifest in parsed:
-            problems += documents.missing_files(manifest, file.parent)
-            problems += documents.dependency_problems(manifest, file.parent)
-            by_name[manifest.name] = key
+            problems += missing_files(manifest, file.parent)
+            problems += dependency_problems(manifest, file.parent)
+            keys[manifest.name] = key
         manifests += parsed
         problems += more
-    memory.keep(answers)
-    return tuple(manifests), by_name, problems
+    return tuple(manifests), keys, problems
+
+
+def _parse_file(
+    item: tuple[Path, bytes | Document],
+) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
+    file, text = item
+    document = read_yaml(text, file=label(file)) if isinstance(text, bytes) else text
+    return parse_manifests(document)
 
 
 def chosen_environments(project: Project, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -349,29 +360,24 @@ def resolve_releases(
     ``keys`` has a key for each API, of everything that it follows from.
     """
     problems: list[Problem] = []
-    wanted: list[tuple[Manifest, str, bytes]] = []
+    wanted = []
     for manifest in manifests:
         if refused := [manifest.problem(finding) for finding in unresolvable(manifest, project)]:
             problems += refused
             continue
-        key = keys[manifest.name]
-        wanted += [
-            (manifest, environment, memory_key("release", manifest.name, environment, key))
-            for environment in environments
-        ]
-    known = memory.recall(key for _, _, key in wanted)
-    planned: list[PlannedRelease] = []
-    answers: dict[bytes, str] = {}
-    for manifest, environment, key in wanted:
-        if key in known:
-            plan, found = _recalled(known[key], manifest, project, environment, key)
-        else:
-            plan, found = check_planned(manifest, project, environment, key)
-            if not Problems.of(found).errors:
-                answers[key] = _remembered(plan, found)
+        for environment in environments:
+            key = memory_key("release", manifest.name, environment, keys[manifest.name])
+            wanted.append((key, (manifest, project, environment, key)))
+    planned = []
+    for plan, found in remembered(
+        memory,
+        wanted,
+        make=lambda item: check_planned(*item),
+        facts=lambda plan: [plan.team, plan.ready_image],
+        of_facts=_planned_of_facts,
+    ):
         planned.append(plan)
         problems += found
-    memory.keep(answers)
     return tuple(planned), problems
 
 
@@ -384,27 +390,20 @@ def check_planned(
     from gitops_ml.release.rules.effect import effect_findings
 
     spec = resolve(manifest, project, environment)
-    cluster = project.clusters[spec.cluster]
-    place = project.environments[environment]
-    findings = (
-        *check_release(spec, cluster, environment=place, teams=project.teams, images=project.image),
-        *effect_findings(manifest, spec, cluster),
-    )
-    problems = [manifest.problem(finding, environment=environment) for finding in findings]
     image = spec.container.image if spec.container else None
-    return PlannedRelease(
-        manifest, project, environment, key=key, team=spec.team, ready_image=image, spec=spec
-    ), problems
+    place = project.environments[environment]
+    plan = PlannedRelease(manifest, project, place, spec.team, image, key, spec)
+    findings = (
+        *check_release(
+            spec, plan.cluster, environment=place, teams=project.teams, images=project.image
+        ),
+        *effect_findings(manifest, spec, plan.cluster),
+    )
+    return plan, [manifest.problem(finding, environment=environment) for finding in findings]
 
 
-def _remembered(plan: PlannedRelease, problems: Iterable[Problem]) -> str:
-    facts = [plan.team, plan.ready_image, [astuple(problem) for problem in problems]]
-    return json.dumps(facts)
-
-
-def _recalled(
-    answer: str, manifest: Manifest, project: Project, environment: str, key: bytes
-) -> tuple[PlannedRelease, list[Problem]]:
-    team, image, problems = json.loads(answer)
-    plan = PlannedRelease(manifest, project, environment, key=key, team=team, ready_image=image)
-    return plan, [Problem(*problem) for problem in problems]
+def _planned_of_facts(
+    item: tuple[Manifest, Project, str, bytes], facts: tuple[str, str | None]
+) -> PlannedRelease:
+    manifest, project, environment, key = item
+    return PlannedRelease(manifest, project, project.environments[environment], *facts, key)

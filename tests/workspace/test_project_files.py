@@ -10,10 +10,11 @@ import pytest
 
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.manifest.model import parse_manifests
-from gitops_ml.workspace import manifest_files as documents
 from gitops_ml.workspace.manifest_files import (
     dependency_problems,
     find,
+    find_projects,
+    label,
     missing_files,
     read_document,
     read_project_file,
@@ -40,7 +41,7 @@ def test_manifests_are_found_below_a_folder_in_a_stable_order(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     found = find([])
     assert names(found, tmp_path) == ["api.yaml", "a/deep/api.yml", "b/api.yaml", "c/cortex.yaml"]
-    assert found.label(found.manifests[2]) == "b/api.yaml"
+    assert label(found.manifests[2]) == "b/api.yaml"
 
 
 def test_a_file_is_taken_whatever_its_name_and_only_once(tmp_path):
@@ -134,12 +135,12 @@ def test_each_manifest_belongs_to_the_nearest_project_file_above_it(
         (tmp_path / name / "api").mkdir(parents=True)
         (tmp_path / name / "gitops-ml.yaml").write_text("project: x\n")
         (tmp_path / name / "api" / "api.yaml").write_text("- name: x\n")
-    found = documents.find_projects([])
+    found = find_projects([])
     assert [(each.root, each.manifests) for each in found] == [
         (tmp_path / name, (tmp_path / name / "api" / "api.yaml",)) for name in ("a", "b")
     ]
     with pytest.raises(UsageError, match=r"several projects here \(a, b\)"):
-        documents.find([])
+        find([])
 
 
 def test_a_project_inside_another_is_left_to_itself(tmp_path: Path) -> None:
@@ -147,8 +148,8 @@ def test_a_project_inside_another_is_left_to_itself(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "gitops-ml.yaml").write_text("project: x\n")
         (folder / "api.yaml").write_text("- name: x\n")
-    assert documents.find([tmp_path]).manifests == (tmp_path / "api.yaml",)
-    assert documents.find([tmp_path / "inner"]).manifests == (tmp_path / "inner" / "api.yaml",)
+    assert find([tmp_path]).manifests == (tmp_path / "api.yaml",)
+    assert find([tmp_path / "inner"]).manifests == (tmp_path / "inner" / "api.yaml",)
 
 
 def test_passwords_in_requirements_are_found_with_the_manifest(tmp_path, monkeypatch):
