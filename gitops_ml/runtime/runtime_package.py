@@ -54,18 +54,11 @@ def import_problem(
     with tempfile.TemporaryDirectory(prefix="gitops-ml-check-") as temporary:
         config = Path(temporary) / "predictor.json"
         config.write_text(json.dumps(settings))
+        check = {"PREDICTOR_CONFIG_FILE": str(config), "GITOPS_ML_CHECK_PATHS": json.dumps(paths)}
+        # -I: without PYTHONPATH and the current folder; -B: writes nothing into the folder.
+        command = [sys.executable, "-I", "-B", "-c", _PROGRAM]
         try:
-            # -I: without PYTHONPATH and the current folder; -B: writes nothing into the folder.
-            run(
-                [sys.executable, "-I", "-B", "-c", _PROGRAM],
-                cwd=folder,
-                env={
-                    **env,
-                    "PREDICTOR_CONFIG_FILE": str(config),
-                    "GITOPS_ML_CHECK_PATHS": json.dumps(paths),
-                },
-                timeout=_SECONDS,
-            )
+            run(command, cwd=folder, env={**env, **check}, timeout=_SECONDS)
         except ProgramFailed as failure:
             return failure.stderr.strip()
     return None

@@ -49,12 +49,8 @@ def serve_predictor(
         command = _command(spec, directory, Path(folder), host=host, port=port)
         progress(f"serving {spec.name} from {directory}; try it with:")
         progress(f"  {curl_line(directory, host=host, port=port)}")
-        return attend(
-            command,
-            cwd=directory,
-            env=_env(spec),
-            is_outdated=PythonFiles(directory).have_changed if reloads else None,
-        )
+        is_outdated = PythonFiles(directory).have_changed if reloads else None
+        return attend(command, cwd=directory, env=_env(spec), is_outdated=is_outdated)
 
 
 class LocalServer:
