@@ -114,14 +114,7 @@ def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:
     Raises:
         UsageError: there is no such context, or more than one candidate.
     """
-    servers = {
-        each["name"]: (each.get("cluster") or {}).get("server", "").rstrip("/")
-        for each in reversed(kubeconfig.get("clusters") or ())
-    }
-    contexts = {
-        each["name"]: servers.get((each.get("context") or {}).get("cluster"), "")
-        for each in reversed(kubeconfig.get("contexts") or ())
-    }
+    contexts = _contexts(kubeconfig)
     known = ", ".join(sorted(contexts)) or "none"
     if wanted.context is not None:
         if wanted.context not in contexts:
@@ -142,6 +135,18 @@ def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:
         if contexts
         else f"{wanted.name}: the kubeconfig has no context"
     )
+
+
+def _contexts(kubeconfig: Mapping[str, Any]) -> dict[str, str]:
+    """The address of the API server by context; of two entries with one name the first counts."""
+    servers = {
+        each["name"]: (each.get("cluster") or {}).get("server", "").rstrip("/")
+        for each in reversed(kubeconfig.get("clusters") or ())
+    }
+    return {
+        each["name"]: servers.get((each.get("context") or {}).get("cluster"), "")
+        for each in reversed(kubeconfig.get("contexts") or ())
+    }
 
 
 def _in_cluster(wanted: ClusterRef, environ: Mapping[str, str]) -> ApiClient:

@@ -209,11 +209,8 @@ class KubernetesCluster:
         return content
 
     def _object(self, content: bytes) -> Json:
-        try:
-            found = read_answer(content)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
+        found = _json_object(content)
+        if found is None:
             raise ServerFailed(
                 f"{self._name} answered with something that is not JSON: check that the address is "
                 "an API server, and not a proxy with a login page"
@@ -317,11 +314,16 @@ def _selector(environment: str, api: str | None) -> str:
 
 def _status_object(content: bytes) -> Json | None:
     """An answer of kind Status; ``None`` for anything else."""
+    found = _json_object(content)
+    return found if found is not None and found.get("kind") == "Status" else None
+
+
+def _json_object(content: bytes) -> Json | None:
     try:
         found = read_answer(content)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and found.get("kind") == "Status" else None
+    return found if isinstance(found, dict) else None
 
 
 def _proxy_remedy(message: str) -> str:
