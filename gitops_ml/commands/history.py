@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
-from gitops_ml.gitops.release_history import Entry, FoundDeployment, ReleaseHistory
+from gitops_ml.gitops.release_history import Entry, Event, FoundDeployment, ReleaseHistory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitops_ml.gitops.timeline import Event
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 

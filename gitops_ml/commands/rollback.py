@@ -20,7 +20,7 @@ from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.model import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.current_objects import render_manifest
-from gitops_ml.gitops.release_history import ReleaseHistory
+from gitops_ml.gitops.release_history import Event, ReleaseHistory
 from gitops_ml.gitops.release_yaml import read_fields, read_release
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.gitops.timeline import Event
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 

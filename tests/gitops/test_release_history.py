@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitops_ml.git.model import LoggedCommit
-from gitops_ml.gitops.timeline import Event, State, timeline
+from gitops_ml.gitops.release_history import Event, State, timeline
 
 DIRECTORY = "releases/staging/iris"
 
