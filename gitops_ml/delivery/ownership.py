@@ -27,8 +27,7 @@ def refuse_others(state: RepositoryState, project: str, directories: Iterable[st
         RepositoryMoved: one of the directories holds a release of another project.
     """
     for directory in directories:
-        content = state.release_yaml(directory)
-        owner = project_of(content.decode(errors="replace")) if content else None
+        owner = project_of(state.release_yaml(directory))
         if owner not in (None, project):
             raise RepositoryMoved(
                 f"{directory} in the GitOps repository belongs to the project {owner!r}, and "
@@ -61,8 +60,7 @@ def refuse_role_changes(
 def _projects_by_team(state: RepositoryState) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for _, content in state.directories():
-        text = content.decode(errors="replace")
-        destination, owner = destination_of(text), project_of(text)
+        destination, owner = destination_of(content), project_of(content)
         if destination is not None and owner is not None:
             found.setdefault(destination[0], set()).add(owner)
     return found
@@ -107,7 +105,7 @@ def taken_routes(
         directory
         for directory, content in state.directories()
         if directory not in elsewhere
-        and (destination := destination_of(content.decode(errors="replace")))
+        and (destination := destination_of(content))
         and destination[1][0] in servers
     ]
     others = (*_current_routes(state, rest).values(), *filter(None, routes.values()))
@@ -120,10 +118,7 @@ def _current_routes(state: RepositoryState, directories: Iterable[str]) -> dict[
     found = {}
     for path, content in state.read(paths).items():
         directory = paths[path]
-        facts = state.release_yaml(directory) or b""
-        route = route_of(
-            directory, facts=facts.decode(errors="replace"), values=content.decode(errors="replace")
-        )
+        route = route_of(directory, facts=state.release_yaml(directory), values=content)
         if route is not None:
             found[directory] = route
     return found

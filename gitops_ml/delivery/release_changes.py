@@ -157,7 +157,7 @@ def left_behind(
             for directory, content in state.directories()
             if directory.startswith(prefixes)
             and directory not in current
-            and project_of(content.decode(errors="replace")) == workspace.project.name
+            and project_of(content) == workspace.project.name
         )
     )
 

@@ -57,7 +57,7 @@ class RepositoryState:
         """The digest of every image that is deployed, by ``repository:tag``."""
         found = {}
         for content in self.releases.values():
-            image = image_of(content.decode(errors="replace"))
+            image = image_of(content)
             if image is not None and image.digest:
                 found[f"{image.repository}:{image.tag}"] = image.digest
         return found
@@ -66,9 +66,8 @@ class RepositoryState:
         """Where releases of projects other than ``besides`` are deployed to, by team."""
         found: dict[str, set[Destination]] = {}
         for content in self.releases.values():
-            text = content.decode(errors="replace")
-            destination = destination_of(text)
-            if destination is not None and project_of(text) != besides:
+            destination = destination_of(content)
+            if destination is not None and project_of(content) != besides:
                 found.setdefault(destination[0], set()).add(destination[1])
         return found
 

@@ -46,11 +46,7 @@ def restored_changes(
     paths = [f"{release.directory}/{name}" for name in FILES]
     facts, values, manifest = (files.get(path) for path in paths)
     _refuse_broken(release.directory, values, manifest)
-    route = route_of(
-        release.directory,
-        facts=(facts or b"").decode(errors="replace"),
-        values=(values or b"").decode(errors="replace"),
-    )
+    route = route_of(release.directory, facts=facts, values=values)
     if taken := taken_routes({release.directory: route}, state):
         raise RepositoryMoved(taken[0][1])
     refuse_forbidden(_planned(release, project), state, way_out=way_out)

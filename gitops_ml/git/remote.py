@@ -143,8 +143,9 @@ class Credentials:
         Raises:
             UsageError: the name is not that of a variable, or its value has several lines.
         """
+        owner = SecretOwner(environ, folder)
         if token_env is None:
-            return cls(username, section=section, owner=SecretOwner(environ, folder))
+            return cls(username, section=section, owner=owner)
         if not _VARIABLE.fullmatch(token_env):
             raise UsageError(
                 f"{section}.token_env is the name of an environment variable, never the token "
@@ -153,7 +154,6 @@ class Credentials:
         token = environ.get(token_env, "").strip()
         if re.search(r"[\0-\x1f]", token):
             raise UsageError(f"the environment variable {token_env} does not hold one line of text")
-        owner = SecretOwner(environ, folder)
         return cls(username, token_env, token or None, section, owner)
 
     @property

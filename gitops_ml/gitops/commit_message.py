@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gitops_ml.system.clean_text import one_line, printable
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from gitops_ml.git.model import Change
     from gitops_ml.gitops.release_files import Release
 
+VERBS = {"add": "added", "modify": "modified", "delete": "deleted"}
+"""The action of a change in the past tense."""
 _LONGEST_SUBJECT = 72
 _TRAILER = re.compile(r"^[ \t]*(Deployment-Id|Source-Commit|Gitops-Ml-Action)[ \t]*:", re.I | re.M)
 _MOST_TRAILERS = 100
@@ -27,32 +30,36 @@ def commit_message(
     source_commit: str | None,
 ) -> str:
     """Subject, one line per release, and the trailers ``Deployment-Id`` and ``Source-Commit``."""
-    lines = [
-        f"* {item.name} in {item.environment}: {item.deployment_id}"
-        for item in releases[:_MOST_TRAILERS]
-    ]
-    if len(releases) > _MOST_TRAILERS:
-        lines.append(f"* and {len(releases) - _MOST_TRAILERS} more")
-    lines += [f"* {one_line(directory)} removed" for directory in removed]
-    trailers = [f"Deployment-Id: {item.deployment_id}" for item in releases[:_MOST_TRAILERS]]
+    body = _bullets(f"{item.name} in {item.environment}: {item.deployment_id}" for item in releases)
+    body += [f"* {one_line(directory)} removed" for directory in removed]
+    trailers = _id_trailers(item.deployment_id for item in releases)
     if source_commit:
         trailers.append(f"Source-Commit: {one_line(source_commit)}")
-    first = _quote_trailers(subject) if subject else _subject(releases, removed)
-    paragraphs = [first, "\n".join(lines), "\n".join(trailers)]
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+    return _joined(
+        _quote_trailers(subject) if subject else _subject(releases, removed), body, trailers
+    )
 
 
 def action_message(
     action: str, subject: str, *, lines: Iterable[str], deployment_ids: Iterable[str]
 ) -> str:
     """A verb's commit: subject, one line per release, ``Deployment-Id`` and ``Gitops-Ml-Action``."""
-    lines, ids = list(lines), list(deployment_ids)
-    body = [f"* {one_line(line)}" for line in lines[:_MOST_TRAILERS]]
-    if len(lines) > _MOST_TRAILERS:
-        body.append(f"* and {len(lines) - _MOST_TRAILERS} more")
-    trailers = [f"Deployment-Id: {one_line(id)}" for id in ids[:_MOST_TRAILERS]]
-    trailers.append(f"Gitops-Ml-Action: {action}")
-    paragraphs = [_quote_trailers(subject), "\n".join(body), "\n".join(trailers)]
+    trailers = [*_id_trailers(deployment_ids), f"Gitops-Ml-Action: {action}"]
+    return _joined(_quote_trailers(subject), _bullets(lines), trailers)
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    found = [f"* {one_line(line)}" for line in lines]
+    more = len(found) - _MOST_TRAILERS
+    return [*found[:_MOST_TRAILERS], f"* and {more} more"] if more > 0 else found
+
+
+def _id_trailers(ids: Iterable[str]) -> list[str]:
+    return [f"Deployment-Id: {one_line(id)}" for id in islice(ids, _MOST_TRAILERS)]
+
+
+def _joined(subject: str, body: Iterable[str], trailers: Iterable[str]) -> str:
+    paragraphs = (subject, "\n".join(body), "\n".join(trailers))
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
@@ -86,10 +93,9 @@ def _removal(removed: Sequence[str]) -> str:
 
 def summary_of(changes: Iterable[Change]) -> str:
     """``4 files: 3 added, 1 modified``."""
-    verbs = {"add": "added", "modify": "modified", "delete": "deleted"}
     actions = [change.action for change in changes]
     counts = [
-        f"{actions.count(action)} {verb}" for action, verb in verbs.items() if action in actions
+        f"{actions.count(action)} {verb}" for action, verb in VERBS.items() if action in actions
     ]
     return (
         f"{'1 file' if len(actions) == 1 else f'{len(actions)} files'}: {', '.join(counts)}"

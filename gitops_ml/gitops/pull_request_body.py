@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.documents.markdown import block, cell, code, escaped
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.commit_message import VERBS
 from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, read_fields
 from gitops_ml.system.clean_text import one_line
@@ -57,7 +58,7 @@ class ReleaseChange:
 
     @property
     def ids(self) -> tuple[str | None, str | None]:
-        return _id(self.facts[0]), _id(self.facts[1])
+        return deployment_id_of(self.facts[0]), deployment_id_of(self.facts[1])
 
     @property
     def images(self) -> tuple[str | None, str | None]:
@@ -211,9 +212,8 @@ def _other(changes: Iterable[Change]) -> list[str]:
     for change in changes:
         if not change.path.startswith(f"{layout.RELEASES}/"):
             found[layout.chart_of(change.path) or change.path, change.action] += 1
-    verbs = {"add": "added", "modify": "modified", "delete": "deleted"}
     lines = [
-        f"{code(path)}: {f'{count} files ' if count > 1 else ''}{verbs[action]}"
+        f"{code(path)}: {f'{count} files ' if count > 1 else ''}{VERBS[action]}"
         for (path, action), count in sorted(found.items())
     ]
     return [*lines[:20], *([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])]
@@ -262,13 +262,9 @@ def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
     return list(found.values())[:3]
 
 
-def _id(content: bytes | None) -> str | None:
-    return deployment_id_of(content.decode(errors="replace")) if content else None
-
-
 def _image(content: bytes | None) -> str | None:
     """The image's name, and the beginning of its digest."""
-    image = image_of(content.decode(errors="replace")) if content else None
+    image = image_of(content)
     if image is None or image.digest is None:
         return None
     name = image.repository.rpartition("/")[2]

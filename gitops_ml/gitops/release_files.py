@@ -148,7 +148,7 @@ def release_files(
 def _with_provenance(
     text: ReleaseText, provenance: Provenance | Mapping[str, Any], previous: bytes | None
 ) -> bytes:
-    head, kept = split_provenance((previous or b"").decode(errors="replace"))
+    head, kept = split_provenance(previous)
     if kept and deployment_id_of(head) == text.deployment_id:
         return (text.facts + kept).encode()
     fields = provenance.fields() if isinstance(provenance, Provenance) else provenance

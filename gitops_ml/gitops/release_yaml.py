@@ -116,7 +116,7 @@ def read_release(content: bytes) -> ReleaseRecord | None:
 
     The manifest is parsed only when it is needed.
     """
-    text = content.decode(errors="replace")
+    text = as_text(content)
     return _release(text.partition(_MANIFEST)[0], text) or _release(text, text)
 
 
@@ -128,30 +128,36 @@ def read_fields(content: bytes | str | None) -> Mapping[str, Any]:
         return {}
 
 
-def deployment_id_of(text: str) -> str | None:
-    match = _DEPLOYMENT_ID.search(text)
+def as_text(content: bytes | str | None) -> str:
+    """The text of a file: empty for a missing file, with U+FFFD for bytes that are not UTF-8."""
+    return content.decode(errors="replace") if isinstance(content, bytes) else content or ""
+
+
+def deployment_id_of(content: bytes | str | None) -> str | None:
+    match = _DEPLOYMENT_ID.search(as_text(content))
     return match[1] if match else None
 
 
-def project_of(text: str) -> str | None:
-    match = _PROJECT.search(text)
+def project_of(content: bytes | str | None) -> str | None:
+    match = _PROJECT.search(as_text(content))
     return match[1].strip('"') if match else None
 
 
-def destination_of(text: str) -> tuple[str, Destination] | None:
+def destination_of(content: bytes | str | None) -> tuple[str, Destination] | None:
     """The team, and the destination of its release."""
-    match = _DESTINATION.search(text)
+    match = _DESTINATION.search(as_text(content))
     return (match["team"], (match["server"], match["namespace"])) if match else None
 
 
-def image_of(text: str) -> ImageRef | None:
+def image_of(content: bytes | str | None) -> ImageRef | None:
     """The image; `None` where it has no digest."""
-    match = _IMAGE.search(text)
+    match = _IMAGE.search(as_text(content))
     return ImageRef(match["repository"], match["tag"], match["digest"]) if match else None
 
 
-def split_provenance(text: str) -> tuple[str, str]:
+def split_provenance(content: bytes | str | None) -> tuple[str, str]:
     """The text before the provenance, and the provenance, which is the last block; empty without one."""
+    text = as_text(content)
     head, mark, tail = text.rpartition("\n" + _PROVENANCE)
     return (f"{head}\n", _PROVENANCE + tail) if mark else (text, "")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gitops_ml.documents.yaml_reader import load_yaml
-from gitops_ml.gitops.release_yaml import destination_of, project_of
+from gitops_ml.gitops.release_yaml import as_text, destination_of, project_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,12 +44,14 @@ class Route:
 _BLOCK = re.compile(r"^route:\n(?:[ \t].*\n|\n)*", re.M)
 
 
-def route_of(directory: str, *, facts: str, values: str) -> Route | None:
+def route_of(
+    directory: str, *, facts: bytes | str | None, values: bytes | str | None
+) -> Route | None:
     """The route of a release, given its ``release.yaml`` and ``values.yaml``; `None` without one.
 
     Only the block of the route is parsed as YAML, since there may be thousands of releases.
     """
-    destination, block = destination_of(facts), _BLOCK.search(values)
+    destination, block = destination_of(facts), _BLOCK.search(as_text(values))
     if destination is None or block is None:
         return None
     try:
@@ -59,7 +61,7 @@ def route_of(directory: str, *, facts: str, values: str) -> Route | None:
         return None
 
 
-def _route(directory: str, facts: str, destination: Any, fields: Any) -> Route:
+def _route(directory: str, facts: bytes | str | None, destination: Any, fields: Any) -> Route:
     team, (server, _) = destination
     if fields["type"] == "ingress":
         gateway: tuple[str, ...] = ("ingress", fields["ingress"]["className"])
