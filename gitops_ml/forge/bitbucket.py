@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import Refused
-from gitops_ml.forge.protocol import Forge
+from gitops_ml.forge.protocol import Extra, Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.extras import Extra
     from gitops_ml.forge.pull_request import Proposal
     from gitops_ml.http.json_reader import Part
 
@@ -23,10 +22,13 @@ _STRATEGIES = {"merge": "no-ff", "squash": "squash", "rebase": "rebase-no-ff"}
 _FIRST_WITH_AUTO_MERGE = (8, 15)
 _VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _MOST_PAGES = 20
+_NO_TEAMS = "reviewers at Bitbucket are users, not teams; name the users in reviewers"
 
 
 class Bitbucket(Forge):
     """Bitbucket Data Center."""
+
+    _body_field = "description"
 
     def __init__(self, session: ForgeSession) -> None:
         session.takes_passwords = True
@@ -64,9 +66,6 @@ class Bitbucket(Forge):
             "draft": proposal.is_draft,
         }
 
-    def _text_fields(self, proposal: Proposal, known: Part) -> Mapping[str, str]:
-        return {"title": proposal.title, "description": proposal.body}
-
     def _edit(self, number: int, fields: Mapping[str, str]) -> Part:
         """Change ``fields`` and send the others as they are: Bitbucket removes what is missing."""
         known = self._read(number)
@@ -103,16 +102,17 @@ class Bitbucket(Forge):
 
     def _extras(self, known: Part, proposal: Proposal) -> Iterator[Extra]:
         if proposal.labels:
-            yield f"the labels {', '.join(proposal.labels)}", _no_labels
+            labels = ", ".join(proposal.labels)
+            yield f"the labels {labels}", _refused("pull requests at Bitbucket have no labels")
         requested = {name.lower() for name in _reviewers(known)}
         number = known["id"].number()
         for name in proposal.reviewers:
             if name.lower() not in requested:
                 yield f"the review of {name}", partial(self._add_reviewer, number, name)
         for team in proposal.teams:
-            yield f"the review of {team}", _no_teams
+            yield f"the review of {team}", _refused(_NO_TEAMS)
         if proposal.is_draft and not known.has("draft"):
-            yield "being a draft", _no_drafts
+            yield "being a draft", _refused("Bitbucket has drafts from 8.18 on")
         if proposal.auto_merge:
             yield "auto-merge", partial(self._auto_merge, number, proposal.merge_method)
 
@@ -128,21 +128,16 @@ class Bitbucket(Forge):
             raise found.odd("is not a version")
         if (int(match[1]), int(match[2])) < _FIRST_WITH_AUTO_MERGE:
             raise Refused(f"Bitbucket has auto-merge from 8.15 on, and this is {bitbucket}")
-        version = self._session.get(f"{self._pulls}/{number}")["version"].number()
+        version = self._read(number)["version"].number()
         body = {"autoMerge": True, "strategyId": _STRATEGIES[method], "version": version}
         self._session.send("POST", f"{self._pulls}/{number}/merge", body)
 
 
-def _no_labels() -> None:
-    raise Refused("pull requests at Bitbucket have no labels")
+def _refused(text: str) -> Callable[[], None]:
+    def refuse() -> None:
+        raise Refused(text)
 
-
-def _no_teams() -> None:
-    raise Refused("reviewers at Bitbucket are users, not teams; name the users in reviewers")
-
-
-def _no_drafts() -> None:
-    raise Refused("Bitbucket has drafts from 8.18 on")
+    return refuse
 
 
 def _ref(branch: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import Refused
-from gitops_ml.forge.protocol import Forge
+from gitops_ml.forge.protocol import Extra, Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 from gitops_ml.system.clean_text import one_line
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.extras import Extra
     from gitops_ml.forge.pull_request import Proposal
     from gitops_ml.http.json_reader import Part
 
@@ -29,16 +28,22 @@ mutation ($id: ID!, $method: PullRequestMergeMethod!) {
 
 
 class GitHub(Forge):
-    """GitHub and GitHub Enterprise."""
+    """GitHub and GitHub Enterprise. Gitea has a copy of this API, with the changes of its class."""
+
+    _teams = ("requested_teams", "slug")
+    """The field of the teams that shall review, and of a team's name."""
 
     def __init__(self, session: ForgeSession) -> None:
+        self._path = f"/repos/{session.address.repository}"
+        self._owner = session.address.repository.partition("/")[0]
+        self._prepare(session)
+        super().__init__(session, pulls=f"{self._path}/pulls")
+
+    def _prepare(self, session: ForgeSession) -> None:
         session.headers = {
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": _VERSION,
         }
-        self._path = f"/repos/{session.address.repository}"
-        self._owner = session.address.repository.partition("/")[0]
-        super().__init__(session, pulls=f"{self._path}/pulls")
 
     def find(self, *, head: str, base: str) -> PullRequest | None:
         found = self._session.get(
@@ -56,50 +61,58 @@ class GitHub(Forge):
             "draft": proposal.is_draft,
         }
 
-    def _text_fields(self, proposal: Proposal, known: Part) -> Mapping[str, str]:
-        return {"title": proposal.title, "body": proposal.body}
-
     def _with_commit(self, commit: str) -> Iterable[Part]:
         return self._session.get(f"{self._path}/commits/{commit}/pulls", per_page=100)
 
-    @staticmethod
-    def _parse(data: Part) -> PullRequest:
-        is_merged = bool(data["merged_at"])
+    @classmethod
+    def _parse(cls, data: Part) -> PullRequest:
+        is_merged = cls._is_merged(data)
         return PullRequest(
             number=data["number"].number(),
             url=data["html_url"].url(),
-            title=data["title"].text_or(),
+            title=data["title"].text_or().removeprefix(cls._draft_mark),
             state="merged" if is_merged else data["state"].text(),
             head=data["head"]["ref"].text(),
             base=data["base"]["ref"].text(),
             commit=data["head"]["sha"].text(),
             merge_commit=data["merge_commit_sha"].text() if is_merged else None,
-            is_draft=data["draft"].flag(),
+            is_draft=cls._is_draft(data),
         )
 
+    @staticmethod
+    def _is_merged(data: Part) -> bool:
+        return bool(data["merged_at"])
+
+    @staticmethod
+    def _is_draft(data: Part) -> bool:
+        return data["draft"].flag()
+
     def _extras(self, known: Part, proposal: Proposal) -> Iterator[Extra]:
-        number, send = known["number"].number(), self._session.send
+        number = known["number"].number()
         labels = {each["name"].text() for each in known["labels"].items()}
         if missing := [each for each in proposal.labels if each not in labels]:
-            path = f"{self._path}/issues/{number}/labels"
-            yield (
-                f"the labels {', '.join(missing)}",
-                partial(send, "POST", path, {"labels": missing}),
-            )
-        requested = {
-            "reviewers": _names(known["requested_reviewers"], "login"),
-            "team_reviewers": _names(known["requested_teams"], "slug"),
-        }
+            yield from self._label_extras(number, missing)
         path = f"{self._pulls}/{number}/requested_reviewers"
-        wanted = {"reviewers": proposal.reviewers, "team_reviewers": proposal.teams}
-        for key, names in wanted.items():
+        for key, names, requested in (
+            ("reviewers", proposal.reviewers, _names(known["requested_reviewers"], "login")),
+            ("team_reviewers", proposal.teams, _names(known[self._teams[0]], self._teams[1])),
+        ):
             # One by one: GitHub refuses a whole request for one name that it does not know.
             for name in names:
-                if name.lower() not in requested[key]:
-                    yield f"the review of {name}", partial(send, "POST", path, {key: [name]})
-        if proposal.auto_merge and not known["auto_merge"]:
-            method = proposal.merge_method.upper()
-            yield "auto-merge", partial(self._auto_merge, known["node_id"].text(), method)
+                if name.lower() not in requested:
+                    ask = partial(self._session.send, "POST", path, {key: [name]})
+                    yield f"the review of {name}", ask
+        if proposal.auto_merge:
+            yield from self._merge_extras(known, proposal.merge_method)
+
+    def _label_extras(self, number: int, labels: list[str]) -> Iterator[Extra]:
+        path = f"{self._path}/issues/{number}/labels"
+        add = partial(self._session.send, "POST", path, {"labels": labels})
+        yield f"the labels {', '.join(labels)}", add
+
+    def _merge_extras(self, known: Part, method: str) -> Iterator[Extra]:
+        if not known["auto_merge"]:
+            yield "auto-merge", partial(self._auto_merge, known["node_id"].text(), method.upper())
 
     def _auto_merge(self, node: str, method: str) -> None:
         body = {"query": _AUTO_MERGE, "variables": {"id": node, "method": method}}

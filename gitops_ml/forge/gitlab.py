@@ -8,18 +8,16 @@ from urllib.parse import quote
 
 from gitops_ml.errors import Refused
 from gitops_ml.forge.api_session import Unacceptable
-from gitops_ml.forge.protocol import Forge
+from gitops_ml.forge.protocol import Extra, Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.extras import Extra
     from gitops_ml.forge.pull_request import Proposal
     from gitops_ml.http.json_reader import Part
 
-_DRAFT = "Draft: "
 _STATES = {"opened": "open", "locked": "open", "merged": "merged", "closed": "closed"}
 
 
@@ -27,6 +25,8 @@ class GitLab(Forge):
     """gitlab.com and GitLab's own servers."""
 
     _edit_method = "PUT"
+    _body_field = "description"
+    _draft_mark = "Draft: "
 
     def __init__(self, session: ForgeSession) -> None:
         self._project = f"/projects/{quote(session.address.repository, safe='')}"
@@ -44,21 +44,17 @@ class GitLab(Forge):
         return {
             "source_branch": proposal.head,
             "target_branch": proposal.base,
-            "title": f"{_DRAFT if proposal.is_draft else ''}{proposal.title}",
+            "title": f"{self._draft_mark if proposal.is_draft else ''}{proposal.title}",
             "description": proposal.body,
             "remove_source_branch": True,
         }
-
-    def _text_fields(self, proposal: Proposal, known: Part) -> Mapping[str, str]:
-        title = f"{_DRAFT if known['draft'].flag() else ''}{proposal.title}"
-        return {"title": title, "description": proposal.body}
 
     def _with_commit(self, commit: str) -> Iterable[Part]:
         path = f"{self._project}/repository/commits/{commit}/merge_requests"
         return self._session.get(path, per_page=100)
 
-    @staticmethod
-    def _parse(data: Part) -> PullRequest:
+    @classmethod
+    def _parse(cls, data: Part) -> PullRequest:
         state = _STATES.get(data["state"].text(), "closed")
         title, is_draft = data["title"].text_or(), data["draft"].flag()
         sha = data["sha"].text()
@@ -66,7 +62,7 @@ class GitLab(Forge):
         return PullRequest(
             number=data["iid"].number(),
             url=data["web_url"].url(),
-            title=title.removeprefix(_DRAFT) if is_draft else title,
+            title=title.removeprefix(cls._draft_mark) if is_draft else title,
             state=state,
             head=data["source_branch"].text(),
             base=data["target_branch"].text(),

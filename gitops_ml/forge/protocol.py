@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.errors import GitopsMlError
 from gitops_ml.forge.api_session import NotThere, Unacceptable
-from gitops_ml.forge.extras import same_text, with_extras
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.extras import Extra
     from gitops_ml.forge.pull_request import Proposal, PullRequest
     from gitops_ml.http.json_reader import Part
+
+Extra = tuple[str, Callable[[], object]]
+"""A label, a reviewer or auto-merge: its name, which follows "without" in a warning, and the call that
+sets it."""
 
 
 class Forge(ABC):
@@ -29,6 +34,10 @@ class Forge(ABC):
 
     _edit_method = "PATCH"
     """The HTTP method that changes some fields of a pull request."""
+    _body_field = "body"
+    """The field of the description."""
+    _draft_mark = ""
+    """The start of a draft's title, where the title is what makes it a draft."""
 
     def __init__(self, session: ForgeSession, *, pulls: str) -> None:
         self._session = session
@@ -50,15 +59,15 @@ class Forge(ABC):
             if (found := self._find_open(head=proposal.head, base=proposal.base)) is None:
                 raise
             return self.update(found, proposal)
-        return with_extras(self._parse(made), self._extras(made, proposal))
+        return self._with_extras(made, proposal)
 
     def update(self, pull_request: PullRequest, proposal: Proposal) -> PullRequest:
         """Give an open pull request the content of ``proposal``; what is equal is not sent."""
         known = self._read(pull_request.number)
         fields = self._text_fields(proposal, known)
-        if not all(same_text(known[key].text_or(), value) for key, value in fields.items()):
+        if not all(_plain(known[key].text_or()) == _plain(text) for key, text in fields.items()):
             known = self._edit(pull_request.number, fields)
-        return with_extras(self._parse(known), self._extras(known, proposal))
+        return self._with_extras(known, proposal)
 
     def get(self, number: int) -> PullRequest:
         """The pull request as it is now."""
@@ -71,6 +80,19 @@ class Forge(ABC):
         except (NotThere, Unacceptable):
             return ()
         return tuple(sorted(map(self._parse, found), key=lambda each: -each.number))
+
+    def _with_extras(self, known: Part, proposal: Proposal) -> PullRequest:
+        """The pull request, with a warning for each extra that the forge refused.
+
+        A pull request without its labels and reviewers is still useful.
+        """
+        found, warnings = self._parse(known), []
+        for what, act in self._extras(known, proposal):
+            try:
+                act()
+            except GitopsMlError as error:
+                warnings.append(f"{found.url} is open, but without {what}: {error}")
+        return replace(found, warnings=tuple(warnings))
 
     def _find_open(self, *, head: str, base: str) -> PullRequest | None:
         found = self.find(head=head, base=base)
@@ -86,9 +108,10 @@ class Forge(ABC):
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         """The body of the request that opens a pull request."""
 
-    @abstractmethod
     def _text_fields(self, proposal: Proposal, known: Part) -> Mapping[str, str]:
         """Title and description as the fields of the pull request ``known``."""
+        mark = self._draft_mark if self._parse(known).is_draft else ""
+        return {"title": f"{mark}{proposal.title}", self._body_field: proposal.body}
 
     @abstractmethod
     def _extras(self, known: Part, proposal: Proposal) -> Iterator[Extra]:
@@ -102,3 +125,8 @@ class Forge(ABC):
     @abstractmethod
     def _parse(data: Part) -> PullRequest:
         """The pull request in the forge's answer."""
+
+
+def _plain(text: str) -> str:
+    """A text without what forges change in it: line ends, and white space around it."""
+    return text.replace("\r\n", "\n").strip()

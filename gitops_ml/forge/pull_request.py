@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# What each forge writes when a pull request is merged on its page; people may change the rest.
+_SUBJECTS = (
+    re.compile(r"Merge pull request #(\d+)\b"),  # GitHub, Bitbucket Data Center
+    re.compile(r"Pull request #(\d+): "),  # older Bitbucket Server
+    re.compile(r"Merged in .+ \(pull request #(\d+)\)$"),  # Bitbucket Cloud
+    re.compile(r"Merge pull request '.*' \([#!](\d+)\) from "),  # Gitea, Forgejo
+    re.compile(r"Merged PR (\d+): "),  # Azure DevOps
+    re.compile(r".* \([#!](\d+)\)$"),  # squashed or rebased: GitHub, Gitea, Forgejo
+)
+_GITLAB = re.compile(r"^See merge request \S*!(\d+)$", re.M)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +78,17 @@ def review_place(pull_request: PullRequest) -> str:
         return f"pull request {pull_request.url}"
     place = f"at {pull_request.url}" if pull_request.url else f"from it to {pull_request.base}"
     return f"pushed the branch {pull_request.head}; open a pull request {place}"
+
+
+def pull_request_number(message: str) -> int | None:
+    """The number in a commit's message; `None` where there is none.
+
+    >>> pull_request_number("Deploy iris to staging (#12)")
+    12
+    """
+    subject = message.lstrip().split("\n", 1)[0].rstrip()
+    for pattern in _SUBJECTS:
+        if match := pattern.match(subject):
+            return int(match[1])
+    match = _GITLAB.search(message.replace("\r", ""))
+    return int(match[1]) if match else None

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.git.environment import OPTIONS, OUTSIDE, git_environment, git_program
-from gitops_ml.http.netrc_file import netrc_files, netrc_hosts
 from gitops_ml.http.secret_destinations import USUAL
 from gitops_ml.system.process import TOKEN_HOSTS, run
+from gitops_ml.user.secret_owner import netrc_files, netrc_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gitops_ml.errors import UsageError
-from gitops_ml.http.netrc_file import netrc_logins
 from gitops_ml.http.urls import Destination
 from gitops_ml.system.clean_text import without_credentials
-from gitops_ml.user.secret_owner import SecretOwner
+from gitops_ml.user.secret_owner import SecretOwner, netrc_logins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.forge.pull_request_number import pull_request_number
+from gitops_ml.forge.pull_request import pull_request_number
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.release_yaml import (

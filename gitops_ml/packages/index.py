@@ -19,7 +19,6 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.http.deadlines import Limits, gave_up, watching
 from gitops_ml.http.json_reader import read_answer
-from gitops_ml.http.netrc_file import netrc_logins
 from gitops_ml.http.retry import innermost
 from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_loopback, is_protected, is_same_server
@@ -30,7 +29,7 @@ from gitops_ml.packages.wheel_choice import PackageFile
 from gitops_ml.system.files import written
 from gitops_ml.system.process import redacted
 from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file
-from gitops_ml.user.secret_owner import SecretOwner
+from gitops_ml.user.secret_owner import SecretOwner, netrc_logins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The servers that the user allows for each secret: environment and configuration file.
+"""The secrets of the user: the servers that each may go to, and the logins of netrc.
 
 Both are outside the project, so that no document of a pull request decides. The decision is in
 `http/secret_destinations.py`.
@@ -6,6 +6,7 @@ Both are outside the project, so that no document of a pull request decides. The
 
 from __future__ import annotations
 
+import netrc
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,3 +147,31 @@ def _shown(environ: Mapping[str, str]) -> str:
     file = configuration_file(environ)
     home = Path(environ.get("HOME") or Path.home())
     return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)
+
+
+def netrc_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The file that ``NETRC`` names, or the usual ones."""
+    home = Path(environ.get("HOME") or Path.home())
+    named = environ.get("NETRC")
+    return (Path(named),) if named else (home / ".netrc", home / "_netrc")
+
+
+def netrc_hosts(place: Path) -> Mapping[str, tuple[str, str]]:
+    """User and password of each host; none if the file is missing or cannot be read."""
+    try:
+        hosts = netrc.netrc(str(place)).hosts
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return {}
+    return {
+        host: (login or "", password)
+        for host, (login, _, password) in hosts.items()
+        if host != "default" and password
+    }
+
+
+def netrc_logins(environ: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
+    """User and password of each host in all files; the first file has precedence."""
+    found: dict[str, tuple[str, str]] = {}
+    for place in reversed(netrc_files(environ)):
+        found |= netrc_hosts(place)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.forge.pull_request_number import pull_request_number
+from gitops_ml.forge.pull_request import pull_request_number
 
 
 @pytest.mark.parametrize(
