@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gitops_ml.image.recipe import OciPlan
+    from gitops_ml.oci.blob_upload import Source
     from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.oci.registry import BlobUpload, OciRegistry, Source
+    from gitops_ml.oci.registry import BlobUpload, OciRegistry
     from gitops_ml.packages.wheel_store import WheelStore
     from gitops_ml.system.progress import Progress
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.image.builder import BuiltImage, PlatformImage
+    from gitops_ml.oci.blob_upload import Source
     from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.oci.registry import Source
     from gitops_ml.system.progress import Progress
 
 _LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"})

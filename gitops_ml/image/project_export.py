@@ -109,9 +109,7 @@ def push_preview(
     """The blobs of ``built`` that a push needs; nothing is sent."""
     blobs = {blob.descriptor.digest: blob for one in built.images for blob in one.blobs()}
     return tuple(
-        BlobPreview(
-            blob.role, blob.descriptor, registry.has_blob(repository, blob.descriptor.digest)
-        )
+        BlobPreview(blob.role, blob.descriptor, registry.has_blob(repository, blob.descriptor))
         for blob in blobs.values()
     )
 

@@ -49,9 +49,10 @@ from gitops_ml.system.seal import Seal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gitops_ml.oci.blob_upload import Source
     from gitops_ml.oci.new_folder import NewFolder
     from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.oci.registry import OciRegistry, Source
+    from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.oci.tar_entries import TarEntry
     from gitops_ml.system.progress import Progress
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
-from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.errors import GitopsMlError, ServerFailed
 from gitops_ml.http.deadlines import gave_up
 from gitops_ml.http.response import RequestFailed
+from gitops_ml.oci.blob_upload import SLOW, Source, Upload
 from gitops_ml.oci.model import (
     INDEX,
     INDEXES,
@@ -35,13 +33,12 @@ from gitops_ml.oci.reference import ImageRef, split_repository
 from gitops_ml.oci.registry_session import RegistrySession, Scope, check, error_text, unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gitops_ml.http.deadlines import Watch
     from gitops_ml.http.response import HttpResponse
     from gitops_ml.http.retry import RetryPolicy
     from gitops_ml.system.progress import Progress
-
-Source = Callable[[int], Iterator[bytes]]
-"""The pieces of a blob from an offset on."""
 
 
 def _silent(_: str) -> None:
@@ -51,16 +48,8 @@ def _silent(_: str) -> None:
 PIECE = 1 << 20
 _ACCEPT = ", ".join((INDEX, *INDEXES[1:], *MANIFESTS))
 _LARGEST_MANIFEST = 8 << 20
-_SMALL = 4 << 20
-"""A blob up to this size is sent in one request."""
-_AFTER_FAILURE = 32 << 20
-"""Bytes of a request after the connection broke: they need not be sent again if it breaks again."""
-_REPORTED_EVERY = 64 << 20
 _RESET_AFTER = 1 << 20
 """Bytes that must arrive before a broken connection counts as the first failure again."""
-_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
-_SLOW = 3
-"""Failures that a transfer counts for when it is given up as too slow."""
 _SIZE = re.compile(r"[0-9]{1,18}")
 
 
@@ -147,14 +136,8 @@ class OciRegistry:
             raise ServerFailed(f"{image} cannot be used: {error}") from error
         return found, descriptor
 
-    def has_blob(self, repository: str, digest: str) -> bool:
-        host, name = split_repository(repository)
-        scope = Scope(name, "pull,push")
-        response = self.session.request("HEAD", host, f"/v2/{name}/blobs/{digest}", scope=scope)
-        if response.status == 404:
-            return False
-        check(response, host, name)
-        return True
+    def has_blob(self, repository: str, descriptor: Descriptor) -> bool:
+        return Upload(self.session, repository, descriptor, _silent).is_there()
 
     def blob(self, repository: str, descriptor: Descriptor, *, limit: int = 64 << 20) -> bytes:
         """A small blob, whole."""
@@ -183,7 +166,7 @@ class OciRegistry:
                     yield piece
             except _Interrupted as error:
                 # a slow transfer stays slow; a broken connection often works at once
-                failures += _SLOW if gave_up(error) else 1
+                failures += SLOW if gave_up(error) else 1
                 if failures >= self.session.patience.attempts or watch.is_over:
                     raise ServerFailed(f"{host} broke off: {error}") from error
                 self.session.patience.wait(failures, None, watch=watch)
@@ -228,20 +211,11 @@ class OciRegistry:
 
         ``mount_from`` is a repository, of the same registry or not, that has it.
         """
-        host, name = split_repository(repository)
-        if self.has_blob(repository, descriptor.digest):
+        upload = Upload(self.session, repository, descriptor, progress)
+        if upload.is_there():
             return BlobUpload("there")
-        location = self._begin(host, name, descriptor, mount_from)
-        if location is None:
+        if not upload.send(source, mount_from=mount_from):
             return BlobUpload("mounted")
-        shown = descriptor.digest[7:19]
-        if descriptor.size <= _SMALL:
-            content = b"".join(source(0))
-            self._commit(host, name, location, descriptor, content)
-        else:
-            sent = self._send_all(host, name, location, descriptor, source, progress)
-            self._commit(host, name, sent, descriptor, b"")
-        progress(f"{shown}: pushed {_amount(descriptor.size)}")
         return BlobUpload("sent", descriptor.size)
 
     def push_manifest(self, repository: str, content: bytes, *, media_type: str, to: str) -> str:
@@ -270,113 +244,6 @@ class OciRegistry:
             raise ServerFailed(f"{host} stored {name}:{to} as {stored}, which is not {digest}")
         return digest, response.headers.get("OCI-Subject", "")
 
-    def _begin(
-        self, host: str, name: str, descriptor: Descriptor, mount_from: str | None
-    ) -> str | None:
-        """The URL of an upload, or ``None`` where the registry mounted the blob."""
-        origin = split_repository(mount_from) if mount_from else ("", "")
-        path, scope = f"/v2/{name}/blobs/uploads/", Scope(name, "pull,push")
-        if origin[0] == host and origin[1] != name:
-            query = urlencode({"mount": descriptor.digest, "from": origin[1]})
-            wider = Scope(name, "pull,push", origin[1])
-            # a user who may not mount may still read there and write here
-            with suppress(Refused):
-                return self._begun(host, name, f"{path}?{query}", wider)
-        return self._begun(host, name, path, scope)
-
-    def _begun(self, host: str, name: str, path: str, scope: Scope) -> str | None:
-        response = self.session.request(
-            "POST", host, path, scope=scope, headers={"Content-Length": "0"}
-        )
-        check(response, host, name)
-        return None if response.status == 201 else _location(response, host)
-
-    def _send_all(
-        self,
-        host: str,
-        name: str,
-        location: str,
-        descriptor: Descriptor,
-        source: Source,
-        progress: Progress,
-    ) -> str:
-        """Send a big blob in one request, or in many after the connection broke."""
-        at = failures = 0
-        scope = Scope(name, "pull,push")
-        watch = self._upload(host, name, descriptor)
-        once = replace(self.session.patience, attempts=1)
-        while at < descriptor.size:
-            size = descriptor.size - at
-            size = min(size, _AFTER_FAILURE) if failures else size
-            body = _Body(source, at, size, descriptor, progress)
-            headers = {
-                "Content-Type": "application/octet-stream",
-                "Content-Range": f"{at}-{at + size - 1}",
-            }
-            try:
-                response = self.session.request(
-                    "PATCH", host, location, scope=scope, headers=headers,
-                    body=body, patience=once, watch=watch,
-                )  # fmt: skip
-                if not response.ok and response.status not in (404, 413, 416, 499):
-                    check(response, host, name)
-                if response.ok:
-                    at += size
-                    location = _location(response, host)
-                    continue
-                failure = ServerFailed(f"{host} answered {response.status} about {name}")
-            except ServerFailed as error:
-                failure = error
-            failures += _SLOW if gave_up(failure) else 1
-            if failures >= self.session.patience.attempts or watch.is_over:
-                raise failure
-            self.session.patience.wait(failures - 1, None, watch=watch)
-            location, at = self._resumed(host, name, location, descriptor)
-            progress(f"{descriptor.digest[7:19]}: resumed from {_amount(at)} ({failure})")
-        return location
-
-    def _upload(self, host: str, name: str, descriptor: Descriptor) -> Watch:
-        doing = f"during the upload of {_shown(descriptor)} to {name}"
-        return self.session.limits.upload(host, doing, size=descriptor.size)
-
-    def _resumed(
-        self, host: str, name: str, location: str, descriptor: Descriptor
-    ) -> tuple[str, int]:
-        """The URL and the byte to resume from: the registry may have kept a part."""
-        scope = Scope(name, "pull,push")
-        response = self.session.request("GET", host, location, scope=scope)
-        if response.status == 204:
-            match = _RANGE.match(response.headers.get("Range", ""))
-            last = int(match[1]) if match else 0
-            if last >= descriptor.size:
-                raise ServerFailed(f"{host} has more of the upload to {name} than was sent")
-            # `0-0` means no byte or one byte
-            return _location(response, host, location), last + 1 if last else 0
-        again = self._begin(host, name, descriptor, None)
-        if again is None:
-            raise ServerFailed(f"{host} lost the upload to {name}")
-        return again, 0
-
-    def _commit(
-        self, host: str, name: str, location: str, descriptor: Descriptor, content: bytes
-    ) -> None:
-        mark = "&" if "?" in location else "?"
-        response = self.session.request(
-            "PUT", host, f"{location}{mark}{urlencode({'digest': descriptor.digest})}",
-            scope=Scope(name, "pull,push"), body=content,
-            headers={"Content-Type": "application/octet-stream"},
-            watch=self._upload(host, name, descriptor),
-        )  # fmt: skip
-        # after a repeated request the blob may be there, and its upload gone
-        if not response.ok and self.has_blob(f"{host}/{name}", descriptor.digest):
-            return
-        check(response, host, name)
-        stored = response.headers.get("Docker-Content-Digest", descriptor.digest)
-        if stored != descriptor.digest:
-            raise ServerFailed(
-                f"{host} stored a blob as {stored}, which is not {descriptor.digest}"
-            )
-
     def _manifest(
         self, method: str, image: ImageRef, patience: RetryPolicy | None = None
     ) -> HttpResponse:
@@ -390,39 +257,6 @@ class OciRegistry:
 
 class _Interrupted(GitopsMlError):
     """A download that ended too early."""
-
-
-class _Body:
-    """A part of a blob as the body of a request: of known length, read while it is sent."""
-
-    def __init__(
-        self, source: Source, at: int, size: int, descriptor: Descriptor, progress: Progress
-    ) -> None:
-        self._source, self._at, self._size = source, at, size
-        self._descriptor, self._progress = descriptor, progress
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[bytes]:
-        left, shown = self._size, self._descriptor.digest[7:19]
-        total = self._descriptor.size
-        for piece in self._source(self._at):
-            piece = piece[:left]
-            before, left = left, left - len(piece)
-            yield piece
-            if before // _REPORTED_EVERY != left // _REPORTED_EVERY and left:
-                done = self._at + self._size - left
-                self._progress(f"{shown}: {_amount(done)} of {_amount(total)}")
-            if not left:
-                return
-
-
-def _location(response: HttpResponse, host: str, before: str | None = None) -> str:
-    found: str | None = response.headers.get("Location") or before
-    if not found:
-        raise ServerFailed(f"{host} does not name the URL of the upload")
-    return found
 
 
 def _manifest_bytes(response: HttpResponse, host: str) -> bytes:
@@ -443,7 +277,3 @@ def _shown(descriptor: Descriptor) -> str:
 
 def _names(image: ImageRef) -> tuple[str, str]:
     return split_repository(image.repository)
-
-
-def _amount(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"

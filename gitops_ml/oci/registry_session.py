@@ -70,6 +70,16 @@ class _Request:
     watch: Watch
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Why a token is needed."""
+
+    host: str
+    scope: Scope
+    credentials: Credentials | None
+    watch: Watch
+
+
 class RegistrySession:
     """A session with registries; several threads may use it."""
 
@@ -143,7 +153,7 @@ class RegistrySession:
                 f"{host} requires credentials over plain HTTP, where anyone on the network could read "
                 "them: use TLS for the registry, or allow requests without credentials"
             )
-        token = self._new_token(challenge, host, scope, credentials, request.watch)
+        token = self._new_token(challenge, _Asked(host, scope, credentials, request.watch))
         answer = self._send(request, host, path, token)
         if answer.status == 401:
             raise refusal(host, scope.repository, answer, credentials)
@@ -171,29 +181,24 @@ class RegistrySession:
                 self._credentials[host] = find_credentials(host, environ=self._environ)
             return self._credentials[host]
 
-    def _new_token(
-        self,
-        challenge: str,
-        host: str,
-        scope: Scope,
-        credentials: Credentials | None,
-        watch: Watch,
-    ) -> str:
+    def _new_token(self, challenge: str, asked: _Asked) -> str:
+        scope = asked.scope
         # a repository that does not exist yet is hidden from users who may only pull
-        wider = replace(scope, actions="pull,push") if credentials else scope
+        wider = replace(scope, actions="pull,push") if asked.credentials else scope
         try:
-            token = self._authorization(challenge, host, wider, credentials, watch)
+            token = self._authorization(challenge, replace(asked, scope=wider))
         except Refused:
             if wider == scope:
                 raise
             wider = scope  # the user may read this repository, not write it
-            token = self._authorization(challenge, host, scope, credentials, watch)
+            token = self._authorization(challenge, asked)
         if token is None:
             raise Refused(
-                f"{host} requires credentials for {scope.repository}: `docker login {host}`"
+                f"{asked.host} requires credentials for {scope.repository}: "
+                f"`docker login {asked.host}`"
             )
         with self._lock:
-            self._tokens |= {(host, str(scope)): token, (host, str(wider)): token}
+            self._tokens |= {(asked.host, str(each)): token for each in (scope, wider)}
         return token
 
     def _send(self, request: _Request, host: str, path: str, token: str | None) -> HttpResponse:
@@ -238,15 +243,9 @@ class RegistrySession:
                 return str(folder / host / "ca.crt")
         return ca_bundle(self._environ)
 
-    def _authorization(
-        self,
-        challenge: str,
-        host: str,
-        scope: Scope,
-        credentials: Credentials | None,
-        watch: Watch,
-    ) -> str | None:
+    def _authorization(self, challenge: str, asked: _Asked) -> str | None:
         """The header that answers ``challenge``, or ``None`` without credentials."""
+        host, credentials = asked.host, asked.credentials
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "basic":
             return credentials.basic if credentials and credentials.username else None
@@ -263,7 +262,34 @@ class RegistrySession:
                 f"the token server of {host}, {redacted(realm)}, is not protected by TLS: nothing is "
                 "sent there"
             )
-        return self._token(realm, parameters.get("service", ""), scope, credentials, host, watch)
+        answer = self._token_answer(realm, parameters.get("service", ""), asked)
+        if answer.status in TEMPORARY:
+            error = OSError(f"its token server answered {answer.status}")
+            raise RequestFailed(asked.watch, error)
+        if answer.status in (400, 401, 403):
+            raise refusal(host, asked.scope.repository, answer, credentials)
+        check(answer, host, asked.scope.repository)
+        return f"Bearer {_token_in(answer, host)}"
+
+    def _token_answer(self, realm: str, service: str, asked: _Asked) -> HttpResponse:
+        """The answer of a token server."""
+        scope, credentials = str(asked.scope), asked.credentials
+        if credentials and credentials.identity_token:
+            form = {
+                "service": service,
+                "scope": scope,
+                "grant_type": "refresh_token",
+                "refresh_token": credentials.identity_token,
+                "client_id": _CLIENT_ID,
+            }
+            return self._client.send(
+                "POST", realm, headers={"Content-Type": "application/x-www-form-urlencoded"},
+                body=urlencode(form).encode(), watch=asked.watch, redirects="own",
+            )  # fmt: skip
+        headers = {"Authorization": credentials.basic} if credentials else {}
+        fields = [("service", service), *(("scope", part) for part in scope.split())]
+        realm += ("&" if "?" in realm else "?") + urlencode(fields)
+        return self._client.send("GET", realm, headers=headers, watch=asked.watch)
 
     def _may_be_trusted(self, url: str) -> bool:
         try:
@@ -271,42 +297,6 @@ class RegistrySession:
         except ValueError:
             return False
         return parts.scheme == "https" or self._insecure or is_loopback(parts.netloc)
-
-    def _token(
-        self,
-        realm: str,
-        service: str,
-        scope: Scope,
-        credentials: Credentials | None,
-        host: str,
-        watch: Watch,
-    ) -> str:
-        fields = [("service", service), *(("scope", part) for part in str(scope).split())]
-        if credentials and credentials.identity_token:
-            form = urlencode(
-                [
-                    ("service", service),
-                    ("scope", str(scope)),
-                    ("grant_type", "refresh_token"),
-                    ("refresh_token", credentials.identity_token),
-                    ("client_id", _CLIENT_ID),
-                ]
-            )
-            answer = self._client.send(
-                "POST", realm, headers={"Content-Type": "application/x-www-form-urlencoded"},
-                body=form.encode(), watch=watch, redirects="own",
-            )  # fmt: skip
-        else:
-            headers = {"Authorization": credentials.basic} if credentials else {}
-            realm += ("&" if "?" in realm else "?") + urlencode(fields)
-            answer = self._client.send("GET", realm, headers=headers, watch=watch)
-        if answer.status in TEMPORARY:
-            error = OSError(f"its token server answered {answer.status}")
-            raise RequestFailed(watch, error)
-        if answer.status in (400, 401, 403):
-            raise refusal(host, scope.repository, answer, credentials)
-        check(answer, host, scope.repository)
-        return f"Bearer {_token_in(answer, host)}"
 
 
 def _wants_tls(answer: HttpResponse) -> bool:

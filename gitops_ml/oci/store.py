@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from gitops_ml.oci.registry import Source
+    from gitops_ml.oci.blob_upload import Source
     from gitops_ml.system.progress import Progress
 
 _LARGEST_BLOB = 64 << 20

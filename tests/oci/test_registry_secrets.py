@@ -11,7 +11,7 @@ import pytest
 from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits
 from gitops_ml.http.retry import RetryPolicy
-from gitops_ml.oci.registry_session import RegistrySession, Scope
+from gitops_ml.oci.registry_session import RegistrySession, Scope, _Asked
 from tests.packages.test_index_secrets import listener
 
 PASSWORD = "s3cret-of-the-registry"
@@ -55,10 +55,9 @@ def test_a_registry_of_another_machine_names_no_token_server_of_this_one(tmp_pat
         session = session_of(tmp_path, "registry.example.org", {"auth": LOGIN})
         challenge = f'Bearer realm="http://{here}/token",service="x"'
         with pytest.raises(Refused, match="not protected by TLS"):
-            session._authorization(
-                challenge, "registry.example.org", Scope("x"),
-                session._known_credentials("registry.example.org"), Limits().answer("x", "x"),
-            )  # fmt: skip
+            host, watch = "registry.example.org", Limits().answer("x", "x")
+            asked = _Asked(host, Scope("x"), session._known_credentials(host), watch)
+            session._authorization(challenge, asked)
     assert seen == []
 
 

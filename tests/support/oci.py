@@ -22,7 +22,7 @@ from gitops_ml.oci.model import (
     describe,
 )
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.registry import OciRegistry, Source
+from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.lock_file import Lock, LockedPackage, lock_path, render_lock
 from tests.support.projects import predictor_spec, write_project
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.image.builder import OciBuilder
+    from gitops_ml.oci.blob_upload import Source
     from gitops_ml.system.progress import Progress
 
 IMPATIENT = RetryPolicy(first_wait=0, sleep=lambda seconds: None)
