@@ -84,7 +84,7 @@ def _world(folder: Path) -> Iterator[World]:
     """A registry, an engine and a base image, started for the run."""
     import docker
 
-    from tests import base_image, real
+    from tests.support import base_image, real
 
     home = folder / "engine"
     home.mkdir()
