@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gitops_ml.capture.live_session import ipython_shell, is_notebook
+from gitops_ml.http.client import HttpClient
+from gitops_ml.http.deadlines import Limits
+from gitops_ml.http.response import RequestFailed
 from gitops_ml.http.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -95,21 +98,16 @@ def _servers() -> Iterator[Mapping[str, Any]]:
 
 
 def _sessions(server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    import requests
-
     url, token = str(server.get("url") or ""), server.get("token")
     if not is_loopback(urlsplit(url).netloc):
         return  # do not send the token to another machine
+    headers = {"Authorization": f"token {token}"} if token else {}
+    watch = Limits(connect=_SECONDS, idle=_SECONDS).answer("Jupyter", "during GET")
     try:
-        with requests.Session() as session:
-            session.trust_env = False  # nor to a proxy
-            answer = session.get(
-                f"{url}api/sessions",
-                headers={"Authorization": f"token {token}"} if token else {},
-                timeout=_SECONDS,
-                allow_redirects=False,
-            )
+        answer = HttpClient({}).send(
+            "GET", f"{url}api/sessions", headers=headers, watch=watch, redirects="none"
+        )
         found = answer.json()
-    except (requests.RequestException, ValueError):
+    except (RequestFailed, ValueError):
         return
     yield from (each for each in found if isinstance(each, dict)) if answer.ok else ()

@@ -85,7 +85,6 @@ class DockerBuilder:
     def engine(self) -> Iterator[APIClient]:
         """A client of the engine; its errors become `EngineFailed`."""
         import docker
-        import requests
 
         address = "the default address"
         try:
@@ -102,7 +101,8 @@ class DockerBuilder:
         with closing(client):
             try:
                 yield client
-            except (docker.errors.DockerException, requests.RequestException) as error:
+            except (docker.errors.DockerException, OSError) as error:
+                # the SDK lets the errors of its HTTP library through, which are OSErrors
                 reason = redacted(str(getattr(error, "explanation", None) or error))
                 raise EngineFailed(f"the Docker engine at {address} failed: {reason}") from error
 
