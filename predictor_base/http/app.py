@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, Any
 from predictor_base import errors
 from predictor_base.http.error_replies import clean_header, clean_headers, error_body, status_of
 from predictor_base.http.payload import JSON, decode, encode
-from predictor_base.http.request import (
-    WRITE_REPLY,
-    Exchange,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    off_loop,
-)
+from predictor_base.http.request import WRITE_REPLY, Exchange, Receive, Reply, Scope, Send, off_loop
 from predictor_base.http.streaming import event_stream
 from predictor_base.jsontext import dump, parse
 from predictor_base.telemetry.log import request_id_of_task

@@ -26,12 +26,7 @@ _ERRORS = {
     "503": "The server is loading or draining; see Retry-After.",
     "504": "The prediction took too long.",
 }
-_DATATYPES = {
-    "integer": "INT64",
-    "number": "FP64",
-    "boolean": "BOOL",
-    "string": "BYTES",
-}
+_DATATYPES = {"integer": "INT64", "number": "FP64", "boolean": "BOOL", "string": "BYTES"}
 
 
 @dataclass(frozen=True, slots=True)

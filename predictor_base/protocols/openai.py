@@ -124,11 +124,7 @@ class OpenAI:
         return payload
 
     async def _whole(
-        self,
-        method: Method,
-        exchange: Exchange,
-        kind: str,
-        choice: Callable[[str], dict[str, Any]],
+        self, method: Method, exchange: Exchange, kind: str, choice: Callable[[str], dict[str, Any]]
     ) -> Reply:
         result = await whole_result(self._app, method, exchange)
         is_whole = isinstance(result, dict) and "choices" in result

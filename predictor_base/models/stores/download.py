@@ -44,10 +44,7 @@ def fetch_files(
         name = file.path.removeprefix(prefix) or name_on_disk(store.location)
         fetch_file(store, file, target=into / name, stop=stop, count=count)
 
-    with (
-        _disk_errors(store.location),
-        ThreadPoolExecutor(_PARALLEL, "fetch-model") as workers,
-    ):
+    with _disk_errors(store.location), ThreadPoolExecutor(_PARALLEL, "fetch-model") as workers:
         # wait for all, so that no thread still writes when the first failure is raised
         for done in [workers.submit(fetch, file) for file in files]:
             done.result()

@@ -101,12 +101,7 @@ def _client() -> Any:  # boto3 creates its client classes at run time
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        HTTPClientError,
-        IncompleteReadError,
-    )
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
     from urllib3.exceptions import HTTPError
 
     try:
