@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -247,10 +247,6 @@ def _convert_object(value: object, kind: Any, place: str, problems: list[str]) -
     for key, each in known.items():
         if value.get(key) is not None:
             given[each.name] = _convert(value[key], hints[each.name], f"{dot}{key}", problems)
-        elif _is_required(each):
+        elif each.default is MISSING and each.default_factory is MISSING:
             problems.append(f"{dot}{key}: is required")
     return None if problems else kind(**given)
-
-
-def _is_required(each: Field[Any]) -> bool:
-    return each.default is MISSING and each.default_factory is MISSING

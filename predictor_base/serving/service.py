@@ -56,7 +56,9 @@ class Service:
         self._running: dict[object, float] = {}
         self._last_finished = clock()
         metrics.gauges["in_progress"] = lambda: self.inside
-        metrics.gauges["queue_depth"] = lambda: max(0, self.inside - self._running_count())
+        metrics.gauges["queue_depth"] = lambda: max(
+            0, self.inside - len(self._running) - executor.busy_count()
+        )
         metrics.gauges["ready"] = lambda: float(self._predictor is not None)
 
     @property
@@ -117,9 +119,7 @@ class Service:
 
     async def call(self, method: Method, request: Any) -> Any:
         """What the method returns for this request."""
-        if self.inside >= self._capacity:
-            raise QueueFull("too many requests are waiting")
-        self.inside += 1
+        self._admit()
         try:
             if self._batcher is not None and method is self.predictor.predict:
                 return await self._batcher.answer(request)
@@ -129,7 +129,8 @@ class Service:
 
     async def stream(self, method: Method, request: Any) -> AsyncIterator[Any]:
         """What the method yields for this request; ends when the client leaves."""
-        with self._admitted():
+        self._admit()
+        try:
             async with self._slots:
                 chunks = self._chunks(method, request)
                 guard = Guard(request)
@@ -144,6 +145,8 @@ class Service:
                 finally:
                     guard.close()
                     await chunks.aclose()
+        finally:
+            self.inside -= 1
 
     def in_background(self, function: Callable[[Any], Any], argument: object) -> Job:
         """Run on a thread, after jobs that already wait."""
@@ -247,18 +250,10 @@ class Service:
 
     # Bookkeeping
 
-    def _running_count(self) -> int:
-        return len(self._running) + self._executor.busy_count()
-
-    @contextmanager
-    def _admitted(self) -> Iterator[None]:
+    def _admit(self) -> None:
         if self.inside >= self._capacity:
             raise QueueFull("too many requests are waiting")
         self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
 
     @contextmanager
     def _noted(self) -> Iterator[float]:

@@ -28,8 +28,9 @@ class JsonFormatter(logging.Formatter):
         self._deployment_id = deployment_id
 
     def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
-            "time": self._time(record.created),
+            "time": f"{moment}.{int(record.created % 1 * 1000):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -44,11 +45,6 @@ class JsonFormatter(logging.Formatter):
             return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:  # a number over 64 bits, a text that is not UTF-8
             return json.dumps(line, default=str, skipkeys=True)
-
-    @staticmethod
-    def _time(seconds: float) -> str:
-        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
 
 
 def configure(settings: Settings, stream: TextIO = sys.stdout) -> None:

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client.metrics_core import Metric
 
@@ -47,6 +47,16 @@ BUCKETS = tuple(digit * 10.0**power for power in range(-4, 6) for digit in (1, 2
 """A histogram may be of seconds or of dollars: three buckets for each power of ten to 500,000."""
 
 _Family = Counter | Gauge | Histogram
+_OPTIONS: dict[type[_Family], Any] = {
+    Counter: {},
+    Gauge: {"multiprocess_mode": "mostrecent"},
+    Histogram: {"buckets": BUCKETS},
+}
+_RECORD: dict[type[_Family], Callable[[Any, float], None]] = {
+    Counter: Counter.inc,
+    Gauge: Gauge.set,
+    Histogram: Histogram.observe,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -92,12 +102,13 @@ class MetricsClient(Collector):
     ) -> None:
         metric = valid_name(metric)
         if metric.startswith(RESERVED_PREFIXES):
-            raise ValueError(f"{metric}: names that begin with {_beginning(metric)} are reserved")
+            prefix = next(each for each in RESERVED_PREFIXES if metric.startswith(each))
+            raise ValueError(f"{metric}: names that begin with {prefix} are reserved")
         try:
             number = float(value)
             if math.isnan(number):
                 raise ValueError("the value is not a number")
-            _apply(self._find(kind, metric, tags or {}), number)
+            _RECORD[kind](self._find(kind, metric, tags or {}), number)
         except Exception as error:  # noqa: BLE001 — whatever it is, the prediction is worth more
             self._log_once(metric, str(error))
 
@@ -124,9 +135,9 @@ class MetricsClient(Collector):
     def _family(self, kind: type[_Family], metric: str, labels: tuple[str, ...]) -> _Family:
         key = (metric, labels)
         if key not in self._families:
-            # several families of one name cannot be registered, so this collector is, and merges
-            # them
-            self._families[key] = _new_family(kind, metric, labels)
+            # several families of one name cannot be registered, so this collector is, and merges them
+            text, options = "Defined by the predictor.", _OPTIONS[kind]
+            self._families[key] = kind(metric, text, labels, registry=None, **options)
         return self._families[key]
 
     def _log_once(self, metric: str, problem: str) -> None:
@@ -141,25 +152,3 @@ def valid_name(name: str) -> str:
     """The name in the characters of Prometheus: dots and dashes, as in statsd, become underscores."""
     clean = re.sub(r"[^a-zA-Z0-9_]", "_", name)
     return clean if re.match(r"[a-zA-Z]", clean) else f"n{clean}"
-
-
-def _new_family(kind: type[_Family], name: str, labels: tuple[str, ...]) -> _Family:
-    text = "Defined by the predictor."
-    if kind is Gauge:
-        return Gauge(name, text, labels, registry=None, multiprocess_mode="mostrecent")
-    if kind is Histogram:
-        return Histogram(name, text, labels, registry=None, buckets=BUCKETS)
-    return Counter(name, text, labels, registry=None)
-
-
-def _apply(series: Any, value: float) -> None:
-    if isinstance(series, Counter):
-        series.inc(value)
-    elif isinstance(series, Gauge):
-        series.set(value)
-    else:
-        series.observe(value)
-
-
-def _beginning(metric: str) -> str:
-    return next(prefix for prefix in RESERVED_PREFIXES if metric.startswith(prefix))

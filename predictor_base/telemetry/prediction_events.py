@@ -89,15 +89,14 @@ def _attributes(
     prediction: LoggedPrediction, settings: Settings, log: PredictionLogSettings
 ) -> dict[str, str]:
     rate = 1.0 if prediction.status == 500 else log.sample_rate
-    moment = datetime.fromtimestamp(prediction.time, timezone.utc).isoformat(
-        timespec="milliseconds"
-    )
+    utc = datetime.fromtimestamp(prediction.time, timezone.utc)
+    moment = utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     attributes = {
         "specversion": "1.0",
         "id": prediction.request_id,
         "source": f"/{settings.environment or 'default'}/{settings.name}",
-        "time": moment.replace("+00:00", "Z"),
-        "recordedtime": moment.replace("+00:00", "Z"),
+        "time": moment,
+        "recordedtime": moment,
         "inferenceservicename": settings.name,
         "namespace": settings.environment,
         "component": "predictor",
@@ -149,7 +148,8 @@ def written(value: object, *, redact: Iterable[str]) -> tuple[str, bytes | None]
     if isinstance(value, str):
         return _TEXT, None if redact else value.encode("utf-8", "replace")
     for field in redact:
-        value = redacted(_as_document(value), field.split("."))
+        # as dicts and lists, in which fields can be found
+        value = redacted(orjson.loads(_dumped(value)), field.split("."))
     return _JSON, _dumped(value)
 
 
@@ -174,11 +174,6 @@ def redacted(value: object, path: list[str]) -> object:
             # a single name is searched at every depth
             changed[key] = inside if rest else redacted(inside, path)
     return changed
-
-
-def _as_document(value: object) -> object:
-    """The value as dicts and lists, in which fields can be found."""
-    return orjson.loads(_dumped(value))
 
 
 def _dumped(value: object) -> bytes:

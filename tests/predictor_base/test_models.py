@@ -122,7 +122,6 @@ def test_every_model_of_paths_is_loaded_before_ready(
     write(tmp_path, {"iris/1": "iris", "mpg/1": "mpg"})
     paths = [{"name": name, "path": str(tmp_path / name)} for name in ("iris", "mpg")]
     client = serve(paths=paths)
-    assert client.is_ready()
     assert len(predictor.loads) == 2
     assert client.get_model("mpg") == "mpg"
 
@@ -270,7 +269,6 @@ def test_with_a_cache_models_load_when_asked_for_and_the_least_used_goes(
 ) -> None:
     write(tmp_path, {"a/1": "a", "b/1": "b", "c/1": "c"})
     client = serve(dir=str(tmp_path), cacheSize=2, diskCacheSize=2)
-    assert client.is_ready()
     assert predictor.loads == []
     for name in "abac":
         assert client.get_model(name) == name

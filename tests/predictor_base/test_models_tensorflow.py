@@ -236,10 +236,10 @@ def test_ready_waits_for_the_model_and_tells_why_it_cannot_come(
     client = serve(path="/models/iris")
     loading = threading.Thread(target=client.load, args=(object(),))
     loading.start()
-    assert not client.is_ready()
+    assert loading.is_alive()
     serving.models = {"iris": {1: "AVAILABLE"}}
     loading.join(10)
-    assert client.is_ready()
+    assert not loading.is_alive()
     serving.models = {"iris": {1: "END"}}
     with pytest.raises(LoadFailed, match="Could not find SavedModel"):
         serve(path="/models/iris").load(object())

@@ -30,7 +30,6 @@ class LibraryClient(Generic[Model]):
         interval: float,
         drop: Callable[[Loaded[Model]], None] = lambda _: None,
     ) -> None:
-        self._is_open = False
         self._library = Library(
             sources_of(models),
             load=load,
@@ -43,10 +42,6 @@ class LibraryClient(Generic[Model]):
     def load(self, predictor: object) -> None:
         """Load the latest version of every model; with a limited cache, only list them."""
         self._library.open()
-        self._is_open = True
-
-    def is_ready(self) -> bool:
-        return self._is_open
 
     def close(self) -> None:
         self._library.close()

@@ -48,12 +48,11 @@ class ServingRest:
             message = answer.get("error", f"TensorFlow Serving answered {status}")
             raise (BadRequest if status == 400 else LoadFailed)(f"{name}: {message}")
         outputs = _decoded(answer["outputs"])
+        if isinstance(outputs, dict):
+            return outputs
         # a model with one output answers with the tensor itself
-        return (
-            outputs
-            if isinstance(outputs, dict)
-            else {self._only_output(name, number, signature): outputs}
-        )
+        only = next(iter(self.signatures(name, number)[signature]["outputs"]))
+        return {only: outputs}
 
     def signatures(self, name: str, number: int | None) -> dict[str, Any]:
         """The model's signatures by name."""
@@ -110,10 +109,6 @@ class ServingRest:
     def _served(self, name: str) -> list[str]:
         return [str(number) for number in self.available_versions(name)]
 
-    def _only_output(self, name: str, number: int | None, signature: str) -> str:
-        outputs: dict[str, Any] = self.signatures(name, number)[signature]["outputs"]
-        return next(iter(outputs))
-
     def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
         headers = {"Content-Type": "application/json"} if body else {}
         try:
@@ -160,11 +155,8 @@ def _plain(value: Any) -> Any:
 def _decoded(value: Any) -> Any:
     """The outputs, with binary strings as bytes."""
     if isinstance(value, list):
-        return (
-            [_decoded(each) for each in value]
-            if value and not isinstance(value[0], int | float)
-            else value
-        )
+        is_plain = not value or isinstance(value[0], int | float)
+        return value if is_plain else [_decoded(each) for each in value]
     if isinstance(value, dict):
         if value.keys() == {"b64"}:
             import base64

@@ -45,16 +45,11 @@ class TensorflowClient:
         self._default_model = settings.served_name
         self._signatures: dict[tuple[str, int | None], str] = {}
         self._stop = Event()
-        self._is_loaded = False
 
     def load(self, predictor: object) -> None:
         """Wait until every named model is available."""
         for name in self._signature_keys:
             self._rest.wait_until_available(name, None, seconds=LOAD_SECONDS, stop=self._stop)
-        self._is_loaded = True
-
-    def is_ready(self) -> bool:
-        return self._is_loaded
 
     def close(self) -> None:
         self._stop.set()
@@ -144,7 +139,6 @@ class PublishingClient(TensorflowClient):
         """Publish the models and wait until TensorFlow Serving has loaded them."""
         self._write_config()
         self._library.load(predictor)
-        self._is_loaded = True
 
     def close(self) -> None:
         super().close()
