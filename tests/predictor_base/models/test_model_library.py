@@ -11,11 +11,10 @@ import pytest
 from predictor_base.errors import BadRequest, LoadFailed, StartFailure, UnknownModel
 from predictor_base.models import build_client
 from predictor_base.settings import Settings
+from tests.support.model_clients import look_twice, python_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-NEVER = 3600.0
 
 
 class Predictor:
@@ -54,9 +53,7 @@ def serve(tmp_path: Path, predictor: Predictor) -> Iterator[Any]:
     clients = []
 
     def build(**models: Any) -> Any:
-        settings = Settings.from_document({"path": "predictor.py", "multiModelReloading": models})
-        client = build_client(settings, interval=NEVER, root=tmp_path / "disk_cache")
-        assert client is not None
+        client = python_client(tmp_path, **models)
         clients.append(client)
         client.load(predictor)
         return client
@@ -64,11 +61,6 @@ def serve(tmp_path: Path, predictor: Predictor) -> Iterator[Any]:
     yield build
     for client in clients:
         client.close()
-
-
-def look_twice(client: Any) -> None:
-    client._library.look_again()
-    client._library.look_again()
 
 
 def test_a_python_predictor_without_models_has_no_client() -> None:

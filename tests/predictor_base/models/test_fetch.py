@@ -33,7 +33,7 @@ from tests.support.real import PASSWORD, USER, RealRegistry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MEGABYTE = 1 << 20
 WEIGHTS = bytes(range(256)) * (9 << 12) + b"end"
 FILES = {"1/config.json": b"{}", "1/weights.bin": WEIGHTS, "2/config.json": b"{2}"}

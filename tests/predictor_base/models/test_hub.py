@@ -9,37 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from predictor_base.errors import StoreError
-from predictor_base.models import build_client
 from predictor_base.models.stores.store import open_store
-from predictor_base.settings import Settings
+from tests.support.http_servers import Handler, HttpServer, listening
+from tests.support.model_clients import look_twice, python_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="the extra hf is not installed")
-NEVER = 3600.0
 TOKEN = "hf_secret"
 
 
-class Hub(ThreadingHTTPServer):
+class Hub(HttpServer):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(HubHandler)
         self.files: dict[str, bytes] = {}
         self.large: set[str] = set()
         self.served: list[str] = []
         self.tokens: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     @property
     def commit(self) -> str:
@@ -62,7 +55,7 @@ class Hub(ThreadingHTTPServer):
         return entry
 
 
-class Handler(BaseHTTPRequestHandler):
+class HubHandler(Handler):
     server: Hub
 
     def do_GET(self) -> None:
@@ -78,31 +71,18 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, self.server.files[self.path.removeprefix("/cdn/")])
         return self.answer(404, b'{"error": "Repository not found"}')
 
-    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None: ...
-
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     running = Hub()
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
     monkeypatch.setenv("no_proxy", "*")
     # the library reads its environment once, when it is imported
     monkeypatch.setattr(constants, "ENDPOINT", running.url)
     template = running.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with listening(running):
+        yield running
 
 
 class Predictor:
@@ -115,13 +95,6 @@ class Predictor:
         }
 
 
-def build(tmp_path: Path, location: str) -> Any:
-    document = {"path": "p.py", "multiModelReloading": {"path": location}}
-    return build_client(
-        Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
-    )
-
-
 def test_a_repository_is_fetched_verified_and_replaced(server: Hub, tmp_path: Path) -> None:
     server.files = {
         "config.json": b"{}",
@@ -129,7 +102,7 @@ def test_a_repository_is_fetched_verified_and_replaced(server: Hub, tmp_path: Pa
         ".gitattributes": b"*.safetensors filter=lfs",
     }
     server.large = {"weights/model.safetensors"}
-    client = build(tmp_path, "hf://acme/iris")
+    client = python_client(tmp_path, path="hf://acme/iris")
     client.load(Predictor())
     try:
         assert client.get_model() == {
@@ -138,8 +111,7 @@ def test_a_repository_is_fetched_verified_and_replaced(server: Hub, tmp_path: Pa
         }
         assert f"Bearer {TOKEN}" in server.tokens
         server.files["README.md"] = b"Not hidden, so part of the model."
-        client._library.look_again()
-        client._library.look_again()
+        look_twice(client)
         assert "README.md" in client.get_model()
     finally:
         client.close()
@@ -147,7 +119,7 @@ def test_a_repository_is_fetched_verified_and_replaced(server: Hub, tmp_path: Pa
 
 def test_a_folder_of_a_revision_is_a_model(server: Hub, tmp_path: Path) -> None:
     server.files = {"onnx/1/model.onnx": b"one", "onnx/2/model.onnx": b"two", "README.md": b"x"}
-    client = build(tmp_path, "hf://acme/iris@main/onnx")
+    client = python_client(tmp_path, path="hf://acme/iris@main/onnx")
     client.load(Predictor())
     client.close()
     assert client.get_model() == {"model.onnx": b"two"}

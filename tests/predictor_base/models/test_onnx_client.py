@@ -11,6 +11,7 @@ from predictor_base.errors import BadRequest, LoadFailed, StartFailure, UnknownM
 from predictor_base.models import build_client
 from predictor_base.models.clients.onnx_client import available_cpus
 from predictor_base.settings import Settings
+from tests.support.model_clients import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,6 @@ onnx = pytest.importorskip("onnx", reason="makes the models that are tested")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 helper = onnx.helper
 FLOAT, INT64, STRING = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.STRING)
-NEVER = 3600.0
 
 
 def save(path: Path, nodes: Any, inputs: Any, outputs: Any) -> None:

