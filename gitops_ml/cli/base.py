@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import dry_run_option, output_option, paths_argument, project_option
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    dry_run_option,
+    output_option,
+    paths_argument,
+    project_option,
+)
 from gitops_ml.commands.base import update_bases
-from gitops_ml.errors import DifferencesFound
 
 if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.image.base_images import BaseMove
 
 
@@ -56,8 +60,7 @@ def update(project: ProjectChoice, check: bool, dry_run: bool, output: str) -> N
         _show(moves)
     else:
         report.echo("no document of this project names a base image")
-    if check and any(move.state == "newer" for move in moves):
-        raise click.exceptions.Exit(DifferencesFound.exit_code)
+    report.exit_if_different(check and any(move.state == "newer" for move in moves))
 
 
 def _show(moves: tuple[BaseMove, ...]) -> None:

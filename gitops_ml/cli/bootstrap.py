@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import change_options, environment_option, output_option, project_option
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    change_options,
+    environment_option,
+    output_option,
+    project_option,
+)
 from gitops_ml.commands.bootstrap import bootstrap, bootstrap_folder
 from gitops_ml.errors import UsageError
 from gitops_ml.gitops import layout
@@ -17,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.commands.bootstrap import Bootstrapped
     from gitops_ml.delivery.change import ChangeOptions
 

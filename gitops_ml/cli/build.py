@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import dry_run_option, frozen_option, selection
-from gitops_ml.commands.build import BuildOptions, build
+from gitops_ml.cli.options import ProjectChoice, dry_run_option, frozen_option, selection
+from gitops_ml.commands.build import BuildOptions, Built, build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from gitops_ml.cli.options import ProjectChoice
 
 _LAYOUT = "oci-layout"
 _OUTPUTS = ("text", "json", "docker", f"{_LAYOUT}=DIR")
@@ -75,8 +73,8 @@ def _remember(context: click.Context, _: click.Parameter, value: Sequence[Any]) 
 @dry_run_option
 def command(
     project: ProjectChoice,
-    push: bool,
     outputs: tuple[str | Path, ...],
+    push: bool,
     frozen: bool,
     dry_run: bool,
 ) -> None:
@@ -93,34 +91,28 @@ def command(
       gitops-ml build --output oci-layout=images --output json
     """
     workspace, clients = project.open_with_manifests()
-    layout = next((each for each in outputs if isinstance(each, Path)), None)
-    load = "docker" in outputs
-    builds = build(
-        workspace,
-        tools=clients,
-        options=BuildOptions(
-            push=push and not (layout or load),
-            layout=layout,
-            load=load,
-            frozen=frozen,
-            dry_run=dry_run,
-        ),
-    )
+    options = _options(outputs, push=push, frozen=frozen, dry_run=dry_run)
+    builds = build(workspace, tools=clients, options=options)
     report.warnings(builds.warnings)
     if "json" in outputs:
         report.as_json([facts.image_facts(item) for item in builds.images])
-        return
-    if not builds.images:
+    else:
+        _show(builds.images)
+
+
+def _options(outputs: tuple[str | Path, ...], *, push: bool, **others: bool) -> BuildOptions:
+    layout = next((each for each in outputs if isinstance(each, Path)), None)
+    load = "docker" in outputs
+    return BuildOptions(push=push and not (layout or load), layout=layout, load=load, **others)
+
+
+def _show(images: Sequence[Built]) -> None:
+    if not images:
         report.echo("no API of this project has an image to build")
         return
     report.table(
         ("api", "image", "digest", "state", "builder"),
-        [
-            (", ".join(i.apis), i.image, i.digest or "-", i.state, i.choice.builder)
-            for i in builds.images
-        ],
+        [(", ".join(i.apis), i.image, i.digest or "-", i.state, i.choice.builder) for i in images],
     )
-    for reason, builder in dict.fromkeys(
-        (i.choice.reason, i.choice.builder) for i in builds.images
-    ):
-        report.say(f"{builder}: {reason}")
+    for choice in dict.fromkeys(item.choice for item in images):
+        report.say(f"{choice.builder}: {choice.reason}")

@@ -1,25 +1,60 @@
-"""Results of the verbs that change current releases, for people and as JSON."""
+"""Commands that change current releases: the options they share, and their results."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.cli import report
-from gitops_ml.cli.facts import change_facts, pull_request_facts
-from gitops_ml.commands.history_facts import field_facts
+from gitops_ml.cli import facts, report
+from gitops_ml.cli.options import ProjectChoice, change_options, output_option, project_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from gitops_ml.delivery.change import ChangeResult, ReleaseChange
+    from gitops_ml.delivery.change import ChangeOptions, ChangeResult
     from gitops_ml.gitops.differences import FieldChange
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The project that a command changes, and how."""
+
+    workspace: Workspace
+    clients: Clients
+    options: ChangeOptions
+
+    @property
+    def environment(self) -> str:
+        """The one that `one_environment_option` takes."""
+        (environment,) = self.workspace.environments
+        return environment
+
+
+def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:
+    """``--project --message --pull-request --dry-run --output``; the result is shown.
+
+    The command gets an `Opened` as its first argument.
+    """
+
+    @project_option
+    @change_options
+    @output_option
+    @wraps(command)
+    def call(project: ProjectChoice, options: ChangeOptions, output: str, **others: Any) -> None:
+        workspace, clients = project.open()
+        show(command(Opened(workspace, clients, options), **others), output=output)
+
+    return call
 
 
 def show(changed: ChangeResult, *, output: str) -> None:
     """The table of releases, what changes in each, and the commit."""
     report.warnings(changed.warnings)
     if output == "json":
-        report.as_json(changed_facts(changed))
+        report.as_json(facts.changed_facts(changed))
         return
     if changed.releases:
         report.table(
@@ -38,27 +73,3 @@ def show_fields(title: str, fields: Iterable[FieldChange]) -> None:
     if fields:
         report.echo(title)
         report.fields(fields)
-
-
-def changed_facts(changed: ChangeResult) -> Mapping[str, Any]:
-    return {
-        "action": changed.action,
-        "commit": changed.commit,
-        "dry_run": changed.dry_run,
-        "pull_request": pull_request_facts(changed.pull_request),
-        "releases": [release_change_facts(release) for release in changed.releases],
-        "changes": change_facts(changed.changes),
-        "warnings": list(changed.warnings),
-    }
-
-
-def release_change_facts(release: ReleaseChange) -> Mapping[str, Any]:
-    return {
-        "api": release.api,
-        "environment": release.environment,
-        "before": release.before,
-        "deployment_id": release.after,
-        "image": str(release.image) if release.image else None,
-        "fields": [field_facts(field) for field in release.fields],
-        "differs": [field_facts(field) for field in release.differs],
-    }

@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import changed
-from gitops_ml.cli.options import (
-    change_options,
-    chosen_apis,
-    one_environment_option,
-    output_option,
-    project_option,
-)
+from gitops_ml.cli.changed import Opened, change_command
+from gitops_ml.cli.options import chosen_apis, one_environment_option
 from gitops_ml.commands.delete import delete
-from gitops_ml.delivery.change import ChangeOptions
+from gitops_ml.delivery.change import ChangeOptions, ChangeResult
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.delivery.releases import Selection
 
 
@@ -28,16 +21,8 @@ if TYPE_CHECKING:
 @chosen_apis
 @one_environment_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
-@project_option
-@change_options
-@output_option
-def command(
-    selection: Selection,
-    yes: bool,
-    project: ProjectChoice,
-    options: ChangeOptions,
-    output: str,
-) -> None:
+@change_command
+def command(opened: Opened, selection: Selection, yes: bool) -> ChangeResult:
     """Remove releases from the GitOps repository; Argo CD then deletes their objects.
 
     On a terminal it asks for confirmation. In a protected environment Argo CD keeps the objects, and
@@ -48,22 +33,28 @@ def command(
       gitops-ml delete iris-classifier -e staging
       gitops-ml delete --team fraud -e staging --yes
     """
-    workspace, clients = project.open()
-    (environment,) = project.environments
-    if not (yes or options.dry_run):
-        if sys.stdin.isatty():
-            found = delete(
-                workspace,
-                selection,
-                environment=environment,
-                tools=clients,
-                options=ChangeOptions(dry_run=True),
-            )
-            names = ", ".join(release.api for release in found.releases)
-            click.confirm(f"Remove {names} from {environment}?", abort=True, err=True)
-        elif workspace.project.environments[environment].protected:
-            raise UsageError(
-                f"{environment} is protected, and there is no terminal to ask on: add --yes"
-            )
-    done = delete(workspace, selection, environment=environment, tools=clients, options=options)
-    changed.show(done, output=output)
+    if not (yes or opened.options.dry_run):
+        _confirm(opened, selection)
+    return _delete(opened, selection, opened.options)
+
+
+def _delete(opened: Opened, selection: Selection, options: ChangeOptions) -> ChangeResult:
+    return delete(
+        opened.workspace,
+        selection,
+        environment=opened.environment,
+        tools=opened.clients,
+        options=options,
+    )
+
+
+def _confirm(opened: Opened, selection: Selection) -> None:
+    environment = opened.environment
+    if sys.stdin.isatty():
+        found = _delete(opened, selection, ChangeOptions(dry_run=True))
+        names = ", ".join(release.api for release in found.releases)
+        click.confirm(f"Remove {names} from {environment}?", abort=True, err=True)
+    elif opened.workspace.project.environments[environment].protected:
+        raise UsageError(
+            f"{environment} is protected, and there is no terminal to ask on: add --yes"
+        )

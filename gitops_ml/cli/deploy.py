@@ -10,8 +10,10 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.changed import show_fields
 from gitops_ml.cli.options import (
+    ProjectChoice,
     dry_run_option,
     frozen_option,
+    joined,
     message_option,
     offline_option,
     output_option,
@@ -23,7 +25,6 @@ from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by
 from gitops_ml.delivery.plan import DeployOptions
 
 if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
@@ -61,18 +62,17 @@ _MOST_SHOWN = 20
 @offline_option
 @dry_run_option
 @output_option
+@joined(
+    "options",
+    *("message", "pull_request", "prune", "by_tag", "build", "frozen", "dry_run"),
+    make=DeployOptions,
+)
 def command(
     project: ProjectChoice,
-    message: str | None,
-    pull_request: bool | None,
-    prune: bool,
-    by_tag: bool,
-    build: bool,
-    frozen: bool,
+    options: DeployOptions,
     waits: bool,
     timeout: float,
     offline: bool,
-    dry_run: bool,
     output: str,
 ) -> None:
     """Build, render, commit and push in one transaction, or open a pull request.
@@ -90,24 +90,12 @@ def command(
       gitops-ml deploy -e production --pull-request -m "A larger iris model"
     """
     workspace, clients = project.open_with_manifests(offline=offline)
-    deployment = deploy(
-        workspace,
-        tools=clients,
-        options=DeployOptions(
-            message=message,
-            prune=prune,
-            by_tag=by_tag,
-            build=build,
-            frozen=frozen,
-            dry_run=dry_run,
-            pull_request=pull_request,
-        ),
-    )
+    deployment = deploy(workspace, tools=clients, options=options)
     if not project.environments and len(workspace.environments) > 1:
         names = ", ".join(workspace.environments)
         report.say(f"no --environment was given: deploying to {names}")
     _show(deployment, output)
-    if waits and not dry_run:
+    if waits and not options.dry_run:
         _wait(workspace, deployment, clients, timeout)
 
 

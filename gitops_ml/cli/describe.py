@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import live_facts, report
-from gitops_ml.cli.options import first_environment_option, output_option, project_option
+from gitops_ml.cli import facts, report
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    first_environment_option,
+    output_option,
+    project_option,
+)
 from gitops_ml.commands.get import Description, describe, utc_now
 from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from gitops_ml.cli.options import ProjectChoice
 
 _MOST_EVENTS = 10
 
@@ -34,7 +37,7 @@ def command(api: str, project: ProjectChoice, output: str) -> None:
     workspace, clients = project.open()
     found = describe(workspace, api, tools=clients, environment=workspace.environments[0])
     if output == "json":
-        report.as_json(live_facts.description_facts(found))
+        report.as_json(facts.description_facts(found))
         return
     _show(found)
     report.warnings(found.unseen)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import offline_option, output_option, selection
-from gitops_ml.commands.diff import diff
-from gitops_ml.errors import DifferencesFound
-from gitops_ml.gitops.differences import ObjectChange, unified_diff
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
+from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, selection
+from gitops_ml.commands.diff import Differences, diff
+from gitops_ml.gitops.differences import unified_diff
 
 
 @click.command("diff")
@@ -45,28 +39,25 @@ def command(
     report.warnings(differences.warnings)
     if output == "json":
         report.as_json(facts.differences_facts(differences))
-    elif manifests:
-        for directory, changed in differences.objects:
-            report.echo(directory)
-            for change in changed:
-                _show_object(change)
     else:
-        for folder, count in differences.new_charts():
-            report.changed("add", f"{folder}: the base chart, {count} files")
-        for file in differences.own_changes():
-            _show_diff(unified_diff(file))
-    if output != "json":
+        show = _show_objects if manifests else _show_files
+        show(differences)
         report.echo(differences.summary())
-    if exit_code and differences.changes:
-        raise click.exceptions.Exit(DifferencesFound.exit_code)
+    report.exit_if_different(exit_code and bool(differences.changes))
 
 
-def _show_diff(text: str) -> None:
-    for line in text.splitlines():
-        action = {"+": "add", "-": "delete"}.get(line[:1], "")
-        report.echo(report.styled(line, action))
+def _show_files(differences: Differences) -> None:
+    for folder, count in differences.new_charts():
+        report.changed("add", f"{folder}: the base chart, {count} files")
+    for file in differences.own_changes():
+        for line in unified_diff(file).splitlines():
+            action = {"+": "add", "-": "delete"}.get(line[:1], "")
+            report.echo(report.styled(line, action))
 
 
-def _show_object(change: ObjectChange) -> None:
-    report.changed(change.action, f"{change.kind}/{change.name}", indent="  ")
-    report.fields(change.fields, indent="      ", longest=200)
+def _show_objects(differences: Differences) -> None:
+    for directory, changes in differences.objects:
+        report.echo(directory)
+        for change in changes:
+            report.changed(change.action, f"{change.kind}/{change.name}", indent="  ")
+            report.fields(change.fields, indent="      ", longest=200)

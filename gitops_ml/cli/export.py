@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.options import image_argument, output_option, platform_option, project_option
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    image_argument,
+    output_option,
+    platform_option,
+    project_option,
+)
 from gitops_ml.commands.inspect import export
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("export")

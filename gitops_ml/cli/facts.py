@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.commands.history_facts import field_facts
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from gitops_ml.commands.build import Built
     from gitops_ml.commands.deploy import Deployment
     from gitops_ml.commands.diff import Differences
+    from gitops_ml.commands.get import Description, LiveRelease, Overview
+    from gitops_ml.commands.history import History
     from gitops_ml.commands.inspect import Inspection, Preview
     from gitops_ml.commands.lock import Locked
     from gitops_ml.commands.render import Rendering
+    from gitops_ml.delivery.change import ChangeResult, ReleaseChange
     from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.git.model import Change
+    from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
+    from gitops_ml.gitops.release_history import Entry, FoundDeployment
     from gitops_ml.image.base_images import BaseMove
     from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 
@@ -232,6 +236,163 @@ def pull_request_facts(pull_request: PullRequest | None) -> Mapping[str, Any] | 
         "commit": pull_request.commit,
         "merge_commit": pull_request.merge_commit,
     }
+
+
+def changed_facts(changed: ChangeResult) -> Mapping[str, Any]:
+    return {
+        "action": changed.action,
+        "commit": changed.commit,
+        "dry_run": changed.dry_run,
+        "pull_request": pull_request_facts(changed.pull_request),
+        "releases": [release_change_facts(release) for release in changed.releases],
+        "changes": change_facts(changed.changes),
+        "warnings": list(changed.warnings),
+    }
+
+
+def release_change_facts(release: ReleaseChange) -> Mapping[str, Any]:
+    return {
+        "api": release.api,
+        "environment": release.environment,
+        "before": release.before,
+        "deployment_id": release.after,
+        "image": str(release.image) if release.image else None,
+        "fields": [field_facts(field) for field in release.fields],
+        "differs": [field_facts(field) for field in release.differs],
+    }
+
+
+def history_facts(found: History) -> Mapping[str, Any]:
+    return {
+        "deployments": [entry_facts(entry) for entry in found.entries],
+        "warnings": list(found.warnings),
+    }
+
+
+def entry_facts(entry: Entry) -> Mapping[str, Any]:
+    return {
+        "api": entry.api,
+        "environment": entry.environment,
+        "deployment_id": entry.deployment_id,
+        "action": entry.action,
+        "when": entry.when,
+        "author": entry.author,
+        "commit": entry.commit,
+        "pull_request": entry.pull_request,
+        "image": str(entry.image) if entry.image else None,
+        "chart": entry.chart,
+        "is_current": entry.is_current,
+        "changes": [field_facts(change) for change in entry.changes],
+    }
+
+
+def field_facts(change: FieldChange) -> Mapping[str, Any]:
+    return {
+        "path": change.path,
+        "action": change.action,
+        "before": change.before,
+        "after": change.after,
+    }
+
+
+def trace_facts(found: FoundDeployment) -> Mapping[str, Any]:
+    release = found.release
+    return {
+        "deployment_id": found.deployment_id,
+        "api": release.api,
+        "environment": release.environment,
+        "team": release.team,
+        "namespace": release.namespace,
+        "server": release.server,
+        "project": release.project,
+        "image": str(release.image),
+        "digest": release.image.digest,
+        "content_hash": release.content_hash,
+        "chart": f"{release.chart}-{release.chart_version}",
+        "commit": found.commit,
+        "when": found.when,
+        "author": found.author,
+        "pull_request": found.pull_request,
+        "is_current": found.is_current,
+        "source": dict(release.provenance),
+        "deployments": [entry_facts(entry) for entry in found.entries],
+        "manifest_file": release.manifest_file,
+        "manifest": dict(release.manifest),
+    }
+
+
+def overview_facts(overview: Overview) -> Mapping[str, Any]:
+    return {
+        "releases": [live_facts(live) for live in overview.releases],
+        "unseen": list(overview.unseen),
+    }
+
+
+def live_facts(live: LiveRelease) -> Mapping[str, Any]:
+    workload, application = live.seen.workload, live.seen.application
+    return {
+        "api": live.release.api,
+        "environment": live.release.environment,
+        "namespace": live.release.namespace,
+        "status": live.status.code,
+        "message": live.status.word,
+        "reason": live.status.reason or None,
+        "remedy": live.status.remedy or None,
+        "notes": list(live.notes),
+        "deployment_id": live.release.deployment_id,
+        "running_deployment_id": live.running_id,
+        "up_to_date": live.is_up_to_date,
+        "ready": workload.ready if workload else None,
+        "requested": workload.requested if workload else None,
+        "image": str(live.release.image),
+        "last_update": _moment(live.updated_at),
+        "argo_cd": None
+        if application is None
+        else {
+            "application": application.name,
+            "sync": application.sync,
+            "health": application.health,
+            "revision": application.revision,
+        },
+    }
+
+
+def description_facts(found: Description) -> Mapping[str, Any]:
+    scaler = found.live.seen.workload.scaler if found.live.seen.workload else None
+    return {
+        **live_facts(found.live),
+        "endpoint": found.endpoint.url if found.endpoint else None,
+        "autoscaler": None
+        if scaler is None
+        else {"min_replicas": scaler.min_replicas, "max_replicas": scaler.max_replicas},
+        "replicas": [
+            {
+                "name": replica.pod.name,
+                "state": replica.state,
+                "reason": replica.problem.reason if replica.problem else None,
+                "deployment_id": replica.pod.deployment_id,
+                "restarts": sum(container.restarts for container in replica.pod.containers),
+                "node": replica.pod.node,
+                "created_at": _moment(replica.pod.created_at),
+            }
+            for replica in found.replicas
+        ],
+        "events": [
+            {
+                "at": _moment(event.at),
+                "object": event.object,
+                "reason": event.reason,
+                "message": event.message,
+                "count": event.count,
+            }
+            for event in found.events
+        ],
+        "unseen": list(found.unseen),
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None
 
 
 def _text(content: bytes | None) -> str | None:

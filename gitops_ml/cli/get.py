@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import live_facts, report
-from gitops_ml.cli.options import environment_option, output_option, project_option
+from gitops_ml.cli import facts, report
+from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.get import LiveRelease, Overview, list_live, utc_now
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
 
 _WATCH_EVERY = 2.0
 
@@ -51,7 +47,7 @@ def command(api: str | None, project: ProjectChoice, watch: bool, output: str) -
 
 def _show(overview: Overview, output: str) -> None:
     if output == "json":
-        report.as_json(live_facts.overview_facts(overview))
+        report.as_json(facts.overview_facts(overview))
         return
     if not overview.releases:
         report.say("the GitOps repository has no release of this project in these environments")
@@ -61,8 +57,9 @@ def _show(overview: Overview, output: str) -> None:
             map(_row, overview.releases),
         )
     for live in overview.releases:
-        if why := live_facts.explanation(live):
-            report.say(f"{live.release.api} in {live.release.environment}: {why}")
+        why = filter(None, (live.status.reason, live.status.remedy, *live.notes))
+        if text := "; ".join(why):
+            report.say(f"{live.release.api} in {live.release.environment}: {text}")
     report.warnings(overview.unseen)
 
 

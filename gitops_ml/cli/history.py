@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from gitops_ml.cli import report
-from gitops_ml.cli.options import environment_option, output_option, project_option
-from gitops_ml.commands import history_facts
-from gitops_ml.commands.history import history
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
+from gitops_ml.cli import facts, report
+from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
+from gitops_ml.commands.history import changes_in_short, history, time_for_people
 
 
 @click.command("history")
@@ -39,7 +33,7 @@ def command(api: str, project: ProjectChoice, limit: int, output: str) -> None:
     )
     report.warnings(found.warnings)
     if output == "json":
-        report.as_json(history_facts.history_facts(found))
+        report.as_json(facts.history_facts(found))
         return
     report.table(
         ("", "environment", "deployment id", "when", "who", "what", "changed", "pr", "commit"),
@@ -48,10 +42,10 @@ def command(api: str, project: ProjectChoice, limit: int, output: str) -> None:
                 "*" if entry.is_current else "",
                 entry.environment,
                 entry.deployment_id or "-",
-                history_facts.time_for_people(entry.when),
+                time_for_people(entry.when),
                 entry.author.partition(" <")[0],
                 entry.action,
-                history_facts.changes_in_short(entry.changes),
+                changes_in_short(entry.changes),
                 f"#{entry.pull_request}" if entry.pull_request else "",
                 entry.commit[:12],
             )

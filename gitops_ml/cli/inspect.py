@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import api_option, output_option, platform_option, project_option
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    api_option,
+    output_option,
+    platform_option,
+    project_option,
+)
 from gitops_ml.commands.inspect import Inspection, Previews, inspect, preview
 from gitops_ml.errors import UsageError
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("inspect")

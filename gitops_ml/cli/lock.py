@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import output_option, selection
-from gitops_ml.commands.lock import lock, reasons_for_none
-from gitops_ml.errors import DifferencesFound
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
+from gitops_ml.cli.options import ProjectChoice, output_option, selection
+from gitops_ml.commands.lock import Locked, lock, reasons_for_none
 
 
 @click.command("lock")
@@ -42,15 +37,18 @@ def command(project: ProjectChoice, upgrade: bool, check: bool, output: str) -> 
     locks = lock(workspace, tools=clients, upgrade=upgrade, check=check)
     if output == "json":
         report.as_json([facts.lock_facts(item) for item in locks])
-    elif not locks:
+    elif locks:
+        _show(locks)
+    else:
         report.echo("no API of this project has an image that is built without Docker")
         for api, reason in reasons_for_none(workspace, tools=clients).items():
             report.echo(f"  {api}: {reason}")
-    else:
-        for item in locks:
-            packages = f", {len(item.lock.packages)} packages" if item.lock else ""
-            report.echo(f"{os.path.relpath(item.path)}: {item.state}{packages}")
-            for change in item.changes:
-                report.echo(f"  {change}")
-    if check and not all(item.is_up_to_date for item in locks):
-        raise click.exceptions.Exit(DifferencesFound.exit_code)
+    report.exit_if_different(check and not all(item.is_up_to_date for item in locks))
+
+
+def _show(locks: tuple[Locked, ...]) -> None:
+    for item in locks:
+        packages = f", {len(item.lock.packages)} packages" if item.lock else ""
+        report.echo(f"{os.path.relpath(item.path)}: {item.state}{packages}")
+        for change in item.changes:
+            report.echo(f"  {change}")

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.options import first_environment_option, output_option, project_option
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    first_environment_option,
+    output_option,
+    project_option,
+)
 from gitops_ml.commands.logs import CONTAINER, follow, logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.commands.logs import LogLine
 
 

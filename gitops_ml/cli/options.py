@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +52,8 @@ def _with_clients(workspace: Workspace, *, offline: bool = False) -> tuple[Works
     )
 
 
-def _joined(name: str, *parts: str, make: Callable[..., Any]) -> Callable[[Command], Command]:
-    """Pass those of ``parts`` that a command has as one argument ``name``."""
+def joined(name: str, *parts: str, make: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Pass those of ``parts`` that a command has as one argument ``name``, which ``make`` makes of them."""
 
     def decorate(command: Command) -> Command:
         @wraps(command)
@@ -108,7 +108,7 @@ def project_option(command: Command) -> Command:
         type=click.Path(path_type=Path, dir_okay=False),
         envvar="GITOPS_ML_PROJECT",
         help="The project file. By default, gitops-ml.yaml in the folder of the first PATH or above.",
-    )(_joined("project", *parts, make=_project_choice)(command))
+    )(joined("project", *parts, make=_project_choice)(command))
 
 
 def _project_choice(
@@ -119,31 +119,17 @@ def _project_choice(
     return ProjectChoice(file=project_file, **others)
 
 
-environment_option = click.option(
-    "-e",
-    "--environment",
-    "environments",
-    multiple=True,
-    metavar="NAME",
-    envvar="GITOPS_ML_ENVIRONMENT",
-    help="An environment of the project file. Can be repeated.",
+_environment_option = partial(
+    click.option, "-e", "--environment", metavar="NAME", envvar="GITOPS_ML_ENVIRONMENT"
 )
-
-first_environment_option = click.option(
-    "-e",
-    "--environment",
-    metavar="NAME",
-    envvar="GITOPS_ML_ENVIRONMENT",
-    help="An environment of the project file. By default, the first.",
+environment_option = _environment_option(
+    "environments", multiple=True, help="An environment of the project file. Can be repeated."
 )
-
-one_environment_option = click.option(
-    "-e",
-    "--environment",
-    required=True,
-    metavar="NAME",
-    envvar="GITOPS_ML_ENVIRONMENT",
-    help="An environment of the project file.",
+first_environment_option = _environment_option(
+    help="An environment of the project file. By default, the first."
+)
+one_environment_option = _environment_option(
+    required=True, help="An environment of the project file."
 )
 
 api_option = click.option(
@@ -197,11 +183,19 @@ paths_argument = click.argument(
 )
 
 
-def selection(command: Command) -> Command:
-    """``[PATH]… --project --environment --api``, as one argument ``project``."""
-    for decorate in (api_option, environment_option, project_option, paths_argument):
-        command = decorate(command)
-    return command
+def _all_of(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator in place of several; the first is the outermost."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+selection = _all_of(paths_argument, project_option, environment_option, api_option)
+"""``[PATH]… --project --environment --api``, as one argument ``project``."""
 
 
 message_option = click.option(
@@ -211,40 +205,19 @@ message_option = click.option(
 )
 
 
-def change_options(command: Command) -> Command:
-    """``--message --pull-request --dry-run``, as one argument ``options``."""
-    decorators = (
-        _joined("options", "message", "pull_request", "dry_run", make=_change_options),
-        dry_run_option,
-        pull_request_option,
-        message_option,
-    )
-    for decorate in decorators:
-        command = decorate(command)
-    return command
-
-
 def _change_options(**options: Any) -> ChangeOptions:
     from gitops_ml.delivery.change import ChangeOptions
 
     return ChangeOptions(**options)
 
 
-def chosen_apis(command: Command) -> Command:
-    """``[API]… --all --team --label``, as one argument ``selection``; above `project_option`."""
-    decorators = (
-        _joined("selection", "apis", "every", "teams", "labels", make=_selection),
-        click.option(
-            "--label", "labels", multiple=True, metavar="KEY=VALUE",
-            help="Only APIs with this label. Can be repeated; all of them must match.",
-        ),
-        click.option("--team", "teams", multiple=True, metavar="NAME", help="Only APIs of this team."),
-        click.option("--all", "every", is_flag=True, help="Every API of the project."),
-        click.argument("apis", nargs=-1, metavar="[API]..."),
-    )  # fmt: skip
-    for decorate in decorators:
-        command = decorate(command)
-    return command
+change_options = _all_of(
+    message_option,
+    pull_request_option,
+    dry_run_option,
+    joined("options", "message", "pull_request", "dry_run", make=_change_options),
+)
+"""``--message --pull-request --dry-run``, as one argument ``options``."""
 
 
 def _selection(labels: Sequence[str], **others: Any) -> Selection:
@@ -261,3 +234,19 @@ def _pairs(labels: Sequence[str]) -> dict[str, str]:
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--label")
         found[key] = value
     return found
+
+
+chosen_apis = _all_of(
+    click.argument("apis", nargs=-1, metavar="[API]..."),
+    click.option("--all", "every", is_flag=True, help="Every API of the project."),
+    click.option("--team", "teams", multiple=True, metavar="NAME", help="Only APIs of this team."),
+    click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Only APIs with this label. Can be repeated; all of them must match.",
+    ),
+    joined("selection", "apis", "every", "teams", "labels", make=_selection),
+)
+"""``[API]… --all --team --label``, as one argument ``selection``; above `project_option`."""

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import changed
-from gitops_ml.cli.options import (
-    change_options,
-    one_environment_option,
-    output_option,
-    project_option,
-)
+from gitops_ml.cli.changed import Opened, change_command
+from gitops_ml.cli.options import one_environment_option
 from gitops_ml.commands.patch import patch
 from gitops_ml.manifest.merge_patch import laid_together, setting, snippet
 
 if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
-    from gitops_ml.delivery.change import ChangeOptions
+    from gitops_ml.delivery.change import ChangeResult
 
 
 @click.command("patch")
@@ -38,17 +32,8 @@ if TYPE_CHECKING:
     metavar="PATH=VALUE",
     help="One field; `null` removes it.",
 )
-@project_option
-@change_options
-@output_option
-def command(
-    api: str,
-    file: Path | None,
-    settings: tuple[str, ...],
-    project: ProjectChoice,
-    options: ChangeOptions,
-    output: str,
-) -> None:
+@change_command
+def command(opened: Opened, api: str, file: Path | None, settings: tuple[str, ...]) -> ChangeResult:
     """Change the configuration of a current release; keep its image.
 
     FILE holds the fields of the manifest that change, as YAML or JSON; - is the standard input. The
@@ -60,18 +45,15 @@ def command(
       gitops-ml patch iris-classifier -e staging --set autoscaling.max_replicas=7
       gitops-ml patch iris-classifier -e staging changes.yaml
     """
-    workspace, clients = project.open()
-    (environment,) = project.environments
     fields = [snippet(_read(file), file=str(file), api=api)] if file else []
-    done = patch(
-        workspace,
+    return patch(
+        opened.workspace,
         api,
         laid_together(*fields, *map(setting, settings)),
-        environment=environment,
-        tools=clients,
-        options=options,
+        environment=opened.environment,
+        tools=opened.clients,
+        options=opened.options,
     )
-    changed.show(done, output=output)
 
 
 def _read(file: Path) -> bytes:

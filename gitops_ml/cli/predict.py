@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.options import first_environment_option, output_option, project_option
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    first_environment_option,
+    joined,
+    output_option,
+    project_option,
+)
 from gitops_ml.commands.predict import Call, Prediction, predict
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from gitops_ml.cli.options import ProjectChoice
-
 _JSON = "application/json"
+
+
+def _call(headers: tuple[str, ...], content_type: str, **settings: Any) -> Call:
+    named = dict(map(_header, headers))
+    return Call(headers={**named, "content-type": content_type}, **settings)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise UsageError(f"--header {name!r}: write it as 'Name: value'")
+    return name.strip().lower(), value.strip()
 
 
 @click.command("predict")
@@ -44,17 +60,8 @@ _JSON = "application/json"
 )
 @click.option("--timeout", type=float, help="Seconds. By default, the timeout of the API.")
 @output_option
-def command(
-    api: str,
-    file: BinaryIO,
-    project: ProjectChoice,
-    path: str | None,
-    headers: tuple[str, ...],
-    content_type: str,
-    address: str | None,
-    timeout: float | None,
-    output: str,
-) -> None:
+@joined("call", "path", "headers", "content_type", "address", "timeout", make=_call)
+def command(api: str, file: BinaryIO, project: ProjectChoice, call: Call, output: str) -> None:
     """Send a request to a running API, through its gateway or through the Kubernetes API server.
 
     The prediction goes to stdout; the deployment id and the request id go to stderr.
@@ -66,17 +73,10 @@ def command(
     """
     workspace, clients = project.open()
     body = file.read()
-    if content_type == _JSON:
+    if call.headers and call.headers["content-type"] == _JSON:
         _require_json(body, file.name)
-    head = {**dict(map(_header, headers)), "content-type": content_type}
-    prediction = predict(
-        workspace,
-        api,
-        body,
-        tools=clients,
-        environment=workspace.environments[0],
-        call=Call(path=path, headers=head, timeout=timeout, address=address),
-    )
+    environment = workspace.environments[0]
+    prediction = predict(workspace, api, body, tools=clients, environment=environment, call=call)
     _show(prediction, output)
 
 
@@ -87,13 +87,6 @@ def _require_json(body: bytes, name: str) -> None:
         raise UsageError(
             f"{name} is not JSON: {error}. For another format, give its --content-type"
         ) from error
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise UsageError(f"--header {name!r}: write it as 'Name: value'")
-    return name.strip().lower(), value.strip()
 
 
 def _show(prediction: Prediction, output: str) -> None:

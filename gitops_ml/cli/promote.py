@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import changed
-from gitops_ml.cli.options import change_options, chosen_apis, output_option, project_option
+from gitops_ml.cli.changed import Opened, change_command
+from gitops_ml.cli.options import chosen_apis
 from gitops_ml.commands.promote import promote
 
 if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
-    from gitops_ml.delivery.change import ChangeOptions
+    from gitops_ml.delivery.change import ChangeResult
     from gitops_ml.delivery.releases import Selection
 
 
@@ -21,18 +20,10 @@ if TYPE_CHECKING:
 @click.option("--from", "source", metavar="NAME", help="By default, the environment before --to.")
 @click.option("--to", "target", metavar="NAME", help="By default, the environment after --from.")
 @click.option("--skip", is_flag=True, help="Allow skipping an environment before a protected one.")
-@project_option
-@change_options
-@output_option
+@change_command
 def command(
-    selection: Selection,
-    source: str | None,
-    target: str | None,
-    skip: bool,
-    project: ProjectChoice,
-    options: ChangeOptions,
-    output: str,
-) -> None:
+    opened: Opened, selection: Selection, source: str | None, target: str | None, skip: bool
+) -> ChangeResult:
     """Promote releases from one environment to the next: the same image by its digest.
 
     Manifest and image come from the GitOps repository, so that exactly what was tested is promoted;
@@ -44,14 +35,12 @@ def command(
       gitops-ml promote --all --to production --dry-run
       gitops-ml promote --team fraud --label tier=gold --to production
     """
-    workspace, clients = project.open()
-    done = promote(
-        workspace,
+    return promote(
+        opened.workspace,
         selection,
-        tools=clients,
+        tools=opened.clients,
         source=source,
         target=target,
         may_skip=skip,
-        options=options,
+        options=opened.options,
     )
-    changed.show(done, output=output)

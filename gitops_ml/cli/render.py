@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import offline_option, output_option, selection
+from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, selection
 from gitops_ml.commands.render import render, write
 from gitops_ml.gitops.release_files import objects_text
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("render")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
+from gitops_ml.errors import DifferencesFound, GitopsMlError, InvalidDocument, Problem
 from gitops_ml.system.clean_text import printable, printable_json
 
 if TYPE_CHECKING:
@@ -200,6 +200,12 @@ def _escaped(text: str, more: str) -> str:
     for character in "%\r\n" + more:
         text = text.replace(character, f"%{ord(character):02X}")
     return text
+
+
+def exit_if_different(is_different: bool) -> None:
+    """Exit with 7, as ``--check`` and ``--exit-code`` ask for."""
+    if is_different:
+        raise click.exceptions.Exit(DifferencesFound.exit_code)
 
 
 def error(failure: GitopsMlError) -> None:

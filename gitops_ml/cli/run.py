@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.options import first_environment_option, paths_argument, project_option
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    first_environment_option,
+    paths_argument,
+    project_option,
+)
 from gitops_ml.commands.run import run
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("run")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from gitops_ml.cli import report
-from gitops_ml.cli.options import output_option, project_option
-from gitops_ml.commands import history_facts
-from gitops_ml.commands.history import trace
+from gitops_ml.cli import facts, report
+from gitops_ml.cli.options import ProjectChoice, output_option, project_option
+from gitops_ml.commands.history import trace, trace_lines
 from gitops_ml.documents.yaml_writer import write_yaml
-
-if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
 
 
 @click.command("trace")
@@ -33,12 +27,12 @@ def command(deployment_id: str, project: ProjectChoice, output: str) -> None:
     """
     workspace, clients = project.open()
     found = trace(workspace, deployment_id, tools=clients)
-    facts = history_facts.trace_facts(found)
+    document = facts.trace_facts(found)
     if output == "json":
-        report.as_json(facts)
+        report.as_json(document)
         return
-    for name, value in history_facts.trace_lines(found):
+    for name, value in trace_lines(found):
         report.echo(f"{name + ':':<16}{value}")
     report.echo("manifest:")
-    for line in write_yaml([facts["manifest"]]).splitlines():
+    for line in write_yaml([document["manifest"]]).splitlines():
         report.echo(f"  {line}")

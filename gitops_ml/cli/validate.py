@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.options import output_choice, selection
+from gitops_ml.cli.options import ProjectChoice, output_choice, selection
 from gitops_ml.commands.validate import validate
 from gitops_ml.errors import InvalidDocument
 
 if TYPE_CHECKING:
-    from gitops_ml.cli.options import ProjectChoice
     from gitops_ml.workspace.workspace import Workspace
 
 

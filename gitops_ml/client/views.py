@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
-from gitops_ml.commands.history_facts import changes_in_short, time_for_people, trace_lines
+from gitops_ml.commands.history import changes_in_short, time_for_people, trace_lines
 from gitops_ml.commands.inspect import export
 from gitops_ml.commands.predict import Call, predict_at
 from gitops_ml.commands.run import start

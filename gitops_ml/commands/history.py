@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.documents.findings import suggestion
@@ -12,10 +13,13 @@ from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.gitops.release_history import Entry, Event, FoundDeployment, ReleaseHistory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
+
+_MOST_FIELDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +178,73 @@ def _unknown(past: ReleaseHistory, id: str, known: set[str]) -> UsageError:
 def _known_apis(past: ReleaseHistory, api: str) -> str:
     names = {release.api for release in current_releases(past.snapshot)}
     return suggestion(api, sorted(names)) if names else ": the repository has no releases"
+
+
+# -- for people ------------------------------------------------------------------------------------
+
+
+def trace_lines(found: FoundDeployment) -> Iterator[tuple[str, str]]:
+    """Names and values for people, the manifest apart."""
+    release, source = found.release, found.release.provenance
+    yield "deployment id", found.deployment_id
+    yield "API", release.api
+    yield (
+        "environment",
+        f"{release.environment} (namespace {release.namespace}, team {release.team})",
+    )
+    yield "state", _state(found)
+    yield "commit", f"{found.commit} ({time_for_people(found.when)})"
+    yield "author", found.author
+    if found.pull_request:
+        yield "pull request", f"#{found.pull_request}"
+    yield "image", str(release.image)
+    if release.content_hash:
+        yield "content hash", release.content_hash
+    yield "chart", f"{release.chart} {release.chart_version}"
+    yield "source", _source(source)
+    if source.get("author"):
+        yield "source author", str(source["author"])
+    derived = source.get("derived_from")
+    if isinstance(derived, dict):
+        where = f" in {derived['environment']}" if derived.get("environment") else ""
+        yield "came by", f"{derived.get('by')} from {derived.get('deployment_id')}{where}"
+    yield "manifest file", release.manifest_file
+
+
+def _state(found: FoundDeployment) -> str:
+    if found.is_current:
+        return "current"
+    if not found.entries:
+        return "never on the branch: replaced within its pull request"
+    return "not there any more"
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    if not source.get("commit"):
+        return "unknown: it was not deployed from a Git repository"
+    dirty = " with changes that no commit holds" if source.get("dirty") else ""
+    return (
+        f"{source['commit']} of {source.get('repository') or 'a repository without remote'}{dirty}"
+    )
+
+
+def time_for_people(when: str) -> str:
+    """``2026-11-25 22:21 +01:00``; in the zone that it was written in."""
+    try:
+        return (
+            datetime.fromisoformat(when).isoformat(sep=" ", timespec="minutes").replace("+", " +")
+        )
+    except ValueError:
+        return "-"
+
+
+def changes_in_short(changes: Iterable[FieldChange]) -> str:
+    """The names of what changed; the image first, and no more than fit a line."""
+    names = [_short_name(change.path) for change in changes]
+    names = sorted(dict.fromkeys(names), key=lambda name: name != "image")
+    more = len(names) - _MOST_FIELDS
+    return ", ".join(names[:_MOST_FIELDS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _short_name(path: str) -> str:
+    return "image" if path.startswith("image.") else path
