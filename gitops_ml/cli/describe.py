@@ -19,6 +19,9 @@ from gitops_ml.system.clean_text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gitops_ml.cluster.model import Event
+    from gitops_ml.cluster.replicas import Replica
+
 _MOST_EVENTS = 10
 
 
@@ -48,38 +51,35 @@ def _show(found: Description) -> None:
     report.echo(f"{live.release.api} in {live.release.environment}: {live.status.word}")
     for name, value in _facts(found):
         report.echo(f"  {name:<12}  {value}")
-    if found.replicas:
-        now = utc_now()
-        report.echo()
-        report.table(
-            ("replica", "state", "deployment id", "restarts", "node", "age"),
-            [
-                (
-                    replica.pod.name,
-                    replica.state,
-                    replica.pod.deployment_id or "-",
-                    sum(container.restarts for container in replica.pod.containers),
-                    replica.pod.node or "-",
-                    report.age(replica.pod.created_at, now=now),
-                )
-                for replica in found.replicas
-            ],
-        )
-    if found.events:
-        report.echo()
-        report.table(
-            ("event", "times", "last", "object", "message"),
-            [
-                (
-                    event.reason,
-                    event.count,
-                    report.age(event.at, now=utc_now()),
-                    event.object,
-                    one_line(event.message, most=160),
-                )
-                for event in found.events[-_MOST_EVENTS:]
-            ],
-        )
+    report.section(
+        ("replica", "state", "deployment id", "restarts", "node", "age"),
+        map(_replica, found.replicas),
+    )
+    report.section(
+        ("event", "times", "last", "object", "message"), map(_event, found.events[-_MOST_EVENTS:])
+    )
+
+
+def _replica(replica: Replica) -> tuple[object, ...]:
+    pod = replica.pod
+    return (
+        pod.name,
+        replica.state,
+        pod.deployment_id or "-",
+        sum(container.restarts for container in pod.containers),
+        pod.node or "-",
+        report.age(pod.created_at, now=utc_now()),
+    )
+
+
+def _event(event: Event) -> tuple[object, ...]:
+    return (
+        event.reason,
+        event.count,
+        report.age(event.at, now=utc_now()),
+        event.object,
+        one_line(event.message, most=160),
+    )
 
 
 def _facts(found: Description) -> Iterator[tuple[str, str]]:

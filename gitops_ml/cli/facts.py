@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from gitops_ml.cluster.model import Application
+    from gitops_ml.cluster.replicas import Replica
     from gitops_ml.commands.build import Built
     from gitops_ml.commands.deploy import Deployment
     from gitops_ml.commands.diff import Differences
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_history import Entry, FoundDeployment
     from gitops_ml.image.base_images import BaseMove
+    from gitops_ml.image.contents import LayerFacts
     from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 
 
@@ -67,15 +70,7 @@ def inspection_facts(found: Inspection) -> Mapping[str, Any]:
         "entrypoint": list(contents.entrypoint),
         "user": contents.user,
         "labels": dict(contents.labels),
-        "layers": [
-            {
-                "role": layer.role,
-                "size": layer.descriptor.size,
-                "digest": layer.descriptor.digest,
-                "created_by": layer.created_by,
-            }
-            for layer in contents.layers
-        ],
+        "layers": [_layer_facts(layer) for layer in contents.layers],
         "packages": [
             {"name": each.name, "version": each.version, "licence": each.licence or None}
             for each in found.packages
@@ -86,6 +81,15 @@ def inspection_facts(found: Inspection) -> Mapping[str, Any]:
         "signatures": [
             {"key": each.key, "verified": each.is_verified} for each in found.signatures
         ],
+    }
+
+
+def _layer_facts(layer: LayerFacts) -> Mapping[str, Any]:
+    return {
+        "role": layer.role,
+        "size": layer.descriptor.size,
+        "digest": layer.descriptor.digest,
+        "created_by": layer.created_by,
     }
 
 
@@ -178,13 +182,8 @@ def differences_facts(differences: Differences) -> Mapping[str, Any]:
     return {
         "releases": [release_facts(item) for item in differences.changed],
         "changes": [
-            {
-                "path": change.path,
-                "action": change.action,
-                "before": _text(change.before),
-                "after": _text(change.after),
-            }
-            for change in differences.changes
+            {**_change_facts(each), "before": _text(each.before), "after": _text(each.after)}
+            for each in differences.changes
         ],
         "objects": [
             {
@@ -219,7 +218,11 @@ def deployment_facts(deployment: Deployment) -> Mapping[str, Any]:
 
 
 def change_facts(changes: Iterable[Change]) -> list[Mapping[str, str]]:
-    return [{"path": change.path, "action": change.action} for change in changes]
+    return [_change_facts(change) for change in changes]
+
+
+def _change_facts(change: Change) -> Mapping[str, str]:
+    return {"path": change.path, "action": change.action}
 
 
 def pull_request_facts(pull_request: PullRequest | None) -> Mapping[str, Any] | None:
@@ -346,14 +349,16 @@ def live_facts(live: LiveRelease) -> Mapping[str, Any]:
         "requested": workload.requested if workload else None,
         "image": str(live.release.image),
         "last_update": _moment(live.updated_at),
-        "argo_cd": None
-        if application is None
-        else {
-            "application": application.name,
-            "sync": application.sync,
-            "health": application.health,
-            "revision": application.revision,
-        },
+        "argo_cd": _application_facts(application) if application else None,
+    }
+
+
+def _application_facts(application: Application) -> Mapping[str, Any]:
+    return {
+        "application": application.name,
+        "sync": application.sync,
+        "health": application.health,
+        "revision": application.revision,
     }
 
 
@@ -365,18 +370,7 @@ def description_facts(found: Description) -> Mapping[str, Any]:
         "autoscaler": None
         if scaler is None
         else {"min_replicas": scaler.min_replicas, "max_replicas": scaler.max_replicas},
-        "replicas": [
-            {
-                "name": replica.pod.name,
-                "state": replica.state,
-                "reason": replica.problem.reason if replica.problem else None,
-                "deployment_id": replica.pod.deployment_id,
-                "restarts": sum(container.restarts for container in replica.pod.containers),
-                "node": replica.pod.node,
-                "created_at": _moment(replica.pod.created_at),
-            }
-            for replica in found.replicas
-        ],
+        "replicas": [_replica_facts(replica) for replica in found.replicas],
         "events": [
             {
                 "at": _moment(event.at),
@@ -388,6 +382,19 @@ def description_facts(found: Description) -> Mapping[str, Any]:
             for event in found.events
         ],
         "unseen": list(found.unseen),
+    }
+
+
+def _replica_facts(replica: Replica) -> Mapping[str, Any]:
+    pod = replica.pod
+    return {
+        "name": pod.name,
+        "state": replica.state,
+        "reason": replica.problem.reason if replica.problem else None,
+        "deployment_id": pod.deployment_id,
+        "restarts": sum(container.restarts for container in pod.containers),
+        "node": pod.node,
+        "created_at": _moment(pod.created_at),
     }
 
 

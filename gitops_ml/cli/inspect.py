@@ -44,14 +44,22 @@ def command(
     if (image is None) != changes:
         raise UsageError("give an image or a deployment id, or --changes")
     if image is None:
-        workspace, clients = project.open_with_manifests()
-        previews = preview(workspace, tools=clients)
-        report.warnings(previews.warnings)
-        if output == "json":
-            report.as_json([facts.preview_facts(item) for item in previews.images])
-        else:
-            _show_changes(previews)
-        return
+        _preview(project, output)
+    else:
+        _inspect(project, image, platform, output)
+
+
+def _preview(project: ProjectChoice, output: str) -> None:
+    workspace, clients = project.open_with_manifests()
+    previews = preview(workspace, tools=clients)
+    report.warnings(previews.warnings)
+    if output == "json":
+        report.as_json([facts.preview_facts(item) for item in previews.images])
+    else:
+        _show_changes(previews)
+
+
+def _inspect(project: ProjectChoice, image: str, platform: str | None, output: str) -> None:
     workspace, clients = project.open()
     found = inspect(workspace, image, tools=clients, platform=platform)
     if output == "json":
@@ -60,7 +68,7 @@ def command(
         _show(found)
 
 
-def _show(found: Inspection) -> None:
+def _show_facts(found: Inspection) -> None:
     contents = found.found.contents
     lines = {
         "image": str(found.found.image),
@@ -77,36 +85,29 @@ def _show(found: Inspection) -> None:
     for name, value in lines.items():
         if value:
             report.echo(f"{name + ':':<18}{value}")
+
+
+def _show(found: Inspection) -> None:
+    contents = found.found.contents
+    _show_facts(found)
     report.echo()
     report.table(
         ("files" if contents.is_model else "layer", "size", "digest"),
-        [(each.role, report.size(each.descriptor.size), each.descriptor.digest)
-         for each in contents.layers],
-    )  # fmt: skip
-    if contents.labels:
-        report.echo()
-        labels = sorted(contents.labels.items())
-        report.table(("label", "value"), [(name, _in_short(value)) for name, value in labels])
-    if found.packages:
-        report.echo()
-        report.table(
-            ("package", "version", "licence"),
-            [(each.name, each.version, each.licence or "-") for each in found.packages],
-        )
-    if found.attached:
-        report.echo()
-        report.table(
-            ("attached", "digest"), [(each.artifact_type, each.digest) for each in found.attached]
-        )
-    if found.signatures:
-        report.echo()
-        report.table(
-            ("signed with the key", "verified"),
-            [
-                (each.key or "unnamed", "yes" if each.is_verified else "no")
-                for each in found.signatures
-            ],
-        )
+        ((x.role, report.size(x.descriptor.size), x.descriptor.digest) for x in contents.layers),
+    )
+    labels = sorted(contents.labels.items())
+    report.section(("label", "value"), ((name, _in_short(value)) for name, value in labels))
+    report.section(
+        ("package", "version", "licence"),
+        ((each.name, each.version, each.licence or "-") for each in found.packages),
+    )
+    report.section(
+        ("attached", "digest"), ((each.artifact_type, each.digest) for each in found.attached)
+    )
+    report.section(
+        ("signed with the key", "verified"),
+        ((x.key or "unnamed", "yes" if x.is_verified else "no") for x in found.signatures),
+    )
 
 
 def _in_short(label: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,11 +14,6 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.logs import CONTAINER, follow, logs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.commands.logs import LogLine
 
 
 @click.command("logs")
@@ -58,17 +52,12 @@ def command(
     """
     workspace, clients = project.open()
     where = workspace.environments[0]
-    lines: Iterator[LogLine]
-    if follows:
-        lines = follow(
-            workspace, api, tools=clients, environment=where, container=container,
-            tail=100 if tail is None else tail,
-        )  # fmt: skip
-    else:
-        lines = logs(
-            workspace, api, tools=clients, environment=where, container=container, tail=tail
-        )
-    for line in lines:
+    if follows and tail is None:
+        tail = 100
+    read = follow if follows else logs
+    for line in read(
+        workspace, api, tools=clients, environment=where, container=container, tail=tail
+    ):
         if output == "json":
             report.stream(json.dumps({"time": line.at, "replica": line.pod, "line": line.text}))
         else:

@@ -8,7 +8,7 @@ import click
 
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, selection
-from gitops_ml.commands.render import render, write
+from gitops_ml.commands.render import Rendering, render, write
 from gitops_ml.gitops.release_files import objects_text
 
 
@@ -51,10 +51,15 @@ def command(
             ("environment", "api", "deployment id"),
             [(r.environment, r.name, r.deployment_id) for r in rendering.releases],
         )
-    elif manifests:
+    else:
+        _print(rendering, manifests=manifests)
+
+
+def _print(rendering: Rendering, *, manifests: bool) -> None:
+    if manifests:
         for _release, objects in rendering.objects:
             report.stream(objects_text(objects).decode(), nl=False)
-    else:
-        for file in rendering.files:
-            if file.path.startswith("releases/"):
-                report.stream(f"# {file.path}\n{file.content.decode()}")
+        return
+    for file in rendering.files:
+        if file.path.startswith("releases/"):
+            report.stream(f"# {file.path}\n{file.content.decode()}")

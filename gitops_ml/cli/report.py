@@ -127,6 +127,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         echo(line.rstrip())
 
 
+def section(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table below an empty line; nothing if it has no rows."""
+    if rows := tuple(rows):
+        echo()
+        table(head, rows)
+
+
 def fields(found: Iterable[FieldChange], *, indent: str = "  ", longest: int = 100) -> None:
     """Fields before and after, a line each."""
     for field in found:

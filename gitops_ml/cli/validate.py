@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, output_choice, selection
 from gitops_ml.commands.validate import validate
-from gitops_ml.errors import InvalidDocument
+from gitops_ml.errors import InvalidDocument, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gitops_ml.workspace.workspace import Workspace
 
 
@@ -42,28 +44,31 @@ def command(project: ProjectChoice, output: str, strict: bool) -> None:
     )
     errors = sorted({p for each in workspaces for p in each.problems.errors})
     warnings = sorted({p for each in workspaces for p in each.problems.warnings})
-    found = (*errors, *warnings)
     is_valid = not errors and not (strict and warnings)
     if output == "json":
-        report.as_json(
-            {
-                "valid": is_valid,
-                "files": [file for each in workspaces for file in each.files],
-                "apis": [manifest.name for each in workspaces for manifest in each.manifests],
-                "problems": [report.problem_facts(problem) for problem in found],
-            }
-        )
+        report.as_json(_facts(workspaces, [*errors, *warnings], is_valid=is_valid))
     elif output == "github":
-        for problem in found:
+        for problem in (*errors, *warnings):
             report.annotate(problem)
     else:
-        report.problems(found, err=False)
+        report.problems([*errors, *warnings], err=False)
         report.echo(
             f"{'valid' if is_valid else 'invalid'}: {_contents(workspaces)}; "
             f"{report.count(len(errors), 'error')}, {report.count(len(warnings), 'warning')}"
         )
     if not is_valid:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
+
+
+def _facts(
+    workspaces: tuple[Workspace, ...], problems: list[Problem], *, is_valid: bool
+) -> Mapping[str, Any]:
+    return {
+        "valid": is_valid,
+        "files": [file for each in workspaces for file in each.files],
+        "apis": [manifest.name for each in workspaces for manifest in each.manifests],
+        "problems": [report.problem_facts(problem) for problem in problems],
+    }
 
 
 def _contents(workspaces: tuple[Workspace, ...]) -> str:

@@ -17,7 +17,7 @@ from gitops_ml.system.files import write_files
 from gitops_ml.workspace import manifest_files as documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gitops_ml.workspace.clients import Clients
 
@@ -49,13 +49,7 @@ def update_bases(
         UsageError: a value has to be changed by hand, or a document cannot be written.
     """
     texts = tuple(_texts(documents.find(paths, project_file=project_file)))
-    assert tools.registry is not None, "`base update` has no --offline"
-    registry = tools.registry
-    images = {base.image for text in texts for base in text.bases if base.image.tag}
-    digests = {
-        image: registry.digest(ImageRef(image.repository, image.tag))
-        for image in sorted(images, key=str)
-    }
+    digests = _digests(texts, tools)
     found: list[BaseMove] = []
     edited: dict[Path, bytes] = {}
     for text in texts:
@@ -71,6 +65,16 @@ def update_bases(
         return tuple(found)
     _write(edited)
     return tuple(replace(m, state="moved") if m.state == "newer" else m for m in found)
+
+
+def _digests(texts: Iterable[_Text], tools: Clients) -> dict[ImageRef, str | None]:
+    """What the tag of each base image names now."""
+    assert tools.registry is not None, "`base update` has no --offline"
+    images = {base.image for text in texts for base in text.bases if base.image.tag}
+    return {
+        image: tools.registry.digest(ImageRef(image.repository, image.tag))
+        for image in sorted(images, key=str)
+    }
 
 
 def _write(edited: Mapping[Path, bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeOptions, DeliveryResult, deliver_changes
@@ -60,32 +61,16 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
     An empty repository gets its first commit by a push, whatever `delivery` its environments have.
 
     Raises:
-        UsageError: the project file names no GitOps repository.
         RepositoryMoved: a base chart in it is not as it should be, or the branch moved at each attempt.
     """
     project, gitops = workspace.project, _gitops(workspace, tools)
-
-    def make_plan(snapshot: GitSnapshot) -> _BootstrapPlan:
-        teams = {r.team for r in current_releases(snapshot) if r.project == project.name}
-        state = RepositoryState.of(snapshot)
-        names = [path for path, _, _ in _blocks(project, gitops)]
-        current = state.read([*names, *snapshot.blob_ids("argocd/projects/")])
-        files = _argo_files(workspace, teams, state, current.get)
-        refuse_role_changes(state, project.name, files)
-        others, kept = _peoples_files(project, gitops, current.get)
-        return _BootstrapPlan(
-            changes=changes_against(state, sorted([*files, *others])),
-            message=_message(workspace, options),
-            kept=kept,
-        )
-
     if options.pull_request is None and tools.repository.fetch().commit is None:
         options = replace(options, pull_request=False)
     delivered = deliver_changes(
         workspace,
         tools,
         options,
-        make_plan,
+        partial(_plan, workspace, gitops, options),
         topic=f"bootstrap/{project.name}",
         environments=workspace.environments,
     )
@@ -99,6 +84,23 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
         steps=_steps(workspace, gitops),
         advice=bootstrap_files.advice(project, gitops),
         warnings=(*_unreachable(gitops), *delivered.warnings),
+    )
+
+
+def _plan(
+    workspace: Workspace, gitops: GitopsSpec, options: ChangeOptions, snapshot: GitSnapshot
+) -> _BootstrapPlan:
+    project, state = workspace.project, RepositoryState.of(snapshot)
+    teams = {r.team for r in current_releases(snapshot) if r.project == project.name}
+    names = [path for path, _, _ in _blocks(project, gitops)]
+    current = state.read([*names, *snapshot.blob_ids("argocd/projects/")])
+    files = _argo_files(workspace, teams, state, current.get)
+    refuse_role_changes(state, project.name, files)
+    others, kept = _peoples_files(project, gitops, current.get)
+    return _BootstrapPlan(
+        changes=changes_against(state, sorted([*files, *others])),
+        message=_message(workspace, options),
+        kept=kept,
     )
 
 

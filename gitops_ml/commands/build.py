@@ -80,7 +80,6 @@ def build(
     """Build and push what the registry lacks.
 
     Raises:
-        InvalidDocument: the documents or the files of a project are wrong.
         UsageError: images have no repository, or a lock is not up to date and has to be.
         GitopsMlError: the requirements cannot be resolved, a wheel cannot be had, or the disk is
             full.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeOptions, ChangePlan, ChangeResult, ReleaseChange, change
@@ -32,25 +33,27 @@ def delete(
     In a protected environment Argo CD keeps them; warnings list what is left to do.
 
     Raises:
-        UsageError: there is no such release.
         RepositoryMoved: a release belongs to another project, or the branch moved at each attempt.
     """
-
-    def plan(snapshot: GitSnapshot) -> ChangePlan:
-        releases = selected(
-            snapshot, selection, environment=environment, project=workspace.project.name
-        )
-        return ChangePlan(
-            releases=tuple(ReleaseChange.of(release, after=None) for release in releases),
-            changes=removals(RepositoryState.of(snapshot), [each.directory for each in releases]),
-            subject=f"Remove {names_in_short(each.api for each in releases)} from {environment}",
-            why=_what_goes(workspace, environment),
-            warnings=_left_to_do(workspace, environment, releases),
-        )
-
+    plan = partial(_plan, workspace, selection, environment)
     topic = topic_of(selection, workspace.project.name)
     return change(
         workspace, tools, options, plan, action="delete", environment=environment, topic=topic
+    )
+
+
+def _plan(
+    workspace: Workspace, selection: Selection, environment: str, snapshot: GitSnapshot
+) -> ChangePlan:
+    releases = selected(
+        snapshot, selection, environment=environment, project=workspace.project.name
+    )
+    return ChangePlan(
+        releases=tuple(ReleaseChange.of(release, after=None) for release in releases),
+        changes=removals(RepositoryState.of(snapshot), [each.directory for each in releases]),
+        subject=f"Remove {names_in_short(each.api for each in releases)} from {environment}",
+        why=_what_goes(workspace, environment),
+        warnings=_left_to_do(workspace, environment, releases),
     )
 
 

@@ -53,11 +53,9 @@ def deploy(
     Where the branch moved, everything is rendered again on top of it; nothing is forced.
 
     Raises:
-        InvalidDocument: the documents or the files of a project are wrong.
         GitopsMlError: the requirements cannot be resolved, or a wheel cannot be had.
         EngineFailed: an image has to be built, and no engine answers or the build failed.
         Refused: a registry has no model that a release needs, or the repository refused the push.
-        RepositoryMoved: the repository holds what gitops-ml did not write, or moved at each attempt.
     """
     checked(workspace)
     repository_of(workspace, tools)

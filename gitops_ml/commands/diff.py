@@ -51,8 +51,6 @@ def diff(workspace: Workspace, *, tools: Clients, with_objects: bool = False) ->
     """Compare with the GitOps repository.
 
     Raises:
-        InvalidDocument: the documents or the files of a project are wrong.
-        RepositoryMoved: the repository holds what gitops-ml did not write.
         UsageError: a submodule, a link or a file is where a change would be written.
     """
     checked(workspace)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gitops_ml.cluster.endpoint import endpoint_of
@@ -13,7 +12,7 @@ from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from gitops_ml.delivery.releases import (
     current_release,
-    current_releases,
+    own_releases,
     release_values,
     repository_of,
 )
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gitops_ml.cluster.endpoint import Endpoint
+    from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.project.model import ClusterSpec
     from gitops_ml.workspace.clients import Clients
@@ -98,15 +98,9 @@ def list_live(
 
     Raises:
         UsageError: the project file names no GitOps repository, or there is no such API.
-        Refused, ServerFailed: the repository cannot be read.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    project = workspace.project.name
-    every = [
-        release
-        for release in current_releases(snapshot, workspace.environments)
-        if release.project in ("", project)
-    ]
+    every = own_releases(snapshot, workspace.project.name, workspace.environments)
     releases = [release for release in every if api in (None, release.api)]
     if api is not None and not releases:
         places = ", ".join(workspace.environments)
@@ -126,16 +120,9 @@ def status(
     environment: str,
     now: Callable[[], datetime] = utc_now,
 ) -> LiveRelease:
-    """The status of one release.
-
-    Raises:
-        UsageError: there is no such release.
-        Refused, ServerFailed: the GitOps repository cannot be read.
-    """
-    snapshot = repository_of(workspace, tools).fetch()
-    release = current_release(snapshot, api, environment)
-    looked = look(workspace, [release], tools=tools, api=api)
-    return looked.live([release], commit=snapshot.commit, now=now())[0]
+    """The status of one release."""
+    _, live, _ = _look_at(workspace, api, environment, tools, now())
+    return live
 
 
 def describe(
@@ -146,26 +133,29 @@ def describe(
     environment: str,
     now: Callable[[], datetime] = utc_now,
 ) -> Description:
-    """One release with its replicas, its events and its address.
+    """One release with its replicas, its events and its address."""
+    moment = now()
+    snapshot, live, unseen = _look_at(workspace, api, environment, tools, moment)
+    pods = live.seen.workload.pods if live.seen.workload else ()
+    values, wanted = release_values(snapshot, live.release), live.release.deployment_id
+    return Description(
+        live=live,
+        replicas=tuple(replica_of(pod, wanted=wanted, now=moment) for pod in pods),
+        events=_events(workspace, live, tools) if live.seen.sees_workloads else (),
+        endpoint=endpoint_of(api, values, cluster_of(workspace, environment).gateway),
+        unseen=unseen,
+    )
 
-    Raises:
-        UsageError: there is no such release.
-        Refused, ServerFailed: the GitOps repository cannot be read.
-    """
+
+def _look_at(
+    workspace: Workspace, api: str, environment: str, tools: Clients, now: datetime
+) -> tuple[GitSnapshot, LiveRelease, tuple[str, ...]]:
+    """One release at the current commit, and why something about it could not be read."""
     snapshot = repository_of(workspace, tools).fetch()
     release = current_release(snapshot, api, environment)
     looked = look(workspace, [release], tools=tools, api=api)
-    moment = now()
-    (live,) = looked.live([release], commit=snapshot.commit, now=moment)
-    pods = live.seen.workload.pods if live.seen.workload else ()
-    values = release_values(snapshot, release)
-    return Description(
-        live=live,
-        replicas=tuple(replica_of(pod, wanted=release.deployment_id, now=moment) for pod in pods),
-        events=_events(workspace, live, tools) if live.seen.sees_workloads else (),
-        endpoint=endpoint_of(api, values, cluster_of(workspace, environment).gateway),
-        unseen=looked.unseen,
-    )
+    (live,) = looked.live([release], commit=snapshot.commit, now=now)
+    return snapshot, live, looked.unseen
 
 
 def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Event, ...]:
@@ -244,30 +234,37 @@ def look(
     api: str | None = None,
 ) -> Observation:
     """The releases in Argo CD and in the clusters; what cannot be read is not an error here."""
-    failures: list[GitopsMlError] = []
-
-    def asked(ask: Callable[[], Mapping[str, Found]]) -> Mapping[str, Found] | None:
-        try:
-            return ask()
-        except GitopsMlError as error:
-            failures.append(error)
-            return None
-
     seen: dict[Place, Observed] = {}
+    failures: list[GitopsMlError] = []
     groups: dict[tuple[str, str], list[ReleaseRecord]] = {}
     for release in releases:
         groups.setdefault((release.environment, release.namespace), []).append(release)
     for (environment, namespace), group in groups.items():
-        applications = asked(partial(_applications, workspace, tools, environment, api))
-        workloads = asked(partial(_workloads, workspace, tools, environment, namespace, api))
+        applications = _read(_applications, workspace, tools, environment, api)
+        workloads = _read(_workloads, workspace, tools, environment, namespace, api)
+        failures += [each for each in (applications, workloads) if isinstance(each, GitopsMlError)]
         for release in group:
             seen[environment, release.api] = Observed(
-                application=(applications or {}).get(release.api),
-                workload=(workloads or {}).get(release.api),
-                sees_applications=applications is not None,
-                sees_workloads=workloads is not None,
+                application=_named(release.api, applications),
+                workload=_named(release.api, workloads),
+                sees_applications=not isinstance(applications, GitopsMlError),
+                sees_workloads=not isinstance(workloads, GitopsMlError),
             )
     return Observation(seen, tuple(failures))
+
+
+def _read(
+    read: Callable[..., Mapping[str, Found]], *arguments: object
+) -> Mapping[str, Found] | GitopsMlError:
+    """What is read, or the failure."""
+    try:
+        return read(*arguments)
+    except GitopsMlError as error:
+        return error
+
+
+def _named(name: str, found: Mapping[str, Found] | GitopsMlError) -> Found | None:
+    return None if isinstance(found, GitopsMlError) else found.get(name)
 
 
 def _applications(

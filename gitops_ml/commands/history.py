@@ -42,7 +42,6 @@ def history(
 
     Raises:
         UsageError: nothing was ever deployed by that name.
-        Refused, ServerFailed: the GitOps repository cannot be read.
     """
     past = _past(workspace, tools)
     places = tuple(environments) or past.environments
@@ -64,7 +63,6 @@ def trace(workspace: Workspace, id: str, *, tools: Clients) -> FoundDeployment:
 
     Raises:
         UsageError: there is and was no such deployment; names the nearest.
-        Refused, ServerFailed: the GitOps repository cannot be read.
     """
     found = find_deployment(workspace, tools, id)
     if found.pull_request is not None:
@@ -90,7 +88,6 @@ def find_deployment(workspace: Workspace, tools: Clients, id: str) -> FoundDeplo
 
     Raises:
         UsageError: there is and was no such deployment; names the nearest.
-        Refused, ServerFailed: the GitOps repository cannot be read.
     """
     past = _past(workspace, tools)
     api = id.rpartition("-")[0]

@@ -130,7 +130,6 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
 
     Raises:
         UsageError: images have no repository, or a lock is missing or not up to date.
-        GitopsMlError, Refused, ServerFailed: see `gitops_ml.commands.build.build`.
     """
     if checked(workspace).project.image.repository is None:
         raise UsageError("where should images go? Set image.repository in gitops-ml.yaml")

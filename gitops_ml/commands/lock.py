@@ -49,7 +49,6 @@ def lock(
     Without ``upgrade``, versions stay as far as the requirements let them.
 
     Raises:
-        InvalidDocument: the documents or the files of a project are wrong.
         GitopsMlError: no versions satisfy the requirements; the message names packages and ways out.
     """
     planner = ImagePlanner(
@@ -67,11 +66,7 @@ def lock(
 
 
 def reasons_for_none(workspace: Workspace, *, tools: Clients) -> dict[str, str]:
-    """Why APIs have no lock, by name.
-
-    Raises:
-        InvalidDocument: the documents or the files of a project are wrong.
-    """
+    """Why APIs have no lock, by name."""
     planner = ImagePlanner(
         checked(workspace).project.image, registry=None, locks=Locks.KNOWN, progress=tools.progress
     )

@@ -53,7 +53,6 @@ def logs(
     """The log lines of every replica by time; of one that crashed, those of its last attempt.
 
     Raises:
-        UsageError: there is no such release.
         GitopsMlError: no replica runs; the message has the cause.
         Refused, ServerFailed: the GitOps repository or the cluster cannot be read, or a log breaks
             off before its end.
@@ -78,12 +77,7 @@ def follow(
     container: str = CONTAINER,
     look_again: float = _LOOK_AGAIN,
 ) -> Iterator[LogLine]:
-    """The log lines of every replica as they come, also of new replicas, until the iterator is closed.
-
-    Raises:
-        UsageError: there is no such release.
-        Refused, ServerFailed: the GitOps repository or the cluster cannot be read.
-    """
+    """The log lines of every replica as they come, also of new replicas, until the iterator is closed."""
     source = _Source.of(workspace, api, tools=tools, environment=environment, container=container)
     lines = _Lines()
     followed: dict[str, _Followed] = {}

@@ -56,7 +56,6 @@ def pull_model(
 
     Raises:
         UsageError: the location names no artifact, or the directory has files already.
-        Refused, ServerFailed: the registry refused or failed.
     """
     return store.pull(_image(location), directory, progress=progress)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
@@ -49,38 +51,44 @@ def patch(
     """
     if not fields:
         raise UsageError("what should be changed? Name the fields and their values")
-    project = workspace.project
-
-    def plan(snapshot: GitSnapshot) -> ChangePlan:
-        (release,) = selected(
-            snapshot, Selection(apis=(api,)), environment=environment, project=project.name
-        )
-        made = derive_release(
-            Origin(release=release, by="patch"),
-            project,
-            environment,
-            tools=tools,
-            manifest=patched(release.manifest, fields, environment=environment),
-        )
-        if "networking" in made.planned.manifest.body:
-            # Reading every manifest takes a second where there are thousands.
-            refuse_taken(made, _beside(snapshot, release))
-        changed = derived_changes([made], snapshot, workspace, tools)
-        (after,) = changed.releases
-        patched_release = replace(
-            ReleaseChange.of(release, after=after.deployment_id),
-            image=after.image,
-            fields=changed_values(release_values(snapshot, release), json.loads(after.text.data)),
-        )
-        return ChangePlan(
-            releases=(patched_release,),
-            changes=changed.changes,
-            subject=f"Patch {api} in {environment}",
-            warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
-        )
-
+    plan = partial(_plan, workspace, api, fields, environment, tools)
     return change(
         workspace, tools, options, plan, action="patch", environment=environment, topic=api
+    )
+
+
+def _plan(
+    workspace: Workspace,
+    api: str,
+    fields: Mapping[str, Any],
+    environment: str,
+    tools: Clients,
+    snapshot: GitSnapshot,
+) -> ChangePlan:
+    project = workspace.project
+    (release,) = selected(
+        snapshot, Selection(apis=(api,)), environment=environment, project=project.name
+    )
+    manifest = patched(release.manifest, fields, environment=environment)
+    origin = Origin(release=release, by="patch")
+    made = derive_release(origin, project, environment, tools=tools, manifest=manifest)
+    if "networking" in made.planned.manifest.body:
+        # Reading every manifest takes a second where there are thousands.
+        refuse_taken(made, _beside(snapshot, release))
+    changed = derived_changes([made], snapshot, workspace, tools)
+    return ChangePlan(
+        releases=(_release_change(snapshot, release, changed.releases[0]),),
+        changes=changed.changes,
+        subject=f"Patch {api} in {environment}",
+        warnings=(*changed.warnings, *_source_warning(release, bool(changed.changes))),
+    )
+
+
+def _release_change(snapshot: GitSnapshot, before: ReleaseRecord, after: Release) -> ReleaseChange:
+    return replace(
+        ReleaseChange.of(before, after=after.deployment_id),
+        image=after.image,
+        fields=changed_values(release_values(snapshot, before), json.loads(after.text.data)),
     )
 
 

@@ -73,7 +73,6 @@ def predict(
     Raises:
         UsageError: there is no such release, the payload cannot be JSON, or a header cannot arrive.
         PredictionFailed: the API answered with a failure; carries its message.
-        Refused, ServerFailed: it cannot be reached.
     """
     snapshot = repository_of(workspace, tools).fetch()
     release = current_release(snapshot, api, environment)
@@ -93,18 +92,22 @@ def predict(
         head = headers | ({"host": endpoint.host} if endpoint.host else {})
         answer = post(url, body=body, headers=head, seconds=seconds)
     else:
-        if "authorization" in headers:
-            raise UsageError(
-                f"the request to {api} goes through the API server of {cluster.name}, which takes the header "
-                "Authorization for itself: name the cluster's gateway in "
-                f"clusters.{cluster.name}.gateway, or the API's address in the call"
-            )
+        _refuse_authorization(api, headers, cluster.name)
         url = f"the API server of {cluster.name}"
         answer = tools.cluster(cluster.name).post(
             release.namespace, api, path, body=body, headers=headers, seconds=seconds
         )
     who = _Asked(api, f"{api} in {environment}", url)
     return _prediction(answer, who, seconds=time.monotonic() - begun)
+
+
+def _refuse_authorization(api: str, headers: Mapping[str, str], cluster: str) -> None:
+    if "authorization" in headers:
+        raise UsageError(
+            f"the request to {api} goes through the API server of {cluster}, which takes the header "
+            f"Authorization for itself: name the cluster's gateway in clusters.{cluster}.gateway, or "
+            "the API's address in the call"
+        )
 
 
 def predict_at(

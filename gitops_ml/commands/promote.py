@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -63,23 +64,33 @@ def promote(
     """
     source, target = route(workspace.project, source, target)
     skipped = _skipped(workspace.project, source, target, may_skip=may_skip)
-
-    def plan(snapshot: GitSnapshot) -> ChangePlan:
-        releases = selected(snapshot, selection, environment=source, project=workspace.project.name)
-        derived = _derived(releases, workspace.project, target, tools)
-        changed = derived_changes(derived, snapshot, workspace, tools)
-        changes = _release_changes(snapshot, derived, changed)
-        return ChangePlan(
-            releases=changes,
-            changes=changed.changes,
-            subject=f"Promote {names_in_short(each.api for each in changes)} from {source} to {target}",
-            why=_why(changes, source, target),
-            warnings=(*skipped, *_chart_warnings(derived), *changed.warnings),
-        )
-
+    plan = partial(_plan, workspace, selection, source, target, tools, skipped)
     topic = topic_of(selection, workspace.project.name)
     return change(
         workspace, tools, options, plan, action="promote", environment=target, topic=topic
+    )
+
+
+def _plan(
+    workspace: Workspace,
+    selection: Selection,
+    source: str,
+    target: str,
+    tools: Clients,
+    skipped: tuple[str, ...],
+    snapshot: GitSnapshot,
+) -> ChangePlan:
+    project = workspace.project
+    releases = selected(snapshot, selection, environment=source, project=project.name)
+    derived = _derived(releases, project, target, tools)
+    changed = derived_changes(derived, snapshot, workspace, tools)
+    changes = _release_changes(snapshot, derived, changed)
+    return ChangePlan(
+        releases=changes,
+        changes=changed.changes,
+        subject=f"Promote {names_in_short(each.api for each in changes)} from {source} to {target}",
+        why=_why(changes, source, target),
+        warnings=(*skipped, *_chart_warnings(derived), *changed.warnings),
     )
 
 
@@ -172,17 +183,16 @@ def _release_changes(
     for origin, release in pairs:
         before = read_release(facts.get(f"{release.directory}/{layout.RELEASE}", b""))
         now = json.loads(release.text.data)
-        found.append(
-            ReleaseChange(
-                api=release.name,
-                environment=release.environment,
-                before=before.deployment_id if before else None,
-                after=release.deployment_id,
-                image=release.image,
-                fields=changed_values(values.get(release.directory, {}), now),
-                differs=field_changes(_own(values.get(origin.directory, {})), _own(now)),
-            )
+        made = ReleaseChange(
+            api=release.name,
+            environment=release.environment,
+            before=before.deployment_id if before else None,
+            after=release.deployment_id,
+            image=release.image,
+            fields=changed_values(values.get(release.directory, {}), now),
+            differs=field_changes(_own(values.get(origin.directory, {})), _own(now)),
         )
+        found.append(made)
     return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeOptions, ChangePlan, ChangeResult, ReleaseChange, change
@@ -37,27 +38,33 @@ def refresh(
     """Roll the current releases out again: only the deployment id changes.
 
     Raises:
-        UsageError: there is no such release.
         InvalidDocument: today's policies forbid a release, or it is not whole.
     """
-
-    def plan(snapshot: GitSnapshot) -> ChangePlan:
-        releases = selected(
-            snapshot, selection, environment=environment, project=workspace.project.name
-        )
-        return ChangePlan(
-            releases=tuple(
-                ReleaseChange.of(release, after=release.next_refresh.deployment_id)
-                for release in releases
-            ),
-            changes=_refresh_changes(releases, snapshot, workspace, tools),
-            subject=f"Refresh {names_in_short(r.api for r in releases)} in {environment}",
-            why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
-        )
-
+    plan = partial(_plan, workspace, selection, environment, tools)
     topic = topic_of(selection, workspace.project.name)
     return change(
         workspace, tools, options, plan, action="refresh", environment=environment, topic=topic
+    )
+
+
+def _plan(
+    workspace: Workspace,
+    selection: Selection,
+    environment: str,
+    tools: Clients,
+    snapshot: GitSnapshot,
+) -> ChangePlan:
+    releases = selected(
+        snapshot, selection, environment=environment, project=workspace.project.name
+    )
+    return ChangePlan(
+        releases=tuple(
+            ReleaseChange.of(release, after=release.next_refresh.deployment_id)
+            for release in releases
+        ),
+        changes=_refresh_changes(releases, snapshot, workspace, tools),
+        subject=f"Refresh {names_in_short(each.api for each in releases)} in {environment}",
+        why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
     )
 
 

@@ -34,11 +34,7 @@ class Rendering:
 
 
 def render(workspace: Workspace, *, tools: Clients, with_objects: bool = False) -> Rendering:
-    """The files of every release, as if the GitOps repository were empty.
-
-    Raises:
-        InvalidDocument: the documents or the files of a project are wrong.
-    """
+    """The files of every release, as if the GitOps repository were empty."""
     planned = checked(workspace).releases
     unanswered: list[GitopsMlError] = []
     images = with_digests(plan_images(workspace, tools), {}, tools, unanswered.append)

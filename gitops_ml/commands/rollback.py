@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import (
@@ -51,19 +53,25 @@ def rollback(
         InvalidDocument: today's policies forbid that deployment, or it is not whole.
         RepositoryMoved: another release has its host and path by now, or its base chart changed.
     """
-    repository = repository_of(workspace, tools)
-
-    def plan(snapshot: GitSnapshot) -> ChangePlan:
-        past = ReleaseHistory(
-            repository, environments=workspace.project.environments, snapshot=snapshot
-        )
-        events = past.events(environment, api)
-        event = _wanted(past, events, api=api, environment=environment, to=to)
-        return _restoring(past, events[0], event, workspace, tools)
-
+    plan = partial(_plan, workspace, api, environment, to, tools)
     return change(
         workspace, tools, options, plan, action="rollback", environment=environment, topic=api
     )
+
+
+def _plan(
+    workspace: Workspace,
+    api: str,
+    environment: str,
+    to: str | None,
+    tools: Clients,
+    snapshot: GitSnapshot,
+) -> ChangePlan:
+    repository, environments = repository_of(workspace, tools), workspace.project.environments
+    past = ReleaseHistory(repository, environments=environments, snapshot=snapshot)
+    events = past.events(environment, api)
+    event = _wanted(past, events, api=api, environment=environment, to=to)
+    return _restoring(past, events[0], event, workspace, tools)
 
 
 def _wanted(
@@ -107,10 +115,30 @@ def _restoring(
         raise RepositoryMoved(
             f"the release at {wanted.commit.id[:12]} is not one that gitops-ml writes"
         )
-    refuse_other(release, workspace.project.name)
     now = read_release(past.content(current.last.release))
-    if now is not None:
-        refuse_other(now, workspace.project.name)
+    for each in filter(None, (release, now)):
+        refuse_other(each, workspace.project.name)
+    before, after = (read_fields(past.content(event.last.values)) for event in (current, wanted))
+    restored = replace(
+        ReleaseChange.of(release, after=release.deployment_id),
+        before=now.deployment_id if now else None,
+        fields=changed_values(before, after),
+    )
+    return ChangePlan(
+        releases=(restored,),
+        changes=_changes(past, wanted, release, workspace, tools),
+        subject=f"Roll back {release.api} in {release.environment} to {release.deployment_id}",
+        warnings=_warnings(past, release),
+    )
+
+
+def _changes(
+    past: ReleaseHistory,
+    wanted: Event,
+    release: ReleaseRecord,
+    workspace: Workspace,
+    tools: Clients,
+) -> tuple[Change, ...]:
     changes = restored_changes(
         release,
         _contents(past, wanted, release, workspace, tools),
@@ -121,21 +149,7 @@ def _restoring(
     )
     if changes:
         changes += _chart(past, wanted, release)
-    before, after = (read_fields(past.content(event.last.values)) for event in (current, wanted))
-    restored = ReleaseChange(
-        api=release.api,
-        environment=release.environment,
-        before=now.deployment_id if now else None,
-        after=release.deployment_id,
-        image=release.image,
-        fields=changed_values(before, after),
-    )
-    return ChangePlan(
-        releases=(restored,),
-        changes=tuple(sorted(changes, key=lambda change: change.path)),
-        subject=f"Roll back {release.api} in {release.environment} to {release.deployment_id}",
-        warnings=_warnings(past, release),
-    )
+    return tuple(sorted(changes, key=lambda change: change.path))
 
 
 def _contents(

@@ -30,10 +30,8 @@ def run(
     Model artifacts are fetched to the cache, where the predictor finds them as it does in a cluster.
 
     Raises:
-        InvalidDocument: the documents are wrong.
         UsageError: there are several APIs, or this one has no predictor.
         ProgramFailed: the server ended with an error, which it has printed.
-        Refused, ServerFailed: a model artifact cannot be had.
     """
     planned, spec = _local(workspace, tools, progress)
     code = serve_predictor(
@@ -58,7 +56,6 @@ def start(
     """Serve the one predictor of the workspace in the background; returns once it is ready.
 
     Raises:
-        InvalidDocument, UsageError, Refused, ServerFailed: see `run`.
         ProgramFailed: it does not become ready; holds the end of its log.
     """
     planned, spec = _local(workspace, tools, progress)

@@ -84,7 +84,6 @@ def wait(
         NotLive: a release cannot become live (its pull request was closed, Argo CD cannot sync it,
             its image cannot be pulled, it crashes again and again, another deploy came), or did not
             in time; the message has the cause and the remedy.
-        Refused, ServerFailed, UsageError: the repository, the forge or the cluster cannot be asked.
     """
     waiting = _Waiting(workspace, tuple(wanted), tools, proposed)
     clock, started = patience.clock, patience.clock.now()

@@ -46,11 +46,9 @@ def list_releases(
         UsageError: the project file names no GitOps repository.
     """
     snapshot = repository_of(workspace, tools).fetch()
-    return tuple(
-        release
-        for release in current_releases(snapshot, environments)
-        if every_project or release.project in ("", workspace.project.name)
-    )
+    if every_project:
+        return current_releases(snapshot, environments)
+    return own_releases(snapshot, workspace.project.name, environments)
 
 
 def get_release(
@@ -78,6 +76,14 @@ def current_releases(
     found = snapshot.read(paths)
     releases = (read_release(found[path]) for path in sorted(found))
     return tuple(release for release in releases if release is not None)
+
+
+def own_releases(
+    snapshot: GitSnapshot, project: str, environments: Iterable[str]
+) -> tuple[ReleaseRecord, ...]:
+    """The current releases of ``project``, and those that name no project."""
+    releases = current_releases(snapshot, environments)
+    return tuple(release for release in releases if release.project in ("", project))
 
 
 def current_release(snapshot: GitSnapshot, api: str, environment: str) -> ReleaseRecord:
