@@ -13,14 +13,13 @@ from gitops_ml.delivery.ownership import refuse_role_changes
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import changes_against
 from gitops_ml.delivery.releases import current_releases, repository_of
-from gitops_ml.delivery.rendering import CHART
+from gitops_ml.delivery.rendering import predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.git.model import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.release_files import chart_files, environment_files
-from gitops_ml.helm.charts import read_chart
 from gitops_ml.system.files import write_files
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def _argo_files(
         content = read(layout.app_project_path(team))
         others.setdefault(team, set()).update(destinations_in(content or b""))
     return (
-        *chart_files([read_chart(CHART)]),
+        *chart_files([predictor_chart()]),
         *environment_files(project, workspace.environments, used, others=others),
     )
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.release_changes import ReleaseChanges, WantedRelease, release_changes
-from gitops_ml.delivery.rendering import CHART, make_release
+from gitops_ml.delivery.rendering import make_release
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, UsageError
 from gitops_ml.gitops import layout
-from gitops_ml.helm.charts import read_chart
 from gitops_ml.manifest.model import Manifest, parse_manifests
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
@@ -84,7 +83,6 @@ def derive_release(
         planned,
         image=image,
         content_hash=source.content_hash if image == source.image else None,
-        chart=read_chart(CHART),
         manifest_file=source.manifest_file,
     )
     return DerivedRelease(origin, planned, release, Problems.of({*found, *more}))

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml._version import __version__
-from gitops_ml.errors import Refused, ServerFailed
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.image.planner import (
     Builders,
     ImagePlanner,
@@ -24,12 +24,12 @@ from gitops_ml.release.model_artifacts import SCHEME, artifacts_of
 from gitops_ml.workspace.source import read_provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from gitops_ml.errors import GitopsMlError
     from gitops_ml.gitops.release_yaml import Provenance
     from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 
@@ -72,32 +72,42 @@ def check_models(workspace: Workspace, tools: Clients) -> tuple[str, ...]:
     """
     if tools.registry is None:
         return ()
-    missing: list[str] = []
-    warnings: list[str] = []
-    silent: set[str] = set()
-    for image in _artifacts(workspace):
-        host, location = split_repository(image.repository)[0], f"{SCHEME}{image}"
-        if host in silent:
-            continue
-        try:
-            digest = tools.registry.digest(image)
-        except (Refused, ServerFailed) as error:
-            silent.add(host)
-            warnings.append(f"could not check whether {location} exists: {error}")
-            continue
-        if digest is None:
-            missing.append(location)
-        elif image.digest is None:
-            warnings.append(
-                f"{location} is a tag, which may move under the replicas: it is {digest} "
-                f"now, so name {location}@{digest}"
-            )
-    if missing:
+    found = tuple(_model_digests(_artifacts(workspace), tools.registry))
+    if missing := [f"{SCHEME}{image}" for image, digest in found if digest is None]:
         raise Refused(
             f"{', '.join(missing)}: the registry has no such model, and no replica could start "
             "without it. Push it (`gitops-ml model push DIR oci://…`), and name what that prints"
         )
-    return tuple(warnings)
+    warnings = (_model_warning(image, digest) for image, digest in found)
+    return tuple(filter(None, warnings))
+
+
+def _model_digests(
+    images: Iterable[ImageRef], registry: OciRegistry
+) -> Iterator[tuple[ImageRef, str | GitopsMlError | None]]:
+    """Each image with its digest or the failure; a server that failed is not asked again."""
+    silent: set[str] = set()
+    for image in images:
+        host = split_repository(image.repository)[0]
+        if host in silent:
+            continue
+        try:
+            yield image, registry.digest(image)
+        except (Refused, ServerFailed) as error:
+            silent.add(host)
+            yield image, error
+
+
+def _model_warning(image: ImageRef, digest: str | GitopsMlError | None) -> str:
+    location = f"{SCHEME}{image}"
+    if isinstance(digest, GitopsMlError):
+        return f"could not check whether {location} exists: {digest}"
+    if image.digest is None:
+        return (
+            f"{location} is a tag, which may move under the replicas: it is {digest} "
+            f"now, so name {location}@{digest}"
+        )
+    return ""
 
 
 def _artifacts(workspace: Workspace) -> tuple[ImageRef, ...]:
@@ -210,37 +220,33 @@ def image_warnings(
     return (*sorted(found), *lock_warnings(chosen, packaged))
 
 
+_OPEN = "the requirements are resolved when it is deployed, so the image has another tag then"
+
+
 def lock_warnings(
     images: Iterable[PlannedImage], packaged: Container[Path] = ()
 ) -> tuple[str, ...]:
     """Which locks were written, which are missing, and which are out of date."""
+    locks = [image.lock for image in images if image.lock is not None]
+    # A lock in the cache is not committed.
+    own = [lock for lock in locks if lock.path.parent not in packaged]
+    is_open = any(isinstance(lock, Unlocked) and lock not in own for lock in locks)
     written: dict[str, LockOutcome] = {}
     unlocked: dict[str, set[str]] = {}
-    is_open = False
-    for image in images:
-        if image.lock is not None and image.lock.path.parent in packaged:
-            # That lock is in the cache: it is not committed.
-            is_open = is_open or isinstance(image.lock, Unlocked)
-            continue
-        if isinstance(image.lock, Unlocked):
-            unlocked.setdefault(image.lock.reason, set()).add(_shown(image.lock.path))
-        elif image.lock is not None and image.lock.is_written:
-            written[_shown(image.lock.path)] = image.lock
+    for lock in own:
+        if isinstance(lock, Unlocked):
+            unlocked.setdefault(lock.reason, set()).add(_shown(lock.path))
+        elif lock.is_written:
+            written[_shown(lock.path)] = lock
+    packages = {path: len(lock.lock.packages) for path, lock in sorted(written.items())}
     return (
-        *(
-            f"{path} was written ({len(written[path].lock.packages)} packages): commit it"
-            for path in sorted(written)
-        ),
+        *(f"{path} was written ({count} packages): commit it" for path, count in packages.items()),
         *(
             f"{_few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
             "`build` or `deploy` has resolved them"
             for reason, paths in sorted(unlocked.items())
         ),
-        *(
-            ["the requirements are resolved when it is deployed, so the image has another tag then"]
-            if is_open
-            else []
-        ),
+        *([_OPEN] if is_open else ()),
     )
 
 

@@ -16,7 +16,12 @@ from gitops_ml.delivery.images import (
     with_digests,
 )
 from gitops_ml.delivery.push import CommitPlan
-from gitops_ml.delivery.release_changes import WantedRelease, left_behind, release_changes
+from gitops_ml.delivery.release_changes import (
+    ReleaseChanges,
+    WantedRelease,
+    left_behind,
+    release_changes,
+)
 from gitops_ml.delivery.rendering import make_releases
 from gitops_ml.delivery.repository_policy import prune_limit
 from gitops_ml.delivery.repository_state import RepositoryState
@@ -131,13 +136,10 @@ class DeployPlanner:
         left = left_behind(state, workspace, [plan.directory for plan in workspace.releases])
         gone = left if self.options.prune else ()
         refuse_mass_removal(workspace, gone, most=prune_limit(state) if gone else None)
+        releases = make_releases(workspace.releases, images, workspace)
         wanted = [
             WantedRelease(plan, release, self.provenance)
-            for plan, release in zip(
-                workspace.releases,
-                make_releases(workspace.releases, images, workspace),
-                strict=True,
-            )
+            for plan, release in zip(workspace.releases, releases, strict=True)
         ]
         made = release_changes(wanted, state, workspace, self.tools, gone=gone)
         message = commit_message(
@@ -149,15 +151,18 @@ class DeployPlanner:
         return DeployPlan(
             changes=made.changes,
             message=message,
-            warnings=(
-                *image_warnings(self.images.values(), workspace.packaged),
-                *dict.fromkeys(map(str, self.unanswered)),
-                *tag_warnings(made.releases),
-                *made.warnings,
-                *self.notes,
-            ),
+            warnings=self._warnings(made),
             releases=made.releases,
             left=left,
+        )
+
+    def _warnings(self, made: ReleaseChanges) -> tuple[str, ...]:
+        return (
+            *image_warnings(self.images.values(), self.workspace.packaged),
+            *dict.fromkeys(map(str, self.unanswered)),
+            *tag_warnings(made.releases),
+            *made.warnings,
+            *self.notes,
         )
 
     def _resolved_images(self, state: RepositoryState) -> dict[str, PlannedImage]:

@@ -67,26 +67,16 @@ def release_changes(
     wanted = tuple(wanted)
     releases = _with_refreshes((item.release for item in wanted), state)
     _refuse(wanted, releases, state, workspace.project, gone=gone)
-    manifests = None
-    if wants_manifests(workspace):
-        manifests = render_manifests(releases, helm=tools.helm)
-    files = _shared_files(releases, workspace.project, state)
-    refuse_role_changes(state, workspace.project.name, files)
-    for item, release in zip(wanted, releases, strict=True):
-        files += release_files(
-            release,
-            provenance=item.provenance,
-            previous=state.release_yaml(release.directory),
-            manifests=None if manifests is None else manifests[release.directory],
-        )
-    changes = (*changes_against(state, files), *removals(state, gone))
-    warnings: tuple[str, ...] = ()
-    if manifests is None:
+    is_rendered = wants_manifests(workspace)
+    manifests = render_manifests(releases, helm=tools.helm) if is_rendered else {}
+    files = _files(wanted, releases, manifests, workspace.project, state)
+    changes = [*changes_against(state, files), *removals(state, gone)]
+    if not is_rendered:
         changes += _stale_manifests(state, releases)
-    else:
-        warnings = _manifest_warnings(state, releases)
     return ReleaseChanges(
-        releases, tuple(sorted(changes, key=lambda change: change.path)), warnings
+        releases=releases,
+        changes=tuple(sorted(changes, key=lambda change: change.path)),
+        warnings=_manifest_warnings(state, releases) if is_rendered else (),
     )
 
 
@@ -160,6 +150,26 @@ def left_behind(
             and project_of(content) == workspace.project.name
         )
     )
+
+
+def _files(
+    wanted: Iterable[WantedRelease],
+    releases: Iterable[Release],
+    manifests: Mapping[str, bytes],
+    project: Project,
+    state: RepositoryState,
+) -> list[RenderedFile]:
+    """All files of the releases; ``manifests`` by the directories of the releases."""
+    files = _shared_files(releases, project, state)
+    refuse_role_changes(state, project.name, files)
+    for item, release in zip(wanted, releases, strict=True):
+        files += release_files(
+            release,
+            provenance=item.provenance,
+            previous=state.release_yaml(release.directory),
+            manifests=manifests.get(release.directory),
+        )
+    return files
 
 
 def _shared_files(

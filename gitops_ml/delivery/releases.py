@@ -114,8 +114,7 @@ def selected(
     """
     if selection.apis:
         releases = [
-            current_release(snapshot, api, environment)
-            for api in sorted(dict.fromkeys(selection.apis))
+            current_release(snapshot, api, environment) for api in sorted({*selection.apis})
         ]
         for release in releases:
             refuse_other(release, project)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitops_ml.errors import InvalidDocument, Problem
@@ -15,6 +16,7 @@ from gitops_ml.gitops.release_files import Release, ReleaseText, release_text
 from gitops_ml.gitops.whole_release import faults_of_objects, faults_of_text
 from gitops_ml.helm.charts import Chart, chart_path, read_chart
 from gitops_ml.system.memory import key as memory_key
+from gitops_ml.workspace.remembered import remembered
 
 if TYPE_CHECKING:
     from gitops_ml.helm.engines import HelmEngine
@@ -22,52 +24,68 @@ if TYPE_CHECKING:
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 
-CHART = "predictor"
 Made = TypeVar("Made")
 Objects = tuple[Mapping[str, object], ...]
+
+
+@cache
+def predictor_chart() -> Chart:
+    """The base chart of every release."""
+    return read_chart("predictor")
 
 
 def make_releases(
     planned: Iterable[PlannedRelease], images: Mapping[str, PlannedImage], workspace: Workspace
 ) -> tuple[Release, ...]:
     """The releases with their deployment ids, in the order of the manifests."""
-    chart = read_chart(CHART)
-    wanted = [(plan, images[plan.directory]) for plan in planned]
-    keys = [
-        memory_key(
-            "text", plan.key, str(image.ref), _hex(image), workspace.source_path(plan.manifest)
-        )
-        for plan, image in wanted
-    ]
-    known = workspace.memory.recall(keys)
-    answers: dict[bytes, str] = {}
-    releases = []
-    for (plan, image), key in zip(wanted, keys, strict=True):
-        release = make_release(
+    wanted = [
+        (
             plan,
-            image=image.ref,
-            content_hash=_hex(image),
-            chart=chart,
-            manifest_file=workspace.source_path(plan.manifest),
-            text=ReleaseText(*json.loads(known[key])) if key in known else None,
+            images[plan.directory].ref,
+            _hex(images[plan.directory]),
+            workspace.source_path(plan.manifest),
         )
-        if key not in known:
-            answers[key] = json.dumps(astuple(release.text))
-        releases.append(release)
-    workspace.memory.keep(answers)
-    return tuple(releases)
+        for plan in planned
+    ]
+    keys = [memory_key("text", plan.key, str(image), *others) for plan, image, *others in wanted]
+    texts = remembered(
+        workspace.memory,
+        zip(keys, wanted, strict=True),
+        make=lambda item: (_text(*item), ()),
+        facts=astuple,
+        of_facts=lambda _, facts: ReleaseText(*facts),
+    )
+    return tuple(
+        _release(plan, image, content_hash, text)
+        for (plan, image, content_hash, _), (text, _) in zip(wanted, texts, strict=True)
+    )
 
 
 def make_release(
-    plan: PlannedRelease,
-    *,
-    image: ImageRef,
-    content_hash: str | None,
-    chart: Chart,
-    manifest_file: str,
-    text: ReleaseText | None = None,
+    plan: PlannedRelease, *, image: ImageRef, content_hash: str | None, manifest_file: str
 ) -> Release:
-    """The release with its deployment id; ``text`` is what an earlier call made of the same."""
+    """The release with its deployment id."""
+    return _release(plan, image, content_hash, _text(plan, image, content_hash, manifest_file))
+
+
+def _text(
+    plan: PlannedRelease, image: ImageRef, content_hash: str | None, manifest_file: str
+) -> ReleaseText:
+    return release_text(
+        plan.spec,
+        plan.cluster,
+        image=image,
+        content_hash=content_hash,
+        chart=predictor_chart(),
+        project=plan.project.name,
+        manifest=plan.manifest.submitted,
+        manifest_file=manifest_file,
+    )
+
+
+def _release(
+    plan: PlannedRelease, image: ImageRef, content_hash: str | None, text: ReleaseText
+) -> Release:
     return Release(
         name=plan.name,
         environment=plan.environment.name,
@@ -75,18 +93,8 @@ def make_release(
         namespace=plan.environment.namespace,
         image=image,
         content_hash=content_hash,
-        chart=chart,
-        text=text
-        or release_text(
-            plan.spec,
-            plan.cluster,
-            image=image,
-            content_hash=content_hash,
-            chart=chart,
-            project=plan.project.name,
-            manifest=plan.manifest.submitted,
-            manifest_file=manifest_file,
-        ),
+        chart=predictor_chart(),
+        text=text,
     )
 
 
