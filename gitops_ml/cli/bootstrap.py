@@ -16,6 +16,7 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.bootstrap import bootstrap, bootstrap_folder
+from gitops_ml.delivery.change import ChangeContext, ChangeOptions
 from gitops_ml.errors import UsageError
 from gitops_ml.gitops import layout
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gitops_ml.commands.bootstrap import Bootstrapped
-    from gitops_ml.delivery.change import ChangeOptions
 
 
 @click.command("bootstrap")
@@ -60,7 +60,7 @@ def command(
             )
         done = bootstrap_folder(workspace, folder, tools=clients)
     else:
-        done = bootstrap(workspace, tools=clients, options=options)
+        done = bootstrap(ChangeContext(workspace, clients, options))
     report.warnings(done.warnings)
     for path, difference in done.kept:
         report.warnings([f"{path}: the block of gitops-ml was edited and is not updated"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +13,12 @@ if TYPE_CHECKING:
 
     from gitops_ml.delivery.change import ChangeOptions, ChangeResult
     from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The project that a command changes, and how."""
-
-    workspace: Workspace
-    clients: Clients
-    options: ChangeOptions
-
-    @property
-    def environment(self) -> str:
-        """The one that `one_environment_option` takes."""
-        (environment,) = self.workspace.environments
-        return environment
 
 
 def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:
     """``--project --message --pull-request --dry-run --output``; the result is shown.
 
-    The command gets an `Opened` as its first argument.
+    The command gets a `ChangeContext` as its first argument.
     """
 
     @project_option
@@ -44,8 +26,9 @@ def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:
     @output_option
     @wraps(command)
     def call(project: ProjectChoice, options: ChangeOptions, output: str, **others: Any) -> None:
-        workspace, clients = project.open()
-        show(command(Opened(workspace, clients, options), **others), output=output)
+        from gitops_ml.delivery.change import ChangeContext
+
+        show(command(ChangeContext(*project.open(), options), **others), output=output)
 
     return call
 

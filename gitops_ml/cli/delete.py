@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli.changed import Opened, change_command
+from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import chosen_apis, one_environment_option
 from gitops_ml.commands.delete import delete
-from gitops_ml.delivery.change import ChangeOptions, ChangeResult
+from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @one_environment_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @change_command
-def command(opened: Opened, selection: Selection, yes: bool) -> ChangeResult:
+def command(context: ChangeContext, selection: Selection, yes: bool) -> ChangeResult:
     """Remove releases from the GitOps repository; Argo CD then deletes their objects.
 
     On a terminal it asks for confirmation. In a protected environment Argo CD keeps the objects, and
@@ -33,28 +34,18 @@ def command(opened: Opened, selection: Selection, yes: bool) -> ChangeResult:
       gitops-ml delete iris-classifier -e staging
       gitops-ml delete --team fraud -e staging --yes
     """
-    if not (yes or opened.options.dry_run):
-        _confirm(opened, selection)
-    return _delete(opened, selection, opened.options)
+    if not (yes or context.options.dry_run):
+        _confirm(context, selection)
+    return delete(context, selection)
 
 
-def _delete(opened: Opened, selection: Selection, options: ChangeOptions) -> ChangeResult:
-    return delete(
-        opened.workspace,
-        selection,
-        environment=opened.environment,
-        tools=opened.clients,
-        options=options,
-    )
-
-
-def _confirm(opened: Opened, selection: Selection) -> None:
-    environment = opened.environment
+def _confirm(context: ChangeContext, selection: Selection) -> None:
+    environment = context.environment
     if sys.stdin.isatty():
-        found = _delete(opened, selection, ChangeOptions(dry_run=True))
+        found = delete(replace(context, options=ChangeOptions(dry_run=True)), selection)
         names = ", ".join(release.api for release in found.releases)
         click.confirm(f"Remove {names} from {environment}?", abort=True, err=True)
-    elif opened.workspace.project.environments[environment].protected:
+    elif context.project.environments[environment].protected:
         raise UsageError(
             f"{environment} is protected, and there is no terminal to ask on: add --yes"
         )

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli.changed import Opened, change_command
+from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import one_environment_option
 from gitops_ml.commands.patch import patch
 from gitops_ml.manifest.merge_patch import laid_together, setting, snippet
 
 if TYPE_CHECKING:
-    from gitops_ml.delivery.change import ChangeResult
+    from gitops_ml.delivery.change import ChangeContext, ChangeResult
 
 
 @click.command("patch")
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     help="One field; `null` removes it.",
 )
 @change_command
-def command(opened: Opened, api: str, file: Path | None, settings: tuple[str, ...]) -> ChangeResult:
+def command(
+    context: ChangeContext, api: str, file: Path | None, settings: tuple[str, ...]
+) -> ChangeResult:
     """Change the configuration of a current release; keep its image.
 
     FILE holds the fields of the manifest that change, as YAML or JSON; - is the standard input. The
@@ -47,12 +49,9 @@ def command(opened: Opened, api: str, file: Path | None, settings: tuple[str, ..
     """
     fields = [snippet(_read(file), file=str(file), api=api)] if file else []
     return patch(
-        opened.workspace,
+        context,
         api,
         laid_together(*fields, *map(setting, settings)),
-        environment=opened.environment,
-        tools=opened.clients,
-        options=opened.options,
     )
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli.changed import Opened, change_command
+from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import chosen_apis
 from gitops_ml.commands.promote import promote
 
 if TYPE_CHECKING:
-    from gitops_ml.delivery.change import ChangeResult
+    from gitops_ml.delivery.change import ChangeContext, ChangeResult
     from gitops_ml.delivery.releases import Selection
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--skip", is_flag=True, help="Allow skipping an environment before a protected one.")
 @change_command
 def command(
-    opened: Opened, selection: Selection, source: str | None, target: str | None, skip: bool
+    context: ChangeContext, selection: Selection, source: str | None, target: str | None, skip: bool
 ) -> ChangeResult:
     """Promote releases from one environment to the next: the same image by its digest.
 
@@ -36,11 +36,9 @@ def command(
       gitops-ml promote --team fraud --label tier=gold --to production
     """
     return promote(
-        opened.workspace,
+        context,
         selection,
-        tools=opened.clients,
         source=source,
         target=target,
         may_skip=skip,
-        options=opened.options,
     )

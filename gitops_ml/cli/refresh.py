@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli.changed import Opened, change_command
+from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import chosen_apis, one_environment_option
 from gitops_ml.commands.refresh import refresh
 
 if TYPE_CHECKING:
-    from gitops_ml.delivery.change import ChangeResult
+    from gitops_ml.delivery.change import ChangeContext, ChangeResult
     from gitops_ml.delivery.releases import Selection
 
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @chosen_apis
 @one_environment_option
 @change_command
-def command(opened: Opened, selection: Selection) -> ChangeResult:
+def command(context: ChangeContext, selection: Selection) -> ChangeResult:
     """Restart a release: new pods with the same image and the same settings.
 
     The release gets a new deployment id. A later `deploy` of the same manifest neither reverts this
@@ -31,9 +31,6 @@ def command(opened: Opened, selection: Selection) -> ChangeResult:
       gitops-ml refresh --team fraud -e staging
     """
     return refresh(
-        opened.workspace,
+        context,
         selection,
-        environment=opened.environment,
-        tools=opened.clients,
-        options=opened.options,
     )

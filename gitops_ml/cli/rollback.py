@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli.changed import Opened, change_command
+from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import one_environment_option
 from gitops_ml.commands.rollback import rollback
 
 if TYPE_CHECKING:
-    from gitops_ml.delivery.change import ChangeResult
+    from gitops_ml.delivery.change import ChangeContext, ChangeResult
 
 
 @click.command("rollback")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @one_environment_option
 @click.option("--to", metavar="ID", help="A deployment id. By default, the previous deployment.")
 @change_command
-def command(opened: Opened, api: str, to: str | None) -> ChangeResult:
+def command(context: ChangeContext, api: str, to: str | None) -> ChangeResult:
     """Restore the files of an earlier deployment, byte for byte.
 
     Nothing is built or rendered: the files come from the history of the GitOps repository. A deleted
@@ -31,10 +31,7 @@ def command(opened: Opened, api: str, to: str | None) -> ChangeResult:
       gitops-ml rollback iris-classifier -e production --to iris-classifier-0123456789ab
     """
     return rollback(
-        opened.workspace,
+        context,
         api,
-        environment=opened.environment,
-        tools=opened.clients,
         to=to,
-        options=opened.options,
     )

@@ -27,6 +27,7 @@ from gitops_ml.commands.promote import promote, route
 from gitops_ml.commands.refresh import refresh
 from gitops_ml.commands.rollback import rollback
 from gitops_ml.commands.wait import WaitPolicy, wait
+from gitops_ml.delivery.change import ChangeContext
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.delivery.releases import get_release, list_releases
 from gitops_ml.errors import UsageError
@@ -37,12 +38,11 @@ if TYPE_CHECKING:
 
     from gitops_ml.client.results import PullRequest
     from gitops_ml.cluster.model import ExpectedRelease
-    from gitops_ml.delivery.change import ChangeResult
+    from gitops_ml.delivery.change import ChangeOptions, ChangeResult
     from gitops_ml.system.progress import Progress
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import LoadedProject, Workspace
+    from gitops_ml.workspace.workspace import LoadedProject
 
-    Change = Callable[[Workspace, Clients], ChangeResult]
+    Change = Callable[[ChangeContext], ChangeResult]
 
 
 class Client:
@@ -255,12 +255,7 @@ class Client:
         del force
         name, fields = patch_of(api_spec, changes)
         options = self._connection.change_options(dry_run, pull_request, message, why)
-        return self._change(
-            lambda workspace, clients: patch(
-                workspace, name, fields,
-                environment=self.environment, tools=clients, options=options,
-            )
-        )  # fmt: skip
+        return self._change(lambda context: patch(context, name, fields), options)
 
     def refresh(
         self,
@@ -276,12 +271,7 @@ class Client:
         del force
         selection = selection_of(api_name)
         options = self._connection.change_options(dry_run, pull_request, message, why)
-        return self._change(
-            lambda workspace, clients: refresh(
-                workspace, selection,
-                environment=self.environment, tools=clients, options=options,
-            )
-        )  # fmt: skip
+        return self._change(lambda context: refresh(context, selection), options)
 
     def delete_api(
         self,
@@ -297,12 +287,7 @@ class Client:
         del keep_cache
         selection = selection_of(api_name)
         options = self._connection.change_options(dry_run, pull_request, message, why)
-        return self._change(
-            lambda workspace, clients: delete(
-                workspace, selection,
-                environment=self.environment, tools=clients, options=options,
-            )
-        )  # fmt: skip
+        return self._change(lambda context: delete(context, selection), options)
 
     delete = delete_api
 
@@ -331,11 +316,11 @@ class Client:
             dry_run, pull_request, message, why, environment=target
         )
         return self._change(
-            lambda workspace, clients: promote(
-                workspace, selection, tools=clients,
-                source=source, target=target, may_skip=skip, options=options,
-            )
-        )  # fmt: skip
+            lambda context: promote(
+                context, selection, source=source, target=target, may_skip=skip
+            ),
+            options,
+        )
 
     def rollback(
         self,
@@ -349,16 +334,11 @@ class Client:
     ) -> Outcome:
         """Restore the files of the previous deployment, or of deployment id ``to``, byte for byte."""
         options = self._connection.change_options(dry_run, pull_request, message, why)
-        return self._change(
-            lambda workspace, clients: rollback(
-                workspace, api_name,
-                environment=self.environment, tools=clients, to=to, options=options,
-            )
-        )  # fmt: skip
+        return self._change(lambda context: rollback(context, api_name, to=to), options)
 
-    def _change(self, verb: Change) -> Outcome:
+    def _change(self, verb: Change, options: ChangeOptions) -> Outcome:
         with self._connection.open() as (workspace, clients):
-            changed = verb(workspace, clients)
+            changed = verb(ChangeContext(workspace, clients, options))
         return Outcome.of(changed, self)
 
     # -- what runs, by the cluster of the kubeconfig -----------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.change import ChangeOptions, DeliveryResult, deliver_changes
+from gitops_ml.delivery.change import ChangeContext, ChangeOptions, DeliveryResult, deliver_changes
 from gitops_ml.delivery.ownership import refuse_role_changes
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import changes_against
@@ -54,7 +54,7 @@ class _BootstrapPlan(CommitPlan):
     kept: tuple[tuple[str, str], ...]
 
 
-def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -> Bootstrapped:
+def bootstrap(context: ChangeContext) -> Bootstrapped:
     """Prepare the GitOps repository for the workspace's environments. A second call changes nothing.
 
     An empty repository gets its first commit by a push, whatever `delivery` its environments have.
@@ -62,15 +62,14 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
     Raises:
         RepositoryMoved: a base chart in it is not as it should be, or the branch moved at each attempt.
     """
-    project, gitops = workspace.project, _gitops(workspace, tools)
-    if options.pull_request is None and tools.repository.fetch().commit is None:
+    workspace, gitops = context.workspace, _gitops(context.workspace, context.clients)
+    options = context.options
+    if options.pull_request is None and context.clients.repository.fetch().commit is None:
         options = replace(options, pull_request=False)
     delivered = deliver_changes(
-        workspace,
-        tools,
-        options,
+        replace(context, options=options),
         partial(_plan, workspace, gitops, options),
-        topic=f"bootstrap/{project.name}",
+        topic=f"bootstrap/{context.project.name}",
         environments=workspace.environments,
     )
     plan = delivered.plan
@@ -81,7 +80,7 @@ def bootstrap(workspace: Workspace, *, tools: Clients, options: ChangeOptions) -
         pull_request=delivered.pull_request,
         dry_run=options.dry_run,
         steps=_steps(workspace, gitops),
-        advice=bootstrap_files.advice(project, gitops),
+        advice=bootstrap_files.advice(context.project, gitops),
         warnings=(*_unreachable(gitops), *delivered.warnings),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.change import DeliveryResult, changed_values, deliver_changes
+from gitops_ml.delivery.change import ChangeContext, DeliveryResult, changed_values, deliver_changes
 from gitops_ml.delivery.images import check_models, plan_images, provenance_of
 from gitops_ml.delivery.plan import DeployOptions, DeployPlanner, Made, left_warnings, locks_for
 from gitops_ml.delivery.releases import repository_of
@@ -63,9 +63,7 @@ def deploy(
     images = plan_images(workspace, tools, locks_for(options, tools))
     planner = DeployPlanner(workspace, images, options, tools, provenance_of(workspace), models)
     delivered = deliver_changes(
-        workspace,
-        tools,
-        options,
+        ChangeContext(workspace, tools, options),
         planner.against,
         topic=_topic(workspace),
         environments=workspace.environments,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import (
-    ChangeOptions,
+    ChangeContext,
     ChangePlan,
     ChangeResult,
     ReleaseChange,
@@ -27,19 +27,9 @@ if TYPE_CHECKING:
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
 
 
-def patch(
-    workspace: Workspace,
-    api: str,
-    fields: Mapping[str, Any],
-    *,
-    environment: str,
-    tools: Clients,
-    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
-) -> ChangeResult:
+def patch(context: ChangeContext, api: str, fields: Mapping[str, Any]) -> ChangeResult:
     """Merge ``fields`` into the manifest of the current release; its image stays as it is.
 
     Every rule is checked. `null` removes a field. The manifest in the work tree does not change, so the
@@ -51,31 +41,24 @@ def patch(
     """
     if not fields:
         raise UsageError("what should be changed? Name the fields and their values")
-    plan = partial(_plan, workspace, api, fields, environment, tools)
-    return change(
-        workspace, tools, options, plan, action="patch", environment=environment, topic=api
-    )
+    plan = partial(_plan, context, api, fields)
+    return change(context, plan, action="patch", environment=context.environment, topic=api)
 
 
 def _plan(
-    workspace: Workspace,
-    api: str,
-    fields: Mapping[str, Any],
-    environment: str,
-    tools: Clients,
-    snapshot: GitSnapshot,
+    context: ChangeContext, api: str, fields: Mapping[str, Any], snapshot: GitSnapshot
 ) -> ChangePlan:
-    project = workspace.project
+    environment, project, clients = context.environment, context.project, context.clients
     (release,) = selected(
         snapshot, Selection(apis=(api,)), environment=environment, project=project.name
     )
     manifest = patched(release.manifest, fields, environment=environment)
     origin = Origin(release=release, by="patch")
-    made = derive_release(origin, project, environment, tools=tools, manifest=manifest)
+    made = derive_release(origin, project, environment, tools=clients, manifest=manifest)
     if "networking" in made.planned.manifest.body:
         # Reading every manifest takes a second where there are thousands.
         refuse_taken(made, _beside(snapshot, release))
-    changed = derived_changes([made], snapshot, workspace, tools)
+    changed = derived_changes([made], snapshot, context.workspace, clients)
     return ChangePlan(
         releases=(_release_change(snapshot, release, changed.releases[0]),),
         changes=changed.changes,

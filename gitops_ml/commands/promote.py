@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import (
-    ChangeOptions,
+    ChangeContext,
     ChangePlan,
     ChangeResult,
     ReleaseChange,
@@ -35,21 +35,18 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.project.model import Project
     from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
 
 _MOST_LINES = 40
 """Of the text that a reviewer reads before the changes themselves."""
 
 
 def promote(
-    workspace: Workspace,
+    context: ChangeContext,
     selection: Selection,
     *,
-    tools: Clients,
     source: str | None = None,
     target: str | None = None,
     may_skip: bool = False,
-    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
 ) -> ChangeResult:
     """Release manifest and image of ``source`` in ``target``, by the overrides and rules of ``target``.
 
@@ -62,28 +59,25 @@ def promote(
             protected environment would be reached past one that comes before it.
         InvalidDocument: a manifest breaks a rule in the target.
     """
-    source, target = route(workspace.project, source, target)
-    skipped = _skipped(workspace.project, source, target, may_skip=may_skip)
-    plan = partial(_plan, workspace, selection, source, target, tools, skipped)
-    topic = topic_of(selection, workspace.project.name)
-    return change(
-        workspace, tools, options, plan, action="promote", environment=target, topic=topic
-    )
+    source, target = route(context.project, source, target)
+    skipped = _skipped(context.project, source, target, may_skip=may_skip)
+    plan = partial(_plan, context, selection, source, target, skipped)
+    topic = topic_of(selection, context.project.name)
+    return change(context, plan, action="promote", environment=target, topic=topic)
 
 
 def _plan(
-    workspace: Workspace,
+    context: ChangeContext,
     selection: Selection,
     source: str,
     target: str,
-    tools: Clients,
     skipped: tuple[str, ...],
     snapshot: GitSnapshot,
 ) -> ChangePlan:
-    project = workspace.project
+    project, clients = context.project, context.clients
     releases = selected(snapshot, selection, environment=source, project=project.name)
-    derived = _derived(releases, project, target, tools)
-    changed = derived_changes(derived, snapshot, workspace, tools)
+    derived = _derived(releases, project, target, clients)
+    changed = derived_changes(derived, snapshot, context.workspace, clients)
     changes = _release_changes(snapshot, derived, changed)
     return ChangePlan(
         releases=changes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.change import ChangeOptions, ChangePlan, ChangeResult, ReleaseChange, change
+from gitops_ml.delivery.change import ChangeContext, ChangePlan, ChangeResult, ReleaseChange, change
 from gitops_ml.delivery.derive import Origin
 from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import Selection, selected, topic_of
@@ -23,53 +23,35 @@ if TYPE_CHECKING:
     from gitops_ml.git.model import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
 
 
-def refresh(
-    workspace: Workspace,
-    selection: Selection,
-    *,
-    environment: str,
-    tools: Clients,
-    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
-) -> ChangeResult:
+def refresh(context: ChangeContext, selection: Selection) -> ChangeResult:
     """Roll the current releases out again: only the deployment id changes.
 
     Raises:
         InvalidDocument: today's policies forbid a release, or it is not whole.
     """
-    plan = partial(_plan, workspace, selection, environment, tools)
-    topic = topic_of(selection, workspace.project.name)
-    return change(
-        workspace, tools, options, plan, action="refresh", environment=environment, topic=topic
-    )
+    plan = partial(_plan, context, selection)
+    topic = topic_of(selection, context.project.name)
+    return change(context, plan, action="refresh", environment=context.environment, topic=topic)
 
 
-def _plan(
-    workspace: Workspace,
-    selection: Selection,
-    environment: str,
-    tools: Clients,
-    snapshot: GitSnapshot,
-) -> ChangePlan:
-    releases = selected(
-        snapshot, selection, environment=environment, project=workspace.project.name
-    )
+def _plan(context: ChangeContext, selection: Selection, snapshot: GitSnapshot) -> ChangePlan:
+    environment, project = context.environment, context.project
+    releases = selected(snapshot, selection, environment=environment, project=project.name)
     return ChangePlan(
         releases=tuple(
             ReleaseChange.of(release, after=release.next_refresh.deployment_id)
             for release in releases
         ),
-        changes=_refresh_changes(releases, snapshot, workspace, tools),
+        changes=_refresh_changes(context, releases, snapshot),
         subject=f"Refresh {names_in_short(each.api for each in releases)} in {environment}",
         why="Nothing changes but the deployment id: the pods are replaced, one after the other.",
     )
 
 
 def _refresh_changes(
-    releases: Iterable[ReleaseRecord], snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+    context: ChangeContext, releases: Iterable[ReleaseRecord], snapshot: GitSnapshot
 ) -> tuple[Change, ...]:
     state = RepositoryState.of(snapshot)
     changes = [
@@ -77,9 +59,9 @@ def _refresh_changes(
         for release in releases
         for each in restored_changes(
             release,
-            _refreshed(release, snapshot, workspace, tools),
+            _refreshed(context, release, snapshot),
             state,
-            workspace.project,
+            context.project,
             way_out=f"deploy {release.api} with a manifest that the policy allows",
         )
     ]
@@ -87,7 +69,7 @@ def _refresh_changes(
 
 
 def _refreshed(
-    release: ReleaseRecord, snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+    context: ChangeContext, release: ReleaseRecord, snapshot: GitSnapshot
 ) -> dict[str, bytes]:
     """The files of a release with the id of its next refresh; nothing else changes in them."""
     facts, values, manifest = (
@@ -108,7 +90,7 @@ def _refreshed(
         facts: with_provenance(head, origin.provenance()).encode(),
         values: new_values.encode(),
     }
-    if wants_manifests(workspace):
-        rendered = render_manifest(snapshot, release, new_values, helm=tools.helm)
+    if wants_manifests(context.workspace):
+        rendered = render_manifest(snapshot, release, new_values, helm=context.clients.helm)
         wanted[manifest] = rendered.encode()
     return wanted

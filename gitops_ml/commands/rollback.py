@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import (
-    ChangeOptions,
+    ChangeContext,
     ChangePlan,
     ChangeResult,
     ReleaseChange,
@@ -30,19 +30,9 @@ if TYPE_CHECKING:
 
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
 
 
-def rollback(
-    workspace: Workspace,
-    api: str,
-    *,
-    environment: str,
-    tools: Clients,
-    to: str | None = None,
-    options: ChangeOptions = ChangeOptions(),  # noqa: B008 - frozen
-) -> ChangeResult:
+def rollback(context: ChangeContext, api: str, *, to: str | None = None) -> ChangeResult:
     """Restore the files of a release from an earlier deployment, by default the previous one.
 
     Images are by digest, so what comes back is what ran. Other releases stay as they are, however
@@ -53,25 +43,16 @@ def rollback(
         InvalidDocument: today's policies forbid that deployment, or it is not whole.
         RepositoryMoved: another release has its host and path by now, or its base chart changed.
     """
-    plan = partial(_plan, workspace, api, environment, to, tools)
-    return change(
-        workspace, tools, options, plan, action="rollback", environment=environment, topic=api
-    )
+    plan = partial(_plan, context, api, to)
+    return change(context, plan, action="rollback", environment=context.environment, topic=api)
 
 
-def _plan(
-    workspace: Workspace,
-    api: str,
-    environment: str,
-    to: str | None,
-    tools: Clients,
-    snapshot: GitSnapshot,
-) -> ChangePlan:
-    repository, environments = repository_of(workspace, tools), workspace.project.environments
-    past = ReleaseHistory(repository, environments=environments, snapshot=snapshot)
-    events = past.events(environment, api)
-    event = _wanted(past, events, api=api, environment=environment, to=to)
-    return _restoring(past, events[0], event, workspace, tools)
+def _plan(context: ChangeContext, api: str, to: str | None, snapshot: GitSnapshot) -> ChangePlan:
+    repository = repository_of(context.workspace, context.clients)
+    past = ReleaseHistory(repository, environments=context.project.environments, snapshot=snapshot)
+    events = past.events(context.environment, api)
+    event = _wanted(past, events, api=api, environment=context.environment, to=to)
+    return _restoring(context, past, events[0], event)
 
 
 def _wanted(
@@ -108,7 +89,7 @@ _MOST_NAMED = 10
 
 
 def _restoring(
-    past: ReleaseHistory, current: Event, wanted: Event, workspace: Workspace, tools: Clients
+    context: ChangeContext, past: ReleaseHistory, current: Event, wanted: Event
 ) -> ChangePlan:
     release = past.release(wanted.last.release)
     if release is None:
@@ -117,7 +98,7 @@ def _restoring(
         )
     now = read_release(past.content(current.last.release))
     for each in filter(None, (release, now)):
-        refuse_other(each, workspace.project.name)
+        refuse_other(each, context.project.name)
     before, after = (read_fields(past.content(event.last.values)) for event in (current, wanted))
     restored = replace(
         ReleaseChange.of(release, after=release.deployment_id),
@@ -126,24 +107,20 @@ def _restoring(
     )
     return ChangePlan(
         releases=(restored,),
-        changes=_changes(past, wanted, release, workspace, tools),
+        changes=_changes(context, past, wanted, release),
         subject=f"Roll back {release.api} in {release.environment} to {release.deployment_id}",
         warnings=_warnings(past, release),
     )
 
 
 def _changes(
-    past: ReleaseHistory,
-    wanted: Event,
-    release: ReleaseRecord,
-    workspace: Workspace,
-    tools: Clients,
+    context: ChangeContext, past: ReleaseHistory, wanted: Event, release: ReleaseRecord
 ) -> tuple[Change, ...]:
     changes = restored_changes(
         release,
-        _contents(past, wanted, release, workspace, tools),
+        _contents(context, past, wanted, release),
         RepositoryState.of(past.snapshot),
-        workspace.project,
+        context.project,
         way_out=f"{release.deployment_id} comes back as it was, or not at all: roll back to another "
         "deployment (--to), or deploy a manifest that the policy allows",
     )
@@ -153,23 +130,19 @@ def _changes(
 
 
 def _contents(
-    past: ReleaseHistory,
-    wanted: Event,
-    release: ReleaseRecord,
-    workspace: Workspace,
-    tools: Clients,
+    context: ChangeContext, past: ReleaseHistory, wanted: Event, release: ReleaseRecord
 ) -> Mapping[str, bytes]:
     """The files as they were, converted to today's mode where the mode has changed."""
     state, directory = wanted.last, release.directory
     blobs = dict(zip(FILES, (state.release, state.values, state.manifest), strict=True))
     found = {f"{directory}/{name}": past.content(id) for name, id in blobs.items() if id}
     path = f"{directory}/{layout.MANIFEST}"
-    if not wants_manifests(workspace):
+    if not wants_manifests(context.workspace):
         found.pop(path, None)
     elif path not in found:
         then = past.repository.at(wanted.commit.id)
         values = past.content(state.values).decode(errors="replace")
-        found[path] = render_manifest(then, release, values, helm=tools.helm).encode()
+        found[path] = render_manifest(then, release, values, helm=context.clients.helm).encode()
     return found
 
 

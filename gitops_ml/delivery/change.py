@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.project.model import PullRequestSettings
+    from gitops_ml.project.model import Project, PullRequestSettings
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
@@ -46,6 +46,25 @@ class ChangeOptions:
     """Whether to open a pull request; ``None`` decides by the environments of the project file."""
     why: str = ""
     """Paragraphs for the reviewer, in Markdown, before those of the plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeContext:
+    """What a verb works with that changes the GitOps repository."""
+
+    workspace: Workspace
+    clients: Clients
+    options: ChangeOptions
+
+    @property
+    def environment(self) -> str:
+        """The environment of a verb that changes only one, which the workspace was opened with."""
+        (environment,) = self.workspace.environments
+        return environment
+
+    @property
+    def project(self) -> Project:
+        return self.workspace.project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +140,7 @@ class ChangeResult(DeliveryResult):
 
 
 def change(
-    workspace: Workspace,
-    tools: Clients,
-    options: ChangeOptions,
+    context: ChangeContext,
     make_plan: Callable[[GitSnapshot], ChangePlan],
     *,
     action: str,
@@ -134,16 +151,10 @@ def change(
 
     def with_message(snapshot: GitSnapshot) -> ChangePlan:
         plan = make_plan(snapshot)
-        return replace(plan, message=_message(action, plan, options))
+        return replace(plan, message=_message(action, plan, context.options))
 
-    delivered = deliver_changes(
-        workspace,
-        tools,
-        options,
-        with_message,
-        topic=f"{action}/{environment}/{topic}",
-        environments=(environment,),
-    )
+    topic = f"{action}/{environment}/{topic}"
+    delivered = deliver_changes(context, with_message, topic=topic, environments=(environment,))
     plan = delivered.plan
     return ChangeResult(
         action=action,
@@ -151,7 +162,7 @@ def change(
         changes=plan.changes,
         commit=delivered.commit,
         pull_request=delivered.pull_request,
-        dry_run=options.dry_run,
+        dry_run=context.options.dry_run,
         warnings=(*plan.warnings, *delivered.warnings),
     )
 
@@ -169,9 +180,7 @@ def _message(action: str, plan: ChangePlan, options: ChangeOptions) -> str:
 
 
 def deliver_changes(
-    workspace: Workspace,
-    tools: Clients,
-    options: ChangeOptions,
+    context: ChangeContext,
     make_plan: MakePlan[Plan],
     *,
     topic: str,
@@ -190,7 +199,8 @@ def deliver_changes(
             a submodule, a link or a file is where a change is to be written.
         RepositoryMoved: the repository holds what gitops-ml did not write, or moved at each attempt.
     """
-    repository = repository_of(workspace, tools)
+    workspace, options = context.workspace, context.options
+    repository = repository_of(workspace, context.clients)
     proposes, warnings = _review(workspace, options, environments)
     if options.dry_run:
         base = repository.fetch()
@@ -205,7 +215,7 @@ def deliver_changes(
     head = head_branch(topic)
     delivered = propose(
         repository,
-        tools.forge,
+        context.clients.forge,
         make_plan,
         lambda plan: _proposal(workspace, plan, why=options.why, head=head),
         head=head,
