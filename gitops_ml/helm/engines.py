@@ -8,10 +8,11 @@ import re
 import shutil
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Objects = tuple[Mapping[str, Any], ...]
 
 
-class HelmEngine(Protocol):
+class HelmEngine(ABC):
     """Helm, as a library in this process or as a program; both give the same objects."""
 
     def template(
@@ -39,7 +40,9 @@ class HelmEngine(Protocol):
         Raises:
             ProgramFailed: Helm refuses the values or a template fails; with Helm's message.
         """
-        ...
+        made = self._render(chart, release=release, namespace=namespace, values=values)
+        objects = (item for path, text in made.files for item in _objects(text, path, made.command))
+        return in_helm_order(item for item in objects if not _is_hook(item))
 
     def manifest(
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
@@ -49,7 +52,20 @@ class HelmEngine(Protocol):
         Raises:
             ProgramFailed: as `template`.
         """
-        ...
+        made = self._render(chart, release=release, namespace=namespace, values=values)
+        return _stream(document for _, text in made.files for document in _documents(text))
+
+    @abstractmethod
+    def _render(
+        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+    ) -> _Rendered: ...
+
+
+class _Rendered(NamedTuple):
+    files: list[tuple[str, str]]
+    """Path and text of each template but the notes and the helpers, or of all in one stream."""
+    command: tuple[str, ...]
+    """For messages."""
 
 
 def find_helm(*, path: str | None = None) -> HelmEngine:
@@ -110,40 +126,21 @@ class LibraryHelm(HelmEngine):
             return None
         return cls(helm_python)
 
-    def template(
-        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-    ) -> Objects:
-        command = ("helm", "template", release, str(chart))
-        files = self._render(chart, release=release, namespace=namespace, values=values)
-        objects = [
-            item
-            for path, text in files
-            for item in _objects(text, path, command)
-            if not _is_hook(item)
-        ]
-        return in_helm_order(objects)
-
-    def manifest(
-        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-    ) -> str:
-        files = self._render(chart, release=release, namespace=namespace, values=values)
-        return _stream(document for _, text in files for document in _documents(text))
-
     def _render(
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-    ) -> list[tuple[str, str]]:
-        """Path and text of each template but the notes and the helpers, sorted by path."""
+    ) -> _Rendered:
+        command = ("helm", "template", release, str(chart))
         try:
             loaded = self._chart(chart).chart_for(values)
             files = loaded.render(dict(values), name=release, namespace=namespace)
         except self._library.HelmError as error:
-            command = ("helm", "template", release, str(chart))
             raise ProgramFailed(command, 1, str(error)) from error
-        return [
+        shown = [
             (path, files[path])
             for path in sorted(files)
             if not path.endswith("/NOTES.txt") and not path.rpartition("/")[2].startswith("_")
         ]
+        return _Rendered(shown, command)
 
     def _chart(self, folder: Path) -> _LoadedChart:
         charts: dict[str, _LoadedChart] = vars(self._loaded).setdefault("charts", {})
@@ -189,30 +186,19 @@ class ProgramHelm(HelmEngine):
     def __init__(self, program: Path) -> None:
         self._program = program
 
-    def template(
+    def _render(
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-    ) -> Objects:
-        done = self._run(chart, release=release, namespace=namespace, values=values)
-        return tuple(_objects(done.text, str(chart), done.command))
-
-    def manifest(
-        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-    ) -> str:
-        done = self._run(chart, release=release, namespace=namespace, values=values)
-        return _stream(_documents(done.text))
-
-    def _run(
-        self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-    ) -> process.Completed:
+    ) -> _Rendered:
         command = [
             str(self._program), "template", release, str(chart.absolute()),
             "--namespace", namespace, "--no-hooks", "--values", "-",
         ]  # fmt: skip
         try:
-            return process.run(command, input=_values_text(values))
+            done = process.run(command, input=_values_text(values))
         except ProgramFailed as failure:
             message = failure.stderr.removeprefix("Error: ").removesuffix(_ADVICE)
             raise ProgramFailed(failure.command, failure.returncode, message) from failure
+        return _Rendered([(str(chart), done.text)], done.command)
 
 
 def _values_text(values: Mapping[str, Any]) -> str:
