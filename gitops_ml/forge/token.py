@@ -13,16 +13,14 @@ The first of these that has a token wins:
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, UsageError
-from gitops_ml.git.environment import OPTIONS, OUTSIDE, git_environment, git_program
+from gitops_ml.git.environment import OUTSIDE, run_git
 from gitops_ml.http.secret_destinations import USUAL
-from gitops_ml.system.process import TOKEN_HOSTS, run
+from gitops_ml.system.process import TOKEN_HOSTS
 from gitops_ml.user.secret_owner import netrc_files, netrc_hosts
 
 if TYPE_CHECKING:
@@ -137,15 +135,12 @@ def _in_netrc(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
 def _in_git(host: str, environ: Mapping[str, str]) -> ForgeToken | None:
     request = f"protocol=https\nhost={host}\n\n"
     try:
-        answer = run(
-            [git_program(os.environ), *OPTIONS, "-c", "core.askPass=", "credential", "fill"],
-            cwd=Path(os.sep),
-            environ={**git_environment(os.environ, repository=OUTSIDE), **_WITHOUT_PROMPTS},
-            input=request,
-            timeout=_SECONDS,
-        )
+        answer = run_git(
+            "-c", "core.askPass=", "credential", "fill",
+            repository={**OUTSIDE, **_WITHOUT_PROMPTS}, input=request, seconds=_SECONDS, errors="replace",
+        )  # fmt: skip
     except ProgramFailed:
         return None
-    fields = dict(line.partition("=")[::2] for line in answer.text.splitlines())
+    fields = dict(line.partition("=")[::2] for line in answer.splitlines())
     value = fields.get("password")
     return ForgeToken(value, "git's credential helper", fields.get("username")) if value else None

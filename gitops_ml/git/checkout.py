@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed
-from gitops_ml.git.environment import OPTIONS, OUTSIDE, git_environment, git_program
-from gitops_ml.system import process
+from gitops_ml.git.environment import OUTSIDE, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_SECONDS = 60
 _LARGEST_FILE = 1 << 20
 _MOST_SUBMODULES = 100
 _DEEPEST_SUBMODULE = 8
@@ -128,7 +126,7 @@ def read_state(checkout: Checkout, directory: Path) -> State:
     except (ProgramFailed, Untrusted):
         # For example a filter that is not installed, or a broken submodule.
         with _replaced(checkout) as repository:
-            head = _git("rev-parse", "--verify", "HEAD^{commit}", repository=repository)
+            head = run_git("rev-parse", "--verify", "HEAD^{commit}", repository=repository)
         return State(_commit(head.strip()), None)
 
 
@@ -141,7 +139,7 @@ def read_user(checkout: Checkout | None) -> Mapping[str, str]:
     try:
         with _replaced(checkout) as repository:
             wanted = ("config", "-z", "--get-regexp", r"^user\.(name|email)$")
-            return _entries(_git(*wanted, repository=repository))
+            return _entries(run_git(*wanted, repository=repository))
     except ProgramFailed as error:
         if error.returncode == 1:  # neither is set
             return {}
@@ -178,7 +176,7 @@ def _opened(root: Path, folder: Path, common: Path) -> Checkout:
     files = (common / "config", folder / "config.worktree")
     text = b"\n".join(_content(path) for path in files if path.exists())
     # Git follows no include in its standard input.
-    listing = _git("config", "--file", "-", "-z", "--list", repository=OUTSIDE, input=text)
+    listing = run_git("config", "--file", "-", "-z", "--list", repository=OUTSIDE, input=text)
     return Checkout(root, folder, common, _entries(listing, keeps="remote."))
 
 
@@ -225,7 +223,7 @@ def _configuration(settings: Mapping[str, str]) -> str:
 
 def _state(checkout: Checkout, directory: Path, *, depth: int) -> State:
     with _replaced(checkout) as repository:
-        answer = _git(
+        answer = run_git(
             "--no-optional-locks", "status", "--porcelain=v2", "--branch", "-z", "--no-renames",
             "--untracked-files=normal", "--ignore-submodules=dirty", "--", ".",
             repository=repository, cwd=directory,
@@ -234,7 +232,7 @@ def _state(checkout: Checkout, directory: Path, *, depth: int) -> State:
         head = next((e.split(" ")[2] for e in entries if e.startswith("# branch.oid ")), "")
         is_dirty: bool | None = any(not entry.startswith("# ") for entry in entries)
         if not is_dirty and _kind(checkout.root / ".gitmodules") == stat.S_IFREG:
-            listing = _git(
+            listing = run_git(
                 "ls-files", "--stage", "-z", "--", ".", repository=repository, cwd=directory
             )
             is_dirty = _is_any_dirty(_submodules(listing, directory), depth=depth + 1)
@@ -265,22 +263,6 @@ def _is_any_dirty(submodules: list[Path], *, depth: int) -> bool | None:
             return True
         is_unknown = is_unknown or is_dirty is None
     return None if is_unknown else False
-
-
-def _git(
-    *arguments: str,
-    repository: Mapping[str, str],
-    cwd: Path = Path(os.sep),
-    input: bytes | None = None,
-) -> str:
-    done = process.run(
-        [git_program(os.environ), *OPTIONS, *arguments],
-        cwd=cwd,
-        environ=git_environment(os.environ, repository=repository),
-        input=input,
-        timeout=_SECONDS,
-    )
-    return done.stdout.decode("utf-8", "surrogateescape")
 
 
 def _resolved(path: Path) -> Path:

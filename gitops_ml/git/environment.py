@@ -1,4 +1,4 @@
-"""Options and environment of every git command.
+"""Options and environment of every git command, and commands that need no server.
 
 No repository may name a program. Its own configuration is not read: git gets an explicit
 ``GIT_DIR``, which is either nothing (`OUTSIDE`), the clone in the cache, or a source repository whose
@@ -10,10 +10,11 @@ defines how git reaches servers, and with which programs.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
-from gitops_ml.system.process import absolute_path, without_foreign_git
+from gitops_ml.system.process import absolute_path, run, without_foreign_git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +99,29 @@ def git_environment(
         "PATH": absolute_path(environ),
         "GIT_ALLOW_PROTOCOL": ":".join(_allowed(environ, protocols)) or "none",
     }
+
+
+def run_git(
+    *arguments: str,
+    repository: Mapping[str, str],
+    cwd: Path = Path(os.sep),
+    input: bytes | str | None = None,
+    seconds: float = 60,
+    errors: str = "surrogateescape",
+) -> str:
+    """The output of a command that reaches no server; ``errors`` is for bytes that are not UTF-8.
+
+    Raises:
+        ProgramFailed: git is not installed, failed, or did not end within ``seconds``.
+    """
+    done = run(
+        [git_program(os.environ), *OPTIONS, *arguments],
+        cwd=cwd,
+        environ=git_environment(os.environ, repository=repository),
+        input=input,
+        timeout=seconds,
+    )
+    return done.stdout.decode("utf-8", errors)
 
 
 def _allowed(environ: Mapping[str, str], protocols: tuple[str, ...]) -> tuple[str, ...]:

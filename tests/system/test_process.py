@@ -24,6 +24,17 @@ def test_the_output_of_a_program_comes_back():
     assert (done.stdout, done.text, done.stderr) == ("grüße".encode() + b"\xff", "grüße\ufffd", "é")
 
 
+@pytest.mark.parametrize("before", [None, "own"])
+def test_a_variable_is_set_for_a_moment(monkeypatch, before):
+    monkeypatch.delenv("GOGC", raising=False)
+    if before is not None:
+        monkeypatch.setenv("GOGC", before)
+    with pytest.raises(ImportError), process.environment_variable("GOGC", "400"):
+        assert os.environ["GOGC"] == "400"
+        raise ImportError
+    assert os.environ.get("GOGC") == before
+
+
 def test_without_input_a_program_reads_nothing():
     assert process.run(python("import sys; print(len(sys.stdin.read()))")).text == "0\n"
 
