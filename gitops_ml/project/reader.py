@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.documents.merge import merged
+from gitops_ml.documents.structure import structure
 from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
-from gitops_ml.oci.keys import SigningSpec
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
-from gitops_ml.project.model import (
-    ARGO_CDS_OWN,
-    ClusterSpec,
-    EnvironmentSpec,
-    ForgeSpec,
-    GatewaySpec,
-    GitopsSpec,
-    GpuClass,
-    ImageSettings,
-    Project,
-    PrometheusSpec,
-    PullRequestSettings,
-    SourceSpec,
-    SpotPool,
-    TeamSpec,
-)
-from gitops_ml.project.policy import Policy, TriggerPolicy, is_never_allowed, own_domains
+from gitops_ml.project.model import ARGO_CDS_OWN, Project
+from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
 
@@ -36,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gitops_ml.documents.yaml_reader import Document
+    from gitops_ml.project.model import EnvironmentSpec, GpuClass, SpotPool
 
 _RULE = "project"
 _ONLY_CLUSTER = "in-cluster"
@@ -252,143 +239,80 @@ def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Findi
 def _project(document: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Project:
     clusters = document.get("clusters") or {_ONLY_CLUSTER: {}}
     data = load_schema("project").with_defaults({**document, "clusters": clusters})
-    return _filled_project(data, overrides)
-
-
-def _filled_project(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Project:
-    clusters = {name: _cluster(name, fields) for name, fields in data["clusters"].items()}
-    policy = _policy(data["policy"], clusters)
-    environments = {
-        name: _environment(name, fields, clusters, overrides.get(name, {}), policy=policy)
-        for name, fields in data["environments"].items()
-    }
-    teams = {name: _team(name, fields) for name, fields in data["teams"].items()}
-    default_team = data["default_team"]
+    teams, default_team = data["teams"], data["default_team"]
     if teams and default_team not in teams:
         default_team = next(iter(teams))
-    return Project(
-        name=data["project"],
-        image=_image(data["image"]),
-        gitops=_gitops(data["gitops"]) if data["gitops"] else None,
-        pull_requests=_pull_requests(data["pull_requests"]),
-        source=_source(data["source"]) if data["source"] else None,
-        clusters=clusters,
-        environments=environments,
-        teams=teams,
-        default_team=default_team,
+    return structure(
+        Project,
+        {
+            **data,
+            "name": data["project"],
+            "image": _image(data["image"]),
+            "clusters": _named({name: _cluster(each) for name, each in data["clusters"].items()}),
+            "environments": _named(_environments(data, overrides)),
+            "teams": _named(teams),
+            "default_team": default_team,
+        },
     )
 
 
-def _gitops(fields: Mapping[str, Any]) -> GitopsSpec:
-    forge, owners = ForgeSpec(**fields["forge"]), tuple(fields["owners"])
-    return GitopsSpec(**{**fields, "forge": forge, "owners": owners})
+def _named(items: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    return {name: {**fields, "name": name} for name, fields in items.items()}
 
 
-def _source(fields: Mapping[str, Any]) -> SourceSpec:
-    return SourceSpec(**{**fields, "forge": ForgeSpec(**fields["forge"])})
+def _image(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    only = fields["platform"]
+    return {**fields, "platforms": [only] if only else sorted(fields["platforms"])}
 
 
-def _pull_requests(fields: Mapping[str, Any]) -> PullRequestSettings:
-    lists = {key: tuple(fields[key]) for key in ("reviewers", "teams", "labels")}
-    return PullRequestSettings(**{**fields, **lists})
+def _cluster(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    classes = {name: _gpu_class(each) for name, each in fields["gpu_classes"].items()}
+    spot = fields["spot"]
+    if spot and spot["preset"]:
+        spot = _over_preset(preset_spot_pool(spot["preset"]), spot)
+    return {**fields, "gpu_classes": classes, "spot": spot}
 
 
-def _image(fields: Mapping[str, Any]) -> ImageSettings:
-    only, signing = fields["platform"], fields["signing"]
-    apart = ("platform", "platforms", "signing")
-    return ImageSettings(
-        **{key: value for key, value in fields.items() if key not in apart},
-        platforms=(only,) if only else tuple(sorted(fields["platforms"])),
-        signing=SigningSpec(**signing) if signing else None,
-    )
-
-
-def _cluster(name: str, fields: Mapping[str, Any]) -> ClusterSpec:
-    gateway, spot = fields["gateway"], fields["spot"]
-    classes = {gpu: _gpu_class(each) for gpu, each in fields["gpu_classes"].items()}
-    return ClusterSpec(
-        name=name,
-        server=fields["server"],
-        context=fields["context"],
-        kubernetes_version=fields["kubernetes_version"],
-        image_volumes=fields["image_volumes"],
-        gpu_classes=classes,
-        spot=_spot(spot) if spot else None,
-        node_groups=fields["node_groups"],
-        gateway=GatewaySpec(**{**gateway, "hosts": tuple(gateway["hosts"])}) if gateway else None,
-        prometheus=PrometheusSpec(**fields["prometheus"]),
-        keda_namespace=fields["keda_namespace"],
-        http_addon=fields["http_addon"],
-        external_secrets=fields["external_secrets"],
-        image_pull_secrets=tuple(fields["image_pull_secrets"]),
-    )
-
-
-def _gpu_class(fields: Mapping[str, Any]) -> GpuClass:
-    selector, tolerations = fields["node_selector"], tuple(fields["tolerations"])
+def _gpu_class(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     if fields["preset"] is None:
-        return GpuClass(
-            resource=fields["resource"],
-            node_selector=selector,
-            tolerations=tolerations,
-            spare=fields["spare"],
-        )
+        return fields
     preset = preset_gpu_class(
         fields["preset"], model=fields["model"], mig=fields["mig"], spot=fields["spot"]
     )
-    return GpuClass(
-        resource=fields["resource"] or preset.resource,
-        node_selector={**preset.node_selector, **selector},
-        tolerations=(*preset.tolerations, *tolerations),
-        spare=fields["spare"],
-    )
+    resource = fields["resource"] or preset.resource
+    return {**fields, **_over_preset(preset, fields), "resource": resource}
 
 
-def _spot(fields: Mapping[str, Any]) -> SpotPool:
-    preset = (
-        preset_spot_pool(fields["preset"])
-        if fields["preset"]
-        else SpotPool(node_selector={}, tolerations=())
-    )
-    return SpotPool(
-        node_selector={**preset.node_selector, **fields["node_selector"]},
-        tolerations=(*preset.tolerations, *fields["tolerations"]),
-    )
+def _over_preset(preset: GpuClass | SpotPool, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        "node_selector": {**preset.node_selector, **fields["node_selector"]},
+        "tolerations": (*preset.tolerations, *fields["tolerations"]),
+    }
 
 
-def _environment(
-    name: str,
-    fields: Mapping[str, Any],
-    clusters: Mapping[str, ClusterSpec],
-    overrides: Mapping[str, Any],
-    *,
-    policy: Policy,
-) -> EnvironmentSpec:
-    return EnvironmentSpec(
-        name=name,
-        cluster=fields["cluster"] or next(iter(clusters)),
-        namespace=fields["namespace"],
-        overrides=overrides,
-        delivery=fields["delivery"],
-        protected=fields["protected"],
-        policies=(policy, *_narrower(policy, fields["policy"])),
-    )
+def _environments(
+    data: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Mapping[str, Any]]:
+    gateways = [each["gateway"] for each in data["clusters"].values() if each["gateway"]]
+    hosts = [host for gateway in gateways for host in gateway["hosts"]]
+    policy = {**data["policy"], "hosts_domains": own_domains(hosts)}
+    return {
+        name: {
+            **fields,
+            "cluster": fields["cluster"] or next(iter(data["clusters"])),
+            "overrides": overrides.get(name, {}),
+            "policies": (policy, *_narrower(policy, fields["policy"])),
+        }
+        for name, fields in data["environments"].items()
+    }
 
 
-def _policy(fields: Mapping[str, Any], clusters: Mapping[str, ClusterSpec]) -> Policy:
-    gateways = (cluster.gateway for cluster in clusters.values() if cluster.gateway)
-    hosts = [host for gateway in gateways for host in gateway.hosts]
-    triggers = TriggerPolicy(**_tuples(fields["triggers"]))
-    return Policy(**{**_tuples(fields), "triggers": triggers}, hosts_domains=own_domains(hosts))
-
-
-def _narrower(policy: Policy, fields: Mapping[str, Any]) -> tuple[Policy, ...]:
+def _narrower(
+    policy: Mapping[str, Any], fields: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], ...]:
     """The policy of the environment: that of the project with the fields that the environment sets."""
-    own = {key: value for key, value in _tuples(fields).items() if value is not None}
-    if not own:
-        return ()
-    triggers = _tuples(own.pop("triggers", {}))
-    return (replace(policy, **own, triggers=replace(policy.triggers, **triggers)),)
+    own = {key: value for key, value in fields.items() if value is not None}
+    return (merged(policy, own),) if own else ()
 
 
 def narrowed(
@@ -404,14 +328,5 @@ def narrowed(
     found = schema.findings(document.data, written=document.written)
     if problems := tuple(_problem(document, finding) for finding in found):
         return None, problems
-    return replace(environment, policies=_narrower(environment.policies[0], document.data)), ()
-
-
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(each) if isinstance(each, list) else each for k, each in fields.items()}
-
-
-def _team(name: str, fields: Mapping[str, Any]) -> TeamSpec:
-    return TeamSpec(
-        name=name, namespaces=tuple(fields["namespaces"]), groups=tuple(fields["groups"])
-    )
+    policies = _narrower(asdict(environment.policies[0]), document.data)
+    return replace(environment, policies=tuple(structure(Policy, each) for each in policies)), ()
