@@ -163,7 +163,7 @@ class HttpClient:
         proxy_headers = self._connections.for_proxy(server)
         target = (server.path or "/") + (f"?{server.query}" if server.query else "")
         if proxy_headers is not None:
-            target = f"{server.scheme}://{server.netloc}{target}"
+            target = f"{server.scheme}://{server.netloc.rpartition('@')[2]}{target}"
         headers = {**request.headers, **(proxy_headers or {})}
         if request.body is not None:
             headers["Content-Length"] = str(len(request.body))
@@ -199,7 +199,8 @@ def _redirected(url: str, target: str) -> str:
         found = address(urljoin(url, target), "the address")
     except (ValueError, http.client.InvalidURL):
         raise BadRedirect("the address that it redirects to is not valid") from None
-    if url.startswith("https:") and found.scheme != "https" and not is_loopback(found.netloc):
+    is_downgrade = urlsplit(url).scheme == "https" != found.scheme
+    if is_downgrade and not is_loopback(found.netloc):
         raise BadRedirect(f"it redirects from TLS to plain HTTP ({found.hostname})")
     return found.geturl()
 

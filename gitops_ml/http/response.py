@@ -61,6 +61,11 @@ class RequestFailed(Exception):
         return self.is_untrusted or isinstance(self.error, final)
 
 
+def gave_up(error: Exception) -> bool:
+    """Whether ``error`` was raised from a request to a server that was too slow or sent too much."""
+    return isinstance(error.__cause__, RequestFailed) and error.__cause__.gave_up
+
+
 class HttpResponse:
     """The answer of a server. A stream holds its connection until it is read or closed."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from gitops_ml.errors import Refused, ServerFailed
-from gitops_ml.http.deadlines import gave_up
+from gitops_ml.http.response import gave_up
 from gitops_ml.oci.reference import split_repository
 from gitops_ml.oci.registry_session import RegistrySession, Scope, check
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, ServerFailed
-from gitops_ml.http.deadlines import gave_up
-from gitops_ml.http.response import RequestFailed
+from gitops_ml.http.response import RequestFailed, gave_up
 from gitops_ml.oci.blob_upload import SLOW, Source, Upload
 from gitops_ml.oci.model import (
     INDEX,

@@ -13,10 +13,13 @@ import pytest
 
 from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits, Watch
-from gitops_ml.http.response import HttpResponse, RequestFailed
+from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed
+from tests.support.certificate_authority import authority
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def client_of(**environ: str) -> HttpClient:
@@ -32,7 +35,9 @@ def get(client: HttpClient, url: str, **more: Any) -> HttpResponse:
 
 
 @contextlib.contextmanager
-def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+def server(
+    answer: Callable[[BaseHTTPRequestHandler], None], *, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """An HTTP/1.1 server on the loopback; ``answer`` writes each response."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,6 +53,8 @@ def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         listening.daemon_threads = True
+        if tls:
+            listening.socket = tls.wrap_socket(listening.socket, server_side=True)
         thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -119,6 +126,55 @@ def test_a_redirect_for_ever_ends() -> None:
         pytest.raises(RequestFailed, match="redirects more than 5 times"),
     ):
         get(client_of(), f"http://{address}/")
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+def test_a_redirect_from_tls_to_plain_http_is_not_followed(tmp_path: Path, scheme: str) -> None:
+    bundle, context = authority(tmp_path)
+    target = "http://registry.example/blob"
+    with (
+        server(lambda request: says(request, 307, Location=target), tls=context) as address,
+        pytest.raises(RequestFailed, match=r"from TLS to plain HTTP \(registry\.example\)"),
+    ):
+        get(HttpClient({"GITOPS_ML_CA_BUNDLE": str(bundle)}), f"{scheme}://{address}/")
+
+
+def test_a_request_that_may_stay_at_one_server_only_names_the_other() -> None:
+    with (
+        server(lambda request: says(request, 308, Location="http://me@other.test/x")) as address,
+        pytest.raises(RequestFailed) as failed,
+    ):
+        get(client_of(), f"http://{address}/", redirects="own")
+    assert isinstance(failed.value.error, BadRedirect)
+    assert failed.value.error.origin == "http://other.test"
+
+
+def test_a_secret_in_a_header_that_cannot_be_sent_is_not_shown() -> None:
+    with server(lambda request: says(request)) as address:
+        for value in ("secret\n", "secret\u20ac"):
+            with pytest.raises(RequestFailed, match="invalid characters") as failed:
+                client_of().send(
+                    "GET", f"http://{address}/", headers={"Authorization": value}, watch=patient()
+                )
+            assert "secret" not in str(failed.value)
+
+
+def test_a_write_is_not_sent_twice_where_an_idle_connection_breaks() -> None:
+    seen: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.command)
+        if seen.count("GET") != len(seen):
+            request.close_connection = True  # without an answer
+        else:
+            says(request)
+
+    with server(answer) as address:
+        client = client_of()
+        assert get(client, f"http://{address}/").ok
+        with pytest.raises(RequestFailed):
+            client.send("POST", f"http://{address}/", body=b"", watch=patient())
+    assert seen == ["GET", "POST"]
 
 
 def test_an_upload_is_sent_again_where_it_is_redirected_to() -> None:
@@ -195,7 +251,9 @@ def test_a_proxy_is_asked_with_its_own_credentials_and_spared_where_it_should_be
         says(request, body=b"through")
 
     with server(proxy) as address, server(lambda request: says(request, body=b"direct")) as own:
-        client = client_of(http_proxy=f"http://me:p%40ss@{address}", no_proxy=".acme.test, x:80")
+        client = client_of(
+            http_proxy=f"http://me:p%40ss@{address}", no_proxy=".acme.test, x:80, 192.0.2.0/24"
+        )
         assert get(client, "http://registry.test/v2/?a=1").content == b"through"
         assert get(client, f"http://{own}/").content == b"direct", "never for this machine"
         for spared in ("http://r.acme.test/", "http://acme.test/", "http://x:80/"):
