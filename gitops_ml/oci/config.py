@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.http.json_reader import BadJson, as_items, as_mapping, as_text, as_texts, read_json
-from gitops_ml.oci.model import BadManifest, Platform, canonical_json, is_digest
+from gitops_ml.oci.model import BadManifest, Platform, canonical_json, is_digest, platform_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,32 +65,26 @@ def parse_config(content: bytes) -> BaseConfig:
     """
     try:
         found = as_mapping(read_json(content), "it")
-        rootfs = as_mapping(found.get("rootfs"), "rootfs")
-        diff_ids = [
-            as_text(each, "a diff_id")
-            for each in as_items(rootfs.get("diff_ids"), "diff_ids", most=_MOST_LAYERS)
-        ]
-        platform = Platform(
-            *(as_text(found.get(name), name) for name in ("os", "architecture", "variant"))
-        )
-        history = [
-            as_mapping(each, "an entry of history")
-            for each in as_items(found.get("history"), "history", most=_MOST_HISTORY)
-        ]
-        settings = _checked(as_mapping(found.get("config"), "config"))
-        os_version = as_text(found.get("os.version"), "os.version")
+        base = _base_config(found)
     except BadJson as error:
         raise BadManifest(f"its config cannot be read ({error})") from error
     if not {"rootfs", "os", "architecture"} <= found.keys():
         raise BadManifest("its config cannot be read (it has no platform or no layers)")
-    if not all(map(is_digest, diff_ids)):
+    if not all(map(is_digest, base.diff_ids)):
         raise BadManifest("a layer in its config is not named by its sha256")
+    return base
+
+
+def _base_config(found: Mapping[str, Any]) -> BaseConfig:
+    rootfs = as_mapping(found.get("rootfs"), "rootfs")
+    diff_ids = as_items(rootfs.get("diff_ids"), "diff_ids", most=_MOST_LAYERS)
+    history = as_items(found.get("history"), "history", most=_MOST_HISTORY)
     return BaseConfig(
-        platform=platform,
-        settings=settings,
-        diff_ids=tuple(diff_ids),
-        history=tuple(history),
-        os_version=os_version,
+        platform=platform_in(found),
+        settings=_checked(as_mapping(found.get("config"), "config")),
+        diff_ids=tuple(as_text(each, "a diff_id") for each in diff_ids),
+        history=tuple(as_mapping(each, "an entry of history") for each in history),
+        os_version=as_text(found.get("os.version"), "os.version"),
     )
 
 
@@ -120,14 +114,11 @@ def extended_config(
     """
     created = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     added = [{"created": created, "created_by": layer.created_by} for layer in layers]
-    parts = {
-        "os": base.platform.os,
-        "architecture": base.platform.architecture,
-        "variant": base.platform.variant,
-        "os.version": base.os_version,
-    }
+    platform = base.platform.as_json()
+    if base.os_version:
+        platform["os.version"] = base.os_version
     return canonical_json(
-        {name: value for name, value in parts.items() if value}
+        platform
         | {
             "created": created,
             "config": _settings(base, runtime),

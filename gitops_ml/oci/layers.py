@@ -106,8 +106,7 @@ def archive_parts(
         if isinstance(source, str):
             yield tar.header(entry.path, kind=tar.LINK, mode=0o777, target=source, epoch=epoch)
             continue
-        size = _size(source)
-        mode = 0o755 if entry.is_executable else 0o644
+        size, mode = _size(source), 0o755 if entry.is_executable else 0o644
         yield tar.header(entry.path, kind=tar.FILE, mode=mode, size=size, epoch=epoch)
         if isinstance(source, bytes | Deflated):
             yield source

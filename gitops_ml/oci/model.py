@@ -83,6 +83,10 @@ class Platform:
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
+    def as_json(self) -> dict[str, Any]:
+        parts = {"os": self.os, "architecture": self.architecture, "variant": self.variant}
+        return {name: value for name, value in parts.items() if value}
+
     def runs(self, other: Platform) -> bool:
         """Whether an image for ``other`` runs on this platform."""
         # arm64 has one variant, which not everyone names
@@ -114,12 +118,7 @@ class Descriptor:
         if self.artifact_type:
             found["artifactType"] = self.artifact_type
         if self.platform:
-            parts = {
-                "os": self.platform.os,
-                "architecture": self.platform.architecture,
-                "variant": self.platform.variant,
-            }
-            found["platform"] = {name: value for name, value in parts.items() if value}
+            found["platform"] = self.platform.as_json()
         return found
 
 
@@ -262,15 +261,14 @@ def _descriptor(value: object, what: str) -> Descriptor:
         digest=digest,
         size=size,
         annotations=as_texts(found.get("annotations"), "annotations"),
-        platform=_platform(platform) if platform else None,
+        platform=platform_in(as_mapping(platform, "platform")) if platform else None,
         artifact_type=as_text(found.get("artifactType"), "artifactType"),
     )
 
 
-def _platform(value: object) -> Platform:
-    found = as_mapping(value, "platform")
-    parts = (as_text(found.get(name), name) for name in ("os", "architecture", "variant"))
-    return Platform(*parts)
+def platform_in(found: Mapping[str, Any]) -> Platform:
+    """The platform in an entry of an index, or in a config."""
+    return Platform(*(as_text(found.get(name), name) for name in ("os", "architecture", "variant")))
 
 
 def as_oci(descriptor: Descriptor) -> Descriptor:

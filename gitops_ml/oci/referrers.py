@@ -53,25 +53,32 @@ def attach(
     attachments: Iterable[Attachment],
 ) -> tuple[Descriptor, ...]:
     """Attach documents to the image that ``subject`` describes; attaching twice changes nothing."""
-    documents = [*attachments]
     bare = Descriptor(subject.media_type, subject.digest, subject.size)
     blobs = {_EMPTY.digest: (_EMPTY, b"{}")}
     made: list[tuple[bytes, Descriptor]] = []
-    for document in documents:
+    for document in attachments:
         layer = describe(document.content, document.artifact_type)
         blobs[layer.digest] = (layer, document.content)
         made.append(_referrer(document, layer, bare))
+    push_blobs(registry, repository, blobs.values())
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for future in [
-            pool.submit(registry.push_blob, repository, blob, bytes_source(content))
-            for blob, content in blobs.values()
-        ]:
-            future.result()
         known = [*pool.map(lambda one: _push(registry, repository, one[0], subject), made)]
     found = tuple(descriptor for _, descriptor in made)
     if not all(known):
         _list(registry, repository, subject, found)
     return found
+
+
+def push_blobs(
+    registry: OciRegistry, repository: str, blobs: Iterable[tuple[Descriptor, bytes]]
+) -> None:
+    """Push small blobs, several at once."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for future in [
+            pool.submit(registry.push_blob, repository, blob, bytes_source(content))
+            for blob, content in blobs
+        ]:
+            future.result()
 
 
 def _referrer(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from gitops_ml.oci.model import (
     parse_manifest,
 )
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.store import bytes_source
+from gitops_ml.oci.referrers import push_blobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -206,13 +205,7 @@ def _write(
     registry: OciRegistry, place: ImageRef, layers: Iterable[Descriptor], new: list[_Made]
 ) -> None:
     manifest, config = signature_image((*layers, *(descriptor for descriptor, _ in new)))
-    blobs = [(describe(config, CONFIG), config), *new]
-    with ThreadPoolExecutor(len(blobs)) as pool:
-        for future in [
-            pool.submit(registry.push_blob, place.repository, blob, bytes_source(content))
-            for blob, content in blobs
-        ]:
-            future.result()
+    push_blobs(registry, place.repository, [(describe(config, CONFIG), config), *new])
     assert place.tag
     registry.push_manifest(place.repository, manifest, media_type=MANIFEST, to=place.tag)
 
