@@ -13,12 +13,8 @@ from gitops_ml.delivery.images import built_images, image_warnings, plan_images
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.image.attestations import CYCLONEDX, listed_packages
-from gitops_ml.image.project_export import (
-    BlobPreview,
-    export_image,
-    open_image,
-    push_preview,
-)
+from gitops_ml.image.contents import open_image
+from gitops_ml.image.project_export import export_image
 from gitops_ml.image.recipe import BuilderChoice, OciPlan
 from gitops_ml.oci.image_layout import OciLayout
 from gitops_ml.oci.reference import ImageRef
@@ -28,8 +24,9 @@ from gitops_ml.release.model_artifacts import SCHEME, BadLocation, parse_locatio
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
-    from gitops_ml.image.members import Reader
-    from gitops_ml.image.project_export import Exported, OpenImage
+    from gitops_ml.image.builder import BlobPreview
+    from gitops_ml.image.contents import OpenImage, Reader
+    from gitops_ml.image.project_export import Exported
     from gitops_ml.oci.model import Descriptor
     from gitops_ml.oci.signatures import Signature
     from gitops_ml.packages.component import Component
@@ -139,9 +136,8 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
         assert image.choice, "an image of our own has one"
         blobs = None
         if isinstance(image.plan, OciPlan):
-            oci = tools.oci
-            built = oci.build(image.plan, progress=tools.progress)
-            blobs = push_preview(oci.registry, built, repository=image.ref.repository)
+            built = tools.oci.build(image.plan, progress=tools.progress)
+            blobs = tools.oci.push_preview(built, image.ref.repository)
         found.append(Preview(apis, str(image.ref), image.choice, blobs))
     return Previews(tuple(found), image_warnings(images.values()))
 

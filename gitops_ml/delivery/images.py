@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.image.planner import (
-    Builders,
     ImagePlanner,
     ImageRequest,
     PlannedImage,
     Unlocked,
-    build_image,
     look_up,
 )
 from gitops_ml.oci.reference import split_repository
@@ -171,7 +169,7 @@ def _lack(image: PlannedImage, tools: Clients) -> str:
     key = tools.key
     if key is None and choice.builder != "docker":
         return ""
-    from gitops_ml.image.attachments import is_documented, is_made_by
+    from gitops_ml.image.publish import is_documented, is_made_by
 
     registry = tools.oci.registry
     if key and not is_made_by(key.public, ref, registry=registry, content_hash=hashed):
@@ -189,10 +187,15 @@ def make_image(
     push: bool,
     source: Callable[[], Mapping[str, str] | None],
 ) -> str:
-    builders = Builders(
-        docker=lambda: tools.builder, oci=lambda: tools.oci, source=source, key=lambda: tools.key
+    from gitops_ml.image.publish import Publication, build_image
+
+    publication = None
+    if push:
+        manifest = image.manifest() if image.manifest else None
+        publication = Publication(manifest=manifest, source=source(), key=tools.key)
+    return build_image(
+        image, docker=tools.builder, oci=tools.oci, publication=publication, progress=tools.progress
     )
-    return build_image(image, builders, push=push, progress=tools.progress)
 
 
 def source_of(provenance: Provenance) -> Mapping[str, str] | None:

@@ -16,7 +16,7 @@ from gitops_ml.oci.model import canonical_json
 from gitops_ml.packages.component import Component, purl_escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.image.content_hash import ContentHash
     from gitops_ml.oci.reference import ImageRef
@@ -33,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def cyclonedx(components: Iterable[Component], *, base: ImageRef, platform: str) -> bytes:
     """A CycloneDX 1.5 bill of materials: ``base`` and the packages installed on it."""
     packages = sorted(set(components), key=lambda component: (component.kind, component.purl))
-    base_ref = _image_purl(base)
+    own = _base_component(base)
     found: dict[str, Any] = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -45,23 +45,25 @@ def cyclonedx(components: Iterable[Component], *, base: ImageRef, platform: str)
                 "components": [{"type": "application", "name": "gitops-ml", "version": __version__}]
             },
         },
-        "components": [
-            {
-                "type": "container",
-                "bom-ref": base_ref,
-                "name": base.repository,
-                "version": base.digest or "",
-                "purl": base_ref,
-            },
-            *map(_component, packages),
-        ],
+        "components": [own, *map(_component, packages)],
         "dependencies": [
-            {"ref": "image", "dependsOn": [base_ref, *(p.purl for p in packages)]},
+            {"ref": "image", "dependsOn": [own["bom-ref"], *(p.purl for p in packages)]},
             *_dependencies(packages),
         ],
     }
     serial = uuid.uuid5(_NAMESPACE, canonical_json(found).decode())
     return canonical_json(found | {"serialNumber": f"urn:uuid:{serial}"})
+
+
+def _base_component(base: ImageRef) -> Mapping[str, Any]:
+    purl = _image_purl(base)
+    return {
+        "type": "container",
+        "bom-ref": purl,
+        "name": base.repository,
+        "version": base.digest or "",
+        "purl": purl,
+    }
 
 
 def listed_packages(bill: bytes) -> tuple[Component, ...]:
@@ -140,25 +142,26 @@ def provenance(
     ``builder`` is ``oci/<n>`` or ``docker/<n>``, ``locks`` are the fingerprints of the lock by
     platform, ``source`` is where the project is kept (``uri``, ``commit``), if the caller knows.
     """
-    dependencies: list[Mapping[str, Any]] = [
-        {"name": "base", "uri": _image_purl(base), "digest": _digest_set(base.digest or "")},
-        {"name": "inputs", "digest": {"sha256": content_hash.hex}},
-        *(
-            {"name": f"lock for {name}", "digest": {"sha256": fingerprint}}
-            for name, fingerprint in sorted((locks or {}).items())
-        ),
-    ]
-    if source:
-        commit = {"digest": {"gitCommit": source["commit"]}} if source.get("commit") else {}
-        dependencies.append({"name": "source", "uri": source["uri"], **commit})
-    parameters: dict[str, Any] = {"platforms": sorted(platforms)}
-    if python:
-        parameters["python"] = python
     predicate = {
         "buildDefinition": {
             "buildType": f"https://gitops-ml.dev/build/{builder}",
-            "externalParameters": parameters,
-            "resolvedDependencies": dependencies,
+            "externalParameters": {
+                "platforms": sorted(platforms),
+                **({"python": python} if python else {}),
+            },
+            "resolvedDependencies": [
+                {
+                    "name": "base",
+                    "uri": _image_purl(base),
+                    "digest": _digest_set(base.digest or ""),
+                },
+                {"name": "inputs", "digest": {"sha256": content_hash.hex}},
+                *(
+                    {"name": f"lock for {name}", "digest": {"sha256": fingerprint}}
+                    for name, fingerprint in sorted((locks or {}).items())
+                ),
+                *_source(source),
+            ],
         },
         "runDetails": {
             "builder": {
@@ -168,6 +171,12 @@ def provenance(
         },
     }
     return statement(image, predicate_type=PROVENANCE_PREDICATE, predicate=predicate)
+
+
+def _source(source: Mapping[str, str] | None) -> Iterator[Mapping[str, Any]]:
+    if source:
+        commit = {"digest": {"gitCommit": source["commit"]}} if source.get("commit") else {}
+        yield {"name": "source", "uri": source["uri"], **commit}
 
 
 def is_provenance_of(content: bytes, digest: str, content_hash: ContentHash) -> bool:

@@ -35,7 +35,10 @@ from gitops_ml.oci.model import (
 from gitops_ml.oci.store import BlobStore, StoredLayer, bytes_source, file_source
 from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_file import lock_path, render_lock
+from gitops_ml.packages.wheel_store import WheelStore
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
+from gitops_ml.system.cache import cache_folder, folder_in
+from gitops_ml.system.seal import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,7 +47,6 @@ if TYPE_CHECKING:
     from gitops_ml.oci.blob_upload import Source
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.oci.registry import BlobUpload, OciRegistry
-    from gitops_ml.packages.wheel_store import WheelStore
     from gitops_ml.system.progress import Progress
 
 _WORKERS = 4
@@ -98,20 +100,23 @@ class BuiltImage:
 
     images: tuple[PlatformImage, ...]
 
-    @property
-    def content(self) -> bytes:
-        """The manifest or index that the tag points at."""
-        if len(self.images) == 1:
-            return self.images[0].manifest
-        return Index(manifests=tuple(image.descriptor for image in self.images)).to_bytes()
+    def blobs(self) -> tuple[BuiltLayer, ...]:
+        """The layers and configs of all platforms, once each."""
+        found = {blob.descriptor.digest: blob for image in self.images for blob in image.blobs()}
+        return tuple(found.values())
 
-    @property
-    def media_type(self) -> str:
-        return MANIFEST if len(self.images) == 1 else INDEX
+    def manifests(self) -> tuple[tuple[Descriptor, bytes], ...]:
+        """The manifests of the platforms and, for several, their index; the tag names the last."""
+        found = [(image.descriptor, image.manifest) for image in self.images]
+        if len(found) > 1:
+            index = Index(manifests=tuple(descriptor for descriptor, _ in found)).to_bytes()
+            found.append((describe(index, INDEX), index))
+        return tuple(found)
 
     @property
     def descriptor(self) -> Descriptor:
-        return describe(self.content, self.media_type)
+        """Of the manifest or index that the tag points at."""
+        return self.manifests()[-1][0]
 
     @property
     def digest(self) -> str:
@@ -119,25 +124,27 @@ class BuiltImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
-    """The result of a push."""
+class BlobPreview:
+    """A blob of a built image, and whether the registry has it."""
 
-    digest: str
-    uploads: Mapping[str, BlobUpload]
-    """By the digest of each blob."""
-
-    @property
-    def bytes_sent(self) -> int:
-        return sum(upload.sent for upload in self.uploads.values())
+    role: str
+    descriptor: Descriptor
+    is_there: bool
 
 
 class OciBuilder:
     """Builds images, equal on every machine, and pushes them."""
 
-    def __init__(self, registry: OciRegistry, *, blobs: BlobStore, wheels: WheelStore) -> None:
+    def __init__(self, registry: OciRegistry, environ: Mapping[str, str]) -> None:
+        """A builder for ``registry``, with the user's cache and package indexes.
+
+        Raises:
+            UsageError: the cache folder cannot be made.
+        """
         self.registry = registry
-        self._blobs = blobs
-        self._wheels = wheels
+        folder = cache_folder(environ)
+        self._blobs = BlobStore(folder_in(folder, "oci"), seal=Seal.of_user(environ))
+        self._wheels = WheelStore(folder_in(folder, "wheels"), environ=environ)
 
     def build(self, plan: OciPlan, *, progress: Progress) -> BuiltImage:
         """The image that ``plan`` describes; nothing is pushed.
@@ -156,39 +163,45 @@ class OciBuilder:
             )
             return BuiltImage(images=tuple(images))
 
-    def push(self, built: BuiltImage, image: ImageRef, *, progress: Progress) -> Pushed:
+    def push(
+        self, built: BuiltImage, image: ImageRef, *, progress: Progress
+    ) -> Mapping[str, BlobUpload]:
         """Push everything, then the manifest: under the tag, or by its digest without one.
+
+        Returns how each blob got there, by its digest.
 
         Raises:
             Refused, ServerFailed: the registry refused it, or failed; the tag did not change.
         """
-        uploads = self._push_content(built, image.repository, progress=progress)
-        to = image.tag or built.digest
-        self.registry.push_manifest(
-            image.repository, built.content, media_type=built.media_type, to=to
-        )
-        return Pushed(built.digest, uploads)
-
-    def _push_content(
-        self, built: BuiltImage, repository: str, *, progress: Progress
-    ) -> Mapping[str, BlobUpload]:
-        """Push everything that the manifest or index points at."""
-        blobs = {blob.descriptor.digest: blob for image in built.images for blob in image.blobs()}
         with ThreadPoolExecutor(_WORKERS) as pool:
             futures = {
-                digest: pool.submit(
-                    self.registry.push_blob, repository, blob.descriptor, blob.source,
+                blob.descriptor.digest: pool.submit(
+                    self.registry.push_blob, image.repository, blob.descriptor, blob.source,
                     mount_from=blob.mount_from, progress=progress,
                 )
-                for digest, blob in blobs.items()
+                for blob in built.blobs()
             }  # fmt: skip
             uploads = {digest: future.result() for digest, future in futures.items()}
-        if len(built.images) > 1:
-            for one in built.images:
-                self.registry.push_manifest(
-                    repository, one.manifest, media_type=MANIFEST, to=one.descriptor.digest
-                )
+        *parts, (top, content) = built.manifests()
+        for part, text in parts:
+            self.registry.push_manifest(
+                image.repository, text, media_type=part.media_type, to=part.digest
+            )
+        self.registry.push_manifest(
+            image.repository, content, media_type=top.media_type, to=image.tag or top.digest
+        )
         return uploads
+
+    def push_preview(self, built: BuiltImage, repository: str) -> tuple[BlobPreview, ...]:
+        """The blobs that a push needs; nothing is sent."""
+        return tuple(
+            BlobPreview(
+                blob.role,
+                blob.descriptor,
+                self.registry.has_blob(repository, blob.descriptor),
+            )
+            for blob in built.blobs()
+        )
 
     def _image(
         self,
@@ -200,27 +213,13 @@ class OciBuilder:
         manifest, config = self._base(plan.base, Platform.parse(platform), progress)
         recipe.check_base(config, python=plan.lock.python, name=plan.base)
         packages, components = self._packages(plan, platform, progress)
-        own = (
-            ("packages", packages, "the packages of the lock"),
-            ("runtime", self._runtime(plan), "predictor_base"),
-            ("code", self._code(plan), "the project"),
-        )
-        runtime = recipe.runtime(
-            config,
-            base_digest=plan.base.digest or "",
-            python=plan.lock.python,
-            content_hash=plan.content_hash,
-            lock_hash=plan.lock.fingerprint(platform),
-            labels={**plan.labels, **more_labels()},
-        )
-        added = [
-            AddedLayer(diff_id=stored.layer.diff_id, created_by=f"gitops-ml: {text}")
-            for _, stored, text in own
-        ]
-        content = extended_config(config, layers=added, runtime=runtime, epoch=plan.epoch)
+        own = {
+            "packages": packages, "runtime": self._runtime(plan), "code": self._code(plan)
+        }  # fmt: skip
+        content = _config(plan, platform, config, own, more_labels())
         layers = (
             *(self._base_layer(plan.base, layer) for layer in manifest.layers),
-            *(_stored_layer(role, stored) for role, stored, _ in own),
+            *(_stored_layer(role, stored) for role, stored in own.items()),
         )
         made = ImageManifest(
             config=describe(content, CONFIG), layers=tuple(layer.descriptor for layer in layers)
@@ -282,36 +281,43 @@ class OciBuilder:
     def _packages(
         self, plan: OciPlan, platform: str, progress: Progress
     ) -> tuple[StoredLayer, tuple[Component, ...]]:
-        lock = plan.lock
-
         def make(target: IO[bytes]) -> tuple[Layer, Any]:
-            from gitops_ml.packages.wheels import Scheme, describe_wheel, wheel_entries
+            return self._write_packages(plan, platform, target, progress)
 
-            progress(f"{platform}: making the layer of {len(lock.packages_for(platform))} packages")
-            wheels = self._wheels.fetch(
-                lock.packages_for(platform),
-                python=lock.python,
-                platform=platform,
-                project=plan.context.roots[recipe.APP],
-                files=plan.context.pip_files,
-                progress=progress,
-            )
-            entries = wheel_entries(
-                [wheel.file for wheel in wheels], scheme=Scheme(recipe.PREFIX, lock.python)
-            )
-            layer = write_layer(entries, target, root="opt", epoch=plan.epoch)
-            found = (describe_wheel(wheel.file, fingerprint=wheel.sha256) for wheel in wheels)
-            return layer, [asdict(component) for component in found]
-
-        key = _key("packages", lock.fingerprint(platform), plan.epoch)
+        key = _key("packages", plan.lock.fingerprint(platform), plan.epoch)
         stored = self._blobs.layer(key, make)
-        components = tuple(_component(entry) for entry in stored.notes)
+        components = tuple(
+            Component(**{**found, "requires": tuple(found["requires"])}) for found in stored.notes
+        )
         _check_wheels(plan, platform, components)
         return stored, components
 
+    def _write_packages(
+        self, plan: OciPlan, platform: str, target: IO[bytes], progress: Progress
+    ) -> tuple[Layer, list[dict[str, Any]]]:
+        """Write the layer of the packages; returns it with the components in it."""
+        from gitops_ml.packages.wheels import Scheme, describe_wheel, wheel_entries
+
+        lock = plan.lock
+        packages = lock.packages_for(platform)
+        progress(f"{platform}: making the layer of {len(packages)} packages")
+        wheels = self._wheels.fetch(
+            packages,
+            python=lock.python,
+            platform=platform,
+            project=plan.context.roots[APP],
+            files=plan.context.pip_files,
+            progress=progress,
+        )
+        scheme = Scheme(recipe.PREFIX, lock.python)
+        entries = wheel_entries([wheel.file for wheel in wheels], scheme=scheme)
+        layer = write_layer(entries, target, root="opt", epoch=plan.epoch)
+        found = (describe_wheel(wheel.file, fingerprint=wheel.sha256) for wheel in wheels)
+        return layer, [asdict(component) for component in found]
+
     def _runtime(self, plan: OciPlan) -> StoredLayer:
         entries = [
-            *context_entries(plan.context, {RUNTIME: recipe.RUNTIME}),
+            *context_entries(plan.unlocked_context, {RUNTIME: recipe.RUNTIME}),
             LayerEntry(
                 path=f"{recipe.site_packages(plan.lock.python)}/predictor_base.pth",
                 source=f"/{recipe.RUNTIME}\n".encode(),
@@ -324,7 +330,7 @@ class OciBuilder:
         text = render_lock(plan.lock, made_from=requirements)
         path = f"{recipe.APP}/{lock_path(requirements)}"
         entries = [
-            *context_entries(plan.context, {APP: recipe.APP}),
+            *context_entries(plan.unlocked_context, {APP: recipe.APP}),
             LayerEntry(path=path, source=text.encode()),
         ]
         return self._layer("code", entries, root="", epoch=plan.epoch)
@@ -338,6 +344,28 @@ class OciBuilder:
             _key(role, facts, epoch),
             lambda target: (write_layer(chosen, target, root=root, epoch=epoch), None),
         )
+
+
+def _config(
+    plan: OciPlan,
+    platform: str,
+    base: BaseConfig,
+    layers: Mapping[str, StoredLayer],
+    labels: Mapping[str, str],
+) -> bytes:
+    runtime = recipe.runtime(
+        base,
+        base_digest=plan.base.digest or "",
+        python=plan.lock.python,
+        content_hash=plan.content_hash,
+        lock_hash=plan.lock.fingerprint(platform),
+        labels=labels,
+    )
+    added = [
+        AddedLayer(diff_id=stored.layer.diff_id, created_by=recipe.MADE_LAYERS[role])
+        for role, stored in layers.items()
+    ]
+    return extended_config(base, layers=added, runtime=runtime, epoch=plan.epoch)
 
 
 def _stored_layer(role: str, stored: StoredLayer) -> BuiltLayer:
@@ -380,7 +408,3 @@ def _fingerprint(entry: LayerEntry) -> str:
 def _key(role: str, facts: object, epoch: int) -> str:
     text = json.dumps([_LAYER_FORMAT, recipe.BUILDER, role, facts, epoch], sort_keys=True)
     return f"{role}-{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def _component(found: Mapping[str, Any]) -> Component:
-    return Component(**{**found, "requires": tuple(found["requires"])})

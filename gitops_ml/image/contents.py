@@ -1,35 +1,65 @@
-"""The contents of an image by its manifest and config; no layer is read."""
+"""Read images: their contents by manifest and config, and the entries of their layers.
+
+A layer is read while it is downloaded, and checked against the image's config.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import hashlib
+import posixpath
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
+from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.dockerfile import CONTENT_HASH_LABEL
-from gitops_ml.image.recipe import LOCK_LABEL
+from gitops_ml.image.recipe import LOCK_LABEL, MADE_LAYERS
 from gitops_ml.oci.config import parse_config
+from gitops_ml.oci.model import (
+    BadManifest,
+    Descriptor,
+    ImageManifest,
+    Index,
+    Platform,
+    manifest_for,
+    parse_manifest,
+)
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.tar_entries import BadArchive, most_unpacked, tar_entries, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.oci.model import Descriptor, ImageManifest
+    from gitops_ml.oci.registry import OciRegistry
+    from gitops_ml.oci.tar_entries import TarEntry
 
 KIND_LABEL, MODEL = "dev.gitops-ml.kind", "model"
 """The label of a model artifact, and its value."""
-_TITLE = "org.opencontainers.image.title"
+TITLE = "org.opencontainers.image.title"
 """The annotation of a model's layer that names its file."""
-
-_ROLES = {
-    "gitops-ml: the packages of the lock": "packages",
-    "gitops-ml: predictor_base": "runtime",
-    "gitops-ml: the project": "code",
-}
 _COPIES = (("/opt/venv", "packages"), ("/opt/runtime", "runtime"), (" in /app/", "code"),
            ("app/ /app/", "code"))  # fmt: skip
 """Texts in the history of an image from a Dockerfile, in order, and the roles that they mean."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader(Protocol):
+    """Where images are read from: a registry, or a folder."""
+
+    def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
+        """The manifest or index of a tag or digest, and its descriptor."""
+        ...
+
+    def blob(self, repository: str, descriptor: Descriptor) -> bytes:
+        """A small blob, whole."""
+        ...
+
+    def read_blob(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
+        """The pieces of a blob, checked against its digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class LayerFacts:
     """One layer, from the base image up."""
 
@@ -69,47 +99,149 @@ class ImageContents:
         return self.labels.get(LOCK_LABEL)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenImage:
+    """An image whose manifest and config are read, but no layer."""
+
+    image: ImageRef
+    """With the digest of its tag."""
+    platforms: tuple[str, ...]
+    """The platforms of the index; empty without an index."""
+    descriptor: Descriptor
+    """Of the manifest for the chosen platform."""
+    contents: ImageContents
+
+
+def open_image(reader: Reader, image: ImageRef, *, platform: str | None = None) -> OpenImage:
+    """The contents of an image; no layer is read.
+
+    Without ``platform``, the first platform of an index is read.
+
+    Raises:
+        UsageError: the image is not for ``platform``.
+    """
+    content, top = reader.manifest(image)
+    platforms: tuple[str, ...] = ()
+    descriptor = top
+    try:
+        found = parse_manifest(content, media_type=top.media_type)
+        if isinstance(found, Index):
+            platforms = found.platforms()
+            descriptor = _chosen(found, platform or next(iter(platforms), "linux/amd64"), image)
+            content, _ = reader.manifest(ImageRef(image.repository, digest=descriptor.digest))
+            found = parse_manifest(content, media_type=descriptor.media_type)
+        if isinstance(found, Index):
+            raise BadManifest("its index points at another index")
+        contents = image_contents(found, reader.blob(image.repository, found.config))
+    except BadManifest as error:
+        raise ServerFailed(f"{image} cannot be read: {error}") from error
+    if platform and not Platform.parse(platform).runs(Platform.parse(contents.platform)):
+        raise UsageError(f"{image} is for {contents.platform}, not for {platform}")
+    return OpenImage(replace(image, digest=top.digest), platforms, descriptor, contents)
+
+
+def _chosen(index: Index, platform: str, image: ImageRef) -> Descriptor:
+    try:
+        return manifest_for(index, Platform.parse(platform))
+    except (BadManifest, ValueError) as error:
+        raise UsageError(f"{image}: {error}") from error
+
+
 def image_contents(manifest: ImageManifest, config: bytes) -> ImageContents:
     """The contents of an image.
 
     Raises:
         BadManifest: ``config`` is not a config, or is of another image.
     """
-    from gitops_ml.oci.model import BadManifest
-
     found = parse_config(config)
     if len(found.diff_ids) != len(manifest.layers):
         raise BadManifest("its config and its manifest disagree about its layers")
     history = [str(e.get("created_by", "")) for e in found.history if not e.get("empty_layer")]
     if len(history) != len(manifest.layers):
         history = [""] * len(manifest.layers)
-    settings = found.settings
-    labels = dict(settings.get("Labels") or {})
-    is_model = labels.get(KIND_LABEL) == MODEL
+    labels = dict(found.settings.get("Labels") or {})
+    if labels.get(KIND_LABEL) == MODEL:
+        roles = [layer.annotations.get(TITLE, "files") for layer in manifest.layers]
+    else:
+        roles = [_role(created_by) for created_by in history]
+    layers = zip(roles, manifest.layers, found.diff_ids, history, strict=True)
     return ImageContents(
         platform=str(found.platform),
-        layers=tuple(
-            LayerFacts(
-                role=descriptor.annotations.get(_TITLE, "files") if is_model else _role(created_by),
-                descriptor=descriptor,
-                diff_id=diff_id,
-                created_by=created_by,
-            )
-            for descriptor, diff_id, created_by in zip(
-                manifest.layers, found.diff_ids, history, strict=True
-            )
-        ),
+        layers=tuple(LayerFacts(*facts) for facts in layers),
         labels=labels,
-        entrypoint=tuple(settings.get("Entrypoint") or ()),
-        user=str(settings.get("User") or ""),
+        entrypoint=tuple(found.settings.get("Entrypoint") or ()),
+        user=str(found.settings.get("User") or ""),
     )
 
 
 def _role(created_by: str) -> str:
-    if created_by in _ROLES:
-        return _ROLES[created_by]
+    for role, text in MADE_LAYERS.items():
+        if created_by == text:
+            return role
     if "COPY" in created_by:
         for text, role in _COPIES:
             if text in created_by:
                 return role
     return "base"
+
+
+@contextmanager
+def layer_members(
+    reader: Reader, image: ImageRef, layer: LayerFacts
+) -> Iterator[Iterator[tuple[str, TarEntry]]]:
+    """The entries of a layer, in order, each with its path; read each before the next, and all.
+
+    The download ends with the context.
+
+    Raises:
+        GitopsMlError: it cannot be unpacked.
+        ServerFailed: it is not the layer that the image's config names; raised when the context ends.
+    """
+    blob = layer.descriptor
+    found = hashlib.sha256()
+    try:
+        with layer_entries(reader, image.repository, blob, digest=found) as entries:
+            yield ((posixpath.normpath(entry.name.lstrip("/")), entry) for entry in entries)
+    except BadArchive as error:
+        raise GitopsMlError(f"{blob.digest} of {image} cannot be read: {error}") from error
+    if f"sha256:{found.hexdigest()}" != layer.diff_id:
+        raise ServerFailed(f"{blob.digest} of {image} is not the layer that its config names")
+
+
+@contextmanager
+def layer_entries(
+    reader: Reader | OciRegistry,
+    repository: str,
+    layer: Descriptor,
+    *,
+    digest: hashlib._Hash | None = None,
+) -> Iterator[Iterator[TarEntry]]:
+    """The entries of a layer, in order; the download ends with the context.
+
+    ``digest`` is updated with the tar archive in the layer.
+
+    Raises:
+        BadArchive: it is damaged, or its compression is not supported.
+    """
+    packed = reader.read_blob(repository, layer)
+    try:
+        plain, most = _plain(packed, layer)
+        yield tar_entries(_hashed(plain, digest) if digest else plain, most=most)
+    finally:
+        if isinstance(packed, Generator):
+            packed.close()
+
+
+def _plain(packed: Iterator[bytes], layer: Descriptor) -> tuple[Iterator[bytes], int]:
+    """The tar archive in a layer, and the most bytes that it can have."""
+    if layer.media_type.endswith("gzip"):
+        return unpacked(packed), most_unpacked(layer.size)
+    if layer.media_type.endswith("tar"):
+        return packed, layer.size
+    raise BadArchive(f"its compression is not supported ({layer.media_type[:80]!r})")
+
+
+def _hashed(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece

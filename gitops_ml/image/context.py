@@ -93,14 +93,8 @@ def read_context(
             a missing predictor, secrets among the requirements. All of them at once.
         GitopsMlError: ``predictor_base`` is not installed.
     """
-    rules, faults = _rules(directory)
-    inside = _cache_inside(directory, cache)
-    if inside:
-        rules = rules.without(inside.path, reason=inside.reason)
-    tree = walk(directory, rules=rules, found=lambda path, names: _found(directory, path, names))
-    own_manifests = _manifests(directory, tree, set(manifests), rules)
-    entries = sorted(entry for entry in tree.entries if entry.path not in own_manifests)
-    faults += tree.faults
+    tree, rules = _project_tree(directory, set(manifests), cache)
+    entries, faults = tree.entries, tree.faults
     paths = {entry.path for entry in entries}
     dependencies, missing = _dependencies(directory, predictor, paths, rules)
     texts = _Texts(directory, paths)
@@ -108,8 +102,7 @@ def read_context(
     problems = [*_text_problems(directory, dependencies, texts)]
     faults += missing + texts.faults
     if not faults:
-        entries, unreadable = with_fingerprints(directory, entries)
-        faults += unreadable
+        entries, faults = with_fingerprints(directory, entries)
     if faults or problems:
         raise InvalidDocument((*(_problem(directory, fault) for fault in faults), *problems))
     runtime = runtime_directory()
@@ -120,11 +113,24 @@ def read_context(
         pip_files=references[0],
         needs_pip=references[1],
         shell_files=references[2],
-        left_out=tuple(
-            sorted((*tree.left_out, *filter(None, [inside])), key=lambda entry: entry.path)
-        ),
+        left_out=tuple(sorted(tree.left_out, key=lambda entry: entry.path)),
         warnings=tuple(_warnings(directory, paths)),
     )
+
+
+def _project_tree(
+    directory: Path, manifests: set[str], cache: Path | None
+) -> tuple[Tree, IgnoreRules]:
+    """The files of the project that enter an image, sorted, and the rules that decided it."""
+    rules, faults = _rules(directory)
+    inside = _cache_inside(directory, cache)
+    if inside:
+        rules = rules.without(inside.path, reason=inside.reason)
+    tree = walk(directory, rules=rules, found=lambda path, names: _found(directory, path, names))
+    own_manifests = _manifests(directory, tree, manifests, rules)
+    entries = sorted(entry for entry in tree.entries if entry.path not in own_manifests)
+    left_out = [*tree.left_out, *([inside] if inside else [])]
+    return Tree(entries, left_out, faults + tree.faults), rules
 
 
 def build_inputs(

@@ -11,9 +11,7 @@ from packaging.utils import canonicalize_name
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.http.json_reader import read_json
-from gitops_ml.image.attestations import cyclonedx
-from gitops_ml.image.members import layer_members
-from gitops_ml.image.project_export import open_image
+from gitops_ml.image.contents import layer_members, open_image
 from gitops_ml.oci.tar_entries import FILE
 from gitops_ml.packages.component import Component
 
@@ -31,25 +29,14 @@ _LARGEST = 32 << 20
 """Bytes of these files, of one and of all together."""
 
 
-def bill_of_image(
+def installed(
     registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
-) -> bytes:
-    """A bill of materials (CycloneDX) of the packages installed on top of ``base``.
+) -> tuple[Component, ...]:
+    """The packages installed on top of ``base``, read from the layers.
 
     Python distributions, conda packages and, where the image added some, Debian's packages: for
     images that an engine built, which have no lock.
     """
-    return cyclonedx(
-        installed(registry, image, base=base, platform=platform),
-        base=base,
-        platform=platform,
-    )
-
-
-def installed(
-    registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
-) -> tuple[Component, ...]:
-    """The packages installed on top of ``base``."""
     contents = open_image(registry, base, platform=platform).contents
     below = {layer.diff_id for layer in contents.layers}
     files: dict[str, bytes] = {}

@@ -14,6 +14,7 @@ from gitops_ml.oci.model import (
     Descriptor,
     Index,
     canonical_json,
+    describe,
     parse_index,
 )
 from gitops_ml.oci.store import bytes_source
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from gitops_ml.image.builder import BuiltImage, PlatformImage
+    from gitops_ml.image.builder import BuiltImage
     from gitops_ml.oci.blob_upload import Source
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.system.progress import Progress
@@ -44,15 +45,11 @@ def write_oci_layout(
         GitopsMlError: the folder cannot be written, or the disk is full.
         UsageError: ``folder`` has other files.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / LAYOUT).is_file():
-        raise UsageError(f"{folder} is neither empty nor an OCI layout: name another folder")
-    for name in ("blobs", "blobs/sha256"):
-        if (folder / name).is_symlink():
-            raise UsageError(f"{folder / name} is a link: name a folder that holds its own blobs")
+    _check_folder(folder)
     with written(folder / LAYOUT) as file:
         file.write(_LAYOUT)
     for descriptor, source in _blobs(built):
-        target = folder / "blobs" / "sha256" / descriptor.digest.removeprefix("sha256:")
+        target = folder / _place(descriptor.digest)
         if _is_there(target, descriptor):
             continue
         with written(target) as file:
@@ -63,6 +60,15 @@ def write_oci_layout(
     with written(folder / "index.json") as file:
         file.write(_index(built, folder, image))
     return folder
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that ``folder`` is empty or an OCI layout, and holds its own blobs."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LAYOUT).is_file():
+        raise UsageError(f"{folder} is neither empty nor an OCI layout: name another folder")
+    for name in ("blobs", "blobs/sha256"):
+        if (folder / name).is_symlink():
+            raise UsageError(f"{folder / name} is a link: name a folder that holds its own blobs")
 
 
 def _is_there(path: Path, descriptor: Descriptor) -> bool:
@@ -86,10 +92,9 @@ def load_into_engine(
         raise UsageError("an engine holds one platform: build for one only")
     from gitops_ml.image.docker import DockerBuilder
 
-    one = built.images[0]
     with DockerBuilder(environ).engine() as engine:
         # requests sends an iterator piece by piece
-        for message in engine.load_image(docker_archive(one, image=image)):
+        for message in engine.load_image(docker_archive(built, image=image)):
             if error := message.get("error"):
                 raise EngineFailed(f"the engine did not load {image}: {error}")
             if text := str(message.get("stream") or "").strip():
@@ -97,61 +102,54 @@ def load_into_engine(
         return str(engine.inspect_image(f"{image.repository}:{image.tag}")["Id"])
 
 
-def docker_archive(built: PlatformImage, *, image: ImageRef) -> Iterator[bytes]:
+def docker_archive(built: BuiltImage, *, image: ImageRef) -> Iterator[bytes]:
     """The pieces of an archive as `docker save` writes it, for old and new versions of `docker load`."""
-    blobs = [*_blobs_of(built)]
-    names = {
-        blob.digest: f"blobs/sha256/{blob.digest.removeprefix('sha256:')}" for blob, _ in blobs
-    }
-    config = next(blob for blob, _ in blobs if blob.media_type == CONFIG)
-    listing = {
-        "Config": names[config.digest],
-        "RepoTags": [f"{image.repository}:{image.tag}"],
-        "Layers": [names[layer.descriptor.digest] for layer in built.layers],
-    }
-    annotations = {"io.containerd.image.name": f"{image.repository}:{image.tag}", NAME: image.tag}
-    manifest = built.descriptor
-    entry = Descriptor(
-        MANIFEST, manifest.digest, manifest.size,
-        {name: value for name, value in annotations.items() if value},
-    )  # fmt: skip
-    files: list[tuple[str, int, Source]] = [
-        (names[blob.digest], blob.size, source) for blob, source in blobs
-    ]
+    files = [(_place(blob.digest), blob.size, source) for blob, source in _blobs(built)]
     for name, content in (
-        ("index.json", Index(manifests=(entry,)).to_bytes()),
-        ("manifest.json", canonical_json([listing])),
+        ("index.json", _docker_index(built, image)),
+        ("manifest.json", _docker_listing(built, image)),
         (LAYOUT, _LAYOUT),
     ):
         files.append((name, len(content), bytes_source(content)))
-    yield from _archive(files)
-
-
-def _archive(files: list[tuple[str, int, Source]]) -> Iterator[bytes]:
-    for directory in ("blobs", "blobs/sha256"):
-        yield tar.header(directory, kind=tar.DIRECTORY, mode=0o755)
+    folders = {""}
     for name, size, source in files:
+        yield from tar.folder_headers(name, folders)
         yield tar.header(name, kind=tar.FILE, mode=0o644, size=size)
         yield from source(0)
         yield tar.padding(size)
     yield tar.END
 
 
+def _docker_index(built: BuiltImage, image: ImageRef) -> bytes:
+    annotations = {"io.containerd.image.name": f"{image.repository}:{image.tag}"}
+    if image.tag:
+        annotations[NAME] = image.tag
+    manifest = built.descriptor
+    entry = Descriptor(MANIFEST, manifest.digest, manifest.size, annotations)
+    return Index(manifests=(entry,)).to_bytes()
+
+
+def _docker_listing(built: BuiltImage, image: ImageRef) -> bytes:
+    (one,) = built.images
+    config = describe(one.config, CONFIG)
+    listing = {
+        "Config": _place(config.digest),
+        "RepoTags": [f"{image.repository}:{image.tag}"],
+        "Layers": [_place(layer.descriptor.digest) for layer in one.layers],
+    }
+    return canonical_json([listing])
+
+
+def _place(digest: str) -> str:
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+
+
 def _blobs(built: BuiltImage) -> Iterator[tuple[Descriptor, Source]]:
-    seen = set()
-    for image in built.images:
-        for descriptor, source in _blobs_of(image):
-            if descriptor.digest not in seen:
-                seen.add(descriptor.digest)
-                yield descriptor, source
-    if len(built.images) > 1:
-        yield built.descriptor, bytes_source(built.content)
-
-
-def _blobs_of(built: PlatformImage) -> Iterator[tuple[Descriptor, Source]]:
+    """Layers, configs and manifests."""
     for blob in built.blobs():
         yield blob.descriptor, blob.source
-    yield built.descriptor, bytes_source(built.manifest)
+    for descriptor, content in built.manifests():
+        yield descriptor, bytes_source(content)
 
 
 def _index(built: BuiltImage, folder: Path, image: ImageRef) -> bytes:

@@ -1,4 +1,4 @@
-"""Plan, look up and build images."""
+"""Plan images, and look them up."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.image.context import build_inputs, read_context
-from gitops_ml.image.dockerfile import DockerPlan, docker_plan, render_dockerfile
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
+from gitops_ml.image.context import read_context
+from gitops_ml.image.dockerfile import DockerPlan, docker_plan
 from gitops_ml.image.lock_facts import lock_facts
 from gitops_ml.image.recipe import (
     BuilderChoice,
     OciPlan,
     PredictorSource,
     choose_builder,
-    oci_plan,
     unlocked_hash,
 )
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.packages.build_settings import build_settings, source_date_epoch
+from gitops_ml.packages.build_settings import source_date_epoch
 from gitops_ml.packages.locking import (
     LockOutcome,
     Locks,
@@ -36,12 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from gitops_ml.image.builder import OciBuilder
     from gitops_ml.image.content_hash import ContentHash
     from gitops_ml.image.context import BuildContext
-    from gitops_ml.image.docker import DockerBuilder
-    from gitops_ml.image.publish import ImageOrigin
-    from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.packages.locking import LockFacts
     from gitops_ml.project.model import ImageSettings
@@ -192,8 +187,8 @@ class ImagePlanner:
         if isinstance(lock, Unlocked):
             hashed = unlocked_hash(context, base=base, inputs=facts.inputs)
             return PlannedImage(self._ref(name, hashed), hashed, lock=lock)
-        plan = oci_plan(
-            context,
+        plan = OciPlan(
+            context=context,
             lock=lock.lock,
             base=base,
             platforms=self._settings.platforms,
@@ -291,102 +286,29 @@ def look_up(
     found: dict[str, str] = {}
     for image in images:
         name = str(replace(image.ref, digest=None))
+        digest = None
         if image.ref.digest or name in found:
             continue
         if image.content_hash and name in known:
-            found[name] = known[name]
+            digest = known[name]
         elif registry is not None:
             try:
-                digest = registry.digest(image.ref)
-                if digest and image.content_hash and not is_trusted(image.with_digest(digest)):
-                    digest = None
+                digest = _in_registry(image, registry, is_trusted)
             except (Refused, ServerFailed) as error:
                 if unanswered is None:
                     raise
                 unanswered(error)
                 # after one failure the registry is not asked again
                 registry = None
-            else:
-                found |= {name: digest} if digest else {}
+        if digest:
+            found[name] = digest
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Builders:
-    """What builds and documents images; each is made when it is first needed."""
-
-    docker: Callable[[], DockerBuilder]
-    oci: Callable[[], OciBuilder]
-    source: Callable[[], Mapping[str, str] | None]
-    """Where the project is kept (``uri``, ``commit``): for the provenance."""
-    key: Callable[[], SigningKey | None] = lambda: None
-    """The key that signs images; ``None`` where they are not signed."""
-
-
-def build_image(image: PlannedImage, builders: Builders, *, push: bool, progress: Progress) -> str:
-    """Build one image and, unless it stays local, push it.
-
-    Returns its digest; where an engine keeps it local, the engine's id of it.
-
-    Raises:
-        EngineFailed: no engine answers, or a build in it failed.
-        GitopsMlError: a wheel is not available, a file changed meanwhile, or the disk is full.
-        Refused, ServerFailed: a registry or an index refused or failed; the tag did not change.
-    """
-    assert image.choice, "only an image with inputs is built"
-    if push:
-        builders.key()  # a key that cannot be read is reported before a long build
-    progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")
-    if isinstance(image.plan, OciPlan):
-        return _build_with_oci(image, image.plan, builders, push=push, progress=progress)
-    assert image.plan, "a caller that builds has made the lock"
-    return _build_with_docker(image, image.plan, builders, push=push, progress=progress)
-
-
-def _build_with_oci(
-    image: PlannedImage, plan: OciPlan, builders: Builders, *, push: bool, progress: Progress
-) -> str:
-    builder = builders.oci()
-    built = builder.build(plan, progress=progress)
-    if push:
-        from gitops_ml.image.publish import push_image
-
-        push_image(
-            built, image.ref, plan=plan, builder=builder, origin=_origin(image, builders),
-            key=builders.key(), progress=progress,
-        )  # fmt: skip
-    return built.digest
-
-
-def _build_with_docker(
-    image: PlannedImage, plan: DockerPlan, builders: Builders, *, push: bool, progress: Progress
-) -> str:
-    assert image.choice and image.context, "only an image with inputs is built"
-    dockerfile = render_dockerfile(plan)
-    settings = build_settings(os.environ)
-    context = build_inputs(image.context, dockerfile=dockerfile, settings=settings)
-    builder = builders.docker()
-    try:
-        local = builder.build(context, image.ref, platform=plan.platform, progress=progress)
-    except EngineFailed as error:
-        raise EngineFailed(
-            f"docker is the builder, since {image.choice.reason}: {error}"
-        ) from error
-    if not push:
-        return local
-    from gitops_ml.image.publish import document_image
-
-    progress(f"pushing {image.ref}")
-    digest = builder.push(image.ref, progress=progress)
-    document_image(
-        replace(image.ref, digest=digest), plan=plan, registry=builders.oci().registry,
-        origin=_origin(image, builders), key=builders.key(), progress=progress,
-    )  # fmt: skip
+def _in_registry(
+    image: PlannedImage, registry: OciRegistry, is_trusted: Callable[[PlannedImage], bool]
+) -> str | None:
+    digest = registry.digest(image.ref)
+    if digest and image.content_hash and not is_trusted(image.with_digest(digest)):
+        return None
     return digest
-
-
-def _origin(image: PlannedImage, builders: Builders) -> ImageOrigin:
-    from gitops_ml.image.publish import ImageOrigin
-
-    manifest = image.manifest() if image.manifest else None
-    return ImageOrigin(manifest=manifest, source=builders.source())

@@ -1,54 +1,125 @@
-"""Push images to a registry, with the documents about them and their signatures."""
+"""Build images and publish them: push them, attach the documents about them, and sign.
+
+A registry takes documents before their image, and the tag comes last: it never points at half an image,
+nor at one without a signature.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import json
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from gitops_ml.image.attachments import SubjectDocuments, publish
-from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX, cyclonedx, provenance
-from gitops_ml.image.builder import OciBuilder
+from gitops_ml.errors import EngineFailed
+from gitops_ml.image.attestations import (
+    API_MANIFEST,
+    CYCLONEDX,
+    CYCLONEDX_PREDICATE,
+    PROVENANCE_PREDICATE,
+    cyclonedx,
+    is_provenance_of,
+    provenance,
+    statement,
+)
+from gitops_ml.image.context import build_inputs
 from gitops_ml.image.dockerfile import BUILDER as DOCKER_BUILDER
-from gitops_ml.image.recipe import BUILDER
+from gitops_ml.image.dockerfile import DockerPlan, render_dockerfile
+from gitops_ml.image.recipe import BUILDER, OciPlan
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import Attachment
-from gitops_ml.oci.signatures import IN_TOTO
-from gitops_ml.oci.store import BlobStore
-from gitops_ml.packages.wheel_store import WheelStore
-from gitops_ml.system.cache import cache_folder, folder_in
-from gitops_ml.system.seal import Seal
+from gitops_ml.oci.referrers import Attachment, attach, referrers
+from gitops_ml.oci.signatures import (
+    IN_TOTO,
+    Statement,
+    attest,
+    attestations_of,
+    is_signed,
+    sign_image,
+)
+from gitops_ml.packages.build_settings import build_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from gitops_ml.image.builder import BuiltImage, Pushed
-    from gitops_ml.image.dockerfile import DockerPlan
-    from gitops_ml.image.recipe import OciPlan
-    from gitops_ml.oci.keys import SigningKey
+    from gitops_ml.image.builder import BuiltImage, OciBuilder
+    from gitops_ml.image.content_hash import ContentHash
+    from gitops_ml.image.docker import DockerBuilder
+    from gitops_ml.image.planner import PlannedImage
+    from gitops_ml.oci.keys import PublicKey, SigningKey
+    from gitops_ml.oci.model import Descriptor
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.system.progress import Progress
 
+_Documents = tuple["Descriptor", list[Attachment]]
+"""What they are about, an image or the index of several, and the documents."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageOrigin:
-    """What an image was made from, beside its inputs."""
+class Publication:
+    """What is published about an image, beside what its plan has."""
 
     manifest: bytes | None = None
     """The text of the API manifest."""
     source: Mapping[str, str] | None = None
     """Where the project is kept: ``uri`` and, if known, ``commit``."""
+    key: SigningKey | None = field(default=None, repr=False)
+    """``None`` where images are not signed."""
 
 
-def oci_builder(registry: OciRegistry, environ: Mapping[str, str]) -> OciBuilder:
-    """A builder for ``registry``, with the user's cache and package indexes.
+def build_image(
+    image: PlannedImage,
+    *,
+    docker: DockerBuilder,
+    oci: OciBuilder,
+    publication: Publication | None,
+    progress: Progress,
+) -> str:
+    """Build one image and, with a ``publication``, push it.
+
+    Returns its digest; where an engine keeps it local, the engine's id of it.
 
     Raises:
-        UsageError: the cache folder cannot be made.
+        EngineFailed: no engine answers, or a build in it failed.
+        GitopsMlError: a wheel is not available, a file changed meanwhile, or the disk is full.
     """
-    folder = cache_folder(environ)
-    wheels = WheelStore(folder_in(folder, "wheels"), environ=environ)
-    blobs = BlobStore(folder_in(folder, "oci"), seal=Seal.of_user(environ))
-    return OciBuilder(registry, blobs=blobs, wheels=wheels)
+    assert image.choice, "only an image with inputs is built"
+    progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")
+    if isinstance(image.plan, OciPlan):
+        built = oci.build(image.plan, progress=progress)
+        if publication:
+            push_image(
+                built,
+                image.ref,
+                plan=image.plan,
+                builder=oci,
+                publication=publication,
+                progress=progress,
+            )
+        return built.digest
+    assert image.plan, "a caller that builds has made the lock"
+    local = _build_with_docker(image, image.plan, docker, progress)
+    if publication is None:
+        return local
+    progress(f"pushing {image.ref}")
+    digest = docker.push(image.ref, progress=progress)
+    pinned = ImageRef(image.ref.repository, digest=digest)
+    _document_image(pinned, image.plan, oci.registry, publication, progress)
+    return digest
+
+
+def _build_with_docker(
+    image: PlannedImage, plan: DockerPlan, docker: DockerBuilder, progress: Progress
+) -> str:
+    assert image.choice and image.context, "only an image with inputs is built"
+    settings = build_settings(os.environ)
+    inputs = build_inputs(image.context, dockerfile=render_dockerfile(plan), settings=settings)
+    try:
+        return docker.build(inputs, image.ref, platform=plan.platform, progress=progress)
+    except EngineFailed as error:
+        raise EngineFailed(
+            f"docker is the builder, since {image.choice.reason}: {error}"
+        ) from error
 
 
 def push_image(
@@ -57,84 +128,38 @@ def push_image(
     *,
     plan: OciPlan,
     builder: OciBuilder,
-    origin: ImageOrigin = ImageOrigin(),
-    key: SigningKey | None = None,
+    publication: Publication = Publication(),
     progress: Progress,
-) -> Pushed:
-    """Push an image with the documents about it, signed where there is a ``key``.
-
-    The tag comes last, so that it never points at half an image, nor at one without a signature.
+) -> None:
+    """Push an image with the documents about it, signed where there is a key.
 
     Raises:
         Refused, ServerFailed: the registry refused it, or failed; the tag did not change.
     """
-    pushed: list[Pushed] = []
 
     def push() -> None:
-        pushed.append(builder.push(built, replace(image, tag=None), progress=progress))
+        builder.push(built, replace(image, tag=None), progress=progress)
 
-    # a registry takes documents before their image
-    publish(
-        _documents(built, plan, image.repository, origin),
-        registry=builder.registry,
-        repository=image.repository,
-        key=key,
+    documents = _documents(built, plan, image.repository, publication)
+    _publish(
+        documents,
+        builder.registry,
+        image.repository,
+        key=publication.key,
         progress=progress,
         meanwhile=push,
     )
     if image.tag:
+        top, content = built.manifests()[-1]
         builder.registry.push_manifest(
-            image.repository, built.content, media_type=built.media_type, to=image.tag
+            image.repository, content, media_type=top.media_type, to=image.tag
         )
         progress(f"{image} is {built.digest}")
-    return pushed[0]
-
-
-def document_image(
-    image: ImageRef,
-    *,
-    plan: DockerPlan,
-    registry: OciRegistry,
-    origin: ImageOrigin,
-    key: SigningKey | None,
-    progress: Progress,
-) -> None:
-    """Attach documents and signature to an image that an engine built and pushed.
-
-    Raises:
-        Refused, ServerFailed: the registry refused them, or failed.
-    """
-    from gitops_ml.image.installed_packages import bill_of_image
-
-    assert plan.content_hash and image.digest, "an engine pushed an image of this content hash"
-    pinned = replace(image, tag=None)
-    subject = registry.manifest(pinned)[1]
-    about = provenance(
-        pinned,
-        builder=DOCKER_BUILDER,
-        content_hash=plan.content_hash,
-        base=plan.base,
-        platforms=(plan.platform,),
-        python=plan.python_version,
-        source=origin.source,
-    )
-    bill = bill_of_image(registry, pinned, base=plan.base, platform=plan.platform)
-    attachments = [
-        *_about_all_platforms(about, origin),
-        Attachment(artifact_type=CYCLONEDX, content=bill),
-    ]
-    publish(
-        [SubjectDocuments(subject, attachments)],
-        registry=registry,
-        repository=image.repository,
-        key=key,
-        progress=progress,
-    )
 
 
 def _documents(
-    built: BuiltImage, plan: OciPlan, repository: str, origin: ImageOrigin
-) -> tuple[SubjectDocuments, ...]:
+    built: BuiltImage, plan: OciPlan, repository: str, publication: Publication
+) -> Iterable[_Documents]:
     """The documents by subject; an image for one platform is its own index."""
     about = provenance(
         ImageRef(repository, digest=built.digest),
@@ -144,18 +169,123 @@ def _documents(
         platforms=plan.platforms,
         python=plan.lock.python,
         locks={platform: plan.lock.fingerprint(platform) for platform in plan.platforms},
-        source=origin.source,
+        source=publication.source,
     )
-    found = {built.digest: (built.descriptor, _about_all_platforms(about, origin))}
+    found = {built.digest: (built.descriptor, _about_all_platforms(about, publication))}
     for one in built.images:
         _, attachments = found.setdefault(one.descriptor.digest, (one.descriptor, []))
         bill = cyclonedx(one.components, base=plan.base, platform=one.platform)
         attachments.append(Attachment(artifact_type=CYCLONEDX, content=bill))
-    return tuple(SubjectDocuments(subject, attachments) for subject, attachments in found.values())
+    return found.values()
 
 
-def _about_all_platforms(statement: bytes, origin: ImageOrigin) -> list[Attachment]:
+def _document_image(
+    image: ImageRef,
+    plan: DockerPlan,
+    registry: OciRegistry,
+    publication: Publication,
+    progress: Progress,
+) -> None:
+    """Attach documents and signature to an image, by digest, that an engine built and pushed."""
+    from gitops_ml.image.installed_packages import installed
+
+    assert plan.content_hash, "an engine built an image of this content hash"
+    about = provenance(
+        image,
+        builder=DOCKER_BUILDER,
+        content_hash=plan.content_hash,
+        base=plan.base,
+        platforms=(plan.platform,),
+        python=plan.python_version,
+        source=publication.source,
+    )
+    packages = installed(registry, image, base=plan.base, platform=plan.platform)
+    bill = cyclonedx(packages, base=plan.base, platform=plan.platform)
+    attachments = _about_all_platforms(about, publication)
+    attachments.append(Attachment(artifact_type=CYCLONEDX, content=bill))
+    documents = [(registry.manifest(image)[1], attachments)]
+    _publish(documents, registry, image.repository, key=publication.key, progress=progress)
+
+
+def _about_all_platforms(statement: bytes, publication: Publication) -> list[Attachment]:
     attachments = [Attachment(artifact_type=IN_TOTO, content=statement)]
-    if origin.manifest is not None:
-        attachments.append(Attachment(artifact_type=API_MANIFEST, content=origin.manifest))
+    if publication.manifest is not None:
+        manifest = Attachment(artifact_type=API_MANIFEST, content=publication.manifest)
+        attachments.append(manifest)
     return attachments
+
+
+def _publish(
+    documents: Iterable[_Documents],
+    registry: OciRegistry,
+    repository: str,
+    *,
+    key: SigningKey | None,
+    progress: Progress,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    """Attach ``documents`` and, with a key, sign their subjects and those that can be signed.
+
+    The subjects need not exist yet: ``meanwhile`` may push them.
+    """
+    chosen = tuple(documents)
+    with ThreadPoolExecutor(1 + 2 * len(chosen)) as pool:
+        futures: list[Future[Any]] = [pool.submit(meanwhile)]
+        for subject, attachments in chosen:
+            futures.append(pool.submit(attach, registry, repository, subject, attachments))
+            if key is not None:
+                image = ImageRef(repository, digest=subject.digest)
+                futures.append(pool.submit(_sign, registry, image, attachments, key, progress))
+        for future in futures:
+            future.result()
+
+
+def _sign(
+    registry: OciRegistry,
+    image: ImageRef,
+    attachments: Iterable[Attachment],
+    key: SigningKey,
+    progress: Progress,
+) -> None:
+    assert image.digest, "signatures are about digests"
+    # the signature comes last: an image without one counts as missing
+    if statements := _statements(image, attachments):
+        attest(registry, image.repository, image.digest, statements, key=key)
+    sign_image(registry, image.repository, image.digest, key=key, progress=progress)
+
+
+def _statements(image: ImageRef, attachments: Iterable[Attachment]) -> list[Statement]:
+    """The documents that are signed: the provenance, and the bill of materials as a statement."""
+    found = []
+    for attachment in attachments:
+        if attachment.artifact_type == IN_TOTO:
+            found.append(Statement(attachment.content, PROVENANCE_PREDICATE))
+        elif attachment.artifact_type == CYCLONEDX:
+            bill = json.loads(attachment.content)
+            content = statement(image, predicate_type=CYCLONEDX_PREDICATE, predicate=bill)
+            found.append(Statement(content, CYCLONEDX_PREDICATE))
+    return found
+
+
+def is_made_by(
+    key: PublicKey, image: ImageRef, *, registry: OciRegistry, content_hash: ContentHash
+) -> bool:
+    """Whether the holder of ``key`` made ``image``, by digest, from the inputs of ``content_hash``.
+
+    A signature alone does not prove it: an older image has one, too, and every user who may push can
+    point the tag at that.
+    """
+    assert image.digest, "signatures are about digests"
+    if not is_signed(registry, image.repository, image.digest, key=key):
+        return False
+    statements = attestations_of(
+        registry, image.repository, image.digest, predicate_type=PROVENANCE_PREDICATE, key=key
+    )
+    return any(is_provenance_of(each, image.digest, content_hash) for each in statements)
+
+
+def is_documented(image: ImageRef, *, registry: OciRegistry) -> bool:
+    """Whether ``image``, by digest, has all documents that a build attaches."""
+    assert image.digest, "documents are about digests"
+    found = {each.artifact_type for each in referrers(registry, image.repository, image.digest)}
+    return {API_MANIFEST, CYCLONEDX, IN_TOTO} <= found

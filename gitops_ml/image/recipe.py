@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import astuple, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
@@ -41,6 +42,12 @@ PREFIX = "opt/venv"
 RUNTIME = "opt/runtime"
 APP = "app"
 ENTRYPOINT = ("python3", "-m", "predictor_base")
+MADE_LAYERS = {
+    "packages": "gitops-ml: the packages of the lock",
+    "runtime": "gitops-ml: predictor_base",
+    "code": "gitops-ml: the project",
+}
+"""The layers on top of the base image, from below, by role; the text is in the history."""
 
 _ENV = {
     "HOME": "/tmp",  # noqa: S108 - the only writable folder of the pod
@@ -69,54 +76,36 @@ class PredictorSource:
     class_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class OciPlan:
     """Everything that decides the content of an image."""
 
     context: BuildContext
-    """Without the lock file, whose text is made from ``lock``."""
     lock: Lock
     base: ImageRef
     """By digest."""
     platforms: tuple[str, ...]
-    content_hash: ContentHash
     predictor: PredictorSource | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
     epoch: int = 0
     """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
     asked: Callable[[], Sequence[RequirementLine]] | None = field(default=None, compare=False)
     """What the requirements ask for: the wheels must be what they come to, and no more."""
 
+    @cached_property
+    def unlocked_context(self) -> BuildContext:
+        """Without the lock file, whose text is made from ``lock``."""
+        return _without_lock_file(self.context)
 
-def oci_plan(
-    context: BuildContext,
-    *,
-    lock: Lock,
-    base: ImageRef,
-    platforms: Iterable[str],
-    predictor: PredictorSource | None = None,
-    labels: Mapping[str, str] | None = None,
-    epoch: int = 0,
-    asked: Callable[[], Sequence[RequirementLine]] | None = None,
-) -> OciPlan:
-    """The plan of the image of ``context``, with its content hash, which does not cover the labels.
-
-    Labels must follow from what the hash covers: one tag has one digest.
-    """
-    chosen = tuple(platforms)
-    recipe = oci_recipe(base=base, platforms=chosen, lock=lock, predictor=predictor, epoch=epoch)
-    own = _without_lock_file(context)
-    return OciPlan(
-        context=own,
-        lock=lock,
-        base=base,
-        platforms=chosen,
-        content_hash=content_hash(own.inputs, recipe=recipe),
-        predictor=predictor,
-        labels=labels or {},
-        epoch=epoch,
-        asked=asked,
-    )
+    @cached_property
+    def content_hash(self) -> ContentHash:
+        recipe = oci_recipe(
+            base=self.base,
+            platforms=self.platforms,
+            lock=self.lock,
+            predictor=self.predictor,
+            epoch=self.epoch,
+        )
+        return content_hash(self.unlocked_context.inputs, recipe=recipe)
 
 
 def unlocked_hash(context: BuildContext, *, base: ImageRef, inputs: str) -> ContentHash:

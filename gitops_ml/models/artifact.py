@@ -24,8 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
-from gitops_ml.image.contents import KIND_LABEL, MODEL
-from gitops_ml.image.members import layer_entries
+from gitops_ml.image.contents import KIND_LABEL, MODEL, TITLE, layer_entries
 from gitops_ml.oci import tar_headers as tar
 from gitops_ml.oci.model import (
     CONFIG,
@@ -64,7 +63,6 @@ _BIG = 8 << 20
 _MOST_LAYERS = 64
 """Of big files. Docker mounts at most 125 layers, and some models have more files."""
 _PIECE = 1 << 20
-_TITLE = "org.opencontainers.image.title"
 _LABELS = {KIND_LABEL: MODEL}
 _WHITEOUT = ".wh."
 _STAGING_SECONDS = 7 * 24 * 60 * 60
@@ -98,8 +96,30 @@ class RegistryModels:
         self._environ = environ
 
     def push(self, directory: Path, image: ImageRef, *, progress: Progress) -> PushedModel:
-        """As `push_model`."""
-        return push_model(directory, image, registry=self._registry, progress=progress)
+        """Push the files of ``directory``; equal files have equal digests on every machine.
+
+        The tag of ``image`` may move to them. They also get a tag of their content, which never moves,
+        so that the clean-up of a registry does not remove what a release names by digest.
+
+        Raises:
+            UsageError: there is nothing to push, or a file that no image can hold.
+            GitopsMlError: a file changed meanwhile.
+            Refused, ServerFailed: the registry refused it, or failed; the tag did not change.
+        """
+        files = _files(directory)
+        layers, sent = self._push_layers(files, image.repository, progress)
+        index = _index(layers)
+        named = _named(image, index)
+        own = replace(named, tag=_own_tag(str(named.digest)))
+        if self._digest(own) != named.digest:
+            sent += self._push_manifests(image.repository, layers, progress)
+            self._push_index(own, index)
+        before = self._digest(named)
+        if before != named.digest:
+            self._push_index(named, index)
+        size = sum(entry.size for entry in files)
+        moved_from = before if before != named.digest else None
+        return PushedModel(named, len(files), size, sent, moved_from)
 
     def named(self, directory: Path, image: ImageRef) -> ImageRef:
         """The reference, with its digest, that `push` would return; no registry is used.
@@ -111,9 +131,32 @@ class RegistryModels:
         layers = tuple(_describe(title, group) for title, group in _groups(files))
         return _named(image, _index(layers))
 
-    def pull(self, image: ImageRef, directory: Path, *, progress: Progress) -> PulledModel:
-        """As `pull_model`."""
-        return pull_model(image, directory, registry=self._registry, progress=progress)
+    def pull(
+        self, image: ImageRef, directory: Path, *, progress: Progress, may_be_there: bool = False
+    ) -> PulledModel:
+        """Write the files of an artifact to ``directory``, which appears complete or not at all.
+
+        With ``may_be_there`` other processes write the same content, and the first one wins.
+
+        Raises:
+            UsageError: the directory has files already.
+            GitopsMlError: it cannot be written, or the image has an entry that is not a model's file.
+        """
+        is_taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+        if is_taken and not may_be_there:
+            raise UsageError(f"{directory} exists: name a new directory")
+        pinned = replace(image, digest=self._registry.manifest(image)[1].digest)
+        manifest, _ = self._registry.image_manifest(pinned, _PLATFORMS[0])
+        target = directory.absolute()
+        if may_be_there:
+            _forget_partial(target)
+        with new_folder(target, may_be_there=may_be_there) as new:
+            for layer in manifest.layers:
+                title = layer.annotations.get(TITLE, layer.digest[:19])
+                progress(f"{title}: {layer.size / 1e6:.1f} MB")
+                _unpack(self._registry, image.repository, layer, new)
+        sizes = new.sizes.values()
+        return PulledModel(pinned, len(sizes), sum(sizes))
 
     def fetched(self, image: ImageRef, *, progress: Progress) -> Path:
         """The folder with the files of an artifact in the user's cache, fetched where it is missing."""
@@ -127,44 +170,53 @@ class RegistryModels:
             progress(f"warning: {folder} in the cache is not {image}: {reason}; it is removed")
             remove(folder)
         progress(f"fetching {image}")
-        pull_model(replace(image, digest=digest), folder, registry=self._registry,
-                   progress=progress, may_be_there=True)  # fmt: skip
+        self.pull(replace(image, digest=digest), folder, progress=progress, may_be_there=True)
         keep_listing(folder, seal=seal)
         return folder
 
+    def _digest(self, image: ImageRef) -> str | None:
+        """The digest that the tag of ``image`` has in the registry."""
+        found = self._registry.head(replace(image, digest=None))
+        return found.digest if found else None
 
-def push_model(
-    directory: Path, image: ImageRef, *, registry: OciRegistry, progress: Progress
-) -> PushedModel:
-    """Push the files of ``directory``; equal files have equal digests on every machine.
+    def _push_layers(
+        self, files: Sequence[_Entry], repository: str, progress: Progress
+    ) -> tuple[tuple[Descriptor, ...], int]:
+        """The layers, and how many bytes were sent for them."""
+        layers: list[Descriptor] = []
+        sent = 0
+        groups = [*_groups(files)]
+        # the next archive is hashed while this one is sent
+        with ThreadPoolExecutor(1) as pool:
+            described = [pool.submit(_describe, title, group) for title, group in groups]
+            try:
+                for (_, group), future in zip(groups, described, strict=True):
+                    layer = future.result()
+                    upload = self._registry.push_blob(
+                        repository, layer, _source(group), progress=progress
+                    )
+                    sent += upload.sent
+                    layers.append(layer)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+        return tuple(layers), sent
 
-    The tag of ``image`` may move to them. They also get a tag of their content, which never moves, so
-    that the clean-up of a registry does not remove what a release names by digest.
-
-    Raises:
-        UsageError: there is nothing to push, or a file that no image can hold.
-        GitopsMlError: a file changed meanwhile.
-        Refused, ServerFailed: the registry refused it, or failed; the tag did not change.
-    """
-    files = _files(directory)
-    layers, sent = _push_layers(files, image.repository, registry=registry, progress=progress)
-    manifests = [_manifest(platform, layers) for platform in _PLATFORMS]
-    index = _index(layers)
-    named = _named(image, index)
-    digest = str(named.digest)
-    own = replace(named, tag=_own_tag(digest))
-    if _digest_of(replace(own, digest=None), registry) != digest:
-        for content, config in manifests:
-            sent += _push_bytes(image.repository, config, registry=registry, progress=progress)
+    def _push_manifests(
+        self, repository: str, layers: tuple[Descriptor, ...], progress: Progress
+    ) -> int:
+        """Push the manifests and their configs; returns how many bytes of configs were sent."""
+        sent = 0
+        for platform in _PLATFORMS:
+            content, config = _manifest(platform, layers)
+            described, source = describe(config, CONFIG), bytes_source(config)
+            upload = self._registry.push_blob(repository, described, source, progress=progress)
+            sent += upload.sent
             to = describe(content, MANIFEST).digest
-            registry.push_manifest(image.repository, content, media_type=MANIFEST, to=to)
-        registry.push_manifest(image.repository, index, media_type=INDEX, to=str(own.tag))
-    before = _digest_of(replace(named, digest=None), registry)
-    if before != digest:
-        registry.push_manifest(image.repository, index, media_type=INDEX, to=str(named.tag))
-    size = sum(entry.size for entry in files)
-    moved_from = before if before != digest else None
-    return PushedModel(named, len(files), size, sent, moved_from)
+            self._registry.push_manifest(repository, content, media_type=MANIFEST, to=to)
+        return sent
+
+    def _push_index(self, image: ImageRef, index: bytes) -> None:
+        self._registry.push_manifest(image.repository, index, media_type=INDEX, to=str(image.tag))
 
 
 def _index(layers: tuple[Descriptor, ...]) -> bytes:
@@ -185,32 +237,6 @@ def _own_tag(digest: str) -> str:
     return f"m-{digest[7:27]}"
 
 
-def _digest_of(image: ImageRef, registry: OciRegistry) -> str | None:
-    found = registry.head(image)
-    return found.digest if found else None
-
-
-def _push_layers(
-    files: Sequence[_Entry], repository: str, *, registry: OciRegistry, progress: Progress
-) -> tuple[tuple[Descriptor, ...], int]:
-    """The layers, and how many bytes were sent for them."""
-    layers: list[Descriptor] = []
-    sent = 0
-    groups = [*_groups(files)]
-    # the next archive is hashed while this one is sent
-    with ThreadPoolExecutor(1) as pool:
-        described = [pool.submit(_describe, title, group) for title, group in groups]
-        try:
-            for (_, group), future in zip(groups, described, strict=True):
-                layer = future.result()
-                upload = registry.push_blob(repository, layer, _source(group), progress=progress)
-                sent += upload.sent
-                layers.append(layer)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-    return tuple(layers), sent
-
-
 def _manifest(platform: Platform, layers: tuple[Descriptor, ...]) -> tuple[bytes, bytes]:
     """The manifest for one platform, and its config."""
     config = canonical_json(
@@ -222,14 +248,6 @@ def _manifest(platform: Platform, layers: tuple[Descriptor, ...]) -> tuple[bytes
         }
     )
     return ImageManifest(config=describe(config, CONFIG), layers=layers).to_bytes(), config
-
-
-def _push_bytes(
-    repository: str, content: bytes, *, registry: OciRegistry, progress: Progress
-) -> int:
-    return registry.push_blob(
-        repository, describe(content, CONFIG), bytes_source(content), progress=progress
-    ).sent
 
 
 def _files(directory: Path) -> list[_Entry]:
@@ -288,13 +306,10 @@ def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:
 
 def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
     """The archive of some files; made again for each use, as the headers of many take memory."""
-    directories: set[str] = set()
+    folders = {""}
     for entry in files:
-        for parent in reversed(Path(entry.name).parents[:-1]):
-            if parent.as_posix() not in directories:
-                directories.add(parent.as_posix())
-                head = tar.header(parent.as_posix(), kind=tar.DIRECTORY, mode=0o755)
-                yield _Part(len(head), head)
+        for head in tar.folder_headers(entry.name, folders):
+            yield _Part(len(head), head)
         # every user may read the mounted files
         mode = 0o755 if entry.is_executable else 0o644
         head = tar.header(entry.name, kind=tar.FILE, mode=mode, size=entry.size)
@@ -321,7 +336,7 @@ def _describe(title: str, files: Sequence[_Entry]) -> Descriptor:
                 left -= count
         if left:
             raise GitopsMlError(f"{part.source} changed while it was read: run it again")
-    return Descriptor(LAYER, f"sha256:{digest.hexdigest()}", size, {_TITLE: title})
+    return Descriptor(LAYER, f"sha256:{digest.hexdigest()}", size, {TITLE: title})
 
 
 def _source(files: Sequence[_Entry]) -> Source:
@@ -349,42 +364,6 @@ def _file_pieces(path: Path, skip: int, size: int) -> Iterator[bytes]:
             yield piece
     if left:
         raise GitopsMlError(f"{path} changed while it was sent: run it again")
-
-
-# -- pull ------------------------------------------------------------------------------------------
-
-
-def pull_model(
-    image: ImageRef,
-    directory: Path,
-    *,
-    registry: OciRegistry,
-    progress: Progress,
-    may_be_there: bool = False,
-) -> PulledModel:
-    """Write the files of an artifact to ``directory``, which appears complete or not at all.
-
-    With ``may_be_there`` other processes write the same content, and the first one wins.
-
-    Raises:
-        UsageError: the directory has files already.
-        GitopsMlError: it cannot be written, or the image has an entry that is not a model's file.
-    """
-    is_taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
-    if is_taken and not may_be_there:
-        raise UsageError(f"{directory} exists: name a new directory")
-    _, found = registry.manifest(image)
-    manifest, _ = registry.image_manifest(replace(image, digest=found.digest), _PLATFORMS[0])
-    target = directory.absolute()
-    if may_be_there:
-        _forget_partial(target)
-    with new_folder(target, may_be_there=may_be_there) as new:
-        for layer in manifest.layers:
-            title = layer.annotations.get(_TITLE, layer.digest[:19])
-            progress(f"{title}: {layer.size / 1e6:.1f} MB")
-            _unpack(registry, image.repository, layer, new)
-    sizes = new.sizes.values()
-    return PulledModel(replace(image, digest=found.digest), len(sizes), sum(sizes))
 
 
 def _unpack(registry: OciRegistry, repository: str, layer: Descriptor, new: NewFolder) -> None:

@@ -49,9 +49,9 @@ class Clients:
 
     @cached_property
     def oci(self) -> OciBuilder:
-        from gitops_ml.image.publish import oci_builder
+        from gitops_ml.image.builder import OciBuilder
 
-        return oci_builder(self._registry, self.environ)
+        return OciBuilder(self._registry, self.environ)
 
     @cached_property
     def models(self) -> RegistryModels:

@@ -10,10 +10,10 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from gitops_ml.image.attachments import is_made_by
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
 from gitops_ml.image.content_hash import ContentHash
 from gitops_ml.image.docker import DockerBuilder
+from gitops_ml.image.publish import is_made_by
 from gitops_ml.oci.keys import PublicKey
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.http.retry import RetryPolicy
-from gitops_ml.image.contents import image_contents
-from gitops_ml.image.project_export import open_image
+from gitops_ml.image.contents import image_contents, open_image
 from gitops_ml.oci.config import parse_config
 from gitops_ml.oci.model import BadManifest, Descriptor, ImageManifest, Platform, digest_of
 from gitops_ml.oci.model import parse_manifest as read_manifest

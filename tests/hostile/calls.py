@@ -17,8 +17,9 @@ from gitops_ml.forge.open import forge_over
 from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.forge.token import ForgeToken
 from gitops_ml.http.retry import RetryPolicy
-from gitops_ml.image.project_export import export_image, open_image
-from gitops_ml.models.artifact import pull_model
+from gitops_ml.image.contents import open_image
+from gitops_ml.image.project_export import export_image
+from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
@@ -60,7 +61,8 @@ def pull(host: str) -> str:
     """The files of a model."""
     image = ImageRef(f"{host}/x/y", tag="t")
     with _clean(Path("model")) as folder:
-        return str(pull_model(image, folder, registry=_registry(), progress=_silent))
+        models = RegistryModels(_registry(), environ={})
+        return str(models.pull(image, folder, progress=_silent))
 
 
 @contextmanager

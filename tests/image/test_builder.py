@@ -150,9 +150,9 @@ def test_a_change_of_the_code_pushes_the_code_and_two_small_documents(
     tools.push(first, ImageRef(repository, "1"), progress=silent)
     (project / "predictor.py").write_text("class PythonPredictor: ...\n")
     second = tools.build(plan_of(project, lock, base.image), progress=silent)
-    pushed = tools.push(second, ImageRef(repository, "2"), progress=silent)
+    uploads = tools.push(second, ImageRef(repository, "2"), progress=silent)
     roles = {blob.descriptor.digest: blob.role for blob in second.images[0].blobs()}
-    sent = {roles[digest] for digest, upload in pushed.uploads.items() if upload.how == "sent"}
+    sent = {roles[digest] for digest, upload in uploads.items() if upload.how == "sent"}
     assert sent == {"code", "config"}
 
 
@@ -163,8 +163,8 @@ def test_the_layers_of_a_base_in_the_same_registry_are_mounted(
     tools = tools_of(tmp_path / "cache")
     built = tools.build(plan_of(tmp_path / "iris", lock, base.image), progress=silent)
     image = ImageRef(f"{registry.host}/builder/mounts", "1")
-    pushed = tools.push(built, image, progress=silent)
-    assert pushed.uploads[built.images[0].layers[0].descriptor.digest].how == "mounted"
+    uploads = tools.push(built, image, progress=silent)
+    assert uploads[built.images[0].layers[0].descriptor.digest].how == "mounted"
 
 
 def nested(registry: OciRegistry, base: TinyBase, times: int) -> ImageRef:
@@ -202,8 +202,8 @@ def test_the_layers_of_a_base_in_another_registry_are_copied_through(
     lock = project_with_lock(tmp_path / "iris")
     built = tools.build(plan_of(tmp_path / "iris", lock, far.image), progress=silent)
     image = ImageRef(f"{registry.host}/builder/copied", "1")
-    pushed = tools.push(built, image, progress=silent)
-    assert pushed.uploads[built.images[0].layers[0].descriptor.digest].how == "sent"
+    uploads = tools.push(built, image, progress=silent)
+    assert uploads[built.images[0].layers[0].descriptor.digest].how == "sent"
     assert_whole(tools.registry, image)
 
 
@@ -445,7 +445,8 @@ def test_a_damaged_cache_is_told_and_mended_by_the_next_run(
         tools.push(built, image, progress=silent)
     assert tools.registry.head(image) is None
     again = tools.build(plan, progress=silent)
-    assert tools.push(again, image, progress=silent).digest == built.digest
+    tools.push(again, image, progress=silent)
+    assert again.digest == built.digest
     assert_whole(tools.registry, image)
 
 

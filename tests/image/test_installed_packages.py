@@ -7,7 +7,8 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from gitops_ml.image.installed_packages import bill_of_image, installed
+from gitops_ml.image.attestations import cyclonedx
+from gitops_ml.image.installed_packages import installed
 from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.model import (
     CONFIG,
@@ -108,7 +109,7 @@ def test_distributions_conda_and_debian_packages_are_found_above_the_base_image(
     }
     six = next(component for component in found if component.name == "six-seven")
     assert (six.licence, six.requires) == ("MIT", ("numpy", "x"))
-    bill = json.loads(bill_of_image(client, image, base=base.image, platform="linux/amd64"))
+    bill = json.loads(cyclonedx(found, base=base.image, platform="linux/amd64"))
     assert len(bill["components"]) == 1 + len(found)
     assert bill["components"][0]["version"] == base.image.digest
 

@@ -14,19 +14,19 @@ import pytest
 import requests
 
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
+from gitops_ml.image.contents import open_image
 from gitops_ml.image.context import read_context
 from gitops_ml.image.lock_facts import lock_facts
 from gitops_ml.image.output import load_into_engine, write_oci_layout
-from gitops_ml.image.project_export import export_image, open_image, push_preview
-from gitops_ml.image.recipe import oci_plan
-from gitops_ml.models.artifact import push_model
+from gitops_ml.image.project_export import export_image
+from gitops_ml.image.recipe import OciPlan
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO
 from gitops_ml.packages.locking import ensure_lock
 from tests.image.test_docker import ready, serving
 from tests.support.base_image import VERSION
-from tests.support.oci import ensure_oci_image, registry_of, silent, tools_of
+from tests.support.oci import ensure_oci_image, push_model, registry_of, silent, tools_of
 from tests.support.projects import predictor_spec, write_project
 from tests.support.real import (
     Engine,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gitops_ml.image.builder import OciBuilder
-    from gitops_ml.image.recipe import OciPlan
 
 pytestmark = needs_docker
 
@@ -89,9 +88,8 @@ def plan_for(project: Path, base: ImageRef, environ: Mapping[str, str]) -> OciPl
     context = read_context(project, predictor=spec)
     facts = lock_facts(context, predictor_type="python", python=VERSION, platforms=[PLATFORM])
     lock = ensure_lock(facts, environ=environ, progress=silent).lock
-    return oci_plan(
-        read_context(project, predictor=spec), lock=lock, base=base, platforms=[PLATFORM],
-    )  # fmt: skip
+    context = read_context(project, predictor=spec)
+    return OciPlan(context=context, lock=lock, base=base, platforms=(PLATFORM,))
 
 
 def answer_of(client: docker.DockerClient, image: ImageRef, tmp_path: Path) -> dict[str, Any]:
@@ -220,7 +218,7 @@ def test_what_a_change_would_push_is_told_before_it_is_pushed(
     ensure_oci_image(plan, repository=repository, tools=tools, progress=silent)
     (project / "names.json").write_text('["a", "b"]')
     built = tools.build(plan_for(project, base_image, environ), progress=silent)
-    preview = push_preview(tools.registry, built, repository=repository)
+    preview = tools.push_preview(built, repository)
     assert {entry.role for entry in preview if not entry.is_there} == {"code", "config"}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.models import artifact as oci_models
-from gitops_ml.models.artifact import RegistryModels, pull_model, push_model
+from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.oci.model import (
     CONFIG,
     LAYER,
@@ -29,7 +29,7 @@ from gitops_ml.system.kept_folder import keep_listing, listing
 from gitops_ml.system.seal import Seal
 from tests.support.faulty_registry import Asked, Fault, faulty_registry
 from tests.support.hostile_archives import PLAIN, config_of, packed, refused_archives
-from tests.support.oci import registry_of, silent, source
+from tests.support.oci import pull_model, push_model, registry_of, silent, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -357,15 +357,15 @@ def test_who_is_second_to_fetch_the_same_finds_what_the_first_has(
 PUSH_AND_PULL = """
 import re, sys
 from pathlib import Path
-from gitops_ml.models.artifact import pull_model, push_model
+from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.oci.reference import ImageRef
 
-registry = OciRegistry(RegistrySession({}))
+models = RegistryModels(OciRegistry(RegistrySession({})), environ={})
 image = ImageRef(sys.argv[2], "1")
-pushed = push_model(Path(sys.argv[1]), image, registry=registry, progress=print)
-pull_model(pushed.image, Path(sys.argv[3]), registry=registry, progress=print)
+pushed = models.push(Path(sys.argv[1]), image, progress=print)
+models.pull(pushed.image, Path(sys.argv[3]), progress=print)
 # ru_maxrss would count what the process was forked from
 print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.image.builder import OciBuilder
 from gitops_ml.image.context import read_context
-from gitops_ml.image.publish import ImageOrigin, oci_builder, push_image
-from gitops_ml.image.recipe import OciPlan, PredictorSource, oci_plan
+from gitops_ml.image.publish import Publication, push_image
+from gitops_ml.image.recipe import OciPlan, PredictorSource
+from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.model import (
     CONFIG,
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gitops_ml.image.builder import OciBuilder
     from gitops_ml.oci.blob_upload import Source
+    from gitops_ml.release.model_artifacts import PulledModel, PushedModel
     from gitops_ml.system.progress import Progress
 
 IMPATIENT = RetryPolicy(first_wait=0, sleep=lambda seconds: None)
@@ -115,8 +117,8 @@ def project_with_lock(
 
 def plan_of(directory: Path, lock: Lock, base: ImageRef, *, epoch: int = 0) -> OciPlan:
     context = read_context(directory, predictor=predictor_spec())
-    return oci_plan(
-        context, lock=lock, base=base, platforms=lock.platforms, epoch=epoch,
+    return OciPlan(
+        context=context, lock=lock, base=base, platforms=lock.platforms, epoch=epoch,
         predictor=PredictorSource(api="iris", path="predictor.py"),
     )  # fmt: skip
 
@@ -126,7 +128,25 @@ def tools_of(
 ) -> OciBuilder:
     settings = {"HOME": str(cache), **(environ or {}), "GITOPS_ML_CACHE": str(cache)}
     registry = OciRegistry(RegistrySession(settings, patience=patience))
-    return oci_builder(registry, settings)
+    return OciBuilder(registry, settings)
+
+
+def push_model(
+    directory: Path, image: ImageRef, *, registry: OciRegistry, progress: Progress = silent
+) -> PushedModel:
+    return RegistryModels(registry, environ={}).push(directory, image, progress=progress)
+
+
+def pull_model(
+    image: ImageRef,
+    directory: Path,
+    *,
+    registry: OciRegistry,
+    progress: Progress = silent,
+    may_be_there: bool = False,
+) -> PulledModel:
+    store = RegistryModels(registry, environ={})
+    return store.pull(image, directory, progress=progress, may_be_there=may_be_there)
 
 
 def ensure_oci_image(
@@ -143,12 +163,6 @@ def ensure_oci_image(
     if digest := tools.registry.digest(image):
         return replace(image, digest=digest)
     built = tools.build(plan, progress=progress)
-    push_image(
-        built,
-        image,
-        plan=plan,
-        builder=tools,
-        origin=ImageOrigin(manifest=manifest, source=source),
-        progress=progress,
-    )
+    publication = Publication(manifest=manifest, source=source)
+    push_image(built, image, plan=plan, builder=tools, publication=publication, progress=progress)
     return replace(image, digest=built.digest)

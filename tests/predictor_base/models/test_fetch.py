@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.models.artifact import push_model
 from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
 from gitops_ml.oci.reference import ImageRef
 from predictor_base.errors import StartFailure, StoreBusy, StoreError
@@ -27,7 +26,7 @@ from predictor_base.models.fetch import (
 )
 from predictor_base.models.stores.registry import PullSecrets, Reference
 from tests.support.faulty_registry import Asked, Fault, FaultyRegistry, faulty_registry
-from tests.support.oci import registry_of, silent, source
+from tests.support.oci import push_model, registry_of, silent, source
 from tests.support.real import PASSWORD, USER, RealRegistry
 
 if TYPE_CHECKING:
