@@ -69,7 +69,7 @@ class Clone:
             os.close(lock)
 
     def _wait_for(self, lock: int) -> None:
-        patience = 2 * self._git.longest_conversation
+        patience = 2 * self._git.seconds
         deadline = time.monotonic() + patience
         pause = 0.01
         while not _is_taken(lock):
@@ -120,7 +120,7 @@ class Clone:
         new = self._beside("new")
         new.mkdir(mode=0o700)
         self._git.make(new).required()
-        (new / _SEAL).write_text(self._mark(new))
+        (new / _SEAL).write_text(self._seal.mark(*self._sealed(new)))
         self._remove()
         new.rename(self.folder)
 
@@ -132,9 +132,6 @@ class Clone:
             return self._seal.is_on(mark, *self._sealed(self.folder))
         except (OSError, UnicodeDecodeError):
             return False
-
-    def _mark(self, folder: Path) -> str:
-        return self._seal.mark(*self._sealed(folder))
 
     def _sealed(self, folder: Path) -> tuple[str | bytes, ...]:
         return "clone", self.folder.name, read_whole(folder / "config", limit=_LARGEST)

@@ -80,7 +80,10 @@ class GitResult:
 
 
 class GitProgram:
-    """Git commands on the bare clone in ``folder`` and its ``remote``."""
+    """Git commands on the bare clone in ``folder`` and its ``remote``.
+
+    A conversation with the remote raises `ServerFailed` when it takes too long.
+    """
 
     def __init__(
         self,
@@ -97,7 +100,8 @@ class GitProgram:
         # GitPython adds to the environment of this process, so all of it counts anyway.
         self._environ = {**os.environ, **environ}
         self._secrets = (*credentials.secrets, *secrets_in(environ))
-        self._seconds = conversation_seconds(self._environ)
+        self.seconds = conversation_seconds(self._environ)
+        """After which a conversation with the server is stopped."""
 
     def make(self, folder: Path) -> GitResult:
         """``git init`` of an empty bare clone in ``folder``."""
@@ -109,19 +113,11 @@ class GitProgram:
         return self._execute(arguments, env=self._clone, input=input)
 
     def remote(self, *arguments: str) -> GitResult:
-        """A command between the clone and the remote.
-
-        Raises:
-            ServerFailed: the conversation takes too long.
-        """
+        """A command between the clone and the remote."""
         return self._converse(arguments, repository=self._clone)
 
     def push(self, *arguments: str) -> GitResult:
-        """``git push`` of ``arguments``; to a remote on this machine, it outlives this process.
-
-        Raises:
-            ServerFailed: the conversation takes too long.
-        """
+        """``git push`` of ``arguments``; to a remote on this machine, it outlives this process."""
         if not self._remote.is_local:
             return self._converse(("push", *arguments), repository=self._clone)
         # The receiving half then runs in this process group. Killed at the wrong moment, it would
@@ -130,28 +126,19 @@ class GitProgram:
         return self._execute(("push", *arguments), env=env, outlives_us=True)
 
     def remote_alone(self, *arguments: str) -> GitResult:
-        """A command with the remote that needs no clone.
-
-        Raises:
-            ServerFailed: the conversation takes too long.
-        """
+        """A command with the remote that needs no clone."""
         return self._converse(arguments, repository=OUTSIDE)
-
-    @property
-    def longest_conversation(self) -> float:
-        """Seconds after which a conversation with the server is stopped."""
-        return self._seconds
 
     def _converse(self, arguments: tuple[str, ...], *, repository: Mapping[str, str]) -> GitResult:
         try:
             return self._execute(
                 (*self._credentials.options(self._remote), *arguments),
                 env={**repository, **self._connection()},
-                seconds=self._seconds,
+                seconds=self.seconds,
             )
         except Outdated as error:
             raise ServerFailed(
-                f"{self._remote} did not finish `git {arguments[0]}` within {self._seconds:g} "
+                f"{self._remote} did not finish `git {arguments[0]}` within {self.seconds:g} "
                 f"seconds; if it is only slow, set {TIMEOUT} to more seconds"
             ) from error
 
