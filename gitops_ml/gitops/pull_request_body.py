@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -65,14 +65,6 @@ class ReleaseChange:
         return _image(self.facts[0]), _image(self.facts[1])
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Releases that change alike, and the lines of the change."""
-
-    releases: list[ReleaseChange] = field(default_factory=list)
-    lines: tuple[str, ...] = ()
-
-
 def release_changes(changes: Iterable[Change]) -> tuple[ReleaseChange, ...]:
     """The releases among the changes, in their order."""
     files: dict[tuple[str, str], dict[str, Change]] = {}
@@ -123,7 +115,7 @@ def pull_request_body(
     }
     text = template("pull_request.md.j2", code=code, cell=cell, block=block, escaped=escaped)
     render = partial(text.render, **facts)
-    details = [_section(each) for each in _groups(releases)]
+    details = [_section(alike, lines) for (_, lines), alike in _groups(releases).items()]
     shown = _how_many_fit(details, limit - len(render(details=[], hidden=0)) - 200)
     hidden = max(0, len(releases) - _MOST_COMPARED)
     hidden += sum(each["count"] for each in details[shown:])
@@ -152,22 +144,24 @@ def _arrow(before: str | None, after: str | None) -> str:
     return " → ".join(part for part in (before, after or "–") if part).replace("|", "\\|")
 
 
-def _groups(releases: Iterable[ReleaseChange]) -> list[_Group]:
-    groups: dict[tuple[str, tuple[str, ...]], _Group] = {}
-    for release in tuple(releases)[:_MOST_COMPARED]:
+def _groups(
+    releases: Sequence[ReleaseChange],
+) -> dict[tuple[str, tuple[str, ...]], list[ReleaseChange]]:
+    """The releases that change alike, by action and the lines of the change."""
+    groups: dict[tuple[str, tuple[str, ...]], list[ReleaseChange]] = {}
+    for release in releases[:_MOST_COMPARED]:
         if lines := _lines(release):
-            group = groups.setdefault((release.action, lines), _Group(lines=lines))
-            group.releases.append(release)
-    return list(groups.values())
+            groups.setdefault((release.action, lines), []).append(release)
+    return groups
 
 
-def _section(group: _Group) -> dict[str, Any]:
-    names = [f"{code(each.api)} in {code(each.environment)}" for each in group.releases[:5]]
-    more = len(group.releases) - len(names)
+def _section(alike: Sequence[ReleaseChange], lines: Sequence[str]) -> dict[str, Any]:
+    names = [f"{code(each.api)} in {code(each.environment)}" for each in alike[:5]]
+    more = len(alike) - len(names)
     title = ", ".join(names) + (f" and {more} more" if more else "")
-    is_new = group.releases[0].action == "add"
-    text = block("\n".join(group.lines), "yaml" if is_new else "diff")
-    return {"title": title, "block": text, "count": len(group.releases)}
+    is_new = alike[0].action == "add"
+    text = block("\n".join(lines), "yaml" if is_new else "diff")
+    return {"title": title, "block": text, "count": len(alike)}
 
 
 def _lines(release: ReleaseChange) -> tuple[str, ...]:
