@@ -10,24 +10,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.spec_of_class import one_api
-from gitops_ml.client.arguments import check_arguments, patch_of, selection_of
-from gitops_ml.client.connection import Connection
+from gitops_ml.client.arguments import (
+    CallKeywords,
+    ChangeKeywords,
+    DeployKeywords,
+    patch_of,
+    selection_of,
+    takes,
+)
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
 from gitops_ml.client.results import Api, Apis, Outcome
-from gitops_ml.client.views import History, LocalApi, Logs, Prediction, Status, Trace, serve
+from gitops_ml.client.views import (
+    History,
+    LocalApi,
+    Logs,
+    Prediction,
+    Status,
+    Trace,
+    wait_for,
+)
 from gitops_ml.commands.delete import delete
-from gitops_ml.commands.get import describe
-from gitops_ml.commands.history import history, trace
 from gitops_ml.commands.inspect import export
-from gitops_ml.commands.logs import follow, logs
+from gitops_ml.commands.logs import follow
 from gitops_ml.commands.patch import patch
-from gitops_ml.commands.predict import Call, predict
+from gitops_ml.commands.predict import Call
 from gitops_ml.commands.promote import promote, route
 from gitops_ml.commands.refresh import refresh
 from gitops_ml.commands.rollback import rollback
-from gitops_ml.commands.wait import WaitPolicy, wait
-from gitops_ml.delivery.change import ChangeContext
+from gitops_ml.commands.wait import WaitPolicy
+from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.delivery.releases import get_release, list_releases
 from gitops_ml.errors import UsageError
@@ -36,30 +47,19 @@ from gitops_ml.system.clean_text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from typing_extensions import Unpack
+
+    from gitops_ml.client.connection import Connection
     from gitops_ml.client.results import PullRequest
     from gitops_ml.cluster.model import ExpectedRelease
-    from gitops_ml.delivery.change import ChangeOptions, ChangeResult
-    from gitops_ml.system.progress import Progress
-    from gitops_ml.workspace.workspace import LoadedProject
-
-    Change = Callable[[ChangeContext], ChangeResult]
 
 
 class Client:
     """The verbs for one environment of a project; `gml.client(…)` creates one."""
 
-    def __init__(
-        self,
-        at_hand: LoadedProject,
-        environment: str,
-        *,
-        offline: bool = False,
-        progress: Progress | bool | None = None,
-    ) -> None:
-        self._connection = Connection(
-            loaded=at_hand, environment=environment, offline=offline, progress=progress
-        )
-        self.environment = environment
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.environment = connection.environment
 
     @property
     def project(self) -> str:
@@ -73,6 +73,7 @@ class Client:
 
     # -- deploy ------------------------------------------------------------------------------------
 
+    @takes(DeployKeywords, of=DeployOptions)
     def create_api(
         self,
         api_spec: Mapping[str, Any] | Sequence[Mapping[str, Any]],
@@ -85,14 +86,9 @@ class Client:
         wait: bool = False,
         *,
         models: Mapping[str, Any] | None = None,
-        dry_run: bool = False,
-        pull_request: bool | None = None,
         content: str | None = None,
-        message: str | None = None,
-        by_tag: bool = False,
-        build: bool = True,
-        why: str = "",
         origin: Mapping[str, Any] | None = None,
+        **options: Unpack[DeployKeywords],
     ) -> Api:
         """Build, render and propose one API; return the result.
 
@@ -122,24 +118,19 @@ class Client:
             EngineFailed: the image cannot be built.
         """
         del force
-        api_spec = one_api(api_spec)
-        content = content or self._connection.loaded.project.pull_requests.content
-        check_arguments(predictor, models, content, kind=api_spec.get("kind"))
         given = GivenCode(
             predictor=predictor, task=task, requirements=requirements,
-            conda_packages=conda_packages, project_dir=project_dir, models=models or {},
-        )  # fmt: skip
-        options = DeployOptions(
-            message=message, by_tag=by_tag, build=build,
-            dry_run=dry_run, pull_request=pull_request, why=why,
+            conda_packages=conda_packages, project_dir=project_dir, models=models,
         )  # fmt: skip
         api = create_api(
-            self, self._connection, api_spec, given, content=content, origin=origin, options=options
-        )
-        if wait and not dry_run and content == "complete":
+            self._connection, api_spec, given,
+            content=content, origin=origin, options=DeployOptions(**options),
+        )  # fmt: skip
+        if wait and not api.is_plan and api.content == "complete":
             api.wait()
         return api
 
+    @takes(DeployKeywords, of=DeployOptions)
     def deploy(
         self,
         config_file: str | Path | Mapping[str, Any],
@@ -147,34 +138,27 @@ class Client:
         force: bool = True,
         wait: bool = False,
         *,
-        dry_run: bool = False,
-        pull_request: bool | None = None,
-        message: str | None = None,
         prune: bool = False,
-        by_tag: bool = False,
-        build: bool = True,
+        **options: Unpack[DeployKeywords],
     ) -> Apis:
         """Deploy the manifest in a file, or those below a folder, as `gitops-ml deploy` does.
 
         A dict with its ``project_dir`` is deployed as by `create_api`.
         """
         if not isinstance(config_file, str | Path):
-            api = self.create_api(
-                config_file, project_dir=project_dir, force=force, wait=wait, dry_run=dry_run,
-                pull_request=pull_request, message=message, by_tag=by_tag, build=build,
-            )  # fmt: skip
-            return Apis([api])
+            return Apis(
+                [self.create_api(config_file, project_dir=project_dir, wait=wait, **options)]
+            )
         if project_dir is not None:
             raise UsageError(
                 "project_dir is for a dict: the code of a manifest file is in the folder of the file"
             )
-        options = DeployOptions(
-            message=message, prune=prune, by_tag=by_tag, build=build,
-            dry_run=dry_run, pull_request=self._connection.proposes(pull_request),
-        )  # fmt: skip
-        apis = deploy_files(self, self._connection, Path(config_file), options)
-        for api in apis if wait and not dry_run else ():
-            api.wait()
+        apis = deploy_files(
+            self._connection, Path(config_file), DeployOptions(prune=prune, **options)
+        )
+        for api in apis:
+            if wait and not api.is_plan:
+                api.wait()
         return apis
 
     deploy_from_file = deploy
@@ -201,26 +185,21 @@ class Client:
         """The current release of an API."""
         with self._connection.open() as (workspace, clients):
             release = get_release(workspace, api_name, tools=clients, environment=self.environment)
-        return Api.standing(release, self)
+        return Api.standing(release, self._connection)
 
     def list_apis(self) -> Apis:
         """The current releases of the project in this environment."""
         with self._connection.open() as (workspace, clients):
             found = list_releases(workspace, tools=clients, environments=[self.environment])
-        return Apis(Api.standing(release, self) for release in found)
+        return Apis(Api.standing(release, self._connection) for release in found)
 
     def history(self, api_name: str, *, limit: int | None = 20) -> History:
         """The deployments of an API in this environment, the newest first."""
-        with self._connection.open() as (workspace, clients):
-            found = history(
-                workspace, api_name, tools=clients, environments=[self.environment], limit=limit
-            )
-        return History(api=api_name, entries=found.entries, warnings=found.warnings)
+        return History.read(self._connection, api_name, limit=limit)
 
     def trace(self, deployment_id: str) -> Trace:
         """The origin of a deployment id, or of a unique prefix of one."""
-        with self._connection.open() as (workspace, clients):
-            return Trace.of(trace(workspace, deployment_id, tools=clients))
+        return Trace.read(self._connection, deployment_id)
 
     def export(self, name: str, folder: str | Path) -> tuple[str, ...]:
         """Write code, lock and manifest of a deployment or an image to an empty folder.
@@ -235,16 +214,13 @@ class Client:
 
     # -- change current releases -------------------------------------------------------------------
 
+    @takes(ChangeKeywords, of=ChangeOptions)
     def patch(
         self,
         api_spec: str | Mapping[str, Any],
         changes: Mapping[str, Any] | bool | None = None,
         force: bool = False,
-        *,
-        dry_run: bool = False,
-        pull_request: bool | None = None,
-        message: str | None = None,
-        why: str = "",
+        **options: Unpack[ChangeKeywords],
     ) -> Outcome:
         """Change the configuration of a current release; keep its image.
 
@@ -254,43 +230,38 @@ class Client:
         """
         del force
         name, fields = patch_of(api_spec, changes)
-        options = self._connection.change_options(dry_run, pull_request, message, why)
-        return self._change(lambda context: patch(context, name, fields), options)
+        with self._connection.change(options) as context:
+            return Outcome.of(patch(context, name, fields), self._connection)
 
+    @takes(ChangeKeywords, of=ChangeOptions)
     def refresh(
         self,
         api_name: str | Sequence[str],
         force: bool = False,
-        *,
-        dry_run: bool = False,
-        pull_request: bool | None = None,
-        message: str | None = None,
-        why: str = "",
+        **options: Unpack[ChangeKeywords],
     ) -> Outcome:
         """Restart releases: new pods with the same image and settings, and a new deployment id."""
         del force
         selection = selection_of(api_name)
-        options = self._connection.change_options(dry_run, pull_request, message, why)
-        return self._change(lambda context: refresh(context, selection), options)
+        with self._connection.change(options) as context:
+            return Outcome.of(refresh(context, selection), self._connection)
 
+    @takes(ChangeKeywords, of=ChangeOptions)
     def delete_api(
         self,
         api_name: str | Sequence[str],
         keep_cache: bool = False,
-        *,
-        dry_run: bool = False,
-        pull_request: bool | None = None,
-        message: str | None = None,
-        why: str = "",
+        **options: Unpack[ChangeKeywords],
     ) -> Outcome:
         """Remove releases from the GitOps repository; their history and images stay."""
         del keep_cache
         selection = selection_of(api_name)
-        options = self._connection.change_options(dry_run, pull_request, message, why)
-        return self._change(lambda context: delete(context, selection), options)
+        with self._connection.change(options) as context:
+            return Outcome.of(delete(context, selection), self._connection)
 
     delete = delete_api
 
+    @takes(ChangeKeywords, of=ChangeOptions)
     def promote(
         self,
         api_name: str | Sequence[str] = (),
@@ -300,10 +271,7 @@ class Client:
         teams: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
         skip: bool = False,
-        dry_run: bool = False,
-        pull_request: bool | None = None,
-        message: str | None = None,
-        why: str = "",
+        **options: Unpack[ChangeKeywords],
     ) -> Outcome:
         """Promote releases to the next environment, or to ``to``: the same image by its digest.
 
@@ -312,54 +280,26 @@ class Client:
         """
         selection = selection_of(api_name, every=every, teams=teams, labels=labels)
         source, target = route(self._connection.loaded.project, self.environment, to)
-        options = self._connection.change_options(
-            dry_run, pull_request, message, why, environment=target
-        )
-        return self._change(
-            lambda context: promote(
-                context, selection, source=source, target=target, may_skip=skip
-            ),
-            options,
-        )
+        with self._connection.change(options, environment=target) as context:
+            changed = promote(context, selection, source=source, target=target, may_skip=skip)
+        return Outcome.of(changed, self._connection)
 
+    @takes(ChangeKeywords, of=ChangeOptions)
     def rollback(
-        self,
-        api_name: str,
-        *,
-        to: str | None = None,
-        dry_run: bool = False,
-        pull_request: bool | None = None,
-        message: str | None = None,
-        why: str = "",
+        self, api_name: str, *, to: str | None = None, **options: Unpack[ChangeKeywords]
     ) -> Outcome:
         """Restore the files of the previous deployment, or of deployment id ``to``, byte for byte."""
-        options = self._connection.change_options(dry_run, pull_request, message, why)
-        return self._change(lambda context: rollback(context, api_name, to=to), options)
-
-    def _change(self, verb: Change, options: ChangeOptions) -> Outcome:
-        with self._connection.open() as (workspace, clients):
-            changed = verb(ChangeContext(workspace, clients, options))
-        return Outcome.of(changed, self)
+        with self._connection.change(options) as context:
+            return Outcome.of(rollback(context, api_name, to=to), self._connection)
 
     # -- what runs, by the cluster of the kubeconfig -----------------------------------------------
 
     def status(self, api_name: str) -> Status:
         """The status of an API: what Git wants, what runs, why it is not live, and what to do."""
-        with self._connection.open() as (workspace, clients):
-            return Status.of(
-                describe(workspace, api_name, tools=clients, environment=self.environment)
-            )
+        return Status.read(self._connection, api_name)
 
-    def predict(
-        self,
-        api_name: str,
-        payload: Any,
-        *,
-        path: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        address: str | None = None,
-    ) -> Prediction:
+    @takes(CallKeywords, of=Call)
+    def predict(self, api_name: str, payload: Any, **call: Unpack[CallKeywords]) -> Prediction:
         """Send a request to a running API, through its gateway or through the Kubernetes API server.
 
         Bytes are sent unchanged, everything else as JSON. ``address`` is a URL of the API itself, such
@@ -368,12 +308,7 @@ class Client:
         Raises:
             PredictionFailed: the API answered with an error; has its response.
         """
-        call = Call(path=path, headers=headers, timeout=timeout, address=address)
-        with self._connection.open() as (workspace, clients):
-            found = predict(
-                workspace, api_name, payload, tools=clients, environment=self.environment, call=call
-            )
-        return Prediction.of(found, self)
+        return Prediction.of_running(self._connection, api_name, payload, Call(**call))
 
     def logs(self, api_name: str, *, tail: int | None = 100) -> Logs:
         """The newest log lines of all replicas; of a crashed replica, those of its last attempt.
@@ -381,10 +316,7 @@ class Client:
         Raises:
             GitopsMlError: no replica runs; has the reason.
         """
-        with self._connection.open() as (workspace, clients):
-            return Logs(
-                logs(workspace, api_name, tools=clients, environment=self.environment, tail=tail)
-            )
+        return Logs.read(self._connection, api_name, tail=tail)
 
     def stream_api_logs(self, api_name: str) -> None:
         """Print log lines as they come, also of new replicas, until interrupted."""
@@ -408,14 +340,7 @@ class Client:
         Raises:
             NotLive: a deployment cannot become live, or is not live in time; has the reason and what to do.
         """
-        with self._connection.open() as (workspace, clients):
-            found = wait(workspace, wanted, tools=clients, proposed=proposed, patience=patience)
-            return tuple(
-                Status.of(
-                    describe(workspace, each.api, tools=clients, environment=each.environment)
-                )
-                for each in (live.release for live in found)
-            )
+        return wait_for(self._connection, wanted, proposed=proposed, policy=patience)
 
     # -- on this machine ---------------------------------------------------------------------------
 
@@ -428,4 +353,4 @@ class Client:
         Raises:
             ProgramFailed: it does not become ready; has the end of its log.
         """
-        return serve(self, self._connection, api, port=port)
+        return api.run_locally(port=port)

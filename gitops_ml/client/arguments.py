@@ -1,37 +1,73 @@
-"""Check and convert the arguments of `Client`."""
+"""The arguments of `Client`: groups of keywords that several verbs take, and conversions."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from functools import wraps
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from gitops_ml.delivery.releases import Selection
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+Verb = TypeVar("Verb", bound="Callable[..., Any]")
 
 
-def check_arguments(predictor: object, models: object, content: str, *, kind: object) -> None:
-    """Refuse arguments of another type than `Client.create_api` takes.
+class ChangeKeywords(TypedDict, total=False):
+    """The fields of `ChangeOptions`."""
 
-    Raises:
-        UsageError: what is wrong, with an example.
+    dry_run: bool
+    pull_request: bool | None
+    message: str | None
+    why: str
+
+
+class DeployKeywords(ChangeKeywords, total=False):
+    """The fields of `DeployOptions` for one API."""
+
+    by_tag: bool
+    build: bool
+
+
+class CallKeywords(TypedDict, total=False):
+    """The fields of `Call`."""
+
+    path: str | None
+    headers: Mapping[str, str] | None
+    timeout: float | None
+    address: str | None
+
+
+def takes(group: type, *, of: type) -> Callable[[Verb], Verb]:
+    """Let a method take the keywords of ``group`` in place of ``**keywords``, and no others.
+
+    `help` and the completion of notebooks show them with the defaults of the dataclass ``of``.
     """
-    if not (predictor is None or isinstance(predictor, type) or kind == "TaskAPI"):
-        name = getattr(predictor, "__qualname__", None)
-        found = f"the function {name}" if name else f"a {type(predictor).__name__}"
-        raise UsageError(
-            f"predictor must be a class, not {found}: predictor=MyPredictor, a class with a method "
-            "predict"
-        )
-    is_mapping = isinstance(models, Mapping) and all(isinstance(name, str) for name in models)
-    if not (models is None or is_mapping):
-        raise UsageError(
-            f'models must be a dict of names: models={{"model": "model.onnx"}}, not {models!r:.80}'
-        )
-    if content not in ("complete", "source"):
-        raise UsageError(f"content must be 'complete' or 'source', not {content!r}")
+    keywords = [
+        Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        for each in fields(of)
+        if each.name in group.__annotations__
+    ]
+
+    def decorate(verb: Verb) -> Verb:
+        own = inspect.signature(verb)
+        *given, _ = own.parameters.values()
+        signature = own.replace(parameters=[*given, *keywords])
+
+        @wraps(verb)
+        def checked(*positional: Any, **named: Any) -> Any:
+            signature.bind(*positional, **named)
+            return verb(*positional, **named)
+
+        checked.__signature__ = signature  # type: ignore[attr-defined]  # of `inspect`
+        return cast("Verb", checked)  # it takes and returns the same
+
+    return decorate
 
 
 def patch_of(spec: object, changes: object) -> tuple[str, Mapping[str, Any]]:

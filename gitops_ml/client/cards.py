@@ -96,17 +96,12 @@ def _table_lines(card: Card) -> list[str]:
 
 def html(card: Card) -> str:
     """A card without external resources; its styles are inline, so that sanitizers keep them."""
-    shown: list[str] = []
-    for line in (line for diff in card.diff for line in diff.splitlines()):
-        shown.append(line)
-        if len(shown) == _MOST_DIFF_LINES:
-            break
-    total = sum(len(diff.splitlines()) for diff in card.diff)
+    lines = [line for diff in card.diff for line in diff.splitlines()]
     page = template("card.html.j2", is_html=True, finalize=_printable).render(
         card=card,
         colour=_COLOURS.get(card.state.split(" ")[0], _GREY),
-        diff=[(_kind(line), line) for line in shown],
-        lines_left=total - len(shown),
+        diff=[(_kind(line), line) for line in lines[:_MOST_DIFF_LINES]],
+        lines_left=max(len(lines) - _MOST_DIFF_LINES, 0),
     )
     return page.rstrip()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.client.api_client import Client
+from gitops_ml.client.connection import Connection
 from gitops_ml.errors import UsageError
 from gitops_ml.workspace.from_dicts import find_project
 
@@ -55,7 +56,14 @@ def client(
     if file is not None and not file.is_file():
         raise UsageError(f"the project file {project_file} does not exist")
     loaded = find_project(Path.cwd(), project_file=file, overrides=overrides)
-    return Client(loaded, _environment(env, loaded), offline=offline, progress=progress)
+    return Client(
+        Connection(
+            loaded=loaded,
+            environment=_environment(env, loaded),
+            offline=offline,
+            progress=progress,
+        )
+    )
 
 
 def _overrides(

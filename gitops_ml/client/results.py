@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.client import cards
+from gitops_ml.client.arguments import CallKeywords, takes
 from gitops_ml.client.cards import Shown
+from gitops_ml.client.views import LocalApi, Logs, Prediction, Status, serve, wait_for
 from gitops_ml.cluster.model import ExpectedRelease
+from gitops_ml.commands.predict import Call
 from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.errors import UsageError
 from gitops_ml.forge import pull_request
@@ -18,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from typing_extensions import Unpack
+
     from gitops_ml.capture.package import Package
-    from gitops_ml.client.api_client import Client
-    from gitops_ml.client.views import LocalApi, Logs, Prediction, Status
-    from gitops_ml.commands.deploy import Deployment
-    from gitops_ml.delivery.change import ChangeResult, ReleaseChange
+    from gitops_ml.client.connection import Connection
+    from gitops_ml.delivery.change import ChangeResult, DeliveryResult, ReleaseChange
     from gitops_ml.git.model import Change
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
@@ -89,38 +92,40 @@ class Api(Shown):
     """The folder of the packaged class, as it enters the image."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The API as it was submitted."""
-    client: Client = field(compare=False)
+    _connection: Connection = field(compare=False)
 
     @classmethod
-    def deployed(
+    def of(
         cls,
-        release: Release,
-        deployment: Deployment,
+        result: DeliveryResult,
         manifest: Mapping[str, Any],
-        client: Client,
+        connection: Connection,
         *,
+        release: Release | None,
         package: Package | None = None,
     ) -> Api:
-        """A release of a deployment."""
+        """A release of a deployment, or without ``release`` a source proposal."""
+        place = connection.loaded.project.environments[connection.environment]
         return cls(
-            name=release.name,
-            environment=release.environment,
-            deployment_id=release.deployment_id,
-            image=release.image,
-            namespace=release.namespace,
-            changes=deployment.changes,
-            commit=deployment.commit,
-            pull_request=PullRequest.of(deployment.pull_request),
-            is_plan=deployment.dry_run,
-            warnings=deployment.warnings,
+            name=str(manifest["name"]),
+            environment=place.name,
+            namespace=release.namespace if release else place.namespace,
+            deployment_id=release.deployment_id if release else None,
+            image=release.image if release else None,
+            content="complete" if release else "source",
+            changes=result.changes,
+            commit=result.commit,
+            pull_request=PullRequest.of(result.pull_request),
+            is_plan=result.dry_run,
+            warnings=result.warnings,
             notes=package.notes() if package else (),
             package=package.folder if package else None,
             manifest=manifest,
-            client=client,
+            _connection=connection,
         )
 
     @classmethod
-    def standing(cls, release: ReleaseRecord, client: Client) -> Api:
+    def standing(cls, release: ReleaseRecord, connection: Connection) -> Api:
         """A current release."""
         return cls(
             name=release.api,
@@ -130,7 +135,7 @@ class Api(Shown):
             image=release.image,
             is_standing=True,
             manifest=release.manifest,
-            client=client,
+            _connection=connection,
         )
 
     @property
@@ -157,38 +162,37 @@ class Api(Shown):
             deployment_id=self._deployment("wait for"),
             commit=None if self.pull_request else self.commit,
         )
-        (status,) = self.client.wait_for(
+        (status,) = wait_for(
+            self._connection,
             [wanted],
             proposed=self.pull_request,
-            patience=WaitPolicy(timeout=timeout, interval=interval),
+            policy=WaitPolicy(timeout=timeout, interval=interval),
         )
         return status
 
     def status(self) -> Status:
         """Its status now; see `Client.status`."""
-        return self.client.status(self.name)
+        return Status.read(self._connection, self.name)
 
-    def predict(
-        self,
-        payload: Any,
-        *,
-        path: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        address: str | None = None,
-    ) -> Prediction:
+    @takes(CallKeywords, of=Call)
+    def predict(self, payload: Any, **call: Unpack[CallKeywords]) -> Prediction:
         """Send it a request; see `Client.predict`."""
-        return self.client.predict(
-            self.name, payload, path=path, headers=headers, timeout=timeout, address=address
-        )
+        return Prediction.of_running(self._connection, self.name, payload, Call(**call))
 
     def logs(self, *, tail: int | None = 100) -> Logs:
         """The newest log lines of its replicas; see `Client.logs`."""
-        return self.client.logs(self.name, tail=tail)
+        return Logs.read(self._connection, self.name, tail=tail)
 
     def run_locally(self, *, port: int = 0) -> LocalApi:
         """Serve it on this machine, also before it is merged; see `Client.run_locally`."""
-        return self.client.run_locally(self, port=port)
+        return serve(
+            self._connection,
+            self.manifest,
+            name=self.name,
+            image=self.image,
+            folder=self.package,
+            port=port,
+        )
 
     def _deployment(self, what: str) -> str:
         if self.is_plan:
@@ -246,10 +250,10 @@ class Outcome(Shown):
     pull_request: PullRequest | None
     is_plan: bool
     warnings: tuple[str, ...]
-    client: Client = field(compare=False)
+    _connection: Connection = field(compare=False)
 
     @classmethod
-    def of(cls, changed: ChangeResult, client: Client) -> Outcome:
+    def of(cls, changed: ChangeResult, connection: Connection) -> Outcome:
         return cls(
             action=changed.action,
             releases=changed.releases,
@@ -258,7 +262,7 @@ class Outcome(Shown):
             pull_request=PullRequest.of(changed.pull_request),
             is_plan=changed.dry_run,
             warnings=changed.warnings,
-            client=client,
+            _connection=connection,
         )
 
     @property
@@ -285,8 +289,8 @@ class Outcome(Shown):
             for each in self.releases
             if each.after
         ]
-        patience = WaitPolicy(timeout=timeout, interval=interval)
-        return self.client.wait_for(wanted, proposed=self.pull_request, patience=patience)
+        policy = WaitPolicy(timeout=timeout, interval=interval)
+        return wait_for(self._connection, wanted, proposed=self.pull_request, policy=policy)
 
     def _card(self) -> cards.Card:
         names = ", ".join(dict.fromkeys(release.api for release in self.releases))

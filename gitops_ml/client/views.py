@@ -11,24 +11,33 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
-from gitops_ml.commands.history import changes_in_short, time_for_people, trace_lines
+from gitops_ml.commands.get import describe
+from gitops_ml.commands.history import (
+    changes_in_short,
+    history,
+    time_for_people,
+    trace,
+    trace_lines,
+)
 from gitops_ml.commands.inspect import export
-from gitops_ml.commands.predict import Call, predict_at
+from gitops_ml.commands.logs import logs
+from gitops_ml.commands.predict import Call, predict, predict_at
 from gitops_ml.commands.run import start
+from gitops_ml.commands.wait import WaitPolicy, wait
 from gitops_ml.errors import UsageError
 from gitops_ml.system.clean_text import printable
 from gitops_ml.workspace.from_dicts import DescribedApi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from gitops_ml.client.api_client import Client
     from gitops_ml.client.connection import Connection
-    from gitops_ml.client.results import Api
+    from gitops_ml.cluster.model import ExpectedRelease
     from gitops_ml.commands import predict as prediction
     from gitops_ml.commands.get import Description
     from gitops_ml.commands.logs import LogLine
-    from gitops_ml.gitops.release_history import Entry, FoundDeployment
+    from gitops_ml.forge.pull_request import PullRequest
+    from gitops_ml.gitops.release_history import Entry
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.runtime.serve import LocalServer
     from gitops_ml.workspace.clients import Clients
@@ -42,6 +51,14 @@ class History(Shown):
     api: str
     entries: tuple[Entry, ...]
     warnings: tuple[str, ...]
+
+    @classmethod
+    def read(cls, connection: Connection, api: str, *, limit: int | None) -> History:
+        with connection.open() as (workspace, clients):
+            found = history(
+                workspace, api, tools=clients, environments=[connection.environment], limit=limit
+            )
+        return cls(api=api, entries=found.entries, warnings=found.warnings)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -94,7 +111,9 @@ class Trace(Shown):
     lines: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, found: FoundDeployment) -> Trace:
+    def read(cls, connection: Connection, deployment_id: str) -> Trace:
+        with connection.open() as (workspace, clients):
+            found = trace(workspace, deployment_id, tools=clients)
         return cls(
             deployment_id=found.deployment_id,
             api=found.release.api,
@@ -138,6 +157,13 @@ class Status(Shown):
     replicas: tuple[tuple[str, str], ...]
     """Name and state of each."""
     notes: tuple[str, ...]
+
+    @classmethod
+    def read(cls, connection: Connection, api: str) -> Status:
+        with connection.open() as (workspace, clients):
+            return cls.of(
+                describe(workspace, api, tools=clients, environment=connection.environment)
+            )
 
     @classmethod
     def of(cls, found: Description) -> Status:
@@ -200,10 +226,19 @@ class Prediction(Shown):
     url: str
     """The URL of the request."""
     headers: Mapping[str, str]
-    client: Client = field(compare=False)
+    _connection: Connection = field(compare=False)
 
     @classmethod
-    def of(cls, found: prediction.Prediction, client: Client) -> Prediction:
+    def of_running(cls, connection: Connection, api: str, payload: Any, call: Call) -> Prediction:
+        with connection.open() as (workspace, clients):
+            found = predict(
+                workspace, api, payload,
+                tools=clients, environment=connection.environment, call=call,
+            )  # fmt: skip
+        return cls.of(found, connection)
+
+    @classmethod
+    def of(cls, found: prediction.Prediction, connection: Connection) -> Prediction:
         return cls(
             value=found.value,
             deployment_id=found.deployment_id,
@@ -211,7 +246,7 @@ class Prediction(Shown):
             seconds=found.seconds,
             url=found.url,
             headers=found.headers,
-            client=client,
+            _connection=connection,
         )
 
     def trace(self) -> Trace:
@@ -220,7 +255,7 @@ class Prediction(Shown):
         Raises:
             UsageError: the response has no deployment id, or an unknown one.
         """
-        return self.client.trace(self.deployment_id or "")
+        return Trace.read(self._connection, self.deployment_id or "")
 
     def _card(self) -> cards.Card:
         shown = repr(self.value)
@@ -239,6 +274,13 @@ class Logs(Shown, tuple["LogLine", ...]):
     """Log lines of all replicas, ordered by time; `str` is their text."""
 
     __slots__ = ()
+
+    @classmethod
+    def read(cls, connection: Connection, api: str, *, tail: int | None) -> Logs:
+        with connection.open() as (workspace, clients):
+            return cls(
+                logs(workspace, api, tools=clients, environment=connection.environment, tail=tail)
+            )
 
     def __str__(self) -> str:
         return "".join(f"{line.text}\n" for line in self)
@@ -262,7 +304,7 @@ class LocalApi(Shown):
     url: str
     folder: Path
     """The folder with its code."""
-    client: Client = field(compare=False)
+    _connection: Connection = field(compare=False)
     _server: LocalServer = field(compare=False)
     _kept: ExitStack = field(compare=False)
 
@@ -276,7 +318,7 @@ class LocalApi(Shown):
             PredictionFailed: it answered with an error; has its response.
         """
         found = predict_at(self.url, payload, api=self.name, call=Call(path=path, headers=headers))
-        return Prediction.of(found, self.client)
+        return Prediction.of(found, self._connection)
 
     @property
     def log(self) -> str:
@@ -305,36 +347,65 @@ class LocalApi(Shown):
         )
 
 
-def serve(client: Client, connection: Connection, api: Api, *, port: int) -> LocalApi:
-    """Start the server of ``api`` on this machine, with its packaged folder or the code of its image."""
+def wait_for(
+    connection: Connection,
+    wanted: Iterable[ExpectedRelease],
+    *,
+    proposed: PullRequest | None,
+    policy: WaitPolicy,
+) -> tuple[Status, ...]:
+    """The status of each release, once it is merged and live."""
+    with connection.open() as (workspace, clients):
+        found = wait(workspace, wanted, tools=clients, proposed=proposed, patience=policy)
+        return tuple(
+            Status.of(
+                describe(
+                    workspace, live.release.api,
+                    tools=clients, environment=live.release.environment,
+                )
+            )
+            for live in found
+        )  # fmt: skip
+
+
+def serve(
+    connection: Connection,
+    manifest: Mapping[str, Any],
+    *,
+    name: str,
+    image: ImageRef | None,
+    folder: Path | None,
+    port: int,
+) -> LocalApi:
+    """Start the server of an API on this machine, with its packaged folder or the code of its image."""
     with ExitStack() as opened:
-        with connection.open() as (workspace, clients):
-            folder = api.package or _exported(api, opened, workspace, clients)
+        with connection.open() as (project, clients):
+            if folder is None:
+                folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
+                _export(project, name, image, folder, clients)
             described = DescribedApi(
-                spec=api.manifest,
-                folder=folder,
-                manifest_file=f"{source_folder(api.name)}/api.yaml",
+                spec=manifest, folder=folder, manifest_file=f"{source_folder(name)}/api.yaml"
             )
             server = start(
-                connection.workspace(described, environment=api.environment),
+                connection.workspace(described),
                 tools=clients,
                 progress=clients.progress,
                 port=port,
             )
         opened.callback(server.stop)
         return LocalApi(
-            name=api.name, url=server.url, folder=folder, client=client,
-            _server=server, _kept=opened.pop_all(),
+            name=name, url=server.url, folder=folder,
+            _connection=connection, _server=server, _kept=opened.pop_all(),
         )  # fmt: skip
 
 
-def _exported(api: Api, opened: ExitStack, workspace: Workspace, clients: Clients) -> Path:
-    """The code of the image, in a folder that exists until ``opened`` is closed."""
-    if api.image is None or api.image.digest is None:
+def _export(
+    project: Workspace, name: str, image: ImageRef | None, folder: Path, clients: Clients
+) -> None:
+    """Write the code of the image."""
+    if image is None or image.digest is None:
         raise UsageError(
-            f"{api.name} has no image to export its code from; `gitops-ml run` serves a project folder"
+            f"{name} has no image to export its code from; `gitops-ml run` serves a project folder"
         )
-    folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"{api.name}-")))
-    clients.progress(f"exporting the code of {api.image.repository}")
-    export(workspace, str(api.image), folder, tools=clients)
-    return folder
+    clients.progress(f"exporting the code of {image.repository}")
+    export(project, str(image), folder, tools=clients)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.models.artifact import RegistryModels
+    from gitops_ml.project.model import Project
     from gitops_ml.release.model_artifacts import PulledModel, PushedModel
     from gitops_ml.system.progress import Progress
     from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _ELSEWHERE = re.compile(r"[a-z0-9]+://")
@@ -67,9 +67,7 @@ def _image(location: str, example: str = EXAMPLE) -> ImageRef:
         raise UsageError(str(error)) from error
 
 
-def name_models(
-    workspace: Workspace, api: str, models: Mapping[str, Any], *, tools: Clients
-) -> dict[str, str]:
+def name_models(api: str, models: Mapping[str, Any], *, tools: Clients) -> dict[str, str]:
     """The location of each model, by name: ``oci://…@sha256:…`` for files and objects; nothing is sent.
 
     What is somewhere already (``s3://…``, ``oci://…``) stays there.
@@ -84,19 +82,14 @@ def name_models(
         if is_elsewhere(model):
             locations[name] = os.fspath(model)
             continue
-        image = _image_of(workspace, api, name)
+        image = _image_of(tools.project, api, name)
         with model_folder(name, model) as folder:
             locations[name] = f"{SCHEME}{store.named(folder, image)}"
     return locations
 
 
 def store_models(
-    workspace: Workspace,
-    api: str,
-    models: Mapping[str, Any],
-    *,
-    named: Mapping[str, str],
-    tools: Clients,
+    api: str, models: Mapping[str, Any], *, named: Mapping[str, str], tools: Clients
 ) -> None:
     """Push what `name_models` ``named``; what the registry has already is not sent again.
 
@@ -112,7 +105,7 @@ def store_models(
         tools.progress(f"storing the model {name}")
         with model_folder(name, model) as folder:
             pushed = tools.models.push(
-                folder, _image_of(workspace, api, name), progress=tools.progress
+                folder, _image_of(tools.project, api, name), progress=tools.progress
             )
         if pushed.location != named[name]:
             raise GitopsMlError(f"the model {name} changed while it was stored: run it again")
@@ -123,10 +116,10 @@ def is_elsewhere(model: object) -> bool:
     return isinstance(model, str) and _ELSEWHERE.match(model) is not None
 
 
-def _image_of(workspace: Workspace, api: str, name: str) -> ImageRef:
+def _image_of(project: Project, api: str, name: str) -> ImageRef:
     if not _NAME.fullmatch(name):
         raise UsageError(f"models: {name!r} is not valid: use letters, digits, '-' and '_'")
-    repository = workspace.project.image.repository
+    repository = project.image.repository
     if repository is None:
         raise UsageError(
             "where should models go? Set image.repository in gitops-ml.yaml, or give image_repository="

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.capture.package_text import package_text
 from gitops_ml.commands.lock import lock
-from gitops_ml.delivery.change import proposal_by
+from gitops_ml.delivery.change import DeliveryResult, proposal_by
 from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, propose
 from gitops_ml.documents.yaml_edit import CannotEdit, with_item
 from gitops_ml.documents.yaml_reader import read_yaml
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gitops_ml.delivery.change import ChangeOptions
     from gitops_ml.documents.yaml_reader import Document
     from gitops_ml.forge.pull_request import Proposal
-    from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.git.repository import GitRepository, GitSnapshot
     from gitops_ml.manifest.model import Manifest
     from gitops_ml.workspace.clients import Clients
 
@@ -69,7 +69,7 @@ def code_files(workspace: Workspace) -> dict[str, Change]:
 
 def propose_source(
     workspace: Workspace, package: Package | None, *, tools: Clients, options: ChangeOptions
-) -> Delivered[CommitPlan]:
+) -> DeliveryResult:
     """Commit the files of the one API to the source repository, and open a pull request with them.
 
     A lock is made where there is none, so that CI builds with the same packages. A manifest with the
@@ -91,25 +91,43 @@ def propose_source(
         )
     if not options.dry_run and tools.registry is not None:
         lock(workspace, tools=tools)
-    (manifest,) = workspace.manifests
+    delivered = _deliver(workspace, package, repository, source.branch, tools, options)
+    warnings = (*workspace.problems.warnings, *delivered.warnings, *delivered.plan.warnings)
+    return DeliveryResult(
+        changes=delivered.plan.changes,
+        commit=delivered.commit,
+        pull_request=delivered.pull_request,
+        dry_run=options.dry_run,
+        warnings=tuple(map(str, warnings)),
+    )
+
+
+def _deliver(
+    workspace: Workspace,
+    package: Package | None,
+    repository: GitRepository,
+    base: str,
+    tools: Clients,
+    options: ChangeOptions,
+) -> Delivered[CommitPlan]:
     code = code_files(workspace)
 
     def make_plan(snapshot: GitSnapshot) -> CommitPlan:
         return _plan(workspace, code, snapshot, message=options.message, is_packaged=bool(package))
 
     if options.dry_run:
-        base = repository.fetch()
-        return Delivered(plan=make_plan(base), base=base.commit)
+        snapshot = repository.fetch()
+        return Delivered(plan=make_plan(snapshot), base=snapshot.commit)
     author = read_author(workspace.root, workspace.project.gitops)
     if options.pull_request is False:
         return deliver(repository, make_plan, author=author)
-    head = head_branch(f"source/{manifest.name}")
+    head = head_branch(f"source/{workspace.manifests[0].name}")
 
     def make_proposal(plan: CommitPlan) -> Proposal:
         return proposal_by(
             workspace.project.pull_requests,
             head=head,
-            base=source.branch,
+            base=base,
             title=plan.message.partition("\n")[0],
             body=_body(workspace, package, plan.changes, head=head, why=options.why),
         )
