@@ -10,6 +10,8 @@ from itertools import zip_longest
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.module_text import Import
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,10 +23,13 @@ _CALLING = frozenset({"PUSH_NULL", "PRECALL", "CACHE", "NOP", "EXTENDED_ARG"})
 _SAME = {"LOAD_METHOD": "LOAD_ATTR", "CALL_METHOD": "CALL", "CALL_FUNCTION": "CALL"}
 
 
-def is_made_by(value: Any, statement: Statement, *, deferred: bool) -> bool:
+def is_made_by(value: Any, statement: Statement) -> bool:
     """Whether ``statement``, a class or a function, is the one that made ``value``."""
+    return any(_is_made_by(value, statement, flags) for flags in (0, _DEFERRED))
+
+
+def _is_made_by(value: Any, statement: Statement, flags: int) -> bool:
     module = ast.Module([statement.node], [])
-    flags = _DEFERRED if deferred else 0
     compiled = compile(module, "<source>", "exec", flags=flags, dont_inherit=True)
     (written,) = [c for c in _codes(compiled) if c.co_name == getattr(statement.node, "name", "")][
         :1
@@ -79,24 +84,24 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
     return (each for each in code.co_consts if isinstance(each, CodeType))
 
 
-def imports_of(statement: Statement, name: str) -> tuple[str, str | None] | None:
-    """The module, and the name in it, that an import binds ``name`` to: ``("numpy", None)``."""
+def import_of(statement: Statement, name: str) -> Import | None:
+    """The import that binds ``name``."""
     node = statement.node
     if isinstance(node, ast.Import):
         for alias in node.names:
             if (alias.asname or alias.name.partition(".")[0]) == name:
-                return (alias.name, None)
+                return Import(alias.name, None, name)
     if isinstance(node, ast.ImportFrom) and not node.level and node.module:
         for alias in node.names:
             if (alias.asname or alias.name) == name:
-                return (node.module, alias.name)
+                return Import(node.module, alias.name, name)
     return None
 
 
-def gives(module: str, attribute: str | None, value: Any, *, by_alias: bool) -> bool:
+def gives(imported: Import, value: Any) -> bool:
     """Whether importing this now gives ``value``."""
+    module, attribute = imported.module, imported.attribute
     if attribute is None:
-        found = sys.modules.get(module if by_alias else module.partition(".")[0])
-        return found is value
+        return sys.modules.get(module if imported.is_alias else imported.name) is value
     holder = sys.modules.get(module)
     return getattr(holder, attribute, sys.modules.get(f"{module}.{attribute}")) is value

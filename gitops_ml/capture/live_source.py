@@ -16,7 +16,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.live_code import gives, imports_of, is_made_by
+from gitops_ml.capture.live_code import gives, import_of, is_made_by
 from gitops_ml.capture.live_secrets import (
     doubtful_names,
     is_doubtful,
@@ -24,14 +24,22 @@ from gitops_ml.capture.live_secrets import (
     secrets_in,
     session_secrets,
 )
-from gitops_ml.capture.module_text import Import, Piece, module_text
-from gitops_ml.capture.plain_values import LONGEST, as_plain, holds_state, is_plain, literal
+from gitops_ml.capture.module_text import (
+    LONGEST,
+    Import,
+    Piece,
+    as_plain,
+    holds_state,
+    is_plain,
+    literal,
+    module_text,
+)
 from gitops_ml.capture.statements import Source, Statement, imported_modules, single_statement
 from gitops_ml.errors import Unpackageable
 from gitops_ml.system.secret_scan import has_secret_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
 _OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
@@ -175,25 +183,18 @@ class _Collector:
             )
             return
         # `import a.b` and `import a.c` both bind `a`, and both are needed.
-        roots = [each for each in self._roots(name) if gives(each, None, value, by_alias=False)]
-        for module in roots:
-            self._import(Import(module, None, name))
-        if not roots:
-            found = self._imported_as(name, value)
-            self._import(found or Import(value.__name__, None, name))
-
-    def _roots(self, name: str) -> Iterator[str]:
-        """The modules of every ``import name`` and ``import name.more``."""
-        for statement in self.source.binding(name):
-            node = statement.node
-            for alias in node.names if isinstance(node, ast.Import) else ():
-                if not alias.asname and alias.name.partition(".")[0] == name:
-                    yield alias.name
+        roots = [root for each in self.source.binding(name) for root in _roots(each, name)]
+        found = [root for root in roots if gives(root, value)]
+        if not found:
+            found = [self._imported_as(name, value) or Import(value.__name__, None, name)]
+        for imported in found:
+            self._import(imported)
 
     def _imported_as(self, name: str, value: Any) -> Import | None:
         """An import that gives ``value``: that of the session, or one from its module and name."""
         for statement in reversed(self.source.binding(name)):
-            if found := self._verified(statement, name, value):
+            found = import_of(statement, name)
+            if found and gives(found, value):
                 return found
         module = str(getattr(value, "__module__", None) or self.owner)
         qualname = str(getattr(value, "__qualname__", None) or "")
@@ -202,30 +203,20 @@ class _Collector:
             return Import(module, qualname, name)
         return self._starred(name, value)
 
-    def _verified(self, statement: Statement, name: str, value: Any) -> Import | None:
-        """The import of a statement, if it gives ``value``."""
-        imported = imports_of(statement, name)
-        if imported is None:
-            return None
-        by_alias = imported[0].partition(".")[0] != name
-        return Import(*imported, name) if gives(*imported, value, by_alias=by_alias) else None
-
     def _starred(self, name: str, value: Any) -> Import | None:
         """The ``from module import *`` that gives ``value``."""
         for statement in self.source.statements:
             node = statement.node
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                has_star = any(alias.name == "*" for alias in node.names)
-                if has_star and gives(node.module, name, value, by_alias=True):
-                    return Import(node.module, name, name)
+                found = Import(node.module, name, name)
+                if any(alias.name == "*" for alias in node.names) and gives(found, value):
+                    return found
         return None
 
     def _is_own(self, value: Any) -> bool:
         """Whether it is a class or function of the session."""
-        kind = isinstance(value, type) or callable(value)
-        return kind and getattr(value, "__module__", None) == self.owner and (
-            hasattr(value, "__qualname__")
-        )  # fmt: skip
+        is_here = getattr(value, "__module__", None) == self.owner
+        return callable(value) and is_here and hasattr(value, "__qualname__")
 
     def _is_defined_here(self, name: str) -> bool:
         statements = self.source.binding(name)
@@ -244,10 +235,7 @@ class _Collector:
             return
         for statement in reversed(self.source.binding(name)):
             if statement.is_definition:
-                deferred = self.source.has_deferred_annotations
-                if is_made_by(value, statement, deferred=deferred) or is_made_by(
-                    value, statement, deferred=not deferred
-                ):
+                if is_made_by(value, statement):
                     self._include(self._first_equal(name, statement), name)
                     self._include_later_changes(name)
                     return
@@ -264,7 +252,7 @@ class _Collector:
             raise NoSource(name) from error
         if not statement.is_definition or name not in statement.binds:
             raise NoSource(name)
-        if not is_made_by(value, statement, deferred=False):
+        if not is_made_by(value, statement):
             raise NoSource(name)
         self.extra -= 1
         # A later find gets an earlier position: a definition comes before its users.
@@ -342,7 +330,7 @@ class _Collector:
             return
         # If the name is also bound to something else, the import keeps its position.
         for statement in reversed(self.source.binding(imported.name)):
-            if imports_of(statement, imported.name) == (imported.module, imported.attribute):
+            if import_of(statement, imported.name) == imported:
                 self._include(statement, imported.name)
                 return
         self.imports[imported] = None
@@ -381,7 +369,7 @@ class _Collector:
     def _was_rebound(self, name: str) -> bool:
         """Whether different statements bind the name; `import a.b` and `import a.c` count as equal."""
         bindings = self.source.binding(name)
-        if all(_imports_root(each, name) for each in bindings):
+        if all(_roots(each, name) for each in bindings):
             return False
         return any(not each.same_as(bindings[0]) for each in bindings[1:])
 
@@ -395,12 +383,14 @@ class _Collector:
         self.reasons.append(f"{user} {reason}")
 
 
-def _imports_root(statement: Statement, name: str) -> bool:
-    """Whether this is ``import name`` or ``import name.more``, which bind the same module."""
+def _roots(statement: Statement, name: str) -> list[Import]:
+    """Each ``import name`` and ``import name.more`` of a statement: they bind the same module."""
     node = statement.node
-    return isinstance(node, ast.Import) and any(
-        not alias.asname and alias.name.partition(".")[0] == name for alias in node.names
-    )
+    return [
+        Import(alias.name, None, name)
+        for alias in (node.names if isinstance(node, ast.Import) else ())
+        if not alias.asname and alias.name.partition(".")[0] == name
+    ]
 
 
 def _assigns(statement: Statement, value: Any) -> bool:

@@ -1,12 +1,25 @@
-"""Write the text of a module: imports first, then statements in order."""
+"""Write the text of a module: imports first, then statements in order, and plain values as literals."""
 
 from __future__ import annotations
 
+import math
+import pprint
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+LONGEST = 20_000
+"""Characters. Longer values are data, not code."""
+
+_SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...))
+_HOLDERS = (tuple, list, set, frozenset)
+_STATE = (
+    "__array__", "__dataframe__", "fit", "predict", "state_dict", "get_inputs", "save_pretrained",
+    "to_disk", "__next__", "fileno", "cursor",
+)  # fmt: skip
+"""Attributes of arrays, tables, models, iterators, files and connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +31,15 @@ class Import:
     name: str
 
     def __str__(self) -> str:
+        alias = f" as {self.name}" if self.is_alias else ""
         if self.attribute is not None:
-            alias = "" if self.attribute == self.name else f" as {self.name}"
             return f"from {self.module} import {self.attribute}{alias}"
-        is_plain = self.module.partition(".")[0] == self.name
-        return f"import {self.module}" + ("" if is_plain else f" as {self.name}")
+        return f"import {self.module}{alias}"
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether ``name`` is not the name that the import has without ``as``."""
+        return self.name != (self.attribute or self.module.partition(".")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +66,50 @@ def module_text(
         text += "\n" * gap + piece.text
         after_definition = piece.is_definition
     return text + "\n"
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether ``value`` consists of numbers, text and their containers only."""
+    if type(value) in _SCALARS:
+        return True
+    if depth > 20:
+        return False
+    if type(value) in _HOLDERS:
+        return all(is_plain(each, depth + 1) for each in value)
+    if type(value) is dict:
+        return all(is_plain(k, depth + 1) and is_plain(v, depth + 1) for k, v in value.items())
+    return False
+
+
+def as_plain(value: Any) -> Any:
+    """The Python number of a numpy scalar; other values unchanged."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        item = value.item()
+        return item if type(item) in _SCALARS else value
+    return value
+
+
+def literal(value: Any) -> str:
+    """An expression that evaluates to a plain value."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    text = pprint.pformat(value, width=96, sort_dicts=False, underscore_numbers=False)
+    return f"(\n{text}\n)" if isinstance(value, str | bytes) and "\n" in text else text
+
+
+def holds_state(value: Any, depth: int = 0) -> bool:
+    """Whether ``value`` is or contains data or a model, which a file of code cannot hold."""
+    if isinstance(value, type) or callable(getattr(value, "__code__", None)):
+        return False
+    if any(_has(value, name) for name in _STATE):
+        return True
+    if depth < 3 and isinstance(value, list | tuple | set | frozenset):
+        return any(holds_state(each, depth + 1) for each in value)
+    if depth < 3 and isinstance(value, dict):
+        return any(holds_state(each, depth + 1) for each in value.values())
+    return False
+
+
+def _has(value: Any, name: str) -> bool:
+    # Ask the class: an instance can have every attribute (mocks, lazy proxies).
+    return hasattr(type(value), name)

@@ -39,7 +39,6 @@ def follow(modules: Iterable[str], *, folder: Path) -> OwnModules:
     """
     files: dict[str, bytes] = {}
     left_out: dict[str, None] = {}
-    imported: set[str] = set()
     tops: set[str] = set()
     queue = sorted(modules)
     seen: set[str] = set()
@@ -48,7 +47,6 @@ def follow(modules: Iterable[str], *, folder: Path) -> OwnModules:
         if module in seen:
             continue
         seen.add(module)
-        imported.add(module)
         top = module.partition(".")[0]
         place = own_file(top)
         if place is None:
@@ -61,7 +59,7 @@ def follow(modules: Iterable[str], *, folder: Path) -> OwnModules:
                 else:
                     files[path] = file.read_bytes()
         queue += sorted(_imports(module, files) - seen)
-    return OwnModules(files, frozenset(imported), tuple(left_out), frozenset(tops))
+    return OwnModules(files, frozenset(seen), tuple(left_out), frozenset(tops))
 
 
 def _entries(top: str, place: Path) -> Iterator[tuple[str, Path]]:
@@ -105,8 +103,8 @@ def _imports_of_file(path: str, content: bytes, files: dict[str, bytes]) -> set[
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
             continue
-        base = [*folder[: len(folder) - node.level + 1]] if node.level else []
-        base += (node.module or "").split(".") if node.module else []
+        base = folder[: len(folder) - node.level + 1] if node.level else []
+        base = base + (node.module.split(".") if node.module else [])
         if not base:
             continue
         found.add(".".join(base))

@@ -43,7 +43,6 @@ _PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 class Package:
     """A packaged predictor."""
 
-    api: str
     folder: Path
     fingerprint: str
     """The fingerprint of the files; equal classes have equal fingerprints."""
@@ -57,8 +56,6 @@ class Package:
     """The Python version of the session, such as ``3.12``."""
     pickled: str | None = None
     """The reason for a pickle, which needs this version of Python."""
-    own_files: tuple[str, ...] = ()
-    """The user's own modules in the package."""
     left_out: tuple[str, ...] = ()
     """Files beside these modules that are too large for code."""
     doubts: tuple[str, ...] = ()
@@ -118,16 +115,9 @@ def package(
     found = _source_of(predictor, api, session)
     imported = {*found.modules, *modules}
     own = own_modules.follow(imported, folder=session.folder)
-    needed = {
-        module: tuple((each.name, each.pin) for each in installed.distributions_of(module))
-        for module in {*imported, *own.modules}
-        if not installed.is_of_python(module)
-        and module.partition(".")[0] != _RUNTIME
-        and not own.has(module)
-    }
     lines = requirements_for(
         requirements,
-        needed=_by_top(needed),
+        needed=_needed({*imported, *own.modules}, own),
         installed=installed.installed_version,
         elsewhere=[name.partition("=")[0].strip() for name in conda_packages],
     )
@@ -137,7 +127,6 @@ def package(
         files["conda-packages.txt"] = "".join(f"{each}\n" for each in conda_packages).encode()
     folder, fingerprint = keep_package(api, files, environ=environ)
     return Package(
-        api=api,
         folder=folder,
         fingerprint=fingerprint,
         path=found.path,
@@ -146,7 +135,6 @@ def package(
         requirements=lines,
         python=_PYTHON,
         pickled=found.pickled,
-        own_files=tuple(sorted(own.files)),
         left_out=own.left_out,
         doubts=found.doubts,
     )
@@ -245,20 +233,14 @@ def _of_module(predictor: type | Callable[..., Any]) -> _Files:
 
 
 def _pickled(predictor: type | Callable[..., Any], *, why: str, secrets: frozenset[str]) -> _Files:
-    try:
-        import cloudpickle
-    except ImportError as error:
-        raise Unpackageable(
-            predictor.__name__, [f"{why}; install cloudpickle, or write the class to a file"]
-        ) from error
+    import cloudpickle
+
+    name = predictor.__name__
     try:
         content = cloudpickle.dumps(predictor)
     except Exception as error:
         # The __reduce__ of any object can raise any exception.
-        raise Unpackageable(
-            predictor.__name__, [f"{why}, and it cannot be pickled either: {error}"]
-        ) from error
-    name = predictor.__name__
+        raise Unpackageable(name, [f"{why}, and it cannot be pickled either: {error}"]) from error
     if is_secret("", texts_in_pickle(content), known=secrets):
         raise Unpackageable(
             name,
@@ -278,14 +260,18 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str, secrets: frozens
     return _Files("predictor.py", text, files, modules, why)
 
 
-def _by_top(
-    needed: Mapping[str, Sequence[tuple[str, str]]],
+def _needed(
+    modules: Iterable[str], own: own_modules.OwnModules
 ) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Pins by top-level module; several distributions can share one."""
-    merged: dict[str, dict[tuple[str, str], None]] = {}
-    for module, pins in needed.items():
-        merged.setdefault(module.partition(".")[0], {}).update(dict.fromkeys(pins))
-    return {module: tuple(pins) for module, pins in merged.items()}
+    """The pins of installed modules, by top-level module; several distributions can share one."""
+    needed: dict[str, dict[tuple[str, str], None]] = {}
+    for module in sorted(modules):
+        top = module.partition(".")[0]
+        if not installed.is_of_python(module) and top != _RUNTIME and not own.has(module):
+            pins = needed.setdefault(top, {})
+            for each in installed.distributions_of(module):
+                pins[each.name, each.pin] = None
+    return {top: tuple(pins) for top, pins in needed.items()}
 
 
 def _refuse_unknown(name: str, found: Requirements, given: Iterable[str]) -> None:
