@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +59,7 @@ def find(paths: Sequence[Path], *, project_file: Path | None = None) -> Found:
     """
     projects = find_projects(paths, project_file=project_file)
     start = _folder(_starts(paths)[0])
-    above = _absolute(project_file) if project_file else find_project_file(start)
+    above = absolute(project_file) if project_file else find_project_file(start)
     if len(projects) > 1 and above is None:
         names = ", ".join(label(found.root) for found in projects)
         raise UsageError(f"there are several projects here ({names}): name the folder of one")
@@ -104,15 +104,15 @@ def project_file_of(named: Path | None = None) -> tuple[Path, Path | None]:
     """
     if named is not None and not named.is_file():
         raise UsageError(f"the project file {named} does not exist")
-    file = _absolute(named) if named else find_project_file(Path.cwd())
+    file = absolute(named) if named else find_project_file(Path.cwd())
     return (file.parent if file else Path.cwd()), file
 
 
 def _starts(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
-        if not _absolute(path).exists():
+        if not absolute(path).exists():
             raise UsageError(f"{path} does not exist")
-    return [_absolute(path) for path in paths] or [Path.cwd()]
+    return [absolute(path) for path in paths] or [Path.cwd()]
 
 
 def _folder(start: Path) -> Path:
@@ -175,29 +175,42 @@ def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem
         return
     dependencies = fields.get("dependencies") or {}
     names = {kind: dependencies.get(kind) or name for kind, name in DEPENDENCY_FILES.items()}
-    texts: dict[str, str | None] = {}
-    unread: list[Problem] = []
-
-    def read(name: str) -> str | None:
-        if name not in texts:
-            texts[name] = None
-            try:
-                content = read_file(directory / name, limit=LARGEST_TEXT, inside=(directory,))
-                texts[name] = content.decode("utf-8", "replace")
-            except FileNotFoundError:
-                pass  # reported where it is needed
-            except CannotRead as failure:
-                unread.append(Problem(place(name), 0, 0, "", failure.reason, rule="file"))
-        return texts[name]
-
-    def place(name: str) -> str:
-        return label(directory / name)
-
-    yield from secret_problems(names.values(), read=read, place=place)
-    yield from requirement_problems([names["pip"]], read=read, place=place)
+    files = _DependencyFiles(directory)
+    yield from secret_problems(names.values(), read=files.read, place=files.place)
+    yield from requirement_problems([names["pip"]], read=files.read, place=files.place)
     # a link that leaves is reported where the manifest names it
-    named = {place(name) for name in dependencies.values() if isinstance(name, str)}
-    yield from (each for each in unread if each.file not in named or "link" not in each.message)
+    named = {files.place(name) for name in dependencies.values() if isinstance(name, str)}
+    for problem in files.unread:
+        if problem.file not in named or "link" not in problem.message:
+            yield problem
+
+
+@dataclass(slots=True)
+class _DependencyFiles:
+    """The dependency files of a folder, each read once."""
+
+    directory: Path
+    texts: dict[str, str | None] = field(default_factory=dict)
+    unread: list[Problem] = field(default_factory=list)
+    """Why files are not read; one that does not exist is reported where it is needed."""
+
+    def read(self, name: str) -> str | None:
+        if name not in self.texts:
+            self.texts[name] = self._read(name)
+        return self.texts[name]
+
+    def _read(self, name: str) -> str | None:
+        try:
+            content = read_file(self.directory / name, limit=LARGEST_TEXT, inside=(self.directory,))
+        except FileNotFoundError:
+            return None
+        except CannotRead as failure:
+            self.unread.append(Problem(self.place(name), 0, 0, "", failure.reason, rule="file"))
+            return None
+        return content.decode("utf-8", "replace")
+
+    def place(self, name: str) -> str:
+        return label(self.directory / name)
 
 
 def _missing(
@@ -217,7 +230,7 @@ def _missing(
         yield manifest.problem(finding)
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """The absolute path with its symlinks: where they lead is checked later."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow the symlink
 

@@ -25,6 +25,7 @@ from gitops_ml.system.project_files import read_file
 from gitops_ml.system.seal import Seal
 from gitops_ml.workspace.manifest_files import (
     Found,
+    absolute,
     dependency_problems,
     find,
     label,
@@ -164,7 +165,7 @@ def open_project(
     # A project that lost its last API still has releases to remove.
     if not found.manifests and found.project_file is None:
         raise no_manifest(paths)
-    covers = found.root in (_absolute(paths) or [Path.cwd()])
+    covers = found.root in [absolute(path) for path in paths or [Path()]]
     return read_found(
         found, environments=environments, apis=apis, covers_project=covers, instead=instead
     )
@@ -269,11 +270,6 @@ def dict_key(data: Any) -> bytes:
     """The key of plain data for the memory."""
     # What JSON cannot express is refused by `document_of`, with its path.
     return memory_key("dict", json.dumps(data, sort_keys=True, default=repr))
-
-
-def _absolute(paths: Iterable[Path]) -> list[Path]:
-    # `resolve` would follow links, and a project behind a link is still that project.
-    return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
 
 
 def open_memory() -> Memory:
