@@ -30,8 +30,6 @@ _INPUT = re.compile(r"<(?:python-input|stdin>)-(\d+)>?")
 class Session:
     """Live values, and the source that created them."""
 
-    kind: str
-    """``notebook``, ``ipython``, ``script`` or ``prompt``."""
     namespace: Mapping[str, Any]
     source: Source
     folder: Path
@@ -43,15 +41,16 @@ def current_session() -> Session:
     main = sys.modules[MAIN]
     shell = ipython_shell()
     if shell is not None:
-        kind = "notebook" if is_notebook(shell) else "ipython"
-        chunks = (*_run_files(shell.user_ns), *_cells(shell))
-        return Session(kind, shell.user_ns, read_source(chunks), Path.cwd())
+        # In execution order, with %magics and !commands as calls.
+        cells = map(_without_magic, shell.history_manager.input_hist_parsed)
+        chunks = (*_run_files(shell.user_ns), *cells)
+        return Session(shell.user_ns, read_source(chunks), Path.cwd())
     file = getattr(main, "__file__", None)
     if file and not hasattr(sys, "ps1") and Path(file).is_file():
         text = Path(file).read_text("utf-8")
-        return Session("script", vars(main), read_source([text]), Path(file).resolve().parent)
+        return Session(vars(main), read_source([text]), Path(file).resolve().parent)
     chunks = (*_run_files(vars(main)), *_typed())
-    return Session("prompt", vars(main), read_source(chunks), Path.cwd())
+    return Session(vars(main), read_source(chunks), Path.cwd())
 
 
 def ipython_shell() -> Any:
@@ -63,12 +62,6 @@ def ipython_shell() -> Any:
 def is_notebook(shell: Any) -> bool:
     """Whether the shell belongs to a kernel, which shows HTML."""
     return hasattr(shell, "kernel")
-
-
-def _cells(shell: Any) -> Iterator[str]:
-    """The cells in execution order, with %magics and !commands as calls."""
-    for cell in shell.history_manager.input_hist_parsed:
-        yield _without_magic(cell)
 
 
 def _without_magic(cell: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,16 +67,6 @@ def with_models(
         paths = [{"name": name, "path": path} for name, path in locations.items()]
         fields[key] = {**given, "paths": [*(given.get("paths") or []), *paths]}
     return {**spec, section: fields}
-
-
-def model_repository(repository: str, api: str, name: str) -> str:
-    """The repository of a model of a session.
-
-    >>> model_repository("ghcr.io/acme/ml", "iris", "Big_Model")
-    'ghcr.io/acme/ml/models/iris-big-model'
-    """
-    artifact = re.sub(r"[^a-z0-9]+", "-", f"{api}-{name}".lower()).strip("-")
-    return f"{repository}/models/{artifact}"
 
 
 def one_api(api_spec: object) -> dict[str, Any]:

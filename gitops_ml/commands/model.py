@@ -6,7 +6,6 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.spec_of_class import model_repository
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.models.saved import model_folder
 from gitops_ml.oci.reference import ImageRef
@@ -124,4 +123,5 @@ def _image_of(project: Project, api: str, name: str) -> ImageRef:
         raise UsageError(
             "where should models go? Set image.repository in gitops-ml.yaml, or give image_repository="
         )
-    return ImageRef(model_repository(repository, api, name), None)
+    artifact = re.sub(r"[^a-z0-9]+", "-", f"{api}-{name}".lower()).strip("-")
+    return ImageRef(f"{repository}/models/{artifact}", None)
