@@ -36,6 +36,15 @@ if TYPE_CHECKING:
     from gitops_ml.system.memory import Memory
 
 _RUNTIME = "predictor_base"
+_UNPICKLING = '''\
+"""{name}, pickled by Python {version}: {why}."""
+
+from pathlib import Path
+
+import cloudpickle
+
+{name} = cloudpickle.loads(Path(__file__).with_name("predictor.pickle").read_bytes())
+'''
 _PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -249,12 +258,7 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str, secrets: frozens
                 'under "secrets" of the API and read it from os.environ in __init__'
             ],
         )
-    text = (
-        f'"""{name}, pickled by Python {platform.python_version()}: {why}."""\n\n'
-        "from pathlib import Path\n\n"
-        "import cloudpickle\n\n"
-        f'{name} = cloudpickle.loads(Path(__file__).with_name("predictor.pickle").read_bytes())\n'
-    )
+    text = _UNPICKLING.format(name=name, version=platform.python_version(), why=why)
     files = {"predictor.py": text.encode(), "predictor.pickle": content}
     modules = modules_in_pickle(content) | {"cloudpickle"}
     return _Files("predictor.py", text, files, modules, why)

@@ -146,19 +146,16 @@ class Client:
         A dict with its ``project_dir`` is deployed as by `create_api`.
         """
         if not isinstance(config_file, str | Path):
-            return Apis(
-                [self.create_api(config_file, project_dir=project_dir, wait=wait, **options)]
-            )
+            api = self.create_api(config_file, project_dir=project_dir, wait=wait, **options)
+            return Apis([api])
         if project_dir is not None:
             raise UsageError(
                 "project_dir is for a dict: the code of a manifest file is in the folder of the file"
             )
-        apis = deploy_files(
-            self._connection, Path(config_file), DeployOptions(prune=prune, **options)
-        )
-        for api in apis:
-            if wait and not api.is_plan:
-                api.wait()
+        chosen = DeployOptions(prune=prune, **options)
+        apis = deploy_files(self._connection, Path(config_file), chosen)
+        for api in apis if wait and not chosen.dry_run else ():
+            api.wait()
         return apis
 
     deploy_from_file = deploy

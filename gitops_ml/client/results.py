@@ -18,7 +18,7 @@ from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import unified_diff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from typing_extensions import Unpack
@@ -294,17 +294,6 @@ class Outcome(Shown):
 
     def _card(self) -> cards.Card:
         names = ", ".join(dict.fromkeys(release.api for release in self.releases))
-        changes = [
-            f"{release.api}: {line}"
-            for release in self.releases
-            for line in (
-                *map(_field_line, release.fields),
-                *(
-                    f"differs from the source environment: {_field_line(each)}"
-                    for each in release.differs
-                ),
-            )
-        ]
         return cards.Card(
             title=f"{self.action} {names}".strip(),
             state=_state(self),
@@ -314,10 +303,17 @@ class Outcome(Shown):
                 (each.api, each.environment, each.after or "removed", each.before or "-")
                 for each in self.releases
             ),
-            notes=(*changes, *self.warnings),
+            notes=(*self._field_lines(), *self.warnings),
             diff=tuple(map(unified_diff, own_changes(self.changes))),
             files=len(self.changes),
         )
+
+    def _field_lines(self) -> Iterator[str]:
+        for release in self.releases:
+            for each in release.fields:
+                yield f"{release.api}: {_field_line(each)}"
+            for each in release.differs:
+                yield f"{release.api}: differs from the source environment: {_field_line(each)}"
 
 
 def _diff(changes: Iterable[Change]) -> str:

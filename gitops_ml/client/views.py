@@ -380,18 +380,12 @@ def serve(
     """Start the server of an API on this machine, with its packaged folder or the code of its image."""
     with ExitStack() as opened:
         with connection.open() as (project, clients):
-            if folder is None:
-                folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
-                _export(project, name, image, folder, clients)
+            folder = folder or _exported(project, name, image, clients, opened)
             described = DescribedApi(
                 spec=manifest, folder=folder, manifest_file=f"{source_folder(name)}/api.yaml"
             )
-            server = start(
-                connection.workspace(described),
-                tools=clients,
-                progress=clients.progress,
-                port=port,
-            )
+            workspace = connection.workspace(described)
+            server = start(workspace, tools=clients, progress=clients.progress, port=port)
         opened.callback(server.stop)
         return LocalApi(
             name=name, url=server.url, folder=folder,
@@ -399,13 +393,15 @@ def serve(
         )  # fmt: skip
 
 
-def _export(
-    project: Workspace, name: str, image: ImageRef | None, folder: Path, clients: Clients
-) -> None:
-    """Write the code of the image."""
+def _exported(
+    project: Workspace, name: str, image: ImageRef | None, clients: Clients, opened: ExitStack
+) -> Path:
+    """The code of the image, in a folder that exists until ``opened`` is closed."""
     if image is None or image.digest is None:
         raise UsageError(
             f"{name} has no image to export its code from; `gitops-ml run` serves a project folder"
         )
+    folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
     clients.progress(f"exporting the code of {image.repository}")
     export(project, str(image), folder, tools=clients)
+    return folder

@@ -44,11 +44,11 @@ def remembered(
         if key in known:
             kept, problems = json.loads(known[key])
             found.append((of_facts(item, kept), [Problem(*each) for each in problems]))
-            continue
-        value, made = make(item)
-        if key and not Problems.of(made).errors:
-            answers[key] = json.dumps([facts(value), [astuple(problem) for problem in made]])
-        found.append((value, made))
+        else:
+            value, made = make(item)
+            found.append((value, made))
+            if key and not Problems.of(made).errors:
+                answers[key] = json.dumps([facts(value), [astuple(each) for each in made]])
     memory.keep(answers)
     return found
 
