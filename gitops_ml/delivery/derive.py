@@ -11,10 +11,10 @@ from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, UsageError
 from gitops_ml.gitops import layout
+from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.model import Manifest, parse_manifests
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
-from gitops_ml.release.rules.manifests import check_manifests
 from gitops_ml.workspace.workspace import PlannedRelease, check_planned
 
 if TYPE_CHECKING:

@@ -75,6 +75,11 @@ class ClusterSpec:
     external_secrets: bool
     image_pull_secrets: tuple[str, ...]
 
+    def is_kubernetes(self, *, minor: int) -> bool:
+        """Whether it is known to be Kubernetes 1.``minor`` or newer."""
+        version = self.kubernetes_version
+        return version is not None and minor_version(version) >= minor
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSpec:
@@ -190,6 +195,11 @@ class Project:
     environments: Mapping[str, EnvironmentSpec]
     teams: Mapping[str, TeamSpec]
     default_team: str
+
+
+def minor_version(version: str) -> int:
+    """35 for ``1.35``."""
+    return int(version.split(".")[1])
 
 
 Labels = Mapping[str, str]

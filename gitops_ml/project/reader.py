@@ -13,7 +13,7 @@ from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
-from gitops_ml.project.model import ARGO_CDS_OWN, Project
+from gitops_ml.project.model import ARGO_CDS_OWN, Project, minor_version
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
@@ -130,13 +130,9 @@ def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _image_volumes(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     version = cluster.get("kubernetes_version")
-    if cluster.get("image_volumes") and version and _minor(version) < 33:
+    if cluster.get("image_volumes") and version and minor_version(version) < 33:
         message = f"pods can mount images from Kubernetes 1.33 on; kubernetes_version is {version}"
         yield error((*at, "image_volumes"), message, rule=_RULE)
-
-
-def _minor(version: str) -> int:
-    return int(version.partition(".")[2])
 
 
 def _repository(fields: Mapping[str, Any], section: str) -> Iterator[Finding]:

@@ -90,11 +90,8 @@ def parse_location(location: str, *, example: str = EXAMPLE) -> ImageRef:
         image = ImageRef.parse(location.removeprefix(SCHEME))
     except ValueError as error:
         name = _TAG_OR_DIGEST.sub("", location)
-        why = (
-            "has capitals, which no repository may have"
-            if name != name.lower()
-            else ("names no artifact")
-        )
+        has_capitals = name != name.lower()
+        why = "has capitals, which no repository may have" if has_capitals else "names no artifact"
         raise BadLocation(f"{location!r} {why}; write it as {example}") from error
     host, slash, _ = image.repository.partition("/")
     # without a registry, a node asks Docker Hub, and other clients take the first part for the registry
@@ -105,15 +102,10 @@ def parse_location(location: str, *, example: str = EXAMPLE) -> ImageRef:
 
 def artifact_places(predictor: PredictorSpec) -> Iterator[tuple[Path, str]]:
     """Where a predictor names artifacts (its path below the API), and the locations, right or not."""
-    for section in ("models", "multi_model_reloading"):
-        models: Models | None = getattr(predictor, section)
-        if models is None:
-            continue
-        named: list[tuple[Path, str | None]] = [(("path",), models.path), (("dir",), models.dir)]
-        named += [(("paths", i, "path"), model.path) for i, model in enumerate(models.paths)]
-        for path, location in named:
-            if location and location.startswith(SCHEME):
-                yield ("predictor", section, *path), location
+    for section, models in predictor.model_sections():
+        for path, location in models.locations():
+            if location.startswith(SCHEME):
+                yield (*section, *path), location
     for key, value in predictor.config.items():
         if isinstance(value, str) and value.startswith(SCHEME):
             yield ("predictor", "config", key), value
@@ -208,5 +200,4 @@ def has_image_volumes(cluster: ClusterSpec) -> bool:
     """
     if cluster.image_volumes is not None:
         return cluster.image_volumes
-    version = cluster.kubernetes_version
-    return version is not None and tuple(map(int, version.split(".")[:2])) >= (1, 35)
+    return cluster.is_kubernetes(minor=35)

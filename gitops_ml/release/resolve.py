@@ -169,10 +169,14 @@ def _update_strategy(
     strategy = dict(body["update_strategy"])
     kind = strategy.get("type")
     is_open = fields.get("max_surge") is None and kind != "Recreate"
-    if is_open and not _has_spare(body["compute"], cluster):
+    compute = body["compute"]
+    has_room = has_spare(
+        cluster, gpu=compute["gpu"], inf=compute["inf"], gpu_class=compute.get("gpu_class")
+    )
+    if is_open and not has_room:
         strategy |= _without_spare(body["autoscaling"]["min_replicas"], fields)
     strategy["type"] = kind or strategy.get("type") or "RollingUpdate"
-    if _is_zero(strategy["max_surge"]) and fields.get("max_unavailable") is None:
+    if is_zero(strategy["max_surge"]) and fields.get("max_unavailable") is None:
         strategy["max_unavailable"] = 1
     return strategy
 
@@ -182,11 +186,6 @@ def _without_spare(min_replicas: int, fields: Mapping[str, Any]) -> Mapping[str,
     if min_replicas <= 1 and fields.get("max_unavailable") is None:
         return {"type": "Recreate", "max_surge": 0}
     return {"max_surge": 0}
-
-
-def _has_spare(compute: Mapping[str, Any], cluster: ClusterSpec) -> bool:
-    name = compute.get("gpu_class")
-    return has_spare(cluster, gpu=compute["gpu"], inf=compute["inf"], gpu_class=name)
 
 
 def has_spare(cluster: ClusterSpec, *, gpu: int, inf: int, gpu_class: str | None) -> bool:
@@ -200,7 +199,8 @@ def has_spare(cluster: ClusterSpec, *, gpu: int, inf: int, gpu_class: str | None
     return chosen is not None and chosen.spare
 
 
-def _is_zero(amount: int | str) -> bool:
+def is_zero(amount: int | str) -> bool:
+    """Whether a number or percentage of replicas is none."""
     return str(amount).rstrip("%").strip() == "0"
 
 

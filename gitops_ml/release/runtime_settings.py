@@ -20,28 +20,27 @@ def runtime_settings(
     predictor: PredictorSpec, monitoring: MonitoringSpec | None, *, timeout: float
 ) -> dict[str, Any]:
     """The settings of one predictor; ``timeout`` is the longest that a request may take, seconds."""
-    settings: dict[str, Any] = {
-        "path": predictor.path,
-        "type": predictor.type,
-        "processesPerReplica": predictor.processes_per_replica,
-        "threadsPerProcess": predictor.threads_per_process,
-        "maxQueueLength": predictor.max_queue_length,
-        "requestTimeoutSeconds": plain_number(timeout),
-        "logLevel": predictor.log_level,
-    }
-    optional: Mapping[str, Any] = {
-        "className": predictor.class_name,
-        "pythonPath": predictor.python_path,
-        "config": dict(predictor.config) or None,
-        "maxConcurrency": predictor.max_concurrency,
-        "models": _models(predictor.models),
-        "multiModelReloading": _models(predictor.multi_model_reloading),
-        "batching": _batching(predictor),
-        "monitoring": _monitoring(monitoring),
-        "cors": {"allowOrigins": list(predictor.cors)} if predictor.cors else None,
-        "predictionLog": _prediction_log(predictor.prediction_log),
-    }
-    return settings | {key: value for key, value in optional.items() if value is not None}
+    return _set(
+        {
+            "path": predictor.path,
+            "type": predictor.type,
+            "processesPerReplica": predictor.processes_per_replica,
+            "threadsPerProcess": predictor.threads_per_process,
+            "maxQueueLength": predictor.max_queue_length,
+            "requestTimeoutSeconds": plain_number(timeout),
+            "logLevel": predictor.log_level,
+            "className": predictor.class_name,
+            "pythonPath": predictor.python_path,
+            "config": dict(predictor.config) or None,
+            "maxConcurrency": predictor.max_concurrency,
+            "models": _models(predictor.models),
+            "multiModelReloading": _models(predictor.multi_model_reloading),
+            "batching": _batching(predictor),
+            "monitoring": _monitoring(monitoring),
+            "cors": {"allowOrigins": list(predictor.cors)} if predictor.cors else None,
+            "predictionLog": _prediction_log(predictor.prediction_log),
+        }
+    )
 
 
 def _models(models: Models | None) -> dict[str, Any] | None:

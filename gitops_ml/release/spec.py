@@ -8,10 +8,11 @@ quantities (``500m``, ``1Gi``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from gitops_ml.documents.findings import Path
 from gitops_ml.project.model import KubernetesObject, Labels
 
 Seconds = Annotated[float, "seconds"]
@@ -39,6 +40,15 @@ class Models:
     signature_key: str | None
     cache_size: int | None
     disk_cache_size: int | None
+
+    def locations(self) -> Iterator[tuple[Path, str]]:
+        """Each location with its path below this section."""
+        if self.path:
+            yield ("path",), self.path
+        if self.dir:
+            yield ("dir",), self.dir
+        for index, model in enumerate(self.paths):
+            yield ("paths", index, "path"), model.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +97,12 @@ class PredictorSpec:
     """Origins that browsers may call from; ``*`` for all."""
     prediction_log: Mapping[str, Any] | None
 
+    def model_sections(self) -> Iterator[tuple[Path, Models]]:
+        """``models`` and ``multi_model_reloading`` with their paths in the manifest, where they are set."""
+        for name in ("models", "multi_model_reloading"):
+            if (models := getattr(self, name)) is not None:
+                yield ("predictor", name), models
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:
@@ -125,6 +141,12 @@ class ContainerSpec:
     read_only_root: bool
     shm_size: Quantity | None
     sidecars: tuple[Sidecar, ...]
+
+    def images(self) -> Iterator[tuple[Path, str]]:
+        """The images of all containers with their paths in the manifest."""
+        yield ("container", "image"), self.image
+        for index, sidecar in enumerate(self.sidecars):
+            yield ("container", "sidecars", index, "image"), sidecar.image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems
+from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.project.reader import read_project
-from gitops_ml.release.rules.manifests import check_manifests
 from gitops_ml.workspace.manifest_files import (
     find_project_file,
     label,

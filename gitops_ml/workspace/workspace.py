@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.documents.yaml_reader import LARGEST_FILE, read_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 from gitops_ml.gitops import layout
+from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.model import Manifest, parse_manifests
 from gitops_ml.project.reader import default_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
-from gitops_ml.release.rules.manifests import check_manifests
 from gitops_ml.system.cache import cache_folder
 from gitops_ml.system.memory import Memory, NoMemory
 from gitops_ml.system.memory import key as memory_key

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.release.rules.autoscaling import timezones
-from gitops_ml.release.rules.cron import cron_error
+from gitops_ml.release.rules.cron import cron_error, timezones
 from gitops_ml.release.rules.keda_scalers import scalers
 from gitops_ml.system.secret_scan import has_secret_shape, looks_random, names_a_secret
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.merge import merged as laid_over
 from gitops_ml.documents.yaml_reader import document_of
+from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.release import resolve as resolve_module
 from gitops_ml.release.resolve import UNSERVED
-from gitops_ml.release.rules.manifests import check_manifests
 from tests.support.pipeline import (
     BARE,
     PROJECT,

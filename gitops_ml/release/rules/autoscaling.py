@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
+from gitops_ml.documents.findings import Finding, Path, error, warning
 from gitops_ml.documents.quantities import format_duration
-from gitops_ml.release.rules.cron import cron_error
+from gitops_ml.release.resolve import is_zero
+from gitops_ml.release.rules.cron import cron_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ def autoscaling_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Fi
     yield from _zero(spec, cluster)
     strategy = spec.update_strategy
     both = (strategy.max_surge, strategy.max_unavailable)
-    if strategy.type == "RollingUpdate" and all(map(_is_zero, both)):
+    if strategy.type == "RollingUpdate" and all(map(is_zero, both)):
         message = "max_surge and max_unavailable cannot both be zero: no pod could be replaced"
         yield error(("update_strategy", "max_unavailable"), message, rule="update_strategy")
 
@@ -113,32 +112,6 @@ def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
             yield warning((*at, "replicas"), message, rule=_RULE)
 
 
-def cron_findings(at: Path, start: str, end: str, timezone: str) -> Iterator[Finding]:
-    """Errors in a window of two cron lines at ``at``."""
-    for key, line in (("start", start), ("end", end)):
-        if (wrong := cron_error(line)) is not None:
-            yield error((*at, key), wrong, rule=_RULE)
-    if start.split() == end.split():
-        yield error((*at, "end"), "the window ends when it starts", rule=_RULE)
-    if timezone not in timezones():
-        message = f"{timezone!r} is not an IANA time zone{_zone_like(timezone)}"
-        yield error((*at, "timezone"), message, rule=_RULE)
-
-
-@lru_cache
-def timezones() -> frozenset[str]:
-    """The names of the IANA time zones, as the package `tzdata` lists them.
-
-    Not `zoneinfo.available_timezones`, which depends on the machine.
-    """
-    return frozenset((files("tzdata") / "zones").read_text("utf-8").split())
-
-
-def _zone_like(timezone: str) -> str:
-    meant = suggestion(timezone, sorted(timezones()))
-    return meant if meant.startswith("; did") else "; write it as Europe/Oslo or UTC"
-
-
 def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     autoscaling, at = spec.autoscaling, (*_AT, "scale_to_zero")
     if autoscaling.min_replicas > 0:
@@ -181,7 +154,3 @@ def _wakes(trigger: Trigger) -> bool:
     if trigger.type in _NEVER_WAKE:
         return False
     return not (trigger.type == "prometheus" and "predictor_" in trigger.metadata.get("query", ""))
-
-
-def _is_zero(amount: int | str) -> bool:
-    return str(amount).rstrip("%") == "0"

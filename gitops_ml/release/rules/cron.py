@@ -1,8 +1,18 @@
-"""Cron lines as KEDA reads them: five fields, no nicknames and no seconds."""
+"""Rules about windows of two cron lines, which KEDA reads: five fields, no nicknames and no seconds."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import Finding, Path, error, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RULE = "autoscaling"
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -15,6 +25,32 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("weekday", 0, 6, {name: number for number, name in enumerate(_DAYS)}),
 )
 _PART = re.compile(r"(?P<first>\*|\?|\w+)(?:-(?P<last>\w+))?(?:/(?P<step>\d{1,3}))?")
+
+
+def cron_findings(at: Path, start: str, end: str, timezone: str) -> Iterator[Finding]:
+    """Errors in a window of two cron lines at ``at``."""
+    for key, line in (("start", start), ("end", end)):
+        if (wrong := cron_error(line)) is not None:
+            yield error((*at, key), wrong, rule=_RULE)
+    if start.split() == end.split():
+        yield error((*at, "end"), "the window ends when it starts", rule=_RULE)
+    if timezone not in timezones():
+        message = f"{timezone!r} is not an IANA time zone{_zone_like(timezone)}"
+        yield error((*at, "timezone"), message, rule=_RULE)
+
+
+@lru_cache
+def timezones() -> frozenset[str]:
+    """The names of the IANA time zones, as the package `tzdata` lists them.
+
+    Not `zoneinfo.available_timezones`, which depends on the machine.
+    """
+    return frozenset((files("tzdata") / "zones").read_text("utf-8").split())
+
+
+def _zone_like(timezone: str) -> str:
+    meant = suggestion(timezone, sorted(timezones()))
+    return meant if meant.startswith("; did") else "; write it as Europe/Oslo or UTC"
 
 
 def cron_error(line: str) -> str | None:

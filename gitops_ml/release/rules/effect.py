@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.findings import Finding, Path, warning
-from gitops_ml.release.values.network import is_routed
+from gitops_ml.release.values.chart import is_routed
 from gitops_ml.release.values.scaling import (
     has_fallback,
     has_gauge,

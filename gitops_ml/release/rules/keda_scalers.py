@@ -31,14 +31,10 @@ def scalers() -> dict[str, Scaler]:
 
 
 def _scaler(entries: list[str]) -> Scaler:
-    names = [parameter.rstrip("~!") for parameter in entries]
-    from_env = [
-        f"{name}FromEnv" for name, parameter in zip(names, entries, strict=True) if "~" in parameter
-    ]
-    required = [
-        name for name, parameter in zip(names, entries, strict=True) if parameter.endswith("!")
-    ]
-    return Scaler(frozenset({*names, *from_env}), tuple(required), "*" in names)
+    names = {entry: entry.rstrip("~!") for entry in entries}
+    from_env = {f"{name}FromEnv" for entry, name in names.items() if "~" in entry}
+    required = tuple(name for entry, name in names.items() if entry.endswith("!"))
+    return Scaler(frozenset({*names.values(), *from_env}), required, "*" in names)
 
 
 # `!`: required. `~`: also as `<name>FromEnv`. `*`: any other parameter, too. Parameters that only a

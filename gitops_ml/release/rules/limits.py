@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from gitops_ml.project.model import ClusterSpec
-    from gitops_ml.release.spec import Models, ReleaseSpec
+    from gitops_ml.release.spec import ReleaseSpec
 
 _RULE = "limits"
 _HOUR = 3600
@@ -98,13 +98,7 @@ def _amount(quantity: str) -> Fraction:
 
 def _images(spec: ReleaseSpec) -> Iterator[Finding]:
     """Refuse images without a version: a node would pull the current `latest`."""
-    if spec.container is None:
-        return
-    at: Path = ("container",)
-    images = [((*at, "image"), spec.container.image)]
-    sidecars = spec.container.sidecars
-    images += [((*at, "sidecars", i, "image"), each.image) for i, each in enumerate(sidecars)]
-    for where, image in images:
+    for where, image in spec.container.images() if spec.container else ():
         if "@" in image:
             continue
         reference = ImageRef.parse(image)
@@ -181,16 +175,12 @@ def _free_text(spec: ReleaseSpec) -> Iterator[tuple[Path, Any]]:
     yield ("predictor", "python_path"), predictor.python_path
     yield ("predictor", "prediction_log"), predictor.prediction_log
     yield ("monitoring", "key"), spec.monitoring.key if spec.monitoring else None
-    for section in ("models", "multi_model_reloading"):
-        models: Models | None = getattr(predictor, section)
-        if models is not None:
-            at: Path = ("predictor", section)
-            yield (*at, "path"), models.path
-            yield (*at, "dir"), models.dir
-            yield (*at, "signature_key"), models.signature_key
-            for index, each in enumerate(models.paths):
-                yield (*at, "paths", index, "path"), each.path
-                yield (*at, "paths", index, "signature_key"), each.signature_key
+    for at, models in predictor.model_sections():
+        for path, location in models.locations():
+            yield (*at, *path), location
+        yield (*at, "signature_key"), models.signature_key
+        for index, each in enumerate(models.paths):
+            yield (*at, "paths", index, "signature_key"), each.signature_key
 
 
 def _unwritable(value: Any, path: Path) -> Iterator[Finding]:

@@ -39,13 +39,11 @@ def model_findings(
     yield from _artifacts(predictor, environment)
     if images is not None and images.insecure and not has_image_volumes(cluster):
         yield from _plain_registry(predictor, images)
-    for section in ("models", "multi_model_reloading"):
-        models: Models | None = getattr(predictor, section)
-        if models is not None:
-            at: Path = ("predictor", section)
-            yield from _one_source(models, at)
-            yield from _caches(models, predictor, at)
-            yield from _names(models, predictor, at)
+    for at, models in predictor.model_sections():
+        yield from _one_source(models, at)
+        yield from _caches(models, predictor, at)
+        yield from _names(models, predictor, at)
+        if environment.protected:
             yield from _pins(models, environment, at)
     yield from _batching(predictor)
 
@@ -132,26 +130,14 @@ def _signature(path: Path) -> Finding:
 
 
 def _pins(models: Models, environment: EnvironmentSpec, at: Path) -> Iterator[Finding]:
-    if not environment.protected:
-        return
-    places: list[tuple[Path, str | None]] = [
-        ((*at, "path"), models.path),
-        ((*at, "dir"), models.dir),
-    ]
-    places += [((*at, "paths", i, "path"), model.path) for i, model in enumerate(models.paths)]
-    for path, uri in places:
-        if uri is None:
-            continue
+    for path, uri in models.locations():
         if uri.startswith("hf://") and not _PINNED_HUB.fullmatch(uri):
-            message = f"{environment.name} is protected: pin the revision, {_bare(uri)}@<commit>"
-            yield error(path, message, rule="pinned")
+            bare = uri.split("@", maxsplit=1)[0]
+            message = f"{environment.name} is protected: pin the revision, {bare}@<commit>"
+            yield error((*at, *path), message, rule="pinned")
         elif uri.startswith("http://"):
             message = "anyone on the network path can change a model that is fetched over http"
-            yield warning(path, message, rule="pinned")
-
-
-def _bare(uri: str) -> str:
-    return uri.split("@", maxsplit=1)[0]
+            yield warning((*at, *path), message, rule="pinned")
 
 
 def _batching(predictor: PredictorSpec) -> Iterator[Finding]:

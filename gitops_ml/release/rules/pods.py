@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
 
 _RESERVED_ENV = ("CORTEX_", "KUBEXIT_", "PREDICTOR_CONFIG", "GITOPS_ML_")
-_RESERVED_LABELS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
+RESERVED_LABELS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
 _OUR_CONTAINERS = frozenset({"predictor", "tensorflow-serving"})
 _HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 _DEFAULT_TIMEOUT = 60
@@ -37,7 +37,7 @@ def pod_findings(
             message = "predictions of a ready-made container cannot be monitored; remove it"
             yield error(("monitoring",), message, rule="monitoring")
     for key in spec.labels:
-        if key.startswith(_RESERVED_LABELS):
+        if key.startswith(RESERVED_LABELS):
             yield error(("labels", key), "gitops-ml sets this label; remove it", rule="labels")
     yield from _prediction_log(spec)
     yield from _networking(spec, cluster)
@@ -133,17 +133,12 @@ def _container(container: ContainerSpec, environment: EnvironmentSpec) -> Iterat
             message = f"another container of the pod is called {sidecar.name!r}"
             yield error((*place, "name"), message, rule="container")
         yield from _probes(sidecar.readiness_probe, sidecar.liveness_probe, place)
-    yield from _moving_images(container, environment, at)
+    if environment.protected:
+        yield from _moving_images(container, environment)
 
 
-def _moving_images(
-    container: ContainerSpec, environment: EnvironmentSpec, at: Path
-) -> Iterator[Finding]:
-    if not environment.protected:
-        return
-    places = [((*at, "image"), container.image)]
-    places += [((*at, "sidecars", i, "image"), s.image) for i, s in enumerate(container.sidecars)]
-    for path, image in places:
+def _moving_images(container: ContainerSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
+    for path, image in container.images():
         if "@sha256:" not in image:
             message = (
                 f"{environment.name} is protected, and a tag can move; name the image by digest"

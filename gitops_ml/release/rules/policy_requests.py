@@ -16,20 +16,19 @@ from gitops_ml.project.policy import (
     is_never_allowed,
     matches_any,
 )
+from gitops_ml.release.rules.pods import RESERVED_LABELS
 from gitops_ml.release.rules.policy_affinity import affinity_findings, node_label_findings
 from gitops_ml.release.rules.policy_triggers import trigger_policy_findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from gitops_ml.project.model import ClusterSpec, EnvironmentSpec
     from gitops_ml.project.policy import Policy
     from gitops_ml.release.spec import ReleaseSpec
 
-RULE = "policy"
-_OURS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
-"""Labels that `pods.py` reports."""
+_RULE = "policy"
 _REASONS = {
     "eks.amazonaws.com": "it gives the pods an identity of the cloud",
     "iam.gke.io": "it gives the pods an identity of the cloud",
@@ -55,7 +54,8 @@ def policy_findings(
 
 def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     yield from _keys("annotations", spec.annotations, policy.annotations, policy)
-    labels = {key: value for key, value in spec.labels.items() if not key.startswith(_OURS)}
+    # `pods.py` reports those that gitops-ml sets.
+    labels = [key for key in spec.labels if not key.startswith(RESERVED_LABELS)]
     yield from _keys("labels", labels, policy.labels, policy)
     yield from _scheduling(policy, spec, cluster)
     yield from _hosts(policy, spec, cluster)
@@ -65,37 +65,37 @@ def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Ite
     yield from trigger_policy_findings(policy, spec, cluster)
 
 
-def in_policy(entry: str, where: str) -> str:
+def _in_policy(entry: str, where: str) -> str:
     """The remedy for something that is not allowed."""
     return f"remove it, or list {entry!r} in policy.{where} of the project file"
 
 
 def _keys(
-    section: str, given: Mapping[str, str], allowed: tuple[str, ...], policy: Policy
+    section: str, given: Iterable[str], allowed: tuple[str, ...], policy: Policy
 ) -> Iterator[Finding]:
     for key in given:
         if is_never_allowed(key):
             message = "Helm, Argo CD, Kubernetes or gitops-ml acts on it; remove it"
-            yield error((section, key), message, rule=RULE)
+            yield error((section, key), message, rule=_RULE)
         elif not allows_key(key, allowed, policy.domains):
             reason = _REASONS.get(
                 key.rpartition("/")[0] or key, "a controller of the cluster may act on it"
             )
-            message = f"the policy does not allow it: {reason}; {in_policy(key, section)}"
-            yield error((section, key), message, rule=RULE)
+            message = f"the policy does not allow it: {reason}; {_in_policy(key, section)}"
+            yield error((section, key), message, rule=_RULE)
 
 
 def _scheduling(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     name = spec.compute.priority_class
     if name is not None and name.startswith("system-"):
         message = f"{name!r} is reserved for system components; choose another class"
-        yield error(("compute", "priority_class"), message, rule=RULE)
+        yield error(("compute", "priority_class"), message, rule=_RULE)
     elif name is not None and name not in policy.priority_classes:
         message = (
             f"the policy does not allow {name!r}: a higher priority evicts the pods of others; "
-            f"{in_policy(name, 'priority_classes')}"
+            f"{_in_policy(name, 'priority_classes')}"
         )
-        yield error(("compute", "priority_class"), message, rule=RULE)
+        yield error(("compute", "priority_class"), message, rule=_RULE)
     granted = [dict(each) for each in _granted_tolerations(cluster)]
     for index, toleration in enumerate(spec.compute.tolerations):
         if dict(toleration) in granted or allows_toleration(toleration, policy.tolerations):
@@ -104,8 +104,8 @@ def _scheduling(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iter
         what = (
             "every taint, those of the control plane too" if taint == "*" else f"the taint {taint}"
         )
-        message = f"the policy does not allow pods on nodes with {what}; {in_policy(taint, 'tolerations')}"
-        yield error(("compute", "tolerations", index), message, rule=RULE)
+        message = f"the policy does not allow pods on nodes with {what}; {_in_policy(taint, 'tolerations')}"
+        yield error(("compute", "tolerations", index), message, rule=_RULE)
     yield from node_label_findings(policy, spec, cluster)
 
 
@@ -136,9 +136,9 @@ def _hosts(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[
             known = ", ".join(allowed) or "none"
             message = (
                 f"{host!r} is not a host of the gateway of cluster {cluster.name!r} (it has: {known}); "
-                f"{in_policy(host, 'hosts')}"
+                f"{_in_policy(host, 'hosts')}"
             )
-            yield error(("networking", "hosts", index), message, rule=RULE)
+            yield error(("networking", "hosts", index), message, rule=_RULE)
 
 
 def _users(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
@@ -148,36 +148,34 @@ def _users(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
             f"users below {policy.least_user_id} may be users of the node; change it, or lower "
             "policy.least_user_id of the project file"
         )
-        yield error(("container", "run_as_user"), message, rule=RULE)
+        yield error(("container", "run_as_user"), message, rule=_RULE)
 
 
 def _images(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
     if policy.registries is None:
         return
     allowed = tuple(f"{each.rstrip('/')}/" for each in policy.registries)
-    for path, image in images_of(spec):
-        repository = full_repository(image)
+    for path, image in _named_images(spec):
+        repository = _full_repository(image)
         if not f"{repository}/".startswith(allowed):
             message = (
                 f"{repository} is not in a registry that the policy allows: "
                 f"{', '.join(policy.registries) or 'none'}"
             )
-            yield error(path, message, rule=RULE)
+            yield error(path, message, rule=_RULE)
 
 
-def images_of(spec: ReleaseSpec) -> Iterator[tuple[Path, str]]:
+def _named_images(spec: ReleaseSpec) -> Iterator[tuple[Path, str]]:
     """Every image that a manifest names."""
-    if (container := spec.container) is not None:
-        yield ("container", "image"), container.image
-        for index, sidecar in enumerate(container.sidecars):
-            yield ("container", "sidecars", index, "image"), sidecar.image
+    if spec.container is not None:
+        yield from spec.container.images()
     if (predictor := spec.predictor) is not None:
         for name in ("image", "tensorflow_serving_image"):
             if (image := getattr(predictor, name)) is not None:
                 yield ("predictor", name), image
 
 
-def full_repository(image: str) -> str:
+def _full_repository(image: str) -> str:
     """Registry and path of an image as nodes read it: ``nginx:1`` is ``docker.io/library/nginx``."""
     repository = ImageRef.parse(image).repository
     first, slash, rest = repository.partition("/")
@@ -192,17 +190,17 @@ def _secrets(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterato
     for index, secret in enumerate(spec.secrets):
         at: Path = ("secrets", index)
         if not policy.allows_secret(secret.name, cluster.image_pull_secrets):
-            message = f"the policy does not allow Secret {secret.name!r}; {in_policy(secret.name, 'secrets')}"
-            yield error((*at, "name"), message, rule=RULE)
+            message = f"the policy does not allow Secret {secret.name!r}; {_in_policy(secret.name, 'secrets')}"
+            yield error((*at, "name"), message, rule=_RULE)
         if (remote := secret.remote) is None:
             continue
         entry = f"{remote['store_kind']}/{remote['store']}/{remote['key']}"
         if ".." in str(remote["key"]).split("/"):
             message = "'..' leads outside the keys that a policy can allow; write the whole key"
-            yield error((*at, "remote", "key"), message, rule=RULE)
+            yield error((*at, "remote", "key"), message, rule=_RULE)
         elif not matches_any(policy.external_secrets, entry):
             message = (
                 f"the policy does not allow {entry}, which may be a secret of another team; "
-                f"{in_policy(entry, 'external_secrets')}"
+                f"{_in_policy(entry, 'external_secrets')}"
             )
-            yield error((*at, "remote"), message, rule=RULE)
+            yield error((*at, "remote"), message, rule=_RULE)

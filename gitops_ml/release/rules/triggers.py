@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
-from gitops_ml.release.rules.autoscaling import cron_findings
+from gitops_ml.release.rules.cron import cron_findings
 from gitops_ml.release.rules.keda_scalers import scalers
 from gitops_ml.system.secret_scan import has_secret_shape, names_a_secret
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.release import tensorflow_serving
 from gitops_ml.release.model_artifacts import artifact_values, mounted
 from gitops_ml.release.runtime_settings import runtime_settings
-from gitops_ml.release.values.network import network_policy, route
 from gitops_ml.release.values.nodes import memory, resources, scheduling
 from gitops_ml.release.values.scaling import autoscaling
 from gitops_ml.release.values.without_empty import without_empty
@@ -45,8 +44,8 @@ def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) ->
             **_surge(spec),
         },
         "timing": _timing(spec),
-        "route": route(spec, cluster),
-        "networkPolicy": network_policy(spec, cluster),
+        "route": _route(spec, cluster),
+        "networkPolicy": _network_policy(spec, cluster),
     }
     values |= without_empty(
         labels=dict(spec.labels),
@@ -157,6 +156,56 @@ def _sidecar(sidecar: Sidecar) -> dict[str, Any]:
             livenessProbe=sidecar.liveness_probe,
         ),
     }
+
+
+# -- requests ---------------------------------------------------------------------------------------
+
+
+def is_routed(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
+    """Whether a gateway routes requests to the API."""
+    return cluster.gateway is not None and spec.networking.visibility == "public"
+
+
+def _route(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    gateway, networking = cluster.gateway, spec.networking
+    if gateway is None or not is_routed(spec, cluster):
+        return {"type": "none", "timeoutSeconds": math.ceil(networking.timeout)}
+    values: dict[str, Any] = {
+        "type": "httpRoute" if gateway.type == "gateway-api" else "ingress",
+        "path": networking.endpoint,
+        "hosts": list(networking.hosts),
+        "timeoutSeconds": math.ceil(networking.timeout),
+    }
+    if gateway.type == "gateway-api":
+        values["gateway"] = {
+            "name": gateway.name,
+            "namespace": gateway.namespace,
+            **without_empty(sectionName=gateway.section),
+        }
+    else:
+        rewrite = "nginx" if gateway.name == "nginx" else "none"
+        values["ingress"] = {"className": gateway.name, "rewrite": rewrite}
+    return values
+
+
+def _network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """The callers that need the pods."""
+    watches = cluster.prometheus.address or cluster.prometheus.pod_monitors
+    return {
+        "kedaNamespace": cluster.keda_namespace,
+        **without_empty(
+            gatewayNamespace=cluster.gateway.namespace if cluster.gateway else None,
+            prometheusNamespace=cluster.prometheus.namespace if watches else None,
+        ),
+        **_callers(spec, cluster),
+    }
+
+
+def _callers(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
+    """Only the gateway if it routes to the API, else every namespace of the cluster."""
+    if is_routed(spec, cluster):
+        return {"allowSameNamespace": False}
+    return {"from": [{"namespaceSelector": {}}]}
 
 
 # -- seeing and secrets ----------------------------------------------------------------------------

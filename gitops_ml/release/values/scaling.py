@@ -161,8 +161,7 @@ def knows_tolerance(cluster: ClusterSpec) -> bool:
 
     An older API server drops the field, and KEDA would set it again each time.
     """
-    version = cluster.kubernetes_version
-    return version is not None and tuple(map(int, version.split(".")[:2])) >= (1, 35)
+    return cluster.is_kubernetes(minor=35)
 
 
 def _tolerance(share: float) -> str:

@@ -1,4 +1,4 @@
-"""Rules about several manifests: unique names, Applications and endpoints."""
+"""Conflicts between manifests: names, Applications and endpoints must be unique."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_manifests(
     yield from _split_apis(manifests)
 
 
-def _unique_names(manifests: Iterable[Manifest]) -> Iterator[Problem]:
+def _unique_names(manifests: tuple[Manifest, ...]) -> Iterator[Problem]:
     first: dict[str, Manifest] = {}
     for manifest in manifests:
         other = first.setdefault(manifest.name, manifest)
@@ -34,7 +34,7 @@ def _unique_names(manifests: Iterable[Manifest]) -> Iterator[Problem]:
 
 
 def _unique_applications(
-    manifests: Iterable[Manifest], environments: tuple[str, ...]
+    manifests: tuple[Manifest, ...], environments: tuple[str, ...]
 ) -> Iterator[Problem]:
     """``iris-eu`` in ``prod`` and ``iris`` in ``eu-prod`` are one Application to Argo CD."""
     longer = {
@@ -56,9 +56,8 @@ def _unique_applications(
                 yield manifest.problem(error(("name",), message, rule="unique"))
 
 
-def _unique_endpoints(manifests: Iterable[Manifest]) -> Iterator[Problem]:
+def _unique_endpoints(manifests: tuple[Manifest, ...]) -> Iterator[Problem]:
     taken: dict[tuple[str | None, str, str], Manifest] = {}
-    manifests = tuple(manifests)
     names = {name for manifest in manifests for name in manifest.environments}
     reported: set[str] = set()
     for environment in (None, *sorted(names)):
@@ -93,8 +92,7 @@ def _same_endpoint(
     return manifest.problem(error(path, message, rule="unique"), environment=environment)
 
 
-def _split_apis(manifests: Iterable[Manifest]) -> Iterator[Problem]:
-    manifests = tuple(manifests)
+def _split_apis(manifests: tuple[Manifest, ...]) -> Iterator[Problem]:
     kinds = {manifest.name: manifest.kind for manifest in manifests}
     for manifest in manifests:
         for index, api in enumerate(manifest.body.get("apis") or ()):
