@@ -8,70 +8,23 @@ python -m bench --apis 10000 fleet another size
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import fleet
+from bench.spent import GITOPS_ML, Row, Spent, spend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-GITOPS_ML = [sys.executable, "-m", "gitops_ml"]
 
-
-@dataclass(frozen=True)
-class Row:
-    """One measured figure."""
-
-    what: str
-    measured: str
-    target: str
-    ok: bool | None = None
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What one program took."""
-
-    wall: float
-    cpu: float
-    peak: float
-    """Largest resident set, MiB."""
-    output: str
-
-
-def spend(
-    command: Sequence[str],
-    *,
-    cwd: Path | None = None,
-    cache: Path | None = None,
-    may_fail: bool = False,
-) -> Spent:
-    """Run a program to its end; children are counted too."""
-    environ = {**os.environ, **({"GITOPS_ML_CACHE": str(cache)} if cache else {})}
-    # Installed programs have their bytecode; CI machines often forbid it for the sake of tests.
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryFile() as out:
-        begin = time.perf_counter()
-        process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=out, stderr=sys.stderr)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begin
-        out.seek(0)
-        text = out.read().decode()
-    if status and not may_fail:
-        sys.exit(f"{' '.join(command)} ended with status {status}\n{text}")
-    return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
-
-
-def best(command: Sequence[str], times: int = 5, **more: Path | None) -> Spent:
+def best(command: Sequence[str], times: int = 5, **more: Any) -> Spent:
     """The quickest of several runs: what the machine can do, without its other duties."""
     return min((spend(command, **more) for _ in range(times)), key=lambda spent: spent.cpu)
 
@@ -169,11 +122,7 @@ def histories(options: argparse.Namespace) -> list[Row]:
     """`history` and `trace` beside plain git over the same commits."""
     from bench import history
 
-    def spent(command: Sequence[str], **more: Any) -> tuple[float, float]:
-        program = spend(command, **more)
-        return program.wall, program.cpu
-
-    return [Row(*figure) for figure in history.measure(options.apis, spent, GITOPS_ML)]
+    return history.measure(options.apis)
 
 
 def images(options: argparse.Namespace) -> list[Row]:
@@ -182,10 +131,9 @@ def images(options: argparse.Namespace) -> list[Row]:
     from bench import oci
 
     try:
-        found = oci.measure(model_gb=options.model_gb)
+        return oci.measure(model_gb=options.model_gb)
     except pytest.skip.Exception as reason:  # what the tests say where an engine cannot be started
         return [Row("images without Docker", f"not measured: {reason}", "-")]
-    return [Row(each.what, each.measured, each.target, each.ok) for each in found]
 
 
 def notebook(_: argparse.Namespace) -> list[Row]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
 from gitops_ml.capture.notebook_origin import notebook_origin
+from tests.support.http_servers import Handler, answering
 
 KERNEL = "0123abcd-0000-4000-8000-0123456789ab"
 
@@ -55,31 +54,16 @@ def test_a_running_server_is_asked_and_no_proxy(shell, tmp_path, monkeypatch):
         {"path": "lab/iris.ipynb", "kernel": {"id": KERNEL}},
     ]
 
-    class Handler(BaseHTTPRequestHandler):
+    class Jupyter(Handler):
         def do_GET(self):
-            body = json.dumps(sessions).encode()
-            self.send_response(200 if self.headers["authorization"] == "token t0" else 403)
-            self.end_headers()
-            self.wfile.write(body)
+            is_known = self.headers["authorization"] == "token t0"
+            self.answer(200 if is_known else 403, json.dumps(sessions).encode())
 
-        def log_message(self, *_): ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    facts = {
-        "url": f"http://127.0.0.1:{server.server_port}/",
-        "token": "t0",
-        "root_dir": str(tmp_path),
-    }
-    (tmp_path / "runtime" / "jpserver-1.json").write_text(json.dumps(facts))
-    (tmp_path / "runtime" / "jpserver-2.json").write_text("{")
-    try:
+    with answering(Jupyter) as host:
+        facts = {"url": f"http://{host}/", "token": "t0", "root_dir": str(tmp_path)}
+        (tmp_path / "runtime" / "jpserver-1.json").write_text(json.dumps(facts))
+        (tmp_path / "runtime" / "jpserver-2.json").write_text("{")
         assert notebook_origin(tmp_path, {}, shell=shell)["notebook"] == "lab/iris.ipynb"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_where_nobody_tells_the_cell_is_known_and_the_name_is_not(shell, tmp_path):

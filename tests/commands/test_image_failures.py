@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import os
 import signal
-import subprocess
 import threading
 
 import pytest
@@ -19,7 +18,7 @@ from tests.support.faulty_registry import Fault, faulty_registry
 from tests.support.images_without_docker import mill
 from tests.support.oci import push_tiny_base, registry_of
 from tests.support.person import finished, started
-from tests.support.real import PASSWORD, USER, docker_config
+from tests.support.real import PASSWORD, USER, docker_config, small_disk
 
 __all__ = ["an_authority", "mill", "token_registry"]
 
@@ -169,15 +168,7 @@ def test_a_build_that_is_killed_leaves_no_tag_and_the_next_one_finishes(mill, pr
 def test_a_full_disk_is_told_and_leaves_neither_a_tag_nor_half_a_file(mill, monkeypatch):
     assert mill.person.runs("lock").code == 0
     (mill.project / "noise.bin").write_bytes(os.urandom(200_000))
-    small = mill.person.home / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(small)], capture_output=True,
-        check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk(mill.person.home / "small", size="128k") as small:
         monkeypatch.setenv("GITOPS_ML_CACHE", str(small))
         result = mill.person.runs("build")
         assert result.code == 1
@@ -189,8 +180,6 @@ def test_a_full_disk_is_told_and_leaves_neither_a_tag_nor_half_a_file(mill, monk
         result = mill.person.runs("build", "--output", f"oci-layout={small / 'layout'}")
         assert (result.code, "No space left on device" in result.err) == (1, True)
         assert not (small / "layout/index.json").exists()
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
     assert mill.person.runs("build").code == 0
 
 

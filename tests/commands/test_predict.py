@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from gitops_ml.commands.predict import Call, predict, predict_at
 from gitops_ml.errors import PredictionFailed, Refused, ServerFailed, UsageError
 from tests.support.certificate_authority import authority
+from tests.support.http_servers import Handler, answering
 from tests.support.kubernetes_server import UNREACHABLE
 from tests.support.local_server import serving
 from tests.support.person import predictor_api
@@ -132,31 +131,18 @@ def test_what_cannot_be_json_is_refused_before_anything_is_sent(life, served):
 def gateway(tls: ssl.SSLContext | None = None, *, size: int = 2) -> Iterator[Gateway]:
     """A gateway, or a proxy before one, that answers ``{}`` and remembers what it was sent."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            """Nobody reads it."""
+    class Answering(Handler):
+        protocol_version = "HTTP/1.0"  # what is announced may be longer than what comes
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             found.asked.append((self.path, self.headers.get("Authorization")))
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(size))
-            self.end_headers()
-            self.wfile.write(b"{}")
+            headers = {"Content-Type": "application/json", "Content-Length": str(size)}
+            self.answer(200, b"{}", headers)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    found = Gateway(f"127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
-    thread.start()
-    try:
+    with answering(Answering, tls=tls) as host:
+        found = Gateway(host)
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @dataclass

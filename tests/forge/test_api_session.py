@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.token import find_token
 from gitops_ml.http.retry import RetryPolicy
 from tests.support.certificate_authority import authority
+from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
     import ssl
@@ -26,27 +25,12 @@ if TYPE_CHECKING:
 def overloaded(retry_after: str, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The host of a forge that answers 503, and when it wants to be asked again."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
+    class Overloaded(Handler):
         def do_GET(self) -> None:
-            self.send_response(503)
-            self.send_header("Retry-After", retry_after)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(503, headers={"Retry-After": retry_after})
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Overloaded, tls=tls) as host:
+        yield host
 
 
 def asked(host: str, *, scheme: str = "http") -> tuple[list[float], str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 import time
 from dataclasses import replace
 
@@ -14,6 +12,7 @@ from tests.git.test_over_servers import everything_in
 from tests.support.forges.running import HEAD, adapter, branch, kind_of, proposal
 from tests.support.forges.server import Pull, Reply
 from tests.support.git_servers import TOKEN, free_port, git
+from tests.support.http_servers import Handler, answering
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -314,21 +313,13 @@ def test_a_forge_that_is_not_there(forge):
 
 
 def test_a_server_that_is_not_an_api(github):
-    class Page(http.server.BaseHTTPRequestHandler):
+    class Page(Handler):
         def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<html>hello</html>")
+            self.answer(200, b"<html>hello</html>")
 
-        def log_message(self, *_):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        with pytest.raises(ServerFailed, match=r"not JSON; is gitops\.forge\.api_url right"):
-            elsewhere(github, f"http://127.0.0.1:{server.server_port}").find(head=HEAD, base="main")
-        thread.join()
+    wrong = r"not JSON; is gitops\.forge\.api_url right"
+    with answering(Page) as host, pytest.raises(ServerFailed, match=wrong):
+        elsewhere(github, f"http://{host}").find(head=HEAD, base="main")
 
 
 @pytest.mark.parametrize("url", ["http://forge.example.org/api/v3", "http://10.0.0.1/api/v3"])
@@ -353,12 +344,12 @@ def test_a_renamed_repository_is_followed_with_the_whole_question(github):
 def test_a_token_is_not_taken_along_to_another_host(github):
     seen: list[str | None] = []
 
-    class Other(http.server.BaseHTTPRequestHandler):
+    class Other(Handler):
         def do_GET(self):
             seen.append(self.headers.get("Authorization"))
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
-        url = f"http://127.0.0.1:{server.server_port}/x"
+    with answering(Other) as host:
+        url = f"http://{host}/x"
         github.answers.append(lambda _: Reply(301, {"message": "Moved"}, {"Location": url}))
         github.check = lambda *_: None
         with pytest.raises(Refused, match="to which the token does not belong"):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +24,7 @@ from gitops_ml.oci.referrers import referrers
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageIndex
+from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,33 +154,15 @@ def server() -> Iterator[Server]:
 def serving() -> Iterator[Server]:
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
+    class Answering(Handler):
         def _any(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(200)
-            self.send_header("Content-Type", state.kind)
-            self.send_header("Content-Length", str(len(state.answer)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(state.answer)
+            self.answer(200, state.answer, {"Content-Type": state.kind})
 
         do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = _any
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        listening.daemon_threads = True
-        state.host = f"127.0.0.1:{listening.server_port}"
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield state
-        finally:
-            listening.shutdown()
-            thread.join()
+    with answering(Answering) as state.host:
+        yield state
 
 
 @st.composite

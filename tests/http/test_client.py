@@ -6,7 +6,7 @@ import base64
 import contextlib
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +15,7 @@ from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed
 from tests.support.certificate_authority import authority
+from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
     import ssl
@@ -40,28 +41,14 @@ def server(
 ) -> Iterator[str]:
     """An HTTP/1.1 server on the loopback; ``answer`` writes each response."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Answering(Handler):
         def _any(self) -> None:
             answer(self)
 
         do_GET = do_PUT = do_POST = do_CONNECT = _any
 
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        listening.daemon_threads = True
-        if tls:
-            listening.socket = tls.wrap_socket(listening.socket, server_side=True)
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"127.0.0.1:{listening.server_port}"
-        finally:
-            listening.shutdown()
-            thread.join()
+    with answering(Answering, tls=tls) as host:
+        yield host
 
 
 def says(

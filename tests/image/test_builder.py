@@ -35,7 +35,7 @@ from tests.support.oci import (
     silent,
     tools_of,
 )
-from tests.support.real import RealRegistry, find
+from tests.support.real import RealRegistry, find, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -408,15 +408,7 @@ def test_a_builder_that_is_killed_leaves_no_tag_and_the_next_one_finishes(
 def test_a_disk_that_is_full_is_told_and_nothing_half_is_kept(
     tmp_path: Path, base: TinyBase
 ) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True,
-        check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk(tmp_path / "small", size="64k") as small:
         noise = {"noise.bin": os.urandom(200_000)}
         lock = project_with_lock(tmp_path / "iris", files=noise)
         plan = plan_of(tmp_path / "iris", lock, base.image)
@@ -425,8 +417,6 @@ def test_a_disk_that_is_full_is_told_and_nothing_half_is_kept(
         ):
             tools_of(small).build(plan, progress=silent)
         assert not [path for path in small.rglob("*") if path.name.startswith(".new")]
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_damaged_cache_is_told_and_mended_by_the_next_run(

@@ -8,9 +8,8 @@ import hashlib
 import json
 import os
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +19,7 @@ import requests
 from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.oci.credentials import DOCKER_HUB, Credentials, find_credentials
 from gitops_ml.oci.reference import ImageRef, split_repository
+from tests.support.http_servers import Handler, answering
 from tests.support.oci import registry_of
 from tests.support.real import (
     PASSWORD,
@@ -187,29 +187,17 @@ Answer = tuple[int, dict[str, str], bytes]
 def server(answer: Callable[[BaseHTTPRequestHandler], Answer]) -> Iterator[str]:
     """An HTTP server on the loopback; ``answer`` gets each request."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
+        protocol_version = "HTTP/1.0"
+
         def _reply(self) -> None:
             status, headers, body = answer(self)
-            self.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            self.answer(status, body, headers)
 
         do_GET = do_HEAD = do_POST = _reply
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"127.0.0.1:{listening.server_port}"
-        finally:
-            listening.shutdown()
-            thread.join()
+    with answering(Answering) as host:
+        yield host
 
 
 class TokenServer:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.server
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import pytest
 from gitops_ml.errors import GitopsMlError, Refused, UsageError
 from gitops_ml.packages.index import IndexSettings, PackageIndex
 from gitops_ml.packages.resolver import resolve
+from tests.support.http_servers import Handler, answering
 from tests.support.wheels import make_wheel, package_server
 
 if TYPE_CHECKING:
@@ -134,32 +133,17 @@ def listener(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[
     """host:port of a server, and the path and ``Authorization`` of each request."""
     seen: list[tuple[str, str]] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
+    class Remembering(Handler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             seen.append((self.path, self.headers.get("Authorization", "")))
             status, headers, body = answers.get(self.path, (404, {}, b""))
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(status, body, headers)
 
         do_HEAD = do_POST = do_GET
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}", seen
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Remembering) as host:
+        yield host, seen
 
 
 def has_netrc(project: Path, text: str) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.http_servers import Handler, answering
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
@@ -77,12 +79,7 @@ class FaultyRegistry:
 def faulty_registry(real: str, *, tls: ssl.SSLContext | None = None) -> Iterator[FaultyRegistry]:
     """A proxy to the registry at ``real`` while the block runs."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
+    class Faulty(Handler):
         def _any(self) -> None:
             if self.path.startswith("/token"):
                 return self._token()
@@ -191,17 +188,7 @@ def faulty_registry(real: str, *, tls: ssl.SSLContext | None = None) -> Iterator
             except (OSError, ValueError):
                 self.close_connection = True
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     scheme = "https" if tls else "http"
-    if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    proxy = FaultyRegistry(f"127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Faulty, tls=tls) as host:
+        proxy = FaultyRegistry(host)
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -13,9 +13,10 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -167,16 +168,9 @@ class HttpServer:
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[HttpServer]:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
+        with answering(_handler(self)) as host:
+            self.url = f"http://{host}"
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
     def api(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Any:
         """What a forge's API answers beside git; here there is none."""
@@ -189,10 +183,8 @@ class HttpServer:
         return name if self.users.get(name) == password else None
 
 
-def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+def _handler(server: HttpServer) -> type[Handler]:
+    class Git(Handler):
         def do_GET(self) -> None:
             self._answer(b"")
 
@@ -210,11 +202,11 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
             user = server.user_in(self.headers.get("Authorization"))
             writes = "git-receive-pack" in self.path
             if server.failing:
-                self._say(server.failing, b"out of order\n")
+                self.answer(server.failing, b"out of order\n")
             elif user is None:
-                self._say(401, b"who are you?\n", {"WWW-Authenticate": 'Basic realm="git"'})
+                self.answer(401, b"who are you?\n", {"WWW-Authenticate": 'Basic realm="git"'})
             elif writes and user in server.readers:
-                self._say(403, b"read only\n")
+                self.answer(403, b"read only\n")
             else:
                 if self.command == "POST" and writes and server.before_push:
                     server.pushing.set()
@@ -238,7 +230,7 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
             head, _, content = done.stdout.partition(b"\r\n\r\n")
             headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if line)
             status = int(headers.pop("Status", "200").split()[0])
-            self._say(status, content, headers)
+            self.answer(status, content, headers)
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding") == "chunked":
@@ -256,17 +248,6 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             body = b"" if reply.data is None else json.dumps(reply.data).encode()
-            self._say(reply.status, body, {"Content-Type": "application/json", **reply.headers})
+            self.answer(reply.status, body, {"Content-Type": "application/json", **reply.headers})
 
-        def _say(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    return Handler
+    return Git

@@ -12,10 +12,11 @@ import threading
 import urllib.parse
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -140,30 +141,20 @@ def api_server() -> Iterator[ApiServer]:
     """An API server on the loopback for as long as the block runs."""
     state = ApiServer()
 
-    class Handler(_Handler):
+    class Answering(_Handler):
         server_state = state
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
-    thread.start()
-    try:
-        yield state
-    finally:
-        for log in state.logs.values():
-            log.ends()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Answering) as host:
+        state.address = f"http://{host}"
+        try:
+            yield state
+        finally:
+            for log in state.logs.values():
+                log.ends()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     server_state: ApiServer
-
-    def log_message(self, *_: Any) -> None:
-        """Nobody reads it."""
 
     def do_GET(self) -> None:
         path, query = self._asked()

@@ -84,6 +84,20 @@ def free_port() -> int:
 
 
 @contextmanager
+def small_disk(folder: Path, *, size: str) -> Iterator[Path]:
+    """A file system of ``size`` at ``folder``, while the block runs."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextmanager
 def running(
     command: list[str], *, log: Path, is_ready: Callable[[], bool], seconds: float = 60
 ) -> Iterator[None]:

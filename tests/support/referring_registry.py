@@ -7,11 +7,12 @@ import http.client
 import http.server
 import json
 import re
-import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,12 +56,7 @@ class ReferringRegistry:
 def referring(upstream: str) -> Iterator[ReferringRegistry]:
     """The registry at ``upstream`` with referrers, while the block runs."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
+    class Referring(Handler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             url = urlsplit(self.path)
@@ -95,14 +91,6 @@ def referring(upstream: str) -> Iterator[ReferringRegistry]:
             self.end_headers()
             self.wfile.write(body)
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    found = ReferringRegistry(f"127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Referring) as host:
+        found = ReferringRegistry(host)
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

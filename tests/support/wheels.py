@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
-import threading
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,10 +76,7 @@ def package_server(folder: Path) -> Iterator[PackageServer]:
     """An index on the loopback while the block runs."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
+    class Index(Handler):
         def do_GET(self) -> None:
             found.asked.append(self.path)
             wanted = "Basic " + base64.b64encode(f"user:{found.password}".encode()).decode()
@@ -101,24 +98,11 @@ def package_server(folder: Path) -> Iterator[PackageServer]:
         do_HEAD = do_GET
 
         def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            self.answer(status, body, {"Content-Type": kind})
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    found = PackageServer(f"http://127.0.0.1:{server.server_port}/simple", folder)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Index) as host:
+        found = PackageServer(f"http://{host}/simple", folder)
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _name(path: Path) -> str:
