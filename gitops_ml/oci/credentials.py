@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import ProgramFailed, Refused
 from gitops_ml.system import process
+from gitops_ml.system.cache import home_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,8 +64,7 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
 
 def docker_folder(environ: Mapping[str, str]) -> Path:
     """The folder of docker's configuration."""
-    home = environ.get("HOME") or Path.home()
-    return Path(environ.get("DOCKER_CONFIG") or Path(home, ".docker"))
+    return Path(environ.get("DOCKER_CONFIG") or home_folder(environ) / ".docker")
 
 
 def _read(path: Path) -> Mapping[str, Any]:

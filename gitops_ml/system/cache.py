@@ -44,10 +44,18 @@ def cache_place(environ: Mapping[str, str]) -> Path:
     """The path of `cache_folder`, which may not exist."""
     if named := environ.get("GITOPS_ML_CACHE"):
         return Path(named).expanduser().absolute()
-    if (xdg := environ.get("XDG_CACHE_HOME")) and Path(xdg).is_absolute():
-        return Path(xdg) / "gitops-ml"
-    home = environ.get("HOME")
-    return (Path(home) if home else Path.home()) / ".cache" / "gitops-ml"
+    return user_folder(environ, "XDG_CACHE_HOME", ".cache") / "gitops-ml"
+
+
+def user_folder(environ: Mapping[str, str], variable: str, usual: str) -> Path:
+    """The folder that ``variable`` names by an absolute path, or ``usual`` in the user's home."""
+    named = Path(environ.get(variable, ""))
+    return named if named.is_absolute() else home_folder(environ) / usual
+
+
+def home_folder(environ: Mapping[str, str]) -> Path:
+    """The user's home."""
+    return Path(environ.get("HOME") or Path.home())
 
 
 def folder_in(folder: Path, *names: str) -> Path:

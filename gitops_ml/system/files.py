@@ -122,8 +122,6 @@ def written(target: Path) -> Iterator[Any]:
     Raises:
         GitopsMlError: the disk is full, or the folder cannot be written to.
     """
-    import tempfile
-
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")

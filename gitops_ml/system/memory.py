@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.system.resources import resource_directory
-from gitops_ml.system.seal import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from gitops_ml.system.seal import Seal
 
 _LARGEST = 1 << 29
 """Bytes. A larger file is replaced by an empty one; 10,000 releases take a tenth of it."""
@@ -129,16 +130,6 @@ class Memory:
         if not isinstance(error, sqlite3.OperationalError):
             with suppress(OSError):
                 self._remove()
-
-
-class NoMemory(Memory):
-    """The memory of a machine without a writable cache: it keeps nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(Path(os.devnull).parent / "nowhere", seal=Seal(b""))
-
-    def keep(self, answers: Mapping[bytes, str]) -> None:
-        """Nothing."""
 
 
 def key(*parts: str | bytes | None) -> bytes:

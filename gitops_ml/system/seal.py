@@ -18,13 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.system.cache import cache_place
+from gitops_ml.system.cache import cache_place, user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SIZE = 32
-_FILE = "cache.key"
+_FILE = "gitops-ml/cache.key"
 
 
 class Seal:
@@ -40,7 +40,7 @@ class Seal:
         If the key cannot be stored, or would be in the cache, this process has its own key, and
         ignores the files that earlier processes wrote.
         """
-        file = _place(environ)
+        file = user_folder(environ, "XDG_CONFIG_HOME", ".config") / _FILE
         if _is_in(file, cache_place(environ)):
             return cls(_of_this_process())
         return cls(_read(file) or _made(file) or _of_this_process())
@@ -65,14 +65,6 @@ def _of_this_process() -> bytes:
 
 def _is_in(file: Path, folder: Path) -> bool:
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
-
-
-def _place(environ: Mapping[str, str]) -> Path:
-    named = environ.get("XDG_CONFIG_HOME")
-    if named and Path(named).is_absolute():
-        return Path(named) / "gitops-ml" / _FILE
-    home = environ.get("HOME")
-    return (Path(home) if home else Path.home()) / ".config" / "gitops-ml" / _FILE
 
 
 def _read(file: Path) -> bytes | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.http.secret_destinations import TokenHosts, refusal
+from gitops_ml.system.cache import home_folder, user_folder
 from gitops_ml.system.process import TOKEN_HOSTS
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ def token_hosts(environ: Mapping[str, str], *, folder: Path) -> TokenHosts:
 
 def configuration_file(environ: Mapping[str, str]) -> Path:
     """The path of the owner's configuration, which may not exist."""
-    named = environ.get("XDG_CONFIG_HOME", "")
-    home = Path(environ.get("HOME") or Path.home())
-    return (Path(named) if Path(named).is_absolute() else home / ".config") / _FILE
+    return user_folder(environ, "XDG_CONFIG_HOME", ".config") / _FILE
 
 
 def _configured(environ: Mapping[str, str], folder: Path) -> TokenHosts:
@@ -145,7 +144,7 @@ def _line(setting: str, environ: Mapping[str, str]) -> str:
 
 def _shown(environ: Mapping[str, str]) -> str:
     file = configuration_file(environ)
-    home = Path(environ.get("HOME") or Path.home())
+    home = home_folder(environ)
     return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)
 
 

@@ -19,7 +19,7 @@ from gitops_ml.manifest.model import Manifest, parse_manifests
 from gitops_ml.project.reader import default_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.system.cache import cache_folder
-from gitops_ml.system.memory import Memory, NoMemory
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.project_files import read_file
 from gitops_ml.system.seal import Seal
@@ -277,7 +277,7 @@ def open_memory() -> Memory:
     try:
         return Memory(cache_folder(os.environ), seal=Seal.of_user(os.environ))
     except UsageError:
-        return NoMemory()
+        return Memory(Path(os.devnull), seal=Seal(b""))
 
 
 def _read_manifests(
