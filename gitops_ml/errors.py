@@ -18,7 +18,7 @@ Exceptions hold facts as attributes and build their message. They never print, e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -122,16 +122,15 @@ class ServerFailed(GitopsMlError):
     exit_code = 4
 
 
+@dataclass(eq=False, repr=False)
 class PredictionFailed(ServerFailed):
     """An API answered a prediction with a failure."""
 
-    def __init__(
-        self, message: str, *, status: int, body: bytes, request_id: str | None = None
-    ) -> None:
-        self.status = status
-        self.body = body
-        self.request_id = request_id
-        super().__init__(message)
+    message: str
+    _: KW_ONLY
+    status: int
+    body: bytes
+    request_id: str | None = None
 
 
 class Refused(GitopsMlError):
@@ -146,18 +145,17 @@ class RepositoryMoved(GitopsMlError):
     exit_code = 6
 
 
+@dataclass(eq=False, repr=False)
 class NotLive(GitopsMlError):
     """A release cannot become live, or did not in the time that the call waits."""
 
-    def __init__(
-        self, message: str, *, api: str, environment: str, status: str, reason: str, remedy: str
-    ) -> None:
-        self.api = api
-        self.environment = environment
-        self.status = status
-        self.reason = reason
-        self.remedy = remedy
-        super().__init__(message)
+    message: str
+    _: KW_ONLY
+    api: str
+    environment: str
+    status: str
+    reason: str
+    remedy: str
 
 
 class DifferencesFound(GitopsMlError):

@@ -1,7 +1,8 @@
 """Kubernetes quantities and Go durations, read exactly and written canonically.
 
 Argo CD shows a quantity that Kubernetes normalises as a lasting difference, so quantities are
-normalised before they are committed.
+normalised before they are committed. What cannot be read is a `ValueError`, whose message shows how to
+write it.
 """
 
 from __future__ import annotations
@@ -31,11 +32,7 @@ _PART = re.compile(r"([0-9.]+)(h|ms|m|s|us|µs|ns)")
 
 
 def parse_quantity(text: str | int | float) -> Fraction:
-    """The exact value of a quantity: ``500m`` is 1/2, ``1Ki`` is 1024.
-
-    Raises:
-        ValueError: it is not a quantity; the message shows one.
-    """
+    """The exact value of a quantity: ``500m`` is 1/2, ``1Ki`` is 1024."""
     if isinstance(text, float):
         text += 0.0  # -0.0 is 0.0
     match = _QUANTITY.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
@@ -54,9 +51,6 @@ def canonical_quantity(text: str | int | float) -> str:
 
     Decimal quantities stay decimal and binary ones binary; fractions of a byte are rounded up, and
     of a CPU to a thousandth, as Kubernetes does.
-
-    Raises:
-        ValueError: it is not a quantity.
     """
     value = parse_quantity(text)
     if str(text).strip().endswith("i"):
@@ -84,11 +78,7 @@ def _decimal(value: Fraction) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """The seconds of a Go duration such as ``1m30s`` or ``0.1s``.
-
-    Raises:
-        ValueError: it is not a duration; the message shows one.
-    """
+    """The seconds of a Go duration such as ``1m30s`` or ``0.1s``."""
     if not isinstance(text, str) or not (text == "0" or _DURATION.fullmatch(text)):
         hint = f"; a number needs a unit: {text}s" if _is_number(text) else ""
         raise ValueError(f"{text!r} is not a duration; write it as 30s, 1m30s or 0.1s{hint}")

@@ -19,11 +19,7 @@ Convert = Callable[[Any], Any]
 
 
 def structure(cls: type[T], data: Mapping[str, Any]) -> T:
-    """The instance of ``cls`` that ``data`` describe; keys that ``cls`` does not have are ignored.
-
-    Raises:
-        KeyError: a field without a default is missing; the schema gives every one of them.
-    """
+    """The instance of ``cls`` that ``data`` describe; keys that ``cls`` does not have are ignored."""
     return cast("T", _converter(cast("Any", cls))(data))
 
 

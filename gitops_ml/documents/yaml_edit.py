@@ -1,4 +1,4 @@
-"""Change values in YAML that people wrote, and keep every other byte."""
+"""Change values in YAML that people wrote, and keep every other byte, or raise `CannotEdit`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,6 @@ def with_values(text: bytes, document: Document, values: Mapping[Path, str]) -> 
     """``text``, which ``document`` was read from, with other scalars at some paths.
 
     A missing key is added to its mapping. Values have no spaces, such as the names of images.
-
-    Raises:
-        CannotEdit: a value is written in a way that only a person can change.
     """
     mark = codecs.BOM_UTF8 if text.startswith(codecs.BOM_UTF8) else b""
     plain = text.decode("utf-8-sig")
@@ -51,9 +48,6 @@ def with_item(text: bytes, document: Document, index: int | None, item: Any) -> 
     """``text``, a list that ``document`` was read from, with ``item`` in place of an item, or at its end.
 
     The other items stay as they are, and so do the comments above and below them.
-
-    Raises:
-        CannotEdit: the list is written in a way that only a person can change.
     """
     plain = text.decode("utf-8-sig")
     lines = plain.splitlines(keepends=True)

@@ -19,9 +19,6 @@ def setting(text: str) -> dict[str, Any]:
 
     The value is YAML: ``null`` removes the field, ``[a, b]`` is a list. A dot that is part of a
     name is written ``\.``.
-
-    Raises:
-        UsageError: there is no ``=``, or the value is not valid YAML.
     """
     path, equals, written = text.partition("=")
     steps = [re.sub(r"\\(.)", r"\1", step) for step in _STEP.findall(path)]
@@ -49,12 +46,7 @@ def laid_together(*patches: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def snippet(text: bytes, *, file: str, api: str) -> Mapping[str, Any]:
-    """The fields in a patch file: a mapping of fields, or a list of APIs that contains ``api``.
-
-    Raises:
-        InvalidDocument: it is not valid YAML.
-        UsageError: it is neither.
-    """
+    """The fields in a patch file: a mapping of fields, or a list of APIs that contains ``api``."""
     document = read_yaml(text, file=file)
     if errors := Problems.of(document.problems).errors:
         raise InvalidDocument(errors)
@@ -72,9 +64,6 @@ def patched(
     """The manifest with ``patch`` merged over it, in current spelling.
 
     A field that the API overrides for ``environment`` is also changed there, as the override wins.
-
-    Raises:
-        UsageError: the patch changes the name or the kind.
     """
     body = todays_spelling(submitted).body
     fields = todays_spelling({"kind": body["kind"], **patch}).body

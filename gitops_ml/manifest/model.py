@@ -96,10 +96,10 @@ def parse_manifests(document: Document) -> tuple[tuple[Manifest, ...], tuple[Pro
 def _parse(submitted: Any, document: Document, index: int) -> tuple[Manifest | None, list[Problem]]:
     if not isinstance(submitted, dict):
         finding = Finding((), "each item of the list must be an API: a mapping with name and kind")
-        return None, [_problem(document.file, document.place((index,)), f"[{index}]", finding)]
+        return None, [_problem(document.file, document.place((index,)), index, finding)]
     spelling = todays_spelling(submitted)
     name = submitted.get("name")
-    label = name if isinstance(name, str) and name else f"[{index}]"
+    label = name if isinstance(name, str) and name else index
     problems = [
         _problem(
             document.file,
@@ -144,15 +144,9 @@ def _manifest(
     )
 
 
-def _problem(file: str, place: Place, label: str, finding: Finding) -> Problem:
-    path = (
-        dotted((label, *finding.path)) if not label.startswith("[") else label + _tail(finding.path)
-    )
+def _problem(file: str, place: Place, label: str | int, finding: Finding) -> Problem:
+    path = dotted((label, *finding.path))
     return Problem(file, *place, path, finding.message, finding.rule, finding.severity)
-
-
-def _tail(path: Path) -> str:
-    return f".{dotted(path)}" if path else ""
 
 
 def _not_a_list(document: Document) -> Problem:

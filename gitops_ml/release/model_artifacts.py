@@ -1,7 +1,8 @@
 """Model artifacts: weights in images of their own, and the folders where a replica finds them.
 
 Where a manifest names a model by ``oci://``, the cluster mounts the artifact read-only, and the
-runtime gets the folder in its place, as for a model on a local disk.
+runtime gets the folder in its place, as for a model on a local disk. A location that names no
+artifact is a `BadLocation`.
 """
 
 from __future__ import annotations
@@ -79,11 +80,7 @@ class PulledModel:
 
 
 def parse_location(location: str, *, example: str = EXAMPLE) -> ImageRef:
-    """The artifact that ``oci://registry/repository[:tag][@sha256:…]`` names.
-
-    Raises:
-        BadLocation: it names none.
-    """
+    """The artifact that ``oci://registry/repository[:tag][@sha256:…]`` names."""
     if not location.startswith(SCHEME):
         raise BadLocation(f"{location!r} does not begin with {SCHEME}; write it as {example}")
     try:
@@ -115,11 +112,7 @@ def mounted(
     predictor: PredictorSpec,
     place: Callable[[Artifact], str] = lambda artifact: f"{MOUNTED_AT}/{artifact.name}",
 ) -> Mounted:
-    """``predictor`` with folders in place of its artifacts; ``place`` returns the folder of one.
-
-    Raises:
-        BadLocation: a location names no artifact.
-    """
+    """``predictor`` with folders in place of its artifacts; ``place`` returns the folder of one."""
     mounts = _Mounts(place)
     config = {
         key: mounts.local(value, f"config-{key}") if isinstance(value, str) else value
@@ -135,11 +128,7 @@ def mounted(
 
 
 def artifacts_of(predictor: PredictorSpec) -> tuple[ImageRef, ...]:
-    """The artifacts that a predictor names, each once.
-
-    Raises:
-        BadLocation: a location names no artifact.
-    """
+    """The artifacts that a predictor names, each once."""
     return tuple(artifact.image for artifact in mounted(predictor).artifacts)
 
 

@@ -3,6 +3,7 @@
 A file in it is trusted in two ways only: by the hash of its content, which the reader knows, or by
 the user's `Seal`. CI restores caches in other jobs, and a job of a pull request may write what the
 job that deploys reads. So owner, size and date of a file prove nothing.
+A folder that cannot be made, or that another user owns, is a `UsageError`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,6 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     ``GITOPS_ML_CACHE`` itself, or ``gitops-ml`` in ``XDG_CACHE_HOME`` or ``~/.cache``. In a shared
     folder, such as ``/tmp`` or a volume of root, it is the user's own folder in that.
     Root, who can read all of them, may use the folder of another user.
-
-    Raises:
-        UsageError: it cannot be made, or another user owns it.
     """
     folder = _made(cache_place(environ))
     if _is_shared(folder.stat()):
@@ -62,9 +60,6 @@ def folder_in(folder: Path, *names: str) -> Path:
     """The folder ``names`` below ``folder``, created if missing; links on the way are removed.
 
     A cache that is restored can hold links, and what is written must stay in the cache.
-
-    Raises:
-        UsageError: it cannot be made.
     """
     for name in names:
         folder = folder / name

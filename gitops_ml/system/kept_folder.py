@@ -22,11 +22,7 @@ _LARGEST = 64 << 20
 
 
 def listing(folder: Path) -> Mapping[str, str]:
-    """The sha256 hex of each file by its path; other entries are named as such.
-
-    Raises:
-        OSError: something cannot be read.
-    """
+    """The sha256 hex of each file by its path; other entries are named as such."""
     found = {}
     for parent, folders, names in os.walk(folder):
         links = [name for name in folders if Path(parent, name).is_symlink()]
@@ -44,12 +40,7 @@ def _hash(path: Path) -> str:
 
 
 def keep_listing(folder: Path, *, seal: Seal) -> None:
-    """Write the listing of ``folder`` beside it, under the user's seal.
-
-    Raises:
-        GitopsMlError: it cannot be written.
-        OSError: something in the folder cannot be read.
-    """
+    """Write the listing of ``folder`` beside it, under the user's seal."""
     text = json.dumps(listing(folder))
     with written(_place(folder)) as file:
         file.write(f"{seal.mark('folder', folder.name, text)}\n{text}".encode())

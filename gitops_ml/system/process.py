@@ -23,33 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-_GIT_VARIABLES_OF_THE_USER = frozenset(
-    {
-        "GIT_ALLOW_PROTOCOL",
-        "GIT_ASKPASS",
-        "GIT_CONFIG_COUNT",
-        "GIT_CONFIG_GLOBAL",
-        "GIT_CONFIG_NOSYSTEM",
-        "GIT_CONFIG_SYSTEM",
-        "GIT_EXEC_PATH",
-        "GIT_HTTP_LOW_SPEED_LIMIT",
-        "GIT_HTTP_LOW_SPEED_TIME",
-        "GIT_HTTP_PROXY_AUTHMETHOD",
-        "GIT_HTTP_USER_AGENT",
-        "GIT_PROXY_COMMAND",
-        "GIT_PROXY_SSL_CAINFO",
-        "GIT_PROXY_SSL_CERT",
-        "GIT_PROXY_SSL_KEY",
-        "GIT_SSH",
-        "GIT_SSH_COMMAND",
-        "GIT_SSH_VARIANT",
-        "GIT_SSL_CAINFO",
-        "GIT_SSL_CAPATH",
-        "GIT_SSL_CERT",
-        "GIT_SSL_KEY",
-        "GIT_SSL_NO_VERIFY",
-        "GIT_TERMINAL_PROMPT",
-    }
+_GIT_VARIABLES_OF_THE_USER = re.compile(
+    r"GIT_(ALLOW_PROTOCOL|ASKPASS|EXEC_PATH|TERMINAL_PROMPT|SSH|SSH_COMMAND|SSH_VARIANT"
+    r"|CONFIG_(COUNT|GLOBAL|NOSYSTEM|SYSTEM|(KEY|VALUE)_\d+)"
+    r"|HTTP_(LOW_SPEED_LIMIT|LOW_SPEED_TIME|PROXY_AUTHMETHOD|USER_AGENT)"
+    r"|PROXY_(COMMAND|SSL_CAINFO|SSL_CERT|SSL_KEY)|SSL_(CAINFO|CAPATH|CERT|KEY|NO_VERIFY))"
 )
 """How the user reaches servers. Other variables (``GIT_DIR``, ``GIT_INDEX_FILE``…) name another
 repository, usually because gitops-ml runs inside one of its hooks."""
@@ -289,15 +267,8 @@ def environment_variable(name: str, value: str) -> Iterator[None]:
 
 def foreign_git_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Names of the ``GIT_…`` variables that would make git use another repository."""
-    return tuple(
-        sorted(
-            name
-            for name in environ
-            if name.startswith("GIT_")
-            and name not in _GIT_VARIABLES_OF_THE_USER
-            and not re.fullmatch(r"GIT_CONFIG_(KEY|VALUE)_\d+", name)
-        )
-    )
+    names = (name for name in environ if name.startswith("GIT_"))
+    return tuple(sorted(n for n in names if not _GIT_VARIABLES_OF_THE_USER.fullmatch(n)))
 
 
 def without_foreign_git(environ: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 A file of a pull request may be anything: a link to ``/proc/self/environ``, a named pipe that never
 ends, a device without a size. So a file is opened without waiting, and the open file is checked, not
-the path.
+the path. A file that is missing is a `FileNotFoundError`, every other reason a `CannotRead`.
 """
 
 from __future__ import annotations
@@ -45,10 +45,6 @@ def read_file(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> bytes:
     """The bytes of a regular file of at most ``limit`` bytes, which is in one of the folders ``inside``.
 
     Links are followed as long as they stay there; without ``inside`` they may lead anywhere.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CannotRead: it is something else, is elsewhere, or is too large.
     """
     with open_file(file, inside=inside) as opened:
         size = os.fstat(opened.fileno()).st_size
@@ -61,11 +57,7 @@ def read_file(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> bytes:
 
 
 def read_text(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> str:
-    """The same as text.
-
-    Raises:
-        FileNotFoundError, CannotRead: see `read_file`; or it is not UTF-8.
-    """
+    """The same as text in UTF-8."""
     try:
         return read_file(file, limit=limit, inside=inside).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -73,11 +65,7 @@ def read_text(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> str:
 
 
 def file_fingerprint(path: Path, *, inside: Sequence[Path] = ()) -> str:
-    """The sha256 hex of a regular file's bytes, in constant memory; see `read_file` for ``inside``.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """The sha256 hex of a regular file's bytes, in constant memory; see `read_file` for ``inside``."""
     digest = hashlib.sha256()
     with open_file(path, inside=inside) as file:
         # small files are many: do not clear a megabyte for each
@@ -88,12 +76,7 @@ def file_fingerprint(path: Path, *, inside: Sequence[Path] = ()) -> str:
 
 
 def open_file(file: Path, *, inside: Sequence[Path] = ()) -> BufferedReader:
-    """A regular file, opened; see `read_file`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CannotRead: it is something else, or is elsewhere.
-    """
+    """A regular file, opened; see `read_file`."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     try:
         # to open a device may do something: ask what it is first

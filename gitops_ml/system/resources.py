@@ -15,11 +15,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def resource_directory(name: str) -> Path:
-    """The folder ``schemas`` or ``charts``.
-
-    Raises:
-        FileNotFoundError: the installation is broken; neither place has it.
-    """
+    """The folder ``schemas`` or ``charts``."""
     for candidate in (_PACKAGE / name, _PACKAGE.parent / name):
         if candidate.is_dir():
             return candidate
