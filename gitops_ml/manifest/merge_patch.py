@@ -1,4 +1,7 @@
-"""A patch: fields merged over the manifest of the current release, except those that its image holds."""
+"""A patch: fields merged over the manifest of the current release, except those that its image holds.
+
+What is wrong with a patch is a `UsageError`, or an `InvalidDocument` with the problems of its YAML.
+"""
 
 from __future__ import annotations
 
