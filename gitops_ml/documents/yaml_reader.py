@@ -72,8 +72,7 @@ class Document:
             if at is None:
                 break
             found, node = at if key else (at[1], at[1])
-        mark = found.start_mark
-        return (mark.line + 1, mark.column + 1)
+        return _at(found)
 
     def written(self, path: Path) -> str | None:
         """The scalar at ``path`` as in the file: ``1e3``, although the data hold 1000.0."""

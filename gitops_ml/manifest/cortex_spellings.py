@@ -144,12 +144,8 @@ class _Translation:
         self._rename((*at, "signature_key"), (*at, target, "signature_key"))
         for section in ("models", "multi_model_reloading"):
             self._rename((*at, section, "model_path"), (*at, section, "path"))
-            self._model_paths((*at, section, "paths"))
-
-    def _model_paths(self, at: Path) -> None:
-        paths = self._get(at)
-        for index in range(len(paths) if isinstance(paths, list) else 0):
-            self._rename((*at, index, "model_path"), (*at, index, "path"))
+            for model in self._items((*at, section, "paths")):
+                self._rename((*model, "model_path"), (*model, "path"))
 
     def _images(self, at: Path) -> None:
         section = self._get(at)
@@ -214,14 +210,7 @@ class _Translation:
             )
 
     def _container(self, at: Path) -> None:
-        container = self._get(at)
-        if not isinstance(container, dict):
-            return
-        sidecars = container.get("sidecars")
-        places = [
-            (*at, "sidecars", i) for i in range(len(sidecars) if isinstance(sidecars, list) else 0)
-        ]
-        for place in (at, *places):
+        for place in (at, *self._items((*at, "sidecars"))):
             for key in ("readiness_probe", "liveness_probe", "pre_stop"):
                 self._probe((*place, key))
 
@@ -329,6 +318,11 @@ class _Translation:
             except (KeyError, IndexError, TypeError):
                 return None
         return found
+
+    def _items(self, path: Path) -> list[Path]:
+        """The paths of the items of a list; none if it is not one."""
+        found = self._get(path)
+        return [(*path, index) for index in range(len(found))] if isinstance(found, list) else []
 
     def _has(self, path: Path) -> bool:
         parent = self._get(path[:-1])

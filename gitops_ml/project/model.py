@@ -75,6 +75,11 @@ class ClusterSpec:
     external_secrets: bool
     image_pull_secrets: tuple[str, ...]
 
+    @property
+    def pools(self) -> tuple[GpuClass | SpotPool, ...]:
+        """The nodes with GPUs, and the spot nodes."""
+        return (*self.gpu_classes.values(), *((self.spot,) if self.spot else ()))
+
     def is_kubernetes(self, *, minor: int) -> bool:
         """Whether it is known to be Kubernetes 1.``minor`` or newer."""
         version = self.kubernetes_version

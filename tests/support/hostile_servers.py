@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Iterator
 
-Script = "Callable[[], Iterable[bytes]]"
 PAUSE = 0.02
 """Seconds between two bytes of a trickle; the limits of the tests are far above."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

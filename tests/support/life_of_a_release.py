@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tests.support.kubernetes_server import ApiServer
     from tests.support.person import Person
 
-CLUSTER = {"server": "https://kubernetes.default.svc"}
-
 
 @dataclass
 class Life:

@@ -6,6 +6,7 @@ validatePodAffinityTerm of Kubernetes 1.36 (pkg/apis/core/validation), and the p
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.findings import Finding, Path, error
@@ -121,7 +122,8 @@ def node_label_findings(
     policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec
 ) -> Iterator[Finding]:
     """Node labels that the policy does not allow APIs to select by."""
-    allowed = (*policy.node_labels, *_granted(cluster))
+    labels = (*cluster.node_groups.values(), *(pool.node_selector for pool in cluster.pools))
+    allowed = (*policy.node_labels, *chain.from_iterable(labels))
     places: list[tuple[Path, str]] = [
         (("compute", "node_selector", key), key) for key in spec.compute.node_selector
     ]
@@ -138,12 +140,3 @@ def node_label_findings(
                 "policy.node_labels of the project file"
             )
             yield error(path, message, rule="policy")
-
-
-def _granted(cluster: ClusterSpec) -> Iterator[str]:
-    for labels in cluster.node_groups.values():
-        yield from labels
-    for gpu_class in cluster.gpu_classes.values():
-        yield from gpu_class.node_selector
-    if cluster.spot is not None:
-        yield from cluster.spot.node_selector

@@ -96,7 +96,7 @@ def _scheduling(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iter
             f"{_in_policy(name, 'priority_classes')}"
         )
         yield error(("compute", "priority_class"), message, rule=_RULE)
-    granted = [dict(each) for each in _granted_tolerations(cluster)]
+    granted = [dict(each) for pool in cluster.pools for each in pool.tolerations]
     for index, toleration in enumerate(spec.compute.tolerations):
         if dict(toleration) in granted or allows_toleration(toleration, policy.tolerations):
             continue
@@ -107,13 +107,6 @@ def _scheduling(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iter
         message = f"the policy does not allow pods on nodes with {what}; {_in_policy(taint, 'tolerations')}"
         yield error(("compute", "tolerations", index), message, rule=_RULE)
     yield from node_label_findings(policy, spec, cluster)
-
-
-def _granted_tolerations(cluster: ClusterSpec) -> Iterator[Mapping[str, Any]]:
-    for gpu_class in cluster.gpu_classes.values():
-        yield from gpu_class.tolerations
-    if cluster.spot is not None:
-        yield from cluster.spot.tolerations
 
 
 def _taint(toleration: Mapping[str, Any]) -> str:
