@@ -65,14 +65,18 @@ class PublicKey:
     @property
     def fingerprint(self) -> str:
         """The name of the key: the digest of its DER form (SubjectPublicKeyInfo)."""
-        return digest_of(_der(self._key))
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        kind = PublicFormat.SubjectPublicKeyInfo
+        return digest_of(self._key.public_bytes(Encoding.DER, kind))
 
     @property
     def pem(self) -> str:
         """The text for ``cosign verify --key``."""
-        text = base64.b64encode(_der(self._key)).decode()
-        lines = [text[at : at + 64] for at in range(0, len(text), 64)]
-        return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        kind = PublicFormat.SubjectPublicKeyInfo
+        return self._key.public_bytes(Encoding.PEM, kind).decode()
 
     def verifies(self, content: bytes, signature: bytes) -> bool:
         """Whether this key made ``signature`` for ``content``."""
@@ -237,14 +241,6 @@ def _library(name: str) -> Any:
         raise UsageError(
             "signing needs two libraries that are not installed: pip install 'gitops-ml[sign]'"
         ) from error
-
-
-def _der(key: EllipticCurvePublicKey) -> bytes:
-    from cryptography.hazmat.primitives import serialization
-
-    return key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
 
 
 def _no_key(source: str, kind: str = "") -> UsageError:
