@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -134,7 +133,7 @@ def _put(
     image: PlannedImage, *, workspace: Workspace, tools: Clients, options: BuildOptions
 ) -> str:
     """Export an image to an OCI layout or a local engine."""
-    from gitops_ml.image.output import load_into_engine, write_oci_layout
+    from gitops_ml.oci.image_layout import write_layout
 
     assert image.choice, "an image of our own has one"
     if not isinstance(image.plan, OciPlan):
@@ -147,7 +146,13 @@ def _put(
     tools.progress(f"building {image.ref} with oci: {image.choice.reason}")
     built = tools.oci.build(image.plan, progress=tools.progress)
     if options.layout:
-        write_oci_layout(built, options.layout, image=image.ref, progress=tools.progress)
+        write_layout(
+            options.layout,
+            built.contents(),
+            top=built.descriptor,
+            name=image.ref.tag or built.digest,
+            progress=tools.progress,
+        )
     if options.load:
-        load_into_engine(built, image=image.ref, environ=os.environ, progress=tools.progress)
+        tools.builder.load(built, image.ref, progress=tools.progress)
     return built.digest

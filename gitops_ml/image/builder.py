@@ -98,6 +98,7 @@ class PlatformImage:
 class BuiltImage:
     """An image, or an index of images for several platforms."""
 
+    plan: OciPlan
     images: tuple[PlatformImage, ...]
 
     def blobs(self) -> tuple[BuiltLayer, ...]:
@@ -112,6 +113,13 @@ class BuiltImage:
             index = Index(manifests=tuple(descriptor for descriptor, _ in found)).to_bytes()
             found.append((describe(index, INDEX), index))
         return tuple(found)
+
+    def contents(self) -> Iterator[tuple[Descriptor, Source]]:
+        """Everything that a registry or an OCI layout holds of it."""
+        for blob in self.blobs():
+            yield blob.descriptor, blob.source
+        for descriptor, content in self.manifests():
+            yield descriptor, bytes_source(content)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -161,7 +169,7 @@ class OciBuilder:
                 self._image(plan, platform, openapi.result, progress)
                 for platform in sorted(plan.platforms)
             )
-            return BuiltImage(images=tuple(images))
+            return BuiltImage(plan=plan, images=tuple(images))
 
     def push(
         self, built: BuiltImage, image: ImageRef, *, progress: Progress

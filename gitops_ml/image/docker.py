@@ -10,14 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.errors import EngineFailed, GitopsMlError, Refused
+from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, UsageError
+from gitops_ml.oci import tar_headers as tar
+from gitops_ml.oci.image_layout import LAYOUT, LAYOUT_TEXT, NAME, blob_path
 from gitops_ml.oci.layers import Deflated, archive_parts
+from gitops_ml.oci.model import CONFIG, MANIFEST, Descriptor, Index, canonical_json, describe
+from gitops_ml.oci.store import bytes_source
 from gitops_ml.packages.build_settings import build_proxies
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
     from docker import APIClient
 
+    from gitops_ml.image.builder import BuiltImage
     from gitops_ml.oci.layers import LayerEntry
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.system.progress import Progress
@@ -68,7 +73,10 @@ class DockerBuilder:
                 forcerm=True,
                 decode=True,
             )
-            return _image_id(_watched(stream, progress, what=f"the build of {image}"))
+            found = _last(_watched(stream, progress, what=f"the build of {image}"), "ID")
+        if found is None:
+            raise EngineFailed("the engine ended the build without naming the image")
+        return found
 
     def push(self, image: ImageRef, *, progress: Progress) -> str:
         """Push the tag and return the digest that the registry gave it.
@@ -79,7 +87,28 @@ class DockerBuilder:
         """
         with self.engine() as engine:
             stream = engine.push(image.repository, tag=image.tag, stream=True, decode=True)
-            return _digest(_watched(stream, progress, what=f"the push of {image}"), image)
+            found = _last(_watched(stream, progress, what=f"the push of {image}"), "Digest")
+        if found is None:
+            raise EngineFailed(f"the engine pushed {image} without reporting its digest")
+        return found
+
+    def load(self, built: BuiltImage, image: ImageRef, *, progress: Progress) -> str:
+        """Load an image into the local store as ``image``; returns the engine's id of it.
+
+        Raises:
+            EngineFailed: no engine answers, or it refused the image.
+            UsageError: it is for several platforms.
+        """
+        if len(built.images) > 1:
+            raise UsageError("an engine holds one platform: build for one only")
+        with self.engine() as engine:
+            # requests sends an iterator piece by piece
+            for message in engine.load_image(_archive(built, image)):
+                if error := message.get("error"):
+                    raise EngineFailed(f"the engine did not load {image}: {error}")
+                if text := str(message.get("stream") or "").strip():
+                    progress(text)
+            return str(engine.inspect_image(f"{image.repository}:{image.tag}")["Id"])
 
     @contextmanager
     def engine(self) -> Iterator[APIClient]:
@@ -116,6 +145,44 @@ def tar_stream(entries: Iterable[LayerEntry]) -> Iterator[bytes]:
     for part in archive_parts(entries, epoch=_TIME):
         assert not isinstance(part, Deflated), "a build context has no wheels"
         yield from (part,) if isinstance(part, bytes) else part
+
+
+def _archive(built: BuiltImage, image: ImageRef) -> Iterator[bytes]:
+    """The pieces of an archive as `docker save` writes it, for old and new versions of `docker load`."""
+    files = [(blob_path(blob.digest), blob.size, source) for blob, source in built.contents()]
+    for name, content in (
+        ("index.json", _archive_index(built, image)),
+        ("manifest.json", _archive_listing(built, image)),
+        (LAYOUT, LAYOUT_TEXT),
+    ):
+        files.append((name, len(content), bytes_source(content)))
+    folders = {""}
+    for name, size, source in files:
+        yield from tar.folder_headers(name, folders)
+        yield tar.header(name, kind=tar.FILE, mode=0o644, size=size)
+        yield from source(0)
+        yield tar.padding(size)
+    yield tar.END
+
+
+def _archive_index(built: BuiltImage, image: ImageRef) -> bytes:
+    annotations = {"io.containerd.image.name": f"{image.repository}:{image.tag}"}
+    if image.tag:
+        annotations[NAME] = image.tag
+    manifest = built.descriptor
+    entry = Descriptor(MANIFEST, manifest.digest, manifest.size, annotations)
+    return Index(manifests=(entry,)).to_bytes()
+
+
+def _archive_listing(built: BuiltImage, image: ImageRef) -> bytes:
+    (one,) = built.images
+    config = describe(one.config, CONFIG)
+    listing = {
+        "Config": blob_path(config.digest),
+        "RepoTags": [f"{image.repository}:{image.tag}"],
+        "Layers": [blob_path(layer.descriptor.digest) for layer in one.layers],
+    }
+    return canonical_json([listing])
 
 
 def _try_socket(address: str) -> None:
@@ -189,27 +256,14 @@ def _failure(error: str, last: Iterable[str], *, what: str) -> GitopsMlError:
     return EngineFailed("\n".join((f"{what} failed: {error}", *(f"  {line}" for line in last))))
 
 
-def _image_id(messages: Iterable[Message]) -> str:
+def _last(messages: Iterable[Message], key: str) -> str | None:
+    """The last value of ``key`` that the engine reported apart from its texts."""
     found = None
     for message in messages:
-        found = _aux(message).get("ID", found)
-    if found is None:
-        raise EngineFailed("the engine ended the build without naming the image")
-    return str(found)
-
-
-def _digest(messages: Iterable[Message], image: ImageRef) -> str:
-    found = None
-    for message in messages:
-        found = _aux(message).get("Digest", found)
-    if found is None:
-        raise EngineFailed(f"the engine pushed {image} without reporting its digest")
-    return str(found)
-
-
-def _aux(message: Message) -> Message:
-    found = message.get("aux")
-    return found if isinstance(found, dict) else {}
+        aux = message.get("aux")
+        if isinstance(aux, dict):
+            found = aux.get(key, found)
+    return None if found is None else str(found)
 
 
 def _first_cause(error: BaseException) -> str:

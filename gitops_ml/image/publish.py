@@ -88,14 +88,7 @@ def build_image(
     if isinstance(image.plan, OciPlan):
         built = oci.build(image.plan, progress=progress)
         if publication:
-            push_image(
-                built,
-                image.ref,
-                plan=image.plan,
-                builder=oci,
-                publication=publication,
-                progress=progress,
-            )
+            push_image(built, image.ref, builder=oci, publication=publication, progress=progress)
         return built.digest
     assert image.plan, "a caller that builds has made the lock"
     local = _build_with_docker(image, image.plan, docker, progress)
@@ -126,7 +119,6 @@ def push_image(
     built: BuiltImage,
     image: ImageRef,
     *,
-    plan: OciPlan,
     builder: OciBuilder,
     publication: Publication = Publication(),
     progress: Progress,
@@ -140,7 +132,7 @@ def push_image(
     def push() -> None:
         builder.push(built, replace(image, tag=None), progress=progress)
 
-    documents = _documents(built, plan, image.repository, publication)
+    documents = _documents(built, image.repository, publication)
     _publish(
         documents,
         builder.registry,
@@ -158,9 +150,10 @@ def push_image(
 
 
 def _documents(
-    built: BuiltImage, plan: OciPlan, repository: str, publication: Publication
+    built: BuiltImage, repository: str, publication: Publication
 ) -> Iterable[_Documents]:
     """The documents by subject; an image for one platform is its own index."""
+    plan = built.plan
     about = provenance(
         ImageRef(repository, digest=built.digest),
         builder=BUILDER,

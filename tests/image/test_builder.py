@@ -18,7 +18,6 @@ import packaging
 import pytest
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
-from gitops_ml.image.output import write_oci_layout
 from gitops_ml.image.publish import push_image
 from gitops_ml.oci.model import INDEX, ImageManifest, Index, Platform, describe, parse_manifest
 from gitops_ml.oci.reference import ImageRef
@@ -34,6 +33,7 @@ from tests.support.oci import (
     registry_of,
     silent,
     tools_of,
+    write_oci_layout,
 )
 from tests.support.real import RealRegistry, find, small_disk
 
@@ -337,7 +337,7 @@ def test_a_push_that_ends_at_any_request_leaves_no_tag_or_a_whole_image(
         image = ImageRef(f"{proxy.host}/{name}", "h-1")
         is_done = True
         try:
-            push_image(built, image, plan=plan, builder=tools, progress=silent)
+            push_image(built, image, builder=tools, progress=silent)
         except ServerFailed:
             is_done = False
         real = ImageRef(f"{registry.host}/{name}", "h-1")
@@ -350,7 +350,7 @@ def test_a_push_that_ends_at_any_request_leaves_no_tag_or_a_whole_image(
         if is_done:
             break
         # the second run finishes the job
-        push_image(built, image, plan=plan, builder=tools, progress=silent)
+        push_image(built, image, builder=tools, progress=silent)
         assert_whole(direct, real)
     assert tagged == [last], "only the last request makes the tag"
     assert last > 15
@@ -447,16 +447,16 @@ def test_a_blob_of_a_layout_is_taken_by_its_hash_and_not_by_its_size(
     plan = plan_of(project, project_with_lock(project), base.image)
     built = tools.build(plan, progress=silent)
     image, folder = ImageRef("x/iris", "1"), tmp_path / "layout"
-    write_oci_layout(built, folder, image=image, progress=silent)
+    write_oci_layout(built, folder, str(image.tag))
     blobs = {path: path.read_bytes() for path in (folder / "blobs/sha256").iterdir()}
     for path, content in blobs.items():
         path.write_bytes(bytes(len(content)))
-    write_oci_layout(built, folder, image=image, progress=silent)
+    write_oci_layout(built, folder, str(image.tag))
     assert {path: path.read_bytes() for path in blobs} == blobs
     (folder / "blobs").rename(tmp_path / "elsewhere")
     (folder / "blobs").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="blobs is a link"):
-        write_oci_layout(built, folder, image=image, progress=silent)
+        write_oci_layout(built, folder, str(image.tag))
 
 
 def test_a_damaged_answer_about_the_base_is_not_kept(

@@ -16,8 +16,8 @@ import requests
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
 from gitops_ml.image.contents import open_image
 from gitops_ml.image.context import read_context
+from gitops_ml.image.docker import DockerBuilder
 from gitops_ml.image.lock_facts import lock_facts
-from gitops_ml.image.output import load_into_engine, write_oci_layout
 from gitops_ml.image.project_export import export_image
 from gitops_ml.image.recipe import OciPlan
 from gitops_ml.oci.reference import ImageRef
@@ -26,7 +26,14 @@ from gitops_ml.oci.signatures import IN_TOTO
 from gitops_ml.packages.locking import ensure_lock
 from tests.image.test_docker import ready, serving
 from tests.support.base_image import VERSION
-from tests.support.oci import ensure_oci_image, push_model, registry_of, silent, tools_of
+from tests.support.oci import (
+    ensure_oci_image,
+    push_model,
+    registry_of,
+    silent,
+    tools_of,
+    write_oci_layout,
+)
 from tests.support.projects import predictor_spec, write_project
 from tests.support.real import (
     Engine,
@@ -178,7 +185,7 @@ def test_an_image_that_is_loaded_into_an_engine_is_the_same_one_and_answers(
     image = ImageRef("local/iris", "h-1")
     engine = {**environ, "DOCKER_HOST": docker_engine.address}
     lines: list[str] = []
-    found = load_into_engine(built, image=image, environ=engine, progress=lines.append)
+    found = DockerBuilder(engine).load(built, image, progress=lines.append)
     config = next(b for b in built.images[0].blobs() if b.role == "config")
     assert found == config.descriptor.digest
     assert any("local/iris:h-1" in line for line in lines)
@@ -196,7 +203,7 @@ def test_a_layout_on_disk_is_an_image_that_others_read(
     built = tools_for(environ).build(plan, progress=silent)
     folder = tmp_path / "layout"
     for name in ("h-1", "h-2", "h-1"):
-        write_oci_layout(built, folder, image=ImageRef("x/iris", name), progress=silent)
+        write_oci_layout(built, folder, name)
     index = json.loads((folder / "index.json").read_text())
     assert len(index["manifests"]) == 2
     if skopeo := find("skopeo"):

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.http.retry import RetryPolicy
-from gitops_ml.image.builder import OciBuilder
+from gitops_ml.image.builder import BuiltImage, OciBuilder
 from gitops_ml.image.context import read_context
 from gitops_ml.image.publish import Publication, push_image
 from gitops_ml.image.recipe import OciPlan, PredictorSource
 from gitops_ml.models.artifact import RegistryModels
+from gitops_ml.oci.image_layout import write_layout
 from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.model import (
     CONFIG,
@@ -149,6 +150,10 @@ def pull_model(
     return store.pull(image, directory, progress=progress, may_be_there=may_be_there)
 
 
+def write_oci_layout(built: BuiltImage, folder: Path, name: str) -> None:
+    write_layout(folder, built.contents(), top=built.descriptor, name=name, progress=silent)
+
+
 def ensure_oci_image(
     plan: OciPlan,
     *,
@@ -164,5 +169,5 @@ def ensure_oci_image(
         return replace(image, digest=digest)
     built = tools.build(plan, progress=progress)
     publication = Publication(manifest=manifest, source=source)
-    push_image(built, image, plan=plan, builder=tools, publication=publication, progress=progress)
+    push_image(built, image, builder=tools, publication=publication, progress=progress)
     return replace(image, digest=built.digest)
