@@ -207,3 +207,13 @@ class Status:
 def reason_line(reason: str, message: str) -> str:
     """Reason and message of Kubernetes as one line."""
     return ": ".join(part for part in (reason, one_line(message)) if part)
+
+
+Remedies = tuple[tuple[tuple[str, ...], str], ...]
+"""Signs in a message in lower case, and what to do; the last one has the sign ``""``."""
+
+
+def remedy_of(message: str, remedies: Remedies) -> str:
+    """The remedy of the first sign in the message."""
+    lower = message.lower()
+    return next(remedy for signs, remedy in remedies if any(sign in lower for sign in signs))

@@ -17,8 +17,10 @@ from gitops_ml.cluster.model import (
     Container,
     Ended,
     Pod,
+    Remedies,
     Status,
     reason_line,
+    remedy_of,
 )
 from gitops_ml.system.clean_text import one_line
 
@@ -73,6 +75,22 @@ def replica_of(pod: Pod, *, wanted: str, now: datetime) -> Replica:
     return Replica(pod, "not ready")
 
 
+_COMPUTE_REMEDIES: Remedies = (
+    (("nvidia.com", "gpu"), "every GPU is in use: wait, free one, or choose another compute.gpu_class"),
+    (("insufficient",), "request less (compute.cpu, compute.mem), or add nodes"),
+    (("taint", "affinity", "selector"), "no node fits the node selector and tolerations; check "
+     "compute.node_groups and gpu_class"),
+    (("",), "show this to an administrator of the cluster"),
+)  # fmt: skip
+_PULL_REMEDIES: Remedies = (
+    (("not found", "manifest unknown", "does not exist"), "the registry does not have the image (any "
+     "more): `gitops-ml deploy` builds it again"),
+    (("unauthorized", "denied", "forbidden", "authentication"), "the cluster may not read the registry: "
+     "name a Secret with its credentials in clusters.<name>.image_pull_secrets of gitops-ml.yaml"),
+    (("no match for platform", "exec format"), "the image was built for another processor: set "
+     "image.platform"),
+    (("",), "check that the nodes can reach the registry"),
+)  # fmt: skip
 _EVICTED = "the node ran out of memory or disk; request as much as the predictor needs (compute)"
 
 
@@ -84,19 +102,9 @@ def _unschedulable(pod: Pod, *, now: datetime) -> Replica:
     problem = Status(
         COMPUTE_UNAVAILABLE,
         f"no node for {int(waited.total_seconds() // 60)} minutes: {one_line(message)}",
-        _compute_remedy(message),
+        remedy_of(message, _COMPUTE_REMEDIES),
     )
     return Replica(pod, "stalled", problem)
-
-
-def _compute_remedy(message: str) -> str:
-    if "nvidia.com" in message or "gpu" in message.lower():
-        return "every GPU is in use: wait, free one, or choose another compute.gpu_class"
-    if "Insufficient" in message:
-        return "request less (compute.cpu, compute.mem), or add nodes"
-    if "taint" in message or "affinity" in message or "selector" in message:
-        return "no node fits the node selector and tolerations; check compute.node_groups and gpu_class"
-    return "show this to an administrator of the cluster"
 
 
 def _broken(pod: Pod, container: Container) -> Replica | None:
@@ -107,7 +115,7 @@ def _broken(pod: Pod, container: Container) -> Replica | None:
         problem = Status(
             ERROR_IMAGE_PULL,
             f"the image of {container.name} cannot be pulled: {_pull_reason(reason, container.message)}",
-            _pull_remedy(container.message),
+            remedy_of(container.message, _PULL_REMEDIES),
             is_final=reason in _PULL_GIVES_UP,
         )
         return Replica(pod, "image pull error", problem)
@@ -156,20 +164,6 @@ _KILLED = (
     "; exit code 137 is a kill from outside: by the kubelet, if probes were not answered in time "
     "(probes.startup)"
 )
-
-
-def _pull_remedy(message: str) -> str:
-    lower = message.lower()
-    if any(sign in lower for sign in ("not found", "manifest unknown", "does not exist")):
-        return "the registry does not have the image (any more): `gitops-ml deploy` builds it again"
-    if any(sign in lower for sign in ("unauthorized", "denied", "forbidden", "authentication")):
-        return (
-            "the cluster may not read the registry: name a Secret with its credentials in "
-            "clusters.<name>.image_pull_secrets of gitops-ml.yaml"
-        )
-    if "no match for platform" in lower or "exec format" in lower:
-        return "the image was built for another processor: set image.platform"
-    return "check that the nodes can reach the registry"
 
 
 def _start_remedy(message: str) -> str:

@@ -23,9 +23,11 @@ from gitops_ml.cluster.model import (
     Condition,
     ExpectedRelease,
     Observed,
+    Remedies,
     Status,
     Workload,
     reason_line,
+    remedy_of,
 )
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.system.clean_text import one_line
@@ -124,7 +126,7 @@ def _sync_problem(
             return Status(
                 ERROR_SYNC,
                 f"Argo CD reports {condition.type}: {one_line(condition.message)}",
-                _sync_remedy(condition.message),
+                remedy_of(condition.message, _SYNC_REMEDIES),
                 is_final=lasts,
             )
     operation = application.operation
@@ -138,36 +140,23 @@ def _sync_problem(
     return Status(
         ERROR_SYNC,
         f"Argo CD could not apply {(operation.revision or '')[:12] or 'it'}: {one_line(what)}",
-        _sync_remedy(what),
+        remedy_of(what, _SYNC_REMEDIES),
         is_final=lasts or (operation.revision is not None and operation.revision == wanted.commit),
     )
 
 
-_SYNC_REMEDIES = (
-    ("quota", "request less (compute, max_replicas), or raise the quota of the namespace"),
-    ("not permitted in project", "the team's AppProject is older than the release: an administrator "
-     "has to apply argocd/projects/ of the GitOps repository again"),
-    ("no matches for kind", "the cluster does not have that kind: install its CRD, or turn it off for the "
-     "cluster in gitops-ml.yaml"),
-    ("could not find", "the cluster does not have that kind: install its CRD, or turn it off for the "
-     "cluster in gitops-ml.yaml"),
-    ("authentication required", "Argo CD needs credentials for the GitOps repository: `argocd repo "
-     "add`, or a Secret of the type repository"),
-    ("repository not found", "Argo CD needs credentials for the GitOps repository: `argocd repo "
-     "add`, or a Secret of the type repository"),
-    ("forbidden", "a policy of the cluster refuses it, with the reason above"),
-    ("denied the request", "a policy of the cluster refuses it, with the reason above"),
-    ("cluster", "add the cluster to Argo CD: `argocd cluster add`"),
+_SYNC_REMEDIES: Remedies = (
+    (("quota",), "request less (compute, max_replicas), or raise the quota of the namespace"),
+    (("not permitted in project",), "the team's AppProject is older than the release: an "
+     "administrator has to apply argocd/projects/ of the GitOps repository again"),
+    (("no matches for kind", "could not find"), "the cluster does not have that kind: install its "
+     "CRD, or turn it off for the cluster in gitops-ml.yaml"),
+    (("authentication required", "repository not found"), "Argo CD needs credentials for the GitOps "
+     "repository: `argocd repo add`, or a Secret of the type repository"),
+    (("forbidden", "denied the request"), "a policy of the cluster refuses it, with the reason above"),
+    (("cluster",), "add the cluster to Argo CD: `argocd cluster add`"),
+    (("",), "show this to an administrator of Argo CD; a new deploy makes Argo CD try again"),
 )  # fmt: skip
-
-
-def _sync_remedy(message: str) -> str:
-    """The remedy of the first sign in Argo CD's message."""
-    lower = message.lower()
-    for sign, remedy in _SYNC_REMEDIES:
-        if sign in lower:
-            return remedy
-    return "show this to an administrator of Argo CD; a new deploy makes Argo CD try again"
 
 
 def _status_of_application(
@@ -229,7 +218,10 @@ def _rollout_problem(workload: Workload) -> Status | None:
     if failure is not None and failure.status == "True":
         reason = reason_line(failure.reason, failure.message)
         return Status(
-            ERROR, f"Kubernetes creates no pods: {reason}", _sync_remedy(reason), is_final=True
+            ERROR,
+            f"Kubernetes creates no pods: {reason}",
+            remedy_of(reason, _SYNC_REMEDIES),
+            is_final=True,
         )
     progress = found.get("Progressing")
     if progress is not None and progress.reason == "ProgressDeadlineExceeded":
