@@ -152,8 +152,8 @@ def _named(workspace: Workspace, name: str, tools: Clients) -> Named:
         return _in_layout(name.removeprefix(_LAYOUT))
     if _DEPLOYMENT.fullmatch(name):
         found = find_deployment(workspace, tools, name)
-        manifest = write_yaml([found.manifest]).encode()
-        return Named(found.image, tools.oci.registry, found.deployment_id, manifest)
+        manifest = write_yaml([found.release.manifest]).encode()
+        return Named(found.release.image, tools.oci.registry, found.deployment_id, manifest)
     try:
         image = ImageRef.parse(name)
     except ValueError as error:

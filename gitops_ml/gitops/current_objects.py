@@ -6,10 +6,9 @@ Values and chart are those of the snapshot, so that the diff of a chart upgrade 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitops_ml.documents.yaml_reader import load_all_yaml, load_yaml
 from gitops_ml.gitops import layout
@@ -17,12 +16,12 @@ from gitops_ml.gitops.release_yaml import read_release
 from gitops_ml.system.files import write_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.helm.engines import HelmEngine
-
-Objects = tuple[Mapping[str, Any], ...]
+    from gitops_ml.helm.engines import HelmEngine, Objects
 
 
 def current_objects(snapshot: GitSnapshot, release: Release, *, helm: HelmEngine) -> Objects:

@@ -109,14 +109,6 @@ class FoundDeployment:
     pull_request: int | None
     is_current: bool
 
-    @property
-    def image(self) -> ImageRef:
-        return self.release.image
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        return self.release.manifest
-
 
 class ReleaseHistory:
     """The history of the GitOps repository up to one commit, the newest by default; it caches blobs."""
