@@ -31,12 +31,8 @@ Status codes are in `http/error_replies.py`, in one table from error to status.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from reprlib import Repr
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 MESSAGE_CHARACTERS = 1000
 """The longest message: it may quote what a client sent, of any size."""

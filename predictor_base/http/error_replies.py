@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from predictor_base import errors
 from predictor_base.jsontext import dump
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 STATUS: Mapping[type[errors.RuntimeFailure], int] = {
     errors.InvalidPayload: 422,

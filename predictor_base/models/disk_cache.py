@@ -12,18 +12,15 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
 
 from predictor_base.errors import StoreError
 from predictor_base.models.stores.download import Count, fetch_files
 from predictor_base.models.stores.store import name_on_disk
 from predictor_base.models.versions import SINGLE_MODEL, ModelVersion
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
 
 
 def default_root() -> Path:

@@ -20,16 +20,14 @@ import sys
 import tarfile
 import time
 import zlib
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import RuntimeFailure, StartFailure, StoreError
 from predictor_base.models.stores.registry import PullSecrets, Reference, Registry, digest_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 _PARALLEL = 4
 _PIECE = 1 << 20

@@ -7,10 +7,8 @@ dependencies, and run the module. A type that the source alone does not define i
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 Schema = dict[str, Any]
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from predictor_base.errors import RuntimeFailure
 from predictor_base.predictor.loader import check_class, load_class
 from predictor_base.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _MOST_LINES = 12
 

@@ -5,14 +5,12 @@ Numbers and types are those of the Open Inference Protocol's proto file; only pr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import TooLarge
 from predictor_base.jsontext import BYTES_PER_BYTE, FREE_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _INFERENCE = """
 ServerLiveRequest

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, chain
 from operator import mul
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import BadRequest, shown
 from predictor_base.jsontext import BYTES_PER_BYTE, dump
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAX_DIMENSIONS = 64
 MAX_ELEMENTS = 2**40

@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import orjson
 
 from predictor_base.errors import BadRequest, LoadFailed, StoreBusy, UnknownModel
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _TIMEOUT = 300.0
 """Seconds that a prediction may take, as in Cortex."""

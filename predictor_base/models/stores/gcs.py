@@ -7,14 +7,12 @@ STORAGE_EMULATOR_HOST names another server.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
 from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _CHUNK = 1 << 20
 _REQUEST = 16 << 20

@@ -8,15 +8,13 @@ the same way.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
 from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
 from predictor_base.models.stores.web import read_url
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _LOCATION = re.compile(
     r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?(/(?P<folder>.*))?"

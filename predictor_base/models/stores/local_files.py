@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from predictor_base.errors import StoreError
 from predictor_base.models.stores.store import Body, Store, StoredFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class LocalFiles(Store):

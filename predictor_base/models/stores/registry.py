@@ -14,22 +14,19 @@ import ipaddress
 import json
 import re
 import time
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 
 from predictor_base.errors import StartFailure, StoreBusy, StoreError
 from predictor_base.models.stores.download import wait_after
 from predictor_base.models.stores.web import open_url, read_url
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
-    from pathlib import Path
 
 ATTEMPTS = 12
 """Consecutive requests without data before a blob fails; it takes minutes."""

@@ -8,14 +8,12 @@ requests are anonymous.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
 from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _CHUNK = 1 << 20
 _BUSY_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "503", "500"}

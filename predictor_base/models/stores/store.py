@@ -7,17 +7,15 @@ A location is a folder or a file: a local path, `file://`, `s3://bucket/key`, `g
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from predictor_base.errors import StartFailure, StoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
 
 Algorithm = Literal["sha256", "md5", "multipart-md5", "git-sha1", "crc32c"]
 
