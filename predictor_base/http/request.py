@@ -90,10 +90,6 @@ class Exchange:
         self.deadline = self.started + timeout
 
     @property
-    def content_type(self) -> bytes:
-        return self.header.get(b"content-type", b"")
-
-    @property
     def headers(self) -> Headers:
         from starlette.datastructures import Headers
 

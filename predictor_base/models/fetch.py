@@ -20,7 +20,7 @@ import sys
 import tarfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -249,7 +249,8 @@ def extract_plainly(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: P
 
 def _merge(layer: Path, target: Path) -> None:
     """Move a layer's files on top of those of the layers below it."""
-    for each in _entries(layer):
+    removals_first = sorted(layer.iterdir(), key=lambda each: not each.name.startswith(_WHITEOUT))
+    for each in removals_first:
         place = target / each.name
         if each.name == _OPAQUE:
             each.unlink()
@@ -267,12 +268,6 @@ def _merge(layer: Path, target: Path) -> None:
             if place.is_dir() and not place.is_symlink():
                 shutil.rmtree(place)
             each.replace(place)
-
-
-def _entries(folder: Path) -> Iterator[Path]:
-    """The entries of a layer; removals come first."""
-    if folder.exists():
-        yield from sorted(folder.iterdir(), key=lambda each: not each.name.startswith(_WHITEOUT))
 
 
 def _remove(path: Path) -> None:

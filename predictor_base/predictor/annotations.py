@@ -107,18 +107,20 @@ class Annotations:
     def _class_schema(self, node: ast.ClassDef) -> Schema:
         described = {"description": text} if (text := ast.get_docstring(node)) else {}
         if any("Enum" in _name(base) for base in node.bases):
-            return {"enum": [value for _, value in _constants(node)], **described}
+            return {"enum": list(_constants(node)), **described}
         if not _is_record(node):
             known = {n for base in node.bases if (n := _name(base)) in self.classes}
             return {"allOf": [self._named(n) for n in sorted(known)]} if known else {}
         properties: dict[str, Schema] = {}
         required: list[str] = []
+        is_total = not any(
+            each.arg == "total" and literal(each.value) is False for each in node.keywords
+        )
         for each in self._fields(node):
             assert isinstance(each.target, ast.Name)
             facts, has_default = _default(each.value)
             properties[each.target.id] = self.schema(each.annotation) | facts
-            is_optional = _name(each.annotation) == "NotRequired" or "total" in _false(node)
-            if not has_default and not is_optional:
+            if not has_default and _name(each.annotation) != "NotRequired" and is_total:
                 required.append(each.target.id)
         schema: Schema = {"type": "object", "properties": properties, **described}
         if required:
@@ -202,15 +204,11 @@ def _is_record(node: ast.ClassDef) -> bool:
     return bool(bases & kinds or "dataclass" in decorators or (bases and has_fields))
 
 
-def _false(node: ast.ClassDef) -> set[str]:
-    return {str(each.arg) for each in node.keywords if literal(each.value) is False}
-
-
-def _constants(node: ast.ClassDef) -> Iterator[tuple[str, Any]]:
+def _constants(node: ast.ClassDef) -> Iterator[Any]:
     for each in node.body:
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
             value = literal(each.value)
-            yield each.targets[0].id, each.targets[0].id.lower() if value is ... else value
+            yield each.targets[0].id.lower() if value is ... else value
 
 
 def _default(node: ast.expr | None) -> tuple[Schema, bool]:

@@ -10,7 +10,7 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -55,6 +55,9 @@ _GAUGES = {
     "load_seconds": ("predictor_model_load_seconds", "Time the load took.", "livemax"),
     "last_request": ("predictor_last_request_timestamp_seconds", "When one last came.", "max"),
 }
+
+
+_Series = TypeVar("_Series", Counter, Gauge, Histogram)
 
 
 class Distribution:
@@ -113,14 +116,16 @@ class Metrics:
         self._quick: list[float] = [0, 0.0, 0.0, 0.0]
         """The number of requests where no stage but predict took a millisecond, and the sums of their stages."""
         self._model = {"model_name": settings.served_name, "model_version": settings.served_version}
-        self._requests = self._counter("predictor_requests", "Requests answered.", "method", "code")
-        self._rejected = self._counter("predictor_rejected", "Requests refused.", "reason")
-        self._counters = {key: self._counter(*text) for key, text in _COUNTERS.items()}
+        self._requests = self._new(
+            Counter, "predictor_requests", "Requests answered.", "method", "code"
+        )
+        self._rejected = self._new(Counter, "predictor_rejected", "Requests refused.", "reason")
+        self._counters = {key: self._new(Counter, *text) for key, text in _COUNTERS.items()}
         self._gauges = {key: self._gauge(*text) for key, text in _GAUGES.items()}
         self.observed = {key: self._distribution(key) for key in _HISTOGRAMS}
         self.stages = self._stage_distributions()
-        self._success = self._counter("model_infer_request_success", "MLServer's name.")
-        self._failure = self._counter("model_infer_request_failure", "MLServer's name.")
+        self._success = self._new(Counter, "model_infer_request_success", "MLServer's name.")
+        self._failure = self._new(Counter, "model_infer_request_failure", "MLServer's name.")
 
     def render(self) -> bytes:
         """The text for Prometheus, of all processes."""
@@ -159,33 +164,25 @@ class Metrics:
         tally.clear()
         return counts
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, (*self._model, *labels), registry=self.registry)
+    def _new(
+        self, kind: type[_Series], name: str, text: str, *labels: str, **options: Any
+    ) -> _Series:
+        return kind(name, text, (*self._model, *labels), registry=self.registry, **options)
 
     def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
-        gauge = Gauge(
-            name, text, tuple(self._model), registry=self.registry, multiprocess_mode=mode
-        )
+        gauge = self._new(Gauge, name, text, multiprocess_mode=mode)
         gauge.labels(**self._model)  # zero is a value: KEDA reads it before the first request
         return gauge
 
     def _distribution(self, key: str) -> Distribution:
-        name, text = _HISTOGRAMS[key]
         bounds = _SIZES if key == "batch" else _SECONDS
-        histogram = Histogram(
-            name, text, tuple(self._model), registry=self.registry, buckets=bounds
-        )
+        histogram = self._new(Histogram, *_HISTOGRAMS[key], buckets=bounds)
         return Distribution(bounds, histogram.labels(**self._model))
 
     def _stage_distributions(self) -> Mapping[str, Distribution]:
         """The histogram by stage, and the same under KServe's four names for existing dashboards."""
-        by_stage = Histogram(
-            "predictor_stage_duration_seconds",
-            "Time in each stage.",
-            (*self._model, "stage"),
-            registry=self.registry,
-            buckets=_SECONDS,
-        )
+        name, text = "predictor_stage_duration_seconds", "Time in each stage."
+        by_stage = self._new(Histogram, name, text, "stage", buckets=_SECONDS)
         found = {}
         for stage, kserve in _STAGES.items():
             name, text = f"request_{kserve}_seconds", "KServe's name."
@@ -208,8 +205,8 @@ class Metrics:
             "schema_hash": schema_hash,
             "base_version": __version__,
         }
-        name, text, labels = "predictor_info", "Which deployment this is.", (*self._model, *facts)
-        info = Gauge(name, text, labels, registry=self.registry, multiprocess_mode="livemax")
+        name, text = "predictor_info", "Which deployment this is."
+        info = self._new(Gauge, name, text, *facts, multiprocess_mode="livemax")
         info.labels(**self._model, **facts).set(1)
         if MULTIPROCESS_FOLDER not in os.environ:
             ProcessCollector(registry=self.registry)

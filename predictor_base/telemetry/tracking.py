@@ -44,28 +44,20 @@ class Tracker:
         self._classes: dict[str, Counter] = {}
         self._logged: set[str] = set()
         if self._is_classification:
-            self._counter = Counter(
-                "predictor_predictions",
-                "Predictions by class.",
-                ["deployment_id", "class"],
-                registry=registry,
-            )
-        else:
-            self._histogram = Histogram(
-                "predictor_prediction_value",
-                "Predicted values.",
-                ["deployment_id"],
-                registry=registry,
-                buckets=BUCKETS,
-            ).labels(deployment_id)
-            # a histogram with negative buckets has no sum in Prometheus' formats
-            self._sum = Gauge(
-                "predictor_predicted_value_sum",
-                "Sum of the predicted values, whose number is predictor_prediction_value_count.",
-                ["deployment_id"],
-                registry=registry,
-                multiprocess_mode="sum",
-            ).labels(deployment_id)
+            name, text = "predictor_predictions", "Predictions by class."
+            self._counter = Counter(name, text, ["deployment_id", "class"], registry=registry)
+            return
+        name, text = "predictor_prediction_value", "Predicted values."
+        histogram = Histogram(name, text, ["deployment_id"], registry=registry, buckets=BUCKETS)
+        self._histogram = histogram.labels(deployment_id)
+        # a histogram with negative buckets has no sum in Prometheus' formats
+        self._sum = Gauge(
+            "predictor_predicted_value_sum",
+            "Sum of the predicted values, whose number is predictor_prediction_value_count.",
+            ["deployment_id"],
+            registry=registry,
+            multiprocess_mode="sum",
+        ).labels(deployment_id)
 
     def record(self, response: object) -> None:
         """Count or observe the predictions of a response."""
