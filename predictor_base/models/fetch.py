@@ -106,12 +106,7 @@ def fetch_artifacts(
         for name, reference in wanted
         if not reference.digest or _done(into / name) != reference.digest
     ]
-    total = sum(fetch.size for fetch in fetches)
-    if room and total >= room:
-        raise StoreError(
-            f"the models need {_amount(total)}, and this pod's disk has {_amount(room)}: "
-            "raise compute.ephemeral_storage"
-        )
+    _check_room(sum(fetch.size for fetch in fetches), room)
     for fetch in fetches:
         started = time.monotonic()
         try:
@@ -119,6 +114,14 @@ def fetch_artifacts(
         except OSError as error:
             raise StoreError(f"{fetch.reference}: cannot be written: {error}") from error
         report(f"{fetch.reference}: {_amount(fetch.size)} in {time.monotonic() - started:.1f} s")
+
+
+def _check_room(total: int, room: int) -> None:
+    if room and total >= room:
+        raise StoreError(
+            f"the models need {_amount(total)}, and this pod's disk has {_amount(room)}: "
+            "raise compute.ephemeral_storage"
+        )
 
 
 def _look_up(reference: Reference, registry: Registry, *, target: Path) -> Fetch:

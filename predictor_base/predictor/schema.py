@@ -106,11 +106,24 @@ def describe(file: Path, class_name: str | None = None) -> Description:
 
 def openapi(description: Description, *, name: str = "", version: str = "") -> Schema:
     """The OpenAPI 3.1 document of a server of this predictor."""
+    paths: dict[str, Any] = {
+        path: {each.verb: _operation(each, path, description) for each in description.methods}
+        for path in ("/predict", "/")
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": name or description.title,
+            "version": version or "1",
+            "description": description.summary,
+        },
+        "paths": paths | _paths_of_the_server(),
+        "components": {"schemas": {**description.components, "Error": _ERROR}},
+    }
+
+
+def _paths_of_the_server() -> dict[str, Any]:
     paths: dict[str, Any] = {}
-    for path in ("/predict", "/"):
-        paths[path] = {
-            each.verb: _operation(each, path, description) for each in description.methods
-        }
     for path, (summary, media) in {
         "/livez": ("Whether the process is well.", "application/json"),
         "/readyz": ("Whether it may have traffic.", "application/json"),
@@ -122,16 +135,7 @@ def openapi(description: Description, *, name: str = "", version: str = "") -> S
             answers["503"] = {"description": "No.", "content": {media: {"schema": {}}}}
         operation = path.strip("/")
         paths[path] = {"get": {"summary": summary, "operationId": operation, "responses": answers}}
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": name or description.title,
-            "version": version or "1",
-            "description": description.summary,
-        },
-        "paths": paths,
-        "components": {"schemas": {**description.components, "Error": _ERROR}},
-    }
+    return paths
 
 
 def schema_hash(document: Schema) -> str:
