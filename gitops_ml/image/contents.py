@@ -31,7 +31,6 @@ from gitops_ml.oci.tar_entries import BadArchive, most_unpacked, tar_entries, un
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.oci.tar_entries import TarEntry
 
 KIND_LABEL, MODEL = "dev.gitops-ml.kind", "model"
@@ -210,7 +209,7 @@ def layer_members(
 
 @contextmanager
 def layer_entries(
-    reader: Reader | OciRegistry,
+    reader: Reader,
     repository: str,
     layer: Descriptor,
     *,

@@ -187,9 +187,9 @@ def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:
         except FileNotFoundError:
             continue
         except CannotRead as error:
-            faults.append(Fault(f"{name}:0", error.reason))
+            faults.append(Fault(name, error.reason))
         except BadPattern as error:
-            faults.append(Fault(f"{name}:{error.line}", str(error)))
+            faults.append(Fault(name, str(error), error.line))
     return ignore_rules(texts), faults
 
 
@@ -346,9 +346,5 @@ def _under(prefix: str, files: Iterable[InputFile]) -> Iterator[InputFile]:
 
 
 def _problem(directory: Path, fault: Fault) -> Problem:
-    name, _, line = fault.path.rpartition(":")
-    if name in IGNORE_FILES:
-        place = os.fspath(directory / name)
-        return Problem(place, int(line), int(line != "0"), "", fault.message, rule="context")
     place = os.fspath(directory / fault.path)
-    return Problem(place, 0, 0, "", fault.message, rule="context")
+    return Problem(place, fault.line, int(fault.line > 0), "", fault.message, rule="context")

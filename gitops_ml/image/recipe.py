@@ -237,12 +237,13 @@ def choose_builder(
             f"image.builder is oci, which runs nothing, but {needs[0]}: set it to auto or docker, "
             "or make a base image that has it (image.base)"
         )
-    if setting != "docker" and not needs:
-        reason = "image.builder says so" if setting == "oci" else "nothing in it needs a container"
-        return BuilderChoice("oci", reason)
+    if setting == "auto" and not needs:
+        return BuilderChoice("oci", "nothing in it needs a container")
     reason = (
-        "image.builder says so" if setting == "docker" else f"{needs[0]}, which needs a container"
+        f"{needs[0]}, which needs a container" if setting == "auto" else "image.builder says so"
     )
+    if setting == "oci":
+        return BuilderChoice("oci", reason)
     if len(chosen) > 1:
         raise UsageError(
             f"an engine makes images for one platform, and image.platforms has {len(chosen)}; "

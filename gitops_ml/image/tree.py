@@ -31,6 +31,8 @@ class Fault:
 
     path: str
     message: str
+    line: int = 0
+    """Of an ignore file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

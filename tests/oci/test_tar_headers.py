@@ -55,3 +55,17 @@ def test_directories_are_directories() -> None:
 def test_only_what_does_not_fit_gets_a_second_header() -> None:
     assert len(tar.header("a" * 100, kind=tar.FILE, mode=0o644)) == tar.BLOCK
     assert len(tar.header("a" * 101, kind=tar.FILE, mode=0o644)) == 3 * tar.BLOCK
+
+
+def test_each_folder_has_one_header_in_front_of_its_first_entry() -> None:
+    folders = {"", "opt"}
+    paths = ("opt/venv/lib/six.py", "opt/venv/bin/six", "top")
+    found = [[*tar.folder_headers(path, folders, epoch=1)] for path in paths]
+    assert found == [
+        [
+            tar.header(folder, kind=tar.DIRECTORY, mode=0o755, epoch=1)
+            for folder in ("opt/venv", "opt/venv/lib")
+        ],
+        [tar.header("opt/venv/bin", kind=tar.DIRECTORY, mode=0o755, epoch=1)],
+        [],
+    ]
