@@ -72,11 +72,7 @@ def _remember(context: click.Context, _: click.Parameter, value: Sequence[Any]) 
 @frozen_option
 @dry_run_option
 def command(
-    project: ProjectChoice,
-    outputs: tuple[str | Path, ...],
-    push: bool,
-    frozen: bool,
-    dry_run: bool,
+    project: ProjectChoice, outputs: tuple[str | Path, ...], push: bool, frozen: bool, dry_run: bool
 ) -> None:
     """Build and push the images that are not in the registry yet.
 

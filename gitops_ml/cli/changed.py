@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import ProjectChoice, change_options, output_option, project_option
+from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gitops_ml.delivery.change import ChangeOptions, ChangeResult
     from gitops_ml.gitops.differences import FieldChange
 
 
@@ -26,8 +26,6 @@ def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:
     @output_option
     @wraps(command)
     def call(project: ProjectChoice, options: ChangeOptions, output: str, **others: Any) -> None:
-        from gitops_ml.delivery.change import ChangeContext
-
         show(command(ChangeContext(*project.open(), options), **others), output=output)
 
     return call

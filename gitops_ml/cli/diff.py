@@ -21,11 +21,7 @@ from gitops_ml.gitops.differences import unified_diff
 @offline_option
 @output_option
 def command(
-    project: ProjectChoice,
-    manifests: bool,
-    exit_code: bool,
-    offline: bool,
-    output: str,
+    project: ProjectChoice, manifests: bool, exit_code: bool, offline: bool, output: str
 ) -> None:
     """Show what `deploy` would change in the GitOps repository.
 

@@ -39,10 +39,7 @@ def command(
       gitops-ml init iris && cd iris && gitops-ml validate
     """
     made = init(
-        directory,
-        name=name,
-        image_repository=image_repository,
-        gitops_repository=gitops_repository,
+        directory, name=name, image_repository=image_repository, gitops_repository=gitops_repository
     )
     if output == "json":
         report.as_json({"written": list(made.written), "kept": list(made.kept)})

@@ -24,11 +24,7 @@ from gitops_ml.errors import UsageError
 @project_option
 @output_option
 def command(
-    image: str | None,
-    changes: bool,
-    platform: str | None,
-    project: ProjectChoice,
-    output: str,
+    image: str | None, changes: bool, platform: str | None, project: ProjectChoice, output: str
 ) -> None:
     """Show the contents of an image: layers with their sizes, labels, packages, attached documents.
 

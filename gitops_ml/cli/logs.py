@@ -33,12 +33,7 @@ from gitops_ml.commands.logs import CONTAINER, follow, logs
 )
 @output_option
 def command(
-    api: str,
-    project: ProjectChoice,
-    follows: bool,
-    tail: int | None,
-    container: str,
-    output: str,
+    api: str, project: ProjectChoice, follows: bool, tail: int | None, container: str, output: str
 ) -> None:
     """Show the logs of all replicas of an API in one stream.
 

@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 )
 @one_environment_option
 @click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="PATH=VALUE",
-    help="One field; `null` removes it.",
+    "--set", "settings", multiple=True, metavar="PATH=VALUE", help="One field; `null` removes it."
 )
 @change_command
 def command(
@@ -48,11 +44,7 @@ def command(
       gitops-ml patch iris-classifier -e staging changes.yaml
     """
     fields = [snippet(_read(file), file=str(file), api=api)] if file else []
-    return patch(
-        context,
-        api,
-        laid_together(*fields, *map(setting, settings)),
-    )
+    return patch(context, api, laid_together(*fields, *map(setting, settings)))
 
 
 def _read(file: Path) -> bytes:

@@ -35,10 +35,4 @@ def command(
       gitops-ml promote --all --to production --dry-run
       gitops-ml promote --team fraud --label tier=gold --to production
     """
-    return promote(
-        context,
-        selection,
-        source=source,
-        target=target,
-        may_skip=skip,
-    )
+    return promote(context, selection, source=source, target=target, may_skip=skip)

@@ -30,7 +30,4 @@ def command(context: ChangeContext, selection: Selection) -> ChangeResult:
       gitops-ml refresh iris-classifier -e production
       gitops-ml refresh --team fraud -e staging
     """
-    return refresh(
-        context,
-        selection,
-    )
+    return refresh(context, selection)

@@ -24,11 +24,7 @@ from gitops_ml.gitops.release_files import objects_text
 @offline_option
 @output_option
 def command(
-    project: ProjectChoice,
-    target: Path | None,
-    manifests: bool,
-    offline: bool,
-    output: str,
+    project: ProjectChoice, target: Path | None, manifests: bool, offline: bool, output: str
 ) -> None:
     """Render releases as `deploy` would write them to the GitOps repository.
 

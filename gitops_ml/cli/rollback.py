@@ -30,8 +30,4 @@ def command(context: ChangeContext, api: str, to: str | None) -> ChangeResult:
       gitops-ml rollback iris-classifier -e production
       gitops-ml rollback iris-classifier -e production --to iris-classifier-0123456789ab
     """
-    return rollback(
-        context,
-        api,
-        to=to,
-    )
+    return rollback(context, api, to=to)

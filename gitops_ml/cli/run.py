@@ -47,11 +47,5 @@ def command(project: ProjectChoice, api: str | None, host: str, port: int, reloa
     """
     chosen = replace(project, apis=(api,) if api else ())
     workspace, clients = chosen.open_with_manifests()
-    run(
-        workspace,
-        host=host,
-        port=port,
-        reloads=reloads,
-        tools=clients,
-        progress=report.say,
-    )
+    tools = replace(clients, progress=report.say)
+    run(workspace, host=host, port=port, reloads=reloads, tools=tools)

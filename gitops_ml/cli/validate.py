@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 @click.command("validate")
 @selection
 @output_choice(
-    "text",
-    "json",
-    "github",
-    help="Text, JSON, or GitHub annotations in the pull request.",
+    "text", "json", "github", help="Text, JSON, or GitHub annotations in the pull request."
 )
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 def command(project: ProjectChoice, output: str, strict: bool) -> None:

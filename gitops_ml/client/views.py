@@ -385,7 +385,7 @@ def serve(
                 spec=manifest, folder=folder, manifest_file=f"{source_folder(name)}/api.yaml"
             )
             workspace = connection.workspace(described)
-            server = start(workspace, tools=clients, progress=clients.progress, port=port)
+            server = start(workspace, tools=clients, port=port)
         opened.callback(server.stop)
         return LocalApi(
             name=name, url=server.url, folder=folder,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from gitops_ml.workspace.clients import Clients
 
+    _Moves = Mapping[tuple[str | int, ...], BaseMove]
+    """By the path of the value in the document."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Text:
@@ -50,21 +53,23 @@ def update_bases(
     """
     texts = tuple(_texts(documents.find(paths, project_file=project_file)))
     digests = _digests(texts, tools)
-    found: list[BaseMove] = []
-    edited: dict[Path, bytes] = {}
-    for text in texts:
-        moves = {
-            base.path: base_move(base, text.document, digests.get(base.image))
-            for base in text.bases
-        }
-        values = {path: move.after for path, move in moves.items() if move.state == "newer"}
-        if values:
-            edited[text.file] = _edited(text, values)
-        found += moves.values()
+    moves = [(text, _moves(text, digests)) for text in texts]
+    found = tuple(move for _, each in moves for move in each.values())
+    edited = {text.file: _edited(text, each) for text, each in moves if _newer(each)}
     if dry_run or not edited:
-        return tuple(found)
+        return found
     _write(edited)
     return tuple(replace(m, state="moved") if m.state == "newer" else m for m in found)
+
+
+def _moves(text: _Text, digests: Mapping[ImageRef, str | None]) -> _Moves:
+    return {
+        base.path: base_move(base, text.document, digests.get(base.image)) for base in text.bases
+    }
+
+
+def _newer(moves: _Moves) -> dict[tuple[str | int, ...], str]:
+    return {path: move.after for path, move in moves.items() if move.state == "newer"}
 
 
 def _digests(texts: Iterable[_Text], tools: Clients) -> dict[ImageRef, str | None]:
@@ -85,9 +90,9 @@ def _write(edited: Mapping[Path, bytes]) -> None:
     write_files(folder, files)
 
 
-def _edited(text: _Text, values: dict[tuple[str | int, ...], str]) -> bytes:
+def _edited(text: _Text, moves: _Moves) -> bytes:
     try:
-        return with_values(text.content, text.document, values)
+        return with_values(text.content, text.document, _newer(moves))
     except CannotEdit as error:
         raise UsageError(f"{text.document.file}: {error}") from error
 

@@ -128,12 +128,9 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
     files = sorted([*_argo_files(workspace, set(), RepositoryState.empty(), read), *others])
     before = {file.path: read(file.path) for file in files}
     write_files(folder, ((file.path, file.content) for file in files))
+    changes = (Change(file.path, before[file.path], file.content) for file in files)
     return Bootstrapped(
-        changes=tuple(
-            Change(file.path, before[file.path], file.content)
-            for file in files
-            if before[file.path] != file.content
-        ),
+        changes=tuple(change for change in changes if change.before != change.after),
         kept=kept,
         commit=None,
         pull_request=None,

@@ -71,10 +71,7 @@ class Builds:
 
 
 def build(
-    workspace: Workspace,
-    *,
-    tools: Clients,
-    options: BuildOptions = BuildOptions(),
+    workspace: Workspace, *, tools: Clients, options: BuildOptions = BuildOptions()
 ) -> Builds:
     """Build and push what the registry lacks.
 

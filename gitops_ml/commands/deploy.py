@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeContext, DeliveryResult, changed_values, deliver_changes
 from gitops_ml.delivery.images import check_models, plan_images, provenance_of
-from gitops_ml.delivery.plan import DeployOptions, DeployPlanner, Made, left_warnings, locks_for
+from gitops_ml.delivery.plan import (
+    DeployOptions,
+    DeployPlan,
+    DeployPlanner,
+    Made,
+    left_warnings,
+    locks_for,
+)
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
+    from gitops_ml.delivery.push import Delivered
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.workspace.clients import Clients
@@ -68,7 +76,11 @@ def deploy(
         topic=_topic(workspace),
         environments=workspace.environments,
     )
-    plan = delivered.plan
+    return _deployment(planner, delivered)
+
+
+def _deployment(planner: DeployPlanner, delivered: Delivered[DeployPlan]) -> Deployment:
+    plan, options = delivered.plan, planner.options
     return Deployment(
         releases=plan.changed_releases(),
         all_releases=plan.releases,

@@ -10,12 +10,7 @@ from gitops_ml.cluster.endpoint import endpoint_of
 from gitops_ml.cluster.model import Application, Event, ExpectedRelease, Observed, Status, Workload
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
-from gitops_ml.delivery.releases import (
-    current_release,
-    own_releases,
-    release_values,
-    repository_of,
-)
+from gitops_ml.delivery.releases import current_release, own_releases, release_values, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
 

@@ -38,11 +38,7 @@ def history(
     environments: Iterable[str] = (),
     limit: int | None = None,
 ) -> History:
-    """The deployments of ``api``, the newest first; of an API that is gone, too.
-
-    Raises:
-        UsageError: nothing was ever deployed by that name.
-    """
+    """The deployments of ``api``, the newest first; of an API that is gone, too."""
     past = _past(workspace, tools)
     places = tuple(environments) or past.environments
     events = past.events_in(places, api)

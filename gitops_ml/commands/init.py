@@ -41,15 +41,9 @@ def init(
     Raises:
         UsageError: ``name``, or the folder's name in its place, is not one that an API can have.
     """
-    api = _name_from(directory) if name is None else name
-    if not _NAME.fullmatch(api):
-        raise UsageError(
-            f"{api!r} cannot be an API's name: at most 40 lower-case letters, digits and dashes, "
-            "starting with a letter. Choose one with --name"
-        )
     wanted = _render(
         {
-            "name": api,
+            "name": _checked_name(directory, name),
             "image_repository": image_repository,
             "gitops_repository": gitops_repository,
             "schema": _schema_location("api"),
@@ -61,6 +55,16 @@ def init(
     return Scaffolded(
         write_files(directory, ((file.path, file.content) for file in new)), tuple(kept)
     )
+
+
+def _checked_name(directory: Path, name: str | None) -> str:
+    api = _name_from(directory) if name is None else name
+    if not _NAME.fullmatch(api):
+        raise UsageError(
+            f"{api!r} cannot be an API's name: at most 40 lower-case letters, digits and dashes, "
+            "starting with a letter. Choose one with --name"
+        )
+    return api
 
 
 def _name_from(directory: Path) -> str:

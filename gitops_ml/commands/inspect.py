@@ -91,15 +91,10 @@ def inspect(
     named = _named(workspace, name, tools)
     found = open_image(named.reader, named.image, platform=platform)
     attached = _attached(named, found, tools)
-    bills = [each for each in attached if each.artifact_type == CYCLONEDX]
-    packages: tuple[Component, ...] = ()
-    if bills:
-        content = read_attachment(tools.oci.registry, found.image.repository, bills[0])
-        packages = listed_packages(content)
     return Inspection(
         found=found,
         deployment_id=named.deployment_id,
-        packages=packages,
+        packages=_packages(attached, found, tools),
         attached=attached,
         signatures=_signatures(named, found, tools),
     )
@@ -185,6 +180,16 @@ def _signatures(named: Named, found: OpenImage, tools: Clients) -> tuple[Signatu
     keys = [key.public] if key else []
     image, registry = found.image, tools.oci.registry
     return signatures_of(registry, image.repository, image.digest or "", keys=keys)
+
+
+def _packages(
+    attached: tuple[Descriptor, ...], found: OpenImage, tools: Clients
+) -> tuple[Component, ...]:
+    bills = [each for each in attached if each.artifact_type == CYCLONEDX]
+    if not bills:
+        return ()
+    content = read_attachment(tools.oci.registry, found.image.repository, bills[0])
+    return listed_packages(content)
 
 
 def _attached(named: Named, found: OpenImage, tools: Clients) -> tuple[Descriptor, ...]:

@@ -96,11 +96,10 @@ def store_models(
         UsageError, Unpackageable: see `name_models`, and where no registry may be asked.
         GitopsMlError: a model is another one by now.
     """
-    for name, model in models.items():
-        if is_elsewhere(model):
-            continue
-        if tools.registry is None:
-            raise UsageError("models are pushed to a registry, and this client is offline")
+    given = {name: model for name, model in models.items() if not is_elsewhere(model)}
+    if given and tools.registry is None:
+        raise UsageError("models are pushed to a registry, and this client is offline")
+    for name, model in given.items():
         tools.progress(f"storing the model {name}")
         with model_folder(name, model) as folder:
             pushed = tools.models.push(

@@ -110,13 +110,7 @@ def _refuse_authorization(api: str, headers: Mapping[str, str], cluster: str) ->
         )
 
 
-def predict_at(
-    url: str,
-    payload: Any,
-    *,
-    api: str,
-    call: Call = Call(),
-) -> Prediction:
+def predict_at(url: str, payload: Any, *, api: str, call: Call = Call()) -> Prediction:
     """The answer of a server that is known by its URL, such as one on this machine.
 
     Raises:
@@ -170,10 +164,7 @@ def _prediction(answer: HttpAnswer, asked: _Asked, *, seconds: float) -> Predict
     request_id = answer.headers.get("x-request-id")
     if answer.status >= 300:
         raise PredictionFailed(
-            _failure(answer, asked),
-            status=answer.status,
-            body=answer.body,
-            request_id=request_id,
+            _failure(answer, asked), status=answer.status, body=answer.body, request_id=request_id
         )
     return Prediction(
         value=_decoded(answer),

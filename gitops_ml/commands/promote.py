@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gitops_ml.delivery.release_changes import ReleaseChanges
     from gitops_ml.errors import Problem
     from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.project.model import Project
     from gitops_ml.workspace.clients import Clients
@@ -173,21 +174,34 @@ def _release_changes(
     directories = [d for origin, release in pairs for d in (origin.directory, release.directory)]
     values = values_of(snapshot, directories)
     facts = snapshot.read(f"{release.directory}/{layout.RELEASE}" for _, release in pairs)
-    found = []
-    for origin, release in pairs:
-        before = read_release(facts.get(f"{release.directory}/{layout.RELEASE}", b""))
-        now = json.loads(release.text.data)
-        made = ReleaseChange(
-            api=release.name,
-            environment=release.environment,
-            before=before.deployment_id if before else None,
-            after=release.deployment_id,
-            image=release.image,
-            fields=changed_values(values.get(release.directory, {}), now),
-            differs=field_changes(_own(values.get(origin.directory, {})), _own(now)),
+    return tuple(
+        _release_change(
+            release,
+            before=read_release(facts.get(f"{release.directory}/{layout.RELEASE}", b"")),
+            values=values.get(release.directory, {}),
+            source=values.get(origin.directory, {}),
         )
-        found.append(made)
-    return tuple(found)
+        for origin, release in pairs
+    )
+
+
+def _release_change(
+    release: Release,
+    *,
+    before: ReleaseRecord | None,
+    values: Mapping[str, object],
+    source: Mapping[str, object],
+) -> ReleaseChange:
+    now = json.loads(release.text.data)
+    return ReleaseChange(
+        api=release.name,
+        environment=release.environment,
+        before=before.deployment_id if before else None,
+        after=release.deployment_id,
+        image=release.image,
+        fields=changed_values(values, now),
+        differs=field_changes(_own(source), _own(now)),
+    )
 
 
 def _own(values: Mapping[str, object]) -> Mapping[str, object]:

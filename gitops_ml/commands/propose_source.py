@@ -26,12 +26,14 @@ from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
+    from pathlib import Path
 
     from gitops_ml.capture.package import Package
     from gitops_ml.delivery.change import ChangeOptions
     from gitops_ml.documents.yaml_reader import Document
     from gitops_ml.forge.pull_request import Proposal
     from gitops_ml.git.repository import GitRepository, GitSnapshot
+    from gitops_ml.image.content_hash import InputFile
     from gitops_ml.manifest.model import Manifest
     from gitops_ml.workspace.clients import Clients
 
@@ -53,18 +55,17 @@ def code_files(workspace: Workspace) -> dict[str, Change]:
     context = read_context(
         directory, predictor=planned.spec.predictor, cache=cache_place(os.environ)
     )
-    found = {}
-    for file in context.inputs:
-        root, _, path = file.path.partition("/")
-        if root != APP:
-            continue
-        if file.is_link:
-            found[path] = Change(path, None, file.fingerprint.encode(), "120000")
-        else:
-            mode = "100755" if file.is_executable else "100644"
-            with open_file(directory / path, inside=(directory,)) as opened:
-                found[path] = Change(path, None, opened.read(), mode)
-    return found
+    prefix = f"{APP}/"
+    files = {f.path.removeprefix(prefix): f for f in context.inputs if f.path.startswith(prefix)}
+    return {path: _addition(path, file, directory) for path, file in files.items()}
+
+
+def _addition(path: str, file: InputFile, directory: Path) -> Change:
+    if file.is_link:
+        return Change(path, None, file.fingerprint.encode(), "120000")
+    mode = "100755" if file.is_executable else "100644"
+    with open_file(directory / path, inside=(directory,)) as opened:
+        return Change(path, None, opened.read(), mode)
 
 
 def propose_source(
@@ -157,11 +158,7 @@ def _plan(
     )
     left = snapshot.blob_ids(f"{folder}/").keys() - wanted.keys() if is_packaged else frozenset()
     subject = f"{'Change' if file in before else 'Add'} {manifest.name}"
-    return CommitPlan(
-        changes=changes,
-        message=f"{message or subject}\n",
-        warnings=_left(left),
-    )
+    return CommitPlan(changes=changes, message=f"{message or subject}\n", warnings=_left(left))
 
 
 def _left(others: Set[str]) -> tuple[str, ...]:

@@ -10,9 +10,8 @@ from gitops_ml.delivery.derive import Origin
 from gitops_ml.delivery.release_changes import wants_manifests
 from gitops_ml.delivery.releases import Selection, selected, topic_of
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.delivery.restoration import restored_changes
+from gitops_ml.delivery.restoration import FILES, restored_changes
 from gitops_ml.errors import RepositoryMoved
-from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import names_in_short
 from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.release_files import with_provenance
@@ -72,9 +71,7 @@ def _refreshed(
     context: ChangeContext, release: ReleaseRecord, snapshot: GitSnapshot
 ) -> dict[str, bytes]:
     """The files of a release with the id of its next refresh; nothing else changes in them."""
-    facts, values, manifest = (
-        f"{release.directory}/{name}" for name in (layout.RELEASE, layout.VALUES, layout.MANIFEST)
-    )
+    facts, values, manifest = (f"{release.directory}/{name}" for name in FILES)
     there = snapshot.read([facts, values, manifest])
     new, before = release.next_refresh, release.deployment_id
     text = there.get(values, b"").decode(errors="replace")

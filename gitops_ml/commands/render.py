@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.images import image_warnings, plan_images, provenance_of, with_digests
 from gitops_ml.delivery.plan import tag_warnings
-from gitops_ml.delivery.release_changes import WantedRelease, release_changes
-from gitops_ml.delivery.rendering import Objects, make_releases, render_objects
+from gitops_ml.delivery.release_changes import release_changes, wanted_releases
+from gitops_ml.delivery.rendering import Objects, render_objects
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.git.model import RenderedFile
 from gitops_ml.system.files import write_files
@@ -35,25 +35,18 @@ class Rendering:
 
 def render(workspace: Workspace, *, tools: Clients, with_objects: bool = False) -> Rendering:
     """The files of every release, as if the GitOps repository were empty."""
-    planned = checked(workspace).releases
+    checked(workspace)
     unanswered: list[GitopsMlError] = []
     images = with_digests(plan_images(workspace, tools), {}, tools, unanswered.append)
-    releases = make_releases(planned, images, workspace)
-    provenance = provenance_of(workspace)
-    wanted = [
-        WantedRelease(plan, item, provenance) for plan, item in zip(planned, releases, strict=True)
-    ]
+    wanted = wanted_releases(workspace, images, provenance_of(workspace))
+    releases = tuple(item.release for item in wanted)
     made = release_changes(wanted, RepositoryState.empty(), workspace, tools)
     files = tuple(
         RenderedFile(each.path, each.after) for each in made.changes if each.after is not None
     )
     objects = render_objects(releases, helm=tools.helm) if with_objects else {}
     shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
-    warnings = (
-        *image_warnings(images.values()),
-        *map(str, unanswered),
-        *tag_warnings(releases),
-    )
+    warnings = (*image_warnings(images.values()), *map(str, unanswered), *tag_warnings(releases))
     return Rendering(releases, files, shown, warnings)
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
 
+_MOST_NAMED = 10
+
 
 def rollback(context: ChangeContext, api: str, *, to: str | None = None) -> ChangeResult:
     """Restore the files of a release from an earlier deployment, by default the previous one.
@@ -62,13 +64,18 @@ def _wanted(
     if not events:
         raise UsageError(f"nothing was ever deployed as {api!r} to {environment}")
     deployments = [event for event in events if event.last.release]
-    if to is None:
-        for event in deployments:
-            if event is not events[0]:
-                return event
-        raise UsageError(
-            f"{api} in {environment} has had one deployment only: there is nothing to roll back to"
-        )
+    if to is not None:
+        return _named(past, deployments, to, name=f"{api} in {environment}")
+    for event in deployments:
+        if event is not events[0]:
+            return event
+    raise UsageError(
+        f"{api} in {environment} has had one deployment only: there is nothing to roll back to"
+    )
+
+
+def _named(past: ReleaseHistory, deployments: list[Event], to: str, *, name: str) -> Event:
+    """The deployment whose id begins with ``to``."""
     fitting = {
         id: event
         for event in reversed(deployments)
@@ -80,12 +87,8 @@ def _wanted(
         raise UsageError(f"{to!r} begins several ids: {', '.join(sorted(fitting))}")
     known = [id for event in deployments if (id := past.id_of(event.last.release))]
     raise UsageError(
-        f"{api} in {environment} never was {to!r}; it was: "
-        f"{', '.join(dict.fromkeys(known[:_MOST_NAMED]))}"
+        f"{name} never was {to!r}; it was: {', '.join(dict.fromkeys(known[:_MOST_NAMED]))}"
     )
-
-
-_MOST_NAMED = 10
 
 
 def _restoring(

@@ -12,19 +12,10 @@ from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 
 if TYPE_CHECKING:
     from gitops_ml.release.spec import ReleaseSpec
-    from gitops_ml.system.progress import Progress
     from gitops_ml.workspace.clients import Clients
 
 
-def run(
-    workspace: Workspace,
-    *,
-    host: str,
-    port: int,
-    reloads: bool,
-    tools: Clients,
-    progress: Progress,
-) -> None:
+def run(workspace: Workspace, *, host: str, port: int, reloads: bool, tools: Clients) -> None:
     """Serve the one predictor of the workspace until it is stopped.
 
     Model artifacts are fetched to the cache, where the predictor finds them as it does in a cluster.
@@ -33,46 +24,38 @@ def run(
         UsageError: there are several APIs, or this one has no predictor.
         ProgramFailed: the server ended with an error, which it has printed.
     """
-    planned, spec = _local(workspace, tools, progress)
+    planned, spec = _local(workspace, tools)
     code = serve_predictor(
         spec,
         directory=workspace.directory_of(planned.manifest),
         host=host,
         port=port,
         reloads=reloads,
-        progress=progress,
+        progress=tools.progress,
     )
     if code:
         raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
 
 
-def start(
-    workspace: Workspace,
-    *,
-    tools: Clients,
-    progress: Progress,
-    port: int = 0,
-) -> LocalServer:
+def start(workspace: Workspace, *, tools: Clients, port: int = 0) -> LocalServer:
     """Serve the one predictor of the workspace in the background; returns once it is ready.
 
     Raises:
         ProgramFailed: it does not become ready; holds the end of its log.
     """
-    planned, spec = _local(workspace, tools, progress)
-    progress(f"starting {planned.name} on this machine")
+    planned, spec = _local(workspace, tools)
+    tools.progress(f"starting {planned.name} on this machine")
     server = LocalServer(spec, directory=workspace.directory_of(planned.manifest), port=port)
     return server.until_ready(seconds=spec.probes.startup)
 
 
-def _local(
-    workspace: Workspace, tools: Clients, progress: Progress
-) -> tuple[PlannedRelease, ReleaseSpec]:
+def _local(workspace: Workspace, tools: Clients) -> tuple[PlannedRelease, ReleaseSpec]:
     """The predictor with its models on this machine."""
     planned = _one_predictor(checked(workspace).releases)
     assert planned.spec.predictor is not None, "`_one_predictor` refuses one without"
     local = mounted(
         planned.spec.predictor,
-        lambda each: str(tools.models.fetched(each.image, progress=progress)),
+        lambda each: str(tools.models.fetched(each.image, progress=tools.progress)),
     )
     return planned, replace(planned.spec, predictor=local.predictor)
 
@@ -83,9 +66,9 @@ def _one_predictor(releases: tuple[PlannedRelease, ...]) -> PlannedRelease:
         known = f": {', '.join(names)}" if names else ""
         raise UsageError(f"there are {len(names)} APIs here{known}; choose one with --api")
     if releases[0].spec.predictor is None:
+        container = releases[0].spec.container
         raise UsageError(
             f"{names[0]} is a ready-made container: start it with "
-            f"`docker run -p 8080:{releases[0].spec.container and releases[0].spec.container.port} "
-            f"{releases[0].spec.container and releases[0].spec.container.image}`"
+            f"`docker run -p 8080:{container and container.port} {container and container.image}`"
         )
     return releases[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -140,17 +140,12 @@ class ChangeResult(DeliveryResult):
 
 
 def change(
-    context: ChangeContext,
-    make_plan: Callable[[GitSnapshot], ChangePlan],
-    *,
-    action: str,
-    environment: str,
-    topic: str,
+    context: ChangeContext, make: MakePlan[ChangePlan], *, action: str, environment: str, topic: str
 ) -> ChangeResult:
     """Deliver what is planned for releases of one environment; where the branch moved, plan again."""
 
     def with_message(snapshot: GitSnapshot) -> ChangePlan:
-        plan = make_plan(snapshot)
+        plan = make(snapshot)
         return replace(plan, message=_message(action, plan, context.options))
 
     topic = f"{action}/{environment}/{topic}"
@@ -180,11 +175,7 @@ def _message(action: str, plan: ChangePlan, options: ChangeOptions) -> str:
 
 
 def deliver_changes(
-    context: ChangeContext,
-    make_plan: MakePlan[Plan],
-    *,
-    topic: str,
-    environments: Collection[str],
+    context: ChangeContext, make_plan: MakePlan[Plan], *, topic: str, environments: Collection[str]
 ) -> Delivered[Plan]:
     """Commit what is planned, and push it or open a pull request with it.
 
@@ -203,12 +194,7 @@ def deliver_changes(
     repository = repository_of(workspace, context.clients)
     proposes, warnings = _review(workspace, options, environments)
     if options.dry_run:
-        base = repository.fetch()
-        plan = make_plan(base)
-        base.refuse_taken(plan.changes)
-        is_refused = proposes and base.commit is None
-        refusal = (NOTHING_TO_PROPOSE_TO,) if is_refused else ()
-        return Delivered(plan=plan, base=base.commit, warnings=refusal)
+        return _tried(repository.fetch(), make_plan, proposes=proposes)
     author = read_author(workspace.root, workspace.project.gitops)
     if not proposes:
         return deliver(repository, make_plan, author=author)
@@ -222,6 +208,14 @@ def deliver_changes(
         author=author,
     )
     return replace(delivered, warnings=(*warnings, *delivered.warnings))
+
+
+def _tried(base: GitSnapshot, make_plan: MakePlan[Plan], *, proposes: bool) -> Delivered[Plan]:
+    plan = make_plan(base)
+    base.refuse_taken(plan.changes)
+    is_refused = proposes and base.commit is None
+    warnings = (NOTHING_TO_PROPOSE_TO,) if is_refused else ()
+    return Delivered(plan=plan, base=base.commit, warnings=warnings)
 
 
 def _review(
@@ -288,7 +282,4 @@ def values_without(values: Mapping[str, object], *names: str) -> Mapping[str, ob
     api = values.get("api")
     if not isinstance(api, Mapping):
         return values
-    return {
-        **values,
-        "api": {k: v for k, v in api.items() if k not in ("deploymentId", *names)},
-    }
+    return {**values, "api": {k: v for k, v in api.items() if k not in ("deploymentId", *names)}}

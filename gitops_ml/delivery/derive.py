@@ -162,18 +162,23 @@ def _image(
         image = ImageRef.parse(spec.container.image)
         if image.digest is None and tools.registry is not None:
             image = replace(image, digest=tools.registry.digest(image))
-    elif differing := _differing_inputs(was, spec):
-        raise UsageError(
-            f"{', '.join(differing)} of {spec.name}: another image is needed for "
-            f"{spec.environment}, and this verb builds none: `gitops-ml deploy -e "
-            f"{spec.environment} -a {spec.name}` does"
-        )
+    else:
+        _refuse_other_inputs(was, spec)
     if image.digest is None:
         raise Refused(
             f"{source.directory} names its image by tag ({image}), and a tag may mean something "
             "else tomorrow: deploy it with a digest first"
         )
     return image
+
+
+def _refuse_other_inputs(was: ReleaseSpec, spec: ReleaseSpec) -> None:
+    if differing := _differing_inputs(was, spec):
+        raise UsageError(
+            f"{', '.join(differing)} of {spec.name}: another image is needed for "
+            f"{spec.environment}, and this verb builds none: `gitops-ml deploy -e "
+            f"{spec.environment} -a {spec.name}` does"
+        )
 
 
 def _differing_inputs(was: ReleaseSpec, spec: ReleaseSpec) -> tuple[str, ...]:

@@ -37,10 +37,7 @@ def plan_images(
 ) -> dict[str, PlannedImage]:
     """The image of each release, by the release's directory."""
     planner = ImagePlanner(
-        workspace.project.image,
-        registry=tools.registry,
-        locks=locks,
-        progress=tools.progress,
+        workspace.project.image, registry=tools.registry, locks=locks, progress=tools.progress
     )
     return {
         planned.directory: planner.plan(image_request(workspace, planned))
@@ -116,9 +113,7 @@ def _artifacts(workspace: Workspace) -> tuple[ImageRef, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def built_images(
-    images: Mapping[str, PlannedImage],
-) -> list[tuple[tuple[str, ...], PlannedImage]]:
+def built_images(images: Mapping[str, PlannedImage]) -> list[tuple[tuple[str, ...], PlannedImage]]:
     """Each image that gitops-ml builds, once, with the APIs that run it."""
     by_name: dict[str, tuple[set[str], PlannedImage]] = {}
     for directory, image in images.items():

@@ -18,11 +18,10 @@ from gitops_ml.delivery.images import (
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import (
     ReleaseChanges,
-    WantedRelease,
     left_behind,
     release_changes,
+    wanted_releases,
 )
-from gitops_ml.delivery.rendering import make_releases
 from gitops_ml.delivery.repository_policy import prune_limit
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError, Refused, UsageError
@@ -136,11 +135,7 @@ class DeployPlanner:
         left = left_behind(state, workspace, [plan.directory for plan in workspace.releases])
         gone = left if self.options.prune else ()
         refuse_mass_removal(workspace, gone, most=prune_limit(state) if gone else None)
-        releases = make_releases(workspace.releases, images, workspace)
-        wanted = [
-            WantedRelease(plan, release, self.provenance)
-            for plan, release in zip(workspace.releases, releases, strict=True)
-        ]
+        wanted = wanted_releases(workspace, images, self.provenance)
         made = release_changes(wanted, state, workspace, self.tools, gone=gone)
         message = commit_message(
             _touched(made.releases, made.changes),

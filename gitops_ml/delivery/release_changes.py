@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.ownership import refuse_others, refuse_role_changes, refuse_taken_routes
-from gitops_ml.delivery.rendering import render_manifests
+from gitops_ml.delivery.rendering import make_releases, render_manifests
 from gitops_ml.delivery.repository_policy import refuse_beyond_policy
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.git.model import Change
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gitops_ml.delivery.repository_state import RepositoryState
     from gitops_ml.git.model import RenderedFile
     from gitops_ml.gitops.release_yaml import Provenance
+    from gitops_ml.image.planner import PlannedImage
     from gitops_ml.project.model import Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace
@@ -36,6 +37,17 @@ class WantedRelease:
     planned: PlannedRelease
     release: Release
     provenance: Provenance | Mapping[str, Any]
+
+
+def wanted_releases(
+    workspace: Workspace, images: Mapping[str, PlannedImage], provenance: Provenance
+) -> list[WantedRelease]:
+    """The releases of the workspace with their images."""
+    releases = make_releases(workspace.releases, images, workspace)
+    return [
+        WantedRelease(planned, release, provenance)
+        for planned, release in zip(workspace.releases, releases, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
