@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.pylock import is_valid_pylock_path
+
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.system.cache import cache_folder, folder_in
 from gitops_ml.system.files import written
@@ -65,7 +67,7 @@ def _mend(folder: Path, files: Mapping[str, bytes]) -> None:
     wanted = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     found = listing(folder)
     for path in found.keys() - wanted.keys():
-        if "/" in path or not path.endswith(".lock"):
+        if "/" in path or not is_valid_pylock_path(Path(path)):
             (folder / path).unlink(missing_ok=True)
     for path, fingerprint in wanted.items():
         if found.get(path) != fingerprint:
@@ -96,8 +98,8 @@ def _bring_locks(parent: Path, staging: Path, files: Mapping[str, bytes]) -> Non
     for folder in _packages(parent):
         locks = [
             file
-            for file in folder.glob("*.lock")
-            if file.name not in files and not file.is_symlink()
+            for file in folder.glob("pylock.*")
+            if is_valid_pylock_path(file) and file.name not in files and not file.is_symlink()
         ]
         with suppress(FileNotFoundError):
             for file in locks:

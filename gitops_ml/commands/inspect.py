@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gitops_ml.image.project_export import Exported
     from gitops_ml.oci.model import Descriptor
     from gitops_ml.oci.signatures import Signature
-    from gitops_ml.packages.component import Component
+    from gitops_ml.packages.wheels import Component
     from gitops_ml.workspace.clients import Clients
 
 _DEPLOYMENT = re.compile(r"[a-z][-a-z0-9]*-[0-9a-f]{1,12}")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gitops_ml.packages.component import Component
     from gitops_ml.packages.lock_file import Lock
+    from gitops_ml.packages.wheels import Component
     from gitops_ml.workspace.clients import Clients
 
 

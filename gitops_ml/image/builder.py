@@ -33,9 +33,9 @@ from gitops_ml.oci.model import (
     parse_manifest,
 )
 from gitops_ml.oci.store import BlobStore, StoredLayer, bytes_source, file_source
-from gitops_ml.packages.component import Component
-from gitops_ml.packages.lock_file import lock_path, render_lock
+from gitops_ml.packages.lock_file import lock_path
 from gitops_ml.packages.wheel_store import WheelStore
+from gitops_ml.packages.wheels import Component
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.cache import cache_folder, folder_in
 from gitops_ml.system.seal import Seal
@@ -334,12 +334,10 @@ class OciBuilder:
         return self._layer("runtime", entries, root="opt", epoch=plan.epoch)
 
     def _code(self, plan: OciPlan) -> StoredLayer:
-        requirements = plan.context.dependencies.pip
-        text = render_lock(plan.lock, made_from=requirements)
-        path = f"{recipe.APP}/{lock_path(requirements)}"
+        path = f"{recipe.APP}/{lock_path(plan.context.dependencies.pip)}"
         entries = [
             *context_entries(plan.unlocked_context, {APP: recipe.APP}),
-            LayerEntry(path=path, source=text.encode()),
+            LayerEntry(path=path, source=plan.lock_text),
         ]
         return self._layer("code", entries, root="", epoch=plan.epoch)
 

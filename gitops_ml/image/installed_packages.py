@@ -13,7 +13,7 @@ from gitops_ml.errors import GitopsMlError
 from gitops_ml.http.json_reader import read_json
 from gitops_ml.image.contents import layer_members, open_image
 from gitops_ml.oci.tar_entries import FILE
-from gitops_ml.packages.component import Component
+from gitops_ml.packages.wheels import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -15,11 +15,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
-from gitops_ml.image.content_hash import Recipe, content_hash
+from gitops_ml.image.content_hash import InputFile, Recipe, content_hash
 from gitops_ml.image.dockerfile import CONTENT_HASH_LABEL, PORT, USER_ID
 from gitops_ml.oci.config import BaseConfig, Runtime
 from gitops_ml.oci.model import canonical_json
-from gitops_ml.packages.lock_file import MACHINES, lock_path
+from gitops_ml.packages.lock_file import MACHINES, lock_path, render_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -97,6 +97,11 @@ class OciPlan:
         return _without_lock_file(self.context)
 
     @cached_property
+    def lock_text(self) -> bytes:
+        """The lock file in the image."""
+        return render_lock(self.lock, requirements=self.context.dependencies.pip).encode()
+
+    @cached_property
     def content_hash(self) -> ContentHash:
         recipe = oci_recipe(
             base=self.base,
@@ -105,7 +110,13 @@ class OciPlan:
             predictor=self.predictor,
             epoch=self.epoch,
         )
-        return content_hash(self.unlocked_context.inputs, recipe=recipe)
+        lock_file = InputFile(
+            path=f"{APP}/{lock_path(self.context.dependencies.pip)}",
+            is_link=False,
+            is_executable=False,
+            fingerprint=hashlib.sha256(self.lock_text).hexdigest(),
+        )
+        return content_hash((*self.unlocked_context.inputs, lock_file), recipe=recipe)
 
 
 def unlocked_hash(context: BuildContext, *, base: ImageRef, inputs: str) -> ContentHash:

@@ -1,4 +1,4 @@
-"""Files for the builder stage of an image only: CA bundle, pip configuration.
+"""The user's pip configuration, CA bundle and proxies, for the builder stage of an image.
 
 The classic builder has no secrets, so they are part of the context (not of the content hash) and
 are copied into the builder stage only. The pushed image holds no layer of that stage; the engine's
@@ -8,15 +8,15 @@ enter neither layers nor the history nor the cache key.
 
 from __future__ import annotations
 
+import configparser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
-from gitops_ml.packages.pip_settings import pip_settings
 from gitops_ml.system.project_files import LARGEST_TEXT, read_file, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _PLACE = "/run/gitops-ml"
 _LARGEST_BUNDLE = 16 << 20
@@ -31,6 +31,18 @@ _CA_READERS = (
     "CONDA_SSL_VERIFY",
 )
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
+_OPTIONS = (
+    "index-url",
+    "extra-index-url",
+    "no-index",
+    "trusted-host",
+    "timeout",
+    "retries",
+    "proxy",
+)
+"""Options that mean the same in another file system; ``find-links`` and ``cert`` name files."""
+_SECTIONS = ("global", "install")
 
 
 def build_settings(environ: Mapping[str, str]) -> Mapping[str, bytes]:
@@ -91,3 +103,43 @@ def pip_configurations(environ: Mapping[str, str]) -> Iterator[str]:
             yield read_text(path, limit=LARGEST_TEXT)
         except OSError:
             continue
+
+
+def pip_settings(files: Iterable[str], *, environ: Mapping[str, str]) -> str:
+    """A ``pip.conf`` for the build: ``files`` are texts of ``pip.conf``, the last one wins.
+
+    ``PIP_…`` variables win over all of them, as in pip; a file that is not valid is skipped.
+    """
+    found: dict[str, str] = {}
+    for text in files:
+        found |= _options(text)
+    for option in _OPTIONS:
+        name = "PIP_" + option.upper().replace("-", "_")
+        name = "PIP_DEFAULT_TIMEOUT" if option == "timeout" and name not in environ else name
+        if value := environ.get(name, "").strip():
+            found[option] = value
+    # pip reads indented lines as one more value of the option above
+    separator = "\n    "
+    lines = (f"{option} = {separator.join(found[option].split())}\n" for option in sorted(found))
+    return "[global]\n" + "".join(lines)
+
+
+class _Parser(configparser.RawConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        """As pip does: ``index_url`` is ``index-url``."""
+        return optionstr.lower().replace("_", "-")
+
+
+def _options(text: str) -> dict[str, str]:
+    parser = _Parser()
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return {}
+    return {
+        option: parser[section][option].strip()
+        for section in _SECTIONS
+        if parser.has_section(section)
+        for option in _OPTIONS
+        if option in parser[section]
+    }

@@ -1,31 +1,23 @@
-"""Python package indexes: list and download the files of a package.
-
-This covers the simple repository API in both forms (PEP 503 and 691), directories of wheels
-(``find-links``), and the index settings of pip.
-"""
+"""Python package indexes: the settings of pip, and downloads of files. uv lists what an index has."""
 
 from __future__ import annotations
 
 import hashlib
-import html.parser
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from os.path import commonpath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.http.deadlines import Limits, gave_up, watching
-from gitops_ml.http.json_reader import read_answer
 from gitops_ml.http.retry import innermost
 from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_loopback, is_protected, is_same_server
-from gitops_ml.packages.build_settings import ca_bundle, pip_configurations
+from gitops_ml.packages.build_settings import ca_bundle, pip_configurations, pip_settings
 from gitops_ml.packages.local_files import index_options, requirement_lines
-from gitops_ml.packages.pip_settings import pip_settings
-from gitops_ml.packages.wheel_choice import PackageFile
 from gitops_ml.system.files import written
 from gitops_ml.system.process import redacted
 from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file
@@ -37,22 +29,15 @@ if TYPE_CHECKING:
     import requests
 
     from gitops_ml.http.deadlines import Watch
+    from gitops_ml.packages.wheel_choice import PackageFile
 
 PYPI = urlunsplit(("https", ".".join(("pypi", "org")), "simple", "", ""))
 """The default index of pip."""
-_ACCEPT = (
-    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.2, "
-    "text/html; q=0.1"
-)
-_LISTING = {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}
 _UNPACKED = {"Accept-Encoding": "identity"}
 _REDIRECTS = 10
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _ATTEMPTS = 4
 _Result = TypeVar("_Result")
-_LOGIN = re.compile(rb"<input[^>]{0,400}type=.?password", re.IGNORECASE)
-_LARGEST = 64 << 20
-"""Bytes of the list of files of one package."""
 _LARGEST_FILE = 8 << 30
 
 
@@ -126,6 +111,24 @@ class IndexSettings:
                     "would not be checked: put trusted-host into your own pip.conf instead"
                 )
 
+    @property
+    def passwords(self) -> tuple[str, ...]:
+        """What must not be written into any file."""
+        of_indexes = (unquote(urlsplit(index).password or "") for index in self.indexes)
+        of_logins = (password for _, password in self.logins.values())
+        return tuple(filter(None, (*of_indexes, *of_logins, *self.variables.values())))
+
+    def check_protected(self) -> None:
+        """Refuse passwords that would travel in plain text.
+
+        Raises:
+            Refused: an index has a password, and no TLS.
+        """
+        for index in self.indexes:
+            parts = urlsplit(index)
+            if "@" in parts.netloc or parts.hostname in self.logins:
+                _check_protected(index)
+
     def _with_line(self, line: str, owner: SecretOwner, *, place: str) -> IndexSettings:
         """The settings with the index options of a line."""
         if re.match(r"(-r|-c|--requirement|--constraint)[\s=]*['\"]?https?:", line, re.IGNORECASE):
@@ -184,22 +187,12 @@ def _checked(value: str, owner: SecretOwner, *, place: str) -> str:
 
 
 class PackageIndex:
-    """All indexes of the settings as one; the lists of files are kept."""
+    """Downloads from the indexes of the settings."""
 
     def __init__(self, settings: IndexSettings, *, limits: Limits | None = None) -> None:
         self._settings = settings
         self._limits = limits or Limits.from_environ(os.environ)
-        self._known: dict[str, tuple[PackageFile, ...]] = {}
         self._session: requests.Session | None = None
-
-    def files(self, name: str) -> tuple[PackageFile, ...]:
-        """The files of a package, whose name is normalised, in all indexes."""
-        if name not in self._known:
-            found = [file for link in self._settings.find_links for file in _in_folder(link)]
-            for index in self._settings.indexes:
-                found += self._listing(index, name)
-            self._known[name] = tuple(found)
-        return self._known[name]
 
     def download(self, file: PackageFile, folder: Path) -> tuple[Path, str]:
         """Write the file into ``folder``; its path, and the sha256 hex of its bytes."""
@@ -222,43 +215,37 @@ class PackageIndex:
                     _copy(iter(lambda: source.read(1 << 20), b""), out, digest)
             else:
                 try:
-                    with self._get(_with_credentials(file), headers=_UNPACKED, watch=watch) as got:
+                    with self._get(self._with_credentials(file.url), watch) as got:
                         _copy(got.raw.stream(1 << 18, decode_content=False), out, digest)
                 except (requests.RequestException, HTTPError) as error:
                     raise _again(error, f"{_host(file.url)} broke off: ") from error
         return digest.hexdigest()
 
-    def _listing(self, index: str, name: str) -> tuple[PackageFile, ...]:
-        page = f"{index.rstrip('/')}/{name}/"
-        watch = self._limits.answer(
-            _host(page), f"during GET of the files of {name}", most=_LARGEST
-        )
+    def _with_credentials(self, url: str) -> str:
+        """A file's address with the credentials of the nearest index, if both are on one server."""
+        own = urlsplit(url)
+        near = [
+            index
+            for index in map(urlsplit, self._settings.indexes)
+            if "@" in index.netloc and _bare_origin(index) == (own.scheme, own.netloc)
+        ]
+        if not near:
+            return url
+        nearest = max(near, key=lambda index: len(commonpath([index.path or "/", own.path])))
+        return urlunsplit(own._replace(netloc=nearest.netloc))
 
-        def listing() -> list[PackageFile]:
-            with self._get(page, headers=_LISTING, watch=watch) as answer:
-                return _read_listing(answer)
-
-        try:
-            return tuple(replace(file, index=index) for file in _retried(listing, watch))
-        except _NotThere:
-            return ()
-        except _Again as error:
-            raise ServerFailed(str(error)) from error
-
-    def _get(self, url: str, *, headers: Mapping[str, str], watch: Watch) -> requests.Response:
+    def _get(self, url: str, watch: Watch) -> requests.Response:
         import requests
         from urllib3.exceptions import HTTPError
 
         host = _host(url)
         try:
             with watching(watch):
-                answer = self._redirected(url, headers)
+                answer = self._redirected(url)
         except (requests.RequestException, HTTPError, UnicodeError) as error:
             raise _again(error, f"the package index {host} cannot be reached: ") from error
         if not answer.ok:
             answer.close()
-        if answer.status_code == 404:
-            raise _NotThere
         if answer.status_code in (401, 403):
             raise Refused(
                 f"the package index {host} refused the credentials ({answer.status_code}): "
@@ -268,7 +255,7 @@ class PackageIndex:
             raise _Again(f"the package index {host} answered {answer.status_code}")
         return answer
 
-    def _redirected(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+    def _redirected(self, url: str) -> requests.Response:
         """The first answer that is not a redirect; another server gets no credentials.
 
         The loop of requests would unpack the bodies of redirects, however large they are.
@@ -279,7 +266,7 @@ class PackageIndex:
             is_trusted = host in self._settings.trusted_hosts
             address, login = self._login(url, is_index=_is_one_server(url, first))
             answer = self._client().get(
-                address, headers=dict(headers), auth=login, stream=True,
+                address, headers=_UNPACKED, auth=login, stream=True,
                 timeout=(self._limits.connect, self._limits.idle),
                 verify=not is_trusted and (self._settings.ca_bundle or True),
             )  # fmt: skip
@@ -307,11 +294,7 @@ class PackageIndex:
         if login is None or not is_index:
             # Without an explicit authentication, requests uses the user's netrc for any host.
             return url, lambda request: request
-        if not is_protected(url):
-            raise Refused(
-                f"the password for the package index {parts.hostname} would travel in plain text: "
-                "use https"
-            )
+        _check_protected(url)
         return url, HTTPBasicAuth(*login)
 
     def _client(self) -> requests.Session:
@@ -336,6 +319,18 @@ def _retried(action: Callable[[], _Result], watch: Watch) -> _Result:
     raise AssertionError("the last attempt returns or raises")
 
 
+def _check_protected(url: str) -> None:
+    if not is_protected(url):
+        raise Refused(
+            f"the password for the package index {_host(url)} would travel in plain text: use https"
+        )
+
+
+def _bare_origin(parts: SplitResult) -> tuple[str, str]:
+    """Scheme and server, without credentials."""
+    return parts.scheme, parts.netloc.rpartition("@")[2]
+
+
 def _is_one_server(url: str, other: str) -> bool:
     return is_same_server(_bare(url), _bare(other))
 
@@ -355,99 +350,13 @@ def _again(error: Exception, prefix: str) -> _Again:
     return _Again(str(given_up) if given_up else f"{prefix}{redacted(str(innermost(error)))}")
 
 
-class _NotThere(GitopsMlError):
-    """The index does not know the package."""
-
-
 def _copy(pieces: Iterator[bytes], out: Any, digest: hashlib._Hash) -> None:
     for piece in pieces:
         digest.update(piece)
         out.write(piece)
 
 
-def _in_folder(link: str) -> Iterator[PackageFile]:
-    folder = Path(unquote(urlsplit(link).path) if link.startswith("file:") else link)
-    if folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if path.name.endswith((".whl", ".tar.gz")):
-                yield PackageFile(filename=path.name, url=path.absolute().as_uri())
-
-
-def _read_listing(answer: requests.Response) -> list[PackageFile]:
-    from urllib3.exceptions import HTTPError
-
-    from gitops_ml.http.watched_urllib3 import read_body
-
-    kind, host = answer.headers.get("Content-Type", ""), _host(answer.url)
-    try:
-        content = read_body(answer.raw, most=_LARGEST)
-        if "json" in kind:
-            return [_from_json(entry, answer.url) for entry in read_answer(content)["files"]]
-        page = _Page()
-        page.feed(content.decode(answer.encoding or "utf-8", errors="replace"))
-        found = [*_from_links(page.links, answer.url)]
-    except HTTPError as error:
-        raise _again(error, f"the package index {host} broke off: ") from error
-    except (ValueError, KeyError, TypeError, AttributeError, LookupError) as error:
-        raise _Again(
-            f"the package index {host} sent no list of files: {str(error)[:200]}"
-        ) from error
-    if not found and _LOGIN.search(content):
-        raise _Again(f"the package index {host} sent a login page instead of a list of files")
-    return found
-
-
-def _from_json(entry: Mapping[str, Any], page: str) -> PackageFile:
-    yanked = entry.get("yanked", False)
-    name, url = entry["filename"], entry["url"]
-    sha256 = (entry.get("hashes") or {}).get("sha256") or ""
-    if not (isinstance(name, str) and isinstance(url, str) and isinstance(sha256, str)):
-        raise TypeError("the name, address or hash of a file is not a string")
-    return PackageFile(
-        filename=_plain(name),
-        url=_safe(urljoin(page, url)),
-        sha256=sha256,
-        yanked=None if yanked is False else "" if yanked is True else " ".join(str(yanked).split()),
-    )
-
-
-def _from_links(links: Iterable[Mapping[str, str | None]], page: str) -> Iterator[PackageFile]:
-    """The files among the links of a page, which may have other links, too."""
-    for link in links:
-        if link.get("href"):
-            with suppress(ValueError):
-                yield _from_link(link, page)
-
-
-def _from_link(link: Mapping[str, str | None], page: str) -> PackageFile:
-    parts = urlsplit(_safe(urljoin(page, str(link["href"]))))
-    name, _, value = parts.fragment.partition("=")
-    yanked = link.get("data-yanked") or "" if "data-yanked" in link else None
-    return PackageFile(
-        filename=_plain(unquote(parts.path.rpartition("/")[2])),
-        url=urlunsplit(parts._replace(fragment="")),
-        sha256=value if name == "sha256" else "",
-        yanked=None if yanked is None else " ".join(yanked.split()),
-    )
-
-
-def _plain(name: str) -> str:
-    """The name of a file, which becomes a file name in the cache.
-
-    Raises:
-        ValueError: it is a path, or not valid as a file name.
-    """
-    if (
-        name != PurePosixPath(name).name
-        or "\\" in name
-        or not name.isprintable()
-        or len(name) > 255
-    ):
-        raise ValueError(f"a file has the name {name[:80]!r}")
-    return name
-
-
-def _safe(url: str) -> str:
+def web_address(url: str) -> str:
     """An address from the index: HTTP or HTTPS, never a file of this machine.
 
     Raises:
@@ -459,26 +368,6 @@ def _safe(url: str) -> str:
     return url
 
 
-class _Page(html.parser.HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[Mapping[str, str | None]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
-            self.links.append(dict(attrs))
-
-
-def _with_credentials(file: PackageFile) -> str:
-    """A file's address with its index's credentials, if both are on one server."""
-    index, own = urlsplit(file.index), urlsplit(file.url)
-    if "@" in index.netloc and "@" not in own.netloc:
-        userinfo, _, server = index.netloc.rpartition("@")
-        if (server, index.scheme) == (own.netloc, own.scheme):
-            return urlunsplit(own._replace(netloc=f"{userinfo}@{server}"))
-    return file.url
-
-
 def _next_url(url: str, target: str) -> str:
     """The target of a redirect, with the credentials of the index only on the same server.
 
@@ -486,7 +375,7 @@ def _next_url(url: str, target: str) -> str:
         Refused: it leaves TLS, or is not an HTTP address.
     """
     try:
-        found, before = urlsplit(_safe(urljoin(url, target))), urlsplit(url)
+        found, before = urlsplit(web_address(urljoin(url, target))), urlsplit(url)
     except ValueError as error:
         raise Refused(
             f"the package index {_host(url)} redirects to an address that is not valid: {error}"

@@ -1,25 +1,30 @@
 """The lock file: the wheels of an image, by hash, for each of its platforms.
 
-It is beside the requirements file (``requirements.lock`` beside ``requirements.txt``) and is a
-requirements file itself, so that pip, uv, scanners and people read it too::
+It is a standard lock (`PEP 751`_) beside the requirements file, which pip, uv and scanners read, too::
 
-    # gitops-ml lock 1
-    # Made from requirements.txt and the runtime's own requirements by `gitops-ml lock`: commit it.
-    # python: 3.11
-    # platforms: linux/amd64 linux/arm64
-    # inputs: 6f1d…
+    # Written by `gitops-ml lock` from requirements.txt and the runtime's own requirements: commit it.
+    lock-version = "1.0"
+    environments = ["platform_machine == 'x86_64' and sys_platform == 'linux'"]
+    requires-python = "==3.11.*"
+    created-by = "gitops-ml"
 
-    uvicorn==0.35.0 \\
-        --hash=sha256:0a1b… # requires click, h11
-    numpy==2.1.0 ; platform_machine == "aarch64" \\
-        --hash=sha256:9c8d…
-    numpy==2.1.0 ; platform_machine == "x86_64" \\
-        --hash=sha256:5e6f…
+    [tool.gitops-ml]
+    format = 2
+    inputs = "6f1d…"
 
-Each entry has the hash of the one wheel that is installed, not of all files of the index. A comment
-names what it requires, so that a superfluous or missing package is found without an index
-(`gitops_ml.packages.lock_check`). The lock holds no addresses of indexes: any index that has these
-bytes can be used.
+    [[packages]]
+    name = "uvicorn"
+    version = "0.35.0"
+    dependencies = [{ name = "click" }, { name = "h11" }]
+    wheels = [{ url = "https://…/uvicorn-0.35.0-py3-none-any.whl", hashes = { sha256 = "0a1b…" } }]
+
+A package has the one wheel that is installed; where it is for one platform only, ``marker`` names the
+machine. ``dependencies`` let `gitops_ml.packages.lock_check` find a superfluous or missing package
+without an index. The address of a wheel is for other tools: gitops-ml asks the configured indexes for
+a file with the hash, so that it sends nothing to a server which only a lock names, and mirrors work.
+A wheel whose address is private, or a file of this machine, has its bare name as ``path``.
+
+.. _PEP 751: https://packaging.python.org/en/latest/specifications/pylock-toml/
 """
 
 from __future__ import annotations
@@ -28,27 +33,40 @@ import hashlib
 import json
 import posixpath
 import re
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from packaging.utils import canonicalize_name
+from packaging.markers import Marker
+from packaging.pylock import Package, Pylock, PylockValidationError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-FORMAT = 1
+FORMAT = 2
 GLIBC = (2, 28)
 """The newest C library that wheels may need: that of Debian 10, RHEL 8 and later ones."""
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 """The platforms of locks, and Python's names of their machines."""
 
-_FIRST = f"# gitops-ml lock {FORMAT}"
-_FACT = re.compile(r"# (python|platforms|inputs): (.*)")
-_ENTRY = re.compile(
-    r"(?:(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)|\./(?P<path>\S+\.whl))"
-    r'(?: ; platform_machine == "(?P<machine>[a-z0-9_]+)")? --hash=sha256:(?P<sha256>[0-9a-f]{64})'
-)
-_REQUIRED = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?: \([a-z0-9_]+\))?")
+_WRITE_AGAIN = "`gitops-ml lock` writes it again"
+_CREATED_BY = 'created-by = "gitops-ml"'
+_OLD_HEAD = "# gitops-ml lock"
+_STRING = re.compile(r'"[^"\\]*"')
+_PLAIN = re.compile(r"#.*|\[\[packages\]\]|\[tool\.gitops-ml\]|[\w\s=,{}-]*(?:\[[\w\s=,{}-]*)?\]?")
+"""A line without its strings. TOML readers need minutes for keys of many dots, so there are none."""
+_PYTHON = re.compile(r"==(\d+(?:\.\d+)+)\.\*")
+_MACHINE = re.compile(r'platform_machine == "(\w+)"')
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_LINE = re.compile(r"\(at line (\d+)")
+_PLACE = re.compile(r"packages\[(\d+)\]")
 
 
 class BadLock(ValueError):
@@ -72,6 +90,8 @@ class LockedPackage:
     """The only machine that gets it, by Python's name; empty for all machines."""
     path: str = ""
     """The wheel, if it is a file of the project, relative to its root."""
+    file: str = field(default="", compare=False)
+    """Else the wheel's address, or its bare name where the address is not for others."""
     requires: tuple[str, ...] = field(default=(), compare=False)
     """Names of packages; those for one machine only as ``greenlet (x86_64)``."""
     line: int = field(default=0, compare=False)
@@ -114,8 +134,21 @@ class Lock:
 def lock_path(requirements: str | None) -> str:
     """The path of the lock of a requirements file.
 
-    >>> lock_path("deps/requirements.txt"), lock_path(None)
-    ('deps/requirements.lock', 'requirements.lock')
+    >>> lock_path("deps/requirements.txt"), lock_path("gpu.v2.txt"), lock_path(None)
+    ('deps/pylock.toml', 'pylock.gpu-v2.toml', 'pylock.toml')
+    """
+    folder, file = posixpath.split(requirements or "requirements.txt")
+    stem = posixpath.splitext(file)[0].replace(".", "-")
+    return posixpath.join(
+        folder, "pylock.toml" if stem == "requirements" else f"pylock.{stem}.toml"
+    )
+
+
+def old_lock_path(requirements: str | None) -> str:
+    """The path of the lock that versions before format 2 wrote.
+
+    >>> old_lock_path("deps/requirements.txt")
+    'deps/requirements.lock'
     """
     return f"{posixpath.splitext(requirements or 'requirements.txt')[0]}.lock"
 
@@ -132,27 +165,85 @@ def inputs_fingerprint(
     return _sha256([FORMAT, python, glibc, sorted(platforms), dict(files), list(runtime)])
 
 
-def render_lock(lock: Lock, *, made_from: str | None) -> str:
-    """The text of a lock file."""
-    sources = f"{made_from} and " if made_from else ""
+def is_lock(text: str) -> bool:
+    """Whether a file is a lock of `gitops-ml lock`."""
+    return _CREATED_BY in _lines(text)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as TOML counts them."""
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def is_old_lock(text: str) -> bool:
+    """Whether a file is a lock of a version before format 2."""
+    return text.startswith(_OLD_HEAD)
+
+
+def render_lock(lock: Lock, *, requirements: str | None) -> str:
+    """The text of the lock of a requirements file."""
+    sources = f"{requirements} and " if requirements else ""
+    folder = posixpath.dirname(requirements or "")
     lines = [
-        _FIRST,
-        f"# Made from {sources}the runtime's own requirements by `gitops-ml lock`: commit it.",
-        f"# python: {lock.python}",
-        f"# platforms: {' '.join(lock.platforms)}",
-        f"# inputs: {lock.inputs}",
+        f"# Written by `gitops-ml lock` from {sources}the runtime's own requirements: commit it.",
+        'lock-version = "1.0"',
+        "environments = [",
+        *(f"    {_toml(_environment(platform))}," for platform in lock.platforms),
+        "]",
+        f'requires-python = "=={lock.python}.*"',
+        _CREATED_BY,
+        *([] if lock.packages else ["packages = []"]),
         "",
+        "[tool.gitops-ml]",
+        f"format = {FORMAT}",
+        f'inputs = "{lock.inputs}"',
     ]
     for package in sorted(lock.packages, key=lambda p: (p.name, p.machine, p.version)):
-        what = f"./{package.path}" if package.path else f"{package.name}=={package.version}"
-        marker = f' ; platform_machine == "{package.machine}"' if package.machine else ""
-        requires = f" # requires {', '.join(package.requires)}" if package.requires else ""
-        lines.append(f"{what}{marker} \\\n    --hash=sha256:{package.sha256}{requires}")
+        lines += ["", "[[packages]]", *_rendered(package, folder)]
     return "\n".join(lines) + "\n"
 
 
-def parse_lock(text: str) -> Lock:
-    """The lock that ``text`` spells.
+def _rendered(package: LockedPackage, folder: str) -> Iterable[str]:
+    yield f'name = "{package.name}"'
+    yield f'version = "{package.version}"'
+    if package.machine:
+        yield f"marker = \"platform_machine == '{package.machine}'\""
+    if package.requires:
+        tables = ", ".join(map(_dependency, package.requires))
+        yield f"dependencies = [{tables}]"
+    if package.path:
+        path = posixpath.relpath(package.path, folder or ".")
+        place = f"path = {_toml(path if '/' in path else f'./{path}')}"
+    else:
+        place = f"{'url' if '://' in package.file else 'path'} = {_toml(package.file)}"
+    yield f'wheels = [{{ {place}, hashes = {{ sha256 = "{package.sha256}" }} }}]'
+
+
+def _dependency(required: str) -> str:
+    name, _, machine = required.rstrip(")").partition(" (")
+    marker = f", marker = \"platform_machine == '{machine}'\"" if machine else ""
+    return f'{{ name = "{name}"{marker} }}'
+
+
+def _environment(platform: str) -> str:
+    return f"platform_machine == '{MACHINES[platform]}' and sys_platform == 'linux'"
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def read_pylock(text: str) -> Pylock:
+    """A standard lock of any tool.
+
+    Raises:
+        ValueError, RecursionError, PylockValidationError: it is not valid.
+    """
+    return Pylock.from_dict(tomllib.loads(text))
+
+
+def parse_lock(text: str, *, requirements: str | None = None) -> Lock:
+    """The lock of a requirements file that ``text`` spells.
 
     Raises:
         BadLock: `gitops-ml lock` did not write it; the message has the line and the remedy.
@@ -163,65 +254,116 @@ def parse_lock(text: str) -> Lock:
             "name, or set image.builder to docker",
             line=1,
         )
-    if text.partition("\n")[0].strip() != _FIRST:
+    lines = _lines(text)
+    for number, line in enumerate(lines, start=1):
+        if not _PLAIN.fullmatch(_STRING.sub("", line)):
+            raise BadLock(f"`{line[:200]}` is not as `gitops-ml lock` writes it", line=number)
+    starts = [number for number, line in enumerate(lines, start=1) if line == "[[packages]]"]
+    try:
+        found = read_pylock(text)
+    except (ValueError, RecursionError) as error:
+        at = _LINE.search(str(error))
+        message = f"it is not valid TOML ({str(error)[:200]}): {_WRITE_AGAIN}"
+        raise BadLock(message, line=int(at[1]) if at else 0) from error
+    except PylockValidationError as error:
+        at = _PLACE.match(error.context or "")
         raise BadLock(
-            f"it does not begin with `{_FIRST}`: `gitops-ml lock` writes it again", line=1
-        )
-    facts = {m[1]: m[2].strip() for line in text.splitlines() if (m := _FACT.fullmatch(line))}
-    for name in ("python", "platforms", "inputs"):
-        if not facts.get(name):
-            raise BadLock(f"it lacks the line `# {name}: …`: `gitops-ml lock` writes it again")
-    platforms = tuple(facts["platforms"].split())
-    if len(set(platforms)) != len(platforms):
-        raise BadLock("it has a platform twice: `gitops-ml lock` writes it again")
-    if unknown := [platform for platform in platforms if platform not in MACHINES]:
-        raise BadLock(f"it is for {unknown[0][:200]}, which is not one of {', '.join(MACHINES)}")
+            f"it is not as `gitops-ml lock` writes it: {str(error)[:200]}",
+            line=starts[int(at[1])] if at and starts else 0,
+        ) from error
+    if len(found.packages) != len(starts):
+        raise BadLock(f"its packages are not in [[packages]] tables: {_WRITE_AGAIN}")
+    folder = posixpath.dirname(requirements or "")
     return Lock(
-        python=facts["python"],
-        platforms=platforms,
-        inputs=facts["inputs"],
-        packages=tuple(_package(line, entry) for line, entry in _entries(text)),
+        python=_python(found),
+        platforms=_platforms(found),
+        inputs=_inputs(found),
+        packages=tuple(
+            _package(package, line=line, folder=folder)
+            for package, line in zip(found.packages, starts, strict=True)
+        ),
     )
 
 
-def is_lock(text: str) -> bool:
-    """Whether a file is a lock of `gitops-ml lock`, of any version."""
-    return text.startswith("# gitops-ml lock")
+def _inputs(found: Pylock) -> str:
+    own = (found.tool or {}).get("gitops-ml")
+    facts: Mapping[str, Any] = own if isinstance(own, dict) else {}
+    if facts.get("format") != FORMAT:
+        raise BadLock(f"it is not of format {FORMAT}: {_WRITE_AGAIN}")
+    if not isinstance(inputs := facts.get("inputs"), str):
+        raise BadLock(f"it lacks inputs in [tool.gitops-ml]: {_WRITE_AGAIN}")
+    return inputs
 
 
-def _entries(text: str) -> Iterator[tuple[int, str]]:
-    """Each entry with the number of its first line, continuation lines joined."""
-    first, entry = 0, ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not entry and (not line.strip() or line.startswith("#")):
-            continue
-        first = first or number
-        entry += " " + line.strip().removesuffix("\\").strip()
-        if not line.rstrip().endswith("\\"):
-            yield first, entry.strip()
-            first, entry = 0, ""
-    if entry:
-        yield first, entry.strip()
+def _python(found: Pylock) -> str:
+    if not (match := _PYTHON.fullmatch(str(found.requires_python or ""))):
+        raise BadLock(f'it lacks requires-python = "==….*": {_WRITE_AGAIN}')
+    return match[1]
 
 
-def _package(line: int, text: str) -> LockedPackage:
-    entry, _, comment = text.partition(" # requires ")
-    match = _ENTRY.fullmatch(entry)
-    if match is None:
-        raise BadLock(f"`{entry[:200]}` is not as `gitops-ml lock` writes it", line=line)
-    path, machine = match["path"] or "", match["machine"] or ""
-    name, version = match["name"], match["version"]
-    if ".." in path.split("/") or path.startswith("/"):
-        raise BadLock(f"{path} leaves the project: `gitops-ml lock` writes it again", line=line)
-    if path:
-        name, version = (*posixpath.basename(path).split("-"), "")[:2]
-        name = canonicalize_name(name)
-    requires = tuple(filter(None, map(str.strip, comment.split(","))))
-    if unknown := [each for each in requires if not _REQUIRED.fullmatch(each)]:
-        raise BadLock(f"`{unknown[0][:200]}` is not the name of a package", line=line)
+def _platforms(found: Pylock) -> tuple[str, ...]:
+    known = {str(Marker(_environment(platform))): platform for platform in MACHINES}
+    names = [*map(str, found.environments or ())]
+    if unknown := [name for name in names if name not in known]:
+        raise BadLock(f"it is for {unknown[0][:200]}, which is not one of {', '.join(MACHINES)}")
+    if not names or len(set(names)) != len(names):
+        problem = "has a platform twice" if names else "lacks environments"
+        raise BadLock(f"it {problem}: {_WRITE_AGAIN}")
+    return tuple(known[name] for name in names)
+
+
+def _package(package: Package, *, line: int, folder: str) -> LockedPackage:
+    wheels, version = package.wheels or (), package.version
+    if len(wheels) != 1 or package.sdist or version is None:
+        raise BadLock(f"{package.name} is not one version and its wheel: {_WRITE_AGAIN}", line=line)
+    (wheel,) = wheels
+    sha256 = str(wheel.hashes.get("sha256"))
+    if not _SHA256.fullmatch(sha256):
+        raise BadLock(f"{package.name} has no valid sha256: {_WRITE_AGAIN}", line=line)
+    path, file = "", wheel.path or ""
+    if wheel.url:
+        parts = urlsplit(file := wheel.url)
+        if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query:
+            raise BadLock(f"{package.name} has a private address: {_WRITE_AGAIN}", line=line)
+    elif "/" in file:
+        path, file = posixpath.normpath(posixpath.join(folder, file)), ""
+        if path.startswith(("/", "../")):
+            raise BadLock(f"{path[:200]} leaves the project: {_WRITE_AGAIN}", line=line)
     return LockedPackage(
-        name, version, match["sha256"], machine=machine, path=path, requires=requires, line=line
+        package.name,
+        str(version),
+        sha256,
+        machine=_machine(package.marker, line=line),
+        path=path,
+        file=file,
+        requires=tuple(_required(table, line=line) for table in package.dependencies or ()),
+        line=line,
     )
+
+
+def _machine(marker: Marker | None, *, line: int) -> str:
+    """The machine that a marker of the lock names; empty for all machines."""
+    if marker is None:
+        return ""
+    match = _MACHINE.fullmatch(str(marker))
+    if match is None or match[1] not in MACHINES.values():
+        raise BadLock(f"`{str(marker)[:200]}` is not a machine: {_WRITE_AGAIN}", line=line)
+    return match[1]
+
+
+def _required(table: Mapping[str, Any], *, line: int) -> str:
+    name, marker = table.get("name"), table.get("marker")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise BadLock(f"`{str(name)[:200]}` is not the name of a package", line=line)
+    machine = "" if marker is None else _machine(_marker(marker, line=line), line=line)
+    return f"{name} ({machine})" if machine else name
+
+
+def _marker(text: object, *, line: int) -> Marker:
+    try:
+        return Marker(str(text))
+    except (ValueError, RecursionError):
+        raise BadLock(f"`{str(text)[:200]}` is not a machine: {_WRITE_AGAIN}", line=line) from None
 
 
 def _sha256(value: object) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
+import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
 from gitops_ml.packages.lock_file import (
@@ -14,12 +19,14 @@ from gitops_ml.packages.lock_file import (
     Lock,
     LockedPackage,
     is_lock,
+    is_old_lock,
     lock_path,
+    old_lock_path,
     parse_lock,
     render_lock,
 )
 from gitops_ml.system.files import written
-from gitops_ml.system.process import redacted
+from gitops_ml.system.process import redacted, secrets_in
 from gitops_ml.system.project_files import (
     LARGEST_LOCK,
     LARGEST_TEXT,
@@ -33,14 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from gitops_ml.packages.component import Component
-    from gitops_ml.packages.index import IndexSettings, PackageIndex
+    from gitops_ml.packages.index import IndexSettings
     from gitops_ml.packages.requirement_files import RequirementLine
-    from gitops_ml.packages.resolver import Pin
+    from gitops_ml.packages.resolver import IndexedPackage, Pin, Resolver
     from gitops_ml.packages.wheel_choice import PackageFile
+    from gitops_ml.packages.wheels import Component
     from gitops_ml.system.progress import Progress
-
-_WORKERS = 4
 
 
 class Locks(Enum):
@@ -73,6 +78,12 @@ class LockFacts:
     def path(self) -> Path:
         return self.project / lock_path(self.requirements)
 
+    @property
+    def old_lock(self) -> str:
+        """The path of a lock of format 1, relative to the project; empty where there is none."""
+        path = old_lock_path(self.requirements)
+        return path if is_old_lock(_text(self.project, path) or "") else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOutcome:
@@ -92,7 +103,8 @@ def read_lock(facts: LockFacts) -> Lock | None:
         InvalidDocument: `gitops-ml lock` did not write it.
     """
     try:
-        return parse_lock(read_text(facts.path, limit=LARGEST_LOCK, inside=(facts.project,)))
+        text = read_text(facts.path, limit=LARGEST_LOCK, inside=(facts.project,))
+        return parse_lock(text, requirements=facts.requirements)
     except FileNotFoundError:
         return None
     except CannotRead as error:
@@ -112,6 +124,9 @@ def why_stale(
     """
     from gitops_ml.packages.lock_check import lock_problems
 
+    if old := facts.old_lock:
+        missing = "is not there, and" if lock is None else "is not alone:"
+        return f"{missing} {old} is the lock of an older gitops-ml, which has to be removed"
     if lock is None:
         return "is not there"
     if lock.inputs != facts.inputs:
@@ -189,37 +204,48 @@ def lock_dependencies(
             names packages and remedies.
         InvalidDocument: the file of the lock was not written by `gitops-ml lock`.
     """
-    from gitops_ml.packages.index import IndexSettings, PackageIndex
-    from gitops_ml.packages.required_hashes import unhashed_lines
+    from gitops_ml.packages.index import IndexSettings
+    from gitops_ml.packages.lock_check import unhashed_lines
+    from gitops_ml.packages.resolver import Resolver
 
     before = _to_be_replaced(facts)
     lines = requirement_lines_of(facts)
     if problems := [*unhashed_lines([each for each in lines if not each.is_runtime])]:
         raise GitopsMlError("\n".join(problems))
     settings = IndexSettings.of_project(environ, facts.project, facts.files)
-    index = PackageIndex(settings)
-    kept = () if upgrade or before is None else before.packages
     progress(f"resolving dependencies for Python {facts.python} on {', '.join(facts.platforms)}")
     packages: dict[str, tuple[LockedPackage, ...]] = {}
     chosen: tuple[Pin, ...] = ()
     for platform in facts.platforms:
-        chosen = _resolved(facts, platform, settings, kept, chosen)
+        resolver = Resolver(
+            project=facts.project, python=facts.python, platform=platform, settings=settings
+        )
+        preferred = {} if upgrade else _kept(facts, before, platform)
+        preferred |= {pin.name: pin.version for pin in chosen if not pin.path}
+        chosen = _resolved(facts, resolver, preferred)
         progress(f"{platform}: {len(chosen)} packages")
-        packages[platform] = _locked(chosen, lines, _Files(facts, platform, index))
+        packages[platform] = _locked(chosen, lines, resolver)
     lock = Lock(
         python=facts.python,
         platforms=facts.platforms,
         inputs=facts.inputs,
         packages=_merged(packages),
     )
-    text = render_lock(lock, made_from=facts.requirements)
-    is_written = _content(facts) != text.encode()
-    if is_written:
-        with written(facts.path) as file:
-            file.write(text.encode())
-        facts.path.chmod(0o644)
+    is_written = _write(facts, render_lock(lock, requirements=facts.requirements))
+    if facts.old_lock:
+        progress(f"warning: {facts.path.name} replaces {facts.old_lock}: remove {facts.old_lock}")
     changes = tuple(_changes(before, lock))
     return LockOutcome(lock=lock, path=facts.path, changes=changes, is_written=is_written)
+
+
+def _write(facts: LockFacts, text: str) -> bool:
+    """Write the lock unless it has this text already; whether it was written."""
+    if _content(facts) == text.encode():
+        return False
+    with written(facts.path) as file:
+        file.write(text.encode())
+    facts.path.chmod(0o644)
+    return True
 
 
 def _to_be_replaced(facts: LockFacts) -> Lock | None:
@@ -240,55 +266,44 @@ def _content(facts: LockFacts) -> bytes | None:
         return None
 
 
+def _kept(facts: LockFacts, before: Lock | None, platform: str) -> dict[str, str]:
+    """The versions of the current lock by package; without one, those of a lock of format 1."""
+    from gitops_ml.packages.resolver import read_pins
+
+    if before is not None:
+        found = [each for each in before.packages_for(platform) if not each.path]
+        return {package.name: package.version for package in found}
+    text = _text(facts.project, facts.old_lock) if facts.old_lock else None
+    return {pin.name: pin.version for pin in read_pins(text or "")}
+
+
 def _resolved(
-    facts: LockFacts,
-    platform: str,
-    settings: IndexSettings,
-    kept: Sequence[LockedPackage],
-    elsewhere: Sequence[Pin],
+    facts: LockFacts, resolver: Resolver, preferred: Mapping[str, str]
 ) -> tuple[Pin, ...]:
-    """The versions for one platform, preferably as on another, as ``kept``, or as tested."""
-    from gitops_ml.packages.resolver import read_pins, resolve
+    """The versions for one platform: as ``preferred``, as tested, or the newest."""
+    from gitops_ml.packages.resolver import read_pins
 
     own = (facts.project / facts.requirements,) if facts.requirements else ()
-    tested = read_pins(facts.constraints) if facts.constraints else ()
-    preferred = {pin.name: pin.version for pin in tested}
-    preferred |= {
-        package.name: package.version
-        for package in kept
-        if not package.path and package.machine in ("", MACHINES[platform])
-    }
-    preferred |= {pin.name: pin.version for pin in elsewhere if not pin.path}
-    return resolve(
-        (*own, *facts.runtime),
-        project=facts.project,
-        python=facts.python,
-        platform=platform,
-        settings=settings,
-        preferred=preferred.items(),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """The source of the files for one platform."""
-
-    facts: LockFacts
-    platform: str
-    index: PackageIndex
+    text = facts.constraints.read_text("utf-8") if facts.constraints else ""
+    tested = {pin.name: pin.version for pin in read_pins(text)}
+    return resolver.resolve((*own, *facts.runtime), preferred={**tested, **preferred}.items())
 
 
 def _locked(
-    pins: Sequence[Pin], lines: Sequence[RequirementLine], files: _Files
+    pins: Sequence[Pin], lines: Sequence[RequirementLine], resolver: Resolver
 ) -> tuple[LockedPackage, ...]:
-    """Each pin with the hash of its wheel; all problems are reported together."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from gitops_ml.packages.required_hashes import hashes_by_name, unhashed_packages
+    """Each pin with its wheel; all problems are reported together."""
+    from gitops_ml.packages.lock_check import hashes_by_name, unhashed_packages
 
     hashes = hashes_by_name(each for each in lines if not each.is_runtime)
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        found = [*pool.map(lambda pin: _one(pin, files, hashes.get(pin.name)), pins)]
+    of_index = [f"{pin.name}=={pin.version}" for pin in pins if not pin.path]
+    known = resolver.wheels_of(of_index) if of_index else {}
+    found = [
+        _of_index(pin, known[pin.name], hashes.get(pin.name), resolver)
+        if not pin.path
+        else _of_project(pin, hashes.get(pin.name), resolver)
+        for pin in pins
+    ]
     packages = tuple(
         replace(entry, requires=_required_by(entry.name, pins))
         for entry in found
@@ -304,40 +319,47 @@ def _required_by(name: str, pins: Iterable[Pin]) -> tuple[str, ...]:
     return tuple(sorted({pin.name for pin in pins if name in pin.required_by}))
 
 
-def _one(pin: Pin, source: _Files, allowed: frozenset[str] | None) -> LockedPackage | str:
-    """The wheel of a version, preferably with an ``allowed`` hash; or a problem."""
-    from gitops_ml.packages.wheel_choice import best_wheel, why_not
+def _of_project(
+    pin: Pin, allowed: frozenset[str] | None, resolver: Resolver
+) -> LockedPackage | str:
+    """A wheel of the project; or a problem."""
+    sha256 = file_fingerprint(resolver.project / pin.path)
+    package = LockedPackage(pin.name, pin.version, sha256, path=pin.path)
+    return _other_hash(package, pin.path, allowed) or package
 
-    python, platform = source.facts.python, source.platform
-    if pin.path:
-        sha256 = file_fingerprint(source.facts.project / pin.path)
-        package = LockedPackage(pin.name, pin.version, sha256, path=pin.path)
-        return _other_hash(package, pin.path, allowed) or package
-    files = source.index.files(pin.name)
-    named = _named(pin, files, source, allowed) if allowed else ()
-    best = best_wheel(named or files, version=pin.version, python=python, platform=platform)
+
+def _of_index(
+    pin: Pin, found: IndexedPackage, allowed: frozenset[str] | None, resolver: Resolver
+) -> LockedPackage | str:
+    """The wheel of a version, preferably with an ``allowed`` hash; or a problem."""
+    from gitops_ml.packages.wheel_choice import best_wheel
+
+    named = [file for file in found.wheels if file.sha256 in allowed] if allowed else []
+    best = best_wheel(named or found.wheels, python=resolver.python, platform=resolver.platform)
     if best is None:
-        return why_not(files, name=pin.name, version=pin.version, python=python, platform=platform)
-    if best.yanked is not None:
-        return _yanked(pin, best, files)
-    sha256 = best.sha256 or _hash_of(best, source.index)
-    package = LockedPackage(pin.name, pin.version, sha256)
+        return resolver.no_wheel(pin.name, pin.version)
+    if found.yanked is not None:
+        return _yanked(pin, best, found.yanked, resolver)
+    address = _public_address(best, resolver.settings)
+    package = LockedPackage(pin.name, pin.version, best.sha256, file=address)
     return _other_hash(package, best.filename, allowed) or package
 
 
-def _named(
-    pin: Pin, files: Iterable[PackageFile], source: _Files, allowed: frozenset[str]
-) -> tuple[PackageFile, ...]:
-    """The wheels for the platform that have an ``allowed`` hash, listed by the index or not."""
-    from gitops_ml.packages.wheel_choice import files_of, rank
-
-    python, platform = source.facts.python, source.platform
-    found = (
-        file if file.sha256 else replace(file, sha256=_hash_of(file, source.index))
-        for file in files_of(files, pin.version)
-        if rank(file.filename, python=python, platform=platform) is not None
+def _public_address(file: PackageFile, settings: IndexSettings) -> str:
+    """The address of a wheel; its bare name where that is of this machine, or holds a secret."""
+    parts = urlsplit(file.url)
+    server = parts.netloc.rpartition("@")[2]
+    address = urlunsplit((parts.scheme, server, parts.path, "", ""))
+    secrets = (*settings.passwords, *secrets_in(os.environ))
+    is_public = (
+        parts.scheme in ("http", "https")
+        and not parts.query
+        and unquote(posixpath.basename(parts.path)) == file.filename
+        and re.fullmatch(r"[!-~]+", address)
+        and not re.search(r'["\\]', address)
+        and redacted(unquote(address), secrets) == unquote(address)
     )
-    return tuple(file for file in found if file.sha256 in allowed)
+    return address if is_public else file.filename
 
 
 def _other_hash(package: LockedPackage, file: str, allowed: frozenset[str] | None) -> str | None:
@@ -351,27 +373,11 @@ def _other_hash(package: LockedPackage, file: str, allowed: frozenset[str] | Non
     )
 
 
-def _hash_of(file: PackageFile, index: PackageIndex) -> str:
-    """The sha256 of a file whose index does not list it."""
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
-        return index.download(file, Path(folder))[1]
-
-
-def _yanked(pin: Pin, file: PackageFile, files: Iterable[PackageFile]) -> str:
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
-    others = set()
-    for other in files:
-        if other.yanked is None and other.filename.endswith(".whl"):
-            try:
-                others.add(parse_wheel_filename(other.filename)[1])
-            except InvalidWheelFilename:
-                continue
-    why = f": {file.yanked.rstrip('.')}" if file.yanked else ""
-    newest = f", such as {max(others)}" if others else ""
+def _yanked(pin: Pin, file: PackageFile, reason: str, resolver: Resolver) -> str:
+    why = f": {reason.rstrip('.')}" if reason else ""
+    newest = ""
+    with suppress(GitopsMlError):
+        newest = f", such as {resolver.wheels_of([pin.name])[pin.name].version}"
     return (
         f"{pin.name} {pin.version} was withdrawn by its publisher{why}. Ask for another "
         f"version{newest}; if it has to be this one, put {file.filename} into the project and "

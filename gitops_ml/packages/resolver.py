@@ -13,19 +13,26 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from packaging.pylock import PylockValidationError
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
 from gitops_ml.http.urls import is_protected
-from gitops_ml.packages.lock_file import GLIBC, MACHINES
+from gitops_ml.packages.index import web_address
+from gitops_ml.packages.lock_file import GLIBC, MACHINES, read_pylock
+from gitops_ml.packages.wheel_choice import PackageFile
 from gitops_ml.system import process
+from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from packaging.pylock import PackageWheel
 
     from gitops_ml.packages.index import IndexSettings
 
@@ -38,6 +45,9 @@ _NO_PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9._-]+) was not found in the p")
 _ASKED = r"and you require (?P<name>[A-Za-z0-9._-]+)(?P<asked>[=<>!~]\S+), we can conclude"
 _NO_VERSION = re.compile(rf"Because there (?:is|are) no versions? of \S+ {_ASKED}")
 _OTHER_VERSIONS = re.compile(rf"Because (?P<there>only [^,]+? available[^,]*?) {_ASKED}")
+_YANKED = re.compile(
+    r'^warning: `(?P<name>[^`=]+)==[^`]+` is yanked(?: \(reason: "(?P<why>.*)"\))?', re.MULTILINE
+)
 _SECOND_WAY = "put a wheel into the project and name it in the requirements as ./wheels/<file>.whl"
 _NOT_PINNED = (
     "only packages of an index and wheels of the project can enter an image by hash. Ask for a "
@@ -56,55 +66,163 @@ class Pin:
     """Names of packages and files, as uv lists them."""
 
 
-def resolve(
-    requirements: Sequence[Path],
-    *,
-    project: Path,
-    python: str,
-    platform: str,
-    settings: IndexSettings,
-    preferred: Iterable[tuple[str, str]] = (),
-) -> tuple[Pin, ...]:
-    """The versions that satisfy all of ``requirements`` together on one platform.
+@dataclass(frozen=True, slots=True)
+class IndexedPackage:
+    """One version of a package, as the indexes have it."""
 
-    ``preferred`` versions are kept where that is possible. Nothing is built or executed.
+    version: str
+    wheels: tuple[PackageFile, ...]
+    """Those for the platform, each with its sha256."""
+    yanked: str | None = None
+    """The reason why it was withdrawn, which may be empty; ``None`` where it was not."""
 
-    Raises:
-        GitopsMlError: there is no solution; the message has the reason and the remedies.
-        ServerFailed: an index does not answer.
-        ProgramFailed: uv failed in another way.
-    """
-    with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
-        output = Path(folder) / "pins.txt"
-        output.write_text("".join(f"{name}=={version}\n" for name, version in preferred))
-        command = _command(requirements, python=python, platform=platform, output=output)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """uv, for one Python and platform; it builds and executes nothing."""
+
+    project: Path
+    python: str
+    platform: str
+    settings: IndexSettings
+
+    @property
+    def _where(self) -> str:
+        return f"for Python {self.python} on {self.platform}"
+
+    def resolve(
+        self, requirements: Sequence[Path], *, preferred: Iterable[tuple[str, str]] = ()
+    ) -> tuple[Pin, ...]:
+        """The versions that satisfy all of ``requirements`` together.
+
+        ``preferred`` versions are kept where that is possible.
+
+        Raises:
+            GitopsMlError: there is no solution; the message has the reason and the remedies.
+            Refused: a password would travel in plain text.
+            ServerFailed: an index does not answer.
+            ProgramFailed: uv failed in another way.
+        """
+        with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
+            output = Path(folder) / "pins.txt"
+            output.write_text("".join(f"{name}=={version}\n" for name, version in preferred))
+            self._compile(requirements, output, "--annotation-style", "line", "--quiet")
+            return _pins(output.read_text("utf-8"))
+
+    def wheels_of(self, requirements: Iterable[str]) -> Mapping[str, IndexedPackage]:
+        """What the indexes have of each of ``requirements``, by name; no dependencies of them.
+
+        Raises:
+            GitopsMlError: as `resolve`.
+        """
+        with tempfile.TemporaryDirectory(prefix="gitops-ml-") as folder:
+            wanted, output = Path(folder) / "wanted.txt", Path(folder) / "pylock.toml"
+            wanted.write_text("".join(f"{line}\n" for line in requirements))
+            log = self._compile([wanted], output, "--no-deps", "--format", "pylock.toml")
+            try:
+                found = read_pylock(output.read_text("utf-8"))
+            except (ValueError, PylockValidationError) as error:
+                raise GitopsMlError(f"uv wrote a lock that cannot be read: {error}") from error
+        yanked = {match["name"]: match["why"] or "" for match in _YANKED.finditer(log)}
+        return {
+            package.name: IndexedPackage(
+                version=str(package.version),
+                wheels=tuple(map(self._file, package.wheels or ())),
+                yanked=yanked.get(package.name),
+            )
+            for package in found.packages
+        }
+
+    def no_wheel(self, name: str, version: str) -> str:
+        """The problem of a version without a wheel, with the remedies."""
+        return (
+            f"{name} {version}".strip() + f" has no wheel {self._where}, "
+            "and an image without a build can use nothing else. Ask for a version that has "
+            f"one; or build it (`pip wheel --no-deps {name}`) and {_SECOND_WAY}; or set "
+            "image.builder to docker, which can compile"
+        )
+
+    def _compile(self, requirements: Sequence[Path], output: Path, *options: str) -> str:
+        """Run `uv pip compile`, and return its messages."""
+        self.settings.check_protected()
+        # Not the whole environment: uv replaces each ${NAME} of a requirements file.
+        environ = {
+            **_inherited(os.environ),
+            **_environ(self.settings),
+            **_logins(self.settings, output.parent),
+        }
+        command = [
+            _uv(), "pip", "compile", *map(str, requirements), *options,
+            "--python-version", self.python,
+            "--python-platform", f"{MACHINES[self.platform]}-manylinux_{'_'.join(map(str, GLIBC))}",
+            "--python", sys.executable, "--no-python-downloads",
+            "--only-binary", ":all:", "--index-strategy", "unsafe-best-match",
+            "--no-header", "--no-config", "--color", "never", "--output-file", str(output),
+        ]  # fmt: skip
         try:
-            env = {
-                **_inherited(os.environ),
-                **_environ(settings),
-                **_logins(settings, Path(folder)),
-            }
-            # Not the whole environment: uv replaces each ${NAME} of a requirements file.
-            process.run(command, cwd=project, environ=env, timeout=_SECONDS)
+            return process.run(command, cwd=self.project, environ=environ, timeout=_SECONDS).stderr
         except ProgramFailed as error:
-            if missing := _missing(error, requirements, where=f"for Python {python} on {platform}"):
-                raise missing from error
-            raise _translated(error, python=python, platform=platform) from error
-        return _pins(output.read_text("utf-8"))
+            own = [path for path in requirements if path.parent != output.parent]
+            raise self._translated(error, own) from error
 
+    def _file(self, wheel: PackageWheel) -> PackageFile:
+        """A wheel of an index; a file of this machine only if it is of a ``find-links`` folder."""
+        name, url = wheel.filename, wheel.url or ""
+        try:
+            if not self._is_in_folder(url):
+                web_address(url)
+            return PackageFile(filename=_plain(name), url=url, sha256=wheel.hashes["sha256"])
+        except (ValueError, KeyError) as error:
+            raise ServerFailed(
+                f"a package index has a file that cannot be used: {redacted(str(error))}"
+            ) from error
 
-def _command(
-    requirements: Iterable[Path], *, python: str, platform: str, output: Path
-) -> list[str]:
-    glibc = "_".join(map(str, GLIBC))
-    return [
-        _uv(), "pip", "compile", *map(str, requirements),
-        "--python-version", python, "--python-platform", f"{MACHINES[platform]}-manylinux_{glibc}",
-        "--python", sys.executable, "--no-python-downloads",
-        "--only-binary", ":all:", "--index-strategy", "unsafe-best-match",
-        "--no-header", "--annotation-style", "line", "--no-config", "--quiet", "--color", "never",
-        "--output-file", str(output),
-    ]  # fmt: skip
+    def _is_in_folder(self, url: str) -> bool:
+        path = Path(unquote(urlsplit(url).path))
+        folders = (
+            self.project / unquote(link.removeprefix("file://"))
+            for link in self.settings.find_links
+        )
+        return url.startswith("file:") and path.parent in [folder.absolute() for folder in folders]
+
+    def _translated(self, error: ProgramFailed, requirements: Iterable[Path]) -> GitopsMlError:
+        """The failure of uv as a message that names a package and the remedies."""
+        text = error.stderr.strip()
+        reports = f"uv reports:\n{_indented(text)}"
+        if missing := self._missing(text, requirements):
+            return GitopsMlError(f"{missing}. {reports}")
+        if error.returncode == 127:
+            return GitopsMlError(
+                "uv, which resolves dependencies, is not installed: `pip install uv`"
+            )
+        if match := _NO_WHEEL.search(text):
+            problem = self.no_wheel(match["name"], match["version"].lstrip("="))
+            return GitopsMlError(f"{problem}. {reports}")
+        if "No solution found" in text:
+            return GitopsMlError(
+                f"the requirements contradict each other {self._where}: change one of those that uv "
+                "names (predictor_base's own are the runtime's, and only gitops-ml can change "
+                f"them):\n{_indented(text)}"
+            )
+        if "Git operation failed" in text:
+            return GitopsMlError(f"{_NOT_PINNED}. {reports}")
+        if re.search(r"error sending request|Failed to fetch|status code|timed out", text):
+            return ServerFailed(f"a package index does not answer:\n{_indented(text)}")
+        return error
+
+    def _missing(self, stderr: str, requirements: Iterable[Path]) -> str:
+        """The problem where no index has such a package, or such a version of it."""
+        text = " ".join(stderr.split())
+        if match := _NO_PACKAGE.search(text):
+            what, after = f"there is no package {match['name']}", "no index has it"
+        elif match := _NO_VERSION.search(text) or _OTHER_VERSIONS.search(text):
+            what = (
+                f"{match['name']} has no version {match['asked'].removeprefix('==')} {self._where}"
+            )
+            after = match.groupdict().get("there") or "ask for another one"
+        else:
+            return ""
+        return f"{what}{_named_in(requirements, match['name'])}; {after}"
 
 
 def _uv() -> str:
@@ -159,13 +277,13 @@ def _environ(settings: IndexSettings) -> Mapping[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def read_pins(path: Path) -> tuple[Pin, ...]:
-    """The versions in a constraints file."""
-    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+def read_pins(text: str) -> tuple[Pin, ...]:
+    """The versions in a constraints file, without their markers and hashes."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return tuple(
         Pin(canonicalize_name(match["name"]), match["version"])
         for line in lines
-        if (match := _PIN.fullmatch(line))
+        if (match := _PIN.match(line))
     )
 
 
@@ -180,26 +298,12 @@ def _pins(text: str) -> tuple[Pin, ...]:
         elif line.endswith(".whl") and "://" not in line:
             path = posixpath.normpath(line.rpartition(" @ ")[2].removeprefix("file:"))
             distribution, version = path.rpartition("/")[2].split("-")[:2]
-            found.append(Pin(canonicalize_name(distribution), version, path, required_by))
+            found.append(
+                Pin(canonicalize_name(distribution), str(Version(version)), path, required_by)
+            )
         elif line and not line.startswith(("#", "-")):
             raise GitopsMlError(f"`{line}` cannot be locked: {_NOT_PINNED}")
     return tuple(sorted(found))
-
-
-def _missing(
-    error: ProgramFailed, requirements: Iterable[Path], *, where: str
-) -> GitopsMlError | None:
-    """The error where no index has such a package, or such a version of it."""
-    text = " ".join(error.stderr.split())
-    if match := _NO_PACKAGE.search(text):
-        what, after = f"there is no package {match['name']}", "no index has it"
-    elif match := _NO_VERSION.search(text) or _OTHER_VERSIONS.search(text):
-        what = f"{match['name']} has no version {match['asked'].removeprefix('==')} {where}"
-        after = match.groupdict().get("there") or "ask for another one"
-    else:
-        return None
-    files = _named_in(requirements, match["name"])
-    return GitopsMlError(f"{what}{files}; {after}. uv reports:\n{_indented(error.stderr.strip())}")
 
 
 def _named_in(requirements: Iterable[Path], name: str) -> str:
@@ -213,29 +317,16 @@ def _named_in(requirements: Iterable[Path], name: str) -> str:
     return f" (named in {', '.join(files)})" if files else ""
 
 
-def _translated(error: ProgramFailed, *, python: str, platform: str) -> GitopsMlError:
-    text = error.stderr.strip()
-    where = f"for Python {python} on {platform}"
-    if error.returncode == 127:
-        return GitopsMlError("uv, which resolves dependencies, is not installed: `pip install uv`")
-    if match := _NO_WHEEL.search(text):
-        return GitopsMlError(
-            f"{match['name']} {match['version'].lstrip('=')}".strip() + f" has no wheel {where}, "
-            "and an image without a build can use nothing else. Ask for a version that has "
-            f"one; or build it (`pip wheel --no-deps {match['name']}`) and {_SECOND_WAY}; or set "
-            f"image.builder to docker, which can compile. uv reports:\n{_indented(text)}"
-        )
-    if "No solution found" in text:
-        return GitopsMlError(
-            f"the requirements contradict each other {where}: change one of those that uv names "
-            f"(predictor_base's own are the runtime's, and only gitops-ml can change them):\n"
-            f"{_indented(text)}"
-        )
-    if "Git operation failed" in text:
-        return GitopsMlError(f"{_NOT_PINNED}. uv reports:\n{_indented(text)}")
-    if re.search(r"error sending request|Failed to fetch|status code|timed out", text):
-        return ServerFailed(f"a package index does not answer:\n{_indented(text)}")
-    return error
+def _plain(name: str) -> str:
+    """The name of a file, which becomes a file name in the cache.
+
+    Raises:
+        ValueError: it is a path, or not valid as a file name.
+    """
+    is_path = name != PurePosixPath(name).name or "\\" in name
+    if is_path or not name.isprintable() or len(name) > 255:
+        raise ValueError(f"a file has the name {name[:80]!r}")
+    return name
 
 
 def _indented(text: str) -> str:

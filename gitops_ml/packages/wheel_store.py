@@ -6,12 +6,14 @@ were hashed.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.packages.wheel_choice import files_of, rank
+from gitops_ml.packages.index import IndexSettings, PackageIndex
+from gitops_ml.packages.resolver import Resolver
 from gitops_ml.system.cache import folder_in
 from gitops_ml.system.held_file import HeldFile, allow_open_files
 
@@ -19,10 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from gitops_ml.packages.component import Component
-    from gitops_ml.packages.index import PackageIndex
     from gitops_ml.packages.lock_file import LockedPackage
     from gitops_ml.packages.wheel_choice import PackageFile
+    from gitops_ml.packages.wheels import Component
     from gitops_ml.system.progress import Progress
 
 _WORKERS = 4
@@ -64,22 +65,16 @@ class WheelStore:
         Raises:
             GitopsMlError: no index has a file of a package with the hash of the lock.
         """
-        from concurrent.futures import ThreadPoolExecutor
-
-        from gitops_ml.packages.index import IndexSettings, PackageIndex
-
-        index = PackageIndex(IndexSettings.of_project(self._environ, project, files))
+        found = {package: self._at_once(package, project, progress) for package in packages}
+        missing = [package for package, wheel in found.items() if wheel is None]
         allow_open_files(len(packages))
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            found = pool.map(
-                lambda package: (
-                    _of_project(package, project / package.path)
-                    if package.path
-                    else self._one(package, python, platform, index, progress)
-                ),
-                packages,
+        if missing:
+            settings = IndexSettings.of_project(self._environ, project, files)
+            resolver = Resolver(
+                project=project, python=python, platform=platform, settings=settings
             )
-            return tuple(found)
+            found |= self._fetched(missing, resolver, progress)
+        return tuple(wheel for wheel in found.values() if wheel)
 
     def at_hand(
         self, packages: Iterable[LockedPackage], *, project: Path
@@ -102,50 +97,56 @@ class WheelStore:
                         found[package.sha256] = described
         return found
 
-    def _one(
-        self,
-        package: LockedPackage,
-        python: str,
-        platform: str,
-        index: PackageIndex,
-        progress: Progress,
-    ) -> Wheel:
+    def _at_once(self, package: LockedPackage, project: Path, progress: Progress) -> Wheel | None:
+        """A wheel of the project, or of the cache."""
+        if package.path:
+            return _of_project(package, project / package.path)
         folder = folder_in(self._folder, package.sha256)
         for path in sorted(folder.glob("*.whl")):
             if wheel := _cached(path, package, progress):
                 return wheel
-        mine = files_of(index.files(package.name), package.version)
-        for file in _likely(mine, package, python, platform):
-            if file.yanked is not None:
-                why = f" ({file.yanked})" if file.yanked else ""
+        return None
+
+    def _fetched(
+        self, packages: Sequence[LockedPackage], resolver: Resolver, progress: Progress
+    ) -> Mapping[LockedPackage, Wheel]:
+        """Wheels from the configured indexes, whatever addresses the lock has."""
+        known = resolver.wheels_of(f"{package.name}=={package.version}" for package in packages)
+        index = PackageIndex(resolver.settings)
+
+        def one(package: LockedPackage) -> Wheel:
+            found = known[package.name]
+            if found.yanked is not None:
+                why = f" ({found.yanked})" if found.yanked else ""
                 progress(
                     f"{package} was withdrawn by its publisher{why}: run `gitops-ml lock` again"
                 )
-            path, _ = index.download(file, folder)
-            held = HeldFile(path)
-            if held.sha256() == package.sha256:
-                progress(f"fetched {file.filename}")
-                return Wheel(held, package.sha256)
+            for file in found.wheels:
+                if file.sha256 == package.sha256:
+                    return self._downloaded(file, package, index, progress)
+            raise _no_such_file(package)
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return dict(zip(packages, pool.map(one, packages), strict=True))
+
+    def _downloaded(
+        self, file: PackageFile, package: LockedPackage, index: PackageIndex, progress: Progress
+    ) -> Wheel:
+        path, _ = index.download(file, folder_in(self._folder, package.sha256))
+        held = HeldFile(path)
+        if held.sha256() != package.sha256:
             path.unlink(missing_ok=True)
-        raise GitopsMlError(
-            f"{package}: no index has a file with the sha256 of the lock ({package.sha256[:12]}…). "
-            "It was replaced or deleted, or this is not the right index: check index-url of "
-            "pip.conf, or run `gitops-ml lock` and read what changed"
-        )
+            raise _no_such_file(package)
+        progress(f"fetched {file.filename}")
+        return Wheel(held, package.sha256)
 
 
-def _likely(
-    files: Sequence[PackageFile], package: LockedPackage, python: str, platform: str
-) -> tuple[PackageFile, ...]:
-    """The file with the hash of the lock; without hashes in the index, all candidates."""
-    runnable = [
-        file
-        for file in files
-        if "/" not in file.filename
-        and rank(file.filename, python=python, platform=platform) is not None
-    ]
-    equal = tuple(file for file in runnable if file.sha256 == package.sha256)
-    return equal or tuple(file for file in runnable if not file.sha256)
+def _no_such_file(package: LockedPackage) -> GitopsMlError:
+    return GitopsMlError(
+        f"{package}: no index has a file with the sha256 of the lock ({package.sha256[:12]}…). "
+        "It was replaced or deleted, or this is not the right index: check index-url of "
+        "pip.conf, or run `gitops-ml lock` and read what changed"
+    )
 
 
 def _cached(path: Path, package: LockedPackage, progress: Progress) -> Wheel | None:

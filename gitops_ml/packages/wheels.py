@@ -22,12 +22,12 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.oci.layers import Deflated, LayerEntry
-from gitops_ml.packages.component import Component
 from gitops_ml.system.held_file import HeldFile
 
 if TYPE_CHECKING:
@@ -86,6 +86,32 @@ class Scheme:
         if kind not in places:
             raise ValueError(f"it has files of the unknown kind {kind!r}")
         return f"{places[kind]}/{rest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A package in the image."""
+
+    name: str
+    version: str
+    sha256: str = ""
+    """Hex, of its wheel, if that was read."""
+    licence: str = ""
+    """An SPDX expression."""
+    requires: tuple[str, ...] = ()
+    """``Requires-Dist`` of its metadata."""
+    kind: str = "pypi"
+    """The type of its package URL: ``pypi``, ``conda`` or ``deb/debian``."""
+
+    @property
+    def purl(self) -> str:
+        """The package URL (https://github.com/package-url/purl-spec)."""
+        return f"pkg:{self.kind}/{purl_escaped(self.name)}@{purl_escaped(self.version)}"
+
+
+def purl_escaped(text: str, safe: str = ":") -> str:
+    """A part of a package URL, percent-encoded."""
+    return quote(text, safe=safe)
 
 
 def wheel_entries(wheels: Iterable[Path | HeldFile], *, scheme: Scheme) -> tuple[LayerEntry, ...]:

@@ -136,7 +136,7 @@ def test_a_package_in_the_cache_has_exactly_its_files_whatever_others_did_to_it(
     files = {"predictor.py": b"x = 1\n", "own/__init__.py": b"", "own/more.py": b"y = 1\n"}
     environ = {"GITOPS_ML_CACHE": str(tmp_path / "cache")}
     target, _ = keep_package("iris", files, environ=environ)
-    (target / "requirements.lock").write_text("kept")
+    (target / "pylock.toml").write_text("kept")
     (target / "predictor.py").write_bytes(b"x = 2\n")
     (target / "own/__init__.py").unlink()
     (target / "own/more.py").chmod(0o755)
@@ -147,7 +147,7 @@ def test_a_package_in_the_cache_has_exactly_its_files_whatever_others_did_to_it(
     (target / "link.py").symlink_to(tmp_path / "x.py")
     assert keep_package("iris", files, environ=environ)[0] == target
     left = {p.relative_to(target).as_posix(): p for p in target.rglob("*") if not p.is_dir()}
-    assert left.keys() == {*files, "requirements.lock"}
+    assert left.keys() == {*files, "pylock.toml"}
     assert {path: left[path].read_bytes() for path in files} == files
     assert not any(path.stat().st_mode & 0o111 for path in left.values())
     target.rename(tmp_path / "moved")

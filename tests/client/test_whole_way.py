@@ -62,7 +62,7 @@ def test_a_class_is_built_pushed_and_proposed_without_docker(bob):
     back = bob.person.home / "back"
     git("push", "-q", ".", f"{found['head']}:main", cwd=bob.person.gitops)
     written = gml.client("staging").export(found["id"], back)
-    assert {"api.yaml", "predictor.py", "requirements.lock"} <= set(written)
+    assert {"api.yaml", "predictor.py", "pylock.toml"} <= set(written)
     packaged = (bob.project / found["folder"] / "predictor.py").read_text()
     assert (back / "predictor.py").read_text() == packaged
     # The same class again, from a session of its own: nothing is built, nothing is resolved.

@@ -99,7 +99,7 @@ def test_code_lock_and_manifest_come_back_by_deployment_id_and_make_the_same_ima
     back = deployed.person.home / "back"
     assert result.json["files"] == sorted(files(back))
     assert result.json["manifest"] == "api.yaml"
-    assert (back / "requirements.lock").read_bytes() == deployed.lock.read_bytes()
+    assert (back / "pylock.toml").read_bytes() == deployed.lock.read_bytes()
     assert b"self.factor" in (back / "predictor.py").read_bytes()
     project = (deployed.project / "gitops-ml.yaml").read_text()
     (back / "gitops-ml.yaml").write_text(project)
@@ -126,7 +126,7 @@ def test_an_oci_layout_is_read_without_any_registry(mill, monkeypatch):
     result = mill.person.runs("export", f"oci:../layout:{tag}", "../back")
     assert result.code == 0, result
     back = files(mill.person.home / "back")
-    assert set(back) == {"predictor.py", "requirements.lock", "requirements.txt"}
+    assert set(back) == {"predictor.py", "pylock.toml", "requirements.txt"}
     assert "it is not attached to the image" in result.err
     result = mill.person.runs("inspect", "oci:../layout:other")
     assert (result.code, f"of {tag}" in result.err) == (2, True)

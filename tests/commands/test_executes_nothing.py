@@ -17,7 +17,7 @@ from gitops_ml.cli.executes import CLIENT, EXECUTES, PROGRAMS
 from gitops_ml.client import Client
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.packages.index import IndexSettings
-from gitops_ml.packages.resolver import resolve
+from gitops_ml.packages.resolver import Resolver
 from tests.commands.hostile import Trap, every_command, launcher, make_hostile, started
 from tests.support import controllers as k8s
 from tests.support.git_servers import git
@@ -285,8 +285,7 @@ def test_the_resolver_builds_nothing_that_it_is_given(tmp_path, kind):
     (tmp_path / "requirements.txt").write_text(f"{lines}\n")
     settings = IndexSettings(indexes=(), find_links=())
     with pytest.raises(GitopsMlError):
-        resolve(
-            [tmp_path / "requirements.txt"], project=tmp_path, python="3.11",
-            platform="linux/amd64", settings=settings,
-        )  # fmt: skip
+        Resolver(
+            project=tmp_path, python="3.11", platform="linux/amd64", settings=settings
+        ).resolve([tmp_path / "requirements.txt"])
     assert not mark.exists()

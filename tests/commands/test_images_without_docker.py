@@ -33,7 +33,7 @@ def test_what_is_built_is_pushed_with_its_documents_and_not_built_again(mill):
     first = one(result)
     assert (first["state"], first["builder"]) == ("built", "oci")
     assert first["reason"] == "nothing in it needs a container"
-    assert result.err == "warning: requirements.lock was written (8 packages): commit it\n"
+    assert result.err == "warning: pylock.toml was written (8 packages): commit it\n"
     image = ImageRef.parse(f"{first['image']}@{first['digest']}")
     assert mill.client.digest(ImageRef.parse(first["image"])) == first["digest"]
     found = {r.artifact_type: r for r in referrers(mill.client, mill.repository, image.digest)}
@@ -147,7 +147,7 @@ def test_rendering_never_resolves_and_says_what_would(mill):
     result = mill.person.runs("render", "--offline", "--to", "../rendered")
     assert result.code == 0
     assert result.err.splitlines()[0] == (
-        "warning: requirements.lock is not there, so the image has another tag once `gitops-ml "
+        "warning: pylock.toml is not there, so the image has another tag once `gitops-ml "
         "lock`, `build` or `deploy` has resolved them"
     )
     assert (mill.index.asked, mill.lock.exists()) == ([], False)
@@ -156,7 +156,7 @@ def test_rendering_never_resolves_and_says_what_would(mill):
 def test_a_release_by_tag_needs_neither_registry_nor_index_nor_lock(mill, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
     result = mill.person.deploys(*NO_REGISTRY)
-    assert "requirements.lock is not there" in result.err
+    assert "pylock.toml is not there" in result.err
     assert mill.person.commits() == 1
     assert not mill.lock.exists()
 
@@ -164,13 +164,13 @@ def test_a_release_by_tag_needs_neither_registry_nor_index_nor_lock(mill, monkey
 def test_the_tag_is_the_final_one_where_the_lock_is_up_to_date(mill):
     assert mill.person.runs("lock").code == 0
     result = mill.person.deploys(*NO_REGISTRY, "-e", "staging", "-o", "json")
-    assert "requirements.lock" not in result.err
+    assert "pylock.toml" not in result.err
     (release,) = result.json["releases"]
     assert one(mill.person.runs("build", "-o", "json"))["image"] == release["image"]
 
 
 def test_frozen_resolves_nothing_and_wants_a_lock_of_today(mill, monkeypatch):
-    words = r"requirements\.lock is not there: run `gitops-ml lock` and commit"
+    words = r"pylock\.toml is not there: run `gitops-ml lock` and commit"
     for command in (["build", "--frozen"], ["deploy", "--frozen"], ["deploy", "--offline"]):
         monkeypatch.setenv("GITOPS_ML_FROZEN", "1")
         result = mill.person.runs(*command)
@@ -190,15 +190,19 @@ def test_a_package_that_a_pull_request_adds_to_the_lock_enters_no_image(mill, mo
     right = mill.lock.read_text()
     evil = make_wheel(mill.index.folder, "evil", "1.0")
     fingerprint = hashlib.sha256(evil.read_bytes()).hexdigest()
-    entry = f"evil==1.0 \\\n    --hash=sha256:{fingerprint}\n"
-    six = re.search(r"six==1.16.0 \\\n    --hash=sha256:[0-9a-f]{64}", right)[0]
+    entry = (
+        f'[[packages]]\nname = "evil"\nversion = "1.0"\nwheels = [{{ path = "{evil.name}", '
+        f'hashes = {{ sha256 = "{fingerprint}" }} }}]\n\n'
+    )
+    six = '[[packages]]\nname = "six"\nversion = "1.16.0"\n'
+    assert six in right
     for forged, offline in (
         (right.replace(six, entry + six), True),
-        (right.replace(six, f"{entry}{six} # requires evil"), False),
+        (right.replace(six, f'{entry}{six}dependencies = [{{ name = "evil" }}]\n'), False),
     ):
         mill.lock.write_text(forged)
         result = mill.person.runs("lock", "--check", "-o", "json")
-        words = f"evil 1.0 (line {forged[: forged.index('evil')].count(chr(10)) + 1}) is required"
+        words = f"evil 1.0 (line {forged[: forged.index('evil')].count(chr(10))}) is required"
         assert (result.code, words in result.json[0]["state"]) == (7, True), (
             "six's wheel is at hand"
         )
@@ -221,7 +225,7 @@ def test_without_building_the_missing_lock_is_named_beside_the_missing_image(mil
     result = mill.person.runs("deploy", "--no-build")
     assert result.code == 5
     assert "the registry has no such image" in result.err
-    assert "requirements.lock is not there" in result.err
+    assert "pylock.toml is not there" in result.err
     assert not mill.lock.exists()
 
 
@@ -229,7 +233,7 @@ def test_another_tools_lock_is_left_alone(mill):
     mill.lock.write_text("six==1.16.0\n")
     result = mill.person.runs("build")
     assert result.code == 3
-    assert "requirements.lock:1:1: it is another tool's lock" in result.err
+    assert "pylock.toml:1:1: it is another tool's lock" in result.err
     assert mill.person.runs("lock").code == 3
     assert mill.lock.read_text() == "six==1.16.0\n"
 

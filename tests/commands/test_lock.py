@@ -17,10 +17,10 @@ __all__ = ["mill"]
 def test_a_lock_is_written_once_and_checked(mill):
     assert mill.person.runs("lock", "--check").code == 7
     result = mill.person.runs("lock")
-    assert result.out.splitlines()[0] == "requirements.lock: written, 8 packages"
+    assert result.out.splitlines()[0] == "pylock.toml: written, 8 packages"
     assert "  six 1.16.0 added" in result.out.splitlines()
     mill.index.asked.clear()
-    assert mill.person.runs("lock").out == "requirements.lock: up to date, 8 packages\n"
+    assert mill.person.runs("lock").out == "pylock.toml: up to date, 8 packages\n"
     assert mill.person.runs("lock", "--check").code == 0
     mill.requires("six")
     result = mill.person.runs("lock", "--check", "-o", "json")

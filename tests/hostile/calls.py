@@ -24,6 +24,7 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageIndex
+from gitops_ml.packages.wheel_choice import PackageFile
 from gitops_ml.packages.wheels import Scheme, describe_wheel, wheel_entries
 
 if TYPE_CHECKING:
@@ -97,11 +98,11 @@ def forge(kind: str, host: str) -> str:
 
 
 def index(host: str) -> str:
-    """The files of a package, and the first of them."""
+    """A file of a package."""
     found = PackageIndex(IndexSettings(indexes=(f"http://{host}/simple",)))
-    files = found.files("six")
+    file = PackageFile(filename="six-1-py3-none-any.whl", url=f"http://{host}/six-1.whl")
     Path("wheels").mkdir()
-    return f"{files[:3]} {found.download(files[0], Path('wheels')) if files else ''}"
+    return f"{found.download(file, Path('wheels'))}"
 
 
 def wheel(path: str) -> str:

@@ -23,7 +23,6 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import referrers
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
-from gitops_ml.packages.index import IndexSettings, PackageIndex
 from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
@@ -239,36 +238,6 @@ def test_any_answer_of_a_registry_is_a_result_or_a_sentence(server: Server, answ
             call()
     with suppress(BadManifest):
         parse_manifest(answer).to_bytes()
-
-
-@QUICK
-@given(answer=JSON.map(written) | st.binary(max_size=40) | st.text().map(str.encode))
-@pytest.mark.parametrize("kind", ["application/vnd.pypi.simple.v1+json", "text/html; charset=x"])
-def test_any_answer_of_an_index_is_a_result_or_a_sentence(
-    server: Server, kind: str, answer: bytes
-) -> None:
-    server.answer, server.kind = answer, kind
-    index = PackageIndex(IndexSettings(indexes=(f"http://{server.host}/simple",)))
-    with suppress(GitopsMlError):
-        for file in index.files("x"):
-            assert "/" not in file.filename
-            assert file.url.startswith(("http://", "https://"))
-    index._client().close()
-
-
-@pytest.mark.parametrize(
-    "link", ["file:///etc/passwd", "../../x.whl/..", "x%2f..%2f..%2fy.whl", "ftp://x.org/x.whl"]
-)
-def test_an_index_cannot_lead_out_of_the_web_or_the_cache(server: Server, link: str) -> None:
-    server.answer, server.kind = f'<a href="{link}">x</a>'.encode(), "text/html"
-    index = PackageIndex(IndexSettings(indexes=(f"http://{server.host}/simple",)))
-    assert not [file for file in index.files("x") if "/" in file.filename or "etc" in file.url]
-    server.answer = written({"files": [{"filename": "x.whl", "url": link, "hashes": {}}]})
-    server.kind = "application/json"
-    if "://" in link:
-        with pytest.raises(ServerFailed, match="sent no list of files"):
-            index.files("y")
-    index._client().close()
 
 
 @settings(max_examples=100, deadline=None)

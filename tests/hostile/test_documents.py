@@ -219,19 +219,46 @@ LINES = {
     "hash": b"six==1.0 --hash=sha256:" + b"z" * 100_000 + b"\n",
     "html": b"<html>" * 1000,
 }  # fmt: skip
+_HEAD = b"""lock-version = "1.0"
+environments = ["platform_machine == 'x86_64' and sys_platform == 'linux'"]
+requires-python = "==3.11.*"
+created-by = "gitops-ml"
+tool = { gitops-ml = { format = 2, inputs = "0" } }
+"""
+
+
+def _locked(wheel: bytes, *, name: bytes = b"six", more: bytes = b"") -> bytes:
+    entry = b'[[packages]]\nname = "%s"\nversion = "1.0"\n%swheels = [{ %s }]\n'
+    return _HEAD + entry % (name, more, wheel)
+
+
+_HASH = b'hashes = { sha256 = "%s" }' % (b"0" * 64)
+_WHEEL = b'path = "six-1.0-py3-none-any.whl", ' + _HASH
 LOCKS = {
     "nothing": b"",
     "zeros": bytes(1000),
-    "no-hash": b"six==1.0\n",
-    "hash-of-nothing": b"six==1.0 --hash=sha256:\n",
-    "other-hash": b"six==1.0 --hash=md5:0\n",
-    "long": b"six==1.0 \\\n" + b"    --hash=sha256:" + b"0" * 800_000 + b"\n",
-    "many": b"six==1.0 --hash=sha256:%s\n" % (b"0" * 64) * 5000,
-    "address": b"six @ http://{host}/six.whl --hash=sha256:%s\n" % (b"0" * 64),
-    "path": b"../outside.txt --hash=sha256:%s\n" % (b"0" * 64),
-    "include": b"-r {root}/outside.txt\n",
-    "escape": b"six==\x1b[31m1 --hash=sha256:%s\n" % (b"0" * 64),
-    "header": b"# gitops-ml lock\n# inputs: \x00\n",
+    "another": b"six==1.0\n",
+    "head": _HEAD,
+    "no-hash": _locked(b'path = "six-1.0-py3-none-any.whl"'),
+    "hash-of-nothing": _locked(_WHEEL.replace(b"0" * 64, b"")),
+    "other-hash": _locked(_WHEEL.replace(b"sha256", b"md5")),
+    "long": _locked(_WHEEL.replace(b"0" * 64, b"0" * 800_000)),
+    "many": _locked(_WHEEL) + _locked(_WHEEL)[len(_HEAD) :] * 5000,
+    "address": _locked(b'url = "http://{host}/six-1.0-py3-none-any.whl", ' + _HASH),
+    "path": _locked(b'path = "../six-1.0-py3-none-any.whl", ' + _HASH),
+    "directory": _locked(_WHEEL, more=b'directory = { path = "{root}" }\n'),
+    "escape": _locked(_WHEEL, name=b"six\x1b[31m"),
+    "name": _locked(_WHEEL, name=b"../six"),
+    "dotted": _HEAD + b".".join([b"a"] * 200_000) + b" = 1\n",
+    "nested": _HEAD + b"a = " + b"[" * 500_000,
+    "requires": _locked(_WHEEL, more=b"dependencies = [%s]\n" % (b'{ name = "a" }, ' * 50_000)),
+    "zero": _HEAD + b"# \x00\n",
+}
+OLD_LOCKS = {
+    "old": b"# gitops-ml lock 1\nsix==1.0 --hash=sha256:%s\n" % (b"0" * 64),
+    "old-long": b"# gitops-ml lock 1\nsix==" + b"1." * 400_000,
+    "old-zero": b"# gitops-ml lock\n# inputs: \x00\n",
+    "old-include": b"# gitops-ml lock 1\n-r {root}/outside.txt\nsix==1.0 @ {root}\n",
 }
 PACKAGES = [
     *(
@@ -239,8 +266,12 @@ PACKAGES = [
         for name, text in LINES.items()
     ),
     *(
-        Hostile(name=f"lock-{name}", files={"requirements.txt": b"six\n", "requirements.lock": text})
+        Hostile(name=f"lock-{name}", files={"requirements.txt": b"six\n", "pylock.toml": text})
         for name, text in LOCKS.items()
+    ),
+    *(
+        Hostile(name=f"lock-{name}", files={"requirements.txt": b"six\n", "requirements.lock": text})
+        for name, text in OLD_LOCKS.items()
     ),
 ]  # fmt: skip
 LEADS_AWAY = {

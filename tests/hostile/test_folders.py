@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.hostile.conftest import Holds
     from tests.hostile.net import Sandbox
 
-READ = ("api.yaml", "gitops-ml.yaml", "predictor.py", "requirements.txt", "requirements.lock",
+READ = ("api.yaml", "gitops-ml.yaml", "predictor.py", "requirements.txt", "pylock.toml",
         ".gitopsmlignore", ".dockerignore", "conda-packages.txt", "dependencies.sh", "Dockerfile")  # fmt: skip
 """The files that gitops-ml looks for by name."""
 ODD = (

@@ -115,7 +115,6 @@ ASKS: dict[str, Any] = {
     ),
     "forge: get": lambda host, _: forge(host).get("/repos/acme/gitops/pulls/1")["number"].number(),
     "forge: pages": lambda host, _: [*forge(host).pages("/repos/acme/gitops/pulls")],
-    "index: files": lambda host, _: index(host).files("x"),
     "index: download": lambda host, folder: _whole(index(host).download(wheel(host), folder)),
     "cluster: list": lambda host, folder: cluster(host, folder).warnings("ml"),
     "cluster: post": lambda host, folder: _json(

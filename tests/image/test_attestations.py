@@ -16,7 +16,7 @@ from packageurl import PackageURL
 from gitops_ml.image.attestations import cyclonedx, provenance, statement
 from gitops_ml.image.content_hash import ContentHash
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.packages.component import Component
+from gitops_ml.packages.wheels import Component
 
 BASE = ImageRef("ghcr.io/acme/base", "3.12", f"sha256:{'a' * 64}")
 IMAGE = ImageRef("ghcr.io/acme/iris", digest=f"sha256:{'b' * 64}")

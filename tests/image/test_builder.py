@@ -56,7 +56,7 @@ from tests.support.oci import silent
 from tests.support.oci import tools_of
 os.umask({umask})
 project, cache = Path(sys.argv[1]), Path(sys.argv[2])
-lock = parse_lock((project / "requirements.lock").read_text())
+lock = parse_lock((project / "pylock.toml").read_text())
 base = json.loads(sys.argv[3])
 store = BlobStore(cache / "oci")
 for text in base["blobs"]:
@@ -257,13 +257,17 @@ def open_path() -> Iterator[Path]:
 def test_folder_user_umask_python_and_file_order_do_not_matter(
     open_path: Path, base: TinyBase
 ) -> None:
-    """The issue's list, each with a cache of its own, in an interpreter that has `packaging` alone."""
+    """The issue's list, each with a cache of its own, in an interpreter that has two packages only."""
+    import tomli
+
     assert len(pythons()) >= 2 or os.environ.get("GITOPS_ML_REQUIRE_REAL") != "1"
     # nobody edits the copy meanwhile, and another user may read it
     code, skipped = open_path / "code", shutil.ignore_patterns("__pycache__", "node_modules")
     for package in ("gitops_ml", "predictor_base", "tests", "schemas"):
         shutil.copytree(CODE / package, code / package, ignore=skipped)
-    shutil.copytree(Path(packaging.__file__).parent, code / "packaging", ignore=skipped)
+    for module in (packaging, tomli):
+        folder = Path(module.__file__).parent
+        shutil.copytree(folder, code / folder.name, ignore=skipped)
     found = {}
     half = len(pythons())
     for number, python in enumerate(pythons() * 2):
@@ -368,7 +372,7 @@ def test_a_builder_that_is_killed_leaves_no_tag_and_the_next_one_finishes(
         "from gitops_ml.packages.lock_file import parse_lock\n"
         "from tests.support.oci import ensure_oci_image, plan_of, tools_of\n"
         "project, cache = Path(sys.argv[1]), Path(sys.argv[2])\n"
-        "lock = parse_lock((project / 'requirements.lock').read_text())\n"
+        "lock = parse_lock((project / 'pylock.toml').read_text())\n"
         "plan = plan_of(project, lock, ImageRef.parse(sys.argv[3]))\n"
         "ensure_oci_image(plan, repository=sys.argv[4], tools=tools_of(cache), progress=print)\n"
     )

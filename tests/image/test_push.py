@@ -132,7 +132,7 @@ def test_an_engine_runs_what_was_built_without_one_and_it_answers(
     assert_that_it_tells_what_it_is(tools, image, repository)
     exported = export_image(tools.registry, image, tmp_path / "back", platform=PLATFORM)
     assert exported.manifest == "api.yaml"
-    for name in ("predictor.py", "names.json", "requirements.txt", "requirements.lock", "api.yaml"):
+    for name in ("predictor.py", "names.json", "requirements.txt", "pylock.toml", "api.yaml"):
         assert (tmp_path / "back" / name).read_bytes() == (project / name).read_bytes()
 
 

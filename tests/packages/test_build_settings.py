@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.errors import UsageError
-from gitops_ml.packages.build_settings import build_proxies, build_settings
+from gitops_ml.packages.build_settings import build_proxies, build_settings, pip_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,3 +48,30 @@ def test_the_users_pip_configuration_is_read_where_pip_reads_it(tmp_path: Path) 
 def test_proxies_are_build_arguments() -> None:
     environ = {"https_proxy": "http://p:3128", "NO_PROXY": "localhost", "no_proxy": "", "A": "1"}
     assert build_proxies(environ) == {"https_proxy": "http://p:3128", "NO_PROXY": "localhost"}
+
+
+SITE = "[global]\nindex-url = https://one.example/simple\ncert = /etc/ca.pem\ntimeout = 9\n"
+USER = (
+    "[global]\nindex_url = https://two.example/simple\nfind-links = /opt/wheels\n"
+    "[install]\nextra-index-url =\n    https://a.example\n    https://b.example\n"
+)
+
+
+def test_the_last_file_wins_and_names_of_local_files_stay_behind() -> None:
+    assert pip_settings([SITE, USER], environ={}) == (
+        "[global]\n"
+        "extra-index-url = https://a.example\n    https://b.example\n"
+        "index-url = https://two.example/simple\n"
+        "timeout = 9\n"
+    )
+
+
+def test_variables_win_over_files() -> None:
+    environ = {"PIP_INDEX_URL": "https://three.example", "PIP_DEFAULT_TIMEOUT": "3", "PIP_X": "1"}
+    assert pip_settings([SITE], environ=environ) == (
+        "[global]\nindex-url = https://three.example\ntimeout = 3\n"
+    )
+
+
+def test_a_file_that_is_no_configuration_is_skipped() -> None:
+    assert pip_settings(["{not: ini"], environ={}) == "[global]\n"

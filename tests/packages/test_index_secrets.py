@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.errors import GitopsMlError, Refused, UsageError
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.packages.index import IndexSettings, PackageIndex
-from gitops_ml.packages.resolver import resolve
+from gitops_ml.packages.resolver import Resolver
+from gitops_ml.packages.wheel_choice import PackageFile
 from tests.support.http_servers import Handler, answering
 from tests.support.wheels import make_wheel, package_server
 
@@ -152,40 +153,66 @@ def has_netrc(project: Path, text: str) -> None:
     file.chmod(0o600)
 
 
+WHEEL = "alpha-1.0-py3-none-any.whl"
+
+
+def download(settings: IndexSettings, host: str, folder: Path) -> None:
+    file = PackageFile(filename=WHEEL, url=f"http://{host}/simple/{WHEEL}")
+    with suppress(ServerFailed):
+        PackageIndex(settings).download(file, folder)
+
+
 def test_a_redirect_takes_no_password_along_and_finds_none_at_the_other_server(project):
     has_netrc(project, f"machine localhost login ann password {SECRET}\n")
     with listener({}) as (other, theirs):
         target = f"http://{other.replace('127.0.0.1', 'localhost')}/taken/"
-        with listener({"/simple/alpha/": (302, {"Location": target}, b"")}) as (host, ours):
+        with listener({f"/simple/{WHEEL}": (302, {"Location": target}, b"")}) as (host, ours):
             settings = settings_of(project, f"--index-url http://u:pw@{host}/simple\n")
-            assert PackageIndex(settings).files("alpha") == ()
-    assert ours == [("/simple/alpha/", "Basic " + base64.b64encode(b"u:pw").decode())]
-    assert theirs == [("/taken/", "")]
+            download(settings, host, project)
+    login = "Basic " + base64.b64encode(b"u:pw").decode()
+    assert set(ours) == {(f"/simple/{WHEEL}", login)}
+    assert set(theirs) == {("/taken/", "")}
 
 
 def test_the_netrc_entry_of_a_host_goes_to_that_host_and_the_one_for_any_host_to_none(project):
     login = base64.b64encode(f"ann:{SECRET}".encode()).decode()
     with listener({}) as (host, seen):
         has_netrc(project, f"machine 127.0.0.1 login ann password {SECRET}\n")
-        PackageIndex(settings_of(project, f"--index-url http://{host}/simple\n")).files("alpha")
+        download(settings_of(project, f"--index-url http://{host}/simple\n"), host, project)
         has_netrc(project, f"default login ann password {SECRET}\n")
-        PackageIndex(settings_of(project, f"--index-url http://{host}/simple\n")).files("alpha")
-    assert [shown for _, shown in seen] == [f"Basic {login}", ""]
+        download(settings_of(project, f"--index-url http://{host}/simple\n"), host, project)
+    assert list(dict.fromkeys(shown for _, shown in seen)) == [f"Basic {login}", ""]
+
+
+def test_of_two_indexes_on_one_server_the_nearer_one_names_the_password(project):
+    with listener({}) as (host, seen):
+        settings = settings_of(
+            project,
+            f"--index-url http://a:1@{host}/projects/1/simple\n"
+            f"--extra-index-url http://b:2@{host}/projects/2/simple\n",
+        )
+        for number in (1, 2):
+            url = f"http://{host}/projects/{number}/files/{WHEEL}"
+            with suppress(ServerFailed):
+                PackageIndex(settings).download(PackageFile(filename=WHEEL, url=url), project)
+    logins = ["Basic " + base64.b64encode(login).decode() for login in (b"a:1", b"b:2")]
+    assert list(dict.fromkeys(shown for _, shown in seen)) == logins
 
 
 def test_a_password_does_not_travel_in_plain_text(project):
     has_netrc(project, f"machine pypi.example.org login ann password {SECRET}\n")
     for line in ("http://pypi.example.org/simple", "http://u:pw@other.example/simple"):
-        index = PackageIndex(settings_of(project, f"--index-url {line}\n"))
+        settings = settings_of(project, f"--index-url {line}\n")
         with pytest.raises(Refused, match="travel in plain text"):
-            index.files("alpha")
+            resolved(project, settings)
+        file = PackageFile(filename=WHEEL, url=f"{line}/{WHEEL}")
+        with pytest.raises(Refused, match="travel in plain text"):
+            PackageIndex(settings).download(file, project)
 
 
 def resolved(project: Path, settings: IndexSettings) -> tuple:
-    return resolve(
-        [project / "requirements.txt"], project=project, python="3.12", platform="linux/amd64",
-        settings=settings,
-    )  # fmt: skip
+    resolver = Resolver(project=project, python="3.12", platform="linux/amd64", settings=settings)
+    return resolver.resolve([project / "requirements.txt"])
 
 
 def test_the_resolver_knows_no_variable_that_a_file_could_name(project, monkeypatch):

@@ -8,22 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.packages.component import Component
 from gitops_ml.packages.lock_check import lock_problems
-from gitops_ml.packages.lock_file import Lock, LockedPackage, parse_lock
+from gitops_ml.packages.lock_file import Lock, LockedPackage
 from gitops_ml.packages.requirement_files import read_requirement_lines
+from gitops_ml.packages.wheels import Component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-HEAD = """\
-# gitops-ml lock 1
-# Made from requirements.txt and the runtime's own requirements by `gitops-ml lock`: commit it.
-# python: 3.11
-# platforms: {platforms}
-# inputs: 0
-
-"""
 WHEELS = {
     "app 1.0": ["web[fast]>=2", "old; python_version < '3.8'", "win; sys_platform == 'win32'"],
     "web 2.5": ["core<4", "loop; extra == 'fast'", "docs; extra == 'docs'"],
@@ -54,20 +46,22 @@ def problems(
     known: Sequence[str] = (),
     platforms: str = "linux/amd64",
     hashes: Mapping[str, str] | None = None,
-    more: str = "",
+    more: Sequence[LockedPackage] = (),
 ) -> tuple[str, ...]:
     """What is wrong with a lock of ``packages``, of which the ``known`` ones' wheels are there."""
-    text = HEAD.format(platforms=platforms)
-    for package, requires in packages.items():
-        name, version = package.split()
-        comment = f" # requires {', '.join(requires)}" if requires else ""
-        digest = (hashes or {}).get(package, sha256(package))
-        text += f"{name}=={version} \\\n    --hash=sha256:{digest}{comment}\n"
+    found = [
+        LockedPackage(
+            *package.split(), (hashes or {}).get(package, sha256(package)),
+            requires=tuple(requires), line=line,
+        )
+        for line, (package, requires) in zip(range(7, 99, 2), packages.items(), strict=False)
+    ]  # fmt: skip
+    lock = Lock(
+        python="3.11", platforms=tuple(platforms.split()), inputs="0", packages=(*found, *more)
+    )
     wheels = {sha256(package): component(package) for package in known}
-    return lock_problems(
-        parse_lock(text + more), read_requirement_lines("requirements.txt", read=lambda name: asked),
-        wheels=wheels,
-    )  # fmt: skip
+    lines = read_requirement_lines("requirements.txt", read=lambda name: asked)
+    return lock_problems(lock, lines, wheels=wheels)
 
 
 @pytest.mark.parametrize("known", [(), tuple(WHEELS), ("app 1.0",), ("web 2.5", "loop 1.0")])
@@ -138,9 +132,7 @@ def test_the_hash_of_another_package_is_noticed() -> None:
 
 def test_markers_are_the_targets() -> None:
     both = {**GOOD, "loop 1.0": ["arm-only (aarch64)"]}
-    arm = f"""arm-only==1.0 ; platform_machine == "aarch64" \\
-    --hash=sha256:{sha256("arm-only 1.0")}
-"""
+    arm = [LockedPackage("arm-only", "1.0", sha256("arm-only 1.0"), machine="aarch64")]
     platforms = "linux/amd64 linux/arm64"
     for known in ((), tuple(WHEELS)):
         assert problems(both, platforms=platforms, more=arm, known=known) == ()
@@ -154,7 +146,7 @@ def test_markers_are_the_targets() -> None:
 
 
 def test_one_package_twice_is_noticed() -> None:
-    twice = f"core==3.0 \\\n    --hash=sha256:{'1' * 64}\n"
+    twice = [LockedPackage("core", "3.0", "1" * 64)]
     assert problems(GOOD, more=twice) == ("core 3.0 (line 11) is in it twice for linux/amd64",)
 
 

@@ -5,23 +5,32 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from dataclasses import dataclass
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.pylock import PackageWheel
+from uv import find_uv_bin
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, ServerFailed, UsageError
 from gitops_ml.image.context import read_context
 from gitops_ml.image.lock_facts import lock_facts
 from gitops_ml.oci.layers import write_layer
+from gitops_ml.packages.index import IndexSettings, PackageIndex
 from gitops_ml.packages.lock_file import LockedPackage
 from gitops_ml.packages.locking import (
     LockFacts,
     LockOutcome,
+    _public_address,
     ensure_lock,
     lock_dependencies,
     read_lock,
 )
+from gitops_ml.packages.resolver import Resolver
+from gitops_ml.packages.wheel_choice import PackageFile
+from gitops_ml.packages.wheel_store import WheelStore
 from tests.support.oci import silent
 from tests.support.projects import predictor_spec, write_project
 from tests.support.wheels import PackageServer, make_wheel, package_server
@@ -105,31 +114,46 @@ def test_gitops_ml_lock_upgrades_when_asked_to(project: Project) -> None:
 
 
 def edit(project: Project, old: str, new: str) -> None:
-    path = project.folder / "requirements.lock"
+    path = project.folder / "pylock.toml"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
 
 
-EVIL = f"evil==1.0 \\\n    --hash=sha256:{'e' * 64}\n"
+def as_other(project: Project, name: str, other: str) -> None:
+    """Write in the lock a package as another one, in each place that names it."""
+    name, version = name.split()
+    other, new = other.split()
+    edit(project, f'"{name}"\nversion = "{version}"', f'"{other}"\nversion = "{new}"')
+    edit(project, f"{name}-{version}-py3", f"{other}-{new}-py3")
+
+
+def with_evil(project: Project) -> None:
+    wheels = f'[{{ path = "evil-1.0-py3-none-any.whl", hashes = {{ sha256 = "{"e" * 64}" }} }}]'
+    evil = f'[[packages]]\nname = "evil"\nversion = "1.0"\nwheels = {wheels}\n\n'
+    edit(project, '[[packages]]\nname = "beta"', f'{evil}[[packages]]\nname = "beta"')
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "sentence"),
+    ("harm", "sentence"),
     [
-        ("alpha==1.0", "alpha==0.9", r"alpha 0.9 \(line 7\) is not >=1, as requirements.txt:1"),
-        ("beta==2.0", EVIL + "beta==2.0", r"evil 1.0 \(line 9\) is required by nothing"),
-        ("beta==2.0", "gamma==2.0", r"it lacks beta, which alpha 1.0 \(line 7\) requires"),
-        ("alpha==1.0", "delta==1.0", "it lacks alpha, which requirements.txt:1 requires"),
-        (" # requires beta", "", "does not name what its packages require"),
+        (lambda project: as_other(project, "alpha 1.0", "alpha 0.9"),
+         r"alpha 0.9 \(line 13\) is not >=1, as requirements.txt:1"),
+        (with_evil, r"evil 1.0 \(line 19\) is required by nothing"),
+        (lambda project: as_other(project, "beta 2.0", "gamma 2.0"),
+         r"it lacks beta, which alpha 1.0 \(line 13\) requires"),
+        (lambda project: as_other(project, "alpha 1.0", "delta 1.0"),
+         "it lacks alpha, which requirements.txt:1 requires"),
+        (lambda project: edit(project, 'dependencies = [{ name = "beta" }]\n', ""),
+         "does not name what its packages require"),
     ],
-)
+)  # fmt: skip
 def test_a_lock_that_is_not_what_the_requirements_come_to_is_not_up_to_date(
-    project: Project, old: str, new: str, sentence: str
+    project: Project, harm: Callable[[Project], None], sentence: str
 ) -> None:
     project.requires("alpha>=1")
     before = project.ensure().lock
-    edit(project, old, new)
+    harm(project)
     project.index.asked.clear()
     with pytest.raises(UsageError, match=rf"{sentence}.*: run `gitops-ml lock`"):
         project.ensure(frozen=True)
@@ -143,7 +167,10 @@ def test_a_lock_names_what_each_package_requires_on_which_machine(project: Proje
     make_wheel(project.index.folder, "alpha", "1.1", requires=["beta", marker])
     project.platforms = ("linux/amd64", "linux/arm64")
     text = project.ensure().path.read_text()
-    assert " # requires beta, only-arm (aarch64)\n" in text
+    arm = "platform_machine == 'aarch64'"
+    assert (
+        f'dependencies = [{{ name = "beta" }}, {{ name = "only-arm", marker = "{arm}" }}]\n' in text
+    )
     assert project.ensure(frozen=True).lock.packages[0].requires_on("linux/amd64") == ("beta",)
 
 
@@ -164,7 +191,7 @@ def test_hashes_of_the_requirements_are_kept_to(project: Project) -> None:
     project.index.tells_hashes = False
     assert f"--hash=sha256:{lock_again(project)['beta']}" == beta
     edit(project, chosen["beta"], "0" * 64)
-    with pytest.raises(UsageError, match=r"beta 2.0 \(line 9\) has none of the hashes"):
+    with pytest.raises(UsageError, match=r"beta 2.0 \(line 19\) has none of the hashes"):
         project.ensure(frozen=True)
 
 
@@ -208,7 +235,7 @@ def test_some_hashes_want_all_of_them_as_for_pip(
 
 
 def test_ci_resolves_nothing(project: Project) -> None:
-    with pytest.raises(UsageError, match=r"requirements.lock is not there: run `gitops-ml lock`"):
+    with pytest.raises(UsageError, match=r"pylock.toml is not there: run `gitops-ml lock`"):
         project.ensure(frozen=True)
     project.ensure()
     assert project.ensure(frozen=True)
@@ -247,7 +274,7 @@ def test_a_wheel_of_the_project_is_locked_by_its_bytes(project: Project) -> None
     outcome = project.ensure()
     mine = next(package for package in outcome.lock.packages if package.name == "mine")
     assert mine.path == f"wheels/{wheel.name}"
-    assert f"./wheels/{wheel.name} \\" in outcome.path.read_text()
+    assert f'path = "wheels/{wheel.name}"' in outcome.path.read_text()
     make_wheel(project.folder / "wheels", "mine", "0.1", files={"mine.py": "other = 1\n"})
     with pytest.raises(UsageError, match="is older than the requirements"):
         project.ensure(frozen=True)
@@ -283,7 +310,7 @@ def test_an_index_that_tells_no_hashes_is_asked_for_the_files(
     project: Project, as_json: bool
 ) -> None:
     told = project.ensure().lock
-    (project.folder / "requirements.lock").unlink()
+    (project.folder / "pylock.toml").unlink()
     project.index.as_json, project.index.tells_hashes = as_json, False
     assert project.ensure().lock == told
 
@@ -291,7 +318,7 @@ def test_an_index_that_tells_no_hashes_is_asked_for_the_files(
 def refusal(project: Project, error: type[GitopsMlError] = GitopsMlError) -> str:
     with pytest.raises(error) as caught:
         project.ensure()
-    assert not (project.folder / "requirements.lock").exists()
+    assert not (project.folder / "pylock.toml").exists()
     return str(caught.value)
 
 
@@ -366,8 +393,10 @@ def test_a_wrong_password_is_told_without_telling_it(project: Project) -> None:
 
 def test_a_lock_that_was_edited_is_refused_with_its_place(project: Project) -> None:
     path = project.ensure().path
-    path.write_text(path.read_text().replace("beta==2.0", "beta>=2.0"))
-    with pytest.raises(InvalidDocument, match=r"requirements.lock:9:1: .beta>=2.0 "):
+    path.write_text(path.read_text().replace("beta-2.0", "beta-2.1"))
+    with pytest.raises(
+        InvalidDocument, match=r"pylock.toml:19:1: it is not .*Version in 'beta-2.1-py3"
+    ):
         project.ensure()
     outcome = lock_dependencies(project.facts(), environ=project.environ, progress=silent)
     assert versions(outcome) == ["alpha 1.0", "beta 2.0"], "`gitops-ml lock` mends it"
@@ -376,8 +405,6 @@ def test_a_lock_that_was_edited_is_refused_with_its_place(project: Project) -> N
 def test_wheels_are_fetched_by_hash_once_and_other_bytes_are_refused(
     project: Project, tmp_path: Path
 ) -> None:
-    from gitops_ml.packages.wheel_store import WheelStore
-
     lock = project.ensure().lock
     project.index.asked.clear()
 
@@ -435,8 +462,6 @@ def a_folder_elsewhere(path: Path) -> None:
 def test_a_poisoned_wheel_in_the_cache_is_replaced_and_reported_or_refused(
     project: Project, tmp_path: Path, harm: Callable[[Path], None]
 ) -> None:
-    from gitops_ml.packages.wheel_store import WheelStore
-
     (package,) = (p for p in project.ensure().lock.packages if p.name == "beta")
     output: list[str] = []
 
@@ -465,7 +490,6 @@ def test_a_poisoned_wheel_in_the_cache_is_replaced_and_reported_or_refused(
 def test_what_is_packed_is_what_was_hashed_although_another_file_takes_its_name(
     project: Project, tmp_path: Path
 ) -> None:
-    from gitops_ml.packages.wheel_store import WheelStore
     from gitops_ml.packages.wheels import Scheme, wheel_entries
 
     wheels = WheelStore(tmp_path / "store", environ=project.environ).fetch(
@@ -483,15 +507,25 @@ def test_what_is_packed_is_what_was_hashed_although_another_file_takes_its_name(
     assert before.getvalue() == after.getvalue()
 
 
-def test_a_file_name_of_an_index_leads_nowhere(project: Project, tmp_path: Path) -> None:
-    from gitops_ml.packages.wheel_choice import PackageFile
-    from gitops_ml.packages.wheel_store import _likely
+@pytest.mark.parametrize("link", ["file:///etc/passwd", "ftp://x.org/x.whl", "http:///x.whl"])
+def test_an_index_cannot_lead_to_a_file_of_this_machine(project: Project, link: str) -> None:
+    resolver = resolver_of(project)
+    file = PackageWheel(name="x-1-py3-none-any.whl", url=link, hashes={"sha256": "a" * 64})
+    with pytest.raises(ServerFailed, match="a file that cannot be used"):
+        resolver._file(file)
 
-    package = LockedPackage("beta", "2.0", "a" * 64)
-    names = ["beta-2.0-py3-none-any.whl", "beta-2.0-py3-none-any/../../x.whl", "beta-2.0.tar.gz"]
-    files = [PackageFile(filename=name, url="", sha256="a" * 64) for name in names]
-    chosen = _likely(files, package, "3.11", "linux/amd64")
-    assert [file.filename for file in chosen] == names[:1]
+
+def test_a_file_name_of_an_index_leads_nowhere(project: Project) -> None:
+    url = "http://x.org/x-1-py3-none-any%2F..%2F..%2Fy.whl"
+    with pytest.raises(ServerFailed, match="a file that cannot be used"):
+        resolver_of(project)._file(PackageWheel(url=url, hashes={"sha256": "a" * 64}))
+
+
+def resolver_of(project: Project) -> Resolver:
+    return Resolver(
+        project=project.folder, python="3.11", platform="linux/amd64",
+        settings=IndexSettings.from_environ(project.environ),
+    )  # fmt: skip
 
 
 def test_platforms_that_no_wheel_is_for_are_refused(project: Project) -> None:
@@ -500,10 +534,147 @@ def test_platforms_that_no_wheel_is_for_are_refused(project: Project) -> None:
         project.facts()
 
 
-def test_an_index_that_says_no_is_refused(project: Project) -> None:
-    from gitops_ml.packages.index import IndexSettings, PackageIndex
-
+def test_an_index_that_says_no_is_refused(project: Project, tmp_path: Path) -> None:
     project.index.password = "x"
     index = PackageIndex(IndexSettings.from_environ(project.environ))
+    url = project.index.url.replace("/simple", "/files/beta-2.0-py3-none-any.whl")
     with pytest.raises(Refused, match="refused the credentials"):
-        index.files("alpha")
+        index.download(PackageFile(filename="beta-2.0-py3-none-any.whl", url=url), tmp_path)
+
+
+def test_an_image_is_made_from_another_index_than_the_lock(
+    project: Project, tmp_path: Path
+) -> None:
+    outcome = project.ensure()
+    text = outcome.path.read_text()
+    with package_server(tmp_path / "mirror") as mirror:
+        for wheel in project.index.folder.iterdir():
+            shutil.copy(wheel, mirror.folder)
+        project.index.asked.clear()
+        store = WheelStore(tmp_path / "store", environ={"PIP_INDEX_URL": mirror.url})
+        wheels = store.fetch(
+            project.ensure(frozen=True).lock.packages, python="3.11", platform="linux/amd64",
+            project=project.folder, progress=silent,
+        )  # fmt: skip
+        assert [wheel.sha256 for wheel in wheels] == [p.sha256 for p in outcome.lock.packages]
+        assert mirror.asked
+    assert project.index.asked == [], "only the configured index is asked, not that of the lock"
+    assert outcome.path.read_text() == text
+
+
+def test_a_server_that_only_a_lock_names_is_asked_for_nothing(
+    project: Project, tmp_path: Path
+) -> None:
+    project.ensure()
+    with package_server(tmp_path / "evil") as evil:
+        edit(project, project.index.url.removesuffix("/simple"), evil.url.removesuffix("/simple"))
+        lock = project.ensure(frozen=True).lock
+        assert evil.url.removesuffix("simple") in lock.packages[0].file
+        store = WheelStore(tmp_path / "store", environ=project.environ)
+        store.fetch(
+            lock.packages, python="3.11", platform="linux/amd64", project=project.folder,
+            progress=silent,
+        )  # fmt: skip
+        assert evil.asked == []
+
+
+def test_a_lock_holds_no_secret_and_no_path_of_this_machine(
+    project: Project, tmp_path: Path
+) -> None:
+    token = "s3cret-in-a-path"
+    project.environ["PIP_INDEX_URL"] = project.index.url.replace("//", f"//ann:{token}@")
+    project.environ["PIP_FIND_LINKS"] = str(tmp_path / "own")
+    make_wheel(tmp_path / "own", "delta", "1.0")
+    project.requires("alpha", "delta")
+    text = project.ensure().path.read_text()
+    assert token not in text
+    assert "ann" not in text
+    assert str(tmp_path) not in text
+    assert 'path = "delta-1.0-py3-none-any.whl"' in text
+    assert project.ensure(frozen=True), "it is read again"
+    wheels = WheelStore(tmp_path / "store", environ=project.environ).fetch(
+        project.ensure().lock.packages, python="3.11", platform="linux/amd64",
+        project=project.folder, progress=silent,
+    )  # fmt: skip
+    assert len(wheels) == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://x.org/s3cret-in-a-path/a-1-py3-none-any.whl",
+     "https://x.org/%733cret-in-a-path/a-1-py3-none-any.whl",
+     "https://x.org/a-1-py3-none-any.whl?signature=0", "https://x.org/download?a",
+     "file:///opt/a-1-py3-none-any.whl"],
+)  # fmt: skip
+def test_a_private_address_is_not_in_the_lock(url: str) -> None:
+    settings = IndexSettings(variables={"TOKEN": "s3cret-in-a-path"})
+    file = PackageFile(filename="a-1-py3-none-any.whl", url=url, sha256="a" * 64)
+    assert _public_address(file, settings) == "a-1-py3-none-any.whl"
+    bare = replace(file, url="https://ann:pw@x.org/a-1-py3-none-any.whl#sha256=0")
+    assert _public_address(bare, settings) == "https://x.org/a-1-py3-none-any.whl"
+
+
+OLD = """\
+# gitops-ml lock 1
+# python: 3.11
+# platforms: linux/amd64
+# inputs: 0
+
+alpha==1.0 \\
+    --hash=sha256:{zero} # requires beta
+beta==2.0 ; platform_machine == "x86_64" \\
+    --hash=sha256:{zero}
+""".format(zero="0" * 64)
+
+
+def test_a_lock_of_an_older_version_is_replaced_and_reported_until_it_is_removed(
+    project: Project,
+) -> None:
+    make_wheel(project.index.folder, "beta", "3.0")
+    old = project.folder / "requirements.lock"
+    old.write_text(OLD)
+    words = "is not there, and requirements.lock is the lock of an older gitops-ml"
+    with pytest.raises(UsageError, match=rf"{words}.*run `gitops-ml lock`"):
+        project.ensure(frozen=True)
+    said: list[str] = []
+    outcome = ensure_lock(project.facts(), environ=project.environ, progress=said.append)
+    assert versions(outcome) == ["alpha 1.0", "beta 2.0"], "its versions stay"
+    assert said[-1] == "warning: pylock.toml replaces requirements.lock: remove requirements.lock"
+    with pytest.raises(UsageError, match=r"is not alone: requirements\.lock is the lock of"):
+        project.ensure(frozen=True)
+    old.unlink()
+    assert not project.ensure(frozen=True).is_written
+
+
+def test_another_file_with_the_name_of_an_older_lock_is_nothing_to_report(project: Project) -> None:
+    (project.folder / "requirements.lock").write_text("alpha==1.0\n")
+    project.ensure()
+    assert project.ensure(frozen=True)
+
+
+def test_the_same_lock_twice_changes_nothing(project: Project, tmp_path: Path) -> None:
+    first = project.ensure().path.read_bytes()
+    again = lock_dependencies(project.facts(), environ=project.environ, progress=silent)
+    assert not again.is_written
+    assert again.path.read_bytes() == first
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_uv_installs_from_the_lock(project: Project, tmp_path: Path, line_end: str) -> None:
+    wheel = make_wheel(project.folder / "wheels", "mine", "0.1", requires=["beta"])
+    make_wheel(project.index.folder, "native", "1.0", tag="cp311-cp311-manylinux_2_17_x86_64")
+    make_wheel(project.index.folder, "native", "1.0", tag="cp311-cp311-manylinux_2_17_aarch64")
+    project.requires("alpha", "native", f"./wheels/{wheel.name}")
+    project.platforms = ("linux/amd64", "linux/arm64")
+    path = project.ensure().path
+    path.write_bytes(path.read_bytes().replace(b"\n", line_end.encode()))
+    command = [
+        find_uv_bin(), "pip", "install", "--target", str(tmp_path / "target"), "-r", str(path),
+        "--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28", "--no-config",
+        "--preview", "--no-index",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    found = {each.name for each in (tmp_path / "target").glob("*.dist-info")}
+    assert found == {
+        f"{name}.dist-info" for name in ("alpha-1.0", "beta-2.0", "mine-0.1", "native-1.0")
+    }

@@ -40,7 +40,7 @@ class Mill:
 
     @property
     def lock(self) -> Path:
-        return self.project / "requirements.lock"
+        return self.project / "pylock.toml"
 
     @property
     def client(self) -> OciRegistry:

@@ -111,7 +111,7 @@ def project_with_lock(
     path = f"wheels/{wheel.name}"
     package = LockedPackage("tiny-package", "1.0", file_fingerprint(wheel), path=path)
     lock = Lock(python=python, platforms=platforms, inputs="0" * 64, packages=(package,))
-    text = render_lock(lock, made_from="requirements.txt")
+    text = render_lock(lock, requirements="requirements.txt")
     (directory / lock_path("requirements.txt")).write_text(text)
     return lock
 
