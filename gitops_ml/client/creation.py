@@ -17,7 +17,7 @@ from gitops_ml.capture.spec_of_class import (
     with_class,
     with_models,
 )
-from gitops_ml.client.progress_line import ProgressLine
+from gitops_ml.client.connection import Connection, ProgressLine
 from gitops_ml.client.results import Api, Apis
 from gitops_ml.commands.deploy import deploy
 from gitops_ml.commands.model import name_models, store_models
@@ -31,7 +31,6 @@ from gitops_ml.workspace.workspace import checked, open_project
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gitops_ml.client.connection import Connection
     from gitops_ml.delivery.plan import DeployOptions
     from gitops_ml.project.model import Project
     from gitops_ml.workspace.clients import Clients
