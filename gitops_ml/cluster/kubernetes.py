@@ -17,9 +17,10 @@ from gitops_ml.cluster.kubernetes_objects import (
     read_workloads,
 )
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
-from gitops_ml.http.deadlines import Limits, Watch, gave_up, watching
+from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part, read_answer
 from gitops_ml.http.post import HttpAnswer
+from gitops_ml.http.response import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -175,6 +176,8 @@ class KubernetesCluster:
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
+        from gitops_ml.cluster.watched_pools import watching
+
         client = self._client()
         _, url, head, *_ = client.param_serialize(
             method, path, query_params=list(query), header_params=dict(headers or {}),
@@ -198,10 +201,10 @@ class KubernetesCluster:
         """
         from urllib3.exceptions import HTTPError
 
-        from gitops_ml.http.watched_urllib3 import read_body
-
         try:
-            content = read_body(response, most=most)
+            encoding = response.headers.get("Content-Encoding") or "identity"
+            pieces = response.stream(1 << 16, decode_content=False)
+            content = unpacked(pieces, encoding, most=most)
         except (HTTPError, OSError, ValueError) as error:
             response.close()
             raise self._unreachable(error) from error
@@ -219,7 +222,7 @@ class KubernetesCluster:
 
     def _client(self) -> ApiClient:
         if self._connection is None:
-            from gitops_ml.http.watched_urllib3 import watch_pools
+            from gitops_ml.cluster.watched_pools import watch_pools
 
             self._connection = kubeconfig.connect(self._wanted, environ=self._environ)
             watch_pools(self._connection[0].rest_client.pool_manager)
@@ -233,6 +236,8 @@ class KubernetesCluster:
         return f"{self._wanted.name} ({self._connection[1]}, {client.configuration.host})"
 
     def _unreachable(self, error: Exception) -> ServerFailed:
+        from gitops_ml.cluster.watched_pools import gave_up
+
         if given_up := gave_up(error):
             return ServerFailed(f"{given_up}. Does `kubectl get pods` work from here (VPN, proxy)?")
         why = str(getattr(error, "reason", None) or error)

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
     from gitops_ml.http.deadlines import Watch
 
-_CA_BUNDLES = ("GITOPS_ML_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+CA_BUNDLES = (
+    "GITOPS_ML_CA_BUNDLE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+)
+"""The variables that name a CA bundle; the first that is set wins."""
 
 
 def ca_bundle(environ: Mapping[str, str]) -> str | None:
@@ -34,7 +41,7 @@ def ca_bundle(environ: Mapping[str, str]) -> str | None:
     Raises:
         ServerFailed: the file does not exist.
     """
-    name = next((name for name in _CA_BUNDLES if environ.get(name)), None)
+    name = next((name for name in CA_BUNDLES if environ.get(name)), None)
     if name is None:
         return None
     if not Path(environ[name]).is_file():

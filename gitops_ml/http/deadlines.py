@@ -13,14 +13,13 @@ import math
 import socket
 import ssl
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -285,38 +284,6 @@ class WatchedSocket(socket.socket):
 
 class WatchedTlsSocket(WatchedSocket, ssl.SSLSocket):  # type: ignore[misc]
     """A watched socket with TLS, as the ``sslsocket_class`` of a context."""
-
-
-_CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)
-
-
-@contextlib.contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """Put requests of libraries in the block, in this thread, under ``watch``."""
-    before = _CURRENT.set(watch)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(before)
-
-
-def current_watch() -> Watch | None:
-    return _CURRENT.get()
-
-
-def gave_up(error: BaseException | None) -> GaveUp | None:
-    """The `GaveUp` that a library wrapped in its own errors, if any."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, GaveUp):
-            return each
-        if isinstance(each, BaseException) and id(each) not in seen:
-            seen.add(id(each))
-            waiting += [each.__cause__, each.__context__, getattr(each, "reason", None)]
-            waiting += [arg for arg in each.args if isinstance(arg, BaseException)]
-    return None
 
 
 assert set(_VARIABLES) <= {each.name for each in fields(Limits)}, "each variable sets a limit"

@@ -103,10 +103,3 @@ def retry_after(text: str) -> float | None:
     with suppress(ValueError, TypeError, OverflowError):
         return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     return None
-
-
-def innermost(error: BaseException) -> BaseException:
-    """The first cause of an error that libraries wrapped, which states the reason best."""
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
+from gitops_ml.http.connections import CA_BUNDLES
 from gitops_ml.system.project_files import LARGEST_TEXT, read_file, read_text
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 _PLACE = "/run/gitops-ml"
 _LARGEST_BUNDLE = 16 << 20
-_CA_BUNDLE = ("GITOPS_ML_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-"""Variables that name a CA bundle, the first one wins."""
 _CA_READERS = (
     "PIP_CERT",
     "SSL_CERT_FILE",
@@ -59,7 +58,7 @@ def build_settings(environ: Mapping[str, str]) -> Mapping[str, bytes]:
         except OSError as error:
             raise UsageError(
                 f"the CA bundle {bundle} cannot be read ({error.strerror}): "
-                f"correct it where it is set ({', '.join(_CA_BUNDLE)})"
+                f"correct it where it is set ({', '.join(CA_BUNDLES)})"
             ) from error
         script += [f"export {name}={_PLACE}/ca.pem" for name in _CA_READERS]
     files["settings.sh"] = ("\n".join(script) + "\n").encode()
@@ -88,7 +87,7 @@ def build_proxies(environ: Mapping[str, str]) -> Mapping[str, str]:
 
 def ca_bundle(environ: Mapping[str, str]) -> str | None:
     """The CA bundle that the environment names."""
-    return next((environ[name] for name in _CA_BUNDLE if environ.get(name)), None)
+    return next((environ[name] for name in CA_BUNDLES if environ.get(name)), None)
 
 
 def pip_configurations(environ: Mapping[str, str]) -> Iterator[str]:

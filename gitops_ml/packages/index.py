@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
 from dataclasses import dataclass, field, replace
 from os.path import commonpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.http.deadlines import Limits, gave_up, watching
-from gitops_ml.http.retry import innermost
+from gitops_ml.errors import Refused, ServerFailed, UsageError
+from gitops_ml.http.client import HttpClient
+from gitops_ml.http.deadlines import Limits
+from gitops_ml.http.response import RequestFailed
+from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.http.secret_destinations import expanded, variables_in
-from gitops_ml.http.urls import is_loopback, is_protected, is_same_server
+from gitops_ml.http.urls import is_protected
 from gitops_ml.packages.build_settings import ca_bundle, pip_configurations, pip_settings
 from gitops_ml.packages.local_files import index_options, requirement_lines
 from gitops_ml.system.files import written
@@ -24,20 +27,15 @@ from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file
 from gitops_ml.user.secret_owner import SecretOwner, netrc_logins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    import requests
-
-    from gitops_ml.http.deadlines import Watch
+    from gitops_ml.http.response import HttpResponse
     from gitops_ml.packages.wheel_choice import PackageFile
 
 PYPI = urlunsplit(("https", ".".join(("pypi", "org")), "simple", "", ""))
 """The default index of pip."""
 _UNPACKED = {"Accept-Encoding": "identity"}
-_REDIRECTS = 10
-_MOVED = frozenset({301, 302, 303, 307, 308})
-_ATTEMPTS = 4
-_Result = TypeVar("_Result")
+_PATIENCE = RetryPolicy(attempts=4, first_wait=0.1)
 _LARGEST_FILE = 8 << 30
 
 
@@ -192,34 +190,38 @@ class PackageIndex:
     def __init__(self, settings: IndexSettings, *, limits: Limits | None = None) -> None:
         self._settings = settings
         self._limits = limits or Limits.from_environ(os.environ)
-        self._session: requests.Session | None = None
+        proxy = settings.proxy
+        self._client = HttpClient(
+            {**os.environ, **({"http_proxy": proxy, "https_proxy": proxy} if proxy else {})},
+            bundle_of=lambda _: settings.ca_bundle,
+            unchecked=settings.trusted_hosts,
+        )
 
     def download(self, file: PackageFile, folder: Path) -> tuple[Path, str]:
         """Write the file into ``folder``; its path, and the sha256 hex of its bytes."""
         target = folder / file.filename
-        host, doing = _host(file.url), f"during the download of {file.filename}"
-        watch = self._limits.download(host, doing, size=_LARGEST_FILE)
+        if file.url.startswith("file:"):
+            with Path(unquote(urlsplit(file.url).path)).open("rb") as source:
+                return target, _written(iter(lambda: source.read(1 << 20), b""), target)
+        digest = ""
+        url, headers = self._login(self._with_credentials(file.url))
+        doing = f"during the download of {file.filename}"
+        watch = self._limits.download(_host(url), doing, size=_LARGEST_FILE)
+
+        def fetch() -> HttpResponse:
+            nonlocal digest
+            with self._client.send("GET", url, headers=headers, stream=True, watch=watch) as answer:
+                if answer.ok:
+                    digest = _written(answer.pieces(1 << 18), target)
+                return answer
+
         try:
-            return target, _retried(lambda: self._fetched(file, target, watch), watch)
-        except _Again as error:
-            raise ServerFailed(f"{file.filename} cannot be fetched: {error}") from error
-
-    def _fetched(self, file: PackageFile, target: Path, watch: Watch) -> str:
-        import requests
-        from urllib3.exceptions import HTTPError
-
-        digest = hashlib.sha256()
-        with written(target) as out:
-            if file.url.startswith("file:"):
-                with Path(unquote(urlsplit(file.url).path)).open("rb") as source:
-                    _copy(iter(lambda: source.read(1 << 20), b""), out, digest)
-            else:
-                try:
-                    with self._get(self._with_credentials(file.url), watch) as got:
-                        _copy(got.raw.stream(1 << 18, decode_content=False), out, digest)
-                except (requests.RequestException, HTTPError) as error:
-                    raise _again(error, f"{_host(file.url)} broke off: ") from error
-        return digest.hexdigest()
+            answer = _PATIENCE.retried(fetch, watch=watch)
+        except RequestFailed as error:
+            reason = redacted(str(error))
+            raise ServerFailed(f"{file.filename} cannot be fetched: {reason}") from error
+        _check(answer, file)
+        return target, digest
 
     def _with_credentials(self, url: str) -> str:
         """A file's address with the credentials of the nearest index, if both are on one server."""
@@ -234,89 +236,36 @@ class PackageIndex:
         nearest = max(near, key=lambda index: len(commonpath([index.path or "/", own.path])))
         return urlunsplit(own._replace(netloc=nearest.netloc))
 
-    def _get(self, url: str, watch: Watch) -> requests.Response:
-        import requests
-        from urllib3.exceptions import HTTPError
-
-        host = _host(url)
-        try:
-            with watching(watch):
-                answer = self._redirected(url)
-        except (requests.RequestException, HTTPError, UnicodeError) as error:
-            raise _again(error, f"the package index {host} cannot be reached: ") from error
-        if not answer.ok:
-            answer.close()
-        if answer.status_code in (401, 403):
-            raise Refused(
-                f"the package index {host} refused the credentials ({answer.status_code}): "
-                "put them into netrc, or into index-url of pip.conf"
-            )
-        if not answer.ok:
-            raise _Again(f"the package index {host} answered {answer.status_code}")
-        return answer
-
-    def _redirected(self, url: str) -> requests.Response:
-        """The first answer that is not a redirect; another server gets no credentials.
-
-        The loop of requests would unpack the bodies of redirects, however large they are.
-        """
-        first = url
-        for _ in range(_REDIRECTS):
-            host = _host(url)
-            is_trusted = host in self._settings.trusted_hosts
-            address, login = self._login(url, is_index=_is_one_server(url, first))
-            answer = self._client().get(
-                address, headers=_UNPACKED, auth=login, stream=True,
-                timeout=(self._limits.connect, self._limits.idle),
-                verify=not is_trusted and (self._settings.ca_bundle or True),
-            )  # fmt: skip
-            target = answer.headers.get("Location")
-            if answer.status_code not in _MOVED or not target:
-                return answer
-            answer.close()
-            url = _next_url(url, target)
-        raise ServerFailed(f"the package index {_host(url)} redirects more than {_REDIRECTS} times")
-
-    def _login(self, url: str, *, is_index: bool) -> tuple[str, Callable[[Any], Any]]:
-        """The address without credentials, and what adds them to a request to the index itself.
+    def _login(self, url: str) -> tuple[str, Mapping[str, str]]:
+        """The address without credentials, and the headers with them.
 
         Raises:
             Refused: the credentials would travel in plain text.
         """
-        from requests.auth import HTTPBasicAuth
-
         parts = urlsplit(url)
         userinfo, at, server = parts.netloc.rpartition("@")
         user, _, password = userinfo.partition(":")
         login = (unquote(user), unquote(password)) if at else self._settings.logins.get(
             parts.hostname or "")  # fmt: skip
         url = urlunsplit(parts._replace(netloc=server))
-        if login is None or not is_index:
-            # Without an explicit authentication, requests uses the user's netrc for any host.
-            return url, lambda request: request
+        if login is None:
+            return url, _UNPACKED
         _check_protected(url)
-        return url, HTTPBasicAuth(*login)
-
-    def _client(self) -> requests.Session:
-        if self._session is None:
-            from gitops_ml.http.watched_urllib3 import WatchedSession
-
-            self._session = WatchedSession()
-            if self._settings.proxy:
-                proxy = self._settings.proxy
-                self._session.proxies = {"http": proxy, "https": proxy}
-        return self._session
+        pair = base64.b64encode(":".join(login).encode()).decode()
+        return url, {**_UNPACKED, "Authorization": f"Basic {pair}"}
 
 
-def _retried(action: Callable[[], _Result], watch: Watch) -> _Result:
-    """The result of ``action``, which is repeated while it may succeed and there is time."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return action()
-        except _Again:
-            if attempt + 1 == _ATTEMPTS or watch.is_over:
-                raise
-    raise AssertionError("the last attempt returns or raises")
+def _check(answer: HttpResponse, file: PackageFile) -> None:
+    host = _host(file.url)
+    if answer.status in (401, 403):
+        raise Refused(
+            f"the package index {host} refused the credentials ({answer.status}): "
+            "put them into netrc, or into index-url of pip.conf"
+        )
+    if not answer.ok:
+        raise ServerFailed(
+            f"{file.filename} cannot be fetched: the package index {host} answered {answer.status}"
+        )
 
 
 def _check_protected(url: str) -> None:
@@ -331,29 +280,14 @@ def _bare_origin(parts: SplitResult) -> tuple[str, str]:
     return parts.scheme, parts.netloc.rpartition("@")[2]
 
 
-def _is_one_server(url: str, other: str) -> bool:
-    return is_same_server(_bare(url), _bare(other))
-
-
-def _bare(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-class _Again(GitopsMlError):
-    """A failure that may not occur again."""
-
-
-def _again(error: Exception, prefix: str) -> _Again:
-    """The error for a broken connection; the text of a deadline needs no ``prefix``."""
-    given_up = gave_up(error)
-    return _Again(str(given_up) if given_up else f"{prefix}{redacted(str(innermost(error)))}")
-
-
-def _copy(pieces: Iterator[bytes], out: Any, digest: hashlib._Hash) -> None:
-    for piece in pieces:
-        digest.update(piece)
-        out.write(piece)
+def _written(pieces: Iterable[bytes], target: Path) -> str:
+    """The sha256 hex of the pieces, which are written to ``target``."""
+    digest = hashlib.sha256()
+    with written(target) as out:
+        for piece in pieces:
+            digest.update(piece)
+            out.write(piece)
+    return digest.hexdigest()
 
 
 def web_address(url: str) -> str:
@@ -366,26 +300,6 @@ def web_address(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError(f"the address is {redacted(url[:80])!r}")
     return url
-
-
-def _next_url(url: str, target: str) -> str:
-    """The target of a redirect, with the credentials of the index only on the same server.
-
-    Raises:
-        Refused: it leaves TLS, or is not an HTTP address.
-    """
-    try:
-        found, before = urlsplit(web_address(urljoin(url, target))), urlsplit(url)
-    except ValueError as error:
-        raise Refused(
-            f"the package index {_host(url)} redirects to an address that is not valid: {error}"
-        ) from None
-    if before.scheme == "https" != found.scheme and not is_loopback(found.netloc):
-        raise Refused(f"the package index {_host(url)} redirects from TLS to plain HTTP")
-    userinfo, _, server = before.netloc.rpartition("@")
-    if userinfo and (server, before.scheme) == (found.netloc, found.scheme):
-        found = found._replace(netloc=before.netloc)
-    return urlunsplit(found)
 
 
 def _host(url: str) -> str:
