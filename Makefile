@@ -17,11 +17,14 @@ DOCKER ?= docker
 TARGET ?= yaml_text
 SECONDS ?= 600
 
+# What `make e2e` runs.
+TESTS ?= tests/e2e
+
 # Processes of the test run: one more than processors, since many tests wait for a server.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit fuzz bench bench-serving base-image clean
+.PHONY: help demo test check audit e2e e2e-binaries fuzz bench bench-serving base-image clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +53,12 @@ check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, roo
 audit: $(VENV)/.installed ## Look for known vulnerabilities of the dependencies (asks a vulnerability service)
 	$(BIN)/python -m pip install --quiet --editable '.[audit]'
 	$(BIN)/python -m pip_audit --local --skip-editable || { echo "pip-audit found a vulnerability, or could not reach its service: see above" >&2; exit 1; }
+
+e2e: $(VENV)/.installed ## Test on a real cluster that is started here, of the binaries (root): TESTS=tests/e2e
+	PATH="$(abspath $(BIN)):$$PATH" GITOPS_ML_E2E=local $(BIN)/python -m pytest -n0 -ra --durations=0 --durations-min=1 $(TESTS)
+
+e2e-binaries: $(VENV)/.installed ## Build the binaries of `make e2e` (Go; 40 minutes on two cores, once)
+	$(BIN)/python -m tests.e2e.machine
 
 fuzz: $(VENV)/.installed ## Fuzz a reader: TARGET=yaml_text|json_text|tensor_text|layer_bytes|registry_answers SECONDS=600
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'

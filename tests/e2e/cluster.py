@@ -33,14 +33,21 @@ class Cluster:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 
-    def apply(self, objects: Iterable[Mapping[str, Any]], *options: str) -> None:
-        """Server-side, as Argo CD does it."""
-        text = yaml.safe_dump_all([dict(item) for item in objects], sort_keys=False)
+    def apply(self, objects: Iterable[Mapping[str, Any]] | str, *options: str) -> None:
+        """Server-side, as Argo CD does it; ``objects`` may be YAML."""
+        text = (
+            objects
+            if isinstance(objects, str)
+            else yaml.safe_dump_all([dict(item) for item in objects], sort_keys=False)
+        )
         arguments = ("apply", "--server-side", "--field-manager=gitops-ml-e2e", "-f", "-")
         self.kubectl(*arguments, *options, input=text)
 
     def get(self, kind: str, name: str, *, namespace: str) -> Any:
         return json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+
+    def patch(self, kind: str, name: str, change: Mapping[str, Any], *, namespace: str) -> None:
+        self.kubectl("patch", kind, name, "-n", namespace, "--type=merge", "-p", json.dumps(change))
 
     def knows(self, item: Mapping[str, Any]) -> bool:
         """Whether the API server has a definition of this kind of object."""

@@ -1,33 +1,83 @@
-"""The cluster, if there is one that these tests may use; see the README beside this file."""
+"""The cluster and what runs beside it, if these tests may use one; see the README beside this file."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
+import tempfile
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.fixtures import ann, nobodys_settings
 from tests.e2e.cluster import Cluster
+from tests.e2e.machine import argocd, binaries, gitea, keda, kubernetes, registry
+from tests.e2e.story import Site, Story
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.person import Person
 
 __all__ = ["ann", "nobodys_settings"]
 
-# Read now: the tests themselves do not see what the person who runs them has set.
+# Read now: the tests themselves do not see the settings of the person who runs them.
 KUBECONFIG = os.environ.get("GITOPS_ML_E2E_KUBECONFIG")
-WANTS_KIND = os.environ.get("GITOPS_ML_E2E") == "kind"
+WAY = os.environ.get("GITOPS_ML_E2E")
+IMAGES = os.environ.get("GITOPS_ML_E2E_REPOSITORY")
+BASE = os.environ.get("GITOPS_ML_E2E_BASE"), os.environ.get("GITOPS_ML_E2E_BASE_PYTHON", "3.12")
 NO_CLUSTER = (
-    "no Kubernetes cluster that may be used: name one in GITOPS_ML_E2E_KUBECONFIG, or set "
-    "GITOPS_ML_E2E=kind and have pytest-kind make one (tests/e2e/README.md)"
+    "no Kubernetes cluster that may be used: GITOPS_ML_E2E=local makes one of binaries, =kind has "
+    "pytest-kind make one, and GITOPS_ML_E2E_KUBECONFIG names one (tests/e2e/README.md)"
 )
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A folder with a short name: the path of a socket has at most 107 bytes."""
+    made = Path(tempfile.mkdtemp(prefix="gitops-ml-e2e-"))
+    # A job that is cancelled ends its cluster, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield made
+    if not os.environ.get("GITOPS_ML_E2E_KEEP"):
+        shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def local_registry(folder: Path) -> Iterator[registry.Registry]:
+    _need(kubernetes.missing() + binaries.missing(*registry.PROGRAMS) + registry.missing_base())
+    made = registry.Registry(folder / "registry")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def local_node(folder: Path, local_registry: registry.Registry) -> Iterator[kubernetes.Node]:
+    made = kubernetes.Node(folder / "node", local_registry.host)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     if KUBECONFIG:
         return _named(Path(KUBECONFIG).expanduser())
-    if WANTS_KIND:
+    if WAY == "local":
+        node = request.getfixturevalue("local_node")
+        made = Cluster(node.kubeconfig, binaries.path("kubectl") or "kubectl")
+        for name in ("gateway-api", "prometheus-operator", "external-secrets"):
+            made.apply(kubernetes.definitions(binaries.definitions() / name))
+        return made
+    if WAY == "kind":
         return _made(request)
     pytest.skip(NO_CLUSTER)
 
@@ -51,8 +101,71 @@ def _made(request: pytest.FixtureRequest) -> Cluster:
     return Cluster(made.kubeconfig_path.absolute(), str(made.kubectl_path.absolute()))
 
 
+@pytest.fixture(scope="session")
+def scaler(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[None]:
+    """KEDA."""
+    if WAY != "local" or KUBECONFIG:
+        if not cluster.has("ScaledObject"):
+            pytest.skip("the cluster has no ScaledObject: KEDA is missing")
+        yield
+        return
+    _need(keda.missing())
+    node = request.getfixturevalue("local_node")
+    made = keda.Keda(node.folder.parent / "keda", cluster, node.address)
+    try:
+        made.start()
+        yield
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def argo_cd(folder: Path, cluster: Cluster) -> Iterator[argocd.ArgoCD]:
+    if WAY != "local" or KUBECONFIG:
+        pytest.skip("these tests start Argo CD themselves: they need GITOPS_ML_E2E=local")
+    _need(argocd.missing())
+    made = argocd.ArgoCD(folder / "argocd", cluster)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def forge(folder: Path) -> Iterator[gitea.Gitea]:
+    """Gitea."""
+    _need(gitea.missing())
+    made = gitea.Gitea(folder / "gitea")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def _need(lacking: list[str]) -> None:
+    if lacking:
+        pytest.skip(f"this machine lacks {', '.join(lacking)}")
+
+
+@pytest.fixture(scope="session")
+def site(
+    request: pytest.FixtureRequest,
+    folder: Path,
+    cluster: Cluster,
+    scaler: None,
+    argo_cd: argocd.ArgoCD,
+    forge: gitea.Gitea,
+) -> Site:
+    """The cluster with Argo CD, a forge and a registry that both this machine and pods reach."""
+    images: registry.Registry = request.getfixturevalue("local_registry")
+    base, python = images.base_image()
+    return Site(cluster, forge, f"{images.host}/apis", base, python, folder / "cache")
+
+
 @pytest.fixture
-def namespace(cluster: Cluster):
+def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of its own, as strict as the one that Argo CD makes for us."""
     name = f"gitops-ml-e2e-{uuid.uuid4().hex[:8]}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -60,3 +173,12 @@ def namespace(cluster: Cluster):
     cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def story(site: Site, ann: Person) -> Iterator[Story]:
+    """A project with an empty GitOps repository, a namespace of its own, and Argo CD to sync it."""
+    made = Story(site, ann, uuid.uuid4().hex[:6])
+    made.begin()
+    yield made
+    made.end()

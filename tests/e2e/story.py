@@ -1,0 +1,207 @@
+"""A project whose releases Argo CD brings to the cluster: what the tests do, and what they ask."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.e2e.cluster import posted
+from tests.e2e.machine.argocd import NAMESPACE as ARGO_CD
+from tests.e2e.machine.processes import until
+from tests.support.git_servers import git
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.cluster import Cluster
+    from tests.e2e.machine.gitea import Gitea
+    from tests.support.person import CommandResult, Person
+
+COMPUTE = {"cpu": "50m", "mem": "160Mi"}
+PREDICTOR = """\
+class PythonPredictor:
+    def __init__(self, config):
+        self.factor = config["factor"]
+
+    def predict(self, payload):
+        return {"answer": self.factor * payload["x"]}
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """``images`` is a repository for images; ``base`` an image with ``python`` (`3.11`)."""
+
+    cluster: Cluster
+    forge: Gitea
+    images: str
+    base: str
+    python: str
+    cache: Path
+
+
+@dataclass
+class Story:
+    """``mark`` makes the names of this test its own."""
+
+    site: Site
+    ann: Person
+    mark: str
+    repository: str = field(init=False)
+    flags: tuple[str, ...] = ()
+    """Further options of each deploy."""
+
+    # -- the project -------------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> str:
+        return f"staging-{self.mark}"
+
+    @property
+    def namespace(self) -> str:
+        return f"gitops-ml-e2e-{self.mark}"
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.site.cluster
+
+    def begin(self) -> None:
+        self.repository = self.site.forge.create_repository(f"gitops-{self.mark}")
+        environ = {
+            "GITOPS_ML_CACHE": str(self.site.cache),
+            "GITOPS_TOKEN": self.site.forge.token,
+            "GITOPS_ML_TOKEN_HOSTS": f"GITOPS_TOKEN=127.0.0.1:{self.site.forge.port}",
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+        }
+        for name, value in environ.items():
+            self.ann.monkeypatch.setenv(name, value)
+        self.configures()
+
+    def end(self) -> None:
+        """Remove the applications and the namespace; the cluster itself ends with the run."""
+        for name in [f"gitops-ml-{place}" for place in self.environments]:
+            self._delete("applicationsets.argoproj.io", name, ARGO_CD)
+        with suppress(AssertionError):
+            until(lambda: not self.applications(), "the Applications are gone", seconds=60)
+        for place in self.environments.values():
+            self._delete("namespace", place["namespace"], "default")
+
+    def _delete(self, kind: str, name: str, namespace: str) -> None:
+        self.cluster.kubectl(
+            "delete", kind, name, "-n", namespace, "--wait=false", "--ignore-not-found"
+        )
+
+    @property
+    def environments(self) -> dict[str, dict[str, Any]]:
+        return yaml.safe_load((self.ann.project / "gitops-ml.yaml").read_text())["environments"]
+
+    def configures(self, **changes: Any) -> None:
+        """Write the project file; ``gitops`` and ``environments`` are merged, other keys replace."""
+        place = {"cluster": "main", "namespace": self.namespace}
+        self.ann.configures(**{
+            "project": f"shop-{self.mark}",
+            "image": {
+                "repository": self.site.images, "base": self.site.base,
+                "python_version": self.site.python, "builder": "oci",
+            },
+            **changes,
+            "environments": {self.environment: place, **changes.get("environments", {})},
+            "gitops": {
+                "repository": self.repository, "token_env": "GITOPS_TOKEN", "forge": {"type": "gitea"},
+                **changes.get("gitops", {}),
+            },
+        })  # fmt: skip
+
+    def has(self, *apis: dict[str, Any], predictor: str = PREDICTOR) -> None:
+        (self.ann.project / "api.yaml").write_text(yaml.safe_dump(list(apis), sort_keys=False))
+        (self.ann.project / "predictor.py").write_text(predictor)
+
+    def runs(self, *arguments: str | Path) -> CommandResult:
+        """The command, which must end well."""
+        outcome = self.ann.runs(*arguments)
+        assert outcome.code == 0, outcome
+        return outcome
+
+    def bootstraps(self) -> None:
+        """Bootstrap the repository, and do what its README asks an administrator for."""
+        self.runs("bootstrap")
+        self.cluster.apply(self.argo_cd_objects())
+
+    def argo_cd_objects(self) -> list[dict[str, Any]]:
+        checkout = self.checks_out()
+        return [
+            yaml.safe_load(path.read_text()) for path in sorted(checkout.rglob("argocd/**/*.yaml"))
+        ]
+
+    def checks_out(self) -> Path:
+        """The GitOps repository as files, as it is now."""
+        folder = self.ann.home / "checkout"
+        if folder.exists():
+            git("pull", "-q", "--ff-only", cwd=folder)
+        else:
+            git("clone", "-q", self.repository, folder)
+        return folder
+
+    def deploys(self, *options: str) -> CommandResult:
+        return self.runs("deploy", "-e", self.environment, *self.waits, *self.flags, *options)
+
+    waits = ("--wait", "--timeout", "300")
+
+    # -- what runs ---------------------------------------------------------------------------------
+
+    def applications(self) -> list[dict[str, Any]]:
+        items = json.loads(self.cluster.kubectl(
+            "get", "applications.argoproj.io", "-n", ARGO_CD, "-o", "json"
+        ))["items"]  # fmt: skip
+        return [each for each in items if self.mark in each["metadata"]["name"]]
+
+    def pods(self, api: str = "answer") -> list[dict[str, Any]]:
+        """The pods that are not terminating."""
+        return self.pods_in(self.namespace, api)
+
+    def pods_in(self, namespace: str, api: str = "answer") -> list[dict[str, Any]]:
+        items = json.loads(self.cluster.kubectl(
+            "get", "pods", "-n", namespace, "-l", f"app.kubernetes.io/instance={api}", "-o", "json"
+        ))["items"]  # fmt: skip
+        return [each for each in items if "deletionTimestamp" not in each["metadata"]]
+
+    def release(self, api: str = "answer") -> dict[str, Any]:
+        """``release.yaml`` as it is in Git now."""
+        path = self.checks_out() / "releases" / self.environment / api / "release.yaml"
+        return yaml.safe_load(path.read_text())
+
+    def ready_pods(self, api: str = "answer") -> list[dict[str, Any]]:
+        return [
+            pod for pod in self.pods(api)
+            if {"type": "Ready", "status": "True"}.items() <= _condition(pod, "Ready").items()
+        ]  # fmt: skip
+
+    def namespace_exists(self) -> bool:
+        return bool(self.cluster.kubectl("get", "namespace", self.namespace, "--ignore-not-found"))
+
+    def address(self, api: str = "answer") -> str:
+        """The Service's own address, which kube-proxy leads to the pods from this machine, too."""
+        service = self.cluster.get("service", api, namespace=self.namespace)["spec"]
+        return f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+
+    def predicts(self, payload: Any, api: str = "answer") -> tuple[Any, Any]:
+        """The answer and its headers."""
+        return posted(f"{self.address(api)}/predict", payload)
+
+
+def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
+    conditions = pod["status"].get("conditions", ())
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def answer_api(**changes: Any) -> dict[str, Any]:
+    """An API whose predictor multiplies by two."""
+    predictor = {"path": "predictor.py", "config": {"factor": 2}, **changes.pop("predictor", {})}
+    return {
+        "name": "answer", "kind": "RealtimeAPI", "predictor": predictor, "compute": COMPUTE,
+        "autoscaling": {"min_replicas": 1, "max_replicas": 1}, **changes,
+    }  # fmt: skip

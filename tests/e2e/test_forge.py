@@ -1,0 +1,49 @@
+"""A pull request from a notebook: opened, updated in place, merged, synced, and traced back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.machine.gitea import USER
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
+
+
+def test_a_notebook_opens_updates_and_merges_one_pull_request(story):
+    import gitops_ml as gml
+
+    place = {"cluster": "main", "namespace": story.namespace, "delivery": "pull_request"}
+    story.configures(environments={story.environment: place})
+    story.has()
+    story.bootstraps()
+    requests = f"/repos/{USER}/gitops-{story.mark}/pulls"
+
+    def spec(factor: int) -> dict:
+        return {
+            "name": "answer", "kind": "RealtimeAPI", "compute": {"cpu": "50m", "mem": "160Mi"},
+            "autoscaling": {"max_replicas": 1}, "predictor": {"config": {"factor": factor}},
+        }  # fmt: skip
+
+    class Predictor:
+        def __init__(self, config):
+            self.factor = config["factor"]
+
+        def predict(self, payload):
+            return {"answer": self.factor * payload["x"]}
+
+    client = gml.client(story.environment)
+    client.create_api(spec(2), predictor=Predictor)
+    (first,) = story.site.forge.ask("GET", requests)
+    client.create_api(spec(3), predictor=Predictor)
+    (second,) = story.site.forge.ask("GET", requests)
+    assert first["number"] == second["number"]
+    assert first["head"]["sha"] != second["head"]["sha"]
+    assert "gitops-ml" in {label["name"] for label in second["labels"]}
+
+    story.site.forge.ask("POST", f"{requests}/{second['number']}/merge", {"Do": "merge"})
+    client.wait_for("answer", timeout=300)
+    answer, headers = story.predicts({"x": 7})
+    assert answer == {"answer": 21}
+    trace = story.runs("trace", headers["x-deployment-id"], "-o", "json").json
+    assert trace["environment"] == story.environment
+    assert trace["pull_request"]
