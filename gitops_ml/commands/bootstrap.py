@@ -119,11 +119,7 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
         UsageError: the project file names no GitOps repository, or the folder cannot be written to.
     """
     project, gitops = workspace.project, _gitops(workspace, tools)
-
-    def read(path: str) -> bytes | None:
-        file = folder / path
-        return file.read_bytes() if file.is_file() else None
-
+    read = partial(_read, folder)
     others, kept = _peoples_files(project, gitops, read)
     files = sorted([*_argo_files(workspace, set(), RepositoryState.empty(), read), *others])
     before = {file.path: read(file.path) for file in files}
@@ -138,6 +134,11 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
         steps=_steps(workspace, gitops),
         advice=bootstrap_files.advice(project, gitops),
     )
+
+
+def _read(folder: Path, path: str) -> bytes | None:
+    file = folder / path
+    return file.read_bytes() if file.is_file() else None
 
 
 def _gitops(workspace: Workspace, tools: Clients) -> GitopsSpec:

@@ -80,8 +80,7 @@ def build(
         GitopsMlError: the requirements cannot be resolved, a wheel cannot be had, or the disk is
             full.
         EngineFailed: no engine answers, or a build failed.
-        Refused, ServerFailed: the registry or an index refused or failed, or has no model that a
-            release needs.
+        Refused: the registry has no model that a release needs.
     """
     if options.push and checked(workspace).project.image.repository is None:
         raise UsageError(

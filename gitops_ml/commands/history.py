@@ -181,10 +181,8 @@ def trace_lines(found: FoundDeployment) -> Iterator[tuple[str, str]]:
     release, source = found.release, found.release.provenance
     yield "deployment id", found.deployment_id
     yield "API", release.api
-    yield (
-        "environment",
-        f"{release.environment} (namespace {release.namespace}, team {release.team})",
-    )
+    place = f"{release.environment} (namespace {release.namespace}, team {release.team})"
+    yield "environment", place
     yield "state", _state(found)
     yield "commit", f"{found.commit} ({time_for_people(found.when)})"
     yield "author", found.author
