@@ -2,7 +2,7 @@
 
 It is a standard lock (`PEP 751`_) beside the requirements file, which pip, uv and scanners read, too::
 
-    # Written by `gitops-ml lock` from requirements.txt and the runtime's own requirements: commit it.
+    # Written by `gitops-ml lock` from the requirements of the project and the runtime: commit it.
     lock-version = "1.0"
     environments = ["platform_machine == 'x86_64' and sys_platform == 'linux'"]
     requires-python = "==3.11.*"
@@ -35,11 +35,15 @@ import posixpath
 import re
 import sys
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from packaging.markers import Marker
 from packaging.pylock import Package, Pylock, PylockValidationError
+from packaging.utils import is_normalized_name
+
+from gitops_ml.system.process import redacted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,7 +51,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 FORMAT = 2
 GLIBC = (2, 28)
@@ -61,10 +65,8 @@ _OLD_HEAD = "# gitops-ml lock"
 _STRING = re.compile(r'"[^"\\]*"')
 _PLAIN = re.compile(r"#.*|\[\[packages\]\]|\[tool\.gitops-ml\]|[\w\s=,{}-]*(?:\[[\w\s=,{}-]*)?\]?")
 """A line without its strings. TOML readers need minutes for keys of many dots, so there are none."""
-_PYTHON = re.compile(r"==(\d+(?:\.\d+)+)\.\*")
-_MACHINE = re.compile(r'platform_machine == "(\w+)"')
+_MACHINE = re.compile(r"platform_machine == '(\w+)'")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _LINE = re.compile(r"\(at line (\d+)")
 _PLACE = re.compile(r"packages\[(\d+)\]")
 
@@ -182,13 +184,12 @@ def is_old_lock(text: str) -> bool:
 
 def render_lock(lock: Lock, *, requirements: str | None) -> str:
     """The text of the lock of a requirements file."""
-    sources = f"{requirements} and " if requirements else ""
     folder = posixpath.dirname(requirements or "")
     lines = [
-        f"# Written by `gitops-ml lock` from {sources}the runtime's own requirements: commit it.",
+        "# Written by `gitops-ml lock` from the requirements of the project and the runtime: commit it.",
         'lock-version = "1.0"',
         "environments = [",
-        *(f"    {_toml(_environment(platform))}," for platform in lock.platforms),
+        *(f'    "{_environment(platform)}",' for platform in lock.platforms),
         "]",
         f'requires-python = "=={lock.python}.*"',
         _CREATED_BY,
@@ -246,7 +247,7 @@ def parse_lock(text: str, *, requirements: str | None = None) -> Lock:
     """The lock of a requirements file that ``text`` spells.
 
     Raises:
-        BadLock: `gitops-ml lock` did not write it; the message has the line and the remedy.
+        BadLock: `gitops-ml lock` did not write exactly this; the message has the line.
     """
     if not is_lock(text):
         raise BadLock(
@@ -257,113 +258,99 @@ def parse_lock(text: str, *, requirements: str | None = None) -> Lock:
     lines = _lines(text)
     for number, line in enumerate(lines, start=1):
         if not _PLAIN.fullmatch(_STRING.sub("", line)):
-            raise BadLock(f"`{line[:200]}` is not as `gitops-ml lock` writes it", line=number)
+            raise _unlike(line, number)
     starts = [number for number, line in enumerate(lines, start=1) if line == "[[packages]]"]
+    found = _standard(text, starts)
+    folder = posixpath.dirname(requirements or "")
+    lock = Lock(
+        python=str(found.requires_python)[len("==") : -len(".*")],
+        platforms=tuple(each for each in MACHINES if _is_for(found, each)),
+        inputs=_inputs(found),
+        packages=tuple(
+            _package(package, line=line, folder=folder)
+            for package, line in zip(found.packages, starts, strict=False)
+        ),
+    )
+    right = _lines(render_lock(lock, requirements=requirements))
+    for number, (line, expected) in enumerate(zip_longest(lines, right), start=1):
+        if line != expected:
+            raise _unlike(line or "", number)
+    return lock
+
+
+def _unlike(text: str, line: int) -> BadLock:
+    shown = redacted(text)[:200]
+    return BadLock(f"`{shown}` is not as `gitops-ml lock` writes it", line=line)
+
+
+def _standard(text: str, starts: Sequence[int]) -> Pylock:
+    """The content as a standard lock, whose packages begin at the lines ``starts``."""
     try:
-        found = read_pylock(text)
+        return read_pylock(text)
     except (ValueError, RecursionError) as error:
         at = _LINE.search(str(error))
         message = f"it is not valid TOML ({str(error)[:200]}): {_WRITE_AGAIN}"
         raise BadLock(message, line=int(at[1]) if at else 0) from error
     except PylockValidationError as error:
         at = _PLACE.match(error.context or "")
-        raise BadLock(
-            f"it is not as `gitops-ml lock` writes it: {str(error)[:200]}",
-            line=starts[int(at[1])] if at and starts else 0,
-        ) from error
-    if len(found.packages) != len(starts):
-        raise BadLock(f"its packages are not in [[packages]] tables: {_WRITE_AGAIN}")
-    folder = posixpath.dirname(requirements or "")
-    return Lock(
-        python=_python(found),
-        platforms=_platforms(found),
-        inputs=_inputs(found),
-        packages=tuple(
-            _package(package, line=line, folder=folder)
-            for package, line in zip(found.packages, starts, strict=True)
-        ),
-    )
+        message = f"it is not valid ({redacted(str(error))[:200]}): {_WRITE_AGAIN}"
+        raise BadLock(message, line=starts[int(at[1])] if at and starts else 0) from error
+
+
+def _is_for(found: Pylock, platform: str) -> bool:
+    return Marker(_environment(platform)) in (found.environments or ())
 
 
 def _inputs(found: Pylock) -> str:
     own = (found.tool or {}).get("gitops-ml")
-    facts: Mapping[str, Any] = own if isinstance(own, dict) else {}
-    if facts.get("format") != FORMAT:
+    if not isinstance(own, dict) or own.get("format") != FORMAT:
         raise BadLock(f"it is not of format {FORMAT}: {_WRITE_AGAIN}")
-    if not isinstance(inputs := facts.get("inputs"), str):
-        raise BadLock(f"it lacks inputs in [tool.gitops-ml]: {_WRITE_AGAIN}")
-    return inputs
-
-
-def _python(found: Pylock) -> str:
-    if not (match := _PYTHON.fullmatch(str(found.requires_python or ""))):
-        raise BadLock(f'it lacks requires-python = "==….*": {_WRITE_AGAIN}')
-    return match[1]
-
-
-def _platforms(found: Pylock) -> tuple[str, ...]:
-    known = {str(Marker(_environment(platform))): platform for platform in MACHINES}
-    names = [*map(str, found.environments or ())]
-    if unknown := [name for name in names if name not in known]:
-        raise BadLock(f"it is for {unknown[0][:200]}, which is not one of {', '.join(MACHINES)}")
-    if not names or len(set(names)) != len(names):
-        problem = "has a platform twice" if names else "lacks environments"
-        raise BadLock(f"it {problem}: {_WRITE_AGAIN}")
-    return tuple(known[name] for name in names)
+    return str(own.get("inputs"))
 
 
 def _package(package: Package, *, line: int, folder: str) -> LockedPackage:
-    wheels, version = package.wheels or (), package.version
-    if len(wheels) != 1 or package.sdist or version is None:
-        raise BadLock(f"{package.name} is not one version and its wheel: {_WRITE_AGAIN}", line=line)
-    (wheel,) = wheels
-    sha256 = str(wheel.hashes.get("sha256"))
-    if not _SHA256.fullmatch(sha256):
-        raise BadLock(f"{package.name} has no valid sha256: {_WRITE_AGAIN}", line=line)
-    path, file = "", wheel.path or ""
-    if wheel.url:
-        parts = urlsplit(file := wheel.url)
-        if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query:
-            raise BadLock(f"{package.name} has a private address: {_WRITE_AGAIN}", line=line)
-    elif "/" in file:
+    """A package as far as `gitops-ml lock` writes it; what is left out differs when it is written."""
+    wheel = next(iter(package.wheels or ()), None)
+    sha256 = str(wheel.hashes.get("sha256")) if wheel else ""
+    if wheel is None or not _SHA256.fullmatch(sha256):
+        raise BadLock(f"{package.name} has no wheel with a sha256: {_WRITE_AGAIN}", line=line)
+    path, file = "", bare_address(wheel.url) if wheel.url else str(wheel.path)
+    if not wheel.url and "/" in file:
         path, file = posixpath.normpath(posixpath.join(folder, file)), ""
         if path.startswith(("/", "../")):
             raise BadLock(f"{path[:200]} leaves the project: {_WRITE_AGAIN}", line=line)
     return LockedPackage(
         package.name,
-        str(version),
+        str(package.version),
         sha256,
-        machine=_machine(package.marker, line=line),
+        machine=_machine(package.marker),
         path=path,
         file=file,
-        requires=tuple(_required(table, line=line) for table in package.dependencies or ()),
+        requires=tuple(map(_required, package.dependencies or ())),
         line=line,
     )
 
 
-def _machine(marker: Marker | None, *, line: int) -> str:
-    """The machine that a marker of the lock names; empty for all machines."""
-    if marker is None:
+def _machine(marker: object) -> str:
+    """The machine that a marker of the lock names; empty for all machines, and for other markers."""
+    match = _MACHINE.fullmatch(str(marker).replace('"', "'"))
+    return match[1] if match and match[1] in MACHINES.values() else ""
+
+
+def _required(table: Mapping[str, Any]) -> str:
+    name, machine = str(table.get("name")), _machine(table.get("marker"))
+    if not is_normalized_name(name):
         return ""
-    match = _MACHINE.fullmatch(str(marker))
-    if match is None or match[1] not in MACHINES.values():
-        raise BadLock(f"`{str(marker)[:200]}` is not a machine: {_WRITE_AGAIN}", line=line)
-    return match[1]
-
-
-def _required(table: Mapping[str, Any], *, line: int) -> str:
-    name, marker = table.get("name"), table.get("marker")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise BadLock(f"`{str(name)[:200]}` is not the name of a package", line=line)
-    machine = "" if marker is None else _machine(_marker(marker, line=line), line=line)
     return f"{name} ({machine})" if machine else name
 
 
-def _marker(text: object, *, line: int) -> Marker:
-    try:
-        return Marker(str(text))
-    except (ValueError, RecursionError):
-        raise BadLock(f"`{str(text)[:200]}` is not a machine: {_WRITE_AGAIN}", line=line) from None
+def bare_address(url: str) -> str:
+    """An address without credentials, query and fragment; empty where it is not of the web."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        return ""
+    server = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, server, parts.path, "", ""))
 
 
 def _sha256(value: object) -> str:

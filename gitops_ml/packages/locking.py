@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
 from gitops_ml.packages.lock_file import (
@@ -18,6 +18,7 @@ from gitops_ml.packages.lock_file import (
     BadLock,
     Lock,
     LockedPackage,
+    bare_address,
     is_lock,
     is_old_lock,
     lock_path,
@@ -348,12 +349,10 @@ def _of_index(
 def _public_address(file: PackageFile, settings: IndexSettings) -> str:
     """The address of a wheel; its bare name where that is of this machine, or holds a secret."""
     parts = urlsplit(file.url)
-    server = parts.netloc.rpartition("@")[2]
-    address = urlunsplit((parts.scheme, server, parts.path, "", ""))
+    address = bare_address(file.url)
     secrets = (*settings.passwords, *secrets_in(os.environ))
     is_public = (
-        parts.scheme in ("http", "https")
-        and not parts.query
+        not parts.query
         and unquote(posixpath.basename(parts.path)) == file.filename
         and re.fullmatch(r"[!-~]+", address)
         and not re.search(r'["\\]', address)

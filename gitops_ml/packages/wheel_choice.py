@@ -6,10 +6,15 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from packaging.tags import compatible_tags, cpython_tags, create_compatible_tags_selector
+from packaging.utils import parse_wheel_filename
+
 from gitops_ml.packages.lock_file import GLIBC, MACHINES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
+
+    from packaging.tags import Tag
 
 _OLDEST_GLIBC = 5
 _LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
@@ -26,21 +31,18 @@ class PackageFile:
 
 
 @functools.cache
-def tag_order(python: str, platform: str) -> Mapping[str, int]:
-    """Every tag that a platform's Python supports, with its rank: the lowest is the best.
+def supported_tags(python: str, platform: str) -> tuple[Tag, ...]:
+    """Every tag that a platform's Python supports, the best first.
 
     ``python`` is ``3.11``, ``platform`` a key of `MACHINES`.
     """
-    from packaging.tags import compatible_tags, cpython_tags
-
     version = tuple(map(int, python.split(".")))[:2]
     platforms = [*_platforms(MACHINES[platform])]
     interpreter = f"cp{version[0]}{version[1]}"
-    tags = (
+    return (
         *cpython_tags(version, platforms=platforms),
         *compatible_tags(version, interpreter, platforms),
     )
-    return {str(tag): place for place, tag in reversed([*enumerate(tags)])}
 
 
 def _platforms(machine: str) -> Iterator[str]:
@@ -51,29 +53,16 @@ def _platforms(machine: str) -> Iterator[str]:
     yield f"linux_{machine}"
 
 
-def rank(filename: str, *, python: str, platform: str) -> int | None:
-    """The rank of a wheel on a platform, lower is better; ``None`` where it does not run there."""
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
-    try:
-        tags = parse_wheel_filename(filename)[3]
-    except InvalidWheelFilename:
-        return None
-    order = tag_order(python, platform)
-    return min((order[str(tag)] for tag in tags if str(tag) in order), default=None)
-
-
 def best_wheel(files: Iterable[PackageFile], *, python: str, platform: str) -> PackageFile | None:
     """The wheel of one version that a platform gets, or ``None`` where there is none.
 
     A build number wins over none, as the specification says; among equals the name decides.
     """
-    from packaging.utils import parse_wheel_filename
+    select = create_compatible_tags_selector(supported_tags(python, platform))
+    ordered = sorted(files, key=_build_order)
+    return next(select((file, parse_wheel_filename(file.filename)[3]) for file in ordered), None)
 
-    found = []
-    for file in files:
-        place = rank(file.filename, python=python, platform=platform)
-        if place is not None:
-            build = parse_wheel_filename(file.filename)[2] or (-1, "")
-            found.append(((place, -build[0], build[1], file.filename), file))
-    return min(found, key=lambda pair: pair[0], default=(None, None))[1]
+
+def _build_order(file: PackageFile) -> tuple[int, str, str]:
+    number, text = parse_wheel_filename(file.filename)[2] or (-1, "")
+    return -number, text, file.filename

@@ -195,10 +195,12 @@ def test_a_package_that_a_pull_request_adds_to_the_lock_enters_no_image(mill, mo
         f'hashes = {{ sha256 = "{fingerprint}" }} }}]\n\n'
     )
     six = '[[packages]]\nname = "six"\nversion = "1.16.0"\n'
+    after, requires = '[[packages]]\nname = "httptools"\n', 'dependencies = [{ name = "evil" }]\n'
     assert six in right
+    assert after in right
     for forged, offline in (
-        (right.replace(six, entry + six), True),
-        (right.replace(six, f'{entry}{six}dependencies = [{{ name = "evil" }}]\n'), False),
+        (right.replace(after, entry + after), True),
+        (right.replace(after, entry + after).replace(six, f"{six}{requires}"), False),
     ):
         mill.lock.write_text(forged)
         result = mill.person.runs("lock", "--check", "-o", "json")

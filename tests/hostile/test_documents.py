@@ -219,16 +219,23 @@ LINES = {
     "hash": b"six==1.0 --hash=sha256:" + b"z" * 100_000 + b"\n",
     "html": b"<html>" * 1000,
 }  # fmt: skip
-_HEAD = b"""lock-version = "1.0"
-environments = ["platform_machine == 'x86_64' and sys_platform == 'linux'"]
+_HEAD = b"""\
+# Written by `gitops-ml lock` from the requirements of the project and the runtime: commit it.
+lock-version = "1.0"
+environments = [
+    "platform_machine == 'x86_64' and sys_platform == 'linux'",
+]
 requires-python = "==3.11.*"
 created-by = "gitops-ml"
-tool = { gitops-ml = { format = 2, inputs = "0" } }
+
+[tool.gitops-ml]
+format = 2
+inputs = "0"
 """
 
 
 def _locked(wheel: bytes, *, name: bytes = b"six", more: bytes = b"") -> bytes:
-    entry = b'[[packages]]\nname = "%s"\nversion = "1.0"\n%swheels = [{ %s }]\n'
+    entry = b'\n[[packages]]\nname = "%s"\nversion = "1.0"\n%swheels = [{ %s }]\n'
     return _HEAD + entry % (name, more, wheel)
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.pylock import Pylock
-from packaging.tags import parse_tag
 from packaging.version import Version
 
 from gitops_ml.packages.lock_check import marker_environment
@@ -24,7 +23,7 @@ from gitops_ml.packages.lock_file import (
     parse_lock,
     render_lock,
 )
-from gitops_ml.packages.wheel_choice import tag_order
+from gitops_ml.packages.wheel_choice import supported_tags
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -49,7 +48,7 @@ LOCK = Lock(
     ),
 )
 TEXT = f"""\
-# Written by `gitops-ml lock` from requirements.txt and the runtime's own requirements: commit it.
+# Written by `gitops-ml lock` from the requirements of the project and the runtime: commit it.
 lock-version = "1.0"
 environments = [
     "platform_machine == 'x86_64' and sys_platform == 'linux'",
@@ -92,7 +91,9 @@ def locked(name: str, version: str, **facts: str) -> LockedPackage:
     return LockedPackage(name, version, file=f"https://files.example/{wheel}", **facts)
 
 
-INLINE = TEXT.partition("[tool")[0] + 'packages = [{ name = "a", version = "1" }]\n'
+INLINE = TEXT.partition("[[packages]]")[0].replace(
+    "[tool", 'packages = [{ name = "a", version = "1", directory = { path = "a" } }]\n\n[tool'
+)
 
 names = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+){0,2}", fullmatch=True)
 packages = st.builds(
@@ -119,8 +120,9 @@ def test_a_lock_is_a_standard_one() -> None:
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
 def test_other_tools_choose_the_same_wheels(platform: str) -> None:
     environment = cast("Environment", marker_environment("3.11", platform))
-    tags = [tag for each in tag_order("3.11", platform) for tag in parse_tag(each)]
-    found = Pylock.from_dict(tomllib.loads(TEXT)).select(environment=environment, tags=tags)
+    found = Pylock.from_dict(tomllib.loads(TEXT)).select(
+        environment=environment, tags=supported_tags("3.11", platform)
+    )
     assert [dict(wheel.hashes)["sha256"] for _, wheel in found] == [
         package.sha256 for package in LOCK.packages_for(platform)
     ]
@@ -162,33 +164,32 @@ def test_each_platform_gets_its_own_packages() -> None:
         ("numpy==1.0\n", 1, "another tool's lock"),
         (TEXT.replace("created-by", "made-by"), 1, "another tool's lock"),
         (TEXT.replace("format = 2", "format = 3"), 0, "not of format 2: `gitops-ml lock` writes"),
-        (TEXT.replace('requires-python = "==3.11.*"\n', ""), 0, "lacks requires-python"),
-        (TEXT.replace('requires-python = "==3.11.*"', 'requires-python = ">=3.11"'), 0, "lacks req"),
-        (TEXT.replace("inputs = ", "input = "), 0, "lacks inputs"),
-        (TEXT.replace("'aarch64' and", "'riscv64' and"), 0, 'for platform_machine == "riscv64"'),
-        (TEXT.replace("'aarch64' and", "'x86_64' and"), 0, "has a platform twice"),
+        (TEXT.replace('requires-python = "==3.11.*"\n', ""), 7, "not as"),
+        (TEXT.replace('requires-python = "==3.11.*"', 'requires-python = ">=3.11"'), 7, "not as"),
+        (TEXT.replace("inputs = ", "input = "), 12, "not as"),
+        (TEXT.replace("'aarch64' and", "'riscv64' and"), 5, "`.*riscv64.*` is not as `gitops-ml lock` writes it"),
+        (TEXT.replace("'aarch64' and", "'x86_64' and"), 5, "not as"),
         (TEXT.replace('version = "8.5.1"', 'version = "8.5.2"'), 14, "not consistent with package"),
         (TEXT.replace('name = "click"\nv', 'name = "Click"\nv'), 14, "is not normalized"),
-        (TEXT.replace(f'sha256 = "{A}"', 'sha256 = "short"', 1), 14, "has no valid sha256"),
-        (TEXT.replace("sha256 =", "sha512 =", 1), 14, "has no valid sha256"),
-        (TEXT.replace(CLICK, "https://ann:pw@x.org/click-8.5.1-py3-none-any.whl"), 14, "private"),
-        (TEXT.replace(CLICK, CLICK.replace("https", "file")), 14, "has a private address"),
-        (TEXT.replace(CLICK, f"{CLICK}?token=0"), 14, "has a private address"),
+        (TEXT.replace(f'sha256 = "{A}"', 'sha256 = "short"', 1), 14, "has no wheel with a sha256"),
+        (TEXT.replace("sha256 =", "sha512 =", 1), 14, "has no wheel with a sha256"),
+        (TEXT.replace(CLICK, "https://ann:pw@x.org/click-8.5.1-py3-none-any.whl"), 18, r"//\*\*\*@x.org.* is not as"),
+        (TEXT.replace(CLICK, CLICK.replace("https", "file")), 18, "not as"),
+        (TEXT.replace(CLICK, f"{CLICK}?token=0"), 18, "not as"),
         (TEXT.replace("wheels/mine", "../wheels/mine"), 20, "leaves the project"),
         (TEXT.replace("wheels/mine", "/wheels/mine"), 20, "leaves the project"),
-        (TEXT.replace("'x86_64'\"\nwheels", "'ppc'\"\nwheels"), 31, "is not a machine"),
-        (TEXT.replace('{ name = "mine" }', '{ name = "m i" }'), 14, "`m i` is not the name"),
-        (TEXT.replace('{ name = "mine" }', '{ name = "m", marker = "(" }'), 14, "not a machine"),
+        (TEXT.replace("'x86_64'\"\nwheels", "'ppc'\"\nwheels"), 28, "not as"),
+        (TEXT.replace('{ name = "mine" }', '{ name = "m i" }'), 17, "`.*m i.* is not as"),
+        (TEXT.replace('{ name = "mine" }', '{ name = "m", marker = "(" }'), 17, "not as"),
         (TEXT + "stray\n", 36, "is not valid TOML"),
         (TEXT + "a.b = 1\n", 36, "`a.b = 1` is not as `gitops-ml lock` writes it"),
         (TEXT + "a = 'b'\n", 36, "`a = 'b'` is not as"),
         (TEXT + 'a = """\n', 36, "is not as"),
-        (INLINE, 0, "Missing required value|not exactly one|must be"),
-        (INLINE.replace(" }]", ', directory = { path = "a" } }]'), 0, r"not in \[\[packages\]\] tables"),
+        (INLINE, 9, "not as"),
         (TEXT + "[[packages]]\n", 36, "Missing required value in 'packages"),
-        (TEXT.replace("wheels = [{ url", "wheels = [{ path = \"w/c\" }, { url", 1), 14, "is not as"),
+        (TEXT.replace("wheels = [{ url", "wheels = [{ path = \"w/c\" }, { url", 1), 14, "is not valid"),
         (TEXT + "[[packages]]\nname = \"a\"\nversion = \"1\"\ndirectory = { path = \"a\" }\n", 36,
-         "a is not one version and its wheel"),
+         "a has no wheel with"),
     ],
 )  # fmt: skip
 def test_a_lock_that_was_edited_is_refused_with_its_line(text: str, line: int, words: str) -> None:

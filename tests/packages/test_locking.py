@@ -128,10 +128,10 @@ def as_other(project: Project, name: str, other: str) -> None:
     edit(project, f"{name}-{version}-py3", f"{other}-{new}-py3")
 
 
-def with_evil(project: Project) -> None:
-    wheels = f'[{{ path = "evil-1.0-py3-none-any.whl", hashes = {{ sha256 = "{"e" * 64}" }} }}]'
-    evil = f'[[packages]]\nname = "evil"\nversion = "1.0"\nwheels = {wheels}\n\n'
-    edit(project, '[[packages]]\nname = "beta"', f'{evil}[[packages]]\nname = "beta"')
+def with_another(project: Project) -> None:
+    wheels = f'[{{ path = "bad-1.0-py3-none-any.whl", hashes = {{ sha256 = "{"e" * 64}" }} }}]'
+    bad = f'[[packages]]\nname = "bad"\nversion = "1.0"\nwheels = {wheels}\n\n'
+    edit(project, '[[packages]]\nname = "beta"', f'{bad}[[packages]]\nname = "beta"')
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def with_evil(project: Project) -> None:
     [
         (lambda project: as_other(project, "alpha 1.0", "alpha 0.9"),
          r"alpha 0.9 \(line 13\) is not >=1, as requirements.txt:1"),
-        (with_evil, r"evil 1.0 \(line 19\) is required by nothing"),
+        (with_another, r"bad 1.0 \(line 19\) is required by nothing"),
         (lambda project: as_other(project, "beta 2.0", "gamma 2.0"),
          r"it lacks beta, which alpha 1.0 \(line 13\) requires"),
-        (lambda project: as_other(project, "alpha 1.0", "delta 1.0"),
+        (lambda project: as_other(project, "alpha 1.0", "aleph 1.0"),
          "it lacks alpha, which requirements.txt:1 requires"),
         (lambda project: edit(project, 'dependencies = [{ name = "beta" }]\n', ""),
          "does not name what its packages require"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.packages.wheel_choice import PackageFile, best_wheel, rank
+from gitops_ml.packages.wheel_choice import PackageFile, best_wheel
 
 
 def files(*names: str) -> tuple[PackageFile, ...]:
@@ -19,7 +19,6 @@ NUMPY = files(
     "numpy-2.0-cp311-cp311-manylinux_2_17_aarch64.whl",
     "numpy-2.0-cp312-cp312-manylinux_2_17_x86_64.whl",
     "numpy-2.0-py3-none-any.whl",
-    "garbage.whl",
 )
 
 
@@ -57,6 +56,6 @@ def test_a_later_build_of_the_same_wheel_wins() -> None:
 
 
 def test_stable_abi_wheels_of_older_pythons_run() -> None:
-    name = "cryptography-1.0-cp38-abi3-manylinux_2_28_aarch64.whl"
-    assert rank(name, python="3.13", platform="linux/arm64") is not None
-    assert rank(name, python="3.13", platform="linux/amd64") is None
+    wheels = files("cryptography-1.0-cp38-abi3-manylinux_2_28_aarch64.whl")
+    assert best_wheel(wheels, python="3.13", platform="linux/arm64") == wheels[0]
+    assert best_wheel(wheels, python="3.13", platform="linux/amd64") is None
