@@ -29,7 +29,6 @@ from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from email.message import Message
 
     from gitops_ml.forge.address import ForgeAddress
     from gitops_ml.http.deadlines import Watch
@@ -49,15 +48,6 @@ class NotThere(Refused):
 
 class Unacceptable(Refused):
     """400, 409, 422 …: the forge understands the request and refuses it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForgeResponse:
-    """A forge's answer that is not a failure."""
-
-    status: int
-    data: Part
-    headers: Message
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +81,7 @@ class ForgeSession:
         Raises:
             NotThere, Unacceptable, Refused, ServerFailed: as `send`.
         """
-        return self.send("GET", path, query=query).data
+        return self.send("GET", path, query=query)
 
     def pages(self, path: str, **query: object) -> Iterator[Part]:
         """The items of a list that comes in pages, each linked to the next (RFC 8288).
@@ -101,13 +91,13 @@ class ForgeSession:
             NotThere, Unacceptable, Refused: as `send`.
         """
         watch = self.watch(f"GET of all pages of {path}")
-        answer = self.send("GET", path, query=query, watch=watch)
+        answer = self._answer("GET", path, query=query, watch=watch)
         for _ in range(_MOST_PAGES):
-            yield from answer.data.items()
+            yield from self._parsed("GET", answer).items()
             following = _next_page(answer.headers.get("Link", ""))
             if not following:
                 return
-            answer = self.send("GET", urljoin(self.address.api_url, following), watch=watch)
+            answer = self._answer("GET", urljoin(self.address.api_url, following), watch=watch)
         raise self.endless(path, _MOST_PAGES)
 
     def endless(self, path: str, pages: int) -> ServerFailed:
@@ -124,8 +114,8 @@ class ForgeSession:
         *,
         query: Mapping[str, object] | None = None,
         watch: Watch | None = None,
-    ) -> ForgeResponse:
-        """The answer to a request, which is retried where a retry is harmless.
+    ) -> Part:
+        """The JSON of the answer to a request, which is retried where a retry is harmless.
 
         One watch bounds all attempts together.
 
@@ -133,6 +123,18 @@ class ForgeSession:
             NotThere, Unacceptable, Refused: the forge refuses.
             ServerFailed: the forge cannot be reached, fails, or wants a longer wait.
         """
+        answer = self._answer(method, path, body, query=query, watch=watch)
+        return self._parsed(method, answer)
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        watch: Watch | None = None,
+    ) -> HttpResponse:
         url = path if "://" in path else f"{self.address.api_url}{path}"
         if fields := {key: str(value) for key, value in (query or {}).items() if value is not None}:
             url += f"?{urlencode(fields)}"
@@ -147,7 +149,7 @@ class ForgeSession:
             raise self._unreachable(error) from error
         if not answer.ok:
             raise self._failure(method, answer)
-        return self._parsed(method, answer)
+        return answer
 
     def _request(self, method: str, url: str, body: object, watch: Watch) -> HttpResponse:
         """The answer. The token is sent to its own server only."""
@@ -163,15 +165,14 @@ class ForgeSession:
             watch=watch, redirects="own",
         )  # fmt: skip
 
-    def _parsed(self, method: str, answer: HttpResponse) -> ForgeResponse:
+    def _parsed(self, method: str, answer: HttpResponse) -> Part:
         prefix = f"{self.address.host} answered {method} {urlsplit(answer.url).path} with "
         hint = f"is {self.section}.forge.api_url right?"
         try:
             value = answer.json() if answer.content.strip() else None
         except ValueError:
             raise ServerFailed(f"{prefix}something that is not JSON; {hint}") from None
-        problem = f"{prefix}something that its API does not have ({hint})"
-        return ForgeResponse(answer.status, Part(value, problem), answer.headers)
+        return Part(value, f"{prefix}something that its API does not have ({hint})")
 
     def _unreachable(self, error: RequestFailed) -> GitopsMlError:
         if isinstance(error.error, BadRedirect) and error.error.origin:

@@ -50,7 +50,7 @@ class Bitbucket(Forge):
         start, watch = 0, self._session.watch(f"GET of all pages of {path}")
         for _ in range(_MOST_PAGES):
             wanted = {**query, "start": start, "limit": 100}
-            page = self._session.send("GET", path, query=wanted, watch=watch).data
+            page = self._session.send("GET", path, query=wanted, watch=watch)
             yield from page["values"]
             if not page["nextPageStart"] or page["isLastPage"].flag():
                 return
@@ -77,7 +77,7 @@ class Bitbucket(Forge):
             "toRef": {"id": known["toRef"]["id"].text(), "repository": self._repository},
             **fields,
         }
-        return self._session.send("PUT", f"{self._pulls}/{number}", body).data
+        return self._session.send("PUT", f"{self._pulls}/{number}", body)
 
     def _with_commit(self, commit: str) -> Iterable[Part]:
         return self._pages(f"{self._path}/commits/{commit}/pull-requests")

@@ -117,7 +117,7 @@ class GitHub(Forge):
     def _auto_merge(self, node: str, method: str) -> None:
         body = {"query": _AUTO_MERGE, "variables": {"id": node, "method": method}}
         url = _graphql_url(self._session.address.api_url)
-        if errors := [*self._session.send("POST", url, body).data["errors"].items()]:
+        if errors := [*self._session.send("POST", url, body)["errors"].items()]:
             raise Refused("; ".join(one_line(each["message"].text()) for each in errors))
 
 

@@ -53,7 +53,7 @@ class Forge(ABC):
         if found := self._find_open(head=proposal.head, base=proposal.base):
             return self.update(found, proposal)
         try:
-            made = self._session.send("POST", self._pulls, self._new_fields(proposal)).data
+            made = self._session.send("POST", self._pulls, self._new_fields(proposal))
         except Unacceptable:
             # Another run may have opened it since the look above.
             if (found := self._find_open(head=proposal.head, base=proposal.base)) is None:
@@ -102,7 +102,7 @@ class Forge(ABC):
         return self._session.get(f"{self._pulls}/{number}")
 
     def _edit(self, number: int, fields: Mapping[str, str]) -> Part:
-        return self._session.send(self._edit_method, f"{self._pulls}/{number}", fields).data
+        return self._session.send(self._edit_method, f"{self._pulls}/{number}", fields)
 
     @abstractmethod
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,15 +57,15 @@ class Session:
         found = self.pulls if path == "/pulls" else self.pulls[int(path.rpartition("/")[2]) - 1]
         return Part(found, "odd")
 
-    def send(self, method: str, path: str, fields: dict[str, Any]) -> SimpleNamespace:
+    def send(self, method: str, path: str, fields: dict[str, Any]) -> Part:
         self.sent.append(f"{method} {path}")
         if method == "PATCH":
             self.pulls[0].update(fields)
-            return SimpleNamespace(data=Part(self.pulls[0], "odd"))
+            return Part(self.pulls[0], "odd")
         self.meanwhile()
         if self.pulls:
             raise Unacceptable("there is one already")
-        return SimpleNamespace(data=Part(self.add(**fields), "odd"))
+        return Part(self.add(**fields), "odd")
 
     def add(self, **fields: Any) -> dict[str, Any]:
         self.pulls.append({"number": len(self.pulls) + 1, "state": "open", **fields})
