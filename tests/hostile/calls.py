@@ -24,6 +24,7 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageIndex
+from gitops_ml.packages.resolver import Resolver
 from gitops_ml.packages.wheel_choice import PackageFile
 from gitops_ml.packages.wheels import Scheme, describe_wheel, wheel_entries
 
@@ -98,6 +99,15 @@ def forge(kind: str, host: str) -> str:
 
 
 def index(host: str) -> str:
+    """The wheels of a package, and the first of them."""
+    settings = IndexSettings(indexes=(f"http://{host}/simple",))
+    resolver = Resolver(
+        project=Path.cwd(), python="3.11", platform="linux/amd64", settings=settings
+    )
+    return f"{resolver.wheels_of(['six==1.0'])['six'].wheels} {package(host)}"
+
+
+def package(host: str) -> str:
     """A file of a package."""
     found = PackageIndex(IndexSettings(indexes=(f"http://{host}/simple",)))
     file = PackageFile(filename="six-1-py3-none-any.whl", url=f"http://{host}/six-1.whl")

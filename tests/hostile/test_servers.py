@@ -441,9 +441,15 @@ INDEXES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", INDEXES)
+@pytest.mark.parametrize("name", [name for name in INDEXES if name != "bomb"])
 def test_what_a_package_index_answers_is_read_or_refused(holds: Holds, name: str) -> None:
+    """uv reads it, and unpacks it without a bound."""
     holds(Hostile(name=name, answers=(INDEXES[name],), arguments=("{host}",)), call="index")
+
+
+@pytest.mark.parametrize("name", ["nothing", "bomb", *(n for n in INDEXES if "re" in n)])
+def test_what_comes_as_a_wheel_is_written_or_refused(holds: Holds, name: str) -> None:
+    holds(Hostile(name=name, answers=(INDEXES[name],), arguments=("{host}",)), call="package")
 
 
 METADATA = b"Metadata-Version: 2.1\nName: six\nVersion: 1.0\n"
