@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.http.response import HttpResponse
-    from gitops_ml.packages.wheel_choice import PackageFile
 
 PYPI = urlunsplit(("https", ".".join(("pypi", "org")), "simple", "", ""))
 """The default index of pip."""
@@ -182,6 +181,16 @@ def _checked(value: str, owner: SecretOwner, *, place: str) -> str:
         raise UsageError(f"{place}: {error}") from error
     owner.check(names, value, place=place)
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFile:
+    """One file of a package in an index."""
+
+    filename: str
+    url: str
+    sha256: str = ""
+    """Hex, as the index or uv states it."""
 
 
 class PackageIndex:

@@ -41,10 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from gitops_ml.packages.index import IndexSettings
+    from gitops_ml.packages.index import IndexSettings, PackageFile
     from gitops_ml.packages.requirement_files import RequirementLine
     from gitops_ml.packages.resolver import IndexedPackage, Pin, Resolver
-    from gitops_ml.packages.wheel_choice import PackageFile
     from gitops_ml.packages.wheels import Component
     from gitops_ml.system.progress import Progress
 
@@ -333,7 +332,7 @@ def _of_index(
     pin: Pin, found: IndexedPackage, allowed: frozenset[str] | None, resolver: Resolver
 ) -> LockedPackage | str:
     """The wheel of a version, preferably with an ``allowed`` hash; or a problem."""
-    from gitops_ml.packages.wheel_choice import best_wheel
+    from gitops_ml.packages.resolver import best_wheel
 
     named = [file for file in found.wheels if file.sha256 in allowed] if allowed else []
     best = best_wheel(named or found.wheels, python=resolver.python, platform=resolver.platform)

@@ -6,6 +6,7 @@ messages that name a package and the remedies.
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import re
@@ -18,21 +19,22 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from packaging.pylock import PylockValidationError
-from packaging.utils import canonicalize_name
+from packaging.tags import compatible_tags, cpython_tags, create_compatible_tags_selector
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
 from gitops_ml.http.urls import is_protected
-from gitops_ml.packages.index import web_address
+from gitops_ml.packages.index import PackageFile, web_address
 from gitops_ml.packages.lock_file import GLIBC, MACHINES, read_pylock
-from gitops_ml.packages.wheel_choice import PackageFile
 from gitops_ml.system import process
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from packaging.pylock import PackageWheel
+    from packaging.tags import Tag
 
     from gitops_ml.packages.index import IndexSettings
 
@@ -53,6 +55,9 @@ _NOT_PINNED = (
     "only packages of an index and wheels of the project can enter an image by hash. Ask for a "
     f"released version, {_SECOND_WAY}, or set image.builder to docker"
 )
+
+_OLDEST_GLIBC = 5
+_LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -331,3 +336,41 @@ def _plain(name: str) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+@functools.cache
+def supported_tags(python: str, platform: str) -> tuple[Tag, ...]:
+    """Every tag that a platform's Python supports, the best first.
+
+    ``python`` is ``3.11``, ``platform`` a key of `MACHINES`.
+    """
+    version = tuple(map(int, python.split(".")))[:2]
+    platforms = [*_platforms(MACHINES[platform])]
+    interpreter = f"cp{version[0]}{version[1]}"
+    return (
+        *cpython_tags(version, platforms=platforms),
+        *compatible_tags(version, interpreter, platforms),
+    )
+
+
+def _platforms(machine: str) -> Iterator[str]:
+    for minor in range(GLIBC[1], _OLDEST_GLIBC - 1, -1):
+        yield f"manylinux_2_{minor}_{machine}"
+        if legacy := _LEGACY.get((2, minor)):
+            yield f"{legacy}_{machine}"
+    yield f"linux_{machine}"
+
+
+def best_wheel(files: Iterable[PackageFile], *, python: str, platform: str) -> PackageFile | None:
+    """The wheel of one version that a platform gets, or ``None`` where there is none.
+
+    A build number wins over none, as the specification says; among equals the name decides.
+    """
+    select = create_compatible_tags_selector(supported_tags(python, platform))
+    ordered = sorted(files, key=_build_order)
+    return next(select((file, parse_wheel_filename(file.filename)[3]) for file in ordered), None)
+
+
+def _build_order(file: PackageFile) -> tuple[int, str, str]:
+    number, text = parse_wheel_filename(file.filename)[2] or (-1, "")
+    return -number, text, file.filename

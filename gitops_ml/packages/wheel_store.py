@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from gitops_ml.packages.index import PackageFile
     from gitops_ml.packages.lock_file import LockedPackage
-    from gitops_ml.packages.wheel_choice import PackageFile
     from gitops_ml.packages.wheels import Component
     from gitops_ml.system.progress import Progress
 

@@ -23,9 +23,8 @@ from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
-from gitops_ml.packages.index import IndexSettings, PackageIndex
+from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from gitops_ml.packages.resolver import Resolver
-from gitops_ml.packages.wheel_choice import PackageFile
 from gitops_ml.packages.wheels import Scheme, describe_wheel, wheel_entries
 
 if TYPE_CHECKING:

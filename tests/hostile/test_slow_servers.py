@@ -24,8 +24,7 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import referrers
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
-from gitops_ml.packages.index import IndexSettings, PackageIndex
-from gitops_ml.packages.wheel_choice import PackageFile
+from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from tests.support.certificate_authority import authority
 from tests.support.hostile_servers import (
     BROKEN,

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.packages.index import IndexSettings, PackageIndex
+from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from gitops_ml.packages.resolver import Resolver
-from gitops_ml.packages.wheel_choice import PackageFile
 from tests.support.http_servers import Handler, answering
 from tests.support.wheels import make_wheel, package_server
 

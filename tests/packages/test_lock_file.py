@@ -23,7 +23,7 @@ from gitops_ml.packages.lock_file import (
     parse_lock,
     render_lock,
 )
-from gitops_ml.packages.wheel_choice import supported_tags
+from gitops_ml.packages.resolver import supported_tags
 
 if sys.version_info >= (3, 11):
     import tomllib

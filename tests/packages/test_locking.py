@@ -18,7 +18,7 @@ from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, ServerFail
 from gitops_ml.image.context import read_context
 from gitops_ml.image.lock_facts import lock_facts
 from gitops_ml.oci.layers import write_layer
-from gitops_ml.packages.index import IndexSettings, PackageIndex
+from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from gitops_ml.packages.lock_file import LockedPackage
 from gitops_ml.packages.locking import (
     LockFacts,
@@ -29,7 +29,6 @@ from gitops_ml.packages.locking import (
     read_lock,
 )
 from gitops_ml.packages.resolver import Resolver
-from gitops_ml.packages.wheel_choice import PackageFile
 from gitops_ml.packages.wheel_store import WheelStore
 from tests.support.oci import silent
 from tests.support.projects import predictor_spec, write_project

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.packages.wheel_choice import PackageFile, best_wheel
+from gitops_ml.packages.index import PackageFile
+from gitops_ml.packages.resolver import best_wheel
 
 
 def files(*names: str) -> tuple[PackageFile, ...]:
