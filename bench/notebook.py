@@ -87,10 +87,10 @@ def _run(project: Path) -> dict[str, float]:
 def _world(folder: Path) -> Iterator[Path]:
     """A project whose neighbours all listen on the loopback; its environment is ours until the end."""
     import numpy
-    from tests.support.openapi_fuzz import RUNTIME
 
     from tests.support.forges.running import forge_running
     from tests.support.git_servers import TOKEN
+    from tests.support.images_without_docker import RUNTIME
     from tests.support.oci import push_tiny_base, registry_of
     from tests.support.real import registry_running
     from tests.support.wheels import make_wheel, package_server

@@ -51,7 +51,7 @@ EXTRA = re.compile(r"extra (?:gitops-ml\[)?(\w+)")
 MODULE = re.compile(r"could not import '(\w+)")
 NAMED = re.compile(r"(?:needs|no|^)\s*`?([\w.-]+)(?: is not installed| on PATH|$|:)")
 ELSEWHERE = {
-    "cluster": ("a Kubernetes cluster", "set GITOPS_ML_E2E_KUBECONFIG or GITOPS_ML_E2E=kind"),
+    "cluster": ("a Kubernetes cluster", "make e2e, or set GITOPS_ML_E2E_KUBECONFIG"),
     "CORTEX_CLONE": ("a clone of cortexlabs/cortex", "set CORTEX_CLONE"),
     "KSERVE": ("kserve", "pip install kserve in another environment; set GITOPS_ML_KSERVE_PYTHON"),
     "checkov": ("checkov", "pip install checkov in another environment; set GITOPS_ML_CHECKOV"),
