@@ -1,19 +1,35 @@
-"""`python -m tests.e2e.machine`: build the binaries and the base image that are missing."""
+"""`python -m tests.e2e.machine`: build the binaries and the base image that are missing.
+
+With `--check`: only list what this machine lacks to run the tests, and exit with 1 if that is something.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
 
-from tests.e2e.machine import binaries, registry
+from tests.e2e.machine import argocd, binaries, gitea, keda, kubernetes, registry
 from tests.e2e.machine.processes import Failed
 
-if __name__ == "__main__":
+
+def main(arguments: list[str]) -> int | str:
+    if arguments == ["--check"]:
+        lacking = [
+            *kubernetes.missing(), *binaries.missing(*registry.PROGRAMS), *registry.missing_base(),
+            *keda.missing(), *argocd.missing(), *gitea.missing(),
+        ]  # fmt: skip
+        print("\n".join(dict.fromkeys(lacking)))
+        return 1 if lacking else 0
     if shutil.which("go") is None:
-        sys.exit("go is missing: on Debian, apt-get install golang-go, or see https://go.dev/dl")
+        return "go is missing: on Debian, apt-get install golang-go, or see https://go.dev/dl"
     try:
         binaries.build()
         registry.make_base_image()
     except Failed as problem:
-        sys.exit(str(problem))
+        return str(problem)
     print(f"the binaries are in {binaries.folder()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
