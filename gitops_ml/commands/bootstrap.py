@@ -9,20 +9,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, DeliveryResult, deliver_changes
+from gitops_ml.delivery.modes import EnvironmentMode, carried_along, environment_modes
 from gitops_ml.delivery.ownership import refuse_role_changes
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import changes_against
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.delivery.rendering import predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.errors import UsageError
 from gitops_ml.git.model import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files, layout
-from gitops_ml.gitops.argo import destinations_in, teams_of
+from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.system.files import write_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from gitops_ml.git.repository import GitSnapshot
@@ -68,7 +71,7 @@ def bootstrap(context: ChangeContext) -> Bootstrapped:
         options = replace(options, pull_request=False)
     delivered = deliver_changes(
         replace(context, options=options),
-        partial(_plan, workspace, gitops, options),
+        partial(_plan, context, gitops, options),
         topic=f"bootstrap/{context.project.name}",
         environments=workspace.environments,
     )
@@ -81,24 +84,29 @@ def bootstrap(context: ChangeContext) -> Bootstrapped:
         dry_run=options.dry_run,
         steps=_steps(workspace, gitops),
         advice=bootstrap_files.advice(context.project, gitops),
-        warnings=(*_unreachable(gitops), *delivered.warnings),
+        warnings=(*_unreachable(gitops), *plan.warnings, *delivered.warnings),
     )
 
 
 def _plan(
-    workspace: Workspace, gitops: GitopsSpec, options: ChangeOptions, snapshot: GitSnapshot
+    context: ChangeContext, gitops: GitopsSpec, options: ChangeOptions, snapshot: GitSnapshot
 ) -> _BootstrapPlan:
-    project, state = workspace.project, RepositoryState.of(snapshot)
+    workspace, tools, state = context.workspace, context.clients, RepositoryState.of(snapshot)
+    project = workspace.project
     teams = {r.team for r in current_releases(snapshot) if r.project == project.name}
     names = [path for path, _, _ in _blocks(project, gitops)]
     current = state.read([*names, *snapshot.blob_ids("argocd/projects/")])
-    files = _argo_files(workspace, teams, state, current.get)
+    modes = environment_modes(state, project, workspace.environments)
+    files = _argo_files(workspace, teams, state, current.get, modes=modes)
     refuse_role_changes(state, project.name, files)
     others, kept = _peoples_files(project, gitops, current.get)
+    rest = carried_along(modes, state, tools, made=())
+    changes = (*changes_against(state, sorted([*files, *others, *rest.files])), *rest.removed)
     return _BootstrapPlan(
-        changes=changes_against(state, sorted([*files, *others])),
+        changes=tuple(sorted(changes, key=lambda change: change.path)),
         message=_message(workspace, options),
         kept=kept,
+        warnings=rest.warnings,
     )
 
 
@@ -120,8 +128,10 @@ def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> B
     """
     project, gitops = workspace.project, _gitops(workspace, tools)
     read = partial(_read, folder)
+    modes = [_mode_in_folder(project, gitops, name, folder) for name in workspace.environments]
     others, kept = _peoples_files(project, gitops, read)
-    files = sorted([*_argo_files(workspace, set(), RepositoryState.empty(), read), *others])
+    argo = _argo_files(workspace, set(), RepositoryState.empty(), read, modes=modes)
+    files = sorted([*argo, *others])
     before = {file.path: read(file.path) for file in files}
     write_files(folder, ((file.path, file.content) for file in files))
     changes = (Change(file.path, before[file.path], file.content) for file in files)
@@ -141,6 +151,28 @@ def _read(folder: Path, path: str) -> bytes | None:
     return file.read_bytes() if file.is_file() else None
 
 
+def _mode_in_folder(
+    project: Project, gitops: GitopsSpec, environment: str, folder: Path
+) -> EnvironmentMode:
+    """The mode of an environment in a folder, where nothing is rendered for a switch.
+
+    Raises:
+        UsageError: it would switch for releases in the folder.
+    """
+    file = folder / layout.application_set_path(environment)
+    before, decider = (mode_in(file.read_bytes()) if file.is_file() else None) or (None, None)
+    mode = EnvironmentMode(
+        environment=environment, before=before, after=gitops.mode, decided_by=decider
+    )
+    if mode.is_switch and (folder / layout.RELEASES / environment).is_dir():
+        raise UsageError(
+            f"{file} has mode `{before}`, and gitops.mode of {project.name} is `{gitops.mode}`: a "
+            "switch changes the releases as well, which `bootstrap` does in the GitOps repository "
+            "and not in a folder"
+        )
+    return mode
+
+
 def _gitops(workspace: Workspace, tools: Clients) -> GitopsSpec:
     repository_of(workspace, tools)
     assert workspace.project.gitops is not None, "`repository_of` refuses a project without"
@@ -148,7 +180,12 @@ def _gitops(workspace: Workspace, tools: Clients) -> GitopsSpec:
 
 
 def _argo_files(
-    workspace: Workspace, teams: set[str], state: RepositoryState, read: Read
+    workspace: Workspace,
+    teams: set[str],
+    state: RepositoryState,
+    read: Read,
+    *,
+    modes: Iterable[EnvironmentMode],
 ) -> tuple[RenderedFile, ...]:
     project = workspace.project
     used = teams_of(project, teams | (set() if project.teams else {project.default_team}))
@@ -160,7 +197,13 @@ def _argo_files(
         others.setdefault(team, set()).update(destinations_in(content or b""))
     return (
         *chart_files([predictor_chart()]),
-        *environment_files(project, workspace.environments, used, others=others),
+        *environment_files(
+            project,
+            workspace.environments,
+            used,
+            others=others,
+            mode_of={mode.environment: mode.decided_by for mode in modes},
+        ),
     )
 
 

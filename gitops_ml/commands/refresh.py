@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeContext, ChangePlan, ChangeResult, ReleaseChange, change
 from gitops_ml.delivery.derive import Origin
-from gitops_ml.delivery.release_changes import wants_manifests
+from gitops_ml.delivery.modes import mode_of
 from gitops_ml.delivery.releases import Selection, selected, topic_of
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.delivery.restoration import FILES, restored_changes
@@ -53,12 +53,13 @@ def _refresh_changes(
     context: ChangeContext, releases: Iterable[ReleaseRecord], snapshot: GitSnapshot
 ) -> tuple[Change, ...]:
     state = RepositoryState.of(snapshot)
+    mode = mode_of(state, context.project, context.environment)
     changes = [
         each
         for release in releases
         for each in restored_changes(
             release,
-            _refreshed(context, release, snapshot),
+            _refreshed(context, release, snapshot, mode=mode),
             state,
             context.project,
             way_out=f"deploy {release.api} with a manifest that the policy allows",
@@ -68,7 +69,7 @@ def _refresh_changes(
 
 
 def _refreshed(
-    context: ChangeContext, release: ReleaseRecord, snapshot: GitSnapshot
+    context: ChangeContext, release: ReleaseRecord, snapshot: GitSnapshot, *, mode: str
 ) -> dict[str, bytes]:
     """The files of a release with the id of its next refresh; nothing else changes in them."""
     facts, values, manifest = (f"{release.directory}/{name}" for name in FILES)
@@ -87,7 +88,7 @@ def _refreshed(
         facts: with_provenance(head, origin.provenance()).encode(),
         values: new_values.encode(),
     }
-    if wants_manifests(context.workspace):
+    if mode == "manifests":
         rendered = render_manifest(snapshot, release, new_values, helm=context.clients.helm)
         wanted[manifest] = rendered.encode()
     return wanted

@@ -14,7 +14,7 @@ from gitops_ml.delivery.change import (
     change,
     changed_values,
 )
-from gitops_ml.delivery.release_changes import wants_manifests
+from gitops_ml.delivery.modes import mode_of
 from gitops_ml.delivery.releases import refuse_other, repository_of
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.delivery.restoration import FILES, restored_changes
@@ -135,12 +135,13 @@ def _changes(
 def _contents(
     context: ChangeContext, past: ReleaseHistory, wanted: Event, release: ReleaseRecord
 ) -> Mapping[str, bytes]:
-    """The files as they were, converted to today's mode where the mode has changed."""
+    """The files as they were, converted to the mode that the environment has now."""
     state, directory = wanted.last, release.directory
+    now = RepositoryState.of(past.snapshot)
     blobs = dict(zip(FILES, (state.release, state.values, state.manifest), strict=True))
     found = {f"{directory}/{name}": past.content(id) for name, id in blobs.items() if id}
     path = f"{directory}/{layout.MANIFEST}"
-    if not wants_manifests(context.workspace):
+    if mode_of(now, context.project, release.environment) == "chart":
         found.pop(path, None)
     elif path not in found:
         then = past.repository.at(wanted.commit.id)

@@ -15,12 +15,14 @@ from gitops_ml.delivery.images import (
     source_of,
     with_digests,
 )
+from gitops_ml.delivery.modes import environment_modes
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import (
     ReleaseChanges,
     left_behind,
     release_changes,
     wanted_releases,
+    wants_manifests,
 )
 from gitops_ml.delivery.repository_policy import prune_limit
 from gitops_ml.delivery.repository_state import RepositoryState
@@ -131,6 +133,12 @@ class DeployPlanner:
     def against(self, snapshot: GitSnapshot) -> DeployPlan:
         """What has to change in ``snapshot``."""
         workspace, state = self.workspace, RepositoryState.of(snapshot)
+        # Before images are built.
+        environment_modes(
+            state, workspace.project, {r.environment.name for r in workspace.releases}
+        )
+        if wants_manifests(workspace):
+            _ = self.tools.helm
         images = self._resolved_images(state)
         left = left_behind(state, workspace, [plan.directory for plan in workspace.releases])
         gone = left if self.options.prune else ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.delivery.modes import carried_along, environment_modes
 from gitops_ml.delivery.ownership import refuse_others, refuse_role_changes, refuse_taken_routes
 from gitops_ml.delivery.rendering import make_releases, render_manifests
 from gitops_ml.delivery.repository_policy import refuse_beyond_policy
@@ -21,6 +22,7 @@ from gitops_ml.gitops.release_yaml import REFRESH, project_of, read_release
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gitops_ml.delivery.modes import EnvironmentMode
     from gitops_ml.delivery.repository_state import RepositoryState
     from gitops_ml.git.model import RenderedFile
     from gitops_ml.gitops.release_yaml import Provenance
@@ -78,17 +80,20 @@ def release_changes(
     """
     wanted = tuple(wanted)
     releases = _with_refreshes((item.release for item in wanted), state)
-    _refuse(wanted, releases, state, workspace.project, gone=gone)
+    project, gone = workspace.project, tuple(gone)
+    _refuse(wanted, releases, state, project, gone=gone)
+    modes = environment_modes(state, project, {item.environment for item in releases})
     is_rendered = wants_manifests(workspace)
     manifests = render_manifests(releases, helm=tools.helm) if is_rendered else {}
-    files = _files(wanted, releases, manifests, workspace.project, state)
-    changes = [*changes_against(state, files), *removals(state, gone)]
-    if not is_rendered:
-        changes += _stale_manifests(state, releases)
+    rest = carried_along(modes, state, tools, made={item.directory for item in releases}, gone=gone)
+    shared = _shared_files(releases, project, state, modes)
+    refuse_role_changes(state, project.name, shared)
+    files = (*shared, *_own_files(wanted, releases, manifests, state), *rest.files)
+    changes = (*changes_against(state, files), *rest.removed)
     return ReleaseChanges(
         releases=releases,
-        changes=tuple(sorted(changes, key=lambda change: change.path)),
-        warnings=_manifest_warnings(state, releases) if is_rendered else (),
+        changes=tuple(sorted((*changes, *removals(state, gone)), key=lambda each: each.path)),
+        warnings=rest.warnings,
     )
 
 
@@ -139,7 +144,8 @@ def removals(state: RepositoryState, directories: Iterable[str]) -> tuple[Change
     prefixes = tuple(f"{directory}/" for directory in directories)
     if not prefixes:
         return ()
-    return _deleted(state, (path for path in state.blob_ids if path.startswith(prefixes)))
+    contents = state.read(path for path in state.blob_ids if path.startswith(prefixes))
+    return tuple(Change(path, content, None) for path, content in sorted(contents.items()))
 
 
 def left_behind(
@@ -164,16 +170,14 @@ def left_behind(
     )
 
 
-def _files(
+def _own_files(
     wanted: Iterable[WantedRelease],
     releases: Iterable[Release],
     manifests: Mapping[str, bytes],
-    project: Project,
     state: RepositoryState,
 ) -> list[RenderedFile]:
-    """All files of the releases; ``manifests`` by the directories of the releases."""
-    files = _shared_files(releases, project, state)
-    refuse_role_changes(state, project.name, files)
+    """The files of the releases; ``manifests`` by the directories of the releases."""
+    files: list[RenderedFile] = []
     for item, release in zip(wanted, releases, strict=True):
         files += release_files(
             release,
@@ -185,7 +189,10 @@ def _files(
 
 
 def _shared_files(
-    releases: Iterable[Release], project: Project, state: RepositoryState
+    releases: Iterable[Release],
+    project: Project,
+    state: RepositoryState,
+    modes: Iterable[EnvironmentMode],
 ) -> list[RenderedFile]:
     """What the releases need besides their own files: charts and Argo CD's objects."""
     releases = tuple(releases)
@@ -197,6 +204,7 @@ def _shared_files(
             sorted({release.environment for release in releases}),
             {release.team for release in releases},
             others=state.destinations(besides=project.name),
+            mode_of={mode.environment: mode.decided_by for mode in modes},
         ),
     ]
 
@@ -217,24 +225,3 @@ def _added_to_charts(state: RepositoryState, files: Iterable[RenderedFile]) -> s
     own = {file.path for file in files if layout.chart_of(file.path)}
     folders = {layout.chart_of(path) for path in own}
     return {path for path in state.blob_ids if layout.chart_of(path) in folders} - own
-
-
-def _stale_manifests(state: RepositoryState, releases: Iterable[Release]) -> tuple[Change, ...]:
-    """The ``manifest.yaml`` files that mode ``manifests`` left behind in these releases, deleted."""
-    return _deleted(state, (f"{item.directory}/{layout.MANIFEST}" for item in releases))
-
-
-def _deleted(state: RepositoryState, paths: Iterable[str]) -> tuple[Change, ...]:
-    contents = state.read(paths)
-    return tuple(Change(path, content, None) for path, content in sorted(contents.items()))
-
-
-def _manifest_warnings(state: RepositoryState, releases: Iterable[Release]) -> tuple[str, ...]:
-    """About other releases that have no ``manifest.yaml``."""
-    current = {item.directory for item in releases}
-    return tuple(
-        f"{directory} has no manifest.yaml, and Argo CD syncs nothing else in mode `manifests`: "
-        "deploy it as well"
-        for directory in sorted(directory for directory, _ in state.directories())
-        if directory not in current and f"{directory}/{layout.MANIFEST}" not in state.blob_ids
-    )

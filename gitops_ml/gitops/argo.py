@@ -23,6 +23,8 @@ Destination = tuple[str, str]
 
 API_VERSION = "argoproj.io/v1alpha1"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "gitops-ml"}
+MODE_OF = "gitops-ml.dev/mode-of"
+"""The annotation of an ApplicationSet that names the project which switched a shared environment."""
 
 # Exactly the kinds of the charts: with more, a team may create what it does not need; with less, the
 # sync fails. A test compares this with the rendered charts.
@@ -43,8 +45,13 @@ CHART_KINDS = (
 )
 
 
-def application_set(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
-    """The ApplicationSet that turns each ``release.yaml`` of the environment into an Application."""
+def application_set(
+    environment: EnvironmentSpec, gitops: GitopsSpec, *, mode_of: str | None = None
+) -> Mapping[str, Any]:
+    """The ApplicationSet that turns each ``release.yaml`` of the environment into an Application.
+
+    ``mode_of`` is the project that decides the mode of a shared environment.
+    """
     return {
         "apiVersion": API_VERSION,
         "kind": "ApplicationSet",
@@ -52,6 +59,7 @@ def application_set(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping
             "name": f"gitops-ml-{environment.name}",
             "namespace": gitops.argocd_namespace,
             "labels": {**MANAGED_BY, "gitops-ml.dev/environment": environment.name},
+            **({"annotations": {MODE_OF: mode_of}} if mode_of else {}),
         },
         "spec": {
             "goTemplate": True,
@@ -208,6 +216,21 @@ def roles_in(content: bytes) -> list[Any]:
         return list(load_yaml(content)["spec"].get("roles") or ())
     except (yaml.YAMLError, AttributeError, KeyError, TypeError):
         return []
+
+
+def mode_in(content: bytes) -> tuple[str, str | None] | None:
+    """The mode in the text of an ApplicationSet, and the project that decides it, if one does.
+
+    `None` where the text cannot be read.
+    """
+    try:
+        found = load_yaml(content)
+        source = found["spec"]["template"]["spec"]["source"]
+        mode = "manifests" if "directory" in source else "chart"
+        decider = (found["metadata"].get("annotations") or {}).get(MODE_OF)
+        return mode, decider if isinstance(decider, str) else None
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def _destinations(team: str, project: Project) -> list[Destination]:

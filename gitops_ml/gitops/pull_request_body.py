@@ -66,13 +66,26 @@ class ReleaseChange:
 
 
 def release_changes(changes: Iterable[Change]) -> tuple[ReleaseChange, ...]:
-    """The releases among the changes, in their order."""
+    """The releases among the changes, in their order; without those that a switch of mode carries along."""
+    return tuple(
+        _release(*place, named)
+        for place, named in _by_release(changes).items()
+        if not _follows_mode(named)
+    )
+
+
+def _by_release(changes: Iterable[Change]) -> dict[tuple[str, str], dict[str, Change]]:
     files: dict[tuple[str, str], dict[str, Change]] = {}
     for change in changes:
         match change.path.split("/"):
             case [layout.RELEASES, environment, api, name]:
                 files.setdefault((environment, api), {})[name] = change
-    return tuple(_release(*place, named) for place, named in files.items())
+    return files
+
+
+def _follows_mode(named: Mapping[str, Change]) -> bool:
+    """Whether a release gets or loses its ``manifest.yaml``, and keeps its values."""
+    return set(named) == {layout.MANIFEST} and named[layout.MANIFEST].action != "modify"
 
 
 def _release(environment: str, api: str, named: Mapping[str, Change]) -> ReleaseChange:
@@ -201,11 +214,15 @@ def _short(value: Any) -> str:
 
 
 def _other(changes: Iterable[Change]) -> list[str]:
-    """The changes besides releases: each file of Argo CD, each chart as a whole."""
-    found: Counter[tuple[str, str]] = Counter()
+    """The changes besides releases: each file of Argo CD, each chart as a whole, what follows a mode."""
+    changes, found = tuple(changes), Counter[tuple[str, str]]()
     for change in changes:
         if not change.path.startswith(f"{layout.RELEASES}/"):
             found[layout.chart_of(change.path) or change.path, change.action] += 1
+    for (environment, _), named in _by_release(changes).items():
+        if _follows_mode(named):
+            path = f"{layout.release_directory(environment, '*')}/{layout.MANIFEST}"
+            found[path, named[layout.MANIFEST].action] += 1
     lines = [
         f"{code(path)}: {f'{count} files ' if count > 1 else ''}{VERBS[action]}"
         for (path, action), count in sorted(found.items())

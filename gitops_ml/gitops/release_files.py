@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.yaml_writer import write_yaml
@@ -166,17 +167,20 @@ def environment_files(
     teams: Iterable[str],
     *,
     others: Mapping[str, Iterable[argo.Destination]],
+    mode_of: Mapping[str, str | None] = MappingProxyType({}),
 ) -> tuple[RenderedFile, ...]:
     """The ApplicationSets of ``environments`` and the AppProjects of every team.
 
-    ``others`` are the destinations of other projects' releases, by team.
+    ``others`` are the destinations of other projects' releases, by team; ``mode_of`` the project
+    that decides the mode, by environment.
     """
     gitops = project.gitops
     if gitops is None:
         return ()
     files = []
     for name in environments:
-        document = argo.application_set(project.environments[name], gitops)
+        environment = project.environments[name]
+        document = argo.application_set(environment, gitops, mode_of=mode_of.get(name))
         files.append(_document(layout.application_set_path(name), document))
     for team in argo.teams_of(project, teams):
         document = argo.app_project(team, project, gitops, others=others.get(team, ()))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.yaml_reader import load_all_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 _KIND = re.compile(r"^kind: [\"']?(\w+)", re.M)
 _FROM_CHART = {
@@ -78,7 +79,7 @@ def expected_kinds(values: Mapping[str, Any]) -> Counter[str]:
         kinds["NetworkPolicy"] += 1
     if scaling.get("enabled"):
         kinds["ScaledObject"] += 1
-        triggers = scaling.get("triggers") or ()
+        triggers = [each for each in scaling.get("triggers") or () if isinstance(each, Mapping)]
         kinds["TriggerAuthentication"] += sum(bool(each.get("authentication")) for each in triggers)
     if _section(scaling, "httpAddon").get("enabled"):
         kinds["InterceptorRoute"] += 1
@@ -91,7 +92,8 @@ def expected_kinds(values: Mapping[str, Any]) -> Counter[str]:
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return values.get(name) or {}
+    found = values.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _acted_on(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:

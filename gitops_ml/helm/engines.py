@@ -178,6 +178,8 @@ class LibraryHelm(HelmEngine):
 
 
 _SCHEMA = "values.schema.json"
+_LONGEST_RENDERING = 120.0
+"""Seconds; a chart of the GitOps repository may be one that never ends."""
 
 
 class ProgramHelm(HelmEngine):
@@ -189,12 +191,13 @@ class ProgramHelm(HelmEngine):
     def _render(
         self, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
     ) -> _Rendered:
+        # After `--`: a name out of the GitOps repository is never an option, such as --post-renderer.
         command = [
-            str(self._program), "template", release, str(chart.absolute()),
-            "--namespace", namespace, "--no-hooks", "--values", "-",
+            str(self._program), "template", f"--namespace={namespace}", "--no-hooks",
+            "--values=-", "--", release, str(chart.absolute()),
         ]  # fmt: skip
         try:
-            done = process.run(command, input=_values_text(values))
+            done = process.run(command, input=_values_text(values), timeout=_LONGEST_RENDERING)
         except ProgramFailed as failure:
             message = failure.stderr.removeprefix("Error: ").removesuffix(_ADVICE)
             raise ProgramFailed(failure.command, failure.returncode, message) from failure

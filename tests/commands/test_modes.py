@@ -11,6 +11,7 @@ from tests.support.person import NO_REGISTRY, container_api, predictor_api
 
 pytest.importorskip("helm_python", reason="Helm's engine is the extra gitops-ml[helm]")
 
+ROSES = "releases/staging/roses/manifest.yaml"
 MANIFESTS = ("releases/production/iris/manifest.yaml", "releases/staging/iris/manifest.yaml")
 
 
@@ -94,17 +95,25 @@ def test_a_manifest_that_somebody_edited_is_put_right(ann):
     assert (ann.text(MANIFESTS[0]), ann.touched()) == (right, [MANIFESTS[0]])
 
 
-def test_a_release_that_the_switch_leaves_without_a_manifest_is_told(ann):
+def test_the_switch_carries_along_what_is_not_deployed_with_it(ann):
     """Argo CD would find nothing to sync for it."""
     ann.has(container_api("iris"), container_api("roses"))
     ann.deploys("-e", "staging")
     manifests_mode(ann)
+    ann.deploys("-e", "staging", "--api", "iris")
+    assert ann.touched() == ["argocd/staging.yaml", MANIFESTS[1], ROSES]
+    assert ann.deploys("-e", "staging").out == "nothing to change\n"
+
+
+def test_a_release_that_lost_its_manifest_gets_it_with_the_next_deploy_of_another(ann):
+    ann.has(container_api("iris"), container_api("roses"))
+    manifests_mode(ann)
+    ann.deploys("-e", "staging")
+    right = ann.text(ROSES)
+    commit_files(ann.gitops, {ROSES: None})
     result = ann.deploys("-e", "staging", "--api", "iris")
-    assert result.err == (
-        "warning: releases/staging/roses has no manifest.yaml, and Argo CD syncs nothing else in "
-        "mode `manifests`: deploy it as well\n"
-    )
-    assert ann.deploys("-e", "staging").err == ""
+    assert (ann.touched(), ann.text(ROSES)) == ([ROSES], right)
+    assert f"{ROSES} was missing, and Argo CD syncs nothing else" in result.err
 
 
 def test_deploying_again_in_mode_manifests_changes_nothing(ann):

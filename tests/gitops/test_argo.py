@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import argo
 from gitops_ml.project.model import EnvironmentSpec, ForgeSpec, GitopsSpec, Project, TeamSpec
 from gitops_ml.project.reader import default_project
@@ -86,6 +87,23 @@ def test_the_modes_differ_in_the_source_alone(
     ]
     assert manifests.pop("source")["directory"] == {"include": "manifest.yaml"}
     assert chart == manifests
+
+
+@pytest.mark.parametrize("mode", ["chart", "manifests"])
+@pytest.mark.parametrize("project", [None, "shop"])
+def test_an_application_set_tells_its_mode_and_who_decides_it(
+    environment: EnvironmentSpec, gitops: GitopsSpec, mode: str, project: str | None
+) -> None:
+    document = argo.application_set(environment, replace(gitops, mode=mode), mode_of=project)
+    check_custom_resource(document)
+    assert argo.mode_in(write_yaml(document).encode()) == (mode, project)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"spec: 1", b"{", b"\xff", b"spec: {template: []}"]
+)
+def test_what_is_no_application_set_has_no_mode(content: bytes) -> None:
+    assert argo.mode_in(content) is None
 
 
 def test_production_keeps_applications_and_their_objects_whatever_happens_in_git(

@@ -120,6 +120,18 @@ def test_what_changes_besides_releases_is_named_and_charts_as_a_whole():
     assert "* `charts/predictor/1.1.0`: 2 files added\n" in text
 
 
+def test_what_a_switch_of_mode_carries_along_is_counted_and_what_changes_besides_is_shown():
+    path = "releases/staging/{}/manifest.yaml".format
+    text = body(
+        (
+            *(Change(path(name), None, b"kind: Service\n") for name in ("faces", "iris", "roses")),
+            *changed("iris"),
+        )
+    )
+    assert "* `releases/staging/*/manifest.yaml`: 2 files added\n" in text
+    assert ("faces" in text, text.count("| modify |")) == (False, 1)
+
+
 def test_an_api_that_no_gateway_leads_to_has_no_curl_line():
     place = "releases/staging/iris"
     text = body(

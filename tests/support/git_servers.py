@@ -56,13 +56,18 @@ def bare_repository(folder: Path, files: Mapping[str, str | bytes] | None = None
     return folder
 
 
-def commit_files(repository: Path, files: Mapping[str, str | bytes], branch: str = "main") -> str:
-    """Somebody else's commit, straight in the bare repository; returns its id."""
+def commit_files(
+    repository: Path, files: Mapping[str, str | bytes | None], branch: str = "main"
+) -> str:
+    """Somebody else's commit, straight in the bare repository; `None` deletes. Returns its id."""
     ref = f"refs/heads/{branch}"
     heads = git("for-each-ref", "--format=%(objectname)", ref, cwd=repository)
     parts = [f"commit {ref}\ncommitter S <s@example.org> 1700000000 +0000\ndata 1\nx\n".encode()]
     parts += [f"from {heads}\n".encode()] if heads else []
     for path, content in files.items():
+        if content is None:
+            parts.append(f"D {path}\n".encode())
+            continue
         data = content.encode() if isinstance(content, str) else content
         parts.append(f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n")
     command = ["git", "fast-import", "--quiet"]
