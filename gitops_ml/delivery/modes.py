@@ -108,8 +108,7 @@ def _projects_in(state: RepositoryState, environment: str) -> set[str | None]:
 
 
 def _is_in(environment: str, directory: str) -> bool:
-    place = layout.release_of(f"{directory}/{layout.RELEASE}")
-    return place is not None and place[0] == environment
+    return directory.rpartition("/")[0] == f"{layout.RELEASES}/{environment}"
 
 
 def _refuse_disagreement(mode: EnvironmentMode, project: str, owners: set[str | None]) -> None:
@@ -159,7 +158,7 @@ def carried_along(
         if mode.is_switch:
             warnings.append(_switch_warning(mode, state, rest))
         if mode.after == "chart":
-            removed += _without_manifests(state, mode.environment, gone)
+            removed += _without_manifests(state, rest)
             continue
         rendered, lacking = _with_manifests(mode, state, tools, sorted(rest - {*made}))
         files += rendered
@@ -188,18 +187,9 @@ def _in_short(names: Collection[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _without_manifests(
-    state: RepositoryState, environment: str, gone: Collection[str]
-) -> list[Change]:
-    paths = [
-        path
-        for path in state.blob_ids
-        if path.startswith(f"{layout.RELEASES}/{environment}/")
-        and path.endswith(f"/{layout.MANIFEST}")
-        and path.rpartition("/")[0] not in gone
-        and _is_in(environment, path.rpartition("/")[0])
-    ]
-    return [Change(path, content, None) for path, content in state.read(paths).items()]
+def _without_manifests(state: RepositoryState, directories: Iterable[str]) -> list[Change]:
+    contents = state.read(f"{each}/{layout.MANIFEST}" for each in directories)
+    return [Change(path, content, None) for path, content in contents.items()]
 
 
 def _with_manifests(

@@ -148,7 +148,7 @@ class DeployPlanner:
         message = commit_message(
             _touched(made.releases, made.changes),
             removed=gone,
-            subject=self.options.message,
+            subject=self.options.message or made.subject,
             source_commit=self.provenance.commit,
         )
         return DeployPlan(

@@ -61,6 +61,17 @@ class ReleaseChanges:
     changes: tuple[Change, ...]
     """Sorted by path."""
     warnings: tuple[str, ...]
+    switches: tuple[EnvironmentMode, ...]
+    """The environments whose mode changes."""
+
+    @property
+    def subject(self) -> str | None:
+        """The subject of a commit that changes nothing but the mode."""
+        changed = {layout.file_of(change.path) for change in self.changes}
+        if not self.switches or changed & {layout.VALUES, layout.RELEASE}:
+            return None
+        names = ", ".join(mode.environment for mode in self.switches)
+        return f"Switch {names} to mode {self.switches[0].after}"
 
 
 def release_changes(
@@ -94,6 +105,7 @@ def release_changes(
         releases=releases,
         changes=tuple(sorted((*changes, *removals(state, gone)), key=lambda each: each.path)),
         warnings=rest.warnings,
+        switches=tuple(mode for mode in modes if mode.is_switch),
     )
 
 

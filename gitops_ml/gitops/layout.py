@@ -39,6 +39,14 @@ def chart_of(path: str) -> str | None:
     return None
 
 
+def file_of(path: str) -> str | None:
+    """The name of a file of a release, ``None`` for any other path."""
+    match path.split("/"):
+        case [first, _, _, name] if first == RELEASES:
+            return name
+    return None
+
+
 def is_release_file(path: str) -> bool:
     return path.startswith(f"{RELEASES}/")
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from tests.support.git_servers import commit_files
+from tests.support.git_servers import commit_files, git
 from tests.support.helm_program import by_identity, helm_template
 from tests.support.person import container_api
 
@@ -77,6 +77,20 @@ def test_the_switch_carries_the_releases_of_other_projects_along(ann, others, ve
         "releases (projects: others, shop). Argo CD gets the same objects from another source: the "
         "switch restarts no pod\n"
     ) in result.err
+
+
+def test_the_commit_is_named_after_the_switch_unless_a_release_changes_with_it(ann, others):
+    switches(ann, "manifests")
+    ann.deploys("-e", "staging")
+    assert subject(ann) == "Switch staging to mode manifests"
+    switches(ann, "chart")
+    ann.has(container_api("iris", autoscaling={"max_replicas": 6}))
+    ann.deploys("-e", "staging")
+    assert subject(ann) == "Deploy iris to staging"
+
+
+def subject(ann):
+    return git("log", "-1", "--format=%s", "main", cwd=ann.gitops)
 
 
 def test_the_switch_back_leaves_no_manifest_of_anybody(ann, others):

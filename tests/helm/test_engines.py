@@ -204,6 +204,16 @@ def test_both_engines_agree_on_the_predictor_chart(both, file):
     assert library
 
 
+@pytest.mark.skipif(PROGRAM is None, reason="the program helm is not on PATH")
+@pytest.mark.parametrize("name", ["--name-template=chosen", "--post-renderer=x", "-g"])
+def test_a_release_that_is_named_like_an_option_is_none(chart, name):
+    """Names come out of a GitOps repository, too."""
+    assert PROGRAM
+    with pytest.raises(ProgramFailed) as caught:
+        ProgramHelm(Path(PROGRAM)).template(chart, release=name, namespace="ml", values={})
+    assert "invalid release name" in caught.value.stderr
+
+
 def outcome(helm: HelmEngine, chart: Path, values: Any) -> Any:
     try:
         return helm.template(chart, release="iris", namespace="ml-prod", values=values)
