@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import ProjectChoice, change_options, output_option, project_option
+from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by_change
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gitops_ml.delivery.awaited import Expected
+    from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.gitops.differences import FieldChange
 
 
 def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:
-    """``--project --message --pull-request --dry-run --output``; the result is shown.
+    """``--project --message --pull-request --wait --timeout --dry-run --output``; the result is shown.
 
     The command gets a `ChangeContext` as its first argument.
     """
@@ -26,9 +30,26 @@ def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:
     @output_option
     @wraps(command)
     def call(project: ProjectChoice, options: ChangeOptions, output: str, **others: Any) -> None:
-        show(command(ChangeContext(*project.open(), options), **others), output=output)
+        context = ChangeContext(*project.open(), options)
+        changed = command(context, **others)
+        show(changed, output=output)
+        if options.waits:
+            wait_for(context, wanted_by_change(changed), proposed=changed.pull_request)
 
     return call
+
+
+def wait_for(
+    context: ChangeContext, wanted: Iterable[Expected], *, proposed: PullRequest | None
+) -> None:
+    """Report each change of state on a line, also where stderr is not a terminal, as in a CI job."""
+    wait(
+        context.workspace,
+        wanted,
+        tools=replace(context.clients, progress=report.say),
+        proposed=proposed,
+        patience=WaitPolicy(timeout=context.options.timeout),
+    )
 
 
 def show(changed: ChangeResult, *, output: str) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.changed import show_fields
+from gitops_ml.cli.changed import show_fields, wait_for
 from gitops_ml.cli.options import (
     ProjectChoice,
     dry_run_option,
@@ -19,14 +16,12 @@ from gitops_ml.cli.options import (
     output_option,
     pull_request_option,
     selection,
+    wait_options,
 )
 from gitops_ml.commands.deploy import Deployment, deploy
-from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by
+from gitops_ml.commands.wait import wanted_by
+from gitops_ml.delivery.change import ChangeContext
 from gitops_ml.delivery.plan import DeployOptions
-
-if TYPE_CHECKING:
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
 
 _MOST_SHOWN = 20
 """Releases whose fields are shown; `gitops-ml diff` shows all."""
@@ -48,30 +43,28 @@ _MOST_SHOWN = 20
 )
 @click.option("--build/--no-build", default=True, help="Build images that are not in the registry.")
 @frozen_option
-@click.option(
-    "--wait", "waits", is_flag=True, help="Wait until the releases are live or have failed."
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0),
-    default=1800,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait.",
-)
+@wait_options
 @offline_option
 @dry_run_option
 @output_option
 @joined(
     "options",
-    *("message", "pull_request", "prune", "by_tag", "build", "frozen", "dry_run"),
+    *(
+        "message",
+        "pull_request",
+        "prune",
+        "by_tag",
+        "build",
+        "frozen",
+        "wait",
+        "timeout",
+        "dry_run",
+    ),
     make=DeployOptions,
 )
 def command(
     project: ProjectChoice,
     options: DeployOptions,
-    waits: bool,
-    timeout: float,
     offline: bool,
     output: str,
 ) -> None:
@@ -95,19 +88,10 @@ def command(
         names = ", ".join(workspace.environments)
         report.say(f"no --environment was given: deploying to {names}")
     _show(deployment, output)
-    if waits and not options.dry_run:
-        _wait(workspace, deployment, clients, timeout)
-
-
-def _wait(workspace: Workspace, deployment: Deployment, clients: Clients, timeout: float) -> None:
-    """Report each change of state on a line, also where stderr is not a terminal, as in a CI job."""
-    wait(
-        workspace,
-        wanted_by(workspace, deployment, tools=clients),
-        tools=replace(clients, progress=report.say),
-        proposed=deployment.pull_request,
-        patience=WaitPolicy(timeout=timeout),
-    )
+    if options.waits:
+        wanted = wanted_by(workspace, deployment, tools=clients)
+        context = ChangeContext(workspace, clients, options)
+        wait_for(context, wanted, proposed=deployment.pull_request)
 
 
 def _show(deployment: Deployment, output: str) -> None:

@@ -205,6 +205,25 @@ message_option = click.option(
 )
 
 
+wait_options = _all_of(
+    click.option(
+        "--wait",
+        is_flag=True,
+        envvar="GITOPS_ML_WAIT",
+        help="Wait until the releases are live, or gone, or cannot become so.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0),
+        default=1800,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait.",
+    ),
+)
+"""``--wait --timeout``."""
+
+
 def _change_options(**options: Any) -> ChangeOptions:
     from gitops_ml.delivery.change import ChangeOptions
 
@@ -214,10 +233,15 @@ def _change_options(**options: Any) -> ChangeOptions:
 change_options = _all_of(
     message_option,
     pull_request_option,
+    wait_options,
     dry_run_option,
-    joined("options", "message", "pull_request", "dry_run", make=_change_options),
+    joined(
+        "options",
+        *("message", "pull_request", "wait", "timeout", "dry_run"),
+        make=_change_options,
+    ),
 )
-"""``--message --pull-request --dry-run``, as one argument ``options``."""
+"""``--message --pull-request --wait --timeout --dry-run``, as one argument ``options``."""
 
 
 def _selection(labels: Sequence[str], **others: Any) -> Selection:

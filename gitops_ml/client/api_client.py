@@ -38,20 +38,19 @@ from gitops_ml.commands.promote import promote, route
 from gitops_ml.commands.refresh import refresh
 from gitops_ml.commands.rollback import rollback
 from gitops_ml.commands.wait import WaitPolicy
-from gitops_ml.delivery.change import ChangeOptions
+from gitops_ml.delivery.change import WAIT_SECONDS, ChangeOptions
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.delivery.releases import get_release, list_releases
 from gitops_ml.errors import UsageError
 from gitops_ml.system.clean_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from typing_extensions import Unpack
 
     from gitops_ml.client.connection import Connection
-    from gitops_ml.client.results import PullRequest
-    from gitops_ml.cluster.model import ExpectedRelease
+    from gitops_ml.delivery.change import ChangeContext, ChangeResult
 
 
 class Client:
@@ -110,8 +109,8 @@ class Client:
 
         ``by_tag`` does not build, and deploys an image without a digest by its tag; ``build=False``
         refuses that. ``why`` is Markdown for the reviewer. ``origin`` is recorded as provenance (in a
-        notebook, by default, its name and cell). ``wait`` waits until the API is merged and live.
-        ``force`` exists for Cortex and has no effect.
+        notebook, by default, its name and cell). ``wait`` waits until the API is merged and live, for
+        ``timeout`` seconds at most. ``force`` exists for Cortex and has no effect.
 
         Raises:
             Unpackageable: the class needs something that files cannot hold; has all reasons.
@@ -124,10 +123,10 @@ class Client:
         )  # fmt: skip
         api = create_api(
             self._connection, api_spec, given,
-            content=content, origin=origin, options=DeployOptions(**options),
+            content=content, origin=origin, options=(chosen := DeployOptions(wait=wait, **options)),
         )  # fmt: skip
-        if wait and not api.is_plan and api.content == "complete":
-            api.wait()
+        if chosen.waits and api.content == "complete":
+            api.wait(timeout=chosen.timeout)
         return api
 
     @takes(DeployKeywords, of=DeployOptions)
@@ -152,11 +151,8 @@ class Client:
             raise UsageError(
                 "project_dir is for a dict: the code of a manifest file is in the folder of the file"
             )
-        chosen = DeployOptions(prune=prune, **options)
-        apis = deploy_files(self._connection, Path(config_file), chosen)
-        for api in apis if wait and not chosen.dry_run else ():
-            api.wait()
-        return apis
+        chosen = DeployOptions(prune=prune, wait=wait, **options)
+        return deploy_files(self._connection, Path(config_file), chosen)
 
     deploy_from_file = deploy
 
@@ -228,7 +224,7 @@ class Client:
         del force
         name, fields = patch_of(api_spec, changes)
         with self._connection.change(options) as context:
-            return Outcome.of(patch(context, name, fields), self._connection)
+            return self._outcome(patch(context, name, fields), context)
 
     @takes(ChangeKeywords, of=ChangeOptions)
     def refresh(
@@ -241,7 +237,7 @@ class Client:
         del force
         selection = selection_of(api_name)
         with self._connection.change(options) as context:
-            return Outcome.of(refresh(context, selection), self._connection)
+            return self._outcome(refresh(context, selection), context)
 
     @takes(ChangeKeywords, of=ChangeOptions)
     def delete_api(
@@ -254,7 +250,7 @@ class Client:
         del keep_cache
         selection = selection_of(api_name)
         with self._connection.change(options) as context:
-            return Outcome.of(delete(context, selection), self._connection)
+            return self._outcome(delete(context, selection), context)
 
     delete = delete_api
 
@@ -279,7 +275,7 @@ class Client:
         source, target = route(self._connection.loaded.project, self.environment, to)
         with self._connection.change(options, environment=target) as context:
             changed = promote(context, selection, source=source, target=target, may_skip=skip)
-        return Outcome.of(changed, self._connection)
+            return self._outcome(changed, context)
 
     @takes(ChangeKeywords, of=ChangeOptions)
     def rollback(
@@ -287,7 +283,14 @@ class Client:
     ) -> Outcome:
         """Restore the files of the previous deployment, or of deployment id ``to``, byte for byte."""
         with self._connection.change(options) as context:
-            return Outcome.of(rollback(context, api_name, to=to), self._connection)
+            return self._outcome(rollback(context, api_name, to=to), context)
+
+    def _outcome(self, changed: ChangeResult, context: ChangeContext) -> Outcome:
+        """The result, once it is live where the caller waits for that."""
+        outcome = Outcome.of(changed, self._connection)
+        if context.options.waits:
+            outcome.wait(timeout=context.options.timeout)
+        return outcome
 
     # -- what runs, by the cluster of the kubeconfig -----------------------------------------------
 
@@ -327,17 +330,20 @@ class Client:
 
     def wait_for(
         self,
-        wanted: Iterable[ExpectedRelease],
+        api_name: str | Sequence[str],
         *,
-        proposed: PullRequest | None = None,
-        patience: WaitPolicy = WaitPolicy(),  # noqa: B008 - frozen
+        timeout: float = WAIT_SECONDS,
+        interval: float = 5,
     ) -> tuple[Status, ...]:
-        """Wait until deployments are merged and live; results have a `wait()` of their own.
+        """Wait until the current releases of these APIs are live; results have a `wait()` of their own.
 
         Raises:
-            NotLive: a deployment cannot become live, or is not live in time; has the reason and what to do.
+            NotLive: one of them cannot become live, or is not live in time; has the reason and what to do.
         """
-        return wait_for(self._connection, wanted, proposed=proposed, policy=patience)
+        names = (api_name,) if isinstance(api_name, str) else api_name
+        policy = WaitPolicy(timeout=timeout, interval=interval)
+        wanted = [self.get_api(name).expected() for name in names]
+        return wait_for(self._connection, wanted, proposed=None, policy=policy)
 
     # -- on this machine ---------------------------------------------------------------------------
 

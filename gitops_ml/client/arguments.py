@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 Verb = TypeVar("Verb", bound="Callable[..., Any]")
 
 
-class ChangeKeywords(TypedDict, total=False):
-    """The fields of `ChangeOptions`."""
+class LandingKeywords(TypedDict, total=False):
+    """The fields of `ChangeOptions` that every verb takes."""
 
     dry_run: bool
     pull_request: bool | None
     message: str | None
     why: str
+    timeout: float
 
 
-class DeployKeywords(ChangeKeywords, total=False):
-    """The fields of `DeployOptions` for one API."""
+class ChangeKeywords(LandingKeywords, total=False):
+    """The fields of `ChangeOptions`."""
+
+    wait: bool
+
+
+class DeployKeywords(LandingKeywords, total=False):
+    """The fields of `DeployOptions` for one API; ``wait`` has its place in Cortex's signature."""
 
     by_tag: bool
     build: bool

@@ -22,6 +22,8 @@ from gitops_ml.client.results import Api, Apis
 from gitops_ml.commands.deploy import deploy
 from gitops_ml.commands.model import name_models, store_models
 from gitops_ml.commands.propose_source import propose_source
+from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by
+from gitops_ml.delivery.change import refuse_unreadable
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
 from gitops_ml.release.runtime_settings import runtime_settings
@@ -123,6 +125,8 @@ def create_api(
         if code.package is not None:
             progress(f"importing {code.package.class_name} in a clean interpreter")
             _check_import(code.package, workspace)
+        if options.waits and content == "complete":
+            refuse_unreadable(workspace, workspace.environments, clients)
         if code.models and not options.dry_run:
             # The manifest has their digests already; nothing is pushed before this line.
             store_models(api_name(spec), code.models, named=code.locations, tools=clients)
@@ -147,6 +151,14 @@ def deploy_files(connection: Connection, path: Path, options: DeployOptions) -> 
         )
         clients = connection.clients(workspace, progress)
         deployed = deploy(workspace, tools=clients, options=options)
+        if options.waits:
+            wait(
+                workspace,
+                wanted_by(workspace, deployed, tools=clients),
+                tools=clients,
+                proposed=deployed.pull_request,
+                patience=WaitPolicy(timeout=options.timeout),
+            )
     submitted = {each.name: each.submitted for each in workspace.manifests}
     return Apis(
         Api.of(deployed, submitted[release.name], connection, release=release)

@@ -12,6 +12,8 @@ from gitops_ml.client.views import LocalApi, Logs, Prediction, Status, serve, wa
 from gitops_ml.cluster.model import ExpectedRelease
 from gitops_ml.commands.predict import Call
 from gitops_ml.commands.wait import WaitPolicy
+from gitops_ml.delivery.awaited import below, expected_by
+from gitops_ml.delivery.change import WAIT_SECONDS
 from gitops_ml.errors import UsageError
 from gitops_ml.forge import pull_request
 from gitops_ml.gitops import layout
@@ -148,7 +150,7 @@ class Api(Shown):
         """A short sentence about the outcome."""
         return _summary(self)
 
-    def wait(self, *, timeout: float = 1800, interval: float = 5) -> Status:
+    def wait(self, *, timeout: float = WAIT_SECONDS, interval: float = 5) -> Status:
         """Wait until it is merged and live; report progress.
 
         Raises:
@@ -156,19 +158,27 @@ class Api(Shown):
                 image cannot be pulled, …), or is not live in time; has the reason and what to do.
             UsageError: this is a plan, or CI creates the deployment.
         """
-        wanted = ExpectedRelease(
-            api=self.name,
-            environment=self.environment,
-            deployment_id=self._deployment("wait for"),
-            commit=None if self.pull_request else self.commit,
-        )
         (status,) = wait_for(
             self._connection,
-            [wanted],
+            [self.expected()],
             proposed=self.pull_request,
             policy=WaitPolicy(timeout=timeout, interval=interval),
         )
         return status
+
+    def expected(self) -> ExpectedRelease:
+        """What `wait` waits for.
+
+        Raises:
+            UsageError: this is a plan, or CI creates the deployment.
+        """
+        return ExpectedRelease(
+            api=self.name,
+            environment=self.environment,
+            deployment_id=self._deployment("wait for"),
+            commit=None if self.pull_request else self.commit,
+            changes=below(self.changes, layout.release_directory(self.environment, self.name)),
+        )
 
     def status(self) -> Status:
         """Its status now; see `Client.status`."""
@@ -250,6 +260,8 @@ class Outcome(Shown):
     pull_request: PullRequest | None
     is_plan: bool
     warnings: tuple[str, ...]
+    _chosen: tuple[ReleaseChange, ...] = field(compare=False)
+    """All that were chosen, those that did not have to change among them."""
     _connection: Connection = field(compare=False)
 
     @classmethod
@@ -262,6 +274,7 @@ class Outcome(Shown):
             pull_request=PullRequest.of(changed.pull_request),
             is_plan=changed.dry_run,
             warnings=changed.warnings,
+            _chosen=changed.chosen,
             _connection=connection,
         )
 
@@ -275,20 +288,15 @@ class Outcome(Shown):
         """A short sentence about the outcome."""
         return _summary(self)
 
-    def wait(self, *, timeout: float = 1800, interval: float = 5) -> tuple[Status, ...]:
-        """Wait until every changed release is merged and live, as `Api.wait` does; not for removed ones."""
+    def wait(self, *, timeout: float = WAIT_SECONDS, interval: float = 5) -> tuple[Status, ...]:
+        """Wait until every chosen release is merged and live, or gone, as `Api.wait` does.
+
+        Returns the status of those that are live.
+        """
         if self.is_plan:
             raise UsageError("there is nothing to wait for: this is a plan (dry_run=True)")
-        wanted = [
-            ExpectedRelease(
-                api=each.api,
-                environment=each.environment,
-                deployment_id=each.after,
-                commit=None if self.pull_request else self.commit,
-            )
-            for each in self.releases
-            if each.after
-        ]
+        commit = None if self.pull_request else self.commit
+        wanted = expected_by(self._chosen, self.changes, commit=commit)
         policy = WaitPolicy(timeout=timeout, interval=interval)
         return wait_for(self._connection, wanted, proposed=self.pull_request, policy=policy)
 

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.client.connection import Connection
-    from gitops_ml.cluster.model import ExpectedRelease
     from gitops_ml.commands import predict as prediction
     from gitops_ml.commands.get import Description
     from gitops_ml.commands.logs import LogLine
+    from gitops_ml.delivery.awaited import Expected
     from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.gitops.release_history import Entry
     from gitops_ml.oci.reference import ImageRef
@@ -349,7 +349,7 @@ class LocalApi(Shown):
 
 def wait_for(
     connection: Connection,
-    wanted: Iterable[ExpectedRelease],
+    wanted: Iterable[Expected],
     *,
     proposed: PullRequest | None,
     policy: WaitPolicy,

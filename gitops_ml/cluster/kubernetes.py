@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -11,9 +12,13 @@ from gitops_ml.cluster import kubeconfig
 from gitops_ml.cluster.kubernetes_objects import (
     API,
     ENVIRONMENT,
+    REFRESH,
+    REFRESH_SET,
     Json,
     read_application,
+    read_application_set,
     read_event,
+    read_pod,
     read_workloads,
 )
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
@@ -27,8 +32,9 @@ if TYPE_CHECKING:
 
     from kubernetes.client import ApiClient
 
-    from gitops_ml.cluster.model import Application, Event, Workload
+    from gitops_ml.cluster.model import Application, ApplicationSet, Event, Pod, Workload
 
+_ARGO_CD = "/apis/argoproj.io/v1alpha1"
 _LARGEST = 64 << 20
 """Bytes of one answer."""
 _LARGEST_PREDICTION = 256 << 20
@@ -52,7 +58,7 @@ class KubernetesCluster:
     ) -> tuple[Application, ...]:
         """Argo CD's Applications of an environment, or of one API there."""
         items = self._list(
-            f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications",
+            f"{_ARGO_CD}/namespaces/{namespace}/applications",
             labelSelector=_selector(environment, api),
         )
         if items is None:
@@ -61,6 +67,38 @@ class KubernetesCluster:
                 "gitops-ml.yaml to the context of the cluster that Argo CD runs in"
             )
         return tuple(map(read_application, items))
+
+    def application_sets(self, namespace: str, *, environment: str) -> tuple[ApplicationSet, ...]:
+        """What makes the Applications of an environment: one, or none yet."""
+        path = f"{_ARGO_CD}/namespaces/{namespace}/applicationsets"
+        items = self._list(path, labelSelector=_selector(environment, None))
+        return tuple(map(read_application_set, items or ()))
+
+    def refresh_application(self, namespace: str, name: str) -> None:
+        """Ask Argo CD to compare an Application with the newest commit now."""
+        self._annotate(f"{_ARGO_CD}/namespaces/{namespace}/applications/{name}", REFRESH, "normal")
+
+    def refresh_application_set(self, namespace: str, name: str) -> None:
+        """Ask Argo CD to read the releases of an environment from the newest commit now."""
+        path = f"{_ARGO_CD}/namespaces/{namespace}/applicationsets/{name}"
+        self._annotate(path, REFRESH_SET, "true")
+
+    def _annotate(self, path: str, key: str, value: str) -> None:
+        """Set an annotation; nothing happens where there is no such object."""
+        body = json.dumps({"metadata": {"annotations": {key: value}}}).encode()
+        head = {"Content-Type": "application/merge-patch+json"}
+        watch = self._watch(f"PATCH of {path}")
+        response = self._ask("PATCH", path, headers=head, body=body, watch=watch)
+        content = self._read(response, _LARGEST)
+        if response.status not in (200, 404):
+            raise self._failure(response.status, content, path)
+
+    def pods(self, namespace: str, *, environment: str, api: str) -> tuple[Pod, ...]:
+        """The pods of an API, those that end among them."""
+        items = self._list(
+            f"/api/v1/namespaces/{namespace}/pods", labelSelector=_selector(environment, api)
+        )
+        return tuple(map(read_pod, items or ()))
 
     def workloads(
         self, namespace: str, *, environment: str, api: str | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cluster.model import (
     Application,
+    ApplicationSet,
     Condition,
     Container,
     Ended,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 API, ENVIRONMENT = "gitops-ml.dev/api", "gitops-ml.dev/environment"
 DEPLOYMENT_ID = "gitops-ml.dev/deployment-id"
+REFRESH = "argocd.argoproj.io/refresh"
+REFRESH_SET = "argocd.argoproj.io/application-set-refresh"
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -34,11 +37,12 @@ def read_application(item: Json) -> Application:
     metadata, status = item["metadata"], _dict(item, "status")
     sync, health = _dict(status, "sync"), _dict(status, "health")
     history = _dicts(status, "history")
+    annotations = _dict(metadata, "annotations")
     return Application(
         name=metadata["name"],
         api=_labels(metadata).get(API, ""),
         environment=_labels(metadata).get(ENVIRONMENT, ""),
-        deployment_id=_text(_dict(metadata, "annotations"), DEPLOYMENT_ID) or None,
+        deployment_id=_text(annotations, DEPLOYMENT_ID) or None,
         sync=_text(sync, "status") or "Unknown",
         health=_text(health, "status") or "Unknown",
         health_message=_text(health, "message"),
@@ -46,6 +50,17 @@ def read_application(item: Json) -> Application:
         operation=_operation(_dict(status, "operationState")),
         conditions=tuple(map(_condition, _dicts(status, "conditions"))),
         deployed_at=read_time(history[-1].get("deployedAt")) if history else None,
+        path=_text(_dict(_dict(item, "spec"), "source"), "path"),
+        reconciled_at=read_time(status.get("reconciledAt")),
+        is_refreshing=REFRESH in annotations,
+        is_deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def read_application_set(item: Json) -> ApplicationSet:
+    conditions = _dicts(_dict(item, "status"), "conditions")
+    return ApplicationSet(
+        name=item["metadata"]["name"], conditions=tuple(map(_condition, conditions))
     )
 
 
@@ -59,6 +74,7 @@ def _operation(state: Json) -> Operation | None:
         message=_text(state, "message"),
         revision=_text(result, "revision") or _text(requested, "revision") or None,
         finished_at=read_time(state.get("finishedAt")),
+        retries=_number(state, "retryCount"),
         refused=tuple(
             f"{each.get('kind')}/{each.get('name')}: {each.get('message')}"
             for each in _dicts(result, "resources")

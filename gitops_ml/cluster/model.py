@@ -14,7 +14,10 @@ from gitops_ml.system.clean_text import one_line
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from gitops_ml.git.model import Change
+
 LIVE, UPDATING, PENDING, UNKNOWN = "live", "updating", "pending", "unknown"
+DELETING, GONE = "deleting", "gone"
 ERROR, ERROR_SYNC = "error", "error (sync)"
 ERROR_IMAGE_PULL, ERROR_OUT_OF_MEMORY = "error (image pull)", "error (out of memory)"
 COMPUTE_UNAVAILABLE = "compute unavailable"
@@ -24,6 +27,8 @@ CODES = {
     UPDATING: "status_updating",
     PENDING: "status_pending",
     UNKNOWN: "status_unknown",
+    DELETING: "status_deleting",
+    GONE: "status_gone",
     ERROR: "status_error",
     ERROR_SYNC: "status_error_sync",
     ERROR_IMAGE_PULL: "status_error_image_pull",
@@ -55,6 +60,9 @@ class Operation:
     revision: str | None
     """The commit that it applied, or tried to."""
     finished_at: datetime | None
+    """Also set between two attempts, while the phase is ``Running``."""
+    retries: int = 0
+    """The number of the next attempt, or of the running one."""
     refused: tuple[str, ...] = ()
     """Objects that could not be applied, each with the API server's message."""
 
@@ -78,6 +86,21 @@ class Application:
     operation: Operation | None
     conditions: tuple[Condition, ...]
     deployed_at: datetime | None
+    path: str = ""
+    """The folder of the GitOps repository that it renders."""
+    reconciled_at: datetime | None = None
+    """When it was last compared."""
+    is_refreshing: bool = False
+    """Whether a refresh was asked for and has not begun."""
+    is_deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationSet:
+    """What makes the Applications of an environment."""
+
+    name: str
+    conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +199,18 @@ class Observed:
     sees_applications: bool = True
     """Whether `None` above means that there is none, and not that access is denied."""
     sees_workloads: bool = True
+    application_set: ApplicationSet | None = None
+    """Read only where a wait finds no Application."""
+    reached: frozenset[str] | None = None
+    """Those of Argo CD's commits that contain the wanted one; ``None`` where no commit is waited for."""
+    has_compared: bool = True
+    """Whether Argo CD has compared the Application since the wanted commit was on the branch."""
+    has_source: bool = True
+    """Whether the Application renders the folder that the release wants (its chart's version)."""
+
+    def counts(self, revision: str | None) -> bool:
+        """Whether what Argo CD did with this commit is about the wanted one."""
+        return self.reached is None or revision in self.reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +221,20 @@ class ExpectedRelease:
     environment: str
     deployment_id: str
     commit: str | None = None
-    """A commit of the GitOps repository that contains it."""
+    """The commit of the GitOps repository that brought it; ``None`` where that is to be found."""
+    changes: tuple[Change, ...] = ()
+    """What the call changes in its directory; it is in Git once the branch has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedRemoval:
+    """A release that should be gone, with what runs of it."""
+
+    api: str
+    environment: str
+    namespace: str
+    changes: tuple[Change, ...]
+    """The removal of its files."""
 
 
 @dataclass(frozen=True, slots=True)

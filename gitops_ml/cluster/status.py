@@ -1,12 +1,11 @@
 """Decide the status of a release: one word, the reason and the remedy.
 
 The states and their order are Cortex's (``live``, ``updating``, ``error (image pull)``, …). Argo CD's
-problems come first, since nothing runs before it is synced.
+problems (`sync`) come first, since nothing runs before it is synced.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.model import (
@@ -14,41 +13,42 @@ from gitops_ml.cluster.model import (
     ERROR,
     ERROR_IMAGE_PULL,
     ERROR_OUT_OF_MEMORY,
-    ERROR_SYNC,
     LIVE,
-    PENDING,
     UNKNOWN,
     UPDATING,
-    Application,
     Condition,
     ExpectedRelease,
     Observed,
-    Remedies,
     Status,
     Workload,
     reason_line,
     remedy_of,
 )
 from gitops_ml.cluster.replicas import Replica, replica_of
+from gitops_ml.cluster.sync import SYNC_REMEDIES, is_synced, not_synced, sync_problem
 from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-_FAILURE_LASTS = timedelta(minutes=2)
-"""How long a failure of Argo CD may last before it counts as permanent."""
-_READS_GIT_WITHIN = timedelta(minutes=5)
-"""Argo CD polls Git every three minutes where there is no webhook."""
-
 
 def status_of(wanted: ExpectedRelease, seen: Observed, *, now: datetime) -> Status:
-    """The status of the release that Git wants."""
+    """The status of the release that Git wants.
+
+    Where a commit is waited for (``seen.reached``), Argo CD has to have applied it: what runs may have the wanted
+    id already, since a change of scaling or routes keeps the id.
+    """
     if not seen.sees_workloads:
-        return _status_of_application(wanted, seen.application, now=now)
+        return _status_of_application(wanted, seen)
     if seen.workload is None or seen.workload.deployment_id != wanted.deployment_id:
-        return _before_rollout(wanted, seen, now=now)
-    return _rollout(wanted, seen.workload, now=now)
+        return not_synced(wanted, seen)
+    if seen.reached is not None and (problem := sync_problem(wanted, seen)):
+        return problem
+    status = _rollout(wanted, seen.workload, now=now)
+    if status.word in (LIVE, UPDATING) and not is_synced(seen):
+        return not_synced(wanted, seen)
+    return status
 
 
 def is_up_to_date(wanted: ExpectedRelease, seen: Observed) -> bool | None:
@@ -84,97 +84,26 @@ def _scaler_notes(conditions: Iterable[Condition]) -> list[str]:
     return notes
 
 
-# -- before the rollout: Argo CD --------------------------------------------------------------------
+# -- by Argo CD alone -----------------------------------------------------------------------------
 
 
-def _before_rollout(wanted: ExpectedRelease, seen: Observed, *, now: datetime) -> Status:
-    workload, application = seen.workload, seen.application
-    runs = f"; {workload.deployment_id} still runs" if workload is not None else ""
-    if application is None:
-        if seen.sees_applications and workload is None:
-            return _no_application(wanted)
-        return Status(UPDATING, f"Git wants {wanted.deployment_id}{runs or ', and nothing runs'}")
-    if problem := _sync_problem(wanted, application, now=now):
-        return problem
-    operation = application.operation
-    if operation is not None and operation.phase == "Running":
-        return Status(UPDATING, f"Argo CD is syncing: {one_line(operation.message)}{runs}")
-    return Status(
-        UPDATING,
-        f"Argo CD has not synced {wanted.deployment_id} yet ({application.sync}, "
-        f"{application.health}){runs}",
-        "it polls Git every three minutes; `argocd app get --refresh "
-        f"{application.name}` refreshes it now",
-    )
-
-
-def _no_application(wanted: ExpectedRelease) -> Status:
-    return Status(
-        PENDING,
-        f"it is in Git, but Argo CD has no Application {wanted.api}-{wanted.environment} yet",
-        "Argo CD polls Git every three minutes; if nothing changes, an administrator has to apply "
-        f"argocd/projects/ and argocd/{wanted.environment}.yaml of the GitOps repository once",
-    )
-
-
-def _sync_problem(
-    wanted: ExpectedRelease, application: Application, *, now: datetime
-) -> Status | None:
-    for condition in application.conditions:
-        if condition.type.endswith("Error"):
-            lasts = condition.since is not None and now - condition.since >= _FAILURE_LASTS
-            return Status(
-                ERROR_SYNC,
-                f"Argo CD reports {condition.type}: {one_line(condition.message)}",
-                remedy_of(condition.message, _SYNC_REMEDIES),
-                is_final=lasts,
-            )
-    operation = application.operation
-    if operation is None or operation.phase not in ("Failed", "Error"):
-        return None
-    if application.deployment_id not in (None, wanted.deployment_id):
-        return None  # the operation belongs to an older commit
-    what = "; ".join(operation.refused) or operation.message
-    finished = operation.finished_at
-    lasts = finished is not None and now - finished >= _READS_GIT_WITHIN
-    return Status(
-        ERROR_SYNC,
-        f"Argo CD could not apply {(operation.revision or '')[:12] or 'it'}: {one_line(what)}",
-        remedy_of(what, _SYNC_REMEDIES),
-        is_final=lasts or (operation.revision is not None and operation.revision == wanted.commit),
-    )
-
-
-_SYNC_REMEDIES: Remedies = (
-    (("quota",), "request less (compute, max_replicas), or raise the quota of the namespace"),
-    (("not permitted in project",), "the team's AppProject is older than the release: an "
-     "administrator has to apply argocd/projects/ of the GitOps repository again"),
-    (("no matches for kind", "could not find"), "the cluster does not have that kind: install its "
-     "CRD, or turn it off for the cluster in gitops-ml.yaml"),
-    (("authentication required", "repository not found"), "Argo CD needs credentials for the GitOps "
-     "repository: `argocd repo add`, or a Secret of the type repository"),
-    (("forbidden", "denied the request"), "a policy of the cluster refuses it, with the reason above"),
-    (("cluster",), "add the cluster to Argo CD: `argocd cluster add`"),
-    (("",), "show this to an administrator of Argo CD; a new deploy makes Argo CD try again"),
-)  # fmt: skip
-
-
-def _status_of_application(
-    wanted: ExpectedRelease, application: Application | None, *, now: datetime
-) -> Status:
+def _status_of_application(wanted: ExpectedRelease, seen: Observed) -> Status:
     """The status from Argo CD alone, where pods cannot be read."""
+    application = seen.application
     if application is None:
+        if seen.sees_applications and seen.reached is not None:
+            return not_synced(wanted, seen)
         return Status(UNKNOWN, "the cluster cannot be read")
-    if problem := _sync_problem(wanted, application, now=now):
+    if problem := sync_problem(wanted, seen):
         return problem
     synced = application.sync == "Synced" and application.deployment_id == wanted.deployment_id
     reason = f"Argo CD reports {application.sync}, {application.health}"
     if application.health_message:
         reason += f": {one_line(application.health_message)}"
     match application.health:
-        case "Healthy" if synced:
+        case "Healthy" if synced and is_synced(seen):
             return Status(LIVE, reason)
-        case "Degraded" if synced:
+        case "Degraded" if synced and is_synced(seen):
             return Status(ERROR, reason, "`gitops-ml logs` shows the log of the predictor")
         case _:
             return Status(UPDATING, reason)
@@ -220,7 +149,7 @@ def _rollout_problem(workload: Workload) -> Status | None:
         return Status(
             ERROR,
             f"Kubernetes creates no pods: {reason}",
-            remedy_of(reason, _SYNC_REMEDIES),
+            remedy_of(reason, SYNC_REMEDIES),
             is_final=True,
         )
     progress = found.get("Progressing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ def delete(context: ChangeContext, selection: Selection) -> ChangeResult:
     Raises:
         RepositoryMoved: a release belongs to another project, or the branch moved at each attempt.
     """
+    if context.project.environments[context.environment].protected:
+        # Argo CD keeps what runs, so no cluster is asked.
+        context = replace(context, options=replace(context.options, wait=False))
     plan = partial(_plan, context, selection)
     topic = topic_of(selection, context.project.name)
     return change(context, plan, action="delete", environment=context.environment, topic=topic)

@@ -102,9 +102,7 @@ def list_live(
         known = sorted({release.api for release in every})
         raise UsageError(f"there is no release of {api!r} in {places}{suggestion(api, known)}")
     looked = look(workspace, releases, tools=tools, api=api)
-    return Overview(
-        releases=looked.live(releases, commit=snapshot.commit, now=now()), unseen=looked.unseen
-    )
+    return Overview(releases=looked.live(releases, now=now()), unseen=looked.unseen)
 
 
 def status(
@@ -149,7 +147,7 @@ def _look_at(
     snapshot = repository_of(workspace, tools).fetch()
     release = current_release(snapshot, api, environment)
     looked = look(workspace, [release], tools=tools, api=api)
-    (live,) = looked.live([release], commit=snapshot.commit, now=now)
+    (live,) = looked.live([release], now=now)
     return snapshot, live, looked.unseen
 
 
@@ -199,26 +197,26 @@ class Observation:
     def unseen(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(str, self.failures)))
 
-    def live(
-        self, releases: Iterable[ReleaseRecord], *, commit: str | None, now: datetime
-    ) -> tuple[LiveRelease, ...]:
-        """The releases with their status; ``commit`` is the one that Argo CD should sync."""
-        found = []
-        for release in releases:
-            seen = self.seen[release.environment, release.api]
-            wanted = ExpectedRelease(
-                release.api, release.environment, release.deployment_id, commit
-            )
-            found.append(
-                LiveRelease(
-                    release=release,
-                    status=status_of(wanted, seen, now=now),
-                    seen=seen,
-                    is_up_to_date=is_up_to_date(wanted, seen),
-                    notes=notes_on(seen),
-                )
-            )
-        return tuple(found)
+    def live(self, releases: Iterable[ReleaseRecord], *, now: datetime) -> tuple[LiveRelease, ...]:
+        """The releases with their status, whichever commit Argo CD has synced."""
+        return tuple(
+            live_release(release, self.seen[release.environment, release.api], now=now)
+            for release in releases
+        )
+
+
+def live_release(
+    release: ReleaseRecord, seen: Observed, *, now: datetime, commit: str | None = None
+) -> LiveRelease:
+    """The release with its status; ``commit`` is the one that is waited for."""
+    wanted = ExpectedRelease(release.api, release.environment, release.deployment_id, commit)
+    return LiveRelease(
+        release=release,
+        status=status_of(wanted, seen, now=now),
+        seen=seen,
+        is_up_to_date=is_up_to_date(wanted, seen),
+        notes=notes_on(seen),
+    )
 
 
 def look(

@@ -82,10 +82,29 @@ def _plan(
     changes = _release_changes(snapshot, derived, changed)
     return ChangePlan(
         releases=changes,
+        unchanged=_unchanged(changed, changes),
         changes=changed.changes,
         subject=f"Promote {names_in_short(each.api for each in changes)} from {source} to {target}",
         why=_why(changes, source, target),
         warnings=(*skipped, *_chart_warnings(derived), *changed.warnings),
+    )
+
+
+def _unchanged(
+    changed: ReleaseChanges, touched: Iterable[ReleaseChange]
+) -> tuple[ReleaseChange, ...]:
+    """Chosen releases that the target has already."""
+    directories = {each.directory for each in touched}
+    return tuple(
+        ReleaseChange(
+            api=each.name,
+            environment=each.environment,
+            before=each.deployment_id,
+            after=each.deployment_id,
+            image=each.image,
+        )
+        for each in changed.releases
+        if each.directory not in directories
     )
 
 

@@ -1,27 +1,46 @@
-"""Wait until releases are live: merged, synced and rolled out with the expected deployment id."""
+"""Wait until releases are live, or gone: merged, synced and rolled out."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
-from gitops_ml.cluster.model import LIVE, PENDING, UNKNOWN, ExpectedRelease, Status
-from gitops_ml.commands.get import LiveRelease, Observation, look, utc_now
+from gitops_ml.cluster.model import (
+    ERROR_SYNC,
+    GONE,
+    LIVE,
+    PENDING,
+    UNKNOWN,
+    Application,
+    ApplicationSet,
+    ExpectedRelease,
+    ExpectedRemoval,
+    Status,
+)
+from gitops_ml.cluster.sync import named_commit, removal_status
+from gitops_ml.commands.get import LiveRelease, Observation, cluster_of, live_release, look, utc_now
+from gitops_ml.delivery.argo_refresh import ArgoRefresh
+from gitops_ml.delivery.awaited import Branch, Expected, below, expected_by, expected_removal
+from gitops_ml.delivery.change import WAIT_SECONDS, ChangeResult
 from gitops_ml.delivery.releases import current_releases, repository_of
-from gitops_ml.errors import GitopsMlError, NotLive, ServerFailed
+from gitops_ml.errors import GitopsMlError, NotLive, Refused, ServerFailed
+from gitops_ml.gitops import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from gitops_ml.cluster.model import Observed, Pod
     from gitops_ml.commands.deploy import Deployment
     from gitops_ml.forge.pull_request import PullRequest
-    from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
+
+_LASTS = timedelta(seconds=60)
+"""How long a failure of Argo CD that names no commit may last before it counts as permanent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,53 +55,65 @@ class Clock:
 class WaitPolicy:
     """How long to wait, and how often to look."""
 
-    timeout: float = 1800
-    """Seconds: an image of gigabytes, a new node and a model that loads take a while."""
+    timeout: float = WAIT_SECONDS
     interval: float = 5
-    """Seconds between two looks."""
+    """Seconds between two looks; at the beginning they are closer together."""
     clock: Clock = field(default_factory=Clock)
+
+    def pause(self, waited: timedelta) -> float:
+        """Seconds until the next look."""
+        return min(self.interval, max(1.0, waited.total_seconds() / 10))
 
 
 def wanted_by(
     workspace: Workspace, deployment: Deployment, *, tools: Clients
-) -> tuple[ExpectedRelease, ...]:
-    """What a deploy expects to run: releases that it changed, and those that did not have to change."""
-    changed = {
-        (release.environment, release.name): release.deployment_id
-        for release in deployment.releases
+) -> tuple[Expected, ...]:
+    """What a deploy expects: releases that it changed, removed, or did not have to change."""
+    commit = None if deployment.pull_request else deployment.commit
+    wanted: dict[tuple[str, str], Expected] = {
+        (each.environment, each.name): ExpectedRelease(
+            each.name,
+            each.environment,
+            each.deployment_id,
+            commit,
+            below(deployment.changes, each.directory),
+        )
+        for each in deployment.releases
     }
-    current = {}
-    if any((each.environment.name, each.name) not in changed for each in workspace.releases):
+    planned = {(each.environment.name, each.name) for each in workspace.releases}
+    if unchanged := planned - wanted.keys():
         snapshot = repository_of(workspace, tools).fetch()
-        current = {
-            (release.environment, release.api): release.deployment_id
-            for release in current_releases(snapshot, workspace.environments)
-        }
-    ids = current | changed
-    places = [(each.environment.name, each.name) for each in workspace.releases]
-    return tuple(
-        ExpectedRelease(api, environment, ids[environment, api], deployment.commit)
-        for environment, api in places
-        if (environment, api) in ids
-    )
+        for release in current_releases(snapshot, workspace.environments):
+            if (place := (release.environment, release.api)) in unchanged:
+                wanted[place] = ExpectedRelease(
+                    release.api, release.environment, release.deployment_id
+                )
+    gone = (expected_removal(deployment.changes, each) for each in deployment.removed)
+    return (*wanted.values(), *gone)
+
+
+def wanted_by_change(changed: ChangeResult) -> tuple[Expected, ...]:
+    """What promote, rollback, patch, refresh or delete expects."""
+    commit = None if changed.pull_request else changed.commit
+    return expected_by(changed.chosen, changed.changes, commit=commit)
 
 
 def wait(
     workspace: Workspace,
-    wanted: Iterable[ExpectedRelease],
+    wanted: Iterable[Expected],
     *,
     tools: Clients,
     proposed: PullRequest | None = None,
     patience: WaitPolicy = WaitPolicy(),
 ) -> tuple[LiveRelease, ...]:
-    """The releases, once all of them are live with the wanted deployment ids.
+    """The releases, once all of them run what the commit that is waited for wants, and the others are gone.
 
-    With ``proposed`` the pull request has to be merged first.
+    With ``proposed`` the pull request has to be merged first. Where it may, it asks Argo CD to refresh.
     ``tools.progress`` gets a line whenever something is new.
 
     Raises:
         NotLive: a release cannot become live (its pull request was closed, Argo CD cannot sync it,
-            its image cannot be pulled, it crashes again and again, another deploy came), or did not
+            its image cannot be pulled, it crashes again and again, another change came), or did not
             in time; the message has the cause and the remedy.
     """
     waiting = _Waiting(workspace, tuple(wanted), tools, proposed)
@@ -94,72 +125,69 @@ def wait(
             return live
         if clock.now() >= end:
             waiting.give_up(clock.now() - started)
-        clock.sleep(patience.interval)
+        clock.sleep(patience.pause(clock.now() - started))
 
 
-@dataclass(slots=True)
 class _Waiting:
-    workspace: Workspace
-    wanted: tuple[ExpectedRelease, ...]
-    tools: Clients
-    proposed: PullRequest | None
-    before: PullRequest | None = None
-    """The pull request at the previous look."""
-    statuses: dict[ExpectedRelease, Status] = field(default_factory=dict)
-    """What was seen and reported last."""
-    in_git: set[ExpectedRelease] = field(default_factory=set)
-    """Releases that were in Git at some time during the wait."""
+    def __init__(
+        self,
+        workspace: Workspace,
+        wanted: tuple[Expected, ...],
+        tools: Clients,
+        proposed: PullRequest | None,
+    ) -> None:
+        assert workspace.project.gitops is not None, "the repository was asked for before"
+        self.workspace, self.wanted, self.tools = workspace, wanted, tools
+        self.proposed = proposed
+        self.before: PullRequest | None = None
+        """The pull request at the previous look."""
+        self.branch = Branch(repository_of(workspace, tools))
+        self.refresh = ArgoRefresh(tools, workspace.project.gitops.argocd_namespace)
+        self.statuses: dict[Expected, Status] = {}
+        """What was seen and reported last."""
+        self.failing_since: dict[Expected, datetime] = {}
+        self.in_git: set[Expected] = set()
+        """Those that were in Git at some time during the wait."""
 
     def look(self, now: datetime) -> tuple[LiveRelease, ...] | None:
-        """The releases if all of them are live; ``None`` if they may still become so."""
+        """The releases if all is as it should be; ``None`` if that may still come."""
         try:
-            snapshot = repository_of(self.workspace, self.tools).fetch()
-            current = self._current(snapshot)
-            looked = look(self.workspace, current.values(), tools=self.tools)
+            self.branch.fetch()
+            there = self._in_git()
+            live = self._look_at_releases(there, now)
+            self._look_at_removals(there, now)
         except ServerFailed:
             if not self.statuses:
                 raise
             return None  # it has answered before, and may again
-        self._refuse_blindness(looked)
-        live = []
-        for wanted, release in current.items():
-            (found,) = looked.live([release], commit=wanted.commit or snapshot.commit, now=now)
-            self._report(wanted, found.status)
-            live.append(found)
-        if len(live) == len(self.wanted) and all(each.status.word == LIVE for each in live):
-            return tuple(live)
-        return None
+        done = all(
+            (status := self.statuses.get(each)) is not None and status.word in (LIVE, GONE)
+            for each in self.wanted
+        )
+        return live if done else None
 
     def give_up(self, waited: timedelta) -> NoReturn:
         for wanted, status in self.statuses.items():
-            if status.word != LIVE:
+            if status.word not in (LIVE, GONE):
                 lead = f"after {_duration(waited)} it is still {status.word}"
                 raise _not_live(wanted, status, lead=lead)
-        raise AssertionError("something is not live")
+        raise AssertionError("something is not as it should be")
 
-    def _current(self, snapshot: GitSnapshot) -> Mapping[ExpectedRelease, ReleaseRecord]:
-        """Those that are in Git now."""
-        environments = {wanted.environment for wanted in self.wanted}
-        found = {
-            (release.environment, release.api): release
-            for release in current_releases(snapshot, environments)
-        }
-        current = {
-            wanted: release
-            for wanted in self.wanted
-            if (release := found.get((wanted.environment, wanted.api))) is not None
-            and release.deployment_id == wanted.deployment_id
-        }
-        self.in_git |= current.keys()
+    # -- Git -----------------------------------------------------------------------------------
+
+    def _in_git(self) -> list[Expected]:
+        """Those that the branch has now."""
+        there = [wanted for wanted in self.wanted if self.branch.has(wanted)]
+        self.in_git.update(there)
         if not self.in_git.issuperset(self.wanted):
             self._ask_forge()
         for wanted in self.wanted:
-            if wanted not in current:
-                self._not_in_git(wanted, found.get((wanted.environment, wanted.api)))
-        return current
+            if wanted not in there:
+                self._not_in_git(wanted, self.branch.release(wanted))
+        return there
 
-    def _not_in_git(self, wanted: ExpectedRelease, release: ReleaseRecord | None) -> None:
-        """It waits for its review, or it cannot become live."""
+    def _not_in_git(self, wanted: Expected, release: ReleaseRecord | None) -> None:
+        """It waits for its review, or it cannot come true."""
         proposed = self.proposed if wanted not in self.in_git else None
         if proposed is not None and proposed.state == "open":
             where = proposed.url or f"the branch {proposed.head}"
@@ -184,31 +212,134 @@ class _Waiting:
         was, now = self.before, self.proposed
         return was is not None and now is not None and (was.state, now.state) == ("open", "merged")
 
-    def _report(self, wanted: ExpectedRelease, status: Status) -> None:
-        if status.is_final:
+    # -- the cluster ---------------------------------------------------------------------------
+
+    def _look_at_releases(
+        self, there: Iterable[Expected], now: datetime
+    ) -> tuple[LiveRelease, ...]:
+        current = {
+            wanted: release
+            for wanted in there
+            if isinstance(wanted, ExpectedRelease)
+            and (release := self.branch.release(wanted)) is not None
+        }
+        looked = look(self.workspace, current.values(), tools=self.tools)
+        self._refuse_blindness(looked)
+        live = []
+        for wanted, release in current.items():
+            commit = self.branch.commit_of(wanted)
+            assert commit is not None, "the branch has it"
+            seen = self._judged(looked.seen[wanted.environment, wanted.api], release, commit, now)
+            found = live_release(release, seen, commit=commit, now=now)
+            self._report(wanted, found.status, now=now)
+            live.append(found)
+        return tuple(live)
+
+    def _judged(
+        self, seen: Observed, release: ReleaseRecord, commit: str, now: datetime
+    ) -> Observed:
+        """What was seen, with what it says about the commit; Argo CD is asked for what is missing."""
+        application = seen.application
+        reached = self.branch.reached(_revisions(application), commit)
+        has_source = application is None or not application.path.startswith("charts/") or (
+            application.path == layout.chart_directory(release.chart, release.chart_version)
+        )  # fmt: skip
+        if not (application and application.revision in reached and has_source):
+            self.refresh.ask(release.environment, application, key=commit, now=now)
+        return replace(
+            seen,
+            reached=reached,
+            has_source=has_source,
+            has_compared=self.refresh.has_compared(application, key=commit, now=now),
+            application_set=None if application else self._application_set(release.environment),
+        )
+
+    def _application_set(self, environment: str) -> ApplicationSet | None:
+        """It says why there is no Application; ``None`` where it cannot be read."""
+        try:
+            found = self.tools.argo_cd.application_sets(
+                self.refresh.namespace, environment=environment
+            )
+        except Refused:
+            return None
+        return next(iter(found), None)
+
+    def _look_at_removals(self, there: Iterable[Expected], now: datetime) -> None:
+        for wanted in there:
+            if isinstance(wanted, ExpectedRemoval):
+                self._report(wanted, self._removal(wanted, now), now=now)
+
+    def _removal(self, wanted: ExpectedRemoval, now: datetime) -> Status:
+        environment = wanted.environment
+        if self.workspace.project.environments[environment].protected:
+            reason = (
+                f"{environment} is protected: Argo CD keeps what runs, so nothing is waited for"
+            )
+            return Status(GONE, reason)
+        applications = self.tools.argo_cd.applications(
+            self.refresh.namespace, environment=environment, api=wanted.api
+        )
+        application = next(iter(applications), None)
+        if application is not None and not application.is_deleting:
+            self.refresh.ask(environment, None, key=str(self.branch.commit_of(wanted)), now=now)
+        return removal_status(wanted, application, self._pods(wanted))
+
+    def _pods(self, wanted: ExpectedRemoval) -> tuple[Pod, ...]:
+        """Those of the removed release; none where they cannot be read."""
+        cluster = self.tools.cluster(cluster_of(self.workspace, wanted.environment).name)
+        try:
+            return cluster.pods(wanted.namespace, environment=wanted.environment, api=wanted.api)
+        except Refused:
+            return ()
+
+    # -- what is said --------------------------------------------------------------------------
+
+    def _report(self, wanted: Expected, status: Status, *, now: datetime | None = None) -> None:
+        if status.is_final or (now is not None and self._has_lasted(wanted, status, now)):
             raise _not_live(wanted, status, lead=status.word)
         if self.statuses.get(wanted) != status:
             reason = f": {status.reason}" if status.reason else ""
             self.tools.progress(f"{wanted.api} in {wanted.environment}: {status.word}{reason}")
         self.statuses[wanted] = status
 
+    def _has_lasted(self, wanted: Expected, status: Status, now: datetime) -> bool:
+        """Whether a failure to sync has lasted so long that it counts as permanent."""
+        if status.word != ERROR_SYNC:
+            self.failing_since.pop(wanted, None)
+            return False
+        return now - self.failing_since.setdefault(wanted, now) >= _LASTS
+
     def _refuse_blindness(self, looked: Observation) -> None:
-        """Refuse to wait where neither Argo CD nor the pods can be read."""
-        is_blind = any(
-            not (seen.sees_applications or seen.sees_workloads) for seen in looked.seen.values()
-        )
-        lasting = [each for each in looked.failures if not isinstance(each, ServerFailed)]
-        if is_blind and lasting:
-            raise lasting[0]
-        if is_blind and not self.statuses:
+        """Refuse to wait where Argo CD cannot be read: what it has synced would stay unknown."""
+        for failure in looked.failures:
+            if isinstance(failure, ServerFailed):
+                continue
+            if any(not seen.sees_applications for seen in looked.seen.values()):
+                raise failure
+        if looked.failures and not self.statuses and not _sees_applications(looked):
             raise looked.failures[0]
 
 
-def _not_live(wanted: ExpectedRelease, status: Status, *, lead: str = "") -> GitopsMlError:
+def _sees_applications(looked: Observation) -> bool:
+    return all(seen.sees_applications for seen in looked.seen.values())
+
+
+def _revisions(application: Application | None) -> tuple[str, ...]:
+    """The commits that Argo CD names: of the comparison, of the operation, of a failed one."""
+    if application is None:
+        return ()
+    operation = application.operation
+    named = (application.revision, operation.revision if operation else None)
+    failed = (named_commit(each.message) for each in application.conditions)
+    return tuple(each for each in (*named, *failed) if each)
+
+
+def _not_live(wanted: Expected, status: Status, *, lead: str = "") -> GitopsMlError:
     message = ": ".join(part for part in (lead, status.reason) if part)
     remedy = f". {status.remedy[:1].upper()}{status.remedy[1:]}" if status.remedy else ""
+    id = wanted.deployment_id if isinstance(wanted, ExpectedRelease) else "its removal"
     return NotLive(
-        f"{wanted.api} in {wanted.environment} ({wanted.deployment_id}): {message}{remedy}",
+        f"{wanted.api} in {wanted.environment} ({id}): {message}{remedy}",
         api=wanted.api,
         environment=wanted.environment,
         status=status.word,

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from gitops_ml.workspace.workspace import Workspace
 
 
+WAIT_SECONDS = 1800.0
+"""An image of gigabytes, a new node and a model that loads take a while."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeOptions:
     """How a verb's changes get to the branch."""
@@ -46,6 +50,14 @@ class ChangeOptions:
     """Whether to open a pull request; ``None`` decides by the environments of the project file."""
     why: str = ""
     """Paragraphs for the reviewer, in Markdown, before those of the plan."""
+    wait: bool = False
+    """Whether the caller waits for the outcome: a cluster that cannot be read is then an error first."""
+    timeout: float = WAIT_SECONDS
+    """Seconds that the caller waits."""
+
+    @property
+    def waits(self) -> bool:
+        return self.wait and not self.dry_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,8 @@ class ChangePlan(CommitPlan):
     """What a verb wants to change in one snapshot."""
 
     releases: tuple[ReleaseChange, ...]
+    unchanged: tuple[ReleaseChange, ...] = ()
+    """Chosen ones that are as they should be already, where ``releases`` does not have them."""
     subject: str
     message: str = ""
     """`change` makes it of the subject and the releases."""
@@ -137,6 +151,8 @@ class ChangeResult(DeliveryResult):
 
     action: str
     releases: tuple[ReleaseChange, ...]
+    chosen: tuple[ReleaseChange, ...] = ()
+    """All that were chosen, those that did not have to change among them."""
 
 
 def change(
@@ -154,6 +170,7 @@ def change(
     return ChangeResult(
         action=action,
         releases=plan.releases if plan.changes else (),
+        chosen=(*plan.releases, *plan.unchanged),
         changes=plan.changes,
         commit=delivered.commit,
         pull_request=delivered.pull_request,
@@ -186,12 +203,15 @@ def deliver_changes(
     where the options do not.
 
     Raises:
-        UsageError: the project file names no GitOps repository, or no forge can be found for it; or
-            a submodule, a link or a file is where a change is to be written.
+        UsageError: the project file names no GitOps repository, or no forge can be found for it; the
+            caller waits, and there is no kubeconfig; or a submodule, a link or a file is where a change
+            is to be written.
         RepositoryMoved: the repository holds what gitops-ml did not write, or moved at each attempt.
     """
     workspace, options = context.workspace, context.options
     repository = repository_of(workspace, context.clients)
+    if options.waits:
+        refuse_unreadable(workspace, environments, context.clients)
     proposes, warnings = _review(workspace, options, environments)
     if options.dry_run:
         return _tried(repository.fetch(), make_plan, proposes=proposes)
@@ -208,6 +228,22 @@ def deliver_changes(
         author=author,
     )
     return replace(delivered, warnings=(*warnings, *delivered.warnings))
+
+
+def refuse_unreadable(
+    workspace: Workspace, environments: Collection[str], clients: Clients
+) -> None:
+    """Refuse to begin what is waited for where Argo CD cannot be read: its outcome would stay unknown.
+
+    Raises:
+        UsageError: there is no kubeconfig, or no context for the cluster of Argo CD.
+        ServerFailed: the cluster does not answer, or Argo CD is not installed there.
+        Refused: the credentials may not read Applications.
+    """
+    gitops = workspace.project.gitops
+    assert gitops is not None, "`repository_of` refuses a project without"
+    for environment in environments:
+        clients.argo_cd.applications(gitops.argocd_namespace, environment=environment)
 
 
 def _tried(base: GitSnapshot, make_plan: MakePlan[Plan], *, proposes: bool) -> Delivered[Plan]:

@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_ml.errors import ProgramFailed
+from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.git.environment import OUTSIDE, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from gitops_ml.git.remote import Remote
 
 _LARGEST_FILE = 1 << 20
 _MOST_SUBMODULES = 100
@@ -113,6 +115,23 @@ def source_folder(directory: Path) -> Path:
     """The whole checkout that ``directory`` is in; outside of any, the folder itself."""
     start = Path(os.path.realpath(directory))
     return next((r for r in (start, *start.parents) if os.path.lexists(r / ".git")), start)
+
+
+def refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
+    """Refuse a repository inside of the source folder: a push to it would run its hooks.
+
+    Raises:
+        UsageError: the repository is inside of the source.
+    """
+    if not remote.is_local:
+        return
+    source = source_folder(folder)
+    if Path(os.path.realpath(remote.path)).is_relative_to(source):
+        raise UsageError(
+            f"{section}.repository is {remote}, inside of the source folder {source}: git would run "
+            "the hooks that come with the source; move the repository out of it, or name it by the "
+            "address of its server"
+        )
 
 
 def read_state(checkout: Checkout, directory: Path) -> State:

@@ -7,14 +7,13 @@ moved by a plain push.
 
 from __future__ import annotations
 
-import os
 import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFailed, UsageError
-from gitops_ml.git.checkout import source_folder
+from gitops_ml.git.checkout import refuse_part_of_source
 from gitops_ml.git.clone import Clone
 from gitops_ml.git.failures import connection_failure, page_named_in, push_failure
 from gitops_ml.git.model import Branch, BranchCommit, Difference, Log
@@ -94,7 +93,7 @@ class GitRepository:
                 part of the source, or no cache can be made.
         """
         remote = Remote.parse(spec.repository, folder=folder, section=section)
-        _refuse_part_of_source(remote, folder, section)
+        refuse_part_of_source(remote, folder, section)
         credentials = Credentials.from_environ(
             environ,
             folder=folder,
@@ -263,6 +262,19 @@ class GitRepository:
             is_whole=not self._is_shallow(),
         )
 
+    def last_change(self, head: GitSnapshot, path: str) -> str | None:
+        """The newest commit of the branch that changed something below ``path``; merges count."""
+        if head.commit is None:
+            return None
+        with self._clone.hold():
+            self._deepen()
+        newest = ("rev-list", "--max-count=1", "--first-parent", head.commit)
+        return self._local_read(*newest, "--", f":(literal){path}").decode().strip() or None
+
+    def contains(self, revision: str, commit: str) -> bool:
+        """Whether ``revision`` is ``commit`` or comes after it; false for one that is not fetched."""
+        return self._git.local("merge-base", "--is-ancestor", commit, revision).status == 0
+
     def tree(self, commit: str) -> tuple[TreeEntry, ...]:
         """Every entry of the commit, at any depth."""
         return parse_tree(self._local_read("ls-tree", "-r", "-z", "--full-tree", commit))
@@ -367,23 +379,6 @@ class GitRepository:
             return (self._clone.folder / self._tracking).read_text().strip()
         except FileNotFoundError:
             return self._local("rev-parse", "--verify", self._tracking).decode().strip()
-
-
-def _refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
-    """Refuse a repository inside of the source folder: a push to it would run its hooks.
-
-    Raises:
-        UsageError: the repository is inside of the source.
-    """
-    if not remote.is_local:
-        return
-    source = source_folder(folder)
-    if Path(os.path.realpath(remote.path)).is_relative_to(source):
-        raise UsageError(
-            f"{section}.repository is {remote}, inside of the source folder {source}: git would run "
-            "the hooks that come with the source; move the repository out of it, or name it by the "
-            "address of its server"
-        )
 
 
 _KINDS = {"160000": "submodule", "120000": "symbolic link"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import gitops_ml as gml
-from gitops_ml.errors import NotLive, UsageError
+from gitops_ml.errors import NotLive, ServerFailed, UsageError
 from tests.commands.test_logs import says
 from tests.support import controllers as k8s
 from tests.support.local_server import serving
@@ -56,6 +56,38 @@ def test_an_outcome_waits_for_what_it_changed(life, client):
     life.runs(k8s.ready())
     (status,) = done.wait(timeout=1, interval=0)
     assert status.running_id == done.releases[0].after
+
+
+def test_every_verb_takes_wait(life, client):
+    client.create_api(container_api("iris"), pull_request=False)
+    how = {"pull_request": False, "wait": True, "timeout": 0}
+    for verb in (
+        lambda: client.patch("iris", {"compute": {"cpu": "300m"}}, **how),
+        lambda: client.refresh("iris", **how),
+        lambda: client.rollback("iris", **how),
+        lambda: client.promote("iris", to="production", **how),
+        lambda: client.create_api(container_api("iris"), **how),
+    ):
+        with pytest.raises(NotLive, match="seconds it is still pending"):
+            verb()
+    assert client.delete_api("iris", **how).action == "delete"
+
+
+def test_current_releases_are_waited_for_by_name(life, client):
+    client.create_api(container_api("iris"), pull_request=False)
+    life.syncs()
+    life.runs(k8s.ready())
+    (status,) = client.wait_for("iris", timeout=0)
+    assert status.is_live
+
+
+def test_python_also_finds_out_before_the_commit(life, client):
+    client.create_api(container_api("iris"), pull_request=False)
+    before = life.ann.head()
+    life.server.broken = True
+    with pytest.raises(ServerFailed):
+        client.refresh("iris", pull_request=False, wait=True)
+    assert life.ann.head() == before
 
 
 def test_a_plan_is_nothing_to_wait_for(client):

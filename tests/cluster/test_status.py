@@ -255,7 +255,7 @@ def test_what_runs_meanwhile_is_named():
     )
     assert found.word == "updating"
     assert found.reason == (
-        f"Argo CD has not synced {ID} yet (OutOfSync, Healthy); {OLD} still runs"
+        f"Argo CD has not synced the commit {COMMIT[:12]} yet (OutOfSync, Healthy); {OLD} still runs"
     )
 
 
@@ -280,24 +280,16 @@ def test_an_object_that_argo_cd_cannot_apply_is_named_with_the_refusal():
     )
 
 
-def test_a_failed_sync_of_another_commit_is_final_once_argo_cd_has_had_time_to_look_again():
-    fresh = k8s.sync_failed("d" * 40, "ScaledObject", "iris", REFUSAL)
-    assert not status_of(wanted(), seen(fresh), now=NOW).is_final
-    stale = k8s.sync_failed("d" * 40, "ScaledObject", "iris", REFUSAL, finished=k8s.LONG_AGO)
-    assert status_of(wanted(), seen(stale), now=NOW).is_final
-
-
 def test_a_failed_sync_of_an_older_deployment_says_nothing_about_this_one():
     failed = k8s.sync_failed("d" * 40, "Deployment", "iris", "quota exceeded")
     assert status_of(wanted(), seen(failed, id=OLD), now=NOW).word == "updating"
 
 
-def test_a_repository_that_argo_cd_cannot_read_is_final_once_it_lasts():
+def test_a_repository_that_argo_cd_cannot_read_is_an_error():
     words = "Failed to load target state: authentication required: Repository not found."
-    fresh = status_of(wanted(), seen(k8s.comparison_error(words, since=k8s.NOW)), now=NOW)
-    lasting = status_of(wanted(), seen(k8s.comparison_error(words, since=k8s.BEFORE)), now=NOW)
-    assert (fresh.word, fresh.is_final, lasting.is_final) == ("error (sync)", False, True)
-    assert "credentials for the GitOps repository" in lasting.remedy
+    found = status_of(wanted(), seen(k8s.comparison_error(words, since=k8s.NOW)), now=NOW)
+    assert (found.word, found.is_final) == ("error (sync)", False)
+    assert "credentials for the GitOps repository" in found.remedy
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,14 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from gitops_ml.cluster.model import ExpectedRelease
-from gitops_ml.commands.wait import Clock, WaitPolicy, wait
+from gitops_ml.commands.delete import delete
+from gitops_ml.commands.wait import Clock, WaitPolicy, wait, wanted_by_change
+from gitops_ml.delivery.change import ChangeContext, ChangeOptions
+from gitops_ml.delivery.releases import Selection
 from gitops_ml.errors import NotLive, Refused, ServerFailed, UsageError
 from gitops_ml.forge.pull_request import PullRequest
 from tests.support import controllers as k8s
+from tests.support.git_servers import git
 from tests.support.person import NO_REGISTRY, container_api
 
 PROPOSED = PullRequest(
@@ -85,6 +89,7 @@ def test_it_waits_until_argo_cd_has_synced_and_the_replicas_are_ready(life):
         lambda: life.runs(k8s.ready()),
     )
     assert [each.running_id for each in live] == [id]
+    assert life.refreshes() == ["gitops-ml-staging"]
     assert [line.partition(":")[2].partition(":")[0].strip() for line in told] == [
         "pending", "updating", "updating", "updating", "live",
     ]  # fmt: skip
@@ -115,6 +120,79 @@ def test_it_ends_early_when_argo_cd_cannot_apply_the_commit(life):
     failure = refused(life, lambda: life.argo_cd_says(failed), commit=life.ann.head())
     assert failure.status == "error (sync)"
     assert "install its CRD" in failure.remedy
+
+
+def changes_scaling(life) -> str:
+    """A commit that keeps the deployment id, as it decides nothing about pods; returns the commit."""
+    path = "releases/staging/iris/values.yaml"
+    checkout = life.ann.checks_out()
+    text = (checkout / path).read_text()
+    assert "maxReplicas: 5" in text
+    (checkout / path).write_text(text.replace("maxReplicas: 5", "maxReplicas: 7"))
+    git("commit", "-qam", "Scale", cwd=checkout)
+    git("push", "-q", "origin", "HEAD:main", cwd=checkout)
+    return life.ann.head()
+
+
+def test_a_commit_that_keeps_the_id_is_waited_for_until_argo_cd_has_synced_it(life):
+    life.deploys()
+    life.syncs()
+    life.runs(k8s.ready())
+    commit = changes_scaling(life)
+    live, told = waited(life, lambda: None, life.syncs)
+    assert live[0].status.word == "live"
+    assert "Argo CD has not synced the commit" in told[0]
+    assert commit[:12] in told[0]
+    assert life.refreshes() == ["gitops-ml-staging", "iris-staging"]
+
+
+def test_a_failure_of_the_commit_before_is_not_the_end(life):
+    life.deploys()
+    broken = k8s.failed_before(life.ann.head(), "boom", compared=life.ann.head())
+    life.argo_cd_says(broken)
+    life.deploys(container_api("iris", compute={"cpu": "300m"}))
+    life.argo_cd_says(broken)
+    live, _ = waited(
+        life, lambda: None, lambda: None, life.syncs, lambda: life.runs(k8s.ready()),
+        commit=life.ann.head(),
+    )  # fmt: skip
+    assert live[0].status.word == "live"
+
+
+def test_a_later_commit_of_others_is_as_good(life):
+    life.deploys()
+    commit = life.ann.head()
+    life.deploys(container_api("iris"), container_api("price"))
+    assert life.ann.head() != commit
+    life.syncs()
+    life.runs(k8s.ready())
+    live, _ = waited(life, commit=commit, timeout=0)
+    assert live[0].status.word == "live"
+
+
+def test_a_comparison_that_goes_on_failing_after_the_refresh_ends_the_wait(life):
+    life.deploys()
+    broken = k8s.comparison_error("failed to generate manifest: no", since=k8s.LONG_AGO)
+    life.argo_cd_says(broken)
+    looks = [lambda: life.argo_cd_says(broken)] * 100
+    failure = refused(life, *looks)
+    assert failure.status == "error (sync)"
+    assert "Argo CD reports ComparisonError: failed to generate manifest: no" in str(failure)
+    assert "after" not in str(failure)
+
+
+def test_without_the_right_to_refresh_it_says_so_once_and_polls(life):
+    life.deploys()
+    life.server.forbidden |= {"applications/patch", "applicationsets/patch"}
+    life.syncs()
+    changes_scaling(life)
+    _, told = waited(
+        life, lambda: None, lambda: None, lambda: (life.syncs(), life.runs(k8s.ready()))
+    )
+    hints = [line for line in told if "bootstrap/rights.yaml" in line]
+    assert len(hints) == 1
+    assert "gitops-ml-refresher" in hints[0]
+    assert len(life.refreshes()) == 1
 
 
 def test_it_ends_with_the_last_status_when_the_time_is_over(life):
@@ -257,9 +335,9 @@ def test_without_a_kubeconfig_it_does_not_wait(life):
         waited(life)
 
 
-def test_without_any_permission_it_does_not_wait(life):
+def test_without_the_right_to_read_argo_cd_it_does_not_wait(life):
     life.deploys()
-    life.server.forbidden |= {"applications", "deployments"}
+    life.server.forbidden |= {"applications"}
     with pytest.raises(Refused, match="forbidden"):
         waited(life)
 
@@ -286,3 +364,125 @@ def test_deploy_waits_for_what_it_deployed(life):
     assert (
         "predictor ended with exit code 1, 5 times: boom. `gitops-ml logs` shows why" in result.err
     )
+
+
+# -- every verb ------------------------------------------------------------------------------------
+
+VERBS = [
+    ("deploy", "-e", "staging", *NO_REGISTRY),
+    ("patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=7"),
+    ("refresh", "iris", "-e", "staging"),
+    ("rollback", "iris", "-e", "staging"),
+    ("promote", "iris", "--from", "staging", "--to", "production"),
+    ("delete", "iris", "-e", "staging", "--yes"),
+]
+
+
+def is_live_twice(life) -> None:
+    """Two deployments, so that there is one to roll back to; the manifest then wants a third one."""
+    for cpu in ("200m", "300m"):
+        life.deploys(container_api("iris", compute={"cpu": cpu}))
+    life.syncs()
+    life.runs(k8s.ready())
+    life.ann.has(container_api("iris", compute={"cpu": "400m"}))
+
+
+@pytest.mark.parametrize("arguments", VERBS, ids=lambda verb: verb[0])
+def test_no_verb_pushes_where_no_outcome_could_be_seen(life, arguments):
+    is_live_twice(life)
+    before = life.ann.head()
+    life.server.broken = True
+    result = life.ann.runs(*arguments, "--wait")
+    assert result.code == 4, result
+    assert result.out == ""
+    assert life.ann.head() == before
+
+
+def has_no_kubeconfig(life) -> None:
+    life.ann.monkeypatch.delenv("KUBECONFIG")
+
+
+def may_not_read(life) -> None:
+    life.server.forbidden |= {"applications"}
+
+
+def has_no_argo_cd(life) -> None:
+    life.server.loses("Application")
+
+
+@pytest.mark.parametrize(
+    ("happens", "code", "remedy"),
+    [
+        (has_no_kubeconfig, 2, "set KUBECONFIG"),
+        (may_not_read, 5, "An administrator of the cluster can allow it"),
+        (has_no_argo_cd, 4, "set gitops.argocd_context"),
+    ],
+)
+def test_the_cause_is_told_before_anything_is_pushed(life, happens, code, remedy):
+    life.deploys()
+    before = life.ann.head()
+    happens(life)
+    result = life.ann.runs("refresh", "iris", "-e", "staging", "--wait")
+    assert result.code == code, result
+    assert remedy in result.err
+    assert life.ann.head() == before
+
+
+@pytest.mark.parametrize("arguments", VERBS, ids=lambda verb: verb[0])
+def test_every_verb_waits_for_its_own_commit(life, arguments):
+    is_live_twice(life)
+    result = life.ann.runs(*arguments, "--wait", "--timeout", "0")
+    assert result.code == 1, result
+    assert " seconds it is still " in result.err
+    assert "iris in production" in result.err or "iris in staging" in result.err
+
+
+def test_a_plan_is_not_waited_for(life):
+    life.deploys()
+    life.server.broken = True
+    result = life.ann.runs("delete", "iris", "-e", "staging", "--dry-run", "--wait")
+    assert result.code == 0, result
+
+
+def deleted(life, *events, **how):
+    """What waiting for a removal that is in Git told."""
+    workspace, tools = life.asks(how.get("environment", "staging"))
+    told: list[str] = []
+    tools.progress = told.append
+    changed = delete(ChangeContext(workspace, tools, ChangeOptions()), Selection(apis=("iris",)))
+    wait(workspace, wanted_by_change(changed), tools=tools, patience=World(list(events)).patience())
+    return [line.partition(": ")[2] for line in told]
+
+
+def test_a_removal_is_waited_for_until_the_last_pod_is_gone(life):
+    life.deploys()
+    life.syncs()
+    life.runs(k8s.ready())
+    told = deleted(life, lambda: None, life.is_gone)
+    assert told == [
+        "deleting: Argo CD has not noticed the removal of iris yet, 1 pod left",
+        "gone",
+    ]
+    assert life.refreshes() == ["gitops-ml-staging"]
+
+
+def test_a_protected_environment_keeps_what_runs_and_needs_no_cluster(life):
+    life.deploys(environment="production")
+    life.server.broken = True
+    told = deleted(life, environment="production")
+    assert told == [
+        "gone: production is protected: Argo CD keeps what runs, so nothing is waited for"
+    ]
+
+
+def test_deploy_waits_until_what_it_pruned_is_gone(life):
+    life.deploys(container_api("iris"), container_api("price"))
+    for api in ("iris", "price"):
+        life.syncs(api)
+    life.runs(k8s.ready())
+    life.ann.has(container_api("iris"))
+    result = life.ann.runs(
+        "deploy", "-e", "staging", "--prune", "--wait", "--timeout", "0", *NO_REGISTRY
+    )
+    assert "iris in staging: live" in result.err
+    assert "price in staging (its removal): after" in result.err

@@ -327,6 +327,38 @@ def sync_failed(commit: str, kind: str, name: str, message: str, *, finished: st
     }
 
 
+def retrying(commit: str, message: str, attempt: int) -> Json:
+    """Between two attempts of a sync: the phase is still Running."""
+    words = f"{message}. Retrying attempt #{attempt} at 12:05PM."
+    operation = _operation("Running", words, commit) | {"retryCount": attempt}
+    return {
+        "sync": {"status": "OutOfSync", "revision": commit},
+        "health": {"status": "Missing"},
+        "operationState": operation,
+    }
+
+
+def failed_before(commit: str, message: str, *, compared: str) -> Json:
+    """What Argo CD says while the sync of ``commit`` has failed and it has compared with ``compared``."""
+    operation = _operation("Failed", message, commit)
+    words = f"Failed last sync attempt to [{commit}]: {message}"
+    return {
+        "sync": {"status": "OutOfSync", "revision": compared},
+        "health": {"status": "Missing"},
+        "operationState": operation,
+        "conditions": [{"type": "SyncError", "message": words, "lastTransitionTime": BEFORE}],
+    }
+
+
+def application_set_error(application_set: Mapping[str, Any], message: str) -> Json:
+    """The ApplicationSet that can make no Applications."""
+    condition = {
+        "type": "ErrorOccurred", "status": "True", "reason": "ApplicationValidationError",
+        "message": message, "lastTransitionTime": BEFORE,
+    }  # fmt: skip
+    return {**application_set, "status": {"conditions": [condition]}}
+
+
 def comparison_error(message: str, *, since: str) -> Json:
     return {
         "sync": {"status": "Unknown"},

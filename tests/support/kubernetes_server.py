@@ -26,6 +26,7 @@ TOKEN = "token-of-the-tests-and-of-nobody-else"
 UNREACHABLE = "behind a NetworkPolicy"
 PLURALS = {
     "Application": "applications",
+    "ApplicationSet": "applicationsets",
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
     "Event": "events",
@@ -169,6 +170,22 @@ class _Handler(Handler):
             case _:
                 self._status(404, "NotFound", "the server could not find the requested resource")
 
+    def do_PATCH(self) -> None:
+        """A merge patch of annotations, which is all that readers send."""
+        path, _ = self._asked()
+        change = json.loads(self.read_body())
+        assert self.headers["Content-Type"] == "application/merge-patch+json"
+        _, group, version, _, namespace, plural, name = path
+        if not self._is_allowed(f"{plural}/patch", namespace, verb="patch"):
+            return
+        item = self.server_state.objects.get((f"{group}/{version}", plural, namespace, name))
+        if item is None:
+            self._status(404, "NotFound", f'{plural}.{group} "{name}" not found')
+            return
+        annotations = item["metadata"].setdefault("annotations", {})
+        annotations.update(change["metadata"]["annotations"])
+        self._json(200, item)
+
     def do_POST(self) -> None:
         path, _ = self._asked()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -193,6 +210,7 @@ class _Handler(Handler):
             self._status(500, "InternalError", "etcdserver: request timed out")
             return False
         if resource in self.server_state.forbidden:
+            resource = resource.removesuffix("/patch")
             group = {"applications": "argoproj.io", "deployments": "apps"}.get(resource, "")
             self._status(
                 403,

@@ -24,6 +24,8 @@ class Life:
     server: ApiServer
     applied: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """The objects as rendered: by API, then by kind."""
+    compared: int = 0
+    """How often Argo CD has compared an Application."""
 
     def __post_init__(self) -> None:
         self.server.kinds.add(("argoproj.io/v1alpha1", "applications"))
@@ -48,9 +50,27 @@ class Life:
     def argo_cd_says(
         self, status: dict[str, Any], *, api: str = "iris", environment: str = "staging"
     ) -> None:
+        """It compares the Application, which ends a refresh that was asked for."""
         application_set = self.ann.yaml(f"argocd/{environment}.yaml")
         release = self.ann.release(api, environment)
+        self.compared += 1
+        moment = f"2026-11-25T12:{self.compared:02}:00Z"
+        status = {"reconciledAt": moment, **status}
         self.server.has(k8s.application(application_set, release, **status))
+
+    def refreshes(self) -> list[str]:
+        """What Argo CD was asked to read again, by name."""
+        patches = [each.split()[1] for each in self.server.requests if each.startswith("PATCH ")]
+        return [path.rpartition("/")[2] for path in patches]
+
+    def is_gone(self, api: str = "iris", environment: str = "staging") -> None:
+        """Argo CD has deleted the Application and all of its objects."""
+        self.server.objects = {
+            key: item
+            for key, item in self.server.objects.items()
+            if item["metadata"].get("labels", {}).get("gitops-ml.dev/api") != api
+            or item["metadata"]["labels"]["gitops-ml.dev/environment"] != environment
+        }
 
     def runs(
         self, *statuses: dict[str, Any], api: str = "iris", replicas: int | None = None, **how: Any

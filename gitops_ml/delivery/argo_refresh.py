@@ -1,0 +1,77 @@
+"""Ask Argo CD to read Git now, so that nobody waits for its next poll; say once where that is not allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import Refused, ServerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gitops_ml.cluster.model import Application
+    from gitops_ml.workspace.clients import Clients
+
+_AGAIN_AFTER = timedelta(seconds=15)
+"""A refresh may have begun before the commit could be read; Argo CD takes seconds for one."""
+_POLLS_WITHIN = timedelta(minutes=5)
+"""Argo CD polls Git every three minutes, with up to a minute of jitter."""
+
+
+@dataclass(slots=True)
+class ArgoRefresh:
+    """Refreshes of the Applications and ApplicationSets that a wait is about."""
+
+    tools: Clients
+    namespace: str
+    """Argo CD's."""
+    is_allowed: bool = True
+    _asked: dict[str, datetime] = field(default_factory=dict)
+    _compared: dict[str, datetime | None] = field(default_factory=dict)
+    """When Argo CD had last compared the Application at the first request."""
+    _began: datetime | None = None
+
+    def ask(
+        self, environment: str, application: Application | None, *, key: str, now: datetime
+    ) -> None:
+        """Ask for what is not synced yet; ``key`` names the commit that Argo CD should read."""
+        self._began = self._began or now
+        cluster = self.tools.argo_cd
+        name = f"gitops-ml-{environment}"
+        self._send(cluster.refresh_application_set, name, key=f"set {name} {key}", now=now)
+        if application is None:
+            return
+        self._compared.setdefault(f"{application.name} {key}", application.reconciled_at)
+        if not application.is_refreshing:
+            again = f"{application.name} {key}"
+            self._send(cluster.refresh_application, application.name, key=again, now=now)
+
+    def has_compared(self, application: Application | None, *, key: str, now: datetime) -> bool:
+        """Whether Argo CD has compared the Application since it was asked, or polled since then."""
+        if application is None:
+            return True
+        before = self._compared.get(f"{application.name} {key}", application.reconciled_at)
+        if application.is_refreshing or application.reconciled_at == before:
+            return False
+        return self.is_allowed or (self._began is not None and now - self._began >= _POLLS_WITHIN)
+
+    def _send(
+        self, request: Callable[[str, str], None], name: str, *, key: str, now: datetime
+    ) -> None:
+        asked = self._asked.get(key)
+        if not self.is_allowed or (asked is not None and now - asked < _AGAIN_AFTER):
+            return
+        self._asked[key] = now
+        try:
+            request(self.namespace, name)
+        except ServerFailed:
+            return  # the next look asks again
+        except Refused:
+            self.is_allowed = False
+            self.tools.progress(
+                "Argo CD polls Git, which takes up to four minutes: these credentials may not ask it to "
+                "refresh. The role gitops-ml-refresher in bootstrap/rights.yaml of the GitOps repository "
+                "allows that"
+            )

@@ -1,0 +1,111 @@
+"""What a call wants to see running, and whether the branch of the GitOps repository has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_ml.cluster.model import ExpectedRelease, ExpectedRemoval
+from gitops_ml.git.model import blob_id
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.delivery.change import ReleaseChange
+    from gitops_ml.git.model import Change
+    from gitops_ml.git.repository import GitRepository, GitSnapshot
+
+Expected = ExpectedRelease | ExpectedRemoval
+
+
+def expected_by(
+    releases: Iterable[ReleaseChange], changes: Iterable[Change], *, commit: str | None
+) -> tuple[Expected, ...]:
+    """What a verb expects of its releases; ``commit`` is `None` where a review comes first."""
+    changes = tuple(changes)
+    return tuple(
+        ExpectedRelease(
+            each.api, each.environment, each.after, commit, below(changes, each.directory)
+        )
+        if each.after
+        else expected_removal(changes, each.directory)
+        for each in releases
+    )
+
+
+def expected_removal(changes: Iterable[Change], directory: str) -> ExpectedRemoval:
+    """That a release is gone whose files ``changes`` remove."""
+    files = below(changes, directory)
+    _, environment, api = directory.split("/")
+    facts = (read_release(c.before or b"") for c in files if c.path.endswith(f"/{layout.RELEASE}"))
+    namespace = next((release.namespace for release in facts if release is not None), "")
+    return ExpectedRemoval(api, environment, namespace, files)
+
+
+def below(changes: Iterable[Change], directory: str) -> tuple[Change, ...]:
+    return tuple(change for change in changes if change.path.startswith(f"{directory}/"))
+
+
+@dataclass(slots=True)
+class Branch:
+    """The branch that Argo CD follows, as it is now."""
+
+    repository: GitRepository
+    snapshot: GitSnapshot | None = None
+    _brought_by: dict[str, str | None] = field(default_factory=dict)
+    _contains: set[tuple[str, str]] = field(default_factory=set)
+
+    def fetch(self) -> None:
+        fetched = self.repository.fetch()
+        if self.snapshot is None or fetched.commit != self.snapshot.commit:
+            self.snapshot, self._brought_by = fetched, {}
+
+    def release(self, expected: Expected) -> ReleaseRecord | None:
+        """The release in its place, whichever it is."""
+        path = f"{_directory(expected)}/{layout.RELEASE}"
+        return read_release(self._snapshot.read([path]).get(path, b""))
+
+    def has(self, expected: Expected) -> bool:
+        """Whether the branch has what was changed, or, where nothing was, the deployment id."""
+        if not expected.changes:
+            release = self.release(expected)
+            wanted = getattr(expected, "deployment_id", None)
+            return (release.deployment_id if release else None) == wanted
+        there = self._snapshot.blob_ids(f"{_directory(expected)}/")
+        length = len(self._snapshot.commit or "")
+        return all(
+            there.get(change.path)
+            == (None if change.after is None else blob_id(change.after, length=length))
+            for change in expected.changes
+        )
+
+    def commit_of(self, expected: Expected) -> str | None:
+        """The commit of the branch that brought it: Argo CD has to sync that one or a later one."""
+        if isinstance(expected, ExpectedRelease) and expected.commit:
+            return expected.commit
+        directory = _directory(expected)
+        if directory not in self._brought_by:
+            found = self.repository.last_change(self._snapshot, f"{directory}/")
+            self._brought_by[directory] = found
+        return self._brought_by[directory]
+
+    def reached(self, revisions: Iterable[str], commit: str) -> frozenset[str]:
+        """Those of ``revisions`` that contain ``commit``."""
+        for revision in revisions:
+            pair = revision, commit
+            if pair not in self._contains and (
+                revision == commit or self.repository.contains(revision, commit)
+            ):
+                self._contains.add(pair)
+        return frozenset(each for each in revisions if (each, commit) in self._contains)
+
+    @property
+    def _snapshot(self) -> GitSnapshot:
+        assert self.snapshot is not None, "it is fetched first"
+        return self.snapshot
+
+
+def _directory(expected: Expected) -> str:
+    return layout.release_directory(expected.environment, expected.api)
