@@ -51,7 +51,6 @@ def read_application(item: Json) -> Application:
         conditions=tuple(map(_condition, _dicts(status, "conditions"))),
         deployed_at=read_time(history[-1].get("deployedAt")) if history else None,
         path=_text(_dict(_dict(item, "spec"), "source"), "path"),
-        reconciled_at=read_time(status.get("reconciledAt")),
         is_refreshing=REFRESH in annotations,
         is_deleting=bool(metadata.get("deletionTimestamp")),
     )

@@ -88,8 +88,6 @@ class Application:
     deployed_at: datetime | None
     path: str = ""
     """The folder of the GitOps repository that it renders."""
-    reconciled_at: datetime | None = None
-    """When it was last compared."""
     is_refreshing: bool = False
     """Whether a refresh was asked for and has not begun."""
     is_deleting: bool = False

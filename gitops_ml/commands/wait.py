@@ -244,13 +244,14 @@ class _Waiting:
         has_source = application is None or not application.path.startswith("charts/") or (
             application.path == layout.chart_directory(release.chart, release.chart_version)
         )  # fmt: skip
-        if not (application and application.revision in reached and has_source):
+        is_read = application is not None and application.revision in reached
+        if not (is_read and has_source):
             self.refresh.ask(release.environment, application, key=commit, now=now)
         return replace(
             seen,
             reached=reached,
             has_source=has_source,
-            has_compared=self.refresh.has_compared(application, key=commit, now=now),
+            has_compared=is_read or self.refresh.is_done(application, key=commit, now=now),
             application_set=None if application else self._application_set(release.environment),
         )
 
@@ -311,17 +312,16 @@ class _Waiting:
 
     def _refuse_blindness(self, looked: Observation) -> None:
         """Refuse to wait where Argo CD cannot be read: what it has synced would stay unknown."""
-        for failure in looked.failures:
-            if isinstance(failure, ServerFailed):
-                continue
-            if any(not seen.sees_applications for seen in looked.seen.values()):
-                raise failure
-        if looked.failures and not self.statuses and not _sees_applications(looked):
-            raise looked.failures[0]
-
-
-def _sees_applications(looked: Observation) -> bool:
-    return all(seen.sees_applications for seen in looked.seen.values())
+        if not looked.failures:
+            return
+        if not all(seen.sees_applications for seen in looked.seen.values()):
+            lasting = [each for each in looked.failures if not isinstance(each, ServerFailed)]
+            if lasting or not self.statuses:
+                raise (lasting or looked.failures)[0]
+        elif not self.statuses:
+            self.tools.progress(
+                f"Argo CD's health counts, as the pods cannot be read: {looked.unseen[0]}"
+            )
 
 
 def _revisions(application: Application | None) -> tuple[str, ...]:

@@ -29,8 +29,7 @@ class ArgoRefresh:
     """Argo CD's."""
     is_allowed: bool = True
     _asked: dict[str, datetime] = field(default_factory=dict)
-    _compared: dict[str, datetime | None] = field(default_factory=dict)
-    """When Argo CD had last compared the Application at the first request."""
+    _done: set[str] = field(default_factory=set)
     _began: datetime | None = None
 
     def ask(
@@ -41,21 +40,23 @@ class ArgoRefresh:
         cluster = self.tools.argo_cd
         name = f"gitops-ml-{environment}"
         self._send(cluster.refresh_application_set, name, key=f"set {name} {key}", now=now)
-        if application is None:
-            return
-        self._compared.setdefault(f"{application.name} {key}", application.reconciled_at)
-        if not application.is_refreshing:
+        if application is not None and not application.is_refreshing:
             again = f"{application.name} {key}"
             self._send(cluster.refresh_application, application.name, key=again, now=now)
 
-    def has_compared(self, application: Application | None, *, key: str, now: datetime) -> bool:
-        """Whether Argo CD has compared the Application since it was asked, or polled since then."""
+    def is_done(self, application: Application | None, *, key: str, now: datetime) -> bool:
+        """Whether Argo CD has compared the Application since an earlier look, or has polled since then.
+
+        It removes the request when it has; the time of the comparison does not move with each error.
+        """
+        if not self.is_allowed:
+            return self._began is not None and now - self._began >= _POLLS_WITHIN
         if application is None:
             return True
-        before = self._compared.get(f"{application.name} {key}", application.reconciled_at)
-        if application.is_refreshing or application.reconciled_at == before:
-            return False
-        return self.is_allowed or (self._began is not None and now - self._began >= _POLLS_WITHIN)
+        name = f"{application.name} {key}"
+        if (asked := self._asked.get(name)) and asked < now and not application.is_refreshing:
+            self._done.add(name)
+        return name in self._done
 
     def _send(
         self, request: Callable[[str, str], None], name: str, *, key: str, now: datetime

@@ -328,6 +328,15 @@ def test_a_cluster_that_is_away_for_a_moment_is_no_reason_to_give_up(life, how):
     assert live[0].status.word == "live"
 
 
+def test_pods_that_cannot_be_read_are_replaced_by_argo_cds_health(life):
+    life.deploys()
+    life.server.forbidden |= {"deployments"}
+    life.syncs()
+    live, told = waited(life)
+    assert live[0].status.word == "live"
+    assert told[0].startswith("Argo CD's health counts, as the pods cannot be read")
+
+
 def test_without_a_kubeconfig_it_does_not_wait(life):
     life.deploys()
     life.ann.monkeypatch.delenv("KUBECONFIG")
