@@ -47,7 +47,7 @@ SYNC_REMEDIES: Remedies = (
     (("quota",), "request less (compute, max_replicas), or raise the quota of the namespace"),
     (("not permitted in project", "is not permitted"), "the team's AppProject is older than the release: an "
      "administrator has to apply argocd/projects/ of the GitOps repository again"),
-    (("keda.sh/",), "install KEDA's CRDs in the cluster, or turn KEDA off for the cluster in gitops-ml.yaml"),
+    (("keda.sh/",), "install KEDA's CRDs in the cluster: releases scale by its ScaledObject"),
     (("no matches for kind", "could not find", "failed to discover server resources"), "the cluster "
      "does not have that kind: install its CRD, or turn it off for the cluster in gitops-ml.yaml"),
     (("namespaces \"", "namespace not found"), "create the namespace, or let Argo CD create it "

@@ -9,6 +9,7 @@ import pytest
 
 from gitops_ml.cluster.model import ExpectedRelease
 from gitops_ml.commands.delete import delete
+from gitops_ml.commands.patch import patch
 from gitops_ml.commands.wait import Clock, WaitPolicy, wait, wanted_by_change
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions
 from gitops_ml.delivery.releases import Selection
@@ -444,6 +445,25 @@ def test_every_verb_waits_for_its_own_commit(life, arguments):
     assert result.code == 1, result
     assert " seconds it is still " in result.err
     assert "iris in production" in result.err or "iris in staging" in result.err
+
+
+def test_a_change_that_keeps_the_id_is_not_live_before_its_review(life):
+    life.deploys()
+    life.syncs()
+    life.runs(k8s.ready())
+    workspace, tools = life.asks()
+    tools.forge = None
+    options = ChangeOptions(pull_request=True)
+    changed = patch(
+        ChangeContext(workspace, tools, options), "iris", {"autoscaling": {"max_replicas": 7}}
+    )
+    (wanted,) = wanted_by_change(changed)
+    same_id = replace(wanted, deployment_id=life.ann.release("iris")["deployment_id"])
+    with pytest.raises(NotLive, match="still pending: it waits for its review"):
+        wait(
+            workspace, [same_id],
+            tools=tools, proposed=changed.pull_request, patience=World().patience(0),
+        )  # fmt: skip
 
 
 def test_a_plan_is_not_waited_for(life):
