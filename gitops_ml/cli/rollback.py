@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 @click.command("rollback")
 @click.argument("api")
 @one_environment_option
-@click.option("--to", metavar="ID", help="A deployment id. By default, the previous deployment.")
+@click.option(
+    "--to",
+    metavar="ID|COMMIT",
+    help="A deployment id, or a commit of the GitOps repository. By default, the previous state.",
+)
 @change_command
 def command(context: ChangeContext, api: str, to: str | None) -> ChangeResult:
-    """Restore the files of an earlier deployment, byte for byte.
+    """Restore the files of an earlier state, byte for byte.
+
+    States that differ only in scaling, routes and the like have one deployment id, and no pod restarts
+    between them. --to ID takes the last one before the current state; --to COMMIT takes exactly that state.
+    `gitops-ml history` lists both.
 
     Nothing is built or rendered: the files come from the history of the GitOps repository. A deleted
     release can be restored in the same way.
@@ -29,5 +37,6 @@ def command(context: ChangeContext, api: str, to: str | None) -> ChangeResult:
     Examples:
       gitops-ml rollback iris-classifier -e production
       gitops-ml rollback iris-classifier -e production --to iris-classifier-0123456789ab
+      gitops-ml rollback iris-classifier -e production --to 4f2a9c1d0b7e
     """
     return rollback(context, api, to=to)

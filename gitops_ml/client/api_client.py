@@ -281,7 +281,7 @@ class Client:
     def rollback(
         self, api_name: str, *, to: str | None = None, **options: Unpack[ChangeKeywords]
     ) -> Outcome:
-        """Restore the files of the previous deployment, or of deployment id ``to``, byte for byte."""
+        """Restore the previous state of an API, or that of ``to`` (deployment id or commit), byte for byte."""
         with self._connection.change(options) as context:
             return self._outcome(rollback(context, api_name, to=to), context)
 

@@ -72,7 +72,17 @@ class History(Shown):
     def _card(self) -> cards.Card:
         return cards.Card(
             title=f"deployments of {self.api}",
-            head=("", "environment", "deployment", "when", "who", "what", "changed", "pr"),
+            head=(
+                "",
+                "environment",
+                "deployment",
+                "when",
+                "who",
+                "what",
+                "changed",
+                "pr",
+                "commit",
+            ),
             table=tuple(
                 (
                     "*" if entry.is_current else "",
@@ -83,6 +93,7 @@ class History(Shown):
                     entry.action,
                     changes_in_short(entry.changes),
                     f"#{entry.pull_request}" if entry.pull_request else "",
+                    entry.commit[:12],
                 )
                 for entry in self.entries
             ),

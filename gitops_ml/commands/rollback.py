@@ -1,7 +1,8 @@
-"""Roll a release back to an earlier deployment, byte for byte."""
+"""Roll a release back to an earlier state, byte for byte."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.release_yaml import ReleaseRecord
 
 _MOST_NAMED = 10
+_COMMIT = re.compile("[0-9a-f]{7,64}")
 
 
 def rollback(context: ChangeContext, api: str, *, to: str | None = None) -> ChangeResult:
-    """Restore the files of a release from an earlier deployment, by default the previous one.
+    """Restore the files of a release from an earlier state, by default the previous one.
+
+    ``to`` is a commit, for exactly its state, or a deployment id, for the last state before the current one
+    that has it: scaling, routes and the like can differ between states with one id.
 
     Images are by digest, so what comes back is what ran. Other releases stay as they are, however
     far the branch has moved on. The base chart of that time comes back with it where it is gone.
@@ -75,20 +80,20 @@ def _wanted(
 
 
 def _named(past: ReleaseHistory, deployments: list[Event], to: str, *, name: str) -> Event:
-    """The deployment whose id begins with ``to``."""
-    fitting = {
-        id: event
-        for event in reversed(deployments)
-        if (id := past.id_of(event.last.release)) and id.startswith(to)
-    }
-    if len(fitting) == 1 or to in fitting:
-        return fitting.get(to) or next(iter(fitting.values()))
-    if fitting:
-        raise UsageError(f"{to!r} begins several ids: {', '.join(sorted(fitting))}")
-    known = [id for event in deployments if (id := past.id_of(event.last.release))]
-    raise UsageError(
-        f"{name} never was {to!r}; it was: {', '.join(dict.fromkeys(known[:_MOST_NAMED]))}"
-    )
+    """The state of a deployment id or of a commit; ``to`` is enough of its beginning."""
+    earlier = [event for event in deployments if not event.is_newest]
+    # The current state comes first, so that an earlier one with the same id replaces it.
+    oldest_first = [*(each for each in deployments if each.is_newest), *reversed(earlier)]
+    ids = {id: event for event in oldest_first if (id := past.id_of(event.last.release))}
+    commits = {event.commit.id: replace(event, last=event.after) for event in deployments}
+    for known, kind in ((ids, "ids"), (commits if _COMMIT.fullmatch(to) else {}, "commits")):
+        fitting = {key: event for key, event in known.items() if key.startswith(to)}
+        if len(fitting) == 1 or to in fitting:
+            return fitting.get(to) or next(iter(fitting.values()))
+        if fitting:
+            raise UsageError(f"{to!r} begins several {kind}: {', '.join(sorted(fitting))}")
+    states = [f"{past.id_of(e.last.release)} ({e.commit.id[:12]})" for e in deployments]
+    raise UsageError(f"{name} never was {to!r}; it was: {', '.join(states[:_MOST_NAMED])}")
 
 
 def _restoring(
@@ -108,10 +113,12 @@ def _restoring(
         before=now.deployment_id if now else None,
         fields=changed_values(before, after),
     )
+    is_other = restored.before != restored.after
+    state = release.deployment_id if is_other else wanted.commit.id[:12]
     return ChangePlan(
         releases=(restored,),
         changes=_changes(context, past, wanted, release),
-        subject=f"Roll back {release.api} in {release.environment} to {release.deployment_id}",
+        subject=f"Roll back {release.api} in {release.environment} to {state}",
         warnings=_warnings(past, release),
     )
 

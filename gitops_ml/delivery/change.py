@@ -180,7 +180,8 @@ def change(
 
 
 def _message(action: str, plan: ChangePlan, options: ChangeOptions) -> str:
-    touched = [item for item in plan.releases if item.before != item.after]
+    directories = {each.path.rpartition("/")[0] for each in plan.changes}
+    touched = [item for item in plan.releases if item.directory in directories]
     lines = [
         f"{item.api} in {item.environment}: {item.after}"
         if item.after

@@ -18,6 +18,7 @@ VERBS = {"add": "added", "modify": "modified", "delete": "deleted"}
 """The action of a change in the past tense."""
 _LONGEST_SUBJECT = 72
 _TRAILER = re.compile(r"^[ \t]*(Deployment-Id|Source-Commit|Gitops-Ml-Action)[ \t]*:", re.I | re.M)
+_ACTION = re.compile(r"^Gitops-Ml-Action: ([a-z]+)$", re.M)
 _MOST_TRAILERS = 100
 """A message of a megabyte is of no use; the files of the commit name all releases."""
 
@@ -46,6 +47,12 @@ def action_message(
     """A verb's commit: subject, one line per release, ``Deployment-Id`` and ``Gitops-Ml-Action``."""
     trailers = [*_id_trailers(deployment_ids), f"Gitops-Ml-Action: {action}"]
     return _joined(_quote_trailers(subject), _bullets(lines), trailers)
+
+
+def action_of(message: str) -> str | None:
+    """The verb in a message of `action_message`; a deploy names none."""
+    match = _ACTION.search(message)
+    return match[1] if match else None
 
 
 def _bullets(lines: Iterable[str]) -> list[str]:

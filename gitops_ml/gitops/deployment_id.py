@@ -1,4 +1,4 @@
-"""The deployment id: one name for one state of one release, sent with every prediction.
+"""The deployment id: one name for the pods of one release, sent with every prediction.
 
 A refresh rolls out the same deployment again: the id is a label of the pods, so another id causes a
 rollout. ``release.yaml`` records the refreshed deployment and the number of refreshes. A later `deploy`
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _BLOCK = re.compile(r"^refresh:\n(?:  .*\n)+", re.M)
 
 
-def deployment_id(api: str, release: Mapping[str, Any]) -> str:
-    """``<api>-<12 hex>`` over the canonical release.
+def deployment_id(api: str, pods: Mapping[str, Any]) -> str:
+    """``<api>-<12 hex>`` over the canonical form of what decides the pods.
 
-    ``release`` holds only what reaches the cluster: the values (the resolved spec and the image's
-    digest), the chart with its version, and the destination. Equal releases have equal ids on every
-    machine; a release that differs in a byte has another id.
+    ``pods`` holds the part of the values that reaches the pods (`pod_part`), which has the image's digest,
+    and the version of the chart's pod template. Equal pods have equal ids on every machine. What leaves
+    the pods alone (scaling, routes, labels of people, the namespace) leaves the id alone.
     """
-    canonical = json.dumps(release, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = json.dumps(pods, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{api}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
 
 

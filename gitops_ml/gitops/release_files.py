@@ -13,6 +13,7 @@ from gitops_ml.gitops import argo, layout
 from gitops_ml.gitops.deployment_id import deployment_id
 from gitops_ml.gitops.release_yaml import Provenance, deployment_id_of, split_provenance
 from gitops_ml.release.values.chart import chart_values
+from gitops_ml.release.values.pod_part import pod_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,12 +90,7 @@ def release_text(
     """
     values = chart_values(spec, cluster, image=image)
     identity = deployment_id(
-        spec.name,
-        {
-            "chart": [chart.name, chart.version],
-            "destination": [cluster.server, spec.namespace],
-            "values": _deployed(values),
-        },
+        spec.name, {"chart": [chart.name, chart.pod_version], "values": pod_part(values)}
     )
     values["api"]["deploymentId"] = identity
     facts = {
@@ -115,14 +111,6 @@ def release_text(
     return ReleaseText(identity, write_yaml(values), write_yaml(facts), data)
 
 
-def _deployed(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values without the tag of an image that is deployed by digest: the tag has no effect."""
-    image = values["image"]
-    if "digest" not in image:
-        return values
-    return {**values, "image": {key: image[key] for key in ("repository", "digest")}}
-
-
 def release_files(
     release: Release,
     *,
@@ -133,8 +121,9 @@ def release_files(
     """``values.yaml``, ``release.yaml`` and, in mode ``manifests``, ``manifest.yaml``.
 
     ``previous`` is the ``release.yaml`` of the current release: its provenance is kept while the
-    deployment id is the same, so that an unrelated commit changes nothing. A release that is
-    derived from another one has that one's provenance, as a mapping.
+    deployment id is the same, as it states where the pods came from. Who changed only the scaling or a
+    route is in the commit. A release that is derived from another one has that one's provenance, as a
+    mapping.
     """
     facts = _with_provenance(release.text, provenance, previous)
     files = [

@@ -1,7 +1,8 @@
 """Read the history of the GitOps repository as deployments of each release, in the order of the branch.
 
-Only the content of ``release.yaml`` and ``values.yaml`` counts. Commit messages and trailers are for
-people: a squash merge drops them, and a manual change does not have them.
+Only the content of ``release.yaml`` and ``values.yaml`` decides what a deployment is: each change of what
+runs, also one that leaves the deployment id alone. Commit messages and trailers are for people: a squash
+merge drops them, and a manual change does not have them. They only help to name the verb.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.forge.pull_request import pull_request_number
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.commit_message import action_of
 from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.release_yaml import (
     ReleaseRecord,
+    as_text,
     deployment_id_of,
     read_fields,
     read_release,
+    rendered_as,
 )
 
 if TYPE_CHECKING:
@@ -246,6 +250,8 @@ class ReleaseHistory:
     def _facts(self, state: State, release: ReleaseRecord) -> Mapping[str, Any]:
         return {
             "chart": f"{release.chart}-{release.chart_version}",
+            "namespace": release.namespace,
+            "server": release.server,
             **_without_id(self._values(state)),
         }
 
@@ -255,13 +261,17 @@ class ReleaseHistory:
 
     def _is_same(self, one: State, other: State) -> bool:
         """Whether two states deploy the same; the tag of an image with a digest has no effect."""
-        if self.id_of(one.release) != self.id_of(other.release):
+        if one.release != other.release and self._decided(one) != self._decided(other):
             return False
         if one.manifest and other.manifest and one.manifest != other.manifest:
             return False
         if one.values == other.values:
             return True
         return _without_tag(self._values(one)) == _without_tag(self._values(other))
+
+    def _decided(self, state: State) -> tuple[Any, ...]:
+        text = as_text(self.content(state.release))
+        return (deployment_id_of(text), *rendered_as(text))
 
     def _load_releases(self, commits: Iterable[LoggedCommit]) -> None:
         self._load(
@@ -315,12 +325,13 @@ def _is_name(api: str) -> bool:
 def _action(event: Event, before: ReleaseRecord | None, after: ReleaseRecord | None) -> str:
     if event.after.release is None:
         return "delete"
-    if after is None:
-        return "edit"
-    if before is not None and before.deployment_id == after.deployment_id:
+    if after is None or event.before.release == event.after.release:
         return "edit"
     if event.is_return and not _is_deployed(event.commit, after):
         return "rollback"
+    if before is not None and before.deployment_id == after.deployment_id:
+        # The provenance is that of the pods, which are the same.
+        return action_of(event.commit.message) or "deploy"
     derived = after.provenance.get("derived_from")
     if isinstance(derived, Mapping) and derived.get("by"):
         return str(derived["by"])
@@ -331,7 +342,7 @@ def _is_deployed(commit: LoggedCommit, release: ReleaseRecord) -> bool:
     """Whether `deploy` wrote the commit, and not `rollback` or a person's revert."""
     lines = commit.message.splitlines()
     has_id = f"Deployment-Id: {release.deployment_id}" in lines
-    return has_id and not any(line.startswith("Gitops-Ml-Action:") for line in lines)
+    return has_id and action_of(commit.message) is None
 
 
 def _without_id(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ _DESTINATION = re.compile(
     r'server: "?(?P<server>[^\s"]+)"?$',
     re.M,
 )
+_CHART = re.compile(r"^chart:\n  name: (?P<name>\S+)\n  version: (?P<version>\S+)$", re.M)
 _IMAGE = re.compile(
     r'^image:\n  repository: "?(?P<repository>[^\s"]+)"?\n  tag: (?:null|"?(?P<tag>[^\s"]+)"?)\n'
     r'  digest: "?(?P<digest>sha256:[0-9a-f]{64})"?$',
@@ -147,6 +148,12 @@ def destination_of(content: bytes | str | None) -> tuple[str, Destination] | Non
     """The team, and the destination of its release."""
     match = _DESTINATION.search(as_text(content))
     return (match["team"], (match["server"], match["namespace"])) if match else None
+
+
+def rendered_as(content: bytes | str | None) -> tuple[Any, ...]:
+    """What of the record decides the objects, besides the values: chart, team and destination."""
+    chart = _CHART.search(as_text(content))
+    return (chart and chart.groups(), destination_of(content))
 
 
 def image_of(content: bytes | str | None) -> ImageRef | None:

@@ -13,6 +13,8 @@ from gitops_ml.system.resources import resource_directory
 if TYPE_CHECKING:
     from pathlib import Path
 
+_POD_VERSION = "gitops-ml.dev/pod-version"
+
 
 def chart_path(name: str) -> Path:
     """The folder of a base chart, for Helm."""
@@ -28,13 +30,16 @@ def read_chart(name: str) -> Chart:
         for path in root.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     )
-    return Chart(metadata["name"], metadata["version"], tuple(files))
+    pod_version = metadata["annotations"][_POD_VERSION]
+    return Chart(metadata["name"], metadata["version"], pod_version, tuple(files))
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A base chart: its name, its version, and its files relative to the chart's folder."""
+    """A base chart; its files are relative to the chart's folder."""
 
     name: str
     version: str
+    pod_version: str
+    """Another one where the chart makes other pods of the same values."""
     files: tuple[RenderedFile, ...]

@@ -63,11 +63,39 @@ def test_selectors_never_change(render: Render) -> None:
     assert rendered.one("Service")["spec"]["selector"] == stable
     labels = deployment(rendered)["template"]["metadata"]["labels"]
     assert stable.items() <= labels.items()
-    assert labels["version"] == "2"
 
 
 def test_a_chart_upgrade_alone_does_not_restart_the_pods(render: Render) -> None:
     assert "helm.sh/chart" not in deployment(render())["template"]["metadata"]["labels"]
+
+
+def test_labels_and_annotations_of_people_are_on_every_object_but_the_pods(render: Render) -> None:
+    """Pods have their own, and each change of those replaces all pods."""
+    mine = {"acme.example/a": "b"}
+    rendered = render(
+        {"labels": mine, "annotations": mine, "podLabels": {"p": "l"}, "podAnnotations": {"p": "a"}}
+    )
+    for item in rendered.objects:
+        assert mine.items() <= item["metadata"]["labels"].items()
+        assert mine.items() <= item["metadata"]["annotations"].items()
+    pods = deployment(rendered)["template"]["metadata"]
+    assert not mine.keys() & {*pods["labels"], *pods["annotations"]}
+    assert (pods["labels"]["p"], pods["annotations"]["p"]) == ("l", "a")
+
+
+def test_a_secret_from_another_place_restarts_the_pods(render: Render) -> None:
+    """A container reads its environment once."""
+
+    def checksum(key: str) -> str:
+        data = [{"key": "password", "remoteKey": key}]
+        rendered = render(
+            {"externalSecrets": [{"name": "db", "store": {"name": "vault"}, "data": data}]}
+        )
+        return deployment(rendered)["template"]["metadata"]["annotations"][
+            "checksum/external-secrets"
+        ]
+
+    assert checksum("ml/iris") == checksum("ml/iris") != checksum("ml/other")
 
 
 def test_the_deployment_id_is_on_the_pods_and_on_the_deployment(render: Render) -> None:

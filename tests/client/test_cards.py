@@ -119,12 +119,11 @@ def test_a_list_is_a_table(client):
 
 def test_history_and_trace(client):
     first = client.create_api(container_api("iris"), pull_request=False)
-    second = client.create_api(
-        container_api("iris", autoscaling={"max_replicas": 7}), pull_request=False
-    )
+    second = client.create_api(container_api("iris", compute={"cpu": "300m"}), pull_request=False)
     past = client.history("iris")
     assert [entry.deployment_id for entry in past] == [second.deployment_id, first.deployment_id]
-    assert "autoscaling.maxReplicas" in repr(past)
+    for word in ("resources.cpu", second.commit[:12]):
+        assert word in repr(past)
     found = client.trace(first.deployment_id)
     assert (found.api, found.is_current, found.commit) == ("iris", False, first.commit)
     assert "not there any more" in repr(found)

@@ -221,13 +221,15 @@ FORBIDDEN_SINCE = [
 def test_a_rollback_does_not_bring_back_what_a_policy_forbids_now(ann, files, policy, place, mode):
     ann.configures(policy=WIDE, gitops={"mode": mode})
     first = deployed(ann, iris(annotations=ROLE, environments={"production": {}}))
+    forbidden = ann.head()
     deployed(ann, iris())
-    third = deployed(ann, iris(autoscaling={"max_replicas": 7}))
+    deployed(ann, iris(autoscaling={"max_replicas": 7}))
+    third = ann.head()
     commit_files(ann.gitops, {"README.md": "hello\n", **files})
     staging = {"staging": ENVIRONMENTS["staging"]}
     ann.configures(policy=policy, gitops={"mode": mode}, environments=staging)
     before = ann.head()
-    result = ann.runs("rollback", "iris", "-e", "staging", "--to", first)
+    result = ann.runs("rollback", "iris", "-e", "staging", "--to", forbidden)
     assert (result.code, ann.head()) == (3, before)
     assert f"policy.annotations {place}. {first} comes back as it was, or not at all" in result.err
     did(ann, "rollback", "iris", "-e", "staging")

@@ -234,7 +234,7 @@ def test_a_new_deployment_id_brings_its_own_provenance(ann, monkeypatch):
     ann.keeps_source_in_git()
     ann.deploys()
     before = ann.release("iris")["deployment_id"]
-    ann.has(container_api("iris", autoscaling={"max_replicas": 6}))
+    ann.has(container_api("iris", compute={"cpu": "300m"}))
     second = ann.commits_source()
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Bob")
     ann.deploys()
@@ -243,6 +243,31 @@ def test_a_new_deployment_id_brings_its_own_provenance(ann, monkeypatch):
     assert release["deployment_id"] != before
     assert release["provenance"]["commit"] == second
     assert release["provenance"]["author"] == "Bob <ann@example.org>"
+
+
+def test_a_change_of_scaling_is_a_commit_that_keeps_the_deployment_id(ann, monkeypatch):
+    """The provenance is that of the pods; who scaled, and from which source, is in the commit."""
+    ann.has(container_api("iris"))
+    ann.keeps_source_in_git()
+    ann.deploys("-e", "staging")
+    before = ann.release("iris")
+    changed = container_api(
+        "iris",
+        autoscaling={"max_replicas": 6},
+        labels={"cost": "ml"},
+        networking={"endpoint": "/i"},
+    )
+    ann.has(changed)
+    second = ann.commits_source()
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Bob")
+    assert "maxReplicas: 6" in ann.runs("diff", "-e", "staging").out
+    result = ann.deploys("-e", "staging")
+
+    assert "autoscaling.maxReplicas: 5 -> 6" in result.out
+    assert ann.release("iris") == {**before, "manifest": changed}
+    message = git("log", "-1", "--format=%an%n%B", "main", cwd=ann.gitops).splitlines()
+    assert message[0] == "Bob"
+    assert message[-2:] == [f"Deployment-Id: {before['deployment_id']}", f"Source-Commit: {second}"]
 
 
 def test_a_manifest_that_talks_of_provenance_does_not_confuse_it(ann):

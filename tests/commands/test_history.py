@@ -40,6 +40,33 @@ def test_deployments_are_listed_the_newest_first(ann):
     assert told(ann, "iris") == [("staging", second, "deploy"), ("staging", first, "deploy")]
 
 
+def test_a_change_that_restarts_nothing_is_a_deployment_with_the_same_id(ann):
+    first = deployed(ann, "staging")
+    assert deployed(ann, "staging", autoscaling={"max_replicas": 6}) == first
+    ann.runs("patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=7")
+    found = ann.runs("history", "iris", "--output", "json").json["deployments"]
+    assert [(d["deployment_id"], d["action"], d["is_current"]) for d in found] == [
+        (first, "patch", True),
+        (first, "deploy", False),
+        (first, "deploy", False),
+    ]
+    assert len({d["commit"] for d in found}) == 3
+    trace = traced(ann, first)
+    assert (trace["commit"], trace["is_current"]) == (found[-1]["commit"], True)
+    assert trace["manifest"]["autoscaling"] == {"max_replicas": 7}
+
+
+def test_another_place_and_another_chart_are_deployments_too(ann):
+    """Neither is in the deployment id."""
+    first = deployed(ann, "staging")
+    ann.configures(environments={"staging": {"cluster": "main", "namespace": "elsewhere"}})
+    ann.deploys("-e", "staging")
+    by_hand(ann, "releases/staging/iris/release.yaml", 'version: "0.2.0"', 'version: "0.2.1"')
+    found = ann.runs("history", "iris", "--output", "json").json["deployments"]
+    assert {d["deployment_id"] for d in found} == {first}
+    assert [[c["path"] for c in d["changes"]] for d in found] == [["chart"], ["namespace"], []]
+
+
 def test_what_a_deploy_takes_back_is_a_deploy(ann):
     first = deployed(ann, "staging")
     ann.runs("patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=7")
@@ -192,7 +219,7 @@ def on_a_branch(ann: Person, *words: dict[str, object]) -> Path:
 def test_a_merged_pull_request_is_a_deployment_with_its_number(ann, way, message):
     """A squash drops the trailers; the files say all that has to be known."""
     first = deployed(ann, "staging")
-    checkout = on_a_branch(ann, {"autoscaling": {"max_replicas": 6}})
+    checkout = on_a_branch(ann, {"compute": {"cpu": "300m"}})
     wanted = git("show", "topic:releases/staging/iris/release.yaml", cwd=checkout)
     second = next(x.split(": ")[1] for x in wanted.splitlines() if x.startswith("deployment_id"))
     if "--squash" in way:
@@ -210,9 +237,7 @@ def test_a_merged_pull_request_is_a_deployment_with_its_number(ann, way, message
 
 def test_a_deployment_that_was_replaced_within_its_pull_request_is_not_lost(ann):
     deployed(ann, "staging")
-    checkout = on_a_branch(
-        ann, {"autoscaling": {"max_replicas": 6}}, {"autoscaling": {"max_replicas": 7}}
-    )
+    checkout = on_a_branch(ann, {"compute": {"cpu": "300m"}}, {"compute": {"cpu": "400m"}})
     text = git("show", "topic~1:releases/staging/iris/release.yaml", cwd=checkout)
     between = next(x.split(": ")[1] for x in text.splitlines() if x.startswith("deployment_id"))
     git("merge", "--no-ff", "-m", "Merge pull request #3 from acme/topic", "topic", cwd=checkout)
@@ -221,7 +246,7 @@ def test_a_deployment_that_was_replaced_within_its_pull_request_is_not_lost(ann)
     assert between not in {id for _, id, _ in told(ann, "iris")}
     found = traced(ann, between)
     assert (found["deployments"], found["is_current"]) == ([], False)
-    assert found["manifest"]["autoscaling"] == {"max_replicas": 6}
+    assert found["manifest"]["compute"] == {"cpu": "300m"}
     assert "never on the branch" in ann.runs("trace", between).out
 
 
@@ -276,7 +301,7 @@ def test_an_id_leads_to_everything_behind_it(ann):
     source = ann.keeps_source_in_git()
     ann.deploys("-e", "staging")
     id, commit = ann.release("iris")["deployment_id"], ann.head()
-    ann.has(container_api("iris", team="vision", autoscaling={"max_replicas": 6}))
+    ann.has(container_api("iris", team="vision", compute={"cpu": "300m"}))
     ann.deploys("-e", "staging")
 
     found = traced(ann, id)
@@ -298,7 +323,7 @@ def test_an_id_leads_to_everything_behind_it(ann):
 def test_the_beginning_of_an_id_will_do_where_it_is_the_only_one(ann):
     id = deployed(ann, "staging")
     assert traced(ann, id[:-6])["deployment_id"] == id
-    deployed(ann, "staging", autoscaling={"max_replicas": 6})
+    deployed(ann, "staging", compute={"cpu": "300m"})
     result = ann.runs("trace", "iris-")
     assert (result.code, "begins several ids" in result.err) == (2, True)
 

@@ -13,17 +13,31 @@ from tests.support.releases import body, deployed, did, id_of, iris, values
 
 def test_a_field_is_changed_and_the_image_stays(ann):
     first = deployed(ann, iris())
-    result = did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=9")
+    result = did(ann, "patch", "iris", "-e", "staging", "--set", "compute.cpu=300m")
     release = ann.release("iris")
-    assert values(ann, "iris")["autoscaling"]["maxReplicas"] == 9
+    assert values(ann, "iris")["resources"]["cpu"] == "300m"
     assert release["image"]["digest"] == DIGEST
-    assert release["manifest"] == iris(autoscaling={"max_replicas": 9})
+    assert release["manifest"] == iris(compute={"cpu": "300m"})
     assert release["provenance"]["derived_from"]["deployment_id"] == first
-    assert "  ~ autoscaling.maxReplicas: 5 -> 9" in result.out
+    assert '  ~ resources.cpu: "200m" -> "300m"' in result.out
     assert "api.yaml of shop has other values" in result.err
     assert body(ann).splitlines()[0] == "Patch iris in staging"
     assert body(ann).splitlines()[-2:] == [
         f"Deployment-Id: {id_of(ann, 'iris')}",
+        "Gitops-Ml-Action: patch",
+    ]
+
+
+def test_a_patch_of_scaling_restarts_nothing(ann):
+    first = deployed(ann, iris())
+    before = ann.release("iris")
+    result = did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=9")
+    assert ann.release("iris") == {**before, "manifest": iris(autoscaling={"max_replicas": 9})}
+    assert "  ~ autoscaling.maxReplicas: 5 -> 9" in result.out
+    assert body(ann).splitlines()[2:] == [
+        f"* iris in staging: {first}",
+        "",
+        f"Deployment-Id: {first}",
         "Gitops-Ml-Action: patch",
     ]
 

@@ -54,9 +54,18 @@ def test_a_later_deploy_of_the_same_manifest_neither_undoes_nor_repeats_it(ann):
 def test_a_deploy_of_something_else_starts_without_it(ann):
     first = deployed(ann, iris())
     did(ann, "refresh", "iris", "-e", "staging")
-    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    deployed(ann, iris(compute={"cpu": "300m"}))
     assert "refresh" not in ann.release("iris")
     assert deployed(ann, iris()) == first
+
+
+def test_a_change_of_scaling_keeps_the_refresh(ann):
+    """Without it the pods would restart, with the id from before the refresh."""
+    deployed(ann, iris())
+    did(ann, "refresh", "iris", "-e", "staging")
+    id, refresh = id_of(ann, "iris"), ann.release("iris")["refresh"]
+    assert deployed(ann, iris(autoscaling={"max_replicas": 6})) == id
+    assert ann.release("iris")["refresh"] == refresh
 
 
 def test_a_manifest_that_changes_nothing_that_runs_keeps_the_refresh(ann):

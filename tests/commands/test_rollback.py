@@ -15,12 +15,12 @@ CHART = "charts/predictor"
 def test_the_previous_deployment_comes_back_byte_for_byte(ann):
     first = deployed(ann, iris())
     before = files(ann, DIRECTORY)
-    second = deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    second = deployed(ann, iris(compute={"cpu": "300m"}))
     result = did(ann, "rollback", "iris", "-e", "staging")
 
     assert files(ann, DIRECTORY) == before
     assert result.out.splitlines()[1].split() == ["staging", "iris", first, second]
-    assert "  ~ autoscaling.maxReplicas: 6 -> 5" in result.out
+    assert '  ~ resources.cpu: "300m" -> "200m"' in result.out
     assert body(ann).splitlines() == [
         f"Roll back iris in staging to {first}",
         "",
@@ -33,15 +33,75 @@ def test_the_previous_deployment_comes_back_byte_for_byte(ann):
 
 def test_any_earlier_deployment_can_be_named(ann):
     first = deployed(ann, iris())
-    for count in (6, 7, 8):
-        deployed(ann, iris(autoscaling={"max_replicas": count}))
+    for cpu in ("300m", "400m", "500m"):
+        deployed(ann, iris(compute={"cpu": cpu}))
     did(ann, "rollback", "iris", "-e", "staging", "--to", first)
     assert id_of(ann, "iris") == first
 
 
+# -- several states with one deployment id ---------------------------------------------------------
+
+
+@pytest.fixture
+def scaled(ann):
+    """The commits of four states: two pods, each with two scalings."""
+    commits = []
+    for cpu, most in (("200m", 5), ("200m", 6), ("300m", 7), ("300m", 8)):
+        deployed(ann, iris(compute={"cpu": cpu}, autoscaling={"max_replicas": most}))
+        commits.append(ann.head())
+    return commits
+
+
+def replicas(ann) -> int:
+    return ann.yaml(f"{DIRECTORY}/values.yaml")["autoscaling"]["maxReplicas"]
+
+
+def test_the_previous_state_comes_back_not_the_previous_id(ann, scaled):
+    id = id_of(ann, "iris")
+    result = did(ann, "rollback", "iris", "-e", "staging")
+    assert (replicas(ann), id_of(ann, "iris")) == (7, id)
+    assert "  ~ autoscaling.maxReplicas: 8 -> 7" in result.out
+    assert body(ann).splitlines() == [
+        f"Roll back iris in staging to {scaled[2][:12]}",
+        "",
+        f"* iris in staging: {id}",
+        "",
+        f"Deployment-Id: {id}",
+        "Gitops-Ml-Action: rollback",
+    ]
+    rows = ann.runs("history", "iris", "-o", "json").json["deployments"]
+    assert [row["action"] for row in rows] == ["rollback", *["deploy"] * 4]
+
+
+def test_an_id_is_the_last_state_with_it_before_the_current_one(ann, scaled):
+    rows = ann.runs("history", "iris", "-o", "json").json["deployments"]
+    second, first = (rows[at]["deployment_id"] for at in (0, -1))
+    did(ann, "rollback", "iris", "-e", "staging", "--to", second)
+    assert replicas(ann) == 7
+    did(ann, "rollback", "iris", "-e", "staging", "--to", first)
+    assert replicas(ann) == 6
+
+
+@pytest.mark.parametrize("length", [7, 12, 40])
+def test_a_commit_is_exactly_its_state(ann, scaled, length):
+    did(ann, "rollback", "iris", "-e", "staging", "--to", scaled[0][:length])
+    assert replicas(ann) == 5
+    assert ann.yaml(f"{DIRECTORY}/values.yaml")["resources"]["cpu"] == "200m"
+
+
+def test_what_is_neither_an_id_nor_a_commit_names_both(ann, scaled):
+    id = id_of(ann, "iris")
+    for wrong in ("0" * 12, scaled[0][:6]):
+        result = ann.runs("rollback", "iris", "-e", "staging", "--to", wrong)
+        assert (result.code, f"it was: {id} ({scaled[3][:12]})" in result.err) == (2, True)
+
+
+# -- what comes back, and what does not ------------------------------------------------------------
+
+
 def test_rolling_back_twice_comes_to_where_it_began(ann):
     deployed(ann, iris())
-    second = deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    second = deployed(ann, iris(compute={"cpu": "300m"}))
     did(ann, "rollback", "iris", "-e", "staging")
     did(ann, "rollback", "iris", "-e", "staging")
     assert id_of(ann, "iris") == second
@@ -49,7 +109,7 @@ def test_rolling_back_twice_comes_to_where_it_began(ann):
 
 def test_to_where_it_stands_changes_nothing(ann):
     deployed(ann, iris())
-    id = deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    id = deployed(ann, iris(compute={"cpu": "300m"}))
     before = ann.head()
     result = did(ann, "rollback", "iris", "-e", "staging", "--to", id)
     assert (result.out, ann.head()) == ("nothing to change\n", before)
@@ -124,7 +184,7 @@ def test_what_cannot_be_gone_back_to_is_told(ann, how):
 
 def test_the_beginning_of_several_ids_is_not_enough(ann):
     deployed(ann, iris())
-    deployed(ann, iris(autoscaling={"max_replicas": 6}))
+    deployed(ann, iris(compute={"cpu": "300m"}))
     result = ann.runs("rollback", "iris", "-e", "staging", "--to", "iris-")
     assert (result.code, "begins several ids" in result.err) == (2, True)
 

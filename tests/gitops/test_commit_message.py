@@ -25,7 +25,7 @@ def release(name: str = "iris", environment: str = "prod") -> Release:
         namespace="ml",
         image=ImageRef("ghcr.io/acme/iris", "h-1", "sha256:" + "1" * 64),
         content_hash=None,
-        chart=Chart("predictor", "1.0.0", ()),
+        chart=Chart("predictor", "1.0.0", "1", ()),
         text=ReleaseText(f"{name}-0123456789ab", "", "", ""),
     )
 

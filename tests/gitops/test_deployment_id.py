@@ -1,4 +1,4 @@
-"""The deployment id: the same for the same release anywhere, another for whatever reaches the cluster."""
+"""The deployment id: the same for the same pods anywhere, another for whatever decides them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gitops_ml.gitops.deployment_id import deployment_id
+from gitops_ml.helm.charts import Chart
 from gitops_ml.oci.reference import ImageRef
-from tests.pipeline.test_fields import FIELDS
 from tests.support.pipeline import DIGEST, PROJECT, api, merged, project_of, text_of
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_the_id_is_the_same_in_another_process(seed: str) -> None:
     assert done.stdout.strip() == id_of(MANIFEST)
 
 
-# -- what does not reach the cluster ---------------------------------------------------------------
+# -- what does not reach the pods ------------------------------------------------------------------
 
 SAME = {
     "comments": MANIFEST.replace("  compute:", "  # more of it?\n  compute:  # all\n  "),
@@ -99,7 +99,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("case", SAME)
-def test_what_does_not_reach_the_cluster_does_not_change_the_id(case: str) -> None:
+def test_what_does_not_reach_the_pods_does_not_change_the_id(case: str) -> None:
     assert SAME[case] != MANIFEST
     assert id_of(SAME[case]) == id_of(MANIFEST)
 
@@ -155,14 +155,7 @@ def test_other_fields_of_the_project_do_not_change_the_id(words: Any) -> None:
     assert id_of(MANIFEST, project=project_of(merged(PROJECT, words))) == id_of(MANIFEST)
 
 
-# -- what reaches the cluster ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("field", [name for name in FIELDS if name != "kind"])
-def test_whatever_reaches_the_cluster_changes_the_id(field: str) -> None:
-    words, _, _ = FIELDS[field]
-    default = {"container": {"image": "a/b:0"}} if "container" in words else {}
-    assert id_of(api(**words)) != id_of(api(**default))
+# -- what decides the pods: each field of the manifest is in tests/pipeline/test_pods.py -----------
 
 
 @pytest.mark.parametrize(
@@ -170,35 +163,16 @@ def test_whatever_reaches_the_cluster_changes_the_id(field: str) -> None:
     [
         {"image": ImageRef("ghcr.io/acme/ml/iris", "h-1", "sha256:" + "0" * 64)},
         {"image": ImageRef("ghcr.io/acme/other/iris", "h-1", DIGEST)},
-        {"chart_version": "1.0.1"},
+        {"chart": Chart("predictor", "1.0.0", "2", ())},
         {"environment": "production"},
     ],
-    ids=["digest", "repository", "chart", "environment"],
+    ids=["digest", "repository", "pod version of the chart", "environment"],
 )
-def test_image_chart_and_environment_change_the_id(changes: dict[str, Any]) -> None:
+def test_image_pod_template_and_environment_change_the_id(changes: dict[str, Any]) -> None:
     assert id_of(MANIFEST, **changes) != id_of(MANIFEST)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        {"environments": {"staging": {"namespace": "elsewhere"}}},
-        {"clusters": {"main": {"server": "https://10.0.0.1:6443"}}},
-        {"clusters": {"main": {"prometheus": {"address": "http://other:9090"}}}},
-        {"clusters": {"main": {"prometheus": {"namespace": "other"}}}},
-        {"clusters": {"main": {"prometheus": {"pod_monitors": False}}}},
-        {"clusters": {"main": {"prometheus": {"labels": {"a": "b"}}}}},
-        {"clusters": {"main": {"gateway": {"section": "https"}}}},
-        {"clusters": {"main": {"gateway": {"hosts": ["other.example"]}}}},
-        {"clusters": {"main": {"gateway": {"type": "ingress"}}}},
-        {"clusters": {"main": {"image_pull_secrets": ["regcred"]}}},
-        {"clusters": {"main": {"keda_namespace": "elsewhere"}}},
-        {"clusters": {"main": {"kubernetes_version": "1.30"}}},
-        {"environments": {"staging": {"overrides": {"compute": {"mem": "2Gi"}}}}},
-        {"default_team": "fraud"},
-    ],
-    ids=str,
-)
-def test_the_destination_changes_the_id(words: Any) -> None:
-    small = MANIFEST.replace("  compute: {cpu: 1000m, mem: 1024Mi}\n", "")
-    assert id_of(small, project=project_of(merged(PROJECT, words))) != id_of(small)
+def test_a_chart_that_makes_the_same_pods_keeps_the_id() -> None:
+    newer = Chart("predictor", "1.1.0", "1", ())
+    assert id_of(MANIFEST, chart=newer) == id_of(MANIFEST)
+    assert text_of(MANIFEST, chart=newer).facts != text_of(MANIFEST).facts

@@ -38,7 +38,7 @@ def release(text: ReleaseText) -> Release:
         namespace="ml",
         image=ImageRef("ghcr.io/acme/iris", "h-1", DIGEST),
         content_hash=None,
-        chart=Chart("predictor", "1.0.0", ()),
+        chart=Chart("predictor", "1.0.0", "1", ()),
         text=text,
     )
 
@@ -262,7 +262,7 @@ def test_without_a_gitops_repository_argo_cd_has_nothing_to_read() -> None:
 
 
 def test_a_chart_is_written_below_its_version() -> None:
-    chart = Chart("predictor", "1.2.0", (RenderedFile("templates/a.yaml", b"x"),))
+    chart = Chart("predictor", "1.2.0", "1", (RenderedFile("templates/a.yaml", b"x"),))
     assert chart_files([chart]) == (RenderedFile("charts/predictor/1.2.0/templates/a.yaml", b"x"),)
 
 

@@ -206,7 +206,7 @@ def text_of(
     environment: str = "staging",
     *,
     image: ImageRef | None = None,
-    chart_version: str = "1.0.0",
+    chart: Chart = Chart("predictor", "1.0.0", "1", ()),  # noqa: B008 - frozen
 ) -> ReleaseText:
     """``values.yaml`` and ``release.yaml`` of one manifest."""
     project = project or project_of()
@@ -217,7 +217,7 @@ def text_of(
         project.clusters[spec.cluster],
         image=image or image_of(spec),
         content_hash=None if spec.container else "ab" * 32,
-        chart=Chart("predictor", chart_version, ()),
+        chart=chart,
         project=project.name,
         manifest=manifest.submitted,
         manifest_file="api.yaml",
@@ -232,14 +232,17 @@ def _helm() -> LibraryHelm:
 
 
 def rendered(
-    text: str | Mapping[str, Any], project: Project | None = None, environment: str = "staging"
+    text: str | Mapping[str, Any],
+    project: Project | None = None,
+    environment: str = "staging",
+    **options: Any,
 ) -> Rendered:
     """The release as Kubernetes objects; refuses, as the command does, what the checks refuse."""
     project = project or project_of()
     errors = errors_of(text, project, environment)
     assert not errors, errors
     spec = resolved(text, project, environment)
-    written = text_of(text, project, environment)
+    written = text_of(text, project, environment, **options)
     values = load_yaml(written.values)
     objects = _helm().template(CHART, release=spec.name, namespace=spec.namespace, values=values)
     return Rendered(spec, project.clusters[spec.cluster], written, values, objects)

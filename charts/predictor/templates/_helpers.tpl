@@ -39,12 +39,16 @@ processed further: reading YAML back is most of the cost of rendering.
 {{- merge $ours .Values.labels | toJson }}
 {{- end }}
 
+{{/*
+Labels and annotations of the pods. Each change of them replaces all pods, so they have nothing of `labels` and
+`annotations`, of the chart's version or of scaling.
+*/}}
 {{- define "predictor.podLabels" -}}
 {{- $ours := include "predictor.apiLabels" . | fromJson }}
 {{- with .Values.api.deploymentId }}
 {{- $_ := set $ours "gitops-ml.dev/deployment-id" . }}
 {{- end }}
-{{- merge $ours .Values.podLabels .Values.labels | toYaml }}
+{{- merge $ours .Values.podLabels | toYaml }}
 {{- end }}
 
 {{- define "predictor.podAnnotations" -}}
@@ -52,10 +56,14 @@ processed further: reading YAML back is most of the cost of rendering.
 {{- if .Values.runtime }}
 {{- $_ := set $ours "checksum/settings" (include "predictor.settings" . | sha256sum) }}
 {{- end }}
+{{- /* A container reads its environment once: a secret from another place needs other pods. */}}
+{{- with .Values.externalSecrets }}
+{{- $_ := set $ours "checksum/external-secrets" (toJson . | sha256sum) }}
+{{- end }}
 {{- if .Values.metrics.scrapeAnnotations }}
 {{- $ours = merge $ours (dict "prometheus.io/scrape" "true" "prometheus.io/port" (.Values.container.port | toJson) "prometheus.io/path" .Values.metrics.path) }}
 {{- end }}
-{{- merge $ours .Values.podAnnotations .Values.annotations | toYaml }}
+{{- merge $ours .Values.podAnnotations | toYaml }}
 {{- end }}
 
 {{/*
