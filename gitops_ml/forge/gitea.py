@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import Refused
-from gitops_ml.forge.api_session import NotThere, Unacceptable
+from gitops_ml.forge.api_session import Unacceptable
 from gitops_ml.forge.github import GitHub
 from gitops_ml.forge.pull_request import newest
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gitops_ml.http.json_reader import Part
 
 _DRAFTS = ("WIP:", "[WIP]", "DRAFT:")
+_LABEL_COLOR = "#ededed"
 _PAGE = 50
 _MOST_CLOSED = 2 * _PAGE
 """How many closed pull requests are searched, the latest first."""
@@ -77,18 +78,33 @@ class Gitea(GitHub):
             yield f"the label {label}", partial(self._add_label, number, label)
 
     def _add_label(self, number: int, name: str) -> None:
-        """The API takes a label's number; a label may be the organization's."""
-        for path in (f"{self._path}/labels", f"/orgs/{self._owner}/labels"):
-            try:
-                found = self._session.pages(path, limit=_PAGE)
-                id = next((e["id"].number() for e in found if e["name"].text_or() == name), None)
-            except NotThere:
-                continue
-            if id is not None:
-                body = {"labels": [id]}
-                self._session.send("POST", f"{self._path}/issues/{number}/labels", body)
-                return
-        raise Refused(f"the repository has no label {name!r}; create it there first")
+        """The API takes a label's number; a label that does not exist is created, as on other forges."""
+        found = self._label_in(f"{self._path}/labels", name) or self._label_of_owner(name)
+        id = found or self._new_label(name)
+        self._session.send("POST", f"{self._path}/issues/{number}/labels", {"labels": [id]})
+
+    def _label_in(self, path: str, name: str) -> int | None:
+        """The number of a label in a list."""
+        found = self._session.pages(path, limit=_PAGE)
+        return next((each["id"].number() for each in found if each["name"].text_or() == name), None)
+
+    def _label_of_owner(self, name: str) -> int | None:
+        """The number of an organization's label; `None` for a person, or for a token without
+        `read:organization`, which nothing else needs."""
+        try:
+            return self._label_in(f"/orgs/{self._owner}/labels", name)
+        except Refused:
+            return None
+
+    def _new_label(self, name: str) -> int:
+        body = {"name": name, "color": _LABEL_COLOR}
+        try:
+            return self._session.send("POST", f"{self._path}/labels", body)["id"].number()
+        except Refused as error:
+            raise Refused(
+                f"the repository has no label {name!r}, and the forge does not let this token create "
+                f"it: {error}"
+            ) from error
 
     def _merge_extras(self, known: Part, method: str) -> Iterator[Extra]:
         number = known["number"].number()

@@ -168,10 +168,24 @@ def test_an_unknown_reviewer_is_a_warning_and_the_others_are_requested(forge):
 def test_a_label_that_the_repository_lacks(forge):
     branch(forge)
     made = adapter(forge).open(proposal(labels=("strange",)))
-    if kind_of(forge) in ("github", "gitlab"):
-        assert (forge.pulls[0].labels, made.warnings) == (["strange"], ())
-    else:
+    if kind_of(forge) == "bitbucket":
         assert "strange" in made.warnings[0]
+    else:
+        assert (forge.pulls[0].labels, made.warnings) == (["strange"], ())
+
+
+def test_a_label_that_the_token_may_not_create_is_a_warning(forge):
+    if kind_of(forge) != "gitea":
+        return
+    branch(forge)
+    path = f"/repos/{forge.repository}/labels"
+    forge.answers.append(
+        lambda request: Reply(403, {"message": "user should have permission to write issues"})
+        if (request.method, request.path) == ("POST", path) else None
+    )  # fmt: skip
+    (warning,) = adapter(forge).open(proposal(labels=("strange",))).warnings
+    assert "without the label strange: the repository has no label 'strange'" in warning
+    assert "user should have permission to write issues" in warning
 
 
 def test_a_draft_stays_what_people_made_of_it(forge):

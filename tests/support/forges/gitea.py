@@ -18,6 +18,7 @@ TIME = "2026-01-02T03:04:05Z"
 _REQUESTS = {
     "POST pulls": "CreatePullRequestOption",
     "PATCH pulls": "EditPullRequestOption",
+    "POST labels": "CreateLabelOption",
     "POST requested_reviewers": "PullReviewRequestOptions",
     "POST merge": "MergePullRequestOption",
 }
@@ -62,6 +63,8 @@ class Gitea(Forge):
             f"POST {here}/pulls/{{n}}/merge": self._merge,
             f"POST {here}/issues/{{n}}/labels": self._label,
             f"GET {here}/labels": self._labels,
+            f"POST {here}/labels": self._create_label,
+            "GET /orgs/{owner}/labels": self._labels_of_owner,
             f"GET {here}/commits/{{sha}}/pull": self._of_commit,
         }
 
@@ -75,7 +78,8 @@ class Gitea(Forge):
         words = request.path.removeprefix(f"/repos/{self.repository}/").split("/")
         kind = f"{request.method} {next((w for w in reversed(words) if not w[-1].isdigit()), '')}"
         found: list[str] = []
-        if request.body is not None and (name := _REQUESTS.get(kind)):
+        labels_an_issue = "labels" in (request.body or ())
+        if request.body is not None and not labels_an_issue and (name := _REQUESTS.get(kind)):
             # "Do" is what it was called until 1.26, and is still taken.
             body = {"do" if key == "Do" else key: v for key, v in request.body.items()}
             found += [f"unknown: {key}" for key in body if key not in schema(name)["properties"]]
@@ -147,6 +151,14 @@ class Gitea(Forge):
     def _labels(self, request: Request) -> Reply:
         shown = [self._a_label(name) for name in self.labels]
         return paged(request, shown, self.api_url, size="limit")
+
+    def _create_label(self, request: Request) -> Reply:
+        self.labels += (request.body["name"],)
+        return Reply(201, self._a_label(request.body["name"]))
+
+    def _labels_of_owner(self, request: Request, owner: str) -> Reply:
+        words = "token does not have at least one of required scope(s): [read:organization]"
+        return Reply(403, {"message": words, "url": "x"})
 
     def _of_commit(self, request: Request, sha: str) -> Reply:
         found = self.brought_by(sha)

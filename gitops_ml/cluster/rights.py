@@ -1,0 +1,55 @@
+"""What the requests of this room need from Kubernetes RBAC, as roles that an administrator grants.
+
+`KubernetesCluster` sends nothing else, and no role holds what it does not send; tests hold both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One verb of one resource."""
+
+    group: str
+    resource: str
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A ClusterRole, to be bound in a namespace."""
+
+    name: str
+    why: str
+    is_for_argo_cd: bool
+    """Whether it is bound in Argo CD's namespace, and not in those of the releases."""
+    rights: tuple[Right, ...]
+
+
+READER = Role(
+    "gitops-ml-reader",
+    "`get`, `describe`, `logs` and `--wait`: pods, their logs and what scales them",
+    is_for_argo_cd=False,
+    rights=(
+        Right("", "events", "list"),
+        Right("", "pods", "list"),
+        Right("", "pods/log", "get"),
+        Right("apps", "deployments", "list"),
+        Right("keda.sh", "scaledobjects", "list"),
+    ),
+)
+CALLER = Role(
+    "gitops-ml-caller",
+    "`predict` on a cluster without a gateway: requests to every Service of the namespace",
+    is_for_argo_cd=False,
+    rights=(Right("", "services/proxy", "create"),),
+)
+SYNC_READER = Role(
+    "gitops-ml-sync-reader",
+    "`get`, `describe` and `--wait`: what Argo CD says about a release",
+    is_for_argo_cd=True,
+    rights=(Right("argoproj.io", "applications", "list"),),
+)
+ROLES = (READER, CALLER, SYNC_READER)
