@@ -21,6 +21,7 @@ from gitops_ml.cluster.kubernetes_objects import (
     read_pod,
     read_workloads,
 )
+from gitops_ml.cluster.rights import CALLER, role_for
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part, read_answer
@@ -383,17 +384,9 @@ def _grant(path: str) -> str:
     """The command that grants the access that was refused."""
     match = re.search(r"/namespaces/([^/]+)/(\w+)", path)
     namespace, resource = match.groups() if match else ("<namespace>", "pods")
-    if resource == "applications":
-        return (
-            f"`kubectl create role applications-viewer -n {namespace} --verb=get,list "
-            "--resource=applications.argoproj.io` and a rolebinding of it"
-        )
-    if resource == "services":
-        return (
-            f"`kubectl create role predict -n {namespace} --verb=create --resource=services/proxy` "
-            "and a rolebinding of it, or set the cluster's gateway in gitops-ml.yaml"
-        )
+    role = role_for(resource)
+    way_round = ", or set the cluster's gateway in gitops-ml.yaml" if role is CALLER else ""
     return (
-        f"`kubectl create rolebinding ml-viewers -n {namespace} --clusterrole=view --group=<yours>` "
-        "(and scaledobjects.keda.sh, which `view` does not include)"
+        f"`{role.binding(namespace)}`{way_round} (the role is in bootstrap/rights.yaml of the GitOps "
+        "repository)"
     )

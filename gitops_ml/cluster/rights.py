@@ -27,6 +27,13 @@ class Role:
     """Whether it is bound in Argo CD's namespace, and not in those of the releases."""
     rights: tuple[Right, ...]
 
+    def binding(self, namespace: str) -> str:
+        """The command that gives the role to a group of people in one namespace."""
+        return (
+            f"kubectl create rolebinding {self.name} -n {namespace} --clusterrole={self.name} "
+            "--group=<group>"
+        )
+
 
 READER = Role(
     "gitops-ml-reader",
@@ -50,6 +57,27 @@ SYNC_READER = Role(
     "gitops-ml-sync-reader",
     "`get`, `describe` and `--wait`: what Argo CD says about a release",
     is_for_argo_cd=True,
-    rights=(Right("argoproj.io", "applications", "list"),),
+    rights=(
+        Right("argoproj.io", "applications", "list"),
+        Right("argoproj.io", "applicationsets", "list"),
+    ),
 )
-ROLES = (READER, CALLER, SYNC_READER)
+REFRESHER = Role(
+    "gitops-ml-refresher",
+    "`--wait`, to have Argo CD read a commit at once. Kubernetes cannot limit a patch to annotations: it "
+    "allows any change of Applications, so give it to CI and to administrators only",
+    is_for_argo_cd=True,
+    rights=(
+        Right("argoproj.io", "applications", "patch"),
+        Right("argoproj.io", "applicationsets", "patch"),
+    ),
+)
+ROLES = (READER, CALLER, SYNC_READER, REFRESHER)
+
+
+def role_for(resource: str) -> Role:
+    """The role of requests to ``pods``, ``services``, …; `READER` for what is in no role."""
+    for role in ROLES:
+        if any(right.resource.partition("/")[0] == resource for right in role.rights):
+            return role
+    return READER

@@ -45,8 +45,9 @@ _MAY_HEAL = (
 
 SYNC_REMEDIES: Remedies = (
     (("quota",), "request less (compute, max_replicas), or raise the quota of the namespace"),
-    (("not permitted in project", "is not permitted"), "the team's AppProject is older than the release: an "
-     "administrator has to apply argocd/projects/ of the GitOps repository again"),
+    (("not permitted in project", "is not permitted"), "Argo CD's AppProject of the team is "
+     "older than the release: the root syncs it from argocd/projects/ of the GitOps repository, once an "
+     "administrator has applied bootstrap/root.yaml"),
     (("keda.sh/",), "install KEDA's CRDs in the cluster: releases scale by its ScaledObject"),
     (("no matches for kind", "could not find", "failed to discover server resources"), "the cluster "
      "does not have that kind: install its CRD, or turn it off for the cluster in gitops-ml.yaml"),
@@ -57,8 +58,9 @@ SYNC_REMEDIES: Remedies = (
     (("failed to list refs", "dial tcp", "failed to fetch", "no such host"), "Argo CD cannot reach the "
      "GitOps repository: check gitops.argocd_repository and the network of Argo CD's repo-server"),
     (("forbidden", "denied the request"), "a policy of the cluster refuses it, with the reason above"),
-    (("application project", "references project"), "an administrator has to apply argocd/projects/ of "
-     "the GitOps repository"),
+    (("application project", "references project"), "Argo CD does not have the AppProject of the team "
+     "yet: the root syncs it from argocd/projects/ of the GitOps repository, once an administrator has "
+     "applied bootstrap/root.yaml"),
     (("failed to generate manifest", "failed to load target state", "error validating data", "invalid"),
      "what is in Git is not valid for this cluster: correct the manifest, and deploy again"),
     (("cluster",), "add the cluster to Argo CD: `argocd cluster add`"),
@@ -138,7 +140,7 @@ def _no_application(wanted: ExpectedRelease, application_set: ApplicationSet | N
         PENDING,
         f"it is in Git, but Argo CD has no Application {wanted.api}-{wanted.environment} yet",
         "Argo CD polls Git every three minutes; if nothing changes, an administrator has to apply "
-        f"argocd/projects/ and argocd/{wanted.environment}.yaml of the GitOps repository once",
+        "bootstrap/root.yaml of the GitOps repository once, which `gitops-ml bootstrap` writes",
     )
 
 

@@ -22,6 +22,8 @@ from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.release_files import chart_files, environment_files
+from gitops_ml.gitops.rights_file import rights_file
+from gitops_ml.gitops.root import root_file
 from gitops_ml.system.files import write_files
 
 if TYPE_CHECKING:
@@ -197,6 +199,7 @@ def _argo_files(
         others.setdefault(team, set()).update(destinations_in(content or b""))
     return (
         *chart_files([predictor_chart()]),
+        *_files_to_apply(project),
         *environment_files(
             project,
             workspace.environments,
@@ -205,6 +208,12 @@ def _argo_files(
             mode_of={mode.environment: mode.decided_by for mode in modes},
         ),
     )
+
+
+def _files_to_apply(project: Project) -> tuple[RenderedFile, ...]:
+    """What an administrator applies, and nothing syncs."""
+    assert project.gitops is not None, "`repository_of` refuses a project without"
+    return (root_file(project.gitops), rights_file())
 
 
 def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:

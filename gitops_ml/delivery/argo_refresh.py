@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import Refused, ServerFailed
+from gitops_ml.gitops.root import root_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,9 @@ class ArgoRefresh:
     ) -> None:
         """Ask for what is not synced yet; ``key`` names the commit that Argo CD should read."""
         self._began = self._began or now
-        cluster = self.tools.argo_cd
+        cluster, gitops = self.tools.argo_cd, self.tools.project.gitops
+        if gitops is not None:  # the commit may have changed the ApplicationSet itself
+            self._send(cluster.refresh_application, root_name(gitops), key=f"root {key}", now=now)
         name = f"gitops-ml-{environment}"
         self._send(cluster.refresh_application_set, name, key=f"set {name} {key}", now=now)
         if application is not None and not application.is_refreshing:

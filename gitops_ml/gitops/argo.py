@@ -12,6 +12,7 @@ import yaml
 
 from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops import layout
+from gitops_ml.project.model import OWN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,14 @@ CHART_KINDS = (
 )
 
 
+# A person who may merge to releases/ chooses the team there, and must not get the rights of the root
+# or of Argo CD's own AppProject: such an Application names an AppProject that does not exist.
+_PROJECT = (
+    f"{{{{ if or (eq .team `default`) (hasPrefix `{OWN_PREFIX}` .team) }}}}refused-{{{{ end }}}}"
+    "{{ .team }}"
+)
+
+
 def application_set(
     environment: EnvironmentSpec, gitops: GitopsSpec, *, mode_of: str | None = None
 ) -> Mapping[str, Any]:
@@ -56,10 +65,15 @@ def application_set(
         "apiVersion": API_VERSION,
         "kind": "ApplicationSet",
         "metadata": {
-            "name": f"gitops-ml-{environment.name}",
+            "name": f"{OWN_PREFIX}{environment.name}",
             "namespace": gitops.argocd_namespace,
             "labels": {**MANAGED_BY, "gitops-ml.dev/environment": environment.name},
-            **({"annotations": {MODE_OF: mode_of}} if mode_of else {}),
+            "annotations": {
+                # The root writes the AppProjects before: without its AppProject an Application is
+                # refused, and tried again only after three minutes.
+                "argocd.argoproj.io/sync-wave": "1",
+                **({MODE_OF: mode_of} if mode_of else {}),
+            },
         },
         "spec": {
             "goTemplate": True,
@@ -117,7 +131,7 @@ def _application_metadata(environment: EnvironmentSpec) -> Mapping[str, Any]:
 
 def _application_spec(environment: EnvironmentSpec, gitops: GitopsSpec) -> Mapping[str, Any]:
     return {
-        "project": "{{ .team }}",
+        "project": _PROJECT,
         "source": {
             "repoURL": gitops.argocd_url,
             "targetRevision": f"refs/heads/{gitops.branch}",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.rights_file import bindings
+from gitops_ml.gitops.root import root_name
 from gitops_ml.project.model import ARGO_CDS_OWN
 from gitops_ml.system.resources import template
 
@@ -28,6 +30,31 @@ if TYPE_CHECKING:
     )
 
 README, CODEOWNERS, GITATTRIBUTES = "README.md", "CODEOWNERS", ".gitattributes"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """How a forge reports a push to Argo CD."""
+
+    forge: str
+    where: str
+    event: str
+    secret: str
+    """The key of the Secret `argocd-secret` that holds the webhook's secret."""
+    reaches_application_sets: bool
+    """Whether the ApplicationSet controller reads this forge's webhooks."""
+
+
+# Argo CD's manual, page "Git Webhook Configuration", and what its two servers read: Gitea and Forgejo
+# send the head of Gogs, too.
+WEBHOOKS = (
+    Webhook("GitHub", "Settings, Webhooks, Add webhook", "push", "webhook.github.secret", True),
+    Webhook("GitLab", "Settings, Webhooks", "Push events", "webhook.gitlab.secret", True),
+    Webhook("Gitea, Forgejo", "Settings, Webhooks, Add webhook, Gitea or Forgejo", "Push events",
+            "webhook.gogs.secret", False),
+    Webhook("Bitbucket Data Center", "Repository settings, Webhooks", "Repository: Push",
+            "webhook.bitbucketserver.secret", False),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +121,17 @@ def steps(
     if foreign:
         commands = tuple(f"argocd cluster add <context of {server}>" for server in foreign)
         found.append(Steps("Let Argo CD reach the other clusters", commands))
-    found += [
+    return (
+        *found,
         Steps(
-            f"Start {place.name}",
-            (
-                f"kubectl apply -n {namespace} -f argocd/projects/ "
-                f"-f {layout.application_set_path(place.name)}",
-            ),
-        )
-        for place in places
-    ]
-    return tuple(found)
+            f"Start every environment: Argo CD keeps {layout.ARGOCD}/ in sync from now on",
+            (f"kubectl apply -n {namespace} -f {layout.ROOT}",),
+        ),
+        Steps(
+            "Create the roles of people and of CI, on each cluster",
+            (f"kubectl apply -f {layout.RIGHTS}",),
+        ),
+    )
 
 
 def readme(project: Project, gitops: GitopsSpec) -> Block:
@@ -119,6 +146,9 @@ def readme(project: Project, gitops: GitopsSpec) -> Block:
         components=components,
         steps=steps(project, gitops, places),
         protected=[place for place in places if place.protected],
+        bindings=bindings(gitops, places),
+        root=root_name(gitops),
+        webhooks=WEBHOOKS,
         advice=advice(project, gitops),
     )
     return Block(project.name, text, ("<!-- ", " -->"))
@@ -126,7 +156,7 @@ def readme(project: Project, gitops: GitopsSpec) -> Block:
 
 def codeowners(project: Project, gitops: GitopsSpec) -> Block:
     """The owners who approve changes; comments where the project file names no owners."""
-    paths = ["/argocd/", "/charts/", "/CODEOWNERS", "/policy.yaml"]
+    paths = ["/argocd/", "/bootstrap/", "/charts/", "/CODEOWNERS", "/policy.yaml"]
     paths += [
         f"/{layout.RELEASES}/{place.name}/"
         for place in project.environments.values()
@@ -147,6 +177,7 @@ def gitattributes() -> Block:
     """Keeps line ends on every system, and folds generated files in diffs."""
     lines = (
         "/argocd/** text eol=lf",
+        "/bootstrap/** text eol=lf",
         "/charts/** text eol=lf linguist-generated gitlab-generated",
         "/releases/** text eol=lf",
         f"/releases/**/{layout.MANIFEST} linguist-generated gitlab-generated",
@@ -159,6 +190,11 @@ def advice(project: Project, gitops: GitopsSpec) -> tuple[str, ...]:
     pushed = [place.name for place in project.environments.values() if place.delivery == "push"]
     reviewed = [name for name in project.environments if name not in pushed]
     found = [f"protect the branch {gitops.branch}: no force pushes and no deletion"]
+    if not gitops.owners:
+        found.append(
+            f"name the owners of {layout.ARGOCD}/ in gitops.owners of gitops-ml.yaml: the root syncs "
+            "what is merged there, and it decides where each team may deploy to"
+        )
     if reviewed:
         found.append(
             f"require a pull request with an approval of a code owner: {', '.join(reviewed)} "

@@ -52,15 +52,6 @@ def bindings(gitops: GitopsSpec, environments: Iterable[EnvironmentSpec]) -> tup
     """How to bind each role: in Argo CD's namespace, or in that of the first environment."""
     own = next(iter(environments)).namespace
     return tuple(
-        Binding(
-            role, binding_command(role, gitops.argocd_namespace if role.is_for_argo_cd else own)
-        )
+        Binding(role, role.binding(gitops.argocd_namespace if role.is_for_argo_cd else own))
         for role in ROLES
-    )
-
-
-def binding_command(role: Role, namespace: str) -> str:
-    return (
-        f"kubectl create rolebinding {role.name} -n {namespace} --clusterrole={role.name} "
-        "--group=<group>"
     )

@@ -10,6 +10,8 @@ from gitops_ml.oci.keys import SigningSpec
 from gitops_ml.project.policy import Policy
 
 ARGO_CDS_OWN = "https://kubernetes.default.svc"
+OWN_PREFIX = "gitops-ml-"
+"""The first letters of names in Argo CD that are gitops-ml's: no team begins with them."""
 """The server of the cluster that Argo CD runs in; it means nothing outside of that cluster."""
 
 
@@ -187,6 +189,17 @@ class TeamSpec:
     namespaces: tuple[str, ...]
     groups: tuple[str, ...]
     """SSO groups that may see and sync the team's Applications."""
+
+
+def taken_team(name: str) -> str | None:
+    """Why no team may have this name, each of which is the name of an AppProject; ``None`` if one may."""
+    if name == "default":
+        return "Argo CD has its own AppProject 'default'; choose another name for the team"
+    if name.startswith(OWN_PREFIX):
+        return (
+            f"AppProjects of gitops-ml begin with {OWN_PREFIX!r}; choose another name for the team"
+        )
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

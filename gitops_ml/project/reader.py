@@ -13,7 +13,7 @@ from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
-from gitops_ml.project.model import ARGO_CDS_OWN, Project, minor_version
+from gitops_ml.project.model import ARGO_CDS_OWN, Project, minor_version, taken_team
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
@@ -222,11 +222,12 @@ def _shared_places(
 
 
 def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Finding]:
-    message = "Argo CD has its own AppProject 'default'; choose another name for the team"
-    if "default" in teams:
-        yield error(("teams", "default"), message, rule=_RULE)
-    elif default == "default":
-        yield error(("default_team",), message, rule=_RULE)
+    places: list[tuple[str, Path]] = [(name, ("teams", name)) for name in teams]
+    if default is not None and default not in teams:
+        places.append((default, ("default_team",)))
+    for name, place in places:
+        if message := taken_team(name):
+            yield error(place, message, rule=_RULE)
 
 
 # -- data to values --------------------------------------------------------------------------------

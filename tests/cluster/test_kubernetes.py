@@ -80,10 +80,11 @@ def test_what_the_token_may_not_read_is_said_with_the_line_that_allows_it(server
     with pytest.raises(Refused) as refused:
         cluster.workloads("ml-staging", environment="staging")
     assert 'cannot list resource "pods"' in str(refused.value)
-    assert "kubectl create rolebinding ml-viewers -n ml-staging --clusterrole=view" in str(
-        refused.value
+    assert (
+        "kubectl create rolebinding gitops-ml-reader -n ml-staging --clusterrole=gitops-ml-reader"
+        in str(refused.value)
     )
-    with pytest.raises(Refused, match="kubectl create role applications-viewer -n argocd"):
+    with pytest.raises(Refused, match="kubectl create rolebinding gitops-ml-sync-reader -n argocd"):
         cluster.applications("argocd", environment="staging")
 
 

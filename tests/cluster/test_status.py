@@ -246,7 +246,7 @@ def seen(status, *, id: str = ID, **how) -> Observed:
 def test_without_an_application_it_is_pending_and_says_what_an_administrator_does():
     found = status_of(wanted(), Observed(), now=NOW)
     assert (found.word, found.is_final) == ("pending", False)
-    assert "argocd/staging.yaml" in found.remedy
+    assert "bootstrap/root.yaml" in found.remedy
 
 
 def test_what_runs_meanwhile_is_named():
@@ -274,8 +274,9 @@ def test_an_object_that_argo_cd_cannot_apply_is_named_with_the_refusal():
     assert found == Status(
         "error (sync)",
         f"Argo CD could not apply cccccccccccc: ScaledObject/iris: {REFUSAL}",
-        "the team's AppProject is older than the release: an administrator has to apply "
-        "argocd/projects/ of the GitOps repository again",
+        "Argo CD's AppProject of the team is older than the release: the root syncs it from "
+        "argocd/projects/ of the GitOps repository, once an administrator has applied "
+        "bootstrap/root.yaml",
         is_final=True,
     )
 

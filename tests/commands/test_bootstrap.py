@@ -38,6 +38,8 @@ def test_an_empty_repository_gets_its_first_commit(shop):
         "argocd/production.yaml",
         "argocd/projects/ml.yaml",
         "argocd/staging.yaml",
+        "bootstrap/rights.yaml",
+        "bootstrap/root.yaml",
     ]
     assert any(path.startswith("charts/predictor/") for path in shop.paths())
     assert f"committed {shop.head()[:12]}: " in result.out
@@ -48,8 +50,33 @@ def test_an_empty_repository_gets_its_first_commit(shop):
 
 def test_argo_cd_accepts_its_objects(shop):
     did(shop, "bootstrap")
-    for path in shop.paths("argocd/"):
-        check_custom_resource(yaml.safe_load(shop.text(path)))
+    for path in [*shop.paths("argocd/"), "bootstrap/root.yaml"]:
+        for document in yaml.safe_load_all(shop.text(path)):
+            check_custom_resource(document)
+
+
+def test_an_older_repository_gets_the_root_and_the_step_that_starts_it(shop):
+    did(shop, "bootstrap")
+    folder = shop.checks_out()
+    git("rm", "-r", "-q", "bootstrap", cwd=folder)
+    git("commit", "-q", "-m", "as it was", cwd=folder)
+    git("push", "-q", cwd=folder)
+    result = did(shop, "bootstrap")
+    assert shop.touched() == ["bootstrap/rights.yaml", "bootstrap/root.yaml"]
+    assert "  kubectl apply -n argocd -f bootstrap/root.yaml\n" in result.out
+
+
+def test_a_deploy_does_not_write_what_an_administrator_applies(shop):
+    shop.has(iris())
+    shop.deploys()
+    assert not shop.paths("bootstrap/")
+
+
+def test_without_owners_the_advice_says_what_is_open(shop):
+    sentence = "name the owners of argocd/ in gitops.owners"
+    assert sentence in did(shop, "bootstrap").out
+    shop.configures(gitops={"owners": ["@acme/platform"]})
+    assert sentence not in did(shop, "bootstrap").out
 
 
 def test_again_it_changes_nothing_also_after_a_deploy(shop):
@@ -69,8 +96,8 @@ def test_the_next_steps_are_told_and_stand_in_the_readme(shop):
     readme = shop.text("README.md")
     for line in (
         "argocd repo add https://git.example.org/gitops.git",
-        "kubectl apply -n argocd -f argocd/projects/ -f argocd/staging.yaml",
-        "kubectl apply -n argocd -f argocd/projects/ -f argocd/production.yaml",
+        "kubectl apply -n argocd -f bootstrap/root.yaml",
+        "kubectl apply -f bootstrap/rights.yaml",
     ):
         assert f"  {line}\n" in result.out
         assert f"$ {line}\n" in readme
@@ -116,6 +143,7 @@ def test_owners_approve_what_matters(shop):
     owners = ["@acme/platform", "ops@acme.example"]
     assert rules == [
         ["/argocd/", *owners],
+        ["/bootstrap/", *owners],
         ["/charts/", *owners],
         ["/CODEOWNERS", *owners],
         ["/policy.yaml", *owners],
@@ -176,6 +204,7 @@ def test_two_projects_share_a_repository(shop):
     assert shop.text("README.md").startswith(first)
     assert "## Prediction APIs of garden" in shop.text("README.md")
     assert shop.paths("argocd/dev.yaml")
+    assert not [path for path in shop.touched() if path.startswith("bootstrap/")]
     shop.go(shop.project)
     assert did(shop, "bootstrap").out == "nothing to change\n"
 

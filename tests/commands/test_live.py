@@ -74,7 +74,7 @@ def test_without_permission_for_applications_the_pods_are_enough(life):
     life.server.forbidden.add("applications")
     result = life.ann.runs("get")
     assert rows(result)[1][2:4] == ["live", "1/1"]
-    assert "kubectl create role applications-viewer -n argocd" in result.err
+    assert "kubectl create rolebinding gitops-ml-sync-reader -n argocd" in result.err
 
 
 def test_without_permission_for_pods_argo_cds_word_counts(life):
@@ -83,7 +83,7 @@ def test_without_permission_for_pods_argo_cds_word_counts(life):
     life.server.forbidden.add("pods")
     result = life.ann.runs("get")
     assert rows(result)[1][2:4] == ["live", "-"]
-    assert "kubectl create rolebinding ml-viewers -n ml-staging" in result.err
+    assert "kubectl create rolebinding gitops-ml-reader -n ml-staging" in result.err
 
 
 def test_argo_cd_may_run_in_another_cluster_than_the_apis(life):

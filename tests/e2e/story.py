@@ -11,10 +11,12 @@ import yaml
 
 from tests.e2e.cluster import posted
 from tests.e2e.machine.argocd import NAMESPACE as ARGO_CD
+from tests.e2e.machine.gitea import USER
 from tests.e2e.machine.processes import until
 from tests.support.git_servers import git
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.e2e.cluster import Cluster
@@ -82,7 +84,10 @@ class Story:
         self.configures()
 
     def end(self) -> None:
-        """Remove the applications and the namespace; the cluster itself ends with the run."""
+        """Remove the root, the applications and the namespace; the cluster itself ends with the run."""
+        root = self.ann.home / "checkout" / "bootstrap" / "root.yaml"
+        if root.exists():
+            self.cluster.kubectl("delete", "-f", str(root), "--ignore-not-found", "--wait=false")
         for name in [f"gitops-ml-{place}" for place in self.environments]:
             self._delete("applicationsets.argoproj.io", name, ARGO_CD)
         with suppress(AssertionError):
@@ -127,15 +132,19 @@ class Story:
         return outcome
 
     def bootstraps(self) -> None:
-        """Bootstrap the repository, and do what its README asks an administrator for."""
+        """Bootstrap the repository, and do once what its README asks an administrator for."""
         self.runs("bootstrap")
-        self.cluster.apply(self.argo_cd_objects())
+        self.applies("root.yaml")
 
-    def argo_cd_objects(self) -> list[dict[str, Any]]:
-        checkout = self.checks_out()
-        return [
-            yaml.safe_load(path.read_text()) for path in sorted(checkout.rglob("argocd/**/*.yaml"))
-        ]
+    def applies(self, name: str) -> None:
+        """A file of `bootstrap/`."""
+        self.cluster.apply((self.checks_out() / "bootstrap" / name).read_text())
+
+    def root(self) -> dict[str, Any]:
+        """The Application that syncs `argocd/`, as it is in the cluster."""
+        text = (self.checks_out() / "bootstrap" / "root.yaml").read_text()
+        name = next(yaml.safe_load_all(text))["metadata"]["name"]
+        return self.cluster.get("applications.argoproj.io", name, namespace=ARGO_CD)
 
     def checks_out(self) -> Path:
         """The GitOps repository as files, as it is now."""
@@ -145,6 +154,21 @@ class Story:
         else:
             git("clone", "-q", self.repository, folder)
         return folder
+
+    def commits(self, changes: Mapping[str, str | None]) -> str:
+        """Push files to the GitOps repository as a person would; `None` removes one."""
+        folder = self.checks_out()
+        for path, text in changes.items():
+            if text is None:
+                (folder / path).unlink()
+            else:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_text(text)
+        git("add", "-A", cwd=folder)
+        git("commit", "-q", "-m", "by hand", cwd=folder)
+        access = f"http://{USER}:{self.site.forge.token}@"
+        git("push", "-q", self.repository.replace("http://", access), "HEAD:main", cwd=folder)
+        return git("rev-parse", "HEAD", cwd=folder)
 
     def deploys(self, *options: str) -> CommandResult:
         return self.runs("deploy", "-e", self.environment, *self.waits, *self.flags, *options)

@@ -69,7 +69,11 @@ def test_a_switch_of_the_mode_keeps_the_pods(story):
         story.deploys()
         story.bootstraps()
         until(
-            lambda: all(each["status"]["sync"]["status"] == "Synced" for each in story.applications()),
+            lambda mode=mode: all(
+                each["status"]["sync"]["status"] == "Synced"
+                and ("helm" in each["spec"]["source"]) == (mode == "chart")
+                for each in story.applications()
+            ),
             f"Argo CD has synced mode {mode}", seconds=120,
         )  # fmt: skip
         assert {pod["metadata"]["uid"] for pod in story.pods()} == before
@@ -81,7 +85,7 @@ def test_an_empty_cluster_is_brought_to_the_state_from_git_alone(story):
     story.deploys()
     story.end()
     until(lambda: not story.namespace_exists(), "the namespace is gone", seconds=120)
-    story.cluster.apply(story.argo_cd_objects())
+    story.applies("root.yaml")
     for api in ("answer", "second"):
         until(lambda api=api: story.ready_pods(api), f"{api} is ready again", seconds=240)
         assert story.predicts({"x": 1}, api)[0] == {"answer": 2}

@@ -11,28 +11,17 @@ import pytest
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import argo
-from gitops_ml.project.model import EnvironmentSpec, ForgeSpec, GitopsSpec, Project, TeamSpec
+from gitops_ml.project.model import EnvironmentSpec, GitopsSpec, Project, TeamSpec
 from gitops_ml.project.reader import default_project
 from tests.support.custom_resources import check_custom_resource
+from tests.support.projects import gitops_spec
 
 CHARTS = Path(__file__).parents[2] / "charts"
 
 
 @pytest.fixture
 def gitops() -> GitopsSpec:
-    return GitopsSpec(
-        repository="ssh://git@git.example.org/gitops.git",
-        argocd_repository="https://git.example.org/gitops.git",
-        branch="main",
-        mode="chart",
-        argocd_namespace="argocd",
-        argocd_context=None,
-        author_name=None,
-        author_email=None,
-        username=None,
-        token_env=None,
-        forge=ForgeSpec(type="auto", api_url=None, repository=None, token_env=None),
-    )
+    return gitops_spec()
 
 
 @pytest.fixture
@@ -75,6 +64,14 @@ def test_argo_cd_reads_from_the_address_that_it_reaches(
     assert argo.app_project(
         "ml", _project("ml", TeamSpec(name="ml", namespaces=(), groups=())), without
     )["spec"]["sourceRepos"] == [gitops.repository]
+
+
+def test_a_release_cannot_have_the_rights_of_the_root_or_of_argo_cds_own_project(
+    environment: EnvironmentSpec, gitops: GitopsSpec
+) -> None:
+    assert spec_of(argo.application_set(environment, gitops))["project"] == (
+        "{{ if or (eq .team `default`) (hasPrefix `gitops-ml-` .team) }}refused-{{ end }}{{ .team }}"
+    )
 
 
 def test_the_modes_differ_in_the_source_alone(

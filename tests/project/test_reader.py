@@ -223,6 +223,13 @@ def test_a_team_is_not_called_like_argo_cds_own_project():
     ]
 
 
+def test_a_team_is_not_called_like_the_project_of_a_root():
+    message = "AppProjects of gitops-ml begin with 'gitops-ml-'; choose another name for the team"
+    assert sentences(ENVIRONMENTS + "teams: {gitops-ml-root-1a2b3c4d: {}}\n") == [
+        f"gitops-ml.yaml:3:9: teams.gitops-ml-root-1a2b3c4d: {message}"
+    ]
+
+
 def test_where_pull_requests_go_and_whom_they_ask():
     found = project(
         "gitops: {repository: 'https://git.acme.example/a/b', forge: {type: gitea}}\n"

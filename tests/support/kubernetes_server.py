@@ -12,10 +12,13 @@ import threading
 import urllib.parse
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gitops_ml.gitops.rights_file import rights_file
 from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
@@ -39,6 +42,17 @@ PLURALS = {
     "ServiceAccount": "serviceaccounts",
 }
 EVERYBODY_HAS = {("v1", "pods"), ("v1", "events"), ("apps/v1", "deployments")}
+
+
+@cache
+def granted() -> frozenset[tuple[str, str, str]]:
+    """Group, resource and verb of all that `bootstrap/rights.yaml` grants."""
+    return frozenset(
+        right
+        for role in yaml.safe_load_all(rights_file().content)
+        for rule in role["rules"]
+        for right in product(rule["apiGroups"], rule["resources"], rule["verbs"])
+    )
 
 
 @dataclass
@@ -80,6 +94,8 @@ class ApiServer:
     """Whether it answers nothing but that it is overloaded."""
     cut: bool = False
     """Whether the line breaks in the middle of each answer."""
+    used: set[tuple[str, str, str]] = field(default_factory=set)
+    """The rights that requests needed: group, resource and verb."""
     requests: list[str] = field(default_factory=list)
     page: int = 500
 
@@ -161,7 +177,7 @@ class _Handler(Handler):
         path, query = self._asked()
         match path:
             case ["api", "v1", "namespaces", namespace, "pods", pod, "log"]:
-                if self._is_allowed("pods/log", namespace):
+                if self._is_allowed("pods/log", namespace, verb="get"):
                     self._log(pod, query)
             case ["api", version, "namespaces", namespace, plural]:
                 self._list(version, plural, namespace, query)
@@ -176,7 +192,7 @@ class _Handler(Handler):
         change = json.loads(self.read_body())
         assert self.headers["Content-Type"] == "application/merge-patch+json"
         _, group, version, _, namespace, plural, name = path
-        if not self._is_allowed(f"{plural}/patch", namespace, verb="patch"):
+        if not self._is_allowed(plural, namespace, verb="patch", group=group):
             return
         item = self.server_state.objects.get((f"{group}/{version}", plural, namespace, name))
         if item is None:
@@ -202,16 +218,20 @@ class _Handler(Handler):
         path = [urllib.parse.unquote(each) for each in parts.path.strip("/").split("/")]
         return path, dict(urllib.parse.parse_qsl(parts.query))
 
-    def _is_allowed(self, resource: str, namespace: str, verb: str = "list") -> bool:
+    def _is_allowed(
+        self, resource: str, namespace: str, verb: str = "list", group: str = ""
+    ) -> bool:
+        """Whether the token, which has the roles of `bootstrap` and nothing more, may do it."""
+        right = (group, resource, verb)
+        self.server_state.used.add(right)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._status(401, "Unauthorized", "Unauthorized")
             return False
         if self.server_state.broken:
             self._status(500, "InternalError", "etcdserver: request timed out")
             return False
-        if resource in self.server_state.forbidden:
-            resource = resource.removesuffix("/patch")
-            group = {"applications": "argoproj.io", "deployments": "apps"}.get(resource, "")
+        refused = f"{resource}/patch" if verb == "patch" else resource
+        if refused in self.server_state.forbidden or right not in granted():
             self._status(
                 403,
                 "Forbidden",
@@ -224,7 +244,7 @@ class _Handler(Handler):
     def _list(
         self, group_version: str, plural: str, namespace: str, query: Mapping[str, str]
     ) -> None:
-        if not self._is_allowed(plural, namespace):
+        if not self._is_allowed(plural, namespace, group=group_version.rpartition("/")[0]):
             return
         if (group_version, plural) not in self.server_state.kinds:
             self._status(404, "NotFound", "the server could not find the requested resource")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.project.model import ForgeSpec, GitopsSpec
 from gitops_ml.release.spec import Dependencies, PredictorSpec
 
 if TYPE_CHECKING:
@@ -55,3 +56,15 @@ def write_project(directory: Path, files: Mapping[str, str | bytes] | None = Non
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return directory
+
+
+def gitops_spec(**changes: Any) -> GitopsSpec:
+    """A GitOps repository that Argo CD reads at another address than people do."""
+    values: dict[str, Any] = {
+        "repository": "ssh://git@git.example.org/gitops.git",
+        "argocd_repository": "https://git.example.org/gitops.git", "branch": "main",
+        "mode": "chart", "argocd_namespace": "argocd", "argocd_context": None,
+        "author_name": None, "author_email": None, "username": None, "token_env": None,
+        "forge": ForgeSpec(type="auto", api_url=None, repository=None, token_env=None),
+    }  # fmt: skip
+    return GitopsSpec(**{**values, **changes})

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import Finding, error, suggestion
+from gitops_ml.project.model import taken_team
 from gitops_ml.release.rules.autoscaling import autoscaling_findings
 from gitops_ml.release.rules.compute import compute_findings
 from gitops_ml.release.rules.limits import limit_findings
@@ -45,8 +46,7 @@ def check_release(
 
 
 def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]:
-    if spec.team == "default":
-        message = "Argo CD has its own AppProject 'default'; choose another name for the team"
+    if message := taken_team(spec.team):
         yield error(("team",), message, rule="team")
     if not teams:
         return

@@ -38,7 +38,9 @@ class ArgoCD:
         self._cluster.apply(_settings())
         self._processes.start("redis", "redis-server", "--port", str(self._redis), "--bind", "127.0.0.1",
                               "--save", "", "--appendonly", "no")  # fmt: skip
-        self._start("repo-server", "--port", str(self._repository), *self._cache)
+        # Else a poll sees the commit of three minutes ago.
+        self._start("repo-server", "--port", str(self._repository), *self._cache,
+                    "--revision-cache-expiration", f"{POLL_SECONDS // 2}s")  # fmt: skip
         until(lambda: answers(self._repository), "Argo CD's repo-server listens", seconds=60,
               impossible=self.broken)  # fmt: skip
         server = f"127.0.0.1:{self._repository}"

@@ -43,6 +43,9 @@ class Keda:
             *self._service("keda-admission-webhooks", self._webhook),
             _METRICS_API, self._admission(),
         ])  # fmt: skip
+        self._cluster.kubectl(
+            "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"
+        )
         self._start_programs()
         for port in (self._metrics, self._adapter, self._webhook):
             until(lambda port=port: answers(port), f"KEDA listens on port {port}", seconds=60,
