@@ -48,7 +48,11 @@ def _with_clients(workspace: Workspace, *, offline: bool = False) -> tuple[Works
     from gitops_ml.workspace.clients import Clients
 
     return workspace, Clients(
-        project=workspace.project, root=workspace.root, offline=offline, progress=report.progress
+        project=workspace.project,
+        root=workspace.root,
+        offline=offline,
+        progress=report.progress,
+        warn=lambda text: report.warnings([text]),
     )
 
 

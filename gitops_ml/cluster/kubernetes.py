@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -29,9 +30,9 @@ from gitops_ml.http.post import HttpAnswer
 from gitops_ml.http.response import unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from kubernetes.client import ApiClient
+    from kubernetes.client import ApiClient, Configuration
 
     from gitops_ml.cluster.model import Application, ApplicationSet, Event, Pod, Workload
 
@@ -48,9 +49,16 @@ _PAGE = 500
 class KubernetesCluster:
     """One cluster; it connects at the first request."""
 
-    def __init__(self, wanted: kubeconfig.ClusterRef, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        wanted: kubeconfig.ClusterRef,
+        environ: Mapping[str, str],
+        *,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> None:
         self._wanted = wanted
         self._environ = environ
+        self._warn = warn
         self._limits = Limits.from_environ(environ)
         self._connection: tuple[ApiClient, str] | None = None
 
@@ -265,7 +273,16 @@ class KubernetesCluster:
 
             self._connection = kubeconfig.connect(self._wanted, environ=self._environ)
             watch_pools(self._connection[0].rest_client.pool_manager)
+            self._warn_of_unchecked_certificate(self._connection[0].configuration)
         return self._connection[0]
+
+    def _warn_of_unchecked_certificate(self, configuration: Configuration) -> None:
+        if configuration.host.startswith("https:") and not configuration.verify_ssl:
+            self._warn(
+                f"the certificate of {configuration.host} is not checked, so another server could take "
+                "its place and read the token: remove insecure-skip-tls-verify from the kubeconfig, and "
+                "name the CA in certificate-authority"
+            )
 
     @property
     def _name(self) -> str:

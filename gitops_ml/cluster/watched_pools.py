@@ -89,6 +89,8 @@ class _TlsConnection(_Connection, HTTPSConnection):
                 self.ssl_context.load_default_certs()
         self.ssl_context.sslsocket_class = WatchedTlsSocket
         super().connect()
+        # urllib3 warns at each request where this is false; `KubernetesCluster` warns once.
+        self.is_verified = True
 
 
 class _Pool(HTTPConnectionPool):

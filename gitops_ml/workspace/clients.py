@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -34,7 +36,10 @@ class Clients:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     offline: bool = False
     progress: Progress = lambda _: None
+    warn: Callable[[str], None] = warnings.warn
+    """Called once for each warning that a client has when it connects."""
     _clusters: dict[str, KubernetesCluster] = field(default_factory=dict, init=False, repr=False)
+    _warned: set[str] = field(default_factory=set, init=False, repr=False)
 
     @cached_property
     def registry(self) -> OciRegistry | None:
@@ -97,7 +102,8 @@ class Clients:
         from gitops_ml.cluster.kubeconfig import wanted_argo_cd
         from gitops_ml.cluster.kubernetes import KubernetesCluster
 
-        return KubernetesCluster(wanted_argo_cd(self.project), self.environ)
+        wanted = wanted_argo_cd(self.project)
+        return KubernetesCluster(wanted, self.environ, warn=self._warn_once)
 
     def cluster(self, name: str) -> KubernetesCluster:
         """A cluster by its name in the project file."""
@@ -106,8 +112,14 @@ class Clients:
 
         if name not in self._clusters:
             wanted = wanted_cluster(self.project, name)
-            self._clusters[name] = KubernetesCluster(wanted, self.environ)
+            self._clusters[name] = KubernetesCluster(wanted, self.environ, warn=self._warn_once)
         return self._clusters[name]
+
+    def _warn_once(self, text: str) -> None:
+        """Clusters of a project may be one API server."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.warn(text)
 
     @cached_property
     def _registry(self) -> OciRegistry:

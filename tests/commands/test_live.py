@@ -8,7 +8,9 @@ import signal
 import yaml
 
 from tests.support import controllers as k8s
+from tests.support.certificate_authority import authority
 from tests.support.kubernetes_server import api_server
+from tests.support.life_of_a_release import Life
 from tests.support.person import container_api, started
 
 AGE = re.compile(r"\d+[smhd]$")
@@ -174,3 +176,21 @@ def test_describe_takes_the_environment_that_is_named(life):
     result = life.ann.runs("describe", "iris")
     assert result.code == 2
     assert "it is in production" in result.err
+
+
+def test_a_certificate_that_is_not_checked_is_said_once(ann, tmp_path):
+    _, context = authority(tmp_path)
+    with api_server(tls=context) as server:
+        life = Life(ann, server)
+        file = server.kubeconfig(tmp_path / "kubeconfig", **{"insecure-skip-tls-verify": True})
+        ann.monkeypatch.setenv("KUBECONFIG", str(file))
+        life.deploys()
+        life.syncs()
+        life.runs(k8s.ready())
+        result = ann.runs("get")
+    assert rows(result)[1][2] == "live"
+    assert result.err == (
+        f"warning: the certificate of {server.address} is not checked, so another server could take "
+        "its place and read the token: remove insecure-skip-tls-verify from the kubeconfig, and name "
+        "the CA in certificate-authority\n"
+    )

@@ -110,7 +110,7 @@ def test_an_unreachable_gateway_says_where_its_address_can_be_set(life):
 
 def test_without_permission_to_call_by_way_of_the_api_server_the_remedy_is_named(life, served):
     life.server.forbidden.add("services/proxy")
-    with pytest.raises(Refused, match="--verb=create --resource=services/proxy"):
+    with pytest.raises(Refused, match="kubectl create rolebinding gitops-ml-caller -n ml-staging"):
         asked(life, {"x": 1})
 
 

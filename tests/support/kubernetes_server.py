@@ -22,6 +22,7 @@ from gitops_ml.gitops.rights_file import rights_file
 from tests.support.http_servers import Handler, answering
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
@@ -115,14 +116,16 @@ class ApiServer:
             del self.objects[key]
         self.kinds -= {each for each in self.kinds - EVERYBODY_HAS if each[1] == plural}
 
-    def kubeconfig(self, file: Path, *, context: str = "test", token: str = TOKEN) -> Path:
+    def kubeconfig(
+        self, file: Path, *, context: str = "test", token: str = TOKEN, **cluster: Any
+    ) -> Path:
         file.write_text(
             yaml.safe_dump(
                 {
                     "apiVersion": "v1",
                     "kind": "Config",
                     "current-context": context,
-                    "clusters": [{"name": "here", "cluster": {"server": self.address}}],
+                    "clusters": [{"name": "here", "cluster": {"server": self.address, **cluster}}],
                     "users": [{"name": "me", "user": {"token": token}}],
                     "contexts": [{"name": context, "context": {"cluster": "here", "user": "me"}}],
                 }
@@ -154,15 +157,15 @@ def _fits(item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def api_server() -> Iterator[ApiServer]:
+def api_server(*, tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
     """An API server on the loopback for as long as the block runs."""
     state = ApiServer()
 
     class Answering(_Handler):
         server_state = state
 
-    with answering(Answering) as host:
-        state.address = f"http://{host}"
+    with answering(Answering, tls=tls) as host:
+        state.address = f"{'https' if tls else 'http'}://{host}"
         try:
             yield state
         finally:
