@@ -23,6 +23,9 @@ def ends_well(life, *words: str) -> None:
 
 def test_the_verbs_use_each_right_that_is_granted_and_no_other(life):
     life.deploys(predictor_api("iris"))
+    deploys = ("deploy", "-e", "staging", *NO_REGISTRY, "--wait")
+    not_synced = life.ann.runs(*deploys, "--timeout", "1")
+    assert "Argo CD has no Application iris-staging yet" in not_synced.err, not_synced
     life.syncs()
     life.runs(k8s.ready())
     name = life.pod()["metadata"]["name"]
@@ -31,7 +34,7 @@ def test_the_verbs_use_each_right_that_is_granted_and_no_other(life):
     payload.write_text(json.dumps({"x": 21}))
     for words in (["get"], ["describe", "iris"], ["logs", "iris"]):
         ends_well(life, *words)
-    ends_well(life, "deploy", "-e", "staging", *NO_REGISTRY, "--wait")
+    ends_well(life, *deploys)
     with serving(cwd=life.ann.project) as server:
         life.server.services["iris"] = server.address
         ends_well(life, "predict", "iris", str(payload))

@@ -90,7 +90,7 @@ def test_it_waits_until_argo_cd_has_synced_and_the_replicas_are_ready(life):
         lambda: life.runs(k8s.ready()),
     )
     assert [each.running_id for each in live] == [id]
-    assert life.refreshes() == ["gitops-ml-staging"]
+    assert life.refreshes() == ["the root", "gitops-ml-staging"]
     assert [line.partition(":")[2].partition(":")[0].strip() for line in told] == [
         "pending", "updating", "updating", "updating", "live",
     ]  # fmt: skip
@@ -144,7 +144,7 @@ def test_a_commit_that_keeps_the_id_is_waited_for_until_argo_cd_has_synced_it(li
     assert live[0].status.word == "live"
     assert "Argo CD has not synced the commit" in told[0]
     assert commit[:12] in told[0]
-    assert life.refreshes() == ["gitops-ml-staging", "iris-staging"]
+    assert life.refreshes() == ["the root", "gitops-ml-staging", "iris-staging"]
 
 
 def test_a_failure_of_the_commit_before_is_not_the_end(life):
@@ -492,7 +492,7 @@ def test_a_removal_is_waited_for_until_the_last_pod_is_gone(life):
         "deleting: Argo CD has not noticed the removal of iris yet, 1 pod left",
         "gone",
     ]
-    assert life.refreshes() == ["gitops-ml-staging"]
+    assert life.refreshes() == ["the root", "gitops-ml-staging"]
 
 
 def test_a_protected_environment_keeps_what_runs_and_needs_no_cluster(life):
