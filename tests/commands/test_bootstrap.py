@@ -105,6 +105,23 @@ def test_the_next_steps_are_told_and_stand_in_the_readme(shop):
     assert "argocd app delete argocd/<api>-production --cascade" in readme
 
 
+def test_the_readme_shows_how_to_bind_the_roles_and_to_set_up_webhooks(shop):
+    shop.configures(gitops={"argocd_namespace": "gitops-system"})
+    assert "kubectl apply -n gitops-system -f bootstrap/root.yaml" in did(shop, "bootstrap").out
+    lines = shop.text("README.md").splitlines()
+    binds = "$ kubectl create rolebinding"
+    assert [line.split()[4:7] for line in lines if line.startswith(binds)] == [
+        ["gitops-ml-reader", "-n", "ml-staging"],
+        ["gitops-ml-caller", "-n", "ml-staging"],
+        ["gitops-ml-sync-reader", "-n", "gitops-system"],
+        ["gitops-ml-refresher", "-n", "gitops-system"],
+    ]
+    webhooks = [line for line in lines if "`webhook." in line]
+    assert [line.split("|")[1].strip() for line in webhooks] == [
+        "GitHub", "GitLab", "Gitea, Forgejo", "Bitbucket Data Center",
+    ]  # fmt: skip
+
+
 def test_only_what_the_clusters_use_is_asked_for(shop):
     did(shop, "bootstrap")
     bare = shop.text("README.md")

@@ -13,7 +13,9 @@ def test_a_notebook_opens_updates_and_merges_one_pull_request(story):
     import gitops_ml as gml
 
     place = {"cluster": "main", "namespace": story.namespace, "delivery": "pull_request"}
-    story.configures(environments={story.environment: place})
+    story.configures(
+        environments={story.environment: place}, pull_requests={"labels": ["gitops-ml"]}
+    )
     story.has()
     story.bootstraps()
     requests = f"/repos/{USER}/gitops-{story.mark}/pulls"
