@@ -121,9 +121,10 @@ class Client:
             predictor=predictor, task=task, requirements=requirements,
             conda_packages=conda_packages, project_dir=project_dir, models=models,
         )  # fmt: skip
+        chosen = DeployOptions(wait=wait, **options)
         api = create_api(
             self._connection, api_spec, given,
-            content=content, origin=origin, options=(chosen := DeployOptions(wait=wait, **options)),
+            content=content, origin=origin, options=chosen,
         )  # fmt: skip
         if chosen.waits and api.content == "complete":
             api.wait(timeout=chosen.timeout)
