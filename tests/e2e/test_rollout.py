@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.load import loaded
 from tests.e2e.story import PREDICTOR, answer_api
+from tests.support.git_servers import git
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
@@ -40,10 +41,15 @@ def test_no_request_fails_while_changed_code_is_rolled_out(story, record_propert
             }
         },
         {"update_strategy": {"max_surge": 2}},
+        {
+            "labels": {"cost-centre": "4711"},
+            "annotations": {"a8r.io/owner": "ann"},
+            "networking": {"endpoint": "/other"},
+        },
     ],
-    ids=["replicas", "stabilization", "surge"],
+    ids=["replicas", "stabilization", "surge", "labels and route"],
 )
-def test_a_change_of_scaling_restarts_no_pod(story, change):
+def test_a_change_that_leaves_the_pods_alone_restarts_none(story, change):
     story.has(answer_api())
     story.bootstraps()
     story.deploys()
@@ -53,3 +59,22 @@ def test_a_change_of_scaling_restarts_no_pod(story, change):
     story.deploys()
     assert {pod["metadata"]["uid"] for pod in story.pods()} >= before
     assert story.release()["deployment_id"] == identity
+
+
+def test_scaling_is_patched_and_rolled_back_without_a_restart(story):
+    story.has(answer_api())
+    story.bootstraps()
+    story.deploys()
+    before = {pod["metadata"]["uid"] for pod in story.pods()}
+    first = git("rev-parse", "HEAD", cwd=story.checks_out()).strip()
+    options = ("-e", story.environment, *story.waits)
+    story.runs("patch", "answer", "--set", "autoscaling.max_replicas=3", *options)
+    assert scaled_to(story) == 3
+    story.runs("rollback", "answer", "--to", first, *options)
+    assert scaled_to(story) == 1
+    assert {pod["metadata"]["uid"] for pod in story.pods()} == before
+
+
+def scaled_to(story) -> int:
+    found = story.cluster.get("scaledobject", "answer", namespace=story.namespace)
+    return found["spec"]["maxReplicaCount"]
