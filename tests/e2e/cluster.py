@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
@@ -35,10 +33,11 @@ class Cluster:
 
     def apply(self, objects: Iterable[Mapping[str, Any]] | str, *options: str) -> None:
         """Server-side, as Argo CD does it; ``objects`` may be YAML."""
+        # As JSON: PyYAML writes the text `n` without quotes, and Kubernetes reads it as false.
         text = (
             objects
             if isinstance(objects, str)
-            else yaml.safe_dump_all([dict(item) for item in objects], sort_keys=False)
+            else json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects]})
         )
         arguments = ("apply", "--server-side", "--field-manager=gitops-ml-e2e", "-f", "-")
         self.kubectl(*arguments, *options, input=text)

@@ -225,7 +225,7 @@ def text_of(
 
 
 @functools.lru_cache
-def _helm() -> LibraryHelm:
+def helm() -> LibraryHelm:
     helm = LibraryHelm.load()
     assert helm is not None, "Helm's engine is the extra gitops-ml[helm]"
     return helm
@@ -244,7 +244,7 @@ def rendered(
     spec = resolved(text, project, environment)
     written = text_of(text, project, environment, **options)
     values = load_yaml(written.values)
-    objects = _helm().template(CHART, release=spec.name, namespace=spec.namespace, values=values)
+    objects = helm().template(CHART, release=spec.name, namespace=spec.namespace, values=values)
     return Rendered(spec, project.clusters[spec.cluster], written, values, objects)
 
 
