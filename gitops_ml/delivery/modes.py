@@ -114,7 +114,7 @@ def _is_in(environment: str, directory: str) -> bool:
 def _refuse_disagreement(mode: EnvironmentMode, project: str, owners: set[str | None]) -> None:
     """One project does not revert what another one decided, nor decides where it has no release."""
     decider = mode.decided_by if mode.decided_by in owners else None
-    # A release without a project is an old one of whoever deploys it.
+    # A release without a project is an old one of the project that deploys it.
     if decider == project or (decider is None and owners & {None, project}):
         return
     others = ", ".join(repr(each) for each in sorted(filter(None, owners - {project})))
