@@ -1,40 +1,96 @@
-"""`python -m predictor_base.predictor.check`: check whether a predictor can be served, without constructing it.
+"""`python -m predictor_base.predictor.check`: check whether a predictor can be served, before it serves.
 
-It imports the module, finds the class, and checks the arguments of its methods. It does not call
-the constructor, so no model is loaded.
+It imports the module, finds the class, and checks the arguments of its methods. Without `--load` it does not call the
+constructor, so no model is loaded; with it, it loads the predictor as a server does, and unloads it.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from predictor_base.errors import RuntimeFailure
 from predictor_base.predictor.loader import check_class, load_class
 from predictor_base.settings import Settings
 
+TERMINATION_LOG = Path("/dev/termination-log")
+"""The file that Kubernetes gives each container; its text is in the status of the pod."""
 _MOST_LINES = 12
+_MOST_BYTES = 4096
+"""What Kubernetes keeps."""
+_NEEDS_ACCELERATOR = re.compile(
+    r"lib(?:cuda|nvidia-ml|nrt)\.so|Found no NVIDIA driver|No (?:CUDA|HIP) GPUs are available"
+    r"|no CUDA-capable device|CUDA driver version is insufficient|CUDA_ERROR_NO_DEVICE"
+    r"|NVML Shared Library Not Found|NVMLError|on a CUDA device but torch\.cuda\.is_available\(\) is False"
+    r"|0 active drivers|Unknown backend: '?(?:gpu|cuda)|No visible GPU devices"
+)
+"""What PyTorch, JAX, Triton, NVML and Neuron say where there is no accelerator. Not that a library was built without
+it ("Torch not compiled with CUDA enabled"): that is a fault of the image."""
 
 
-def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Check the predictor of the settings in the current folder, and print what is wrong."""
+def main(arguments: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> int:
+    """Check the predictor of the settings in the current folder, and report what is wrong."""
+    options = _parser().parse_args(arguments)
     try:
         settings = Settings.from_environ(environ)
         check_class(load_class(settings, folder=Path.cwd()), settings)
+        if options.load:
+            _load(settings)
     except RuntimeFailure as failure:
-        print(failure, file=sys.stderr)
-        return 3
+        code, problem = 3, str(failure)
     except BaseException:  # noqa: BLE001 - also what a module's `sys.exit` raises
-        # Any error of the module's import; the user's frames are useful, the runtime's are not.
-        lines = traceback.format_exc().strip().splitlines()
-        shown = [line for line in lines if "importlib" not in line and "predictor_base" not in line]
-        print("\n".join(shown[-_MOST_LINES:]), file=sys.stderr)
-        return 1
-    return 0
+        code, problem = 1, traceback.format_exc().strip()
+    else:
+        return 0
+    if options.without_accelerator and _NEEDS_ACCELERATOR.search(problem):
+        _report(f"not decided, because it needs an accelerator: {problem.splitlines()[-1]}")
+        return 0
+    _report(problem if code == 3 else _users_part(problem))
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="predictor_base.predictor.check")
+    parser.add_argument("--load", action="store_true", help="also construct it and load its models")
+    parser.add_argument(
+        "--without-accelerator",
+        action="store_true",
+        help="succeed where only the missing accelerator is the problem",
+    )
+    return parser
+
+
+def _load(settings: Settings) -> None:
+    from predictor_base.predictor.assembly import assemble
+    from predictor_base.telemetry import log
+    from predictor_base.telemetry.metrics import Metrics
+
+    log.configure(settings)
+    assemble(settings, Metrics(settings), folder=Path.cwd()).close()
+
+
+def _users_part(trace: str) -> str:
+    """The end of a traceback; the user's frames are useful, the runtime's are not."""
+    lines = trace.splitlines()
+    shown = [line for line in lines if "importlib" not in line and "predictor_base" not in line]
+    return "\n".join(shown[-_MOST_LINES:])
+
+
+def _report(text: str) -> None:
+    print(text, file=sys.stderr)
+    if TERMINATION_LOG.exists():
+        with suppress(OSError):
+            TERMINATION_LOG.write_bytes(text.encode(errors="replace")[-_MOST_BYTES:])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads of the predictor may not end
