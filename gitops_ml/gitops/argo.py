@@ -34,6 +34,7 @@ CHART_KINDS = (
     ("", "Service"),
     ("", "ServiceAccount"),
     ("apps", "Deployment"),
+    ("batch", "Job"),
     ("external-secrets.io", "ExternalSecret"),
     ("gateway.networking.k8s.io", "HTTPRoute"),
     ("http.keda.sh", "InterceptorRoute"),

@@ -73,10 +73,12 @@ def expected_kinds(values: Mapping[str, Any]) -> Counter[str]:
     """The least number of objects of each kind that the predictor chart renders for these values."""
     scaling, route = _section(values, "autoscaling"), _section(values, "route")
     kinds = Counter(("Deployment", "Service", "ServiceAccount"))
+    has_preflight = _section(values, "preflight").get("check", "none") != "none"
     if values.get("runtime"):
-        kinds["ConfigMap"] += 1
+        kinds["ConfigMap"] += 1 + has_preflight
     if _section(values, "networkPolicy").get("enabled", True):
-        kinds["NetworkPolicy"] += 1
+        kinds["NetworkPolicy"] += 1 + has_preflight
+    kinds["Job"] += has_preflight
     if scaling.get("enabled"):
         kinds["ScaledObject"] += 1
         triggers = [each for each in scaling.get("triggers") or () if isinstance(each, Mapping)]

@@ -178,6 +178,8 @@ def _update_strategy(
     strategy["type"] = kind or strategy.get("type") or "RollingUpdate"
     if is_zero(strategy["max_surge"]) and fields.get("max_unavailable") is None:
         strategy["max_unavailable"] = 1
+    if not body.get("predictor"):
+        strategy["preflight"] = "none"
     return strategy
 
 

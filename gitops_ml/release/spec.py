@@ -217,6 +217,8 @@ class UpdateStrategySpec:
     """``RollingUpdate`` or ``Recreate``: chosen by `resolve`, never left to a deadlock."""
     max_surge: int | str
     max_unavailable: int | str
+    preflight: str
+    """``import``, ``load`` or ``none``: what is tried with the new image before the old pods stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -186,7 +186,7 @@ def test_a_value_moves_the_pod_template_exactly_if_the_deployment_id_has_it(
     moves = any(
         pod_template(render_exactly(changed(base, path))) != template
         for base, template in templates
-        if "runtime" in base or not path.startswith("runtime.")
+        if "runtime" in base or not path.startswith(("runtime.", "preflight."))
     )
     assert moves == is_pod_value(path)
 

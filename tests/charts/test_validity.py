@@ -62,19 +62,8 @@ def assert_restricted(pod: Object) -> None:
         assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
 
 
-def assert_consistent(objects: tuple[Object, ...]) -> None:
-    """What schemas do not say: rules of the API servers and admission webhooks, and ours."""
-    names = [(item["apiVersion"], item["kind"], item["metadata"]["name"]) for item in objects]
-    assert len(names) == len(set(names))
-    by_kind = {item["kind"]: item for item in objects}
-    deployment = by_kind["Deployment"]["spec"]
-    pod = deployment["template"]["spec"]
+def assert_consistent_pod(pod: Object) -> None:
     assert_restricted(pod)
-    assert (
-        deployment["selector"]["matchLabels"].items()
-        <= deployment["template"]["metadata"]["labels"].items()
-    )
-    assert deployment["progressDeadlineSeconds"] > deployment["minReadySeconds"]
     for container in (*pod["containers"], *pod.get("initContainers", ())):
         variables = [variable["name"] for variable in container.get("env", ())]
         assert len(variables) == len(set(variables))
@@ -83,6 +72,22 @@ def assert_consistent(objects: tuple[Object, ...]) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} <= {
             volume["name"] for volume in pod["volumes"]
         }
+
+
+def assert_consistent(objects: tuple[Object, ...]) -> None:
+    """What schemas do not say: rules of the API servers and admission webhooks, and ours."""
+    names = [(item["apiVersion"], item["kind"], item["metadata"]["name"]) for item in objects]
+    assert len(names) == len(set(names))
+    by_kind = {item["kind"]: item for item in objects}
+    deployment = by_kind["Deployment"]["spec"]
+    assert (
+        deployment["selector"]["matchLabels"].items()
+        <= deployment["template"]["metadata"]["labels"].items()
+    )
+    assert deployment["progressDeadlineSeconds"] > deployment["minReadySeconds"]
+    for item in objects:
+        if item["kind"] in ("Deployment", "Job"):
+            assert_consistent_pod(item["spec"]["template"]["spec"])
     for item in objects:
         labels = item["metadata"]["labels"]
         texts = [*labels.values(), *item["metadata"].get("annotations", {}).values()]

@@ -117,7 +117,9 @@ def _placeholders(releases) -> dict[str, str]:
 def _replaced(text: str, names: dict[str, str]) -> str:
     for value, name in names.items():
         text = text.replace(value, name)
-    # The annotation that starts new pods when the settings change: a hash over the deployment id.
+    # The annotation that starts new pods when the settings change, and the name of the Job that tries them: hashes
+    # over the deployment id.
+    text = re.sub(r"-preflight-[0-9a-f]{8}\b", "-preflight-<hash>", text)
     return re.sub(r"(checksum/[a-z-]+: )\S+", r"\1<checksum>", text)
 
 

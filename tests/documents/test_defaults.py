@@ -26,7 +26,12 @@ def test_what_is_not_said_comes_from_the_schema():
         "fallback_replicas": None,
     }
     assert (filled["compute"]["cpu"], filled["compute"]["mem"]) == ("200m", "1Gi")
-    assert filled["update_strategy"] == {"type": None, "max_surge": "25%", "max_unavailable": "25%"}
+    assert filled["update_strategy"] == {
+        "type": None,
+        "max_surge": "25%",
+        "max_unavailable": "25%",
+        "preflight": "import",
+    }
     assert filled["predictor"]["type"] == "python"
     assert (filled["monitoring"], "container" in filled) == (None, False)
 

@@ -142,6 +142,11 @@ OPERATION_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         lambda r: rolling(r)["rollingUpdate"]["maxUnavailable"],
         "50%",
     ),
+    "update_strategy.preflight": (
+        {"update_strategy": {"preflight": "load"}},
+        lambda r: r.one("Job")["spec"]["template"]["spec"]["containers"][0]["args"],
+        ["--load"],
+    ),
     # the way in
     "networking.endpoint": (
         {"networking": {"endpoint": "a/b/"}},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def test_where_there_is_only_keda_nothing_needs_another_operator(bare: Project) -> None:
     release = rendered(api(), bare)
     groups = {item["apiVersion"].partition("/")[0] for item in release.objects}
-    assert groups == {"v1", "apps", "policy", "networking.k8s.io", "keda.sh"}
+    assert groups == {"v1", "apps", "batch", "policy", "networking.k8s.io", "keda.sh"}
     assert trigger(release, "metrics-api")["metadata"]["aggregationType"] == "sum"
     assert "tolerance" not in behavior(release, "scaleUp")
     check_objects(release.objects)

@@ -103,7 +103,11 @@ class Rendered:
         return [item for item in self.objects if item["kind"] == kind]
 
     def one(self, kind: str) -> Any:
-        (item,) = self.all(kind)
+        """The only object of the kind, beside those that the preflight has for itself."""
+        items = self.all(kind)
+        if kind != "Job":
+            items = [item for item in items if "-preflight" not in item["metadata"]["name"]]
+        (item,) = items
         return item
 
     @property

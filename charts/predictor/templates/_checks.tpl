@@ -87,6 +87,9 @@ rendering with a sentence that names the value to change.
 {{- end }}
 {{- $secrets = append $secrets .name }}
 {{- end }}
+{{- if and (include "predictor.hasPreflight" .) (not .Values.runtime) }}
+{{- fail "preflight.check needs the runtime: set it to none for a ready-made container" }}
+{{- end }}
 {{- if and (not .Values.metrics.path) (or .Values.podMonitor.enabled .Values.metrics.scrapeAnnotations) }}
 {{- fail "podMonitor.enabled and metrics.scrapeAnnotations need a metrics.path" }}
 {{- end }}

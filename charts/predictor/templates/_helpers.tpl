@@ -168,10 +168,52 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/* The security context of a pod: Pod Security "restricted". */}}
+{{- define "predictor.podSecurityContext" -}}
+fsGroup: {{ int64 .Values.container.runAsUser }}
+fsGroupChangePolicy: OnRootMismatch
+runAsGroup: {{ int64 .Values.container.runAsUser }}
+runAsNonRoot: true
+runAsUser: {{ int64 .Values.container.runAsUser }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* The environment of the predictor: variables and secrets. */}}
+{{- define "predictor.containerEnv" -}}
+{{- include "predictor.env" (merge (dict) .Values.container.env (dict "HOME" "/tmp")) }}
+{{- range .Values.secretEnv }}
+- name: {{ .env | quote }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
+      {{- if .optional }}
+      optional: true
+      {{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Environment variables in the format of Kubernetes, in a stable order. */}}
 {{- define "predictor.env" -}}
 {{- range $name, $value := . }}
 - name: {{ $name | quote }}
   value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+
+{{/* What the pods may call where egress is restricted: DNS and the rules of the values. */}}
+{{- define "predictor.egress" -}}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+  ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- with .Values.networkPolicy.egress.rules }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}

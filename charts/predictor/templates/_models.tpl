@@ -32,6 +32,20 @@ otherwise an init container with the predictor's image copies the files to a fol
 {{- end }}
 {{- end }}
 
+{{- define "predictor.modelMounts" -}}
+{{- if and .Values.models.artifacts (not .Values.models.imageVolumes) }}
+- name: models
+  mountPath: /models
+  readOnly: true
+{{- else }}
+{{- range $index, $model := .Values.models.artifacts }}
+- name: model-{{ $index }}
+  mountPath: /models/{{ $model.name }}
+  readOnly: true
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "predictor.fetchModels" -}}
 - name: fetch-models
   image: {{ include "predictor.image" . | quote }}

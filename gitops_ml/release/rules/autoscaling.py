@@ -38,6 +38,9 @@ def autoscaling_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Fi
     if strategy.type == "RollingUpdate" and all(map(is_zero, both)):
         message = "max_surge and max_unavailable cannot both be zero: no pod could be replaced"
         yield error(("update_strategy", "max_unavailable"), message, rule="update_strategy")
+    if strategy.preflight == "load" and spec.predictor and spec.predictor.type == "tensorflow":
+        message = "TensorFlow Serving loads the models, not the predictor; use import"
+        yield error(("update_strategy", "preflight"), message, rule="update_strategy")
 
 
 def _bounds(autoscaling: AutoscalingSpec) -> Iterator[Finding]:

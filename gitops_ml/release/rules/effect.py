@@ -67,6 +67,8 @@ def _others(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[tuple[str, str,
     if spec.update_strategy.type == "Recreate":
         yield "update_strategy", "max_surge", _RECREATED
         yield "update_strategy", "max_unavailable", _RECREATED
+    if spec.container is not None:
+        yield "update_strategy", "preflight", _NO_PREFLIGHT
     if not is_routed(spec, cluster):
         yield "networking", "endpoint", _NO_ROUTE
     bound, default = (
@@ -94,6 +96,7 @@ _TOLERANCE = (
     "{!r} in the project file if it is newer"
 )
 _RECREATED = "Recreate stops all replicas before it starts new ones"
+_NO_PREFLIGHT = "only a predictor can be imported; a container is tried by its probes"
 _NO_ROUTE = "no gateway routes to the API; callers in the cluster use the name of the Service"
 _NOT_ENFORCED = (
     "nothing counts the requests of a ready-made container: this field {}; the container "

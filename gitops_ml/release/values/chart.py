@@ -13,6 +13,7 @@ from gitops_ml.release import tensorflow_serving
 from gitops_ml.release.model_artifacts import artifact_values, mounted
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.release.values.nodes import memory, resources, scheduling
+from gitops_ml.release.values.preflight import preflight
 from gitops_ml.release.values.scaling import autoscaling
 from gitops_ml.release.values.without_empty import without_empty
 
@@ -59,6 +60,7 @@ def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) ->
         values |= _predictor(spec.predictor, spec, cluster)
         if spec.predictor.type == "tensorflow":
             values["resources"] |= _half(values["resources"])
+    values |= without_empty(preflight=preflight(spec, values["resources"]))
     if spec.container:
         values |= _container(spec.container)
     if spec.container is None or spec.container.metrics_path:
