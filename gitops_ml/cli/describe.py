@@ -13,6 +13,7 @@ from gitops_ml.cli.options import (
     output_option,
     project_option,
 )
+from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.commands.get import Description, describe, utc_now
 from gitops_ml.system.clean_text import one_line
 
@@ -102,5 +103,7 @@ def _facts(found: Description) -> Iterator[tuple[str, str]]:
         if scaler := workload.scaler:
             limits = f", KEDA keeps {scaler.min_replicas} to {scaler.max_replicas}"
         yield "replicas", f"{workload.ready} of {workload.requested} ready{limits}"
+    if preflight := live.seen.preflight:
+        yield "preflight", preflight_note(preflight)
     yield "image", str(live.release.image)
     yield "endpoint", found.endpoint.url if found.endpoint else "inside the cluster only"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.cluster.preflight import preflight_note
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
@@ -364,12 +366,14 @@ def _application_facts(application: Application) -> Mapping[str, Any]:
 
 def description_facts(found: Description) -> Mapping[str, Any]:
     scaler = found.live.seen.workload.scaler if found.live.seen.workload else None
+    preflight = found.live.seen.preflight
     return {
         **live_facts(found.live),
         "endpoint": found.endpoint.url if found.endpoint else None,
         "autoscaler": None
         if scaler is None
         else {"min_replicas": scaler.min_replicas, "max_replicas": scaler.max_replicas},
+        "preflight": preflight_note(preflight) if preflight else None,
         "replicas": [_replica_facts(replica) for replica in found.replicas],
         "events": [
             {

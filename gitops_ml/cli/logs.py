@@ -37,8 +37,8 @@ def command(
 ) -> None:
     """Show the logs of all replicas of an API in one stream.
 
-    If a replica has crashed, the logs of its last attempt are shown. With --output json, each line is
-    an object.
+    If a replica has crashed, the logs of its last attempt are shown. `--container preflight` shows those of the
+    Job that tries a new image. With --output json, each line is an object.
 
     \b
     Examples:

@@ -13,6 +13,7 @@ from gitops_ml.cluster import kubeconfig
 from gitops_ml.cluster.kubernetes_objects import (
     API,
     ENVIRONMENT,
+    JOB,
     REFRESH,
     REFRESH_SET,
     Json,
@@ -20,6 +21,7 @@ from gitops_ml.cluster.kubernetes_objects import (
     read_application_set,
     read_event,
     read_pod,
+    read_preflights,
     read_workloads,
 )
 from gitops_ml.cluster.rights import CALLER, role_for
@@ -34,7 +36,14 @@ if TYPE_CHECKING:
 
     from kubernetes.client import ApiClient, Configuration
 
-    from gitops_ml.cluster.model import Application, ApplicationSet, Event, Pod, Workload
+    from gitops_ml.cluster.model import (
+        Application,
+        ApplicationSet,
+        Event,
+        Pod,
+        Preflight,
+        Workload,
+    )
 
 _ARGO_CD = "/apis/argoproj.io/v1alpha1"
 _LARGEST = 64 << 20
@@ -123,6 +132,18 @@ class KubernetesCluster:
             )
         ]
         return read_workloads(*found)
+
+    def preflights(
+        self, namespace: str, *, environment: str, api: str | None = None
+    ) -> tuple[Preflight, ...]:
+        """The Jobs that try new images, with their pods; the newest last."""
+        selector = _selector(environment, api)
+        jobs = self._list(f"/apis/batch/v1/namespaces/{namespace}/jobs", labelSelector=selector)
+        if not jobs:
+            return ()
+        of_jobs = f"{selector},{JOB}"
+        pods = self._list(f"/api/v1/namespaces/{namespace}/pods", labelSelector=of_jobs)
+        return read_preflights(jobs, pods or ())
 
     def warnings(self, namespace: str) -> tuple[Event, ...]:
         """The events of a namespace that are not Normal; the newest last."""

@@ -18,6 +18,7 @@ from gitops_ml.cluster.model import (
     Event,
     Operation,
     Pod,
+    Preflight,
     Scaler,
     Workload,
 )
@@ -30,6 +31,7 @@ API, ENVIRONMENT = "gitops-ml.dev/api", "gitops-ml.dev/environment"
 DEPLOYMENT_ID = "gitops-ml.dev/deployment-id"
 REFRESH = "argocd.argoproj.io/refresh"
 REFRESH_SET = "argocd.argoproj.io/application-set-refresh"
+JOB = "batch.kubernetes.io/job-name"
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -77,7 +79,7 @@ def _operation(state: Json) -> Operation | None:
         refused=tuple(
             f"{each.get('kind')}/{each.get('name')}: {each.get('message')}"
             for each in _dicts(result, "resources")
-            if each.get("status") == "SyncFailed"
+            if each.get("status") == "SyncFailed" or each.get("hookPhase") in ("Failed", "Error")
         ),
     )
 
@@ -98,7 +100,9 @@ def read_workloads(
     """Each Deployment with its own pods and autoscaler."""
     read_pods: dict[str, list[Pod]] = {}
     for item in pods:
-        read_pods.setdefault(_labels(item["metadata"]).get(API, ""), []).append(read_pod(item))
+        labels = _labels(item["metadata"])
+        if JOB not in labels:
+            read_pods.setdefault(labels.get(API, ""), []).append(read_pod(item))
     scalers = {
         _text(_dict(_dict(item, "spec"), "scaleTargetRef"), "name"): read_scaler(item)
         for item in scaled_objects
@@ -136,6 +140,36 @@ def _rolled_out_at(conditions: Iterable[Json]) -> datetime | None:
         if each.get("type") == "Progressing":
             return read_time(each.get("lastUpdateTime"))
     return None
+
+
+def read_preflights(jobs: Iterable[Json], pods: Iterable[Json]) -> tuple[Preflight, ...]:
+    """Each Job with its pods; the newest last."""
+    read_pods: dict[str, list[Pod]] = {}
+    for item in pods:
+        read_pods.setdefault(_labels(item["metadata"]).get(JOB, ""), []).append(read_pod(item))
+    found = [_preflight(item, read_pods.get(item["metadata"]["name"], ())) for item in jobs]
+    return tuple(sorted(found, key=lambda each: (each.created_at or _NEVER, each.name)))
+
+
+def _preflight(item: Json, pods: Iterable[Pod]) -> Preflight:
+    metadata, status = item["metadata"], _dict(item, "status")
+    template = _dict(_dict(_dict(item, "spec"), "template"), "metadata")
+    holds = {
+        condition.type: condition
+        for condition in map(_condition, _dicts(status, "conditions"))
+        if condition.status == "True"
+    }
+    failed = holds.get("Failed") or holds.get("FailureTarget")
+    succeeded = "Complete" in holds or "SuccessCriteriaMet" in holds
+    return Preflight(
+        name=metadata["name"],
+        api=_labels(metadata).get(API, ""),
+        deployment_id=_labels(template).get(DEPLOYMENT_ID),
+        state="failed" if failed else "succeeded" if succeeded else "running",
+        message=failed.message if failed else "",
+        pods=tuple(sorted(pods, key=lambda pod: (pod.created_at or _NEVER, pod.name))),
+        created_at=read_time(metadata.get("creationTimestamp")),
+    )
 
 
 def read_scaler(item: Json) -> Scaler:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LIVE, UPDATING, PENDING, UNKNOWN = "live", "updating", "pending", "unknown"
 DELETING, GONE = "deleting", "gone"
-ERROR, ERROR_SYNC = "error", "error (sync)"
+ERROR, ERROR_SYNC, ERROR_PREFLIGHT = "error", "error (sync)", "error (preflight)"
 ERROR_IMAGE_PULL, ERROR_OUT_OF_MEMORY = "error (image pull)", "error (out of memory)"
 COMPUTE_UNAVAILABLE = "compute unavailable"
 
@@ -31,6 +31,7 @@ CODES = {
     GONE: "status_gone",
     ERROR: "status_error",
     ERROR_SYNC: "status_error_sync",
+    ERROR_PREFLIGHT: "status_error_preflight",
     ERROR_IMAGE_PULL: "status_error_image_pull",
     ERROR_OUT_OF_MEMORY: "status_oom",
     COMPUTE_UNAVAILABLE: "status_stalled",
@@ -177,6 +178,21 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """A Job that tries a new image before the Deployment changes."""
+
+    name: str
+    api: str
+    deployment_id: str | None
+    state: str
+    """``running``, ``succeeded`` or ``failed``."""
+    message: str
+    """Kubernetes' message about a failure; the reason itself is in the pods."""
+    pods: tuple[Pod, ...]
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """A warning about an object."""
 
@@ -194,6 +210,8 @@ class Observed:
 
     application: Application | None = None
     workload: Workload | None = None
+    preflight: Preflight | None = None
+    """That of the deployment that Git wants."""
     sees_applications: bool = True
     """Whether `None` above means that there is none, and not that access is denied."""
     sees_workloads: bool = True

@@ -44,6 +44,7 @@ READER = Role(
         Right("", "pods", "list"),
         Right("", "pods/log", "get"),
         Right("apps", "deployments", "list"),
+        Right("batch", "jobs", "list"),
         Right("keda.sh", "scaledobjects", "list"),
     ),
 )

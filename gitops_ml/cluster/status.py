@@ -24,6 +24,7 @@ from gitops_ml.cluster.model import (
     reason_line,
     remedy_of,
 )
+from gitops_ml.cluster.preflight import unfinished_preflight
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.sync import SYNC_REMEDIES, is_synced, not_synced, sync_problem
 from gitops_ml.system.clean_text import one_line
@@ -42,7 +43,7 @@ def status_of(wanted: ExpectedRelease, seen: Observed, *, now: datetime) -> Stat
     if not seen.sees_workloads:
         return _status_of_application(wanted, seen)
     if seen.workload is None or seen.workload.deployment_id != wanted.deployment_id:
-        return not_synced(wanted, seen)
+        return unfinished_preflight(seen, now=now) or not_synced(wanted, seen)
     if seen.reached is not None and (problem := sync_problem(wanted, seen)):
         return problem
     status = _rollout(wanted, seen.workload, now=now)

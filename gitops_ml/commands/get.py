@@ -7,7 +7,15 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
 
 from gitops_ml.cluster.endpoint import endpoint_of
-from gitops_ml.cluster.model import Application, Event, ExpectedRelease, Observed, Status, Workload
+from gitops_ml.cluster.model import (
+    Application,
+    Event,
+    ExpectedRelease,
+    Observed,
+    Preflight,
+    Status,
+    Workload,
+)
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from gitops_ml.delivery.releases import current_release, own_releases, release_values, repository_of
@@ -156,6 +164,8 @@ def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Ev
     cluster = tools.cluster(cluster_of(workspace, live.release.environment).name)
     pods = live.seen.workload.pods if live.seen.workload else ()
     names = {live.release.api, *(pod.name for pod in pods)}
+    if preflight := live.seen.preflight:
+        names |= {preflight.name, *(pod.name for pod in preflight.pods)}
     try:
         events = cluster.warnings(live.release.namespace)
     except GitopsMlError:  # events are extra: the rest is shown without them
@@ -235,11 +245,16 @@ def look(
     for (environment, namespace), group in groups.items():
         applications = _read(_applications, workspace, tools, environment, api)
         workloads = _read(_workloads, workspace, tools, environment, namespace, api)
-        failures += [each for each in (applications, workloads) if isinstance(each, GitopsMlError)]
+        preflights: Mapping[str, Preflight] | GitopsMlError = {}
+        if not isinstance(workloads, GitopsMlError):  # else it would fail in the same way
+            preflights = _read(_preflights, workspace, tools, environment, namespace, api)
+        read = (applications, workloads, preflights)
+        failures += [each for each in read if isinstance(each, GitopsMlError)]
         for release in group:
             seen[environment, release.api] = Observed(
                 application=_named(release.api, applications),
                 workload=_named(release.api, workloads),
+                preflight=_named(release.deployment_id, preflights),
                 sees_applications=not isinstance(applications, GitopsMlError),
                 sees_workloads=not isinstance(workloads, GitopsMlError),
             )
@@ -275,3 +290,12 @@ def _workloads(
     cluster = tools.cluster(cluster_of(workspace, environment).name)
     found = cluster.workloads(namespace, environment=environment, api=api)
     return {workload.name: workload for workload in found}
+
+
+def _preflights(
+    workspace: Workspace, tools: Clients, environment: str, namespace: str, api: str | None
+) -> dict[str, Preflight]:
+    """The newest one of each deployment id."""
+    cluster = tools.cluster(cluster_of(workspace, environment).name)
+    found = cluster.preflights(namespace, environment=environment, api=api)
+    return {each.deployment_id: each for each in found if each.deployment_id is not None}

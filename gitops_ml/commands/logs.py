@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONTAINER = "predictor"
 """The container of the chart that serves predictions."""
+PREFLIGHT = "preflight"
+"""The container of the Job that tries a new image."""
 _LOOK_AGAIN = 3.0
 """Seconds between two looks for new replicas while their log is followed."""
 _ON_THEIR_WAY = 10_000
@@ -204,10 +206,11 @@ class _Source:
         return cls(cluster, release, container)
 
     def pods(self) -> tuple[Pod, ...]:
-        found = self.cluster.workloads(
-            self.release.namespace, environment=self.release.environment, api=self.release.api
-        )
-        return tuple(pod for workload in found for pod in workload.pods)
+        of_preflight = self.container == PREFLIGHT
+        read = self.cluster.preflights if of_preflight else self.cluster.workloads
+        release = self.release
+        found = read(release.namespace, environment=release.environment, api=release.api)
+        return tuple(pod for each in found for pod in each.pods)
 
     def has_log(self, pod: Pod) -> bool:
         """Whether the container has ever run in this pod."""

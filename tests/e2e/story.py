@@ -188,8 +188,9 @@ class Story:
         return self.pods_in(self.namespace, api)
 
     def pods_in(self, namespace: str, api: str = "answer") -> list[dict[str, Any]]:
+        selector = f"app.kubernetes.io/name=predictor,app.kubernetes.io/instance={api}"
         items = json.loads(self.cluster.kubectl(
-            "get", "pods", "-n", namespace, "-l", f"app.kubernetes.io/instance={api}", "-o", "json"
+            "get", "pods", "-n", namespace, "-l", selector, "-o", "json"
         ))["items"]  # fmt: skip
         return [each for each in items if "deletionTimestamp" not in each["metadata"]]
 

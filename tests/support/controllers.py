@@ -157,6 +157,17 @@ def crashes(log: str, *, restarts: int, code: int = 1, reason: str = "Error") ->
     return waiting("CrashLoopBackOff", message, restarts=restarts, last={"terminated": ended})
 
 
+def ended(log: str, *, code: int = 1, reason: str = "Error", container: str = "preflight") -> Json:
+    """A pod of a Job, whose container has ended with this message."""
+    terminated = {"exitCode": code, "reason": reason, "finishedAt": BEFORE, "message": log}
+    return {
+        "phase": "Failed" if code else "Succeeded",
+        "conditions": _conditions(ready=False),
+        "containerStatuses": [{**_container(state={"terminated": terminated}), "name": container}],
+        "qosClass": "Burstable",
+    }
+
+
 def unschedulable(message: str) -> Json:
     scheduled = {"status": "False", "reason": "Unschedulable", "message": message}
     return {
@@ -228,6 +239,40 @@ def quota_exceeded() -> Json:
         "lastUpdateTime": BEFORE,
         "lastTransitionTime": BEFORE,
     }
+
+
+def job(item: Mapping[str, Any], *, created: str = BEFORE, **status: Any) -> Json:
+    """The Job as its controller keeps it."""
+    metadata = {**item["metadata"], "creationTimestamp": created}
+    return {**item, "metadata": metadata, "status": status}
+
+
+def job_failed(reason: str = "BackoffLimitExceeded") -> Json:
+    """The status of a Job that has failed."""
+    message = {
+        "BackoffLimitExceeded": "Job has reached the specified backoff limit",
+        "DeadlineExceeded": "Job was active longer than specified deadline",
+    }[reason]
+    words = {"status": "True", "reason": reason, "message": message, "lastTransitionTime": BEFORE}
+    return {
+        "failed": 1,
+        "conditions": [{"type": "FailureTarget", **words}, {"type": "Failed", **words}],
+    }
+
+
+def job_succeeded() -> Json:
+    conditions = [{"type": kind, "status": "True"} for kind in ("SuccessCriteriaMet", "Complete")]
+    return {"succeeded": 1, "conditions": conditions}
+
+
+def job_pod(of: Mapping[str, Any], suffix: str = "x2x5k", **status: Any) -> Json:
+    """A pod of the Job with this status."""
+    made = pod(of, suffix, **status)
+    name = of["metadata"]["name"]
+    made["metadata"]["name"] = f"{name}-{suffix}"
+    made["metadata"]["labels"]["batch.kubernetes.io/job-name"] = name
+    made["metadata"]["ownerReferences"] = [{"apiVersion": "batch/v1", "kind": "Job", "name": name}]
+    return made
 
 
 def scaled(scaled_object: Mapping[str, Any], **conditions: tuple[str, str, str]) -> Json:

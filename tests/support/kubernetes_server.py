@@ -34,6 +34,7 @@ PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
     "Event": "events",
+    "Job": "jobs",
     "NetworkPolicy": "networkpolicies",
     "Pod": "pods",
     "PodDisruptionBudget": "poddisruptionbudgets",
@@ -42,7 +43,9 @@ PLURALS = {
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
 }
-EVERYBODY_HAS = {("v1", "pods"), ("v1", "events"), ("apps/v1", "deployments")}
+EVERYBODY_HAS = {
+    *(("v1", "pods"), ("v1", "events"), ("apps/v1", "deployments"), ("batch/v1", "jobs")),
+}
 
 
 @cache
@@ -146,8 +149,8 @@ class ApiServer:
 def _fits(item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     labels = item["metadata"].get("labels") or {}
     for wanted in filter(None, query.get("labelSelector", "").split(",")):
-        key, _, value = wanted.partition("=")
-        if labels.get(key) != value:
+        key, equals, value = wanted.partition("=")
+        if key not in labels or (equals and labels[key] != value):
             return False
     for wanted in filter(None, query.get("fieldSelector", "").split(",")):
         key, _, value = wanted.partition("!=")

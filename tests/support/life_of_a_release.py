@@ -81,6 +81,13 @@ class Life:
         self.server.has(deployment)
         self.server.has(*(k8s.pod(deployment, f"p{n}", **each) for n, each in enumerate(statuses)))
 
+    def tries(self, *statuses: dict[str, Any], api: str = "iris", **status: Any) -> None:
+        """The preflight of the release in Git, with a pod for each status."""
+        self._applies(api, "staging")
+        job = k8s.job(self.applied[api]["Job"], **status)
+        self.server.has(job)
+        self.server.has(*(k8s.job_pod(job, f"p{n}", **each) for n, each in enumerate(statuses)))
+
     def pod(self, number: int = 0, api: str = "iris") -> dict[str, Any]:
         name = f"{api}-7d9f8c6b5d-p{number}"
         return next(item for key, item in self.server.objects.items() if key[3] == name)
@@ -97,7 +104,7 @@ class Life:
         assert result.code == 0, result
         (objects,) = result.json["objects"].values()
         for item in objects:
-            if item["kind"] in ("Deployment", "ScaledObject"):
+            if item["kind"] in ("Deployment", "Job", "ScaledObject"):
                 self.applied.setdefault(api, {})[item["kind"]] = item
         if "ScaledObject" in self.applied[api]:
             self.server.has(k8s.scaled(self.applied[api]["ScaledObject"]))
