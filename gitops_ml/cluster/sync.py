@@ -118,7 +118,7 @@ def _running(
 ) -> Status:
     message = one_line(operation.message)
     if operation.revision is None or seen.counts(operation.revision):
-        return Status(UPDATING, f"Argo CD is syncing: {message}{runs}")
+        return Status(UPDATING, f"Argo CD is syncing{': ' if message else ''}{message}{runs}")
     return Status(
         UPDATING,
         f"Argo CD is still busy with the commit {operation.revision[:12]}: {message}; then it syncs "

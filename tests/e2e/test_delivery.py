@@ -23,7 +23,7 @@ def test_promote_patch_rollback_and_delete(story, mode):
     story.has(answer_api())
     story.bootstraps()
     story.deploys()
-    story.has(answer_api(), predictor=PREDICTOR.replace("self.factor", "100"))
+    story.has(answer_api(), predictor=PREDICTOR.replace("self.factor * ", "100 * "))
     story.deploys()
     assert story.predicts({"x": 1})[0] == {"answer": 100}
 
