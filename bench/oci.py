@@ -301,7 +301,7 @@ def _skopeo(world: World, model: Path) -> float:
         digest = found.stdout.split()[0]
         path.rename(blobs / digest)
         layers.append((digest, (blobs / digest).stat().st_size))
-    from gitops_ml.oci import model as oci
+    from gitops_ml.oci import image_manifest as oci
 
     config = oci.canonical_json(
         {"os": "linux", "architecture": "amd64", "config": {},

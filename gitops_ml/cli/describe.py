@@ -20,7 +20,7 @@ from gitops_ml.system.clean_text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.cluster.model import Event
+    from gitops_ml.cluster.observed import Event
     from gitops_ml.cluster.replicas import Replica
 
 _MOST_EVENTS = 10

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from gitops_ml.cluster.model import Application
+    from gitops_ml.cluster.observed import Application
     from gitops_ml.cluster.replicas import Replica
     from gitops_ml.commands.build import Built
     from gitops_ml.commands.deploy import Deployment
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gitops_ml.commands.render import Rendering
     from gitops_ml.delivery.change import ChangeResult, ReleaseChange
     from gitops_ml.forge.pull_request import PullRequest
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_history import Entry, FoundDeployment

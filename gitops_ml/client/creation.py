@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gitops_ml.delivery.plan import DeployOptions
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 

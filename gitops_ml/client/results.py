@@ -9,7 +9,7 @@ from gitops_ml.client import cards
 from gitops_ml.client.arguments import CallKeywords, takes
 from gitops_ml.client.cards import Shown
 from gitops_ml.client.views import LocalApi, Logs, Prediction, Status, serve, wait_for
-from gitops_ml.cluster.model import ExpectedRelease
+from gitops_ml.cluster.observed import ExpectedRelease
 from gitops_ml.commands.predict import Call
 from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.delivery.awaited import below, expected_by
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gitops_ml.capture.package import Package
     from gitops_ml.client.connection import Connection
     from gitops_ml.delivery.change import ChangeResult, DeliveryResult, ReleaseChange
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.project.model import GatewaySpec
+    from gitops_ml.project.project import GatewaySpec
 
 
 @dataclass(frozen=True, slots=True)

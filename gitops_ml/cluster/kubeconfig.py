@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gitops_ml.errors import UsageError
-from gitops_ml.project.model import ARGO_CDS_OWN
+from gitops_ml.project.project import ARGO_CDS_OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kubernetes.client import ApiClient, Configuration
 
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from kubernetes.client import ApiClient, Configuration
 
-    from gitops_ml.cluster.model import (
+    from gitops_ml.cluster.observed import (
         Application,
         ApplicationSet,
         Event,

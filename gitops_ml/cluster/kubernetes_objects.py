@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.cluster.model import (
+from gitops_ml.cluster.observed import (
     Application,
     ApplicationSet,
     Condition,

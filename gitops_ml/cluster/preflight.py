@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.model import (
+from gitops_ml.cluster.observed import (
     ERROR_OUT_OF_MEMORY,
     ERROR_PREFLIGHT,
     UPDATING,

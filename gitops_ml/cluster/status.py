@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.model import (
+from gitops_ml.cluster.observed import (
     COMPUTE_UNAVAILABLE,
     ERROR,
     ERROR_IMAGE_PULL,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.model import (
+from gitops_ml.cluster.observed import (
     DELETING,
     ERROR_SYNC,
     GONE,
@@ -30,7 +30,7 @@ from gitops_ml.system.clean_text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gitops_ml.cluster.model import ApplicationSet, Condition, Pod
+    from gitops_ml.cluster.observed import ApplicationSet, Condition, Pod
 
 _CERTAIN_AFTER = 2
 """Attempts of a sync after which the same failure counts as permanent."""

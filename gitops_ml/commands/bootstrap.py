@@ -17,7 +17,7 @@ from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.delivery.rendering import predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import UsageError
-from gitops_ml.git.model import Change, RenderedFile
+from gitops_ml.git.commits import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.bootstrap_files import Block, Steps
-    from gitops_ml.project.model import GitopsSpec, Project
+    from gitops_ml.project.project import GitopsSpec, Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 

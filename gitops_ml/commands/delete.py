@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 def delete(context: ChangeContext, selection: Selection) -> ChangeResult:

@@ -15,7 +15,7 @@ from gitops_ml.gitops.differences import ObjectChange, object_changes
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.workspace.clients import Clients

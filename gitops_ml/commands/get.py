@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
 
 from gitops_ml.cluster.endpoint import endpoint_of
-from gitops_ml.cluster.model import (
+from gitops_ml.cluster.observed import (
     Application,
     Event,
     ExpectedRelease,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gitops_ml.cluster.endpoint import Endpoint
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 

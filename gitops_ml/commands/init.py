@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
-from gitops_ml.git.model import RenderedFile
+from gitops_ml.git.commits import RenderedFile
 from gitops_ml.system.files import write_files
 from gitops_ml.system.resources import resource_directory, template
 

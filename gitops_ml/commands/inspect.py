@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gitops_ml.image.builder import BlobPreview
     from gitops_ml.image.contents import OpenImage, Reader
     from gitops_ml.image.project_export import Exported
-    from gitops_ml.oci.model import Descriptor
+    from gitops_ml.oci.image_manifest import Descriptor
     from gitops_ml.oci.signatures import Signature
     from gitops_ml.packages.wheels import Component
     from gitops_ml.workspace.clients import Clients

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gitops_ml.cluster.kubernetes import KubernetesCluster, LogLines
-    from gitops_ml.cluster.model import Container, Pod
+    from gitops_ml.cluster.observed import Container, Pod
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace

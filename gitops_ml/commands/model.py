@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.models.artifact import RegistryModels
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
     from gitops_ml.release.model_artifacts import PulledModel, PushedModel
     from gitops_ml.system.progress import Progress
     from gitops_ml.workspace.clients import Clients

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
     from gitops_ml.workspace.clients import Clients
 
 _MOST_LINES = 40

@@ -15,7 +15,7 @@ from gitops_ml.documents.yaml_edit import CannotEdit, with_item
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops.proposal_branch import head_branch
 from gitops_ml.image.context import read_context
 from gitops_ml.runtime.runtime_package import APP
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gitops_ml.forge.pull_request import Proposal
     from gitops_ml.git.repository import GitRepository, GitSnapshot
     from gitops_ml.image.content_hash import InputFile
-    from gitops_ml.manifest.model import Manifest
+    from gitops_ml.manifest.manifest import Manifest
     from gitops_ml.workspace.clients import Clients
 
 _MODELINE = "# Every field, with its meaning and default: gitops-ml schema api\n"

@@ -19,7 +19,7 @@ from gitops_ml.gitops.release_files import with_provenance
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
 

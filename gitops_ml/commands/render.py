@@ -10,7 +10,7 @@ from gitops_ml.delivery.plan import tag_warnings
 from gitops_ml.delivery.release_changes import release_changes, wanted_releases
 from gitops_ml.delivery.rendering import Objects, render_objects
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.git.model import RenderedFile
+from gitops_ml.git.commits import RenderedFile
 from gitops_ml.system.files import write_files
 from gitops_ml.workspace.workspace import Workspace, checked
 

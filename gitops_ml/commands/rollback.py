@@ -20,7 +20,7 @@ from gitops_ml.delivery.releases import refuse_other, repository_of
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.delivery.restoration import FILES, restored_changes
 from gitops_ml.errors import RepositoryMoved, UsageError
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.release_history import Event, ReleaseHistory

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
-from gitops_ml.cluster.model import (
+from gitops_ml.cluster.observed import (
     ERROR_SYNC,
     GONE,
     LIVE,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from gitops_ml.cluster.model import Observed, Pod
+    from gitops_ml.cluster.observed import Observed, Pod
     from gitops_ml.commands.deploy import Deployment
     from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.gitops.release_yaml import ReleaseRecord

@@ -12,7 +12,7 @@ from gitops_ml.gitops.root import root_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitops_ml.cluster.model import Application
+    from gitops_ml.cluster.observed import Application
     from gitops_ml.workspace.clients import Clients
 
 _AGAIN_AFTER = timedelta(seconds=15)

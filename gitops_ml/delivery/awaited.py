@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.model import ExpectedRelease, ExpectedRemoval
-from gitops_ml.git.model import blob_id
+from gitops_ml.cluster.observed import ExpectedRelease, ExpectedRemoval
+from gitops_ml.git.commits import blob_id
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gitops_ml.delivery.change import ReleaseChange
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitRepository, GitSnapshot
 
 Expected = ExpectedRelease | ExpectedRemoval

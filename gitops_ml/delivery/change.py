@@ -25,11 +25,11 @@ from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
 from gitops_ml.workspace.source import read_author
 
 if TYPE_CHECKING:
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.project.model import Project, PullRequestSettings
+    from gitops_ml.project.project import Project, PullRequestSettings
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 

@@ -12,7 +12,7 @@ from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, UsageError
 from gitops_ml.gitops import layout
 from gitops_ml.manifest.conflicts import check_manifests
-from gitops_ml.manifest.model import Manifest, parse_manifests
+from gitops_ml.manifest.manifest import Manifest, parse_manifests
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.workspace.workspace import PlannedRelease, check_planned
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
     from gitops_ml.release.spec import ReleaseSpec
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace

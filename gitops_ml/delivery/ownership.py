@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.git.model import RenderedFile
+    from gitops_ml.git.commits import RenderedFile
     from gitops_ml.gitops.release_files import Release
-    from gitops_ml.manifest.model import Manifest
+    from gitops_ml.manifest.manifest import Manifest
 
 
 def refuse_others(state: RepositoryState, project: str, directories: Iterable[str]) -> None:

@@ -34,7 +34,7 @@ from gitops_ml.packages.locking import Locks
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import Provenance

@@ -20,7 +20,7 @@ from gitops_ml.gitops.proposal_branch import foreign_commits, holds, marked
 
 if TYPE_CHECKING:
     from gitops_ml.forge.protocol import Forge
-    from gitops_ml.git.model import Branch, Change
+    from gitops_ml.git.commits import Branch, Change
 
 NOTHING_TO_PROPOSE_TO = (
     "the repository is empty, and a pull request needs a branch to go to: `gitops-ml bootstrap` "

@@ -14,7 +14,7 @@ from gitops_ml.delivery.ownership import refuse_others, refuse_role_changes, ref
 from gitops_ml.delivery.rendering import make_releases, render_manifests
 from gitops_ml.delivery.repository_policy import refuse_beyond_policy
 from gitops_ml.errors import RepositoryMoved
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_files import Release, chart_files, environment_files, release_files
 from gitops_ml.gitops.release_yaml import REFRESH, project_of, read_release
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from gitops_ml.delivery.modes import EnvironmentMode
     from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.git.model import RenderedFile
+    from gitops_ml.git.commits import RenderedFile
     from gitops_ml.gitops.release_yaml import Provenance
     from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 

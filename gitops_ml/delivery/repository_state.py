@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_ml.git.model import blob_id
+from gitops_ml.git.commits import blob_id
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import destination_of, image_of, project_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from gitops_ml.git.model import RenderedFile
+    from gitops_ml.git.commits import RenderedFile
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.argo import Destination
 

@@ -10,7 +10,7 @@ from gitops_ml.delivery.ownership import taken_routes
 from gitops_ml.delivery.rendering import refuse_faults
 from gitops_ml.delivery.repository_policy import refuse_forbidden
 from gitops_ml.errors import RepositoryMoved
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.gitops.routes import route_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.delivery.repository_state import RepositoryState
     from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 FILES = (layout.RELEASE, layout.VALUES, layout.MANIFEST)
 

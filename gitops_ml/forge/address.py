@@ -10,7 +10,7 @@ from gitops_ml.errors import UsageError
 from gitops_ml.http.urls import Destination
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import ForgeSpec
+    from gitops_ml.project.project import ForgeSpec
 
 _KNOWN_HOSTS = {
     "github.com": "github",

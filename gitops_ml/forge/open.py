@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.forge.protocol import Forge
-    from gitops_ml.project.model import GitopsSpec, SourceSpec
+    from gitops_ml.project.project import GitopsSpec, SourceSpec
 
 _FORGES: Mapping[str, Callable[[ForgeSession], Forge]] = {
     "github": GitHub,

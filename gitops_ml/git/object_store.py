@@ -6,12 +6,12 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitops_ml.git.model import LoggedCommit
+from gitops_ml.git.commits import LoggedCommit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.git.model import Change, Difference
+    from gitops_ml.git.commits import Change, Difference
 
 
 class TreeEntry(NamedTuple):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFailed, UsageError
 from gitops_ml.git.checkout import refuse_part_of_source
 from gitops_ml.git.clone import Clone
+from gitops_ml.git.commits import Branch, BranchCommit, Difference, Log
 from gitops_ml.git.failures import connection_failure, page_named_in, push_failure
-from gitops_ml.git.model import Branch, BranchCommit, Difference, Log
 from gitops_ml.git.object_store import (
     TreeEntry,
     commit_stream,
@@ -34,8 +34,8 @@ from gitops_ml.system.seal import Seal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from gitops_ml.git.model import Change
-    from gitops_ml.project.model import GitopsSpec, SourceSpec
+    from gitops_ml.git.commits import Change
+    from gitops_ml.project.project import GitopsSpec, SourceSpec
     from gitops_ml.system.progress import Progress
 
 _PENDING = "refs/gitops-ml/pending"

@@ -12,12 +12,12 @@ import yaml
 
 from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops import layout
-from gitops_ml.project.model import OWN_PREFIX
+from gitops_ml.project.project import OWN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.project.model import EnvironmentSpec, GitopsSpec, Project
+    from gitops_ml.project.project import EnvironmentSpec, GitopsSpec, Project
 
 Destination = tuple[str, str]
 """The API server's address and a namespace."""

@@ -11,7 +11,7 @@ from gitops_ml.system.clean_text import one_line, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.gitops.release_files import Release
 
 VERBS = {"add": "added", "modify": "modified", "delete": "deleted"}

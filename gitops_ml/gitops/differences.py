@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
 
 KubernetesObject = Mapping[str, Any]
 _MISSING = object()

@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from gitops_ml.git.model import Branch, BranchCommit, Change, Difference, blob_id
+from gitops_ml.git.commits import Branch, BranchCommit, Change, Difference, blob_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -27,7 +27,7 @@ from gitops_ml.system.resources import template
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
 
 LONGEST_BODY = 30_000
 """Characters. Bitbucket takes 32,768, GitHub 65,536."""

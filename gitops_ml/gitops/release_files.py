@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.yaml_writer import write_yaml
-from gitops_ml.git.model import RenderedFile
+from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import argo, layout
 from gitops_ml.gitops.deployment_id import deployment_id
 from gitops_ml.gitops.release_yaml import Provenance, deployment_id_of, split_provenance
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.deployment_id import Refresh
     from gitops_ml.helm.charts import Chart
     from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.project.model import ClusterSpec, Project
+    from gitops_ml.project.project import ClusterSpec, Project
     from gitops_ml.release.spec import ReleaseSpec
 
 

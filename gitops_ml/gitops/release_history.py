@@ -28,7 +28,7 @@ from gitops_ml.gitops.release_yaml import (
 )
 
 if TYPE_CHECKING:
-    from gitops_ml.git.model import LoggedCommit
+    from gitops_ml.git.commits import LoggedCommit
     from gitops_ml.git.repository import GitRepository, GitSnapshot
     from gitops_ml.oci.reference import ImageRef
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cluster.rights import ROLES, Role
 from gitops_ml.documents.yaml_writer import write_yaml
-from gitops_ml.git.model import RenderedFile
+from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import MANAGED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gitops_ml.project.model import EnvironmentSpec, GitopsSpec
+    from gitops_ml.project.project import EnvironmentSpec, GitopsSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from gitops_ml.git.model import RenderedFile
+from gitops_ml.git.commits import RenderedFile
 from gitops_ml.system.resources import resource_directory
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml._version import __version__
 from gitops_ml.http.json_reader import read_json
-from gitops_ml.oci.model import canonical_json
+from gitops_ml.oci.image_manifest import canonical_json
 from gitops_ml.packages.wheels import Component, purl_escaped
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from gitops_ml.image import recipe
 from gitops_ml.image.context import context_entries
 from gitops_ml.image.openapi import read_openapi
 from gitops_ml.oci.config import AddedLayer, BaseConfig, extended_config, parse_config
-from gitops_ml.oci.layers import Layer, LayerEntry, write_layer
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     CONFIG,
     INDEX,
     MANIFEST,
@@ -32,6 +31,7 @@ from gitops_ml.oci.model import (
     manifest_for,
     parse_manifest,
 )
+from gitops_ml.oci.layers import Layer, LayerEntry, write_layer
 from gitops_ml.oci.store import BlobStore, StoredLayer, bytes_source, file_source
 from gitops_ml.packages.lock_file import lock_path
 from gitops_ml.packages.wheel_store import WheelStore

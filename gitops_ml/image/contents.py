@@ -16,7 +16,7 @@ from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.dockerfile import CONTENT_HASH_LABEL
 from gitops_ml.image.recipe import LOCK_LABEL, MADE_LAYERS
 from gitops_ml.oci.config import parse_config
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     BadManifest,
     Descriptor,
     ImageManifest,

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, UsageError
 from gitops_ml.oci import tar_headers as tar
 from gitops_ml.oci.image_layout import LAYOUT, LAYOUT_TEXT, NAME, blob_path
+from gitops_ml.oci.image_manifest import (
+    CONFIG,
+    MANIFEST,
+    Descriptor,
+    Index,
+    canonical_json,
+    describe,
+)
 from gitops_ml.oci.layers import Deflated, archive_parts
-from gitops_ml.oci.model import CONFIG, MANIFEST, Descriptor, Index, canonical_json, describe
 from gitops_ml.oci.store import bytes_source
 from gitops_ml.packages.build_settings import build_proxies
 from gitops_ml.system.process import redacted

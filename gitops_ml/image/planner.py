@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gitops_ml.image.context import BuildContext
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.packages.locking import LockFacts
-    from gitops_ml.project.model import ImageSettings
+    from gitops_ml.project.project import ImageSettings
     from gitops_ml.release.spec import PredictorSpec
     from gitops_ml.system.progress import Progress
 

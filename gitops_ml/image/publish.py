@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from gitops_ml.image.content_hash import ContentHash
     from gitops_ml.image.docker import DockerBuilder
     from gitops_ml.image.planner import PlannedImage
+    from gitops_ml.oci.image_manifest import Descriptor
     from gitops_ml.oci.keys import PublicKey, SigningKey
-    from gitops_ml.oci.model import Descriptor
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.system.progress import Progress
 

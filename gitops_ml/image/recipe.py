@@ -18,7 +18,7 @@ from gitops_ml.errors import UsageError
 from gitops_ml.image.content_hash import InputFile, Recipe, content_hash
 from gitops_ml.image.dockerfile import CONTENT_HASH_LABEL, PORT, USER_ID
 from gitops_ml.oci.config import BaseConfig, Runtime
-from gitops_ml.oci.model import canonical_json
+from gitops_ml.oci.image_manifest import canonical_json
 from gitops_ml.packages.lock_file import MACHINES, lock_path, render_lock
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.errors import Problem
-    from gitops_ml.manifest.model import Manifest
+    from gitops_ml.manifest.manifest import Manifest
 
 
 def check_manifests(

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.contents import KIND_LABEL, MODEL, TITLE, layer_entries
 from gitops_ml.oci import tar_headers as tar
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     CONFIG,
     INDEX,
     MANIFEST,

@@ -17,7 +17,7 @@ from gitops_ml.oci.registry_session import RegistrySession, Scope, check
 if TYPE_CHECKING:
     from gitops_ml.http.deadlines import Watch
     from gitops_ml.http.response import HttpResponse
-    from gitops_ml.oci.model import Descriptor
+    from gitops_ml.oci.image_manifest import Descriptor
     from gitops_ml.system.progress import Progress
 
 Source = Callable[[int], Iterator[bytes]]

@@ -7,7 +7,13 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.http.json_reader import BadJson, as_items, as_mapping, as_text, as_texts, read_json
-from gitops_ml.oci.model import BadManifest, Platform, canonical_json, is_digest, platform_in
+from gitops_ml.oci.image_manifest import (
+    BadManifest,
+    Platform,
+    canonical_json,
+    is_digest,
+    platform_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,13 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, UsageError
-from gitops_ml.oci.model import BadManifest, Descriptor, canonical_json, is_digest, parse_index
+from gitops_ml.oci.image_manifest import (
+    BadManifest,
+    Descriptor,
+    canonical_json,
+    is_digest,
+    parse_index,
+)
 from gitops_ml.system.files import written
 from gitops_ml.system.held_file import HeldFile
 from gitops_ml.system.project_files import open_file, read_file

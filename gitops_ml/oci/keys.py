@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import UsageError
-from gitops_ml.oci.model import digest_of
+from gitops_ml.oci.image_manifest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

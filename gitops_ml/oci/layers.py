@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.oci import tar_headers as tar
 from gitops_ml.oci.gzip_members import HEADER, LONGEST_PIECE, member, stored, trailer
-from gitops_ml.oci.model import LAYER, Descriptor
+from gitops_ml.oci.image_manifest import LAYER, Descriptor
 from gitops_ml.system.project_files import open_file
 
 if TYPE_CHECKING:

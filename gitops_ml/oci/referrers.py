@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ServerFailed
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     EMPTY,
     INDEX,
     MANIFEST,

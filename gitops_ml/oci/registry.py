@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import GitopsMlError, ServerFailed
 from gitops_ml.http.response import RequestFailed, gave_up
 from gitops_ml.oci.blob_upload import SLOW, Source, Upload
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     INDEX,
     INDEXES,
     MANIFESTS,

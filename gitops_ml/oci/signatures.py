@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ServerFailed
 from gitops_ml.http.json_reader import read_json
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     CONFIG,
     MANIFEST,
     BadManifest,

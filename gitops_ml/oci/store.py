@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.oci.image_manifest import LAYER, Descriptor, digest_of
 from gitops_ml.oci.layers import Layer
-from gitops_ml.oci.model import LAYER, Descriptor, digest_of
 from gitops_ml.system.cache import folder_in
 from gitops_ml.system.files import written
 from gitops_ml.system.held_file import HeldFile, read_whole

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_ml.project.model import GpuClass, SpotPool
+from gitops_ml.project.project import GpuClass, SpotPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.project.model import KubernetesObject
+    from gitops_ml.project.project import KubernetesObject
 
 _GPU = "nvidia.com/gpu"
 _GPU_TAINT: KubernetesObject = {"key": _GPU, "operator": "Exists", "effect": "NoSchedule"}

@@ -13,8 +13,8 @@ from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
-from gitops_ml.project.model import ARGO_CDS_OWN, Project, minor_version, taken_team
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
+from gitops_ml.project.project import ARGO_CDS_OWN, Project, minor_version, taken_team
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gitops_ml.documents.yaml_reader import Document
-    from gitops_ml.project.model import EnvironmentSpec, GpuClass, SpotPool
+    from gitops_ml.project.project import EnvironmentSpec, GpuClass, SpotPool
 
 _RULE = "project"
 _ONLY_CLUSTER = "in-cluster"

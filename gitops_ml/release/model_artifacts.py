@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gitops_ml.documents.findings import Path
-    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.spec import Models, PredictorSpec
 
 SCHEME = "oci://"

@@ -17,8 +17,8 @@ from gitops_ml.documents.structure import structure
 from gitops_ml.release.spec import ReleaseSpec
 
 if TYPE_CHECKING:
-    from gitops_ml.manifest.model import Manifest
-    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, Project
+    from gitops_ml.manifest.manifest import Manifest
+    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
 
 
 def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:

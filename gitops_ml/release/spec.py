@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from gitops_ml.documents.findings import Path
-from gitops_ml.project.model import KubernetesObject, Labels
+from gitops_ml.project.project import KubernetesObject, Labels
 
 Seconds = Annotated[float, "seconds"]
 """Written as a Go duration (``90s``, ``5m``) by people."""

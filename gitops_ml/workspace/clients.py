@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gitops_ml.models.artifact import RegistryModels
     from gitops_ml.oci.keys import SigningKey
     from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.project.model import GitopsSpec, Project, SourceSpec
+    from gitops_ml.project.project import GitopsSpec, Project, SourceSpec
     from gitops_ml.system.progress import Progress
 
 

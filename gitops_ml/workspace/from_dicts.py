@@ -9,7 +9,7 @@ from gitops_ml.documents.merge import merged
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems
 from gitops_ml.manifest.conflicts import check_manifests
-from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.project.reader import read_project
 from gitops_ml.workspace.manifest_files import (
     find_project_file,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gitops_ml.manifest.model import Manifest
+    from gitops_ml.manifest.manifest import Manifest
 
 
 _NO_NAME = "default"

@@ -19,8 +19,8 @@ from gitops_ml.system.project_files import LARGEST_TEXT, CannotRead, is_file, is
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gitops_ml.manifest.model import Manifest
-    from gitops_ml.project.model import Project
+    from gitops_ml.manifest.manifest import Manifest
+    from gitops_ml.project.project import Project
 
 PROJECT_FILES = ("gitops-ml.yaml", "gitops-ml.yml")
 MANIFESTS = ("api.yaml", "api.yml")

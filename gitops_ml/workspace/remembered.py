@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitops_ml.errors import Problem, Problems
-from gitops_ml.manifest.model import Manifest
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.workspace.manifest_files import label, read_document
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gitops_ml.project.model import GitopsSpec
+    from gitops_ml.project.project import GitopsSpec
 
 _UNKNOWN = ("unknown", "unknown")
 _NOT_INSTALLED = 127

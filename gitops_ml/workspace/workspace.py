@@ -15,7 +15,7 @@ from gitops_ml.documents.yaml_reader import LARGEST_FILE, read_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 from gitops_ml.gitops import layout
 from gitops_ml.manifest.conflicts import check_manifests
-from gitops_ml.manifest.model import Manifest, parse_manifests
+from gitops_ml.manifest.manifest import Manifest, parse_manifests
 from gitops_ml.project.reader import default_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.system.cache import cache_folder
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gitops_ml.documents.yaml_reader import Document
-    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, Project
+    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
     from gitops_ml.release.spec import ReleaseSpec
 
 

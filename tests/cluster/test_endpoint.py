@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
-from gitops_ml.project.model import GatewaySpec
+from gitops_ml.project.project import GatewaySpec
 
 
 def gateway(address: str | None = None) -> GatewaySpec:

@@ -11,7 +11,7 @@ from gitops_ml.cluster.kubernetes_objects import (
     read_preflights,
     read_workloads,
 )
-from gitops_ml.cluster.model import CODES, ExpectedRelease, Observed, Status
+from gitops_ml.cluster.observed import CODES, ExpectedRelease, Observed, Status
 from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.cluster.status import status_of
 from tests.support import controllers as k8s

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from gitops_ml.cluster.kubernetes_objects import read_application, read_time, read_workloads
-from gitops_ml.cluster.model import CODES, ExpectedRelease, Observed, Status
+from gitops_ml.cluster.observed import CODES, ExpectedRelease, Observed, Status
 from gitops_ml.cluster.replicas import last_error, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from tests.support import controllers as k8s

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
-from gitops_ml.oci.model import Index, Platform, parse_manifest
+from gitops_ml.oci.image_manifest import Index, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO

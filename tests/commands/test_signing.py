@@ -7,8 +7,8 @@ import json
 import pytest
 
 from gitops_ml.image.attestations import CYCLONEDX_PREDICATE, PROVENANCE_PREDICATE
+from gitops_ml.oci.image_manifest import INDEX, Index, parse_manifest
 from gitops_ml.oci.keys import PublicKey
-from gitops_ml.oci.model import INDEX, Index, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.signatures import attestations_of, is_signed, signature_tag
 from tests.oci.test_keys import SIGNED_BY_COSIGN

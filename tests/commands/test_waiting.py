@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from gitops_ml.cluster.model import ExpectedRelease
+from gitops_ml.cluster.observed import ExpectedRelease
 from gitops_ml.commands.delete import delete
 from gitops_ml.commands.patch import patch
 from gitops_ml.commands.wait import Clock, WaitPolicy, wait, wanted_by_change

@@ -6,7 +6,7 @@ import pytest
 
 from gitops_ml.delivery.push import CommitPlan, Delivered, Retry, deliver, pause, propose
 from gitops_ml.errors import Refused, RepositoryMoved, UsageError
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from tests.support.fakes import FakeGitopsRepository
 
 if TYPE_CHECKING:

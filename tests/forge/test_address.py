@@ -10,7 +10,7 @@ from gitops_ml.errors import UsageError
 from gitops_ml.forge.address import ForgeAddress, forge_address
 from gitops_ml.git.remote import Remote
 from gitops_ml.http.urls import is_protected
-from gitops_ml.project.model import ForgeSpec
+from gitops_ml.project.project import ForgeSpec
 
 
 def address(url: str, **words: str | None) -> ForgeAddress | None:

@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.image.project_export import export_image
-from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, Descriptor, ImageManifest, describe
+from gitops_ml.oci.image_manifest import (
+    CONFIG,
+    LAYER,
+    MANIFEST,
+    Descriptor,
+    ImageManifest,
+    describe,
+)
 from gitops_ml.oci.reference import ImageRef
 from tests.fuzz.bounds import bounded
 

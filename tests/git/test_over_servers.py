@@ -13,7 +13,7 @@ import pytest
 from gitops_ml.delivery.push import CommitPlan, deliver, propose
 from gitops_ml.errors import GitopsMlError, Refused, RepositoryMoved, ServerFailed
 from gitops_ml.forge.pull_request import Proposal
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.git.repository import GitRepository
 from tests.support.git_servers import (

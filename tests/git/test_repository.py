@@ -11,12 +11,12 @@ import pytest
 
 from gitops_ml.delivery.push import CommitPlan, deliver
 from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.git.program import GitProgram
 from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.git.repository import GitRepository
 from gitops_ml.gitops.proposal_branch import foreign_commits, marked
-from gitops_ml.project.model import ForgeSpec, SourceSpec
+from gitops_ml.project.project import ForgeSpec, SourceSpec
 from gitops_ml.system.seal import Seal
 from tests.support.fakes import blob_id
 from tests.support.git_servers import bare_repository, commit_files, git

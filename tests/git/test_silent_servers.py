@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.errors import RepositoryMoved, ServerFailed, UsageError
+from gitops_ml.git.commits import Change
 from gitops_ml.git.environment import conversation_seconds
-from gitops_ml.git.model import Change
 from gitops_ml.git.remote import Remote
 from gitops_ml.git.repository import GitRepository
 from tests.support.git_servers import bare_repository, git

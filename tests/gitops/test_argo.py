@@ -11,7 +11,7 @@ import pytest
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import argo
-from gitops_ml.project.model import EnvironmentSpec, GitopsSpec, Project, TeamSpec
+from gitops_ml.project.project import EnvironmentSpec, GitopsSpec, Project, TeamSpec
 from gitops_ml.project.reader import default_project
 from tests.support.custom_resources import check_custom_resource
 from tests.support.projects import gitops_spec

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops.commit_message import action_message, commit_message, summary_of
 from gitops_ml.gitops.release_files import Release, ReleaseText
 from gitops_ml.helm.charts import Chart

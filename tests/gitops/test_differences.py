@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops.differences import FieldChange, ObjectChange, object_changes, unified_diff
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from gitops_ml.git.model import Branch, BranchCommit, Change, Difference, blob_id
+from gitops_ml.git.commits import Branch, BranchCommit, Change, Difference, blob_id
 from gitops_ml.gitops.proposal_branch import foreign_commits, head_branch, holds, marked
 
 CHANGES = (Change("a.yaml", b"old", b"new"), Change("b.yaml", b"gone", None))

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops.pull_request_body import (
     LONGEST_BODY,
     pull_request_body,

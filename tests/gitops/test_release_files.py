@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.git.model import RenderedFile
+from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops.release_files import (
     Release,
     ReleaseText,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitops_ml.git.model import LoggedCommit
+from gitops_ml.git.commits import LoggedCommit
 from gitops_ml.gitops.release_history import Event, State, timeline
 
 DIRECTORY = "releases/staging/iris"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gitops_ml.gitops.root import root_file, root_name
-from gitops_ml.project.model import taken_team
+from gitops_ml.project.project import taken_team
 from tests.support.custom_resources import check_custom_resource
 from tests.support.projects import gitops_spec
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, describe
+from gitops_ml.oci.image_manifest import CONFIG, LAYER, MANIFEST, ImageManifest, describe
 from tests.fuzz.layer_bytes import Layout
 from tests.hostile.net import Hostile, bomb
 from tests.hostile.test_git import http

@@ -19,7 +19,7 @@ from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.http.deadlines import GaveUp, Limits, Watch
 from gitops_ml.http.post import post
 from gitops_ml.http.retry import RetryPolicy
-from gitops_ml.oci.model import LAYER, MANIFEST, Descriptor, Platform
+from gitops_ml.oci.image_manifest import LAYER, MANIFEST, Descriptor, Platform
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import referrers
 from gitops_ml.oci.registry import OciRegistry

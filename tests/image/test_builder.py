@@ -19,7 +19,14 @@ import pytest
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.publish import push_image
-from gitops_ml.oci.model import INDEX, ImageManifest, Index, Platform, describe, parse_manifest
+from gitops_ml.oci.image_manifest import (
+    INDEX,
+    ImageManifest,
+    Index,
+    Platform,
+    describe,
+    parse_manifest,
+)
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.store import BlobStore
 from gitops_ml.packages.build_settings import source_date_epoch

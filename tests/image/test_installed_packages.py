@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.image.attestations import cyclonedx
 from gitops_ml.image.installed_packages import installed
-from gitops_ml.oci.layers import LayerEntry, write_layer
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     CONFIG,
     MANIFEST,
     ImageManifest,
@@ -18,6 +17,7 @@ from gitops_ml.oci.model import (
     describe,
     parse_manifest,
 )
+from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.reference import ImageRef
 from tests.support.oci import push_tiny_base, registry_of, silent, source
 

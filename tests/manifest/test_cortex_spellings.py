@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gitops_ml.documents.yaml_reader import document_of, read_yaml
-from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.manifest.manifest import parse_manifests
 
 
 def parse(api: dict[str, Any]):

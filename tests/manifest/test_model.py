@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gitops_ml.documents.findings import error
 from gitops_ml.documents.yaml_reader import document_of, read_yaml
 from gitops_ml.manifest.conflicts import check_manifests
-from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.project.reader import default_project, read_project
 from gitops_ml.release.resolve import resolve, unresolvable
 from gitops_ml.release.rules.check_release import check_release

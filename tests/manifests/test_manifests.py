@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitops_ml.manifest.conflicts import check_manifests
-from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.release.resolve import resolve, unresolvable
 from gitops_ml.release.rules.check_release import check_release
 from gitops_ml.workspace.manifest_files import read_document, read_project_file

@@ -14,7 +14,7 @@ import pytest
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.models import artifact as oci_models
 from gitops_ml.models.artifact import RegistryModels
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     CONFIG,
     LAYER,
     MANIFEST,

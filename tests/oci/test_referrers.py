@@ -12,7 +12,7 @@ import oras.client
 import pytest
 
 from gitops_ml.image.attestations import CYCLONEDX
-from gitops_ml.oci.model import MANIFEST, describe
+from gitops_ml.oci.image_manifest import MANIFEST, describe
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment, attach, read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gitops_ml.oci.model import Descriptor
+    from gitops_ml.oci.image_manifest import Descriptor
     from tests.support.real import RealRegistry
 
 ORAS = shutil.which("oras")

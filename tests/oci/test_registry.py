@@ -10,7 +10,7 @@ import pytest
 
 from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.http.retry import RetryPolicy, retry_after
-from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
+from gitops_ml.oci.image_manifest import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession

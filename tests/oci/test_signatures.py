@@ -14,8 +14,8 @@ import pytest
 
 from gitops_ml.errors import ServerFailed
 from gitops_ml.image.attestations import statement
+from gitops_ml.oci.image_manifest import CONFIG, MANIFEST, describe, digest_of
 from gitops_ml.oci.keys import PublicKey, SigningKey, SigningSpec, find_signing_key
-from gitops_ml.oci.model import CONFIG, MANIFEST, describe, digest_of
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.signatures import (
     SIGNATURE,

@@ -9,7 +9,7 @@ import pytest
 from tests.support.pipeline import BARE, project_of
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.support.manifest_parts import (
 from tests.support.pipeline import api, check_objects, errors_of, findings_of, rendered
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 def test_the_add_on_wakes_what_sleeps_and_is_not_in_the_way_of_what_does_not(

@@ -20,7 +20,7 @@ from tests.support.pipeline import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 def test_where_there_is_only_keda_nothing_needs_another_operator(bare: Project) -> None:

@@ -17,7 +17,7 @@ from tests.support.pipeline import api, check_objects, findings_of, rendered
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 FIELDS = {**RUNTIME_FIELDS, **CONTAINER_FIELDS, **OPERATION_FIELDS}
 IN_THE_IMAGE = "goes into the image, whose digest is in the Deployment"

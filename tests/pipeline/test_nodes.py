@@ -8,7 +8,7 @@ from tests.support.manifest_parts import cluster
 from tests.support.pipeline import api, check_objects, errors_of, rendered
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 def test_several_node_groups_mean_any_of_them(everything: Project) -> None:

@@ -10,7 +10,7 @@ from tests.support.manifest_parts import IMAGE, container
 from tests.support.pipeline import PROJECT, api, errors_of, merged, project_of, rendered
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 def test_an_environments_words_about_predictors_leave_containers_alone() -> None:

@@ -27,7 +27,7 @@ from tests.support.pipeline import (
 )
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 CHART = read_chart("predictor")
 ANNOTATED = {"clusters": {"main": {"prometheus": {"pod_monitors": False}}}}

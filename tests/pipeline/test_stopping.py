@@ -10,7 +10,7 @@ from tests.support.manifest_parts import container
 from tests.support.pipeline import api, rendered
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 @pytest.mark.parametrize(

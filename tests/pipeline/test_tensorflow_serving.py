@@ -10,7 +10,7 @@ from tests.support.manifest_parts import env, sidecar, tensorflow
 from tests.support.pipeline import api, check_objects, rendered
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 
 def test_a_tensorflow_predictor_gets_tensorflow_serving_beside_it(everything: Project) -> None:

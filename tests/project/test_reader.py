@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gitops_ml.documents.yaml_reader import read_yaml
-from gitops_ml.project.model import ForgeSpec, GpuClass, PullRequestSettings, SpotPool
+from gitops_ml.project.project import ForgeSpec, GpuClass, PullRequestSettings, SpotPool
 from gitops_ml.project.reader import default_project, read_project
 
 ENVIRONMENTS = "environments: {a: {namespace: ml}}\n"

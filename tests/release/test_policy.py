@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import document_of
+from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.manifest.merge_patch import patched
-from gitops_ml.manifest.model import parse_manifests
 from gitops_ml.project.policy import TriggerPolicy
 from gitops_ml.release.rules.keda_scalers import scalers
 from gitops_ml.release.rules.policy_triggers import is_address
@@ -21,7 +21,7 @@ from gitops_ml.release.rules.triggers import AUTHENTICATION_KEYS
 from tests.support.pipeline import api, errors_of, merged, project_of, rendered
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
 GATEWAY = {"name": "public", "namespace": "gateways", "hosts": ["ml.acme.example"]}
 PROJECT: dict[str, Any] = {

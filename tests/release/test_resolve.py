@@ -14,7 +14,7 @@ from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.merge import merged as laid_over
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.manifest.conflicts import check_manifests
-from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.release import resolve as resolve_module
 from gitops_ml.release.resolve import UNSERVED
 from tests.support.pipeline import (
@@ -29,7 +29,7 @@ from tests.support.pipeline import (
 )
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
     from gitops_ml.release.spec import ReleaseSpec
 
 

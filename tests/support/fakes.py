@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, RepositoryMoved
-from gitops_ml.git.model import Log, LoggedCommit
+from gitops_ml.git.commits import Log, LoggedCommit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
 
 

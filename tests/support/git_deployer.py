@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.push import CommitPlan, deliver
-from gitops_ml.git.model import Change
+from gitops_ml.git.commits import Change
 from gitops_ml.git.remote import Remote
 from gitops_ml.git.repository import GitRepository
 

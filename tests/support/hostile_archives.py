@@ -9,7 +9,7 @@ import tarfile
 import zlib
 from typing import TYPE_CHECKING
 
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     CONFIG,
     LAYER,
     MANIFEST,

@@ -9,7 +9,7 @@ from tests.support.pipeline import PROJECT, Rendered, merged, project_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitops_ml.project.model import Project
+    from gitops_ml.project.project import Project
 
     See = Callable[[Rendered], Any]
 

@@ -13,8 +13,7 @@ from gitops_ml.image.publish import Publication, push_image
 from gitops_ml.image.recipe import OciPlan, PredictorSource
 from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.oci.image_layout import write_layout
-from gitops_ml.oci.layers import LayerEntry, write_layer
-from gitops_ml.oci.model import (
+from gitops_ml.oci.image_manifest import (
     CONFIG,
     INDEX,
     MANIFEST,
@@ -24,6 +23,7 @@ from gitops_ml.oci.model import (
     canonical_json,
     describe,
 )
+from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession

@@ -19,7 +19,7 @@ from gitops_ml.documents.yaml_reader import document_of, load_yaml, read_yaml
 from gitops_ml.gitops.release_files import ReleaseText, release_text
 from gitops_ml.helm.charts import Chart
 from gitops_ml.helm.engines import LibraryHelm
-from gitops_ml.manifest.model import Manifest, parse_manifests
+from gitops_ml.manifest.manifest import Manifest, parse_manifests
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.reader import read_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_ml.documents.findings import Finding
-    from gitops_ml.project.model import ClusterSpec, Project
+    from gitops_ml.project.project import ClusterSpec, Project
     from gitops_ml.release.spec import ReleaseSpec
 
 # The library reads its schemas anew for every object.

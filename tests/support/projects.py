@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.project.model import ForgeSpec, GitopsSpec
+from gitops_ml.project.project import ForgeSpec, GitopsSpec
 from gitops_ml.release.spec import Dependencies, PredictorSpec
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from gitops_ml.errors import InvalidDocument
 from gitops_ml.image.context import read_context
 from gitops_ml.image.openapi import read_openapi
 from gitops_ml.image.recipe import PredictorSource
-from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.system.project_files import CannotRead, open_file, read_file
 from gitops_ml.workspace.manifest_files import dependency_problems
 from tests.support.projects import predictor_spec, write_project

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitops_ml.errors import InvalidDocument, UsageError
-from gitops_ml.manifest.model import parse_manifests
+from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.workspace.manifest_files import (
     dependency_problems,
     find,

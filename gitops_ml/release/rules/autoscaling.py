@@ -12,7 +12,7 @@ from gitops_ml.release.rules.cron import cron_findings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec, Trigger
 
 _RULE = "autoscaling"

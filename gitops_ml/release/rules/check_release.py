@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import Finding, error, suggestion
-from gitops_ml.project.model import taken_team
+from gitops_ml.project.project import taken_team
 from gitops_ml.release.rules.autoscaling import autoscaling_findings
 from gitops_ml.release.rules.compute import compute_findings
 from gitops_ml.release.rules.limits import limit_findings
@@ -18,7 +18,7 @@ from gitops_ml.release.rules.triggers import trigger_findings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, ImageSettings, TeamSpec
+    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, ImageSettings, TeamSpec
     from gitops_ml.release.spec import ReleaseSpec
 
 

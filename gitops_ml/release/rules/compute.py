@@ -10,7 +10,7 @@ from gitops_ml.documents.quantities import parse_quantity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.spec import ComputeSpec, ReleaseSpec
 
 _RULE = "compute"

@@ -18,8 +18,8 @@ from gitops_ml.release.values.scaling import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.manifest.model import Manifest
-    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.manifest.manifest import Manifest
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.spec import ReleaseSpec
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from fractions import Fraction
 
-    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.spec import ReleaseSpec
 
 _RULE = "limits"

@@ -18,7 +18,7 @@ from gitops_ml.release.model_artifacts import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, ImageSettings
+    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, ImageSettings
     from gitops_ml.release.spec import Models, PredictorSpec, ReleaseSpec
 
 _RULE = "models"

@@ -15,7 +15,7 @@ from gitops_ml.system.secret_scan import (
 )
 
 if TYPE_CHECKING:
-    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec, KubernetesObject
+    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, KubernetesObject
     from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
 
 _RESERVED_ENV = ("CORTEX_", "KUBEXIT_", "PREDICTOR_CONFIG", "GITOPS_ML_")

@@ -15,8 +15,8 @@ from gitops_ml.project.policy import allows_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gitops_ml.project.model import ClusterSpec
     from gitops_ml.project.policy import Policy
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.spec import ReleaseSpec
 
     Fields = Mapping[str, Any]

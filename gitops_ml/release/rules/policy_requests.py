@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from gitops_ml.project.model import ClusterSpec, EnvironmentSpec
     from gitops_ml.project.policy import Policy
+    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec
     from gitops_ml.release.spec import ReleaseSpec
 
 _RULE = "policy"

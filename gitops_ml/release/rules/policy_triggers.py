@@ -18,8 +18,8 @@ from gitops_ml.release.rules.triggers import AUTHENTICATION_KEYS, REFERENCE_KIND
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gitops_ml.project.model import ClusterSpec
     from gitops_ml.project.policy import Policy
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.spec import ReleaseSpec, Trigger
 
 _RULE = "policy"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.project.model import ClusterSpec, PrometheusSpec
+    from gitops_ml.project.project import ClusterSpec, PrometheusSpec
     from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar
 
 

@@ -13,7 +13,7 @@ from gitops_ml.release.values.without_empty import without_empty
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.project.model import ClusterSpec, GpuClass, KubernetesObject
+    from gitops_ml.project.project import ClusterSpec, GpuClass, KubernetesObject
     from gitops_ml.release.spec import ReleaseSpec
 
 _NEURON = "aws.amazon.com/neuron"

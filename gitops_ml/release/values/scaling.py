@@ -10,7 +10,7 @@ from gitops_ml.release.values.without_empty import plain_number, without_empty
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.project.model import ClusterSpec
+    from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.spec import AutoscalingSpec, ContainerSpec, ReleaseSpec, Trigger
 
 _MOST_PERCENT = 100_000

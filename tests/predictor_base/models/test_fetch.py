@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.oci.model import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
+from gitops_ml.oci.image_manifest import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
 from gitops_ml.oci.reference import ImageRef
 from predictor_base.errors import StartFailure, StoreBusy, StoreError
 from predictor_base.models.fetch import (

@@ -14,7 +14,7 @@ from gitops_ml.system.clean_text import one_line
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from gitops_ml.git.model import Change
+    from gitops_ml.git.commits import Change
 
 LIVE, UPDATING, PENDING, UNKNOWN = "live", "updating", "pending", "unknown"
 DELETING, GONE = "deleting", "gone"
