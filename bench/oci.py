@@ -202,7 +202,7 @@ def _build_here(folders: Sequence[str]) -> list[float]:
             (folder / "predictor.py").write_text(PROJECT["predictor.py"] + f"# warm {number}\n")
             begin = time.perf_counter()
             workspace = open_project([folder])
-            build(workspace, tools=Clients(project=workspace.project, root=folder))
+            build(workspace, clients=Clients(project=workspace.project, root=folder))
             times.append(time.perf_counter() - begin)
     return [statistics.median(times[1:]) for times in found]
 

@@ -52,7 +52,7 @@ def update(project: ProjectChoice, check: bool, dry_run: bool, output: str) -> N
     """
     _, clients = project.open_with_manifests()
     moves = update_bases(
-        project.paths, project_file=project.file, tools=clients, dry_run=dry_run or check
+        project.paths, project_file=project.file, clients=clients, dry_run=dry_run or check
     )
     if output == "json":
         report.as_json([facts.base_facts(move) for move in moves])

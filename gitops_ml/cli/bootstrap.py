@@ -58,7 +58,7 @@ def command(
             raise UsageError(
                 "--to only writes files: do not combine it with --message, --pull-request or --dry-run"
             )
-        done = bootstrap_folder(workspace, folder, tools=clients)
+        done = bootstrap_folder(workspace, folder, clients=clients)
     else:
         done = bootstrap(ChangeContext(workspace, clients, options))
     report.warnings(done.warnings)

@@ -88,7 +88,7 @@ def command(
     """
     workspace, clients = project.open_with_manifests()
     options = _options(outputs, push=push, frozen=frozen, dry_run=dry_run)
-    builds = build(workspace, tools=clients, options=options)
+    builds = build(workspace, clients=clients, options=options)
     report.warnings(builds.warnings)
     if "json" in outputs:
         report.as_json([facts.image_facts(item) for item in builds.images])

@@ -46,7 +46,7 @@ def wait_for(
     wait(
         context.workspace,
         wanted,
-        tools=replace(context.clients, progress=report.say),
+        clients=replace(context.clients, progress=report.say),
         proposed=proposed,
         patience=WaitPolicy(timeout=context.options.timeout),
     )

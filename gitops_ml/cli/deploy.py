@@ -83,13 +83,13 @@ def command(
       gitops-ml deploy -e production --pull-request -m "A larger iris model"
     """
     workspace, clients = project.open_with_manifests(offline=offline)
-    deployment = deploy(workspace, tools=clients, options=options)
+    deployment = deploy(workspace, clients=clients, options=options)
     if not project.environments and len(workspace.environments) > 1:
         names = ", ".join(workspace.environments)
         report.say(f"no --environment was given: deploying to {names}")
     _show(deployment, output)
     if options.waits:
-        wanted = wanted_by(workspace, deployment, tools=clients)
+        wanted = wanted_by(workspace, deployment, clients=clients)
         context = ChangeContext(workspace, clients, options)
         wait_for(context, wanted, proposed=deployment.pull_request)
 

@@ -39,7 +39,7 @@ def command(api: str, project: ProjectChoice, output: str) -> None:
       gitops-ml describe iris-classifier -e production
     """
     workspace, clients = project.open()
-    found = describe(workspace, api, tools=clients, environment=workspace.environments[0])
+    found = describe(workspace, api, clients=clients, environment=workspace.environments[0])
     if output == "json":
         report.as_json(facts.description_facts(found))
         return

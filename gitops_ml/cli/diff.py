@@ -31,7 +31,7 @@ def command(
       gitops-ml diff --manifests --exit-code
     """
     workspace, clients = project.open_with_manifests(offline=offline)
-    differences = diff(workspace, tools=clients, with_objects=manifests)
+    differences = diff(workspace, clients=clients, with_objects=manifests)
     report.warnings(differences.warnings)
     if output == "json":
         report.as_json(facts.differences_facts(differences))

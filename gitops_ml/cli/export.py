@@ -37,7 +37,7 @@ def command(
       gitops-ml export ghcr.io/acme/ml/iris-classifier:h-ed6b6f8bed41da573d4e back
     """
     workspace, clients = project.open()
-    exported = export(workspace, image, directory, tools=clients, platform=platform)
+    exported = export(workspace, image, directory, clients=clients, platform=platform)
     if output == "json":
         report.as_json(
             {

@@ -36,7 +36,7 @@ def command(api: str | None, project: ProjectChoice, watch: bool, output: str) -
             "--watch needs --output text; with --output json, call `get` repeatedly"
         )
     while True:
-        overview = list_live(workspace, tools=clients, api=api)
+        overview = list_live(workspace, clients=clients, api=api)
         if watch:
             click.clear()  # on terminals only
         _show(overview, output)

@@ -34,7 +34,7 @@ def command(api: str, project: ProjectChoice, limit: int, output: str) -> None:
     """
     workspace, clients = project.open()
     found = history(
-        workspace, api, tools=clients, environments=project.environments, limit=limit or None
+        workspace, api, clients=clients, environments=project.environments, limit=limit or None
     )
     report.warnings(found.warnings)
     if output == "json":

@@ -47,7 +47,7 @@ def command(
 
 def _preview(project: ProjectChoice, output: str) -> None:
     workspace, clients = project.open_with_manifests()
-    previews = preview(workspace, tools=clients)
+    previews = preview(workspace, clients=clients)
     report.warnings(previews.warnings)
     if output == "json":
         report.as_json([facts.preview_facts(item) for item in previews.images])
@@ -57,7 +57,7 @@ def _preview(project: ProjectChoice, output: str) -> None:
 
 def _inspect(project: ProjectChoice, image: str, platform: str | None, output: str) -> None:
     workspace, clients = project.open()
-    found = inspect(workspace, image, tools=clients, platform=platform)
+    found = inspect(workspace, image, clients=clients, platform=platform)
     if output == "json":
         report.as_json(facts.inspection_facts(found))
     else:

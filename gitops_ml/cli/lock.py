@@ -34,14 +34,14 @@ def command(project: ProjectChoice, upgrade: bool, check: bool, output: str) -> 
       gitops-ml lock --check
     """
     workspace, clients = project.open_with_manifests()
-    locks = lock(workspace, tools=clients, upgrade=upgrade, check=check)
+    locks = lock(workspace, clients=clients, upgrade=upgrade, check=check)
     if output == "json":
         report.as_json([facts.lock_facts(item) for item in locks])
     elif locks:
         _show(locks)
     else:
         report.echo("no API of this project has an image that is built without Docker")
-        for api, reason in reasons_for_none(workspace, tools=clients).items():
+        for api, reason in reasons_for_none(workspace, clients=clients).items():
             report.echo(f"  {api}: {reason}")
     report.exit_if_different(check and not all(item.is_up_to_date for item in locks))
 

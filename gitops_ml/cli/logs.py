@@ -51,7 +51,7 @@ def command(
         tail = 100
     read = follow if follows else logs
     for line in read(
-        workspace, api, tools=clients, environment=where, container=container, tail=tail
+        workspace, api, clients=clients, environment=where, container=container, tail=tail
     ):
         if output == "json":
             report.stream(json.dumps({"time": line.at, "replica": line.pod, "line": line.text}))

@@ -76,7 +76,7 @@ def command(api: str, file: BinaryIO, project: ProjectChoice, call: Call, output
     if call.headers and call.headers["content-type"] == _JSON:
         _require_json(body, file.name)
     environment = workspace.environments[0]
-    prediction = predict(workspace, api, body, tools=clients, environment=environment, call=call)
+    prediction = predict(workspace, api, body, clients=clients, environment=environment, call=call)
     _show(prediction, output)
 
 

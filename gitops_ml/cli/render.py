@@ -35,7 +35,7 @@ def command(
       gitops-ml render -e staging --manifests  # the Kubernetes objects
     """
     workspace, clients = project.open_with_manifests(offline=offline)
-    rendering = render(workspace, tools=clients, with_objects=manifests)
+    rendering = render(workspace, clients=clients, with_objects=manifests)
     report.warnings(rendering.warnings)
     if target is not None:
         written = write(rendering, target)

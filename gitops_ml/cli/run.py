@@ -47,5 +47,5 @@ def command(project: ProjectChoice, api: str | None, host: str, port: int, reloa
     """
     chosen = replace(project, apis=(api,) if api else ())
     workspace, clients = chosen.open_with_manifests()
-    tools = replace(clients, progress=report.say)
-    run(workspace, host=host, port=port, reloads=reloads, tools=tools)
+    clients = replace(clients, progress=report.say)
+    run(workspace, host=host, port=port, reloads=reloads, clients=clients)

@@ -26,7 +26,7 @@ def command(deployment_id: str, project: ProjectChoice, output: str) -> None:
       gitops-ml trace iris-classifier-0123456789ab --output json
     """
     workspace, clients = project.open()
-    found = trace(workspace, deployment_id, tools=clients)
+    found = trace(workspace, deployment_id, clients=clients)
     document = facts.trace_facts(found)
     if output == "json":
         report.as_json(document)

@@ -178,13 +178,15 @@ class Client:
     def get_api(self, api_name: str) -> Api:
         """The current release of an API."""
         with self._connection.open() as (workspace, clients):
-            release = get_release(workspace, api_name, tools=clients, environment=self.environment)
+            release = get_release(
+                workspace, api_name, clients=clients, environment=self.environment
+            )
         return Api.standing(release, self._connection)
 
     def list_apis(self) -> Apis:
         """The current releases of the project in this environment."""
         with self._connection.open() as (workspace, clients):
-            found = list_releases(workspace, tools=clients, environments=[self.environment])
+            found = list_releases(workspace, clients=clients, environments=[self.environment])
         return Apis(Api.standing(release, self._connection) for release in found)
 
     def history(self, api_name: str, *, limit: int | None = 20) -> History:
@@ -204,7 +206,7 @@ class Client:
             GitopsMlError: the image holds no project.
         """
         with self._connection.open() as (workspace, clients):
-            return export(workspace, name, Path(folder).absolute(), tools=clients).files
+            return export(workspace, name, Path(folder).absolute(), clients=clients).files
 
     # -- change current releases -------------------------------------------------------------------
 
@@ -322,7 +324,7 @@ class Client:
     def stream_api_logs(self, api_name: str) -> None:
         """Print log lines as they come, also of new replicas, until interrupted."""
         with self._connection.open() as (workspace, clients):
-            lines = follow(workspace, api_name, tools=clients, environment=self.environment)
+            lines = follow(workspace, api_name, clients=clients, environment=self.environment)
         try:
             for line in lines:
                 print(printable(f"{line.pod}  {line.text}"), flush=True)

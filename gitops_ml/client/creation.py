@@ -129,12 +129,12 @@ def create_api(
             refuse_unreadable(workspace, workspace.environments, clients)
         if code.models and not options.dry_run:
             # The manifest has their digests already; nothing is pushed before this line.
-            store_models(api_name(spec), code.models, named=code.locations, tools=clients)
+            store_models(api_name(spec), code.models, named=code.locations, clients=clients)
         if content == "source":
-            proposed = propose_source(workspace, code.package, tools=clients, options=options)
+            proposed = propose_source(workspace, code.package, clients=clients, options=options)
             return Api.of(proposed, submitted, connection, release=None, package=code.package)
         options = _reviewed(options, connection, code)
-        deployed = deploy(workspace, tools=clients, options=options)
+        deployed = deploy(workspace, clients=clients, options=options)
     (release,) = deployed.all_releases
     return Api.of(deployed, submitted, connection, release=release, package=code.package)
 
@@ -150,12 +150,12 @@ def deploy_files(connection: Connection, path: Path, options: DeployOptions) -> 
             instead=connection.loaded if connection.loaded.file is None else None,
         )
         clients = connection.clients(workspace, progress)
-        deployed = deploy(workspace, tools=clients, options=options)
+        deployed = deploy(workspace, clients=clients, options=options)
         if options.waits:
             wait(
                 workspace,
-                wanted_by(workspace, deployed, tools=clients),
-                tools=clients,
+                wanted_by(workspace, deployed, clients=clients),
+                clients=clients,
                 proposed=deployed.pull_request,
                 patience=WaitPolicy(timeout=options.timeout),
             )
@@ -192,7 +192,7 @@ def _packaged(
     )
     python = found.python if found.pickled else None
     spec = with_class(spec, path=found.path, class_name=found.class_name, python=python)
-    locations = name_models(api_name(spec), models, tools=clients) if models else {}
+    locations = name_models(api_name(spec), models, clients=clients) if models else {}
     api = DescribedApi(
         spec=with_models(spec, locations, loads_models=hasattr(target, "load_model")),
         folder=found.folder,
@@ -216,7 +216,7 @@ def _in_folder(spec: Mapping[str, Any], given: GivenCode, clients: Clients) -> _
     if given.models:
         check_shape(spec)
     models = given.saved_models()
-    locations = name_models(api_name(spec), models, tools=clients) if models else {}
+    locations = name_models(api_name(spec), models, clients=clients) if models else {}
     folder = Path(given.project_dir or clients.root).absolute()
     home = _source_folder(spec, clients.project)
     if given.project_dir is not None and folder.is_relative_to(clients.root):

@@ -56,7 +56,7 @@ class History(Shown):
     def read(cls, connection: Connection, api: str, *, limit: int | None) -> History:
         with connection.open() as (workspace, clients):
             found = history(
-                workspace, api, tools=clients, environments=[connection.environment], limit=limit
+                workspace, api, clients=clients, environments=[connection.environment], limit=limit
             )
         return cls(api=api, entries=found.entries, warnings=found.warnings)
 
@@ -124,7 +124,7 @@ class Trace(Shown):
     @classmethod
     def read(cls, connection: Connection, deployment_id: str) -> Trace:
         with connection.open() as (workspace, clients):
-            found = trace(workspace, deployment_id, tools=clients)
+            found = trace(workspace, deployment_id, clients=clients)
         return cls(
             deployment_id=found.deployment_id,
             api=found.release.api,
@@ -173,7 +173,7 @@ class Status(Shown):
     def read(cls, connection: Connection, api: str) -> Status:
         with connection.open() as (workspace, clients):
             return cls.of(
-                describe(workspace, api, tools=clients, environment=connection.environment)
+                describe(workspace, api, clients=clients, environment=connection.environment)
             )
 
     @classmethod
@@ -244,7 +244,7 @@ class Prediction(Shown):
         with connection.open() as (workspace, clients):
             found = predict(
                 workspace, api, payload,
-                tools=clients, environment=connection.environment, call=call,
+                clients=clients, environment=connection.environment, call=call,
             )  # fmt: skip
         return cls.of(found, connection)
 
@@ -290,7 +290,7 @@ class Logs(Shown, tuple["LogLine", ...]):
     def read(cls, connection: Connection, api: str, *, tail: int | None) -> Logs:
         with connection.open() as (workspace, clients):
             return cls(
-                logs(workspace, api, tools=clients, environment=connection.environment, tail=tail)
+                logs(workspace, api, clients=clients, environment=connection.environment, tail=tail)
             )
 
     def __str__(self) -> str:
@@ -367,12 +367,12 @@ def wait_for(
 ) -> tuple[Status, ...]:
     """The status of each release, once it is merged and live."""
     with connection.open() as (workspace, clients):
-        found = wait(workspace, wanted, tools=clients, proposed=proposed, patience=policy)
+        found = wait(workspace, wanted, clients=clients, proposed=proposed, patience=policy)
         return tuple(
             Status.of(
                 describe(
                     workspace, live.release.api,
-                    tools=clients, environment=live.release.environment,
+                    clients=clients, environment=live.release.environment,
                 )
             )
             for live in found
@@ -396,7 +396,7 @@ def serve(
                 spec=manifest, folder=folder, manifest_file=f"{source_folder(name)}/api.yaml"
             )
             workspace = connection.workspace(described)
-            server = start(workspace, tools=clients, port=port)
+            server = start(workspace, clients=clients, port=port)
         opened.callback(server.stop)
         return LocalApi(
             name=name, url=server.url, folder=folder,
@@ -414,5 +414,5 @@ def _exported(
         )
     folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
     clients.progress(f"exporting the code of {image.repository}")
-    export(project, str(image), folder, tools=clients)
+    export(project, str(image), folder, clients=clients)
     return folder

@@ -39,7 +39,7 @@ def update_bases(
     paths: Sequence[Path],
     *,
     project_file: Path | None = None,
-    tools: Clients,
+    clients: Clients,
     dry_run: bool = False,
 ) -> tuple[BaseMove, ...]:
     """Set every base image of a project to the digest that its tag has now.
@@ -52,7 +52,7 @@ def update_bases(
         UsageError: a value has to be changed by hand, or a document cannot be written.
     """
     texts = tuple(_texts(documents.find(paths, project_file=project_file)))
-    digests = _digests(texts, tools)
+    digests = _digests(texts, clients)
     moves = [(text, _moves(text, digests)) for text in texts]
     found = tuple(move for _, each in moves for move in each.values())
     edited = {text.file: _edited(text, each) for text, each in moves if _newer(each)}
@@ -72,12 +72,12 @@ def _newer(moves: _Moves) -> dict[tuple[str | int, ...], str]:
     return {path: move.after for path, move in moves.items() if move.state == "newer"}
 
 
-def _digests(texts: Iterable[_Text], tools: Clients) -> dict[ImageRef, str | None]:
+def _digests(texts: Iterable[_Text], clients: Clients) -> dict[ImageRef, str | None]:
     """What the tag of each base image names now."""
-    assert tools.registry is not None, "`base update` has no --offline"
+    assert clients.registry is not None, "`base update` has no --offline"
     images = {base.image for text in texts for base in text.bases if base.image.tag}
     return {
-        image: tools.registry.digest(ImageRef(image.repository, image.tag))
+        image: clients.registry.digest(ImageRef(image.repository, image.tag))
         for image in sorted(images, key=str)
     }
 

@@ -93,7 +93,7 @@ def bootstrap(context: ChangeContext) -> Bootstrapped:
 def _plan(
     context: ChangeContext, gitops: GitopsSpec, options: ChangeOptions, snapshot: GitSnapshot
 ) -> _BootstrapPlan:
-    workspace, tools, state = context.workspace, context.clients, RepositoryState.of(snapshot)
+    workspace, clients, state = context.workspace, context.clients, RepositoryState.of(snapshot)
     project = workspace.project
     teams = {r.team for r in current_releases(snapshot) if r.project == project.name}
     names = [path for path, _, _ in _blocks(project, gitops)]
@@ -102,7 +102,7 @@ def _plan(
     files = _argo_files(workspace, teams, state, current.get, modes=modes)
     refuse_role_changes(state, project.name, files)
     others, kept = _peoples_files(project, gitops, current.get)
-    rest = carried_along(modes, state, tools, made=())
+    rest = carried_along(modes, state, clients, made=())
     changes = (*changes_against(state, sorted([*files, *others, *rest.files])), *rest.removed)
     return _BootstrapPlan(
         changes=tuple(sorted(changes, key=lambda change: change.path)),
@@ -122,13 +122,13 @@ def _unreachable(gitops: GitopsSpec) -> tuple[str, ...]:
     )
 
 
-def bootstrap_folder(workspace: Workspace, folder: Path, *, tools: Clients) -> Bootstrapped:
+def bootstrap_folder(workspace: Workspace, folder: Path, *, clients: Clients) -> Bootstrapped:
     """Write the same files to a folder and change nothing else: to look at them or commit them by hand.
 
     Raises:
         UsageError: the project file names no GitOps repository, or the folder cannot be written to.
     """
-    project, gitops = workspace.project, _gitops(workspace, tools)
+    project, gitops = workspace.project, _gitops(workspace, clients)
     read = partial(_read, folder)
     modes = [_mode_in_folder(project, gitops, name, folder) for name in workspace.environments]
     others, kept = _peoples_files(project, gitops, read)
@@ -175,8 +175,8 @@ def _mode_in_folder(
     return mode
 
 
-def _gitops(workspace: Workspace, tools: Clients) -> GitopsSpec:
-    repository_of(workspace, tools)
+def _gitops(workspace: Workspace, clients: Clients) -> GitopsSpec:
+    repository_of(workspace, clients)
     assert workspace.project.gitops is not None, "`repository_of` refuses a project without"
     return workspace.project.gitops
 

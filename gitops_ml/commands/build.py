@@ -71,7 +71,7 @@ class Builds:
 
 
 def build(
-    workspace: Workspace, *, tools: Clients, options: BuildOptions = BuildOptions()
+    workspace: Workspace, *, clients: Clients, options: BuildOptions = BuildOptions()
 ) -> Builds:
     """Build and push what the registry lacks.
 
@@ -88,14 +88,14 @@ def build(
             "ghcr.io/<you>/ml), or build with --no-push"
         )
     asks = options.push and not options.dry_run
-    models = check_models(checked(workspace), tools) if asks else ()
-    images = plan_images(workspace, tools, options.locks)
-    registry = tools.registry if options.push else None
+    models = check_models(checked(workspace), clients) if asks else ()
+    images = plan_images(workspace, clients, options.locks)
+    registry = clients.registry if options.push else None
     digests = look_up(
-        images.values(), known={}, registry=registry, is_trusted=finished_image_check(tools)
+        images.values(), known={}, registry=registry, is_trusted=finished_image_check(clients)
     )
     built = tuple(
-        _build(apis, image, digests, workspace=workspace, tools=tools, options=options)
+        _build(apis, image, digests, workspace=workspace, clients=clients, options=options)
         for apis, image in built_images(images)
     )
     return Builds(built, (*image_warnings(images.values()), *models))
@@ -107,7 +107,7 @@ def _build(
     digests: Mapping[str, str],
     *,
     workspace: Workspace,
-    tools: Clients,
+    clients: Clients,
     options: BuildOptions,
 ) -> Built:
     def outcome(digest: str | None, state: str) -> Built:
@@ -119,14 +119,16 @@ def _build(
     if options.dry_run:
         return outcome(None, "to build")
     if options.layout or options.load:
-        put = _put(image, workspace=workspace, tools=tools, options=options)
+        put = _put(image, workspace=workspace, clients=clients, options=options)
         return outcome(put, "local")
-    found = make_image(image, tools, push=options.push, source=lambda: read_source(workspace.root))
+    found = make_image(
+        image, clients, push=options.push, source=lambda: read_source(workspace.root)
+    )
     return outcome(found, "built" if options.push else "local")
 
 
 def _put(
-    image: PlannedImage, *, workspace: Workspace, tools: Clients, options: BuildOptions
+    image: PlannedImage, *, workspace: Workspace, clients: Clients, options: BuildOptions
 ) -> str:
     """Export an image to an OCI layout or a local engine."""
     from gitops_ml.oci.image_layout import write_layout
@@ -138,17 +140,17 @@ def _put(
                 f"{image.ref} is built by docker ({image.choice.reason}), and an engine writes no "
                 "OCI layout: `docker save` it, or push it and `skopeo copy` it"
             )
-        return make_image(image, tools, push=False, source=lambda: read_source(workspace.root))
-    tools.progress(f"building {image.ref} with oci: {image.choice.reason}")
-    built = tools.oci.build(image.plan, progress=tools.progress)
+        return make_image(image, clients, push=False, source=lambda: read_source(workspace.root))
+    clients.progress(f"building {image.ref} with oci: {image.choice.reason}")
+    built = clients.oci.build(image.plan, progress=clients.progress)
     if options.layout:
         write_layout(
             options.layout,
             built.contents(),
             top=built.descriptor,
             name=image.ref.tag or built.digest,
-            progress=tools.progress,
+            progress=clients.progress,
         )
     if options.load:
-        tools.builder.load(built, image.ref, progress=tools.progress)
+        clients.builder.load(built, image.ref, progress=clients.progress)
     return built.digest

@@ -53,7 +53,7 @@ class Deployment(DeliveryResult):
 def deploy(
     workspace: Workspace,
     *,
-    tools: Clients,
+    clients: Clients,
     options: DeployOptions = DeployOptions(),  # noqa: B008 - frozen, and of another module
 ) -> Deployment:
     """Build what is missing, render, commit and push in one transaction.
@@ -66,12 +66,12 @@ def deploy(
         Refused: a registry has no model that a release needs, or the repository refused the push.
     """
     checked(workspace)
-    repository_of(workspace, tools)
-    models = () if options.dry_run else check_models(workspace, tools)
-    images = plan_images(workspace, tools, locks_for(options, tools))
-    planner = DeployPlanner(workspace, images, options, tools, provenance_of(workspace), models)
+    repository_of(workspace, clients)
+    models = () if options.dry_run else check_models(workspace, clients)
+    images = plan_images(workspace, clients, locks_for(options, clients))
+    planner = DeployPlanner(workspace, images, options, clients, provenance_of(workspace), models)
     delivered = deliver_changes(
-        ChangeContext(workspace, tools, options),
+        ChangeContext(workspace, clients, options),
         planner.against,
         topic=_topic(workspace),
         environments=workspace.environments,

@@ -47,22 +47,22 @@ class Differences:
         return summary_of(self.changes)
 
 
-def diff(workspace: Workspace, *, tools: Clients, with_objects: bool = False) -> Differences:
+def diff(workspace: Workspace, *, clients: Clients, with_objects: bool = False) -> Differences:
     """Compare with the GitOps repository.
 
     Raises:
         UsageError: a submodule, a link or a file is where a change would be written.
     """
     checked(workspace)
-    snapshot = repository_of(workspace, tools).fetch()
-    images = plan_images(workspace, tools)
+    snapshot = repository_of(workspace, clients).fetch()
+    images = plan_images(workspace, clients)
     options = DeployOptions(by_tag=True, build=False)
-    planner = DeployPlanner(workspace, images, options, tools, provenance_of(workspace))
+    planner = DeployPlanner(workspace, images, options, clients, provenance_of(workspace))
     plan = planner.against(snapshot)
     snapshot.refuse_taken(plan.changes)
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...] = ()
     if with_objects:
-        objects = _object_differences(plan, snapshot, tools)
+        objects = _object_differences(plan, snapshot, clients)
     return Differences(
         changed=plan.changed_releases(),
         changes=plan.changes,
@@ -73,7 +73,7 @@ def diff(workspace: Workspace, *, tools: Clients, with_objects: bool = False) ->
 
 
 def _object_differences(
-    plan: DeployPlan, snapshot: GitSnapshot, tools: Clients
+    plan: DeployPlan, snapshot: GitSnapshot, clients: Clients
 ) -> tuple[tuple[str, tuple[ObjectChange, ...]], ...]:
     """The changes of Kubernetes objects of releases whose values change."""
     from gitops_ml.gitops.current_objects import current_objects
@@ -83,8 +83,8 @@ def _object_differences(
     for item in plan.releases:
         if f"{item.directory}/{layout.VALUES}" not in changed:
             continue
-        before = current_objects(snapshot, item, helm=tools.helm)
-        after = render_objects([item], helm=tools.helm)[item.directory]
+        before = current_objects(snapshot, item, helm=clients.helm)
+        after = render_objects([item], helm=clients.helm)[item.directory]
         if fields := object_changes(before, after):
             found.append((item.directory, fields))
     return tuple(found)

@@ -91,7 +91,7 @@ class Description:
 def list_live(
     workspace: Workspace,
     *,
-    tools: Clients,
+    clients: Clients,
     api: str | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> Overview:
@@ -102,14 +102,14 @@ def list_live(
     Raises:
         UsageError: the project file names no GitOps repository, or there is no such API.
     """
-    snapshot = repository_of(workspace, tools).fetch()
+    snapshot = repository_of(workspace, clients).fetch()
     every = own_releases(snapshot, workspace.project.name, workspace.environments)
     releases = [release for release in every if api in (None, release.api)]
     if api is not None and not releases:
         places = ", ".join(workspace.environments)
         known = sorted({release.api for release in every})
         raise UsageError(f"there is no release of {api!r} in {places}{suggestion(api, known)}")
-    looked = look(workspace, releases, tools=tools, api=api)
+    looked = look(workspace, releases, clients=clients, api=api)
     return Overview(releases=looked.live(releases, now=now()), unseen=looked.unseen)
 
 
@@ -117,12 +117,12 @@ def status(
     workspace: Workspace,
     api: str,
     *,
-    tools: Clients,
+    clients: Clients,
     environment: str,
     now: Callable[[], datetime] = utc_now,
 ) -> LiveRelease:
     """The status of one release."""
-    _, live, _ = _look_at(workspace, api, environment, tools, now())
+    _, live, _ = _look_at(workspace, api, environment, clients, now())
     return live
 
 
@@ -130,38 +130,38 @@ def describe(
     workspace: Workspace,
     api: str,
     *,
-    tools: Clients,
+    clients: Clients,
     environment: str,
     now: Callable[[], datetime] = utc_now,
 ) -> Description:
     """One release with its replicas, its events and its address."""
     moment = now()
-    snapshot, live, unseen = _look_at(workspace, api, environment, tools, moment)
+    snapshot, live, unseen = _look_at(workspace, api, environment, clients, moment)
     pods = live.seen.workload.pods if live.seen.workload else ()
     values, wanted = release_values(snapshot, live.release), live.release.deployment_id
     return Description(
         live=live,
         replicas=tuple(replica_of(pod, wanted=wanted, now=moment) for pod in pods),
-        events=_events(workspace, live, tools) if live.seen.sees_workloads else (),
+        events=_events(workspace, live, clients) if live.seen.sees_workloads else (),
         endpoint=endpoint_of(api, values, cluster_of(workspace, environment).gateway),
         unseen=unseen,
     )
 
 
 def _look_at(
-    workspace: Workspace, api: str, environment: str, tools: Clients, now: datetime
+    workspace: Workspace, api: str, environment: str, clients: Clients, now: datetime
 ) -> tuple[GitSnapshot, LiveRelease, tuple[str, ...]]:
     """One release at the current commit, and why something about it could not be read."""
-    snapshot = repository_of(workspace, tools).fetch()
+    snapshot = repository_of(workspace, clients).fetch()
     release = current_release(snapshot, api, environment)
-    looked = look(workspace, [release], tools=tools, api=api)
+    looked = look(workspace, [release], clients=clients, api=api)
     (live,) = looked.live([release], now=now)
     return snapshot, live, looked.unseen
 
 
-def _events(workspace: Workspace, live: LiveRelease, tools: Clients) -> tuple[Event, ...]:
+def _events(workspace: Workspace, live: LiveRelease, clients: Clients) -> tuple[Event, ...]:
     """The warning events of the release's objects, which all have its name."""
-    cluster = tools.cluster(cluster_of(workspace, live.release.environment).name)
+    cluster = clients.cluster(cluster_of(workspace, live.release.environment).name)
     pods = live.seen.workload.pods if live.seen.workload else ()
     names = {live.release.api, *(pod.name for pod in pods)}
     if preflight := live.seen.preflight:
@@ -233,7 +233,7 @@ def look(
     workspace: Workspace,
     releases: Iterable[ReleaseRecord],
     *,
-    tools: Clients,
+    clients: Clients,
     api: str | None = None,
 ) -> Observation:
     """The releases in Argo CD and in the clusters; what cannot be read is not an error here."""
@@ -243,11 +243,11 @@ def look(
     for release in releases:
         groups.setdefault((release.environment, release.namespace), []).append(release)
     for (environment, namespace), group in groups.items():
-        applications = _read(_applications, workspace, tools, environment, api)
-        workloads = _read(_workloads, workspace, tools, environment, namespace, api)
+        applications = _read(_applications, workspace, clients, environment, api)
+        workloads = _read(_workloads, workspace, clients, environment, namespace, api)
         preflights: Mapping[str, Preflight] | GitopsMlError = {}
         if not isinstance(workloads, GitopsMlError):  # else it would fail in the same way
-            preflights = _read(_preflights, workspace, tools, environment, namespace, api)
+            preflights = _read(_preflights, workspace, clients, environment, namespace, api)
         read = (applications, workloads, preflights)
         failures += [each for each in read if isinstance(each, GitopsMlError)]
         for release in group:
@@ -276,26 +276,26 @@ def _named(name: str, found: Mapping[str, Found] | GitopsMlError) -> Found | Non
 
 
 def _applications(
-    workspace: Workspace, tools: Clients, environment: str, api: str | None
+    workspace: Workspace, clients: Clients, environment: str, api: str | None
 ) -> dict[str, Application]:
     assert workspace.project.gitops is not None, "the repository was asked for before"
     namespace = workspace.project.gitops.argocd_namespace
-    found = tools.argo_cd.applications(namespace, environment=environment, api=api)
+    found = clients.argo_cd.applications(namespace, environment=environment, api=api)
     return {application.api: application for application in found}
 
 
 def _workloads(
-    workspace: Workspace, tools: Clients, environment: str, namespace: str, api: str | None
+    workspace: Workspace, clients: Clients, environment: str, namespace: str, api: str | None
 ) -> dict[str, Workload]:
-    cluster = tools.cluster(cluster_of(workspace, environment).name)
+    cluster = clients.cluster(cluster_of(workspace, environment).name)
     found = cluster.workloads(namespace, environment=environment, api=api)
     return {workload.name: workload for workload in found}
 
 
 def _preflights(
-    workspace: Workspace, tools: Clients, environment: str, namespace: str, api: str | None
+    workspace: Workspace, clients: Clients, environment: str, namespace: str, api: str | None
 ) -> dict[str, Preflight]:
     """The newest one of each deployment id."""
-    cluster = tools.cluster(cluster_of(workspace, environment).name)
+    cluster = clients.cluster(cluster_of(workspace, environment).name)
     found = cluster.preflights(namespace, environment=environment, api=api)
     return {each.deployment_id: each for each in found if each.deployment_id is not None}

@@ -34,12 +34,12 @@ def history(
     workspace: Workspace,
     api: str,
     *,
-    tools: Clients,
+    clients: Clients,
     environments: Iterable[str] = (),
     limit: int | None = None,
 ) -> History:
     """The deployments of ``api``, the newest first; of an API that is gone, too."""
-    past = _past(workspace, tools)
+    past = _past(workspace, clients)
     places = tuple(environments) or past.environments
     events = past.events_in(places, api)
     if not events and not environments:
@@ -54,30 +54,30 @@ def history(
     return History(entries, past.warnings())
 
 
-def trace(workspace: Workspace, id: str, *, tools: Clients) -> FoundDeployment:
+def trace(workspace: Workspace, id: str, *, clients: Clients) -> FoundDeployment:
     """Trace a deployment id to its source; the forge is asked where the commit names no pull request.
 
     Raises:
         UsageError: there is and was no such deployment; names the nearest.
     """
-    found = find_deployment(workspace, tools, id)
+    found = find_deployment(workspace, clients, id)
     if found.pull_request is not None:
         return found
-    return replace(found, pull_request=_asked(found.commit, tools))
+    return replace(found, pull_request=_asked(found.commit, clients))
 
 
-def _asked(commit: str, tools: Clients) -> int | None:
+def _asked(commit: str, clients: Clients) -> int | None:
     """The pull request by the forge; a forge that does not answer is no error."""
     try:
-        forge = tools.forge
+        forge = clients.forge
         requests = forge.of_commit(commit) if forge else ()
     except GitopsMlError as error:
-        tools.progress(f"could not ask the forge for the pull request: {error}")
+        clients.progress(f"could not ask the forge for the pull request: {error}")
         return None
     return requests[0].number if requests else None
 
 
-def find_deployment(workspace: Workspace, tools: Clients, id: str) -> FoundDeployment:
+def find_deployment(workspace: Workspace, clients: Clients, id: str) -> FoundDeployment:
     """The deployment of this id, current or past, in any environment.
 
     The beginning of an id is enough where it belongs to one deployment only.
@@ -85,7 +85,7 @@ def find_deployment(workspace: Workspace, tools: Clients, id: str) -> FoundDeplo
     Raises:
         UsageError: there is and was no such deployment; names the nearest.
     """
-    past = _past(workspace, tools)
+    past = _past(workspace, clients)
     api = id.rpartition("-")[0]
     events = past.events_in(past.environments, api)
     if not any(_begins(past, event, id) for _, event in events):
@@ -103,7 +103,7 @@ def find_deployment(workspace: Workspace, tools: Clients, id: str) -> FoundDeplo
     return _found(past, api, wanted, events)
 
 
-def refuse_near_id(workspace: Workspace, tools: Clients, word: str) -> None:
+def refuse_near_id(workspace: Workspace, clients: Clients, word: str) -> None:
     """Accept a name that is not near any deployment id: it may be an image.
 
     Raises:
@@ -112,7 +112,7 @@ def refuse_near_id(workspace: Workspace, tools: Clients, word: str) -> None:
     if workspace.project.gitops is None:
         return
     try:
-        past = _past(workspace, tools)
+        past = _past(workspace, clients)
         current = current_releases(past.snapshot)
     except GitopsMlError:
         return  # the name may be an image
@@ -152,8 +152,8 @@ def _found(
     )
 
 
-def _past(workspace: Workspace, tools: Clients) -> ReleaseHistory:
-    repository = repository_of(workspace, tools)
+def _past(workspace: Workspace, clients: Clients) -> ReleaseHistory:
+    repository = repository_of(workspace, clients)
     return ReleaseHistory(repository, environments=workspace.project.environments)
 
 

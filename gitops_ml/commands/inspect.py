@@ -77,7 +77,7 @@ class Previews:
 
 
 def inspect(
-    workspace: Workspace, name: str, *, tools: Clients, platform: str | None = None
+    workspace: Workspace, name: str, *, clients: Clients, platform: str | None = None
 ) -> Inspection:
     """The contents of the image that ``name`` names; no layer is read.
 
@@ -88,20 +88,20 @@ def inspect(
         UsageError: there is no such deployment, or the image is not for ``platform``.
         Refused: the registry has no such image.
     """
-    named = _named(workspace, name, tools)
+    named = _named(workspace, name, clients)
     found = open_image(named.reader, named.image, platform=platform)
-    attached = _attached(named, found, tools)
+    attached = _attached(named, found, clients)
     return Inspection(
         found=found,
         deployment_id=named.deployment_id,
-        packages=_packages(attached, found, tools),
+        packages=_packages(attached, found, clients),
         attached=attached,
-        signatures=_signatures(named, found, tools),
+        signatures=_signatures(named, found, clients),
     )
 
 
 def export(
-    workspace: Workspace, name: str, folder: Path, *, tools: Clients, platform: str | None = None
+    workspace: Workspace, name: str, folder: Path, *, clients: Clients, platform: str | None = None
 ) -> Exported:
     """Export code, lock and manifest of an image to ``folder``; ``name`` as in `inspect`.
 
@@ -111,13 +111,13 @@ def export(
         GitopsMlError: the image holds no project, or something that may not be written.
         Refused: the registry has no such image.
     """
-    named = _named(workspace, name, tools)
+    named = _named(workspace, name, clients)
     return export_image(
         named.reader, named.image, folder, platform=platform, manifest=named.manifest
     )
 
 
-def preview(workspace: Workspace, *, tools: Clients) -> Previews:
+def preview(workspace: Workspace, *, clients: Clients) -> Previews:
     """What a build of the workspace would push; nothing is pushed.
 
     Raises:
@@ -125,37 +125,37 @@ def preview(workspace: Workspace, *, tools: Clients) -> Previews:
     """
     if checked(workspace).project.image.repository is None:
         raise UsageError("where should images go? Set image.repository in gitops-ml.yaml")
-    images = plan_images(workspace, tools, Locks.FROZEN)
+    images = plan_images(workspace, clients, Locks.FROZEN)
     found = []
     for apis, image in built_images(images):
         assert image.choice, "an image of our own has one"
         blobs = None
         if isinstance(image.plan, OciPlan):
-            built = tools.oci.build(image.plan, progress=tools.progress)
-            blobs = tools.oci.push_preview(built, image.ref.repository)
+            built = clients.oci.build(image.plan, progress=clients.progress)
+            blobs = clients.oci.push_preview(built, image.ref.repository)
         found.append(Preview(apis, str(image.ref), image.choice, blobs))
     return Previews(tuple(found), image_warnings(images.values()))
 
 
-def _named(workspace: Workspace, name: str, tools: Clients) -> Named:
+def _named(workspace: Workspace, name: str, clients: Clients) -> Named:
     if name.startswith(SCHEME):
         try:
-            return Named(parse_location(name), tools.oci.registry)
+            return Named(parse_location(name), clients.oci.registry)
         except BadLocation as error:
             raise UsageError(str(error)) from error
     if name.startswith(_LAYOUT):
         return _in_layout(name.removeprefix(_LAYOUT))
     if _DEPLOYMENT.fullmatch(name):
-        found = find_deployment(workspace, tools, name)
+        found = find_deployment(workspace, clients, name)
         manifest = write_yaml([found.release.manifest]).encode()
-        return Named(found.release.image, tools.oci.registry, found.deployment_id, manifest)
+        return Named(found.release.image, clients.oci.registry, found.deployment_id, manifest)
     try:
         image = ImageRef.parse(name)
     except ValueError as error:
         raise UsageError(f"{error}, nor a deployment id (<api>-<12 hex digits>)") from error
     if name == image.repository and "/" not in name:
-        refuse_near_id(workspace, tools, name)
-    return Named(image, tools.oci.registry)
+        refuse_near_id(workspace, clients, name)
+    return Named(image, clients.oci.registry)
 
 
 def _in_layout(name: str) -> Named:
@@ -168,7 +168,7 @@ def _in_layout(name: str) -> Named:
     return Named(image, OciLayout(Path(folder)))
 
 
-def _signatures(named: Named, found: OpenImage, tools: Clients) -> tuple[Signature, ...]:
+def _signatures(named: Named, found: OpenImage, clients: Clients) -> tuple[Signature, ...]:
     """The signatures of the image, verified where the key is available."""
     if isinstance(named.reader, OciLayout):
         return ()
@@ -176,26 +176,26 @@ def _signatures(named: Named, found: OpenImage, tools: Clients) -> tuple[Signatu
 
     key = None
     with suppress(UsageError):  # who looks at an image need not be who signs
-        key = tools.key
+        key = clients.key
     keys = [key.public] if key else []
-    image, registry = found.image, tools.oci.registry
+    image, registry = found.image, clients.oci.registry
     return signatures_of(registry, image.repository, image.digest or "", keys=keys)
 
 
 def _packages(
-    attached: tuple[Descriptor, ...], found: OpenImage, tools: Clients
+    attached: tuple[Descriptor, ...], found: OpenImage, clients: Clients
 ) -> tuple[Component, ...]:
     bills = [each for each in attached if each.artifact_type == CYCLONEDX]
     if not bills:
         return ()
-    content = read_attachment(tools.oci.registry, found.image.repository, bills[0])
+    content = read_attachment(clients.oci.registry, found.image.repository, bills[0])
     return listed_packages(content)
 
 
-def _attached(named: Named, found: OpenImage, tools: Clients) -> tuple[Descriptor, ...]:
+def _attached(named: Named, found: OpenImage, clients: Clients) -> tuple[Descriptor, ...]:
     """What is attached to the image, and to its manifest for one platform."""
     if isinstance(named.reader, OciLayout):
         return ()
     digests = dict.fromkeys((found.image.digest or "", found.descriptor.digest))
-    registry, repository = tools.oci.registry, found.image.repository
+    registry, repository = clients.oci.registry, found.image.repository
     return tuple(each for digest in digests for each in referrers(registry, repository, digest))

@@ -42,7 +42,7 @@ class Locked:
 
 
 def lock(
-    workspace: Workspace, *, tools: Clients, upgrade: bool = False, check: bool = False
+    workspace: Workspace, *, clients: Clients, upgrade: bool = False, check: bool = False
 ) -> tuple[Locked, ...]:
     """Resolve requirements whose lock is missing or out of date; with ``check``, only report.
 
@@ -52,7 +52,10 @@ def lock(
         GitopsMlError: no versions satisfy the requirements; the message names packages and ways out.
     """
     planner = ImagePlanner(
-        checked(workspace).project.image, registry=None, locks=Locks.KNOWN, progress=tools.progress
+        checked(workspace).project.image,
+        registry=None,
+        locks=Locks.KNOWN,
+        progress=clients.progress,
     )
     found: dict[Path, tuple[LockFacts, set[str]]] = {}
     for planned in workspace.releases:
@@ -60,15 +63,18 @@ def lock(
         if facts is not None:
             found.setdefault(facts.path, (facts, set()))[1].add(planned.name)
     return tuple(
-        replace(_lock(facts, tools, upgrade=upgrade, check=check), apis=tuple(sorted(apis)))
+        replace(_lock(facts, clients, upgrade=upgrade, check=check), apis=tuple(sorted(apis)))
         for facts, apis in found.values()
     )
 
 
-def reasons_for_none(workspace: Workspace, *, tools: Clients) -> dict[str, str]:
+def reasons_for_none(workspace: Workspace, *, clients: Clients) -> dict[str, str]:
     """Why APIs have no lock, by name."""
     planner = ImagePlanner(
-        checked(workspace).project.image, registry=None, locks=Locks.KNOWN, progress=tools.progress
+        checked(workspace).project.image,
+        registry=None,
+        locks=Locks.KNOWN,
+        progress=clients.progress,
     )
     found = {
         planned.name: planner.why_no_lock(image_request(workspace, planned))
@@ -87,7 +93,7 @@ def _at_hand(facts: LockFacts, lock: Lock | None) -> Mapping[str, Component]:
     return store.at_hand(lock.packages if lock else (), project=facts.project)
 
 
-def _lock(facts: LockFacts, tools: Clients, *, upgrade: bool, check: bool) -> Locked:
+def _lock(facts: LockFacts, clients: Clients, *, upgrade: bool, check: bool) -> Locked:
     try:
         before = read_lock(facts)
         reason = why_stale(facts, before, wheels=_at_hand(facts, before) if check else None)
@@ -97,6 +103,8 @@ def _lock(facts: LockFacts, tools: Clients, *, upgrade: bool, check: bool) -> Lo
         before, reason = None, "cannot be read"
     if check or not (reason or upgrade):
         return Locked((), facts.path, before, (), reason or "up to date")
-    outcome = lock_dependencies(facts, environ=os.environ, upgrade=upgrade, progress=tools.progress)
+    outcome = lock_dependencies(
+        facts, environ=os.environ, upgrade=upgrade, progress=clients.progress
+    )
     state = "written" if outcome.is_written else "up to date"
     return Locked((), facts.path, outcome.lock, outcome.changes, state)

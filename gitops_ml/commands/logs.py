@@ -47,7 +47,7 @@ def logs(
     workspace: Workspace,
     api: str,
     *,
-    tools: Clients,
+    clients: Clients,
     environment: str,
     tail: int | None = None,
     container: str = CONTAINER,
@@ -59,7 +59,9 @@ def logs(
         Refused, ServerFailed: the GitOps repository or the cluster cannot be read, or a log breaks
             off before its end.
     """
-    source = _Source.of(workspace, api, tools=tools, environment=environment, container=container)
+    source = _Source.of(
+        workspace, api, clients=clients, environment=environment, container=container
+    )
     pods = source.pods()
     streams = [source.read(pod, tail=tail) for pod in pods if source.has_log(pod)]
     if not streams:
@@ -73,14 +75,16 @@ def follow(
     workspace: Workspace,
     api: str,
     *,
-    tools: Clients,
+    clients: Clients,
     environment: str,
     tail: int | None = 100,
     container: str = CONTAINER,
     look_again: float = _LOOK_AGAIN,
 ) -> Iterator[LogLine]:
     """The log lines of every replica as they come, also of new replicas, until the iterator is closed."""
-    source = _Source.of(workspace, api, tools=tools, environment=environment, container=container)
+    source = _Source.of(
+        workspace, api, clients=clients, environment=environment, container=container
+    )
     lines = _Lines()
     followed: dict[str, _Followed] = {}
     reported: set[str] = set()
@@ -92,7 +96,7 @@ def follow(
             # A server that answered before may answer again.
             messages = {str(failure) for failure in failures}
             for each in sorted(messages - reported):
-                tools.progress(each)
+                clients.progress(each)
             reported = messages
             yield from lines.during(look_again)
             failures = _begin(source, followed, lines, tail=tail)
@@ -199,10 +203,10 @@ class _Source:
 
     @classmethod
     def of(
-        cls, workspace: Workspace, api: str, *, tools: Clients, environment: str, container: str
+        cls, workspace: Workspace, api: str, *, clients: Clients, environment: str, container: str
     ) -> _Source:
-        release = get_release(workspace, api, tools=tools, environment=environment)
-        cluster = tools.cluster(cluster_of(workspace, environment).name)
+        release = get_release(workspace, api, clients=clients, environment=environment)
+        cluster = clients.cluster(cluster_of(workspace, environment).name)
         return cls(cluster, release, container)
 
     def pods(self) -> tuple[Pod, ...]:

@@ -66,7 +66,7 @@ def _image(location: str, example: str = EXAMPLE) -> ImageRef:
         raise UsageError(str(error)) from error
 
 
-def name_models(api: str, models: Mapping[str, Any], *, tools: Clients) -> dict[str, str]:
+def name_models(api: str, models: Mapping[str, Any], *, clients: Clients) -> dict[str, str]:
     """The location of each model, by name: ``oci://…@sha256:…`` for files and objects; nothing is sent.
 
     What is somewhere already (``s3://…``, ``oci://…``) stays there.
@@ -75,20 +75,20 @@ def name_models(api: str, models: Mapping[str, Any], *, tools: Clients) -> dict[
         UsageError: a name is not valid, a file does not exist, or images have no repository.
         Unpackageable: an object cannot be stored.
     """
-    store = tools.models
+    store = clients.models
     locations: dict[str, str] = {}
     for name, model in models.items():
         if is_elsewhere(model):
             locations[name] = os.fspath(model)
             continue
-        image = _image_of(tools.project, api, name)
+        image = _image_of(clients.project, api, name)
         with model_folder(name, model) as folder:
             locations[name] = f"{SCHEME}{store.named(folder, image)}"
     return locations
 
 
 def store_models(
-    api: str, models: Mapping[str, Any], *, named: Mapping[str, str], tools: Clients
+    api: str, models: Mapping[str, Any], *, named: Mapping[str, str], clients: Clients
 ) -> None:
     """Push what `name_models` ``named``; what the registry has already is not sent again.
 
@@ -97,13 +97,13 @@ def store_models(
         GitopsMlError: a model is another one by now.
     """
     given = {name: model for name, model in models.items() if not is_elsewhere(model)}
-    if given and tools.registry is None:
+    if given and clients.registry is None:
         raise UsageError("models are pushed to a registry, and this client is offline")
     for name, model in given.items():
-        tools.progress(f"storing the model {name}")
+        clients.progress(f"storing the model {name}")
         with model_folder(name, model) as folder:
-            pushed = tools.models.push(
-                folder, _image_of(tools.project, api, name), progress=tools.progress
+            pushed = clients.models.push(
+                folder, _image_of(clients.project, api, name), progress=clients.progress
             )
         if pushed.location != named[name]:
             raise GitopsMlError(f"the model {name} changed while it was stored: run it again")

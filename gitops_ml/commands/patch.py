@@ -54,7 +54,7 @@ def _plan(
     )
     manifest = patched(release.manifest, fields, environment=environment)
     origin = Origin(release=release, by="patch")
-    made = derive_release(origin, project, environment, tools=clients, manifest=manifest)
+    made = derive_release(origin, project, environment, clients=clients, manifest=manifest)
     if "networking" in made.planned.manifest.body:
         # Reading every manifest takes a second where there are thousands.
         refuse_taken(made, _beside(snapshot, release))

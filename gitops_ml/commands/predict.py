@@ -64,7 +64,7 @@ def predict(
     api: str,
     payload: Any,
     *,
-    tools: Clients,
+    clients: Clients,
     environment: str,
     call: Call = Call(),
 ) -> Prediction:
@@ -74,7 +74,7 @@ def predict(
         UsageError: there is no such release, the payload cannot be JSON, or a header cannot arrive.
         PredictionFailed: the API answered with a failure; carries its message.
     """
-    snapshot = repository_of(workspace, tools).fetch()
+    snapshot = repository_of(workspace, clients).fetch()
     release = current_release(snapshot, api, environment)
     values = release_values(snapshot, release)
     cluster = cluster_of(workspace, environment)
@@ -94,7 +94,7 @@ def predict(
     else:
         _refuse_authorization(api, headers, cluster.name)
         url = f"the API server of {cluster.name}"
-        answer = tools.cluster(cluster.name).post(
+        answer = clients.cluster(cluster.name).post(
             release.namespace, api, path, body=body, headers=headers, seconds=seconds
         )
     who = _Asked(api, f"{api} in {environment}", url)

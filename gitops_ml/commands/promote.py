@@ -165,7 +165,7 @@ def _skipped(project: Project, source: str, target: str, *, may_skip: bool) -> t
 
 
 def _derived(
-    releases: Iterable[ReleaseRecord], project: Project, target: str, tools: Clients
+    releases: Iterable[ReleaseRecord], project: Project, target: str, clients: Clients
 ) -> list[DerivedRelease]:
     """All of them; the problems of several manifests are reported together."""
     made: list[DerivedRelease] = []
@@ -173,7 +173,7 @@ def _derived(
     for release in releases:
         try:
             origin = Origin(release=release, by="promote")
-            made.append(derive_release(origin, project, target, tools=tools))
+            made.append(derive_release(origin, project, target, clients=clients))
         except InvalidDocument as error:
             problems += error.problems
     if problems:

@@ -69,7 +69,7 @@ def _addition(path: str, file: InputFile, directory: Path) -> Change:
 
 
 def propose_source(
-    workspace: Workspace, package: Package | None, *, tools: Clients, options: ChangeOptions
+    workspace: Workspace, package: Package | None, *, clients: Clients, options: ChangeOptions
 ) -> DeliveryResult:
     """Commit the files of the one API to the source repository, and open a pull request with them.
 
@@ -84,15 +84,15 @@ def propose_source(
         UsageError: the project file has no section ``source``.
     """
     checked(workspace)
-    source, repository = workspace.project.source, tools.source_repository
+    source, repository = workspace.project.source, clients.source_repository
     if source is None or repository is None:
         raise UsageError(
             "the project file has `pull_requests.content: source`, but does not name the source "
             "repository: set source.repository"
         )
-    if not options.dry_run and tools.registry is not None:
-        lock(workspace, tools=tools)
-    delivered = _deliver(workspace, package, repository, source.branch, tools, options)
+    if not options.dry_run and clients.registry is not None:
+        lock(workspace, clients=clients)
+    delivered = _deliver(workspace, package, repository, source.branch, clients, options)
     warnings = (*workspace.problems.warnings, *delivered.warnings, *delivered.plan.warnings)
     return DeliveryResult(
         changes=delivered.plan.changes,
@@ -108,7 +108,7 @@ def _deliver(
     package: Package | None,
     repository: GitRepository,
     base: str,
-    tools: Clients,
+    clients: Clients,
     options: ChangeOptions,
 ) -> Delivered[CommitPlan]:
     code = code_files(workspace)
@@ -133,7 +133,7 @@ def _deliver(
             body=_body(workspace, package, plan.changes, head=head, why=options.why),
         )
 
-    forge = tools.source_forge
+    forge = clients.source_forge
     return propose(repository, forge, make_plan, make_proposal, head=head, author=author)
 
 

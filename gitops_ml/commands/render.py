@@ -33,18 +33,18 @@ class Rendering:
     warnings: tuple[str, ...]
 
 
-def render(workspace: Workspace, *, tools: Clients, with_objects: bool = False) -> Rendering:
+def render(workspace: Workspace, *, clients: Clients, with_objects: bool = False) -> Rendering:
     """The files of every release, as if the GitOps repository were empty."""
     checked(workspace)
     unanswered: list[GitopsMlError] = []
-    images = with_digests(plan_images(workspace, tools), {}, tools, unanswered.append)
+    images = with_digests(plan_images(workspace, clients), {}, clients, unanswered.append)
     wanted = wanted_releases(workspace, images, provenance_of(workspace))
     releases = tuple(item.release for item in wanted)
-    made = release_changes(wanted, RepositoryState.empty(), workspace, tools)
+    made = release_changes(wanted, RepositoryState.empty(), workspace, clients)
     files = tuple(
         RenderedFile(each.path, each.after) for each in made.changes if each.after is not None
     )
-    objects = render_objects(releases, helm=tools.helm) if with_objects else {}
+    objects = render_objects(releases, helm=clients.helm) if with_objects else {}
     shown = tuple((item, objects[item.directory]) for item in releases) if with_objects else ()
     warnings = (*image_warnings(images.values()), *map(str, unanswered), *tag_warnings(releases))
     return Rendering(releases, files, shown, warnings)

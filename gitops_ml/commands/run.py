@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gitops_ml.workspace.clients import Clients
 
 
-def run(workspace: Workspace, *, host: str, port: int, reloads: bool, tools: Clients) -> None:
+def run(workspace: Workspace, *, host: str, port: int, reloads: bool, clients: Clients) -> None:
     """Serve the one predictor of the workspace until it is stopped.
 
     Model artifacts are fetched to the cache, where the predictor finds them as it does in a cluster.
@@ -24,38 +24,38 @@ def run(workspace: Workspace, *, host: str, port: int, reloads: bool, tools: Cli
         UsageError: there are several APIs, or this one has no predictor.
         ProgramFailed: the server ended with an error, which it has printed.
     """
-    planned, spec = _local(workspace, tools)
+    planned, spec = _local(workspace, clients)
     code = serve_predictor(
         spec,
         directory=workspace.directory_of(planned.manifest),
         host=host,
         port=port,
         reloads=reloads,
-        progress=tools.progress,
+        progress=clients.progress,
     )
     if code:
         raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
 
 
-def start(workspace: Workspace, *, tools: Clients, port: int = 0) -> LocalServer:
+def start(workspace: Workspace, *, clients: Clients, port: int = 0) -> LocalServer:
     """Serve the one predictor of the workspace in the background; returns once it is ready.
 
     Raises:
         ProgramFailed: it does not become ready; holds the end of its log.
     """
-    planned, spec = _local(workspace, tools)
-    tools.progress(f"starting {planned.name} on this machine")
+    planned, spec = _local(workspace, clients)
+    clients.progress(f"starting {planned.name} on this machine")
     server = LocalServer(spec, directory=workspace.directory_of(planned.manifest), port=port)
     return server.until_ready(seconds=spec.probes.startup)
 
 
-def _local(workspace: Workspace, tools: Clients) -> tuple[PlannedRelease, ReleaseSpec]:
+def _local(workspace: Workspace, clients: Clients) -> tuple[PlannedRelease, ReleaseSpec]:
     """The predictor with its models on this machine."""
     planned = _one_predictor(checked(workspace).releases)
     assert planned.spec.predictor is not None, "`_one_predictor` refuses one without"
     local = mounted(
         planned.spec.predictor,
-        lambda each: str(tools.models.fetched(each.image, progress=tools.progress)),
+        lambda each: str(clients.models.fetched(each.image, progress=clients.progress)),
     )
     return planned, replace(planned.spec, predictor=local.predictor)
 

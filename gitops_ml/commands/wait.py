@@ -66,7 +66,7 @@ class WaitPolicy:
 
 
 def wanted_by(
-    workspace: Workspace, deployment: Deployment, *, tools: Clients
+    workspace: Workspace, deployment: Deployment, *, clients: Clients
 ) -> tuple[Expected, ...]:
     """What a deploy expects: releases that it changed, removed, or did not have to change."""
     commit = None if deployment.pull_request else deployment.commit
@@ -82,7 +82,7 @@ def wanted_by(
     }
     planned = {(each.environment.name, each.name) for each in workspace.releases}
     if unchanged := planned - wanted.keys():
-        snapshot = repository_of(workspace, tools).fetch()
+        snapshot = repository_of(workspace, clients).fetch()
         for release in current_releases(snapshot, workspace.environments):
             if (place := (release.environment, release.api)) in unchanged:
                 wanted[place] = ExpectedRelease(
@@ -102,21 +102,21 @@ def wait(
     workspace: Workspace,
     wanted: Iterable[Expected],
     *,
-    tools: Clients,
+    clients: Clients,
     proposed: PullRequest | None = None,
     patience: WaitPolicy = WaitPolicy(),
 ) -> tuple[LiveRelease, ...]:
     """The releases, once all of them run what the commit that is waited for wants, and the others are gone.
 
     With ``proposed`` the pull request has to be merged first. Where it may, it asks Argo CD to refresh.
-    ``tools.progress`` gets a line whenever something is new.
+    ``clients.progress`` gets a line whenever something is new.
 
     Raises:
         NotLive: a release cannot become live (its pull request was closed, Argo CD cannot sync it,
             its image cannot be pulled, it crashes again and again, another change came), or did not
             in time; the message has the cause and the remedy.
     """
-    waiting = _Waiting(workspace, tuple(wanted), tools, proposed)
+    waiting = _Waiting(workspace, tuple(wanted), clients, proposed)
     clock, started = patience.clock, patience.clock.now()
     end = started + timedelta(seconds=patience.timeout)
     while True:
@@ -133,16 +133,16 @@ class _Waiting:
         self,
         workspace: Workspace,
         wanted: tuple[Expected, ...],
-        tools: Clients,
+        clients: Clients,
         proposed: PullRequest | None,
     ) -> None:
         assert workspace.project.gitops is not None, "the repository was asked for before"
-        self.workspace, self.wanted, self.tools = workspace, wanted, tools
+        self.workspace, self.wanted, self.clients = workspace, wanted, clients
         self.proposed = proposed
         self.before: PullRequest | None = None
         """The pull request at the previous look."""
-        self.branch = Branch(repository_of(workspace, tools))
-        self.refresh = ArgoRefresh(tools, workspace.project.gitops.argocd_namespace)
+        self.branch = Branch(repository_of(workspace, clients))
+        self.refresh = ArgoRefresh(clients, workspace.project.gitops.argocd_namespace)
         self.statuses: dict[Expected, Status] = {}
         """What was seen and reported last."""
         self.failing_since: dict[Expected, datetime] = {}
@@ -204,7 +204,7 @@ class _Waiting:
 
     def _ask_forge(self) -> None:
         """Read the pull request, once a look, however many releases it has."""
-        if self.proposed is not None and self.proposed.number and (forge := self.tools.forge):
+        if self.proposed is not None and self.proposed.number and (forge := self.clients.forge):
             self.before, self.proposed = self.proposed, forge.get(self.proposed.number)
 
     def _is_newly_merged(self) -> bool:
@@ -223,7 +223,7 @@ class _Waiting:
             if isinstance(wanted, ExpectedRelease)
             and (release := self.branch.release(wanted)) is not None
         }
-        looked = look(self.workspace, current.values(), tools=self.tools)
+        looked = look(self.workspace, current.values(), clients=self.clients)
         self._refuse_blindness(looked)
         live = []
         for wanted, release in current.items():
@@ -258,7 +258,7 @@ class _Waiting:
     def _application_set(self, environment: str) -> ApplicationSet | None:
         """It says why there is no Application; ``None`` where it cannot be read."""
         try:
-            found = self.tools.argo_cd.application_sets(
+            found = self.clients.argo_cd.application_sets(
                 self.refresh.namespace, environment=environment
             )
         except Refused:
@@ -277,7 +277,7 @@ class _Waiting:
                 f"{environment} is protected: Argo CD keeps what runs, so nothing is waited for"
             )
             return Status(GONE, reason)
-        applications = self.tools.argo_cd.applications(
+        applications = self.clients.argo_cd.applications(
             self.refresh.namespace, environment=environment, api=wanted.api
         )
         application = next(iter(applications), None)
@@ -287,7 +287,7 @@ class _Waiting:
 
     def _pods(self, wanted: ExpectedRemoval) -> tuple[Pod, ...]:
         """Those of the removed release; none where they cannot be read."""
-        cluster = self.tools.cluster(cluster_of(self.workspace, wanted.environment).name)
+        cluster = self.clients.cluster(cluster_of(self.workspace, wanted.environment).name)
         try:
             return cluster.pods(wanted.namespace, environment=wanted.environment, api=wanted.api)
         except Refused:
@@ -300,7 +300,7 @@ class _Waiting:
             raise _not_live(wanted, status, lead=status.word)
         if self.statuses.get(wanted) != status:
             reason = f": {status.reason}" if status.reason else ""
-            self.tools.progress(f"{wanted.api} in {wanted.environment}: {status.word}{reason}")
+            self.clients.progress(f"{wanted.api} in {wanted.environment}: {status.word}{reason}")
         self.statuses[wanted] = status
 
     def _has_lasted(self, wanted: Expected, status: Status, now: datetime) -> bool:
@@ -319,7 +319,7 @@ class _Waiting:
             if lasting or not self.statuses:
                 raise (lasting or looked.failures)[0]
         elif not self.statuses:
-            self.tools.progress(
+            self.clients.progress(
                 f"Argo CD's health counts, as the pods cannot be read: {looked.unseen[0]}"
             )
 

@@ -25,7 +25,7 @@ _POLLS_WITHIN = timedelta(minutes=5)
 class ArgoRefresh:
     """Refreshes of the Applications and ApplicationSets that a wait is about."""
 
-    tools: Clients
+    clients: Clients
     namespace: str
     """Argo CD's."""
     is_allowed: bool = True
@@ -38,7 +38,7 @@ class ArgoRefresh:
     ) -> None:
         """Ask for what is not synced yet; ``key`` names the commit that Argo CD should read."""
         self._began = self._began or now
-        cluster, gitops = self.tools.argo_cd, self.tools.project.gitops
+        cluster, gitops = self.clients.argo_cd, self.clients.project.gitops
         if gitops is not None:  # the commit may have changed the ApplicationSet itself
             self._send(cluster.refresh_application, root_name(gitops), key=f"root {key}", now=now)
         name = f"gitops-ml-{environment}"
@@ -74,7 +74,7 @@ class ArgoRefresh:
             return  # the next look asks again
         except Refused:
             self.is_allowed = False
-            self.tools.progress(
+            self.clients.progress(
                 "Argo CD polls Git, which takes up to four minutes: these credentials may not ask it to "
                 "refresh. The role gitops-ml-refresher in bootstrap/rights.yaml of the GitOps repository "
                 "allows that"

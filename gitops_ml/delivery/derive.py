@@ -61,7 +61,7 @@ def derive_release(
     project: Project,
     environment: str,
     *,
-    tools: Clients,
+    clients: Clients,
     manifest: Mapping[str, Any] | None = None,
 ) -> DerivedRelease:
     """The release of the origin's image in ``environment``, by today's rules and the project file.
@@ -78,7 +78,7 @@ def derive_release(
     planned, more = _planned(parsed, project, environment)
     tried = parsed if manifest is None else parse_release(source, source.manifest)[0]
     was = resolve(tried, project, source.environment)
-    image = _image(source, was=was, spec=planned.spec, tools=tools)
+    image = _image(source, was=was, spec=planned.spec, clients=clients)
     release = make_release(
         planned,
         image=image,
@@ -89,14 +89,14 @@ def derive_release(
 
 
 def derived_changes(
-    derived: Iterable[DerivedRelease], snapshot: GitSnapshot, workspace: Workspace, tools: Clients
+    derived: Iterable[DerivedRelease], snapshot: GitSnapshot, workspace: Workspace, clients: Clients
 ) -> ReleaseChanges:
     """What has to change for derived releases; nothing where no release changes."""
     derived = tuple(derived)
     wanted = [
         WantedRelease(item.planned, item.release, item.origin.provenance()) for item in derived
     ]
-    made = release_changes(wanted, RepositoryState.of(snapshot), workspace, tools)
+    made = release_changes(wanted, RepositoryState.of(snapshot), workspace, clients)
     if not any(layout.is_release_file(change.path) for change in made.changes):
         # Shared files that this version writes differently do not justify a commit of their own.
         made = replace(made, changes=())
@@ -147,7 +147,7 @@ def _planned(
 
 
 def _image(
-    source: ReleaseRecord, *, was: ReleaseSpec, spec: ReleaseSpec, tools: Clients
+    source: ReleaseRecord, *, was: ReleaseSpec, spec: ReleaseSpec, clients: Clients
 ) -> ImageRef:
     """The current image, unless the manifest names another ready-made one.
 
@@ -160,8 +160,8 @@ def _image(
         was.container is None or was.container.image != spec.container.image
     ):
         image = ImageRef.parse(spec.container.image)
-        if image.digest is None and tools.registry is not None:
-            image = replace(image, digest=tools.registry.digest(image))
+        if image.digest is None and clients.registry is not None:
+            image = replace(image, digest=clients.registry.digest(image))
     else:
         _refuse_other_inputs(was, spec)
     if image.digest is None:

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 
 def plan_images(
-    workspace: Workspace, tools: Clients, locks: Locks = Locks.KNOWN
+    workspace: Workspace, clients: Clients, locks: Locks = Locks.KNOWN
 ) -> dict[str, PlannedImage]:
     """The image of each release, by the release's directory."""
     planner = ImagePlanner(
-        workspace.project.image, registry=tools.registry, locks=locks, progress=tools.progress
+        workspace.project.image, registry=clients.registry, locks=locks, progress=clients.progress
     )
     return {
         planned.directory: planner.plan(image_request(workspace, planned))
@@ -57,7 +57,7 @@ def image_request(workspace: Workspace, planned: PlannedRelease) -> ImageRequest
     )
 
 
-def check_models(workspace: Workspace, tools: Clients) -> tuple[str, ...]:
+def check_models(workspace: Workspace, clients: Clients) -> tuple[str, ...]:
     """Look up the model artifacts of all releases, once each; returns warnings.
 
     A registry that may not be asked or does not answer does not stop a deploy.
@@ -65,9 +65,9 @@ def check_models(workspace: Workspace, tools: Clients) -> tuple[str, ...]:
     Raises:
         Refused: a registry has no such artifact, and no replica could ever start.
     """
-    if tools.registry is None:
+    if clients.registry is None:
         return ()
-    found = tuple(_model_digests(_artifacts(workspace), tools.registry))
+    found = tuple(_model_digests(_artifacts(workspace), clients.registry))
     if missing := [f"{SCHEME}{image}" for image, digest in found if digest is None]:
         raise Refused(
             f"{', '.join(missing)}: the registry has no such model, and no replica could start "
@@ -126,21 +126,21 @@ def built_images(images: Mapping[str, PlannedImage]) -> list[tuple[tuple[str, ..
 def with_digests(
     images: Mapping[str, PlannedImage],
     known: Mapping[str, str],
-    tools: Clients,
+    clients: Clients,
     unanswered: Callable[[GitopsMlError], None] | None = None,
     is_trusted: Callable[[PlannedImage], bool] = lambda _: True,
 ) -> dict[str, PlannedImage]:
     digests = look_up(
         images.values(),
         known=known,
-        registry=tools.registry,
+        registry=clients.registry,
         unanswered=unanswered,
         is_trusted=is_trusted,
     )
     return {key: image.with_digest(digests.get(str(image.ref))) for key, image in images.items()}
 
 
-def finished_image_check(tools: Clients) -> Callable[[PlannedImage], bool]:
+def finished_image_check(clients: Clients) -> Callable[[PlannedImage], bool]:
     """Whether an image that is in the registry, by digest, is a finished one of gitops-ml.
 
     Where images are signed, a signature with our key has to name what the image was made from: people
@@ -149,24 +149,24 @@ def finished_image_check(tools: Clients) -> Callable[[PlannedImage], bool]:
     """
 
     def is_finished(image: PlannedImage) -> bool:
-        lack = _lack(image, tools)
+        lack = _lack(image, clients)
         if lack:
-            tools.progress(f"{image.ref} {lack}: building it again")
+            clients.progress(f"{image.ref} {lack}: building it again")
         return not lack
 
     return is_finished
 
 
-def _lack(image: PlannedImage, tools: Clients) -> str:
+def _lack(image: PlannedImage, clients: Clients) -> str:
     """What an image lacks to be a finished one, as a verb phrase."""
     ref, hashed, choice = image.ref, image.content_hash, image.choice
     assert hashed and choice, "an image that is built has both"
-    key = tools.key
+    key = clients.key
     if key is None and choice.builder != "docker":
         return ""
     from gitops_ml.image.publish import is_documented, is_made_by
 
-    registry = tools.oci.registry
+    registry = clients.oci.registry
     if key and not is_made_by(key.public, ref, registry=registry, content_hash=hashed):
         return "is not signed with our key"
     # An engine pushes the tag, and then come the documents; otherwise the tag comes last.
@@ -177,7 +177,7 @@ def _lack(image: PlannedImage, tools: Clients) -> str:
 
 def make_image(
     image: PlannedImage,
-    tools: Clients,
+    clients: Clients,
     *,
     push: bool,
     source: Callable[[], Mapping[str, str] | None],
@@ -187,9 +187,13 @@ def make_image(
     publication = None
     if push:
         manifest = image.manifest() if image.manifest else None
-        publication = Publication(manifest=manifest, source=source(), key=tools.key)
+        publication = Publication(manifest=manifest, source=source(), key=clients.key)
     return build_image(
-        image, docker=tools.builder, oci=tools.oci, publication=publication, progress=tools.progress
+        image,
+        docker=clients.builder,
+        oci=clients.oci,
+        publication=publication,
+        progress=clients.progress,
     )
 
 

@@ -135,7 +135,7 @@ def _refuse_disagreement(mode: EnvironmentMode, project: str, owners: set[str | 
 def carried_along(
     modes: Iterable[EnvironmentMode],
     state: RepositoryState,
-    tools: Clients,
+    clients: Clients,
     *,
     made: Collection[str],
     gone: Collection[str] = (),
@@ -161,7 +161,7 @@ def carried_along(
         if mode.after == "chart":
             removed += _without_manifests(state, rest)
             continue
-        rendered, lacking = _with_manifests(mode, state, tools, sorted(rest - {*made}))
+        rendered, lacking = _with_manifests(mode, state, clients, sorted(rest - {*made}))
         files += rendered
         warnings += lacking
     return CarriedAlong(tuple(files), tuple(removed), tuple(warnings))
@@ -194,7 +194,7 @@ def _without_manifests(state: RepositoryState, directories: Iterable[str]) -> li
 
 
 def _with_manifests(
-    mode: EnvironmentMode, state: RepositoryState, tools: Clients, directories: Iterable[str]
+    mode: EnvironmentMode, state: RepositoryState, clients: Clients, directories: Iterable[str]
 ) -> tuple[list[RenderedFile], list[str]]:
     """The ``manifest.yaml`` of other releases: of all at a switch, else of those that lack one."""
     wanted = [
@@ -204,7 +204,7 @@ def _with_manifests(
     ]
     if not wanted or state.snapshot is None:
         return [], []
-    found = rendered_manifests(state.snapshot, wanted, helm=tools.helm)
+    found = rendered_manifests(state.snapshot, wanted, helm=clients.helm)
     failures = {each: made for each, made in found.items() if isinstance(made, GitopsMlError)}
     if failures and mode.is_switch:
         raise _cannot_switch(mode, failures)

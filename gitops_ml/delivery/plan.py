@@ -80,11 +80,11 @@ def left_warnings(left: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def locks_for(options: DeployOptions, tools: Clients) -> Locks:
+def locks_for(options: DeployOptions, clients: Clients) -> Locks:
     """How stale locks are treated: requirements are resolved only where an image may be built."""
     if options.frozen:
         return Locks.FROZEN
-    return Locks.MADE if options.may_build() and tools.registry is not None else Locks.KNOWN
+    return Locks.MADE if options.may_build() and clients.registry is not None else Locks.KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class DeployPlanner:
     workspace: Workspace
     images: dict[str, PlannedImage]
     options: DeployOptions
-    tools: Clients
+    clients: Clients
     provenance: Provenance
     """Read once, not for each attempt."""
     notes: tuple[str, ...] = ()
@@ -138,13 +138,13 @@ class DeployPlanner:
             state, workspace.project, {r.environment.name for r in workspace.releases}
         )
         if wants_manifests(workspace):
-            _ = self.tools.helm
+            _ = self.clients.helm
         images = self._resolved_images(state)
         left = left_behind(state, workspace, [plan.directory for plan in workspace.releases])
         gone = left if self.options.prune else ()
         refuse_mass_removal(workspace, gone, most=prune_limit(state) if gone else None)
         wanted = wanted_releases(workspace, images, self.provenance)
-        made = release_changes(wanted, state, workspace, self.tools, gone=gone)
+        made = release_changes(wanted, state, workspace, self.clients, gone=gone)
         message = commit_message(
             _touched(made.releases, made.changes),
             removed=gone,
@@ -173,11 +173,11 @@ class DeployPlanner:
         # With --by-tag a registry that does not answer is a warning.
         unanswered = self.unanswered.append if self.options.by_tag else None
         trusted = (
-            {"is_trusted": finished_image_check(self.tools)} if self.options.may_build() else {}
+            {"is_trusted": finished_image_check(self.clients)} if self.options.may_build() else {}
         )
-        images = with_digests(self.images, known, self.tools, unanswered, **trusted)
+        images = with_digests(self.images, known, self.clients, unanswered, **trusted)
         # Without a registry it is unknown whether an image has to be built.
-        if self.options.may_build() and self.tools.registry is not None:
+        if self.options.may_build() and self.clients.registry is not None:
             for _, image in built_images(images):
                 if image.ref.digest is None:
                     self._build(image)
@@ -189,7 +189,9 @@ class DeployPlanner:
         return images
 
     def _build(self, image: PlannedImage) -> None:
-        digest = make_image(image, self.tools, push=True, source=lambda: source_of(self.provenance))
+        digest = make_image(
+            image, self.clients, push=True, source=lambda: source_of(self.provenance)
+        )
         self.digests[str(image.ref)] = digest
         assert image.choice, "only an image with inputs is built"
         self.made.append(Made(str(image.with_digest(digest).ref), image.choice))
@@ -203,7 +205,7 @@ class DeployPlanner:
                 f"{', '.join(missing)}: "
                 + (
                     "the registry has no such image"
-                    if self.tools.registry
+                    if self.clients.registry
                     else "no digest is known"
                 )
                 + ", and a release names its image by digest. Build it first (`gitops-ml build`), "

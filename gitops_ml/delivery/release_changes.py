@@ -78,7 +78,7 @@ def release_changes(
     wanted: Iterable[WantedRelease],
     state: RepositoryState,
     workspace: Workspace,
-    tools: Clients,
+    clients: Clients,
     *,
     gone: Iterable[str] = (),
 ) -> ReleaseChanges:
@@ -95,8 +95,10 @@ def release_changes(
     _refuse(wanted, releases, state, project, gone=gone)
     modes = environment_modes(state, project, {item.environment for item in releases})
     is_rendered = wants_manifests(workspace)
-    manifests = render_manifests(releases, helm=tools.helm) if is_rendered else {}
-    rest = carried_along(modes, state, tools, made={item.directory for item in releases}, gone=gone)
+    manifests = render_manifests(releases, helm=clients.helm) if is_rendered else {}
+    rest = carried_along(
+        modes, state, clients, made={item.directory for item in releases}, gone=gone
+    )
     shared = _shared_files(releases, project, state, modes)
     refuse_role_changes(state, project.name, shared)
     files = (*shared, *_own_files(wanted, releases, manifests, state), *rest.files)

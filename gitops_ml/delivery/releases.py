@@ -36,7 +36,7 @@ class Selection:
 def list_releases(
     workspace: Workspace,
     *,
-    tools: Clients,
+    clients: Clients,
     environments: Iterable[str] = (),
     every_project: bool = False,
 ) -> tuple[ReleaseRecord, ...]:
@@ -45,21 +45,21 @@ def list_releases(
     Raises:
         UsageError: the project file names no GitOps repository.
     """
-    snapshot = repository_of(workspace, tools).fetch()
+    snapshot = repository_of(workspace, clients).fetch()
     if every_project:
         return current_releases(snapshot, environments)
     return own_releases(snapshot, workspace.project.name, environments)
 
 
 def get_release(
-    workspace: Workspace, api: str, *, tools: Clients, environment: str
+    workspace: Workspace, api: str, *, clients: Clients, environment: str
 ) -> ReleaseRecord:
     """One release.
 
     Raises:
         UsageError: there is no such release; the message names those that exist.
     """
-    snapshot = repository_of(workspace, tools).fetch()
+    snapshot = repository_of(workspace, clients).fetch()
     return current_release(snapshot, api, environment)
 
 
@@ -191,7 +191,7 @@ def _not_there(snapshot: GitSnapshot, api: str, environment: str) -> UsageError:
     return UsageError(f"there is no API {api!r} in {environment}{suggestion(api, here)}")
 
 
-def repository_of(workspace: Workspace, tools: Clients) -> GitRepository:
+def repository_of(workspace: Workspace, clients: Clients) -> GitRepository:
     if workspace.project.gitops is None:
         raise UsageError(
             "the project file does not name the GitOps repository: "
@@ -200,4 +200,4 @@ def repository_of(workspace: Workspace, tools: Clients) -> GitRepository:
             else "there is no gitops-ml.yaml here or above, so the GitOps repository is unknown: "
             "`gitops-ml init` writes one"
         )
-    return tools.repository
+    return clients.repository

@@ -127,9 +127,9 @@ class Moved:
 def test_a_default_that_has_moved_is_written_down(ann):
     ann.has(predictor_api("iris"))
     before = (ann.project / "gitops-ml.yaml").read_text()
-    tools = Clients(project=open_settings().project, root=ann.project)
-    tools.registry = Moved()
-    (move,) = update_bases([ann.project], tools=tools)
+    clients = Clients(project=open_settings().project, root=ann.project)
+    clients.registry = Moved()
+    (move,) = update_bases([ann.project], clients=clients)
     assert (move.line, move.path, move.state) == (0, "image.base", "moved")
     line = f"image:\n  base: docker.io/library/python:3.12-slim@{OTHER}\n"
     assert (ann.project / "gitops-ml.yaml").read_text() == before.replace("image:\n", line)

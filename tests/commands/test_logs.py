@@ -79,8 +79,8 @@ def test_an_unknown_container_names_those_that_there_are(life):
 def test_following_shows_new_lines_new_replicas_and_new_attempts(life):
     lives(life, k8s.starting())
     first = says(life, 0, (1, "loading"), is_over=False)
-    workspace, tools = life.asks()
-    lines = follow(workspace, "iris", tools=tools, environment="staging", look_again=0.05)
+    workspace, clients = life.asks()
+    lines = follow(workspace, "iris", clients=clients, environment="staging", look_again=0.05)
     texts = (line.text for line in lines)
     assert next(texts) == "loading"
     first.says(f"{at(2)} KeyError")
@@ -100,8 +100,8 @@ def test_following_shows_new_lines_new_replicas_and_new_attempts(life):
 def test_following_goes_on_where_the_connection_was_lost(life):
     lives(life, k8s.ready())
     log = says(life, 0, (1, "one"), is_over=False)
-    workspace, tools = life.asks()
-    lines = follow(workspace, "iris", tools=tools, environment="staging", look_again=0.05)
+    workspace, clients = life.asks()
+    lines = follow(workspace, "iris", clients=clients, environment="staging", look_again=0.05)
     assert next(lines).text == "one"
     log.is_cut = True
     log.says(f"{at(2)} two")  # while nobody is connected
@@ -112,15 +112,15 @@ def test_following_goes_on_where_the_connection_was_lost(life):
 def test_following_outlives_a_cluster_that_is_away_for_a_moment(life):
     lives(life, k8s.ready())
     log = says(life, 0, (1, "one"), is_over=False)
-    workspace, tools = life.asks()
+    workspace, clients = life.asks()
     told: list[str] = []
 
     def comes_back(line: str) -> None:
         told.append(line)
         life.server.broken = False
 
-    tools.progress = comes_back
-    lines = follow(workspace, "iris", tools=tools, environment="staging", look_again=0.05)
+    clients.progress = comes_back
+    lines = follow(workspace, "iris", clients=clients, environment="staging", look_again=0.05)
     assert next(lines).text == "one"
     life.server.broken = True
     log.is_cut = True
@@ -134,16 +134,16 @@ def test_following_outlives_a_cluster_that_is_away_for_a_moment(life):
 def test_a_cluster_that_never_answers_is_told_at_once(life):
     lives(life, k8s.ready())
     life.server.broken = True
-    workspace, tools = life.asks()
+    workspace, clients = life.asks()
     with pytest.raises(ServerFailed, match="etcdserver"):
-        next(follow(workspace, "iris", tools=tools, environment="staging"))
+        next(follow(workspace, "iris", clients=clients, environment="staging"))
 
 
 def test_nobody_goes_on_reading_once_the_lines_are_not_wanted(life):
     lives(life, k8s.ready())
     says(life, 0, *((1, str(number)) for number in range(10_100)))
-    workspace, tools = life.asks()
-    lines = follow(workspace, "iris", tools=tools, environment="staging", tail=None)
+    workspace, clients = life.asks()
+    lines = follow(workspace, "iris", clients=clients, environment="staging", tail=None)
     assert next(lines).text == "0"
     (reading,) = [each for each in threading.enumerate() if each.name.startswith("log of iris-")]
     lines.close()

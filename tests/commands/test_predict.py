@@ -37,8 +37,10 @@ def served(life):
 
 
 def asked(life, payload, **how):
-    workspace, tools = life.asks()
-    return predict(workspace, "iris", payload, tools=tools, environment="staging", call=Call(**how))
+    workspace, clients = life.asks()
+    return predict(
+        workspace, "iris", payload, clients=clients, environment="staging", call=Call(**how)
+    )
 
 
 def test_without_a_gateway_the_api_server_leads_to_the_api(life, served):

@@ -70,7 +70,7 @@ class Knowing:
 def test_the_forge_is_asked_where_a_commit_names_no_pull_request(ann, forge, number):
     id = deployed(ann, iris())
     workspace = open_settings()
-    tools = Clients(project=workspace.project, root=Path.cwd())
-    tools.forge = forge
-    found = trace(workspace, id, tools=tools)
+    clients = Clients(project=workspace.project, root=Path.cwd())
+    clients.forge = forge
+    found = trace(workspace, id, clients=clients)
     assert (found.pull_request, forge.asked[-1]) == (number, ann.head())

@@ -60,7 +60,7 @@ class World:
 
 def waited(life, *events, id: str | None = None, timeout: float = 600, **how):
     """What waiting for the release ends with, and what it told on the way."""
-    workspace, tools = life.asks()
+    workspace, clients = life.asks()
     told: list[str] = []
     release = life.ann.release("iris")
     wanted = ExpectedRelease(
@@ -68,9 +68,9 @@ def waited(life, *events, id: str | None = None, timeout: float = 600, **how):
     )
     world = World(list(events))
     if forge := how.pop("forge", None):
-        tools.forge = forge
-    tools.progress = told.append
-    live = wait(workspace, [wanted], tools=tools, patience=world.patience(timeout), **how)
+        clients.forge = forge
+    clients.progress = told.append
+    live = wait(workspace, [wanted], clients=clients, patience=world.patience(timeout), **how)
     return live, told
 
 
@@ -269,11 +269,11 @@ def test_a_pull_request_may_bring_several_releases(life):
         for release in result.json["releases"]
     ]
     assert len(wanted) == 2
-    workspace, tools = life.asks()
+    workspace, clients = life.asks()
     told: list[str] = []
-    tools.forge, tools.progress = Forge(["merged"]), told.append
+    clients.forge, clients.progress = Forge(["merged"]), told.append
     with pytest.raises(NotLive, match=r"after 0 seconds it is still pending: its pull request is"):
-        wait(workspace, wanted, tools=tools, proposed=PROPOSED, patience=World().patience(0))
+        wait(workspace, wanted, clients=clients, proposed=PROPOSED, patience=World().patience(0))
     assert [line.partition(": ")[2] for line in told] == [
         "pending: its pull request is merged: https://forge.example/7"
     ] * 2
@@ -451,18 +451,18 @@ def test_a_change_that_keeps_the_id_is_not_live_before_its_review(life):
     life.deploys()
     life.syncs()
     life.runs(k8s.ready())
-    workspace, tools = life.asks()
-    tools.forge = None
+    workspace, clients = life.asks()
+    clients.forge = None
     options = ChangeOptions(pull_request=True)
     changed = patch(
-        ChangeContext(workspace, tools, options), "iris", {"autoscaling": {"max_replicas": 7}}
+        ChangeContext(workspace, clients, options), "iris", {"autoscaling": {"max_replicas": 7}}
     )
     (wanted,) = wanted_by_change(changed)
     same_id = replace(wanted, deployment_id=life.ann.release("iris")["deployment_id"])
     with pytest.raises(NotLive, match="still pending: it waits for its review"):
         wait(
             workspace, [same_id],
-            tools=tools, proposed=changed.pull_request, patience=World().patience(0),
+            clients=clients, proposed=changed.pull_request, patience=World().patience(0),
         )  # fmt: skip
 
 
@@ -475,11 +475,16 @@ def test_a_plan_is_not_waited_for(life):
 
 def deleted(life, *events, **how):
     """What waiting for a removal that is in Git told."""
-    workspace, tools = life.asks(how.get("environment", "staging"))
+    workspace, clients = life.asks(how.get("environment", "staging"))
     told: list[str] = []
-    tools.progress = told.append
-    changed = delete(ChangeContext(workspace, tools, ChangeOptions()), Selection(apis=("iris",)))
-    wait(workspace, wanted_by_change(changed), tools=tools, patience=World(list(events)).patience())
+    clients.progress = told.append
+    changed = delete(ChangeContext(workspace, clients, ChangeOptions()), Selection(apis=("iris",)))
+    wait(
+        workspace,
+        wanted_by_change(changed),
+        clients=clients,
+        patience=World(list(events)).patience(),
+    )
     return [line.partition(": ")[2] for line in told]
 
 

@@ -317,8 +317,8 @@ def _deploy_one(folder: Path, number: int, forge, pull_request: bool):
     (folder / "api.yaml").write_text(json.dumps([container_api(f"api-{number:02}")]))
     workspace = open_project((folder,))
     environ = {**os.environ, "MY_TOKEN": TOKEN, "GITOPS_ML_CACHE": str(folder / "cache")}
-    tools = Clients(project=workspace.project, root=folder, environ=environ, offline=True)
-    return deploy(workspace, tools=tools, options=DeployOptions(pull_request=pull_request))
+    clients = Clients(project=workspace.project, root=folder, environ=environ, offline=True)
+    return deploy(workspace, clients=clients, options=DeployOptions(pull_request=pull_request))
 
 
 def test_twenty_projects_that_deploy_at_once_all_land_in_one_line(
