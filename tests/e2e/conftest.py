@@ -28,7 +28,6 @@ __all__ = ["ann", "nobodys_settings"]
 KUBECONFIG = os.environ.get("GITOPS_ML_E2E_KUBECONFIG")
 WAY = os.environ.get("GITOPS_ML_E2E")
 IMAGES = os.environ.get("GITOPS_ML_E2E_REPOSITORY")
-BASE = os.environ.get("GITOPS_ML_E2E_BASE"), os.environ.get("GITOPS_ML_E2E_BASE_PYTHON", "3.12")
 NO_CLUSTER = (
     "no Kubernetes cluster that may be used: GITOPS_ML_E2E=local makes one of binaries, =kind has "
     "pytest-kind make one, and GITOPS_ML_E2E_KUBECONFIG names one (tests/e2e/README.md)"

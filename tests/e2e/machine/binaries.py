@@ -83,13 +83,21 @@ DEBIAN = {
 CNI = Path("/usr/lib/cni")
 
 
-def folder() -> Path:
-    """Where the binaries are kept: ``GITOPS_ML_E2E_BINARIES`` or a folder of the user's cache."""
+def _named_folder() -> Path:
     named = os.environ.get("GITOPS_ML_E2E_BINARIES")
     if named:
         return Path(named).expanduser()
     cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache_home).expanduser() / "gitops-ml-e2e"
+
+
+_FOLDER = _named_folder()
+"""Read at the import: a test has another HOME."""
+
+
+def folder() -> Path:
+    """Where the binaries are kept: ``GITOPS_ML_E2E_BINARIES`` or a folder of the user's cache."""
+    return _FOLDER
 
 
 def path(name: str) -> str | None:

@@ -18,11 +18,14 @@ PROGRAMS = ("docker-registry", "skopeo")
 BASE_NAME = "base/python:3"
 PYTHON = "3.11"
 """The Python of Debian bookworm, of which the base image is made."""
+# Read at the import: the tests do not see the settings of the person who runs them.
+NAMED_BASE = os.environ.get("GITOPS_ML_E2E_BASE")
+NAMED_PYTHON = os.environ.get("GITOPS_ML_E2E_BASE_PYTHON", "3.12")
 
 
 def missing_base() -> list[str]:
     """What this machine lacks to have a base image, in words."""
-    if os.environ.get("GITOPS_ML_E2E_BASE") or _kept_base().exists():
+    if NAMED_BASE or _kept_base().exists():
         return []
     return ["a base image: make e2e-binaries makes one, or name one in GITOPS_ML_E2E_BASE"]
 
@@ -50,8 +53,8 @@ class Registry:
 
     def base_image(self) -> tuple[str, str]:
         """The base image by digest and its Python; copied into this registry if it is ours."""
-        if named := os.environ.get("GITOPS_ML_E2E_BASE"):
-            return named, os.environ.get("GITOPS_ML_E2E_BASE_PYTHON", "3.12")
+        if NAMED_BASE:
+            return NAMED_BASE, NAMED_PYTHON
         target = f"{self.host}/{BASE_NAME}"
         digest = self.folder / "base.digest"
         _run("skopeo", "copy", "-q", "--dest-tls-verify=false", "--digestfile", str(digest),
