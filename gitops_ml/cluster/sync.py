@@ -43,6 +43,10 @@ _MAY_HEAL = (
 )  # fmt: skip
 """Failures that the next attempt may not have."""
 
+_OTHER_SOURCE = "auto-sync will wipe out all resources"
+"""A release always has objects: the Application still reads `manifest.yaml`, which a switch to mode `chart`
+removed, and gets its new source from the ApplicationSet."""
+
 SYNC_REMEDIES: Remedies = (
     (("quota",), "request less (compute, max_replicas), or raise the quota of the namespace"),
     (("not permitted in project", "is not permitted"), "Argo CD's AppProject of the team is "
@@ -162,7 +166,7 @@ def _problems(
         if seen.counts(operation.revision or application.revision) and not is_older:
             yield from _operation_problem(operation)
     for condition in application.conditions:
-        if condition.type.endswith("Error"):
+        if condition.type.endswith("Error") and _OTHER_SOURCE not in condition.message:
             yield from _condition_problem(condition, seen)
 
 

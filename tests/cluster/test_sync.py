@@ -50,6 +50,13 @@ def test_a_chart_that_argo_cd_does_not_render_yet_is_not_synced():
     assert waited(k8s.synced(COMMIT), has_source=False).word == "updating"
 
 
+def test_a_switch_to_mode_chart_waits_for_the_new_source():
+    """Argo CD reads the commit before the root has changed the ApplicationSet."""
+    message = f"Skipping sync attempt to [{COMMIT}]: auto-sync will wipe out all resources"
+    found = waited(k8s.synced(OLDER) | {"conditions": [{"type": "SyncError", "message": message}]})
+    assert (found.word, found.is_final) == ("updating", False)
+
+
 @pytest.mark.parametrize(
     "status",
     [

@@ -20,14 +20,14 @@ def test_a_switch_by_one_project_keeps_the_pods_and_the_sync_of_the_other(story)
     assert len(before) == 2
 
     for mode in ("manifests", "chart"):
-        delivers(story, answer_api(), gitops={"mode": mode})
-        story.bootstraps()
+        story.configures(gitops={"mode": mode})
+        story.deploys()
         settles(story, mode)
         assert uids(story) == before
 
 
 def delivers(story, api, **settings):
-    """Deploy the API of a project; Argo CD is told by `story.bootstraps`, and does not have to poll."""
+    """Deploy the API of a project, without waiting: Argo CD is told of both at once by `story.bootstraps`."""
     story.configures(**settings)
     story.has(api)
     story.runs("deploy", "-e", story.environment)
