@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 _RULE = "kind"
 _EVERYWHERE = frozenset({"name", "kind", "team", "labels", "annotations", "networking"})
-_PODS = _EVERYWHERE | {"container", "compute", "secrets", "environments", "probes"}
+_PODS = _EVERYWHERE | {
+    *("pod_labels", "pod_annotations", "container", "compute", "secrets", "environments", "probes")
+}
 
 _SECTIONS: Mapping[str, frozenset[str]] = {
     "RealtimeAPI": _PODS | {"predictor", "autoscaling", "update_strategy", "monitoring"},

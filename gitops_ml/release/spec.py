@@ -280,3 +280,5 @@ class ReleaseSpec:
     secrets: tuple[SecretSpec, ...]
     labels: Labels
     annotations: Labels
+    pod_labels: Labels
+    pod_annotations: Labels

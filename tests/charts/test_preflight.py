@@ -122,6 +122,21 @@ def test_nothing_that_selects_the_pods_selects_its_pod(render: Callable[..., Any
     assert not any(selector.items() <= labels.items() for selector in selectors)
 
 
+def test_a_secret_of_vault_gets_to_it_without_a_sidecar(render: Callable[..., Any]) -> None:
+    """A sidecar that runs on would keep the Job from its end."""
+    alone = "vault.hashicorp.com/agent-pre-populate-only"
+    mine = {"vault.hashicorp.com/agent-inject": "true", alone: "false"}
+    rendered = render({**IMPORTS, "podAnnotations": mine})
+    job, pods = (
+        rendered.one(kind)["spec"]["template"]["metadata"]["annotations"]
+        for kind in ("Job", "Deployment")
+    )
+    assert job == {**mine, alone: "true", "linkerd.io/inject": "disabled"}
+    assert mine.items() <= pods.items()
+    (without,) = render(IMPORTS).all("Job")
+    assert alone not in without["spec"]["template"]["metadata"]["annotations"]
+
+
 def test_nobody_may_connect_to_it_and_it_may_call_what_the_pods_may(
     render: Callable[..., Any],
 ) -> None:

@@ -198,7 +198,11 @@ def test_no_project_file_widens_the_policy_of_the_gitops_repository(ann):
         assert "priority" not in result.err
     ann.has(iris(compute={"priority_class": "high"}))
     ann.deploys("-e", "staging")
-    for words in ("compute.priority_class=low", r"annotations.eks\.amazonaws\.com/role-arn=x"):
+    for words in (
+        "compute.priority_class=low",
+        r"annotations.eks\.amazonaws\.com/role-arn=x",
+        r"pod_annotations.eks\.amazonaws\.com/role-arn=x",
+    ):
         result = ann.runs("patch", "iris", "-e", "staging", "--set", words)
         assert (result.code, "policy.yaml in the GitOps repository" in result.err) == (3, True)
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.support.manifest_parts import TF, env, label, models, predictor, setting, sidecar, volume
+from tests.support.manifest_parts import (
+    TF,
+    env,
+    label,
+    models,
+    on_pods,
+    predictor,
+    setting,
+    sidecar,
+    volume,
+)
 
 if TYPE_CHECKING:
     from tests.support.manifest_parts import See
@@ -18,6 +28,16 @@ RUNTIME_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         {"annotations": {"acme.example/book": "x"}},
         lambda r: {o["metadata"]["annotations"]["acme.example/book"] for o in r.objects},
         {"x"},
+    ),
+    "pod_labels": (
+        {"pod_labels": {"cost-centre": "4711"}},
+        on_pods("labels", "cost-centre"),
+        ({None}, {"4711"}),
+    ),
+    "pod_annotations": (
+        {"pod_annotations": {"acme.example/book": "x"}},
+        on_pods("annotations", "acme.example/book"),
+        ({None}, {"x"}),
     ),
     # the runtime's settings
     "predictor.type": (predictor(type="onnx", models={"path": "m.onnx"}), setting("type"), "onnx"),

@@ -244,7 +244,16 @@ BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "run_as_user": st.sampled_from([1, 10001, 2147483647]),
 }
 SECTIONS = (
-    *("labels", "annotations", "team", "compute", "autoscaling", "update_strategy"),
+    *(
+        "labels",
+        "annotations",
+        "pod_labels",
+        "pod_annotations",
+        "team",
+        "compute",
+        "autoscaling",
+        "update_strategy",
+    ),
     *("networking", "monitoring", "probes", "secrets"),
 )
 

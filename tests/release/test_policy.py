@@ -233,6 +233,14 @@ REFUSED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+REFUSED |= {
+    f"{name} of the pods": {f"pod_{section}": keys}
+    for name, words in REFUSED.items()
+    for section, keys in words.items()
+    if section in ("annotations", "labels")
+}
+
+
 def is_refused(words: dict[str, Any], where: Project) -> bool:
     """By its shape, or by a rule."""
     _, problems = parse_manifests(document_of([words], file=""))
@@ -274,6 +282,16 @@ ALLOWED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         annotated("eks.amazonaws.com/role-arn"), {"annotations": ["eks.amazonaws.com/role-arn"]}
     ),
     "a label": ({"labels": {"kueue.x-k8s.io/queue-name": "x"}}, {"labels": ["kueue.x-k8s.io/"]}),
+    "a known annotation of pods": ({"pod_annotations": {"prometheus.io/scrape": "true"}}, {}),
+    "a secret for the pods": (
+        {"pod_annotations": {"vault.hashicorp.com/agent-inject": "true"}},
+        {"annotations": ["vault.hashicorp.com/"]},
+    ),
+    "a cost centre of pods": ({"pod_labels": {"cost-centre": "4711"}}, {}),
+    "a cloud identity of pods": (
+        {"pod_labels": {"azure.workload.identity/use": "true"}},
+        {"labels": ["azure.workload.identity/use"]},
+    ),
     "a priority class": ({"compute": {"priority_class": "urgent"}}, {"priority_classes": ["urgent"]}),
     "a taint": (tolerating(key="dedicated", value="ml"), {"tolerations": ["dedicated=ml"]}),
     "a taint of a GPU class": (
@@ -477,6 +495,8 @@ def test_any_words_are_refused_or_render_nothing_that_is_forbidden(
     whole = {
         "annotations": {annotation: "x"},
         "labels": {label: "x"},
+        "pod_annotations": {annotation: "x"},
+        "pod_labels": {label: "x"},
         "networking": {"hosts": [host], "endpoint": path},
         "compute": {
             "priority_class": priority,

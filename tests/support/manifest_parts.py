@@ -46,6 +46,21 @@ def label(name: str) -> See:
     return lambda release: {each["metadata"]["labels"].get(name) for each in release.objects}
 
 
+def on_pods(section: str, name: str) -> See:
+    """The values of a label or annotation on the objects, and on their pods."""
+
+    def see(release: Rendered) -> Any:
+        objects = [item["metadata"] for item in release.objects]
+        pods = [
+            item["spec"]["template"]["metadata"]
+            for item in release.objects
+            if item["kind"] in ("Deployment", "Job")
+        ]
+        return tuple({each.get(section, {}).get(name) for each in part} for part in (objects, pods))
+
+    return see
+
+
 def env(container: Any) -> dict[str, Any]:
     return {each["name"]: each.get("value") for each in container["env"]}
 

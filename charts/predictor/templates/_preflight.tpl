@@ -19,10 +19,13 @@ runs, so that it runs once for each of these and its specification never changes
 {{- define "predictor.preflightPodMetadata" -}}
 {{- $labels := include "predictor.podLabels" . | fromYaml }}
 {{- $_ := set $labels "app.kubernetes.io/name" (printf "%s-preflight" .Chart.Name) }}
-{{- /* The sidecar of a service mesh would not end. */}}
+{{- /* A sidecar, of a service mesh or of Vault, would not end. Vault's init container gets the secrets. */}}
 {{- $_ := set $labels "sidecar.istio.io/inject" "false" }}
-{{- $annotations := merge (dict "linkerd.io/inject" "disabled") .Values.podAnnotations }}
-{{- dict "labels" $labels "annotations" $annotations | toYaml }}
+{{- $annotations := dict "linkerd.io/inject" "disabled" }}
+{{- if hasKey .Values.podAnnotations "vault.hashicorp.com/agent-inject" }}
+{{- $_ := set $annotations "vault.hashicorp.com/agent-pre-populate-only" "true" }}
+{{- end }}
+{{- dict "labels" $labels "annotations" (merge $annotations .Values.podAnnotations) | toYaml }}
 {{- end }}
 
 {{/* The Job's specification. Takes `root` and `name`, that of its ConfigMap. */}}

@@ -36,9 +36,10 @@ def pod_findings(
         if spec.monitoring is not None:
             message = "predictions of a ready-made container cannot be monitored; remove it"
             yield error(("monitoring",), message, rule="monitoring")
-    for key in spec.labels:
-        if key.startswith(RESERVED_LABELS):
-            yield error(("labels", key), "gitops-ml sets this label; remove it", rule="labels")
+    for section, labels in (("labels", spec.labels), ("pod_labels", spec.pod_labels)):
+        for key in labels:
+            if key.startswith(RESERVED_LABELS):
+                yield error((section, key), "gitops-ml sets this label; remove it", rule="labels")
     yield from _prediction_log(spec)
     yield from _networking(spec, cluster)
 

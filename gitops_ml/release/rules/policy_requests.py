@@ -53,10 +53,15 @@ def policy_findings(
 
 
 def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
-    yield from _keys("annotations", spec.annotations, policy.annotations, policy)
-    # `pods.py` reports those that gitops-ml sets.
-    labels = [key for key in spec.labels if not key.startswith(RESERVED_LABELS)]
-    yield from _keys("labels", labels, policy.labels, policy)
+    for section, given in (
+        ("annotations", spec.annotations),
+        ("pod_annotations", spec.pod_annotations),
+    ):
+        yield from _keys(section, given, policy.annotations, policy)
+    for section, given in (("labels", spec.labels), ("pod_labels", spec.pod_labels)):
+        # `pods.py` reports those that gitops-ml sets.
+        labels = [key for key in given if not key.startswith(RESERVED_LABELS)]
+        yield from _keys(section, labels, policy.labels, policy)
     yield from _scheduling(policy, spec, cluster)
     yield from _hosts(policy, spec, cluster)
     yield from _users(policy, spec)
@@ -73,6 +78,8 @@ def _in_policy(entry: str, where: str) -> str:
 def _keys(
     section: str, given: Iterable[str], allowed: tuple[str, ...], policy: Policy
 ) -> Iterator[Finding]:
+    """One list of the policy is for objects and pods."""
+    listed = section.removeprefix("pod_")
     for key in given:
         if is_never_allowed(key):
             message = "Helm, Argo CD, Kubernetes or gitops-ml acts on it; remove it"
@@ -81,7 +88,7 @@ def _keys(
             reason = _REASONS.get(
                 key.rpartition("/")[0] or key, "a controller of the cluster may act on it"
             )
-            message = f"the policy does not allow it: {reason}; {_in_policy(key, section)}"
+            message = f"the policy does not allow it: {reason}; {_in_policy(key, listed)}"
             yield error((section, key), message, rule=_RULE)
 
 

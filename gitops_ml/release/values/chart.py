@@ -51,6 +51,8 @@ def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) ->
     values |= without_empty(
         labels=dict(spec.labels),
         annotations=dict(spec.annotations),
+        podLabels=dict(spec.pod_labels),
+        podAnnotations=dict(spec.pod_annotations),
         imagePullSecrets=[{"name": name} for name in cluster.image_pull_secrets],
         scheduling=scheduling(spec, cluster),
         secretEnv=[{"env": s.env, "name": s.name, "key": s.key} for s in spec.secrets],
