@@ -20,7 +20,7 @@ def test_help_and_completion_see_each_keyword_with_its_default(client):
     assert "**" not in shown
     for keyword in ("message: 'str | None' = None", "dry_run: 'bool' = False", "why: 'str' = ''"):
         assert keyword in shown
-    assert client.rollback.__doc__.startswith("Restore the files")
+    assert client.rollback.__doc__.startswith("Restore the previous state")
 
 
 @pytest.mark.parametrize("keyword", ["dryrun", "prune", "frozen"])
