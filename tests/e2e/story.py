@@ -109,6 +109,7 @@ class Story:
         place = {"cluster": "main", "namespace": self.namespace}
         self.ann.configures(**{
             "project": f"shop-{self.mark}",
+            "default_team": f"team-{self.mark}",
             "image": {
                 "repository": self.site.images, "base": self.site.base,
                 "python_version": self.site.python, "builder": "oci",
@@ -208,9 +209,17 @@ class Story:
     def namespace_exists(self) -> bool:
         return bool(self.cluster.kubectl("get", "namespace", self.namespace, "--ignore-not-found"))
 
+    def service(self, api: str = "answer") -> dict[str, Any]:
+        return self.cluster.get("service", api, namespace=self.namespace)["spec"]
+
+    def has_service(self, api: str = "answer") -> bool:
+        return bool(self.cluster.kubectl(
+            "get", "service", api, "-n", self.namespace, "--ignore-not-found"
+        ))  # fmt: skip
+
     def address(self, api: str = "answer") -> str:
         """The Service's own address, which kube-proxy leads to the pods from this machine, too."""
-        service = self.cluster.get("service", api, namespace=self.namespace)["spec"]
+        service = self.service(api)
         return f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
 
     def predicts(self, payload: Any, api: str = "answer") -> tuple[Any, Any]:
