@@ -63,6 +63,8 @@ class Load:
                 connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=20)
             connection = self._once(connection, keeps=keeps)
             self._stopped.wait(max(0, THREADS / self.rate - (time.monotonic() - began)))
+        if connection is not None:
+            connection.close()
 
     def _once(
         self, connection: http.client.HTTPConnection, *, keeps: bool

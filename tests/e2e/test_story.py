@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
-from tests.e2e.machine.processes import until
+from tests.e2e.machine.processes import answers, until
 from tests.e2e.story import PREDICTOR, answer_api
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
@@ -34,7 +36,8 @@ def test_argo_cd_heals_what_somebody_changed_or_removed_by_hand(story):
     )  # fmt: skip
     story.cluster.kubectl("delete", "service", "answer", "-n", story.namespace)
     until(story.has_service, "Argo CD has restored the Service", seconds=60)
-    until(lambda: story.predicts({"x": 1})[0] == {"answer": 2}, "the API answers", seconds=30)
+    until(lambda: answers(80, urlsplit(story.address()).hostname), "the API answers", seconds=30)
+    assert story.predicts({"x": 1})[0] == {"answer": 2}
 
 
 def test_changed_code_is_rolled_out(story):

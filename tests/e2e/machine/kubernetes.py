@@ -173,6 +173,7 @@ class Node:
             "cgroupRoot": "/gitops-ml-e2e", "cgroupsPerQOS": True,
             "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
             "authorization": {"mode": "AlwaysAllow"}, "evictionHard": {}, "maxPods": 200,
+            "imageGCHighThresholdPercent": 100,
             "port": free_port(), "healthzPort": 0, "readOnlyPort": 0,
         }  # fmt: skip
         _make_cgroup("gitops-ml-e2e")
