@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 STALLED_AFTER = timedelta(minutes=10)
 """How long a pod may wait for a node; a new GPU node takes minutes."""
+STARTS_WITHIN = timedelta(minutes=2)
+"""How long a container may lack what it starts with: an operator may still create the Secret."""
 _CRASHES = 2
 """Restarts after which a crash counts as permanent."""
 
@@ -66,7 +68,7 @@ def replica_of(pod: Pod, *, wanted: str, now: datetime) -> Replica:
     if pod.unschedulable is not None:
         return _unschedulable(pod, now=now)
     for container in pod.containers:
-        if broken := _broken(pod, container):
+        if broken := _broken(pod, container, now=now):
             return broken
     if pod.phase == "Unknown":
         return Replica(pod, "unknown", Status(UNKNOWN, f"the node {pod.node} does not answer"))
@@ -95,7 +97,7 @@ _EVICTED = "the node ran out of memory or disk; request as much as the predictor
 
 
 def _unschedulable(pod: Pod, *, now: datetime) -> Replica:
-    waited = now - pod.created_at if pod.created_at is not None else timedelta()
+    waited = _age(pod, now)
     if waited < STALLED_AFTER:
         return Replica(pod, "pending")
     message = pod.unschedulable or ""
@@ -107,7 +109,11 @@ def _unschedulable(pod: Pod, *, now: datetime) -> Replica:
     return Replica(pod, "stalled", problem)
 
 
-def _broken(pod: Pod, container: Container) -> Replica | None:
+def _age(pod: Pod, now: datetime) -> timedelta:
+    return now - pod.created_at if pod.created_at is not None else timedelta()
+
+
+def _broken(pod: Pod, container: Container, *, now: datetime) -> Replica | None:
     if container.is_ready:
         return None
     reason = container.waits_for
@@ -121,7 +127,12 @@ def _broken(pod: Pod, container: Container) -> Replica | None:
         return Replica(pod, "image pull error", problem)
     if reason in _CANNOT_START:
         line = reason_line(reason, container.message)
-        problem = Status(ERROR, f"{container.name} cannot start: {line}", _start_remedy(line))
+        problem = Status(
+            ERROR,
+            f"{container.name} cannot start: {line}",
+            _start_remedy(line),
+            is_final=_age(pod, now) >= STARTS_WITHIN,
+        )
         return Replica(pod, "failed", problem)
     ended = container.ended
     is_down = reason == "CrashLoopBackOff" or (ended is not None and container.restarts > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -185,11 +185,20 @@ def test_a_replica_that_recovered_from_a_crash_is_ready():
     assert of(status) == Status("live")
 
 
-def test_a_secret_that_is_not_there_is_named():
-    assert of(k8s.waiting("CreateContainerConfigError", 'secret "fraud-keys" not found')) == Status(
+@pytest.mark.parametrize(("minutes", "is_final"), [(1, False), (3, True)])
+def test_a_secret_that_is_not_there_is_named_and_ends_a_wait_in_time(minutes, is_final):
+    """An operator may still create it, so a new pod is given two minutes."""
+    created = (NOW - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    status = k8s.waiting("CreateContainerConfigError", 'secret "fraud-keys" not found')
+    deployment = k8s.deployed(DEPLOYMENT, replicas=1)
+    pod = k8s.pod(deployment, "pod", created=created, **status)
+    (found,) = read_workloads([deployment], [pod], [k8s.scaled(SCALED)])
+    seen = Observed(application=application(**k8s.synced(COMMIT)), workload=found)
+    assert status_of(wanted(), seen, now=NOW) == Status(
         "error",
         'predictor cannot start: CreateContainerConfigError: secret "fraud-keys" not found',
         "create the Secret in this namespace, or correct `secrets` in the manifest",
+        is_final=is_final,
     )
 
 

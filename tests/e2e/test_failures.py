@@ -71,8 +71,8 @@ def test_an_image_that_cannot_be_pulled(story):
 
 
 def test_a_secret_that_is_missing(story):
-    secrets = [{"name": "absent", "env": {"DB_PASSWORD": "password"}}]
-    story.has(answer_api(predictor={"secrets": secrets}))
+    secrets = [{"env": "DB_PASSWORD", "name": "absent", "key": "password"}]
+    story.has(answer_api(secrets=secrets))
     story.bootstraps()
     error = fails(story, seconds=240)
     assert 'secret "absent" not found' in error

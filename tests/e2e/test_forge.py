@@ -9,6 +9,14 @@ from tests.e2e.machine.gitea import USER
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 
+class Predictor:
+    def __init__(self, config):
+        self.factor = config["factor"]
+
+    def predict(self, payload):
+        return {"answer": self.factor * payload["x"]}
+
+
 def test_a_notebook_opens_updates_and_merges_one_pull_request(story):
     import gitops_ml as gml
 
@@ -25,13 +33,6 @@ def test_a_notebook_opens_updates_and_merges_one_pull_request(story):
             "name": "answer", "kind": "RealtimeAPI", "compute": {"cpu": "50m", "mem": "160Mi"},
             "autoscaling": {"max_replicas": 1}, "predictor": {"config": {"factor": factor}},
         }  # fmt: skip
-
-    class Predictor:
-        def __init__(self, config):
-            self.factor = config["factor"]
-
-        def predict(self, payload):
-            return {"answer": self.factor * payload["x"]}
 
     client = gml.client(story.environment)
     client.create_api(spec(2), predictor=Predictor)
