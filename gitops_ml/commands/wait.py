@@ -293,7 +293,7 @@ class _Waiting:
         except Refused:
             return ()
 
-    # -- what is said --------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------
 
     def _report(self, wanted: Expected, status: Status, *, now: datetime | None = None) -> None:
         if status.is_final or (now is not None and self._has_lasted(wanted, status, now)):

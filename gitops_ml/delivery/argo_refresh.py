@@ -1,4 +1,4 @@
-"""Ask Argo CD to read Git now, so that nobody waits for its next poll; say once where that is not allowed."""
+"""Ask Argo CD to read Git now, not at its next poll; report once that this is not allowed."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def _manifest(current: _Current, chart: Path, helm: HelmEngine) -> bytes | Gitop
         text = helm.manifest(chart, release=release.api, namespace=release.namespace, values=values)
         faults = faults_of_text(values, text) if len(text) <= _LARGEST else ("it is too large",)
     except (GitopsMlError, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        # A chart or values that nobody checked may be broken in any way.
+        # Charts and values of other projects are unchecked and may be broken in any way.
         reason = error.stderr if isinstance(error, ProgramFailed) else str(error)
         return RepositoryMoved(f"{path}: Helm renders nothing: {one_line(reason)}")
     return RepositoryMoved(f"{path}: {'; '.join(faults)}") if faults else text.encode()

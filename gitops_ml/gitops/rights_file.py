@@ -29,7 +29,7 @@ class Binding:
 def rights_file() -> RenderedFile:
     """``bootstrap/rights.yaml``: the same bytes for every project.
 
-    The root does not sync it: what is merged gives nobody a right in Kubernetes.
+    The root does not sync it: what is merged grants no right in Kubernetes.
     """
     text = "".join(f"---\n{write_yaml(_cluster_role(role))}" for role in ROLES)
     return RenderedFile(layout.RIGHTS, text.encode())

@@ -13,7 +13,7 @@ from gitops_ml.release import tensorflow_serving
 from gitops_ml.release.model_artifacts import artifact_values, mounted
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.release.values.nodes import memory, resources, scheduling
-from gitops_ml.release.values.preflight import preflight
+from gitops_ml.release.values.preflight_job import preflight
 from gitops_ml.release.values.scaling import autoscaling
 from gitops_ml.release.values.without_empty import without_empty
 

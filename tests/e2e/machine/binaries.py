@@ -142,15 +142,15 @@ def build() -> None:
 
 
 def _build_programs(module: GoModule, programs: list[tuple[str, str]]) -> None:
-    workplace = folder() / "build" / _short(module)
+    sources = folder() / "build" / _short(module)
     if module.in_place:
-        workplace = gitea_files()
-        if not workplace.exists():
-            shutil.copytree(module.source, workplace)
-            for found in [workplace, *workplace.rglob("*")]:
+        sources = gitea_files()
+        if not sources.exists():
+            shutil.copytree(module.source, sources)
+            for found in [sources, *sources.rglob("*")]:
                 found.chmod(found.stat().st_mode | 0o200)
     else:
-        _write_go_mod(module, workplace)
+        _write_go_mod(module, sources)
     for name, package in programs:
         print(f"{module.path} v{module.version}: {name}", flush=True)
         named = "." if module.in_place else f"{module.path}/{package}".removesuffix("/.")
@@ -163,14 +163,14 @@ def _build_programs(module: GoModule, programs: list[tuple[str, str]]) -> None:
             "-o",
             str(partial),
             named,
-            cwd=workplace,
+            cwd=sources,
             cgo=module.cgo,
         )
         partial.replace(folder() / name)
 
 
-def _write_go_mod(module: GoModule, workplace: Path) -> None:
-    workplace.mkdir(parents=True, exist_ok=True)
+def _write_go_mod(module: GoModule, sources: Path) -> None:
+    sources.mkdir(parents=True, exist_ok=True)
     lines = ["module e2e", "go 1.26", f"require {module.path} v{module.version}"]
     if module.staging:
         for line in (module.source / "go.mod").read_text().splitlines():
@@ -178,9 +178,9 @@ def _write_go_mod(module: GoModule, workplace: Path) -> None:
             if arrow and place.startswith("./staging/"):
                 name = replaced.removeprefix("replace ")
                 lines.append(f"replace {name} => {name} v{module.staging}")
-    (workplace / "go.mod").write_text("\n".join([*lines, ""]))
+    (sources / "go.mod").write_text("\n".join([*lines, ""]))
     if not module.staging:
-        _go("get", f"{module.path}@v{module.version}", cwd=workplace)
+        _go("get", f"{module.path}@v{module.version}", cwd=sources)
 
 
 def _go(*arguments: str, cwd: Path | None = None, cgo: bool = False) -> str:
