@@ -121,8 +121,10 @@ def missing(*names: str) -> list[str]:
 
 
 def _what_brings(name: str) -> str:
-    if name == "argocd":
-        return "Argo CD's program, put it on PATH"
+    if name in ("argocd", "git-verify-wrapper.sh"):
+        return "of Argo CD: put it on PATH"
+    if name == "helm":
+        return "tests/support/install_helm.py"
     return f"apt-get install {DEBIAN[name]}" if name in DEBIAN else "make e2e-binaries"
 
 
