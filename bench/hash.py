@@ -15,8 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.spent import spend
+
 _CHILD = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from gitops_ml.image.context import read_context
 from gitops_ml.image.content_hash import Recipe, content_hash
@@ -27,7 +29,7 @@ context = read_context(Path(sys.argv[1]), predictor=predictor_spec())
 recipe = Recipe(builder="docker/1", template="", base=ImageRef("b", None, "sha256:" + "0" * 64),
                 platform="linux/amd64", python_version="3.11")
 content_hash(context.inputs, recipe=recipe)
-print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(time.perf_counter() - begin)
 """
 
 
@@ -56,11 +58,8 @@ def plant(directory: Path, *, size: int) -> int:
 def ours(directory: Path) -> tuple[float, float]:
     """Seconds, and the largest resident set in MiB, of a process that hashes ``directory``."""
     root = Path(__file__).parents[1]
-    told = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(directory)],
-        cwd=root, capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
-    return float(told[0]), float(told[1])
+    spent = spend([sys.executable, "-c", _CHILD, str(directory)], cwd=root)
+    return float(spent.output), spent.peak
 
 
 def peer(directory: Path) -> float:

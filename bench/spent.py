@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GITOPS_ML = (sys.executable, "-m", "gitops_ml")
+
+_LAUNCHER = """
+import json, os, sys, time
+begin = time.perf_counter()
+process = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(process, 0)
+wall, cpu = time.perf_counter() - begin, usage.ru_utime + usage.ru_stime
+with open(sys.argv[1], "w") as file:
+    json.dump([os.waitstatus_to_exitcode(status), wall, cpu, usage.ru_maxrss / 1024], file)
+"""
+"""A process counts the memory of the one it is forked from, so this small one starts the program."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +63,12 @@ def spend(
         env["GITOPS_ML_CACHE"] = str(cache)
     # Installed programs have their bytecode; CI machines often forbid it for the sake of tests.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryFile() as out:
-        begin = time.perf_counter()
-        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=sys.stderr)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
+    with tempfile.TemporaryFile() as out, tempfile.NamedTemporaryFile() as figures:
+        launcher = [sys.executable, "-IS", "-c", _LAUNCHER, figures.name, *command]
+        subprocess.run(launcher, cwd=cwd, env=env, stdout=out, check=True)
+        status, wall, cpu, peak = json.load(figures)
         out.seek(0)
         text = out.read().decode()
     if status and not may_fail:
         sys.exit(f"{' '.join(command)} ended with status {status}\n{text}")
-    return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
+    return Spent(wall, cpu, peak, text)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
+
+from bench.spent import spend
 
 BENCHMARKS = sorted((Path(__file__).parents[1] / "bench").glob("*.py"))
 
@@ -23,3 +26,19 @@ def test_every_imported_name_exists(path):
                 assert hasattr(module, alias.name) or importlib.util.find_spec(
                     f"{node.module}.{alias.name}"
                 ), f"{path.name}:{node.lineno}: {node.module} has no {alias.name}"
+
+
+def test_the_memory_of_a_program_is_its_own():
+    held = bytearray(b"x") * (200 << 20)
+    small = spend([sys.executable, "-IS", "-c", "print('small')"])
+    large = spend([sys.executable, "-IS", "-c", f"bytearray(b'x') * {len(held)}"])
+    assert small.output == "small\n"
+    assert small.peak < 60
+    assert large.peak > 200
+
+
+def test_the_status_of_a_program_is_kept(capsys):
+    fails = [sys.executable, "-IS", "-c", "print('why'); raise SystemExit(3)"]
+    assert spend(fails, may_fail=True).output == "why\n"
+    with pytest.raises(SystemExit, match=r"(?s)status 3\nwhy"):
+        spend(fails)
