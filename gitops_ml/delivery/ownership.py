@@ -9,7 +9,7 @@ from gitops_ml.errors import InvalidDocument, RepositoryMoved
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import roles_in
 from gitops_ml.gitops.release_yaml import destination_of, project_of
-from gitops_ml.gitops.routes import Route, conflicts, route_of
+from gitops_ml.gitops.routes import Route, RouteIndex, route_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,8 +108,8 @@ def taken_routes(
         and (destination := destination_of(content))
         and destination[1][0] in servers
     ]
-    others = (*_current_routes(state, rest).values(), *filter(None, routes.values()))
-    return [(at, sentence) for at, route in new.items() for sentence in conflicts(route, others)]
+    others = RouteIndex([*_current_routes(state, rest).values(), *filter(None, routes.values())])
+    return [(at, sentence) for at, route in new.items() for sentence in others.conflicts(route)]
 
 
 def _current_routes(state: RepositoryState, directories: Iterable[str]) -> dict[str, Route]:

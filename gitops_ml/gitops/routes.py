@@ -8,7 +8,9 @@ belong to the same project and team. The same holds for a host below a wildcard.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,7 +19,7 @@ from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops.release_yaml import as_text, destination_of, project_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +106,41 @@ def conflict(own: Route, other: Route) -> str | None:
     return _sentence(own, other, f"has {_place(other)} within it, which belongs to")
 
 
-def conflicts(own: Route, others: Iterable[Route]) -> Iterator[str]:
-    for other in others:
-        if (sentence := conflict(own, other)) is not None:
-            yield sentence
+class RouteIndex:
+    """Many routes, in which the conflicts of one are found without a look at each of them."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = routes
+        self._numbers: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for number, route in enumerate(routes):
+            for key in product([_gateway(route)], *_exact_and_above(route)):
+                self._numbers[key].append(number)
+
+    def conflicts(self, own: Route) -> Iterator[str]:
+        """As `conflict` with each of the routes, in their order."""
+        # one of two hosts and one of two paths is at or above the other one
+        flipped = (
+            [(not is_exact, text) for is_exact, text in each] for each in _exact_and_above(own)
+        )
+        keys = product([_gateway(own)], *flipped)
+        for number in sorted({n for key in keys for n in self._numbers.get(key, ())}):
+            if (sentence := conflict(own, self._routes[number])) is not None:
+                yield sentence
+
+
+def _gateway(route: Route) -> tuple[object, ...]:
+    return route.server, route.gateway[:3]
+
+
+def _exact_and_above(route: Route) -> tuple[set[tuple[bool, str]], set[tuple[bool, str]]]:
+    """The hosts and the path of a route, and those that are at or above them: exact, or not."""
+    hosts = {(True, host) for host in route.hosts or ("*",)}
+    for _, host in tuple(hosts):
+        wildcards = (f"*{host[at:]}" for at, letter in enumerate(host) if letter == ".")
+        hosts.update((False, wider) for wider in (host, "*", *wildcards))
+    path = f"{route.path}/"
+    above = {(False, path[:at]) for at, letter in enumerate(path) if letter == "/"}
+    return hosts, {(True, route.path.rstrip("/")), *above}
 
 
 def _share_gateway(own: Route, other: Route) -> bool:

@@ -113,13 +113,10 @@ class LibraryHelm(HelmEngine):
     @classmethod
     def load(cls) -> LibraryHelm | None:
         """The engine; ``None`` where the library is missing or does not run on this machine."""
-        # Read when the library starts. Rendering creates much garbage and keeps nothing: with Go's
-        # default, a quarter of the time is garbage collection.
-        with process.environment_variable("GOGC", os.environ.get("GOGC", "400")):
-            try:
-                import helm_python
-            except ImportError:
-                return None
+        try:
+            import helm_python
+        except ImportError:
+            return None
         try:
             helm_python.helm_sdk_version()
         except (helm_python.HelmLibraryError, OSError):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gitops_ml.gitops.routes import Route, conflict, route_of
+from gitops_ml.gitops import routes
+from gitops_ml.gitops.routes import Route, RouteIndex, conflict, route_of
 from tests.support.pipeline import api, project_of, rendered
 
 OTHER = Route(
@@ -73,6 +76,40 @@ def test_a_team_may_put_paths_within_its_own():
 def test_an_api_is_not_in_its_own_way():
     assert conflict(OURS, OURS) is None
     assert conflict(OURS, replace(OURS, directory="releases/production/iris")) is None
+
+
+NAMES = st.sampled_from(["a", "b", "*", "", "a.b", "*.b", "b.", ".a"])
+ROUTES = st.builds(
+    replace,
+    st.just(OTHER),
+    directory=st.sampled_from([f"releases/e/{number}" for number in range(9)]),
+    team=st.sampled_from("xy"),
+    gateway=st.sampled_from([OTHER.gateway, (*OTHER.gateway[:3], "https"), ("ingress", "nginx")]),
+    hosts=st.lists(st.lists(NAMES, min_size=1, max_size=3).map(".".join), max_size=2).map(tuple),
+    path=st.lists(st.sampled_from(["/", "a", "/a", "b", "", "a/"]), max_size=4).map("".join),
+)
+
+
+@given(st.lists(ROUTES, max_size=9))
+def test_an_index_finds_the_conflicts_that_a_look_at_each_route_finds(others):
+    index = RouteIndex(others)
+    for own in others:
+        expected = [sentence for each in others if (sentence := conflict(own, each))]
+        assert [*index.conflicts(own)] == expected
+
+
+@pytest.mark.parametrize("differ", ["hosts", "path"])
+def test_a_route_is_compared_with_few_of_many(differ, monkeypatch):
+    values = {"hosts": [(f"m{n}.acme.example",) for n in range(300)],
+              "path": [f"/models/{n}" for n in range(300)]}[differ]  # fmt: skip
+    many = [
+        replace(OTHER, directory=f"releases/e/{n}", **{differ: v}) for n, v in enumerate(values)
+    ]
+    compared = []
+    monkeypatch.setattr(routes, "conflict", lambda own, other: compared.append((own, other)))
+    index = RouteIndex(many)
+    assert not [sentence for own in many for sentence in index.conflicts(own)]
+    assert len(compared) == len(many), "each with itself only"
 
 
 @pytest.mark.parametrize("type_", ["gateway-api", "ingress"])
