@@ -105,7 +105,7 @@ def _world(folder: Path) -> Iterator[Path]:
         for name, version in (*((name, "99.0") for name in RUNTIME), ("numpy", numpy.__version__)):
             make_wheel(index.folder, name, version)
         base = push_tiny_base(registry_of(), f"{registry.host}/base")
-        words: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "project": "bench",
             "image": {
                 "repository": f"{registry.host}/ml", "base": str(base.image),
@@ -117,7 +117,7 @@ def _world(folder: Path) -> Iterator[Path]:
             },
             "environments": {"staging": {"namespace": "ml-staging"}},
         }  # fmt: skip
-        (project / "gitops-ml.yaml").write_text(yaml.safe_dump(words))
+        (project / "gitops-ml.yaml").write_text(yaml.safe_dump(fields))
         settings = {
             "HOME": str(home), "GITOPS_ML_CACHE": str(folder / "cache"), "BENCH_TOKEN": TOKEN,
             "PIP_INDEX_URL": index.url, "UV_CACHE_DIR": str(folder / "uv"),

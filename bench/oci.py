@@ -131,9 +131,9 @@ def _builds(world: World) -> list[Row]:
         Row("code-only change: docker builder", f"{seconds['docker']:.2f} s", "-"),
         Row("code-only change: oci builder", f"{oci:.2f} s", "<= 2 s", oci <= 2),
         *(
-            Row(f"  times faster than {words}", f"{seconds[name] / oci:.1f}", ">= 5",
+            Row(f"  times faster than {peer}", f"{seconds[name] / oci:.1f}", ">= 5",
                 seconds[name] / oci >= 5)
-            for name, words in (("cli", "`docker build` + push"), ("docker", "the docker builder"))
+            for name, peer in (("cli", "`docker build` + push"), ("docker", "the docker builder"))
         ),
         Row("... from a Python that runs already: docker builder", f"{warm['docker']:.2f} s", "-"),
         Row("... from a Python that runs already: oci builder", f"{warm['oci']:.2f} s", "-"),
@@ -155,8 +155,8 @@ def _project(world: World, builder: str) -> Path:
         "python_version": world.python,
         "builder": builder,
     }
-    words = {"project": "bench", "image": image, "environments": {"e": {"namespace": "ml"}}}
-    (folder / "gitops-ml.yaml").write_text(json.dumps(words))
+    fields = {"project": "bench", "image": image, "environments": {"e": {"namespace": "ml"}}}
+    (folder / "gitops-ml.yaml").write_text(json.dumps(fields))
     return folder
 
 
@@ -187,8 +187,8 @@ def _docker_context(world: World, project: Path) -> Path:
 def _warm(world: World, projects: Mapping[str, Path]) -> dict[str, float]:
     """Median seconds of each builder after a change of the code, in one process: a notebook's way."""
     command = [sys.executable, "-m", "bench.oci", *map(str, projects.values())]
-    told = _spend(world, command, world.folder).output
-    return dict(zip(projects, map(float, told.split()[-len(projects) :]), strict=True))
+    output = _spend(world, command, world.folder).output
+    return dict(zip(projects, map(float, output.split()[-len(projects) :]), strict=True))
 
 
 def _build_here(folders: Sequence[str]) -> list[float]:

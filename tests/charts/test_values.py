@@ -1,4 +1,4 @@
-"""The values as people meet them: explained, closed against typos, and told in the README."""
+"""The values as people meet them: explained, closed against typos, and described in the README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gitops-ml run`: the real runtime on this machine, asked, and told to stop."""
+"""`gitops-ml run`: the real runtime on this machine, which is called and stopped."""
 
 from __future__ import annotations
 
@@ -123,9 +123,9 @@ def test_port_0_is_a_free_port_and_is_told(ann):
     process = started("run", "--port", "0", cwd=ann.project)
     try:
         assert process.stderr
-        told = process.stderr.readline() + process.stderr.readline()
-        address = re.search(r"http://127\.0\.0\.1:[1-9]\d+", told.decode())
-        assert address, told
+        lines = process.stderr.readline() + process.stderr.readline()
+        address = re.search(r"http://127\.0\.0\.1:[1-9]\d+", lines.decode())
+        assert address, lines
         Server(address[0], process).ready()
     finally:
         process.terminate()

@@ -54,7 +54,7 @@ def folder(ann):
 
 
 def packaged(output):
-    """The files of the package that was told."""
+    """The files of the package that was reported."""
     from pathlib import Path
 
     (line,) = (line for line in output.splitlines() if "PACKAGE /" in line)

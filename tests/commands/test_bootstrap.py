@@ -172,8 +172,8 @@ def test_git_agrees_with_our_attributes(shop):
     did(shop, "bootstrap")
     folder = shop.checks_out()
     path = "releases/staging/iris/manifest.yaml"
-    told = git("check-attr", "eol", "linguist-generated", "--", path, cwd=folder).splitlines()
-    assert told == [f"{path}: eol: lf", f"{path}: linguist-generated: set"]
+    attributes = git("check-attr", "eol", "linguist-generated", "--", path, cwd=folder).splitlines()
+    assert attributes == [f"{path}: eol: lf", f"{path}: linguist-generated: set"]
 
 
 # -- what people wrote -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`gitops-ml delete`: the release goes, whole; what Argo CD keeps by policy is told."""
+"""`gitops-ml delete`: the release goes, whole; what Argo CD keeps by policy is reported."""
 
 from __future__ import annotations
 

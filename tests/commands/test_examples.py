@@ -137,10 +137,10 @@ def test_an_example_carries_our_chart_as_it_is(ann, example, name):
 
 def test_the_iris_example_trains_and_tells_flowers_apart(example):
     folder = example("iris-classifier")
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "train.py"], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
-    accuracy = re.search(r"accuracy (0\.\d+)", told)
+    accuracy = re.search(r"accuracy (0\.\d+)", output)
     assert accuracy
     assert float(accuracy[1]) > 0.9
     with serving(cwd=folder) as server:

@@ -1,4 +1,4 @@
-"""`gitops-ml history` and `trace`: what is told of deployments, however they got to the branch."""
+"""`gitops-ml history` and `trace`: what they show of deployments, however they got to the branch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.git_servers import bare_repository, commit_files, git
 from tests.support.person import DIGEST, Person, container_api
 
 
-def told(ann: Person, *arguments: str) -> list[tuple[str, str, str]]:
+def deployments(ann: Person, *arguments: str) -> list[tuple[str, str, str]]:
     """Environment, id and action of each row, the newest first."""
     result = ann.runs("history", *arguments, "--limit", "0", "--output", "json")
     assert result.code == 0, result
@@ -37,7 +37,7 @@ def traced(ann: Person, id: str):
 def test_deployments_are_listed_the_newest_first(ann):
     first = deployed(ann, "staging")
     second = deployed(ann, "staging", autoscaling={"max_replicas": 6})
-    assert told(ann, "iris") == [("staging", second, "deploy"), ("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", second, "deploy"), ("staging", first, "deploy")]
 
 
 def test_a_change_that_restarts_nothing_is_a_deployment_with_the_same_id(ann):
@@ -71,7 +71,7 @@ def test_what_a_deploy_takes_back_is_a_deploy(ann):
     first = deployed(ann, "staging")
     ann.runs("patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=7")
     assert deployed(ann, "staging") == first
-    assert [action for _, _, action in told(ann, "iris")] == ["deploy", "patch", "deploy"]
+    assert [action for _, _, action in deployments(ann, "iris")] == ["deploy", "patch", "deploy"]
 
 
 def test_people_see_who_when_what_changed_and_what_stands(ann):
@@ -102,7 +102,7 @@ def test_an_unrelated_commit_is_no_deployment(ann):
     ann.has(container_api("iris"), container_api("roses"))
     ann.deploys("-e", "staging")
     commit_files(ann.gitops, {"releases/staging/iris/notes.md": "hm\n", "README.md": "hello\n"})
-    assert told(ann, "iris") == [("staging", only, "deploy")]
+    assert deployments(ann, "iris") == [("staging", only, "deploy")]
 
 
 def test_an_override_for_another_environment_is_no_deployment_of_this_one(ann):
@@ -114,21 +114,21 @@ def test_an_override_for_another_environment_is_no_deployment_of_this_one(ann):
         "production",
         environments={"production": {"autoscaling": {"max_replicas": 9}}},
     )
-    assert told(ann, "iris", "-e", "staging") == [("staging", first, "deploy")]
-    assert len(told(ann, "iris", "-e", "production")) == 2
+    assert deployments(ann, "iris", "-e", "staging") == [("staging", first, "deploy")]
+    assert len(deployments(ann, "iris", "-e", "production")) == 2
 
 
 def test_the_history_of_one_environment_can_be_asked_for(ann):
     deployed(ann, "staging", "production")
-    assert {row[0] for row in told(ann, "iris")} == {"staging", "production"}
-    assert {row[0] for row in told(ann, "iris", "-e", "production")} == {"production"}
+    assert {row[0] for row in deployments(ann, "iris")} == {"staging", "production"}
+    assert {row[0] for row in deployments(ann, "iris", "-e", "production")} == {"production"}
 
 
 def test_what_was_removed_has_a_history(ann):
     first = deployed(ann, "staging")
     (ann.project / "api.yaml").unlink()
     ann.deploys("--prune", "-e", "staging")
-    assert told(ann, "iris") == [("staging", None, "delete"), ("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", None, "delete"), ("staging", first, "deploy")]
 
 
 def test_an_environment_that_nobody_knows_any_more_is_still_told(ann):
@@ -136,7 +136,7 @@ def test_an_environment_that_nobody_knows_any_more_is_still_told(ann):
     (ann.project / "api.yaml").unlink()
     ann.deploys("--prune", "-e", "staging")
     ann.configures(environments={"production": {"cluster": "main", "namespace": "ml"}})
-    assert told(ann, "iris") == [("staging", None, "delete"), ("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", None, "delete"), ("staging", first, "deploy")]
     assert traced(ann, first)["environment"] == "staging"
 
 
@@ -147,7 +147,7 @@ def test_an_environment_whose_argo_cd_objects_are_gone_too_is_still_told(ann):
     git("commit", "-q", "-m", "Close it", cwd=checkout)
     git("push", "-q", "origin", "main", cwd=checkout)
     ann.configures(environments={"production": {"cluster": "main", "namespace": "ml"}})
-    assert told(ann, "iris") == [("staging", None, "delete"), ("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", None, "delete"), ("staging", first, "deploy")]
 
 
 def test_a_name_that_was_never_deployed_is_answered_with_the_nearest(ann):
@@ -181,7 +181,7 @@ def test_values_that_somebody_edited_by_hand_are_told_as_an_edit(ann):
 def test_the_tag_of_an_image_with_a_digest_changes_nothing_that_runs(ann):
     deployed(ann, "staging")
     by_hand(ann, "releases/staging/iris/values.yaml", "  digest:", "  tag: v2\n  digest:")
-    assert len(told(ann, "iris")) == 1
+    assert len(deployments(ann, "iris")) == 1
 
 
 def test_a_revert_by_hand_is_a_rollback(ann):
@@ -190,7 +190,7 @@ def test_a_revert_by_hand_is_a_rollback(ann):
     checkout = ann.checks_out()
     git("revert", "--no-edit", "HEAD", cwd=checkout)
     git("push", "-q", "origin", "main", cwd=checkout)
-    assert told(ann, "iris") == [
+    assert deployments(ann, "iris") == [
         ("staging", first, "rollback"),
         ("staging", second, "deploy"),
         ("staging", first, "deploy"),
@@ -229,7 +229,7 @@ def test_a_merged_pull_request_is_a_deployment_with_its_number(ann, way, message
         git(*way, "-m", message, "topic", cwd=checkout)
     git("push", "-q", "origin", "main", cwd=checkout)
 
-    assert told(ann, "iris") == [("staging", second, "deploy"), ("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", second, "deploy"), ("staging", first, "deploy")]
     found = traced(ann, second)
     assert (found["pull_request"], found["commit"]) == (12, ann.head())
     assert "#12" in ann.runs("history", "iris").out
@@ -243,7 +243,7 @@ def test_a_deployment_that_was_replaced_within_its_pull_request_is_not_lost(ann)
     git("merge", "--no-ff", "-m", "Merge pull request #3 from acme/topic", "topic", cwd=checkout)
     git("push", "-q", "origin", "main", cwd=checkout)
 
-    assert between not in {id for _, id, _ in told(ann, "iris")}
+    assert between not in {id for _, id, _ in deployments(ann, "iris")}
     found = traced(ann, between)
     assert (found["deployments"], found["is_current"]) == ([], False)
     assert found["manifest"]["compute"] == {"cpu": "300m"}
@@ -260,7 +260,7 @@ def test_a_shallow_repository_tells_where_its_memory_begins(ann):
     assert result.err.startswith(
         "warning: the GitOps repository is a shallow clone: what is before"
     )
-    assert told(ann, "iris") == [("staging", second, "deploy")]
+    assert deployments(ann, "iris") == [("staging", second, "deploy")]
 
 
 def test_a_cache_clone_that_is_shallow_gets_the_rest(ann):
@@ -271,7 +271,7 @@ def test_a_cache_clone_that_is_shallow_gets_the_rest(ann):
     git("update-ref", "-d", "refs/gitops-ml/pending", cwd=folder)
     git("fetch", "-q", "--depth=1", ann.gitops.as_uri(), "main", cwd=folder)
     assert (folder / "shallow").exists()
-    assert told(ann, "iris") == [("staging", second, "deploy"), ("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", second, "deploy"), ("staging", first, "deploy")]
 
 
 def test_settings_that_people_have_for_their_own_logs_do_not_matter(ann, monkeypatch):
@@ -282,15 +282,15 @@ def test_settings_that_people_have_for_their_own_logs_do_not_matter(ann, monkeyp
         "[diff]\n renames = copies\n noprefix = true\n[format]\n pretty = fuller\n"
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
-    assert told(ann, "iris") == [("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", first, "deploy")]
 
 
 def test_a_history_that_was_rewritten_is_read_anew(ann):
     first = deployed(ann, "staging")
     deployed(ann, "staging", autoscaling={"max_replicas": 6})
-    assert len(told(ann, "iris")) == 2
+    assert len(deployments(ann, "iris")) == 2
     git("update-ref", "refs/heads/main", "main~1", cwd=ann.gitops)
-    assert told(ann, "iris") == [("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", first, "deploy")]
 
 
 # -- trace -----------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_an_empty_repository_has_no_deployments(ann):
 def test_a_damaged_release_does_not_end_the_history(ann):
     first = deployed(ann, "staging")
     commit_files(ann.gitops, {"releases/staging/iris/release.yaml": "}{ no yaml\n"})
-    assert told(ann, "iris") == [("staging", None, "edit"), ("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", None, "edit"), ("staging", first, "deploy")]
 
 
 def test_manifests_that_are_wrong_do_not_keep_anybody_from_looking(ann):
@@ -382,4 +382,4 @@ def test_history_over_a_real_bare_repository_needs_no_cache(ann, tmp_path):
     copy = bare_repository(tmp_path / "copy.git")
     git("fetch", "-q", ann.gitops, "main:main", cwd=copy)
     ann.configures(gitops={"repository": str(copy)})
-    assert told(ann, "iris") == [("staging", first, "deploy")]
+    assert deployments(ann, "iris") == [("staging", first, "deploy")]

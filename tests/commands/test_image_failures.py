@@ -1,4 +1,4 @@
-"""`gitops-ml build` where registries, lines, disks and people fail: recovered from, or told, and never
+"""`gitops-ml build` where registries, lines, disks and people fail: recovered from, or reported, and never
 a tag that points at a broken image."""
 
 from __future__ import annotations

@@ -274,11 +274,11 @@ def test_an_oci_layout_holds_the_image_and_no_registry_is_asked_for_it(mill, wor
     if skopeo := find("skopeo"):
         import subprocess
 
-        told = subprocess.run(
+        inspected = subprocess.run(
             [skopeo, "inspect", f"oci:{mill.person.home / 'layout'}:{tag}"],
             capture_output=True, check=True,
         )  # fmt: skip
-        assert json.loads(told.stdout)["Digest"] == entry["digest"]
+        assert json.loads(inspected.stdout)["Digest"] == entry["digest"]
 
 
 def test_an_output_that_nobody_knows_is_refused_with_those_that_are(mill):

@@ -113,10 +113,10 @@ def test_following_outlives_a_cluster_that_is_away_for_a_moment(life):
     lives(life, k8s.ready())
     log = says(life, 0, (1, "one"), is_over=False)
     workspace, clients = life.asks()
-    told: list[str] = []
+    progress: list[str] = []
 
     def comes_back(line: str) -> None:
-        told.append(line)
+        progress.append(line)
         life.server.broken = False
 
     clients.progress = comes_back
@@ -126,8 +126,8 @@ def test_following_outlives_a_cluster_that_is_away_for_a_moment(life):
     log.is_cut = True
     log.says(f"{at(2)} two")
     assert next(lines).text == "two"
-    assert len(told) == 1
-    assert "etcdserver: request timed out" in told[0]
+    assert len(progress) == 1
+    assert "etcdserver: request timed out" in progress[0]
     lines.close()
 
 

@@ -78,7 +78,7 @@ def test_without_a_project_file_it_works_with_defaults(ann):
 
 
 def test_it_works_where_git_is_not_installed(ann, monkeypatch):
-    """Only the source cannot be told then."""
+    """Only the source is unknown then."""
     ann.has(container_api("iris"))
     (ann.home / "bin").mkdir()
     monkeypatch.setenv("PATH", str(ann.home / "bin"))

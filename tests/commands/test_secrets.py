@@ -22,7 +22,7 @@ def server(ann):
 
 
 def arguments_of_everything(stop: threading.Event) -> set[str]:
-    """The command lines of all processes, looked at again and again until told to stop."""
+    """The command lines of all processes, read repeatedly until the test ends."""
     seen: set[str] = set()
     while not stop.is_set():
         for file in Path("/proc").glob("[0-9]*/cmdline"):

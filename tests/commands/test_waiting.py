@@ -59,9 +59,9 @@ class World:
 
 
 def waited(life, *events, id: str | None = None, timeout: float = 600, **how):
-    """What waiting for the release ends with, and what it told on the way."""
+    """What waiting for the release ends with, and the lines of progress."""
     workspace, clients = life.asks()
-    told: list[str] = []
+    lines: list[str] = []
     release = life.ann.release("iris")
     wanted = ExpectedRelease(
         "iris", "staging", id or release["deployment_id"], how.pop("commit", None)
@@ -69,9 +69,9 @@ def waited(life, *events, id: str | None = None, timeout: float = 600, **how):
     world = World(list(events))
     if forge := how.pop("forge", None):
         clients.forge = forge
-    clients.progress = told.append
+    clients.progress = lines.append
     live = wait(workspace, [wanted], clients=clients, patience=world.patience(timeout), **how)
-    return live, told
+    return live, lines
 
 
 def refused(life, *events, **how) -> NotLive:
@@ -82,7 +82,7 @@ def refused(life, *events, **how) -> NotLive:
 
 def test_it_waits_until_argo_cd_has_synced_and_the_replicas_are_ready(life):
     id = life.deploys()
-    live, told = waited(
+    live, lines = waited(
         life,
         life.syncs,
         lambda: life.runs(k8s.waiting("ContainerCreating")),
@@ -91,7 +91,7 @@ def test_it_waits_until_argo_cd_has_synced_and_the_replicas_are_ready(life):
     )
     assert [each.running_id for each in live] == [id]
     assert life.refreshes() == ["the root", "gitops-ml-staging"]
-    assert [line.partition(":")[2].partition(":")[0].strip() for line in told] == [
+    assert [line.partition(":")[2].partition(":")[0].strip() for line in lines] == [
         "pending", "updating", "updating", "updating", "live",
     ]  # fmt: skip
 
@@ -140,10 +140,10 @@ def test_a_commit_that_keeps_the_id_is_waited_for_until_argo_cd_has_synced_it(li
     life.syncs()
     life.runs(k8s.ready())
     commit = changes_scaling(life)
-    live, told = waited(life, lambda: None, life.syncs)
+    live, lines = waited(life, lambda: None, life.syncs)
     assert live[0].status.word == "live"
-    assert "Argo CD has not synced the commit" in told[0]
-    assert commit[:12] in told[0]
+    assert "Argo CD has not synced the commit" in lines[0]
+    assert commit[:12] in lines[0]
     assert life.refreshes() == ["the root", "gitops-ml-staging", "iris-staging"]
 
 
@@ -187,10 +187,10 @@ def test_without_the_right_to_refresh_it_says_so_once_and_polls(life):
     life.server.forbidden |= {"applications/patch", "applicationsets/patch"}
     life.syncs()
     changes_scaling(life)
-    _, told = waited(
+    _, lines = waited(
         life, lambda: None, lambda: None, lambda: (life.syncs(), life.runs(k8s.ready()))
     )
-    hints = [line for line in told if "bootstrap/rights.yaml" in line]
+    hints = [line for line in lines if "bootstrap/rights.yaml" in line]
     assert len(hints) == 1
     assert "gitops-ml-refresher" in hints[0]
     assert len(life.refreshes()) == 1
@@ -236,7 +236,7 @@ def rolls_out(life) -> None:
 
 def test_it_waits_for_the_review_and_then_for_the_rollout(life):
     id = proposes(life)
-    live, told = waited(
+    live, lines = waited(
         life,
         lambda: None,
         lambda: merges(life),
@@ -244,8 +244,8 @@ def test_it_waits_for_the_review_and_then_for_the_rollout(life):
         id=id, proposed=PROPOSED, forge=Forge(["open", "open", "merged"]),
     )  # fmt: skip
     assert live[0].running_id == id
-    assert told[0] == "iris in staging: pending: it waits for its review: https://forge.example/7"
-    assert told[-1] == "iris in staging: live"
+    assert lines[0] == "iris in staging: pending: it waits for its review: https://forge.example/7"
+    assert lines[-1] == "iris in staging: live"
 
 
 def test_a_merge_that_the_forge_told_before_git_had_it_is_no_failure(life):
@@ -270,11 +270,11 @@ def test_a_pull_request_may_bring_several_releases(life):
     ]
     assert len(wanted) == 2
     workspace, clients = life.asks()
-    told: list[str] = []
-    clients.forge, clients.progress = Forge(["merged"]), told.append
+    lines: list[str] = []
+    clients.forge, clients.progress = Forge(["merged"]), lines.append
     with pytest.raises(NotLive, match=r"after 0 seconds it is still pending: its pull request is"):
         wait(workspace, wanted, clients=clients, proposed=PROPOSED, patience=World().patience(0))
-    assert [line.partition(": ")[2] for line in told] == [
+    assert [line.partition(": ")[2] for line in lines] == [
         "pending: its pull request is merged: https://forge.example/7"
     ] * 2
 
@@ -304,9 +304,11 @@ def test_it_ends_when_the_pull_request_is_closed(life):
 def test_without_a_forge_it_waits_for_the_branch_to_be_merged(life):
     id = proposes(life)
     branch = replace(PROPOSED, number=0, url="", head="gitops-ml/deploy/iris")
-    live, told = waited(life, lambda: merges(life), lambda: rolls_out(life), id=id, proposed=branch)
+    live, lines = waited(
+        life, lambda: merges(life), lambda: rolls_out(life), id=id, proposed=branch
+    )
     assert live[0].running_id == id
-    assert "the branch gitops-ml/deploy/iris" in told[0]
+    assert "the branch gitops-ml/deploy/iris" in lines[0]
 
 
 # -- what cannot be looked at ----------------------------------------------------------------------
@@ -333,9 +335,9 @@ def test_pods_that_cannot_be_read_are_replaced_by_argo_cds_health(life):
     life.deploys()
     life.server.forbidden |= {"deployments"}
     life.syncs()
-    live, told = waited(life)
+    live, lines = waited(life)
     assert live[0].status.word == "live"
-    assert told[0].startswith("Argo CD's health counts, as the pods cannot be read")
+    assert lines[0].startswith("Argo CD's health counts, as the pods cannot be read")
 
 
 def test_without_a_kubeconfig_it_does_not_wait(life):
@@ -474,10 +476,10 @@ def test_a_plan_is_not_waited_for(life):
 
 
 def deleted(life, *events, **how):
-    """What waiting for a removal that is in Git told."""
+    """The lines of progress of waiting for a removal that is in Git."""
     workspace, clients = life.asks(how.get("environment", "staging"))
-    told: list[str] = []
-    clients.progress = told.append
+    lines: list[str] = []
+    clients.progress = lines.append
     changed = delete(ChangeContext(workspace, clients, ChangeOptions()), Selection(apis=("iris",)))
     wait(
         workspace,
@@ -485,15 +487,15 @@ def deleted(life, *events, **how):
         clients=clients,
         patience=World(list(events)).patience(),
     )
-    return [line.partition(": ")[2] for line in told]
+    return [line.partition(": ")[2] for line in lines]
 
 
 def test_a_removal_is_waited_for_until_the_last_pod_is_gone(life):
     life.deploys()
     life.syncs()
     life.runs(k8s.ready())
-    told = deleted(life, lambda: None, life.is_gone)
-    assert told == [
+    lines = deleted(life, lambda: None, life.is_gone)
+    assert lines == [
         "deleting: Argo CD has not noticed the removal of iris yet, 1 pod left",
         "gone",
     ]
@@ -503,8 +505,8 @@ def test_a_removal_is_waited_for_until_the_last_pod_is_gone(life):
 def test_a_protected_environment_keeps_what_runs_and_needs_no_cluster(life):
     life.deploys(environment="production")
     life.server.broken = True
-    told = deleted(life, environment="production")
-    assert told == [
+    lines = deleted(life, environment="production")
+    assert lines == [
         "gone: production is protected: Argo CD keeps what runs, so nothing is waited for"
     ]
 

@@ -69,7 +69,7 @@ def test_the_api_server_accepts_every_object_of_an_example(cluster, namespace, a
     for environment in has_example(ann, name):
         moves(ann, environment, namespace)
         objects = rendered(ann, environment)
-        # What a missing definition hides is told by the next test.
+        # What a missing definition hides is found by the next test.
         known = [item for item in objects if cluster.knows(item)]
         assert {i["apiVersion"] for i in known} >= KUBERNETES_OWN & {
             i["apiVersion"] for i in objects

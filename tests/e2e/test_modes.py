@@ -27,7 +27,7 @@ def test_a_switch_by_one_project_keeps_the_pods_and_the_sync_of_the_other(story)
 
 
 def delivers(story, api, **settings):
-    """Deploy the API of a project, without waiting: Argo CD is told of both at once by `story.bootstraps`."""
+    """Deploy the API of a project, without waiting: Argo CD gets both at once by `story.bootstraps`."""
     story.configures(**settings)
     story.has(api)
     story.runs("deploy", "-e", story.environment)

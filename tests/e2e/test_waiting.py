@@ -24,8 +24,8 @@ def test_a_refusal_of_one_commit_ends_its_wait_and_not_the_next_one(story, recor
 
     story.cluster.kubectl("delete", "resourcequota", "no-services", "-n", story.namespace)
     story.has(answer_api(autoscaling={"min_replicas": 1, "max_replicas": 2}))
-    told = story.deploys().err
-    assert "answer in " in told
+    shown = story.deploys().err
+    assert "answer in " in shown
     assert story.predicts({"x": 1})[0] == {"answer": 2}
 
     story.has(answer_api(autoscaling={"min_replicas": 1, "max_replicas": 3}))

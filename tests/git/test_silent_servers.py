@@ -192,12 +192,12 @@ def test_one_who_waits_says_for_whom_and_gives_up(tmp_path):
     bare = bare_repository(tmp_path / "gitops.git", {"a": "a"})
     with holder(str(bare), tmp_path) as other:
         repository = opened(str(bare), tmp_path, seconds=0.5)
-        told: list[str] = []
-        repository._clone._progress = told.append
+        lines: list[str] = []
+        repository._clone._progress = lines.append
         who = rf"another gitops-ml \(process {other.pid} on .+, since 20\S+\)"
         with pytest.raises(RepositoryMoved, match=f"waited 1 seconds for {who}"):
             repository.fetch()
-        (line,) = told
+        (line,) = lines
         assert re.match(f"waiting for {who}, which works on the same repository", line)
     assert opened(str(bare), tmp_path).fetch().commit
 

@@ -229,12 +229,12 @@ def test_an_index_holds_an_image_for_each_platform(
     assert_whole(tools.registry, image)
     if skopeo := find("skopeo"):
         for architecture in ("amd64", "arm64"):
-            told = subprocess.run(
+            done = subprocess.run(
                 [skopeo, "--override-arch", architecture, "inspect", "--tls-verify=false",
                  f"docker://{image.repository}@{image.digest}"],
                 capture_output=True, text=True, check=True,
             )  # fmt: skip
-            assert json.loads(told.stdout)["Architecture"] == architecture
+            assert json.loads(done.stdout)["Architecture"] == architecture
 
 
 def pythons() -> list[str]:
@@ -310,7 +310,7 @@ def test_folder_user_umask_python_and_file_order_do_not_matter(
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found[number] = done.stdout
-    assert all(told.endswith(" True\n") for told in found.values())
+    assert all(output.endswith(" True\n") for output in found.values())
     assert len(set(found.values())) == 1, "\n" + "".join(f"{n} {v}" for n, v in found.items())
 
 

@@ -142,11 +142,11 @@ def test_another_process_with_another_environment_finds_the_same_hash(project: P
     )
     environ = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Tokyo", "PATH": os.environ["PATH"]}
     root = Path(__file__).parents[2]
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", script, str(root), str(project)],
         env=environ, cwd="/", capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert told.strip() == hash_of(project).hex
+    assert output.strip() == hash_of(project).hex
 
 
 def test_the_runtime_is_among_the_inputs_and_a_project_cannot_hide_it(project: Path) -> None:

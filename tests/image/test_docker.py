@@ -234,11 +234,11 @@ def scripted(
 def test_dependencies_sh_runs_once_in_the_build_with_what_it_names(
     scripted: Scripted, client: docker.DockerClient
 ) -> None:
-    told = client.containers.run(
+    output = client.containers.run(
         f"{scripted.image.repository}@{scripted.image.digest}",
         entrypoint=["cat", "/opt/from-script"], remove=True, read_only=True,
     )  # fmt: skip
-    assert bytes(told).decode() == "0\nconf of ours\ndeep blue\n"
+    assert bytes(output).decode() == "0\nconf of ours\ndeep blue\n"
 
 
 def test_what_the_predictor_pins_is_kept_and_the_rest_is_what_the_runtime_is_tested_with(
@@ -246,11 +246,11 @@ def test_what_the_predictor_pins_is_kept_and_the_rest_is_what_the_runtime_is_tes
 ) -> None:
     tested = (runtime_directory() / "predictor_base/constraints.txt").read_text()
     script = "from importlib.metadata import version as v; print(v('click'), v('uvicorn'))"
-    told = client.containers.run(
+    output = client.containers.run(
         f"{scripted.image.repository}@{scripted.image.digest}",
         entrypoint=["python", "-c", script], remove=True, read_only=True,
     )  # fmt: skip
-    click, uvicorn = bytes(told).decode().split()
+    click, uvicorn = bytes(output).decode().split()
     assert (click, f"uvicorn=={uvicorn}" in tested.splitlines()) == ("8.1.7", True)
 
 

@@ -86,13 +86,13 @@ def test_gitignore_syntax_means_what_git_means(
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).touch()
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             ["git", "-C", str(repository), "check-ignore", "-z", "--no-index", "--stdin"],
             input="\0".join(names).encode(), capture_output=True, check=False,
         ).stdout  # fmt: skip
     finally:
         subprocess.run(["git", "-C", str(repository), "clean", "-xdfq"], check=True)
-    ignored = set(told.decode().split("\0")) - {""}
+    ignored = set(output.decode().split("\0")) - {""}
     assert {n for n in names if is_excluded(only("\n".join(lines)), n)} == ignored
 
 

@@ -1,4 +1,4 @@
-"""What is installed in an image, told by its layers alone."""
+"""What is installed in an image, according to its layers."""
 
 from __future__ import annotations
 

@@ -165,10 +165,10 @@ def test_skopeo_takes_the_image_and_finds_the_same_digest(
         progress=silent,
     )
     reference = f"docker://{image.repository}@{image.digest}"
-    told = subprocess.run(
+    done = subprocess.run(
         [skopeo, "inspect", "--tls-verify=false", reference], capture_output=True, check=True
     )
-    assert json.loads(told.stdout)["Digest"] == image.digest
+    assert json.loads(done.stdout)["Digest"] == image.digest
     # a docker archive is unpacked and packed anew: every layer is read by somebody else's gzip
     target = f"docker-archive:{tmp_path}/image.tar"
     subprocess.run(
@@ -207,10 +207,10 @@ def test_a_layout_on_disk_is_an_image_that_others_read(
     index = json.loads((folder / "index.json").read_text())
     assert len(index["manifests"]) == 2
     if skopeo := find("skopeo"):
-        told = subprocess.run(
+        done = subprocess.run(
             [skopeo, "inspect", f"oci:{folder}:h-2"], capture_output=True, check=True
         )
-        assert json.loads(told.stdout)["Digest"] == built.digest
+        assert json.loads(done.stdout)["Digest"] == built.digest
 
 
 def test_what_a_change_would_push_is_told_before_it_is_pushed(
@@ -310,11 +310,11 @@ def test_skopeo_copies_a_model_for_every_architecture(
         [skopeo, "copy", "--quiet", "--src-tls-verify=false", f"--override-arch={architecture}",
          f"docker://{pushed.repository}@{pushed.digest}", f"oci:{tmp_path}/layout:1"], check=True,
     )  # fmt: skip
-    told = subprocess.run(
+    done = subprocess.run(
         [skopeo, "inspect", f"--override-arch={architecture}", f"oci:{tmp_path}/layout:1"],
         capture_output=True, check=True,
     )  # fmt: skip
-    facts = json.loads(told.stdout)
+    facts = json.loads(done.stdout)
     assert facts["Architecture"] == architecture
     assert facts["Labels"] == {"dev.gitops-ml.kind": "model"}
 
@@ -352,7 +352,7 @@ def test_the_image_of_a_predictor_copies_its_models_and_serves_them(
     config = Path(private_registry.environ["DOCKER_CONFIG"]) / "config.json"
     (secrets / "regcred.json").write_text(config.read_text())
     command = ["python3", "-m", "predictor_base.models.fetch", "--into=/models"]
-    told = client.containers.run(
+    output = client.containers.run(
         f"{image.repository}@{image.digest}", entrypoint=command,
         command=["--credentials=/etc/pull-secrets", f"iris={artifact}"],
         remove=True, stderr=True, read_only=True, tmpfs={"/tmp": "size=64m,mode=1777"},
@@ -360,7 +360,7 @@ def test_the_image_of_a_predictor_copies_its_models_and_serves_them(
         volumes={str(copied): {"bind": "/models", "mode": "rw"},
                  str(secrets): {"bind": "/etc/pull-secrets", "mode": "ro"}},
     )  # fmt: skip
-    assert b"MB in" in told
+    assert b"MB in" in output
     settings = tmp_path / "predictor.json"
     document = {"path": "predictor.py", "name": "iris", "config": {"model": "/models/iris"}}
     settings.write_text(json.dumps(document))

@@ -378,9 +378,9 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path, registry: RealRegis
     with (model / "weights.bin").open("wb") as file:
         for _ in range(300):
             file.write(piece)
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", PUSH_AND_PULL, str(model), f"{registry.host}/models/large", str(back)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert (back / "weights.bin").stat().st_size == 300 * MEGABYTE
-    assert int(told.stdout.split()[-1]) < 100
+    assert int(done.stdout.split()[-1]) < 100

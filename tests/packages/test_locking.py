@@ -308,10 +308,10 @@ def test_a_file_of_a_server_that_is_included_is_refused_before_it_is_asked_for(
 def test_an_index_that_tells_no_hashes_is_asked_for_the_files(
     project: Project, as_json: bool
 ) -> None:
-    told = project.ensure().lock
+    lock = project.ensure().lock
     (project.folder / "pylock.toml").unlink()
     project.index.as_json, project.index.tells_hashes = as_json, False
-    assert project.ensure().lock == told
+    assert project.ensure().lock == lock
 
 
 def refusal(project: Project, error: type[GitopsMlError] = GitopsMlError) -> str:

@@ -118,9 +118,9 @@ def test_a_body_over_the_limit_is_413(tmp_path: Path) -> None:
             yield b"x" * 300
 
     with serving(tmp_path, GATED, maxRequestBytes=1000) as server:
-        told = server.client.post("/predict", content=b"x" * 1001)
+        declared = server.client.post("/predict", content=b"x" * 1001)
         chunked = server.client.post("/predict", content=chunks())
-        assert (told.status_code, chunked.status_code) == (413, 413)
+        assert (declared.status_code, chunked.status_code) == (413, 413)
         assert server.metric("predictor_rejected_total", reason="too_large") == 2
 
 

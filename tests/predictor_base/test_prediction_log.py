@@ -53,7 +53,7 @@ class Collected:
 
 
 class Receiver(HttpServer):
-    """Takes events like KServe's or Knative's, or refuses or holds them when told to."""
+    """Takes events like KServe's or Knative's, or refuses or holds them when the test asks for it."""
 
     def __init__(self) -> None:
         super().__init__(ReceiverHandler)

@@ -129,7 +129,7 @@ def test_a_rolling_restart_under_load_loses_no_request(tmp_path: Path, processes
             for index, leaving in enumerate(old):
                 load.until_more(100)
                 new.append(start(stack, f"new-{index}"))
-                # As in a cluster: the pod is told to leave, and its address goes a little later.
+                # As in a cluster: the pod gets SIGTERM, and its address goes a little later.
                 leaving.terminate()
                 load.until_more(20)
                 balancer.route_to([*new, *old[index + 1 :]])

@@ -1,4 +1,4 @@
-"""The settings file: what is read, and how a wrong one is told."""
+"""The settings file: what is read, and how a wrong one is reported."""
 
 from __future__ import annotations
 

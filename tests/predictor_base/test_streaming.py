@@ -94,7 +94,7 @@ def test_a_stream_ends_when_its_client_leaves(folder: tuple[Server, Path], paylo
     with httpx.stream("POST", f"{server.url}/predict", json=payload) as stream:
         assert next(stream.iter_raw())
     if payload == "forever" and "await" not in (path / "predictor.py").read_text():
-        (path / "stop").touch()  # a thread cannot be interrupted, only be told afterwards
+        (path / "stop").touch()  # a thread cannot be interrupted, only informed afterwards
     until(lambda: payload in (path / "closed").read_text().split())
     until(lambda: server.metric("predictor_requests_in_progress") == 0)
     assert server.predict("x").status_code == 200

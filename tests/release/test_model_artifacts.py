@@ -1,4 +1,4 @@
-"""Where a release's model artifacts are, and what the runtime is told in their place."""
+"""Where a release's model artifacts are, and the settings that the runtime gets in their place."""
 
 from __future__ import annotations
 

@@ -335,8 +335,8 @@ def test_a_kind_that_cannot_be_deployed_yet_is_a_warning_and_not_an_exception() 
         "apis": [{"name": "iris", "weight": 100}],
         "environments": {"staging": {"networking": {"endpoint": "x"}}},
     }
-    (told,) = findings_of(words)
-    assert (told.path, told.severity, told.rule) == (("kind",), "warning", UNSERVED)
+    (finding,) = findings_of(words)
+    assert (finding.path, finding.severity, finding.rule) == (("kind",), "warning", UNSERVED)
 
 
 def test_an_environment_that_the_project_lacks_is_refused_with_those_it_has() -> None:

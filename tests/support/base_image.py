@@ -120,9 +120,11 @@ def _libraries(root: Path) -> Iterator[Path]:
     """What the dynamic linker loads for every program and module in ``root``."""
     objects = [*(root / "usr/bin").iterdir(), *(root / "usr/local").rglob("*.so*"),
                root / "usr/local/bin" / f"python{VERSION}"]  # fmt: skip
-    told = subprocess.run(["ldd", *map(str, objects)], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["ldd", *map(str, objects)], capture_output=True, text=True, check=False
+    )
     # `name => /path (0x…)`, and the loader itself, which stands alone
-    found = set(re.findall(r"(?:=> |^\s+)(/\S+) \(0x", told.stdout, flags=re.MULTILINE))
+    found = set(re.findall(r"(?:=> |^\s+)(/\S+) \(0x", listed.stdout, flags=re.MULTILINE))
     system = Path("/usr/lib") / (sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu")
     found |= {str(system / name) for name in _LIBRARIES if (system / name).exists()}
     return (

@@ -125,10 +125,10 @@ def test_secrets_are_in_nothing_that_is_raised(monkeypatch):
             env={"PASSWORD": "an0ther-one"},
         )
     failure = caught.value
-    told = f"{failure} {failure!r} {vars(failure)} {failure.__cause__} {failure.__context__}"
-    assert "https://***@example.org/***" in told
+    shown = f"{failure} {failure!r} {vars(failure)} {failure.__cause__} {failure.__context__}"
+    assert "https://***@example.org/***" in shown
     for secret in ("t0ken-value", "an0ther-one", "pa55w0rd"):
-        assert secret not in told
+        assert secret not in shown
 
 
 def test_variables_that_point_git_elsewhere_are_scrubbed_and_those_of_the_user_kept(monkeypatch):

@@ -44,10 +44,10 @@ class Gitea:
         self._admin("migrate")
         self._admin("admin", "user", "create", "--username", USER, "--password", "a-long-passw0rd",
                     "--email", "ops@example.org", "--admin", "--must-change-password=false")  # fmt: skip
-        told = self._admin("admin", "user", "generate-access-token", "--username", USER, "--raw",
+        output = self._admin("admin", "user", "generate-access-token", "--username", USER, "--raw",
                            "--token-name", "e2e", "--scopes", SCOPES)  # fmt: skip
         # On a busy machine a warning about a slow query may come before or after it.
-        self.token = re.findall(r"^[0-9a-f]{40}$", told, re.M)[-1]
+        self.token = re.findall(r"^[0-9a-f]{40}$", output, re.M)[-1]
         self._processes.start("gitea", *self._command("web"), environ=self._environ)
         until(
             lambda: answers(self.port),

@@ -46,7 +46,7 @@ class Serving(HttpServer):
         self.closes = False
 
     def states(self, model: str) -> dict[int, str]:
-        """As told, or of the folders that the configuration names."""
+        """As configured, or of the folders that the configuration names."""
         if self.config is None or not self.config.exists():
             return self.models.get(model, {})
         folders = dict(

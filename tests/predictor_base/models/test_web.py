@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class WebServer(HttpServer):
-    """One file with an ETag and ranges; breaks off, refuses or redirects when told to."""
+    """One file with an ETag and ranges; breaks off, refuses or redirects when the test asks for it."""
 
     def __init__(self) -> None:
         super().__init__(WebHandler)
