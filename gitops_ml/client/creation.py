@@ -19,6 +19,7 @@ from gitops_ml.capture.spec_of_class import (
 )
 from gitops_ml.client.connection import Connection, ProgressLine
 from gitops_ml.client.results import Api, Apis
+from gitops_ml.client.views import LocalCode
 from gitops_ml.commands.deploy import deploy
 from gitops_ml.commands.model import name_models, store_models
 from gitops_ml.commands.propose_source import propose_source
@@ -27,7 +28,7 @@ from gitops_ml.delivery.change import refuse_unreadable
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
 from gitops_ml.release.runtime_settings import runtime_settings
-from gitops_ml.workspace.from_dicts import DescribedApi, check_shape
+from gitops_ml.workspace.from_dicts import DescribedApi, check_shape, plain_mapping
 from gitops_ml.workspace.workspace import checked, open_project
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ class _Code:
     models: Mapping[str, Any]
     """What is stored at these URLs; an object of the session is pickled once."""
 
+    def local(self, options: DeployOptions) -> LocalCode:
+        """What `run_locally` serves; where nothing was stored, the models are of the call."""
+        models = self.models if options.dry_run else {}
+        return LocalCode(folder=self.api.folder, models=models, locations=self.locations)
+
 
 def create_api(
     connection: Connection,
@@ -118,8 +124,8 @@ def create_api(
     with ProgressLine(connection.progress) as progress:
         clients = connection.clients(connection.loaded, progress)
         code = _code(spec, given, clients)
-        if origin is None:
-            origin = notebook_origin(clients.root)
+        root = clients.root
+        origin = notebook_origin(root) if origin is None else plain_mapping("origin", origin)
         workspace = checked(connection.workspace(code.api, origin=origin))
         submitted = workspace.manifests[0].submitted
         if code.package is not None:
@@ -132,11 +138,17 @@ def create_api(
             store_models(api_name(spec), code.models, named=code.locations, clients=clients)
         if content == "source":
             proposed = propose_source(workspace, code.package, clients=clients, options=options)
-            return Api.of(proposed, submitted, connection, release=None, package=code.package)
+            return Api.of(
+                proposed, submitted, connection,
+                release=None, package=code.package, code=code.local(options),
+            )  # fmt: skip
         options = _reviewed(options, connection, code)
         deployed = deploy(workspace, clients=clients, options=options)
     (release,) = deployed.all_releases
-    return Api.of(deployed, submitted, connection, release=release, package=code.package)
+    return Api.of(
+        deployed, submitted, connection,
+        release=release, package=code.package, code=code.local(options),
+    )  # fmt: skip
 
 
 def deploy_files(connection: Connection, path: Path, options: DeployOptions) -> Apis:

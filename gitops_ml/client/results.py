@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import CallKeywords, takes
 from gitops_ml.client.cards import Shown
-from gitops_ml.client.views import LocalApi, Logs, Prediction, Status, serve, wait_for
+from gitops_ml.client.views import LocalApi, LocalCode, Logs, Prediction, Status, serve, wait_for
 from gitops_ml.cluster.observed import ExpectedRelease
 from gitops_ml.commands.predict import Call
 from gitops_ml.commands.wait import WaitPolicy
@@ -95,6 +95,7 @@ class Api(Shown):
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The API as it was submitted."""
     _connection: Connection = field(compare=False)
+    _code: LocalCode = field(default_factory=LocalCode, compare=False)
 
     @classmethod
     def of(
@@ -105,6 +106,7 @@ class Api(Shown):
         *,
         release: Release | None,
         package: Package | None = None,
+        code: LocalCode | None = None,
     ) -> Api:
         """A release of a deployment, or without ``release`` a source proposal."""
         place = connection.loaded.project.environments[connection.environment]
@@ -124,6 +126,7 @@ class Api(Shown):
             package=package.folder if package else None,
             manifest=manifest,
             _connection=connection,
+            _code=code or LocalCode(),
         )
 
     @classmethod
@@ -200,7 +203,7 @@ class Api(Shown):
             self.manifest,
             name=self.name,
             image=self.image,
-            folder=self.package,
+            code=self._code,
             port=port,
         )
 

@@ -21,10 +21,13 @@ from gitops_ml.commands.history import (
 )
 from gitops_ml.commands.inspect import export
 from gitops_ml.commands.logs import logs
+from gitops_ml.commands.model import is_elsewhere, name_models
 from gitops_ml.commands.predict import Call, predict, predict_at
 from gitops_ml.commands.run import start
 from gitops_ml.commands.wait import WaitPolicy, wait
-from gitops_ml.errors import UsageError
+from gitops_ml.errors import PredictionFailed, UsageError
+from gitops_ml.models.saved import model_folder
+from gitops_ml.release.model_artifacts import parse_location
 from gitops_ml.system.clean_text import printable
 from gitops_ml.workspace.from_dicts import DescribedApi
 
@@ -328,7 +331,17 @@ class LocalApi(Shown):
             UsageError: the payload cannot be JSON.
             PredictionFailed: it answered with an error; has its response.
         """
-        found = predict_at(self.url, payload, api=self.name, call=Call(path=path, headers=headers))
+        try:
+            found = predict_at(
+                self.url, payload, api=self.name, call=Call(path=path, headers=headers)
+            )
+        except PredictionFailed as error:
+            if traceback := self._server.failure_of(error.request_id):
+                raise PredictionFailed(
+                    f"{error.message}\n{traceback}",
+                    status=error.status, body=error.body, request_id=error.request_id,
+                ) from None  # fmt: skip
+            raise
         return Prediction.of(found, self._connection)
 
     @property
@@ -379,24 +392,53 @@ def wait_for(
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCode:
+    """What a call has on this machine: the folder of its code, and models that no registry may have."""
+
+    folder: Path | None = None
+    models: Mapping[str, Any] = field(default_factory=dict)
+    """By name."""
+    locations: Mapping[str, str] = field(default_factory=dict)
+    """The URL of each model in the manifest, by name."""
+
+    def folders(self, api: str, clients: Clients, opened: ExitStack) -> dict[str, Path]:
+        """The folder of each model by its digest, which exists until ``opened`` is closed.
+
+        Raises:
+            UsageError: the files of a model are not those of the manifest any more.
+        """
+        given = {name: each for name, each in self.models.items() if not is_elsewhere(each)}
+        now = name_models(api, given, clients=clients)
+        if changed := [name for name in now if now[name] != self.locations[name]]:
+            raise UsageError(
+                f"the model {changed[0]} changed since the API was planned: call create_api again"
+            )
+        return {
+            parse_location(now[name]).digest or "": opened.enter_context(model_folder(name, model))
+            for name, model in given.items()
+        }
+
+
 def serve(
     connection: Connection,
     manifest: Mapping[str, Any],
     *,
     name: str,
     image: ImageRef | None,
-    folder: Path | None,
+    code: LocalCode,
     port: int,
 ) -> LocalApi:
-    """Start the server of an API on this machine, with its packaged folder or the code of its image."""
+    """Start the server of an API on this machine, with the code of its call or that of its image."""
     with ExitStack() as opened:
         with connection.open() as (project, clients):
-            folder = folder or _exported(project, name, image, clients, opened)
+            folder = code.folder or _exported(project, name, image, clients, opened)
             described = DescribedApi(
                 spec=manifest, folder=folder, manifest_file=f"{source_folder(name)}/api.yaml"
             )
             workspace = connection.workspace(described)
-            server = start(workspace, clients=clients, port=port)
+            models = code.folders(name, clients, opened)
+            server = start(workspace, clients=clients, port=port, models=models)
         opened.callback(server.stop)
         return LocalApi(
             name=name, url=server.url, folder=folder,

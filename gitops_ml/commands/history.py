@@ -11,6 +11,7 @@ from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.gitops.release_history import Entry, Event, FoundDeployment, ReleaseHistory
+from gitops_ml.gitops.release_yaml import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -193,6 +194,8 @@ def trace_lines(found: FoundDeployment) -> Iterator[tuple[str, str]]:
         yield "content hash", release.content_hash
     yield "chart", f"{release.chart} {release.chart_version}"
     yield "source", _source(source)
+    if origin := origin_of(source):
+        yield "origin", ", ".join(f"{name} {value}" for name, value in origin)
     if source.get("author"):
         yield "source author", str(source["author"])
     derived = source.get("derived_from")

@@ -120,7 +120,9 @@ def predict_at(url: str, payload: Any, *, api: str, call: Call = Call()) -> Pred
     body, headers = _encoded(payload, call)
     begun = time.monotonic()
     answer = post(url, body=body, headers=headers, seconds=call.timeout or timeout_of({}))
-    return _prediction(answer, _Asked(api, api, url), seconds=time.monotonic() - begun)
+    return _prediction(
+        answer, _Asked(api, api, url, is_deployed=False), seconds=time.monotonic() - begun
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class _Asked:
     api: str
     name: str
     url: str
+    is_deployed: bool = True
 
 
 def _path(call: Call, usual: str) -> str:
@@ -199,7 +202,8 @@ def _failure(answer: HttpAnswer, asked: _Asked) -> str:
     which = f"; request {request}" if request else ""
     # The runtime marks its answers; others come from a gateway or a container.
     from_api = "x-deployment-id" in answer.headers
-    return f"{who} answered {answer.status}: {message}{which}{_hint(answer.status, from_api, asked.api)}"
+    hint = _hint(answer.status, from_api, asked.api) if asked.is_deployed else ""
+    return f"{who} answered {answer.status}: {message}{which}{hint}"
 
 
 def _hint(status: int, from_api: bool, api: str) -> str:

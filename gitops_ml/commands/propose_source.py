@@ -17,6 +17,7 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.git.commits import Change
 from gitops_ml.gitops.proposal_branch import head_branch
+from gitops_ml.gitops.release_yaml import origin_of
 from gitops_ml.image.context import read_context
 from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.cache import cache_place
@@ -226,5 +227,5 @@ def _body(
         head=head,
         folder=posixpath.dirname(workspace.source_path(manifest)) or ".",
         warnings=[str(problem) for problem in workspace.problems.warnings],
-        origin=sorted((workspace.origin or {}).items()),
+        origin=origin_of({"origin": workspace.origin}),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, UsageError
@@ -11,8 +12,14 @@ from gitops_ml.runtime.serve import LocalServer, serve_predictor
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gitops_ml.release.model_artifacts import Artifact
     from gitops_ml.release.spec import ReleaseSpec
     from gitops_ml.workspace.clients import Clients
+
+_NONE: Mapping[str, Path] = MappingProxyType({})
 
 
 def run(workspace: Workspace, *, host: str, port: int, reloads: bool, clients: Clients) -> None:
@@ -37,26 +44,34 @@ def run(workspace: Workspace, *, host: str, port: int, reloads: bool, clients: C
         raise ProgramFailed((f"the predictor of {planned.name}",), code, "")
 
 
-def start(workspace: Workspace, *, clients: Clients, port: int = 0) -> LocalServer:
+def start(
+    workspace: Workspace, *, clients: Clients, port: int = 0, models: Mapping[str, Path] = _NONE
+) -> LocalServer:
     """Serve the one predictor of the workspace in the background; returns once it is ready.
+
+    ``models`` has the folders of artifacts by digest, which no registry needs to have.
 
     Raises:
         ProgramFailed: it does not become ready; holds the end of its log.
     """
-    planned, spec = _local(workspace, clients)
+    planned, spec = _local(workspace, clients, models)
     clients.progress(f"starting {planned.name} on this machine")
     server = LocalServer(spec, directory=workspace.directory_of(planned.manifest), port=port)
     return server.until_ready(seconds=spec.probes.startup)
 
 
-def _local(workspace: Workspace, clients: Clients) -> tuple[PlannedRelease, ReleaseSpec]:
+def _local(
+    workspace: Workspace, clients: Clients, models: Mapping[str, Path] = _NONE
+) -> tuple[PlannedRelease, ReleaseSpec]:
     """The predictor with its models on this machine."""
+
+    def place(artifact: Artifact) -> str:
+        known = models.get(artifact.image.digest or "")
+        return str(known or clients.models.fetched(artifact.image, progress=clients.progress))
+
     planned = _one_predictor(checked(workspace).releases)
     assert planned.spec.predictor is not None, "`_one_predictor` refuses one without"
-    local = mounted(
-        planned.spec.predictor,
-        lambda each: str(clients.models.fetched(each.image, progress=clients.progress)),
-    )
+    local = mounted(planned.spec.predictor, place)
     return planned, replace(planned.spec, predictor=local.predictor)
 
 

@@ -1,7 +1,8 @@
 """Quote text of others in Markdown, without any effect.
 
 Text of manifests is part of pull requests. There it must not become a link, a picture, HTML, a
-mention that notifies a person, or a command (GitLab obeys lines such as ``/merge``).
+mention that notifies a person, or a command (GitLab obeys lines such as ``/merge``). Any value can be
+quoted: templates pass numbers as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _WORD_BREAK = "\u200b"
 """Invisible; a forge does not take what follows it for a name or an address."""
 
 
-def escaped(text: str) -> str:
+def escaped(text: object) -> str:
     """``text`` as plain text in one line of a paragraph."""
     line = " ".join(_shown(text).split())
     line = _REFERENCES.sub(rf"\1{_WORD_BREAK}", line)
@@ -29,7 +30,7 @@ def escaped(text: str) -> str:
     return _WORD_BREAK + line if line.startswith("/") else line
 
 
-def code(text: str) -> str:
+def code(text: object) -> str:
     """``text`` as code within a line."""
     line = " ".join(_shown(text).split())
     if not line:
@@ -39,12 +40,12 @@ def code(text: str) -> str:
     return f"{fence}{gap}{line}{gap}{fence}"
 
 
-def cell(text: str) -> str:
+def cell(text: object) -> str:
     """``text`` as code within a table."""
     return code(text).replace("|", "\\|")
 
 
-def block(text: str, language: str = "") -> str:
+def block(text: object, language: str = "") -> str:
     """``text`` as a block of code."""
     lines = _shown(text).rstrip("\n")
     fence = "`" * max(3, _longest_run(lines) + 1)
@@ -55,6 +56,6 @@ def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 
 
-def _shown(text: str) -> str:
+def _shown(text: object) -> str:
     """``text`` without characters that steer its display; line breaks and tabs stay."""
-    return _STEERING.sub(" ", text)
+    return _STEERING.sub(" ", str(text))

@@ -20,7 +20,7 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import VERBS
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, read_fields
+from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, origin_of, read_fields
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.resources import template
 
@@ -261,14 +261,17 @@ def _call(values: Mapping[str, Any]) -> str:
     return f"curl -i {shlex.quote(url)} -H 'content-type: application/json' -d @request.json"
 
 
-def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, str]]:
+def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, object]]:
     """The provenance of the new releases, each source once."""
-    found: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+    found: dict[tuple[tuple[str, object], ...], Mapping[str, object]] = {}
     for release in tuple(releases)[:_MOST_COMPARED]:
         facts = read_fields(release.facts[1])
         provenance = facts.get("provenance")
         if isinstance(provenance, dict):
-            source = {str(key): str(value) for key, value in provenance.items() if value}
+            source: dict[str, object] = {
+                str(key): str(value) for key, value in provenance.items() if value
+            }
+            source["origin"] = origin_of(provenance)
             found[tuple(sorted(source.items()))] = source
     return list(found.values())[:3]
 

@@ -19,6 +19,7 @@ from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.deployment_id import Refresh
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
     from gitops_ml.gitops.argo import Destination
@@ -110,6 +111,12 @@ class ReleaseRecord:
     def provenance(self) -> Mapping[str, Any]:
         """Where the deployment came from."""
         return _mapping(read_fields(self.text).get("provenance"))
+
+
+def origin_of(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Name and text of each fact about a source that is not a checkout, in the recorded order."""
+    origin = _mapping(provenance.get("origin"))
+    return tuple((one_line(str(name)), one_line(str(value))) for name, value in origin.items())
 
 
 def read_release(content: bytes) -> ReleaseRecord | None:

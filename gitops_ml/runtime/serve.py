@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.http.post import is_ready
 from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.runtime.local_log import failure_in, readable_log
 from gitops_ml.system.process import Background, attend
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = "sample.json"
 _NEVER_WATCHED = frozenset({"node_modules", "__pycache__", "site-packages"})
+_LAST_LINES = 20
 _LOOK_EVERY = 0.05
 """Seconds between two checks of readiness."""
 
@@ -42,9 +45,9 @@ def serve_predictor(
     ``port`` 0 is a free port. With ``reloads`` the program restarts when a Python file changes.
 
     Raises:
-        UsageError: the predictor's file does not exist.
+        UsageError: the predictor's file does not exist, or the port cannot be had.
     """
-    port = port or _free_port(host)
+    port = _port_for(host, port)
     with tempfile.TemporaryDirectory(prefix="gitops-ml-run-") as folder:
         command = _command(spec, directory, Path(folder), host=host, port=port)
         progress(f"serving {spec.name} from {directory}; try it with:")
@@ -54,11 +57,16 @@ def serve_predictor(
 
 
 class LocalServer:
-    """A predictor that is served in another process until `stop`, or until this process ends."""
+    """A predictor that is served in another process until `stop`, or until this process ends, however it ends."""
 
     def __init__(self, spec: ReleaseSpec, *, directory: Path, port: int = 0) -> None:
+        """Start it.
+
+        Raises:
+            UsageError: the predictor's file does not exist, or the port cannot be had.
+        """
         host = "127.0.0.1"
-        port = port or _free_port(host)
+        port = _port_for(host, port)
         self.name = spec.name
         self.url = f"http://{host}:{port}"
         self._folder = tempfile.TemporaryDirectory(prefix="gitops-ml-run-")
@@ -71,23 +79,40 @@ class LocalServer:
 
     @property
     def log(self) -> str:
-        """Its log so far."""
+        """Its log so far, for people."""
+        return readable_log(self._text)
+
+    def failure_of(self, request_id: str | None) -> str:
+        """The traceback of a request, if its log has one."""
+        return failure_in(self._text, request_id=request_id) if request_id else ""
+
+    @property
+    def _text(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def until_ready(self, *, seconds: float) -> LocalServer:
-        """Wait until the predictor is ready.
+        """Wait until the predictor is ready; if that fails or is interrupted, it is stopped.
 
         Raises:
-            ProgramFailed: it ended or is not ready in time; with the end of its log.
+            ProgramFailed: it ended or is not ready in time; with its traceback, or the end of its log.
         """
         deadline = time.monotonic() + seconds
-        while not is_ready(f"{self.url}/readyz"):
-            if self._program.exit_code is not None or time.monotonic() > deadline:
-                end, code = "\n".join(self.log.splitlines()[-20:]), self._program.exit_code
-                self.stop()
-                raise ProgramFailed((f"the predictor of {self.name}",), code or -9, end)
-            time.sleep(_LOOK_EVERY)
+        try:
+            while not is_ready(f"{self.url}/readyz"):
+                if self._program.exit_code is not None or time.monotonic() > deadline:
+                    raise self._failed(seconds)
+                time.sleep(_LOOK_EVERY)
+        except BaseException:
+            self.stop()
+            raise
         return self
+
+    def _failed(self, seconds: float) -> ProgramFailed:
+        code = self._program.exit_code
+        end = failure_in(self._text) or "\n".join(self.log.splitlines()[-_LAST_LINES:])
+        if code is None:
+            end = f"it was not ready within {seconds:g} seconds\n{end}"
+        return ProgramFailed((f"the predictor of {self.name}",), -9 if code is None else code, end)
 
     def stop(self) -> None:
         """End the server; a second call does nothing."""
@@ -126,12 +151,28 @@ def _env(spec: ReleaseSpec) -> dict[str, str]:
     return dict(spec.predictor.env)
 
 
-def _free_port(host: str) -> int:
+def _port_for(host: str, port: int) -> int:
+    """``port`` if a server can listen on it, or a free one for 0.
+
+    Raises:
+        UsageError: another program listens there, or this user may not.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        # As the server does: connections of an earlier one that wait for their end are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except (OSError, OverflowError) as error:
+            is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            why = "another program listens there" if is_taken else str(error)
+            raise UsageError(
+                f"cannot serve on port {port} of {host}: {why}. Stop it, or choose another port "
+                "(0 is a free one)"
+            ) from error
+        found: int = probe.getsockname()[1]
+        return found
 
 
 def curl_line(directory: Path, *, host: str, port: int) -> str:

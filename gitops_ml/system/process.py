@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -161,8 +162,34 @@ def _is_in_foreground() -> bool:
         return False
 
 
+_UNTIL_CLOSED = """\
+import os, signal, subprocess, sys, threading
+program, is_ending = None, threading.Event()
+def end(*_):
+    is_ending.set()
+    if program:
+        program.terminate()
+def end_at_the_latest():
+    while os.read(0, 1):
+        pass
+    end()
+    try:
+        program.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(0, signal.SIGKILL)
+signal.signal(signal.SIGTERM, end)
+program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+if is_ending.is_set():
+    end()
+threading.Thread(target=end_at_the_latest, daemon=True).start()
+code = program.wait()
+sys.exit(code if code >= 0 else 128 - code)
+"""
+"""Runs a program until it ends or the standard input is closed, as it is when our process is killed."""
+
+
 class Background:
-    """A program in the background, which ends with this process at the latest."""
+    """A program in the background, which ends with this process at the latest, however that ends."""
 
     def __init__(
         self,
@@ -172,12 +199,19 @@ class Background:
         env: Mapping[str, str],
         log: Path,
     ) -> None:
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            _UNTIL_CLOSED,
+            *(os.fspath(part) for part in argv),
+        ]
         with log.open("wb") as output:
             # In its own session: a Ctrl-C that interrupts a cell must not reach it.
             self._process = subprocess.Popen(
-                [os.fspath(part) for part in argv], cwd=cwd,
-                env=_environment(env, hides_git=False),
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                command, cwd=cwd, env=_environment(env, hides_git=False),
+                stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         atexit.register(self.end)
 
@@ -195,6 +229,8 @@ class Background:
                 self._process.wait(seconds)
         _kill(self._process)
         self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
 
 class Outdated(Exception):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.yaml_reader import document_of
-from gitops_ml.errors import InvalidDocument, Problem, Problems
+from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.project.reader import read_project
@@ -27,7 +28,6 @@ from gitops_ml.workspace.workspace import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from gitops_ml.manifest.manifest import Manifest
@@ -85,6 +85,22 @@ def check_shape(spec: Mapping[str, Any]) -> None:
     _, problems = parse_manifests(document_of([spec], file=""))
     if wrong := Problems.of(problems).errors:
         raise InvalidDocument(wrong)
+
+
+def plain_mapping(name: str, data: Any) -> Mapping[str, Any]:
+    """An argument of a session as plain data that a document can hold.
+
+    Raises:
+        UsageError: it is not a mapping.
+        InvalidDocument: a value or a key in it has no place in a document.
+    """
+    if not isinstance(data, Mapping):
+        raise UsageError(f"{name} must be a dict, not a {type(data).__name__}")
+    document = document_of({name: data}, file="")
+    if document.problems:
+        raise InvalidDocument(document.problems)
+    found: Mapping[str, Any] = document.data[name]
+    return found
 
 
 def workspace_of(

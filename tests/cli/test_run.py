@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -191,10 +192,11 @@ def test_a_folder_without_any_api_is_told(ann):
     assert (result.code, "there are 0 APIs here" in result.err) == (2, True)
 
 
-def test_a_port_that_is_taken_is_a_failed_program(ann):
+def test_a_port_that_is_taken_is_refused_with_the_remedy(ann):
     ann.has(predictor_api("answer"))
-    with serving(cwd=ann.project) as server:
-        port = server.address.rpartition(":")[2]
-        result = finished("run", "--port", port, cwd=ann.project)
-        assert result.returncode == 4
-        assert server.predicts({"x": 1}) == {"answer": 2}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = ann.runs("run", "--port", port)
+    assert said.code == 2
+    assert f"cannot serve on port {port} of 127.0.0.1: another program listens there" in said.err
+    assert "choose another port" in said.err

@@ -8,6 +8,7 @@ import pytest
 
 import gitops_ml as gml
 from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.gitops.pull_request_body import pull_request_body
 from tests.support.person import container_api, predictor_api
 
 API = {"name": "iris", "kind": "RealtimeAPI"}
@@ -156,3 +157,25 @@ def test_the_commit_of_a_notebook_says_where_it_is_from(client, ann):
     origin = {"notebook": "iris.ipynb", "cell": 7}
     client.create_api(container_api("iris"), pull_request=False, origin=origin)
     assert ann.release("iris")["provenance"]["origin"] == origin
+
+
+ORIGIN = {"notebook": "iris `1`.ipynb", "cell": 7, "steps": [1, {"of": None}], "tried": True}
+
+
+@pytest.mark.parametrize("origin", ["x.ipynb", {3: 1}, {"session": object()}])
+def test_an_origin_that_no_document_can_hold_is_refused(client, ann, origin):
+    with pytest.raises((UsageError, InvalidDocument), match="origin"):
+        client.create_api(container_api("iris"), pull_request=False, origin=origin)
+    assert ann.commits() == 0
+
+
+def test_the_origin_is_named_by_trace_and_by_the_pull_request_whatever_its_values_are(client, ann):
+    api = client.create_api(container_api("iris"), pull_request=False, origin=ORIGIN)
+    shown = "notebook iris `1`.ipynb, cell 7, steps [1, {'of': None}], tried True"
+    assert shown in str(client.trace(api.deployment_id))
+    assert f" {shown}\n" in ann.runs("trace", api.deployment_id).out
+    body = pull_request_body(api.changes, head="x")
+    assert (
+        "From notebook ``iris `1`.ipynb``, cell `7`, steps `[1, {'of': None}]`, tried `True`, "
+        in body
+    )

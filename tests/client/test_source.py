@@ -73,6 +73,18 @@ def test_code_and_manifest_are_proposed_and_nothing_is_built(source, ann):
     assert ann.commits() == 0
 
 
+def test_a_notebook_proposes_as_a_script_does(source, ann):
+    (*_, api) = sessions.notebook(
+        "import gitops_ml as gml\nclient = gml.client('staging', offline=True)",
+        "class Doubler:\n    def predict(self, payload):\n        return 2 * payload",
+        "client.create_api({'name': 'iris', 'kind': 'RealtimeAPI'}, predictor=Doubler)",
+        cwd=ann.project,
+    )
+    assert api.error == ""
+    assert "iris in staging  [proposed]" in api.text
+    assert "apis/iris/predictor.py" in files(source)
+
+
 def test_the_files_of_a_project_dir_are_proposed(source, ann):
     (ann.project / "work").mkdir()
     (ann.project / "work" / "predictor.py").write_text("class Predictor: ...\n")
