@@ -33,10 +33,12 @@ class _Compiler:
 
     def fill(self, schema: Any) -> Fill | None:
         """The function that fills a value of ``schema``; ``None`` if it has no defaults."""
-        schema = self._merged(schema)
+        schema = dereferenced(self._root, schema)
         if schema.get("x-partial"):
             return None
-        properties = {k: self._merged(v) for k, v in schema.get("properties", {}).items()}
+        properties = {
+            k: dereferenced(self._root, v) for k, v in schema.get("properties", {}).items()
+        }
         fills = {k: fill for k, v in properties.items() if (fill := self.fill(v))}
         defaults = {k: v["default"] for k, v in properties.items() if "default" in v}
         if fills or defaults:
@@ -49,18 +51,19 @@ class _Compiler:
             return _items(each) if each else None
         return None
 
-    def _merged(self, schema: Any) -> Mapping[str, Any]:
-        """A schema, merged over the one that its ``$ref`` names."""
-        if not isinstance(schema, dict):
-            return {}
-        if "$ref" not in schema:
-            return schema
-        target = self._merged(resolve_reference(self._root, schema["$ref"]))
-        properties = dict(target.get("properties", {}))
-        for name, own in schema.get("properties", {}).items():
-            properties[name] = {**properties.get(name, {}), **own}
-        merged = {**target, **{k: v for k, v in schema.items() if k != "$ref"}}
-        return {**merged, "properties": properties} if properties else merged
+
+def dereferenced(root: Mapping[str, Any], schema: Any) -> Mapping[str, Any]:
+    """A schema, merged over the one that its ``$ref`` names."""
+    if not isinstance(schema, dict):
+        return {}
+    if "$ref" not in schema:
+        return schema
+    target = dereferenced(root, resolve_reference(root, schema["$ref"]))
+    properties = dict(target.get("properties", {}))
+    for name, own in schema.get("properties", {}).items():
+        properties[name] = {**properties.get(name, {}), **own}
+    merged = {**target, **{k: v for k, v in schema.items() if k != "$ref"}}
+    return {**merged, "properties": properties} if properties else merged
 
 
 def _object(defaults: Mapping[str, Any], fills: Mapping[str, Fill]) -> Fill:

@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gitops_ml.documents.defaults import Fill, compile_defaults
+from gitops_ml.documents.partial_schema import with_partial_schemas
 from gitops_ml.documents.schema_errors import compile_pattern, sentences
 from gitops_ml.system.resources import schema_text
 
@@ -97,7 +98,7 @@ def _is_integer(_checker: object, value: object) -> bool:
 @lru_cache
 def load_schema(name: str) -> Schema:
     """The compiled schema ``api``, ``project`` or ``user``."""
-    return Schema(json.loads(schema_text(name)))
+    return Schema(with_partial_schemas(json.loads(schema_text(name))))
 
 
 def compile_check(schema: Mapping[str, Any]) -> Check:

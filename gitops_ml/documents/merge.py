@@ -19,3 +19,17 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 result[key] = value
     return result
+
+
+def overridden(below: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` with an override over it, in which every ``null`` takes a key back (RFC 7386)."""
+    result = dict(below)
+    for key, value in override.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            inner = result.get(key)
+            result[key] = overridden(inner if isinstance(inner, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result

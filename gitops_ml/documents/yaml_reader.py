@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gitops_ml.documents.findings import dotted
+from gitops_ml.documents.kubernetes_loader import KubernetesLoader
 from gitops_ml.errors import Problem
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ Place = tuple[int, int]
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_HALF = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS = 18
 """Of a whole number; what has more is text, as it stays exact and YAML readers differ about it."""
 _TOO_LARGE = 10**_MOST_DIGITS
@@ -144,7 +146,7 @@ def _plain(data: Any, path: Path) -> Any:
     if data is None or isinstance(data, bool):
         return data
     if isinstance(data, str):
-        return str(data)
+        return _plain_text(data, path)
     if isinstance(data, numbers.Integral):
         if abs(int(data)) >= _TOO_LARGE:
             message = f"a whole number has more than {_MOST_DIGITS} digits; write it as text"
@@ -168,7 +170,14 @@ def _plain(data: Any, path: Path) -> Any:
 def _plain_key(key: object, path: Path) -> str:
     if not isinstance(key, str):
         raise _Unreadable((0, 0), f"the key {key!r:.80} must be text", path)
-    return str(key)
+    return _plain_text(key, path)
+
+
+def _plain_text(text: str, path: Path) -> str:
+    if _HALF.search(text):
+        message = f"{text[:40]!r} has half of a surrogate pair, which no file can hold"
+        raise _Unreadable((0, 0), message, path)
+    return str(text)
 
 
 def _named(data: Any, path: Path) -> Path:
@@ -222,7 +231,7 @@ def too_large(size: int) -> str:
 
 
 def _compose(text: str) -> yaml.Node | None:
-    loader = _Loader(text)
+    loader = _Composer(text)
     try:
         return loader.get_single_node()  # type: ignore[no-any-return] # PyYAML's parsers are untyped
     except yaml.MarkedYAMLError as error:
@@ -258,7 +267,7 @@ class _Counting:
 
 if yaml.__with_libyaml__:
 
-    class _Loader(_Counting, yaml.cyaml.CParser):  # type: ignore[misc,name-defined] # untyped C
+    class _Composer(_Counting, yaml.cyaml.CParser):  # type: ignore[misc,name-defined] # untyped C
         def dispose(self) -> None:
             """The C parser frees itself."""
 
@@ -268,7 +277,7 @@ else:  # pragma: no cover - wheels of PyYAML carry libyaml; this is for platform
     from yaml.reader import Reader
     from yaml.scanner import Scanner
 
-    class _Loader(_Counting, Reader, Scanner, Parser, Composer):  # type: ignore[no-redef]
+    class _Composer(_Counting, Reader, Scanner, Parser, Composer):  # type: ignore[no-redef]
         def __init__(self, text: str) -> None:
             Reader.__init__(self, text)
             Scanner.__init__(self)
@@ -426,15 +435,11 @@ def _merge_targets(node: yaml.MappingNode) -> Iterator[yaml.Node]:
             )
 
 
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""A safe loader either way; the compiled one where PyYAML was built with it."""
-
-
 def load_yaml(text: str | bytes) -> Any:
     """The data of one document that a program wrote."""
-    return yaml.load(text, Loader=_SafeLoader)  # noqa: S506 - a safe loader
+    return yaml.load(text, Loader=KubernetesLoader)  # noqa: S506 - a safe loader
 
 
 def load_all_yaml(text: str | bytes) -> tuple[Any, ...]:
     """The data of every document that is not empty."""
-    return tuple(item for item in yaml.load_all(text, Loader=_SafeLoader) if item)
+    return tuple(item for item in yaml.load_all(text, Loader=KubernetesLoader) if item)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 KubernetesObject = Mapping[str, Any]
 _MISSING = object()
+_JSON = (".json", "runtime.config")
+"""The ends of paths whose text is JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,16 @@ def _compare(before: Any, after: Any, path: str) -> Iterator[FieldChange]:
 
 
 def _documents(before: Any, after: Any, path: str) -> tuple[Any, Any] | None:
-    """Two JSON files of a ConfigMap as data, so that they are compared field by field, too."""
-    if not (path.endswith(".json") and isinstance(before, str) and isinstance(after, str)):
+    """JSON of a ConfigMap or of the values as data, so that it is compared field by field, too."""
+    if not path.endswith(_JSON) or not (isinstance(before, str) or isinstance(after, str)):
+        return None
+    if not (isinstance(before, str | Mapping) and isinstance(after, str | Mapping)):
         return None
     try:
-        return json.loads(before), json.loads(after)
+        was, will_be = (json.loads(v) if isinstance(v, str) else v for v in (before, after))
     except ValueError:
         return None
+    return was, will_be
 
 
 def _compare_lists(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterator[FieldChange]:

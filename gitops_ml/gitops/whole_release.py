@@ -29,7 +29,7 @@ _ACTED_ON = re.compile(
     r"|kubectl\.kubernetes\.io/last-applied-configuration"
 )
 _SUSPICIOUS = re.compile(
-    r"^ +[\"']?(?!argocd\.argoproj\.io/sync-wave: \"-?[0-9]+\"$)(?!helm\.sh/chart: [a-z]+-[0-9.]+$)"
+    r"^ +[\"']?(?!argocd\.argoproj\.io/sync-wave[\"']?: \"-?[0-9]+\"$)(?!helm\.sh/chart: [a-z]+-[0-9.]+$)"
     r"(?!app\.kubernetes\.io/managed-by: Helm$)[^\s:\"']*"
     r"(?:argoproj\.io/|helm\.sh/|managed-by|last-applied)",
     re.M,

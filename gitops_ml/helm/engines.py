@@ -18,7 +18,7 @@ import yaml
 
 from gitops_ml.documents.json_schema import compile_check
 from gitops_ml.documents.merge import merged
-from gitops_ml.documents.yaml_reader import load_yaml
+from gitops_ml.documents.yaml_reader import load_all_yaml, load_yaml
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.system import process
 
@@ -213,11 +213,10 @@ _ADVICE = "\n\nUse --debug flag to render out invalid YAML\n"
 
 def _objects(text: str, path: str, command: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
     try:
-        for item in yaml.load_all(text, _Loader):
-            if isinstance(item, dict):
-                yield item
-            elif item is not None:
+        for item in load_all_yaml(text):
+            if not isinstance(item, dict):
                 raise ProgramFailed(command, 1, f"{path} renders something that is not an object")
+            yield item
     except yaml.YAMLError as error:
         raise ProgramFailed(command, 1, f"YAML parse error on {path}: {error}") from error
 
@@ -250,27 +249,6 @@ def _is_hook(item: Mapping[str, Any]) -> bool:
     annotations = (item.get("metadata") or {}).get("annotations") or {}
     return "helm.sh/hook" in annotations
 
-
-def _kubernetes_loader() -> Any:
-    """A safe loader that reads YAML as Kubernetes does: a date and ``12:30`` are text."""
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loader: Any = type("KubernetesLoader", (base,), {})
-    int_, float_, date = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
-    loader.yaml_implicit_resolvers = {
-        first: [(tag, form) for tag, form in forms if tag not in {int_, float_, date}]
-        for first, forms in base.yaml_implicit_resolvers.items()
-    }
-    loader.add_implicit_resolver(int_, _INTEGER, list("-+0123456789"))
-    loader.add_implicit_resolver(float_, _NUMBER, list("-+.0123456789"))
-    return loader
-
-
-_INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)\Z")
-_NUMBER = re.compile(
-    r"(?:[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:[eE][-+]?[0-9]+)?"
-    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
-)
-_Loader = _kubernetes_loader()
 
 _INSTALL_ORDER = (
     "PriorityClass", "Namespace", "NetworkPolicy", "ResourceQuota", "LimitRange",

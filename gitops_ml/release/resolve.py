@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.documents.findings import Finding, error, suggestion, warning
+from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
 from gitops_ml.documents.json_schema import load_schema
-from gitops_ml.documents.merge import merged
+from gitops_ml.documents.merge import merged, overridden
 from gitops_ml.documents.structure import structure
 from gitops_ml.release.spec import ReleaseSpec
 
@@ -40,9 +40,9 @@ def _merged_fields(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]
     below = place.overrides
     if not below.keys().isdisjoint(_WORKS):
         # Overrides about predictors do not apply to APIs that are containers.
-        whole = merged(manifest.body, own)
+        whole = overridden(manifest.body, own)
         below = {k: v for k, v in below.items() if k not in _WORKS or whole.get(k)}
-    return merged(below, manifest.body, own)
+    return overridden(merged(overridden({}, below), manifest.body), own)
 
 
 _SERVED = frozenset({"RealtimeAPI"})
@@ -105,10 +105,15 @@ def _incomplete(manifest: Manifest, place: EnvironmentSpec) -> Iterator[Finding]
         own = manifest.environments.get(place.name) or {}
         section = next((name for name in _WORKS if name in own), _WORKS[0])
         yield error(_place_of(manifest, place, (section,)), message, rule="environment")
-    for path in _NEEDED:
-        if (section := _at(fields, path[:-1])) and section.get(path[-1]) is None:
-            message = f"{path[-1]!r} is missing in {place.name}"
-            yield error(_place_of(manifest, place, path[:-1]), message, rule="environment")
+    missing = [p for p in _NEEDED if (s := _at(fields, p[:-1])) and s.get(p[-1]) is None]
+    for path in missing:
+        message = f"{path[-1]!r} is missing in {place.name}"
+        yield error(_place_of(manifest, place, path[:-1]), message, rule="environment")
+    if len(works) == 1 and not missing:
+        whole = {"name": manifest.name, "kind": manifest.kind, **fields}
+        for found in load_schema("api").definition("api").findings(whole):
+            message = f"{found.message} (in {place.name})"
+            yield error(_place_of(manifest, place, found.path), message, rule="environment")
 
 
 def _at(fields: Mapping[str, Any], path: tuple[str, ...]) -> Any:
@@ -118,7 +123,7 @@ def _at(fields: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     return found
 
 
-def _place_of(manifest: Manifest, place: EnvironmentSpec, path: tuple[str, ...]) -> tuple[str, ...]:
+def _place_of(manifest: Manifest, place: EnvironmentSpec, path: Path) -> Path:
     """``path`` in the override if that sets it, else in the API."""
     is_override = path[0] in (manifest.environments.get(place.name) or {})
     return ("environments", place.name, *path) if is_override else path

@@ -141,7 +141,8 @@ def _command(
         **runtime_settings(predictor, spec.monitoring, timeout=spec.networking.timeout),
     }
     config = folder / "predictor.json"
-    config.write_text(json.dumps(settings, indent=2))
+    # Helm sorts the keys for the pods, and a predictor may read their order.
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True))
     command = [sys.executable, "-m", "predictor_base", "--config", str(config)]
     return [*command, "--host", host, "--port", str(port)]
 

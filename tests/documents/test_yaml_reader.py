@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.documents.yaml_reader import LARGEST_FILE, document_of, read_yaml
+from gitops_ml.documents.yaml_reader import (
+    LARGEST_FILE,
+    document_of,
+    load_all_yaml,
+    load_yaml,
+    read_yaml,
+)
 from gitops_ml.errors import Problem
 
 
@@ -164,3 +170,24 @@ def test_data_of_a_session_that_contain_themselves_or_grow_are_refused():
 
 def test_a_sentence_about_a_very_long_text_is_short():
     assert len(str(Problem("api.yaml", 1, 1, "a" * 10_000, "b" * 1_000_000))) < 3000
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("a: =\nb: [=, <<, '=']", {"a": "=", "b": ["=", "<<", "="]}),
+        ("a: <<", {"a": "<<"}),
+        ("=: 1", {"=": 1}),
+        ("x: &x {a: 1}\ny:\n  <<: *x\n  b: 2", {"x": {"a": 1}, "y": {"a": 1, "b": 2}}),
+        ("a: 2024-01-31\nb: 12:30:45\nc: 1e3", {"a": "2024-01-31", "b": "12:30:45", "c": 1000.0}),
+    ],
+)
+def test_what_a_program_wrote_is_read_as_kubernetes_reads_it(text: str, data: object) -> None:
+    assert load_yaml(text) == data
+    assert load_all_yaml(f"---\n{text}\n---\n") == (data,)
+
+
+@pytest.mark.parametrize("data", [["\ud800"], [{"a\udfff": 1}]])
+def test_half_of_a_surrogate_pair_is_refused(data: list[object]) -> None:
+    (problem,) = document_of(data, file="api.yaml").problems
+    assert "half of a surrogate pair" in problem.message

@@ -63,7 +63,7 @@ Labels and annotations of the pods. Each change of them replaces all pods, so th
 {{- if .Values.metrics.scrapeAnnotations }}
 {{- $ours = merge $ours (dict "prometheus.io/scrape" "true" "prometheus.io/port" (.Values.container.port | toJson) "prometheus.io/path" .Values.metrics.path) }}
 {{- end }}
-{{- merge $ours .Values.podAnnotations | toYaml }}
+{{- include "predictor.block" (merge $ours .Values.podAnnotations) | trim }}
 {{- end }}
 
 {{/*
@@ -82,7 +82,7 @@ labels:
   {{- merge (include "predictor.labels" .root | fromJson) (.labels | default dict) | toYaml | nindent 2 }}
 {{- with $annotations }}
 annotations:
-  {{- toYaml . | nindent 2 }}
+  {{- include "predictor.block" . | trim | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -110,7 +110,13 @@ annotations:
 {{- range $key, $value := .Values.runtime }}
 {{- $_ := set $facts $key $value }}
 {{- end }}
+{{- if kindIs "string" $facts.config }}
+{{- /* JSON with numbers that values of Helm cannot hold. */}}
+{{- $text := $facts.config }}
+{{- printf "{\n  \"config\": %s,%s" (indent 2 $text | trim) (omit $facts "config" | toPrettyJson | trimPrefix "{") }}
+{{- else }}
 {{- $facts | toPrettyJson }}
+{{- end }}
 {{- end }}
 
 {{/* Whether the pods request a GPU (or another accelerator); empty means no. */}}
@@ -181,7 +187,7 @@ seccompProfile:
 
 {{/* The environment of the predictor: variables and secrets. */}}
 {{- define "predictor.containerEnv" -}}
-{{- include "predictor.env" (merge (dict) .Values.container.env (dict "HOME" "/tmp")) }}
+{{- include "predictor.env" .Values.container.env }}
 {{- range .Values.secretEnv }}
 - name: {{ .env | quote }}
   valueFrom:
@@ -194,12 +200,57 @@ seccompProfile:
 {{- end }}
 {{- end }}
 
-{{/* Environment variables in the format of Kubernetes, in a stable order. */}}
+{{/* Environment variables in the format of Kubernetes, in a stable order; HOME is /tmp where they do not set it. */}}
 {{- define "predictor.env" -}}
+{{- $variables := dict "HOME" "/tmp" }}
 {{- range $name, $value := . }}
-- name: {{ $name | quote }}
-  value: {{ $value | quote }}
+{{- $_ := set $variables $name $value }}
 {{- end }}
+{{- range $name, $value := $variables }}
+- name: {{ $name | quote }}
+  value: {{ include "predictor.literal" $value | quote }}
+{{- end }}
+{{- end }}
+
+{{/* A command or its arguments, as a list. */}}
+{{- define "predictor.words" -}}
+{{- range . }}
+- {{ include "predictor.literal" . | quote }}
+{{- end }}
+{{- end }}
+
+{{/*
+A mapping or a list as YAML in which every text is quoted: toYaml renders nothing where a text has certain control
+characters, and the functions that indent and trim change a text of several lines.
+*/}}
+{{- define "predictor.block" -}}
+{{- if kindIs "map" . }}
+{{- range $key, $value := . }}
+{{ $key | quote }}:
+{{- include "predictor.inner" $value }}
+{{- end }}
+{{- else }}
+{{- range . }}
+-
+{{- include "predictor.inner" . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.inner" -}}
+{{- if and . (or (kindIs "map" .) (kindIs "slice" .)) }}
+{{- include "predictor.block" . | trim | nindent 2 }}
+{{- else if kindIs "string" . }} {{ quote . }}
+{{- else }} {{ toJson . }}
+{{- end }}
+{{- end }}
+
+{{/*
+Text of a variable, a command or an argument, so that the container gets it as it is: Kubernetes replaces $(NAME) by a
+variable and $$ by $ in these.
+*/}}
+{{- define "predictor.literal" -}}
+{{- regexReplaceAll "(\\$\\$+)|(\\$)(\\()" . "${1}${1}${2}${2}${3}" }}
 {{- end }}
 
 {{/* What the pods may call where egress is restricted: DNS and the rules of the values. */}}

@@ -60,7 +60,7 @@ otherwise an init container with the predictor's image copies the files to a fol
     - {{ printf "%s=%s" .name .reference | quote }}
     {{- end }}
   env:
-    {{- include "predictor.env" (merge (dict) .Values.container.env (dict "HOME" "/tmp")) | trim | nindent 4 }}
+    {{- include "predictor.env" .Values.container.env | trim | nindent 4 }}
     {{- /* Report models that do not fit before they are fetched, instead of an eviction. */}}
     - name: MODELS_ROOM
       valueFrom:

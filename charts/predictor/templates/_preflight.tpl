@@ -25,7 +25,7 @@ runs, so that it runs once for each of these and its specification never changes
 {{- if hasKey .Values.podAnnotations "vault.hashicorp.com/agent-inject" }}
 {{- $_ := set $annotations "vault.hashicorp.com/agent-pre-populate-only" "true" }}
 {{- end }}
-{{- dict "labels" $labels "annotations" (merge $annotations .Values.podAnnotations) | toYaml }}
+{{- include "predictor.block" (dict "labels" $labels "annotations" (merge $annotations .Values.podAnnotations)) | trim }}
 {{- end }}
 
 {{/* The Job's specification. Takes `root` and `name`, that of its ConfigMap. */}}
@@ -136,15 +136,15 @@ cluster may have no other nodes with room.
 {{- $hasGpu := include "predictor.hasGpu" . }}
 {{- with $scheduling.nodeSelector }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
+  {{- include "predictor.block" . | trim | nindent 2 }}
 {{- end }}
 {{- with ternary (concat $gpu.tolerations $scheduling.tolerations) $scheduling.tolerations (not (empty $hasGpu)) }}
 tolerations:
-  {{- toYaml . | nindent 2 }}
+  {{- include "predictor.block" . | trim | nindent 2 }}
 {{- end }}
 {{- if $scheduling.affinity }}
 affinity:
-  {{- toYaml $scheduling.affinity | nindent 2 }}
+  {{- include "predictor.block" $scheduling.affinity | trim | nindent 2 }}
 {{- else if and $hasGpu $gpu.nodeSelector }}
 affinity:
   nodeAffinity:

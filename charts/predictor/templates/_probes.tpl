@@ -1,7 +1,7 @@
 {{/* The handler among the keys of a probe, as YAML; empty when it names none. */}}
 {{- define "predictor.probeHandler" -}}
 {{- with pick (. | default dict) "httpGet" "tcpSocket" "exec" "grpc" }}
-{{- toYaml . }}
+{{- include "predictor.block" . | trim }}
 {{- end }}
 {{- end }}
 
@@ -24,7 +24,7 @@ tcpSocket:
 {{/* The timings of a probe, as YAML. */}}
 {{- define "predictor.probeTimings" -}}
 {{- with omit . "httpGet" "tcpSocket" "exec" "grpc" }}
-{{- toYaml . }}
+{{- include "predictor.block" . | trim }}
 {{- end }}
 {{- end }}
 

@@ -9,15 +9,15 @@
 {{- end }}
 {{- with $nodeSelector }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
+  {{- include "predictor.block" . | trim | nindent 2 }}
 {{- end }}
 {{- with $tolerations }}
 tolerations:
-  {{- toYaml . | nindent 2 }}
+  {{- include "predictor.block" . | trim | nindent 2 }}
 {{- end }}
 {{- with $scheduling.affinity }}
 affinity:
-  {{- toYaml . | nindent 2 }}
+  {{- include "predictor.block" . | trim | nindent 2 }}
 {{- end }}
 {{- with $scheduling.priorityClassName }}
 priorityClassName: {{ . | quote }}

@@ -24,7 +24,7 @@ avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote
   metricType: AverageValue
   metadata:
     {{- $metadata := dict "serverAddress" $inFlight.prometheus.address "query" (include "predictor.inFlightQuery" .) "threshold" (toJson $inFlight.target) "ignoreNullValues" "false" }}
-    {{- merge $metadata $inFlight.prometheus.metadata | toYaml | nindent 4 }}
+    {{- include "predictor.block" (merge $metadata $inFlight.prometheus.metadata) | trim | nindent 4 }}
   {{- with include "predictor.authenticationRef" (dict "trigger" $inFlight.prometheus "name" (printf "%s-in-flight" (include "predictor.fullname" .))) }}
   {{- . | nindent 2 }}
   {{- end }}
@@ -98,7 +98,7 @@ authenticationRef:
   useCachedMetrics: {{ . }}
   {{- end }}
   metadata:
-    {{- toYaml $trigger.metadata | nindent 4 }}
+    {{- include "predictor.block" $trigger.metadata | trim | nindent 4 }}
   {{- with include "predictor.authenticationRef" (dict "trigger" $trigger "name" (printf "%s-%s-%d" (include "predictor.fullname" $) $trigger.type $index)) }}
   {{- . | nindent 2 }}
   {{- end }}

@@ -22,9 +22,7 @@ _RULE = "limits"
 _HOUR = 3600
 _MOST_CPU = 999
 _MOST_MEMORY = parse_quantity("999Ti")
-_MOST_EXACT = 2**53
-"""Helm's numbers are floating point, which does not hold larger whole numbers exactly."""
-_CONTROL = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = re.compile("[\x7f-\x9f\ufeff\ufffe\uffff]")
 """Go writes them into JSON unescaped, and YAML readers refuse them."""
 _MOST_TOLERATIONS = 32
 _ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu", "habana.ai/gaudi", "aws.amazon.com/neuron")
@@ -170,7 +168,6 @@ def _free_text(spec: ReleaseSpec) -> Iterator[tuple[Path, Any]]:
     predictor = spec.predictor
     if predictor is None:
         return
-    yield ("predictor", "config"), predictor.config
     yield ("predictor", "path"), predictor.path
     yield ("predictor", "python_path"), predictor.python_path
     yield ("predictor", "prediction_log"), predictor.prediction_log
@@ -196,6 +193,3 @@ def _unwritable(value: Any, path: Path) -> Iterator[Finding]:
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             yield from _unwritable(inner, (*path, index))
-    elif isinstance(value, int) and abs(value) > _MOST_EXACT:
-        message = f"{value} has too many digits to stay exact; quote it"
-        yield error(path, message, rule=_RULE)

@@ -16,7 +16,7 @@ from gitops_ml.system.secret_scan import (
 
 if TYPE_CHECKING:
     from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, KubernetesObject
-    from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
+    from gitops_ml.release.spec import ContainerSpec, ReleaseSpec, Sidecar
 
 _RESERVED_ENV = ("CORTEX_", "KUBEXIT_", "PREDICTOR_CONFIG", "GITOPS_ML_")
 RESERVED_LABELS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")
@@ -30,6 +30,10 @@ def pod_findings(
 ) -> Iterator[Finding]:
     """Errors in the pod of a release."""
     yield from _environment_variables(spec)
+    for path, text in _process_texts(spec):
+        if "\0" in text:
+            message = "a NUL byte ends a text of the operating system; remove it"
+            yield error(path, message, rule="text")
     yield from _secrets(spec, cluster)
     if spec.container is not None:
         yield from _container(spec.container, environment)
@@ -64,9 +68,29 @@ def _variables(spec: ReleaseSpec) -> Iterator[tuple[Path, Mapping[str, str]]]:
     if spec.predictor is not None:
         yield ("predictor", "env"), spec.predictor.env
     if spec.container is not None:
-        yield ("container", "env"), spec.container.env
-        for index, sidecar in enumerate(spec.container.sidecars):
-            yield ("container", "sidecars", index, "env"), sidecar.env
+        for at, container in _containers(spec.container):
+            yield (*at, "env"), container.env
+
+
+def _process_texts(spec: ReleaseSpec) -> Iterator[tuple[Path, str]]:
+    """The texts that a process of the pod gets from Kubernetes: variables, commands and arguments."""
+    for at, variables in _variables(spec):
+        yield from (((*at, name), value) for name, value in variables.items())
+    if spec.container is None:
+        return
+    for at, container in _containers(spec.container):
+        commands: dict[Path, Any] = {("command",): container.command, ("args",): container.args}
+        for field in ("readiness_probe", "liveness_probe", "pre_stop"):
+            handler = getattr(container, field, None) or {}
+            commands[(field, "exec", "command")] = handler.get("exec", {}).get("command", ())
+        for path, words in commands.items():
+            yield from (((*at, *path, index), word) for index, word in enumerate(words))
+
+
+def _containers(container: ContainerSpec) -> Iterator[tuple[Path, ContainerSpec | Sidecar]]:
+    yield ("container",), container
+    for index, sidecar in enumerate(container.sidecars):
+        yield ("container", "sidecars", index), sidecar
 
 
 def _secret_value(path: Path, name: str, value: str) -> Iterator[Finding]:

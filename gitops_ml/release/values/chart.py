@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.release import tensorflow_serving
 from gitops_ml.release.model_artifacts import artifact_values, mounted
 from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.release.values.exact_json import exact
 from gitops_ml.release.values.nodes import memory, resources, scheduling
 from gitops_ml.release.values.preflight_job import preflight
 from gitops_ml.release.values.scaling import autoscaling
@@ -96,6 +97,8 @@ def _surge(spec: ReleaseSpec) -> Mapping[str, Any]:
 def _predictor(predictor: PredictorSpec, spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
     local = mounted(predictor)
     runtime = runtime_settings(local.predictor, spec.monitoring, timeout=spec.networking.timeout)
+    if "config" in runtime:
+        runtime["config"] = exact(runtime["config"])
     sidecars = []
     if predictor.type == "tensorflow":
         runtime["tensorflowServing"] = tensorflow_serving.settings()
