@@ -10,8 +10,7 @@ import gc
 import json
 import re
 from array import array
-from collections.abc import Callable, Mapping
-from decimal import Decimal
+from collections.abc import Callable
 from enum import Enum
 from itertools import accumulate
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import orjson
 
 from predictor_base.errors import BadRequest, PredictFailed, TooLarge
+from predictor_base.values import plain
 
 MAX_DEPTH = 200
 """The deepest nesting in a request; a predictor that walks the value has a limited stack."""
@@ -151,73 +151,77 @@ def _is_deeper(body: bytes, levels: int) -> bool:
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _ANY_KEYS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_EXACT = _ANY_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def dump(value: object) -> bytes:
-    """The value as JSON; numpy, pandas, pydantic and dataclass values are supported."""
+    """The value as JSON, with what `values.py` knows.
+
+    Raises:
+        PredictFailed: it has no JSON form.
+    """
     try:
-        return orjson.dumps(value, _plain, _NUMPY)
+        return orjson.dumps(value, plain, _NUMPY)
     except TypeError:
         try:
-            return orjson.dumps(value, _plain, _ANY_KEYS)
+            return orjson.dumps(value, plain, _ANY_KEYS)
         except TypeError as error:
             return _dump_slowly(value, error)
 
 
 def _dump_slowly(value: object, reason: TypeError) -> bytes:
-    # Whole numbers over 64 bits are JSON, though not orjson's; nor are numpy's numbers as keys.
+    # Some values are JSON, though not orjson's: whole numbers over 64 bits, texts that are not UTF-8, numpy's keys.
     try:
-        return orjson.dumps(_writable(value), lambda each: _writable(_plain(each)), _ANY_KEYS)
+        return _dump_exactly(value)
     except (TypeError, ValueError, RecursionError):
         pass
-    try:  # strings that are not UTF-8
-        return json.dumps(value, default=_plain, allow_nan=False).encode()
+    try:  # more levels than orjson's
+        return json.dumps(value, default=plain, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         raise PredictFailed(
             f"the response cannot be written as JSON: {reason.__cause__ or reason}"
         ) from reason
 
 
+def _dump_exactly(value: object) -> bytes:
+    return orjson.dumps(_writable(value), lambda each: _writable(plain(each)), _EXACT)
+
+
 def _writable(value: Any) -> object:
-    """The value with long numbers already serialized, and everything else unchanged."""
+    """The value with what orjson cannot write already serialized, and everything else unchanged."""
     match value:
+        case Enum():
+            return _writable(value.value)
+        case str():
+            return orjson.Fragment(json.dumps(value)) if _is_broken(value) else value
         case bool():
             return value
         case int() if not -(2**63) <= value < 2**64:
             return orjson.Fragment(str(int(value)))
         case dict():
-            return {_key(key): _writable(each) for key, each in value.items()}
+            return _object({_key(key): _writable(each) for key, each in value.items()})
         case list() | tuple():
             return [_writable(each) for each in value]
     return value
+
+
+def _object(value: dict[Any, Any]) -> object:
+    if not any(isinstance(key, str) and _is_broken(key) for key in value):
+        return value
+    pairs = [json.dumps(key).encode() + b":" + _dump_exactly(each) for key, each in value.items()]
+    return orjson.Fragment(b"{" + b",".join(pairs) + b"}")
+
+
+def _is_broken(text: str) -> bool:
+    """Whether a text has a lone surrogate, as the name of a file may have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _key(key: Any) -> object:
     if hasattr(key, "dtype") and hasattr(key, "item"):
         key = key.item()
     return str(key) if type(key) is int else key
-
-
-def _plain(value: Any) -> object:
-    """A value that JSON can hold, in place of one that it cannot."""
-    kind = type(value)
-    if hasattr(kind, "model_dump"):
-        return value.model_dump(mode="json")
-    if hasattr(kind, "columns") and hasattr(kind, "to_dict"):
-        return value.to_dict(orient="records")
-    if hasattr(kind, "tolist"):
-        return value.tolist()
-    if kind.__name__ in ("NAType", "NaTType"):
-        return None
-    if hasattr(kind, "isoformat"):
-        return value.isoformat()
-    match value:
-        case Mapping():
-            return dict(value)
-        case set() | frozenset() | tuple():
-            return list(value)
-        case Decimal():
-            return float(value)
-        case Enum():
-            return value.value
-    raise TypeError(f"{kind.__module__}.{kind.__qualname__} is not JSON serialisable")

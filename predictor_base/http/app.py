@@ -9,15 +9,27 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import errors
-from predictor_base.http.error_replies import clean_header, clean_headers, error_body, status_of
-from predictor_base.http.payload import JSON, decode, encode
-from predictor_base.http.request import WRITE_REPLY, Exchange, Receive, Reply, Scope, Send, off_loop
+from predictor_base.http.error_replies import clean_headers, error_body, status_of
+from predictor_base.http.payload import JSON, decode, encode, value_of_response
+from predictor_base.http.request import (
+    BREAK_OFF,
+    Exchange,
+    Form,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    off_loop,
+)
+from predictor_base.http.sending import CLOSE, Sender
 from predictor_base.http.streaming import event_stream
 from predictor_base.jsontext import dump, parse
+from predictor_base.serving.service import is_stream
 from predictor_base.telemetry.log import request_id_of_task
 
 if TYPE_CHECKING:
@@ -35,10 +47,10 @@ Routes = Mapping[str, Mapping[str, Endpoint]]
 logger = logging.getLogger("predictor_base")
 
 RETRY_AFTER = (b"retry-after", b"1")
-CLOSE = (b"connection", b"close")
 PLAIN_BODIES = (b"accept-encoding", b"identity")
 EXPRESS_PATHS = frozenset((b"/predict", b"/"))
 EXPRESS_BYTES = 32768
+PLAIN = Form()
 
 
 class App:
@@ -62,10 +74,8 @@ class App:
         """Describe the models, where there is a client; may call another server."""
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
-        self._identity = _identity_headers(settings)
-        self._identity_lines = b"".join(b"%b: %b\r\n" % header for header in self._identity)
         self._express_bytes = min(EXPRESS_BYTES, settings.max_request_bytes)
-        self._writes_at_once = settings.cors is None  # the CORS middleware has to see the messages
+        self._sender = Sender(settings, is_leaving=lambda: service.state in ("draining", "stopped"))
 
     def add_routes(self, routes: Routes) -> None:
         for path, verbs in routes.items():
@@ -81,21 +91,13 @@ class App:
             return
         exchange = Exchange(scope, receive, timeout=self.settings.request_timeout_seconds)
         request_id_of_task.set(exchange.request_id)
-        try:
-            endpoint = self._endpoint(exchange)
-            if self.tracing is None or scope["method"] == "GET":
-                reply = await endpoint(exchange)
-            else:
-                reply = await self._traced(self.tracing, endpoint, exchange)
-        except Exception as error:  # noqa: BLE001 - every failure has a reply
-            reply = self.failure(error, exchange)
-        except asyncio.CancelledError:  # at the end of the grace period
-            stopping = errors.NotReady("the server is shutting down", reason="draining")
-            reply = self.failure(stopping, exchange)
-        try:
-            await self._send(reply, exchange, send)
-        finally:
-            self._account(reply, exchange)
+        await self._conclude(self._replying(exchange), exchange, send)
+
+    async def _replying(self, exchange: Exchange) -> Reply:
+        endpoint = self._endpoint(exchange)
+        if self.tracing is None or exchange.scope["method"] == "GET":
+            return await endpoint(exchange)
+        return await self._traced(self.tracing, endpoint, exchange)
 
     async def _traced(self, tracing: Tracing, endpoint: Endpoint, exchange: Exchange) -> Reply:
         facts = {"request_id": exchange.request_id, "url.path": exchange.scope["path"]}
@@ -110,7 +112,7 @@ class App:
 
     def takes(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
         """Whether this is a small JSON prediction and predictions are short."""
-        if path not in EXPRESS_PATHS or not self._writes_at_once or self.tracing is not None:
+        if path not in EXPRESS_PATHS or not self._sender.writes_at_once or self.tracing is not None:
             return False
         if self.service.state != "ready":
             return False
@@ -135,25 +137,48 @@ class App:
             payload = parse(body)
             exchange.payload = self.typed(method, payload) if method.convert else payload
             exchange.pre_seconds = time.perf_counter() - exchange.started
-            reply = self.reply(self.service.call_here(method, exchange), exchange)
+            result = self.service.call_here(method, exchange)
+            if type(result) is not dict and is_stream(unpacked(result)[0]):
+                return self._application(self._streamed(result, exchange, PLAIN), exchange)
+            reply = self.reply(result, exchange)
         except Exception as error:  # noqa: BLE001 - every failure has a reply
             reply = self.failure(error, exchange)
         if reply.headers or reply.response is not None:
-            return self._sender(reply, exchange)
+            return self._application(_finished(reply), exchange)
         exchange.status = reply.status
-        lines = self._header_lines(reply, exchange)
+        lines = self._sender.header_lines(reply, exchange)
         self._account(reply, exchange)
         return reply.status, lines, reply.body
 
-    def _sender(self, reply: Reply, exchange: Exchange) -> ASGIApp:
+    def _application(self, replying: Awaitable[Reply], exchange: Exchange) -> ASGIApp:
         async def send_reply(scope: Scope, receive: Receive, send: Send) -> None:
             exchange.scope, exchange.receive = scope, receive
-            try:
-                await self._send(reply, exchange, send)
-            finally:
-                self._account(reply, exchange)
+            await self._conclude(replying, exchange, send)
 
         return send_reply
+
+    async def _conclude(self, replying: Awaitable[Reply], exchange: Exchange, send: Send) -> None:
+        """Send and count the reply; what fails on the way becomes an error's reply, or breaks off what is sent."""
+        try:
+            reply = await replying
+        except Exception as error:  # noqa: BLE001 - every failure has a reply
+            reply = self.failure(error, exchange)
+        except asyncio.CancelledError:  # at the end of the grace period
+            stopping = errors.NotReady("the server is shutting down", reason="draining")
+            reply = self.failure(stopping, exchange)
+        try:
+            await self._sender.send(reply, exchange, send)
+        except Exception as error:
+            reply = self.failure(error, exchange)
+            if not exchange.has_started:
+                await self._sender.send(reply, exchange, send)
+            elif break_off := exchange.scope.get("extensions", {}).get(BREAK_OFF):
+                exchange.status = reply.status
+                break_off()
+            else:
+                raise
+        finally:
+            self._account(reply, exchange)
 
     # Predicting
 
@@ -183,34 +208,46 @@ class App:
         """As `typed`; on a thread where the body is large, so that probes are answered."""
         return await off_loop(len(exchange.body), self.typed, method, payload)
 
-    async def answer(self, method: Method, exchange: Exchange) -> Reply:
-        """Call the method with the exchange's payload and reply with what it returns."""
+    async def answer(self, method: Method, exchange: Exchange, form: Form = PLAIN) -> Reply:
+        """Call the method with the exchange's payload; the reply for what it returns or yields, in any protocol."""
         if method.is_stream:
-            return await event_stream(self.service.stream(method, exchange), exchange, self.metrics)
-        if self.service.runs_here(method):
-            exchange.pre_seconds = time.perf_counter() - exchange.started
-            result = self.service.call_here(method, exchange)
+            result = method.call(exchange)
         else:
-            result = await self.call(method, exchange)
-        return self.reply(result, exchange)
+            exchange.pre_seconds = time.perf_counter() - exchange.started
+            if self.service.runs_here(method):
+                result = self.service.call_here(method, exchange)
+            else:
+                result = await self.service.call(method, exchange)
+        if type(result) is not dict and is_stream(unpacked(result)[0]):
+            return await self._streamed(result, exchange, form)
+        return self.reply(result, exchange, form)
 
-    async def call(self, method: Method, exchange: Exchange) -> Any:
-        """What the method returns; times the stages."""
-        exchange.pre_seconds = time.perf_counter() - exchange.started
-        return await self.service.call(method, exchange)
+    async def _streamed(self, result: Any, exchange: Exchange, form: Form) -> Reply:
+        values, after = unpacked(result)
+        if form.only == "values":
+            raise errors.NotAcceptable("the predictor streams; use a route that streams")
+        stream = self.service.stream(values, exchange)
+        if form.join is not None:
+            async with aclosing(stream):
+                whole = form.join([each async for each in stream])
+            reply = self.reply(whole, exchange, form)
+        else:
+            reply = await event_stream(stream, exchange, self.metrics, form)
+        reply.after = after
+        return reply
 
-    def reply(
-        self, result: Any, exchange: Exchange, write: Callable[[Any], Reply] | None = None
-    ) -> Reply:
-        """The reply for a value that a predictor returned; `write` makes it for other protocols."""
+    def reply(self, result: Any, exchange: Exchange, form: Form = PLAIN) -> Reply:
+        """The reply for a value that a predictor returned."""
         started = time.perf_counter()
-        after = None
-        if type(result) is tuple and len(result) == 2 and callable(result[1]):
-            result, after = result  # Cortex: handlers may return what to do afterwards
+        result, after = unpacked(result)
         if hasattr(result, "background") and hasattr(result, "media_type"):
+            if not 200 <= result.status_code <= 599:
+                raise errors.PredictFailed(f"a Response has the status {result.status_code}")
             return Reply(result.status_code, response=result, after=after)
-        if write is not None:
-            reply = write(result)
+        if form.only == "streams":
+            raise errors.NotAcceptable("the predictor does not stream: it returned a whole value")
+        if form.write is not None:
+            reply = form.write(result)
             reply.result, reply.after = result, after
         else:
             media_type, body = encode(result)
@@ -242,19 +279,21 @@ class App:
         if version and version != current:
             raise errors.NotFound(f"no version {version!r} of {known!r}; there is {current!r}")
 
-    async def predict_value(self, payload: Any, exchange: Exchange) -> Any:
+    async def predict_value(
+        self, payload_for: Callable[[Method], Awaitable[Any]], exchange: Exchange
+    ) -> Any:
         """What predict returns for a payload of another protocol than HTTP; counts the request."""
         exchange.is_prediction = True
-        exchange.payload = payload
         request_id_of_task.set(exchange.request_id)
         reply = Reply(500)
         try:
             method = self.service.predictor.predict
-            if method is None or method.is_stream:
-                raise errors.NotImplementedHere("the predictor has no predict that returns a value")
-            reply = self.reply(await self.call(method, exchange), exchange, lambda _: Reply(200))
+            if method is None:
+                raise errors.NotImplementedHere("the predictor has no predict")
+            exchange.payload = await payload_for(method)
+            reply = await self.answer(method, exchange, Form(lambda _: Reply(200), only="values"))
             if reply.response is not None:
-                raise errors.HTTPError(max(reply.status, 400), "the predictor returned a Response")
+                reply.result = value_of_response(reply.response)
             return reply.result
         except Exception as error:
             reply = self.failure(error, exchange)
@@ -297,7 +336,7 @@ class App:
     def _reject(self, reason: str) -> None:
         self.metrics.rejected[reason] += 1
 
-    # Routing, sending, counting
+    # Routing, counting
 
     def _endpoint(self, exchange: Exchange) -> Endpoint:
         path, verb = exchange.scope["path"], exchange.scope["method"]
@@ -313,70 +352,6 @@ class App:
                 exchange.parameters = found.groupdict()
                 return verbs
         raise errors.NotFound(f"no such path: {path}")
-
-    async def _send(self, reply: Reply, exchange: Exchange, send: Send) -> None:
-        exchange.status = reply.status
-        if reply.response is not None:
-            await self._send_response(reply, exchange, send)
-        elif reply.chunks is not None:
-            await self._send_chunks(reply, exchange, send)
-        elif not self._write(reply, exchange):
-            headers = self._headers(reply, exchange)
-            headers.append((b"content-length", b"%d" % len(reply.body)))
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": reply.body})
-
-    def _write(self, reply: Reply, exchange: Exchange) -> bool:
-        """Send a plain reply in one write, where the server can."""
-        extensions = exchange.scope.get("extensions")
-        if not extensions or reply.headers or not self._writes_at_once or self._is_leaving():
-            return False
-        write: Callable[[int, bytes, bytes], bool] = extensions[WRITE_REPLY]
-        return write(reply.status, self._header_lines(reply, exchange), reply.body)
-
-    def _header_lines(self, reply: Reply, exchange: Exchange) -> bytes:
-        return b"content-type: %b\r\nx-request-id: %b\r\n%bserver-timing: %b\r\n" % (
-            reply.media_type,
-            exchange.request_id.encode(),
-            self._identity_lines,
-            exchange.timing(),
-        )
-
-    def _headers(self, reply: Reply, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        headers = [
-            (b"content-type", reply.media_type),
-            (b"x-request-id", exchange.request_id.encode()),
-            *self._identity,
-            (b"server-timing", exchange.timing()),
-            *reply.headers,
-        ]
-        if self._is_leaving() and CLOSE not in headers:
-            headers.append(CLOSE)
-        return headers
-
-    def _is_leaving(self) -> bool:
-        return self.service.state in ("draining", "stopped")
-
-    async def _send_response(self, reply: Reply, exchange: Exchange, send: Send) -> None:
-        """Send a Starlette response that the predictor returned, with the runtime's headers."""
-        added = self._headers(reply, exchange)[1:]
-
-        async def send_with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*map(clean_header, message["headers"]), *added]
-            await send(message)
-
-        assert reply.response is not None
-        await reply.response(exchange.scope, exchange.receive, send_with_headers)
-
-    async def _send_chunks(self, reply: Reply, exchange: Exchange, send: Send) -> None:
-        assert reply.chunks is not None
-        headers = self._headers(reply, exchange)
-        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        async for chunk in reply.chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
 
     def _account(self, reply: Reply, exchange: Exchange) -> None:
         """Count a prediction, record it, and start what runs after its reply."""
@@ -410,6 +385,17 @@ class AfterPredict:
         return getattr(self._exchange, name)
 
 
+def unpacked(result: Any) -> tuple[Any, Callable[[], object] | None]:
+    """The value, and what to call after its reply: Cortex's handlers may return both."""
+    if type(result) is tuple and len(result) == 2 and callable(result[1]):
+        return result
+    return result, None
+
+
+async def _finished(reply: Reply) -> Reply:
+    return reply
+
+
 async def _no_message() -> MutableMapping[str, Any]:
     raise AssertionError("the body is read already")
 
@@ -421,15 +407,6 @@ def _pattern(path: str) -> re.Pattern[str]:
     groups = [f"(?P<{name}>[^/]+?)" for name in names]
     pairs = zip(map(re.escape, texts), [*groups, ""], strict=True)
     return re.compile("".join(text + group for text, group in pairs) + r"\Z")
-
-
-def _identity_headers(settings: Settings) -> tuple[tuple[bytes, bytes], ...]:
-    facts = {
-        "x-deployment-id": settings.deployment_id,
-        "x-model-name": settings.served_name,
-        "x-model-version": settings.served_version,
-    }
-    return tuple((name.encode(), value.encode("ascii", "replace")) for name, value in facts.items())
 
 
 def json_reply(value: object, status: int = 200) -> Reply:

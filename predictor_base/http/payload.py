@@ -6,11 +6,18 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import BadRequest
+from predictor_base.errors import (
+    MESSAGE_CHARACTERS,
+    BadRequest,
+    HTTPError,
+    NotAcceptable,
+    PredictFailed,
+)
 from predictor_base.jsontext import dump, parse
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
+    from starlette.responses import Response
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -54,10 +61,41 @@ def encode(result: object) -> tuple[bytes, bytes]:
     if isinstance(result, dict):  # first, because nearly all results are
         return JSON, dump(result)
     if isinstance(result, str):
-        return TEXT, result.encode("utf-8", "replace")
+        return TEXT, text(result)
     if isinstance(result, bytes | bytearray | memoryview):
         return BYTES, bytes(result)
     return JSON, dump(result)
+
+
+def value_of_response(response: Response) -> Any:
+    """The value in a predictor's own response, for a protocol without HTTP's bodies.
+
+    Raises:
+        HTTPError: its status is that of an error.
+        NotAcceptable: it has no body yet, because it streams.
+    """
+    content = getattr(response, "body", None)
+    if not isinstance(content, bytes):
+        raise NotAcceptable("the predictor returned a Response that streams")
+    if response.status_code >= 400:
+        detail = content[:MESSAGE_CHARACTERS].decode("utf-8", "replace")
+        raise HTTPError(response.status_code, detail, dict(response.headers))
+    kind = response.headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        return parse(content)
+    return content.decode() if kind.startswith("text/") else content
+
+
+def text(result: str) -> bytes:
+    """The text in UTF-8.
+
+    Raises:
+        PredictFailed: it has a lone surrogate, which UTF-8 cannot hold.
+    """
+    try:
+        return result.encode()
+    except UnicodeEncodeError as error:
+        raise PredictFailed(f"the response cannot be written as text: {error}") from error
 
 
 def charset_of(kind: bytes) -> str:

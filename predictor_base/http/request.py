@@ -6,10 +6,10 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from predictor_base.errors import (
     BodyTooLate,
@@ -31,6 +31,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 WRITE_REPLY = "predictor_base.write_reply"
 """The key in the scope's extensions of a function that sends a whole reply at once."""
 
+BREAK_OFF = "predictor_base.break_off"
+"""The key in the scope's extensions of a function that ends a reply so that the client sees that it is not whole."""
+
 BODY_IS_LATE = "predictor_base.body_is_late"
 """The key in the scope's extensions where the server has closed a connection whose body did not arrive."""
 
@@ -50,12 +53,28 @@ class Reply:
     body: bytes = b""
     media_type: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    chunks: AsyncIterator[bytes] | None = None
+    chunks: AsyncGenerator[bytes, None] | None = None
     response: Response | None = None
     after: Callable[[], object] | None = None
     """Called once the reply is sent."""
     result: object = None
     """What the predictor returned, for tracking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a protocol writes what a predictor returns; nothing set is the form of /predict."""
+
+    write: Callable[[Any], Reply] | None = None
+    """Write a whole value."""
+    frame: Callable[[Any], bytes] | None = None
+    """Write one value of a stream, as an event."""
+    last: bytes = b""
+    """The end of a stream that did not fail."""
+    join: Callable[[list[Any]], Any] | None = None
+    """Make one value of those of a stream."""
+    only: Literal["values", "streams"] | None = None
+    """What the route can answer with; None means both."""
 
 
 class Exchange:
@@ -70,6 +89,8 @@ class Exchange:
     predict_seconds = 0.0
     post_seconds = 0.0
     is_prediction = False
+    has_started = False
+    """Whether a part of the reply is sent."""
     status = 0
     batch_id = None
     """Set for Cortex's batch jobs; realtime requests have none."""
@@ -87,6 +108,7 @@ class Exchange:
         cap = self.header.get(b"x-request-timeout-ms")
         if cap is not None and cap.isdigit() and len(cap) < 10:
             timeout = min(timeout, int(cap) / 1000)
+        self.timeout = timeout
         self.deadline = self.started + timeout
 
     @property

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import re
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
 
-from predictor_base.errors import ClientGone, HTTPError, RuntimeFailure
-from predictor_base.http.request import Exchange, Reply
+from predictor_base.errors import ClientGone, HTTPError, PredictFailed, RuntimeFailure
+from predictor_base.http.error_replies import error_body, status_of
+from predictor_base.http.payload import BYTES, text
+from predictor_base.http.request import Exchange, Form, Reply
 from predictor_base.jsontext import dump
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from predictor_base.telemetry.metrics import Metrics
 
@@ -21,100 +24,137 @@ EVENTS = b"text/event-stream; charset=utf-8"
 LINES = b"application/x-ndjson"
 PING_SECONDS = 15
 PING = b": ping\n\n"
+_LINE_END = re.compile("\r\n|\r|\n")
+"""A line of an event ends with any of these: a client would read what follows as a field."""
 
 logger = logging.getLogger("predictor_base")
 
 
 async def event_stream(
-    values: AsyncIterator[Any],
-    exchange: Exchange,
-    metrics: Metrics,
-    *,
-    frame: Callable[[Any], bytes] | None = None,
-    last: bytes = b"",
+    values: AsyncGenerator[Any, None], exchange: Exchange, metrics: Metrics, form: Form
 ) -> Reply:
-    """A reply that streams the values; a failure before the first of them is raised, not streamed."""
-    media_type = EVENTS
-    if frame is None:
-        as_lines = LINES in exchange.header.get(b"accept", b"")
-        frame, media_type = (as_line, LINES) if as_lines else (as_event, EVENTS)
+    """A reply that streams the values; a failure before the first of them is written is raised, not streamed."""
+    media_type, frame = EVENTS, form.frame or as_event
+    if form.frame is None and LINES in exchange.header.get(b"accept", b""):
+        media_type, frame = LINES, as_line
     try:
         first = await anext(values)
     except StopAsyncIteration:
-        return Reply(200, media_type=media_type, chunks=_with_last(values, last))
+        return Reply(200, media_type=media_type, chunks=_only(form.last))
     metrics.observed["first_chunk"].observe(time.perf_counter() - exchange.started)
-    if isinstance(first, bytes):
-        frame, media_type = bytes, b"application/octet-stream"
-    chunks = _frames(first, values, frame, metrics, is_events=media_type == EVENTS)
-    return Reply(200, media_type=media_type, chunks=_with_last(chunks, last))
+    if form.frame is None and isinstance(first, bytes | bytearray | memoryview):
+        media_type, frame = BYTES, as_bytes
+    try:
+        chunk = _framed(frame, first)
+    except RuntimeFailure:
+        await values.aclose()
+        raise
+    chunks = _frames(chunk, values, frame, metrics, form.last)
+    return Reply(200, media_type=media_type, chunks=_ended(chunks, exchange, metrics, media_type))
 
 
 def as_event(value: Any) -> bytes:
     """One server-sent event; a string may span lines, any other value is JSON."""
-    text = value if isinstance(value, str) else dump(value).decode()
-    return "".join(f"data: {line}\n" for line in text.split("\n")).encode() + b"\n"
+    lines = _LINE_END.split(value if isinstance(value, str) else dump(value).decode())
+    return text("".join([f"data: {line}\n" for line in lines])) + b"\n"
 
 
 def as_line(value: Any) -> bytes:
     return dump(value) + b"\n"
 
 
-async def _with_last(chunks: AsyncIterator[bytes], last: bytes) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        yield chunk
+def as_bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise PredictFailed(f"a stream of bytes yielded a {type(value).__name__}")
+    return bytes(value)
+
+
+def _framed(frame: Callable[[Any], bytes], value: Any) -> bytes:
+    try:
+        return frame(value)
+    except RuntimeFailure:
+        raise
+    except Exception as error:
+        raise PredictFailed(f"a value of the stream cannot be written: {error}") from error
+
+
+async def _only(last: bytes) -> AsyncGenerator[bytes, None]:
     if last:
         yield last
 
 
 async def _frames(
-    first: Any,
-    values: AsyncIterator[Any],
+    first: bytes,
+    values: AsyncGenerator[Any, None],
     frame: Callable[[Any], bytes],
     metrics: Metrics,
-    *,
-    is_events: bool,
-) -> AsyncIterator[bytes]:
-    """The framed values, with pings while the predictor works, and an error event when it fails."""
-    yield frame(first)
-    metrics.tallies["chunks"] += 1
-    following: asyncio.Future[Any] | None = None
-    try:
-        while True:
-            following = asyncio.ensure_future(_following(values))
-            while is_events and not (await asyncio.wait({following}, timeout=PING_SECONDS))[0]:
-                yield PING
-            yield frame(await following)
+    last: bytes,
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(values):
+        yield first
+        metrics.tallies["chunks"] += 1
+        async for value in values:
+            yield _framed(frame, value)
             metrics.tallies["chunks"] += 1
-    except (StopAsyncIteration, _Ended):
+    if last:
+        yield last
+
+
+async def _ended(
+    chunks: AsyncGenerator[bytes, None], exchange: Exchange, metrics: Metrics, media_type: bytes
+) -> AsyncGenerator[bytes, None]:
+    """The chunks, and where they fail an error event, or an error that breaks the reply off."""
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
         return
     except ClientGone:
         metrics.tallies["disconnects"] += 1
-    except RuntimeFailure as error:
-        yield _error(error, is_events=is_events)
+        exchange.status = 499
+        return
     except asyncio.CancelledError:  # at the end of the grace period
-        yield _error(HTTPError(503, "the server is shutting down"), is_events=is_events)
-    finally:
-        if following is not None:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await following
-        await values.aclose()  # type: ignore[attr-defined]  # an async generator
-
-
-class _Ended(Exception):
-    """The end of a stream; a task cannot raise StopAsyncIteration."""
-
-
-async def _following(values: AsyncIterator[Any]) -> Any:
-    try:
-        return await anext(values)
-    except StopAsyncIteration:
-        raise _Ended from None
-
-
-def _error(error: RuntimeFailure, *, is_events: bool) -> bytes:
-    # The status is sent already, so an event reports the error.
+        error: RuntimeFailure = HTTPError(503, "the server is shutting down")
+    except RuntimeFailure as failure:
+        error = failure
+    if media_type == BYTES:
+        raise error
+    status, detail = status_of(error), cast("object", "internal server error")
+    if isinstance(error, HTTPError):
+        status, detail = error.status_code, error.detail
+    body = error_body(detail)
+    if media_type == LINES:
+        yield body + b"\n"
+        raise error
     logger.error("stream failed: %s", error, exc_info=error.__cause__)
-    message = error.detail if isinstance(error, HTTPError) else "internal server error"
-    body = dump({"error": message})
-    return b"event: error\ndata: " + body + b"\n\n" if is_events else body + b"\n"
+    exchange.status = status
+    yield b"event: error\ndata: " + body + b"\n\n"
+
+
+@asynccontextmanager
+async def pings(
+    send: Callable[[bytes], Awaitable[None]] | None,
+) -> AsyncIterator[Callable[[], None]]:
+    """Send a comment when nothing else was sent for a while; call the result whenever something was."""
+    if send is None:
+        yield lambda: None
+        return
+    clock = asyncio.get_running_loop().time
+    last = clock()
+
+    def sent() -> None:
+        nonlocal last
+        last = clock()
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(last + PING_SECONDS - clock())
+            if clock() >= last + PING_SECONDS:
+                await send(PING)
+                sent()
+
+    task = asyncio.ensure_future(watch())
+    try:
+        yield sent
+    finally:
+        task.cancel()

@@ -8,7 +8,10 @@ use uvicorn's own path.
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+import struct
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from predictor_base.http.request import BODY_IS_LATE, WRITE_REPLY
+from predictor_base.http.request import BODY_IS_LATE, BREAK_OFF, WRITE_REPLY
 
 if TYPE_CHECKING:
     from predictor_base.http.app import App
@@ -229,7 +232,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.app = usual
         if self.scope["http_version"] == "1.0":
             self.cycle.send = partial(send_unchunked, self.cycle)  # type: ignore[method-assign]
-        extensions: Any = {WRITE_REPLY: partial(write_reply, self.cycle)}
+        extensions: Any = {
+            WRITE_REPLY: partial(write_reply, self.cycle),
+            BREAK_OFF: partial(break_off, self.cycle),
+        }
         self.scope["extensions"] = extensions
 
     def _takes_express(self) -> bool:
@@ -420,6 +426,19 @@ def write_reply(cycle: RequestResponseCycle, status: int, headers: bytes, body: 
         cycle.transport.close()
     cycle.on_response()
     return True
+
+
+def break_off(cycle: RequestResponseCycle) -> None:
+    """End a reply that is not whole: without its last chunk; with a reset, where it has no chunks."""
+    if cycle.transport.is_closing():
+        return
+    if not cycle.chunked_encoding:
+        with socket.socket(fileno=os.dup(cycle.transport.get_extra_info("socket").fileno())) as end:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        cycle.transport.abort()
+    cycle.disconnected = True
+    cycle.message_event.set()
+    cycle.transport.close()
 
 
 def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) -> bytes:

@@ -10,16 +10,17 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from predictor_base.errors import StartFailure
-from predictor_base.predictor.typed import converter
+from predictor_base.predictor.typed import converter, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from predictor_base.predictor.typed import Field
     from predictor_base.settings import Settings
 
 CLASS_NAMES = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
@@ -55,6 +56,8 @@ class Method:
     call: Callable[[Any], Any]
     convert: Callable[[Any], Any] | None = None
     """Converts decoded JSON to the annotated type; None where the annotation is not used."""
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    """What each field of that type holds for a tensor."""
 
     @property
     def is_stream(self) -> bool:
@@ -71,7 +74,8 @@ class Method:
         name = getattr(function, "__name__", owner)
         convert = converter(function) if "payload" in arguments else None
         call = _caller(function, arguments)
-        return cls(name, function, arguments, _kind(function), call, convert)
+        fields = fields_of(function) if convert else {}
+        return cls(name, function, arguments, _kind(function), call, convert, fields)
 
 
 @dataclass(frozen=True, slots=True)

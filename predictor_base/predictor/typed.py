@@ -5,16 +5,52 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
 from heapq import nsmallest
-from typing import Any, Union, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
+from uuid import UUID
 
 from predictor_base.errors import InvalidPayload, shortened, shown
 
 _PLAIN = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object"}
+_PLAIN |= {
+    datetime: "a time in ISO 8601",
+    date: "a date in ISO 8601",
+    time: "a time in ISO 8601",
+    UUID: "a UUID",
+}
 
 MAX_PROBLEMS = 20
 """The most problems that an answer lists; a list with more is not checked to its end."""
+
+
+Field = Literal["single", "list", "array"]
+"""What a field holds for a tensor: one value, a list, or the array as it is."""
+_ARRAYS = ("ndarray", "Tensor")
+_SEQUENCES = (list, tuple, set, frozenset, Sequence)
+
+
+def fields_of(function: Callable[..., Any]) -> dict[str, Field]:
+    """What each field of the payload's annotated type holds."""
+    annotation: Any = typing.get_type_hints(function).get("payload")
+    if hasattr(annotation, "model_fields"):
+        hints = {name: each.annotation for name, each in annotation.model_fields.items()}
+    else:
+        hints = typing.get_type_hints(annotation) if isinstance(annotation, type) else {}
+    return {name: _field(hint) for name, hint in hints.items()}
+
+
+def _field(hint: Any) -> Field:
+    kinds = [get_origin(each) or each for each in (hint, *get_args(hint))]
+    if hint is Any or any(getattr(each, "__name__", "") in _ARRAYS for each in kinds):
+        return "array"
+    is_list = isinstance(kinds[0], type) and issubclass(kinds[0], _SEQUENCES) and hint is not str
+    if get_origin(hint) in (Union, types.UnionType, Annotated):
+        is_list = any(_field(each) == "list" for each in get_args(hint))
+    return "list" if is_list else "single"
 
 
 def converter(function: Callable[..., Any]) -> Callable[[Any], Any] | None:
@@ -73,10 +109,52 @@ def _build(value: Any, annotation: Any, place: str, problems: list[str]) -> Any:
             if len(problems) <= MAX_PROBLEMS
         }
     kind = origin or annotation
+    if (read := _reader(kind)) is not None and not isinstance(value, kind):
+        return _read(value, kind, read, place, problems)
+    if origin is Annotated:
+        return _build(value, arguments[0], place, problems)
     if not _fits(value, kind):
         name = _PLAIN.get(kind, getattr(kind, "__name__", kind))
         problems.append(f"{place}: {shown(value)} is not {name}")
     return value
+
+
+def _reader(kind: Any) -> Callable[[Any], Any] | None:
+    """How a value of this type is read from JSON, which has none of it."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind
+    return _READERS.get(kind)
+
+
+def _read(
+    value: Any, kind: type, read: Callable[[Any], Any], place: str, problems: list[str]
+) -> Any:
+    try:
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return read(value)
+    except (ValueError, TypeError, ArithmeticError):
+        pass
+    known = (
+        f"; the known are {', '.join(repr(each.value) for each in kind)}"
+        if issubclass(kind, Enum)
+        else ""
+    )
+    problems.append(f"{place}: {shown(value)} is not {_PLAIN.get(kind, kind.__name__)}{known}")
+    return value
+
+
+def _time(read: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Python before 3.11 cannot read the Z of UTC."""
+    return lambda text: read(f"{text[:-1]}+00:00" if text.endswith("Z") else text)
+
+
+_READERS: dict[Any, Callable[[Any], Any]] = {
+    datetime: _time(datetime.fromisoformat),
+    date: date.fromisoformat,
+    time: _time(time.fromisoformat),
+    Decimal: lambda value: Decimal(str(value)),
+    UUID: lambda value: UUID(value),
+}
 
 
 def _fits(value: Any, kind: Any) -> bool:

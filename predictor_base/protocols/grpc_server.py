@@ -16,7 +16,9 @@ from predictor_base.http.request import Exchange
 from predictor_base.protocols.openinference import (
     EXTENSIONS,
     InferRequest,
+    declared_outputs,
     model_metadata,
+    payload_of,
     selected,
 )
 from predictor_base.protocols.tensors import (
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from predictor_base.http.app import App
+    from predictor_base.predictor.loader import Method
 
 THREADS = 32
 STREAMS = 256
@@ -172,11 +175,13 @@ class GrpcServer:
     def _infer(self, message: Any, context: Any) -> Any:
         self._app.check_model(message.model_name, message.model_version)
         inputs = _read_inputs(message)
-        future = asyncio.run_coroutine_threadsafe(self._predict(inputs, context), self._loop)
+        future = asyncio.run_coroutine_threadsafe(
+            self._predict(inputs, message.ByteSize(), context), self._loop
+        )
         result, request_id = future.result()
         requested = tuple(each.name for each in message.outputs)
         request = InferRequest(message.id or request_id, inputs, requested, frozenset(), False)
-        found = selected(tensors(result), request)
+        found = selected(tensors(result, declared=declared_outputs(self._app)), request)
         return self._new(
             "ModelInferResponse",
             model_name=self._app.settings.served_name,
@@ -186,7 +191,7 @@ class GrpcServer:
             raw_output_contents=[pack(each.datatype, each.flat) for each in found],
         )
 
-    async def _predict(self, inputs: dict[str, Any], context: Any) -> tuple[Any, str]:
+    async def _predict(self, inputs: dict[str, Any], size: int, context: Any) -> tuple[Any, str]:
         left = asyncio.Event()
         context.add_callback(lambda: self._loop.call_soon_threadsafe(left.set))
 
@@ -202,7 +207,11 @@ class GrpcServer:
         timeout = self._app.settings.request_timeout_seconds
         timeout = min(timeout, context.time_remaining() or timeout)
         exchange = Exchange(scope, receive, timeout=timeout)
-        return await self._app.predict_value(inputs, exchange), exchange.request_id
+
+        async def payload_for(method: Method) -> Any:
+            return await payload_of(self._app, method, inputs, size)
+
+        return await self._app.predict_value(payload_for, exchange), exchange.request_id
 
 
 def _read_inputs(message: Any) -> dict[str, Any]:

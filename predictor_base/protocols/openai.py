@@ -11,17 +11,18 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import BadRequest, HTTPError, NotAcceptable
+from predictor_base.errors import BadRequest, HTTPError
 from predictor_base.http.app import App, Endpoint, json_reply
 from predictor_base.http.error_replies import status_of
-from predictor_base.http.streaming import as_event, event_stream
+from predictor_base.http.request import Form, Reply
+from predictor_base.http.streaming import as_event
 from predictor_base.jsontext import dump, parse
-from predictor_base.protocols.openinference import text_of, whole_result
+from predictor_base.protocols.openinference import text_of, text_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from predictor_base.http.request import Exchange, Reply
+    from predictor_base.http.request import Exchange
     from predictor_base.predictor.loader import Method
 
 PREFIXES = ("/v1", "/openai/v1")
@@ -82,17 +83,20 @@ class OpenAI:
     async def embed(self, exchange: Exchange) -> Reply:
         payload = await self._read(exchange, required="input")
         method = self._app.service.method("embeddings")
-        result = await self._app.call(method, exchange)
-        if isinstance(result, dict) and "data" in result:
-            return json_reply(result)
         as_text = payload.get("encoding_format") == "base64"
-        items = [
-            {"object": "embedding", "index": index, "embedding": _vector(each, as_text=as_text)}
-            for index, each in enumerate(result)
-        ]
-        usage = {"prompt_tokens": 0, "total_tokens": 0}
-        model = self._app.settings.served_name
-        return json_reply({"object": "list", "data": items, "model": model, "usage": usage})
+
+        def write(result: Any) -> Reply:
+            if isinstance(result, dict) and "data" in result:
+                return json_reply(result)
+            items = [
+                {"object": "embedding", "index": index, "embedding": _vector(each, as_text=as_text)}
+                for index, each in enumerate(result)
+            ]
+            usage = {"prompt_tokens": 0, "total_tokens": 0}
+            model = self._app.settings.served_name
+            return json_reply({"object": "list", "data": items, "model": model, "usage": usage})
+
+        return await self._app.answer(method, exchange, Form(write, only="values"))
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(exchange: Exchange) -> Reply:
@@ -126,10 +130,12 @@ class OpenAI:
     async def _whole(
         self, method: Method, exchange: Exchange, kind: str, choice: Callable[[str], dict[str, Any]]
     ) -> Reply:
-        result = await whole_result(self._app, method, exchange)
-        is_whole = isinstance(result, dict) and "choices" in result
-        choices = result if is_whole else {"choices": [choice(text_of(result))]}
-        return json_reply({**self._head(exchange, kind), **choices})
+        def write(result: Any) -> Reply:
+            is_whole = isinstance(result, dict) and "choices" in result
+            choices = result if is_whole else {"choices": [choice(text_of(result))]}
+            return json_reply({**self._head(exchange, kind), **choices})
+
+        return await self._app.answer(method, exchange, Form(write, join=text_of_all))
 
     async def _stream(
         self,
@@ -139,8 +145,6 @@ class OpenAI:
         piece: Callable[[str], dict[str, Any]],
         last: dict[str, Any],
     ) -> Reply:
-        if not method.is_stream:
-            raise NotAcceptable("the predictor does not stream: its method is not a generator")
         head = self._head(exchange, kind)
 
         def frame(value: Any) -> bytes:
@@ -148,10 +152,8 @@ class OpenAI:
                 return as_event({**head, **value})
             return as_event({**head, "choices": [piece(text_of(value))]})
 
-        values = self._app.service.stream(method, exchange)
         ending = as_event({**head, "choices": [last]}) + DONE
-        metrics = self._app.metrics
-        return await event_stream(values, exchange, metrics, frame=frame, last=ending)
+        return await self._app.answer(method, exchange, Form(None, frame, ending, only="streams"))
 
     def _head(self, exchange: Exchange, kind: str) -> dict[str, Any]:
         created, model = int(time.time()), self._app.settings.served_name

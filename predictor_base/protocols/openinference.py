@@ -7,21 +7,21 @@ name. Comments mark where the specification is ambiguous.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from inspect import isasyncgen, isgenerator
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import __version__
-from predictor_base.errors import BadRequest, NotAcceptable, NotImplementedHere, shown
+from predictor_base.errors import BadRequest, NotImplementedHere, shown
 from predictor_base.http.app import App, Endpoint, json_reply
-from predictor_base.http.request import Exchange, Reply, off_loop
-from predictor_base.http.streaming import as_event, event_stream
+from predictor_base.http.request import Exchange, Form, Reply, off_loop
+from predictor_base.http.streaming import as_event
 from predictor_base.jsontext import dump, parse
 from predictor_base.protocols.tensors import Gate, Tensor, read_binary, read_json, tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from predictor_base.predictor.loader import Method
+    from predictor_base.predictor.typed import Field
 
 HEADER_LENGTH = b"inference-header-content-length"
 FEEDBACK_BYTES = 2**20
@@ -100,18 +100,16 @@ class OpenInference:
 
     async def infer(self, exchange: Exchange) -> Reply:
         method, request = await self._read_infer(exchange)
-        if method.is_stream:
-            raise NotAcceptable("the predictor streams; use infer_stream")
-        result = await self._app.call(method, exchange)
-        return self._app.reply(result, exchange, lambda value: self._infer_reply(value, request))
+        form = Form(lambda value: self._infer_reply(value, request), only="values")
+        return await self._app.answer(method, exchange, form)
 
     async def infer_stream(self, exchange: Exchange) -> Reply:
         method, request = await self._read_infer(exchange)
 
         def frame(value: Any) -> bytes:
-            return as_event(self._infer_response(request, tensors(value)))
+            return as_event(self._infer_response(request, self._tensors(value)))
 
-        return await self._stream(method, exchange, frame)
+        return await self._app.answer(method, exchange, Form(frame=frame, only="streams"))
 
     async def predict_v1(self, exchange: Exchange) -> Reply:
         payload = await self._read_json(exchange)
@@ -119,8 +117,7 @@ class OpenInference:
             raise BadRequest("instances: a list is required")
         method = self._predict_method()
         exchange.payload = await self._app.typed_off_loop(method, payload, exchange)
-        result = await self._app.call(method, exchange)
-        return self._app.reply(result, exchange, _predictions)
+        return await self._app.answer(method, exchange, Form(_predictions, only="values"))
 
     async def explain(self, exchange: Exchange) -> Reply:
         exchange.payload = await self._read_json(exchange)
@@ -132,8 +129,11 @@ class OpenInference:
 
     async def generate(self, exchange: Exchange) -> Reply:
         method = await self._read_generate(exchange)
-        text = text_of(await whole_result(self._app, method, exchange))
-        return json_reply(self._generate_response(exchange, text))
+
+        def write(value: Any) -> Reply:
+            return json_reply(self._generate_response(exchange, text_of(value)))
+
+        return await self._app.answer(method, exchange, Form(write, join=text_of_all))
 
     async def generate_stream(self, exchange: Exchange) -> Reply:
         method = await self._read_generate(exchange)
@@ -141,7 +141,7 @@ class OpenInference:
         def frame(value: Any) -> bytes:
             return as_event(self._generate_response(exchange, text_of(value)))
 
-        return await self._stream(method, exchange, frame)
+        return await self._app.answer(method, exchange, Form(frame=frame, only="streams"))
 
     async def feedback(self, exchange: Exchange) -> Reply:
         """Pass the true outcome to the predictor's feedback method, if it has one, and log it."""
@@ -151,7 +151,7 @@ class OpenInference:
         self._app.record_feedback(payload)
         if method := self._app.service.predictor.others.get("feedback"):
             exchange.payload = payload
-            await self._app.call(method, exchange)
+            await self._app.service.call(method, exchange)
         return json_reply({"id": payload["id"]}, 202)
 
     # Reading and writing
@@ -159,14 +159,6 @@ class OpenInference:
     def _check_model(self, exchange: Exchange) -> None:
         parameters = exchange.parameters
         self._app.check_model(parameters.get("model", ""), parameters.get("version", ""))
-
-    async def _stream(
-        self, method: Method, exchange: Exchange, frame: Callable[[Any], bytes]
-    ) -> Reply:
-        if not method.is_stream:
-            raise NotAcceptable("the predictor does not stream: its predict is not a generator")
-        values = self._app.service.stream(method, exchange)
-        return await event_stream(values, exchange, self._app.metrics, frame=frame)
 
     async def _read_json(self, exchange: Exchange, *, limit: int | None = None) -> dict[str, Any]:
         exchange.is_prediction = True
@@ -185,10 +177,7 @@ class OpenInference:
         body = await exchange.read_body(self._settings.max_request_bytes)
         length = exchange.header.get(HEADER_LENGTH)
         request = await off_loop(len(body), read_infer, body, length, exchange.request_id)
-        exchange.payload = request.inputs
-        if method.convert is not None:
-            payload = await off_loop(len(body), plain, request.inputs)
-            exchange.payload = await self._app.typed_off_loop(method, payload, exchange)
+        exchange.payload = await payload_of(self._app, method, request.inputs, len(body))
         return method, request
 
     async def _read_generate(self, exchange: Exchange) -> Method:
@@ -212,6 +201,9 @@ class OpenInference:
             "text_output": text,
         }
 
+    def _tensors(self, result: Any) -> list[Tensor]:
+        return tensors(result, declared=declared_outputs(self._app))
+
     def _infer_response(self, request: InferRequest, outputs: list[Tensor]) -> dict[str, Any]:
         return self._response_head(request) | {"outputs": [each.as_json() for each in outputs]}
 
@@ -224,8 +216,7 @@ class OpenInference:
         }
 
     def _infer_reply(self, result: Any, request: InferRequest) -> Reply:
-        _check_whole(result)
-        outputs = selected(tensors(result), request)
+        outputs = selected(self._tensors(result), request)
         is_binary = request.is_all_binary or request.binary
         if not is_binary:
             return Reply(200, dump(self._infer_response(request, outputs)))
@@ -283,22 +274,34 @@ def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> Inf
     )
 
 
-def plain(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs as plain JSON values, single elements without their list, for annotated payloads."""
-    lists = {
-        name: each.tolist() if hasattr(each, "tolist") else each for name, each in inputs.items()
-    }
-    return {
-        name: each[0] if isinstance(each, list) and len(each) == 1 else each
-        for name, each in lists.items()
-    }
+async def payload_of(app: App, method: Method, inputs: Any, size: int) -> Any:
+    """The payload for inputs by name: of the annotated type, where there is one. Large ones are made off the loop."""
+    if method.convert is None or not isinstance(inputs, dict):
+        return inputs
+    payload = await off_loop(size, plain_inputs, inputs, method.fields)
+    return await off_loop(size, app.typed, method, payload)
 
 
-async def whole_result(app: App, method: Method, exchange: Exchange) -> Any:
-    """What the method returns, or the text of all that it yields."""
-    if method.is_stream:
-        return "".join([text_of(each) async for each in app.service.stream(method, exchange)])
-    return await app.call(method, exchange)
+def plain_inputs(inputs: dict[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
+    """The inputs as the annotation has their fields: arrays, lists, or single values without their list."""
+    found = {}
+    for name, each in inputs.items():
+        field = fields.get(name, "list")
+        if field != "array" and hasattr(each, "tolist"):
+            each = each.tolist()
+        while field == "single" and isinstance(each, list) and len(each) == 1:
+            each = each[0]
+        found[name] = each
+    return found
+
+
+def declared_outputs(app: App) -> dict[str, str]:
+    """The datatypes of the outputs that predict's annotation names."""
+    return {each["name"]: each["datatype"] for each in app.signature[1]}
+
+
+def text_of_all(values: list[Any]) -> str:
+    return "".join(map(text_of, values))
 
 
 def text_of(value: Any) -> str:
@@ -313,14 +316,8 @@ def text_of(value: Any) -> str:
 
 
 def _predictions(result: Any) -> Reply:
-    _check_whole(result)
     has_field = isinstance(result, dict) and "predictions" in result
     return json_reply(result if has_field else {"predictions": result})
-
-
-def _check_whole(result: Any) -> None:
-    if isgenerator(result) or isasyncgen(result):
-        raise NotAcceptable("predict returned a generator; only a predict that yields can stream")
 
 
 def _read_inputs(described: list[Any], behind: memoryview, gate: Gate) -> Any:

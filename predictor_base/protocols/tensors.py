@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from itertools import accumulate, chain
 from operator import mul
+from types import MappingProxyType
 from typing import Any
 
-from predictor_base.errors import BadRequest, shown
-from predictor_base.jsontext import BYTES_PER_BYTE, dump
+from predictor_base.errors import BadRequest, PredictFailed, shown
+from predictor_base.jsontext import BYTES_PER_BYTE, dump, parse
+from predictor_base.values import named_parts, plain
 
 MAX_DIMENSIONS = 64
 MAX_ELEMENTS = 2**40
@@ -26,6 +29,8 @@ MAX_ELEMENTS = 2**40
 FREE_LISTS = 65536
 """Nested lists that every request may have."""
 LIST_BYTES = 72
+NONE: Mapping[str, str] = MappingProxyType({})
+_COPY = {"zero_copy_only": False}  # of Arrow: an array with nulls, or of bools
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +186,18 @@ def read_texts(name: str, shape: object, data: list[bytes], *, gate: Gate) -> An
     return _nest(_decoded(data), shape)
 
 
-def tensors(result: Any) -> list[Tensor]:
-    """A predictor's result as outputs: a dict's values by key, anything else as `output`."""
-    named = result if isinstance(result, dict) else {"output": result}
-    return [_tensor(str(name), value) for name, value in named.items()]
+def tensors(result: Any, *, declared: Mapping[str, str] = NONE) -> list[Tensor]:
+    """A predictor's result as outputs: the values of a dict, fields of a record or columns of a table by name.
+
+    Anything else is `output`. Lists of Python's numbers are of the declared datatype, where there is one.
+
+    Raises:
+        PredictFailed: a number does not fit into its datatype.
+    """
+    named = named_parts(result)
+    if named is None:
+        named = {"output": result}
+    return [_tensor(name, value, declared.get(name)) for name, value in named.items()]
 
 
 @cache
@@ -199,8 +212,8 @@ def _numpy() -> Any:
 def _flat(data: Any) -> list[Any] | None:
     """The elements of nested lists; None where those of a level differ in length, or are mixed with others."""
     flat = data if isinstance(data, list) else [data]
-    while flat and isinstance(flat[0], list):
-        if set(map(type, flat)) != {list} or len(set(map(len, flat))) != 1:
+    while flat and isinstance(flat[0], list | tuple):
+        if not set(map(type, flat)) <= {list, tuple} or len(set(map(len, flat))) != 1:
             return None
         flat = list(chain.from_iterable(flat))
     return flat
@@ -304,26 +317,42 @@ def pack(datatype: str, flat: Any) -> bytes:
     return struct.pack(f"<{len(flat)}{kind.code}", *flat)
 
 
-def _tensor(name: str, value: Any) -> Tensor:
-    if hasattr(value, "to_numpy"):  # pandas
-        value = value.to_numpy()
+def _tensor(name: str, value: Any, declared: str | None) -> Tensor:
+    value = _as_numpy(value)
     if found := _array(name, value, ()):
         return found
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return _listed(name, value if isinstance(value, list) else [value])
+    if not isinstance(value, str | bytes | list):
+        with suppress(TypeError):  # of a plain number, or of what `_written` refuses
+            value = plain(value)
+    return _listed(name, value if isinstance(value, list) else [value], declared)
+
+
+def _as_numpy(value: Any) -> Any:
+    """Series, tensors and Arrow's arrays as numpy's, with their datatype."""
+    kind = type(value)
+    if hasattr(kind, "detach"):  # PyTorch
+        value = value.detach().cpu()
+    with suppress(TypeError, ValueError):
+        for name, options in (
+            ("to_numpy", _COPY if hasattr(kind, "to_pylist") else {}),
+            ("numpy", {}),
+        ):
+            if hasattr(kind, name):
+                return getattr(value, name)(**options)
+    return value
 
 
 def _array(name: str, value: Any, shape: tuple[int, ...]) -> Tensor | None:
-    """A numpy array whose first dimension is of this shape, if it is of a datatype."""
+    """A numpy array whose first dimension is of this shape, if it is of a datatype; a scalar is an array of one."""
     datatype = _NAMES.get(str(getattr(value, "dtype", "")))
     if datatype is None or not hasattr(value, "reshape"):
         return None
     array = _numpy().asarray(value)
-    return Tensor(name, datatype, (*shape, *array.shape[bool(shape) :]), array.reshape(-1))
+    own = (1,) if isinstance(value, _numpy().generic) else array.shape[bool(shape) :]
+    return Tensor(name, datatype, (*shape, *own), array.reshape(-1))
 
 
-def _listed(name: str, rows: list[Any]) -> Tensor:
+def _listed(name: str, rows: list[Any], declared: str | None) -> Tensor:
     """A list by its elements: of one type and in lists of one length, or else a text for each row."""
     flat = _flat(rows)
     if flat is None:
@@ -333,28 +362,61 @@ def _listed(name: str, rows: list[Any]) -> Tensor:
         with suppress(ValueError, TypeError):
             if found := _array(name, _numpy().array(flat), _shape(rows)):
                 return found
-    if kind := _inferred(flat):
+    flat = [each.value if isinstance(each, Enum) else each for each in flat]
+    if kind := _inferred(name, flat, declared):
         return Tensor(name, kind, _shape(rows), flat)
     return Tensor(name, "BYTES", (len(rows),), _written(rows))
 
 
 def _written(rows: list[Any]) -> list[str | bytes]:
-    return [each if isinstance(each, str | bytes) else dump(each).decode() for each in rows]
+    return [each if isinstance(each, str | bytes) else _text(each) for each in rows]
+
+
+def _text(value: Any) -> str:
+    """The JSON of a value; a text of its own, such as that of a time, without the quotes."""
+    written = dump(value)
+    return str(parse(written)) if written[:1] == b'"' else written.decode()
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     """The shape of lists that are of one length on each level."""
-    if not isinstance(value, list):
+    if not isinstance(value, list | tuple):
         return ()
     return (len(value), *(_shape(value[0]) if value else ()))
 
 
-def _inferred(flat: list[Any]) -> str | None:
+def _inferred(name: str, flat: list[Any], declared: str | None) -> str | None:
     kinds = set(map(type, flat))
+    if not kinds:
+        return declared or "BYTES"
     if kinds == {bool}:
         return "BOOL"
-    if kinds == {int} and min(flat) >= -(2**63) and max(flat) < 2**63:
-        return "INT64"
-    if kinds and kinds <= {int, float}:
+    if kinds == {int} and declared != "FP64":
+        return _whole(name, flat)
+    if kinds <= {int, float}:
+        _check_exact(name, flat)
         return "FP64"
     return "BYTES" if kinds <= {str, bytes} else None
+
+
+def _whole(name: str, flat: list[int]) -> str:
+    least, most = min(flat), max(flat)
+    if least >= -(2**63) and most < 2**63:
+        return "INT64"
+    if least >= 0 and most < 2**64:
+        return "UINT64"
+    wrong = shown(least if least < -(2**63) else most)
+    raise PredictFailed(f"output {name}: {wrong} fits neither INT64 nor UINT64; return a text")
+
+
+def _check_exact(name: str, flat: list[Any]) -> None:
+    for each in flat:
+        if type(each) is int and not -(2**53) <= each <= 2**53 and not _is_exact(each):
+            raise PredictFailed(f"output {name}: FP64 cannot hold {shown(each)}; return a text")
+
+
+def _is_exact(number: int) -> bool:
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False

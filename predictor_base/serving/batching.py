@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import PredictFailed
+from predictor_base.errors import NotReady, PredictFailed
 from predictor_base.serving.waiting import Guard
+from predictor_base.values import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from predictor_base.settings import Batching
 
@@ -106,8 +108,11 @@ class Batcher:
         started = time.perf_counter()
         try:
             results = await self._call(Batch([item.request for item in items]))
-            check_results(results, len(items))
-        except Exception as error:  # noqa: BLE001 - becomes the answer of each request
+            results = separate(results, len(items))
+        except asyncio.CancelledError:  # the end of the grace period
+            _refuse(items, NotReady("the server is shutting down", reason="draining"))
+            raise
+        except BaseException as error:  # noqa: BLE001 - becomes the answer of each request
             await self._answer_singly(items, error)
             return
         seconds = time.perf_counter() - started
@@ -117,26 +122,50 @@ class Batcher:
             if not item.future.done():
                 item.future.set_result(result)
 
-    async def _answer_singly(self, items: list[Item], error: Exception) -> None:
+    async def _answer_singly(self, items: list[Item], error: BaseException) -> None:
         """Retry each item once alone, so that a bad one does not fail the others."""
         if len(items) > 1 and not isinstance(error, WrongLength):
             for item in items:
                 if not item.future.done():
                     await self._answer_together([item])
             return
-        for item in items:
-            if not item.future.done():
-                item.future.set_exception(error)
+        _refuse(items, error)
+
+
+def _refuse(items: list[Item], error: BaseException) -> None:
+    for item in items:
+        if not item.future.done():
+            item.future.set_exception(error)
 
 
 class WrongLength(PredictFailed):
     """The results of a batch cannot be assigned to its requests."""
 
 
-def check_results(results: object, count: int) -> None:
-    if not hasattr(results, "__len__") or isinstance(results, str | bytes | dict):
+def separate(results: Any, count: int) -> list[Any]:
+    """One result for each request of a batch; the rows of a table.
+
+    Raises:
+        WrongLength: there is not one for each.
+    """
+    try:
+        rows = rows_of(results)
+        if rows is None and _is_list(results):
+            rows = list(results)
+    except Exception as error:
+        raise WrongLength(f"the results of a batch of {count} cannot be read: {error}") from error
+    if rows is None:
         raise WrongLength(
             f"predict must return a list for a batch of {count}, not a {type(results).__name__}"
         )
-    if len(results) != count:
-        raise WrongLength(f"predict returned {len(results)} results for a batch of {count}")
+    if len(rows) != count:
+        raise WrongLength(f"predict returned {len(rows)} results for a batch of {count}")
+    return rows
+
+
+def _is_list(results: object) -> bool:
+    """Whether the results are in order; neither a text, nor a value and what to call after it."""
+    if type(results) is tuple and len(results) == 2 and callable(results[1]):
+        return False
+    is_text = isinstance(results, str | bytes | bytearray | memoryview)
+    return hasattr(results, "__array__") or (isinstance(results, Sequence) and not is_text)

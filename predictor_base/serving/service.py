@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -20,7 +21,7 @@ from predictor_base.serving.batching import Batcher
 from predictor_base.serving.waiting import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
     from predictor_base.predictor.loader import LoadedPredictor, Method
     from predictor_base.serving.executor import Executor, Job
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 ASYNC_CONCURRENCY = 128
 """Concurrent calls of an async predict, where the settings give no number."""
 _END = object()
+
+logger = logging.getLogger("predictor_base")
 
 State = Literal["loading", "ready", "draining", "stopped"]
 clock = time.perf_counter
@@ -127,26 +130,26 @@ class Service:
         finally:
             self.inside -= 1
 
-    async def stream(self, method: Method, request: Any) -> AsyncIterator[Any]:
-        """What the method yields for this request; ends when the client leaves."""
+    async def stream(self, source: Any, request: Any) -> AsyncGenerator[Any, None]:
+        """The values of an iterator that a call returned; it waits for its turn, and each value has a time limit."""
         self._admit()
+        guard, submitted, has_turn = Guard(request), clock(), False
+        chunks = source if hasattr(source, "__anext__") else self._on_thread(source)
+        guard.watch()
         try:
-            async with self._slots:
-                chunks = self._chunks(method, request)
-                guard = Guard(request)
-                guard.watch()
-                try:
-                    while True:
-                        request.deadline = clock() + self._settings.request_timeout_seconds
-                        chunk = await guard.wait(asyncio.ensure_future(_next(chunks)))
-                        if chunk is _END:
-                            return
-                        yield chunk
-                finally:
-                    guard.close()
-                    await chunks.aclose()
+            has_turn = await guard.step(self._slots.acquire)
+            request.queue_seconds += clock() - submitted
+            while (chunk := await guard.step(lambda: _next(chunks))) is not _END:
+                yield chunk
+                request.deadline = clock() + request.timeout
         finally:
-            self.inside -= 1
+            guard.close()
+            try:
+                await _close(chunks)
+            finally:
+                if has_turn:
+                    self._slots.release()
+                self.inside -= 1
 
     def in_background(self, function: Callable[[Any], Any], argument: object) -> Job:
         """Run on a thread, after jobs that already wait."""
@@ -182,8 +185,10 @@ class Service:
             if batch and not self._may_wait and self._executor.runs_beside_loop():
                 return self.call_here(method, request)
             return await self._run_on_thread(method.call, request, batch=batch)
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as error:
+            if self.state == "stopped":  # the end of the grace period
+                raise
+            raise PredictFailed("predict was cancelled by a task of its own") from error
         except BaseException as error:
             raise _as_failure(error) from error
 
@@ -217,35 +222,39 @@ class Service:
             request.queue_seconds = clock() - submitted
             try:
                 with self._noted() as started:
-                    return await guard.wait(asyncio.ensure_future(method.call(request)))
+                    call = asyncio.ensure_future(_guarded(method.call(request)))
+                    return await guard.wait(call)
             finally:
                 self._slots.release()
                 request.predict_seconds = clock() - started
         finally:
             guard.close()
 
-    def _chunks(self, method: Method, request: Any) -> AsyncGenerator[Any, None]:
-        if method.kind == "async_generator":
-            return method.call(request)  # type: ignore[no-any-return]  # the user's
-        return self._chunks_on_thread(method, request)
-
-    async def _chunks_on_thread(self, method: Method, request: Any) -> AsyncGenerator[Any, None]:
-        chunks = iter(method.call(request))
+    async def _on_thread(self, chunks: Any) -> AsyncGenerator[Any, None]:
+        """The values of an iterator that blocks."""
         lock = threading.Lock()  # a generator cannot be closed while a thread is inside it
+        is_over = False
 
         def advance(_: object) -> Any:
-            with lock:
-                return next(chunks, _END)
+            try:
+                with lock:
+                    return next(chunks, _END)
+            finally:
+                if is_over:
+                    close(None)
 
         def close(_: object) -> None:
             with lock:
-                chunks.close()
+                getattr(chunks, "close", int)()
 
         try:
             while (chunk := await self.in_background(advance, None).future) is not _END:
                 yield chunk
         finally:
-            if hasattr(chunks, "close"):
+            is_over = True
+            if (
+                not lock.locked()
+            ):  # the thread that is inside closes it afterwards, and no other waits for it
                 self.in_background(close, None)
 
     # Bookkeeping
@@ -266,12 +275,36 @@ class Service:
             self._last_finished = clock()
 
 
-async def _next(chunks: AsyncGenerator[Any, None]) -> Any:
+def is_stream(result: object) -> bool:
+    """Whether a predictor returned an iterator, such as a generator: its values are streamed."""
+    return hasattr(result, "__next__") or hasattr(result, "__anext__")
+
+
+async def _next(chunks: AsyncIterator[Any]) -> Any:
     try:
         return await anext(chunks, _END)
     except asyncio.CancelledError:
         raise
     except BaseException as error:
+        raise _as_failure(error) from error
+
+
+async def _close(chunks: Any) -> None:
+    """Close a stream's generator; an error in its `finally` is logged, because the reply is sent already."""
+    if hasattr(chunks, "aclose"):
+        try:
+            await chunks.aclose()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            logger.exception("a stream failed while it was closed")
+
+
+async def _guarded(call: Awaitable[Any]) -> Any:
+    """What the call returns; its task must not end by SystemExit, which would end the loop."""
+    try:
+        return await call
+    except (SystemExit, KeyboardInterrupt) as error:
         raise _as_failure(error) from error
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from predictor_base.errors import ClientGone, RuntimeFailure, TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 PATIENCE_SECONDS = 0.05
 """Results that take longer also watch whether the client leaves."""
@@ -15,14 +18,14 @@ Answer = TypeVar("Answer")
 
 
 class Guard:
-    """Cancel a future when its request's time is over or its client has left."""
+    """Cancel what is waited for when its request's time is over or its client has left."""
 
-    __slots__ = ("_future", "_loop", "_reason", "_request", "_timer", "_watcher")
+    __slots__ = ("_loop", "_reason", "_request", "_timer", "_waiting", "_watcher")
 
     def __init__(self, request: Any) -> None:  # an Exchange, of a room above
         self._request = request
         self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[Any] | None = None
+        self._waiting: asyncio.Future[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._reason: RuntimeFailure | None = None
@@ -38,7 +41,7 @@ class Guard:
         if self._reason is not None:
             future.cancel()
             raise self._reason
-        self._future = future
+        self._waiting = future
         self._set_timer(PATIENCE_SECONDS)
         try:
             return await future
@@ -47,25 +50,50 @@ class Guard:
                 raise self._reason from None
             raise
         finally:
-            self._future = None
+            self._waiting = None
             if self._timer is not None:
                 self._timer.cancel()
+
+    async def step(self, waits: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The result of one of many short waits, without a task and a timer for each: the current task is cancelled."""
+        if self._reason is not None:
+            raise self._reason
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting = task
+        if self._timer is None:
+            self._set_timer(PATIENCE_SECONDS)
+        try:
+            return await waits()
+        except asyncio.CancelledError:
+            if self._reason is None:
+                raise
+            if hasattr(task, "uncancel"):  # Python 3.11
+                task.uncancel()
+            raise self._reason from None
+        finally:
+            self._waiting = None
 
     def close(self) -> None:
         """Stop watching."""
         if self._watcher is not None:
             self._watcher.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _set_timer(self, patience: float) -> None:
-        left = max(self._request.deadline - time.perf_counter(), 0.0)
-        self._timer = self._loop.call_later(min(left, patience), self._look)
+        left = self._request.deadline - time.perf_counter()
+        # between two chunks of a stream there is no deadline, and the next look is later
+        seconds = min(left, patience) if left > 0 or self._waiting is not None else patience
+        self._timer = self._loop.call_later(max(seconds, 0.0), self._look)
 
     def _look(self) -> None:
-        if time.perf_counter() >= self._request.deadline:
+        is_late = time.perf_counter() >= self._request.deadline
+        if is_late and self._waiting is not None:
             self._give_up(TimedOut("the request took longer than it may"))
             return
         self.watch()
-        self._set_timer(float("inf"))
+        self._set_timer(PATIENCE_SECONDS if is_late else float("inf"))
 
     def _client_left(self, watcher: asyncio.Task[None]) -> None:
         if not watcher.cancelled():
@@ -73,5 +101,5 @@ class Guard:
 
     def _give_up(self, reason: RuntimeFailure) -> None:
         self._reason = reason
-        if self._future is not None:
-            self._future.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()

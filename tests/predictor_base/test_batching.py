@@ -104,3 +104,112 @@ def test_an_expired_item_is_dropped_from_its_batch(tmp_path: Path, late: str) ->
         (tmp_path / "open").touch()
         gate.result()
         assert server.predict("sizes").json() == [1, 1]
+
+
+WHATEVER = """
+    import asyncio, collections, pathlib, time
+    import numpy, pandas
+
+    class Table:
+        def __init__(self, **columns): self.columns = columns
+        def __len__(self): return len(next(iter(self.columns.values())))
+        def __iter__(self): return iter(self.columns)
+        def to_dict(self, orient): return [dict(zip(self.columns, row)) for row in zip(*self.columns.values())]
+
+    class Lying(list):
+        def __iter__(self): raise ValueError("no")
+
+    async def cancelled():
+        task = asyncio.ensure_future(asyncio.sleep(10))
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await task
+
+    class PythonPredictor:
+        ASYNC predict(self, payload):
+            n = len(payload)
+            match payload[0]["what"]:
+                case "gate":
+                    pathlib.Path("running").touch()
+                    while not pathlib.Path("open").exists(): SLEEP
+                    return [0] * n
+                case "frame": return pandas.DataFrame({"x": range(n), "y": ["a"] * n})
+                case "table": return Table(x=range(n), y=["a"] * n)
+                case "array": return numpy.arange(n)
+                case "series": return pandas.Series(range(n))
+                case "tuple": return tuple(range(n))
+                case "deque": return collections.deque(range(n))
+                case "dict": return {"a": 1, "b": 2, "c": 3}
+                case "set": return {"a", "b", "c"}
+                case "text": return "abc"
+                case "bytes": return b"abc"
+                case "none": return None
+                case "generator": return (each for each in payload)
+                case "after": return payload, print
+                case "short": return [1]
+                case "long": return [1, 2, 3, 4]
+                case "lying": return Lying([1, 2, 3])
+                case "exit": raise SystemExit(1)
+                case "interrupt": raise KeyboardInterrupt
+                case "stop": raise StopIteration
+                case "generator exit": raise GeneratorExit
+                case "cancelled error": raise asyncio.CancelledError
+                case "cancelled":
+                    AWAIT
+"""
+ROWS = [{"x": n, "y": "a"} for n in range(3)]
+ANSWERED: dict[str, list[Any]] = {
+    "frame": ROWS,
+    "table": ROWS,
+    **{key: [0, 1, 2] for key in ("array", "series", "tuple", "deque")},
+}
+REFUSED = (
+    *("dict", "set", "text", "bytes", "none", "generator", "after", "short", "long", "lying"),
+    *("exit", "interrupt", "stop", "generator exit", "cancelled error", "cancelled"),
+)
+
+
+def whatever(kind: str) -> str:
+    words = {
+        "sync": ("def", "time.sleep(0.01)", "asyncio.run(cancelled())"),
+        "async": ("async def", "await asyncio.sleep(0.01)", "await cancelled()"),
+    }
+    define, sleep, cancel = words[kind]
+    source = WHATEVER.replace("ASYNC", define)
+    return source.replace("SLEEP", sleep).replace("AWAIT", cancel)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_every_request_of_a_batch_is_answered_whatever_the_call_does(
+    tmp_path: Path, kind: str
+) -> None:
+    source = whatever(kind)
+    batching = {"maxBatchSize": 3, "batchIntervalSeconds": 0.2}
+    with (
+        serving(tmp_path, source, batching=batching, requestTimeoutSeconds=15) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        for what in (*ANSWERED, *REFUSED):
+            gate = pool.submit(server.predict, {"what": "gate"})
+            until((tmp_path / "running").exists)
+            waiting = [pool.submit(server.predict, {"what": what}) for _ in range(3)]
+            until(lambda: server.metric("predictor_requests_in_progress") == 4)
+            (tmp_path / "open").touch()
+            answers = [each.result() for each in (*waiting, gate)][:3]
+            for name in ("running", "open"):
+                (tmp_path / name).unlink()
+            if what in ANSWERED:
+                found = sorted((each.json() for each in answers), key=str)
+                assert found == ANSWERED[what], what
+            else:
+                assert [each.status_code for each in answers] == [500] * 3, what
+        assert not server.logged("ASGI")
+        assert server.metric("predictor_requests_in_progress") == 0
+
+
+def test_a_call_that_is_cancelled_from_within_fails_alone(tmp_path: Path) -> None:
+    with serving(tmp_path, whatever("async")) as server:
+        answer = server.predict([{"what": "cancelled"}])
+        assert (answer.status_code, answer.json()["error"]) == (500, "internal server error")
+        assert server.predict([{"what": "exit"}]).status_code == 500
+        assert server.predict([{"what": "tuple"}]).status_code == 200
+        assert server.logged("predict failed")

@@ -1,0 +1,108 @@
+"""Send replies: their headers, and a body, a stream or a response of the predictor's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.http.error_replies import clean_header
+from predictor_base.http.request import WRITE_REPLY, Exchange, Reply, Send
+from predictor_base.http.streaming import EVENTS, pings
+
+if TYPE_CHECKING:
+    from predictor_base.settings import Settings
+
+CLOSE = (b"connection", b"close")
+
+
+class Sender:
+    """Write the replies of one process."""
+
+    def __init__(self, settings: Settings, *, is_leaving: Callable[[], bool]) -> None:
+        self._identity = _identity_headers(settings)
+        self._identity_lines = b"".join(b"%b: %b\r\n" % header for header in self._identity)
+        self._is_leaving = is_leaving
+        self.writes_at_once = settings.cors is None
+        """Whether a reply may be one write: the CORS middleware has to see the messages."""
+
+    async def send(self, reply: Reply, exchange: Exchange, send: Send) -> None:
+        exchange.status = reply.status
+        if reply.response is not None:
+            await self._send_response(reply, exchange, send)
+        elif reply.chunks is not None:
+            await self._send_chunks(reply, exchange, send)
+        elif not self._write(reply, exchange):
+            headers = self._headers(reply, exchange)
+            headers.append((b"content-length", b"%d" % len(reply.body)))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
+
+    def _write(self, reply: Reply, exchange: Exchange) -> bool:
+        """Send a plain reply in one write, where the server can."""
+        extensions = exchange.scope.get("extensions")
+        if not extensions or reply.headers or not self.writes_at_once or self._is_leaving():
+            return False
+        write: Callable[[int, bytes, bytes], bool] = extensions[WRITE_REPLY]
+        return write(reply.status, self.header_lines(reply, exchange), reply.body)
+
+    def header_lines(self, reply: Reply, exchange: Exchange) -> bytes:
+        return b"content-type: %b\r\nx-request-id: %b\r\n%bserver-timing: %b\r\n" % (
+            reply.media_type,
+            exchange.request_id.encode(),
+            self._identity_lines,
+            exchange.timing(),
+        )
+
+    def _headers(self, reply: Reply, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        headers = [
+            (b"content-type", reply.media_type),
+            (b"x-request-id", exchange.request_id.encode()),
+            *self._identity,
+            (b"server-timing", exchange.timing()),
+            *reply.headers,
+        ]
+        if self._is_leaving() and CLOSE not in headers:
+            headers.append(CLOSE)
+        return headers
+
+    async def _send_response(self, reply: Reply, exchange: Exchange, send: Send) -> None:
+        """Send a Starlette response that the predictor returned, with the runtime's headers."""
+        added = self._headers(reply, exchange)[1:]
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*map(clean_header, message["headers"]), *added]
+            await send(message)
+            exchange.has_started = True
+
+        assert reply.response is not None
+        await reply.response(exchange.scope, exchange.receive, send_with_headers)
+
+    async def _send_chunks(self, reply: Reply, exchange: Exchange, send: Send) -> None:
+        assert reply.chunks is not None
+        headers = self._headers(reply, exchange)
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        exchange.has_started = True
+
+        async def write(chunk: bytes) -> None:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+        async with (
+            aclosing(reply.chunks),
+            pings(write if reply.media_type == EVENTS else None) as sent,
+        ):
+            async for chunk in reply.chunks:
+                await write(chunk)
+                sent()
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _identity_headers(settings: Settings) -> tuple[tuple[bytes, bytes], ...]:
+    facts = {
+        "x-deployment-id": settings.deployment_id,
+        "x-model-name": settings.served_name,
+        "x-model-version": settings.served_version,
+    }
+    return tuple((name.encode(), value.encode("ascii", "replace")) for name, value in facts.items())
