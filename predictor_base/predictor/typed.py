@@ -29,28 +29,37 @@ MAX_PROBLEMS = 20
 
 Field = Literal["single", "list", "array"]
 """What a field holds for a tensor: one value, a list, or the array as it is."""
+_CHOICES = (Union, types.UnionType, Annotated)
 _ARRAYS = ("ndarray", "Tensor")
 _SEQUENCES = (list, tuple, set, frozenset, Sequence)
 
 
 def fields_of(function: Callable[..., Any]) -> dict[str, Field]:
-    """What each field of the payload's annotated type holds."""
-    annotation: Any = typing.get_type_hints(function).get("payload")
-    if hasattr(annotation, "model_fields"):
-        hints = {name: each.annotation for name, each in annotation.model_fields.items()}
-    else:
-        hints = typing.get_type_hints(annotation) if isinstance(annotation, type) else {}
-    return {name: _field(hint) for name, hint in hints.items()}
+    """What each field of the payload's annotated type holds; of all types of a union."""
+    found: dict[str, Field] = {}
+    waiting: list[Any] = [typing.get_type_hints(function)["payload"]]
+    while waiting:
+        annotation = waiting.pop()
+        if hasattr(annotation, "model_fields"):
+            hints = {name: each.annotation for name, each in annotation.model_fields.items()}
+        elif dataclasses.is_dataclass(annotation) or is_typeddict(annotation):
+            hints = typing.get_type_hints(annotation)
+        else:
+            hints = {}
+            if get_origin(annotation) in _CHOICES:
+                waiting.extend(get_args(annotation))
+        found |= {name: _field(hint) for name, hint in hints.items()}
+    return found
 
 
 def _field(hint: Any) -> Field:
     kinds = [get_origin(each) or each for each in (hint, *get_args(hint))]
-    if hint is Any or any(getattr(each, "__name__", "") in _ARRAYS for each in kinds):
+    if any(getattr(each, "__name__", "") in _ARRAYS for each in kinds):
         return "array"
     is_list = isinstance(kinds[0], type) and issubclass(kinds[0], _SEQUENCES) and hint is not str
-    if get_origin(hint) in (Union, types.UnionType, Annotated):
+    if get_origin(hint) in _CHOICES:
         is_list = any(_field(each) == "list" for each in get_args(hint))
-    return "list" if is_list else "single"
+    return "list" if is_list or hint is Any else "single"
 
 
 def converter(function: Callable[..., Any]) -> Callable[[Any], Any] | None:
