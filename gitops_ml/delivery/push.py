@@ -156,7 +156,11 @@ def propose(
             raise UsageError(NOTHING_TO_PROPOSE_TO)
         return make_plan(base)
 
+    proposal: Proposal | None = None
+
     def make_commit(base: GitSnapshot, plan: Plan) -> tuple[str, Callable[[], str | None]]:
+        nonlocal proposal
+        proposal = make_proposal(plan)  # first: what cannot be described is not pushed
         branch = repository.read_branch(head, base=base)
         _refuse_work_of_others(branch)
         if branch and holds(branch, plan.changes):
@@ -167,9 +171,8 @@ def propose(
         return commit, partial(repository.push_branch, head, commit, expected=expected)
 
     delivered = Retry(attempts=10).until_pushed(repository, plan_for_review, make_commit)
-    proposal = make_proposal(delivered.plan)
-    if delivered.commit is None:
-        return replace(delivered, warnings=_still_open(forge, proposal))
+    if delivered.commit is None or proposal is None:
+        return replace(delivered, warnings=_still_open(forge, make_proposal(delivered.plan)))
     found = forge.open(proposal) if forge else _branch_only(proposal, delivered)
     return replace(delivered, pull_request=found, warnings=found.warnings)
 

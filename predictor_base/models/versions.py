@@ -31,7 +31,6 @@ class ModelVersion:
     files: tuple[StoredFile, ...]
     fingerprint: str
     """Changes whenever a file is added, removed or replaced."""
-    signature_key: str | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -50,7 +49,6 @@ class Source:
     store: Store
     name: str | None
     """None where the store holds a folder for every model."""
-    signature_key: str | None
 
 
 def sources_of(models: Models) -> tuple[Source, ...]:
@@ -60,13 +58,10 @@ def sources_of(models: Models) -> tuple[Source, ...]:
         found = " and ".join(given) or "none"
         raise StartFailure(f"models: give exactly one of path, paths and dir, not {found}")
     if models.dir:
-        return (Source(open_store(models.dir), None, models.signature_key),)
+        return (Source(open_store(models.dir), None),)
     if models.path:
-        return (Source(open_store(models.path), SINGLE_MODEL, models.signature_key),)
-    return tuple(
-        Source(open_store(each.path), each.name, each.signature_key or models.signature_key)
-        for each in models.paths
-    )
+        return (Source(open_store(models.path), SINGLE_MODEL),)
+    return tuple(Source(open_store(each.path), each.name) for each in models.paths)
 
 
 def find_models(source: Source) -> dict[str, dict[int, ModelVersion]]:
@@ -124,5 +119,4 @@ def _version(
         root=root.rstrip("/"),
         files=inside,
         fingerprint=digest.hexdigest(),
-        signature_key=source.signature_key,
     )

@@ -115,6 +115,18 @@ def test_where_nothing_can_be_proposed_no_changes_are_made():
     assert not asked
 
 
+def test_what_cannot_be_described_is_not_pushed():
+    repository = FakeGitopsRepository.holding({"README.md": b"hello\n"})
+    plan = one_file("a.yaml", b"a")
+
+    def fails(plan: CommitPlan):
+        raise UsageError("no description")
+
+    with pytest.raises(UsageError, match="no description"):
+        propose(repository, None, plan, fails, head="deploy/a", author=AUTHOR)
+    assert not repository.pending, "nothing was committed"
+
+
 def test_pauses_begin_with_twice_an_attempt_and_double_up_to_five_seconds():
     assert [pause(n, 1.0, took=0.1) for n in (1, 2, 3, 7, 40)] == [0.2, 0.4, 0.8, 5.0, 5.0]
     assert pause(3, 0.25, took=0.1) == 0.2

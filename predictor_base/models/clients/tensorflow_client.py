@@ -42,6 +42,7 @@ class TensorflowClient:
     def __init__(self, settings: Settings) -> None:
         self._rest = ServingRest(settings.tensorflow_serving.address)
         self._signature_keys = _signature_keys(settings)
+        self._signature_key = settings.models.signature_key if settings.models else None
         self._default_model = settings.served_name
         self._signatures: dict[tuple[str, int | None], str] = {}
         self._stop = Event()
@@ -106,7 +107,7 @@ class TensorflowClient:
         # a new version may have other signatures, but the manifest decides which one is used
         key = (name, number)
         if key not in self._signatures:
-            wanted = self._signature_keys.get(name)
+            wanted = self._signature_keys.get(name) or self._signature_key
             self._signatures[key] = wanted or choose_signature(self._rest.signatures(name, number))
         return self._signatures[key]
 
@@ -233,11 +234,11 @@ def _flat(value: Any) -> Iterable[Any]:
 
 
 def _signature_keys(settings: Settings) -> dict[str, str | None]:
-    """The models that TensorFlow Serving must have, each with its signature."""
+    """The models that TensorFlow Serving must have, each with a signature of its own."""
     models = settings.models
     if models is None or models.path:
-        return {settings.served_name: models.signature_key if models else None}
-    return {each.name: each.signature_key or models.signature_key for each in models.paths}
+        return {settings.served_name: None}
+    return {each.name: each.signature_key for each in models.paths}
 
 
 def _marker(folder: Path, version: ModelVersion) -> Path:

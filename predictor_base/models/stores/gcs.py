@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
-from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
+from predictor_base.models.stores.store import Body, Checksum, RemoteStore, StoredFile
 
 _CHUNK = 1 << 20
 _REQUEST = 16 << 20
 
 
-class GoogleStore(Store):
+class GoogleStore(RemoteStore):
     def __init__(self, location: str) -> None:
         bucket, _, name = location.removeprefix("gs://").partition("/")
         if not bucket:

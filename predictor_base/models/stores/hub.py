@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
-from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
+from predictor_base.models.stores.store import Body, Checksum, RemoteStore, StoredFile
 from predictor_base.models.stores.web import read_url
 
 _LOCATION = re.compile(
@@ -21,7 +21,7 @@ _LOCATION = re.compile(
 )
 
 
-class HubStore(Store):
+class HubStore(RemoteStore):
     def __init__(self, location: str) -> None:
         found = _LOCATION.fullmatch(location)
         if not found:

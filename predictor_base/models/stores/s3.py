@@ -13,13 +13,13 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from predictor_base.errors import MissingExtra, StartFailure, StoreBusy, StoreError
-from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
+from predictor_base.models.stores.store import Body, Checksum, RemoteStore, StoredFile
 
 _CHUNK = 1 << 20
 _BUSY_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "503", "500"}
 
 
-class S3Store(Store):
+class S3Store(RemoteStore):
     def __init__(self, location: str) -> None:
         self._bucket, _, key = location.removeprefix("s3://").partition("/")
         if not self._bucket:

@@ -7,6 +7,7 @@ A location is a folder or a file: a local path, `file://`, `s3://bucket/key`, `g
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -54,38 +55,48 @@ class Body:
     """The checksum of the whole file, where only the response contains it."""
 
 
-class Store:
+class Store(ABC):
     """The files of one location."""
 
-    def __init__(self, location: str, folder: str = "") -> None:
+    def __init__(self, location: str) -> None:
         self.location = location
-        self.folder = folder
-        """The name of the location in its bucket or repository: of a folder, or of a file."""
 
+    @abstractmethod
     def list_files(self) -> tuple[StoredFile, ...]:
         """Every file below the location, by path; a location that is a file has an empty one."""
-        found = tuple(self._files())
-        if not found:
-            raise StoreError(f"{self.location}: nothing is stored there")
-        return found
 
-    def _files(self) -> Iterable[StoredFile]:
-        raise NotImplementedError
-
+    @abstractmethod
     def read(self, file: StoredFile, offset: int) -> AbstractContextManager[Body]:
         """The file's bytes from this offset on, if it is still the one that was listed."""
-        raise NotImplementedError
 
     def local_path(self, path: str) -> Path | None:
         """The local path of this file or folder; None where it must be fetched."""
         return None
 
+    def location_of(self, file: StoredFile) -> str:
+        return f"{self.location}/{file.path}".rstrip("/")
+
+
+class RemoteStore(Store):
+    """The files of a location on a server, which is never empty."""
+
+    def __init__(self, location: str, folder: str = "") -> None:
+        super().__init__(location)
+        self.folder = folder
+        """The name of the location in its bucket or repository: of a folder, or of a file."""
+
+    def list_files(self) -> tuple[StoredFile, ...]:
+        found = tuple(self._files())
+        if not found:
+            raise StoreError(f"{self.location}: nothing is stored there")
+        return found
+
+    @abstractmethod
+    def _files(self) -> Iterable[StoredFile]: ...
+
     def name_of(self, file: StoredFile) -> str:
         """The name of the file in its bucket or repository."""
         return "/".join(part for part in (self.folder, file.path) if part)
-
-    def location_of(self, file: StoredFile) -> str:
-        return f"{self.location}/{file.path}".rstrip("/")
 
     def path_of(self, name: str) -> str | None:
         """The path of the object below the folder; None for one that is no file.
@@ -115,13 +126,14 @@ _STORES = {
 
 def open_store(location: str) -> Store:
     """The store of this location; does not connect to it yet."""
-    scheme = location.split("://", 1)[0].lower() if "://" in location else "file"
+    before, found, rest = location.partition("://")
+    scheme = before.lower() if found else "file"
     if scheme not in _STORES:
         known = ", ".join(f"{each}://" for each in sorted(_STORES))
         raise StartFailure(f"{location}: models can be local folders or {known}, not {scheme}://")
     module, _, name = _STORES[scheme].partition(".")
     kind = getattr(import_module(f".{module}", __package__), name)
-    return cast("Store", kind(location))
+    return cast("Store", kind(f"{scheme}://{rest}" if found else location))
 
 
 def name_on_disk(location: str) -> str:

@@ -16,7 +16,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import IO, TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure, StoreBusy, StoreError
-from predictor_base.models.stores.store import Body, Checksum, Store, StoredFile
+from predictor_base.models.stores.store import Body, Checksum, RemoteStore, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
-class WebFile(Store):
+class WebFile(RemoteStore):
     def __init__(self, location: str) -> None:
         self._url, _, fragment = location.partition("#")
         digest = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)

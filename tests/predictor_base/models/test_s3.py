@@ -20,7 +20,7 @@ import pytest
 from predictor_base.errors import StoreError
 from predictor_base.models.stores.download import fetch_file
 from predictor_base.models.stores.s3 import S3Store
-from predictor_base.models.stores.store import Store, open_store
+from predictor_base.models.stores.store import RemoteStore, open_store
 from tests.support.model_clients import look_twice, python_client
 
 if TYPE_CHECKING:
@@ -252,7 +252,8 @@ def test_an_object_that_changes_meanwhile_is_not_mixed(bucket: Any, tmp_path: Pa
 
 def test_a_name_that_leaves_its_folder_is_refused(bucket: Any) -> None:
     # stores keep such names as they are; SeaweedFS cleans them, so the check is asked directly
-    store = Store("s3://models/evil")
+    store = open_store("s3://models/evil")
+    assert isinstance(store, RemoteStore)
     for name in ("../../etc/cron.d/x", "/etc/passwd", "a\\..\\b", "a/../../b"):
         with pytest.raises(StoreError, match="not a valid name for a file"):
             store.path_of(name)

@@ -242,6 +242,25 @@ def test_several_models_are_named(serving: Serving, serve: Any) -> None:
         client.predict({"x": []}, "c")
 
 
+@pytest.mark.parametrize(
+    "models",
+    [
+        {"path": "/models/iris"},
+        {"paths": [{"name": "iris", "path": "/models/iris"}]},
+        {"dir": "/models"},
+    ],
+    ids=lambda models: next(iter(models)),
+)
+def test_a_signature_for_all_models_is_used_by_each_of_them(
+    models: dict[str, Any], serving: Serving, serve: Any
+) -> None:
+    serving.models = {"iris": {1: "AVAILABLE"}}
+    serving.signatures = ["predict", "words"]
+    client = serve(**models, signatureKey="words")
+    client.predict({"x": []}, "iris")
+    assert [body["signature_name"] for _, body in serving.requests] == ["words"]
+
+
 def test_a_server_that_is_gone_is_told(serving: Serving, client: Any) -> None:
     client._rest._address = "127.0.0.1:9"
     client._rest._local = threading.local()
