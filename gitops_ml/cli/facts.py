@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cluster.preflight import preflight_note
+from gitops_ml.oci.reference import ImageRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from gitops_ml.cluster.observed import Application
     from gitops_ml.cluster.replicas import Replica
     from gitops_ml.commands.build import Built
     from gitops_ml.commands.deploy import Deployment
@@ -21,389 +23,261 @@ if TYPE_CHECKING:
     from gitops_ml.commands.inspect import Inspection, Preview
     from gitops_ml.commands.lock import Locked
     from gitops_ml.commands.render import Rendering
-    from gitops_ml.delivery.change import ChangeResult, ReleaseChange
+    from gitops_ml.delivery.change import ChangeResult
     from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.git.commits import Change
-    from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_history import Entry, FoundDeployment
     from gitops_ml.image.base_images import BaseMove
-    from gitops_ml.image.contents import LayerFacts
     from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 
+Facts = Mapping[str, Any]
 
-def release_facts(release: Release) -> Mapping[str, Any]:
-    return {
-        "api": release.name,
-        "environment": release.environment,
-        "team": release.team,
-        "namespace": release.namespace,
-        "deployment_id": release.deployment_id,
-        "image": str(release.image),
-        "content_hash": release.content_hash,
-        "chart": f"{release.chart.name}-{release.chart.version}",
-        "directory": release.directory,
-    }
+_FIELD = "path action before after"
 
 
-def image_facts(built: Built) -> Mapping[str, Any]:
-    return {
-        "apis": list(built.apis),
-        "image": built.image,
-        "content_hash": built.content_hash,
-        "digest": built.digest,
-        "state": built.state,
-        "builder": built.choice.builder,
-        "reason": built.choice.reason,
-    }
+def _facts(value: object, names: str, **made: Any) -> dict[str, Any]:
+    """The attributes of a value that ``names`` lists, in its order.
+
+    ``key=path`` is an attribute of another name, and ``?`` after either stands for null in place of
+    an empty one. ``made`` has keys of the list that are not attributes.
+
+    >>> _facts(PushedModel(…), "location digest=image.digest moved_from?")
+    """
+    found: dict[str, Any] = {}
+    for name in names.split():
+        key, _, path = name.rstrip("?").partition("=")
+        item = made[key] if key in made else _plain(attrgetter(path or key)(value))
+        found[key] = None if name.endswith("?") and not item else item
+    return found
 
 
-def inspection_facts(found: Inspection) -> Mapping[str, Any]:
+def _plain(value: Any) -> Any:
+    match value:
+        case ImageRef():
+            return str(value)
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case Mapping():
+            return dict(value)
+    return value
+
+
+def _each(values: Iterable[object], names: str) -> list[Facts]:
+    return [_facts(value, names) for value in values]
+
+
+def release_facts(release: Release) -> Facts:
+    return _facts(
+        release,
+        "api=name environment team namespace deployment_id image content_hash chart directory",
+        chart=f"{release.chart.name}-{release.chart.version}",
+    )
+
+
+def image_facts(built: Built) -> Facts:
+    return _facts(
+        built,
+        "apis image content_hash digest state builder=choice.builder reason=choice.reason",
+    )
+
+
+def inspection_facts(found: Inspection) -> Facts:
     contents = found.found.contents
-    return {
-        "image": str(found.found.image),
-        "kind": "model" if contents.is_model else "image",
-        "deployment_id": found.deployment_id,
-        "platform": contents.platform,
-        "platforms": list(found.found.platforms) or [contents.platform],
-        "size": contents.size,
-        "content_hash": contents.content_hash,
-        "lock": contents.lock,
-        "entrypoint": list(contents.entrypoint),
-        "user": contents.user,
-        "labels": dict(contents.labels),
-        "layers": [_layer_facts(layer) for layer in contents.layers],
-        "packages": [
-            {"name": each.name, "version": each.version, "licence": each.licence or None}
-            for each in found.packages
-        ],
-        "attached": [
-            {"type": each.artifact_type, "digest": each.digest} for each in found.attached
-        ],
-        "signatures": [
-            {"key": each.key, "verified": each.is_verified} for each in found.signatures
-        ],
-    }
+    return _facts(
+        found,
+        "image=found.image kind deployment_id platform=found.contents.platform platforms "
+        "size=found.contents.size content_hash=found.contents.content_hash "
+        "lock=found.contents.lock entrypoint=found.contents.entrypoint user=found.contents.user "
+        "labels=found.contents.labels layers packages attached signatures",
+        kind="model" if contents.is_model else "image",
+        platforms=list(found.found.platforms) or [contents.platform],
+        layers=_each(
+            contents.layers, "role size=descriptor.size digest=descriptor.digest created_by"
+        ),
+        packages=_each(found.packages, "name version licence?"),
+        attached=_each(found.attached, "type=artifact_type digest"),
+        signatures=_each(found.signatures, "key verified=is_verified"),
+    )
 
 
-def _layer_facts(layer: LayerFacts) -> Mapping[str, Any]:
-    return {
-        "role": layer.role,
-        "size": layer.descriptor.size,
-        "digest": layer.descriptor.digest,
-        "created_by": layer.created_by,
-    }
+def preview_facts(preview: Preview) -> Facts:
+    size = blobs = None
+    if preview.blobs is not None:
+        size = sum(blob.descriptor.size for blob in preview.blobs if not blob.is_there)
+        blobs = _each(preview.blobs, "role size=descriptor.size digest=descriptor.digest is_there")
+    names = "apis image builder=choice.builder reason=choice.reason bytes blobs"
+    return _facts(preview, names, bytes=size, blobs=blobs)
 
 
-def preview_facts(preview: Preview) -> Mapping[str, Any]:
-    facts: dict[str, Any] = {
-        "apis": list(preview.apis),
-        "image": preview.image,
-        "builder": preview.choice.builder,
-        "reason": preview.choice.reason,
-        "bytes": None,
-        "blobs": None,
-    }
-    if (blobs := preview.blobs) is not None:
-        facts["bytes"] = sum(blob.descriptor.size for blob in blobs if not blob.is_there)
-        facts["blobs"] = [
-            {
-                "role": blob.role,
-                "size": blob.descriptor.size,
-                "digest": blob.descriptor.digest,
-                "is_there": blob.is_there,
-            }
-            for blob in blobs
-        ]
-    return facts
+def lock_facts(locked: Locked) -> Facts:
+    lock = locked.lock
+    return _facts(
+        locked,
+        "apis path state python platforms packages changes",
+        path=str(locked.path),
+        python=lock.python if lock else None,
+        platforms=lock.platforms if lock else [],
+        packages=_each(lock.packages if lock else (), "name version sha256 machine? path?"),
+    )
 
 
-def lock_facts(locked: Locked) -> Mapping[str, Any]:
-    packages = locked.lock.packages if locked.lock else ()
-    return {
-        "apis": list(locked.apis),
-        "path": str(locked.path),
-        "state": locked.state,
-        "python": locked.lock.python if locked.lock else None,
-        "platforms": list(locked.lock.platforms) if locked.lock else [],
-        "packages": [
-            {
-                "name": package.name,
-                "version": package.version,
-                "sha256": package.sha256,
-                "machine": package.machine or None,
-                "path": package.path or None,
-            }
-            for package in packages
-        ],
-        "changes": list(locked.changes),
-    }
+def base_facts(move: BaseMove) -> Facts:
+    return _facts(move, "file line? path before after state")
 
 
-def base_facts(move: BaseMove) -> Mapping[str, Any]:
-    return {
-        "file": move.file,
-        "line": move.line or None,
-        "path": move.path,
-        "before": move.before,
-        "after": move.after,
-        "state": move.state,
-    }
+def pushed_model_facts(pushed: PushedModel) -> Facts:
+    return _facts(pushed, "location digest=image.digest files size bytes_sent moved_from")
 
 
-def pushed_model_facts(pushed: PushedModel) -> Mapping[str, Any]:
-    return {
-        "location": pushed.location,
-        "digest": pushed.image.digest,
-        "files": pushed.files,
-        "size": pushed.size,
-        "bytes_sent": pushed.bytes_sent,
-        "moved_from": pushed.moved_from,
-    }
+def pulled_model_facts(pulled: PulledModel, directory: Path) -> Facts:
+    names = "directory digest=image.digest files size"
+    return _facts(pulled, names, directory=str(directory))
 
 
-def pulled_model_facts(pulled: PulledModel, directory: Path) -> Mapping[str, Any]:
-    return {
-        "directory": str(directory),
-        "digest": pulled.image.digest,
-        "files": pulled.files,
-        "size": pulled.size,
-    }
-
-
-def rendering_facts(rendering: Rendering) -> Mapping[str, Any]:
+def rendering_facts(rendering: Rendering) -> Facts:
     return {
         "releases": [release_facts(item) for item in rendering.releases],
         "files": {file.path: file.content.decode() for file in rendering.files},
         "objects": {release.directory: list(objects) for release, objects in rendering.objects},
-        "warnings": list(rendering.warnings),
+        "warnings": rendering.warnings,
     }
 
 
-def differences_facts(differences: Differences) -> Mapping[str, Any]:
+def differences_facts(differences: Differences) -> Facts:
     return {
         "releases": [release_facts(item) for item in differences.changed],
         "changes": [
-            {**_change_facts(each), "before": _text(each.before), "after": _text(each.after)}
+            _facts(each, _FIELD, before=_text(each.before), after=_text(each.after))
             for each in differences.changes
         ],
         "objects": [
-            {
-                "release": directory,
-                "kind": change.kind,
-                "name": change.name,
-                "action": change.action,
-                "fields": [field_facts(field) for field in change.fields],
-            }
+            {"release": directory}
+            | _facts(change, "kind name action fields", fields=_each(change.fields, _FIELD))
             for directory, changes in differences.objects
             for change in changes
         ],
-        "left": list(differences.left),
-        "warnings": list(differences.warnings),
+        "left": differences.left,
+        "warnings": differences.warnings,
     }
 
 
-def deployment_facts(deployment: Deployment) -> Mapping[str, Any]:
-    return {
-        "commit": deployment.commit,
-        "pull_request": pull_request_facts(deployment.pull_request),
-        "dry_run": deployment.dry_run,
-        "releases": [release_facts(item) for item in deployment.releases],
-        "changes": change_facts(deployment.changes),
-        "removed": list(deployment.removed),
-        "images": [
-            {"image": made.image, "builder": made.choice.builder, "reason": made.choice.reason}
-            for made in deployment.images
+def deployment_facts(deployment: Deployment) -> Facts:
+    return _facts(
+        deployment,
+        "commit pull_request dry_run releases changes removed images warnings",
+        pull_request=pull_request_facts(deployment.pull_request),
+        releases=[release_facts(item) for item in deployment.releases],
+        changes=change_facts(deployment.changes),
+        images=_each(deployment.images, "image builder=choice.builder reason=choice.reason"),
+    )
+
+
+def change_facts(changes: Iterable[Change]) -> list[Facts]:
+    return _each(changes, "path action")
+
+
+def pull_request_facts(pull_request: PullRequest | None) -> Facts | None:
+    names = "number? url? title state draft=is_draft head base commit merge_commit"
+    return _facts(pull_request, names) if pull_request else None
+
+
+def changed_facts(changed: ChangeResult) -> Facts:
+    release = "api environment before deployment_id=after image fields differs"
+    return _facts(
+        changed,
+        "action commit dry_run pull_request releases changes warnings",
+        pull_request=pull_request_facts(changed.pull_request),
+        releases=[
+            _facts(
+                each,
+                release,
+                fields=_each(each.fields, _FIELD),
+                differs=_each(each.differs, _FIELD),
+            )
+            for each in changed.releases
         ],
-        "warnings": list(deployment.warnings),
-    }
+        changes=change_facts(changed.changes),
+    )
 
 
-def change_facts(changes: Iterable[Change]) -> list[Mapping[str, str]]:
-    return [_change_facts(change) for change in changes]
-
-
-def _change_facts(change: Change) -> Mapping[str, str]:
-    return {"path": change.path, "action": change.action}
-
-
-def pull_request_facts(pull_request: PullRequest | None) -> Mapping[str, Any] | None:
-    if pull_request is None:
-        return None
-    return {
-        "number": pull_request.number or None,
-        "url": pull_request.url or None,
-        "title": pull_request.title,
-        "state": pull_request.state,
-        "draft": pull_request.is_draft,
-        "head": pull_request.head,
-        "base": pull_request.base,
-        "commit": pull_request.commit,
-        "merge_commit": pull_request.merge_commit,
-    }
-
-
-def changed_facts(changed: ChangeResult) -> Mapping[str, Any]:
-    return {
-        "action": changed.action,
-        "commit": changed.commit,
-        "dry_run": changed.dry_run,
-        "pull_request": pull_request_facts(changed.pull_request),
-        "releases": [release_change_facts(release) for release in changed.releases],
-        "changes": change_facts(changed.changes),
-        "warnings": list(changed.warnings),
-    }
-
-
-def release_change_facts(release: ReleaseChange) -> Mapping[str, Any]:
-    return {
-        "api": release.api,
-        "environment": release.environment,
-        "before": release.before,
-        "deployment_id": release.after,
-        "image": str(release.image) if release.image else None,
-        "fields": [field_facts(field) for field in release.fields],
-        "differs": [field_facts(field) for field in release.differs],
-    }
-
-
-def history_facts(found: History) -> Mapping[str, Any]:
+def history_facts(found: History) -> Facts:
     return {
         "deployments": [entry_facts(entry) for entry in found.entries],
-        "warnings": list(found.warnings),
+        "warnings": found.warnings,
     }
 
 
-def entry_facts(entry: Entry) -> Mapping[str, Any]:
-    return {
-        "api": entry.api,
-        "environment": entry.environment,
-        "deployment_id": entry.deployment_id,
-        "action": entry.action,
-        "when": entry.when,
-        "author": entry.author,
-        "commit": entry.commit,
-        "pull_request": entry.pull_request,
-        "image": str(entry.image) if entry.image else None,
-        "chart": entry.chart,
-        "is_current": entry.is_current,
-        "changes": [field_facts(change) for change in entry.changes],
-    }
+def entry_facts(entry: Entry) -> Facts:
+    return _facts(
+        entry,
+        "api environment deployment_id action when author commit pull_request image chart "
+        "is_current changes",
+        changes=_each(entry.changes, _FIELD),
+    )
 
 
-def field_facts(change: FieldChange) -> Mapping[str, Any]:
-    return {
-        "path": change.path,
-        "action": change.action,
-        "before": change.before,
-        "after": change.after,
-    }
-
-
-def trace_facts(found: FoundDeployment) -> Mapping[str, Any]:
+def trace_facts(found: FoundDeployment) -> Facts:
     release = found.release
     return {
         "deployment_id": found.deployment_id,
-        "api": release.api,
-        "environment": release.environment,
-        "team": release.team,
-        "namespace": release.namespace,
-        "server": release.server,
-        "project": release.project,
-        "image": str(release.image),
-        "digest": release.image.digest,
-        "content_hash": release.content_hash,
-        "chart": f"{release.chart}-{release.chart_version}",
-        "commit": found.commit,
-        "when": found.when,
-        "author": found.author,
-        "pull_request": found.pull_request,
-        "is_current": found.is_current,
-        "source": dict(release.provenance),
+        **_facts(
+            release,
+            "api environment team namespace server project image digest=image.digest "
+            "content_hash chart",
+            chart=f"{release.chart}-{release.chart_version}",
+        ),
+        **_facts(found, "commit when author pull_request is_current source=release.provenance"),
         "deployments": [entry_facts(entry) for entry in found.entries],
-        "manifest_file": release.manifest_file,
-        "manifest": dict(release.manifest),
+        **_facts(release, "manifest_file manifest"),
     }
 
 
-def overview_facts(overview: Overview) -> Mapping[str, Any]:
+def overview_facts(overview: Overview) -> Facts:
     return {
         "releases": [live_facts(live) for live in overview.releases],
-        "unseen": list(overview.unseen),
+        "unseen": overview.unseen,
     }
 
 
-def live_facts(live: LiveRelease) -> Mapping[str, Any]:
+def live_facts(live: LiveRelease) -> Facts:
     workload, application = live.seen.workload, live.seen.application
-    return {
-        "api": live.release.api,
-        "environment": live.release.environment,
-        "namespace": live.release.namespace,
-        "status": live.status.code,
-        "message": live.status.word,
-        "reason": live.status.reason or None,
-        "remedy": live.status.remedy or None,
-        "notes": list(live.notes),
-        "deployment_id": live.release.deployment_id,
-        "running_deployment_id": live.running_id,
-        "up_to_date": live.is_up_to_date,
-        "ready": workload.ready if workload else None,
-        "requested": workload.requested if workload else None,
-        "image": str(live.release.image),
-        "last_update": _moment(live.updated_at),
-        "argo_cd": _application_facts(application) if application else None,
-    }
+    argo_cd = _facts(application, "application=name sync health revision") if application else None
+    return _facts(
+        live,
+        "api=release.api environment=release.environment namespace=release.namespace "
+        "status=status.code message=status.word reason=status.reason? remedy=status.remedy? notes "
+        "deployment_id=release.deployment_id running_deployment_id=running_id "
+        "up_to_date=is_up_to_date ready requested image=release.image last_update=updated_at "
+        "argo_cd",
+        ready=workload.ready if workload else None,
+        requested=workload.requested if workload else None,
+        argo_cd=argo_cd,
+    )
 
 
-def _application_facts(application: Application) -> Mapping[str, Any]:
-    return {
-        "application": application.name,
-        "sync": application.sync,
-        "health": application.health,
-        "revision": application.revision,
-    }
-
-
-def description_facts(found: Description) -> Mapping[str, Any]:
-    scaler = found.live.seen.workload.scaler if found.live.seen.workload else None
-    preflight = found.live.seen.preflight
+def description_facts(found: Description) -> Facts:
+    workload, preflight = found.live.seen.workload, found.live.seen.preflight
+    scaler = workload.scaler if workload else None
     return {
         **live_facts(found.live),
         "endpoint": found.endpoint.url if found.endpoint else None,
-        "autoscaler": None
-        if scaler is None
-        else {"min_replicas": scaler.min_replicas, "max_replicas": scaler.max_replicas},
+        "autoscaler": _facts(scaler, "min_replicas max_replicas") if scaler else None,
         "preflight": preflight_note(preflight) if preflight else None,
         "replicas": [_replica_facts(replica) for replica in found.replicas],
-        "events": [
-            {
-                "at": _moment(event.at),
-                "object": event.object,
-                "reason": event.reason,
-                "message": event.message,
-                "count": event.count,
-            }
-            for event in found.events
-        ],
-        "unseen": list(found.unseen),
+        "events": _each(found.events, "at object reason message count"),
+        "unseen": found.unseen,
     }
 
 
-def _replica_facts(replica: Replica) -> Mapping[str, Any]:
-    pod = replica.pod
-    return {
-        "name": pod.name,
-        "state": replica.state,
-        "reason": replica.problem.reason if replica.problem else None,
-        "deployment_id": pod.deployment_id,
-        "restarts": sum(container.restarts for container in pod.containers),
-        "node": pod.node,
-        "created_at": _moment(pod.created_at),
-    }
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None
+def _replica_facts(replica: Replica) -> Facts:
+    return _facts(
+        replica,
+        "name=pod.name state reason deployment_id=pod.deployment_id restarts node=pod.node "
+        "created_at=pod.created_at",
+        reason=replica.problem.reason if replica.problem else None,
+        restarts=sum(container.restarts for container in replica.pod.containers),
+    )
 
 
 def _text(content: bytes | None) -> str | None:
