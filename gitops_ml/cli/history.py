@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
-from gitops_ml.commands.history import changes_in_short, history, time_for_people
-
-if TYPE_CHECKING:
-    from gitops_ml.gitops.release_history import Entry
+from gitops_ml.commands.history import history, table_row
 
 
 @click.command("history")
@@ -42,19 +37,5 @@ def command(api: str, project: ProjectChoice, limit: int, output: str) -> None:
         return
     report.table(
         ("", "environment", "deployment id", "when", "who", "what", "changed", "pr", "commit"),
-        map(_row, found.entries),
-    )
-
-
-def _row(entry: Entry) -> tuple[str, ...]:
-    return (
-        "*" if entry.is_current else "",
-        entry.environment,
-        entry.deployment_id or "-",
-        time_for_people(entry.when),
-        entry.author.partition(" <")[0],
-        entry.action,
-        changes_in_short(entry.changes),
-        f"#{entry.pull_request}" if entry.pull_request else "",
-        entry.commit[:12],
+        map(table_row, found.entries),
     )

@@ -12,13 +12,7 @@ from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
 from gitops_ml.commands.get import describe
-from gitops_ml.commands.history import (
-    changes_in_short,
-    history,
-    time_for_people,
-    trace,
-    trace_lines,
-)
+from gitops_ml.commands.history import history, table_row, trace, trace_lines
 from gitops_ml.commands.inspect import export
 from gitops_ml.commands.logs import logs
 from gitops_ml.commands.model import is_elsewhere, name_models
@@ -86,20 +80,7 @@ class History(Shown):
                 "pr",
                 "commit",
             ),
-            table=tuple(
-                (
-                    "*" if entry.is_current else "",
-                    entry.environment,
-                    entry.deployment_id or "-",
-                    time_for_people(entry.when),
-                    entry.author.partition(" <")[0],
-                    entry.action,
-                    changes_in_short(entry.changes),
-                    f"#{entry.pull_request}" if entry.pull_request else "",
-                    entry.commit[:12],
-                )
-                for entry in self.entries
-            ),
+            table=tuple(map(table_row, self.entries)),
             notes=self.warnings,
         )
 

@@ -43,15 +43,12 @@ class _Connection(HTTPConnection):
         connect = super()._new_conn
 
         def make(seconds: float) -> socket.socket:
-            self._connect_within(seconds)
+            self.timeout = seconds
             return connect()
 
         sock = WatchedSocket.over(watch.connect(make))
         sock.watch = watch
         return sock
-
-    def _connect_within(self, seconds: float) -> None:
-        self.timeout = seconds
 
     def connect(self) -> None:
         super().connect()

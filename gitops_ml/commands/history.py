@@ -232,7 +232,22 @@ def time_for_people(when: str) -> str:
         return "-"
 
 
-def changes_in_short(changes: Iterable[FieldChange]) -> str:
+def table_row(entry: Entry) -> tuple[str, ...]:
+    """A deployment for people: is it current, where, id, when, who, what, changes, pull request, commit."""
+    return (
+        "*" if entry.is_current else "",
+        entry.environment,
+        entry.deployment_id or "-",
+        time_for_people(entry.when),
+        entry.author.partition(" <")[0],
+        entry.action,
+        _changes_in_short(entry.changes),
+        f"#{entry.pull_request}" if entry.pull_request else "",
+        entry.commit[:12],
+    )
+
+
+def _changes_in_short(changes: Iterable[FieldChange]) -> str:
     """The names of what changed; the image first, and no more than fit a line."""
     names = [_short_name(change.path) for change in changes]
     names = sorted(dict.fromkeys(names), key=lambda name: name != "image")

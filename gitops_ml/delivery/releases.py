@@ -38,16 +38,13 @@ def list_releases(
     *,
     clients: Clients,
     environments: Iterable[str] = (),
-    every_project: bool = False,
 ) -> tuple[ReleaseRecord, ...]:
-    """The releases of this project, or of every project, sorted by environment and API.
+    """The releases of this project, sorted by environment and API.
 
     Raises:
         UsageError: the project file names no GitOps repository.
     """
     snapshot = repository_of(workspace, clients).fetch()
-    if every_project:
-        return current_releases(snapshot, environments)
     return own_releases(snapshot, workspace.project.name, environments)
 
 

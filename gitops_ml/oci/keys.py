@@ -48,20 +48,6 @@ class PublicKey:
 
     _key: EllipticCurvePublicKey = field(repr=False)
 
-    @classmethod
-    def from_pem(cls, content: bytes) -> PublicKey:
-        """The key in ``cosign.pub`` and its like.
-
-        Raises:
-            UsageError: it is not a public key, or not one for ECDSA on P-256.
-        """
-        serialization = _library("cryptography.hazmat.primitives.serialization")
-        try:
-            found = serialization.load_pem_public_key(content)
-        except ValueError as error:
-            raise UsageError("this is not a public key in PEM") from error
-        return cls(_on_p256(found, "the public key"))
-
     @property
     def fingerprint(self) -> str:
         """The name of the key: the digest of its DER form (SubjectPublicKeyInfo)."""
@@ -69,14 +55,6 @@ class PublicKey:
 
         kind = PublicFormat.SubjectPublicKeyInfo
         return digest_of(self._key.public_bytes(Encoding.DER, kind))
-
-    @property
-    def pem(self) -> str:
-        """The text for ``cosign verify --key``."""
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-        kind = PublicFormat.SubjectPublicKeyInfo
-        return self._key.public_bytes(Encoding.PEM, kind).decode()
 
     def verifies(self, content: bytes, signature: bytes) -> bool:
         """Whether this key made ``signature`` for ``content``."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.cli.executes import CLIENT, EXECUTES, PROGRAMS
 from gitops_ml.client import Client
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.packages.index import IndexSettings
 from gitops_ml.packages.resolver import Resolver
+from tests.commands.executes import CLIENT, EXECUTES, PROGRAMS
 from tests.commands.hostile import Trap, every_command, launcher, make_hostile, started
 from tests.support import controllers as k8s
 from tests.support.git_servers import git

@@ -15,7 +15,7 @@ import pytest
 from gitops_ml.errors import ServerFailed
 from gitops_ml.image.attestations import statement
 from gitops_ml.oci.image_manifest import CONFIG, MANIFEST, describe, digest_of
-from gitops_ml.oci.keys import PublicKey, SigningKey, SigningSpec, find_signing_key
+from gitops_ml.oci.keys import SigningKey, SigningSpec, find_signing_key
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.signatures import (
     SIGNATURE,
@@ -33,7 +33,7 @@ from gitops_ml.oci.signatures import (
     signatures_of,
     simple_signing,
 )
-from tests.oci.test_keys import SIGNED_BY_COSIGN
+from tests.oci.test_keys import SIGNED_BY_COSIGN, pem_of, public_key
 from tests.support.oci import push_tiny_base, registry_of, silent, source
 from tests.support.real import require
 
@@ -59,7 +59,7 @@ def new_key(folder: Path) -> SigningKey:
     spec = SigningSpec(key="key.pem", password_env="NONE")
     found = find_signing_key(spec, root=folder, environ={})
     assert found
-    assert found.public.pem == (folder / "key.pub").read_text()
+    assert pem_of(found.public) == (folder / "key.pub").read_text()
     return found
 
 
@@ -194,7 +194,7 @@ def test_an_image_that_cosign_signed_is_signed(
     tag = signature_tag(str(image.digest))
     client.push_manifest(image.repository, manifest, media_type=MANIFEST, to=tag)
 
-    theirs = PublicKey.from_pem((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())
+    theirs = public_key((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())
     assert is_signed(client, image.repository, str(image.digest), key=theirs)
     assert signatures_of(client, image.repository, str(image.digest)) == (
         Signature(None, is_verified=False),
@@ -259,7 +259,7 @@ def test_others_verify_the_statements_that_we_sign(
     theirs = SSlibKey("", "ecdsa", "ecdsa-sha2-nistp256", {"public": public.read_text()})
     assert signed.verify([theirs], 1)
     assert (signed.payload, signed.payload_type) == (content, "application/vnd.in-toto+json")
-    wrong = SSlibKey("", "ecdsa", "ecdsa-sha2-nistp256", {"public": stranger.public.pem})
+    wrong = SSlibKey("", "ecdsa", "ecdsa-sha2-nistp256", {"public": pem_of(stranger.public)})
     with pytest.raises(VerificationError):
         signed.verify([wrong], 1)
     if COSIGN:
