@@ -151,7 +151,9 @@ def _is_deeper(body: bytes, levels: int) -> bool:
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _ANY_KEYS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-_EXACT = _ANY_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+_EXACT = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+_NO_TIME = b"1677-09-21T00:12:43.145224"
+"""What orjson writes for numpy's NaT."""
 
 
 def dump(value: object) -> bytes:
@@ -161,12 +163,13 @@ def dump(value: object) -> bytes:
         PredictFailed: it has no JSON form.
     """
     try:
-        return orjson.dumps(value, plain, _NUMPY)
+        written = orjson.dumps(value, plain, _NUMPY)
     except TypeError:
         try:
-            return orjson.dumps(value, plain, _ANY_KEYS)
+            written = orjson.dumps(value, plain, _ANY_KEYS)
         except TypeError as error:
             return _dump_slowly(value, error)
+    return _dump_exactly(value) if _NO_TIME in written else written
 
 
 def _dump_slowly(value: object, reason: TypeError) -> bytes:

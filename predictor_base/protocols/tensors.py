@@ -318,9 +318,11 @@ def pack(datatype: str, flat: Any) -> bytes:
 
 
 def _tensor(name: str, value: Any, declared: str | None) -> Tensor:
-    value = _as_numpy(value)
-    if found := _array(name, value, ()):
+    array = _as_numpy(value)
+    if found := _array(name, array, ()):
         return found
+    if getattr(array, "ndim", 1) < 2:  # else a table, whose rows have names
+        value = array
     if not isinstance(value, str | bytes | list):
         with suppress(TypeError):  # of a plain number, or of what `_written` refuses
             value = plain(value)
