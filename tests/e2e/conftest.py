@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gitops_ml.project.reader import default_project
 from tests.cli.fixtures import ann, nobodys_settings
 from tests.e2e.cluster import Cluster
 from tests.e2e.machine import argocd, binaries, gitea, keda, kubernetes, registry
@@ -57,6 +58,20 @@ def local_registry(folder: Path) -> Iterator[registry.Registry]:
 
 
 @pytest.fixture(scope="session")
+def local_base(local_registry: registry.Registry) -> tuple[str, str]:
+    """The base image of predictors, which the node can pull, and its Python."""
+    return local_registry.base_image()
+
+
+@pytest.fixture(scope="session")
+def python_image(request: pytest.FixtureRequest) -> str:
+    """An image with ``python`` that the nodes can pull."""
+    if WAY == "local" and not KUBECONFIG:
+        return request.getfixturevalue("local_base")[0]
+    return registry.NAMED_BASE or default_project().image.base
+
+
+@pytest.fixture(scope="session")
 def local_node(folder: Path, local_registry: registry.Registry) -> Iterator[kubernetes.Node]:
     made = kubernetes.Node(folder / "node", local_registry.host)
     try:
@@ -73,8 +88,9 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     if WAY == "local":
         node = request.getfixturevalue("local_node")
         made = Cluster(node.kubeconfig, binaries.path("kubectl") or "kubectl")
-        for name in ("gateway-api", "prometheus-operator", "external-secrets"):
-            made.apply(kubernetes.definitions(binaries.definitions() / name))
+        for each in sorted(binaries.definitions().glob("*")):
+            made.apply(kubernetes.definitions(each))
+        made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         return made
     if WAY == "kind":
         return _made(request)
@@ -159,7 +175,7 @@ def site(
 ) -> Site:
     """The cluster with Argo CD, a forge and a registry that both this machine and pods reach."""
     images: registry.Registry = request.getfixturevalue("local_registry")
-    base, python = images.base_image()
+    base, python = request.getfixturevalue("local_base")
     return Site(cluster, forge, f"{images.host}/apis", base, python, folder / "cache")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ import yaml
 from tests.e2e.cluster import posted
 from tests.e2e.machine.argocd import NAMESPACE as ARGO_CD
 from tests.e2e.machine.gitea import USER
-from tests.e2e.machine.processes import until
 from tests.support.git_servers import git
 
 if TYPE_CHECKING:
@@ -84,14 +82,14 @@ class Story:
         self.configures()
 
     def end(self) -> None:
-        """Remove the root, the applications and the namespace; the cluster itself ends with the run."""
+        """Remove the root, the applications and the namespaces, without a wait for their end."""
         root = self.ann.home / "checkout" / "bootstrap" / "root.yaml"
         if root.exists():
             self.cluster.kubectl("delete", "-f", str(root), "--ignore-not-found", "--wait=false")
         for name in [f"gitops-ml-{place}" for place in self.environments]:
             self._delete("applicationsets.argoproj.io", name, ARGO_CD)
-        with suppress(AssertionError):
-            until(lambda: not self.applications(), "the Applications are gone", seconds=60)
+        for each in self.applications():
+            self._delete("applications.argoproj.io", each["metadata"]["name"], ARGO_CD)
         for place in self.environments.values():
             self._delete("namespace", place["namespace"], "default")
 

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from gitops_ml.project.reader import default_project
 from tests.e2e.cluster import posted, until
 from tests.support.person import DIGEST, NO_REGISTRY, predictor_api
 
@@ -27,7 +26,7 @@ import http.server, json
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.answer(b"ok")
+        self.answer(b"{}")
 
     def do_POST(self):
         payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -35,6 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, body):
         self.send_response(200)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -101,11 +101,11 @@ def test_argo_cd_accepts_its_objects(cluster, ann, kind):
 
 
 @pytest.fixture
-def answer(ann, namespace):
+def answer(ann, namespace, python_image):
     """The API ``answer``: built where there is a repository for its image, else ready-made."""
 
     def has(**changes):
-        ann.has({**_api(), **changes})
+        ann.has({**_api(python_image), **changes})
         ann.configures(
             image={"repository": IMAGES or "registry.example.org/ml"},
             environments={"staging": {"cluster": "main", "namespace": namespace}},
@@ -116,11 +116,10 @@ def answer(ann, namespace):
     return has
 
 
-def _api():
+def _api(image: str):
     compute = {"cpu": "50m", "mem": "128Mi"}
     if IMAGES:
         return predictor_api("answer", compute=compute)
-    image = default_project().image.base
     probe = {"httpGet": {"path": "/", "port": 8080}}
     container = {
         "image": image, "port": 8080, "command": ["python", "-c", SERVER],
@@ -176,12 +175,14 @@ def test_a_release_that_cannot_start_says_why(cluster, namespace, ann, answer, m
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     if IMAGES:
         pytest.skip("the API is built here, so its image is there")
-    answer(container={**_api()["container"], "image": f"registry.invalid/none@{DIGEST}"})
+    answer(container={**_api("")["container"], "image": f"registry.invalid/none@{DIGEST}"})
     ann.deploys("-e", "staging", *NO_REGISTRY)
     cluster.apply([item for item in rendered(ann, "staging") if cluster.knows(item)])
-    result = ann.runs("deploy", "-e", "staging", "--wait", "--timeout", "300", *NO_REGISTRY)
-    assert result.code == 1, result
-    assert "error (image pull)" in result.err
+    until(
+        lambda: "error (image pull)" in ann.runs("describe", "answer", "-e", "staging").out,
+        seconds=120,
+        what="describe names the image that cannot be pulled",
+    )
 
 
 def test_more_replicas_come_with_the_next_deploy(cluster, namespace, ann, answer):

@@ -59,31 +59,12 @@ def test_prune_removes_what_no_manifest_has(story):
     assert story.predicts({"x": 1})[0] == {"answer": 2}
 
 
-def test_a_switch_of_the_mode_keeps_the_pods(story):
-    story.has(answer_api())
-    story.bootstraps()
-    story.deploys()
-    before = {pod["metadata"]["uid"] for pod in story.pods()}
-    for mode in ("manifests", "chart"):
-        story.configures(gitops={"mode": mode})
-        story.deploys()
-        story.bootstraps()
-        until(
-            lambda mode=mode: all(
-                each["status"]["sync"]["status"] == "Synced"
-                and ("helm" in each["spec"]["source"]) == (mode == "chart")
-                for each in story.applications()
-            ),
-            f"Argo CD has synced mode {mode}", seconds=120,
-        )  # fmt: skip
-        assert {pod["metadata"]["uid"] for pod in story.pods()} == before
-
-
 def test_an_empty_cluster_is_brought_to_the_state_from_git_alone(story):
     story.has(answer_api(), answer_api() | {"name": "second"})
     story.bootstraps()
     story.deploys()
     story.end()
+    until(lambda: not story.applications(), "the Applications are gone", seconds=120)
     until(lambda: not story.namespace_exists(), "the namespace is gone", seconds=120)
     story.applies("root.yaml")
     for api in ("answer", "second"):

@@ -56,15 +56,16 @@ def test_an_update_on_the_only_gpu_does_not_wait_for_a_second_one(story, gpu_cla
     (pod,) = story.pods()
     limits = pod["spec"]["containers"][0]["resources"]["limits"]
     assert limits[RESOURCE] == "1"
-    story.has(answer_api(compute=compute), predictor=PREDICTOR.replace("self.factor", "100"))
+    story.has(answer_api(compute=compute), predictor=PREDICTOR.replace("self.factor * ", "100 * "))
     story.deploys()
     assert story.predicts({"x": 1})[0] == {"answer": 100}
 
 
 def test_a_pod_without_a_gpu_stays_away_from_the_gpu_node(story, gpu_class, gpu_node):
     story.has(answer_api())
-    story.bootstraps()
+    # Before the ApplicationSet is there: without `--wait`, it would see the release only at its next poll.
     story.runs("deploy", "-e", story.environment)
+    story.bootstraps()
 
     def described() -> str:
         return story.runs("describe", "answer", "-e", story.environment).out

@@ -53,12 +53,14 @@ def test_what_is_merged_to_argocd_gives_no_right(story):
     roles = story.cluster.kubectl("get", "clusterroles", "-o", "name")
     assert role["metadata"]["name"] not in roles
 
-    def conditions() -> str:
-        found = story.cluster.get(
-            "applicationsets.argoproj.io", f"gitops-ml-{story.environment}", namespace="argocd"
-        )
-        return str(found.get("status", {}).get("conditions"))
-
-    until(lambda: f"refused-{release['team']}" in conditions(),
-          "the ApplicationSet refuses the team", seconds=240)  # fmt: skip
+    kind, name = "applicationsets.argoproj.io", f"gitops-ml-{story.environment}"
+    refresh = {"metadata": {"annotations": {"argocd.argoproj.io/application-set-refresh": "true"}}}
+    story.cluster.patch(kind, name, refresh, namespace="argocd")
+    until(
+        lambda: (
+            f"refused-{release['team']}"
+            in str(story.cluster.get(kind, name, namespace="argocd").get("status"))
+        ),
+        "the ApplicationSet refuses the team", seconds=240,
+    )  # fmt: skip
     assert story.predicts({"x": 1})[0] == {"answer": 2}

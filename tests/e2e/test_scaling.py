@@ -29,6 +29,7 @@ QUICK = {
     "window": "10s", "upscale_stabilization_period": "0s", "downscale_stabilization_period": "10s",
     "max_upscale_factor": 10, "max_downscale_factor": 0,
 }  # fmt: skip
+TO_ZERO = {"min_replicas": 0, "cooldown_period": "10s", **QUICK}
 
 
 def test_load_brings_replicas_and_their_end_takes_them_away(story):
@@ -43,20 +44,17 @@ def test_load_brings_replicas_and_their_end_takes_them_away(story):
 
 
 def test_a_schedule_scales_from_and_to_zero(story):
-    now = datetime.now(timezone.utc)
-    start, end = now + timedelta(minutes=2), now + timedelta(minutes=4)
+    # The next full minute that leaves time for the deploy.
+    start = datetime.now(timezone.utc) + timedelta(seconds=110)
+    end = start + timedelta(minutes=2)
     schedule = [{"start": f"{start.minute} * * * *", "end": f"{end.minute} * * * *", "replicas": 1}]
-    story.has(
-        answer_api(
-            autoscaling={"min_replicas": 0, "max_replicas": 1, "schedule": schedule, **QUICK}
-        )
-    )
+    story.has(answer_api(autoscaling={"max_replicas": 1, "schedule": schedule, **TO_ZERO}))
     story.bootstraps()
     story.deploys()
     until(lambda: not story.pods(), "no replica before the start", seconds=100)
     until(lambda: len(story.ready_pods()) == 1, "a replica after the start", seconds=150)
     assert story.predicts({"x": 21})[0] == {"answer": 42}
-    until(lambda: not story.pods(), "no replica after the end", seconds=420)
+    until(lambda: not story.pods(), "no replica after the end", seconds=180)
 
 
 def test_a_queue_scales_from_and_to_zero(story, folder):
@@ -72,8 +70,8 @@ def test_a_queue_scales_from_and_to_zero(story, folder):
                 "activationListLength": "0",
             },
         }  # fmt: skip
-        story.configures(policy={"triggers": {"servers": [f"127.0.0.1:{port}"]}})
-        scaling = {"min_replicas": 0, "max_replicas": 2, "triggers": [trigger], **QUICK}
+        story.configures(policy={"triggers": {"servers": ["127.0.0.1"]}})
+        scaling = {"max_replicas": 2, "triggers": [trigger], **TO_ZERO}
         story.has(answer_api(autoscaling=scaling))
         story.bootstraps()
         story.deploys()
@@ -81,7 +79,7 @@ def test_a_queue_scales_from_and_to_zero(story, folder):
         _push(port, 8)
         until(lambda: len(story.ready_pods()) == 2, "two replicas for eight jobs", seconds=120)
         _redis(port, "DEL jobs")
-        until(lambda: not story.pods(), "no replica for an empty queue", seconds=420)
+        until(lambda: not story.pods(), "no replica for an empty queue again", seconds=120)
     finally:
         programs.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -40,10 +41,14 @@ def test_argo_cd_heals_what_somebody_changed_or_removed_by_hand(story):
     assert story.predicts({"x": 1})[0] == {"answer": 2}
 
 
-def test_changed_code_is_rolled_out(story):
+def test_changed_code_is_rolled_out(story, record_property):
     story.has(answer_api())
     story.bootstraps()
     story.deploys()
     story.has(answer_api(), predictor=PREDICTOR.replace("self.factor * ", "100 * "))
+    began = time.monotonic()
     story.deploys()
+    seconds = round(time.monotonic() - began, 1)
+    print(f"changed code: {seconds} s from `deploy --wait` to ready pods, the image built")
+    record_property("seconds_from_changed_code_to_ready_pods", seconds)
     assert story.predicts({"x": 1})[0] == {"answer": 100}

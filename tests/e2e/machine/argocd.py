@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from tests.e2e.machine import binaries
-from tests.e2e.machine.kubernetes import definitions
 from tests.e2e.machine.processes import Processes, answers, free_port, until
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ class ArgoCD:
         self._redis, self._repository = free_port(), free_port()
 
     def start(self) -> None:
-        self._cluster.apply(definitions(binaries.definitions() / "argo-cd"))
         self._cluster.apply(_settings())
         self._processes.start("redis", "redis-server", "--port", str(self._redis), "--bind", "127.0.0.1",
                               "--save", "", "--appendonly", "no")  # fmt: skip

@@ -11,7 +11,6 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from tests.e2e.machine import binaries
-from tests.e2e.machine.kubernetes import definitions
 from tests.e2e.machine.processes import Processes, answers, free_port, until
 
 if TYPE_CHECKING:
@@ -36,16 +35,12 @@ class Keda:
 
     def start(self) -> None:
         self._make_certificates()
-        self._cluster.apply(definitions(binaries.definitions() / "keda"))
         self._cluster.apply([
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             *self._service("keda-metrics-apiserver", self._adapter),
             *self._service("keda-admission-webhooks", self._webhook),
             _METRICS_API, self._admission(),
         ])  # fmt: skip
-        self._cluster.kubectl(
-            "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"
-        )
         self._start_programs()
         for port in (self._metrics, self._adapter, self._webhook):
             until(lambda port=port: answers(port), f"KEDA listens on port {port}", seconds=60,
