@@ -105,6 +105,11 @@ def _not_json(body: bytes, error: ValueError) -> BadRequest:
     return BadRequest(f"the body is not valid JSON: {error}")
 
 
+def memory_of(body: bytes) -> int:
+    """An estimate of the memory that the value of a JSON text needs; not less than what it needs."""
+    return len(body) + _memory(body, _BRACKETS) + _memory(body, _OTHERS)
+
+
 def _check_memory(body: bytes) -> None:
     allowed = FREE_BYTES + BYTES_PER_BYTE * len(body)
     if _memory(body, _BRACKETS) + _memory(body, _OTHERS) <= allowed:
@@ -156,38 +161,38 @@ _NO_TIME = b"1677-09-21T00:12:43.145224"
 """What orjson writes for numpy's NaT."""
 
 
-def dump(value: object) -> bytes:
-    """The value as JSON, with what `values.py` knows.
+def dump(value: object, default: Callable[[Any], object] = plain) -> bytes:
+    """The value as JSON; `default` makes values that JSON can hold of others.
 
     Raises:
         PredictFailed: it has no JSON form.
     """
     try:
-        written = orjson.dumps(value, plain, _NUMPY)
+        written = orjson.dumps(value, default, _NUMPY)
     except TypeError:
         try:
-            written = orjson.dumps(value, plain, _ANY_KEYS)
+            written = orjson.dumps(value, default, _ANY_KEYS)
         except TypeError as error:
-            return _dump_slowly(value, error)
-    return _dump_exactly(value) if _NO_TIME in written else written
+            return _dump_slowly(value, default, error)
+    return _dump_exactly(value, default) if _NO_TIME in written else written
 
 
-def _dump_slowly(value: object, reason: TypeError) -> bytes:
+def _dump_slowly(value: object, default: Callable[[Any], object], reason: TypeError) -> bytes:
     # Some values are JSON, though not orjson's: whole numbers over 64 bits, texts that are not UTF-8, numpy's keys.
     try:
-        return _dump_exactly(value)
+        return _dump_exactly(value, default)
     except (TypeError, ValueError, RecursionError):
         pass
     try:  # more levels than orjson's
-        return json.dumps(value, default=plain, allow_nan=False).encode()
+        return json.dumps(value, default=default, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         raise PredictFailed(
             f"the response cannot be written as JSON: {reason.__cause__ or reason}"
         ) from reason
 
 
-def _dump_exactly(value: object) -> bytes:
-    return orjson.dumps(_writable(value), lambda each: _writable(plain(each)), _EXACT)
+def _dump_exactly(value: object, default: Callable[[Any], object]) -> bytes:
+    return orjson.dumps(_writable(value), lambda each: _writable(default(each)), _EXACT)
 
 
 def _writable(value: Any) -> object:
@@ -211,7 +216,9 @@ def _writable(value: Any) -> object:
 def _object(value: dict[Any, Any]) -> object:
     if not any(isinstance(key, str) and _is_broken(key) for key in value):
         return value
-    pairs = [json.dumps(key).encode() + b":" + _dump_exactly(each) for key, each in value.items()]
+    pairs = [
+        json.dumps(key).encode() + b":" + _dump_exactly(each, plain) for key, each in value.items()
+    ]
     return orjson.Fragment(b"{" + b",".join(pairs) + b"}")
 
 

@@ -240,13 +240,7 @@ class Worker:
 
             self._prediction_log = log = PredictionLog(settings, registry=self._metrics.registry)
             log.start()
-            self._app.record_exchange = lambda exchange, reply: log.record(
-                exchange.request_id,
-                exchange.payload,
-                reply.body if reply.result is None else reply.result,
-                reply.status,
-                exchange.headers,
-            )
+            self._app.record_exchange = log.record_exchange
         self._app.tracing = start_tracing(settings, os.environ)
         if self._grpc_address:
             from predictor_base.protocols.grpc_server import GrpcServer

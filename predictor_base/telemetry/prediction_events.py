@@ -8,8 +8,6 @@ deployment that made the prediction.
 from __future__ import annotations
 
 import base64
-import dataclasses
-import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,9 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from predictor_base.jsontext import dump
+from predictor_base.values import plain
 
 if TYPE_CHECKING:
     from predictor_base.settings import PredictionLogSettings, Settings
@@ -40,8 +41,8 @@ class LoggedPrediction:
     status: int
     time: float
     headers: Mapping[str, str]
-    known_size: int
-    """The bytes of strings and bytes; the size of other objects is known only when they are written."""
+    size: int
+    """An estimate of the memory that payload and response need while they wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,24 +178,14 @@ def redacted(value: object, path: list[str]) -> object:
 
 
 def _dumped(value: object) -> bytes:
-    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    try:
-        return orjson.dumps(value, default=_plain, option=options)
-    except orjson.JSONEncodeError:
-        # the standard library writes integers over 64 bits, and text that is not UTF-8
-        return json.dumps(value, default=str, ensure_ascii=True).encode("ascii")
+    return dump(value, _shown)
 
 
-def _plain(value: Any) -> Any:
-    for method in ("tolist", "model_dump", "to_dict"):
-        if hasattr(value, method):
-            return getattr(value, method)()
+def _shown(value: object) -> object:
+    """A value for the log, which also shows what has no JSON form."""
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode("ascii")
-    if isinstance(value, Mapping):
-        return dict(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, set | frozenset | tuple):
-        return list(value)
-    return f"<{type(value).__name__}>"
+    try:
+        return plain(value)
+    except TypeError:
+        return f"<{type(value).__name__}>"

@@ -15,12 +15,13 @@ import threading
 import time
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from prometheus_client import CollectorRegistry, Counter
 
 from predictor_base.errors import StartFailure
+from predictor_base.jsontext import memory_of
 from predictor_base.telemetry.prediction_events import (
     Event,
     LoggedPrediction,
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 QUEUE_LENGTH = 1000
 QUEUE_BYTES = 64 << 20
-"""The total size of waiting payloads, as far as it is known before they are written."""
+"""Memory that waiting payloads and responses may use, by estimate; a single larger one waits alone."""
+_ELEMENT_BYTES = 64
 _TIMEOUT = 10.0
 _ATTEMPTS = 3
 
@@ -73,6 +75,15 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._deliver, name="prediction-log", daemon=True)
         self._thread.start()
 
+    def record_exchange(self, exchange: Any, reply: Any) -> None:  # of a room above
+        """Queue both events of a request of the server, if it is in the sample or its prediction failed."""
+        if self._is_out(exchange.request_id, reply.status):
+            return
+        response = reply.body if reply.result is None else reply.result
+        size = estimate(exchange.payload, exchange.body) + estimate(response, reply.body)
+        facts = (exchange.request_id, exchange.payload, response, reply.status, time.time())
+        self._put(LoggedPrediction(*facts, exchange.headers, size))
+
     def record(
         self,
         request_id: str,
@@ -81,24 +92,30 @@ class PredictionLog:
         status: int,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Queue both events, if this request is in the sample or its prediction failed."""
-        if not is_sampled(request_id, self._log.sample_rate, status=status):
-            self._sampled_out.inc(2)
+        """As `record_exchange`."""
+        if self._is_out(request_id, status):
             return
-        size = sum(
-            len(each) for each in (payload, response) if isinstance(each, str | bytes | bytearray)
-        )
+        size = estimate(payload) + estimate(response)
+        facts = (request_id, payload, response, status, time.time())
+        self._put(LoggedPrediction(*facts, headers or {}, size))
+
+    def _is_out(self, request_id: str, status: int) -> bool:
+        if is_sampled(request_id, self._log.sample_rate, status=status):
+            return False
+        self._sampled_out.inc(2)
+        return True
+
+    def _put(self, prediction: LoggedPrediction) -> None:
         with self._lock:
-            has_room = (
-                self._queue.qsize() < QUEUE_LENGTH and self._waiting_bytes + size <= QUEUE_BYTES
+            has_room = self._queue.qsize() < QUEUE_LENGTH and (
+                not self._waiting_bytes or self._waiting_bytes + prediction.size <= QUEUE_BYTES
             )
             if has_room:
-                self._waiting_bytes += size
+                self._waiting_bytes += prediction.size
         if not has_room or self._stop.is_set():
             self._dropped.inc(2)
             return
-        now, headers = time.time(), headers or {}
-        self._queue.put(LoggedPrediction(request_id, payload, response, status, now, headers, size))
+        self._queue.put(prediction)
 
     def close(self, *, seconds: float = 5.0) -> None:
         """Deliver waiting events for at most this long; the rest is counted as dropped."""
@@ -117,7 +134,7 @@ class PredictionLog:
         try:
             while (prediction := self._queue.get()) is not None:
                 with self._lock:
-                    self._waiting_bytes -= prediction.known_size
+                    self._waiting_bytes -= prediction.size
                 self._send(prediction)
                 if self._stop.is_set():
                     break
@@ -137,6 +154,21 @@ class PredictionLog:
             events, delivered = (), 0
         self._sent.inc(delivered)
         self._dropped.inc(2 - delivered)
+
+
+def estimate(value: Any, body: bytes = b"") -> int:
+    """The memory of a value, from the body that it came from or became, else from its parts."""
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    if body:
+        return memory_of(body)
+    if isinstance(value, dict):
+        return sum(map(estimate, value.values()))
+    if isinstance(value, list | tuple):
+        return _ELEMENT_BYTES * len(value) + sum(
+            estimate(each) for each in value if not isinstance(each, int | float)
+        )
+    return int(getattr(value, "nbytes", _ELEMENT_BYTES))
 
 
 class Sink(Protocol):

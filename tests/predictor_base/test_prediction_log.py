@@ -10,13 +10,16 @@ import sys
 import textwrap
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from predictor_base import jsontext
 from predictor_base.errors import StartFailure
+from predictor_base.http.request import Reply
 from predictor_base.settings import Settings
 from predictor_base.telemetry import prediction_log
 from predictor_base.telemetry.prediction_events import is_sampled
@@ -283,6 +286,36 @@ def test_large_payloads_do_not_fill_memory_while_they_wait(
     assert collected.count("dropped") >= 2 * 17
     receiver.may_answer.set()
     collected.log.close()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"x": [n * 0.1 for n in range(2000)]},
+        {"x": ["text"] * 2000},
+        {"x": [[1]] * 2000},
+        {"x": {str(n): n for n in range(2000)}},
+        {"x": np.zeros(20_000)},
+        ["a" * 100_000],
+        bytearray(100_000),
+    ],
+    ids=["numbers", "texts", "lists", "object", "array", "a long text", "bytes"],
+)
+def test_parsed_payloads_do_not_fill_memory_while_they_wait(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, payload: object
+) -> None:
+    monkeypatch.setattr(prediction_log, "QUEUE_BYTES", 500_000)
+    receiver.may_answer.clear()
+    collected = Collected(sink="http", url=receiver.url)
+    collected.log.start()
+    for number in range(50):
+        body = b"" if isinstance(payload, bytearray) else jsontext.dump(payload)
+        request = SimpleNamespace(request_id=f"r-{number}", payload=payload, body=body, headers={})
+        collected.log.record_exchange(request, Reply(200, b"1", result=1))
+    assert collected.count("dropped") >= 2 * 35
+    receiver.may_answer.set()
+    collected.log.close()
+    assert collected.count("sent") + collected.count("dropped") == 100
 
 
 def test_closing_waits_no_longer_than_it_was_told(receiver: Receiver) -> None:

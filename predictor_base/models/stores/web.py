@@ -40,10 +40,21 @@ class WebFile(RemoteStore):
         self._checksum = Checksum("sha256", digest[1].lower()) if digest else None
 
     def _files(self) -> tuple[StoredFile]:
-        with open_url(self._url, method="HEAD") as answer:
-            size = answer.headers.get("Content-Length")
-            tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or size or ""
-        return (StoredFile("", int(size) if size else None, tag, self._checksum),)
+        try:
+            with open_url(self._url, method="HEAD") as answer:
+                return (self._described(answer),)
+        except StoreBusy:
+            raise
+        except StoreError:  # a signed URL may be valid for GET only
+            with open_url(self._url, headers={"Range": "bytes=0-0"}) as answer:
+                return (self._described(answer),)
+
+    def _described(self, answer: HTTPResponse) -> StoredFile:
+        size = answer.headers.get("Content-Length")
+        if answer.status == 206:
+            size = answer.headers.get("Content-Range", "").rpartition("/")[2]
+        tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or size or ""
+        return StoredFile("", int(size) if size and size.isdigit() else None, tag, self._checksum)
 
     def read(self, file: StoredFile, offset: int) -> AbstractContextManager[Body]:
         return read_url(self._url, offset=offset, tag=file.tag)

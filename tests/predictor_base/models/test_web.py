@@ -35,6 +35,7 @@ class WebServer(HttpServer):
         self.redirect: str | None = None
         self.has_ranges = True
         self.has_tag = True
+        self.refused_verb = ""
         self.extra: dict[str, str] = {}
         self.requests: list[dict[str, str]] = []
 
@@ -56,9 +57,16 @@ class WebHandler(Handler):
     def do_GET(self) -> None:
         server = self.server
         server.requests.append({name.lower(): value for name, value in self.headers.items()})
+        if self.command == server.refused_verb:
+            self.answer(403)
+            return
         if server.statuses or server.redirect:
             status = server.statuses.pop(0) if server.statuses else 307
             self.answer(status, headers={"Location": server.redirect or ""})
+            return
+        if self.headers.get("Range") == "bytes=0-0" and server.has_ranges:
+            size = {"Content-Range": f"bytes 0-0/{len(server.content)}", "ETag": server.tag}
+            self.answer(206, server.content[:1], headers=size)
             return
         start = self._start()
         self.send_response(206 if start else 200)
@@ -266,3 +274,16 @@ def test_a_signed_location_is_named_without_its_signature_and_not_as_another() -
     assert one.location != other.location
     assert "s3cret" not in one.location
     assert open_store("https://host/m.bin").location == "https://host/m.bin"
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_a_url_that_is_signed_for_get_alone_is_fetched(
+    web: WebServer, tmp_path: Path, has_ranges: bool
+) -> None:
+    web.content, web.refused_verb, web.has_ranges = b"weights", "HEAD", has_ranges
+    store = open_store(f"{web.url}?X-Amz-Signature=a")
+    (file,) = store.list_files()
+    assert file.size == len(web.content)
+    target = tmp_path / "model"
+    assert fetch(store, target) == len(web.content)
+    assert target.read_bytes() == web.content
