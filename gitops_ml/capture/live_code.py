@@ -1,16 +1,13 @@
-"""Compare live objects of a session with their source: the same code, the same import."""
+"""Compare live functions and classes of a session with their source."""
 
 from __future__ import annotations
 
 import ast
-import dis
 import inspect
-import sys
-from itertools import zip_longest
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.module_text import Import
+from gitops_ml.capture.code_digest import codes_of, is_same_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +16,6 @@ if TYPE_CHECKING:
 
 _DEFERRED = 0x1000000
 """``CO_FUTURE_ANNOTATIONS``."""
-_CALLING = frozenset({"PUSH_NULL", "PRECALL", "CACHE", "NOP", "EXTENDED_ARG"})
-_SAME = {"LOAD_METHOD": "LOAD_ATTR", "CALL_METHOD": "CALL", "CALL_FUNCTION": "CALL"}
 
 
 def is_made_by(value: Any, statement: Statement) -> bool:
@@ -31,23 +26,23 @@ def is_made_by(value: Any, statement: Statement) -> bool:
 def _is_made_by(value: Any, statement: Statement, flags: int) -> bool:
     module = ast.Module([statement.node], [])
     compiled = compile(module, "<source>", "exec", flags=flags, dont_inherit=True)
-    (written,) = [c for c in _codes(compiled) if c.co_name == getattr(statement.node, "name", "")][
-        :1
-    ]
+    name = getattr(statement.node, "name", "")
+    # Inside of another code object, if it has type parameters.
+    written = next(code for code in codes_of(compiled) if code.co_name == name)
     if isinstance(value, type):
         return value.__name__ == written.co_name and _same_class(value, written)
     function = inspect.unwrap(value) if callable(value) else value
     # The result of a decorator can be anything.
-    return not isinstance(function, FunctionType) or _same(function.__code__, written)
+    return not isinstance(function, FunctionType) or is_same_code(function.__code__, written)
 
 
 def _same_class(live: type, written: CodeType) -> bool:
-    methods = {code.co_name: code for code in _codes(written)}
+    methods = {code.co_name: code for code in _inside(written)}
     for name, value in vars(live).items():
         function = getattr(value, "__func__", value)
         if not isinstance(function, FunctionType) or name not in methods:
             continue
-        if function.__code__.co_name == name and not _same(function.__code__, methods[name]):
+        if function.__code__.co_name == name and not is_same_code(function.__code__, methods[name]):
             return False
     own = {name for name in methods if not name.startswith("<")}
     return all(name in vars(live) or _mangled(live, name) in vars(live) for name in own)
@@ -57,51 +52,36 @@ def _mangled(live: type, name: str) -> str:
     return f"_{live.__name__.lstrip('_')}{name}"
 
 
-def _same(one: CodeType, other: CodeType) -> bool:
-    """Whether both have the same instructions; their line numbers may differ."""
-    if one.co_varnames != other.co_varnames:
-        return False
-    pairs = zip_longest(_steps(one), _steps(other))
-    return all(a is not None and b is not None and _same_step(a, b) for a, b in pairs)
+def _inside(code: CodeType) -> Iterator[CodeType]:
+    """What a class body defines; type parameters are a code object around a definition."""
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _inside(each) if each.co_name.startswith("<generic") else (each,)
 
 
-def _steps(code: CodeType) -> Iterator[tuple[str, Any]]:
-    """The instructions of a code object. Nearby imports decide which of two opcodes calls a method."""
-    for step in dis.get_instructions(code):
-        if step.opname not in _CALLING:
-            is_jump = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs
-            yield _SAME.get(step.opname, step.opname), None if is_jump else step.argval
-
-
-def _same_step(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
-    (name, argument), (other_name, other_argument) = one, other
-    if isinstance(argument, CodeType) and isinstance(other_argument, CodeType):
-        return name == other_name and _same(argument, other_argument)
-    return (name, type(argument), argument) == (other_name, type(other_argument), other_argument)
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    return (each for each in code.co_consts if isinstance(each, CodeType))
-
-
-def import_of(statement: Statement, name: str) -> Import | None:
-    """The import that binds ``name``."""
+def agrees(value: Any, statement: Statement) -> bool:
+    """Whether the literals in a definition are those of ``value``: class attributes and defaults."""
     node = statement.node
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            if (alias.asname or alias.name.partition(".")[0]) == name:
-                return Import(alias.name, None, name)
-    if isinstance(node, ast.ImportFrom) and not node.level and node.module:
-        for alias in node.names:
-            if (alias.asname or alias.name) == name:
-                return Import(node.module, alias.name, name)
-    return None
+    if isinstance(value, type) and isinstance(node, ast.ClassDef):
+        held = vars(value)
+        return all(_is_literal(each, held[name]) for name, each in _assigned(node) if name in held)
+    function = inspect.unwrap(value) if callable(value) else value
+    if isinstance(function, FunctionType) and isinstance(node, ast.FunctionDef):
+        return all(map(_is_literal, node.args.defaults, function.__defaults__ or ()))
+    return True
 
 
-def gives(imported: Import, value: Any) -> bool:
-    """Whether importing this now gives ``value``."""
-    module, attribute = imported.module, imported.attribute
-    if attribute is None:
-        return sys.modules.get(module if imported.is_alias else imported.name) is value
-    holder = sys.modules.get(module)
-    return getattr(holder, attribute, sys.modules.get(f"{module}.{attribute}")) is value
+def _assigned(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    for each in node.body:
+        if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
+            yield each.targets[0].id, each.value
+        elif isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.value:
+            yield each.target.id, each.value
+
+
+def _is_literal(node: ast.expr, value: Any) -> bool:
+    """Whether an expression, if it is a literal, equals ``value``."""
+    try:
+        return bool(ast.literal_eval(node) == value)
+    except Exception:  # noqa: BLE001 - no literal, or a value with an == of its own
+        return True

@@ -43,14 +43,27 @@ def current_session() -> Session:
     if shell is not None:
         # In execution order, with %magics and !commands as calls.
         cells = map(_without_magic, shell.history_manager.input_hist_parsed)
-        chunks = (*_run_files(shell.user_ns), *cells)
-        return Session(shell.user_ns, read_source(chunks), Path.cwd())
+        source = read_source(
+            (*_run_files(shell.user_ns), *cells), until=_running_line(shell.user_ns)
+        )
+        return Session(shell.user_ns, source, Path.cwd())
     file = getattr(main, "__file__", None)
     if file and not hasattr(sys, "ps1") and Path(file).is_file():
         text = Path(file).read_text("utf-8")
-        return Session(vars(main), read_source([text]), Path(file).resolve().parent)
+        source = read_source([text], until=_running_line(vars(main)))
+        return Session(vars(main), source, Path(file).resolve().parent)
     chunks = (*_run_files(vars(main)), *_typed())
     return Session(vars(main), read_source(chunks), Path.cwd())
+
+
+def _running_line(namespace: Mapping[str, Any]) -> int | None:
+    """The line that the session runs at the moment."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_globals is namespace and frame.f_code.co_name == "<module>":
+            return frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 def ipython_shell() -> Any:

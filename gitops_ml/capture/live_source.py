@@ -11,12 +11,15 @@ import ast
 import builtins
 import inspect
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.live_code import gives, import_of, is_made_by
+from gitops_ml.capture.collected import Collected, NoSource, Repairs
+from gitops_ml.capture.live_code import agrees, is_made_by
+from gitops_ml.capture.live_imports import gives, import_of, imported_as, is_setting, roots
 from gitops_ml.capture.live_secrets import (
     doubtful_names,
     is_doubtful,
@@ -28,13 +31,21 @@ from gitops_ml.capture.module_text import (
     LONGEST,
     Import,
     Piece,
-    as_plain,
     holds_state,
     is_plain,
-    literal,
     module_text,
 )
 from gitops_ml.capture.statements import Source, Statement, imported_modules, single_statement
+from gitops_ml.capture.value_source import (
+    assigns,
+    has_grown,
+    is_of_place,
+    is_value_statement,
+    pass_it,
+    secret_reason,
+    unwritten_reason,
+)
+from gitops_ml.capture.value_text import CannotWrite, Names, Written, write
 from gitops_ml.errors import Unpackageable
 from gitops_ml.system.secret_scan import has_secret_shape
 
@@ -44,31 +55,18 @@ if TYPE_CHECKING:
 _OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
 _OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
 """Names that IPython defines in a session, with its private names of the same values."""
-_OF_THE_PLACE = ("os.environ", "getenv", "__file__", "environ[", "environ.get")
-"""Expressions whose value depends on the machine: it differs between the session and a replica."""
-
-
-class NoSource(Exception):
-    """The source of an object is not available."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """The text of a module."""
-
-    text: str
-    modules: tuple[str, ...]
-    """The modules that it imports, by full name."""
-    doubts: tuple[str, ...] = ()
-    """Names of values that may be secrets, for a person to check."""
+_REPLACED = frozenset({"open", "exit", "quit", "input"})
+"""Builtins for which IPython puts its own into the names of a session."""
+_LAST = sys.maxsize
 
 
 def collect(
-    root: type | Callable[..., Any], *, namespace: Mapping[str, Any], source: Source, title: str
+    root: type | Callable[..., Any],
+    *,
+    namespace: Mapping[str, Any],
+    source: Source,
+    title: str,
+    repairs: Repairs,
 ) -> Collected:
     """The module with ``root``, a class or function of ``namespace`` that is defined in ``source``.
 
@@ -76,12 +74,14 @@ def collect(
         NoSource: the source of the class, or of something it needs, is not available.
         Unpackageable: it needs something that a file cannot hold; has all reasons.
     """
-    collector = _Collector(namespace, source, owner=namespace.get("__name__", "__main__"))
+    owner = namespace.get("__name__", "__main__")
+    collector = _Collector(namespace, source, owner=owner, repairs=repairs)
     name = root.__name__
     if namespace.get(name) is not root:
         raise NoSource(name)
     collector.need(name, user=name, before=None)
     collector.work()
+    collector.repair()
     collected = collector.collected(title)
     if not collector.reasons and has_secret_shape(collected.text):
         # Also in comments, which are copied too.
@@ -96,9 +96,15 @@ class _Collector:
     namespace: Mapping[str, Any]
     source: Source
     owner: str
+    repairs: Repairs
     queue: list[tuple[str, str, Statement | None]] = field(default_factory=list)
     seen: set[tuple[str, int | None]] = field(default_factory=set)
-    pieces: dict[int, Piece] = field(default_factory=dict)
+    pieces: dict[tuple[int, str], Piece] = field(default_factory=dict)
+    """By position, and by name where a statement binds several."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    modules: set[str] = field(default_factory=set)
+    of_place: set[str] = field(default_factory=set)
+    of_shell: set[str] = field(default_factory=set)
     imports: dict[Import, None] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     doubts: dict[str, None] = field(default_factory=dict)
@@ -108,6 +114,9 @@ class _Collector:
     def need(self, name: str, *, user: str, before: Statement | None) -> None:
         """Queue ``name``, which ``user`` needs; ``before`` is a statement that needs it when it runs."""
         is_builtin = hasattr(builtins, name) and name not in self.namespace
+        if name in _REPLACED and not self.source.binding(name):
+            is_builtin = True
+            self.of_shell.add(name)
         if name in _OF_EVERY_MODULE or (is_builtin and name not in _OF_IPYTHON):
             return
         key = (name, before.position if before and self._was_rebound(name) else None)
@@ -120,15 +129,34 @@ class _Collector:
             name, user, before = self.queue.pop(0)
             self._resolve(name, user, before)
 
+    def repair(self) -> None:
+        """Add what an earlier text lacked, and what the session set in modules that the text uses."""
+        tops = {each.module.partition(".")[0] for each in self.imports}
+        for statement in self.source.statements:
+            if is_setting(statement, self.namespace, tops - {"os", "sys"}):
+                self._include(statement, "a setting")
+        for name in sorted(self.repairs.needed):
+            self.need(name, user=name, before=None)
+        for statement in self.source.statements:
+            if statement.position in self.repairs.included:
+                self._include(statement, min(statement.acts_on, default="a statement"))
+        for number, (target, value) in enumerate(self.repairs.assigned):
+            name = target.partition(".")[0]
+            self._write(target, name, value, position=(_LAST, f"{number:04}"))
+        self.work()
+
     def collected(self, title: str) -> Collected:
         pieces = [self.pieces[key] for key in sorted(self.pieces)]
         text = module_text(
             title, self.imports, pieces, deferred=self.source.has_deferred_annotations
         )
-        modules = {each.module for each in self.imports}
+        modules = {each.module for each in self.imports} | self.modules
         for piece in pieces:
             modules |= imported_modules(piece.text)
-        return Collected(text, tuple(sorted(modules)), tuple(self.doubts))
+        return Collected(
+            text, tuple(sorted(modules)), tuple(self.doubts), self.files,
+            frozenset(self.of_place), frozenset(self.of_shell),
+        )  # fmt: skip
 
     # -- one name ----------------------------------------------------------------------------------
 
@@ -169,7 +197,7 @@ class _Collector:
             self._import_module(name, user, value)
         elif self._is_own(value):
             self._define(name, value)
-        elif imported := self._imported_as(name, value):
+        elif imported := imported_as(name, value, self.source, owner=self.owner):
             self._import(imported)
         elif self._is_defined_here(name):
             self._define(name, value)
@@ -183,35 +211,15 @@ class _Collector:
             )
             return
         # `import a.b` and `import a.c` both bind `a`, and both are needed.
-        roots = [root for each in self.source.binding(name) for root in _roots(each, name)]
-        found = [root for root in roots if gives(root, value)]
+        bound = [root for each in self.source.binding(name) for root in roots(each, name)]
+        found = [root for root in bound if gives(root, value)]
         if not found:
-            found = [self._imported_as(name, value) or Import(value.__name__, None, name)]
+            found = [
+                imported_as(name, value, self.source, owner=self.owner)
+                or Import(value.__name__, None, name)
+            ]
         for imported in found:
             self._import(imported)
-
-    def _imported_as(self, name: str, value: Any) -> Import | None:
-        """An import that gives ``value``: that of the session, or one from its module and name."""
-        for statement in reversed(self.source.binding(name)):
-            found = import_of(statement, name)
-            if found and gives(found, value):
-                return found
-        module = str(getattr(value, "__module__", None) or self.owner)
-        qualname = str(getattr(value, "__qualname__", None) or "")
-        is_there = getattr(sys.modules.get(module), qualname, None) is value
-        if qualname and module != self.owner and is_there:
-            return Import(module, qualname, name)
-        return self._starred(name, value)
-
-    def _starred(self, name: str, value: Any) -> Import | None:
-        """The ``from module import *`` that gives ``value``."""
-        for statement in self.source.statements:
-            node = statement.node
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found = Import(node.module, name, name)
-                if any(alias.name == "*" for alias in node.names) and gives(found, value):
-                    return found
-        return None
 
     def _is_own(self, value: Any) -> bool:
         """Whether it is a class or function of the session."""
@@ -223,7 +231,19 @@ class _Collector:
         return bool(statements) and statements[-1].is_definition
 
     def _define(self, name: str, value: Any) -> None:
-        """Include the statement that defines a class or function of the session."""
+        """Include the statement that made a class or function of the session."""
+        bindings = self.source.binding(name)
+        made = [s for s in reversed(bindings) if not s.is_definition or is_made_by(value, s)]
+        # The result of a decorator can be anything.
+        other = [s for s in reversed(bindings) if getattr(s.node, "decorator_list", ())]
+        for statement in (*(s for s in made if agrees(value, s)), *made, *other):
+            if statement.is_definition:
+                self._include(self._first_equal(name, statement), name)
+                self._include_later_changes(name)
+                return
+            if isinstance(statement.node, ast.Assign | ast.AnnAssign):
+                self._include(statement, name)
+                return
         qualname = getattr(value, "__qualname__", name)
         if "<locals>" in qualname:
             outer = qualname.rpartition(".<locals>")[0]
@@ -233,15 +253,6 @@ class _Collector:
                 "define it at the top level",
             )
             return
-        for statement in reversed(self.source.binding(name)):
-            if statement.is_definition:
-                if is_made_by(value, statement):
-                    self._include(self._first_equal(name, statement), name)
-                    self._include_later_changes(name)
-                    return
-            elif isinstance(statement.node, ast.Assign | ast.AnnAssign):
-                self._include(statement, name)
-                return
         self._include_source_of(name, value)
 
     def _include_source_of(self, name: str, value: Any) -> None:
@@ -259,52 +270,90 @@ class _Collector:
         self._include(statement, name, position=self.extra)
 
     def _write_value(self, name: str, user: str, value: Any) -> None:
-        """Write a value of the session as a literal, or include the statement that computed it."""
+        """Include the statement that made a value of the session, or write the value."""
         made = [s for s in self.source.binding(name) if not s.is_import]
         last = made[-1] if made else None
-        expression = ast.unparse(last.node) if last else ""
-        if last is not None and any(sign in expression for sign in _OF_THE_PLACE):
+        if last is not None and is_of_place(last, self.source, is_plain(value)):
+            self.of_place.add(name)
             self._include(last, name)
-            return
-        value = as_plain(value)
-        if is_plain(value):
-            self._write_plain(name, user, value, last)
-        elif last is None or not isinstance(last.node, ast.Assign | ast.AnnAssign):
-            self._refuse(user, f"uses {name!r}, {_described(value)} whose source is not known")
-        elif holds_state(value):
-            self._refuse(user, _pass_it(name, value))
-        elif self._was_changed(name, last) or _has_grown(value, last):
-            self._refuse(
-                user,
-                f"uses {name!r}, {_described(value)} that was changed after it was created: "
-                "create it in one expression, or in __init__",
-            )
+        elif name in self.repairs.written:
+            self._write(name, user, value, last=last)
+        elif is_plain(value) and last is not None and assigns(last, self.namespace):
+            if not self._is_refused_secret(name, user, value):
+                self._include(self._first_equal(name, last), name)
+        elif (
+            is_plain(value) or last is None or holds_state(value) or not is_value_statement(last)
+        ) or self._is_written_as_changed(name, value, last):
+            self._write(name, user, value, last=last)
         else:
+            # Whether it still makes the value is seen when the text is imported and compared.
             self._include(self._first_equal(name, last), name)
 
-    def _write_plain(self, name: str, user: str, value: Any, last: Statement | None) -> None:
-        if is_secret(name, value, known=self._secrets):
-            self._refuse(
-                user,
-                f"uses {name!r}, which looks like a secret, and many people can read a package: "
-                'list it under "secrets" of the API and read it from os.environ in __init__',
-            )
+    def _is_written_as_changed(self, name: str, value: Any, last: Statement) -> bool:
+        """Whether a value without functions was changed after its statement, and can be written."""
+        if not (self._was_changed(name, last) or has_grown(value, last)):
+            return False
+        with suppress(CannotWrite):
+            needs = write(value, name=name, names=self._names).names
+            return not any(map(callable, map(self.namespace.get, needs)))
+        return False
+
+    def _write(
+        self,
+        target: str,
+        user: str,
+        value: Any,
+        *,
+        last: Statement | None = None,
+        position: tuple[int, str] | None = None,
+    ) -> None:
+        """Write ``target = <the value>``."""
+        if self._is_refused_secret(target, user, value):
             return
-        text = literal(value)
-        if len(text) > LONGEST:
-            self._refuse(user, _pass_it(name, value))
-        elif last is not None and _assigns(last, value):
-            self._include(self._first_equal(name, last), name)
-        else:
-            if is_doubtful(name, value):
-                self.doubts[name] = None
-            position = last.position if last is not None else self._before_everything()
-            self.pieces[position] = Piece(f"{name} = {text}", is_definition=False)
+        try:
+            written = write(value, name=target, names=self._names)
+        except CannotWrite:
+            self._refuse(user, unwritten_reason(target, value, last))
+            return
+        if len(written.text) > LONGEST:
+            self._refuse(user, pass_it(target, value))
+            return
+        if is_secret(target, written.texts, known=self._secrets):
+            self._refuse(user, secret_reason(target))
+            return
+        if is_doubtful(target, value):
+            self.doubts[target] = None
+        where = last.position if last is not None else self._before_everything()
+        self._keep(f"{target} = {written.text}", written, position or (where, target), user)
+
+    def _keep(self, text: str, written: Written, position: tuple[int, str], user: str) -> None:
+        number, name = position
+        for needed in written.names:
+            self.need(needed, user=user, before=None)
+            number = max(number, self._order(needed) or number)
+        self.imports.update(written.imports)
+        self.files.update(written.files)
+        self.modules |= written.modules
+        self.pieces[number, name] = Piece(text, is_definition=False)
+
+    def _is_refused_secret(self, name: str, user: str, value: Any) -> bool:
+        if not is_plain(value) or not is_secret(name, value, known=self._secrets):
+            return False
+        self._refuse(user, secret_reason(name))
+        return True
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self.namespace, self.owner, self._order)
+
+    def _order(self, name: str) -> int | None:
+        bindings = self.source.binding(name)
+        return bindings[-1].position if bindings else None
 
     # -- what is kept ------------------------------------------------------------------------------
 
     def _include(self, statement: Statement, name: str, *, position: int | None = None) -> None:
-        where = statement.position if position is None else position
+        where = (statement.position if position is None else position, "")
         if where in self.pieces:
             return
         self.pieces[where] = Piece(statement.text, is_definition=statement.is_definition)
@@ -315,6 +364,9 @@ class _Collector:
             self.need(needed, user=name, before=statement)
         for needed in statement.later:
             self.need(needed, user=name, before=None)
+        for needed in statement.named:
+            if needed in self.namespace:
+                self.need(needed, user=name, before=None)
 
     def _include_later_changes(self, name: str) -> None:
         """Include ``A.method = other`` and similar changes of a class."""
@@ -369,7 +421,7 @@ class _Collector:
     def _was_rebound(self, name: str) -> bool:
         """Whether different statements bind the name; `import a.b` and `import a.c` count as equal."""
         bindings = self.source.binding(name)
-        if all(_roots(each, name) for each in bindings):
+        if all(roots(each, name) for each in bindings):
             return False
         return any(not each.same_as(bindings[0]) for each in bindings[1:])
 
@@ -381,55 +433,3 @@ class _Collector:
 
     def _refuse(self, user: str, reason: str) -> None:
         self.reasons.append(f"{user} {reason}")
-
-
-def _roots(statement: Statement, name: str) -> list[Import]:
-    """Each ``import name`` and ``import name.more`` of a statement: they bind the same module."""
-    node = statement.node
-    return [
-        Import(alias.name, None, name)
-        for alias in (node.names if isinstance(node, ast.Import) else ())
-        if not alias.asname and alias.name.partition(".")[0] == name
-    ]
-
-
-def _assigns(statement: Statement, value: Any) -> bool:
-    """Whether the statement assigns a literal that equals ``value``."""
-    node = statement.node
-    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-        return False
-    try:
-        written = ast.literal_eval(node.value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return type(written) is type(value) and bool(written == value)
-
-
-def _has_grown(value: Any, made: Statement) -> bool:
-    """Whether a container has another number of items than its display in the source."""
-    node = made.node
-    display = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-    if isinstance(display, ast.Dict) and isinstance(value, dict):
-        return None not in display.keys and len(display.keys) != len(value)
-    if isinstance(display, ast.List | ast.Tuple | ast.Set) and isinstance(
-        value, list | tuple | set
-    ):
-        has_star = any(isinstance(each, ast.Starred) for each in display.elts)
-        return not has_star and len(display.elts) != len(value)
-    return False
-
-
-def _pass_it(name: str, value: Any) -> str:
-    return (
-        f"uses {name!r}, {_described(value)} of the session, which code cannot hold: pass it as "
-        f'models={{"{name}": {name}}} and load it in __init__, or put the values that you need into '
-        "the config"
-    )
-
-
-def _described(value: Any) -> str:
-    kind = type(value)
-    module = kind.__module__.partition(".")[0]
-    is_bare = module in ("builtins", "__main__")
-    name = kind.__name__ if is_bare else f"{module.lstrip('_')} {kind.__name__}"
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

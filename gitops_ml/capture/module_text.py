@@ -81,14 +81,6 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     return False
 
 
-def as_plain(value: Any) -> Any:
-    """The Python number of a numpy scalar; other values unchanged."""
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        item = value.item()
-        return item if type(item) in _SCALARS else value
-    return value
-
-
 def literal(value: Any) -> str:
     """An expression that evaluates to a plain value."""
     if isinstance(value, float) and not math.isfinite(value):

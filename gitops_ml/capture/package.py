@@ -15,17 +15,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture import own_modules
+from gitops_ml.capture.collected import Collected, NoSource
 from gitops_ml.capture.live_secrets import is_secret, session_secrets
 from gitops_ml.capture.live_session import MAIN, Session, current_session
-from gitops_ml.capture.live_source import Collected, NoSource, collect
+from gitops_ml.capture.own_secrets import secret_reasons
 from gitops_ml.capture.package_folder import keep_package
+from gitops_ml.capture.portrait import Surroundings
+from gitops_ml.capture.proof import CannotImport, Proof, Staged, reason
 from gitops_ml.capture.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.models.saved import modules_in_pickle, texts_in_pickle
 from gitops_ml.packages import installed
 from gitops_ml.packages.local_files import IN_A_LAYER
 from gitops_ml.packages.requirements import Requirements, malformed, naming_a_file, requirements_for
-from gitops_ml.runtime.runtime_package import import_problem
+from gitops_ml.runtime.runtime_package import PodEnvironment, import_problem
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.secret_scan import has_secret_shape
 
@@ -110,10 +113,12 @@ def package(
     conda_packages: Sequence[str] = (),
     modules: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
+    proof: Proof | None = None,
 ) -> Package:
-    """The folder of ``predictor``, a class, or a function for a task.
+    """The folder of ``predictor``, a class, or a function for a task, which is equal to the session.
 
-    ``modules`` are needed in addition to its imports, for example by its models.
+    ``modules`` are needed in addition to its imports, for example by its models. ``proof`` is how it
+    is compared.
 
     Raises:
         Unpackageable: it needs something that files cannot hold; has all reasons.
@@ -121,9 +126,15 @@ def package(
     """
     _check(predictor, requirements, conda_packages)
     session = current_session()
-    found = _source_of(predictor, api, session)
+    try:
+        found = _source_of(predictor, api, session, proof or Proof())
+    except CannotImport as failed:
+        folder, _ = keep_package(api, failed.staged.files, environ=environ)
+        raise _not_importable(
+            predictor.__name__, folder / failed.staged.path, failed.problem
+        ) from None
     imported = {*found.modules, *modules}
-    own = own_modules.follow(imported, folder=session.folder)
+    own = _own(predictor, imported, session)
     lines = requirements_for(
         requirements,
         needed=_needed({*imported, *own.modules}, own),
@@ -150,27 +161,30 @@ def package(
 
 
 def check_package(
-    found: Package, *, settings: Mapping[str, Any], env: Mapping[str, str], memory: Memory
+    found: Package, *, settings: Mapping[str, Any], pod: PodEnvironment, memory: Memory
 ) -> None:
     """Import the predictor in a clean interpreter; a success is cached.
 
     Raises:
         Unpackageable: it cannot be imported, or the runtime cannot serve it.
     """
-    facts = json.dumps([settings, env, sys.executable, sys.version], sort_keys=True)
+    facts = json.dumps([settings, pod.facts(), sys.version], sort_keys=True)
     # The files include the versions of everything that is imported.
     key = memory_key("clean import", found.fingerprint, facts)
     if memory.recall([key]):
         return
-    if problem := import_problem(found.folder, settings=settings, env=env):
-        raise Unpackageable(
-            found.class_name,
-            [
-                f"a clean Python {platform.python_version()} cannot import the package "
-                f"({found.folder / found.path}):\n{problem}"
-            ],
-        )
+    if problem := import_problem(found.folder, settings=settings, pod=pod):
+        raise _not_importable(found.class_name, found.folder / found.path, problem)
     memory.keep({key: "well"})
+
+
+def _not_importable(name: str, file: Path, problem: str) -> Unpackageable:
+    return Unpackageable(
+        name,
+        [
+            f"a clean Python {platform.python_version()} cannot import the package ({file}):\n{problem}"
+        ],
+    )
 
 
 def _check(
@@ -200,31 +214,73 @@ def _check(
         )
 
 
-def _source_of(predictor: type | Callable[..., Any], api: str, session: Session) -> _Files:
+def _source_of(
+    predictor: type | Callable[..., Any], api: str, session: Session, proof: Proof
+) -> _Files:
     if predictor.__module__ != MAIN:
-        return _of_module(predictor)
+        return _of_module(predictor, session, proof)
     title = f"The predictor of {api}, as it was collected from the session that deployed it."
     try:
-        found = collect(predictor, namespace=session.namespace, source=session.source, title=title)
-    except NoSource as missing:
-        return _pickled(
+        found = proof.collect(
             predictor,
-            why=f"the source of {missing.name} cannot be had in this session",
-            secrets=session_secrets(session.namespace, session.source),
+            session,
+            title=title,
+            stage=lambda each: _staged(predictor, _of_text(each), session),
         )
+    except NoSource as missing:
+        why = f"the source of {missing.name} cannot be had in this session"
+        secrets = session_secrets(session.namespace, session.source)
+        pickled = _pickled(predictor, why=why, secrets=secrets)
+        _refuse_differences(predictor, pickled, session, proof)
+        return pickled
     return _of_text(found)
+
+
+def _refuse_differences(
+    predictor: type | Callable[..., Any], found: _Files, session: Session, proof: Proof
+) -> None:
+    module = predictor.__module__
+    place = Surroundings(module, vars(sys.modules[module]))
+    if differing := proof.differences(predictor, place, _staged(predictor, found, session)):
+        raise Unpackageable(predictor.__name__, map(reason, differing))
+
+
+def _own(
+    predictor: type | Callable[..., Any], modules: Iterable[str], session: Session
+) -> own_modules.OwnModules:
+    own = own_modules.follow(modules, folder=session.folder)
+    if reasons := secret_reasons(own.files):
+        raise Unpackageable(predictor.__name__, reasons)
+    return own
+
+
+def _staged(predictor: type | Callable[..., Any], found: _Files, session: Session) -> Staged:
+    own = _own(predictor, found.modules, session)
+    return Staged(found.path, {**own.files, **found.files}, own.tops)
 
 
 def _of_text(found: Collected) -> _Files:
     path = "predictor.py"
     if any(module.partition(".")[0] == "predictor" for module in found.modules):
         path = "session_predictor.py"
-    files, modules = {path: found.text.encode()}, frozenset(found.modules)
+    files, modules = {**found.files, path: found.text.encode()}, frozenset(found.modules)
     return _Files(path, found.text, files, modules, doubts=found.doubts)
 
 
-def _of_module(predictor: type | Callable[..., Any]) -> _Files:
-    """A class of a module: a top-level module is the file itself, another is imported by a short file."""
+def _of_module(predictor: type | Callable[..., Any], session: Session, proof: Proof) -> _Files:
+    """A class of a module, as its file has it.
+
+    Raises:
+        Unpackageable: the session has changed it, or its file has changed since the import.
+    """
+    found = _module_files(predictor)
+    if installed.own_file(predictor.__module__) is not None:
+        _refuse_differences(predictor, found, session, proof)
+    return found
+
+
+def _module_files(predictor: type | Callable[..., Any]) -> _Files:
+    """A top-level module is the file itself, another is imported by a short file."""
     module, name = predictor.__module__, predictor.__qualname__
     if "<locals>" in name or "." in name:
         raise Unpackageable(

@@ -7,6 +7,7 @@ It is needed later by code that runs when a function is called.
 from __future__ import annotations
 
 import ast
+import contextlib
 import symtable
 import textwrap
 from dataclasses import dataclass, field
@@ -54,20 +55,33 @@ class Statement:
         return self._needs[0]
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """Names in annotations that nothing evaluates when it runs; they need not exist."""
+        return self._needs[2]
+
+    @property
     def later(self) -> tuple[str, ...]:
         """Global names that must exist when what it defines is called."""
         return self._needs[1]
 
     @cached_property
-    def _needs(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _needs(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         now, later = _names(self.text)
-        (later if self.is_deferred else now).update(dict.fromkeys(_annotated(self.node)))
-        return tuple(now), tuple(later)
+        evaluated, quoted = _annotated(self.node)
+        (quoted if self.is_deferred else now).update(evaluated)
+        return tuple(now), tuple(later), tuple(quoted)
 
     @cached_property
     def touches(self) -> frozenset[str]:
         """Names whose objects it changes: ``A.x = 1``, ``a.append(1)``, ``setattr(A, …)``."""
         return frozenset(_touched(self.node))
+
+    @cached_property
+    def acts_on(self) -> frozenset[str]:
+        """Names that it touches, or whose methods it calls for what they do: ``log.setLevel(10)``."""
+        calls = (each.value for each in ast.walk(self.node) if isinstance(each, ast.Expr))
+        roots = (_owner(each.func) for each in calls if isinstance(each, ast.Call))
+        return self.touches | {root for root in roots if root}
 
     @property
     def is_definition(self) -> bool:
@@ -102,20 +116,24 @@ class Source:
         return found
 
 
-def read_source(chunks: Iterable[str]) -> Source:
+def read_source(chunks: Iterable[str], *, until: int | None = None) -> Source:
     """The statements of pieces of source in execution order; invalid Python is skipped.
 
-    Definitions and imports inside ``if``, ``try`` and ``with`` are listed as statements too.
+    Definitions and imports inside ``if``, ``try`` and ``with`` are listed as statements too. The last
+    piece is running, and has come to the line ``until``: what begins later is skipped.
     """
     statements: list[Statement] = []
     deferred = False
-    for chunk in chunks:
+    pieces = list(chunks)
+    for number, chunk in enumerate(pieces, 1):
         try:
             module = ast.parse(chunk)
         except (SyntaxError, ValueError):
             continue
-        lines = chunk.splitlines()
+        lines = _lines(chunk)
         for node in _flattened(module.body):
+            if until is not None and number == len(pieces) and node.lineno > until:
+                continue
             deferred = deferred or _defers_annotations(node)
             statements.append(Statement(node, lines, len(statements), deferred))
     return Source(tuple(statements), deferred)
@@ -125,7 +143,12 @@ def single_statement(text: str, *, deferred: bool = False) -> Statement:
     """The one statement of ``text``."""
     text = textwrap.dedent(text)
     (node,) = ast.parse(text).body
-    return Statement(node, text.splitlines(), 0, deferred)
+    return Statement(node, _lines(text), 0, deferred)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as Python counts them: a form feed or a Unicode separator ends none."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _flattened(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
@@ -176,9 +199,19 @@ def _text(node: ast.stmt, lines: Sequence[str]) -> str:
     after = lines[last - 1].encode()[node.end_col_offset or 0 :].decode().strip()
     is_alone = not before.strip() and (not after or after.startswith("#"))
     if is_alone:
-        return textwrap.dedent("\n".join(chosen))
+        text = "\n".join(chosen)
+        return text if node.col_offset == 0 else _dedented(text, node)
     segment = ast.get_source_segment("\n".join(lines), node)
     return segment if segment is not None else ast.unparse(node)
+
+
+def _dedented(text: str, node: ast.stmt) -> str:
+    """The text of an indented statement; its texts of several lines keep theirs."""
+    dedented = textwrap.dedent(text)
+    with contextlib.suppress(SyntaxError, ValueError):
+        if ast.dump(ast.parse(dedented)) == ast.dump(ast.Module([node], [])):
+            return dedented
+    return ast.unparse(node)
 
 
 def imported_modules(text: str) -> set[str]:
@@ -240,24 +273,52 @@ def _walk(
         _walk(child, now, later, is_later=is_later)
 
 
-def _annotated(node: ast.stmt) -> Iterator[str]:
-    """Names in annotations; `symtable` omits deferred and quoted ones."""
+def _annotated(node: ast.stmt) -> tuple[dict[str, None], dict[str, None]]:
+    """Names in annotations, and those in quoted ones; `symtable` omits deferred and quoted ones."""
+    names: dict[str, None] = {}
+    quoted: dict[str, None] = {}
     for each in ast.walk(node):
         for name in ("annotation", "returns"):
             annotation = getattr(each, name, None)
             if isinstance(annotation, ast.expr):
-                yield from _names_in(annotation)
+                _read_annotation(annotation, names, quoted)
+    parameters = {
+        getattr(each, "name", "") for each in ast.walk(node) if type(each).__name__ in _PARAMETERS
+    }
+    for found in (names, quoted):
+        for name in parameters & found.keys():
+            del found[name]
+    return names, quoted
 
 
-def _names_in(expression: ast.expr) -> Iterator[str]:
-    for each in ast.walk(expression):
-        if isinstance(each, ast.Name):
-            yield each.id
-        elif isinstance(each, ast.Constant) and isinstance(each.value, str):
-            try:
-                yield from _names_in(ast.parse(each.value, mode="eval").body)
-            except SyntaxError:
-                continue
+_PARAMETERS = ("TypeVar", "ParamSpec", "TypeVarTuple")
+_WITH_WORDS = {"Literal": 0, "Annotated": 1}
+"""How many of the arguments are types; the others are values, such as texts."""
+
+
+def _read_annotation(node: ast.AST, names: dict[str, None], quoted: dict[str, None]) -> None:
+    match node:
+        case ast.Constant(value=str(text)):
+            with contextlib.suppress(SyntaxError, ValueError):
+                _read_annotation(ast.parse(text, mode="eval").body, quoted, quoted)
+        case ast.Subscript(value=kind, slice=inner) if _last_name(kind) in _WITH_WORDS:
+            _read_annotation(kind, names, quoted)
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            for number, part in enumerate(parts):
+                if number < _WITH_WORDS[_last_name(kind)]:
+                    _read_annotation(part, names, quoted)
+                else:
+                    names.update((n.id, None) for n in ast.walk(part) if isinstance(n, ast.Name))
+        case ast.Name(id=name):
+            names[name] = None
+        case _:
+            for child in ast.iter_child_nodes(node):
+                _read_annotation(child, names, quoted)
+
+
+def _last_name(node: ast.expr) -> str:
+    """``Literal`` for ``typing.Literal``."""
+    return str(getattr(node, "attr", None) or getattr(node, "id", ""))
 
 
 def _touched(node: ast.stmt) -> Iterator[str]:
@@ -275,13 +336,24 @@ def _touched(node: ast.stmt) -> Iterator[str]:
                 value=ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id=name), *_])
             ):
                 yield name
+            case (
+                ast.FunctionDef(decorator_list=decorators) | ast.ClassDef(decorator_list=decorators)
+            ) if each is node:
+                # `@clean.register`
+                yield from (root for given in decorators if (root := _root(given)))
+
+
+def _owner(target: ast.expr) -> str | None:
+    """``a`` for ``a.b``, but not for ``a().b``, whose method does something to another object."""
+    has_call = any(isinstance(each, ast.Call) for each in ast.walk(target))
+    return None if has_call else _root(target)
 
 
 def _root(target: ast.expr) -> str | None:
     """``a`` for ``a.b[0].c``; `None` for a plain name, which is bound, not changed."""
-    if not isinstance(target, ast.Attribute | ast.Subscript):
+    inner = target.func if isinstance(target, ast.Call) else target
+    if not isinstance(inner, ast.Attribute | ast.Subscript):
         return None
-    inner: ast.expr = target
-    while isinstance(inner, ast.Attribute | ast.Subscript):
-        inner = inner.value
+    while isinstance(inner, ast.Attribute | ast.Subscript | ast.Call):
+        inner = inner.func if isinstance(inner, ast.Call) else inner.value
     return inner.id if isinstance(inner, ast.Name) else None

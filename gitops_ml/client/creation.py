@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.capture.notebook_origin import notebook_origin
 from gitops_ml.capture.package import Package, check_package, package
 from gitops_ml.capture.package_text import package_text
+from gitops_ml.capture.proof import Proof
 from gitops_ml.capture.spec_of_class import (
     api_name,
     one_api,
@@ -28,6 +29,7 @@ from gitops_ml.delivery.change import refuse_unreadable
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
 from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.runtime.runtime_package import PodEnvironment
 from gitops_ml.workspace.from_dicts import DescribedApi, check_shape, plain_mapping
 from gitops_ml.workspace.workspace import checked, open_project
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.delivery.plan import DeployOptions
     from gitops_ml.project.project import Project
+    from gitops_ml.release.spec import ReleaseSpec
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
@@ -123,7 +126,7 @@ def create_api(
         raise UsageError(f"content must be 'complete' or 'source', not {content!r}")
     with ProgressLine(connection.progress) as progress:
         clients = connection.clients(connection.loaded, progress)
-        code = _code(spec, given, clients)
+        code = _code(spec, given, clients, connection)
         root = clients.root
         origin = notebook_origin(root) if origin is None else plain_mapping("origin", origin)
         workspace = checked(connection.workspace(code.api, origin=origin))
@@ -178,9 +181,11 @@ def deploy_files(connection: Connection, path: Path, options: DeployOptions) -> 
     )
 
 
-def _code(spec: Mapping[str, Any], given: GivenCode, clients: Clients) -> _Code:
+def _code(
+    spec: Mapping[str, Any], given: GivenCode, clients: Clients, connection: Connection
+) -> _Code:
     if given.target is not None:
-        return _packaged(spec, given.target, given, clients)
+        return _packaged(spec, given.target, given, clients, connection)
     return _in_folder(spec, given, clients)
 
 
@@ -189,6 +194,7 @@ def _packaged(
     target: type | Callable[..., Any],
     given: GivenCode,
     clients: Clients,
+    connection: Connection,
 ) -> _Code:
     class_name = getattr(target, "__name__", type(target).__name__)
     # The folder of the package has the API's name, so the name must be valid.
@@ -201,6 +207,7 @@ def _packaged(
         requirements=given.requirements,
         conda_packages=given.conda_packages,
         modules={each for item in models.items() for each in modules_of(*item)},
+        proof=_proof(spec, clients, connection),
     )
     python = found.python if found.pickled else None
     spec = with_class(spec, path=found.path, class_name=found.class_name, python=python)
@@ -212,6 +219,23 @@ def _packaged(
         is_packaged=True,
     )
     return _Code(api=api, package=found, locations=locations, models=models)
+
+
+def _proof(spec: Mapping[str, Any], clients: Clients, connection: Connection) -> Proof:
+    """Where the package is compared: with the variables and secrets that its pods will have."""
+    api = DescribedApi(
+        spec=with_class(spec, path="predictor.py", class_name="Predictor"),
+        folder=clients.root,
+        manifest_file=f"{_source_folder(spec, clients.project)}/api.yaml",
+    )
+    workspace = connection.workspace(api)
+    pods = [_pod(release.spec) for release in workspace.releases]
+    return Proof(pod=pods[0] if pods else PodEnvironment(), memory=workspace.memory)
+
+
+def _pod(spec: ReleaseSpec) -> PodEnvironment:
+    env = dict(spec.predictor.env) if spec.predictor is not None else {}
+    return PodEnvironment(env, frozenset(each.env for each in spec.secrets))
 
 
 def _in_folder(spec: Mapping[str, Any], given: GivenCode, clients: Clients) -> _Code:
@@ -261,5 +285,4 @@ def _check_import(found: Package, workspace: Workspace) -> None:
         settings = runtime_settings(
             spec.predictor, spec.monitoring, timeout=spec.networking.timeout
         )
-        env = dict(spec.predictor.env)
-        check_package(found, settings=settings, env=env, memory=workspace.memory)
+        check_package(found, settings=settings, pod=_pod(spec), memory=workspace.memory)

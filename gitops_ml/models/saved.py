@@ -89,15 +89,24 @@ def pickled(name: str, model: Any) -> bytes:
         raise Unpackageable(
             f"the model {name}", [f"it cannot be pickled ({error}): save it and give the path"]
         ) from error
-    if _MAIN in texts_in_pickle(content):
+    texts = texts_in_pickle(content)
+    if _MAIN in texts:
+        names = _of_this_session(texts) or [type(model).__name__]
         raise Unpackageable(
             f"the model {name}",
             [
-                f"it is, or holds, a {type(model).__name__} that was defined in this session, and a "
-                "replica would not know that class: define it in a module beside the notebook"
+                f"it holds {', '.join(names)} of this session, which a replica would not know: define "
+                f"{'them' if len(names) > 1 else 'it'} in a module beside the notebook, and import it from there"
             ],
         )
     return content
+
+
+def _of_this_session(texts: set[str]) -> list[str]:
+    """The classes and functions of the session among the texts of a pickle."""
+    held = vars(sys.modules[_MAIN])
+    tops = {text.partition(".")[0] for text in texts}
+    return sorted(name for name in tops if getattr(held.get(name), "__module__", None) == _MAIN)
 
 
 def modules_in_pickle(content: bytes) -> frozenset[str]:

@@ -203,3 +203,33 @@ def test_a_password_among_the_requirements_is_refused_and_not_shown(folder):
     with pytest.raises(UsageError, match=r"pip\.conf") as refused:
         package("iris", UsageError, requirements=["x @ https://user:hunter2@example.org/x.whl"])
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        ("key.json", '{"private_key": "-----BEGIN PRIVATE KEY-----\\nbm90"}', "private_key"),
+        ("settings.env", "DEBUG=1\nexport DB_PASSWORD=not-a-password-8h2k\n", "DB_PASSWORD"),
+        ("more.yaml", "db:\n  password: correct-horse\n", "password"),
+        ("client.py", "API_TOKEN = 'correct-horse-battery'\n", "API_TOKEN"),
+        ("notes.md", "hf_" + "a1" * 17, ""),
+    ],
+)
+def test_a_secret_beside_own_modules_is_refused(folder, file, content, named):
+    written(folder, {"own_s/__init__.py": PREDICTOR.format(body="1"), f"own_s/{file}": content})
+    with pytest.raises(Unpackageable, match=rf"own_s/{file} has a secret.*{named}"):
+        package("iris", importlib.import_module("own_s").PythonPredictor)
+    written(folder, {f"own_s/{file}": "DB_PASSWORD = os.environ['X']\n"})
+    if file.endswith(".py"):
+        package("iris", importlib.import_module("own_s").PythonPredictor)
+
+
+def test_a_module_that_the_session_changed_is_refused(folder):
+    written(folder, {"own_t.py": "LIMITS = {}\n" + PREDICTOR.format(body="LIMITS")})
+    module = importlib.import_module("own_t")
+    module.LIMITS["a"] = 1
+    with pytest.raises(Unpackageable, match=r"LIMITS\['a'\] is missing in the package"):
+        package("iris", module.PythonPredictor)
+    written(folder, {"own_t.py": "LIMITS = {'a': 1}\n" + PREDICTOR.format(body="LIMITS['a']")})
+    with pytest.raises(Unpackageable, match="predict is a function predict here"):
+        package("iris", module.PythonPredictor)

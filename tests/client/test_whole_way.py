@@ -132,7 +132,7 @@ def test_a_model_whose_class_is_of_the_session_is_refused(bob):
     """)
     result = sessions.script(text, cwd=bob.project)
     assert "REFUSED the model words cannot be packaged" in result
-    assert "a Words that was defined in this session" in result
+    assert "it holds Words of this session" in result
 
 
 def test_a_module_that_is_not_installed_is_named(bob):

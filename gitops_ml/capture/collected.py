@@ -1,0 +1,48 @@
+"""What is collected of a session, and what a comparison with the session adds to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class NoSource(Exception):
+    """The source of an object is not available."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The text of a module."""
+
+    text: str
+    modules: tuple[str, ...]
+    """The modules that it imports, by full name."""
+    doubts: tuple[str, ...] = ()
+    """Names of values that may be secrets, for a person to check."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Arrays and tables beside the code."""
+    of_place: frozenset[str] = frozenset()
+    """Names whose values are computed where the module is imported."""
+    of_shell: frozenset[str] = frozenset()
+    """Builtins that the shell replaced in the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What is known to differ between the session and an earlier text, and is written differently."""
+
+    written: frozenset[str] = frozenset()
+    """Names that get their value of the session, not the statement that made it."""
+    assigned: tuple[tuple[str, Any], ...] = ()
+    """Expressions that are assigned a value of the session at the end: ``("Settings.rounds", 2)``."""
+    included: frozenset[int] = frozenset()
+    """Positions of statements that are included."""
+    needed: frozenset[str] = frozenset()
+    """Functions and classes that nothing names, such as those in a registry."""

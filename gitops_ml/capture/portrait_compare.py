@@ -1,0 +1,121 @@
+"""Compare two portraits: where the session and a package of it differ."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gitops_ml.capture.portrait import Label, Node
+
+Path = tuple["Label", ...]
+_MOST = 40
+_MISSING = "is missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place where a package differs from the session."""
+
+    path: Path
+    here: str
+    """In the session."""
+    there: str
+    """In the package."""
+    is_missing: bool = False
+    """Whether the package lacks it."""
+
+    def __str__(self) -> str:
+        if self.there == _MISSING:
+            return f"{shown(self.path)} {self.there} in the package (here: {self.here})"
+        return f"{shown(self.path)} is {self.here} here, and {self.there} in the package"
+
+
+def differences(here: Sequence[Node], there: Sequence[Node]) -> tuple[Difference, ...]:
+    """The differences of two portraits; nothing below a difference is compared."""
+    found: list[Difference] = []
+    twins: dict[int, int] = {}
+    others: dict[int, int] = {}
+    queue: deque[tuple[int, int, Path]] = deque([(0, 0, ())])
+    seen = set()
+    while queue and len(found) < _MOST:
+        one, other, path = queue.popleft()
+        if (one, other) in seen:
+            continue
+        seen.add((one, other))
+        a, b = here[one], there[other]
+        path = (("global", a.home),) if a.home else path
+        has_identity = a.has_identity and b.has_identity
+        if has_identity and (twins.setdefault(one, other), others.setdefault(other, one)) != (
+            other,
+            one,
+        ):
+            found.append(Difference(path, "an object with another name too", "one of its own"))
+            continue
+        if (a.kind, a.text) != (b.kind, b.text):
+            found.append(Difference(path, _described(a), _described(b)))
+            continue
+        queue.extend(_pairs(a, b, path))
+        found += _unpaired(here, there, (a, b), path)
+    return tuple(found)
+
+
+def _pairs(one: Node, other: Node, path: Path) -> Iterator[tuple[int, int, Path]]:
+    there = dict(other.edges)
+    for label, place in one.edges:
+        if label in there:
+            yield place, there[label], below(path, label)
+
+
+def _unpaired(
+    here: Sequence[Node], there: Sequence[Node], pair: tuple[Node, Node], path: Path
+) -> Iterator[Difference]:
+    edges, others = (dict(each.edges) for each in pair)
+    for label, place in edges.items():
+        if label not in others:
+            yield Difference(below(path, label), _described(here[place]), _MISSING, is_missing=True)
+    for label, place in others.items():
+        if label not in edges:
+            yield Difference(below(path, label), "not there", _described(there[place]))
+    if edges.keys() == others.keys() and list(edges) != list(others):
+        yield Difference(path, f"in the order {_order(edges)}", _order(others))
+
+
+def _order(edges: dict[Label, int]) -> str:
+    return ", ".join(name for _, name in list(edges)[:5])
+
+
+def below(path: Path, label: Label) -> Path:
+    """The path of an edge; what a global is does not depend on who uses it."""
+    return (label,) if label[0] in ("global", "through") else (*path, label)
+
+
+def _described(node: Node) -> str:
+    if node.kind == "value":
+        return node.text.partition(" ")[2]
+    if node.kind == "function":
+        return f"a function {node.text.partition(' ')[0]}"
+    if node.kind == "place":
+        return "another value"
+    if node.kind in ("builtin", "installed", "module"):
+        return node.text or "not defined"
+    name = node.text if node.kind in ("class", "instance", "opaque") else ""
+    return f"a {node.kind} {name}".strip()
+
+
+def shown(path: Path) -> str:
+    """A path as Python would write it, where Python can."""
+    text = ""
+    for kind, name in path:
+        match kind:
+            case "global" | "through":
+                text = name
+            case "attribute":
+                text += f".{name}"
+            case "item":
+                text += f"[{name}]"
+            case _:
+                text += f" ({' '.join(filter(None, (kind, name)))})"
+    return text or "the class"

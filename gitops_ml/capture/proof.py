@@ -1,0 +1,185 @@
+"""Prove that a package is what the session has: import it in a clean interpreter, and compare.
+
+A difference is put right by value or by a statement that the text lacked; what cannot be is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, astuple, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.capture.clean_import import JOB
+from gitops_ml.capture.collected import Collected, Repairs
+from gitops_ml.capture.live_source import collect
+from gitops_ml.capture.portrait import Node, Surroundings, portrait
+from gitops_ml.capture.portrait_compare import Difference, differences
+from gitops_ml.capture.repairs import repaired
+from gitops_ml.errors import Unpackageable
+from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment
+from gitops_ml.system.memory import key as memory_key
+
+if TYPE_CHECKING:
+    from gitops_ml.capture.live_session import Session
+    from gitops_ml.system.memory import Memory
+
+_ROUNDS = 6
+_PROGRAM = "from gitops_ml.capture.clean_import import main"
+_READS = re.compile(r"KeyError: '(\w+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """The files of a package that is not kept yet."""
+
+    path: str
+    files: Mapping[str, bytes]
+    own: frozenset[str]
+    """The user's own top-level modules among them."""
+
+
+class CannotImport(Exception):
+    """A clean interpreter cannot import a package."""
+
+    def __init__(self, problem: str, staged: Staged) -> None:
+        self.problem = problem
+        self.staged = staged
+        super().__init__(problem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """Where packages are imported, and what is known of earlier proofs."""
+
+    pod: PodEnvironment = field(default_factory=PodEnvironment)
+    memory: Memory | None = None
+
+    def collect(
+        self, root: Any, session: Session, *, title: str, stage: Callable[[Collected], Staged]
+    ) -> Collected:
+        """The module of ``root``, which is equal to the session.
+
+        Raises:
+            NoSource: the source of the class, or of something it needs, is not available.
+            Unpackageable: it needs something that a file cannot hold; has all reasons.
+            CannotImport: a clean interpreter cannot import it.
+        """
+        repairs = Repairs()
+        for _ in range(_ROUNDS):
+            collected = collect(
+                root, namespace=session.namespace, source=session.source, title=title,
+                repairs=repairs,
+            )  # fmt: skip
+            place = Surroundings(
+                root.__module__, session.namespace,
+                of_place=collected.of_place, of_shell=collected.of_shell,
+            )  # fmt: skip
+            found = self.differences(root, place, stage(collected))
+            found, reasons = self._of_place(found, session, collected)
+            if not found and not reasons:
+                return collected
+            more, left = repaired(found, repairs, session=session)
+            if left or reasons or more is repairs:
+                break
+            repairs = more
+        raise Unpackageable(root.__name__, [*reasons, *map(reason, left or found)])
+
+    def differences(self, root: Any, place: Surroundings, staged: Staged) -> tuple[Difference, ...]:
+        """Where the imported package differs from the session.
+
+        Raises:
+            CannotImport: a clean interpreter cannot import it.
+        """
+        here = portrait(root, Surroundings(**{**_fields(place), "own": staged.own}))
+        key = memory_key("clean portrait", _digest(staged, here), self.pod.facts(), sys.version)
+        known = self.memory.recall([key]).get(key) if self.memory else None
+        if known is not None:
+            return tuple(_difference(each) for each in json.loads(known))
+        there = self._imported(root.__name__, place, staged)
+        found = differences(here, there)
+        if self.memory:
+            self.memory.keep({key: json.dumps([asdict(each) for each in found])})
+        return found
+
+    def _imported(self, name: str, place: Surroundings, staged: Staged) -> list[Node]:
+        with tempfile.TemporaryDirectory(prefix="gitops-ml-package-") as temporary:
+            folder, out = Path(temporary, "package"), Path(temporary, "portrait.json")
+            for path, content in staged.files.items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
+            job = {
+                "path": staged.path, "name": name, "own": sorted(staged.own),
+                "of_place": sorted(place.of_place), "out": str(out),
+            }  # fmt: skip
+            run = CleanRun(_PROGRAM, self.pod, {JOB: json.dumps(job)})
+            if (problem := run.problem(folder)) is not None:
+                problem = problem.replace(f"{folder}{os.sep}", "")
+                raise CannotImport(problem + self._remedy(problem), staged)
+            return [node_of(each) for each in json.loads(out.read_text())]
+
+    def _remedy(self, problem: str) -> str:
+        lacking = self.pod.lacking(_READS.findall(problem))
+        return f"\n{_not_there(lacking)}" if lacking else ""
+
+    def _of_place(
+        self, found: tuple[Difference, ...], session: Session, collected: Collected
+    ) -> tuple[tuple[Difference, ...], list[str]]:
+        """The other differences, and why some values of the place cannot be what they are here."""
+        places = {(("global", name),): name for name in collected.of_place}
+        reasons = []
+        for name in (places[each.path] for each in found if each.path in places):
+            words = re.findall(r"\w+", session.source.binding(name)[-1].text)
+            if lacking := self.pod.lacking(words):
+                reasons.append(f"{name} is another value in a replica: {_not_there(lacking)}")
+        return tuple(each for each in found if each.path not in places), reasons
+
+
+def _not_there(variables: list[str]) -> str:
+    names = ", ".join(variables)
+    return (
+        f"a replica has no {names} in its environment, though this session has: list it under `env` or "
+        "`secrets` of the API"
+    )
+
+
+def reason(difference: Difference) -> str:
+    """A difference with what to do about it."""
+    kind, name = difference.path[0] if difference.path else ("", "")
+    if kind == "through" or "." in name:
+        return (
+            f"{difference}: this session changed it, or its file changed after the import; write it in its "
+            "file, and restart the session"
+        )
+    return f"{difference}: create it in one expression at the top level, or in __init__"
+
+
+def _fields(place: Surroundings) -> dict[str, Any]:
+    names = ("owner", "namespace", "own", "of_shell", "of_place")
+    return {name: getattr(place, name) for name in names}
+
+
+def _digest(staged: Staged, here: list[Node]) -> str:
+    digest = hashlib.sha256(json.dumps([astuple(node) for node in here]).encode())
+    for path, content in sorted(staged.files.items()):
+        digest.update(b"%d:%s%d:" % (len(path.encode()), path.encode(), len(content)))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def node_of(fields: list[Any]) -> Node:
+    """A node that was written as JSON."""
+    kind, text, edges, has_identity, home = fields
+    pairs = [((label[0], label[1]), place) for label, place in edges]
+    return Node(kind, text, pairs, has_identity, home)
+
+
+def _difference(fields: dict[str, Any]) -> Difference:
+    path = tuple((kind, name) for kind, name in fields.pop("path"))
+    return Difference(path, **fields)

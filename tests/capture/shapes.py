@@ -1,0 +1,386 @@
+"""Shapes of notebooks: the cells, what the predictor answers to 2, or a part of the refusal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shape:
+    cells: tuple[str, ...]
+    answer: Any = None
+    refusal: str | None = None
+
+
+# ruff: noqa: E501 - a cell is one text
+
+
+def _predicts(body: str) -> str:
+    return (
+        "class P:\n    def __init__(self, config):\n        pass\n"
+        f"    def predict(self, payload):\n        return {body}\n"
+    )
+
+
+def _packaged(*cells: str, body: str, answer: Any) -> Shape:
+    return Shape((*cells, _predicts(body)), answer=repr(answer))
+
+
+def _refused(*cells: str, body: str, reason: str) -> Shape:
+    return Shape((*cells, _predicts(body)), refusal=reason)
+
+
+_SINGLE = "import functools\n@functools.singledispatch\ndef clean(value): return 'other'\n"
+_CLASS = "class Settings:\n    rounds = 1\n    names = []\n"
+_LOOKUP = (
+    "class Lookup:\n    def __init__(self): self.known = {}\n"
+    "    def learn(self, key, value): self.known[key] = value\n"
+)
+_COUNT = "def count(words, text):\n    for word in text.split(): words[word] += 1\n"
+
+SHAPES: dict[str, Shape] = {
+    # -- assignments
+    "two names in one statement": _packaged(
+        "mean, std = 0.5, 0.1", body="(payload - mean) / std", answer=15.0
+    ),
+    "two names, and one is bound again": _packaged(
+        "a, b = 1, 2", "a = 5", body="(a, b)", answer=(5, 2)
+    ),
+    "nested unpacking": _packaged(
+        "(a, (b, *c)) = 1, (2, 3, 4)", body="(a, b, c)", answer=(1, 2, [3, 4])
+    ),
+    "a chain of names": _packaged(
+        "a = b = []", "a.append(1)", body="(b.append(2), a, a is b)", answer=(None, [1, 2], True)
+    ),
+    "a name bound by a loop": _packaged(
+        "for i in range(3): last = i * i", body="(i, last)", answer=(2, 4)
+    ),
+    "a name bound by with": _packaged(
+        "import io\nwith io.StringIO('xy') as f: text = f.read()", body="text", answer="xy"
+    ),
+    "a walrus": _packaged("total = (part := 3) + 1", body="(total, part)", answer=(4, 3)),
+    "an augmented number": _packaged("n = 1", "n += 4", body="n", answer=5),
+    "an annotated name": _packaged("limit: int = 3", body="limit", answer=3),
+    "statements that share a line": _packaged(
+        "a = 1; b = a + 1; c = [a, b]", body="(a, b, c)", answer=(1, 2, [1, 2])
+    ),
+    "a del and a new value": _packaged("a = 1", "del a", "a = 2", body="a", answer=2),
+    # -- state that something else made
+    "a value of a class of pydantic": _packaged(
+        "from pydantic import BaseModel\nclass In(BaseModel):\n    x: int = 1\n    names: list[str] = []",
+        body="In(x=payload).x",
+        answer=2,
+    ),
+    "a seed": _packaged(
+        "import random", "random.seed(3)", body="0 <= random.random() < 1", answer=True
+    ),
+    "the precision of decimals": _packaged(
+        "from decimal import Decimal, getcontext",
+        "getcontext().prec = 5",
+        body="str(Decimal(1) / 3)",
+        answer="0.33333",
+    ),
+    "a counter that a function fills": _packaged(
+        "from collections import Counter",
+        _COUNT,
+        "words = Counter()",
+        "count(words, 'a b a')",
+        body="dict(words)",
+        answer={"a": 2, "b": 1},
+    ),
+    "a list that a loop fills": _packaged(
+        "names = []",
+        "for c in 'xyz':\n    names.append(c * 2)",
+        body="names",
+        answer=["xx", "yy", "zz"],
+    ),
+    "a default dict": _packaged(
+        "from collections import defaultdict\nd = defaultdict(list)",
+        "d['a'].append(1)",
+        body="(d['a'], d['b'])",
+        answer=([1], []),
+    ),
+    "an instance that learned": _packaged(
+        _LOOKUP, "lookup = Lookup()", "lookup.learn('a', 1)", body="lookup.known", answer={"a": 1}
+    ),
+    "an instance with two names": _packaged(
+        _LOOKUP,
+        "one = Lookup()\ntwo = one",
+        "two.learn('a', 1)",
+        body="(one.known, one is two)",
+        answer=({"a": 1}, True),
+    ),
+    "a list with two names": _packaged(
+        "state = {'calls': 0}",
+        "view = state",
+        body="(state.update(calls=1), view)",
+        answer=(None, {"calls": 1}),
+    ),
+    "a list inside of another": _packaged(
+        "inner = [1]",
+        "outer = {'a': inner}",
+        "inner.append(2)",
+        body="(inner.append(3), outer)",
+        answer=(None, {"a": [1, 2, 3]}),
+    ),
+    "a list with itself inside": _packaged(
+        "a = []", "a.append(a)", body="(len(a), a[0] is a)", answer=(1, True)
+    ),
+    "a class attribute that +=": _packaged(
+        _CLASS, "Settings.rounds += 1", body="Settings.rounds", answer=2
+    ),
+    "a class attribute below an if": _packaged(
+        _CLASS,
+        "if Settings.rounds == 1:\n    Settings.rounds = 7",
+        body="Settings.rounds",
+        answer=7,
+    ),
+    "a class attribute by setattr in a loop": _packaged(
+        _CLASS,
+        "for n in ('a', 'b'): setattr(Settings, n, n * 2)",
+        body="(Settings.a, Settings.b)",
+        answer=("aa", "bb"),
+    ),
+    "a class attribute that a class method sets": _packaged(
+        "class S:\n    limit = 1\n    @classmethod\n    def calibrate(cls, n): cls.limit = n\n",
+        "S.calibrate(0.9)",
+        body="S.limit",
+        answer=0.9,
+    ),
+    "a mutable class attribute": _packaged(
+        _CLASS, "Settings.names.append('x')", body="Settings.names", answer=["x"]
+    ),
+    "an attribute of a function": _packaged(
+        "def f(): return f.calls", "f.calls = 3", body="f()", answer=3
+    ),
+    "a default that was mutated": _refused(
+        "def f(x, seen=[]):\n    seen.append(x)\n    return len(seen)",
+        "f(1)",
+        body="f(2)",
+        reason="(default 0)",
+    ),
+    "a counter in a closure": _refused(
+        "def counting():\n    n = 0\n    def f():\n        nonlocal n\n        n += 1\n        return n\n    return f",
+        "f = counting()",
+        "f()",
+        body="f()",
+        reason="(closure n)",
+    ),
+    # -- decorators and registries
+    "singledispatch": _packaged(
+        _SINGLE,
+        "@clean.register\ndef _(value: int): return 'int'",
+        body="(clean(1), clean('x'))",
+        answer=("int", "other"),
+    ),
+    "singledispatch that was called": _packaged(
+        _SINGLE,
+        "@clean.register(list)\ndef _(value): return 'list'",
+        "clean([])",
+        body="clean([1])",
+        answer="list",
+    ),
+    "a registry of functions": _packaged(
+        "REG = {}\ndef register(f):\n    REG[f.__name__] = f\n    return f",
+        "@register\ndef double(x): return 2 * x",
+        body="{k: f(payload) for k, f in REG.items()}",
+        answer={"double": 4},
+    ),
+    "a registry with names": _packaged(
+        "REG = {}\ndef register(name):\n    def inner(f):\n        REG[name] = f\n        return f\n    return inner",
+        "@register('x')\ndef double(x): return 2 * x",
+        body="REG['x'](payload)",
+        answer=4,
+    ),
+    "a registry of subclasses": _packaged(
+        "class Base:\n    kinds = {}\n    def __init_subclass__(cls): Base.kinds[cls.__name__] = cls",
+        "class A(Base): pass",
+        body="sorted(Base.kinds)",
+        answer=["A"],
+    ),
+    "a decorator without wraps": _packaged(
+        "def twice(f):\n    def g(*a): return 2 * f(*a)\n    return g",
+        "@twice\ndef f(x): return x + 1",
+        body="f(payload)",
+        answer=6,
+    ),
+    "a decorator that counts": _packaged(
+        "import functools\ndef counted(f):\n    @functools.wraps(f)\n    def g(*a):\n        g.calls += 1\n        return f(*a)\n    g.calls = 0\n    return g",
+        "@counted\ndef f(x): return x",
+        "f(1), f(2)",
+        body="(f(payload), f.calls)",
+        answer=(2, 3),
+    ),
+    "a cached function that was called": _packaged(
+        "from functools import lru_cache\n@lru_cache(maxsize=2)\ndef f(x): return x * 3",
+        "f(1)",
+        body="f(payload)",
+        answer=6,
+    ),
+    "a closure out of a function": _packaged(
+        "def maker(n):\n    def f(x): return x + n\n    return f",
+        "add = maker(3)",
+        body="add(payload)",
+        answer=5,
+    ),
+    "a class decorator": _packaged(
+        "def marked(cls):\n    cls.mark = 1\n    return cls",
+        "@marked\nclass A: pass",
+        body="A.mark",
+        answer=1,
+    ),
+    "a method that was replaced": _packaged(
+        "class A:\n    def f(self): return 1", "A.f = lambda self: 2", body="A().f()", answer=2
+    ),
+    # -- values that are made again
+    "the time and an id": _packaged(
+        "import uuid, random\nfrom datetime import datetime, timezone",
+        "run = uuid.UUID(int=random.getrandbits(128))\ntrained = datetime.now()",
+        body="(run == uuid.UUID(str(run)), trained.year > 2000)",
+        answer=(True, True),
+    ),
+    "random numbers": _packaged(
+        "import random\nweights = [random.random() for _ in range(3)]\nsame = list(weights)",
+        body="weights == same",
+        answer=True,
+    ),
+    "an object that is nothing but itself": _packaged(
+        "MISSING = object()", body="{}.get('x', MISSING) is MISSING", answer=True
+    ),
+    # -- numpy and pandas
+    "a numpy scalar": _packaged(
+        "import numpy as np\nstd = np.array([1.0, 2.0, 4.0]).std()",
+        body="float(std.round(2))",
+        answer=1.25,
+    ),
+    "a small array": _packaged(
+        "import numpy as np\nw = np.array([1.5, 2.5])",
+        body="(w * payload).tolist()",
+        answer=[3.0, 5.0],
+    ),
+    "an array beside the code": _packaged(
+        "import numpy as np\ngrid = np.linspace(0, 1, 1000).reshape(10, 100)",
+        body="(grid.shape, round(float(grid.sum()), 6))",
+        answer=((10, 100), 500.0),
+    ),
+    "an array with two names": _packaged(
+        "import numpy as np\na = np.zeros(3)\nb = a",
+        "a[0] = 1",
+        body="(b.__setitem__(1, 5), a.tolist())",
+        answer=(None, [1.0, 5.0, 0.0]),
+    ),
+    "a large array": _refused(
+        "import numpy as np\nbig = np.random.rand(500, 500)",
+        body="big.sum()",
+        reason='models={"big": big}',
+    ),
+    "a table": _packaged(
+        "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2], 'b': ['x', None]})",
+        "df['c'] = df['a'] * 2",
+        body="df['c'].tolist() + [df['b'].isna().sum().item()]",
+        answer=[2, 4, 1],
+    ),
+    "an array of objects": _refused(
+        "import numpy as np\nwords = np.array(['a', None], dtype=object)",
+        body="len(words)",
+        reason="words",
+    ),
+    # -- names
+    "words in annotations": _packaged(
+        "from typing import Annotated, Literal\ndef f(device: Literal['cpu', 'cuda'] = 'cpu') -> Annotated[str, 'score']: return device",
+        body="f()",
+        answer="cpu",
+    ),
+    "a type that only checkers import": _packaged(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nowhere import Thing\ndef f(x: 'Thing'): return x",
+        body="f(payload)",
+        answer=2,
+    ),
+    "a guarded import": _packaged(
+        "try:\n    import no_such_module\n    HAS = True\nexcept ImportError:\n    no_such_module = None\n    HAS = False",
+        body="(HAS, no_such_module)",
+        answer=(False, None),
+    ),
+    "open": _packaged("import os", body="open(os.devnull).read()", answer=""),
+    "a name that was rebound after the class": Shape(
+        (
+            "SIZE = 3",
+            _predicts("(self.size(), SIZE)") + "    def size(self, n=SIZE): return n\n",
+            "SIZE = 5",
+        ),
+        answer="(3, 5)",
+    ),
+    "a page break": _packaged("A = 1\n\x0c\nB = 2", body="(A, B)", answer=(1, 2)),
+    "a separator of lines in a text": _packaged(
+        "SEPARATOR = 'a\u2028b\x85c'", body="SEPARATOR", answer="a\u2028b\x85c"
+    ),
+    "a text of several lines": _packaged("TEXT = '''\n  a\n b'''", body="TEXT", answer="\n  a\n b"),
+    "an infinity and no number": _packaged(
+        "low, nan = float('-inf'), float('nan')",
+        "both = [low, nan]",
+        body="both",
+        answer=[float("-inf"), float("nan")],
+    ),
+    "an enum and a member": _packaged(
+        "import enum\nclass Colour(enum.Enum):\n    RED = 1\n    BLUE = 2",
+        "best = Colour.BLUE",
+        body="(best is Colour.BLUE, best.value)",
+        answer=(True, 2),
+    ),
+    "a dataclass that changed": _packaged(
+        "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    x: int\n    y: list = field(default_factory=list)",
+        "a = A(1)",
+        "a.y.append(3); a.x = 2",
+        body="(a.x, a.y)",
+        answer=(2, [3]),
+    ),
+    "a named tuple": _packaged(
+        "from collections import namedtuple\nPoint = namedtuple('Point', 'x y')",
+        "p = Point(1, 2)._replace(y=5)",
+        body="(p.x, p.y)",
+        answer=(1, 5),
+    ),
+    "an abstract class and a property": _packaged(
+        "from abc import ABC, abstractmethod\nclass A(ABC):\n    @property\n    @abstractmethod\n    def x(self): ...\nclass B(A):\n    @property\n    def x(self): return 4",
+        body="B().x",
+        answer=4,
+    ),
+    "a class with slots": _packaged(
+        "class A:\n    __slots__ = ('x',)\n    def __init__(self): self.x = 1",
+        "a = A()",
+        "a.x = 2",
+        body="a.x",
+        answer=2,
+    ),
+    "a context manager": _packaged(
+        "from contextlib import contextmanager\n@contextmanager\ndef f(): yield 3",
+        body="f().__enter__()",
+        answer=3,
+    ),
+    "a level of a logger": _packaged(
+        "import logging\nlog = logging.getLogger('shape')",
+        "log.setLevel(logging.ERROR)",
+        body="log.level",
+        answer=40,
+    ),
+    "a generator that is half used": _refused(
+        "g = (i for i in range(3))", "next(g)", body="next(g)", reason="g"
+    ),
+    "a patched module": _packaged(
+        "import json", "json.shape_marker = 3", body="json.shape_marker", answer=3
+    ),
+    "a cell that failed in the middle": Shape(
+        (_predicts("1"), "1 / 0\n" + _predicts("2")), answer="1"
+    ),
+    "a variable of this session at import": _refused(
+        "import os\nos.environ['SHAPE_KEY'] = 'x'\nKEY = os.environ['SHAPE_KEY']",
+        body="KEY",
+        reason="SHAPE_KEY",
+    ),
+    "a variable with a default": _refused(
+        "import os\nos.environ['SHAPE_KEY'] = 'x'\nKEY = os.environ.get('SHAPE_KEY', 'y')",
+        body="KEY",
+        reason="SHAPE_KEY",
+    ),
+}

@@ -1,0 +1,55 @@
+"""A package is equal to its session, or refused: sessions are made up, and what they answer is compared."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from hypothesis import HealthCheck, assume, event, given, settings
+
+from gitops_ml.capture.collected import NoSource
+from gitops_ml.capture.live_session import Session
+from gitops_ml.capture.proof import CannotImport
+from gitops_ml.capture.statements import read_source
+from gitops_ml.errors import Unpackageable
+from tests.capture.generated import sessions
+from tests.support.proof_here import ProofHere, staged
+
+EXAMPLES = int(os.environ.get("GENERATED_SESSIONS", "150"))
+
+
+def ran(cells):
+    namespace = {"__name__": "__main__"}
+    for cell in cells:
+        try:
+            exec(compile(cell, "<cell>", "exec", dont_inherit=True), namespace)
+        except Exception:  # noqa: BLE001 - as a cell that fails
+            continue
+    return namespace
+
+
+def neutral(text):
+    return re.sub(r" at 0x\w+|__main__|packaged|<cell>|<package>", "", str(text))
+
+
+@given(sessions())
+@settings(
+    max_examples=EXAMPLES, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)  # fmt: skip
+def test_no_made_up_session_is_packaged_as_something_else(cells):
+    namespace = ran(cells)
+    assume("P" in namespace)
+    session = Session(namespace, read_source(cells), Path())
+    try:
+        found = ProofHere().collect(namespace["P"], session, title="T.", stage=staged)
+    except (Unpackageable, CannotImport, NoSource) as refused:
+        event(f"refused: {type(refused).__name__}")
+        return
+    event("packaged")
+    packaged = {"__name__": "packaged"}
+    exec(compile(found.text, "<package>", "exec", dont_inherit=True), packaged)
+    for _ in range(2):
+        here, there = (each["P"]().predict(1) for each in (namespace, packaged))
+        assert neutral(here) == neutral(there), found.text

@@ -1,0 +1,109 @@
+"""Shapes of notebooks, each in a kernel, in IPython and as a script: live and packaged answer alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.capture.shapes import SHAPES
+from tests.support import sessions
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPORT = "from tests.support.shape_check import check"
+_ANSWER = """\
+import importlib.util, json, pathlib, sys, tempfile
+for told in map(json.loads, sys.stdin):
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in told["files"].items():
+            pathlib.Path(folder, name).write_bytes(bytes.fromhex(content))
+        spec = importlib.util.spec_from_file_location("shape", pathlib.Path(folder, "predictor.py"))
+        module = sys.modules["shape"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        print(json.dumps(repr(module.P({}).predict(2))))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def cells_of(name):
+    return (IMPORT, *SHAPES[name].cells, f"check({name!r}, P)")
+
+
+def told(output):
+    lines = (line for line in output.splitlines() if line.startswith("SHAPE "))
+    return {each["shape"]: each for each in (json.loads(line[6:]) for line in lines)}
+
+
+def packaged_answers(found):
+    """What each package answers in another process."""
+    held = {name: each for name, each in found.items() if "files" in each}
+    done = subprocess.run(
+        [sys.executable, "-c", _ANSWER], input="\n".join(map(json.dumps, held.values())),
+        capture_output=True, text=True, check=True, cwd="/",
+    )  # fmt: skip
+    return dict(zip(held, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+def expect(found, without=()):
+    """Fail with the shapes that are not as the table says."""
+    if problems := "\n".join(wrong(found, without)):
+        pytest.fail(problems, pytrace=False)
+
+
+def wrong(found, without):
+    answers = packaged_answers(found)
+    for name, shape in SHAPES.items():
+        if name in without:
+            continue
+        each = found.get(name)
+        if each is None:
+            yield f"{name}: the session broke"
+        elif shape.refusal is not None:
+            if shape.refusal not in each.get("refused", ""):
+                yield f"{name}: {each.get('refused')} {each.get('live')}\n{each.get('source')}"
+        elif (each.get("live"), answers.get(name)) != (shape.answer, shape.answer):
+            yield f"{name}: {each.get('refused')} {each.get('live')} {answers.get(name)}\n{each.get('source')}"
+
+
+def test_in_a_notebook(tmp_path):
+    cells = [
+        cell
+        for name in SHAPES
+        for cell in (*cells_of(name), "get_ipython().reset(new_session=True)")
+    ]
+    outputs = sessions.notebook(*cells, cwd=tmp_path)
+    expect(told("\n".join(each.text for each in outputs)))
+
+
+def test_in_ipython(tmp_path):
+    program = (
+        "import json, sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "for cells in json.load(sys.stdin):\n"
+        "    for cell in cells: shell.run_cell(cell, store_history=True)\n"
+        "    shell.reset(new_session=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(list(map(cells_of, SHAPES))),
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**os.environ, "IPYTHONDIR": str(tmp_path / "ipython")},
+    )  # fmt: skip
+    expect(told(done.stdout))
+
+
+def test_as_a_script(tmp_path):
+    found = {}
+    left = {name for name in SHAPES if "1 / 0" in "".join(SHAPES[name].cells)}
+    for name in SHAPES.keys() - left:  # a script ends at an error
+        output = sessions.script("\n\n".join(cells_of(name)) + "\n", cwd=tmp_path)
+        found |= told(output)
+    expect(found, without=left)

@@ -1,0 +1,35 @@
+"""Prove packages in this process, which is a hundred times as fast as a clean interpreter."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import astuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.capture.portrait import Node, Surroundings, portrait
+from gitops_ml.capture.proof import CannotImport, Proof, Staged, node_of
+
+if TYPE_CHECKING:
+    from gitops_ml.capture.collected import Collected
+
+
+class ProofHere(Proof):
+    """Imports a package in a namespace of its own."""
+
+    def _imported(self, name: str, place: Surroundings, staged: Staged) -> list[Node]:
+        module = sys.modules["packaged"] = ModuleType("packaged")  # dataclasses look it up
+        namespace: dict[str, Any] = vars(module)
+        try:
+            text = staged.files["predictor.py"]
+            exec(compile(text, "<package>", "exec", dont_inherit=True), namespace)
+        except Exception as error:
+            raise CannotImport(repr(error), staged) from error
+        there = Surroundings("packaged", namespace, of_place=place.of_place)
+        nodes = json.dumps([astuple(each) for each in portrait(namespace[name], there)])
+        return [node_of(each) for each in json.loads(nodes)]
+
+
+def staged(found: Collected) -> Staged:
+    return Staged("predictor.py", {"predictor.py": found.text.encode()}, frozenset())
