@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -194,3 +197,47 @@ def test_a_layout_that_is_damaged_is_refused(mill):
     result = mill.person.runs("export", "oci:../layout", "../back")
     assert result.code != 0
     assert "back" not in result.out
+
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from gitops_ml.cli.main import main
+
+try:
+    main(sys.argv[1:])
+finally:  # ru_maxrss would count what the process was forked from
+    peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
+    print(int(peak) // 1024)
+"""
+
+
+def peak_of(mill, *arguments):
+    """The largest resident set of a command, MiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *arguments],
+        cwd=mill.project, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1])
+
+
+def test_memory_does_not_grow_with_the_project(mill):
+    commands = (
+        ("build",),
+        ("build", "--output", "oci-layout", "../layout"),
+        ("export", "oci:../layout", "../back"),
+    )
+    small = [peak_of(mill, *command) for command in commands]
+    with (mill.project / "weights.bin").open("wb") as file:
+        for _ in range(150):
+            file.write(os.urandom(1 << 20))
+    commands = (
+        *commands[:1],
+        (*commands[1][:-1], "../layout2"),
+        ("export", "oci:../layout2", "../again"),
+    )
+    large = [peak_of(mill, *command) for command in commands]
+    assert (mill.person.home / "again/weights.bin").stat().st_size == 150 << 20
+    grown = [after - before for before, after in zip(small, large, strict=True)]
+    assert max(grown) < 50, (small, large)
