@@ -21,6 +21,7 @@ from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from gitops_ml.delivery.releases import current_release, own_releases, release_values, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.workspace.workspace import chosen_environments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -185,12 +186,8 @@ def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
         UsageError: the project file has no such environment.
     """
     project = workspace.project
-    if environment not in project.environments:
-        raise UsageError(
-            f"unknown environment {environment!r}; the project has: "
-            f"{', '.join(project.environments)}"
-        )
-    return project.clusters[project.environments[environment].cluster]
+    (name,) = chosen_environments(project, (environment,))
+    return project.clusters[project.environments[name].cluster]
 
 
 # -- looking ---------------------------------------------------------------------------------------

@@ -51,12 +51,7 @@ def lock(
     Raises:
         GitopsMlError: no versions satisfy the requirements; the message names packages and ways out.
     """
-    planner = ImagePlanner(
-        checked(workspace).project.image,
-        registry=None,
-        locks=Locks.KNOWN,
-        progress=clients.progress,
-    )
+    planner = _planner(workspace, clients)
     found: dict[Path, tuple[LockFacts, set[str]]] = {}
     for planned in workspace.releases:
         facts = planner.lock_facts(image_request(workspace, planned))
@@ -70,17 +65,17 @@ def lock(
 
 def reasons_for_none(workspace: Workspace, *, clients: Clients) -> dict[str, str]:
     """Why APIs have no lock, by name."""
-    planner = ImagePlanner(
-        checked(workspace).project.image,
-        registry=None,
-        locks=Locks.KNOWN,
-        progress=clients.progress,
-    )
+    planner = _planner(workspace, clients)
     found = {
         planned.name: planner.why_no_lock(image_request(workspace, planned))
         for planned in workspace.releases
     }
     return {name: reason for name, reason in sorted(found.items()) if reason}
+
+
+def _planner(workspace: Workspace, clients: Clients) -> ImagePlanner:
+    image = checked(workspace).project.image
+    return ImagePlanner(image, registry=None, locks=Locks.KNOWN, progress=clients.progress)
 
 
 def _at_hand(facts: LockFacts, lock: Lock | None) -> Mapping[str, Component]:

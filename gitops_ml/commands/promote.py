@@ -25,6 +25,7 @@ from gitops_ml.gitops.commit_message import names_in_short
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.pull_request_body import field_lines
 from gitops_ml.gitops.release_yaml import read_release
+from gitops_ml.workspace.workspace import chosen_environments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,9 +129,7 @@ def route(project: Project, source: str | None, target: str | None) -> tuple[str
         UsageError: it does not follow, or an environment is unknown.
     """
     order = list(project.environments)
-    for name in (source, target):
-        if name is not None and name not in order:
-            raise UsageError(f"unknown environment {name!r}; the project has: {', '.join(order)}")
+    chosen_environments(project, tuple(name for name in (source, target) if name is not None))
     if source is None and target is None and len(order) == 2:
         source, target = order
     elif source is None and target is not None and (at := order.index(target)):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.image.context import read_context
 from gitops_ml.image.dockerfile import DockerPlan, docker_plan
-from gitops_ml.image.lock_facts import lock_facts
 from gitops_ml.image.recipe import (
     BuilderChoice,
     OciPlan,
@@ -21,7 +20,9 @@ from gitops_ml.image.recipe import (
 )
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.build_settings import source_date_epoch
+from gitops_ml.packages.lock_file import MACHINES, inputs_fingerprint
 from gitops_ml.packages.locking import (
+    LockFacts,
     LockOutcome,
     Locks,
     ensure_lock,
@@ -29,7 +30,9 @@ from gitops_ml.packages.locking import (
     requirement_lines_of,
     why_stale,
 )
+from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.cache import cache_place
+from gitops_ml.system.project_files import file_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
     from gitops_ml.image.content_hash import ContentHash
     from gitops_ml.image.context import BuildContext
     from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.packages.locking import LockFacts
     from gitops_ml.project.project import ImageSettings
     from gitops_ml.release.spec import PredictorSpec
     from gitops_ml.system.progress import Progress
@@ -312,3 +314,38 @@ def _in_registry(
     if digest and image.content_hash and not is_trusted(image.with_digest(digest)):
         return None
     return digest
+
+
+def lock_facts(
+    context: BuildContext, *, predictor_type: str, python: str, platforms: Iterable[str]
+) -> LockFacts:
+    """The facts that the lock of a project depends on.
+
+    Raises:
+        UsageError: no lock can be made for one of the platforms, or no Python is named.
+    """
+    chosen = tuple(sorted(set(platforms)))
+    if unknown := [platform for platform in chosen if platform not in MACHINES]:
+        raise UsageError(f"images without Docker are made for {', '.join(MACHINES)}: {unknown[0]}")
+    if not python:
+        raise UsageError("name the Python of the base image: image.python_version, such as 3.12")
+    directory = context.roots[RUNTIME] / "predictor_base"
+    names = ("requirements.txt", f"requirements-{predictor_type}.txt")
+    runtime = tuple(directory / name for name in names if (directory / name).is_file())
+    known = {file.path: file.fingerprint for file in context.inputs}
+    files = {path: known.get(f"{APP}/{path}", "") for path in context.pip_files}
+    return LockFacts(
+        project=context.roots[APP],
+        requirements=context.dependencies.pip,
+        runtime=runtime,
+        constraints=directory / "constraints.txt",
+        python=python,
+        platforms=chosen,
+        files=tuple(files),
+        inputs=inputs_fingerprint(
+            python=python,
+            platforms=chosen,
+            files=files,
+            runtime=[file_fingerprint(path) for path in runtime],
+        ),
+    )

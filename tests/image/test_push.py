@@ -17,7 +17,7 @@ from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
 from gitops_ml.image.contents import open_image
 from gitops_ml.image.context import read_context
 from gitops_ml.image.docker import DockerBuilder
-from gitops_ml.image.lock_facts import lock_facts
+from gitops_ml.image.planner import lock_facts
 from gitops_ml.image.project_export import export_image
 from gitops_ml.image.recipe import OciPlan
 from gitops_ml.oci.reference import ImageRef

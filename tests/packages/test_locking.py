@@ -16,7 +16,7 @@ from uv import find_uv_bin
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, ServerFailed, UsageError
 from gitops_ml.image.context import read_context
-from gitops_ml.image.lock_facts import lock_facts
+from gitops_ml.image.planner import lock_facts
 from gitops_ml.oci.layers import write_layer
 from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from gitops_ml.packages.lock_file import LockedPackage
