@@ -35,6 +35,19 @@ NO_CLUSTER = (
 )
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the stories measured."""
+    measured = [
+        f"{name.replace('_', ' ')}: {value} ({report.nodeid})"
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call"
+        for name, value in report.user_properties
+    ]
+    if measured:
+        terminalreporter.section("figures")
+        terminalreporter.write("\n".join([*measured, ""]))
+
+
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
     """A folder with a short name: the path of a socket has at most 107 bytes."""

@@ -185,9 +185,7 @@ def test_a_release_that_cannot_start_says_why(cluster, namespace, ann, answer, m
     )
 
 
-def test_more_replicas_come_with_the_next_deploy(cluster, namespace, ann, answer):
-    if not cluster.has("ScaledObject"):
-        pytest.skip("the cluster has no ScaledObject: KEDA, which owns the replicas, is missing")
+def test_more_replicas_come_with_the_next_deploy(cluster, scaler, namespace, ann, answer):
     deployed(ann, cluster)
     answer(autoscaling={"min_replicas": 2, "max_replicas": 3})
     deployed(ann, cluster)

@@ -35,12 +35,12 @@ def serves_on(story, before: list[dict]) -> None:
     assert json.loads(settings["predictor.json"])["config"] == {"factor": 2}
 
 
-def test_what_cannot_be_imported_does_not_stop_what_serves(story):
+def test_what_cannot_be_imported_does_not_stop_what_serves(story, record_property):
     story.has(answer_api(update_strategy=RECREATE))
     story.bootstraps()
     story.deploys()
     (first,) = jobs(story)
-    print(f"preflight: {seconds_of(first)} s from the start of the Job to its end")
+    record_property("seconds_of_a_preflight", seconds_of(first))
     before = story.ready_pods()
     changed = answer_api(update_strategy=RECREATE, predictor={"config": {"factor": 7}})
     story.has(changed, predictor=f"import absent_library\n{PREDICTOR}")
