@@ -113,8 +113,17 @@ class Settings:
     """How long the server still accepts requests after SIGTERM, until load balancers stop sending them."""
     grace_seconds: float = 30
     """How long running requests may take to finish after the drain delay."""
+    close_seconds: float = 5
+    """How long the prediction log, traces and the predictor's shutdown may take after that."""
     stall_seconds: float = 120
-    """A predict that runs longer, while no other call completes, makes the process not live."""
+    """A worker whose predict runs longer while no other call completes, or that does not run its event loop for so
+    long, is replaced; at least twice the time limit of a request."""
+    health_timeout_seconds: float = 10
+    """A health() that runs longer makes the replica not ready."""
+    inline: Literal["auto", "never"] = "auto"
+    """Whether quick calls may be made without a hand-off from thread to thread."""
+    probe_port: int | None = None
+    """The port of the supervisor for /livez, /readyz and /metrics. None: they are on the API's port alone."""
 
     batching: Batching | None = None
     models: Models | None = None
@@ -123,6 +132,11 @@ class Settings:
     prediction_log: PredictionLogSettings | None = None
     cors: Cors | None = None
     tensorflow_serving: TensorflowServing = TensorflowServing()
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """How long a call may run before its worker counts as stalled."""
+        return max(2 * self.request_timeout_seconds, self.stall_seconds)
 
     @property
     def served_name(self) -> str:
@@ -174,8 +188,10 @@ _POSITIVE = (
     "write_timeout_seconds",
     "max_connections",
     "stall_seconds",
+    "health_timeout_seconds",
+    "probe_port",
 )
-_NOT_NEGATIVE = ("max_queue_length", "drain_delay_seconds", "grace_seconds")
+_NOT_NEGATIVE = ("max_queue_length", "drain_delay_seconds", "grace_seconds", "close_seconds")
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

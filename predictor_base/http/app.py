@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import errors
@@ -366,12 +367,12 @@ class App:
             self._run_afterwards(reply, exchange)
 
     def _run_afterwards(self, reply: Reply, exchange: Exchange) -> None:
-        if after := reply.after:
-            self.service.in_background(lambda _: after(), None)
+        if reply.after is not None:
+            self.service.run_afterwards(reply.after)
         method = self.service.post_predict
         if method is not None and reply.status < 400:
-            call = method.call
-            self.service.in_background(call, AfterPredict(exchange, reply.result))
+            arguments = AfterPredict(exchange, reply.result)
+            self.service.run_afterwards(partial(method.call, arguments))
 
 
 class AfterPredict:

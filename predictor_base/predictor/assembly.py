@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import fcntl
 import gc
-import inspect
 import logging
 import tempfile
 import time
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from predictor_base.predictor.hooks import run_hook
 from predictor_base.predictor.loader import (
     CLIENT_ARGUMENTS,
     LoadedPredictor,
@@ -65,16 +64,6 @@ def assemble(settings: Settings, metrics: Metrics, *, folder: Path) -> Assembled
     return Assembled(predictor, client, time.perf_counter() - started)
 
 
-def run_hook(hook: Callable[[], Any]) -> Any:
-    """The hook's result; an async hook gets its own event loop, as threads have none."""
-    result = hook()
-    return asyncio.run(_finished(result)) if inspect.isawaitable(result) else result
-
-
-async def _finished(result: Any) -> Any:
-    return await result
-
-
 def _client(settings: Settings, metrics: Metrics) -> Any:
     if settings.type == "python" and not (settings.models or settings.multi_model_reloading):
         return None
@@ -108,5 +97,6 @@ def _one_process_at_a_time(settings: Settings, folder: Path) -> Iterator[None]:
         return
     lock = Path(tempfile.gettempdir()) / f"predictor-{settings.name}-load.lock"
     with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        # a lock of the process: what the predictor forks has the open file, but not the lock
+        fcntl.lockf(handle, fcntl.LOCK_EX)
         yield

@@ -5,39 +5,69 @@ from __future__ import annotations
 import mmap
 import struct
 import time
+from typing import TYPE_CHECKING
 
-LOADING, READY, DRAINING, STALLED = range(4)
-FRESH_SECONDS = 30
-"""A process whose event loop has not run for longer is not live."""
+if TYPE_CHECKING:
+    from predictor_base.settings import Settings
+
+LOADING, READY, UNHEALTHY, DRAINING, STALLED, RELOADING = range(6)
+"""RELOADING is the state of a worker that replaces another one."""
+RESPONSIVE_SECONDS = 5
+"""A worker whose event loop has not run for longer is sent no new connections."""
+REPLACING_SECONDS = 30
+"""How long the replacement of a stalled worker may take before the replica is not live."""
 
 _ROW = struct.Struct("dd")
+_SERVES_OR_RETURNS = (READY, STALLED, RELOADING)
 
 
 class ReplicaState:
-    """One row per process: its state and when its event loop last ran."""
+    """One row per worker: its state, and when its event loop last ran."""
 
-    def __init__(self, processes: int) -> None:
-        self._processes = processes
-        self._memory = mmap.mmap(-1, _ROW.size * processes)
+    def __init__(self, settings: Settings) -> None:
+        self.numbers = range(settings.processes_per_replica)
+        self._stall_seconds = settings.longest_call_seconds
+        self._memory = mmap.mmap(-1, _ROW.size * len(self.numbers))
 
-    def write(self, process: int, state: int) -> None:
-        _ROW.pack_into(self._memory, process * _ROW.size, state, time.monotonic())
+    def write(self, number: int, state: int) -> None:
+        """Set a worker's state, and note that it runs."""
+        _ROW.pack_into(self._memory, number * _ROW.size, state, time.monotonic())
 
-    def state(self, process: int) -> int:
-        return int(self._row(process)[0])
+    def state(self, number: int) -> int:
+        return int(self._row(number)[0])
 
     def is_ready(self) -> bool:
-        """Whether every process has loaded and none drains."""
-        return all(self.state(each) in (READY, STALLED) for each in range(self._processes))
-
-    def is_live(self) -> bool:
-        """Whether every started process still runs its event loop and finishes calls."""
-        now = time.monotonic()
-        rows = [self._row(each) for each in range(self._processes)]
-        return all(
-            state != STALLED and (not beat or now - beat < FRESH_SECONDS) for state, beat in rows
+        """Whether every worker has loaded once, none drains or is unhealthy, and one serves at least."""
+        states = [self.state(each) for each in self.numbers]
+        return all(each in _SERVES_OR_RETURNS for each in states) and any(
+            self.serves(each) for each in self.numbers
         )
 
-    def _row(self, process: int) -> tuple[float, float]:
-        state, beat = _ROW.unpack_from(self._memory, process * _ROW.size)
-        return state, beat
+    def is_live(self) -> bool:
+        """Whether no worker has been stalled for longer than its replacement may take."""
+        return not any(self._is_lost(each) for each in self.numbers)
+
+    def serves(self, number: int) -> bool:
+        """Whether this worker takes requests now."""
+        state, age = self._row(number)
+        return state == READY and age < RESPONSIVE_SECONDS
+
+    def is_away(self, number: int) -> bool:
+        """Whether this worker served, and does not at the moment: others take its connections."""
+        state, age = self._row(number)
+        return state in (STALLED, RELOADING) or (state == READY and age >= RESPONSIVE_SECONDS)
+
+    def is_stalled(self, number: int) -> bool:
+        """Whether this worker must be replaced."""
+        state, age = self._row(number)
+        return state == STALLED or (state in (READY, UNHEALTHY) and age > self._stall_seconds)
+
+    def _is_lost(self, number: int) -> bool:
+        state, age = self._row(number)
+        limit = REPLACING_SECONDS + (0 if state == STALLED else self._stall_seconds)
+        return state in (READY, UNHEALTHY, STALLED) and age > limit
+
+    def _row(self, number: int) -> tuple[float, float]:
+        """The state, and how many seconds ago it was written."""
+        state, beat = _ROW.unpack_from(self._memory, number * _ROW.size)
+        return state, time.monotonic() - beat

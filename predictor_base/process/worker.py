@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,9 @@ from uvicorn.config import Config
 from predictor_base.errors import StartFailure
 from predictor_base.http.app import App
 from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol
-from predictor_base.process.replica_state import DRAINING, LOADING, READY, STALLED, ReplicaState
+from predictor_base.process import forks
+from predictor_base.process.health import HealthWatch
+from predictor_base.process.replica_state import DRAINING, READY, STALLED, UNHEALTHY, ReplicaState
 from predictor_base.process.routes import all_routes
 from predictor_base.serving.executor import Executor
 from predictor_base.serving.service import Service
@@ -27,15 +32,17 @@ from predictor_base.telemetry.metrics import Metrics
 from predictor_base.telemetry.tracing import start_tracing
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from predictor_base.predictor.assembly import Assembled
     from predictor_base.settings import Settings
 
 SWITCH_SECONDS = 0.001
 """How long a predict in Python may block the event loop; Python's default is five times that."""
-HEALTH_SECONDS = 2
+LEAVING_SECONDS = 1.5
+"""The part of the time for closing that is left for the end of the process."""
+SHARING_SECONDS = 0.1
+"""How often a worker looks for connections of workers that do not serve."""
 
 logger = logging.getLogger("predictor_base")
 
@@ -44,12 +51,20 @@ class Worker:
     """One process that serves one predictor."""
 
     def __init__(
-        self, settings: Settings, *, replica: ReplicaState, number: int = 0, grpc: str = ""
+        self,
+        settings: Settings,
+        *,
+        listeners: Sequence[socket.socket],
+        replica: ReplicaState,
+        number: int,
+        grpc: str = "",
     ) -> None:
         self.settings = settings
         self.exit_code = 0
         self._replica = replica
         self._number = number
+        self._listeners = listeners
+        self._while_loading = replica.state(number)
         self._parent = os.getppid()
         self._loop = uvloop.new_event_loop()
         self._executor = Executor(self._loop, threads=_threads(settings))
@@ -65,14 +80,19 @@ class Worker:
         self._prediction_log: Any = None
         self._grpc_address = grpc
         self._grpc: Any = None
+        self._servers: dict[int, asyncio.AbstractServer] = {}
+        """By the number of the worker whose socket it is."""
+        self._health: HealthWatch | None = None
 
-    def run(self, listener: socket.socket) -> int:
-        """Serve on this socket until a signal; returns the process's exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.terminate))
+    def run(self) -> int:
+        """Serve until a signal; returns the process's exit code."""
+        signal.signal(signal.SIGTERM, lambda *_: self._loop.call_soon_threadsafe(self.terminate))
+        # A terminal sends it to all processes, and the supervisor forwards it. A program that the predictor
+        # starts would inherit that it is ignored, but not a handler.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        forks.keep_signals_apart()
         sys.setswitchinterval(SWITCH_SECONDS)
-        main = self._loop.create_task(self._live(listener))
+        main = self._loop.create_task(self._live())
         main.add_done_callback(lambda _: self._executor.finish())
         self._executor.run_loop()
         main.result()
@@ -84,9 +104,12 @@ class Worker:
             self._forced.set()
         self._stopping.set()
 
-    async def _live(self, listener: socket.socket) -> None:
-        server = await self._listen(listener)
-        ticking = self._loop.create_task(self._tick())
+    async def _live(self) -> None:
+        self._configure()
+        self._beat()
+        if not any(map(self._replica.serves, self._replica.numbers)):
+            await self._accept(self._number)  # until it is ready, it answers probes
+        ticking = [self._loop.create_task(each) for each in (self._tick(), self._share())]
         try:
             self._start_recording()
         except StartFailure as error:
@@ -96,15 +119,16 @@ class Worker:
             self._loading = self._loop.create_task(self._load())
         await self._stopping.wait()
         if self.service.state == "ready":
-            await self._drain(server)
-        server.close()
-        ticking.cancel()
-        self._close()
+            await self._drain()
+        self._close_servers()
+        for each in ticking:
+            each.cancel()
+        await self._close()
 
     # Listening
 
-    async def _listen(self, listener: socket.socket) -> asyncio.AbstractServer:
-        config = Config(
+    def _configure(self) -> None:
+        self._config = config = Config(
             self._asgi(),  # type: ignore[arg-type]  # an ASGI application
             loop="none",
             http=GuardedProtocol,
@@ -117,18 +141,40 @@ class Worker:
             timeout_keep_alive=IDLE_SECONDS,
         )
         config.load()
-        state = self._connections
 
-        def protocol() -> GuardedProtocol:
-            connection = GuardedProtocol(config, state, {}, self._loop)
-            connection.express = self._app
-            return connection
+    def _protocol(self) -> GuardedProtocol:
+        connection = GuardedProtocol(self._config, self._connections, {}, self._loop)
+        connection.express = self._app
+        return connection
 
-        self._beat()
-        server = await self._loop.create_server(protocol, sock=listener, backlog=2048)
-        host, port = listener.getsockname()[:2]
-        logger.info("listening on %s:%s", host, port)
-        return server
+    async def _accept(self, number: int) -> None:
+        """Accept connections of this worker's socket."""
+        listener = self._listeners[number]
+        self._servers[number] = await self._loop.create_server(
+            self._protocol, sock=listener.dup(), backlog=2048
+        )
+        if number == self._number:
+            logger.info("listening on %s:%s", *listener.getsockname()[:2])
+
+    async def _share(self) -> None:
+        """Accept connections of the workers that do not serve at the moment, and of the own socket when ready."""
+        while self.service.state in ("loading", "ready"):
+            for number in self._replica.numbers:
+                is_own = number == self._number
+                wanted = self.service.is_ready and (is_own or self._replica.is_away(number))
+                if wanted and number not in self._servers:
+                    await self._accept(number)
+                elif not wanted and not is_own and number in self._servers:
+                    self._servers.pop(number).close()
+            await asyncio.sleep(SHARING_SECONDS)
+
+    def _close_servers(self) -> None:
+        """Stop listening, also for the processes that have copies of the sockets."""
+        for number, server in self._servers.items():
+            server.close()
+            with contextlib.suppress(OSError):
+                self._listeners[number].shutdown(socket.SHUT_RDWR)
+        self._servers.clear()
 
     def _asgi(self) -> object:
         cors = self.settings.cors
@@ -146,12 +192,14 @@ class Worker:
 
     async def _tick(self) -> None:
         while True:
+            if self._health is not None:
+                self.service.is_healthy = self._health.is_healthy()
             self._beat()
             now = self._loop.time()
             for connection in list(self._connections.connections):
                 connection.close_if_late(now)  # type: ignore[union-attr]  # all are GuardedProtocol
             self._metrics.flush()
-            if self.settings.processes_per_replica > 1 and os.getppid() != self._parent:
+            if os.getppid() != self._parent:
                 self.terminate()  # the supervisor is gone
             await asyncio.sleep(1)
 
@@ -166,7 +214,8 @@ class Worker:
             return STALLED
         if self.service.is_ready:
             return READY
-        return LOADING if self.service.state == "loading" else DRAINING
+        by_state = {"loading": self._while_loading, "ready": UNHEALTHY}
+        return by_state.get(self.service.state, DRAINING)
 
     # Loading
 
@@ -206,25 +255,16 @@ class Worker:
             self._app.describe_models = assembled.client.describe
         if health := assembled.predictor.hook("health"):
             self.service.is_healthy = False
-            thread = threading.Thread(target=self._watch_health, args=(health,), daemon=True)
-            thread.start()
+            self._health = HealthWatch(health, seconds=self.settings.health_timeout_seconds)
+            self._health.start(lambda: self._loop.call_soon_threadsafe(self._health_changed))
         self.service.serve(assembled.predictor)
         logger.info("ready after %.2f s", assembled.load_seconds)
         self._beat()
 
-    def _watch_health(self, health: Any) -> None:
-        """Call the predictor's health on a separate thread: a busy predictor is not an unhealthy one."""
-        from predictor_base.predictor.assembly import run_hook
-
-        while self.service.state in ("loading", "ready"):
-            try:
-                healthy = run_hook(health) is not False
-            except Exception:
-                logger.exception("health failed")
-                healthy = False
-            self.service.is_healthy = healthy
-            self._loop.call_soon_threadsafe(self._beat)
-            time.sleep(HEALTH_SECONDS)
+    def _health_changed(self) -> None:
+        assert self._health is not None
+        self.service.is_healthy = self._health.is_healthy()
+        self._beat()
 
     def _start_recording(self) -> None:
         settings = self.settings
@@ -250,13 +290,13 @@ class Worker:
 
     # Exit
 
-    async def _drain(self, server: asyncio.AbstractServer) -> None:
+    async def _drain(self) -> None:
         """Not ready, still serve, stop listening, finish: the order that loses no request."""
         logger.info("draining")
         self.service.state = "draining"
         self._beat()
         await self._unless_forced(asyncio.sleep(self.settings.drain_delay_seconds))
-        server.close()
+        self._close_servers()
         if self._grpc is not None:
             self._grpc.stop(self.settings.grace_seconds)
         for connection in list(self._connections.connections):
@@ -269,7 +309,7 @@ class Worker:
             await asyncio.wait(left, timeout=1)
 
     async def _finished(self) -> None:
-        while self._connections.tasks or self.service.inside:
+        while self._connections.tasks or self.service.inside or self.service.afterwards:
             now = self._loop.time()
             for connection in list(self._connections.connections):
                 connection.close_if_paused(now)  # type: ignore[union-attr]  # all are GuardedProtocol
@@ -283,16 +323,43 @@ class Worker:
         for task in tasks:
             task.cancel()
 
-    def _close(self) -> None:
-        """Flush the prediction log and traces, shut the predictor down, unload its models, in this order."""
+    async def _close(self) -> None:
+        """Flush the prediction log and traces, shut the predictor down and unload its models, in the time there is."""
         if self._forced.is_set():
             os._exit(1)
-        for recorder in (self._prediction_log, self._app.tracing):
-            if recorder is not None:
-                recorder.close()
+        seconds = max(self.settings.close_seconds - LEAVING_SECONDS, 0.1)
+        closing = [
+            self._on_own_thread(partial(recorder.close, seconds=seconds))
+            for recorder in (self._prediction_log, self._app.tracing)
+            if recorder is not None
+        ]
         if self._assembled is not None:
-            self._assembled.close()
+            closing.append(self._shut_down(self._assembled))
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=seconds)
+            if late:
+                logger.error("closing took longer than %g s and was given up", seconds)
         logger.info("stopped")
+
+    def _shut_down(self, assembled: Assembled) -> asyncio.Future[Any]:
+        """Call shutdown() on the thread of predict; beside it where a predict does not end."""
+        if self._executor.is_free():
+            return self._executor.submit(lambda _: assembled.close(), None, counts=False).future
+        return self._on_own_thread(assembled.close)
+
+    def _on_own_thread(self, function: Callable[[], None]) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def work() -> None:
+            try:
+                function()
+            except Exception:
+                logger.exception("closing failed")
+            with contextlib.suppress(RuntimeError):  # the loop may be closed already
+                self._loop.call_soon_threadsafe(future.set_result, None)
+
+        threading.Thread(target=work, name="close", daemon=True).start()
+        return future
 
 
 def _threads(settings: Settings) -> int:

@@ -85,6 +85,7 @@ class GrpcServer:
             ("grpc.so_reuseport", 1),
             ("grpc.max_concurrent_streams", STREAMS),
         )
+        self._probes = ThreadPoolExecutor(1)
         self._server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
         self._server.add_generic_rpc_handlers((self._inference_handlers(), self._health_handlers()))
 
@@ -118,7 +119,7 @@ class GrpcServer:
             "ModelInfer": self._infer,
         }
         handlers = {
-            name: self._handler(call, self._inference[f"{name}Request"])
+            name: self._handler(call, self._inference[f"{name}Request"], waits=name == "ModelInfer")
             for name, call in calls.items()
         }
         service = "inference.GRPCInferenceService"
@@ -129,16 +130,20 @@ class GrpcServer:
             status = SERVING if self._app.service.is_ready else NOT_SERVING
             return self._health["HealthCheckResponse"](status=status)
 
-        handlers = {"Check": self._handler(check, self._health["HealthCheckRequest"])}
+        handlers = {"Check": self._handler(check, self._health["HealthCheckRequest"], waits=False)}
         return self._grpc.method_handlers_generic_handler("grpc.health.v1.Health", handlers)
 
-    def _handler(self, call: Callable[[Any, Any], Any], request: Any) -> Any:
+    def _handler(self, call: Callable[[Any, Any], Any], request: Any, *, waits: bool) -> Any:
+        """A handler; one that does not wait has a thread of its own, whatever the predictions do."""
+
         def answer(content: bytes, context: Any) -> Any:
             try:
                 return call(self._read(content, request), context)
             except Exception as error:  # noqa: BLE001 - every failure has a code
                 self._abort(error, context)
 
+        if not waits:
+            answer.experimental_thread_pool = self._probes  # type: ignore[attr-defined]  # grpcio reads it
         return self._grpc.unary_unary_rpc_method_handler(
             answer,
             request_deserializer=None,

@@ -134,6 +134,10 @@ class Executor:
     def busy_count(self) -> int:
         return len(self._busy)
 
+    def is_free(self) -> bool:
+        """Whether a thread can take a job at once."""
+        return len(self._busy) < self._threads
+
     def finish(self) -> None:
         """Stop the loop for good, and let the threads end after their current jobs."""
         self._is_over = True

@@ -17,6 +17,7 @@ from predictor_base.errors import (
     QueueFull,
     RuntimeFailure,
 )
+from predictor_base.predictor.hooks import run_hook
 from predictor_base.serving.batching import Batcher
 from predictor_base.serving.waiting import Guard
 
@@ -36,6 +37,7 @@ logger = logging.getLogger("predictor_base")
 
 State = Literal["loading", "ready", "draining", "stopped"]
 clock = time.perf_counter
+logger = logging.getLogger("predictor_base")
 
 
 class Service:
@@ -46,6 +48,8 @@ class Service:
         self.is_healthy = True
         self.inside = 0
         """Requests that wait or run."""
+        self.afterwards = 0
+        """Calls after a reply, of post_predict for instance, that wait or run."""
         self._settings = settings
         self._executor = executor
         self._metrics = metrics
@@ -150,6 +154,17 @@ class Service:
                 if has_turn:
                     self._slots.release()
                 self.inside -= 1
+
+    def run_afterwards(self, function: Callable[[], Any]) -> None:
+        """Run what is to be done after a reply, on a thread; the server does not leave before."""
+        self.afterwards += 1
+        job = self._executor.submit(lambda _: run_hook(function), None, counts=False)
+        job.future.add_done_callback(self._finished_afterwards)
+
+    def _finished_afterwards(self, future: asyncio.Future[Any]) -> None:
+        self.afterwards -= 1
+        if not future.cancelled() and (error := future.exception()):
+            logger.error("what runs after a reply failed: %s", error, exc_info=error)
 
     def in_background(self, function: Callable[[Any], Any], argument: object) -> Job:
         """Run on a thread, after jobs that already wait."""

@@ -10,6 +10,7 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import (
@@ -17,16 +18,18 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
+    values,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.process_collector import ProcessCollector
 
 from predictor_base import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from predictor_base.settings import Settings
 
@@ -98,6 +101,62 @@ def add_observations(histogram: Histogram, counts: Iterable[int], total: float) 
     histogram._sum.inc(total)
 
 
+def name_process(number: int) -> None:
+    """Give this process's files the worker's number: counters go on where the last worker of the number ended."""
+    worker = os.getpid()
+
+    def name() -> str:
+        pid = os.getpid()
+        return f"w{number}" if pid == worker else str(pid)  # a process that it forked has its own
+
+    values.ValueClass = values.MultiProcessValue(name)  # type: ignore[no-untyped-call]
+
+
+def forget_gauges(number: int) -> None:
+    """Remove the gauges of a worker that has ended."""
+    mark_process_dead(f"w{number}")  # type: ignore[no-untyped-call]
+
+
+@cache
+def restarts() -> Counter:
+    """Counts the workers that the supervisor replaced."""
+    labels = ("model_name", "model_version", "reason")
+    return Counter(
+        "predictor_worker_restarts", "Workers replaced.", labels, registry=CollectorRegistry()
+    )
+
+
+def render_all(pids: Sequence[int]) -> bytes:
+    """The text for Prometheus: the series of all workers, and the resources of these processes."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    if pids:
+        registry.register(_Resources(pids))
+    return generate_latest(registry)
+
+
+class _Resources:
+    """prometheus_client's series about a process, summed over several."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterable[Metric]:
+        found: dict[str, Metric] = {}
+        for pid in self._pids:
+            for metric in ProcessCollector(registry=None, pid=partial(int, pid)).collect():
+                first = found.setdefault(metric.name, metric)
+                if first is not metric:
+                    combine = min if metric.name.endswith("start_time_seconds") else _sum
+                    value = combine(first.samples[0].value, metric.samples[0].value)
+                    first.samples[0] = first.samples[0]._replace(value=value)
+        return found.values()
+
+
+def _sum(first: float, second: float) -> float:
+    return first + second
+
+
 class Metrics:
     """The series of one process. Only the event loop's thread may touch it."""
 
@@ -113,6 +172,7 @@ class Metrics:
         self.gauges: dict[str, Callable[[], float]] = {}
         """Functions that return the value, by the short names of `_GAUGES`."""
         self.last_request = 0.0
+        self._is_alone = settings.processes_per_replica == 1
         self._quick: list[float] = [0, 0.0, 0.0, 0.0]
         """The number of requests where no stage but predict took a millisecond, and the sums of their stages."""
         self._model = {"model_name": settings.served_name, "model_version": settings.served_version}
@@ -132,9 +192,7 @@ class Metrics:
         self.flush()
         if MULTIPROCESS_FOLDER not in os.environ:
             return generate_latest(self.registry)
-        everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        return render_all((os.getpid(),) if self._is_alone else ())
 
     def flush(self) -> None:
         """Move what was counted since the last flush into the series."""
@@ -208,8 +266,6 @@ class Metrics:
         name, text = "predictor_info", "Which deployment this is."
         info = self._new(Gauge, name, text, *facts, multiprocess_mode="livemax")
         info.labels(**self._model, **facts).set(1)
-        if MULTIPROCESS_FOLDER not in os.environ:
-            ProcessCollector(registry=self.registry)
 
     def count(self, method: str, status: int, request: Any) -> None:  # an Exchange, of a room above
         """Add one answered prediction."""

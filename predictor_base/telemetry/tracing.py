@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from predictor_base.settings import Settings
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_FLUSH_MILLISECONDS = 5000
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +56,9 @@ class Tracing:
         ) as span:
             yield span
 
-    def close(self) -> None:
-        """Send what is left, for a few seconds at most."""
-        self._provider.force_flush(_FLUSH_MILLISECONDS)
+    def close(self, *, seconds: float = 5.0) -> None:
+        """Send what is left. An exporter may take longer than these seconds: wait for it on a thread."""
+        self._provider.force_flush(int(seconds * 1000))
         self._provider.shutdown()
 
 
@@ -115,7 +114,10 @@ def _provider(
         for key, value in facts.items()
         if value and (key not in given or str(given[key]).startswith("unknown_service"))
     }
-    provider = TracerProvider(resource=Resource.create().merge(Resource(added)))
+    # `Tracing.close` ends it, within the time there is; at exit it would wait again
+    provider = TracerProvider(
+        resource=Resource.create().merge(Resource(added)), shutdown_on_exit=False
+    )
     for name in names:
         provider.add_span_processor(BatchSpanProcessor(_exporter(name, environ)))
     return provider

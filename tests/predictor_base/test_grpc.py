@@ -97,3 +97,45 @@ def test_bytes_are_those_that_were_sent(tmp_path: Path) -> None:
             b"\x89PNG\xff"
         )
         assert call(message, timeout=10).raw_output_contents[0][4:] == b"\x89PNG\xff"
+
+
+def test_health_checks_do_not_wait_for_predictions(tmp_path: Path) -> None:
+    import grpc
+
+    from predictor_base.protocols.grpc_messages import health, inference
+    from predictor_base.protocols.grpc_server import THREADS
+
+    source = """
+        import pathlib, time
+        class PythonPredictor:
+            def predict(self, payload):
+                while not pathlib.Path("answer").exists(): time.sleep(0.01)
+                return payload
+    """
+    port = free_port()
+
+    def call(path: str, kinds: Any, name: str, request: Any) -> Any:
+        return channel.unary_unary(
+            path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=kinds[f"{name}Response"].FromString,
+        ).future(request, timeout=30)
+
+    with (
+        serving(tmp_path, source, arguments=("--grpc-port", str(port))) as server,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        service, kinds = "/inference.GRPCInferenceService/", inference()
+        message = kinds["ModelInferRequest"](model_name="iris")
+        message.inputs.add(name="x", datatype="INT64", shape=[1]).contents.int64_contents.append(1)
+        waiting = [
+            call(f"{service}ModelInfer", kinds, "ModelInfer", message) for _ in range(THREADS + 8)
+        ]
+        until(lambda: server.metric("predictor_requests_in_progress") >= THREADS)
+        live = call(f"{service}ServerLive", kinds, "ServerLive", kinds["ServerLiveRequest"]())
+        assert live.result().live
+        request = health()["HealthCheckRequest"]()
+        check = call("/grpc.health.v1.Health/Check", health(), "HealthCheck", request)
+        assert check.result().status == 1
+        (tmp_path / "answer").touch()
+        assert [each.result().model_name for each in waiting] == ["iris"] * (THREADS + 8)

@@ -189,16 +189,6 @@ def test_an_ill_predictor_is_not_ready_but_alive(tmp_path: Path) -> None:
         until(lambda: server.logged("health failed"))
 
 
-def test_a_stalled_predict_makes_the_process_not_live(tmp_path: Path) -> None:
-    (tmp_path / "load").touch()
-    limits = {"stallSeconds": 0.2, "requestTimeoutSeconds": 0.1}
-    with serving(tmp_path, GATED, **limits) as server:
-        assert server.predict({}).status_code == 504
-        until(lambda: server.status("/livez") == 503)
-        (tmp_path / "answer").touch()
-        until(lambda: server.status("/livez") == 200)
-
-
 def test_probes_answer_while_predictions_block_all_threads(tmp_path: Path) -> None:
     source = """
         import time
@@ -235,3 +225,74 @@ def test_it_runs_read_only_as_any_user(tmp_path: Path) -> None:
         written = {each for each in files if "__pycache__" not in str(each)}
         assert written == set()
         assert server.predict({"x": 1}).json() == {"x": 1}
+
+
+AFTERWARDS = """
+    import asyncio, threading, time
+    class PythonPredictor:
+        def __init__(self):
+            self.thread = threading.get_ident()
+        def predict(self, payload):
+            return payload, lambda: print("after", payload, flush=True)
+        {kind} post_predict(self, payload):
+            time.sleep(0.2)
+            if payload == 1: raise ValueError("lost")
+            print("stored", payload, flush=True)
+        def shutdown(self):
+            print("shut down", self.thread == threading.get_ident(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_what_was_promised_is_done_before_the_end_and_shutdown_is_last(
+    tmp_path: Path, kind: str
+) -> None:
+    with serving(tmp_path, AFTERWARDS.format(kind=kind)) as server:
+        for number in range(3):
+            assert server.predict(number).status_code == 200
+        server.terminate()
+        assert server.process.wait(10) == 0
+        until(lambda: server.logged("stopped"))
+        prints = [line.strip() for line in server.lines if not line.startswith("{")]
+        expected = ["after 0", "stored 0", "after 1", "after 2", "stored 2", "shut down True"]
+        assert prints == expected
+        assert "lost" in server.logged("what runs after a reply failed")[0]["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("True", 200),
+        ("1", 200),
+        ("np.bool_(True)", 200),
+        ("'ok'", 200),
+        ("False", 503),
+        ("np.bool_(False)", 503),
+        ("0", 503),
+        ("None", 503),
+        ("np.array([1, 2])", 503),  # it has no truth value
+        ("sys.exit()", 503),
+        ("asyncio.sleep(0, True)", 200),
+        ("asyncio.sleep(0, False)", 503),
+        ("time.sleep(600)", 503),
+    ],
+)
+def test_health_is_told_by_its_truth_value_in_time(
+    tmp_path: Path, answer: str, status: int
+) -> None:
+    source = f"""
+        import asyncio, pathlib, sys, time
+        import numpy as np
+        calls = 0
+        class PythonPredictor:
+            def predict(self, payload): return payload
+            def health(self):
+                global calls
+                calls += 1
+                if calls == 2: pathlib.Path("called").touch()
+                return calls == 1 or {answer}
+    """
+    with serving(tmp_path, source, ready=False, healthTimeoutSeconds=0.3) as server:
+        until(lambda: (tmp_path / "called").exists(), what=server.log)
+        until(lambda: server.status("/readyz") == status, what=server.log)
+        assert server.status("/livez") == 200

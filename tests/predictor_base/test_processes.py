@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+import httpx
 
 from tests.support.predictor_server import Server, serving, until
 
@@ -75,11 +78,11 @@ def test_one_that_dies_is_replaced(tmp_path: Path) -> None:
         victim, other = sorted(pids(server))
         os.kill(victim, signal.SIGKILL)
         until(lambda: server.logged("starting another"))
-        server.wait_until_ready()
+        assert fresh(server, "GET", "/readyz")[0] == 200, "the other one serves"
+        until(lambda: len(pids(server)) == 2)
         now = pids(server)
         assert other in now
         assert victim not in now
-        assert len(now) == 2
 
 
 def test_a_failed_load_of_one_ends_all(tmp_path: Path) -> None:
@@ -97,7 +100,7 @@ def test_control_c_in_a_terminal_drains_all_processes(tmp_path: Path) -> None:
         for pid in (*workers, server.process.pid):
             os.kill(pid, signal.SIGINT)
         assert server.process.wait(15) == 0
-        until(lambda: len(server.logged("stopped")) == 2)
+        until(lambda: len(server.logged("stopped")) == 2, what=server.log)
 
 
 def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
@@ -106,4 +109,86 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     with serving(tmp_path, SOURCE, processesPerReplica=2) as server:
         pids(server)
         server.process.kill()
-        until(lambda: len(server.logged("stopped")) == 2)
+        until(lambda: len(server.logged("stopped")) == 2, what=server.log)
+
+
+SLOW_AGAIN = """
+    import os, pathlib, time
+    class PythonPredictor:
+        def __init__(self):
+            with open("loaded", "a") as file: file.write("x")
+            if len(open("loaded").read()) > int(os.environ["PROCESSES"]):
+                while not pathlib.Path("load").exists(): time.sleep(0.005)
+                if pathlib.Path("fail").exists(): raise OSError("no weights")
+        def predict(self, payload):
+            if payload == "crash": os._exit(7)
+            return os.getpid()
+"""
+
+
+def test_a_replaced_worker_takes_no_request_before_it_has_loaded(tmp_path: Path) -> None:
+    with serving(tmp_path, SLOW_AGAIN, processesPerReplica=2, environ={"PROCESSES": "2"}) as server:
+        before = pids(server)
+        crash(server)
+        until(lambda: len((tmp_path / "loaded").read_text()) == 3)
+        assert {fresh(server, "POST", "/predict")[0] for _ in range(60)} == {200}
+        assert fresh(server, "GET", "/readyz")[0] == 200
+        (tmp_path / "load").touch()
+        until(lambda: len(pids(server) - before) == 1)
+
+
+def test_a_load_that_fails_again_is_repeated_while_another_worker_serves(tmp_path: Path) -> None:
+    with serving(tmp_path, SLOW_AGAIN, processesPerReplica=2, environ={"PROCESSES": "2"}) as server:
+        for name in ("load", "fail"):
+            (tmp_path / name).touch()
+        crash(server)
+        until(lambda: server.logged("starting another in 1 s"), what=server.log)
+        assert {fresh(server, "POST", "/predict")[0] for _ in range(20)} == {200}
+        (tmp_path / "fail").unlink()
+        until(lambda: len(pids(server)) == 2, what=server.log)
+
+
+def test_a_load_that_fails_again_ends_a_replica_without_another_worker(tmp_path: Path) -> None:
+    with serving(tmp_path, SLOW_AGAIN, environ={"PROCESSES": "1"}) as server:
+        for name in ("load", "fail"):
+            (tmp_path / name).touch()
+        crash(server)
+        assert server.process.wait(20) == 1
+
+
+def crash(server: Server) -> None:
+    try:
+        server.predict("crash")
+    except httpx.TransportError:
+        return
+    raise AssertionError("it answered")
+
+
+def test_after_the_delay_no_process_accepts(tmp_path: Path) -> None:
+    source = """
+        import pathlib, time
+        class PythonPredictor:
+            def predict(self, payload):
+                pathlib.Path("began").touch()
+                while not pathlib.Path("answer").exists(): time.sleep(0.005)
+                return payload
+    """
+    with (
+        serving(tmp_path, source, processesPerReplica=2) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        running = pool.submit(server.predict, {"running": 1})
+        until((tmp_path / "began").exists)
+        server.terminate()
+
+        def is_refused() -> bool:
+            try:
+                fresh(server, "GET", "/livez")
+            except OSError:
+                return True
+            return False
+
+        until(lambda: all(is_refused() for _ in range(8)))
+        (tmp_path / "answer").touch()
+        assert running.result().json() == {"running": 1}
+        assert server.process.wait(10) == 0
