@@ -15,6 +15,7 @@
     ├── NotImplementedHere the predictor has no such method
     ├── QueueFull         more waiting than allowed
     ├── NotReady          loading, unhealthy or draining
+    │   └── BodiesFull        the bodies of other requests use the memory for bodies
     ├── TimedOut          the request exceeded its time limit
     ├── ClientGone        the client has left
     ├── PredictFailed     the predictor raised, or returned what cannot be sent
@@ -134,6 +135,13 @@ class NotReady(RuntimeFailure):
     def __init__(self, message: str, *, reason: str = "not_ready") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class BodiesFull(NotReady):
+    """The bodies of the requests in flight use the memory that they may."""
+
+    def __init__(self) -> None:
+        super().__init__("the bodies of other requests use the memory for bodies", reason="bodies")
 
 
 class TimedOut(RuntimeFailure):

@@ -101,6 +101,8 @@ class Settings:
     """Requests that may wait in a replica; further ones are answered with 429."""
     request_timeout_seconds: float = 60
     max_request_bytes: int = 33554432
+    max_body_bytes_in_flight: int = 268435456
+    """Bytes of bodies that a replica holds at once; a request whose body would be more is answered with 503."""
     head_timeout_seconds: float = 15
     """Time limit for a request's head, from its first byte to its last."""
     body_timeout_seconds: float = 30
@@ -183,6 +185,7 @@ _POSITIVE = (
     "max_concurrency",
     "request_timeout_seconds",
     "max_request_bytes",
+    "max_body_bytes_in_flight",
     "head_timeout_seconds",
     "body_timeout_seconds",
     "write_timeout_seconds",

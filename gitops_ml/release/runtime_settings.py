@@ -33,6 +33,7 @@ def runtime_settings(
             "pythonPath": predictor.python_path,
             "config": dict(predictor.config) or None,
             "maxConcurrency": predictor.max_concurrency,
+            "maxBodyBytesInFlight": predictor.max_body_bytes_in_flight,
             "models": _models(predictor.models),
             "multiModelReloading": _models(predictor.multi_model_reloading),
             "batching": _batching(predictor),

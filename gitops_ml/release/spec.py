@@ -87,6 +87,7 @@ class PredictorSpec:
     threads_per_process: int
     max_concurrency: int | None
     max_queue_length: int
+    max_body_bytes_in_flight: int | None
     log_level: str
     shm_size: Quantity | None
     models: Models | None

@@ -19,6 +19,7 @@ from predictor_base.http.error_replies import clean_headers, error_body, status_
 from predictor_base.http.payload import JSON, decode, encode, value_of_response
 from predictor_base.http.request import (
     BREAK_OFF,
+    Bodies,
     Exchange,
     Form,
     Receive,
@@ -75,6 +76,8 @@ class App:
         """Describe the models, where there is a client; may call another server."""
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
+        share = settings.max_body_bytes_in_flight // settings.processes_per_replica
+        self.bodies = Bodies(largest=settings.max_request_bytes, most=share)
         self._express_bytes = min(EXPRESS_BYTES, settings.max_request_bytes)
         self._sender = Sender(settings, is_leaving=lambda: service.state in ("draining", "stopped"))
 
@@ -179,6 +182,7 @@ class App:
             else:
                 raise
         finally:
+            self.bodies.release(exchange.held)
             self._account(reply, exchange)
 
     # Predicting
@@ -191,7 +195,7 @@ class App:
         if method is None:
             raise errors.MethodNotAllowed(verbs)
         if method.wants_payload:
-            body = await exchange.read_body(self.settings.max_request_bytes)
+            body = await exchange.read_body(self.bodies)
             kind = exchange.header.get(b"content-type", b"")
             payload = parse(body) if kind == JSON else await decode(kind, body)
             if method.convert:
@@ -317,7 +321,8 @@ class App:
             case errors.NotReady(reason=reason):
                 if exchange.is_prediction:
                     self._reject(reason)
-                return (RETRY_AFTER,)
+                is_unread = isinstance(error, errors.BodiesFull)
+                return (RETRY_AFTER, CLOSE) if is_unread else (RETRY_AFTER,)
             case errors.TimedOut():
                 self._reject("timeout")
             case errors.TooLarge():

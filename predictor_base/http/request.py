@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from predictor_base.errors import (
+    BodiesFull,
     BodyTooLate,
     ClientGone,
     TimedOut,
@@ -77,6 +78,30 @@ class Form:
     """What the route can answer with; None means both."""
 
 
+class Bodies:
+    """The bodies that one process holds: how many bytes, and how many they may be."""
+
+    def __init__(self, *, largest: int, most: int) -> None:
+        self.largest = largest
+        """Bytes of one body."""
+        self._most = max(most, largest)
+        self.held = 0
+
+    def hold(self, size: int) -> int:
+        """Count bytes as held; returns how many, to be given to `release`.
+
+        Raises:
+            BodiesFull: there would be too many.
+        """
+        if self.held + size > self._most:
+            raise BodiesFull
+        self.held += size
+        return size
+
+    def release(self, size: int) -> None:
+        self.held -= size
+
+
 class Exchange:
     """One request: its content, the arguments that a predictor can name, and the time of each stage."""
 
@@ -84,6 +109,8 @@ class Exchange:
     parameters: Mapping[str, str] = MappingProxyType({})
     payload: Any = None
     body = b""
+    held = 0
+    """Bytes of its body that count as in flight."""
     pre_seconds = 0.0
     queue_seconds = 0.0
     predict_seconds = 0.0
@@ -137,7 +164,7 @@ class Exchange:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def read_body(self, limit: int) -> bytes:
+    async def read_body(self, bodies: Bodies, *, limit: int | None = None) -> bytes:
         """The whole body, if it is not compressed, not too large, and arrives in time."""
         encoding = self.header.get(b"content-encoding", b"identity")
         if encoding.lower() != b"identity":
@@ -145,23 +172,27 @@ class Exchange:
             raise UnsupportedEncoding(
                 f"content-encoding: cannot read {name}; send the body as it is"
             )
+        limit = bodies.largest if limit is None else min(limit, bodies.largest)
         length = self.header.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             raise TooLarge(f"the body has {int(length)} bytes, more than {limit}")
         message = await self._part()
         body: bytes = message.get("body", b"")
+        self.held = bodies.hold(len(body))
         if message.get("more_body"):
-            body = await self._read_rest(body, limit)
+            body = await self._read_rest(body, limit, bodies)
         if len(body) > limit:
             raise TooLarge(f"the body has more than {limit} bytes")
         self.body = body
         return body
 
-    async def _read_rest(self, first: bytes, limit: int) -> bytes:
+    async def _read_rest(self, first: bytes, limit: int, bodies: Bodies) -> bytes:
         body = bytearray(first)
         while len(body) <= limit:
             message = await self._part()
-            body += message.get("body", b"")
+            part: bytes = message.get("body", b"")
+            self.held += bodies.hold(len(part))
+            body += part
             if not message.get("more_body"):
                 break
             if time.perf_counter() > self.deadline:

@@ -8,25 +8,25 @@ use uvicorn's own path.
 
 from __future__ import annotations
 
-import os
+import logging
 import re
-import socket
-import struct
+import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
-    RequestResponseCycle,
 )
 from uvicorn.server import ServerState
 
+from predictor_base.http.raw_replies import break_off, reply_bytes, send_unchunked, write_reply
 from predictor_base.http.request import BODY_IS_LATE, BREAK_OFF, WRITE_REPLY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from predictor_base.http.app import App
     from predictor_base.settings import Settings
 
@@ -53,6 +53,8 @@ _REASONS = {
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
+logger = logging.getLogger("predictor_base")
+
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
 _TRAILERS: Any = deque(maxlen=0)
 """Takes the place of a list of headers, and keeps nothing."""
@@ -65,6 +67,21 @@ class Connections(ServerState):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
+
+    count: Callable[[], None] = staticmethod(lambda: None)
+    """Count a refused connection."""
+    noted = 0.0
+    unnoted = 0
+    """When the last refusal was logged, and the refusals since."""
+
+    def note(self, status: int, message: str, client: object) -> None:
+        """Count a refusal, and log one each second."""
+        self.count()
+        self.unnoted += 1
+        if (now := time.monotonic()) - self.noted >= 1:
+            facts = {"status": status, "client": client, "refusals": self.unnoted}
+            logger.warning("a connection was refused: %s", message, extra=facts)
+            self.noted, self.unnoted = now, 0
 
     default_lines = b""
     """The default headers as lines."""
@@ -275,6 +292,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.refused:
             return
         self.refused, self.refusal = True, (status, message)
+        self.server_state.note(status, message, self.client)
         self.express_body = None
         if not self.is_busy:
             self._write_refusal()
@@ -394,53 +412,3 @@ class GuardedProtocol(HttpToolsProtocol):
 def _without_offers(connection: bytes) -> bytes:
     tokens = [token.strip() for token in connection.split(b",")]
     return b", ".join(token for token in tokens if token.lower() not in _OFFERS)
-
-
-async def send_unchunked(cycle: RequestResponseCycle, message: Any) -> None:
-    """Send to a client of HTTP/1.0, which has no chunks: the end of the connection ends the body."""
-    if message["type"] == "http.response.start":
-        names = {name.lower() for name, _ in message.get("headers", ())}
-        if b"content-length" not in names:
-            cycle.chunked_encoding = False
-    elif cycle.chunked_encoding is False and cycle.expected_content_length == 0:
-        cycle.expected_content_length = len(message.get("body", b""))
-    await RequestResponseCycle.send(cycle, message)
-
-
-def write_reply(cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> bool:
-    """Send a whole reply at once; false when it has to be sent as ASGI messages.
-
-    `headers` are complete lines with checked values. The assignments are those of
-    `RequestResponseCycle.send`, whose version is pinned.
-    """
-    if cycle.flow.write_paused or cycle.disconnected or cycle.scope["method"] == "HEAD":
-        return False
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    lines = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
-    if not cycle.keep_alive:
-        lines += b"connection: close\r\n"
-    cycle.transport.write(reply_bytes(status, lines, headers, body))
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
-    return True
-
-
-def break_off(cycle: RequestResponseCycle) -> None:
-    """End a reply that is not whole: without its last chunk; with a reset, where it has no chunks."""
-    if cycle.transport.is_closing():
-        return
-    if not cycle.chunked_encoding:
-        with socket.socket(fileno=os.dup(cycle.transport.get_extra_info("socket").fileno())) as end:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        cycle.transport.abort()
-    cycle.disconnected = True
-    cycle.message_event.set()
-    cycle.transport.close()
-
-
-def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) -> bytes:
-    length = b"content-length: %d\r\n\r\n" % len(body)
-    return b"".join((STATUS_LINE[status], default_lines, headers, length, body))

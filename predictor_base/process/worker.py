@@ -73,6 +73,7 @@ class Worker:
         self._app = App(settings, self.service, self._metrics)
         self._app.add_routes(all_routes(self._app, replica))
         self._connections = Connections(settings)
+        self._connections.count = lambda: self._metrics.rejected.update(connection=1)
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None

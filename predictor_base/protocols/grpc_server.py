@@ -216,7 +216,11 @@ class GrpcServer:
         async def payload_for(method: Method) -> Any:
             return await payload_of(self._app, method, inputs, size)
 
-        return await self._app.predict_value(payload_for, exchange), exchange.request_id
+        held = self._app.bodies.hold(size)
+        try:
+            return await self._app.predict_value(payload_for, exchange), exchange.request_id
+        finally:
+            self._app.bodies.release(held)
 
 
 def _read_inputs(message: Any) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class OpenAI:
     async def _read(self, exchange: Exchange, *, required: str) -> dict[str, Any]:
         exchange.is_prediction = True
         self._app.service.predictor  # noqa: B018 - raises NotReady before the body is read
-        payload = parse(await exchange.read_body(self._app.settings.max_request_bytes))
+        payload = parse(await exchange.read_body(self._app.bodies))
         if not isinstance(payload, dict) or required not in payload:
             raise BadRequest(f"{required}: is required")
         exchange.payload = payload

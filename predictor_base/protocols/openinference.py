@@ -164,8 +164,7 @@ class OpenInference:
         exchange.is_prediction = True
         self._check_model(exchange)
         self._app.service.predictor  # noqa: B018 - raises NotReady before the body is read
-        most = self._settings.max_request_bytes
-        payload = parse(await exchange.read_body(most if limit is None else min(limit, most)))
+        payload = parse(await exchange.read_body(self._app.bodies, limit=limit))
         if not isinstance(payload, dict):
             raise BadRequest("the body is not a JSON object")
         return payload
@@ -174,7 +173,7 @@ class OpenInference:
         exchange.is_prediction = True
         self._check_model(exchange)
         method = self._predict_method()
-        body = await exchange.read_body(self._settings.max_request_bytes)
+        body = await exchange.read_body(self._app.bodies)
         length = exchange.header.get(HEADER_LENGTH)
         request = await off_loop(len(body), read_infer, body, length, exchange.request_id)
         exchange.payload = await payload_of(self._app, method, request.inputs, len(body))

@@ -62,6 +62,11 @@ RUNTIME_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
     ),
     "predictor.max_concurrency": (predictor(max_concurrency=7), setting("maxConcurrency"), 7),
     "predictor.max_queue_length": (predictor(max_queue_length=0), setting("maxQueueLength"), 0),
+    "predictor.max_body_bytes_in_flight": (
+        predictor(max_body_bytes_in_flight=67108864),
+        setting("maxBodyBytesInFlight"),
+        67108864,
+    ),
     "predictor.log_level": (predictor(log_level="debug"), setting("logLevel"), "debug"),
     "predictor.cors": (predictor(cors=["*"]), setting("cors"), {"allowOrigins": ["*"]}),
     "predictor.shm_size": (

@@ -16,6 +16,7 @@ from tests.support.predictor_server import Server, serving, until
 if TYPE_CHECKING:
     from pathlib import Path
 
+TEXT = {"content-type": "text/plain"}
 GATED = """
     import asyncio, pathlib, time
 
@@ -200,3 +201,46 @@ def test_a_predictor_with_models_that_has_been_quick_may_still_wait_without_dela
         assert server.status("/livez") == 200
         (tmp_path / "fetched").touch()
         assert waiting.result().text == "first"
+
+
+def test_the_bytes_of_all_bodies_are_bounded(tmp_path: Path) -> None:
+    source = """
+        class PythonPredictor:
+            def predict(self, payload): return len(payload)
+    """
+    limits: Any = {"maxRequestBytes": 80_000, "maxBodyBytesInFlight": 100_000}
+    with serving(tmp_path, source, **limits) as server:
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 70000\r\n\r\n"
+        for _ in range(3):  # what a request held is free after it
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as slow:
+                slow.sendall(head + b"a" * 69_000)
+
+                def refused() -> bool:
+                    answer = server.client.post("/predict", content="b" * 60_000, headers=TEXT)
+                    if answer.status_code == 503:
+                        assert answer.headers["retry-after"] == "1"
+                        assert answer.headers["connection"] == "close"
+                    return answer.status_code == 503
+
+                until(refused)
+                slow.sendall(b"a" * 1000)
+                assert b" 200 OK" in slow.recv(65536)
+        assert server.metric("predictor_rejected_total", reason="bodies") >= 3
+        answer = server.client.post("/predict", content="b" * 60_000, headers=TEXT)
+        assert answer.json() == 60_000
+        left = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        left.sendall(head + b"a" * 69_000)
+        until(refused)
+        left.close()
+        until(lambda: not refused())
+
+
+def test_what_is_not_http_is_counted_and_logged(tmp_path: Path) -> None:
+    with serving(tmp_path, GATED) as server:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+                connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+                assert b" 400 Bad Request" in connection.recv(65536)
+        until(lambda: server.metric("predictor_rejected_total", reason="connection") == 3)
+        (line, *_) = server.logged("a connection was refused")
+        assert (line["status"], line["client"][0]) == (400, "127.0.0.1")

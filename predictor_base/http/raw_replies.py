@@ -1,0 +1,60 @@
+"""What is written to a connection past uvicorn: whole replies, replies without chunks, and replies that break off."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+
+async def send_unchunked(cycle: RequestResponseCycle, message: Any) -> None:
+    """Send to a client of HTTP/1.0, which has no chunks: the end of the connection ends the body."""
+    if message["type"] == "http.response.start":
+        names = {name.lower() for name, _ in message.get("headers", ())}
+        if b"content-length" not in names:
+            cycle.chunked_encoding = False
+    elif cycle.chunked_encoding is False and cycle.expected_content_length == 0:
+        cycle.expected_content_length = len(message.get("body", b""))
+    await RequestResponseCycle.send(cycle, message)
+
+
+def write_reply(cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> bool:
+    """Send a whole reply at once; false when it has to be sent as ASGI messages.
+
+    `headers` are complete lines with checked values. The assignments are those of
+    `RequestResponseCycle.send`, whose version is pinned.
+    """
+    if cycle.flow.write_paused or cycle.disconnected or cycle.scope["method"] == "HEAD":
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    lines = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
+    if not cycle.keep_alive:
+        lines += b"connection: close\r\n"
+    cycle.transport.write(reply_bytes(status, lines, headers, body))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
+
+
+def break_off(cycle: RequestResponseCycle) -> None:
+    """End a reply that is not whole: without its last chunk; with a reset, where it has no chunks."""
+    if cycle.transport.is_closing():
+        return
+    if not cycle.chunked_encoding:
+        with socket.socket(fileno=os.dup(cycle.transport.get_extra_info("socket").fileno())) as end:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        cycle.transport.abort()
+    cycle.disconnected = True
+    cycle.message_event.set()
+    cycle.transport.close()
+
+
+def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) -> bytes:
+    length = b"content-length: %d\r\n\r\n" % len(body)
+    return b"".join((STATUS_LINE[status], default_lines, headers, length, body))
