@@ -21,9 +21,6 @@ from gitops_ml.errors import UsageError
 from gitops_ml.gitops import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from gitops_ml.commands.bootstrap import Bootstrapped
 
 
@@ -66,7 +63,7 @@ def command(
         report.warnings([f"{path}: the block of gitops-ml was edited and is not updated"])
         report.say(difference.rstrip("\n"))
     if output == "json":
-        report.as_json(_facts(done))
+        report.as_json(facts.bootstrap_facts(done))
     else:
         _show(done, folder)
 
@@ -89,16 +86,3 @@ def _show(done: Bootstrapped, folder: Path | None) -> None:
     report.echo("\nAt the forge:")
     for line in done.advice:
         report.echo(f"  * {line}")
-
-
-def _facts(done: Bootstrapped) -> Mapping[str, Any]:
-    return {
-        "commit": done.commit,
-        "pull_request": facts.pull_request_facts(done.pull_request),
-        "dry_run": done.dry_run,
-        "changes": facts.change_facts(done.changes),
-        "kept": [{"path": path, "difference": difference} for path, difference in done.kept],
-        "steps": [{"title": step.title, "commands": list(step.commands)} for step in done.steps],
-        "advice": list(done.advice),
-        "warnings": list(done.warnings),
-    }

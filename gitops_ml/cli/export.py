@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitops_ml.cli import report
+from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import (
     ProjectChoice,
     image_argument,
@@ -39,13 +39,7 @@ def command(
     workspace, clients = project.open()
     exported = export(workspace, image, directory, clients=clients, platform=platform)
     if output == "json":
-        report.as_json(
-            {
-                "directory": str(directory),
-                "files": list(exported.files),
-                "manifest": exported.manifest,
-            }
-        )
+        report.as_json(facts.exported_facts(exported, directory))
         return
     report.echo(f"{report.count(len(exported.files), 'file')} written to {directory}")
     if exported.manifest is None and "api.yaml" not in exported.files:

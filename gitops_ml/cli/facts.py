@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.cluster.replicas import Replica
+    from gitops_ml.commands.bootstrap import Bootstrapped
     from gitops_ml.commands.build import Built
     from gitops_ml.commands.deploy import Deployment
     from gitops_ml.commands.diff import Differences
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gitops_ml.commands.history import History
     from gitops_ml.commands.inspect import Inspection, Preview
     from gitops_ml.commands.lock import Locked
+    from gitops_ml.commands.predict import Prediction
     from gitops_ml.commands.render import Rendering
     from gitops_ml.delivery.change import ChangeResult
     from gitops_ml.forge.pull_request import PullRequest
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_history import Entry, FoundDeployment
     from gitops_ml.image.base_images import BaseMove
+    from gitops_ml.image.project_export import Exported
     from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 
 Facts = Mapping[str, Any]
@@ -133,6 +136,31 @@ def pushed_model_facts(pushed: PushedModel) -> Facts:
 def pulled_model_facts(pulled: PulledModel, directory: Path) -> Facts:
     names = "directory digest=image.digest files size"
     return _facts(pulled, names, directory=str(directory))
+
+
+def exported_facts(exported: Exported, directory: Path) -> Facts:
+    return _facts(exported, "directory files manifest", directory=str(directory))
+
+
+def prediction_facts(prediction: Prediction) -> Facts:
+    value = prediction.value
+    return _facts(
+        prediction,
+        "prediction deployment_id request_id status seconds url",
+        prediction=value.decode("latin-1") if isinstance(value, bytes) else value,
+        seconds=round(prediction.seconds, 4),
+    )
+
+
+def bootstrap_facts(done: Bootstrapped) -> Facts:
+    return _facts(
+        done,
+        "commit pull_request dry_run changes kept steps advice warnings",
+        pull_request=pull_request_facts(done.pull_request),
+        changes=change_facts(done.changes),
+        kept=[{"path": path, "difference": difference} for path, difference in done.kept],
+        steps=_each(done.steps, "title commands"),
+    )
 
 
 def rendering_facts(rendering: Rendering) -> Facts:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitops_ml.cli import report
+from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import (
     ProjectChoice,
     first_environment_option,
@@ -91,17 +91,7 @@ def _require_json(body: bytes, name: str) -> None:
 
 def _show(prediction: Prediction, output: str) -> None:
     if output == "json":
-        value = prediction.value
-        report.as_json(
-            {
-                "prediction": value.decode("latin-1") if isinstance(value, bytes) else value,
-                "deployment_id": prediction.deployment_id,
-                "request_id": prediction.request_id,
-                "status": prediction.status,
-                "seconds": round(prediction.seconds, 4),
-                "url": prediction.url,
-            }
-        )
+        report.as_json(facts.prediction_facts(prediction))
         return
     report.say(
         f"deployment {prediction.deployment_id or 'unknown'}, request "

@@ -165,15 +165,8 @@ def age(moment: datetime | None, *, now: datetime) -> str:
 
 
 def problem_facts(problem: Problem) -> Mapping[str, Any]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "message": problem.message,
-        "rule": problem.rule,
-        "severity": problem.severity,
-    }
+    names = ("file", "line", "column", "path", "message", "rule", "severity")
+    return {name: getattr(problem, name) for name in names}
 
 
 def problems(found: Iterable[Problem], *, err: bool = True) -> None:
