@@ -23,9 +23,9 @@ def main() -> int:
     folder = Path.cwd()
     sys.path.insert(0, str(folder))
     try:
-        namespace = _imported(folder / job["path"])
+        namespace = imported(folder / job["path"])
     except BaseException as error:  # noqa: BLE001 - also what a module's `sys.exit` raises
-        print(_users_part(error), file=sys.stderr)
+        print(users_part(error), file=sys.stderr)
         return 1
     own, of_place = frozenset(job["own"]), frozenset(job["of_place"])
     root = namespace[job["name"]]
@@ -37,7 +37,8 @@ def main() -> int:
     return 0
 
 
-def _imported(file: Path) -> dict[str, Any]:
+def imported(file: Path) -> dict[str, Any]:
+    """The names of the file, which is imported as the runtime imports it."""
     spec = importlib.util.spec_from_file_location(MODULE, file)
     assert spec is not None and spec.loader is not None, "it is a Python file"
     module = importlib.util.module_from_spec(spec)
@@ -46,12 +47,12 @@ def _imported(file: Path) -> dict[str, Any]:
     return vars(module)
 
 
-def _users_part(error: BaseException) -> str:
+def users_part(error: BaseException) -> str:
     """The end of a traceback, without the frames of the import."""
     frames = [
         each
         for each in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in each.filename and each.filename != __file__
+        if "importlib" not in each.filename and Path(each.filename).parent != Path(__file__).parent
     ]
     return "".join(
         (*traceback.format_list(frames[-5:]), *traceback.format_exception_only(error))

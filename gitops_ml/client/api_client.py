@@ -85,6 +85,7 @@ class Client:
         wait: bool = False,
         *,
         models: Mapping[str, Any] | None = None,
+        example: Any = ...,
         content: str | None = None,
         origin: Mapping[str, Any] | None = None,
         **options: Unpack[DeployKeywords],
@@ -93,14 +94,18 @@ class Client:
 
         ``api_spec`` is an API as in ``api.yaml``, or a list with one API. ``predictor`` is a class of this
         session: it is packaged as readable source with everything it needs, and imported by a clean
-        interpreter before anything is pushed. ``project_dir`` is a folder that contains
-        ``predictor.path``, instead of a class. ``requirements`` are pinned to the installed versions;
-        imports that are not listed are added.
+        interpreter, which proves that it is equal to the session, before anything is pushed.
+        ``project_dir`` is a folder that contains ``predictor.path``, instead of a class.
+        ``requirements`` are pinned to the installed versions; imports that are not listed are added.
 
         ``models`` are files, folders or objects of this session by name. They are stored as artifacts
         by digest and mounted read-only. A class with ``load_model`` gets them from its client; every
         other class finds the folder of each model in its config under the model's name (an object is
         ``<name>.pkl`` in that folder). A model that is already in a store is given by its URL.
+
+        ``example`` is a payload, by default the attribute ``example`` of the class: a new instance answers it
+        in this session and one in the clean interpreter, and different answers are refused; the result
+        shows both. `None` asks nothing.
 
         A pull request is opened unless the environment has ``delivery: push`` or
         ``pull_request=False``. ``dry_run`` does everything except the last step. ``content`` is
@@ -119,7 +124,7 @@ class Client:
         del force
         given = GivenCode(
             predictor=predictor, task=task, requirements=requirements,
-            conda_packages=conda_packages, project_dir=project_dir, models=models,
+            conda_packages=conda_packages, project_dir=project_dir, models=models, example=example,
         )  # fmt: skip
         chosen = DeployOptions(wait=wait, **options)
         api = create_api(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.example import Asked, Example, try_example
 from gitops_ml.capture.notebook_origin import notebook_origin
 from gitops_ml.capture.package import Package, check_package, package
 from gitops_ml.capture.package_text import package_text
@@ -28,6 +31,7 @@ from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by
 from gitops_ml.delivery.change import refuse_unreadable
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
+from gitops_ml.release.model_artifacts import mounted
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.runtime.runtime_package import PodEnvironment
 from gitops_ml.workspace.from_dicts import DescribedApi, check_shape, plain_mapping
@@ -53,6 +57,8 @@ class GivenCode:
     conda_packages: Sequence[str]
     project_dir: str | Path | None
     models: Mapping[str, Any] | None
+    example: Any = ...
+    """A payload to compare the answers of; by default that of the class, `None` for none."""
 
     def check(self, *, kind: object) -> None:
         """Refuse arguments of another type.
@@ -87,6 +93,14 @@ class GivenCode:
         if len(given) > 1:
             raise UsageError(f"give only one of {' and '.join(given)}: each of them is the code")
         return self.predictor if self.predictor is not None else self.task
+
+    def payload(self) -> Any:
+        """The payload of the example: that of the call, or that of the class."""
+        if self.example is not ...:
+            return self.example
+        found = vars(self.predictor or type).get("example")
+        is_json = isinstance(found, str | int | float | bool | list | dict)
+        return found if is_json and hasattr(self.predictor, "predict") else None
 
     def saved_models(self) -> dict[str, Any]:
         return {name: saved(name, each) for name, each in (self.models or {}).items()}
@@ -134,6 +148,7 @@ def create_api(
         if code.package is not None:
             progress(f"importing {code.package.class_name} in a clean interpreter")
             _check_import(code.package, workspace)
+        example = _tried(given, code, workspace, clients)
         if options.waits and content == "complete":
             refuse_unreadable(workspace, workspace.environments, clients)
         if code.models and not options.dry_run:
@@ -143,14 +158,14 @@ def create_api(
             proposed = propose_source(workspace, code.package, clients=clients, options=options)
             return Api.of(
                 proposed, submitted, connection,
-                release=None, package=code.package, code=code.local(options),
+                release=None, package=code.package, code=code.local(options), example=example,
             )  # fmt: skip
         options = _reviewed(options, connection, code)
         deployed = deploy(workspace, clients=clients, options=options)
     (release,) = deployed.all_releases
     return Api.of(
         deployed, submitted, connection,
-        release=release, package=code.package, code=code.local(options),
+        release=release, package=code.package, code=code.local(options), example=example,
     )  # fmt: skip
 
 
@@ -276,6 +291,29 @@ def _reviewed(options: DeployOptions, connection: Connection, code: _Code) -> De
     if code.package is not None:
         why = package_text("predictor_source.md.j2", code.package, why=why)
     return replace(options, pull_request=connection.proposes(options.pull_request), why=why)
+
+
+def _tried(given: GivenCode, code: _Code, workspace: Workspace, clients: Clients) -> Example | None:
+    """The answers of the class and of its package to the example, if there is one."""
+    (release,) = workspace.releases
+    predictor = release.spec.predictor
+    payload = given.payload() if release.spec.kind in ("RealtimeAPI", "AsyncAPI") else None
+    if payload is None or code.package is None or predictor is None or given.predictor is None:
+        return None
+    clients.progress(f"comparing the answers of {code.package.class_name} to its example")
+    with ExitStack() as opened:
+        local = LocalCode(models=code.models, locations=code.locations)
+        folders = local.folders(api_name(code.api.spec), clients, opened)
+        try:
+            here = mounted(predictor, lambda each: str(folders[each.image.digest or ""])).predictor
+        except KeyError:
+            return Example(json.dumps(payload, default=str), why_not="its model is in a registry")
+        facts = json.dumps(dict(predictor.config), sort_keys=True, default=str)
+        asked = Asked(
+            payload=payload, config=here.config, facts=facts,
+            pod=_pod(release.spec), memory=workspace.memory,
+        )  # fmt: skip
+        return try_example(given.predictor, code.package, asked)
 
 
 def _check_import(found: Package, workspace: Workspace) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from gitops_ml.capture.example import Example
     from gitops_ml.capture.package import Package
     from gitops_ml.client.connection import Connection
     from gitops_ml.delivery.change import ChangeResult, DeliveryResult, ReleaseChange
@@ -92,6 +93,8 @@ class Api(Shown):
     """Notes from packaging the class."""
     package: Path | None = None
     """The folder of the packaged class, as it enters the image."""
+    example: Example | None = None
+    """The example, and what the class of the session and the packaged class answer to it."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The API as it was submitted."""
     _connection: Connection = field(compare=False)
@@ -106,6 +109,7 @@ class Api(Shown):
         *,
         release: Release | None,
         package: Package | None = None,
+        example: Example | None = None,
         code: LocalCode | None = None,
     ) -> Api:
         """A release of a deployment, or without ``release`` a source proposal."""
@@ -124,6 +128,7 @@ class Api(Shown):
             warnings=result.warnings,
             notes=package.notes() if package else (),
             package=package.folder if package else None,
+            example=example,
             manifest=manifest,
             _connection=connection,
             _code=code or LocalCode(),
@@ -225,6 +230,7 @@ class Api(Shown):
                 cards.Row("deployment", self.deployment_id),
                 cards.Row("image", str(self.image) if self.image else None),
                 *_review_rows(self.pull_request, self.commit),
+                *_example_rows(self.example),
             ),
             notes=(*self.notes, *self.warnings),
             diff=tuple(map(unified_diff, own_changes(self.changes))),
@@ -377,3 +383,15 @@ def _review_rows(review: PullRequest | None, commit: str | None) -> tuple[cards.
         kind = "pull request" if review.number else "branch"
         return (cards.Row(kind, f"{review.name} {review.title}", link=review.url),)
     return (cards.Row("commit", commit[:12] if commit else None),)
+
+
+def _example_rows(example: Example | None) -> tuple[cards.Row, ...]:
+    if example is None:
+        return ()
+    if example.why_not:
+        return (cards.Row("example", f"was not tried: {example.why_not}"),)
+    return (
+        cards.Row("example", example.payload),
+        cards.Row("answer here", example.here),
+        cards.Row("packaged", example.packaged),
+    )
