@@ -57,7 +57,7 @@ audit: $(VENV)/.installed ## Look for known vulnerabilities of the dependencies 
 e2e: $(VENV)/.installed ## Test on a real cluster that is started here, of the binaries (root): TESTS=tests/e2e
 	PATH="$(abspath $(BIN)):$$PATH" GITOPS_ML_E2E=local $(BIN)/python -m pytest -n0 -ra --durations=0 --durations-min=1 $(TESTS)
 
-e2e-binaries: $(VENV)/.installed ## Build the binaries of `make e2e` (Go; 40 minutes on two cores, once)
+e2e-binaries: $(VENV)/.installed ## Build the binaries of `make e2e` (Go; 45 minutes on two cores, once)
 	$(BIN)/python -m tests.e2e.machine
 
 fuzz: $(VENV)/.installed ## Fuzz a reader: TARGET=yaml_text|json_text|tensor_text|layer_bytes|registry_answers SECONDS=600

@@ -15,7 +15,7 @@ import pytest
 from gitops_ml.project.reader import default_project
 from tests.cli.fixtures import ann, nobodys_settings
 from tests.e2e.cluster import Cluster
-from tests.e2e.machine import argocd, binaries, gitea, keda, kubernetes, registry
+from tests.e2e.machine import argocd, binaries, gitea, http_add_on, keda, kubernetes, registry
 from tests.e2e.story import Site, Story
 
 if TYPE_CHECKING:
@@ -148,9 +148,22 @@ def scaler(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def add_on(request: pytest.FixtureRequest, cluster: Cluster, scaler: None) -> Iterator[None]:
+    """KEDA's HTTP add-on."""
+    _need_local()
+    _need(http_add_on.missing())
+    node = request.getfixturevalue("local_node")
+    made = http_add_on.HttpAddOn(node.folder.parent / "http-add-on", cluster, node.address)
+    try:
+        made.start()
+        yield
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
 def argo_cd(folder: Path, cluster: Cluster) -> Iterator[argocd.ArgoCD]:
-    if WAY != "local" or KUBECONFIG:
-        pytest.skip("these tests start Argo CD themselves: they need GITOPS_ML_E2E=local")
+    _need_local()
     _need(argocd.missing())
     made = argocd.ArgoCD(folder / "argocd", cluster)
     try:
@@ -170,6 +183,11 @@ def forge(folder: Path) -> Iterator[gitea.Gitea]:
         yield made
     finally:
         made.stop()
+
+
+def _need_local() -> None:
+    if WAY != "local" or KUBECONFIG:
+        pytest.skip("these tests start Argo CD and more themselves: they need GITOPS_ML_E2E=local")
 
 
 def _need(lacking: list[str]) -> None:

@@ -63,6 +63,13 @@ MODULES = (
         definitions="config/crd/bases",
     ),
     GoModule(
+        "github.com/kedacore/http-add-on", "0.15.0",
+        (("keda-http-operator", "operator"), ("keda-http-interceptor", "interceptor"),
+         ("keda-http-scaler", "scaler")),
+        definitions="config/crd/bases",
+    ),
+    GoModule("github.com/coredns/coredns", "1.14.7", (("coredns", "."),)),
+    GoModule(
         "code.gitea.io/gitea", "1.26.0", (("gitea", "."),),
         flags=("-tags", "sqlite sqlite_unlock_notify"), cgo=True, in_place=True,
     ),

@@ -1,7 +1,7 @@
 """KEDA's operator, metrics adapter and admission webhook as processes of this machine.
 
-A Service without selector and an EndpointSlice with this machine's address lead the API server to the
-adapter and the webhook.
+Services without a selector lead the API server to the adapter and the webhook. The operator resolves
+names of Services where the cluster's DNS runs.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import base64
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.e2e.machine import binaries
+from tests.e2e.machine import binaries, dns
 from tests.e2e.machine.processes import Processes, answers, free_port, until
+from tests.e2e.machine.services import Port, service_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,8 @@ class Keda:
         }  # fmt: skip
         keys = ("--ca-dir", self._certificates) if program == "keda-operator" else ()
         self._processes.start(
-            program, binaries.path(program) or program, *arguments, *map(str, keys),
+            program, *dns.resolving(self._processes.folder), binaries.path(program) or program,
+            *arguments, *map(str, keys),
             "--cert-dir", self._certificates, "--kubeconfig", self._cluster.kubeconfig, environ=environ,
         )  # fmt: skip
 
@@ -109,21 +111,7 @@ class Keda:
             )
 
     def _service(self, name: str, port: int) -> tuple[dict, dict]:
-        ports = [{"name": "https", "port": 443, "targetPort": port}]
-        metadata = {"name": name, "namespace": NAMESPACE}
-        service = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": metadata,
-            "spec": {"ports": ports},
-        }
-        endpoint = {"addresses": [self._address], "conditions": {"ready": True, "serving": True}}
-        endpoints = {
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {**metadata, "name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
-            "ports": [{"name": "https", "port": port, "protocol": "TCP"}], "endpoints": [endpoint],
-        }  # fmt: skip
-        return service, endpoints
+        return service_to(self._address, name, Port(443, port, "https"), namespace=NAMESPACE)
 
     def _admission(self) -> dict:
         service = {
