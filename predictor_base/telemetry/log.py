@@ -52,4 +52,5 @@ def configure(settings: Settings, stream: TextIO = sys.stdout) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter(settings.deployment_id))
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    for name in ("uvicorn", "python_multipart"):  # a line for each wrong request of a client
+        logging.getLogger(name).setLevel(logging.ERROR)
