@@ -50,7 +50,7 @@ def update(project: ProjectChoice, check: bool, dry_run: bool, output: str) -> N
       gitops-ml base update
       gitops-ml base update --check      (in CI: is a newer base image available?)
     """
-    _, clients = project.open_with_manifests()
+    _, clients = project.open_with_manifests(may_be_empty=True)
     moves = update_bases(
         project.paths, project_file=project.file, clients=clients, dry_run=dry_run or check
     )

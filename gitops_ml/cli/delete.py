@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def command(context: ChangeContext, selection: Selection, yes: bool) -> ChangeResult:
     """Remove releases from the GitOps repository; Argo CD then deletes their objects.
 
-    On a terminal it asks for confirmation. In a protected environment Argo CD keeps the objects, and
-    a warning says what an administrator has to do. `gitops-ml rollback` restores a release.
+    It asks for confirmation; without a terminal it needs --yes. In a protected environment Argo CD keeps
+    the objects, and a warning says what an administrator has to do. `gitops-ml rollback` restores a release.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def _confirm(context: ChangeContext, selection: Selection) -> None:
         found = delete(replace(context, options=ChangeOptions(dry_run=True)), selection)
         names = ", ".join(release.api for release in found.releases)
         click.confirm(f"Remove {names} from {environment}?", abort=True, err=True)
-    elif context.project.environments[environment].protected:
+    else:
         raise UsageError(
-            f"{environment} is protected, and there is no terminal to ask on: add --yes"
+            f"this removes releases from {environment}, and there is no terminal to ask on: add --yes"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gitops_ml.cli import facts, report
@@ -23,6 +25,9 @@ from gitops_ml.commands.wait import wanted_by
 from gitops_ml.delivery.change import ChangeContext
 from gitops_ml.delivery.plan import DeployOptions
 
+if TYPE_CHECKING:
+    from gitops_ml.workspace.workspace import Workspace
+
 _MOST_SHOWN = 20
 """Releases whose fields are shown; `gitops-ml diff` shows all."""
 
@@ -43,6 +48,12 @@ _MOST_SHOWN = 20
 )
 @click.option("--build/--no-build", default=True, help="Build images that are not in the registry.")
 @frozen_option
+@click.option(
+    "--allow-dirty",
+    is_flag=True,
+    envvar="GITOPS_ML_ALLOW_DIRTY",
+    help="Deploy files that no commit holds to a protected environment, too.",
+)
 @wait_options
 @offline_option
 @dry_run_option
@@ -56,6 +67,7 @@ _MOST_SHOWN = 20
         "by_tag",
         "build",
         "frozen",
+        "allow_dirty",
         "wait",
         "timeout",
         "dry_run",
@@ -73,6 +85,9 @@ def command(
     image.builder of the project file chooses whether images are built with Docker. For images that
     are built without it, packages are locked first if the lock is missing or out of date.
 
+    Without --environment, protected environments are left out. Uncommitted files are reported before
+    anything is built; for a protected environment they are refused.
+
     Nothing is force-pushed: if the branch moved, the changes are rendered again on top of it. If
     nothing changes, nothing is committed. An open pull request for the same releases is updated.
 
@@ -82,16 +97,24 @@ def command(
       gitops-ml deploy -e production --api iris-classifier --dry-run
       gitops-ml deploy -e production --pull-request -m "A larger iris model"
     """
-    workspace, clients = project.open_with_manifests(offline=offline)
+    workspace, clients = project.open_with_manifests(
+        offline=offline, may_be_empty=options.prune, spares_protected=True
+    )
+    if not project.environments and len(workspace.project.environments) > 1:
+        report.say(_chosen(workspace))
     deployment = deploy(workspace, clients=clients, options=options)
-    if not project.environments and len(workspace.environments) > 1:
-        names = ", ".join(workspace.environments)
-        report.say(f"no --environment was given: deploying to {names}")
     _show(deployment, output)
     if options.waits:
         wanted = wanted_by(workspace, deployment, clients=clients)
         context = ChangeContext(workspace, clients, options)
         wait_for(context, wanted, proposed=deployment.pull_request)
+
+
+def _chosen(workspace: Workspace) -> str:
+    """Which environments are deployed to where none was named."""
+    spared = [name for name in workspace.project.environments if name not in workspace.environments]
+    text = f"no --environment was given: deploying to {', '.join(workspace.environments)}"
+    return f"{text}; protected, and to be named: {', '.join(spared)}" if spared else text
 
 
 def _show(deployment: Deployment, output: str) -> None:

@@ -34,11 +34,18 @@ class ProjectChoice:
 
         return _with_clients(open_settings(self.file, environments=self.environments))
 
-    def open_with_manifests(self, *, offline: bool = False) -> tuple[Workspace, Clients]:
+    def open_with_manifests(
+        self, *, offline: bool = False, may_be_empty: bool = False, spares_protected: bool = False
+    ) -> tuple[Workspace, Clients]:
         from gitops_ml.workspace.workspace import open_project
 
         workspace = open_project(
-            self.paths, project_file=self.file, environments=self.environments, apis=self.apis
+            self.paths,
+            project_file=self.file,
+            environments=self.environments,
+            apis=self.apis,
+            may_be_empty=may_be_empty,
+            spares_protected=spares_protected,
         )
         return _with_clients(workspace, offline=offline)
 

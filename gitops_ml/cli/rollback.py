@@ -30,6 +30,8 @@ def command(context: ChangeContext, api: str, to: str | None) -> ChangeResult:
     between them. --to ID takes the last one before the current state; --to COMMIT takes exactly that state.
     `gitops-ml history` lists both.
 
+    A rollback after a rollback goes on back, to the state before the restored one. --to goes forth again.
+
     Nothing is built or rendered: the files come from the history of the GitOps repository. A deleted
     release can be restored in the same way.
 

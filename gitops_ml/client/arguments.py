@@ -39,6 +39,7 @@ class DeployKeywords(LandingKeywords, total=False):
 
     by_tag: bool
     build: bool
+    allow_dirty: bool
 
 
 class CallKeywords(TypedDict, total=False):

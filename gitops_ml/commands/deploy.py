@@ -14,6 +14,7 @@ from gitops_ml.delivery.plan import (
     Made,
     left_warnings,
     locks_for,
+    uncommitted,
 )
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.gitops import layout
@@ -63,13 +64,16 @@ def deploy(
     Raises:
         GitopsMlError: the requirements cannot be resolved, or a wheel cannot be had.
         EngineFailed: an image has to be built, and no engine answers or the build failed.
+        UsageError: files that no commit holds would be deployed to a protected environment.
         Refused: a registry has no model that a release needs, or the repository refused the push.
     """
     checked(workspace)
     repository_of(workspace, clients)
     models = () if options.dry_run else check_models(workspace, clients)
     images = plan_images(workspace, clients, locks_for(options, clients))
-    planner = DeployPlanner(workspace, images, options, clients, provenance_of(workspace), models)
+    provenance = provenance_of(workspace)
+    notes = (*models, *uncommitted(workspace, provenance, options, clients))
+    planner = DeployPlanner(workspace, images, options, clients, provenance, notes)
     delivered = deliver_changes(
         ChangeContext(workspace, clients, options),
         planner.against,

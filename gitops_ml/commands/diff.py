@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.images import plan_images, provenance_of
-from gitops_ml.delivery.plan import DeployOptions, DeployPlan, DeployPlanner, left_warnings
+from gitops_ml.delivery.plan import (
+    DeployOptions,
+    DeployPlan,
+    DeployPlanner,
+    left_warnings,
+    uncommitted,
+)
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.rendering import render_objects
 from gitops_ml.gitops import layout
@@ -57,7 +63,9 @@ def diff(workspace: Workspace, *, clients: Clients, with_objects: bool = False) 
     snapshot = repository_of(workspace, clients).fetch()
     images = plan_images(workspace, clients)
     options = DeployOptions(by_tag=True, build=False)
-    planner = DeployPlanner(workspace, images, options, clients, provenance_of(workspace))
+    provenance = provenance_of(workspace)
+    notes = uncommitted(workspace, provenance, replace(options, dry_run=True), clients)
+    planner = DeployPlanner(workspace, images, options, clients, provenance, notes)
     plan = planner.against(snapshot)
     snapshot.refuse_taken(plan.changes)
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...] = ()

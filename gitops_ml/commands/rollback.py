@@ -37,7 +37,9 @@ _COMMIT = re.compile("[0-9a-f]{7,64}")
 
 
 def rollback(context: ChangeContext, api: str, *, to: str | None = None) -> ChangeResult:
-    """Restore the files of a release from an earlier state, by default the previous one.
+    """Restore the files of a release from an earlier state, by default the one before the current.
+
+    A rollback after a rollback goes on back, to the state before the one that was restored.
 
     ``to`` is a commit, for exactly its state, or a deployment id, for the last state before the current one
     that has it: scaling, routes and the like can differ between states with one id.
@@ -71,12 +73,30 @@ def _wanted(
     deployments = [event for event in events if event.last.release]
     if to is not None:
         return _named(past, deployments, to, name=f"{api} in {environment}")
-    for event in deployments:
-        if event is not events[0]:
+    current = _restored(past, events)
+    earlier = events[events.index(current) + 1 :]
+    for event in earlier:
+        if event.last.release:
             return event
     raise UsageError(
-        f"{api} in {environment} has had one deployment only: there is nothing to roll back to"
+        f"{api} in {environment} has its first deployment: there is nothing to roll back to. "
+        "`gitops-ml history` lists later ones, which --to names"
     )
+
+
+def _restored(past: ReleaseHistory, events: tuple[Event, ...]) -> Event:
+    """The event that brought the current state, before rollbacks brought it back.
+
+    So the second of two rollbacks goes on to the state before, and not forth to the one that was left.
+    """
+    current = events[0]
+    while past.is_rollback(current):
+        earlier = events[events.index(current) + 1 :]
+        same = [event for event in earlier if current.after in (event.after, event.last)]
+        if not same:
+            break
+        current = same[0]
+    return current
 
 
 def _named(past: ReleaseHistory, deployments: list[Event], to: str, *, name: str) -> Event:

@@ -244,7 +244,7 @@ def lock_warnings(
     return (
         *(f"{path} was written ({count} packages): commit it" for path, count in packages.items()),
         *(
-            f"{_few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
+            f"{few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
             "`build` or `deploy` has resolved them"
             for reason, paths in sorted(unlocked.items())
         ),
@@ -257,7 +257,7 @@ def _shown(path: Path) -> str:
     return os.path.relpath(path)
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.delivery.images import (
     built_images,
+    few,
     finished_image_check,
     image_warnings,
     lock_warnings,
@@ -67,6 +68,8 @@ class DeployOptions(ChangeOptions):
     build: bool = True
     frozen: bool = False
     """Whether a lock that is not up to date is an error, as in CI."""
+    allow_dirty: bool = False
+    """Whether files that no commit holds may be deployed to a protected environment."""
 
     def may_build(self) -> bool:
         return self.build and not (self.dry_run or self.by_tag)
@@ -78,6 +81,32 @@ def left_warnings(left: Iterable[str]) -> tuple[str, ...]:
         "`gitops-ml deploy --prune` removes it"
         for directory in left
     )
+
+
+def uncommitted(
+    workspace: Workspace, provenance: Provenance, options: DeployOptions, clients: Clients
+) -> tuple[str, ...]:
+    """A note about files that no commit holds; where they are deployed, the caller is warned at once.
+
+    Packaged code of a session is in no checkout.
+
+    Raises:
+        UsageError: they would be deployed to a protected environment.
+    """
+    if not provenance.is_dirty or workspace.packaged:
+        return ()
+    known = workspace.project.environments
+    protected = [name for name in workspace.environments if known[name].protected]
+    files = few(provenance.changed) or "files of the project"
+    text = f"no commit holds {files} as deployed: nobody else can review or rebuild this release"
+    if protected and not (options.allow_dirty or options.dry_run):
+        raise UsageError(
+            f"{text}, and {', '.join(protected)} is protected. Commit first, or allow it with --allow-dirty"
+        )
+    if options.dry_run:
+        return (text,)
+    clients.warn(text)
+    return ()
 
 
 def locks_for(options: DeployOptions, clients: Clients) -> Locks:

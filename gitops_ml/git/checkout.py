@@ -52,6 +52,8 @@ _SETTINGS = {
     "core.eol": "lf|crlf|native",
     "extensions.objectformat": "sha1|sha256",
     "extensions.refstorage": "files|reftable",
+    "author.name": r"[^\0]*",
+    "author.email": r"[^\0]*",
     "user.name": r"[^\0]*",
     "user.email": r"[^\0]*",
 }
@@ -68,6 +70,8 @@ class State:
 
     commit: str | None
     is_dirty: bool | None
+    changed: tuple[str, ...] = ()
+    """Files of the checkout that are not in the commit, relative to its root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +154,14 @@ def read_state(checkout: Checkout, directory: Path) -> State:
 
 
 def read_user(checkout: Checkout | None) -> Mapping[str, str]:
-    """``user.name`` and ``user.email`` as git has them in this checkout, or outside of any.
+    """Name and email of ``user`` and ``author`` as git has them in this checkout, or outside of any.
 
     Raises:
         ProgramFailed: git is not installed.
     """
     try:
         with _replaced(checkout) as repository:
-            wanted = ("config", "-z", "--get-regexp", r"^user\.(name|email)$")
+            wanted = ("config", "-z", "--get-regexp", r"^(author|user)\.(name|email)$")
             return _entries(run_git(*wanted, repository=repository))
     except ProgramFailed as error:
         if error.returncode == 1:  # neither is set
@@ -249,13 +253,22 @@ def _state(checkout: Checkout, directory: Path, *, depth: int) -> State:
         )  # fmt: skip
         entries = [entry for entry in answer.split("\0") if entry]
         head = next((e.split(" ")[2] for e in entries if e.startswith("# branch.oid ")), "")
-        is_dirty: bool | None = any(not entry.startswith("# ") for entry in entries)
+        changed = tuple(_changed_path(entry) for entry in entries if not entry.startswith("# "))
+        is_dirty: bool | None = bool(changed)
         if not is_dirty and _kind(checkout.root / ".gitmodules") == stat.S_IFREG:
             listing = run_git(
                 "ls-files", "--stage", "-z", "--", ".", repository=repository, cwd=directory
             )
             is_dirty = _is_any_dirty(_submodules(listing, directory), depth=depth + 1)
-    return State(_commit(head), is_dirty)
+    return State(_commit(head), is_dirty, changed)
+
+
+_FIELDS_BEFORE_PATH = {"1": 8, "2": 9, "u": 10, "?": 1}
+"""By the kind of an entry in ``git status --porcelain=v2``."""
+
+
+def _changed_path(entry: str) -> str:
+    return entry.split(" ", _FIELDS_BEFORE_PATH.get(entry[:1], 1))[-1]
 
 
 def _commit(text: str) -> str | None:

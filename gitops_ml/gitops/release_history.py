@@ -194,6 +194,11 @@ class ReleaseHistory:
         """The deployment id in a ``release.yaml``."""
         return deployment_id_of(self._blobs[blob]) if blob else None
 
+    def is_rollback(self, event: Event) -> bool:
+        """Whether the event brought an earlier state back."""
+        before, after = self.release(event.before.release), self.release(event.after.release)
+        return _action(event, before, after) == "rollback"
+
     def warnings(self) -> tuple[str, ...]:
         return tuple(
             f"the GitOps repository is a shallow clone: what is before {id[:12]} ({when}) is unknown"

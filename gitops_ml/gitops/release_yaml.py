@@ -55,6 +55,8 @@ class Provenance:
     tool_version: str
     origin: Mapping[str, Any] | None = None
     """The source where it is not a checkout: a notebook's cell, a step of a flow."""
+    changed: tuple[str, ...] = ()
+    """Files with uncommitted changes, for messages; ``release.yaml`` does not have them."""
 
     def fields(self) -> dict[str, Any]:
         """Its fields in ``release.yaml``."""

@@ -8,7 +8,7 @@ import platform
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gitops_ml.errors import ProgramFailed
+from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.git.checkout import Checkout, Untrusted, find_checkout, read_state, read_user
 from gitops_ml.gitops.release_yaml import Provenance
 from gitops_ml.system.clean_text import without_credentials
@@ -37,7 +37,9 @@ def read_provenance(directory: Path, *, tool_version: str) -> Provenance:
         state = read_state(checkout, directory)
     except (ProgramFailed, Untrusted, OSError):
         return Provenance(None, None, None, _signature(_author(None)), tool_version)
-    return Provenance(_origin(checkout), state.commit, state.is_dirty, author, tool_version)
+    return Provenance(
+        _origin(checkout), state.commit, state.is_dirty, author, tool_version, changed=state.changed
+    )
 
 
 def read_source(directory: Path) -> Mapping[str, str] | None:
@@ -70,32 +72,60 @@ def _origin(checkout: Checkout) -> str | None:
 
 
 def read_author(directory: Path, gitops: GitopsSpec | None) -> tuple[str, str]:
-    """Name and address for commits: the project file's, else what Git uses here."""
+    """Name and address for commits: the project file's, else what git uses here.
+
+    Raises:
+        UsageError: neither has both; git refuses such a commit as well.
+        ProgramFailed: git is not installed.
+    """
     if gitops and gitops.author_name and gitops.author_email:
         return gitops.author_name, gitops.author_email
     try:
-        return _author(find_checkout(directory))
+        checkout = find_checkout(directory)
     except (ProgramFailed, Untrusted, OSError):
-        return _author(None)
+        checkout = None
+    name, email = _identity(checkout)
+    if name and email:
+        return name, email
+    missing = " and ".join(what for what, has in (("name", name), ("address", email)) if not has)
+    raise UsageError(
+        f"the commit would have no author: git knows no {missing} of yours. Set user.name and user.email "
+        "(`git config --global user.email you@example.org`), GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL, or "
+        "gitops.author_name and gitops.author_email of the project file"
+    )
 
 
 def _author(checkout: Checkout | None) -> tuple[str, str]:
-    """The author that git would write into a commit."""
+    """The author for a record of what was rendered; of a person that git does not know, the account."""
+    try:
+        name, email = _identity(checkout)
+    except ProgramFailed:
+        return _UNKNOWN
+    account = _account()
+    return (
+        name or account or _UNKNOWN[0],
+        email or (f"{account}@{platform.node()}" if account else _UNKNOWN[1]),
+    )
+
+
+def _identity(checkout: Checkout | None) -> tuple[str | None, str | None]:
+    """Name and address that git would write into a commit, as far as they are set.
+
+    Raises:
+        ProgramFailed: git is not installed.
+    """
     variables = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL")
     name, email = (os.environ.get(variable) for variable in variables)
     try:
         user = {} if name and email else read_user(checkout)
     except ProgramFailed as error:
         if error.returncode == _NOT_INSTALLED:
-            return _UNKNOWN
+            raise
         user = {}
     user = {key: _printable(value) for key, value in user.items()}
-    account = _account()
     return (
-        name or user.get("user.name") or account or _UNKNOWN[0],
-        email
-        or user.get("user.email")
-        or (f"{account}@{platform.node()}" if account else _UNKNOWN[1]),
+        name or user.get("author.name") or user.get("user.name"),
+        email or user.get("author.email") or user.get("user.email") or os.environ.get("EMAIL"),
     )
 
 

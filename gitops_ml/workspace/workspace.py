@@ -151,10 +151,14 @@ def open_project(
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
     instead: LoadedProject | None = None,
+    may_be_empty: bool = False,
+    spares_protected: bool = False,
 ) -> Workspace:
     """The one project of the paths, with the problems in it.
 
-    ``instead`` is used in place of the project file.
+    ``instead`` is used in place of the project file. With ``may_be_empty``, a project file without
+    manifests is enough: a project that lost its last API still has releases to remove. With
+    ``spares_protected``, protected environments are selected by their names only.
 
     Raises:
         UsageError: a path, an environment or an API does not exist, there is no manifest, or there
@@ -162,12 +166,16 @@ def open_project(
         InvalidDocument: a manifest is a symlink that leaves the project.
     """
     found = find(paths, project_file=project_file)
-    # A project that lost its last API still has releases to remove.
-    if not found.manifests and found.project_file is None:
+    if not found.manifests and not (may_be_empty and found.project_file):
         raise no_manifest(paths)
     covers = found.root in [absolute(path) for path in paths or [Path()]]
     return read_found(
-        found, environments=environments, apis=apis, covers_project=covers, instead=instead
+        found,
+        environments=environments,
+        apis=apis,
+        covers_project=covers,
+        instead=instead,
+        spares_protected=spares_protected,
     )
 
 
@@ -209,6 +217,7 @@ def read_found(
     apis: Iterable[str],
     covers_project: bool,
     instead: LoadedProject | None = None,
+    spares_protected: bool = False,
 ) -> Workspace:
     memory = open_memory()
     project, project_key, problems = _read_project(found, instead)
@@ -219,7 +228,7 @@ def read_found(
     releases: tuple[PlannedRelease, ...] = ()
     chosen: tuple[str, ...] = ()
     if project is not None:
-        chosen = chosen_environments(project, tuple(environments))
+        chosen = chosen_environments(project, tuple(environments), spares_protected)
         keys = {name: memory_key(key, project_key) for name, key in keys.items()}
         releases, refused = resolve_releases(manifests, keys, project, chosen, memory)
         problems += refused
@@ -317,18 +326,26 @@ def _parse_file(
     return parse_manifests(document)
 
 
-def chosen_environments(project: Project, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of ``wanted``, or all.
+def chosen_environments(
+    project: Project, wanted: tuple[str, ...], spares_protected: bool = False
+) -> tuple[str, ...]:
+    """Those of ``wanted``, or all; with ``spares_protected``, all that are not protected.
 
     Raises:
-        UsageError: the project has no such environment.
+        UsageError: the project has no such environment, or protected ones only.
     """
     if unknown := [name for name in wanted if name not in project.environments]:
         raise UsageError(
             f"unknown environment {unknown[0]!r}; the project has: "
             f"{', '.join(project.environments)}"
         )
-    return tuple(dict.fromkeys(wanted)) or tuple(project.environments)
+    known = project.environments
+    spared = {name for name in known if spares_protected and known[name].protected}
+    found = tuple(dict.fromkeys(wanted)) or tuple(name for name in known if name not in spared)
+    if known and not found:
+        names = ", ".join(known)
+        raise UsageError(f"every environment is protected ({names}): name one with --environment")
+    return found
 
 
 def _chosen_apis(

@@ -189,7 +189,7 @@ def test_a_predictor_file_that_is_missing_is_told_with_its_place(ann):
 def test_a_folder_without_any_api_is_told(ann):
     ann.configures()
     result = ann.runs("run")
-    assert (result.code, "there are 0 APIs here" in result.err) == (2, True)
+    assert (result.code, "there is no manifest (api.yaml)" in result.err) == (2, True)
 
 
 def test_a_port_that_is_taken_is_refused_with_the_remedy(ann):

@@ -201,7 +201,7 @@ def test_json_is_alone_on_stdout(ann, arguments):
 
 def test_deploys_facts_are_those_of_the_text(ann):
     ann.has(container_api("iris"))
-    facts = ann.runs("deploy", "-o", "json").json
+    facts = ann.deploys("-o", "json").json
     assert facts["commit"] == ann.head()
     assert facts["dry_run"] is False
     assert [(r["environment"], r["api"]) for r in facts["releases"]] == [

@@ -144,7 +144,7 @@ def test_a_file_that_vanished_does_not_empty_an_environment(ann):
         result = ann.runs(*verb)
         assert (result.code, ann.head()) == (2, before)
         assert "`gitops-ml delete iris roses tulips -e staging`" in result.err
-    did(ann, "delete", "iris", "roses", "tulips", "-e", "staging")
+    did(ann, "delete", "iris", "roses", "tulips", "-e", "staging", "--yes")
     assert ann.paths("releases/staging/") == []
 
 

@@ -16,7 +16,7 @@ from tests.support.releases import body, deployed, did, iris
 def test_everything_of_the_release_goes_and_nothing_else(ann):
     id = deployed(ann, iris(), container_api("roses"))
     commit_files(ann.gitops, {"releases/staging/iris/notes/why.md": "because\n"})
-    result = did(ann, "delete", "iris", "-e", "staging")
+    result = did(ann, "delete", "iris", "-e", "staging", "--yes")
     assert ann.paths("releases/staging/iris/") == []
     assert ann.paths("releases/staging/roses/")
     assert result.out.splitlines()[1].split() == ["staging", "iris", "-", id]
@@ -33,16 +33,17 @@ def test_everything_of_the_release_goes_and_nothing_else(ann):
 def test_several_go_in_one_commit(ann):
     deployed(ann, iris(team="vision"), container_api("roses", team="search"), container_api("oak"))
     before = ann.commits()
-    did(ann, "delete", "--team", "vision", "--team", "search", "-e", "staging")
+    did(ann, "delete", "--team", "vision", "--team", "search", "-e", "staging", "--yes")
     assert {path.split("/")[2] for path in ann.paths("releases/staging/")} == {"oak"}
     assert ann.commits() == before + 1
 
 
-def test_in_a_protected_environment_it_has_to_be_meant(ann):
-    deployed(ann, iris(), to="production")
-    result = ann.runs("delete", "iris", "-e", "production")
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_without_a_terminal_it_has_to_be_meant(ann, environment):
+    deployed(ann, iris(), to=environment)
+    result = ann.runs("delete", "iris", "-e", environment)
     assert (result.code, "add --yes" in result.err) == (2, True)
-    assert ann.paths("releases/production/iris/")
+    assert ann.paths(f"releases/{environment}/iris/")
 
 
 def test_what_an_administrator_has_to_do_in_a_protected_environment_is_told(ann):
@@ -77,7 +78,7 @@ def test_on_a_terminal_it_asks_first(ann, answer, is_gone):
 
 def test_what_is_not_there_is_told(ann):
     deployed(ann, iris())
-    result = ann.runs("delete", "irsi", "-e", "staging")
+    result = ann.runs("delete", "irsi", "-e", "staging", "--yes")
     assert (result.code, "did you mean 'iris'?" in result.err) == (2, True)
     result = ann.runs("delete", "iris", "-e", "production", "--yes")
     assert (result.code, "it is in staging" in result.err) == (2, True)
@@ -86,6 +87,7 @@ def test_what_is_not_there_is_told(ann):
 def test_another_projects_release_is_left_alone(ann):
     deployed(ann, iris())
     ann.configures(project="garden")
-    assert ann.runs("delete", "iris", "-e", "staging").code == 6
-    assert ann.runs("delete", "--all", "-e", "staging").code == 2
+    assert ann.runs("delete", "iris", "-e", "staging", "--yes").code == 6
+    result = ann.runs("delete", "--all", "-e", "staging", "--yes")
+    assert (result.code, "matches the selection" in result.err) == (2, True)
     assert git("rev-list", "--count", "main", cwd=ann.gitops) == "1"

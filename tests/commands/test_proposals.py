@@ -29,7 +29,7 @@ REQUEST = PullRequest(
     [
         (("promote", "iris", "--to", "production"), "promote/production/iris"),
         (("rollback", "iris", "-e", "staging"), "rollback/staging/iris"),
-        (("delete", "iris", "-e", "staging"), "delete/staging/iris"),
+        (("delete", "iris", "-e", "staging", "--yes"), "delete/staging/iris"),
         (("refresh", "--all", "-e", "staging"), "refresh/staging/shop"),
         (("patch", "iris", "-e", "staging", "--set", "labels.a=b"), "patch/staging/iris"),
     ],

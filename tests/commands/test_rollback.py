@@ -99,12 +99,23 @@ def test_what_is_neither_an_id_nor_a_commit_names_both(ann, scaled):
 # -- what comes back, and what does not ------------------------------------------------------------
 
 
-def test_rolling_back_twice_comes_to_where_it_began(ann):
-    deployed(ann, iris())
-    second = deployed(ann, iris(compute={"cpu": "300m"}))
+def test_rolling_back_again_goes_on_back(ann, scaled):
+    ids = [id_of(ann, "iris")]
+    for most in (7, 6, 5):
+        did(ann, "rollback", "iris", "-e", "staging")
+        assert replicas(ann) == most
+    result = ann.runs("rollback", "iris", "-e", "staging")
+    assert (result.code, "has its first deployment" in result.err) == (2, True)
+    did(ann, "rollback", "iris", "-e", "staging", "--to", ids[0])
+    assert id_of(ann, "iris") == ids[0]
+
+
+def test_a_deploy_after_a_rollback_is_what_the_next_one_goes_back_from(ann, scaled):
     did(ann, "rollback", "iris", "-e", "staging")
-    did(ann, "rollback", "iris", "-e", "staging")
-    assert id_of(ann, "iris") == second
+    deployed(ann, iris(compute={"cpu": "400m"}, autoscaling={"max_replicas": 9}))
+    for most in (7, 6, 5):
+        did(ann, "rollback", "iris", "-e", "staging")
+        assert replicas(ann) == most
 
 
 def test_to_where_it_stands_changes_nothing(ann):
@@ -178,7 +189,10 @@ def test_what_cannot_be_gone_back_to_is_told(ann, how):
     }[how]
     result = ann.runs("rollback", *arguments, "-e", "staging")
     assert result.code == 2
-    words = {"first": "one deployment only", "never there": "nothing was ever deployed as 'roses'"}
+    words = {
+        "first": "has its first deployment",
+        "never there": "nothing was ever deployed as 'roses'",
+    }
     assert words.get(how, f"it was: {only}") in result.err
 
 

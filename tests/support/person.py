@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from tests.support.git_servers import bare_repository, git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 DIGEST = "sha256:" + "1" * 64
 NO_REGISTRY = ("--offline", "--by-tag")
@@ -137,10 +137,16 @@ class Person:
         return CommandResult(code, out, err)
 
     def deploys(self, *arguments: str | Path) -> CommandResult:
-        """`gitops-ml deploy`, which must end well."""
-        result = self.runs("deploy", *arguments)
+        """`gitops-ml deploy`, which must end well; to every environment unless some are named."""
+        everywhere = [] if "-e" in arguments else self._everywhere()
+        result = self.runs("deploy", *arguments, *everywhere)
         assert result.code == 0, result
         return result
+
+    def _everywhere(self) -> list[str]:
+        """Each environment of the project file as an option: protected ones need their names."""
+        document = yaml.safe_load(Path("gitops-ml.yaml").read_text())
+        return [word for name in document["environments"] for word in ("-e", name)]
 
     # -- the GitOps repository -------------------------------------------------------------------
 
