@@ -60,8 +60,11 @@ def show(changed: ChangeResult, *, output: str) -> None:
         return
     if changed.releases:
         report.table(
-            ("environment", "api", "deployment id", "before"),
-            [(r.environment, r.api, r.after or "-", r.before or "-") for r in changed.releases],
+            ("environment", "api", "pods", "deployment id", "before"),
+            [
+                (r.environment, r.api, r.pods, r.after or "-", r.before or "-")
+                for r in changed.releases
+            ],
         )
     for release in changed.releases:
         show_fields(f"{release.api}: what changes in {release.environment}", release.fields)

@@ -24,6 +24,7 @@ from gitops_ml.commands.deploy import Deployment, deploy
 from gitops_ml.commands.wait import wanted_by
 from gitops_ml.delivery.change import ChangeContext
 from gitops_ml.delivery.plan import DeployOptions
+from gitops_ml.gitops.changed_releases import NO_RESTART
 
 if TYPE_CHECKING:
     from gitops_ml.workspace.workspace import Workspace
@@ -110,6 +111,10 @@ def command(
         wait_for(context, wanted, proposed=deployment.pull_request)
 
 
+def _pods(deployment: Deployment, directory: str) -> str:
+    return deployment.pods.get(directory, NO_RESTART)
+
+
 def _chosen(workspace: Workspace) -> str:
     """Which environments are deployed to where none was named."""
     spared = [name for name in workspace.project.environments if name not in workspace.environments]
@@ -126,8 +131,11 @@ def _show(deployment: Deployment, output: str) -> None:
         report.say(f"built {made.image} with {made.choice.builder}: {made.choice.reason}")
     if deployment.releases:
         report.table(
-            ("environment", "api", "deployment id", "image"),
-            [(r.environment, r.name, r.deployment_id, r.image) for r in deployment.releases],
+            ("environment", "api", "pods", "deployment id", "image"),
+            [
+                (r.environment, r.name, _pods(deployment, r.directory), r.deployment_id, r.image)
+                for r in deployment.releases
+            ],
         )
     for directory, fields in deployment.fields(_MOST_SHOWN):
         _, environment, api = directory.split("/")

@@ -38,6 +38,9 @@ def command(
     else:
         show = _show_objects if manifests else _show_files
         show(differences)
+        for directory, pods in differences.pods.items():
+            _, environment, api = directory.split("/")
+            report.echo(f"{api} in {environment}: {pods}")
         report.echo(differences.summary())
     report.exit_if_different(exit_code and bool(differences.changes))
 

@@ -78,6 +78,10 @@ def release_facts(release: Release) -> Facts:
     )
 
 
+def _with_pods(release: Release, pods: Mapping[str, str]) -> Facts:
+    return {**release_facts(release), "pods": pods.get(release.directory)}
+
+
 def image_facts(built: Built) -> Facts:
     return _facts(
         built,
@@ -174,7 +178,7 @@ def rendering_facts(rendering: Rendering) -> Facts:
 
 def differences_facts(differences: Differences) -> Facts:
     return {
-        "releases": [release_facts(item) for item in differences.changed],
+        "releases": [_with_pods(item, differences.pods) for item in differences.changed],
         "changes": [
             _facts(each, _FIELD, before=_text(each.before), after=_text(each.after))
             for each in differences.changes
@@ -195,7 +199,7 @@ def deployment_facts(deployment: Deployment) -> Facts:
         deployment,
         "commit pull_request dry_run releases changes removed images warnings",
         pull_request=pull_request_facts(deployment.pull_request),
-        releases=[release_facts(item) for item in deployment.releases],
+        releases=[_with_pods(item, deployment.pods) for item in deployment.releases],
         changes=change_facts(deployment.changes),
         images=_each(deployment.images, "image builder=choice.builder reason=choice.reason"),
     )
@@ -211,7 +215,7 @@ def pull_request_facts(pull_request: PullRequest | None) -> Facts | None:
 
 
 def changed_facts(changed: ChangeResult) -> Facts:
-    release = "api environment before deployment_id=after image fields differs"
+    release = "api environment before deployment_id=after image pods fields differs"
     return _facts(
         changed,
         "action commit dry_run pull_request releases changes warnings",

@@ -88,6 +88,8 @@ class Api(Shown):
     """Whether nothing was changed (``dry_run=True``)."""
     is_standing: bool = False
     """Whether this is a current release, read from the GitOps repository."""
+    pods: str | None = None
+    """What happens to its pods: ``no restart``, ``rolling, 1 at a time``, …; `None` if nothing changes."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Notes from packaging the class."""
@@ -125,6 +127,7 @@ class Api(Shown):
             commit=result.commit,
             pull_request=PullRequest.of(result.pull_request),
             is_plan=result.dry_run,
+            pods=result.pods.get(release.directory) if release else None,
             warnings=result.warnings,
             notes=package.notes() if package else (),
             package=package.folder if package else None,
@@ -229,6 +232,7 @@ class Api(Shown):
             rows=(
                 cards.Row("deployment", self.deployment_id),
                 cards.Row("image", str(self.image) if self.image else None),
+                cards.Row("pods", self.pods),
                 *_review_rows(self.pull_request, self.commit),
                 *_example_rows(self.example),
             ),
@@ -315,9 +319,9 @@ class Outcome(Shown):
             title=f"{self.action} {names}".strip(),
             state=_state(self),
             rows=_review_rows(self.pull_request, self.commit),
-            head=("api", "environment", "deployment", "before"),
+            head=("api", "environment", "pods", "deployment", "before"),
             table=tuple(
-                (each.api, each.environment, each.after or "removed", each.before or "-")
+                (each.api, each.environment, each.pods, each.after or "removed", each.before or "-")
                 for each in self.releases
             ),
             notes=(*self._field_lines(), *self.warnings),

@@ -18,6 +18,7 @@ from gitops_ml.delivery.plan import (
 )
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.changed_releases import pods_by_directory
 from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.workspace.workspace import Workspace, checked
 
@@ -89,6 +90,7 @@ def _deployment(planner: DeployPlanner, delivered: Delivered[DeployPlan]) -> Dep
         releases=plan.changed_releases(),
         all_releases=plan.releases,
         changes=plan.changes,
+        pods=pods_by_directory(plan.changes, kept=planner.workspace.project.protected),
         removed=plan.left if options.prune else (),
         commit=delivered.commit,
         pull_request=delivered.pull_request,

@@ -16,11 +16,14 @@ from gitops_ml.delivery.plan import (
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.rendering import render_objects
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.changed_releases import pods_by_directory
 from gitops_ml.gitops.commit_message import summary_of
 from gitops_ml.gitops.differences import ObjectChange, object_changes
 from gitops_ml.workspace.workspace import Workspace, checked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_files import Release
@@ -34,6 +37,8 @@ class Differences:
     changed: tuple[Release, ...]
     """The releases whose files would change."""
     changes: tuple[Change, ...]
+    pods: Mapping[str, str]
+    """What `deploy` would do to the pods of each release that changes, by its directory."""
     objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...]
     """By release directory, where objects were wanted."""
     left: tuple[str, ...]
@@ -74,6 +79,7 @@ def diff(workspace: Workspace, *, clients: Clients, with_objects: bool = False) 
     return Differences(
         changed=plan.changed_releases(),
         changes=plan.changes,
+        pods=pods_by_directory(plan.changes, kept=workspace.project.protected),
         objects=objects,
         left=plan.left,
         warnings=(*plan.warnings, *left_warnings(plan.left)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.push import (
@@ -18,6 +18,7 @@ from gitops_ml.delivery.push import (
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.forge.pull_request import Proposal, PullRequest, review_place
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.changed_releases import NO_RESTART, pods_by_directory
 from gitops_ml.gitops.commit_message import action_message, summary_of
 from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.proposal_branch import head_branch
@@ -90,6 +91,8 @@ class DeliveryResult:
     """Where the commit waits for its review."""
     dry_run: bool
     warnings: tuple[str, ...]
+    pods: Mapping[str, str] = field(default_factory=dict)
+    """What happens to the pods of each release that changes, by its directory."""
 
     def summary(self) -> str:
         if not self.changes:
@@ -112,6 +115,8 @@ class ReleaseChange:
     after: str | None
     """The new one; `None` where the release was removed."""
     image: ImageRef | None
+    pods: str = NO_RESTART
+    """What happens to its pods."""
     fields: tuple[FieldChange, ...] = ()
     """What changes in its values."""
     differs: tuple[FieldChange, ...] = ()
@@ -167,9 +172,14 @@ def change(
     topic = f"{action}/{environment}/{topic}"
     delivered = deliver_changes(context, with_message, topic=topic, environments=(environment,))
     plan = delivered.plan
+    pods = pods_by_directory(plan.changes, kept=context.project.protected)
+    releases = tuple(
+        replace(each, pods=pods.get(each.directory, NO_RESTART)) for each in plan.releases
+    )
     return ChangeResult(
         action=action,
-        releases=plan.releases if plan.changes else (),
+        releases=releases if plan.changes else (),
+        pods=pods,
         chosen=(*plan.releases, *plan.unchanged),
         changes=plan.changes,
         commit=delivered.commit,
@@ -282,6 +292,7 @@ def _proposal(workspace: Workspace, plan: CommitPlan, *, why: str, head: str) ->
         why="\n\n".join(filter(None, (why, plan.why))),
         warnings=plan.warnings,
         head=head,
+        kept=workspace.project.protected,
     )
     settings = workspace.project.pull_requests
     return proposal_by(

@@ -95,8 +95,8 @@ def uncommitted(
     """
     if not provenance.is_dirty or workspace.packaged:
         return ()
-    known = workspace.project.environments
-    protected = [name for name in workspace.environments if known[name].protected]
+    known = workspace.project.protected
+    protected = [name for name in workspace.environments if name in known]
     files = few(provenance.changed) or "files of the project"
     text = f"no commit holds {files} as deployed: nobody else can review or rebuild this release"
     if protected and not (options.allow_dirty or options.dry_run):

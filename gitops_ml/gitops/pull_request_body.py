@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -18,14 +17,20 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.documents.markdown import block, cell, code, escaped
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.changed_releases import (
+    ReleaseChange,
+    changed_releases,
+    changes_by_release,
+    follows_mode,
+)
 from gitops_ml.gitops.commit_message import VERBS
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.release_yaml import deployment_id_of, image_of, origin_of, read_fields
+from gitops_ml.gitops.release_yaml import image_of, origin_of, read_fields
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gitops_ml.git.commits import Change
 
@@ -40,63 +45,6 @@ _LONGEST_VALUE = 120
 _SHOWN_ELSEWHERE = ("api.deploymentId", "image.")
 
 
-Content = tuple["bytes | None", "bytes | None"]
-"""A file before and after; twice `None` where it does not change."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseChange:
-    """One release before and after."""
-
-    environment: str
-    api: str
-    action: str
-    """``add``, ``modify`` or ``delete``."""
-    values: Content
-    facts: Content
-    """``release.yaml``."""
-
-    @property
-    def ids(self) -> tuple[str | None, str | None]:
-        return deployment_id_of(self.facts[0]), deployment_id_of(self.facts[1])
-
-    @property
-    def images(self) -> tuple[str | None, str | None]:
-        return _image(self.facts[0]), _image(self.facts[1])
-
-
-def release_changes(changes: Iterable[Change]) -> tuple[ReleaseChange, ...]:
-    """The releases among the changes, in their order; without those that a switch of mode carries along."""
-    return tuple(
-        _release(*place, named)
-        for place, named in _by_release(changes).items()
-        if not _follows_mode(named)
-    )
-
-
-def _by_release(changes: Iterable[Change]) -> dict[tuple[str, str], dict[str, Change]]:
-    files: dict[tuple[str, str], dict[str, Change]] = {}
-    for change in changes:
-        match change.path.split("/"):
-            case [layout.RELEASES, environment, api, name]:
-                files.setdefault((environment, api), {})[name] = change
-    return files
-
-
-def _follows_mode(named: Mapping[str, Change]) -> bool:
-    """Whether a release gets or loses its ``manifest.yaml``, and keeps its values."""
-    return set(named) == {layout.MANIFEST} and named[layout.MANIFEST].action != "modify"
-
-
-def _release(environment: str, api: str, named: Mapping[str, Change]) -> ReleaseChange:
-    values, facts = (
-        (file.before, file.after) if (file := named.get(name)) else (None, None)
-        for name in (layout.VALUES, layout.RELEASE)
-    )
-    change = named.get(layout.RELEASE) or named.get(layout.VALUES)
-    return ReleaseChange(environment, api, change.action if change else "modify", values, facts)
-
-
 def title_of(message: str) -> str:
     """The title for a commit: its subject, on one line."""
     return one_line(message.partition("\n")[0], most=_LONGEST_TITLE)
@@ -108,13 +56,15 @@ def pull_request_body(
     why: str = "",
     warnings: Iterable[str] = (),
     head: str,
+    kept: Collection[str] = (),
     limit: int = LONGEST_BODY,
 ) -> str:
     """The description of a pull request with these changes, in Markdown.
 
-    ``why`` is Markdown; everything else is escaped.
+    ``why`` is Markdown; everything else is escaped. ``kept`` are the environments where Argo CD deletes
+    nothing.
     """
-    releases = release_changes(changes)
+    releases = changed_releases(changes, kept=kept)
     facts: dict[str, Any] = {
         "why": why.strip(),
         "rows": [_row(release) for release in releases[:_MOST_ROWS]],
@@ -147,7 +97,8 @@ def _row(release: ReleaseChange) -> Mapping[str, str]:
         "environment": release.environment,
         "api": release.api,
         "identity": _arrow(*(id and code(id) for id in release.ids)),
-        "image": _arrow(*(image and code(image) for image in release.images)),
+        "image": _arrow(*(image and code(image) for image in _images(release))),
+        "pods": escaped(release.pods),
     }
 
 
@@ -219,8 +170,8 @@ def _other(changes: Iterable[Change]) -> list[str]:
     for change in changes:
         if not change.path.startswith(f"{layout.RELEASES}/"):
             found[layout.chart_of(change.path) or change.path, change.action] += 1
-    for (environment, _), named in _by_release(changes).items():
-        if _follows_mode(named):
+    for (environment, _), named in changes_by_release(changes).items():
+        if follows_mode(named):
             path = f"{layout.release_directory(environment, '*')}/{layout.MANIFEST}"
             found[path, named[layout.MANIFEST].action] += 1
     lines = [
@@ -274,6 +225,10 @@ def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, object]]:
             source["origin"] = origin_of(provenance)
             found[tuple(sorted(source.items()))] = source
     return list(found.values())[:3]
+
+
+def _images(release: ReleaseChange) -> tuple[str | None, str | None]:
+    return _image(release.facts[0]), _image(release.facts[1])
 
 
 def _image(content: bytes | None) -> str | None:

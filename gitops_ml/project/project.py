@@ -214,6 +214,11 @@ class Project:
     teams: Mapping[str, TeamSpec]
     default_team: str
 
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """The names of the protected environments."""
+        return tuple(name for name, each in self.environments.items() if each.protected)
+
 
 def minor_version(version: str) -> int:
     """35 for ``1.35``."""

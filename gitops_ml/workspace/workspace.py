@@ -340,7 +340,7 @@ def chosen_environments(
             f"{', '.join(project.environments)}"
         )
     known = project.environments
-    spared = {name for name in known if spares_protected and known[name].protected}
+    spared = project.protected if spares_protected else ()
     found = tuple(dict.fromkeys(wanted)) or tuple(name for name in known if name not in spared)
     if known and not found:
         names = ", ".join(known)

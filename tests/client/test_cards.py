@@ -59,6 +59,7 @@ def test_an_api_as_text(client):
         "iris in staging  [committed]",
         f"  deployment  {api.deployment_id}",
         f"  image       {api.image}",
+        "  pods        starts",
         f"  commit      {api.commit[:12]}",
         f"  {len(api.changes)} files change",
     ]

@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 
 from gitops_ml.git.commits import Change
+from gitops_ml.gitops.changed_releases import changed_releases
 from gitops_ml.gitops.pull_request_body import (
     LONGEST_BODY,
     pull_request_body,
-    release_changes,
     title_of,
 )
 
@@ -68,9 +68,9 @@ def body(changes: tuple[Change, ...], **words: Any) -> str:
 def test_a_changed_release_is_shown_before_and_after():
     assert body(changed(), why="The old model was wrong about **setosa**.") == (
         "The old model was wrong about **setosa**.\n\n"
-        "| change | environment | API | deployment id | image |\n"
-        "|---|---|---|---|---|\n"
-        "| modify | `staging` | `iris` | `iris-aaa` → `iris-bbb` |"
+        "| change | environment | API | pods | deployment id | image |\n"
+        "|---|---|---|---|---|---|\n"
+        "| modify | `staging` | `iris` | rolling, 1 at a time | `iris-aaa` → `iris-bbb` |"
         " `iris@sha256:111111111111` → `iris@sha256:222222222222` |\n"
         "\n"
         "### What changes\n\n"
@@ -104,8 +104,8 @@ def test_a_new_release_shows_its_manifest_and_a_removed_one_its_end():
         )
     )
     assert "```yaml\nname: iris\nkind: RealtimeAPI\ncompute:\n  cpu: 500m\n```" in text
-    assert "| add | `staging` | `iris` | `iris-a` | `iris@sha256:222222222222` |" in text
-    assert "| delete | `staging` | `old` | `old-b` → – |" in text
+    assert "| add | `staging` | `iris` | starts | `iris-a` | `iris@sha256:222222222222` |" in text
+    assert "| delete | `staging` | `old` | stops | `old-b` → – |" in text
 
 
 def test_what_changes_besides_releases_is_named_and_charts_as_a_whole():
@@ -201,7 +201,7 @@ def test_content_of_the_repository_cannot_leave_its_place():
     assert not re.search(r"^# ", shown, re.M)
     assert [
         line.count("|") - line.count("\\|") for line in shown.splitlines() if "| add" in line
-    ] == [6, 6]
+    ] == [7, 7]
 
 
 def test_files_that_are_not_yaml_have_no_fields():
@@ -212,12 +212,12 @@ def test_files_that_are_not_yaml_have_no_fields():
             Change(f"{place}/values.yaml", b"a: [", b"{{ template }}"),
         )
     )
-    assert "| modify | `staging` | `iris` | – | – |" in text
+    assert "| modify | `staging` | `iris` | no restart | – | – |" in text
 
 
 def test_other_files_are_not_releases():
     paths = ["README.md", "releases/staging", "releases/staging/iris/deep/values.yaml"]
-    assert release_changes([Change(path, None, b"x") for path in paths]) == ()
+    assert changed_releases([Change(path, None, b"x") for path in paths]) == ()
 
 
 def test_a_title_is_one_line_of_bounded_length():

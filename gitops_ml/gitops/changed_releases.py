@@ -1,0 +1,153 @@
+"""The releases in a set of changed files, before and after, and what the change does to running pods."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.release_yaml import deployment_id_of, destination_of, read_fields
+from gitops_ml.release.values.pod_part import pod_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from gitops_ml.git.commits import Change
+
+Content = tuple["bytes | None", "bytes | None"]
+"""A file before and after; twice `None` where it does not change."""
+
+NO_RESTART = "no restart"
+KEPT = "kept: Argo CD deletes nothing in a protected environment"
+RECREATE = "stops before it starts"
+_PERCENT = re.compile(r"(\d{1,3})%")
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChange:
+    """One release before and after."""
+
+    environment: str
+    api: str
+    action: str
+    """``add``, ``modify`` or ``delete``."""
+    values: Content
+    facts: Content
+    """``release.yaml``."""
+    is_kept: bool = False
+    """Whether Argo CD keeps what runs where the release is removed: its environment is protected."""
+
+    @property
+    def directory(self) -> str:
+        return layout.release_directory(self.environment, self.api)
+
+    @property
+    def ids(self) -> tuple[str | None, str | None]:
+        return deployment_id_of(self.facts[0]), deployment_id_of(self.facts[1])
+
+    @property
+    def pods(self) -> str:
+        """What Argo CD does to the pods of the release once it has this change.
+
+        ``starts``, ``stops``, ``no restart``, ``rolling, 2 at a time``, ``stops before it starts``, or
+        ``moves`` with the other place; ``kept`` for a removal from a protected environment.
+        """
+        if self.action == "add":
+            return "starts"
+        if self.action == "delete":
+            return KEPT if self.is_kept else "stops"
+        before, after = map(destination_of, self.facts)
+        if before and after and before[1] != after[1]:
+            server, namespace = after[1]
+            return f"moves to namespace {namespace} of {server}: stops here"
+        new = read_fields(self.values[1])
+        if self.ids[0] == self.ids[1] and _pods(read_fields(self.values[0])) == _pods(new):
+            return NO_RESTART
+        return _rollout(new)
+
+
+def changed_releases(
+    changes: Iterable[Change], *, kept: Collection[str] = ()
+) -> tuple[ReleaseChange, ...]:
+    """The releases among the changes, in their order; without those that a switch of mode carries along.
+
+    ``kept`` are the environments where Argo CD deletes nothing.
+    """
+    return tuple(
+        replace(_release(*place, named), is_kept=place[0] in kept)
+        for place, named in changes_by_release(changes).items()
+        if not follows_mode(named)
+    )
+
+
+def pods_by_directory(changes: Iterable[Change], *, kept: Collection[str] = ()) -> dict[str, str]:
+    """What the changes do to the pods of each release, by its directory."""
+    return {release.directory: release.pods for release in changed_releases(changes, kept=kept)}
+
+
+def changes_by_release(changes: Iterable[Change]) -> dict[tuple[str, str], dict[str, Change]]:
+    files: dict[tuple[str, str], dict[str, Change]] = {}
+    for change in changes:
+        match change.path.split("/"):
+            case [layout.RELEASES, environment, api, name]:
+                files.setdefault((environment, api), {})[name] = change
+    return files
+
+
+def follows_mode(named: Mapping[str, Change]) -> bool:
+    """Whether a release gets or loses its ``manifest.yaml``, and keeps its values."""
+    return set(named) == {layout.MANIFEST} and named[layout.MANIFEST].action != "modify"
+
+
+def _release(environment: str, api: str, named: Mapping[str, Change]) -> ReleaseChange:
+    values, facts = (
+        (file.before, file.after) if (file := named.get(name)) else (None, None)
+        for name in (layout.VALUES, layout.RELEASE)
+    )
+    change = named.get(layout.RELEASE) or named.get(layout.VALUES)
+    return ReleaseChange(environment, api, change.action if change else "modify", values, facts)
+
+
+def _pods(values: Mapping[str, Any]) -> object:
+    """What of the values decides the pods; values that gitops-ml did not write count as a whole."""
+    try:
+        part = pod_part(values)
+    except (KeyError, TypeError, AttributeError):
+        return values
+    return {**part, "id": _in(values, "api").get("deploymentId")}
+
+
+def _rollout(values: Mapping[str, Any]) -> str:
+    """How a Deployment with these values replaces its pods."""
+    strategy = _in(values, "updateStrategy")
+    if strategy.get("type") == "Recreate":
+        return RECREATE
+    scaling = _in(values, "autoscaling")
+    fewest = _number(scaling.get("minReplicas", values.get("replicas")))
+    most = _number(scaling.get("maxReplicas", fewest))
+    few, many = (_at_a_time(strategy, replicas) for replicas in (fewest, max(fewest, most)))
+    return f"rolling, {few} at a time" if few == many else f"rolling, {few} to {many} at a time"
+
+
+def _at_a_time(strategy: Mapping[str, Any], replicas: int) -> int:
+    """How many of the replicas are extra or missing at once, as Kubernetes rounds the shares."""
+    extra = _share(strategy.get("maxSurge", 1), replicas, math.ceil)
+    missing = _share(strategy.get("maxUnavailable", 0), replicas, math.floor)
+    # Both may be zero after rounding, and then one may be missing.
+    return max(1, extra + missing)
+
+
+def _share(value: object, replicas: int, rounded: Callable[[float], int]) -> int:
+    percent = _PERCENT.fullmatch(str(value))
+    return rounded(int(percent[1]) * replicas / 100) if percent else _number(value, least=0)
+
+
+def _number(value: object, *, least: int = 1) -> int:
+    return max(least, value) if isinstance(value, int) else least
+
+
+def _in(values: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    found = values.get(section)
+    return found if isinstance(found, dict) else {}
