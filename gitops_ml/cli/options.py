@@ -37,7 +37,8 @@ class ProjectChoice:
     def open_with_manifests(
         self, *, offline: bool = False, may_be_empty: bool = False, spares_protected: bool = False
     ) -> tuple[Workspace, Clients]:
-        from gitops_ml.workspace.workspace import open_project
+        from gitops_ml.cli import report
+        from gitops_ml.workspace.workspace import open_project, unserved_problems
 
         workspace = open_project(
             self.paths,
@@ -47,6 +48,8 @@ class ProjectChoice:
             may_be_empty=may_be_empty,
             spares_protected=spares_protected,
         )
+        if workspace.releases:
+            report.problems(unserved_problems(workspace))
         return _with_clients(workspace, offline=offline)
 
 

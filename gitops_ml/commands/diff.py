@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gitops_ml.delivery.hand_edits import undone_edits
 from gitops_ml.delivery.images import plan_images, provenance_of
 from gitops_ml.delivery.plan import (
     DeployOptions,
@@ -82,7 +83,11 @@ def diff(workspace: Workspace, *, clients: Clients, with_objects: bool = False) 
         pods=pods_by_directory(plan.changes, kept=workspace.project.protected),
         objects=objects,
         left=plan.left,
-        warnings=(*plan.warnings, *left_warnings(plan.left)),
+        warnings=(
+            *plan.warnings,
+            *undone_edits(clients.repository, snapshot, plan.changes),
+            *left_warnings(plan.left),
+        ),
     )
 
 

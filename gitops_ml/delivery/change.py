@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gitops_ml.delivery.hand_edits import undone_edits
 from gitops_ml.delivery.push import (
     NOTHING_TO_PROPOSE_TO,
     CommitPlan,
@@ -224,16 +225,25 @@ def deliver_changes(
     if options.waits:
         refuse_unreadable(workspace, environments, context.clients)
     proposes, warnings = _review(workspace, options, environments)
+    is_told_at_once = not (proposes or options.dry_run)
+
+    def with_edits(snapshot: GitSnapshot) -> Plan:
+        plan = make_plan(snapshot)
+        edits = undone_edits(repository, snapshot, plan.changes)
+        for text in edits if is_told_at_once else ():
+            context.clients.warn(text)
+        return plan if is_told_at_once else replace(plan, warnings=(*plan.warnings, *edits))
+
     if options.dry_run:
-        return _tried(repository.fetch(), make_plan, proposes=proposes)
+        return _tried(repository.fetch(), with_edits, proposes=proposes)
     author = read_author(workspace.root, workspace.project.gitops)
     if not proposes:
-        return deliver(repository, make_plan, author=author)
+        return deliver(repository, with_edits, author=author)
     head = head_branch(topic)
     delivered = propose(
         repository,
         context.clients.forge,
-        make_plan,
+        with_edits,
         lambda plan: _proposal(workspace, plan, why=options.why, head=head),
         head=head,
         author=author,

@@ -169,7 +169,7 @@ class DeployPlanner:
         if wants_manifests(workspace):
             _ = self.clients.helm
         images = self._resolved_images(state)
-        left = left_behind(state, workspace, [plan.directory for plan in workspace.releases])
+        left = left_behind(state, workspace, workspace.directories())
         gone = left if self.options.prune else ()
         refuse_mass_removal(workspace, gone, most=prune_limit(state) if gone else None)
         wanted = wanted_releases(workspace, images, self.provenance)

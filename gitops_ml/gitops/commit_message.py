@@ -55,6 +55,11 @@ def action_of(message: str) -> str | None:
     return match[1] if match else None
 
 
+def is_of_tool(message: str) -> bool:
+    """Whether gitops-ml wrote the message; a deploy that removes or switches only has no trailer."""
+    return _TRAILER.search(message) is not None
+
+
 def _bullets(lines: Iterable[str]) -> list[str]:
     found = [f"* {one_line(line)}" for line in lines]
     more = len(found) - _MOST_TRAILERS

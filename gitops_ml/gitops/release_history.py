@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.forge.pull_request import pull_request_number
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.commit_message import action_of
+from gitops_ml.gitops.commit_message import action_of, is_of_tool
 from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.release_yaml import (
     ReleaseRecord,
@@ -198,6 +198,11 @@ class ReleaseHistory:
         """Whether the event brought an earlier state back."""
         before, after = self.release(event.before.release), self.release(event.after.release)
         return _action(event, before, after) == "rollback"
+
+    def is_edit(self, event: Event) -> bool:
+        """Whether a person changed the values, which gitops-ml writes together with its record."""
+        changed = event.before.release == event.after.release is not None
+        return changed and not is_of_tool(event.commit.message)
 
     def warnings(self) -> tuple[str, ...]:
         return tuple(

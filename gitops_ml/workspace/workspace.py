@@ -69,6 +69,14 @@ class Workspace:
     origin: Mapping[str, Any] | None = None
     """Where the call comes from, if not from a checkout: a notebook's cell, a step of a flow."""
 
+    def directories(self) -> set[str]:
+        """The directories that releases of the manifests have, also of kinds that are not served."""
+        return {
+            layout.release_directory(environment, manifest.name)
+            for environment in self.environments
+            for manifest in self.manifests
+        }
+
     def directory_of(self, manifest: Manifest) -> Path:
         """The folder that the predictor's paths start from."""
         return self.folders.get(manifest.name) or Path.cwd() / manifest.directory
@@ -260,19 +268,24 @@ def _read_project(
 
 
 def checked(workspace: Workspace) -> Workspace:
-    """The workspace, if it has no errors and every API of it can be served.
+    """The workspace, if it has no errors and an API of it can be served.
+
+    APIs of a kind that this version cannot deploy do not stop the others: `unserved_problems` has them.
 
     Raises:
         InvalidDocument: with every problem of every file.
     """
-    unserved = [
-        replace(problem, severity="error")
-        for problem in workspace.problems.warnings
-        if problem.rule == UNSERVED
-    ]
-    if problems := (*workspace.problems.errors, *unserved):
+    unserved = () if workspace.releases else unserved_problems(workspace)
+    stops = [replace(problem, severity="error") for problem in unserved]
+    if problems := (*workspace.problems.errors, *stops):
         raise InvalidDocument(problems)
     return workspace
+
+
+def unserved_problems(workspace: Workspace) -> tuple[Problem, ...]:
+    """A warning for each API of a kind that this version cannot deploy."""
+    found = workspace.problems.warnings
+    return tuple(problem for problem in found if problem.rule == UNSERVED)
 
 
 def dict_key(data: Any) -> bytes:

@@ -420,3 +420,29 @@ def test_a_kind_that_cannot_be_deployed_yet_is_valid_and_no_verb_leaves_it_out_i
             3,
             True,
         )
+
+
+BATCH = {"name": "oak", "kind": "BatchAPI", "predictor": {"path": "predictor.py"}}
+
+
+def test_a_kind_that_cannot_be_deployed_yet_does_not_stop_the_others(ann):
+    split = {"name": "split", "kind": "TrafficSplitter", "apis": [{"name": "iris", "weight": 100}]}
+    ann.has(container_api("iris"), split, BATCH)
+    for verb in ("render", "diff", "build", "deploy"):
+        result = ann.runs(verb)
+        assert result.code == 0, result
+        for name, kind in (("split", "TrafficSplitter"), ("oak", "BatchAPI")):
+            message = f"warning: {name}.kind: {kind} is checked, but this version cannot deploy it"
+            assert message in result.err
+    assert {path.split("/")[2] for path in ann.paths("releases/staging/")} == {"iris"}
+    result = ann.runs("deploy", "--api", "split")
+    assert (result.code, "TrafficSplitter is checked, but" in result.err) == (3, True)
+
+
+def test_a_release_whose_kind_cannot_be_deployed_any_more_is_not_pruned(ann):
+    ann.has(container_api("iris"), container_api("oak"))
+    ann.deploys("-e", "staging")
+    ann.has(container_api("iris"), BATCH)
+    result = ann.deploys("-e", "staging", "--prune")
+    assert ann.paths("releases/staging/oak/")
+    assert "no manifest describes it" not in result.err

@@ -1,0 +1,59 @@
+"""Find edits of releases in the GitOps repository that a change would undo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.gitops import layout
+from gitops_ml.gitops.changed_releases import changed_releases
+from gitops_ml.gitops.differences import field_changes
+from gitops_ml.gitops.release_history import ReleaseHistory
+from gitops_ml.gitops.release_yaml import read_fields
+from gitops_ml.system.clean_text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gitops_ml.git.commits import Change
+    from gitops_ml.git.repository import GitRepository, GitSnapshot
+    from gitops_ml.gitops.changed_releases import ReleaseChange
+
+_MOST_RELEASES = 100
+"""Releases of one change that are looked up, each by one command of git."""
+_MOST_FIELDS = 5
+
+
+def undone_edits(
+    repository: GitRepository, snapshot: GitSnapshot, changes: Iterable[Change]
+) -> tuple[str, ...]:
+    """A sentence for each release whose last edit by hand ``changes`` take back, with the fields."""
+    modified = [each for each in changed_releases(changes) if each.action == "modify"]
+    modified = [each for each in modified if each.values[0] is not None][:_MOST_RELEASES]
+    past = ReleaseHistory(repository, environments=(), snapshot=snapshot)
+    return tuple(text for release in modified for text in _undone(past, release))
+
+
+def _undone(past: ReleaseHistory, release: ReleaseChange) -> Iterator[str]:
+    events = past.events(release.environment, release.api)
+    if not events or not past.is_edit(events[0]):
+        return
+    edit = events[0].commit
+    # What gitops-ml wrote last; several edits may have come since.
+    written = next((event.after for event in events if not past.is_edit(event)), events[-1].before)
+    before = read_fields(past.content(written.values))
+    now, after = map(read_fields, release.values)
+    edited = {each.path: each for each in field_changes(before, now)}
+    taken_back = [
+        f"{each.path}: {each.before!r:.80} becomes {each.after!r:.80}"
+        for each in field_changes(now, after)
+        if each.path in edited
+    ]
+    if not taken_back:
+        return
+    more = f" and {len(taken_back) - _MOST_FIELDS} more" if len(taken_back) > _MOST_FIELDS else ""
+    yield one_line(
+        f"{release.directory}/{layout.VALUES} was edited by hand ({edit.author[0]}, {edit.id[:12]}), "
+        f"and this takes it back: {', '.join(taken_back[:_MOST_FIELDS])}{more}. To keep the edit, write it "
+        "to the manifest",
+        most=1000,
+    )
