@@ -61,7 +61,7 @@ def test_what_is_built_is_pushed_and_not_built_again(shop, monkeypatch):
 
 
 def test_deploy_builds_pushes_and_names_the_image_by_digest(shop, monkeypatch):
-    result = shop.runs("deploy", "-o", "json")
+    result = shop.deploys("-o", "json")
     assert result.code == 0, result
     image = shop.yaml("releases/production/answer/values.yaml")["image"]
     assert {release["image"] for release in result.json["releases"]} == {

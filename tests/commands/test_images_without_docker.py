@@ -102,7 +102,7 @@ def test_the_provenance_names_the_commit_of_the_source_where_nothing_else_is_in_
 
 
 def test_deploy_locks_builds_pushes_and_names_the_image_by_digest(mill):
-    result = mill.person.runs("deploy", "-o", "json")
+    result = mill.person.deploys("-o", "json")
     assert result.code == 0, result
     image = mill.person.yaml("releases/production/answer/values.yaml")["image"]
     name = f"{image['repository']}:{image['tag']}@{image['digest']}"

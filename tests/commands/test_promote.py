@@ -32,7 +32,7 @@ def test_the_target_gets_the_same_image_and_its_own_words(ann):
     assert values(ann, "iris", "production")["autoscaling"]["maxReplicas"] == 50
     assert release["deployment_id"] != first
     lines = result.out.splitlines()
-    assert lines[1].split() == ["production", "iris", release["deployment_id"], "-"]
+    assert lines[1].split() == ["production", "iris", "starts", release["deployment_id"], "-"]
     assert lines[2:4] == [
         "iris: what else differs",
         "  ~ autoscaling.maxReplicas: 5 -> 50",
