@@ -122,8 +122,6 @@ class Settings:
     long, is replaced; at least twice the time limit of a request."""
     health_timeout_seconds: float = 10
     """A health() that runs longer makes the replica not ready."""
-    inline: Literal["auto", "never"] = "auto"
-    """Whether quick calls may be made without a hand-off from thread to thread."""
     probe_port: int | None = None
     """The port of the supervisor for /livez, /readyz and /metrics. None: they are on the API's port alone."""
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from predictor_base.telemetry.tracing import Tracing
 
 Endpoint = Callable[[Exchange], Coroutine[Any, Any, Reply]]
-ASGIApp = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 Routes = Mapping[str, Mapping[str, Endpoint]]
 """By path pattern as Starlette writes them, then by HTTP verb."""
 
@@ -50,8 +49,6 @@ logger = logging.getLogger("predictor_base")
 
 RETRY_AFTER = (b"retry-after", b"1")
 PLAIN_BODIES = (b"accept-encoding", b"identity")
-EXPRESS_PATHS = frozenset((b"/predict", b"/"))
-EXPRESS_BYTES = 32768
 PLAIN = Form()
 
 
@@ -78,7 +75,6 @@ class App:
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         share = settings.max_body_bytes_in_flight // settings.processes_per_replica
         self.bodies = Bodies(largest=settings.max_request_bytes, most=share)
-        self._express_bytes = min(EXPRESS_BYTES, settings.max_request_bytes)
         self._sender = Sender(settings, is_leaving=lambda: service.state in ("draining", "stopped"))
 
     def add_routes(self, routes: Routes) -> None:
@@ -111,55 +107,6 @@ class App:
             reply = await endpoint(exchange)
             span.set_attribute("http.response.status_code", reply.status)
         return reply
-
-    # The express lane of uvicorn_protocol.py
-
-    def takes(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Whether this is a small JSON prediction and predictions are short."""
-        if path not in EXPRESS_PATHS or not self._sender.writes_at_once or self.tracing is not None:
-            return False
-        if self.service.state != "ready":
-            return False
-        method = self.service.predictor.predict
-        if method is None or not method.wants_payload or not self.service.runs_here(method):
-            return False
-        header = dict(headers)
-        length = header.get(b"content-length", b"")
-        is_small = length.isdigit() and int(length) <= self._express_bytes
-        is_json = header.get(b"content-type") == JSON
-        return is_small and is_json and b"content-encoding" not in header
-
-    def answer_at_once(self, scope: Scope, body: bytes) -> Any:
-        """Predict; returns status, header lines and body, or an ASGI application that sends any other reply."""
-        exchange = Exchange(scope, _no_message, timeout=self.settings.request_timeout_seconds)
-        request_id_of_task.set(exchange.request_id)
-        exchange.is_prediction = True
-        exchange.body = body
-        try:
-            method = self.service.predictor.predict
-            assert method is not None
-            payload = parse(body)
-            exchange.payload = self.typed(method, payload) if method.convert else payload
-            exchange.pre_seconds = time.perf_counter() - exchange.started
-            result = self.service.call_here(method, exchange)
-            if type(result) is not dict and is_stream(unpacked(result)[0]):
-                return self._application(self._streamed(result, exchange, PLAIN), exchange)
-            reply = self.reply(result, exchange)
-        except Exception as error:  # noqa: BLE001 - every failure has a reply
-            reply = self.failure(error, exchange)
-        if reply.headers or reply.response is not None:
-            return self._application(_finished(reply), exchange)
-        exchange.status = reply.status
-        lines = self._sender.header_lines(reply, exchange)
-        self._account(reply, exchange)
-        return reply.status, lines, reply.body
-
-    def _application(self, replying: Awaitable[Reply], exchange: Exchange) -> ASGIApp:
-        async def send_reply(scope: Scope, receive: Receive, send: Send) -> None:
-            exchange.scope, exchange.receive = scope, receive
-            await self._conclude(replying, exchange, send)
-
-        return send_reply
 
     async def _conclude(self, replying: Awaitable[Reply], exchange: Exchange, send: Send) -> None:
         """Send and count the reply; what fails on the way becomes an error's reply, or breaks off what is sent."""
@@ -219,10 +166,7 @@ class App:
             result = method.call(exchange)
         else:
             exchange.pre_seconds = time.perf_counter() - exchange.started
-            if self.service.runs_here(method):
-                result = self.service.call_here(method, exchange)
-            else:
-                result = await self.service.call(method, exchange)
+            result = await self.service.call(method, exchange)
         if type(result) is not dict and is_stream(unpacked(result)[0]):
             return await self._streamed(result, exchange, form)
         return self.reply(result, exchange, form)
@@ -396,14 +340,6 @@ def unpacked(result: Any) -> tuple[Any, Callable[[], object] | None]:
     if type(result) is tuple and len(result) == 2 and callable(result[1]):
         return result
     return result, None
-
-
-async def _finished(reply: Reply) -> Reply:
-    return reply
-
-
-async def _no_message() -> MutableMapping[str, Any]:
-    raise AssertionError("the body is read already")
 
 
 def _pattern(path: str) -> re.Pattern[str]:

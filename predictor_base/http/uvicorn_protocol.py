@@ -1,10 +1,4 @@
-"""uvicorn's HTTP protocol with strict framing, time limits for slow clients, and an express lane.
-
-Most of the cost of a small request in uvicorn is a task, an event, ASGI messages, two system calls
-and a regular expression for each header. A prediction that is known to be short is therefore
-answered as soon as its last byte is read, and a plain reply is sent in one write. Other requests
-use uvicorn's own path.
-"""
+"""uvicorn's HTTP protocol with strict framing, time limits for slow clients, and plain replies in one write."""
 
 from __future__ import annotations
 
@@ -21,13 +15,12 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from predictor_base.http.raw_replies import break_off, reply_bytes, send_unchunked, write_reply
+from predictor_base.http.raw_replies import break_off, send_unchunked, write_reply
 from predictor_base.http.request import BODY_IS_LATE, BREAK_OFF, WRITE_REPLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from predictor_base.http.app import App
     from predictor_base.settings import Settings
 
 MAX_HEAD_BYTES = 65536
@@ -39,9 +32,6 @@ REFUSED_SECONDS = 2
 """How long data of a refused client is discarded before the connection closes."""
 LEAVING_SECONDS = 0.5
 """How long a body may pause once the server drains."""
-
-PIPELINED = 8
-"""Requests of one read that may use the express lane, so that no client blocks the others."""
 
 IDLE, HEAD, BODY = range(3)
 """What a connection reads: nothing, a head, or a body."""
@@ -93,10 +83,6 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     server_state: Connections
-    express: App | None = None
-    express_body: bytearray | None = None
-    """The received part of a body in the express lane."""
-    express_answered = 0
     phase = IDLE
     messages = 0
     head_bytes = 0
@@ -133,7 +119,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.refused:
             return
-        self.express_answered = 0
         self.head_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -186,26 +171,17 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self.phase = BODY
         self.body_bytes = self.raw_bytes = 0
-        if self._takes_express():
-            self.express_body = bytearray()
-        else:
-            self._start(self.app)
+        self._start()
 
     def on_body(self, body: bytes) -> None:
         self.body_bytes += len(body)
-        if self.express_body is None:
-            HttpToolsProtocol.on_body(self, body)
-        else:
-            self.express_body += body
+        HttpToolsProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
         if self.phase == HEAD:  # an offer
             return
         self.phase = IDLE
-        if self.express_body is None:
-            HttpToolsProtocol.on_message_complete(self)
-        else:
-            self._answer(bytes(self.express_body))
+        HttpToolsProtocol.on_message_complete(self)
 
     def _check_head(self) -> None:
         """Refuse a head that could mean one thing here and another to a proxy before us."""
@@ -242,11 +218,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # Answering
 
-    def _start(self, app: Any) -> None:
-        """Let an ASGI application answer."""
-        usual, self.app = self.app, app
+    def _start(self) -> None:
+        """Let the ASGI application answer."""
         HttpToolsProtocol.on_headers_complete(self)
-        self.app = usual
         if self.scope["http_version"] == "1.0":
             self.cycle.send = partial(send_unchunked, self.cycle)  # type: ignore[method-assign]
         extensions: Any = {
@@ -254,35 +228,6 @@ class GuardedProtocol(HttpToolsProtocol):
             BREAK_OFF: partial(break_off, self.cycle),
         }
         self.scope["extensions"] = extensions
-
-    def _takes_express(self) -> bool:
-        return (
-            self.express is not None
-            and self.express_answered < PIPELINED
-            and (self.cycle is None or self.cycle.response_complete)
-            and self.parser.get_method() == b"POST"
-            and self.parser.should_keep_alive()
-            and not self.expect_100_continue
-            and not self.flow.write_paused
-            and self.express.takes(self.url, self.scope["headers"])  # type: ignore[arg-type]
-        )
-
-    def _answer(self, body: bytes) -> None:
-        assert self.express is not None
-        self.express_body = None
-        scope: Any = self.scope
-        scope["method"], scope["path"], scope["query_string"] = "POST", self.url.decode(), b""
-        found = self.express.answer_at_once(scope, body)
-        if isinstance(found, tuple):
-            status, headers, content = found
-            lines = self.server_state.default_lines
-            self.transport.write(reply_bytes(status, lines, headers, content))
-            self.express_answered += 1
-            self.on_response_complete()
-        else:
-            self._start(found)
-            HttpToolsProtocol.on_body(self, body)
-            HttpToolsProtocol.on_message_complete(self)
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(*self.refusal)
@@ -293,7 +238,6 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self.refused, self.refusal = True, (status, message)
         self.server_state.note(status, message, self.client)
-        self.express_body = None
         if not self.is_busy:
             self._write_refusal()
         elif self.phase == BODY:
@@ -370,19 +314,10 @@ class GuardedProtocol(HttpToolsProtocol):
         elif now - self.leaving_since > LEAVING_SECONDS and not self.flow.read_paused:
             self._end_body(503, "the server is shutting down")
 
-    def shutdown(self) -> None:
-        if self.express_body is not None:
-            body, self.express_body = bytes(self.express_body), None
-            self._start(self.app)
-            HttpToolsProtocol.on_body(self, body)
-        super().shutdown()
-
     def _end_body(self, status: int, message: str) -> None:
         if self.is_busy:
             extensions: Any = self.scope["extensions"]
             extensions[BODY_IS_LATE] = True
-            self.refuse(status, message)
-        elif self.express_body is not None:
             self.refuse(status, message)
         else:  # answered already
             self.transport.close()

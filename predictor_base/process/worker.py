@@ -90,12 +90,12 @@ class Worker:
         signal.signal(signal.SIGTERM, lambda *_: self._loop.call_soon_threadsafe(self.terminate))
         # A terminal sends it to all processes, and the supervisor forwards it. A program that the predictor
         # starts would inherit that it is ignored, but not a handler.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, lambda *_: None)
         forks.keep_signals_apart()
         sys.setswitchinterval(SWITCH_SECONDS)
         main = self._loop.create_task(self._live())
         main.add_done_callback(lambda _: self._executor.finish())
-        self._executor.run_loop()
+        self._loop.run_forever()
         main.result()
         return self.exit_code
 
@@ -144,9 +144,7 @@ class Worker:
         config.load()
 
     def _protocol(self) -> GuardedProtocol:
-        connection = GuardedProtocol(self._config, self._connections, {}, self._loop)
-        connection.express = self._app
-        return connection
+        return GuardedProtocol(self._config, self._connections, {}, self._loop)
 
     async def _accept(self, number: int) -> None:
         """Accept connections of this worker's socket."""
@@ -221,7 +219,7 @@ class Worker:
     # Loading
 
     async def _load(self) -> None:
-        job = self._executor.submit(lambda _: self._assemble(), None, counts=False)
+        job = self._executor.submit(lambda _: self._assemble(), None)
         try:
             self._assembled = await job.future
         except StartFailure as error:
@@ -345,7 +343,7 @@ class Worker:
     def _shut_down(self, assembled: Assembled) -> asyncio.Future[Any]:
         """Call shutdown() on the thread of predict; beside it where a predict does not end."""
         if self._executor.is_free():
-            return self._executor.submit(lambda _: assembled.close(), None, counts=False).future
+            return self._executor.submit(lambda _: assembled.close(), None).future
         return self._on_own_thread(assembled.close)
 
     def _on_own_thread(self, function: Callable[[], None]) -> asyncio.Future[None]:

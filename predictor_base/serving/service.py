@@ -56,8 +56,6 @@ class Service:
         self._predictor: LoadedPredictor | None = None
         self.post_predict: Method | None = None
         self._batcher: Batcher | None = None
-        self._may_wait = settings.models is not None or settings.multi_model_reloading is not None
-        """With a model client, even a short call may become a download or a request."""
         self._capacity = 0
         self._slots = asyncio.Semaphore(1)
         self._running: dict[object, float] = {}
@@ -118,12 +116,6 @@ class Service:
             raise NotImplementedHere(f"the predictor has no {name} method")
         return found
 
-    def runs_here(self, method: Method) -> bool:
-        """Whether to use `call_here` instead of the more expensive `call`."""
-        if method.kind != "sync" or self._batcher is not None or self._may_wait:
-            return False
-        return self._executor.runs_beside_loop()
-
     async def call(self, method: Method, request: Any) -> Any:
         """What the method returns for this request."""
         self._admit()
@@ -158,7 +150,7 @@ class Service:
     def run_afterwards(self, function: Callable[[], Any]) -> None:
         """Run what is to be done after a reply, on a thread; the server does not leave before."""
         self.afterwards += 1
-        job = self._executor.submit(lambda _: run_hook(function), None, counts=False)
+        job = self._executor.submit(lambda _: run_hook(function), None)
         job.future.add_done_callback(self._finished_afterwards)
 
     def _finished_afterwards(self, future: asyncio.Future[Any]) -> None:
@@ -168,7 +160,7 @@ class Service:
 
     def in_background(self, function: Callable[[Any], Any], argument: object) -> Job:
         """Run on a thread, after jobs that already wait."""
-        return self._executor.submit(function, argument, counts=False)
+        return self._executor.submit(function, argument)
 
     def is_stalled(self) -> bool:
         """Whether a call runs for far too long while no other call finishes."""
@@ -181,24 +173,11 @@ class Service:
 
     # How each kind of method is called
 
-    def call_here(self, method: Method, request: Any) -> Any:
-        """Call a method that is known to be short."""
-        started = clock()
-        try:
-            return method.call(request)
-        except BaseException as error:
-            raise _as_failure(error) from error
-        finally:
-            request.predict_seconds = seconds = clock() - started
-            self._executor.observe_beside_loop(seconds)
-
     async def _run(self, method: Method, request: Any, *, batch: bool = False) -> Any:
         """Call the method off the loop, or await it if it is async."""
         try:
             if method.kind == "async":
                 return await self._run_async(method, request, batch=batch)
-            if batch and not self._may_wait and self._executor.runs_beside_loop():
-                return self.call_here(method, request)
             return await self._run_on_thread(method.call, request, batch=batch)
         except asyncio.CancelledError as error:
             if self.state == "stopped":  # the end of the grace period

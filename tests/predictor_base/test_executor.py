@@ -1,64 +1,30 @@
-"""Where calls run: threads while they may be slow, beside the loop once they are short."""
+"""Calls run on threads, whatever they do, and never on the loop's."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import pytest
 import uvloop
 
-from predictor_base.serving.executor import DEBT_SECONDS, FIRST_STREAK, Executor, ShortCalls
+from predictor_base.serving.executor import Executor
+from tests.support.predictor_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def test_calls_count_as_short_after_a_streak_and_not_after_a_long_one() -> None:
-    short = ShortCalls()
-    for _ in range(FIRST_STREAK - 1):
-        short.on_thread(0.0001)
-    short.on_thread(0.02)
-    for _ in range(FIRST_STREAK - 1):
-        short.on_thread(0.0001)
-    assert not short.are_short
-    short.on_thread(0.0001)
-    assert short.are_short
-    short.beside_loop(0.01)
-    assert short.are_short, "one hiccup of the machine is forgiven"
-    short.beside_loop(DEBT_SECONDS)
-    assert not short.are_short
-
-
-def test_calls_that_became_middling_leave_the_loop() -> None:
-    short = ShortCalls()
-    for _ in range(FIRST_STREAK):
-        short.on_thread(0.0001)
-    for _ in range(50):
-        short.beside_loop(0.0006)
-    assert not short.are_short
-
-
-def test_each_relapse_makes_the_next_try_rarer() -> None:
-    short = ShortCalls()
-    counts = []
-    for _ in range(3):
-        count = 0
-        while not short.are_short:
-            short.on_thread(0.0001)
-            count += 1
-        counts.append(count)
-        short.beside_loop(1.0)
-    assert counts == [FIRST_STREAK, FIRST_STREAK * 8, FIRST_STREAK * 64]
+    from pathlib import Path
 
 
 @contextmanager
 def running(threads: int) -> Iterator[tuple[Executor, asyncio.AbstractEventLoop]]:
     loop = uvloop.new_event_loop()
     executor = Executor(loop, threads=threads)
-    main = threading.Thread(target=executor.run_loop)
+    main = threading.Thread(target=loop.run_forever)
     main.start()
     try:
         yield executor, loop
@@ -69,33 +35,15 @@ def running(threads: int) -> Iterator[tuple[Executor, asyncio.AbstractEventLoop]
         loop.close()
 
 
-async def thread_of_call(executor: Executor, work: Any = threading.get_ident) -> int:
-    if executor.runs_beside_loop():
-        started = time.perf_counter()
-        found = work()
-        executor.observe_beside_loop(time.perf_counter() - started)
-        return int(found)
-    return int(await executor.submit(lambda _: work(), None).future)
-
-
-def test_with_one_thread_all_calls_run_in_it_wherever_the_loop_is() -> None:
-    def slow() -> int:
-        time.sleep(DEBT_SECONDS * 1.5)
-        return threading.get_ident()
-
-    async def calls(executor: Executor) -> tuple[set[int], set[int]]:
-        seen, loops = set(), set()
-        for count in range(FIRST_STREAK * 12):
-            work = slow if count == FIRST_STREAK * 2 else threading.get_ident
-            seen.add(await thread_of_call(executor, work))
-            loops.add(threading.get_ident())
-        return seen, loops
+def test_with_one_thread_all_calls_run_in_it_and_not_on_the_loops() -> None:
+    async def calls(executor: Executor) -> tuple[set[int], int]:
+        jobs = [executor.submit(lambda _: threading.get_ident(), None) for _ in range(300)]
+        return {await job.future for job in jobs}, threading.get_ident()
 
     with running(threads=1) as (executor, loop):
-        seen, loops = asyncio.run_coroutine_threadsafe(calls(executor), loop).result(20)
+        seen, of_loop = asyncio.run_coroutine_threadsafe(calls(executor), loop).result(20)
     assert len(seen) == 1
-    assert len(loops) == 2, "the loop went to the calls' thread, and away when one was slow"
-    assert seen < loops
+    assert of_loop not in seen
 
 
 def test_a_blocked_thread_does_not_hold_up_the_loop() -> None:
@@ -128,3 +76,57 @@ def test_a_cancelled_job_never_starts() -> None:
 
     with running(threads=1) as (executor, loop):
         assert asyncio.run_coroutine_threadsafe(main(executor), loop).result(20) == ["third"]
+
+
+SOURCE = """
+    import asyncio, contextvars, threading, time
+
+    here = threading.local()
+    variable = contextvars.ContextVar("variable", default=0)
+
+    async def double(x):
+        await asyncio.sleep(0)
+        return 2 * x
+
+    def running_loop():
+        try:
+            return bool(asyncio.get_running_loop())
+        except RuntimeError:
+            return False
+
+    class PythonPredictor:
+        def __init__(self):
+            here.thread = threading.get_ident()
+        def predict(self, payload):
+            if payload == "slow":
+                time.sleep(3)
+            seen = {"doubled": asyncio.run(double(4)), "running": running_loop(), "variable": variable.get()}
+            seen["thread"] = getattr(here, "thread", None) == threading.get_ident()
+            loop = asyncio.new_event_loop()
+            seen["own loop"] = loop.run_until_complete(double(1))
+            loop.close()
+            variable.set(payload)
+            return seen
+"""
+
+
+def test_each_call_of_many_has_a_plain_thread(tmp_path: Path) -> None:
+    seen = {"doubled": 8, "running": False, "variable": 0, "thread": True, "own loop": 2}
+    with serving(tmp_path, SOURCE) as server:
+        assert all(server.predict(number).json() == seen for number in range(1, 120))
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_slow_call_after_many_quick_ones_is_charged_to_itself_alone(
+    tmp_path: Path, threads: int
+) -> None:
+    settings = {"threadsPerProcess": threads, "requestTimeoutSeconds": 1}
+    with serving(tmp_path, SOURCE, **settings) as server, ThreadPoolExecutor() as pool:
+        for number in range(80):
+            server.predict(number)
+        slow = pool.submit(server.predict, "slow")
+        time.sleep(0.2)  # into the call
+        assert server.client.get("/livez").elapsed.total_seconds() < 1
+        if threads > 1:
+            assert server.predict("quick").status_code == 200
+        assert slow.result().status_code == 504

@@ -91,7 +91,7 @@ def events(text: str) -> list[str]:
 
 @pytest.mark.parametrize("what", GOOD)
 def test_what_predict_returns_streams_like_what_it_yields(server: Server, what: str) -> None:
-    for _ in range(30):  # the later ones take the express lane
+    for _ in range(30):
         answer = server.predict([what])
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert events(answer.text) == GOOD[what]
