@@ -97,13 +97,11 @@ def _object_differences(
     """The changes of Kubernetes objects of releases whose values change."""
     from gitops_ml.gitops.current_objects import current_objects
 
-    changed = {change.path for change in plan.changes}
-    found = []
-    for item in plan.releases:
-        if f"{item.directory}/{layout.VALUES}" not in changed:
-            continue
-        before = current_objects(snapshot, item, helm=clients.helm)
-        after = render_objects([item], helm=clients.helm)[item.directory]
-        if fields := object_changes(before, after):
-            found.append((item.directory, fields))
-    return tuple(found)
+    paths = {change.path for change in plan.changes}
+    changed = [item for item in plan.releases if f"{item.directory}/{layout.VALUES}" in paths]
+    after = render_objects(changed, helm=clients.helm)
+    before = {
+        item.directory: current_objects(snapshot, item, helm=clients.helm) for item in changed
+    }
+    found = {place: object_changes(before[place], objects) for place, objects in after.items()}
+    return tuple((place, fields) for place, fields in found.items() if fields)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.modes import carried_along, environment_modes
 from gitops_ml.delivery.ownership import refuse_others, refuse_role_changes, refuse_taken_routes
-from gitops_ml.delivery.rendering import make_releases, render_manifests
+from gitops_ml.delivery.rendering import make_releases, refuse_unrenderable, render_manifests
 from gitops_ml.delivery.repository_policy import refuse_beyond_policy
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.git.commits import Change
@@ -86,7 +86,7 @@ def release_changes(
 
     Raises:
         InvalidDocument: a release takes the route of another one, is beyond the policy of the
-            repository, or is not whole.
+            repository, is not whole, or is refused by the chart.
         RepositoryMoved: a release, a base chart or the roles of a team are not this project's to change.
     """
     wanted = tuple(wanted)
@@ -103,6 +103,8 @@ def release_changes(
     refuse_role_changes(state, project.name, shared)
     files = (*shared, *_own_files(wanted, releases, manifests, state), *rest.files)
     changes = (*changes_against(state, files), *rest.removed)
+    if not is_rendered:
+        _prove(releases, changes, workspace, clients)
     return ReleaseChanges(
         releases=releases,
         changes=tuple(sorted((*changes, *removals(state, gone)), key=lambda each: each.path)),
@@ -125,6 +127,16 @@ def _refuse(
     pairs = zip((plan.manifest for plan in plans), releases, strict=True)
     refuse_taken_routes(pairs, state, gone=gone)
     refuse_beyond_policy(plans, state)
+
+
+def _prove(
+    releases: Iterable[Release], changes: Iterable[Change], workspace: Workspace, clients: Clients
+) -> None:
+    """Render what changes, where Helm is at hand: the chart's refusal comes before the commit."""
+    changed = {change.path for change in changes}
+    new = [item for item in releases if f"{item.directory}/{layout.VALUES}" in changed]
+    if new and (helm := clients.helm_at_hand) is not None:
+        refuse_unrenderable(new, helm=helm, memory=workspace.memory)
 
 
 def wants_manifests(workspace: Workspace) -> bool:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitops_ml.errors import InvalidDocument, Problem
+from gitops_ml.errors import InvalidDocument, Problem, ProgramFailed
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_files import Release, ReleaseText, release_text
 from gitops_ml.gitops.whole_release import faults_of_objects, faults_of_text
 from gitops_ml.helm.charts import Chart, chart_path, read_chart
+from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.workspace.remembered import remembered
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from gitops_ml.helm.engines import HelmEngine
     from gitops_ml.image.planner import PlannedImage
     from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.system.memory import Memory
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 
 Made = TypeVar("Made")
@@ -106,7 +109,7 @@ def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str
     """The Kubernetes objects of each release, by its directory.
 
     Raises:
-        InvalidDocument: they are not all that a release needs.
+        InvalidDocument: the chart refuses a release, or objects are not all that a release needs.
     """
     return _with_helm(releases, helm.template, faults_of_objects)
 
@@ -115,10 +118,27 @@ def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[s
     """The ``manifest.yaml`` of each release, by its directory.
 
     Raises:
-        InvalidDocument: it does not hold all that a release needs.
+        InvalidDocument: the chart refuses a release, or a manifest does not hold all that one needs.
     """
     texts = _with_helm(releases, helm.manifest, faults_of_text)
     return {directory: text.encode() for directory, text in texts.items()}
+
+
+def refuse_unrenderable(releases: Iterable[Release], *, helm: HelmEngine, memory: Memory) -> None:
+    """Render the releases as Argo CD will, so that the chart refuses them before the commit.
+
+    Raises:
+        InvalidDocument: the chart refuses a release, or objects are not all that a release needs.
+    """
+    keys = {
+        memory_key("renders", item.chart.name, item.name, item.namespace, item.text.data): item
+        for item in releases
+    }
+    known = memory.recall(keys)
+    new = {key: item for key, item in keys.items() if key not in known}
+    if new:
+        render_manifests(new.values(), helm=helm)
+        memory.keep(dict.fromkeys(new, "rendered"))
 
 
 def _with_helm(
@@ -126,21 +146,37 @@ def _with_helm(
     render: Callable[..., Made],
     faults_of: Callable[[Mapping[str, Any], Made], tuple[str, ...]],
 ) -> dict[str, Made]:
-    def made(item: Release) -> tuple[Made, tuple[str, ...]]:
+    def made(item: Release) -> tuple[Made | None, tuple[Problem, ...]]:
         values = json.loads(item.text.data)
-        rendered = render(
-            chart_path(item.chart.name), release=item.name, namespace=item.namespace, values=values
-        )
-        return rendered, faults_of(values, rendered)
+        try:
+            rendered = render(
+                chart_path(item.chart.name),
+                release=item.name,
+                namespace=item.namespace,
+                values=values,
+            )
+        except ProgramFailed as failure:
+            return None, (_refusal(item, failure),)
+        return rendered, _faults(item.directory, faults_of(values, rendered))
 
     releases = tuple(releases)
     # Helm works outside of Python's lock, or in a process of its own: threads help.
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, len(releases) or 1)) as pool:
-        found = dict(
-            zip((item.directory for item in releases), pool.map(made, releases), strict=True)
-        )
-    refuse_faults({directory: faults for directory, (_, faults) in found.items()})
-    return {directory: rendered for directory, (rendered, _) in found.items()}
+        found = tuple(zip(releases, pool.map(made, releases), strict=True))
+    if problems := [each for _, (_, problems) in found for each in problems]:
+        raise InvalidDocument(problems)
+    return {item.directory: done for item, (done, _) in found if done is not None}
+
+
+_SENTENCE = re.compile(r"execution error at \([^)]*\): (.+)", re.S)
+
+
+def _refusal(release: Release, failure: ProgramFailed) -> Problem:
+    """What Helm says of a release that it does not render, without the stack of templates."""
+    match = _SENTENCE.search(failure.stderr)
+    sentence = one_line(match[1] if match else failure.stderr)
+    message = f"the chart {release.chart.name} refuses the release {release.name}: {sentence}"
+    return Problem(f"{release.directory}/{layout.VALUES}", 0, 0, "", message, rule="chart")
 
 
 def refuse_faults(faults: Mapping[str, Iterable[str]]) -> None:
@@ -149,7 +185,13 @@ def refuse_faults(faults: Mapping[str, Iterable[str]]) -> None:
     Raises:
         InvalidDocument: there is a fault, by directory of the release.
     """
-    problems = [
+    found = (problem for directory, each in faults.items() for problem in _faults(directory, each))
+    if problems := tuple(found):
+        raise InvalidDocument(problems)
+
+
+def _faults(directory: str, faults: Iterable[str]) -> tuple[Problem, ...]:
+    return tuple(
         Problem(
             f"{directory}/{layout.MANIFEST}",
             *(0, 0, ""),
@@ -157,8 +199,5 @@ def refuse_faults(faults: Mapping[str, Iterable[str]]) -> None:
             "labels that Helm or Argo CD act on are the usual cause: remove them",
             rule="whole",
         )
-        for directory, found in faults.items()
-        for fault in found
-    ]
-    if problems:
-        raise InvalidDocument(problems)
+        for fault in faults
+    )

@@ -41,6 +41,7 @@ def current_objects(snapshot: GitSnapshot, release: Release, *, helm: HelmEngine
 
     Raises:
         ProgramFailed: Helm refuses the values of the current release.
+        RepositoryMoved: its files are damaged, or the repository lacks its chart.
     """
     paths = [
         f"{release.directory}/{name}" for name in (layout.MANIFEST, layout.VALUES, layout.RELEASE)
@@ -48,7 +49,10 @@ def current_objects(snapshot: GitSnapshot, release: Release, *, helm: HelmEngine
     found = snapshot.read(paths)
     manifest, values, record = (found.get(path) for path in paths)
     if manifest is not None:
-        return load_all_yaml(manifest)
+        try:
+            return load_all_yaml(manifest)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RepositoryMoved(f"{paths[0]} in the GitOps repository is damaged") from error
     current = read_release(record) if record is not None else None
     if values is None or current is None:
         return ()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gitops_ml.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -70,6 +72,14 @@ class Clients:
         from gitops_ml.oci.keys import find_signing_key
 
         return find_signing_key(self.project.image.signing, root=self.root, environ=self.environ)
+
+    @cached_property
+    def helm_at_hand(self) -> HelmEngine | None:
+        """Helm's engine; `None` where it is not installed."""
+        try:
+            return self.helm
+        except UsageError:
+            return None
 
     @cached_property
     def helm(self) -> HelmEngine:

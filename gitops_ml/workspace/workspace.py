@@ -34,6 +34,7 @@ from gitops_ml.workspace.manifest_files import (
     read_project_file,
     read_text,
 )
+from gitops_ml.workspace.predictor_files import source_problems
 from gitops_ml.workspace.remembered import manifest_facts, manifests_of_facts, remembered
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def read_found(
 ) -> Workspace:
     memory = open_memory()
     project, project_key, problems = _read_project(found, instead)
-    manifests, keys, more = _read_manifests(found, memory)
+    manifests, keys, more = _read_manifests(found, project, memory)
     known = project.environments if project is not None else ()
     problems += [*more, *check_manifests(manifests, environments=known)]
     manifests = _chosen_apis(manifests, tuple(apis), is_complete=not more)
@@ -303,7 +304,7 @@ def open_memory() -> Memory:
 
 
 def _read_manifests(
-    found: Found, memory: Memory
+    found: Found, project: Project | None, memory: Memory
 ) -> tuple[tuple[Manifest, ...], dict[str, bytes], list[Problem]]:
     """The manifests, the key of each one's file by its name, and the problems."""
     wanted = []
@@ -321,13 +322,16 @@ def _read_manifests(
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     keys: dict[str, bytes] = {}
+    sources: list[tuple[Manifest, Path]] = []
     for (key, (file, _)), (parsed, more) in zip(wanted, read, strict=True):
         for manifest in parsed:
             problems += missing_files(manifest, file.parent)
             problems += dependency_problems(manifest, file.parent)
             keys[manifest.name] = key
+            sources.append((manifest, file.parent))
         manifests += parsed
         problems += more
+    problems += source_problems(sources, project, memory)
     return tuple(manifests), keys, problems
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.documents.findings import Finding, error, suggestion
 from gitops_ml.project.project import taken_team
 from gitops_ml.release.rules.autoscaling import autoscaling_findings
+from gitops_ml.release.rules.chart_schema import chart_findings
 from gitops_ml.release.rules.compute import compute_findings
 from gitops_ml.release.rules.limits import limit_findings
 from gitops_ml.release.rules.models import model_findings
@@ -35,14 +36,19 @@ def check_release(
     ``teams`` are those of the project; without any there is no rule about them. ``images`` are the
     settings of its registry.
     """
-    yield from _team(spec, teams)
-    yield from limit_findings(spec, cluster)
-    yield from compute_findings(spec, cluster)
-    yield from autoscaling_findings(spec, cluster)
-    yield from trigger_findings(spec)
-    yield from model_findings(spec, cluster, environment, images)
-    yield from pod_findings(spec, cluster, environment)
-    yield from policy_findings(spec, cluster, environment)
+    found = (
+        *_team(spec, teams),
+        *limit_findings(spec, cluster),
+        *compute_findings(spec, cluster),
+        *autoscaling_findings(spec, cluster),
+        *trigger_findings(spec),
+        *model_findings(spec, cluster, environment, images),
+        *pod_findings(spec, cluster, environment),
+        *policy_findings(spec, cluster, environment),
+    )
+    yield from found
+    if not any(each.severity == "error" for each in found):
+        yield from chart_findings(spec, cluster)
 
 
 def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]:
