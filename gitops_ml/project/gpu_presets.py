@@ -117,3 +117,7 @@ def preset_spot_pool(preset: str) -> SpotPool:
     """The spot nodes of a platform."""
     platform = _PLATFORMS[preset]
     return SpotPool(node_selector=platform.spot_labels, tolerations=platform.spot_taints)
+
+
+ANY_GPU = preset_gpu_class("nvidia", model=None, mig=None, spot=False)
+"""GPUs of an API that names no class: any node whose device plugin offers ``nvidia.com/gpu``."""

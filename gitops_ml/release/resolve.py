@@ -145,8 +145,8 @@ def _identity(
 def _compute(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]:
     """Use the only GPU class of the cluster for GPUs without a class."""
     compute = body["compute"]
-    if compute["gpu"] and not compute.get("gpu_class") and len(cluster.gpu_classes) == 1:
-        return {**compute, "gpu_class": next(iter(cluster.gpu_classes))}
+    if compute["gpu"] and not compute.get("gpu_class"):
+        return {**compute, "gpu_class": only_gpu_class(cluster)}
     return compute  # type: ignore[no-any-return]  # plain data until `structure`
 
 
@@ -195,14 +195,19 @@ def _without_spare(min_replicas: int, fields: Mapping[str, Any]) -> Mapping[str,
     return {"max_surge": 0}
 
 
+def only_gpu_class(cluster: ClusterSpec) -> str | None:
+    """The class of GPUs without a class: the only one. Without it, they are any of ``nvidia.com/gpu``."""
+    names = list(cluster.gpu_classes)
+    return names[0] if len(names) == 1 else None
+
+
 def has_spare(cluster: ClusterSpec, *, gpu: int, inf: int, gpu_class: str | None) -> bool:
     """Whether one more pod has room during an update: always, unless it needs an accelerator."""
     if inf:
         return False
     if not gpu:
         return True
-    classes = cluster.gpu_classes
-    chosen = classes.get(gpu_class) if gpu_class else next(iter(classes.values()), None)
+    chosen = cluster.gpu_classes.get(gpu_class or only_gpu_class(cluster) or "")
     return chosen is not None and chosen.spare
 
 

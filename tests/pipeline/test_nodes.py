@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.support.manifest_parts import cluster
-from tests.support.pipeline import api, check_objects, errors_of, rendered
+from tests.support.pipeline import (
+    BARE,
+    api,
+    check_objects,
+    errors_of,
+    findings_of,
+    merged,
+    project_of,
+    rendered,
+)
 
 if TYPE_CHECKING:
     from gitops_ml.project.project import Project
@@ -41,3 +52,22 @@ def test_a_gpu_on_spot_nodes_has_both_kinds_of_nodes_labels(everything: Project)
 def test_spot_without_spot_nodes_is_refused() -> None:
     (wrong,) = errors_of(api(compute={"spot": True}), cluster(spot=None))
     assert wrong.path == ("compute", "spot")
+
+
+GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize("classes", [{}, {"t4": {"preset": "gke"}, "a100": {"preset": "aks"}}])
+def test_a_gpu_without_a_class_is_any_that_the_device_plugin_offers(
+    classes: dict[str, Any],
+) -> None:
+    words = merged(BARE, {"clusters": {"main": {"gpu_classes": classes}}})
+    project = project_of(merged(words, {"environments": {"staging": {"cluster": "main"}}}))
+    release = rendered(api(compute={"gpu": 1}), project)
+    assert release.container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert release.pod["tolerations"] == [GPU_TAINT]
+    assert "nodeSelector" not in release.pod
+    # One replica, and nothing says that there is a spare GPU.
+    assert release.one("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    found = [each.message for each in findings_of(api(compute={"gpu": 1}), project)]
+    assert any("any node with nvidia.com/gpu" in each for each in found) is bool(classes)

@@ -119,16 +119,21 @@ def _inferentia(spec: ReleaseSpec) -> Iterator[Finding]:
 
 
 def _gpu_class(compute: ComputeSpec, cluster: ClusterSpec) -> Iterator[Finding]:
-    classes = cluster.gpu_classes
-    if not classes:
-        message = f"cluster {cluster.name!r} has no gpu_classes in the project file"
-        yield error(("compute", "gpu"), message, rule=_RULE)
-    elif compute.gpu_class is None:
-        message = f"'gpu_class' is missing; cluster {cluster.name!r} has: {', '.join(classes)}"
-        yield error(("compute", "gpu"), message, rule=_RULE)
-    elif compute.gpu_class not in classes:
+    classes, chosen = cluster.gpu_classes, compute.gpu_class
+    if chosen is None and classes:
         message = (
-            f"unknown GPU class {compute.gpu_class!r} in cluster {cluster.name!r}"
-            f"{suggestion(compute.gpu_class, classes)}"
+            f"without gpu_class, the replicas run on any node with nvidia.com/gpu; cluster {cluster.name!r} "
+            f"has: {', '.join(classes)}"
+        )
+        yield warning(("compute", "gpu"), message, rule=_RULE)
+    elif chosen is not None and not classes:
+        message = (
+            f"cluster {cluster.name!r} has no gpu_classes in the project file; without gpu_class, any node with "
+            "nvidia.com/gpu will do"
+        )
+        yield error(("compute", "gpu"), message, rule=_RULE)
+    elif chosen is not None and chosen not in classes:
+        message = (
+            f"unknown GPU class {chosen!r} in cluster {cluster.name!r}{suggestion(chosen, classes)}"
         )
         yield error(("compute", "gpu_class"), message, rule=_RULE)

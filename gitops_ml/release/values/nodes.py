@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
+from gitops_ml.project.gpu_presets import ANY_GPU
 from gitops_ml.release.values.without_empty import without_empty
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def _accelerator(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
         return {"count": compute.inf, "resource": _NEURON, "tolerations": [toleration]}
     if not compute.gpu:
         return {}
-    chosen = cluster.gpu_classes.get(compute.gpu_class or "")
-    return {"count": compute.gpu, **(_gpu_class(chosen) if chosen else {})}
+    chosen = cluster.gpu_classes.get(compute.gpu_class or "", ANY_GPU)
+    return {"count": compute.gpu, **_gpu_class(chosen)}
 
 
 def _gpu_class(chosen: GpuClass) -> Mapping[str, Any]:
