@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.release.model_artifacts import mounted
 from gitops_ml.runtime.serve import LocalServer, serve_predictor
+from gitops_ml.workspace.predictor_files import SOURCE
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def _local(
         known = models.get(artifact.image.digest or "")
         return str(known or clients.models.fetched(artifact.image, progress=clients.progress))
 
-    planned = _one_predictor(checked(workspace).releases)
+    # A source that cannot be served is reported by the server, with its traceback.
+    planned = _one_predictor(checked(workspace, besides=SOURCE).releases)
     assert planned.spec.predictor is not None, "`_one_predictor` refuses one without"
     local = mounted(planned.spec.predictor, place)
     return planned, replace(planned.spec, predictor=local.predictor)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from gitops_ml.release.rules.predictor_class import Imported, SourceFinding
     from gitops_ml.system.memory import Memory
 
+SOURCE = "source"
+"""The rule of errors in a source."""
 _LARGEST_SOURCE = 1 << 20
 """Bytes. A larger one is not checked: its tree would take a hundred times as much memory."""
 _PYTHONS_OWN = re.compile(r"(?:(?:docker\.io/)?library/)?python[:@]")
@@ -127,8 +129,8 @@ def _predictor(fields: Mapping[str, Any], version: str | None) -> _Predictor | N
 def _problem(finding: SourceFinding, source: _Source) -> Problem:
     if finding.line == 0:
         message = f"{source.predictor.path}: {finding.message}"
-        return source.manifest.problem(error(("predictor", finding.field), message, rule="source"))
-    return Problem(source.file, finding.line, finding.column, "", finding.message, rule="source")
+        return source.manifest.problem(error(("predictor", finding.field), message, rule=SOURCE))
+    return Problem(source.file, finding.line, finding.column, "", finding.message, rule=SOURCE)
 
 
 def _read(directory: Path, path: str, limit: int = _LARGEST_SOURCE) -> bytes | None:

@@ -47,7 +47,6 @@ BAD = {
     "empty": ("", 0, "the source has no class with a method predict"),
     "function": ("def predict(payload): pass", 0, "the source has no class with a method predict"),
     "no predict": ("class A: pass", 0, "the source has no class with a method predict; its classes: A"),
-    "known without": ("class Predictor: pass", 1, "Predictor has no method predict, so nothing answers requests"),
     "several": ("class A:\n def predict(self): pass\nclass B(A): pass", 0, "several classes that can predict (A, B)"),
     "several known": ("class Handler: pass\nclass Predictor: pass", 0, "several classes that can predict"),
     "imported too": ("from logging import Handler\nclass Predictor:\n def predict(self): pass", 0, "several classes"),

@@ -151,7 +151,7 @@ def _statements(body: Iterable[ast.stmt], *, guarded: bool = True) -> Iterator[a
 
 @dataclass(slots=True)
 class _Module:
-    """The names of a module, as far as its source tells them."""
+    """The names of a module, as far as its source shows them."""
 
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)
@@ -239,9 +239,6 @@ class _Class:
     def findings(self, kind: str) -> Iterator[SourceFinding]:
         if self.node.decorator_list or self.node.keywords:
             return
-        if self.can_predict() is False:
-            message = f"{self.name} has no method predict, so nothing answers requests"
-            yield SourceFinding(*_place(self.node), message)
         yield from self._constructor(kind)
         for name in (*HANDLERS, *OTHER_METHODS):
             also = ("payloads",) if name in OTHER_METHODS else ()
