@@ -28,6 +28,7 @@ from gitops_ml.packages.local_files import (
     secret_problems,
     shell_files,
 )
+from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.release.spec import Dependencies
 from gitops_ml.runtime.runtime_package import APP, RUNTIME, runtime_directory
 from gitops_ml.system.project_files import (
@@ -295,7 +296,7 @@ class _Texts:
         except OSError as error:
             self.faults.append(Fault(path, error.strerror or str(error)))
             return None
-        return content.decode("utf-8", "replace")
+        return requirements_text(content)
 
 
 def _references(

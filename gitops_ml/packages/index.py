@@ -21,6 +21,7 @@ from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_protected
 from gitops_ml.packages.build_settings import ca_bundle, pip_configurations, pip_settings
 from gitops_ml.packages.local_files import index_options, requirement_lines
+from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.system.files import written
 from gitops_ml.system.process import redacted
 from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file
@@ -87,7 +88,7 @@ class IndexSettings:
             if path.endswith(".whl") or not is_file(project / path):
                 continue
             content = read_file(project / path, limit=LARGEST_TEXT, inside=(project,))
-            for line in requirement_lines(content.decode("utf-8", "replace")):
+            for line in requirement_lines(requirements_text(content)):
                 settings = settings._with_line(line, owner, place=path)
         settings._check_trusted(settings.trusted_hosts[len(own.trusted_hosts) :])
         return settings

@@ -221,7 +221,8 @@ def secret_problems(
     names = tuple(names)
     files, _ = _requirement_files(names, read=read)
     for file in _inside(dict.fromkeys((*files, *names))):
-        text = read(file) or ""
+        # UTF-16 without its mark is not readable for pip, but for everyone who pulls the image
+        text = (read(file) or "").replace("\0", "")
         if not has_secret_shape(text):
             continue
         for number, line in enumerate(text.splitlines(), start=1):

@@ -26,6 +26,7 @@ from gitops_ml.packages.lock_file import (
     parse_lock,
     render_lock,
 )
+from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.system.files import written
 from gitops_ml.system.process import redacted, secrets_in
 from gitops_ml.system.project_files import (
@@ -171,7 +172,7 @@ def _text(folder: Path, path: str) -> str | None:
         content = read_file(folder / path, limit=LARGEST_TEXT, inside=(folder,))
     except OSError:
         return None
-    return content.decode("utf-8", "replace")
+    return requirements_text(content)
 
 
 def ensure_lock(

@@ -6,6 +6,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -20,7 +21,7 @@ _OPTIONS = re.compile(r"\s--?[a-z]")
 _HASH = re.compile(r"--hash[=\s]+(\S+)")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(?P<path>\S.*)")
 _CONSTRAINT = ("-c", "--constraint")
-_WHEEL = re.compile(r"(?:file:)?(?P<path>[^\s;\[]+\.whl)(?P<extras>\[[^\]]*\])?(?P<marker>\s*;.*)?")
+_WHEEL = re.compile(r"(?P<path>[^\s;\[]+\.whl)(?P<extras>\[[^\]]*\])?(?P<marker>\s*;.*)?")
 _SHA256 = "sha256:"
 
 
@@ -129,10 +130,19 @@ def _parsed(line: str, *, place: str, is_constraint: bool) -> RequirementLine | 
     )
 
 
+def local_path(target: str) -> str:
+    """The path that a requirement names, as a path or as a ``file:`` address, which is quoted.
+
+    >>> local_path("file:./wheels/torch-2.1.0%2Bcpu-py3-none-any.whl")
+    './wheels/torch-2.1.0+cpu-py3-none-any.whl'
+    """
+    return unquote(target.removeprefix("file:")) if target.startswith("file:") else target
+
+
 def _of_wheel(
     wheel: re.Match[str], place: str, hashes: tuple[str, ...], is_constraint: bool
 ) -> RequirementLine | None:
-    path = posixpath.normpath(wheel["path"])
+    path = posixpath.normpath(local_path(wheel["path"]))
     try:
         name, version, *_ = parse_wheel_filename(posixpath.basename(path))
         requirement = Requirement(

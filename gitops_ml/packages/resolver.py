@@ -27,6 +27,8 @@ from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
 from gitops_ml.http.urls import is_protected
 from gitops_ml.packages.index import PackageFile, web_address
 from gitops_ml.packages.lock_file import GLIBC, MACHINES, read_pylock
+from gitops_ml.packages.requirement_files import local_path
+from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.system import process
 from gitops_ml.system.process import redacted
 
@@ -47,6 +49,7 @@ _NO_PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9._-]+) was not found in the p")
 _ASKED = r"and you require (?P<name>[A-Za-z0-9._-]+)(?P<asked>[=<>!~]\S+), we can conclude"
 _NO_VERSION = re.compile(rf"Because there (?:is|are) no versions? of \S+ {_ASKED}")
 _OTHER_VERSIONS = re.compile(rf"Because (?P<there>only [^,]+? available[^,]*?) {_ASKED}")
+_NOT_UTF_8 = re.compile(r"failed to decode file `(?P<file>[^`]+)`")
 _YANKED = re.compile(
     r'^warning: `(?P<name>[^`=]+)==[^`]+` is yanked(?: \(reason: "(?P<why>.*)"\))?', re.MULTILINE
 )
@@ -209,6 +212,11 @@ class Resolver:
                 "names (predictor_base's own are the runtime's, and only gitops-ml can change "
                 f"them):\n{_indented(text)}"
             )
+        if match := _NOT_UTF_8.search(text):
+            return GitopsMlError(
+                f"{match['file']} is not in UTF-8, which is what uv reads (or UTF-16 with its mark): save "
+                "it as UTF-8"
+            )
         if "Git operation failed" in text:
             return GitopsMlError(f"{_NOT_PINNED}. {reports}")
         if re.search(r"error sending request|Failed to fetch|status code|timed out", text):
@@ -301,7 +309,7 @@ def _pins(text: str) -> tuple[Pin, ...]:
             name, version = canonicalize_name(match["name"]), match["version"]
             found.append(Pin(name, version, required_by=required_by))
         elif line.endswith(".whl") and "://" not in line:
-            path = posixpath.normpath(line.rpartition(" @ ")[2].removeprefix("file:"))
+            path = posixpath.normpath(local_path(line.rpartition(" @ ")[2]))
             distribution, version = path.rpartition("/")[2].split("-")[:2]
             found.append(
                 Pin(canonicalize_name(distribution), str(Version(version)), path, required_by)
@@ -317,7 +325,9 @@ def _named_in(requirements: Iterable[Path], name: str) -> str:
     files = [
         path.name
         for path in requirements
-        if any(wanted.match(line.strip()) for line in path.read_text("utf-8").splitlines())
+        if any(
+            wanted.match(line.strip()) for line in requirements_text(path.read_bytes()).splitlines()
+        )
     ]
     return f" (named in {', '.join(files)})" if files else ""
 

@@ -13,6 +13,7 @@ from gitops_ml.documents.findings import Finding, error
 from gitops_ml.documents.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, requirement_problems, secret_problems
+from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.project.reader import default_project, read_project
 from gitops_ml.system.project_files import LARGEST_TEXT, CannotRead, is_file, is_inside, read_file
 
@@ -207,7 +208,7 @@ class _DependencyFiles:
         except CannotRead as failure:
             self.unread.append(Problem(self.place(name), 0, 0, "", failure.reason, rule="file"))
             return None
-        return content.decode("utf-8", "replace")
+        return requirements_text(content)
 
     def place(self, name: str) -> str:
         return label(self.directory / name)

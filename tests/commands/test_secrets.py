@@ -195,3 +195,19 @@ def test_the_origin_of_a_source_repository_is_written_without_what_opens_it(ann)
     assert "repository: redis+https://git.acme.example/shop.git" in facts
     history = git("log", "-p", "--format=%B", "main", cwd=ann.gitops)
     assert TOKEN not in result.out + result.err + facts + history
+
+
+HIDDEN_TOKEN = "ghp_" + "a1B2" * 9
+LEAKS = f"--extra-index-url https://ann:{HIDDEN_TOKEN}@x.example.org/simple\n"
+HIDDEN = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be")
+
+
+@pytest.mark.parametrize("encoding", HIDDEN)
+@pytest.mark.parametrize("place", ["requirements.txt", "more.txt"])
+def test_a_token_is_found_whatever_the_encoding(ann, encoding, place):
+    ann.has(predictor_api("answer"))
+    (ann.project / "requirements.txt").write_text("-r more.txt\n")
+    (ann.project / place).write_bytes(LEAKS.encode(encoding))
+    result = ann.runs("validate")
+    assert (result.code, f"{place}:1:1: this line contains a password" in result.out) == (3, True)
+    assert HIDDEN_TOKEN not in result.out + result.err

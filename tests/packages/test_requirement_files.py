@@ -31,6 +31,9 @@ def found(text: str, **files: str) -> tuple[RequirementLine, ...]:
         ("./wheels/acme_plain-2.0-py3-none-any.whl", "acme-plain==2.0"),
         ("acme-plain @ file:./wheels/acme_plain-2.0-py3-none-any.whl", "acme-plain==2.0"),
         ("file:wheels/acme_plain-2.0-py3-none-any.whl[x]", "acme-plain[x]==2.0"),
+        ("file:./wheels/acme_plain-2.0%2Bcpu-py3-none-any.whl", "acme-plain==2.0+cpu"),
+        ("a @ file:w/acme_plain-2.0%2Bcpu-py3-none-any.whl", "acme-plain==2.0+cpu"),
+        ("./wheels/acme_plain-2.0+cpu-py3-none-any.whl", "acme-plain==2.0+cpu"),
         ("wheels/a-2.0-py3-none-any.whl ; os_name == 'nt'", 'a==2.0; os_name == "nt"'),
     ],
 )
