@@ -13,6 +13,7 @@ from tests.support.predictor_server import Server, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SOURCE = """
     import pathlib, threading, time
@@ -107,3 +108,23 @@ def test_the_order_of_answers_is_that_of_requests(server: Server) -> None:
         "n10",
         "n11",
     ]
+
+
+def test_an_old_client_that_asks_to_keep_its_connection_is_not_left_waiting(tmp_path: Path) -> None:
+    source = """
+        class PythonPredictor:
+            def predict(self, payload): return payload
+    """
+    request = (
+        b"POST /predict HTTP/1.0\r\nConnection: Keep-Alive\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    with serving(tmp_path, source) as server:
+        for _ in range(60):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+                connection.sendall(request)
+                answer = b""
+                while part := connection.recv(65536):
+                    answer += part
+            assert answer.endswith(b"\r\n\r\n{}")
+            assert b"connection: close" in answer

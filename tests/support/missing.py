@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 DEBIAN = {
+    "ab": "apache2-utils",
     "chromedriver": "chromium-driver",
     "ctr": "docker.io",
+    "curl": "curl",
     "docker": "docker.io",
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
@@ -20,6 +22,7 @@ DEBIAN = {
     "htpasswd": "apache2-utils",
     "ip": "iproute2",
     "iptables": "iptables",
+    "java": "default-jdk-headless",
     "ldconfig": "libc-bin",
     "make": "make",
     "nginx": "nginx-light",
