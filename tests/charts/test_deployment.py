@@ -114,7 +114,8 @@ def test_the_runtime_reads_its_settings_with_the_facts_of_the_release(render: Re
         {
             "api": {"environment": "production", "deploymentId": "iris-1"},
             "runtime": {"path": "p.py", "config": {"none": None, "n": [None, 1], "big": 33554432}},
-            "timing": {"drainSeconds": 7, "graceSeconds": 20.5},
+            "timing": {"drainSeconds": 7, "graceSeconds": 20.5, "closeSeconds": 8},
+            "container": {"probePort": 9090},
         }
     )
     assert json.loads(rendered.one("ConfigMap")["data"]["predictor.json"]) == {
@@ -126,6 +127,8 @@ def test_the_runtime_reads_its_settings_with_the_facts_of_the_release(render: Re
         "config": {"none": None, "n": [None, 1], "big": 33554432},
         "drainDelaySeconds": 7,
         "graceSeconds": 20.5,
+        "closeSeconds": 8,
+        "probePort": 9090,
     }
     mount = {"name": "settings", "mountPath": "/etc/predictor", "readOnly": True}
     assert mount in rendered.container["volumeMounts"]
@@ -146,11 +149,40 @@ def test_changed_settings_restart_the_pods(render: Render) -> None:
     assert checksum(0.5) == checksum(0.5) != checksum(0.6)
 
 
-def test_the_runtime_is_asked_on_different_paths(render: Render) -> None:
-    container = render({"runtime": {"path": "p.py"}}).container
-    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
-    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
-    assert container["startupProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+def test_the_runtime_is_asked_on_different_paths_of_a_port_that_no_predictor_blocks(
+    render: Render,
+) -> None:
+    container = render({"runtime": {"path": "p.py"}, "container": {"probePort": 9090}}).container
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "probes"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "probes"}
+    assert container["startupProbe"]["httpGet"] == {"path": "/readyz", "port": "probes"}
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert ports == {"http": 8080, "probes": 9090}
+
+
+@pytest.mark.parametrize(("runtime", "port"), [({"path": "p.py"}, "probes"), (None, "http")])
+def test_metrics_are_read_and_let_through_where_they_are(
+    render: Render, runtime: dict[str, Any] | None, port: str
+) -> None:
+    rendered = render(
+        {
+            "runtime": runtime,
+            "podMonitor": {"enabled": True},
+            "metrics": {"scrapeAnnotations": True},
+        }
+    )
+    ports = {each["name"]: each["containerPort"] for each in rendered.container["ports"]}
+    (endpoint,) = rendered.one("PodMonitor")["spec"]["podMetricsEndpoints"]
+    (rule,) = rendered.one("NetworkPolicy")["spec"]["ingress"]
+    assert endpoint["port"] == port
+    assert {each["port"] for each in rule["ports"]} == set(ports)
+    annotations = deployment(rendered)["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(ports[port])
+
+
+def test_the_probes_have_a_port_of_their_own(refused: Render) -> None:
+    same = {"runtime": {"path": "p.py"}, "container": {"port": 8082}}
+    assert "a port of their own" in refused(same)
 
 
 def test_a_container_without_probes_of_its_own_is_asked_by_opening_its_port(render: Render) -> None:
@@ -202,6 +234,7 @@ def test_a_rollout_is_not_called_failed_while_a_node_comes_and_models_load(rende
         ({}, 5 + 5 + 30 + 5),
         ({"preStopSeconds": 0, "drainSeconds": 0, "graceSeconds": 0}, 5),
         ({"drainSeconds": 0.5, "graceSeconds": 120}, 131),
+        ({"closeSeconds": 20}, 5 + 5 + 30 + 20),
     ],
 )
 def test_the_grace_period_covers_pre_stop_drain_and_the_last_requests(

@@ -16,7 +16,7 @@ from tests.charts.conftest import CHART, EXAMPLES, merged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-POD_TEMPLATES = ("1", "41d84a1bf31a03de4193f9cfd772481c2a78b7bbff53200b75dbd83c19d173d3")
+POD_TEMPLATES = ("1", "19fd1870301c7e3541789bf10cf8b8b8e12469c78821765033f095a908c16387")
 """The pod version of the chart, and the sha256 of the pod templates of all examples."""
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())

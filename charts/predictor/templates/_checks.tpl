@@ -80,6 +80,9 @@ rendering with a sentence that names the value to change.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if and .Values.runtime (eq (int .Values.container.port) (int .Values.container.probePort)) }}
+{{- fail "container.port and container.probePort are the same: the runtime answers probes on a port of their own" }}
+{{- end }}
 {{- $secrets := list }}
 {{- range .Values.externalSecrets }}
 {{- if has .name $secrets }}

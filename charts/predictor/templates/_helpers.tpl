@@ -61,7 +61,7 @@ Labels and annotations of the pods. Each change of them replaces all pods, so th
 {{- $_ := set $ours "checksum/external-secrets" (toJson . | sha256sum) }}
 {{- end }}
 {{- if .Values.metrics.scrapeAnnotations }}
-{{- $ours = merge $ours (dict "prometheus.io/scrape" "true" "prometheus.io/port" (.Values.container.port | toJson) "prometheus.io/path" .Values.metrics.path) }}
+{{- $ours = merge $ours (dict "prometheus.io/scrape" "true" "prometheus.io/port" ((eq "probes" (include "predictor.metricsPort" .) | ternary .Values.container.probePort .Values.container.port) | toJson) "prometheus.io/path" .Values.metrics.path) }}
 {{- end }}
 {{- include "predictor.block" (merge $ours .Values.podAnnotations) | trim }}
 {{- end }}
@@ -97,7 +97,7 @@ annotations:
 
 {{/* The settings of the runtime, with facts about the release from other values. */}}
 {{- define "predictor.settings" -}}
-{{- $facts := dict "name" (include "predictor.apiName" .) "drainDelaySeconds" .Values.timing.drainSeconds "graceSeconds" .Values.timing.graceSeconds }}
+{{- $facts := dict "name" (include "predictor.apiName" .) "drainDelaySeconds" .Values.timing.drainSeconds "graceSeconds" .Values.timing.graceSeconds "closeSeconds" .Values.timing.closeSeconds "probePort" .Values.container.probePort }}
 {{- with .Values.api.environment }}
 {{- $_ := set $facts "environment" . }}
 {{- end }}
@@ -124,9 +124,14 @@ annotations:
 {{- if gt (int .Values.resources.gpu.count) 0 }}yes{{ end -}}
 {{- end }}
 
+{{/* The name of the port with the metrics: the runtime answers them apart from the API. */}}
+{{- define "predictor.metricsPort" -}}
+{{ ternary "probes" "http" (not (empty .Values.runtime)) }}
+{{- end }}
+
 {{- define "predictor.terminationGracePeriodSeconds" -}}
 {{- $timing := .Values.timing -}}
-{{- addf $timing.preStopSeconds $timing.drainSeconds $timing.graceSeconds 5 | ceil | int64 -}}
+{{- addf $timing.preStopSeconds $timing.drainSeconds $timing.graceSeconds $timing.closeSeconds | ceil | int64 -}}
 {{- end }}
 
 {{/* The maximum number of replicas. */}}

@@ -10,7 +10,7 @@
 {{- if .root.Values.runtime -}}
 httpGet:
   path: {{ .path | quote }}
-  port: http
+  port: probes
 {{- else -}}
 tcpSocket:
   port: http

@@ -31,6 +31,7 @@ POD_VALUES = (
     "timing.preStopSeconds",
     "timing.drainSeconds",
     "timing.graceSeconds",
+    "timing.closeSeconds",
     "resources",
     "shmSize",
     "scheduling",
