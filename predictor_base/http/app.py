@@ -75,6 +75,7 @@ class App:
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         share = settings.max_body_bytes_in_flight // settings.processes_per_replica
         self.bodies = Bodies(largest=settings.max_request_bytes, most=share)
+        metrics.gauges["body_bytes"] = lambda: self.bodies.held
         self._sender = Sender(settings, is_leaving=lambda: service.state in ("draining", "stopped"))
 
     def add_routes(self, routes: Routes) -> None:

@@ -53,6 +53,7 @@ _COUNTERS = {
 }
 _GAUGES = {
     "in_progress": ("predictor_requests_in_progress", "Requests waiting or worked on.", "livesum"),
+    "body_bytes": ("predictor_body_bytes_in_flight", "Bytes of bodies held.", "livesum"),
     "queue_depth": ("predictor_queue_depth", "Requests waiting.", "livesum"),
     "ready": ("predictor_model_ready", "1 while the predictor can be called.", "livemin"),
     "load_seconds": ("predictor_model_load_seconds", "Time the load took.", "livemax"),

@@ -214,6 +214,7 @@ def test_the_bytes_of_all_bodies_are_bounded(tmp_path: Path) -> None:
         for _ in range(3):  # what a request held is free after it
             with socket.create_connection(("127.0.0.1", server.port), timeout=10) as slow:
                 slow.sendall(head + b"a" * 69_000)
+                until(lambda: server.metric("predictor_body_bytes_in_flight") == 69_000)
 
                 def refused() -> bool:
                     answer = server.client.post("/predict", content="b" * 60_000, headers=TEXT)
@@ -222,7 +223,7 @@ def test_the_bytes_of_all_bodies_are_bounded(tmp_path: Path) -> None:
                         assert answer.headers["connection"] == "close"
                     return answer.status_code == 503
 
-                until(refused)
+                assert refused()
                 slow.sendall(b"a" * 1000)
                 assert b" 200 OK" in slow.recv(65536)
         assert server.metric("predictor_rejected_total", reason="bodies") >= 3
@@ -230,9 +231,11 @@ def test_the_bytes_of_all_bodies_are_bounded(tmp_path: Path) -> None:
         assert answer.json() == 60_000
         left = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         left.sendall(head + b"a" * 69_000)
-        until(refused)
+        until(lambda: server.metric("predictor_body_bytes_in_flight") == 69_000)
+        assert refused()
         left.close()
-        until(lambda: not refused())
+        until(lambda: server.metric("predictor_body_bytes_in_flight") == 0)
+        assert not refused()
 
 
 def test_what_is_not_http_is_counted_and_logged(tmp_path: Path) -> None:
