@@ -7,14 +7,15 @@ functions use. What comes from installed packages is named; what is the user's o
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
-from gitops_ml.capture.code_digest import used_names
+from gitops_ml.capture.code_digest import codes_of, used_names
 
 Label = tuple[str, str]
 """How a node is reached: ``("attribute", "rounds")``."""
@@ -22,7 +23,7 @@ Label = tuple[str, str]
 
 @dataclass(slots=True)
 class Node:
-    """An object. It has a ``home`` if it is a class or function under its own name."""
+    """An object; its ``home`` is the names that it has in the module itself."""
 
     kind: str
     text: str = ""
@@ -58,6 +59,18 @@ class Surroundings:
             return "<own>" + text[len(self.owner) :]
         return text
 
+    def names_of(self, value: Any) -> list[str]:
+        """The names that the module has for exactly this object."""
+        return self._names.get(id(value), [])
+
+    @cached_property
+    def _names(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for name, value in sorted(self.namespace.items()):
+            if not name.startswith("_"):
+                found.setdefault(id(value), []).append(name)
+        return found
+
     def reference(self, value: Any) -> str | None:
         """``module:name``, if that is how an installed module gives it."""
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
@@ -92,12 +105,37 @@ def portrait(root: Any, surroundings: Surroundings) -> list[Node]:
         value = walk.values[len(walk.nodes)]
         seen = found(value, surroundings)
         node = Node(seen.kind, seen.text, has_identity=seen.has_identity)
-        name = getattr(value, "__qualname__", None) if seen.kind in ("class", "function") else None
-        if isinstance(name, str) and surroundings.namespace.get(name) is value:
-            node.home = name
+        if seen.has_identity or seen.kind == "function":
+            node.home = " ".join(surroundings.names_of(value))
         node.edges = [(label, walk.place(each)) for label, each in seen.edges]
         walk.nodes.append(node)
+    _close_resources(walk.nodes)
     return walk.nodes
+
+
+_CARRIERS = frozenset({"instance", "dict", "list", "tuple", "set"})
+
+
+def _close_resources(nodes: list[Node]) -> None:
+    """Look no further into instances of installed classes that hold something of this process.
+
+    A pool of threads or a client of a service has locks and connections, and what else it holds depends on
+    them. The statement that made it makes another one.
+    """
+    holders: dict[int, list[int]] = {}
+    for number, node in enumerate(nodes):
+        for _, place in node.edges if node.kind in _CARRIERS else ():
+            holders.setdefault(place, []).append(number)
+    queue = [number for number, node in enumerate(nodes) if node.kind == "opaque"]
+    seen = set(queue)
+    while queue:
+        for holder in holders.get(queue.pop(), ()):
+            if holder not in seen:
+                seen.add(holder)
+                queue.append(holder)
+    for number in seen:
+        if nodes[number].kind == "instance":
+            nodes[number].edges = []
 
 
 class _Walk:
@@ -136,6 +174,10 @@ def globals_of(function: Any, surroundings: Surroundings) -> Edges:
     module = function.__globals__.get("__name__")
     if not surroundings.is_own(module):
         return
+    if _DYNAMIC & names.keys():
+        names.update(
+            {name: set() for name in _spelled(function.__code__) if name in surroundings.namespace}
+        )
     is_here = module == surroundings.owner
     place = "" if is_here else f"{module}."
     for name in sorted(names):
@@ -153,8 +195,32 @@ def globals_of(function: Any, surroundings: Surroundings) -> Edges:
 
 
 _OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
+_DYNAMIC = frozenset({"globals", "eval", "exec"})
 _CHANGES = frozenset({"sys", "os", "time"})
 """Modules whose values are facts about the process."""
+
+
+def subclasses_of(function: Any, surroundings: Surroundings) -> Edges:
+    """The subclasses that a function can ask a class for, by ``__subclasses__``."""
+    codes = list(codes_of(function.__code__))
+    if not any("__subclasses__" in code.co_names for code in codes):
+        return
+    names = {name for code in codes for name in code.co_names}
+    names.add(function.__qualname__.rpartition(".")[0])
+    queue = [surroundings.namespace.get(name) for name in sorted(names)]
+    while queue:
+        each = queue.pop()
+        kinds: list[type] = type.__subclasses__(each) if isinstance(each, type) else []
+        for kind in kinds:
+            if surroundings.namespace.get(kind.__name__) is kind:
+                yield (("subclass", kind.__name__), kind)
+                queue.append(kind)
+
+
+def _spelled(code: CodeType) -> set[str]:
+    """The names in the texts of a function, which it may look up when it runs."""
+    texts = (each for inner in codes_of(code) for each in inner.co_consts if isinstance(each, str))
+    return {word for text in texts for word in re.findall(r"\w+", text)}
 
 
 def _through(

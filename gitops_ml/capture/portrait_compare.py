@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from gitops_ml.system.secret_scan import holds_secret
 
 if TYPE_CHECKING:
     from gitops_ml.capture.portrait import Label, Node
@@ -27,6 +29,17 @@ class Difference:
     is_missing: bool = False
     """Whether the package lacks it."""
 
+    def without_secrets(self, known: Iterable[str] = ()) -> Difference:
+        """The same place; a value that may be a secret is not shown."""
+        secrets = tuple(known)
+        name = self.path[-1][1] if self.path else ""
+
+        def safe(text: str) -> str:
+            is_secret = holds_secret(name, text) or any(each in text for each in secrets)
+            return "a secret" if is_secret and text != _MISSING else text
+
+        return replace(self, here=safe(self.here), there=safe(self.there))
+
     def __str__(self) -> str:
         if self.there == _MISSING:
             return f"{shown(self.path)} {self.there} in the package (here: {self.here})"
@@ -46,7 +59,8 @@ def differences(here: Sequence[Node], there: Sequence[Node]) -> tuple[Difference
             continue
         seen.add((one, other))
         a, b = here[one], there[other]
-        path = (("global", a.home),) if a.home else path
+        if home := [name for name in a.home.split() if name in b.home.split()]:
+            path = (("global", home[0]),)
         has_identity = a.has_identity and b.has_identity
         if has_identity and (twins.setdefault(one, other), others.setdefault(other, one)) != (
             other,
@@ -101,7 +115,7 @@ def _described(node: Node) -> str:
         return "another value"
     if node.kind in ("builtin", "installed", "module"):
         return node.text or "not defined"
-    name = node.text if node.kind in ("class", "instance", "opaque") else ""
+    name = node.text if node.kind in ("class", "instance", "object", "opaque") else ""
     return f"a {node.kind} {name}".strip()
 
 

@@ -6,12 +6,14 @@ import contextlib
 import functools
 import hashlib
 import logging
+import queue
 import types
 import typing
 import weakref
 from abc import ABCMeta
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
@@ -23,6 +25,7 @@ from gitops_ml.capture.portrait import (
     OfPlace,
     Surroundings,
     globals_of,
+    subclasses_of,
 )
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
@@ -32,7 +35,7 @@ _OF_CLASSES = frozenset(
     {
         "__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__",
         "__annotate__", "__annotate_func__", "__annotations_cache__", "__signature__", "_abc_impl",
-        "__abstractmethods__", "__pydantic_core_schema__", "__pydantic_validator__",
+        "__abstractmethods__", "__slotnames__", "__pydantic_core_schema__", "__pydantic_validator__",
         "__pydantic_serializer__", "__pydantic_decorators__", "__pydantic_parent_namespace__",
         "__pydantic_complete__", "__pydantic_setattr_handlers__", "__pydantic_custom_init__",
         "__pydantic_generic_metadata__", "__pydantic_computed_fields__", "__pydantic_extra__",
@@ -166,6 +169,7 @@ def _parts(value: types.FunctionType, place: Surroundings) -> Edges:
         if name not in _OF_FUNCTIONS:
             yield (("attribute", name), each)
     yield from globals_of(value, place)
+    yield from subclasses_of(value, place)
 
 
 def _annotations(value: Any) -> Edges:
@@ -247,7 +251,8 @@ def _own_instance(value: Any, place: Surroundings) -> Found:
     for base in (str, bytes, int, float, complex):
         if isinstance(value, base):
             text = base.__repr__(value)
-    return Found("instance", text, edges, has_identity=True)
+    kind = "object" if place.is_own(type(value).__module__) else "instance"
+    return Found(kind, text, edges, has_identity=True)
 
 
 def _state(value: Any) -> Edges:
@@ -321,12 +326,25 @@ def _bounds(value: Any) -> Edges:
                 yield (("attribute", name), getattr(value, name))
 
 
+def _cached_property(value: functools.cached_property[Any], place: Surroundings) -> Found:
+    return Found("cached property", str(value.attrname), [(("function", ""), value.func)])
+
+
+def _queue(value: queue.Queue[Any], place: Surroundings) -> Found:
+    edges = [(("items", ""), list(value.queue))]
+    return Found("queue", f"{type(value).__name__} {value.maxsize}", edges, has_identity=True)
+
+
 def _logger(value: logging.Logger, place: Surroundings) -> Found:
     return Found("logger", f"{place.neutral(value.name)} {value.level} {value.propagate}")
 
 
 def _forward(value: Any, place: Surroundings) -> Found:
     return Found("value", f"ForwardRef {value.__forward_arg__}")
+
+
+def _context_variable(value: ContextVar[Any], place: Surroundings) -> Found:
+    return Found("context variable", value.name, [(("value", ""), value.get(None))])
 
 
 def _cache(value: Any, place: Surroundings) -> Found:
@@ -358,5 +376,8 @@ _BY_KIND: tuple[tuple[Any, Callable[[Any, Surroundings], Found]], ...] = (
     (_DESCRIPTORS, _descriptor),
     (_CACHES, _cache),
     (functools._lru_cache_wrapper, _cached),
+    (functools.cached_property, _cached_property),
+    (queue.Queue, _queue),
     (logging.Logger, _logger),
+    (ContextVar, _context_variable),
 )

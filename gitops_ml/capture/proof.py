@@ -25,6 +25,7 @@ from gitops_ml.capture.repairs import repaired
 from gitops_ml.errors import Unpackageable
 from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment
 from gitops_ml.system.memory import key as memory_key
+from gitops_ml.system.process import secrets_in
 
 if TYPE_CHECKING:
     from gitops_ml.capture.live_session import Session
@@ -103,7 +104,8 @@ class Proof:
         if known is not None:
             return tuple(_difference(each) for each in json.loads(known))
         there = self._imported(root.__name__, place, staged)
-        found = differences(here, there)
+        secrets = [*self.pod.secret_values(), *secrets_in(self.pod.environ)]
+        found = tuple(each.without_secrets(secrets) for each in differences(here, there))
         if self.memory:
             self.memory.keep({key: json.dumps([asdict(each) for each in found])})
         return found

@@ -25,7 +25,7 @@ def repaired(
     found: Iterable[Difference], repairs: Repairs, *, session: Session
 ) -> tuple[Repairs, list[Difference]]:
     """More repairs, and the differences for which there is none."""
-    mender = _Mender(session)
+    mender = _Mender(session, before=repairs)
     left = []
     mended: set[str] = set()
     for difference in found:
@@ -43,7 +43,9 @@ def repaired(
 
 
 class _Mender:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, before: Repairs) -> None:
+        self.before = {target for target, _ in before.assigned}
+        """Attributes that were assigned, which did not help."""
         self.namespace: Mapping[str, Any] = session.namespace
         self.source = session.source
         owner = str(session.namespace.get("__name__", "__main__"))
@@ -56,6 +58,10 @@ class _Mender:
         value = self.namespace[name]
         if added := self._of_a_registry(difference, repairs):
             return added
+        kind, lacking = difference.path[-1]
+        is_name = kind in ("global", "subclass") and difference.is_missing
+        if is_name and lacking not in repairs.needed:
+            return replace(repairs, needed=repairs.needed | {lacking})
         if self._can_be_written(name, value) and name not in repairs.written:
             return replace(repairs, written=repairs.written | {name})
         if assigned := self._assigned(name, value, steps, repairs):
@@ -98,8 +104,10 @@ class _Mender:
             if kind != "attribute" or not label.isidentifier() or label.startswith("__"):
                 return None
             target, value = f"{target}.{label}", _attribute(value, label)
-            if target in known or value is _NOTHING:
+            if target in self.before or value is _NOTHING:
                 return None
+            if target in known:
+                return repairs  # mended with an earlier difference
             bindings = self.source.binding(name)
             if bindings and any(sign in bindings[-1].text for sign in ("environ", "getenv")):
                 return None

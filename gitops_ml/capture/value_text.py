@@ -15,6 +15,7 @@ import pathlib
 import sys
 import types
 import uuid
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -30,7 +31,7 @@ _DEEPEST = 20
 _SCALARS = (type(None), bool, int, complex, str, bytes, type(...))
 _VALUES = (
     datetime.datetime, datetime.date, datetime.timedelta, decimal.Decimal, fractions.Fraction,
-    uuid.UUID, range, slice, pathlib.PosixPath, pathlib.WindowsPath,
+    datetime.timezone, zoneinfo.ZoneInfo, uuid.UUID, range, slice, pathlib.PosixPath, pathlib.WindowsPath,
 )  # fmt: skip
 _FREE = "_{name}"
 
@@ -226,9 +227,10 @@ def _from(convert: Callable[[Any], Iterable[Any]]) -> Callable[[_Writer, Any, in
 
 
 def _datetime(value: datetime.datetime) -> list[Any]:
-    if value.tzinfo is not None or value.fold:
+    if value.fold:
         raise CannotWrite
-    return [*value.timetuple()[:6], value.microsecond]
+    zone = [] if value.tzinfo is None else [value.tzinfo]
+    return [*value.timetuple()[:6], value.microsecond, *zone]
 
 
 def _counter(value: collections.Counter[Any]) -> list[Any]:
@@ -272,6 +274,11 @@ def _table(writer: _Writer, value: Any, depth: int) -> str:
     return writer.file(reader, suffix=".parquet", content=content.getvalue())
 
 
+def _series(writer: _Writer, value: Any, depth: int) -> str:
+    table = _table(writer, value.to_frame("values"), depth)
+    return f"{table}['values'].rename({writer.expression(value.name, depth + 1)})"
+
+
 def _numpy_scalar(writer: _Writer, value: Any, depth: int) -> str:
     if value.dtype.kind not in "biufcUS":
         raise CannotWrite
@@ -303,6 +310,8 @@ _WRITERS: Mapping[type, Callable[[_Writer, Any, int], str]] = {
     slice: _instance_of("start", "stop", "step"),
     datetime.datetime: _from(_datetime),
     datetime.date: _instance_of("year", "month", "day"),
+    datetime.timezone: _from(lambda value: [value.utcoffset(None)]),
+    zoneinfo.ZoneInfo: _instance_of("key"),
     datetime.timedelta: _instance_of("days", "seconds", "microseconds"),
     decimal.Decimal: _from(lambda value: [str(value)]),
     fractions.Fraction: _instance_of("numerator", "denominator"),
@@ -334,6 +343,7 @@ _BY_SHAPE: tuple[tuple[Callable[[Any], bool], Callable[[_Writer, Any, int], str]
     (_named("numpy", "ndarray"), _array),
     (_is_numpy_scalar, _numpy_scalar),
     (_named("pandas", "DataFrame"), _table),
+    (_named("pandas", "Series"), _series),
     (lambda value: isinstance(value, enum.Enum), _enum),
     (lambda value: isinstance(value, tuple) and hasattr(value, "_fields"), _from(list)),
     (lambda value: is_dataclass(value), _dataclass),

@@ -55,6 +55,10 @@ class PodEnvironment:
         secrets = {name: self.environ.get(name, _UNKNOWN) for name in self.secrets}
         return {**machine, **secrets, **self.env}
 
+    def secret_values(self) -> list[str]:
+        """The values of the secrets in this session."""
+        return [value for name in self.secrets if len(value := self.environ.get(name, "")) > 3]
+
     def lacking(self, names: Iterable[str]) -> list[str]:
         """Variables that this session has and a pod has not."""
         known = {*self.env, *self.secrets, *_OF_A_MACHINE}

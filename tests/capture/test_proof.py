@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 
 from gitops_ml.capture.collected import NoSource
@@ -13,6 +16,7 @@ from gitops_ml.capture.live_session import Session
 from gitops_ml.capture.proof import CannotImport
 from gitops_ml.capture.statements import read_source
 from gitops_ml.errors import Unpackageable
+from tests.capture.alike import ALIKE
 from tests.capture.generated import sessions
 from tests.support.proof_here import ProofHere, staged
 
@@ -53,3 +57,33 @@ def test_no_made_up_session_is_packaged_as_something_else(cells):
     for _ in range(2):
         here, there = (each["P"]().predict(1) for each in (namespace, packaged))
         assert neutral(here) == neutral(there), found.text
+
+
+@pytest.mark.parametrize(("cells", "body"), ALIKE.values(), ids=ALIKE)
+@pytest.mark.filterwarnings("ignore")
+def test_a_small_session_is_packaged_as_it_is(cells, body):
+    predictor = f"class P:\n    def predict(self, payload):\n        return {body}"
+    cells = [*cells, predictor] if body else cells
+    namespace = ran(cells)
+    session = Session(namespace, read_source(cells), Path())
+    found = ProofHere().collect(namespace["P"], session, title="T.", stage=staged)
+    packaged = sys.modules["packaged"] = ModuleType("packaged")
+    exec(compile(found.text, "<package>", "exec", dont_inherit=True), vars(packaged))
+    here, there = (each["P"]().predict(2) for each in (namespace, vars(packaged)))
+    assert neutral(repr(here)) == neutral(repr(there))
+
+
+def test_a_secret_is_not_in_the_reason_of_a_difference():
+    cells = [
+        "def make():\n    token = 'correct-' + 'horse-' + str(len(made))\n    made.append(1)\n"
+        "    return lambda: token\nmade = []\nmade.clear()",
+        "f = make()",
+        "class P:\n    def predict(self, payload):\n        return f()",
+    ]
+    namespace = ran(cells)
+    session = Session(namespace, read_source(cells), Path())
+    namespace["made"].append(2)
+    with pytest.raises(Unpackageable) as refused:
+        ProofHere().collect(namespace["P"], session, title="T.", stage=staged)
+    assert "closure token" in str(refused.value)
+    assert "horse" not in str(refused.value)

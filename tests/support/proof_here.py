@@ -21,6 +21,7 @@ class ProofHere(Proof):
     def _imported(self, name: str, place: Surroundings, staged: Staged) -> list[Node]:
         module = sys.modules["packaged"] = ModuleType("packaged")  # dataclasses look it up
         namespace: dict[str, Any] = vars(module)
+        namespace["__file__"] = "packaged.py"
         try:
             text = staged.files["predictor.py"]
             exec(compile(text, "<package>", "exec", dont_inherit=True), namespace)
