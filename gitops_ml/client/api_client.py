@@ -19,6 +19,7 @@ from gitops_ml.client.arguments import (
     takes,
 )
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
+from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.client.results import Api, Apis, Outcome
 from gitops_ml.client.views import (
     History,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from gitops_ml.delivery.change import ChangeContext, ChangeResult
 
 
+@speaks_python
 class Client:
     """The verbs for one environment of a project; `gml.client(…)` creates one."""
 

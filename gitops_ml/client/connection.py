@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import sys
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.live_session import ipython_shell, is_notebook
+from gitops_ml.client.python_terms import in_python
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions
 from gitops_ml.system.clean_text import printable
 from gitops_ml.workspace.clients import Clients
@@ -59,7 +61,11 @@ class Connection:
 
     def clients(self, project: Workspace | LoadedProject, progress: Progress) -> Clients:
         return Clients(
-            project=project.project, root=project.root, offline=self.offline, progress=progress
+            project=project.project,
+            root=project.root,
+            offline=self.offline,
+            progress=lambda line: progress(in_python(line)),
+            warn=lambda text: warnings.warn(in_python(text), stacklevel=2),
         )
 
     def proposes(self, pull_request: bool | None, *, environment: str | None = None) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import CallKeywords, takes
 from gitops_ml.client.cards import Shown
+from gitops_ml.client.python_terms import in_python, speaks_python
 from gitops_ml.client.views import LocalApi, LocalCode, Logs, Prediction, Status, serve, wait_for
 from gitops_ml.cluster.observed import ExpectedRelease
 from gitops_ml.commands.predict import Call
@@ -65,6 +66,7 @@ class PullRequest(Shown, pull_request.PullRequest):
         )
 
 
+@speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Api(Shown):
     """One API in one environment, after a call."""
@@ -128,7 +130,7 @@ class Api(Shown):
             pull_request=PullRequest.of(result.pull_request),
             is_plan=result.dry_run,
             pods=result.pods.get(release.directory) if release else None,
-            warnings=result.warnings,
+            warnings=tuple(map(in_python, result.warnings)),
             notes=package.notes() if package else (),
             package=package.folder if package else None,
             example=example,
@@ -259,6 +261,7 @@ class Apis(Shown, tuple["Api", ...]):
         )
 
 
+@speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Outcome(Shown):
     """The result of promote, rollback, patch, refresh or delete."""
@@ -286,7 +289,7 @@ class Outcome(Shown):
             commit=changed.commit,
             pull_request=PullRequest.of(changed.pull_request),
             is_plan=changed.dry_run,
-            warnings=changed.warnings,
+            warnings=tuple(map(in_python, changed.warnings)),
             _chosen=changed.chosen,
             _connection=connection,
         )

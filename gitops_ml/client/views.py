@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
+from gitops_ml.client.python_terms import in_python, speaks_python
 from gitops_ml.commands.get import describe
 from gitops_ml.commands.history import history, table_row, trace, trace_lines
 from gitops_ml.commands.inspect import export
@@ -55,7 +56,8 @@ class History(Shown):
             found = history(
                 workspace, api, clients=clients, environments=[connection.environment], limit=limit
             )
-        return cls(api=api, entries=found.entries, warnings=found.warnings)
+        warnings = tuple(map(in_python, found.warnings))
+        return cls(api=api, entries=found.entries, warnings=warnings)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -130,6 +132,7 @@ class Trace(Shown):
         )
 
 
+@speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Status(Shown):
     """The status of an API: one word, the reason, and what to do."""
@@ -168,8 +171,8 @@ class Status(Shown):
             api=live.release.api,
             environment=live.release.environment,
             word=live.status.word,
-            reason=live.status.reason,
-            remedy=live.status.remedy,
+            reason=in_python(live.status.reason),
+            remedy=in_python(live.status.remedy),
             deployment_id=live.release.deployment_id,
             running_id=live.running_id,
             ready=workload.ready if workload else None,
@@ -177,7 +180,7 @@ class Status(Shown):
             is_up_to_date=live.is_up_to_date,
             endpoint=found.endpoint.url if found.endpoint else None,
             replicas=tuple((each.pod.name, each.state) for each in found.replicas),
-            notes=(*live.notes, *found.unseen),
+            notes=tuple(map(in_python, (*live.notes, *found.unseen))),
         )
 
     @property
@@ -208,6 +211,7 @@ class Status(Shown):
         )
 
 
+@speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Prediction(Shown):
     """The response of an API, and its deployment."""
@@ -291,6 +295,7 @@ class Logs(Shown, tuple["LogLine", ...]):
         )
 
 
+@speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LocalApi(Shown):
     """An API that is served on this machine until `stop`, or until the session ends."""
@@ -433,7 +438,7 @@ def _exported(
     """The code of the image, in a folder that exists until ``opened`` is closed."""
     if image is None or image.digest is None:
         raise UsageError(
-            f"{name} has no image to export its code from; `gitops-ml run` serves a project folder"
+            f"{name} has no image to export its code from; give project_dir= to serve a folder"
         )
     folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
     clients.progress(f"exporting the code of {image.repository}")

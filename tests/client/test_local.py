@@ -92,17 +92,20 @@ def test_a_port_where_another_server_answers_is_refused(ann):
     lines = says(
         ann,
         """
-        def plan(answer):
-            class Constant:
-                def predict(self, payload):
-                    return ANSWER
-            global ANSWER
-            ANSWER = answer
-            return client.create_api(SPEC, predictor=Constant, by_tag=True, dry_run=True)
+        class One:
+            def predict(self, payload):
+                return "one"
 
-        with plan("one").run_locally() as first:
+        class Two:
+            def predict(self, payload):
+                return "two"
+
+        def plan(kind):
+            return client.create_api(SPEC, predictor=kind, by_tag=True, dry_run=True)
+
+        with plan(One).run_locally() as first:
             port = int(first.url.rpartition(":")[2])
-            second = plan("two")
+            second = plan(Two)
             for wrong in (port, 70_000):
                 try:
                     second.run_locally(port=wrong)
