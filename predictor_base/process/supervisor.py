@@ -20,7 +20,6 @@ import orjson
 from predictor_base.process.child import Child
 from predictor_base.process.probe_server import ProbeServer
 from predictor_base.process.replica_state import LOADING, RELOADING, ReplicaState
-from predictor_base.telemetry.metrics import CONTENT_TYPE, forget_gauges, render_all, restarts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,7 +125,7 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Collect ended processes: workers, and orphans that are given to process 1."""
-        while self._children:
+        while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -137,6 +136,8 @@ class Supervisor:
                 self._ended(child, os.waitstatus_to_exitcode(status))
 
     def _ended(self, child: Child, code: int) -> None:
+        from predictor_base.telemetry.metrics import forget_gauges, restarts
+
         forget_gauges(child.number)
         if self._end is not None:
             self._exit_code = self._exit_code or int(code == 1)
@@ -200,6 +201,9 @@ class Supervisor:
         return self._last_metrics
 
     def _render(self) -> Answer:
+        # A late import, as in `_ended`: prometheus_client takes half of the time to the first answer of a probe.
+        from predictor_base.telemetry.metrics import CONTENT_TYPE, render_all
+
         try:
             return 200, CONTENT_TYPE, render_all(tuple(self._children))
         except Exception:

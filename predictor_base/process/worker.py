@@ -156,14 +156,15 @@ class Worker:
             logger.info("listening on %s:%s", *listener.getsockname()[:2])
 
     async def _share(self) -> None:
-        """Accept connections of the workers that do not serve at the moment, and of the own socket when ready."""
+        """Accept connections of the workers that do not serve at the moment."""
         while self.service.state in ("loading", "ready"):
             for number in self._replica.numbers:
-                is_own = number == self._number
-                wanted = self.service.is_ready and (is_own or self._replica.is_away(number))
+                wanted = self.service.is_ready and self._replica.is_away(number)
+                if number == self._number:
+                    continue
                 if wanted and number not in self._servers:
                     await self._accept(number)
-                elif not wanted and not is_own and number in self._servers:
+                elif not wanted and number in self._servers:
                     self._servers.pop(number).close()
             await asyncio.sleep(SHARING_SECONDS)
 
@@ -230,6 +231,8 @@ class Worker:
             self._fail()
         else:
             self._ready(self._assembled)
+            if self._number not in self._servers:
+                await self._accept(self._number)
 
     def _assemble(self) -> Assembled:
         # A late import, so that the server answers its first probe before these modules are loaded.
