@@ -230,9 +230,12 @@ class App:
             raise errors.NotFound(f"no version {version!r} of {known!r}; there is {current!r}")
 
     async def predict_value(
-        self, payload_for: Callable[[Method], Awaitable[Any]], exchange: Exchange
-    ) -> Any:
-        """What predict returns for a payload of another protocol than HTTP; counts the request."""
+        self,
+        payload_for: Callable[[Method], Awaitable[Any]],
+        exchange: Exchange,
+        write: Callable[[Any], Reply],
+    ) -> Reply:
+        """The reply of predict for a payload of another protocol than HTTP; counts the request."""
         exchange.is_prediction = True
         request_id_of_task.set(exchange.request_id)
         reply = Reply(500)
@@ -241,10 +244,13 @@ class App:
             if method is None:
                 raise errors.NotImplementedHere("the predictor has no predict")
             exchange.payload = await payload_for(method)
-            reply = await self.answer(method, exchange, Form(lambda _: Reply(200), only="values"))
+            form = Form(write, only="values")
+            reply = await self.answer(method, exchange, form)
             if reply.response is not None:
-                reply.result = value_of_response(reply.response)
-            return reply.result
+                value, after = value_of_response(reply.response), reply.after
+                reply = self.reply(value, exchange, form)
+                reply.after = after
+            return reply
         except Exception as error:
             reply = self.failure(error, exchange)
             raise

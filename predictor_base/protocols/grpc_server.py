@@ -6,13 +6,14 @@ It uses the same service as HTTP: admission, batching, limits and drain are shar
 from __future__ import annotations
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import __version__
 from predictor_base.errors import MESSAGE_CHARACTERS, BadRequest, HTTPError, StartFailure, shortened
-from predictor_base.http.error_replies import status_of
-from predictor_base.http.request import Exchange
+from predictor_base.http.error_replies import clean_headers, status_of
+from predictor_base.http.request import Exchange, Reply
 from predictor_base.protocols.openinference import (
     EXTENSIONS,
     InferRequest,
@@ -32,7 +33,7 @@ from predictor_base.protocols.tensors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from predictor_base.http.app import App
     from predictor_base.predictor.loader import Method
@@ -53,12 +54,19 @@ _CONTENTS = {
 }
 _CODES = {
     400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
+    406: "UNIMPLEMENTED",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    412: "FAILED_PRECONDITION",
     413: "RESOURCE_EXHAUSTED",
     422: "INVALID_ARGUMENT",
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
     501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
@@ -147,7 +155,9 @@ class GrpcServer:
         return self._grpc.unary_unary_rpc_method_handler(
             answer,
             request_deserializer=None,
-            response_serializer=lambda found: found.SerializeToString(),
+            response_serializer=lambda found: (
+                found if isinstance(found, bytes) else found.SerializeToString()
+            ),
         )
 
     def _read(self, content: bytes, request: Any) -> Any:
@@ -161,8 +171,15 @@ class GrpcServer:
     def _abort(self, error: Exception, context: Any) -> None:
         status = error.status_code if isinstance(error, HTTPError) else status_of(error)
         code = getattr(self._grpc.StatusCode, _CODES.get(status, "INTERNAL"))
-        message = shortened(str(error), MESSAGE_CHARACTERS)
-        context.abort(code, "internal server error" if status == 500 else message)
+        message = "internal server error"
+        if isinstance(error, HTTPError):
+            context.set_trailing_metadata(_metadata(error.headers))
+            message = str(error.detail)
+        elif status != 500:
+            message = str(error)
+        # what is not UTF-8 could not be sent
+        text = shortened(message, MESSAGE_CHARACTERS).encode("utf-8", "replace").decode()
+        context.abort(code, text)
 
     def _new(self, kind: str, /, **fields: Any) -> Any:
         return self._inference[kind](**fields)
@@ -179,15 +196,18 @@ class GrpcServer:
 
     def _infer(self, message: Any, context: Any) -> Any:
         self._app.check_model(message.model_name, message.model_version)
-        inputs = _read_inputs(message)
-        future = asyncio.run_coroutine_threadsafe(
-            self._predict(inputs, message.ByteSize(), context), self._loop
-        )
-        result, request_id = future.result()
+        try:
+            inputs: Any = _read_inputs(message)
+        except BadRequest as error:
+            inputs = error  # raised where it is counted
+        answering = self._predict(message, inputs, context)
+        return asyncio.run_coroutine_threadsafe(answering, self._loop).result()
+
+    def _written(self, message: Any, request_id: str, result: Any) -> Reply:
         requested = tuple(each.name for each in message.outputs)
-        request = InferRequest(message.id or request_id, inputs, requested, frozenset(), False)
+        request = InferRequest(message.id or request_id, {}, requested, frozenset(), False)
         found = selected(tensors(result, declared=declared_outputs(self._app)), request)
-        return self._new(
+        answer = self._new(
             "ModelInferResponse",
             model_name=self._app.settings.served_name,
             model_version=self._app.settings.served_version,
@@ -195,8 +215,9 @@ class GrpcServer:
             outputs=[each.head() for each in found],
             raw_output_contents=[pack(each.datatype, each.flat) for each in found],
         )
+        return Reply(200, answer.SerializeToString())
 
-    async def _predict(self, inputs: dict[str, Any], size: int, context: Any) -> tuple[Any, str]:
+    def _exchange(self, context: Any) -> Exchange:
         left = asyncio.Event()
         context.add_callback(lambda: self._loop.call_soon_threadsafe(left.set))
 
@@ -211,16 +232,36 @@ class GrpcServer:
         scope = {"headers": metadata, "method": "GRPC", "path": "/infer", "query_string": b""}
         timeout = self._app.settings.request_timeout_seconds
         timeout = min(timeout, context.time_remaining() or timeout)
-        exchange = Exchange(scope, receive, timeout=timeout)
+        return Exchange(scope, receive, timeout=timeout)
+
+    async def _predict(self, message: Any, inputs: Any, context: Any) -> bytes:
+        exchange = self._exchange(context)
 
         async def payload_for(method: Method) -> Any:
-            return await payload_of(self._app, method, inputs, size)
+            if isinstance(inputs, BadRequest):
+                raise inputs
+            exchange.held = self._app.bodies.hold(message.ByteSize())
+            return await payload_of(self._app, method, inputs, exchange.held)
 
-        held = self._app.bodies.hold(size)
+        def write(result: Any) -> Reply:
+            return self._written(message, exchange.request_id, result)
+
         try:
-            return await self._app.predict_value(payload_for, exchange), exchange.request_id
+            return (await self._app.predict_value(payload_for, exchange, write)).body
         finally:
-            self._app.bodies.release(held)
+            self._app.bodies.release(exchange.held)
+
+
+def _metadata(headers: Mapping[str, object]) -> list[tuple[str, str]]:
+    """A predictor's headers as gRPC's metadata, which has lower case names and printable values."""
+    found = [(name.decode().lower(), value) for name, value in clean_headers(headers)]
+    return [
+        (
+            re.sub(r"[^0-9a-z_.-]|^grpc-|-bin$", "_", name),
+            value.decode("ascii", "replace").replace("\ufffd", "?"),
+        )
+        for name, value in found
+    ]
 
 
 def _read_inputs(message: Any) -> dict[str, Any]:

@@ -139,3 +139,64 @@ def test_health_checks_do_not_wait_for_predictions(tmp_path: Path) -> None:
         assert check.result().status == 1
         (tmp_path / "answer").touch()
         assert [each.result().model_name for each in waiting] == ["iris"] * (THREADS + 8)
+
+
+STATUSES = """
+    from predictor_base import HTTPError
+    from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+    class PythonPredictor:
+        def predict(self, payload):
+            match payload["k"][0]:
+                case "denied":
+                    headers = {"X Reason": "a\\r\\nb", "grpc-status": "0", "é": "é"}
+                    raise HTTPError(403, "not yours", headers=headers)
+                case "object": raise HTTPError(400, {"age": ["is", "missing"]})
+                case "surrogate": raise HTTPError(400, "caf\\udce9")
+                case "response": return JSONResponse({"y": [1.5]})
+                case "refusal": return JSONResponse({"error": "no age"}, status_code=409, headers={"x-why": "so"})
+                case "text": return PlainTextResponse("fine")
+                case "stream": return StreamingResponse(iter(["a"]))
+                case "generator": return iter(["a"])
+                case "exit": raise SystemExit(1)
+                case "object result": return {"y": object()}
+                case "surrogate result": return {"y": "caf\\udce9"}
+                case "too large": return {"y": 2**70}
+"""
+REFUSED = {
+    "denied": ("PERMISSION_DENIED", "not yours"),
+    "object": ("INVALID_ARGUMENT", "{'age': ['is', 'missing']}"),
+    "surrogate": ("INVALID_ARGUMENT", "caf?"),
+    "refusal": ("ABORTED", '{"error":"no age"}'),
+    "stream": ("UNIMPLEMENTED", "the predictor returned a Response that streams"),
+    "generator": ("UNIMPLEMENTED", "the predictor streams; use a route that streams"),
+    "exit": ("INTERNAL", "internal server error"),
+    "object result": ("INTERNAL", "internal server error"),
+    "surrogate result": ("INTERNAL", "internal server error"),
+    "too large": ("INTERNAL", "internal server error"),
+}
+
+
+def test_what_a_predictor_says_or_cannot_say_has_a_code(tmp_path: Path) -> None:
+    client: Any = pytest.importorskip("tritonclient.grpc")
+    port = free_port()
+    with (
+        serving(tmp_path, STATUSES, arguments=("--grpc-port", str(port))) as server,
+        client.InferenceServerClient(f"127.0.0.1:{port}") as triton,
+    ):
+
+        def ask(name: str) -> Any:
+            one = client.InferInput("k", [1], "BYTES")
+            one.set_data_from_numpy(np.array([name], dtype=object))
+            return triton.infer("iris", [one])
+
+        for name, (code, text) in REFUSED.items():
+            with pytest.raises(Exception, match=code) as caught:
+                ask(name)
+            assert caught.value.message() == text, name  # type: ignore[attr-defined]
+        assert ask("response").as_numpy("y").tolist() == [1.5]
+        assert ask("text").as_numpy("output").tolist() == [b"fine"]
+        until(lambda: len(server.logged("predict failed")) == 4)
+        assert server.metric("predictor_requests_total", method="GRPC", code="500") == 4
+        assert server.metric("predictor_requests_total", method="GRPC", code="200") == 2
+        assert server.metric("predictor_requests_in_progress") == 0
+        assert server.metric("predictor_body_bytes_in_flight") == 0
