@@ -245,5 +245,6 @@ def test_what_is_not_http_is_counted_and_logged(tmp_path: Path) -> None:
                 connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
                 assert b" 400 Bad Request" in connection.recv(65536)
         until(lambda: server.metric("predictor_rejected_total", reason="connection") == 3)
+        until(lambda: server.logged("a connection was refused"))
         (line, *_) = server.logged("a connection was refused")
         assert (line["status"], line["client"][0]) == (400, "127.0.0.1")
