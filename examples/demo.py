@@ -60,6 +60,8 @@ class Demo:
         self.project = home / "iris-classifier"
         self.repository = home / "gitops.git"
         self.environ = {
+            "GIT_AUTHOR_NAME": "A demo",
+            "GIT_AUTHOR_EMAIL": "demo@example.org",
             **os.environ,
             "GITOPS_ML_CACHE": str(home / "cache"),
             "PATH": f"{self.bin}{os.pathsep}{os.environ.get('PATH', '')}",

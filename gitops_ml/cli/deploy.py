@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli import facts, report
@@ -25,9 +23,6 @@ from gitops_ml.commands.wait import wanted_by
 from gitops_ml.delivery.change import ChangeContext
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.gitops.changed_releases import NO_RESTART
-
-if TYPE_CHECKING:
-    from gitops_ml.workspace.workspace import Workspace
 
 _MOST_SHOWN = 20
 """Releases whose fields are shown; `gitops-ml diff` shows all."""
@@ -101,8 +96,7 @@ def command(
     workspace, clients = project.open_with_manifests(
         offline=offline, may_be_empty=options.prune, spares_protected=True
     )
-    if not project.environments and len(workspace.project.environments) > 1:
-        report.say(_chosen(workspace))
+    project.report_environments(workspace, "deploying to")
     deployment = deploy(workspace, clients=clients, options=options)
     _show(deployment, output)
     if options.waits:
@@ -113,13 +107,6 @@ def command(
 
 def _pods(deployment: Deployment, directory: str) -> str:
     return deployment.pods.get(directory, NO_RESTART)
-
-
-def _chosen(workspace: Workspace) -> str:
-    """Which environments are deployed to where none was named."""
-    spared = [name for name in workspace.project.environments if name not in workspace.environments]
-    text = f"no --environment was given: deploying to {', '.join(workspace.environments)}"
-    return f"{text}; protected, and to be named: {', '.join(spared)}" if spared else text
 
 
 def _show(deployment: Deployment, output: str) -> None:

@@ -25,12 +25,15 @@ def command(
 ) -> None:
     """Show what `deploy` would change in the GitOps repository.
 
+    Without --environment, protected environments are left out, as by `deploy`.
+
     \b
     Examples:
       gitops-ml diff -e staging
       gitops-ml diff --manifests --exit-code
     """
-    workspace, clients = project.open_with_manifests(offline=offline)
+    workspace, clients = project.open_with_manifests(offline=offline, spares_protected=True)
+    project.report_environments(workspace, "comparing")
     differences = diff(workspace, clients=clients, with_objects=manifests)
     report.warnings(differences.warnings)
     if output == "json":

@@ -52,6 +52,17 @@ class ProjectChoice:
             report.problems(unserved_problems(workspace))
         return _with_clients(workspace, offline=offline)
 
+    def report_environments(self, workspace: Workspace, doing: str) -> None:
+        """Say which environments a command chose where none was named, and which it left out."""
+        from gitops_ml.cli import report
+
+        known, chosen = workspace.project.environments, workspace.environments
+        if self.environments or len(known) < 2:
+            return
+        text = f"no --environment was given: {doing} {', '.join(chosen)}"
+        left = ", ".join(name for name in known if name not in chosen)
+        report.say(f"{text}; protected, and to be named: {left}" if left else text)
+
 
 def _with_clients(workspace: Workspace, *, offline: bool = False) -> tuple[Workspace, Clients]:
     from gitops_ml.cli import report

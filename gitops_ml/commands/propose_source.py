@@ -119,7 +119,9 @@ def _deliver(
 
     if options.dry_run:
         snapshot = repository.fetch()
-        return Delivered(plan=make_plan(snapshot), base=snapshot.commit)
+        plan = make_plan(snapshot)
+        snapshot.refuse_taken(plan.changes)
+        return Delivered(plan=plan, base=snapshot.commit)
     author = read_author(workspace.root, workspace.project.gitops)
     if options.pull_request is False:
         return deliver(repository, make_plan, author=author)

@@ -41,7 +41,7 @@ def test_a_protected_environment_gets_only_what_a_commit_holds(dirty):
     assert (result.code, dirty.commits()) == (2, 0)
     assert f"{DIRTY}: nobody else" in result.err
     assert "production is protected. Commit first, or allow it with --allow-dirty" in result.err
-    for looks in (("diff",), ("deploy", "-e", "production", "--dry-run")):
+    for looks in (("diff", "-e", "production"), ("deploy", "-e", "production", "--dry-run")):
         shown = dirty.runs(*looks)
         assert (shown.code, f"warning: {DIRTY}" in shown.err) == (0, True)
     dirty.deploys("-e", "production", "--allow-dirty")
@@ -64,6 +64,15 @@ def test_without_an_environment_no_protected_one_is_deployed_to(ann):
     assert result.err == (
         "no --environment was given: deploying to staging; protected, and to be named: production\n"
     )
+
+
+def test_diff_compares_what_deploy_would_change(ann):
+    ann.has(container_api("iris"))
+    ann.runs("deploy")
+    result = ann.runs("diff", "--exit-code")
+    assert (result.code, result.out) == (0, "no differences\n")
+    assert "comparing staging; protected, and to be named: production" in result.err
+    assert ann.runs("diff", "-e", "production", "--exit-code").code == 7
 
 
 def test_where_all_environments_are_protected_one_has_to_be_named(ann):

@@ -31,6 +31,7 @@ def environ(tmp_path):
         if not name.startswith(("GIT_", "GITOPS_ML_", "PYTHON"))
     }
     own = {"HOME": str(tmp_path), "GITOPS_ML_CACHE": str(tmp_path / "cache")}
+    own |= {"GIT_AUTHOR_NAME": "Ann", "GIT_AUTHOR_EMAIL": "ann@example.org"}
     return {**inherited, **own, "PYTHONWARNINGS": "error::DeprecationWarning:gitops_ml"}
 
 
