@@ -327,7 +327,7 @@ class App:
             self.service.run_afterwards(reply.after)
         method = self.service.post_predict
         if method is not None and reply.status < 400:
-            arguments = AfterPredict(exchange, reply.result)
+            arguments = AfterPredict(exchange, reply.response or reply.result)
             self.service.run_afterwards(partial(method.call, arguments))
 
 

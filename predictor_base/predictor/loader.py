@@ -9,11 +9,14 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from predictor_base.errors import StartFailure
+from predictor_base.predictor.cortex_modules import offer_cortex_modules
+from predictor_base.predictor.environment_file import load_environment
 from predictor_base.predictor.typed import converter, fields_of
 
 if TYPE_CHECKING:
@@ -105,6 +108,8 @@ def load_class(settings: Settings, *, folder: Path) -> type:
     entry = str(folder / settings.python_path) if settings.python_path else str(folder)
     if entry not in sys.path:
         sys.path.insert(0, entry)
+    load_environment(folder, os.environ)
+    offer_cortex_modules()
     if file.suffix in (".pickle", ".pkl"):
         return _unpickle(file)
     return find_class(_import_file(file), settings.class_name, where=settings.path)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.predictor_server import serving
+from predictor_base.errors import StartFailure
+from predictor_base.predictor.environment_file import load_environment
+from tests.support.predictor_server import serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,3 +187,41 @@ def test_monitoring_and_the_log_of_predictions_are_wired(tmp_path: Path) -> None
     events = (tmp_path / "events.jsonl").read_text().splitlines()
     assert len(events) == 6
     assert '"id-b"' in events[2]
+
+
+def test_a_predictor_has_its_env_file_and_cortexs_logger(tmp_path: Path) -> None:
+    source = """
+        import os
+        from cortex_internal.lib.log import logger, configure_logger
+        from starlette.responses import JSONResponse
+        LEVEL = os.environ["LEVEL"]
+        class PythonPredictor:
+            def predict(self, payload):
+                logger.info("asked", extra={"rows": 3})
+                found = {"level": LEVEL, "token": os.environ["TOKEN"], "url": os.environ["URL"]}
+                return JSONResponse(found, status_code=201)
+            def post_predict(self, response):
+                logger.info(f"answered {response.status_code}")
+    """
+    (tmp_path / ".env").write_text(
+        "# settings\nexport LEVEL='a $b' # why\nTOKEN=placeholder\nURL=\"http://${HOST_OF_MODEL}/x\"\n"
+    )
+    environ = {"TOKEN": "secret", "HOST_OF_MODEL": "models"}
+    with serving(tmp_path, source, environ=environ) as server:
+        answer = server.predict({})
+        assert answer.status_code == 201
+        assert answer.json() == {"level": "a $b", "token": "secret", "url": "http://models/x"}
+        until(lambda: server.logged("answered 201"))
+        (line,) = server.logged("asked")
+        assert (line["logger"], line["rows"]) == ("cortex", 3)
+
+
+def test_an_env_file_runs_nothing_and_its_wrong_lines_are_all_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=$(touch made)\nB = 1\nC=a b\nD=`touch made`\nE='x\nF=1\n")
+    environ: dict[str, str] = {}
+    with pytest.raises(StartFailure) as caught:
+        load_environment(tmp_path, environ)
+    numbers = [line.partition(": ")[0] for line in str(caught.value).splitlines()]
+    assert numbers == [".env:1", ".env:2", ".env:3", ".env:4", ".env:5"]
+    assert environ == {}
+    assert not (tmp_path / "made").exists()
