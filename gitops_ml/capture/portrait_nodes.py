@@ -53,7 +53,6 @@ _DESCRIPTORS = (
 )  # fmt: skip
 _CACHES = (weakref.ref, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 _DISPATCH = getattr(functools.singledispatch(repr), "__code__", None)
-_REFERENCES = (typing.TypeVar, typing.ParamSpec)
 
 
 def found(value: Any, place: Surroundings) -> Found:

@@ -68,6 +68,10 @@ class Statement:
     def _needs(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         now, later = _names(self.text)
         evaluated, quoted = _annotated(self.node)
+        # Since Python 3.12 `symtable` lists the variables of comprehensions among the outer names.
+        quoted.update(
+            (name, None) for name in _of_comprehensions(self.node) if now.pop(name, 1) is None
+        )
         (quoted if self.is_deferred else now).update(evaluated)
         return tuple(now), tuple(later), tuple(quoted)
 
@@ -271,6 +275,14 @@ def _walk(
     needed.update(dict.fromkeys(s.get_name() for s in table.get_symbols() if s.is_global()))
     for child in table.get_children():
         _walk(child, now, later, is_later=is_later)
+
+
+def _of_comprehensions(node: ast.stmt) -> set[str]:
+    """The variables of the comprehensions in a statement."""
+    targets = (each.target for each in ast.walk(node) if isinstance(each, ast.comprehension))
+    return {
+        each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)
+    }
 
 
 def _annotated(node: ast.stmt) -> tuple[dict[str, None], dict[str, None]]:

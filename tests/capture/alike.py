@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 # ruff: noqa: E501 - a cell is one text
 
 ALIKE: dict[str, tuple[list[str], str | None]] = {
@@ -286,3 +288,13 @@ ALIKE: dict[str, tuple[list[str], str | None]] = {
         "(In(x=payload).x, i.x)",
     ),
 }
+
+if sys.version_info >= (3, 12):
+    ALIKE["type parameters"] = (
+        [
+            "type Numbers = list[int]",
+            "def first[T](items: list[T]) -> T: return items[0]",
+            "class Box[T]:\n    def __init__(s, x: T): s.x = x\n    def get[U](s, other: U) -> T | U: return s.x or other",
+        ],
+        "(first([3]), Box(0).get(4), Numbers.__name__)",
+    )
