@@ -77,10 +77,10 @@ def test_the_security_page_names_no_address_and_no_person():
     assert "Report a vulnerability" in text
 
 
-def test_each_of_ten_questions_about_the_architecture_names_its_file():
+def test_each_question_about_the_architecture_names_its_file():
     text = ARCHITECTURE.read_text("utf-8").partition("## Where is it")[2]
     answers = [line for line in text.splitlines() if line.startswith("| ") and "?" in line]
-    assert len(answers) == 10
+    assert len(answers) >= 10
     for answer in answers:
         files = [each for each in _QUOTED.findall(answer) if "/" in each]
         assert files, answer
