@@ -26,7 +26,12 @@ def serve(settings: Settings, *, host: str, port: int, grpc: str = "") -> int:
     except OSError as error:
         logger.error("cannot listen on %s: %s", host, error)
         return 1
-    folder = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="predictor-metrics-")
+    try:
+        folder = tempfile.mkdtemp(prefix="predictor-metrics-")
+    except OSError as error:
+        logger.error("no folder for metrics: %s; make /tmp writable or set TMPDIR", error)
+        return 1
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     # A late import: prometheus_client reads the variable when it is imported.
     from predictor_base.process.supervisor import Supervisor
 

@@ -223,16 +223,21 @@ class Worker:
         job = self._executor.submit(lambda _: self._assemble(), None)
         try:
             self._assembled = await job.future
+            await self._begin(self._assembled)
         except StartFailure as error:
             logger.error("%s", error)
             self._fail()
         except Exception:
             logger.exception("the predictor failed to load")
             self._fail()
-        else:
-            self._ready(self._assembled)
-            if self._number not in self._servers:
-                await self._accept(self._number)
+
+    async def _begin(self, assembled: Assembled) -> None:
+        """Take requests; listen where this worker replaces another one and has not listened before."""
+        self._ready(assembled)
+        if self._number not in self._servers:
+            await self._accept(self._number)
+            if self._grpc is not None:
+                self._grpc.start(self._grpc_address)
 
     def _assemble(self) -> Assembled:
         # A late import, so that the server answers its first probe before these modules are loaded.
@@ -288,7 +293,8 @@ class Worker:
             from predictor_base.protocols.grpc_server import GrpcServer
 
             self._grpc = GrpcServer(self._app, self._loop)
-            self._grpc.start(self._grpc_address)
+            if self._number in self._servers:
+                self._grpc.start(self._grpc_address)
 
     # Exit
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -200,3 +202,45 @@ def test_what_a_predictor_says_or_cannot_say_has_a_code(tmp_path: Path) -> None:
         assert server.metric("predictor_requests_total", method="GRPC", code="200") == 2
         assert server.metric("predictor_requests_in_progress") == 0
         assert server.metric("predictor_body_bytes_in_flight") == 0
+
+
+def test_a_replaced_worker_takes_no_call_before_it_has_loaded(tmp_path: Path) -> None:
+    import grpc
+
+    from predictor_base.protocols.grpc_messages import inference
+
+    source = """
+        import os, pathlib, time
+        class PythonPredictor:
+            def __init__(self):
+                with open("loaded", "a") as file: file.write("x")
+                while len(open("loaded").read()) > 2 and not pathlib.Path("load").exists():
+                    time.sleep(0.005)
+            def predict(self, payload):
+                if payload == "crash": os._exit(7)
+                return payload
+    """
+    port, kinds = free_port(), inference()
+    message = kinds["ModelInferRequest"](model_name="iris")
+    message.inputs.add(name="x", datatype="INT64", shape=[1]).contents.int64_contents.append(1)
+
+    def call() -> str:
+        options = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
+            infer = channel.unary_unary(
+                "/inference.GRPCInferenceService/ModelInfer",
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=kinds["ModelInferResponse"].FromString,
+            )
+            return str(infer(message, timeout=20).model_name)
+
+    arguments = ("--grpc-port", str(port))
+    with serving(tmp_path, source, arguments=arguments, processesPerReplica=2) as server:
+        until(lambda: len(server.logged("ready after")) == 2)
+        with suppress(httpx.TransportError):
+            server.predict("crash")
+        until(lambda: len((tmp_path / "loaded").read_text()) == 3)
+        assert {call() for _ in range(20)} == {"iris"}
+        (tmp_path / "load").touch()
+        until(lambda: len(server.logged("ready after")) == 3)
+        assert {call() for _ in range(20)} == {"iris"}
