@@ -179,6 +179,8 @@ def globals_of(function: Any, surroundings: Surroundings) -> Edges:
             {name: set() for name in _spelled(function.__code__) if name in surroundings.namespace}
         )
     is_here = module == surroundings.owner
+    if "__name__" in names and "__main__" in _spelled(function.__code__):
+        yield (("global", "__name__"), Builtin(str(module)))
     place = "" if is_here else f"{module}."
     for name in sorted(names):
         if is_here and name in surroundings.of_shell:

@@ -53,7 +53,7 @@ class _Mender:
 
     def mended(self, difference: Difference, repairs: Repairs) -> Repairs | None:
         (kind, name), *steps = difference.path
-        if kind != "global" or name not in self.namespace:
+        if kind != "global" or name not in self.namespace or name == "__name__":
             return None
         value = self.namespace[name]
         if added := self._of_a_registry(difference, repairs):

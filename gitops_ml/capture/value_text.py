@@ -124,7 +124,7 @@ class _Writer:
     def reference(self, value: Any) -> str:
         """A class or function by its name in the session, or by an import."""
         known = self.names.of(value)
-        if known is not None:
+        if known is not None and known != self.name:
             self.result.names[known] = None
             return known
         module, name = str(value.__module__), str(value.__qualname__)

@@ -287,6 +287,126 @@ ALIKE: dict[str, tuple[list[str], str | None]] = {
         ],
         "(In(x=payload).x, i.x)",
     ),
+    "module doc": (["'''Doc.'''\nclass P:\n    def predict(self,p): return 1"], None),
+    "shared default": (
+        ["L=[]\ndef f(x, acc=L): acc.append(x); return len(acc)", "f(1)"],
+        "(f(2), L)",
+    ),
+    "shared class attr": (
+        ["L=[]\nclass A:\n    items=L", "L.append(3)"],
+        "(A.items is L, A.items)",
+    ),
+    "two makers": (
+        [
+            "def make():\n    d=[]\n    def f(x): d.append(x); return d\n    return f\nf=make()\ng=f\nh=make()"
+        ],
+        "(f(1), g(2), h(3))",
+    ),
+    "instance of local class": (
+        ["def mk():\n    class A:\n        x=1\n    return A\nA=mk()\na=A()"],
+        "a.x",
+    ),
+    "inheritance from installed": (
+        ["from collections import UserDict\nclass D(UserDict): pass\nd=D(a=1)", "d['b']=2"],
+        "dict(d)",
+    ),
+    "dict subclass": (["class D(dict): pass\nd=D()", "d['b']=2"], "dict(d)"),
+    "list subclass": (["class L(list): pass\nl=L()", "l.append(4)"], "list(l)"),
+    "int subclass": (["class I(int): pass\ni=I(3)"], "i+1"),
+    "str enum": (["import enum\nclass E(str, enum.Enum):\n    A='a'"], "E('a').value"),
+    "module alias change": (["import math\nm=math"], "m.floor(1.5)"),
+    "shadow builtin": (["def len(x): return 42"], "len([])"),
+    "shadow builtin val": (["max=3"], "max"),
+    "del builtin shadow": (["max=3", "del max"], "max(1,2)"),
+    "global in class body": (["x=1\nclass A:\n    global y\n    y=2"], "y"),
+    "async": (["import asyncio\nasync def f(): return 3"], "asyncio.run(f())"),
+    "walrus in comp": (["vals=[y:=1, y**2]"], "(vals,y)"),
+    "nested tuple assign w/ star": (["a,*b=[1,2,3]"], "(a,b)"),
+    "aug attr chain": (["class A:\n    class B:\n        n=1\nA.B.n+=1"], "A.B.n"),
+    "setattr inst": (["class A: pass\na=A()\nfor k in 'xy': setattr(a,k,k)"], "(a.x,a.y)"),
+    "object dict update": (["class A: pass\na=A()", "a.__dict__.update(z=3)"], "a.z"),
+    "type()": (["A=type('A',(),{'x':3})"], "A.x"),
+    "make_dataclass": (
+        ["from dataclasses import make_dataclass\nA=make_dataclass('A',['x'])"],
+        "A(1).x",
+    ),
+    "NamedTuple cls": (
+        ["from typing import NamedTuple\nclass N(NamedTuple):\n    x: int = 2"],
+        "N().x",
+    ),
+    "func attr dict": (["def f(): return f.cache\nf.cache={}", "f.cache['a']=1"], "f()"),
+    "defaults changed": (["def f(x=1): return x", "f.__defaults__=(5,)"], "f()"),
+    "kwdefaults changed": (["def f(*,x=1): return x", "f.__kwdefaults__['x']=7"], "f()"),
+    "annotations changed": (
+        ["def f(x: int): return 1", "f.__annotations__['x']=str"],
+        "f.__annotations__['x'].__name__",
+    ),
+    "doc changed": (["def f():\n    'a'", "f.__doc__='b'"], "f.__doc__"),
+    "class doc changed": (["class A:\n    'a'", "A.__doc__='b'"], "A.__doc__"),
+    "bases changed": (
+        ["class A:\n    x=1\nclass B:\n    x=2\nclass C(A): pass", "C.__bases__=(B,)"],
+        "C.x",
+    ),
+    "inst class changed": (["class A:\n    x=1\nclass B:\n    x=2\na=A()", "a.__class__=B"], "a.x"),
+    "method from other class": (
+        ["class A:\n    def f(s): return 1\nclass B:\n    f=A.f"],
+        "B().f()",
+    ),
+    "lru cache shared": (
+        ["from functools import cache\n@cache\ndef f(): return []", "f().append(1)"],
+        "len(f())",
+    ),
+    "generator func": (["def g():\n    yield 1"], "list(g())"),
+    "partial w list": (
+        [
+            "from functools import partial\nL=[]\ndef f(l,x): l.append(x); return l\np=partial(f,L)",
+            "p(1)",
+        ],
+        "(p(2), L)",
+    ),
+    "dict views": (["d={'a':1}\nk=d.keys()", "d['b']=2"], "sorted(k)"),
+    "re flags": (["import re\nr=re.compile('a', re.I)"], "bool(r.match('A'))"),
+    "complex": (["z=1+2j\nw=z*2"], "w"),
+    "neg zero": (["z=-0.0"], "str(z)"),
+    "bool/int dict": (["d={1:'a'}\nd[True]='b'"], "d"),
+    "big int": (["n=2**200"], "n"),
+    "null text": (["s='a\\0b'"], "s"),
+    "bytes nl": (["b=b'a\\nb'"], "b"),
+    "long text": (["s='x'*3000"], "len(s)"),
+    "unicode id": (["über = 3"], "über"),
+    "tabs": (["class P:\n\tdef predict(self, p):\n\t\treturn 1"], None),
+    "line cont": (["a = 1 + \\\n  2"], "a"),
+    "decor comment": (
+        ["import functools\n@functools.lru_cache  # x\n# c\ndef f(): return 1"],
+        "f()",
+    ),
+    "semicolon class": (["class A: x = 1; y = 2"], "A.y"),
+    "if name main": (
+        [
+            "if __name__ == '__main__':\n    T = '''\n  a\n b'''\n    def f():\n        '''doc\n    x'''\n        return T"
+        ],
+        "f()",
+    ),
+    "frozenset of tuples": (["S=frozenset({(1,2),(3,4)})"], "sorted(S)"),
+    "nested set mutated": (["d={'a':{1}}", "d['a'].add(2)"], "d"),
+    "none rebinding": (["x=None", "x=3", "x=None"], "x"),
+    "Path": (["from pathlib import Path\np=Path('a')/'b'"], "str(p)"),
+    "Path cwd": (["from pathlib import Path\np=Path.cwd()/'b'"], "p.name"),
+    "os.getcwd": (["import os\np=os.getcwd()"], "len(p)>0"),
+    "inst w property cache": (
+        [
+            "class A:\n    def __init__(s): s._c=None\n    @property\n    def c(s):\n        if s._c is None: s._c=5\n        return s._c\na=A()",
+            "a.c",
+        ],
+        "a._c",
+    ),
+    "counter decorator global": (
+        [
+            "n=0\ndef count(f):\n    def g(*a):\n        global n\n        n+=1\n        return f(*a)\n    return g\n@count\ndef f(x): return x",
+            "f(1)",
+        ],
+        "(f(2), n)",
+    ),
 }
 
 if sys.version_info >= (3, 12):

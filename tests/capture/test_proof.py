@@ -87,3 +87,24 @@ def test_a_secret_is_not_in_the_reason_of_a_difference():
         ProofHere().collect(namespace["P"], session, title="T.", stage=staged)
     assert "closure token" in str(refused.value)
     assert "horse" not in str(refused.value)
+
+
+REFUSED = {
+    "the name of the module": ([], "__name__ == '__main__'", "__name__ is __main__ here"),
+    "a shared closure": (
+        ["def make():\n    d = {}\n    return d.get, lambda k: d.update({k: 1})\nget, put = make()", "put('a')"],
+        "get('a')", "in the package",
+    ),
+    "a default that grew": (["f = lambda x, l=[]: (l.append(x), len(l))[1]", "f(1)"], "f(1)", "f (default 0)[0]"),
+    "an iterator": (["z = zip([1], [2])"], "list(z)", "P uses 'z', a zip of the session"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cells", "body", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_put_right_is_refused_by_name(cells, body, reason):
+    cells = [*cells, f"class P:\n    def predict(self, payload):\n        return {body}"]
+    namespace = ran(cells)
+    session = Session(namespace, read_source(cells), Path())
+    with pytest.raises(Unpackageable) as refused:
+        ProofHere().collect(namespace["P"], session, title="T.", stage=staged)
+    assert reason in str(refused.value)
