@@ -7,7 +7,7 @@ import inspect
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.code_digest import codes_of, is_same_code
+from gitops_ml.capture.comparison.code_digest import codes_of, is_same_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

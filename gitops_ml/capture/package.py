@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture import own_modules
 from gitops_ml.capture.collected import Collected, NoSource
+from gitops_ml.capture.comparison.portrait import Surroundings
+from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, reason
 from gitops_ml.capture.live_secrets import is_secret, session_secrets
 from gitops_ml.capture.live_session import MAIN, Session, current_session
 from gitops_ml.capture.own_secrets import secret_reasons
 from gitops_ml.capture.package_folder import keep_package
-from gitops_ml.capture.portrait import Surroundings
-from gitops_ml.capture.proof import CannotImport, Proof, Staged, reason
 from gitops_ml.capture.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.models.saved import modules_in_pickle, texts_in_pickle

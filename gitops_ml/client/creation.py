@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.example import Asked, Example, try_example
+from gitops_ml.capture.comparison.example import Asked, Example, try_example
+from gitops_ml.capture.comparison.proof import Proof
 from gitops_ml.capture.notebook_origin import notebook_origin
 from gitops_ml.capture.package import Package, check_package, package
 from gitops_ml.capture.package_text import package_text
-from gitops_ml.capture.proof import Proof
 from gitops_ml.capture.spec_of_class import (
     api_name,
     one_api,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from gitops_ml.capture.example import Example
+    from gitops_ml.capture.comparison.example import Example
     from gitops_ml.capture.package import Package
     from gitops_ml.client.connection import Connection
     from gitops_ml.delivery.change import ChangeResult, DeliveryResult, ReleaseChange

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 
 from gitops_ml.capture.collected import NoSource
+from gitops_ml.capture.comparison.proof import CannotImport
 from gitops_ml.capture.live_session import Session
-from gitops_ml.capture.proof import CannotImport
 from gitops_ml.capture.statements import read_source
 from gitops_ml.errors import Unpackageable
 from tests.capture.alike import ALIKE

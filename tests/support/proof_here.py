@@ -8,8 +8,8 @@ from dataclasses import astuple
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.portrait import Node, Surroundings, portrait
-from gitops_ml.capture.proof import CannotImport, Proof, Staged, node_of
+from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
+from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, node_of
 
 if TYPE_CHECKING:
     from gitops_ml.capture.collected import Collected

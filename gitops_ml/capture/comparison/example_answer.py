@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gitops_ml.capture.clean_import import JOB, imported, users_part
+from gitops_ml.capture.comparison.clean_import import JOB, imported, users_part
 
 _OFFERED = ("config", "job_spec")
 _OF_A_REQUEST: Mapping[str, Any] = {

@@ -11,7 +11,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from gitops_ml.capture.portrait import Surroundings, portrait
+from gitops_ml.capture.comparison.portrait import Surroundings, portrait
 
 MODULE = "cortex_predictor"
 """The name under which the runtime imports the file of a predictor."""

@@ -15,7 +15,7 @@ from functools import cached_property
 from types import CodeType, ModuleType
 from typing import Any
 
-from gitops_ml.capture.code_digest import codes_of, used_names
+from gitops_ml.capture.comparison.code_digest import codes_of, used_names
 
 Label = tuple[str, str]
 """How a node is reached: ``("attribute", "rounds")``."""
@@ -97,7 +97,7 @@ class Found:
 
 def portrait(root: Any, surroundings: Surroundings) -> list[Node]:
     """The nodes of what ``root`` uses; the first is ``root``, and equal objects give equal nodes."""
-    from gitops_ml.capture.portrait_nodes import found
+    from gitops_ml.capture.comparison.portrait_nodes import found
 
     walk = _Walk()
     walk.place(root)

@@ -17,8 +17,8 @@ from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
-from gitops_ml.capture.code_digest import code_digest
-from gitops_ml.capture.portrait import (
+from gitops_ml.capture.comparison.code_digest import code_digest
+from gitops_ml.capture.comparison.portrait import (
     Builtin,
     Edges,
     Found,

@@ -6,7 +6,7 @@ import types
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.code_digest import constant
+from gitops_ml.capture.comparison.code_digest import constant
 from gitops_ml.capture.value_source import is_of_place
 from gitops_ml.capture.value_text import CannotWrite, Names, write
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.capture.collected import Repairs
+    from gitops_ml.capture.comparison.portrait import Label
+    from gitops_ml.capture.comparison.portrait_compare import Difference
     from gitops_ml.capture.live_session import Session
-    from gitops_ml.capture.portrait import Label
-    from gitops_ml.capture.portrait_compare import Difference
 
 _NOTHING = object()
 

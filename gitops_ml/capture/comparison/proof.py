@@ -16,12 +16,12 @@ from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.clean_import import JOB
 from gitops_ml.capture.collected import Collected, Repairs
+from gitops_ml.capture.comparison.clean_import import JOB
+from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
+from gitops_ml.capture.comparison.portrait_compare import Difference, differences
+from gitops_ml.capture.comparison.repairs import repaired
 from gitops_ml.capture.live_source import collect
-from gitops_ml.capture.portrait import Node, Surroundings, portrait
-from gitops_ml.capture.portrait_compare import Difference, differences
-from gitops_ml.capture.repairs import repaired
 from gitops_ml.errors import Unpackageable
 from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment
 from gitops_ml.system.memory import key as memory_key
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gitops_ml.system.memory import Memory
 
 _ROUNDS = 6
-_PROGRAM = "from gitops_ml.capture.clean_import import main"
+_PROGRAM = "from gitops_ml.capture.comparison.clean_import import main"
 _READS = re.compile(r"KeyError: '(\w+)'")
 
 

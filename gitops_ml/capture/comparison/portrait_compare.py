@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.system.secret_scan import holds_secret
 
 if TYPE_CHECKING:
-    from gitops_ml.capture.portrait import Label, Node
+    from gitops_ml.capture.comparison.portrait import Label, Node
 
 Path = tuple["Label", ...]
 _MOST = 40

@@ -1,0 +1,1 @@
+"""Compare a package with the session: what a class uses there and here, and what it answers."""
