@@ -47,8 +47,9 @@ _NAMESPACES = frozenset({"azure", "google", "mpl_toolkits", "nvidia", "pkg_resou
 """Modules that many distributions share."""
 _OF_THE_RUNTIME = frozenset(
     {
-        *("anyio", "click", "h11", "httptools", "idna", "multipart", "orjson", "predictor_base"),
-        *("prometheus_client", "python_multipart", "starlette", "typing_extensions", "uvicorn", "uvloop"),
+        *("anyio", "click", "cortex_internal", "h11", "httptools", "idna", "multipart", "orjson"),
+        *("predictor_base", "prometheus_client", "python_multipart", "starlette", "typing_extensions"),
+        *("uvicorn", "uvloop"),
     }
 )  # fmt: skip
 """Modules that each image has."""

@@ -57,7 +57,8 @@ def test_each_environment_is_read(tmp_path):
 
 def test_a_module_without_a_requirement_is_a_warning(tmp_path):
     source = (
-        f"import sklearn.svm\nimport json\nimport starlette\nfrom features import x\n{PREDICTOR}"
+        "import sklearn.svm\nimport json\nimport starlette\nimport cortex_internal\n"
+        f"from features import x\n{PREDICTOR}"
     )
     found = problems(tmp_path, source, {"features.py": ""})
     assert found == [

@@ -140,7 +140,7 @@ def _container(container: ContainerSpec) -> dict[str, Any]:
         **without_empty(
             command=list(container.command),
             args=list(container.args),
-            env=dict(container.env),
+            env={"CORTEX_PORT": str(container.port), **container.env},
             preStop=container.pre_stop,
         ),
         "runAsUser": container.run_as_user,
