@@ -61,7 +61,7 @@ def _checked_name(directory: Path, name: str | None) -> str:
     api = _name_from(directory) if name is None else name
     if not _NAME.fullmatch(api):
         raise UsageError(
-            f"{api!r} cannot be an API's name: at most 40 lower-case letters, digits and dashes, "
+            f"{api!r} cannot be an API's name: at most 42 lower-case letters, digits and dashes, "
             "starting with a letter. Choose one with --name"
         )
     return api

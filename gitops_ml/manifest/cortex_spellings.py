@@ -43,6 +43,8 @@ _PROBE_KEYS = {
     "failure_threshold": "failureThreshold",
 }
 _CORTEX_IMAGES = ("cortexlabs/", "quay.io/cortexlabs/", "docker.io/cortexlabs/")
+_OF_ANY_CONTAINER = {"cpu": "cpu", "mem": "mem", "inf": "inf", "shm": "shm_size"}
+"""Fields of a container's compute, and their names in a sidecar."""
 _LONGEST_QUEUE = 30_000
 
 
@@ -274,8 +276,8 @@ class _Translation:
         if first:
             place = (*new, "shm_size") if key == "shm" else (*at, "compute", key)
             self._set(place, value, old)
-        elif key in ("cpu", "mem"):
-            self._set((*new, key), value, old)
+        elif key in _OF_ANY_CONTAINER:
+            self._set((*new, _OF_ANY_CONTAINER[key]), value, old)
         else:
             self._refuse(
                 old, f"`{key}` belongs to the container that serves; put that container first"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 _RULE = "kind"
 _EVERYWHERE = frozenset({"name", "kind", "team", "labels", "annotations", "networking"})
 _PODS = _EVERYWHERE | {
-    *("pod_labels", "pod_annotations", "container", "compute", "secrets", "environments", "probes")
+    *("pod_labels", "pod_annotations", "container", "compute", "secrets", "environments", "probes"),
+    *("service_account", "volumes", "host_aliases"),
 }
 
 _SECTIONS: Mapping[str, frozenset[str]] = {

@@ -37,6 +37,8 @@ class Policy:
     hosts: tuple[str, ...]
     """Beside those of the cluster's gateway."""
     secrets: tuple[str, ...]
+    volumes: tuple[str, ...]
+    """PersistentVolumeClaims."""
     external_secrets: tuple[str, ...]
     """``<store kind>/<store>/<key>``."""
     registries: tuple[str, ...] | None

@@ -42,6 +42,10 @@ class GatewaySpec:
     name: str
     namespace: str
     """Of the Gateway, or of the ingress controller's pods: the NetworkPolicy lets it in."""
+    ingress_class: str | None
+    """The IngressClass; ``None``: ``name``."""
+    tls_secret: str | None
+    """Of an Ingress: the Secret with the certificate, in the namespace of the API."""
     section: str | None
     hosts: tuple[str, ...]
     address: str | None

@@ -14,6 +14,7 @@ from gitops_ml.documents.findings import Finding, Path, error, suggestion, warni
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.merge import merged, overridden
 from gitops_ml.documents.structure import structure
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.spec import ReleaseSpec
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSp
     body["autoscaling"] = _autoscaling(body, cluster)
     body["networking"] = _networking(manifest.name, body, cluster)
     body["compute"] = _compute(body, cluster)
+    if body.get("container"):
+        body["container"] = _with_tags(body["container"])
     return structure(ReleaseSpec, {**body, **_identity(manifest, body, place, project)})
 
 
@@ -150,6 +153,19 @@ def _compute(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]
     return compute  # type: ignore[no-any-return]  # plain data until `structure`
 
 
+def _with_tags(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Images without a version are `latest`, as every container engine reads them."""
+    sidecars = [
+        {**each, "image": _with_tag(each["image"])} for each in container.get("sidecars") or ()
+    ]
+    return {**container, "image": _with_tag(container["image"]), "sidecars": sidecars}
+
+
+def _with_tag(image: str) -> str:
+    reference = ImageRef.parse(image)
+    return image if reference.tag or reference.digest else f"{image}:latest"
+
+
 def _networking(name: str, body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]:
     networking = body["networking"]
     hosts = networking.get("hosts") or (cluster.gateway.hosts if cluster.gateway else ())
@@ -176,7 +192,7 @@ def _update_strategy(
     is_open = fields.get("max_surge") is None and kind != "Recreate"
     compute = body["compute"]
     has_room = has_spare(
-        cluster, gpu=compute["gpu"], inf=compute["inf"], gpu_class=compute.get("gpu_class")
+        cluster, gpu=compute["gpu"], inf=_chips(body), gpu_class=compute.get("gpu_class")
     )
     if is_open and not has_room:
         strategy |= _without_spare(body["autoscaling"]["min_replicas"], fields)
@@ -186,6 +202,11 @@ def _update_strategy(
     if not body.get("predictor"):
         strategy["preflight"] = "none"
     return strategy
+
+
+def _chips(body: Mapping[str, Any]) -> int:
+    sidecars = (body.get("container") or {}).get("sidecars") or ()
+    return int(body["compute"]["inf"]) or sum(each["inf"] for each in sidecars)
 
 
 def _without_spare(min_replicas: int, fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -90,6 +90,8 @@ class PredictorSpec:
     max_body_bytes_in_flight: int | None
     log_level: str
     shm_size: Quantity | None
+    writable: bool
+    """Whether the project's folder is a writable copy."""
     models: Models | None
     multi_model_reloading: Models | None
     server_side_batching: Batching | None
@@ -116,8 +118,11 @@ class Sidecar:
     env: Mapping[str, str]
     cpu: Quantity
     mem: Quantity
+    inf: int
+    shm_size: Quantity | None
     readiness_probe: KubernetesObject | None
     liveness_probe: KubernetesObject | None
+    pre_stop: KubernetesObject | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +160,7 @@ class ComputeSpec:
     cpu: Quantity
     cpu_limit: Quantity | None
     mem: Quantity
+    mem_limit: Quantity | None
     gpu: int
     gpu_class: str | None
     inf: int
@@ -226,6 +232,8 @@ class UpdateStrategySpec:
 class NetworkingSpec:
     endpoint: str
     hosts: tuple[str, ...]
+    tls_secret: str | None
+    """Of an Ingress."""
     visibility: str
     """``public`` (gateway), ``cluster`` (inside the cluster only)."""
     timeout: Seconds
@@ -261,6 +269,28 @@ class SecretSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccountSpec:
+    annotations: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A PersistentVolumeClaim in the main container."""
+
+    name: str
+    claim: str
+    path: str
+    read_only: bool
+    sub_path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAlias:
+    ip: str
+    hostnames: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseSpec:
     """One API in one environment."""
 
@@ -279,7 +309,16 @@ class ReleaseSpec:
     monitoring: MonitoringSpec | None
     probes: ProbeTimings
     secrets: tuple[SecretSpec, ...]
+    service_account: ServiceAccountSpec
+    volumes: tuple[Volume, ...]
+    host_aliases: tuple[HostAlias, ...]
     labels: Labels
     annotations: Labels
     pod_labels: Labels
     pod_annotations: Labels
+
+    @property
+    def chips(self) -> int:
+        """AWS Inferentia chips of a replica; one container has all of them."""
+        sidecars = self.container.sidecars if self.container else ()
+        return self.compute.inf or sum(each.inf for each in sidecars)

@@ -107,6 +107,8 @@ OTHER: dict[str, Any] = {
     "secretEnv": [{"env": "PASSWORD", "name": "iris-db", "key": "password"}],
     "sidecars": [{"name": "proxy", "image": "ghcr.io/acme/proxy:1", "cpu": "1", "memory": "1Gi"}],
     "shmSize": "1Gi",
+    "volumes": [{"name": "data", "claim": "training-data", "mountPath": "/data"}],
+    "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["features.internal"]}],
 }  # fmt: skip
 OTHER["scheduling.affinity.podAffinity"] = {
     "preferredDuringSchedulingIgnoredDuringExecution": [
@@ -186,7 +188,7 @@ def test_a_value_moves_the_pod_template_exactly_if_the_deployment_id_has_it(
     moves = any(
         pod_template(render_exactly(changed(base, path))) != template
         for base, template in templates
-        if "runtime" in base or not path.startswith(("runtime.", "preflight."))
+        if "runtime" in base or not path.startswith(("runtime.", "preflight.", "writable"))
     )
     assert moves == is_pod_value(path)
 

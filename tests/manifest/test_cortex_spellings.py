@@ -292,6 +292,22 @@ def test_what_cannot_be_is_refused_with_what_to_write_instead(api, sentence):
     assert any(sentence in problem.message for problem in problems if problem.severity == "error")
 
 
+def test_a_second_container_keeps_its_chips_and_shared_memory():
+    compute = {"cpu": "1", "mem": "1Gi", "inf": 1, "shm": "64Mi"}
+    second = {
+        "name": "b",
+        "image": "b",
+        "compute": compute,
+        "pre_stop": {"exec": {"command": ["a"]}},
+    }
+    api = {"name": "a", "kind": "RealtimeAPI", "pod": {"containers": [{"image": "a"}, second]}}
+    manifests, problems = parse(api)
+    assert not [each for each in problems if each.severity == "error"]
+    (sidecar,) = manifests[0].body["container"]["sidecars"]
+    assert (sidecar["inf"], sidecar["shm_size"]) == (1, "64Mi")
+    assert sidecar["pre_stop"] == {"exec": {"command": ["a"]}}
+
+
 def test_places_and_paths_are_those_of_the_file_not_those_of_the_translation():
     text = b"""- name: iris
   kind: RealtimeAPI

@@ -110,6 +110,28 @@ CONTAINER_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         lambda r: sidecar(r)["livenessProbe"],
         PROBE,
     ),
+    "container.sidecars[].inf": (
+        with_sidecar(inf=2),
+        lambda r: (
+            sidecar(r)["resources"]["limits"]["aws.amazon.com/neuron"],
+            "aws.amazon.com/neuron" in r.container["resources"]["limits"],
+            r.pod["tolerations"][0]["key"],
+        ),
+        ("2", False, "aws.amazon.com/neuron"),
+    ),
+    "container.sidecars[].shm_size": (
+        with_sidecar(shm_size="64Mi"),
+        lambda r: (
+            volume(r, "shm-proxy")["sizeLimit"],
+            [m["name"] for m in sidecar(r)["volumeMounts"] if m["mountPath"] == "/dev/shm"],
+        ),
+        ("64Mi", ["shm-proxy"]),
+    ),
+    "container.sidecars[].pre_stop": (
+        with_sidecar(pre_stop=STOP),
+        lambda r: sidecar(r)["lifecycle"]["preStop"],
+        STOP,
+    ),
     # what a replica gets
     "compute.cpu": (
         {"compute": {"cpu": 1.5}},
@@ -125,6 +147,11 @@ CONTAINER_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         {"compute": {"mem": "1.5Gi"}},
         lambda r: {r.container["resources"][k]["memory"] for k in ("requests", "limits")},
         {"1536Mi"},
+    ),
+    "compute.mem_limit": (
+        {"compute": {"mem": "1Gi", "mem_limit": 2147483648}},
+        lambda r: [r.container["resources"][k]["memory"] for k in ("requests", "limits")],
+        ["1Gi", "2Gi"],
     ),
     "compute.ephemeral_storage": (
         {"compute": {"ephemeral_storage": "2Gi"}},

@@ -8,8 +8,10 @@ from tests.support.manifest_parts import (
     QUEUE,
     REMOTE,
     SECRET,
+    VOLUME,
     WINDOW,
     behavior,
+    claim,
     percent,
     remote,
     rolling,
@@ -208,4 +210,51 @@ OPERATION_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         lambda r: remote(r)["data"][0]["remoteRef"]["property"],
         "p",
     ),
+    # what the pods have besides
+    "service_account.annotations": (
+        {"service_account": {"annotations": {"b.example/role": "iris"}}},
+        lambda r: [
+            o["kind"]
+            for o in r.objects
+            if "b.example/role" in o["metadata"].get("annotations", {})
+            or "b.example/role"
+            in o.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations", {})
+        ],
+        ["ServiceAccount"],
+    ),
+    "volumes[].name": ({"volumes": [VOLUME]}, lambda r: claim(r)[0]["name"], "claim-data"),
+    "volumes[].claim": (
+        {"volumes": [VOLUME]},
+        lambda r: claim(r)[0]["persistentVolumeClaim"],
+        {"claimName": "training-data", "readOnly": True},
+    ),
+    "volumes[].path": (
+        {"volumes": [VOLUME]},
+        lambda r: claim(r)[1],
+        {"name": "claim-data", "mountPath": "/data", "readOnly": True},
+    ),
+    "volumes[].read_only": (
+        {"volumes": [{**VOLUME, "read_only": False}]},
+        claim,
+        (
+            {"name": "claim-data", "persistentVolumeClaim": {"claimName": "training-data"}},
+            {"name": "claim-data", "mountPath": "/data"},
+        ),
+    ),
+    "volumes[].sub_path": (
+        {"volumes": [{**VOLUME, "sub_path": "iris"}]},
+        lambda r: claim(r)[1]["subPath"],
+        "iris",
+    ),
+    **{
+        f"host_aliases[].{name}": (
+            {"host_aliases": [{"ip": "10.0.0.7", "hostnames": ["features.internal"]}]},
+            lambda r: [
+                pod["spec"]["template"]["spec"]["hostAliases"]
+                for pod in (r.one("Deployment"), r.one("Job"))
+            ],
+            [[{"ip": "10.0.0.7", "hostnames": ["features.internal"]}]] * 2,
+        )
+        for name in ("ip", "hostnames")
+    },
 }

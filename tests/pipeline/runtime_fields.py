@@ -67,6 +67,14 @@ RUNTIME_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         setting("maxBodyBytesInFlight"),
         67108864,
     ),
+    "predictor.writable": (
+        predictor(writable=True),
+        lambda r: [
+            {m["name"]: m for m in each["volumeMounts"]}["project"]["mountPath"]
+            for each in (r.container, sidecar(r))
+        ],
+        ["/app", "/project"],
+    ),
     "predictor.log_level": (predictor(log_level="debug"), setting("logLevel"), "debug"),
     "predictor.cors": (predictor(cors=["*"]), setting("cors"), {"allowOrigins": ["*"]}),
     "predictor.shm_size": (

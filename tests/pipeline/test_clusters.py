@@ -40,6 +40,28 @@ def test_an_ingress_takes_the_place_of_a_route() -> None:
     check_objects(release.objects)
 
 
+@pytest.mark.parametrize(
+    ("gateway", "words", "secret", "name"),
+    [
+        ({}, {}, None, "nginx"),
+        ({"tls_secret": "all-tls"}, {}, "all-tls", "nginx"),
+        ({"tls_secret": "all-tls"}, {"tls_secret": "iris-tls"}, "iris-tls", "nginx"),
+        ({"ingress_class": "internal"}, {"tls_secret": "iris-tls"}, "iris-tls", "internal"),
+    ],
+)
+def test_an_ingress_has_a_class_and_a_certificate(
+    gateway: Mapping[str, Any], words: Mapping[str, Any], secret: str | None, name: str
+) -> None:
+    place = {"type": "ingress", "name": "nginx", "namespace": "ingress", "section": None}
+    release = rendered(api(networking=words), cluster(gateway={**place, **gateway}))
+    ingress = release.one("Ingress")
+    assert ingress["spec"]["ingressClassName"] == name
+    assert "use-regex" in str(ingress["metadata"]["annotations"])
+    tls = [{"secretName": secret, "hosts": ["ml.acme.example"]}] if secret else None
+    assert ingress["spec"].get("tls") == tls
+    check_objects(release.objects)
+
+
 def test_an_ingress_cannot_wake_an_api_through_the_add_on() -> None:
     project = cluster(gateway={"type": "ingress", "name": "nginx"})
     (wrong,) = errors_of(api(autoscaling={"min_replicas": 0}), project)

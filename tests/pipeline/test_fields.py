@@ -33,6 +33,7 @@ EXEMPT = {
     "predictor.multi_model_reloading.paths[].signature_key": "is refused, as above",
     "autoscaling.init_replicas": WARNED,
     "container.max_queue_length": WARNED,
+    "networking.tls_secret": "is of an Ingress, and without one it has no effect and the check says so",
     "environments": "is laid over all of these",
 }
 OTHER_KINDS = ("definition", "apis")
@@ -74,8 +75,13 @@ def test_a_field_that_is_accepted_reaches_the_cluster(field: str, everything: Pr
 
 @pytest.mark.parametrize(
     "words",
-    [scaled(init_replicas=3), container(max_queue_length=5), container(max_concurrency=5)],
-    ids=["init_replicas", "max_queue_length", "max_concurrency"],
+    [
+        scaled(init_replicas=3),
+        container(max_queue_length=5),
+        container(max_concurrency=5),
+        {"networking": {"tls_secret": "iris-tls"}},
+    ],
+    ids=["init_replicas", "max_queue_length", "max_concurrency", "tls_secret"],
 )
 def test_what_has_no_effect_is_not_accepted_in_silence(
     words: dict[str, Any], everything: Project

@@ -33,7 +33,7 @@ CHART = read_chart("predictor")
 ANNOTATED = {"clusters": {"main": {"prometheus": {"pod_monitors": False}}}}
 """Prometheus finds the pods by their annotations, which have the path of the metrics."""
 PROJECTS = {"with a PodMonitor": {}, "with annotations": ANNOTATED}
-RESTART_NOTHING = ("autoscaling", "update_strategy", "labels", "annotations")
+RESTART_NOTHING = ("autoscaling", "update_strategy", "labels", "annotations", "service_account")
 ROUTES = ("networking.endpoint", "networking.hosts", "networking.visibility")
 """But the timeout is a setting of the runtime as well."""
 METRICS = ("container.max_concurrency", "container.metrics_path", "container.in_flight_metric")
@@ -99,7 +99,7 @@ def test_a_field_moves_the_id_exactly_if_it_moves_the_pods(field: str, name: str
 
 def test_most_fields_decide_the_pods_and_scaling_and_routes_do_not() -> None:
     kept = [field for field in FIELDS if not restarts(field, annotated=False)]
-    assert (len(FIELDS), len(kept)) == (123, 35)
+    assert (len(FIELDS), len(kept)) == (136, 36)
 
 
 OTHER: dict[str, Any] = {
@@ -122,6 +122,8 @@ OTHER: dict[str, Any] = {
     "compute.node_groups": ["small"],
     "compute.priority_class": None,
     "compute.tolerations": [],
+    "container.sidecars[].shm_size": "32Mi",
+    "host_aliases[].ip": "10.0.0.8",
     "monitoring.model_type": "classification",
     "networking.hosts": ["y.acme.example"],
     "networking.timeout": "2m",

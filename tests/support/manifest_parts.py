@@ -84,6 +84,16 @@ def volume(release: Rendered, name: str) -> Any:
     return {each["name"]: each for each in release.pod["volumes"]}[name]["emptyDir"]
 
 
+VOLUME = {"name": "data", "claim": "training-data", "path": "/data"}
+
+
+def claim(release: Rendered) -> tuple[Any, Any]:
+    """The volume of the claim in `VOLUME`, and its mount."""
+    volumes = {each["name"]: each for each in release.pod["volumes"]}
+    mounts = {each["name"]: each for each in release.container["volumeMounts"]}
+    return volumes["claim-data"], mounts["claim-data"]
+
+
 def sidecar(release: Rendered) -> Any:
     (found,) = release.pod["initContainers"]
     return found

@@ -61,6 +61,24 @@ rendering with a sentence that names the value to change.
 {{- end }}
 {{- $containers = append $containers "fetch-models" }}
 {{- end }}
+{{- if .Values.writableProject }}
+{{- if not .Values.runtime }}
+{{- fail "writableProject needs the runtime: a ready-made container has no project" }}
+{{- end }}
+{{- $containers = append $containers "copy-project" }}
+{{- end }}
+{{- $taken := list "/" "/app" "/dev/shm" "/etc/predictor" "/mnt" "/models" "/tmp" }}
+{{- $claims := list }}
+{{- range .Values.volumes }}
+{{- if has .name $claims }}
+{{- fail (printf "two volumes are called %s" .name) }}
+{{- end }}
+{{- $claims = append $claims .name }}
+{{- if has (clean .mountPath) $taken }}
+{{- fail (printf "volumes: something else is mounted at %s, or it has files of the image" .mountPath) }}
+{{- end }}
+{{- $taken = append $taken (clean .mountPath) }}
+{{- end }}
 {{- range .Values.sidecars }}
 {{- if has .name $containers }}
 {{- fail (printf "two containers of the pod are called %s" .name) }}

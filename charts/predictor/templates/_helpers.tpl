@@ -129,6 +129,11 @@ annotations:
 {{ ternary "probes" "http" (not (empty .Values.runtime)) }}
 {{- end }}
 
+{{/* The memory limit of the main container. */}}
+{{- define "predictor.memoryLimit" -}}
+{{- .Values.resources.memoryLimit | default .Values.resources.memory -}}
+{{- end }}
+
 {{- define "predictor.terminationGracePeriodSeconds" -}}
 {{- $timing := .Values.timing -}}
 {{- addf $timing.preStopSeconds $timing.drainSeconds $timing.graceSeconds $timing.closeSeconds | ceil | int64 -}}

@@ -77,7 +77,7 @@ otherwise an init container with the predictor's image copies the files to a fol
       {{- with .Values.resources.cpuLimit }}
       cpu: {{ . | quote }}
       {{- end }}
-      memory: {{ .Values.resources.memory | quote }}
+      memory: {{ include "predictor.memoryLimit" . | quote }}
       ephemeral-storage: {{ .Values.resources.ephemeralStorage | quote }}
   securityContext:
     {{- include "predictor.containerSecurityContext" .Values.container | nindent 4 }}

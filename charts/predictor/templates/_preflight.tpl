@@ -58,9 +58,19 @@ template:
     {{- end }}
     securityContext:
       {{- include "predictor.podSecurityContext" . | nindent 6 }}
-    {{- if and $loads .Values.models.artifacts (not .Values.models.imageVolumes) }}
+    {{- with .Values.hostAliases }}
+    hostAliases:
+      {{- include "predictor.block" . | trim | nindent 6 }}
+    {{- end }}
+    {{- $fetches := and $loads .Values.models.artifacts (not .Values.models.imageVolumes) }}
+    {{- if or $fetches .Values.writableProject }}
     initContainers:
+      {{- if $fetches }}
       {{- include "predictor.fetchModels" . | trim | nindent 6 }}
+      {{- end }}
+      {{- if .Values.writableProject }}
+      {{- include "predictor.copyProject" . | trim | nindent 6 }}
+      {{- end }}
     {{- end }}
     containers:
       - name: preflight
@@ -83,7 +93,7 @@ template:
             {{- with .Values.resources.cpuLimit }}
             cpu: {{ . | quote }}
             {{- end }}
-            memory: {{ .Values.resources.memory | quote }}
+            memory: {{ include "predictor.memoryLimit" . | quote }}
             ephemeral-storage: {{ .Values.resources.ephemeralStorage | quote }}
         securityContext:
           {{- include "predictor.containerSecurityContext" .Values.container | nindent 10 }}
@@ -102,6 +112,9 @@ template:
           {{- . | nindent 10 }}
           {{- end }}
           {{- end }}
+          {{- with include "predictor.moreMounts" . | trim }}
+          {{- . | nindent 10 }}
+          {{- end }}
     volumes:
       - name: tmp
         emptyDir:
@@ -119,6 +132,9 @@ template:
       {{- with include "predictor.modelVolumes" . | trim }}
       {{- . | nindent 6 }}
       {{- end }}
+      {{- end }}
+      {{- with include "predictor.moreVolumes" . | trim }}
+      {{- . | nindent 6 }}
       {{- end }}
     {{- with include "predictor.preflightNodes" . | trim }}
     {{- . | nindent 4 }}

@@ -53,6 +53,9 @@ def _amounts(compute: ComputeSpec) -> Iterator[Finding]:
     if compute.cpu_limit is not None and parse_quantity(compute.cpu_limit) < cpu:
         message = f"{compute.cpu_limit} is less than cpu ({compute.cpu})"
         yield error(("compute", "cpu_limit"), message, rule=_RULE)
+    if compute.mem_limit is not None and parse_quantity(compute.mem_limit) < memory:
+        message = f"{compute.mem_limit} is less than mem ({compute.mem})"
+        yield error(("compute", "mem_limit"), message, rule=_RULE)
     if memory < _LEAST_MEMORY:
         yield error(("compute", "mem"), _too_little(compute.mem, "20Mi"), rule=_RULE)
     if parse_quantity(compute.ephemeral_storage) < _LEAST_MEMORY:
@@ -74,6 +77,11 @@ def _shared_memory(spec: ReleaseSpec) -> Iterator[Finding]:
         if size is not None and parse_quantity(size) > parse_quantity(spec.compute.mem):
             message = f"{size} is more than compute.mem ({spec.compute.mem}), which it is part of"
             yield error((section, "shm_size"), message, rule=_RULE)
+    for index, sidecar in enumerate(spec.container.sidecars if spec.container else ()):
+        size = sidecar.shm_size
+        if size is not None and parse_quantity(size) > parse_quantity(sidecar.mem):
+            message = f"{size} is more than mem ({sidecar.mem}), which it is part of"
+            yield error(("container", "sidecars", index, "shm_size"), message, rule=_RULE)
 
 
 def _accelerators(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
@@ -81,6 +89,11 @@ def _accelerators(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     if compute.gpu and compute.inf:
         message = "a replica has GPUs or Inferentia chips, not both"
         yield error(("compute", "inf"), message, rule=_RULE)
+    sidecars = spec.container.sidecars if spec.container else ()
+    having = [index for index, sidecar in enumerate(sidecars) if sidecar.inf]
+    for index in having[0 if compute.gpu or compute.inf else 1 :]:
+        message = "one container of a replica has all of its accelerators; keep one"
+        yield error(("container", "sidecars", index, "inf"), message, rule=_RULE)
     if compute.inf and spec.predictor is not None:
         yield from _inferentia(spec)
     if compute.gpu:

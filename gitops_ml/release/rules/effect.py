@@ -71,6 +71,8 @@ def _others(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[tuple[str, str,
         yield "update_strategy", "preflight", _NO_PREFLIGHT
     if not is_routed(spec, cluster):
         yield "networking", "endpoint", _NO_ROUTE
+    if cluster.gateway is None or cluster.gateway.type != "ingress":
+        yield "networking", "tls_secret", _NO_INGRESS
     bound, default = (
         "only bounds target_in_flight",
         "is the default and a bound of target_in_flight",
@@ -98,6 +100,7 @@ _TOLERANCE = (
 _RECREATED = "Recreate stops all replicas before it starts new ones"
 _NO_PREFLIGHT = "only a predictor can be imported; a container is tried by its probes"
 _NO_ROUTE = "no gateway routes to the API; callers in the cluster use the name of the Service"
+_NO_INGRESS = "only an Ingress has it; the listeners of a Gateway have their own certificates"
 _NOT_ENFORCED = (
     "nothing counts the requests of a ready-made container: this field {}; the container "
     "must refuse requests beyond its capacity"

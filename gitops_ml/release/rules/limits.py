@@ -6,9 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.documents.findings import Finding, Path, error
+from gitops_ml.documents.findings import Finding, Path, error, warning
 from gitops_ml.documents.quantities import format_duration, parse_quantity
-from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.resolve import has_spare
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
     yield from _cpu(("compute", "cpu"), compute.cpu)
     yield from _cpu(("compute", "cpu_limit"), compute.cpu_limit)
     yield from _memory(("compute", "mem"), compute.mem)
+    yield from _memory(("compute", "mem_limit"), compute.mem_limit)
     yield from _memory(("compute", "ephemeral_storage"), compute.ephemeral_storage)
     if spec.predictor is not None:
         yield from _memory(("predictor", "shm_size"), spec.predictor.shm_size)
@@ -75,6 +75,7 @@ def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
             at: Path = ("container", "sidecars", index)
             yield from _cpu((*at, "cpu"), sidecar.cpu)
             yield from _memory((*at, "mem"), sidecar.mem)
+            yield from _memory((*at, "shm_size"), sidecar.shm_size)
 
 
 def _cpu(where: Path, quantity: str | None) -> tuple[Finding, ...]:
@@ -95,14 +96,11 @@ def _amount(quantity: str) -> Fraction:
 
 
 def _images(spec: ReleaseSpec) -> Iterator[Finding]:
-    """Refuse images without a version: a node would pull the current `latest`."""
+    """Images without a version: `resolve` reads one without a tag as `latest`, as every engine does."""
     for where, image in spec.container.images() if spec.container else ():
-        if "@" in image:
-            continue
-        reference = ImageRef.parse(image)
-        if reference.tag is None and reference.digest is None:
-            message = f"{image} has no version; add a tag, or better a digest"
-            yield error(where, message, rule="image")
+        if image.endswith(":latest"):
+            message = f"{image} is another image at any time; name a version, or better a digest"
+            yield warning(where, message, rule="image")
 
 
 def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
@@ -116,7 +114,7 @@ def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     for index, toleration in enumerate(compute.tolerations):
         if (wrong := _toleration_error(toleration)) is not None:
             yield error((*at, index), wrong, rule="tolerations")
-        elif not (compute.gpu or compute.inf) and toleration.get("key", "") in _ACCELERATOR_TAINTS:
+        elif not (compute.gpu or spec.chips) and toleration.get("key", "") in _ACCELERATOR_TAINTS:
             message = (
                 "this allows the API on GPU nodes although it requests no GPU; name the taint "
                 "that it should tolerate"
@@ -131,7 +129,7 @@ def _deadlock(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     """
     compute, strategy = spec.compute, spec.update_strategy
     if strategy.type != "RollingUpdate" or has_spare(
-        cluster, gpu=compute.gpu, inf=compute.inf, gpu_class=compute.gpu_class
+        cluster, gpu=compute.gpu, inf=spec.chips, gpu_class=compute.gpu_class
     ):
         return
     replicas = max(1, spec.autoscaling.min_replicas)

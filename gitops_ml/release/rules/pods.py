@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
+from gitops_ml.release.rules.volumes import volume_findings
 from gitops_ml.system.secret_scan import (
     could_be_secret,
     has_secret_shape,
@@ -44,6 +45,7 @@ def pod_findings(
         for key in labels:
             if key.startswith(RESERVED_LABELS):
                 yield error((section, key), "gitops-ml sets this label; remove it", rule="labels")
+    yield from volume_findings(spec)
     yield from _prediction_log(spec)
     yield from _networking(spec, cluster)
 
@@ -144,10 +146,7 @@ def _secrets(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
 def _container(container: ContainerSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
     at: Path = ("container",)
     yield from _probes(container.readiness_probe, container.liveness_probe, at)
-    stop = container.pre_stop
-    if stop is not None and len(stop) != 1:
-        message = "exactly one of httpGet, exec and sleep is needed"
-        yield error((*at, "pre_stop"), message, rule="probes")
+    yield from _pre_stop(container.pre_stop, at)
     if container.in_flight_metric is not None and container.metrics_path is None:
         message = "it also needs 'metrics_path'"
         yield error((*at, "in_flight_metric"), message, rule="container")
@@ -158,8 +157,15 @@ def _container(container: ContainerSpec, environment: EnvironmentSpec) -> Iterat
             message = f"another container of the pod is called {sidecar.name!r}"
             yield error((*place, "name"), message, rule="container")
         yield from _probes(sidecar.readiness_probe, sidecar.liveness_probe, place)
+        yield from _pre_stop(sidecar.pre_stop, place)
     if environment.protected:
         yield from _moving_images(container, environment)
+
+
+def _pre_stop(stop: KubernetesObject | None, at: Path) -> Iterator[Finding]:
+    if stop is not None and len(stop) != 1:
+        message = "exactly one of httpGet, exec and sleep is needed"
+        yield error((*at, "pre_stop"), message, rule="probes")
 
 
 def _moving_images(container: ContainerSpec, environment: EnvironmentSpec) -> Iterator[Finding]:

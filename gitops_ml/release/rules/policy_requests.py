@@ -5,6 +5,7 @@ A finding names the list of the project file that would allow it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import Finding, Path, error
@@ -62,11 +63,13 @@ def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Ite
         # `pods.py` reports those that gitops-ml sets.
         labels = [key for key in given if not key.startswith(RESERVED_LABELS)]
         yield from _keys(section, labels, policy.labels, policy)
+    yield from _service_account(policy, spec)
     yield from _scheduling(policy, spec, cluster)
     yield from _hosts(policy, spec, cluster)
     yield from _users(policy, spec)
     yield from _images(policy, spec)
     yield from _secrets(policy, spec, cluster)
+    yield from _volumes(policy, spec)
     yield from trigger_policy_findings(policy, spec, cluster)
 
 
@@ -90,6 +93,22 @@ def _keys(
             )
             message = f"the policy does not allow it: {reason}; {_in_policy(key, listed)}"
             yield error((section, key), message, rule=_RULE)
+
+
+def _service_account(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
+    given = spec.service_account.annotations
+    for found in _keys("annotations", given, policy.annotations, policy):
+        yield replace(found, path=("service_account", *found.path))
+
+
+def _volumes(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
+    for index, volume in enumerate(spec.volumes):
+        if not matches_any(policy.volumes, volume.claim):
+            message = (
+                f"the policy does not allow the claim {volume.claim!r}, which may have the data of another team; "
+                f"{_in_policy(volume.claim, 'volumes')}"
+            )
+            yield error(("volumes", index, "claim"), message, rule=_RULE)
 
 
 def _scheduling(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
@@ -187,6 +206,10 @@ def _full_repository(image: str) -> str:
 
 
 def _secrets(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    tls = spec.networking.tls_secret
+    if tls is not None and not policy.allows_secret(tls, cluster.image_pull_secrets):
+        message = f"the policy does not allow Secret {tls!r}; {_in_policy(tls, 'secrets')}"
+        yield error(("networking", "tls_secret"), message, rule=_RULE)
     for index, secret in enumerate(spec.secrets):
         at: Path = ("secrets", index)
         if not policy.allows_secret(secret.name, cluster.image_pull_secrets):

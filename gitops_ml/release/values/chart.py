@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.project.project import ClusterSpec, PrometheusSpec
-    from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar
+    from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar, Volume
 
 
 def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) -> dict[str, Any]:
@@ -58,6 +58,9 @@ def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) ->
         scheduling=scheduling(spec, cluster),
         secretEnv=[{"env": s.env, "name": s.name, "key": s.key} for s in spec.secrets],
         externalSecrets=_external_secrets(spec),
+        serviceAccount=without_empty(annotations=dict(spec.service_account.annotations)),
+        volumes=[_volume(volume) for volume in spec.volumes],
+        hostAliases=[{"ip": a.ip, "hostnames": list(a.hostnames)} for a in spec.host_aliases],
     )
     if spec.predictor:
         values |= _predictor(spec.predictor, spec, cluster)
@@ -66,9 +69,25 @@ def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) ->
     values |= without_empty(preflight=preflight(spec, values["resources"]))
     if spec.container:
         values |= _container(spec.container)
+        values["image"] |= _pull_policy(image)
     if spec.container is None or spec.container.metrics_path:
         values |= _monitored(cluster.prometheus, values.get("metrics", {}))
     return values
+
+
+def _pull_policy(image: ImageRef) -> Mapping[str, Any]:
+    """A node asks again for what `latest` is."""
+    return {"pullPolicy": "Always"} if image.tag == "latest" and not image.digest else {}
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    return {
+        "name": volume.name,
+        "claim": volume.claim,
+        "mountPath": volume.path,
+        **({} if volume.read_only else {"readOnly": False}),
+        **without_empty(subPath=volume.sub_path),
+    }
 
 
 def _timing(spec: ReleaseSpec) -> Mapping[str, Any]:
@@ -109,16 +128,23 @@ def _predictor(predictor: PredictorSpec, spec: ReleaseSpec, cluster: ClusterSpec
         models=artifact_values(local.artifacts, cluster),
         shmSize=_shared(predictor.shm_size),
         sidecars=sidecars,
+        writableProject=predictor.writable or None,
     )
 
 
 def _half(resources: Mapping[str, Any]) -> Mapping[str, Any]:
     """The resources of the predictor's container beside TensorFlow Serving."""
-    limit = resources.get("cpuLimit")
+    limits = {
+        name: tensorflow_serving.half(resources[name])
+        for name in ("cpuLimit", "memoryLimit")
+        if name in resources
+    }
+    if "memoryLimit" in limits:
+        limits["memoryLimit"] = memory(limits["memoryLimit"])
     return {
         "cpu": tensorflow_serving.half(resources["cpu"]),
         "memory": memory(tensorflow_serving.half(resources["memory"])),
-        **without_empty(cpuLimit=tensorflow_serving.half(limit) if limit else None),
+        **limits,
     }
 
 
@@ -161,7 +187,10 @@ def _sidecar(sidecar: Sidecar) -> dict[str, Any]:
             env=dict(sidecar.env),
             readinessProbe=sidecar.readiness_probe,
             livenessProbe=sidecar.liveness_probe,
+            preStop=sidecar.pre_stop,
+            shmSize=_shared(sidecar.shm_size),
         ),
+        **({"gpu": True} if sidecar.inf else {}),
     }
 
 
@@ -191,7 +220,11 @@ def _route(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
         }
     else:
         rewrite = "nginx" if gateway.name == "nginx" else "none"
-        values["ingress"] = {"className": gateway.name, "rewrite": rewrite}
+        values["ingress"] = {
+            "className": gateway.ingress_class or gateway.name,
+            "rewrite": rewrite,
+            **without_empty(tlsSecret=networking.tls_secret or gateway.tls_secret),
+        }
     return values
 
 

@@ -28,6 +28,7 @@ def resources(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
         "cpu": compute.cpu,
         **without_empty(cpuLimit=compute.cpu_limit),
         "memory": memory(compute.mem),
+        **without_empty(memoryLimit=memory(compute.mem_limit) if compute.mem_limit else None),
         "ephemeralStorage": memory(compute.ephemeral_storage),
         **without_empty(gpu=_accelerator(spec, cluster)),
     }
@@ -51,9 +52,9 @@ def memory(quantity: str) -> str:
 
 def _accelerator(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
     compute = spec.compute
-    if compute.inf:
+    if chips := spec.chips:
         toleration = {"key": _NEURON, "operator": "Exists", "effect": "NoSchedule"}
-        return {"count": compute.inf, "resource": _NEURON, "tolerations": [toleration]}
+        return {"count": chips, "resource": _NEURON, "tolerations": [toleration]}
     if not compute.gpu:
         return {}
     chosen = cluster.gpu_classes.get(compute.gpu_class or "", ANY_GPU)

@@ -34,6 +34,9 @@ POD_VALUES = (
     "timing.closeSeconds",
     "resources",
     "shmSize",
+    "writableProject",
+    "volumes",
+    "hostAliases",
     "scheduling",
     "metrics",
 )
