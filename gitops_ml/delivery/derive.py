@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.delivery.release_changes import ReleaseChanges, WantedRelease, release_changes
+from gitops_ml.delivery.release_changes import (
+    ReleaseChanges,
+    WantedRelease,
+    refuse_what_helm_refuses,
+    release_changes,
+)
 from gitops_ml.delivery.rendering import make_release
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import document_of
@@ -97,6 +102,7 @@ def derived_changes(
         WantedRelease(item.planned, item.release, item.origin.provenance()) for item in derived
     ]
     made = release_changes(wanted, RepositoryState.of(snapshot), workspace, clients)
+    refuse_what_helm_refuses(made, workspace, clients)
     if not any(layout.is_release_file(change.path) for change in made.changes):
         # Shared files that this version writes differently do not justify a commit of their own.
         made = replace(made, changes=())

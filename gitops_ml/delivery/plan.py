@@ -21,6 +21,7 @@ from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import (
     ReleaseChanges,
     left_behind,
+    refuse_what_helm_refuses,
     release_changes,
     wanted_releases,
     wants_manifests,
@@ -174,6 +175,7 @@ class DeployPlanner:
         refuse_mass_removal(workspace, gone, most=prune_limit(state) if gone else None)
         wanted = wanted_releases(workspace, images, self.provenance)
         made = release_changes(wanted, state, workspace, self.clients, gone=gone)
+        refuse_what_helm_refuses(made, workspace, self.clients)
         message = commit_message(
             _touched(made.releases, made.changes),
             removed=gone,

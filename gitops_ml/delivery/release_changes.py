@@ -86,7 +86,7 @@ def release_changes(
 
     Raises:
         InvalidDocument: a release takes the route of another one, is beyond the policy of the
-            repository, is not whole, or is refused by the chart.
+            repository, or is not whole.
         RepositoryMoved: a release, a base chart or the roles of a team are not this project's to change.
     """
     wanted = tuple(wanted)
@@ -103,8 +103,6 @@ def release_changes(
     refuse_role_changes(state, project.name, shared)
     files = (*shared, *_own_files(wanted, releases, manifests, state), *rest.files)
     changes = (*changes_against(state, files), *rest.removed)
-    if not is_rendered:
-        _prove(releases, changes, workspace, clients)
     return ReleaseChanges(
         releases=releases,
         changes=tuple(sorted((*changes, *removals(state, gone)), key=lambda each: each.path)),
@@ -129,13 +127,17 @@ def _refuse(
     refuse_beyond_policy(plans, state)
 
 
-def _prove(
-    releases: Iterable[Release], changes: Iterable[Change], workspace: Workspace, clients: Clients
-) -> None:
-    """Render what changes, where Helm is at hand: the chart's refusal comes before the commit."""
-    changed = {change.path for change in changes}
-    new = [item for item in releases if f"{item.directory}/{layout.VALUES}" in changed]
-    if new and (helm := clients.helm_at_hand) is not None:
+def refuse_what_helm_refuses(made: ReleaseChanges, workspace: Workspace, clients: Clients) -> None:
+    """Render the releases that change, where Helm is at hand, before they are committed.
+
+    Raises:
+        InvalidDocument: the chart refuses a release; in mode ``manifests`` they were rendered already.
+    """
+    changed = {change.path for change in made.changes}
+    new = [item for item in made.releases if f"{item.directory}/{layout.VALUES}" in changed]
+    if not new or wants_manifests(workspace):
+        return
+    if (helm := clients.helm_at_hand) is not None:
         refuse_unrenderable(new, helm=helm, memory=workspace.memory)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,6 +41,8 @@ class Manifest:
     """The API's number in its file, from 0."""
     renamed: Mapping[Path, Path] = field(repr=False, default_factory=dict)
     """From a path in current spelling to its path in the file, if they differ."""
+    wrong: frozenset[Path] = frozenset()
+    """The fields that were left out because their shape is wrong; of such an API only problems are wanted."""
 
     @property
     def directory(self) -> str:
@@ -91,6 +93,46 @@ def parse_manifests(document: Document) -> tuple[tuple[Manifest, ...], tuple[Pro
         if not any(problem.severity == "error" for problem in found):
             manifests.append(manifest)
     return tuple(m for m in manifests if m is not None), tuple(problems)
+
+
+def parse_partly(document: Document) -> tuple[Manifest, ...]:
+    """The APIs with errors in their shape, without the fields that are wrong.
+
+    The other fields can be checked, so that one call reports the errors of every layer.
+    """
+    if any(problem.severity == "error" for problem in document.problems):
+        return ()
+    data = document.data if isinstance(document.data, list) else []
+    found = (_partly(api, document, index) for index, api in enumerate(data))
+    return tuple(manifest for manifest in found if manifest is not None)
+
+
+def _partly(submitted: Any, document: Document, index: int) -> Manifest | None:
+    if not isinstance(submitted, dict):
+        return None
+    spelling = todays_spelling(submitted)
+    findings = _findings(spelling, document, index)
+    wrong = frozenset(each.path for each in findings if each.severity == "error")
+    body = _without(spelling.body, wrong)
+    if not wrong or () in wrong or not load_schema("api").definition("api").is_valid(body):
+        return None
+    if any(each.severity == "error" for each in kind_findings(body)):
+        return None
+    return replace(_manifest(replace(spelling, body=body), submitted, document, index), wrong=wrong)
+
+
+def _without(value: Any, paths: Iterable[Path]) -> Any:
+    """``value`` without what is at the paths; a list with a wrong item is wrong as a whole."""
+    inner: dict[Any, list[Path]] = {}
+    for path in paths:
+        inner.setdefault(path[0] if path else None, []).append(path[1:])
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: _without(each, inner.get(key, ()))
+        for key, each in value.items()
+        if not any(not path or isinstance(path[0], int) for path in inner.get(key, ()))
+    }
 
 
 def _parse(submitted: Any, document: Document, index: int) -> tuple[Manifest | None, list[Problem]]:

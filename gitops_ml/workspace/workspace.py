@@ -34,6 +34,7 @@ from gitops_ml.workspace.manifest_files import (
     read_project_file,
     read_text,
 )
+from gitops_ml.workspace.partial_checks import partial_problems
 from gitops_ml.workspace.predictor_files import source_problems
 from gitops_ml.workspace.remembered import manifest_facts, manifests_of_facts, remembered
 
@@ -241,6 +242,9 @@ def read_found(
         keys = {name: memory_key(key, project_key) for name, key in keys.items()}
         releases, refused = resolve_releases(manifests, keys, project, chosen, memory)
         problems += refused
+    if wrong := {each.file for each in more if each.severity == "error"}:
+        files = [file for file in found.manifests if label(file) in wrong]
+        problems += partial_problems(files, project, chosen, memory=memory, check=check_planned)
     return Workspace(
         root=found.root,
         project=project or default_project(),
