@@ -43,7 +43,7 @@ def assert_restricted(pod: Object) -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
     assert all(len(volume) == 2 for volume in pod["volumes"])
     kinds = {key for volume in pod["volumes"] for key in volume} - {"name"}
-    assert kinds <= {"emptyDir", "configMap", "image", "projected"}
+    assert kinds <= {"emptyDir", "configMap", "image", "persistentVolumeClaim", "projected"}
     for container in (*pod["containers"], *pod.get("initContainers", ())):
         own = container["securityContext"]
         assert own["allowPrivilegeEscalation"] is False
