@@ -111,7 +111,8 @@ def test_a_predictor_that_says_nothing_runs_with_the_runtimes_own_defaults() -> 
     ours = dataclasses.asdict(read(release.settings))
     theirs = dataclasses.asdict(Settings())
     different = {key for key in ours if ours[key] != theirs[key]}
-    assert different == {"name", "environment", "deployment_id", "image_digest"}
+    facts = {"name", "environment", "deployment_id", "image_digest"}
+    assert different == {*facts, "probe_port"}, "the chart gives probes a port of their own"
 
 
 def test_what_the_runtime_does_not_know_is_refused_by_it() -> None:
