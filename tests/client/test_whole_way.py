@@ -177,7 +177,9 @@ def test_what_a_notebook_proposes_as_source_is_built_and_deployed_by_ci(bob, tmp
         result = bob.person.runs(*shlex.split(line)[1:])
         assert result.code == 0, (line, result)
     assert git("status", "--porcelain", cwd=checkout) == "?? gitops-ml.yaml", "another lock"
-    release = bob.person.release("answer", "production")
+    # a protected environment is deployed to by its name, or promoted to
+    assert bob.person.paths("releases/production/") == []
+    release = bob.person.release("answer", "staging")
     assert release["manifest_file"] == "apis/answer/api.yaml"
     assert release["image"]["digest"]
 
