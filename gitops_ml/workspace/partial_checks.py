@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitops_ml.manifest.manifest import parse_partly
 from gitops_ml.release.resolve import unresolvable
-from gitops_ml.workspace.manifest_files import (
-    dependency_problems,
-    label,
-    missing_files,
-    read_document,
-)
+from gitops_ml.workspace.manifest_files import dependency_problems, missing_files
 from gitops_ml.workspace.predictor_files import source_problems
 
 if TYPE_CHECKING:
@@ -23,36 +17,37 @@ if TYPE_CHECKING:
     from gitops_ml.project.project import Project
     from gitops_ml.system.memory import Memory
 
+    Located = tuple[Manifest, Path]
+    """A manifest, and the folder that its paths start from."""
+
 
 def partial_problems(
-    files: Iterable[Path],
+    manifests: Iterable[Located],
     project: Project | None,
     environments: Iterable[str],
     *,
     memory: Memory,
     check: Callable[[Manifest, Project, str], tuple[object, Iterable[Problem]]],
 ) -> Iterator[Problem]:
-    """Further errors in files that have some, outside of the sections whose shape is wrong.
+    """Errors of APIs that are right in part, outside of the sections whose shape is wrong.
 
     ``check`` returns an API in one environment, and its problems there.
     """
-    for file in files:
-        for manifest in parse_partly(read_document(file, label=label(file))):
-            found = [*missing_files(manifest, file.parent)]
-            found += dependency_problems(manifest, file.parent)
-            found += source_problems([(manifest, file.parent)], project, memory)
-            if project is not None:
-                refused = [manifest.problem(each) for each in unresolvable(manifest, project)]
-                found += refused
-                for environment in () if refused else environments:
-                    found += check(manifest, project, environment)[1]
-            sections = {_section(list(map(str, path))) for path in manifest.wrong}
-            yield from (
-                problem
-                for problem in found
-                if problem.severity == "error"
-                and (not problem.path or _section(problem.path.split(".")[1:]) not in sections)
-            )
+    for manifest, folder in manifests:
+        found = [*missing_files(manifest, folder), *dependency_problems(manifest, folder)]
+        found += source_problems([(manifest, folder)], project, memory)
+        if project is not None:
+            refused = [manifest.problem(each) for each in unresolvable(manifest, project)]
+            found += refused
+            for environment in () if refused else environments:
+                found += check(manifest, project, environment)[1]
+        sections = {_section(list(map(str, path))) for path in manifest.wrong}
+        yield from (
+            problem
+            for problem in found
+            if problem.severity == "error"
+            and (not problem.path or _section(problem.path.split(".")[1:]) not in sections)
+        )
 
 
 def _section(steps: list[str]) -> str:

@@ -15,7 +15,7 @@ from gitops_ml.documents.yaml_reader import LARGEST_FILE, read_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 from gitops_ml.gitops import layout
 from gitops_ml.manifest.conflicts import check_manifests
-from gitops_ml.manifest.manifest import Manifest, parse_manifests
+from gitops_ml.manifest.manifest import Manifest, parse_manifests, parse_partly
 from gitops_ml.project.reader import default_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.system.cache import cache_folder
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gitops_ml.documents.yaml_reader import Document
     from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
     from gitops_ml.release.spec import ReleaseSpec
+    from gitops_ml.workspace.partial_checks import Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +232,7 @@ def read_found(
 ) -> Workspace:
     memory = open_memory()
     project, project_key, problems = _read_project(found, instead)
-    manifests, keys, more = _read_manifests(found, project, memory)
+    manifests, partly, keys, more = _read_manifests(found, project, memory)
     known = project.environments if project is not None else ()
     problems += [*more, *check_manifests(manifests, environments=known)]
     manifests = _chosen_apis(manifests, tuple(apis), is_complete=not more)
@@ -242,9 +243,7 @@ def read_found(
         keys = {name: memory_key(key, project_key) for name, key in keys.items()}
         releases, refused = resolve_releases(manifests, keys, project, chosen, memory)
         problems += refused
-    if wrong := {each.file for each in more if each.severity == "error"}:
-        files = [file for file in found.manifests if label(file) in wrong]
-        problems += partial_problems(files, project, chosen, memory=memory, check=check_planned)
+    problems += partial_problems(partly, project, chosen, memory=memory, check=check_planned)
     return Workspace(
         root=found.root,
         project=project or default_project(),
@@ -310,9 +309,10 @@ def open_memory() -> Memory:
 
 def _read_manifests(
     found: Found, project: Project | None, memory: Memory
-) -> tuple[tuple[Manifest, ...], dict[str, bytes], list[Problem]]:
-    """The manifests, the key of each one's file by its name, and the problems."""
+) -> tuple[tuple[Manifest, ...], list[Located], dict[str, bytes], list[Problem]]:
+    """The manifests, those that are right in part, the key of each one's file by its name, and the problems."""
     wanted = []
+    partly: list[Located] = []
     for file in found.manifests:
         text = read_text(file, label=label(file))
         key = memory_key("manifests", label(file), text) if isinstance(text, bytes) else b""
@@ -320,14 +320,14 @@ def _read_manifests(
     read = remembered(
         memory,
         wanted,
-        make=_parse_file,
+        make=lambda item: _parse_file(item, partly),
         facts=manifest_facts,
         of_facts=lambda item, facts: manifests_of_facts(item[0], facts),
     )
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     keys: dict[str, bytes] = {}
-    sources: list[tuple[Manifest, Path]] = []
+    sources: list[Located] = []
     for (key, (file, _)), (parsed, more) in zip(wanted, read, strict=True):
         for manifest in parsed:
             problems += missing_files(manifest, file.parent)
@@ -337,15 +337,18 @@ def _read_manifests(
         manifests += parsed
         problems += more
     problems += source_problems(sources, project, memory)
-    return tuple(manifests), keys, problems
+    return tuple(manifests), partly, keys, problems
 
 
 def _parse_file(
-    item: tuple[Path, bytes | Document],
+    item: tuple[Path, bytes | Document], partly: list[Located]
 ) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
     file, text = item
     document = read_yaml(text, file=label(file)) if isinstance(text, bytes) else text
-    return parse_manifests(document)
+    manifests, problems = parse_manifests(document)
+    if Problems.of(problems).errors:
+        partly += [(each, file.parent) for each in parse_partly(document)]
+    return manifests, problems
 
 
 def chosen_environments(
