@@ -14,11 +14,10 @@ from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
 from gitops_ml.image.content_hash import ContentHash
 from gitops_ml.image.docker import DockerBuilder
 from gitops_ml.image.publish import is_made_by
-from gitops_ml.oci.keys import PublicKey
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO
-from tests.oci.test_keys import SIGNED_BY_COSIGN
+from tests.oci.test_keys import SIGNED_BY_COSIGN, public_key
 from tests.support.base_image import VERSION
 from tests.support.oci import registry_of, silent
 from tests.support.person import predictor_api
@@ -103,7 +102,7 @@ def test_what_an_engine_built_is_signed_and_tells_what_is_in_it(shop, registry, 
     (built,) = result.json
     image = ImageRef.parse(f"{built['image']}@{built['digest']}")
     client = registry_of()
-    key = PublicKey.from_pem((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())
+    key = public_key((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())
     content_hash = ContentHash(built["content_hash"])
     assert is_made_by(key, image, registry=client, content_hash=content_hash)
     assert not is_made_by(key, image, registry=client, content_hash=ContentHash("0" * 64))

@@ -8,10 +8,9 @@ import pytest
 
 from gitops_ml.image.attestations import CYCLONEDX_PREDICATE, PROVENANCE_PREDICATE
 from gitops_ml.oci.image_manifest import INDEX, Index, parse_manifest
-from gitops_ml.oci.keys import PublicKey
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.signatures import attestations_of, is_signed, signature_tag
-from tests.oci.test_keys import SIGNED_BY_COSIGN
+from tests.oci.test_keys import SIGNED_BY_COSIGN, public_key
 from tests.oci.test_signatures import COSIGN, cosign_verifies, is_accepted
 from tests.support.images_without_docker import mill
 from tests.support.person import written_below
@@ -29,7 +28,7 @@ def signer(mill, monkeypatch):
     monkeypatch.setenv("THE_KEY", key)
     monkeypatch.setenv("THE_PASSWORD", PASSWORD)
     mill.configures(signing=SIGNING)
-    return PublicKey.from_pem((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())
+    return public_key((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())
 
 
 def built(mill, *options):
