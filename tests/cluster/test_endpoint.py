@@ -9,7 +9,7 @@ from gitops_ml.project.project import GatewaySpec
 def gateway(address: str | None = None) -> GatewaySpec:
     return GatewaySpec(
         type="gateway-api", name="public", namespace="gateways", section=None, hosts=(),
-        address=address,
+        address=address, ingress_class=None, tls_secret=None,
     )  # fmt: skip
 
 

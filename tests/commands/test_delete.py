@@ -19,7 +19,7 @@ def test_everything_of_the_release_goes_and_nothing_else(ann):
     result = did(ann, "delete", "iris", "-e", "staging", "--yes")
     assert ann.paths("releases/staging/iris/") == []
     assert ann.paths("releases/staging/roses/")
-    assert result.out.splitlines()[1].split() == ["staging", "iris", "-", id]
+    assert result.out.splitlines()[1].split() == ["staging", "iris", "stops", "-", id]
     assert result.err == ""
     assert body(ann).splitlines() == [
         "Remove iris from staging",

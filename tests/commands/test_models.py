@@ -67,9 +67,10 @@ def test_a_model_is_pushed_copied_by_the_init_container_and_predicts(ann, regist
     models = {"paths": [{"name": "sum", "path": location}]}
     predictor = {"path": "predictor.py", "type": "onnx", "models": models}
     ann.has({"name": "sums", "kind": "RealtimeAPI", "predictor": predictor})
-    objects = yaml.safe_load_all(
-        ann.runs("render", "--offline", "--manifests", "-e", "production").out
-    )
+    (ann.project / "predictor.py").write_text(ONNX)
+    result = ann.runs("render", "--offline", "--manifests", "-e", "production")
+    assert result.code == 0, result
+    objects = yaml.safe_load_all(result.out)
     by_kind = {each["kind"]: each for each in objects}
     (copy,) = by_kind["Deployment"]["spec"]["template"]["spec"]["initContainers"]
     settings = by_kind["ConfigMap"]["data"]["predictor.json"]

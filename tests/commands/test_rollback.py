@@ -19,7 +19,8 @@ def test_the_previous_deployment_comes_back_byte_for_byte(ann):
     result = did(ann, "rollback", "iris", "-e", "staging")
 
     assert files(ann, DIRECTORY) == before
-    assert result.out.splitlines()[1].split() == ["staging", "iris", first, second]
+    pods = ["rolling,", "1", "to", "3", "at", "a", "time"]
+    assert result.out.splitlines()[1].split() == ["staging", "iris", *pods, first, second]
     assert '  ~ resources.cpu: "300m" -> "200m"' in result.out
     assert body(ann).splitlines() == [
         f"Roll back iris in staging to {first}",
