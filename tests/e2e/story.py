@@ -86,12 +86,21 @@ class Story:
         root = self.ann.home / "checkout" / "bootstrap" / "root.yaml"
         if root.exists():
             self.cluster.kubectl("delete", "-f", str(root), "--ignore-not-found", "--wait=false")
+        for each in self.applications():
+            self._end_sync(each)
         for name in [f"gitops-ml-{place}" for place in self.environments]:
             self._delete("applicationsets.argoproj.io", name, ARGO_CD)
         for each in self.applications():
             self._delete("applications.argoproj.io", each["metadata"]["name"], ARGO_CD)
         for place in self.environments.values():
             self._delete("namespace", place["namespace"], "default")
+
+    def _end_sync(self, application: dict[str, Any]) -> None:
+        """A sync that still runs, of pods that crash for one, makes what is removed again."""
+        if application.get("status", {}).get("operationState", {}).get("phase") == "Running":
+            end = {"status": {"operationState": {"phase": "Terminating"}}}
+            name = application["metadata"]["name"]
+            self.cluster.patch("applications.argoproj.io", name, end, namespace=ARGO_CD)
 
     def _delete(self, kind: str, name: str, namespace: str) -> None:
         self.cluster.kubectl(
