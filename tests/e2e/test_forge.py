@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from tests.e2e.machine.gitea import USER
+from tests.e2e.story import PREDICTOR
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 
-class Predictor:
-    def __init__(self, config):
-        self.factor = config["factor"]
+@pytest.fixture
+def predictor(story, monkeypatch):
+    """A class of a module of the person's own."""
+    name, folder = f"answering_{story.mark}", story.ann.home / "modules"
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(PREDICTOR)
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module(name).PythonPredictor
 
-    def predict(self, payload):
-        return {"answer": self.factor * payload["x"]}
 
-
-def test_a_notebook_opens_updates_and_merges_one_pull_request(story):
+def test_a_notebook_opens_updates_and_merges_one_pull_request(story, predictor):
     import gitops_ml as gml
 
     place = {"cluster": "main", "namespace": story.namespace, "delivery": "pull_request"}
@@ -35,9 +40,9 @@ def test_a_notebook_opens_updates_and_merges_one_pull_request(story):
         }  # fmt: skip
 
     client = gml.client(story.environment)
-    client.create_api(spec(2), predictor=Predictor)
+    client.create_api(spec(2), predictor=predictor)
     (first,) = story.site.forge.ask("GET", requests)
-    client.create_api(spec(3), predictor=Predictor)
+    client.create_api(spec(3), predictor=predictor)
     (second,) = story.site.forge.ask("GET", requests)
     assert first["number"] == second["number"]
     assert first["head"]["sha"] != second["head"]["sha"]
