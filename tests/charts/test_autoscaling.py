@@ -210,7 +210,7 @@ def test_a_pause_is_a_value_in_git(render: Render) -> None:
     paused = render(scaled(paused=True)).one("ScaledObject")["metadata"]
     assert paused["annotations"][key] == "true"
     running = render(scaled()).one("ScaledObject")["metadata"]
-    assert key not in running["annotations"]
+    assert key not in running.get("annotations", {})
 
 
 def waves(rendered: Any) -> dict[str, int]:
@@ -248,17 +248,20 @@ def test_objects_are_applied_in_an_order_in_which_each_finds_what_it_needs(rende
         "PodDisruptionBudget": 0,
         "NetworkPolicy": 0,
         "PodMonitor": 0,
-        "ScaledObject": 1,
-        "HTTPRoute": 2,
+        "ScaledObject": 0,
+        "HTTPRoute": 0,
     }
 
 
-def test_the_autoscaler_of_a_gpu_release_does_not_wait_for_a_deployment_that_waits_for_a_gpu(
-    render: Render,
-) -> None:
+def test_nothing_waits_for_healthy_pods(render: Render) -> None:
+    """Pods that crash would hold up the sync that a later wave belongs to, and the commit that mends them."""
     gpu = {"resources": {"gpu": {"count": 1}}}
-    order = waves(render({**gpu, **scaled(httpAddon={"enabled": True})}))
-    assert order["InterceptorRoute"] < order["ScaledObject"] == order["Deployment"]
+    policy = {"networkPolicy": {"gatewayNamespace": "ingress"}}
+    ingress = {"route": {"type": "ingress", "hosts": ["ml.example.org"]}, **policy}
+    addon = scaled(httpAddon={"enabled": True})
+    for more in (addon, {**addon, **gpu}, {**scaled(), **ingress}):
+        order = waves(render({**EVERYTHING, **more}))
+        assert max(order.values()) == order["Deployment"]
 
 
 def test_there_are_no_hooks_and_no_tracking_ids(render: Render) -> None:

@@ -49,6 +49,10 @@ def test_a_constructor_that_raises(story):
     described = story.runs("describe", "answer", "-e", story.environment).out
     assert "the weights are gone" in described
 
+    story.has(answer_api())
+    story.deploys()
+    assert story.predicts({"x": 21})[0] == {"answer": 42}
+
 
 def test_a_process_that_is_killed_for_its_memory(story):
     story.has(answer_api(), predictor=EATS_MEMORY)

@@ -228,18 +228,20 @@ def test_it_runs_read_only_as_any_user(tmp_path: Path) -> None:
 
 
 AFTERWARDS = """
-    import asyncio, threading, time
+    import asyncio, os, threading, time
+    def say(text):
+        os.write(1, f"{{text}}\\n".encode())  # whole: the log goes to the same pipe
     class PythonPredictor:
         def __init__(self):
             self.thread = threading.get_ident()
         def predict(self, payload):
-            return payload, lambda: print("after", payload, flush=True)
+            return payload, lambda: say(f"after {{payload}}")
         {kind} post_predict(self, payload):
             time.sleep(0.2)
             if payload == 1: raise ValueError("lost")
-            print("stored", payload, flush=True)
+            say(f"stored {{payload}}")
         def shutdown(self):
-            print("shut down", self.thread == threading.get_ident(), flush=True)
+            say(f"shut down {{self.thread == threading.get_ident()}}")
 """
 
 
