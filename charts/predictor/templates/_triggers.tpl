@@ -98,7 +98,7 @@ authenticationRef:
   useCachedMetrics: {{ . }}
   {{- end }}
   metadata:
-    {{- include "predictor.block" $trigger.metadata | trim | nindent 4 }}
+    {{- include "predictor.block" $trigger.metadata | trim | default "{}" | nindent 4 }}
   {{- with include "predictor.authenticationRef" (dict "trigger" $trigger "name" (printf "%s-%s-%d" (include "predictor.fullname" $) $trigger.type $index)) }}
   {{- . | nindent 2 }}
   {{- end }}
