@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitops_ml.errors import UsageError
+from gitops_ml.release.rules.predictor_class import CLASS_NAMES
 
-WELL_KNOWN = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
-"""Names of classes that the runtime finds without ``class_name``."""
 _EXAMPLE = '{"name": "iris", "kind": "RealtimeAPI"}'
 _TYPES = {"TensorFlowPredictor": "tensorflow", "ONNXPredictor": "onnx"}
 
@@ -31,7 +30,7 @@ def with_class(
     if not isinstance(given, Mapping):
         return dict(spec)
     fields = {**given, "path": path}
-    if section == "definition" or class_name in WELL_KNOWN:
+    if section == "definition" or class_name in CLASS_NAMES:
         fields.pop("class_name", None)
     else:
         fields["class_name"] = class_name

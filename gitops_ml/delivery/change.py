@@ -225,14 +225,20 @@ def deliver_changes(
     if options.waits:
         refuse_unreadable(workspace, environments, context.clients)
     proposes, warnings = _review(workspace, options, environments)
-    is_told_at_once = not (proposes or options.dry_run)
+    pushes = not (proposes or options.dry_run)
+    warned: set[str] = set()
 
     def with_edits(snapshot: GitSnapshot) -> Plan:
         plan = make_plan(snapshot)
         edits = undone_edits(repository, snapshot, plan.changes)
-        for text in edits if is_told_at_once else ():
-            context.clients.warn(text)
-        return plan if is_told_at_once else replace(plan, warnings=(*plan.warnings, *edits))
+        if not pushes:
+            return replace(plan, warnings=(*plan.warnings, *edits))
+        # Before the push, and once although the branch moved and the plan is made again.
+        for text in edits:
+            if text not in warned:
+                context.clients.warn(text)
+        warned.update(edits)
+        return plan
 
     if options.dry_run:
         return _tried(repository.fetch(), with_edits, proposes=proposes)

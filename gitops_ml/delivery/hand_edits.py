@@ -12,14 +12,13 @@ from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitRepository, GitSnapshot
     from gitops_ml.gitops.changed_releases import ReleaseChange
+    from gitops_ml.gitops.release_history import Event
 
-_MOST_RELEASES = 100
-"""Releases of one change that are looked up, each by one command of git."""
 _MOST_FIELDS = 5
 
 
@@ -27,14 +26,23 @@ def undone_edits(
     repository: GitRepository, snapshot: GitSnapshot, changes: Iterable[Change]
 ) -> tuple[str, ...]:
     """A sentence for each release whose last edit by hand ``changes`` take back, with the fields."""
-    modified = [each for each in changed_releases(changes) if each.action == "modify"]
-    modified = [each for each in modified if each.values[0] is not None][:_MOST_RELEASES]
+    modified = {
+        each.directory: each
+        for each in changed_releases(changes)
+        if each.action == "modify" and each.values[0] is not None
+    }
+    if not modified:
+        return ()
     past = ReleaseHistory(repository, environments=(), snapshot=snapshot)
-    return tuple(text for release in modified for text in _undone(past, release))
+    events = past.events_below(modified)
+    return tuple(
+        text
+        for directory, release in modified.items()
+        for text in _undone(past, release, events[directory])
+    )
 
 
-def _undone(past: ReleaseHistory, release: ReleaseChange) -> Iterator[str]:
-    events = past.events(release.environment, release.api)
+def _undone(past: ReleaseHistory, release: ReleaseChange, events: Sequence[Event]) -> Iterator[str]:
     if not events or not past.is_edit(events[0]):
         return
     edit = events[0].commit

@@ -171,8 +171,9 @@ def propose(
         return commit, partial(repository.push_branch, head, commit, expected=expected)
 
     delivered = Retry(attempts=10).until_pushed(repository, plan_for_review, make_commit)
-    if delivered.commit is None or proposal is None:
-        return replace(delivered, warnings=_still_open(forge, make_proposal(delivered.plan)))
+    proposal = proposal or make_proposal(delivered.plan)
+    if delivered.commit is None:
+        return replace(delivered, warnings=_still_open(forge, proposal))
     found = forge.open(proposal) if forge else _branch_only(proposal, delivered)
     return replace(delivered, pull_request=found, warnings=found.warnings)
 

@@ -239,8 +239,8 @@ class GitRepository:
         """The repository at an earlier commit."""
         return GitSnapshot(commit, self)
 
-    def log(self, head: GitSnapshot, path: str, *, side_branches: bool = False) -> Log:
-        """The commits up to ``head`` that changed something below ``path``.
+    def log(self, head: GitSnapshot, *paths: str, side_branches: bool = False) -> Log:
+        """The commits up to ``head`` that changed something below one of the ``paths``.
 
         A merge counts as what it brought to the branch. With ``side_branches`` the merged commits
         are listed instead, although the branch itself never pointed at them.
@@ -253,7 +253,7 @@ class GitRepository:
         lines = ("--full-history", "--no-merges") if side_branches else ("--first-parent", "-m")
         output = self._local_read(
             *_AS_IT_IS, "log", "-z", "--raw", "--no-abbrev", "--no-renames", "--format=%H", *lines,
-            head.commit, "--", f":(literal){path}",
+            head.commit, "--", *(f":(literal){path}" for path in paths),
         )  # fmt: skip
         found = parse_log(output)
         commits = self.blobs(found)

@@ -8,7 +8,7 @@ merge drops them, and a manual change does not have them. They only help to name
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from gitops_ml.git.commits import LoggedCommit
     from gitops_ml.git.repository import GitRepository, GitSnapshot
     from gitops_ml.oci.reference import ImageRef
+
+
+_FEW_PATHS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,26 @@ class ReleaseHistory:
         if not _is_name(api):
             return ()
         directory = layout.release_directory(environment, api)
-        log = self.repository.log(self.snapshot, directory)
+        return self.events_below([directory])[directory]
+
+    def events_below(self, directories: Collection[str]) -> dict[str, tuple[Event, ...]]:
+        """The deployments and removals of each release, by its directory; read from Git at once."""
+        # git compares each change with each path: from a few on, those of whole environments are faster.
+        few = len(directories) <= _FEW_PATHS
+        above = {directory.rpartition("/")[0] for directory in directories}
+        log = self.repository.log(self.snapshot, *(directories if few else sorted(above)))
         if not log.is_whole and log.commits:
             oldest = log.commits[-1]
             self._unknown_before[oldest.id] = oldest.when
         self._load_releases(log.commits)
-        return timeline(log.commits, directory, is_same=self._is_same)
+        commits: dict[str, list[LoggedCommit]] = {directory: [] for directory in directories}
+        for commit in log.commits:
+            for directory in {path.rpartition("/")[0] for path in commit.files} & commits.keys():
+                commits[directory].append(commit)
+        return {
+            directory: timeline(touched, directory, is_same=self._is_same)
+            for directory, touched in commits.items()
+        }
 
     def events_in(self, environments: Iterable[str], api: str) -> list[tuple[str, Event]]:
         """The events in several environments, the newest first."""

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 IMPORT = "from tests.support.shape_check import check"
 _ANSWER = """\
 import importlib.util, json, pathlib, sys, tempfile
-for told in map(json.loads, sys.stdin):
+for report in map(json.loads, sys.stdin):
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in told["files"].items():
+        for name, content in report["files"].items():
             pathlib.Path(folder, name).write_bytes(bytes.fromhex(content))
         spec = importlib.util.spec_from_file_location("shape", pathlib.Path(folder, "predictor.py"))
         module = sys.modules["shape"] = importlib.util.module_from_spec(spec)
@@ -38,7 +38,7 @@ def cells_of(name):
     return (IMPORT, *SHAPES[name].cells, f"check({name!r}, P)")
 
 
-def told(output):
+def reports(output):
     lines = (line for line in output.splitlines() if line.startswith("SHAPE "))
     return {each["shape"]: each for each in (json.loads(line[6:]) for line in lines)}
 
@@ -81,7 +81,7 @@ def test_in_a_notebook(tmp_path):
         for cell in (*cells_of(name), "get_ipython().reset(new_session=True)")
     ]
     outputs = sessions.notebook(*cells, cwd=tmp_path)
-    expect(told("\n".join(each.text for each in outputs)))
+    expect(reports("\n".join(each.text for each in outputs)))
 
 
 def test_in_ipython(tmp_path):
@@ -97,7 +97,7 @@ def test_in_ipython(tmp_path):
         capture_output=True, text=True, check=False, cwd=tmp_path,
         env={**os.environ, "IPYTHONDIR": str(tmp_path / "ipython")},
     )  # fmt: skip
-    expect(told(done.stdout))
+    expect(reports(done.stdout))
 
 
 def test_as_a_script(tmp_path):
@@ -105,5 +105,5 @@ def test_as_a_script(tmp_path):
     left = {name for name in SHAPES if "1 / 0" in "".join(SHAPES[name].cells)}
     for name in SHAPES.keys() - left:  # a script ends at an error
         output = sessions.script("\n\n".join(cells_of(name)) + "\n", cwd=tmp_path)
-        found |= told(output)
+        found |= reports(output)
     expect(found, without=left)

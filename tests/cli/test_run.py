@@ -196,7 +196,7 @@ def test_a_port_that_is_taken_is_refused_with_the_remedy(ann):
     ann.has(predictor_api("answer"))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        said = ann.runs("run", "--port", port)
-    assert said.code == 2
-    assert f"cannot serve on port {port} of 127.0.0.1: another program listens there" in said.err
-    assert "choose another port" in said.err
+        refused = ann.runs("run", "--port", port)
+    assert refused.code == 2
+    assert f"cannot serve on port {port} of 127.0.0.1: another program listens there" in refused.err
+    assert "choose another port" in refused.err

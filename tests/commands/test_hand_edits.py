@@ -84,3 +84,19 @@ def test_an_ordinary_change_is_no_edit(edited):
     edited.has(container_api("iris", autoscaling={"max_replicas": 7}), container_api("oak"))
     assert "by hand" not in edited.deploys("-e", "staging").err
     assert git("log", "--format=%an", "-1", "main", cwd=edited.gitops) == "Ann"
+
+
+def test_every_edit_of_a_large_change_is_shown(ann):
+    """Many releases are looked up together in the history of their environment, few one by one."""
+    names = [f"api-{number}" for number in range(12)]
+    ann.has(*(container_api(name) for name in names))
+    ann.deploys("-e", "staging")
+    for name in ("api-0", "api-11"):
+        path = VALUES.replace("iris", name)
+        text = ann.text(path).replace("maxReplicas: 5", "maxReplicas: 50")
+        commit_files(ann.gitops, {path: text})
+    ann.has(*(container_api(name, autoscaling={"max_replicas": 7}) for name in names))
+    result = ann.deploys("-e", "staging")
+    lines = [line for line in result.err.splitlines() if "edited by hand" in line]
+    assert [line.split("/")[2] for line in lines] == ["api-0", "api-11"]
+    assert all("autoscaling.maxReplicas: 50 becomes 7" in line for line in lines)

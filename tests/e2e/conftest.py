@@ -16,6 +16,7 @@ from gitops_ml.project.reader import default_project
 from tests.cli.fixtures import ann, nobodys_settings
 from tests.e2e.cluster import Cluster
 from tests.e2e.machine import argocd, binaries, gitea, http_add_on, keda, kubernetes, registry
+from tests.e2e.machine.processes import running
 from tests.e2e.story import Site, Story
 
 if TYPE_CHECKING:
@@ -62,12 +63,8 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def local_registry(folder: Path) -> Iterator[registry.Registry]:
     _need(kubernetes.missing() + binaries.missing(*registry.PROGRAMS) + registry.missing_base())
-    made = registry.Registry(folder / "registry")
-    try:
-        made.start()
+    with running(registry.Registry(folder / "registry")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="session")
@@ -86,12 +83,8 @@ def python_image(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def local_node(folder: Path, local_registry: registry.Registry) -> Iterator[kubernetes.Node]:
-    made = kubernetes.Node(folder / "node", local_registry.host)
-    try:
-        made.start()
+    with running(kubernetes.Node(folder / "node", local_registry.host)) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="session")
@@ -139,12 +132,8 @@ def scaler(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[None]:
         return
     _need(keda.missing())
     node = request.getfixturevalue("local_node")
-    made = keda.Keda(node.folder.parent / "keda", cluster, node.address)
-    try:
-        made.start()
+    with running(keda.Keda(node.folder.parent / "keda", cluster, node.address)):
         yield
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="session")
@@ -153,36 +142,24 @@ def add_on(request: pytest.FixtureRequest, cluster: Cluster, scaler: None) -> It
     _need_local()
     _need(http_add_on.missing())
     node = request.getfixturevalue("local_node")
-    made = http_add_on.HttpAddOn(node.folder.parent / "http-add-on", cluster, node.address)
-    try:
-        made.start()
+    with running(http_add_on.HttpAddOn(node.folder.parent / "http-add-on", cluster, node.address)):
         yield
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="session")
 def argo_cd(folder: Path, cluster: Cluster) -> Iterator[argocd.ArgoCD]:
     _need_local()
     _need(argocd.missing())
-    made = argocd.ArgoCD(folder / "argocd", cluster)
-    try:
-        made.start()
+    with running(argocd.ArgoCD(folder / "argocd", cluster)) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="session")
 def forge(folder: Path) -> Iterator[gitea.Gitea]:
     """Gitea."""
     _need(gitea.missing())
-    made = gitea.Gitea(folder / "gitea")
-    try:
-        made.start()
+    with running(gitea.Gitea(folder / "gitea")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 def _need_local() -> None:

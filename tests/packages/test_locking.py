@@ -635,10 +635,10 @@ def test_a_lock_of_an_older_version_is_replaced_and_reported_until_it_is_removed
     words = "is not there, and requirements.lock is the lock of an older gitops-ml"
     with pytest.raises(UsageError, match=rf"{words}.*run `gitops-ml lock`"):
         project.ensure(frozen=True)
-    said: list[str] = []
-    outcome = ensure_lock(project.facts(), environ=project.environ, progress=said.append)
+    lines: list[str] = []
+    outcome = ensure_lock(project.facts(), environ=project.environ, progress=lines.append)
     assert versions(outcome) == ["alpha 1.0", "beta 2.0"], "its versions stay"
-    assert said[-1] == "warning: pylock.toml replaces requirements.lock: remove requirements.lock"
+    assert lines[-1] == "warning: pylock.toml replaces requirements.lock: remove requirements.lock"
     with pytest.raises(UsageError, match=r"is not alone: requirements\.lock is the lock of"):
         project.ensure(frozen=True)
     old.unlink()

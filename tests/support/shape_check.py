@@ -11,15 +11,15 @@ def check(name: str, predictor: type) -> None:
     from gitops_ml.capture.package import package
     from gitops_ml.errors import GitopsMlError
 
-    told: dict[str, Any] = {"shape": name}
+    report: dict[str, Any] = {"shape": name}
     try:
         found = package("shape", predictor)
     except GitopsMlError as refused:
-        told["refused"] = str(refused)
+        report["refused"] = str(refused)
     else:
-        told["live"] = repr(predictor({}).predict(2))  # type: ignore[call-arg]
-        told["source"] = found.source
-        told["files"] = {
+        report["live"] = repr(predictor({}).predict(2))  # type: ignore[call-arg]
+        report["source"] = found.source
+        report["files"] = {
             path.name: path.read_bytes().hex() for path in found.folder.iterdir() if path.is_file()
         }
-    print("SHAPE " + json.dumps(told))
+    print("SHAPE " + json.dumps(report))

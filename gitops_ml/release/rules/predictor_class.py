@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 CLASS_NAMES = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
+"""Names of classes that the runtime finds without ``class_name``."""
 HANDLERS = ("predict", *(f"handle_{verb}" for verb in ("get", "post", "put", "patch", "delete")))
 OTHER_METHODS = (
     "explain",

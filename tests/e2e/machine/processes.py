@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 STOP_SECONDS = 15
@@ -20,6 +20,25 @@ LAST_LINES = 15
 
 class Failed(AssertionError):
     """A component could not start, or what a test waits for cannot come true."""
+
+
+class Component(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+SomeComponent = TypeVar("SomeComponent", bound=Component)
+
+
+@contextmanager
+def running(component: SomeComponent) -> Iterator[SomeComponent]:
+    """The component, started; it is stopped although its start failed half-way."""
+    try:
+        component.start()
+        yield component
+    finally:
+        component.stop()
 
 
 class Processes:
