@@ -1,0 +1,244 @@
+"""Requests to one API server, each under a watch, with the remedy in each error."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.cluster import kubeconfig
+from gitops_ml.cluster.rights import CALLER, role_for
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.http.deadlines import Limits, Watch
+from gitops_ml.http.json_reader import Part, read_answer
+from gitops_ml.http.response import unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kubernetes.client import ApiClient, Configuration
+
+    from gitops_ml.cluster.kubernetes_objects import Json
+
+LARGEST = 64 << 20
+"""Bytes of one answer."""
+_MOST_PAGES = 200
+_PAGE = 500
+"""Objects in one answer, so that thousands of pods need little memory on both sides."""
+
+
+class ApiServer:
+    """One API server; it connects at the first request, and threads may share it."""
+
+    def __init__(
+        self,
+        wanted: kubeconfig.ClusterRef,
+        environ: Mapping[str, str],
+        *,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> None:
+        self._wanted = wanted
+        self._environ = environ
+        self._warn = warn
+        self.limits = Limits.from_environ(environ)
+        self._connection: tuple[ApiClient, str] | None = None
+        self._connecting = threading.Lock()
+
+    def objects(self, path: str, **query: str) -> list[Json] | None:
+        """Every object of a list, page by page; ``None`` where the cluster does not have the kind."""
+        items: list[Json] = []
+        more = ""
+        watch = self.watch(f"GET of {path}")
+        for _ in range(_MOST_PAGES):
+            pages = [("limit", str(_PAGE)), *([("continue", more)] if more else [])]
+            response = self.ask("GET", path, [*query.items(), *pages], watch=watch)
+            content = self.read(response, LARGEST)
+            if response.status == 404:
+                return None
+            if response.status != 200:
+                raise self.failure(response.status, content, path)
+            page = Part(self._object(content), f"{self.name} answered GET {path} oddly")
+            items += [_object_of(each) for each in page["items"].items()]
+            more = page["metadata"]["continue"].text_or() if page["metadata"] else ""
+            if not more:
+                return items
+        raise ServerFailed(f"{self.name} has more than {_MOST_PAGES} pages of {path}")
+
+    def get(self, path: str) -> Json | None:
+        """One object; ``None`` where the cluster does not have it."""
+        response = self.ask("GET", path, watch=self.watch(f"GET of {path}"))
+        content = self.read(response, LARGEST)
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise self.failure(response.status, content, path)
+        return self._object(content)
+
+    def create(self, path: str, item: Json) -> Json:
+        """The answer to a new object."""
+        head = {"Content-Type": "application/json"}
+        watch = self.watch(f"POST to {path}")
+        response = self.ask("POST", path, headers=head, body=json.dumps(item).encode(), watch=watch)
+        content = self.read(response, LARGEST)
+        if response.status not in (200, 201):
+            raise self.failure(response.status, content, path)
+        return self._object(content)
+
+    def watch(self, doing: str) -> Watch:
+        return self.limits.answer(self.name, f"during {doing}", most=LARGEST)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        watch: Watch,
+    ) -> Any:
+        """urllib3's response, unread, with any status."""
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError
+
+        from gitops_ml.cluster.watched_pools import watching
+
+        client = self._client()
+        _, url, head, *_ = client.param_serialize(
+            method, path, query_params=list(query), header_params=dict(headers or {}),
+            auth_settings=["BearerToken"],
+        )  # fmt: skip
+        # With the client's connection pool: its `call_api` would encode the body as JSON.
+        try:
+            with watching(watch):
+                return client.rest_client.pool_manager.request(
+                    method, url, headers=head, body=body, preload_content=False,
+                    timeout=Timeout(connect=self.limits.connect, read=watch.allowed()),
+                )  # fmt: skip
+        except (HTTPError, OSError, ValueError) as error:
+            raise self._unreachable(error) from error
+
+    def read(self, response: Any, most: int) -> bytes:
+        """All of a response's body.
+
+        Raises:
+            ServerFailed: the connection broke before its end.
+        """
+        from urllib3.exceptions import HTTPError
+
+        try:
+            encoding = response.headers.get("Content-Encoding") or "identity"
+            pieces = response.stream(1 << 16, decode_content=False)
+            content = unpacked(pieces, encoding, most=most)
+        except (HTTPError, OSError, ValueError) as error:
+            response.close()
+            raise self._unreachable(error) from error
+        response.release_conn()
+        return content
+
+    def _object(self, content: bytes) -> Json:
+        found = _json_object(content)
+        if found is None:
+            raise ServerFailed(
+                f"{self.name} answered with something that is not JSON: check that the address is "
+                "an API server, and not a proxy with a login page"
+            )
+        return found
+
+    def _client(self) -> ApiClient:
+        with self._connecting:
+            if self._connection is None:
+                from gitops_ml.cluster.watched_pools import watch_pools
+
+                self._connection = kubeconfig.connect(self._wanted, environ=self._environ)
+                watch_pools(self._connection[0].rest_client.pool_manager)
+                self._warn_of_unchecked_certificate(self._connection[0].configuration)
+            return self._connection[0]
+
+    def _warn_of_unchecked_certificate(self, configuration: Configuration) -> None:
+        if configuration.host.startswith("https:") and not configuration.verify_ssl:
+            self._warn(
+                f"the certificate of {configuration.host} is not checked, so another server could take "
+                "its place and read the token: remove insecure-skip-tls-verify from the kubeconfig, and "
+                "name the CA in certificate-authority"
+            )
+
+    @property
+    def name(self) -> str:
+        """For messages: the cluster's name, the context and the address."""
+        client = self._client()
+        assert self._connection is not None, "there is a client"
+        return f"{self._wanted.name} ({self._connection[1]}, {client.configuration.host})"
+
+    def _unreachable(self, error: Exception) -> ServerFailed:
+        from gitops_ml.cluster.watched_pools import gave_up
+
+        if given_up := gave_up(error):
+            return ServerFailed(f"{given_up}. Does `kubectl get pods` work from here (VPN, proxy)?")
+        why = str(getattr(error, "reason", None) or error)
+        # urllib3 begins with the connection object's address in memory
+        text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
+        return ServerFailed(
+            f"{self.name} does not answer: {text}. Does `kubectl get pods` work from here (VPN, proxy)?"
+        )
+
+    def failure(self, status: int, content: bytes, path: str) -> GitopsMlError:
+        """The error for an API server's refusal, with its message and the remedy."""
+        message = (status_object(content) or {}).get("message")
+        text = message if isinstance(message, str) else ""
+        text = text or content.decode(errors="replace")[:300] or f"status {status}"
+        if status == 401:
+            return Refused(
+                f"{self.name} does not accept the credentials of the kubeconfig: they are missing or "
+                "have expired; log in again, until `kubectl get pods` works"
+            )
+        if status == 403:
+            return Refused(
+                f"{self.name}: {text}. An administrator of the cluster can allow it: {_grant(path)}"
+            )
+        return ServerFailed(f"{self.name}: {text}{_proxy_remedy(text)}")
+
+
+def _object_of(item: Part) -> Json:
+    """An object of a list, which has a name and a namespace."""
+    for key in ("name", "namespace"):
+        item["metadata"][key].text()
+    return dict(item.value)
+
+
+def status_object(content: bytes) -> Json | None:
+    """An answer of kind Status; ``None`` for anything else."""
+    found = _json_object(content)
+    return found if found is not None and found.get("kind") == "Status" else None
+
+
+def _json_object(content: bytes) -> Json | None:
+    try:
+        found = read_answer(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _proxy_remedy(message: str) -> str:
+    """The remedy where the API server cannot reach a pod."""
+    if "error trying to reach service" not in message:
+        return ""
+    return (
+        ". The NetworkPolicy allows pods of the cluster, but on some clusters not the API server: set "
+        "the cluster's gateway in gitops-ml.yaml, or predict at the address of `kubectl port-forward`"
+    )
+
+
+def _grant(path: str) -> str:
+    """The command that grants the access that was refused."""
+    match = re.search(r"/namespaces/([^/]+)/(\w+)", path)
+    namespace, resource = match.groups() if match else ("<namespace>", "pods")
+    role = role_for(resource)
+    way_round = ", or set the cluster's gateway in gitops-ml.yaml" if role is CALLER else ""
+    return (
+        f"`{role.binding(namespace)}`{way_round} (the role is in bootstrap/rights.yaml of the GitOps "
+        "repository)"
+    )
