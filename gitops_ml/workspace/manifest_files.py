@@ -15,6 +15,7 @@ from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, requirement_problems, secret_problems
 from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.project.reader import default_project, read_project
+from gitops_ml.system.current_folder import current_folder
 from gitops_ml.system.project_files import LARGEST_TEXT, CannotRead, is_file, is_inside, read_file
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Found:
 def label(file: Path) -> str:
     """The path of a file in messages: relative where it is below the current folder, with ``/``."""
     try:
-        return file.relative_to(Path.cwd()).as_posix()
+        return file.relative_to(current_folder()).as_posix()
     except ValueError:
         return file.as_posix()
 
@@ -105,15 +106,15 @@ def project_file_of(named: Path | None = None) -> tuple[Path, Path | None]:
     """
     if named is not None and not named.is_file():
         raise UsageError(f"the project file {named} does not exist")
-    file = absolute(named) if named else find_project_file(Path.cwd())
-    return (file.parent if file else Path.cwd()), file
+    file = absolute(named) if named else find_project_file(current_folder())
+    return (file.parent if file else current_folder()), file
 
 
 def _starts(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not absolute(path).exists():
             raise UsageError(f"{path} does not exist")
-    return [absolute(path) for path in paths] or [Path.cwd()]
+    return [absolute(path) for path in paths] or [current_folder()]
 
 
 def _folder(start: Path) -> Path:

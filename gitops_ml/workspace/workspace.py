@@ -19,6 +19,7 @@ from gitops_ml.manifest.manifest import Manifest, parse_manifests, parse_partly
 from gitops_ml.project.reader import default_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.system.cache import cache_folder
+from gitops_ml.system.current_folder import current_folder
 from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.project_files import read_file
@@ -82,7 +83,7 @@ class Workspace:
 
     def directory_of(self, manifest: Manifest) -> Path:
         """The folder that the predictor's paths start from."""
-        return self.folders.get(manifest.name) or Path.cwd() / manifest.directory
+        return self.folders.get(manifest.name) or current_folder() / manifest.directory
 
     def manifest_text(self, manifest: Manifest) -> bytes:
         """The content of the manifest's file; written from the manifest where it is in no file."""
@@ -90,11 +91,11 @@ class Workspace:
             from gitops_ml.documents.yaml_writer import write_yaml
 
             return write_yaml([dict(manifest.submitted)]).encode()
-        return read_file(Path.cwd() / manifest.file, limit=LARGEST_FILE)
+        return read_file(current_folder() / manifest.file, limit=LARGEST_FILE)
 
     def source_path(self, manifest: Manifest) -> str:
         """The manifest's file, relative to the project."""
-        return Path(os.path.relpath(Path.cwd() / manifest.file, self.root)).as_posix()
+        return Path(os.path.relpath(current_folder() / manifest.file, self.root)).as_posix()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Compare two states of a project, and say what the change does to its releases."""

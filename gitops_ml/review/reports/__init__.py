@@ -1,0 +1,1 @@
+"""A review as text: for people, forges and programs, one file each."""
