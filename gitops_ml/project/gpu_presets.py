@@ -110,7 +110,16 @@ def preset_gpu_class(preset: str, *, model: str | None, mig: str | None, spot: b
         node_selector={**selector, **(platform.spot_labels if spot else {})},
         tolerations=(*platform.taints, *(platform.spot_taints if spot else ())),
         spare=False,
+        spot=spot,
     )
+
+
+def model_of_label(preset: str, label: str) -> str:
+    """The model of a class, such as ``t4``, which may be given as the label's value verbatim."""
+    for model, value in _PLATFORMS[preset].models.items():
+        if value.lower() == label.lower():
+            return model
+    return label.lower()
 
 
 def preset_spot_pool(preset: str) -> SpotPool:

@@ -25,6 +25,30 @@ class GpuClass:
     tolerations: tuple[KubernetesObject, ...]
     spare: bool
     """Whether another GPU is available during an update (a spare one, or a pool that grows)."""
+    spot: bool = False
+    """Whether these are spot nodes."""
+    gpu_hour: float | None = None
+    """The price of one in an hour, on demand; ``None``: not known."""
+    spot_factor: float | None = None
+    """``None``: the cluster's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a cluster's nodes cost."""
+
+    currency: str
+    """ISO 4217."""
+    cpu_hour: float
+    """Of a vCPU, on demand."""
+    memory_hour: float
+    """Of a GiB, on demand."""
+    inf_hour: float | None
+    """Of a chip of AWS Inferentia, on demand; ``None``: not known."""
+    spot_factor: float
+    """The share of a price on demand that a spot node costs."""
+    source: str | None
+    """Where they are from, if that is a preset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +104,7 @@ class ClusterSpec:
     http_addon: bool
     external_secrets: bool
     image_pull_secrets: tuple[str, ...]
+    prices: Prices | None = None
 
     @property
     def pools(self) -> tuple[GpuClass | SpotPool, ...]:

@@ -14,6 +14,7 @@ from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
+from gitops_ml.project.price_fields import price_findings, with_prices
 from gitops_ml.project.project import ARGO_CDS_OWN, Project, minor_version, taken_team
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
@@ -99,6 +100,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         for gpu, fields in ((cluster or {}).get("gpu_classes") or {}).items():
             yield from _gpu_class_relations(fields, (*at, "gpu_classes", gpu))
         yield from _image_volumes(cluster or {}, at)
+        yield from price_findings(cluster or {}, at)
         spot = (cluster or {}).get("spot")
         if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
             yield error((*at, "spot"), "it needs a preset or a node_selector", rule=_RULE)
@@ -267,7 +269,7 @@ def _cluster(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     spot = fields["spot"]
     if spot and spot["preset"]:
         spot = _over_preset(preset_spot_pool(spot["preset"]), spot)
-    return {**fields, "gpu_classes": classes, "spot": spot}
+    return with_prices({**fields, "gpu_classes": classes, "spot": spot})
 
 
 def _gpu_class(fields: Mapping[str, Any]) -> Mapping[str, Any]:

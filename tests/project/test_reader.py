@@ -277,3 +277,51 @@ def test_without_a_word_about_them_pull_requests_are_complete_and_there_is_no_so
 )
 def test_what_is_wrong_with_a_forge_is_said(text, sentence):
     assert any(sentence in each for each in sentences(f"{text}\n{ENVIRONMENTS}"))
+
+
+# -- prices ----------------------------------------------------------------------------------------
+
+
+def priced(words: str):
+    return project(f"clusters: {{main: {words}}}\n{ENVIRONMENTS}").clusters["main"]
+
+
+def test_prices_are_a_preset_with_a_source_and_a_date_or_ones_own():
+    assert priced("{}").prices is None
+    preset = priced("{prices: {preset: aws, cpu_hour: 0.03}}").prices
+    assert (preset.currency, preset.cpu_hour, preset.memory_hour) == ("USD", 0.03, 0.0036)
+    assert preset.source.startswith("list prices of AWS us-east-1, 2025-07, https://")
+    own = priced("{prices: {currency: EUR, cpu_hour: 0.03, memory_hour: 0.004}}").prices
+    assert (own.currency, own.spot_factor, own.source) == ("EUR", 0.4, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "hour"),
+    [
+        ("preset: gke, model: t4", 0.35),
+        ("preset: gke, model: nvidia-tesla-t4", 0.35),
+        ("preset: nvidia, model: NVIDIA-A100-SXM4-80GB", 3.93),
+        ("preset: nvidia, model: a100, mig: 3g.20gb", 2.934 * 3 / 7),
+        ("preset: gke, model: t4, gpu_hour: 0.2", 0.2),
+        ("preset: gke, model: b200", None),
+        ("resource: amd.com/gpu", None),
+    ],
+)
+def test_a_preset_of_prices_knows_the_usual_gpus(fields, hour):
+    found = priced(f"{{prices: {{preset: gcp}}, gpu_classes: {{a: {{{fields}}}}}}}")
+    assert found.gpu_classes["a"].gpu_hour == pytest.approx(hour)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("{prices: {currency: EUR}}", "cpu_hour and memory_hour missing; give them, or a preset"),
+        ("{prices: {preset: aws, currency: EUR}}", "the preset's prices are in USD"),
+        ("{prices: {cpu_hour: -1, memory_hour: 0}}", "cpu_hour"),
+        ("{prices: {preset: gcp, currency: euro}}", "a code of three capitals"),
+        ("{gpu_classes: {a: {preset: gke, gpu_hour: 1}}}", "with 'prices' of the cluster only"),
+    ],
+)
+def test_prices_that_mean_nothing_are_refused_with_a_reason(words, message):
+    (sentence,) = sentences(f"clusters: {{main: {words}}}\n{ENVIRONMENTS}")
+    assert message in sentence
