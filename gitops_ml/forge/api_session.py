@@ -126,6 +126,14 @@ class ForgeSession:
         answer = self._answer(method, path, body, query=query, watch=watch)
         return self._parsed(method, answer)
 
+    def header(self, method: str, path: str, name: str) -> str:
+        """A header of the answer to a request; empty where the answer does not have it.
+
+        Raises:
+            NotThere, Unacceptable, Refused, ServerFailed: as `send`.
+        """
+        return self._answer(method, path).headers.get(name, "").strip()
+
     def _answer(
         self,
         method: str,

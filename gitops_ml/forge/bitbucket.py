@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import Refused
+from gitops_ml.forge.api_session import NotThere, Unacceptable
+from gitops_ml.forge.comment import Comment, CommentPage
 from gitops_ml.forge.protocol import Extra, Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 
@@ -22,6 +24,8 @@ _STRATEGIES = {"merge": "no-ff", "squash": "squash", "rebase": "rebase-no-ff"}
 _FIRST_WITH_AUTO_MERGE = (8, 15)
 _VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _MOST_PAGES = 20
+_MOST_ACTIVITIES = 200
+"""Pages of a pull request's activities."""
 _NO_TEAMS = "reviewers at Bitbucket are users, not teams; name the users in reviewers"
 
 
@@ -46,16 +50,11 @@ class Bitbucket(Forge):
         requests = map(self._parse, found)
         return newest(each for each in requests if (each.head, each.base) == (head, base))
 
-    def _pages(self, path: str, **query: object) -> Iterator[Part]:
-        start, watch = 0, self._session.watch(f"GET of all pages of {path}")
-        for _ in range(_MOST_PAGES):
-            wanted = {**query, "start": start, "limit": 100}
-            page = self._session.send("GET", path, query=wanted, watch=watch)
-            yield from page["values"]
-            if not page["nextPageStart"] or page["isLastPage"].flag():
-                return
-            start = page["nextPageStart"].number()
-        raise self._session.endless(path, _MOST_PAGES)
+    def comments(self, number: int) -> CommentPage:
+        return BitbucketComments(self._session, f"{self._pulls}/{number}")
+
+    def _pages(self, path: str, **query: str) -> Iterator[Part]:
+        return _pages(self._session, path, query)
 
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         return {
@@ -131,6 +130,68 @@ class Bitbucket(Forge):
         version = self._read(number)["version"].number()
         body = {"autoMerge": True, "strategyId": _STRATEGIES[method], "version": version}
         self._session.send("POST", f"{self._pulls}/{number}/merge", body)
+
+
+class BitbucketComments(CommentPage):
+    """The comments of a pull request, which Bitbucket lists among its activities."""
+
+    limit = 32768
+    hidden = "[//]: # ({})"
+    """Bitbucket shows HTML as text; it does not show a definition that no link uses."""
+
+    def __init__(self, session: ForgeSession, path: str) -> None:
+        self._session, self._path = session, path
+
+    def account(self) -> str | None:
+        return self._session.header("GET", self._path, "X-AUSERNAME") or None
+
+    def listed(self) -> Iterable[Comment]:
+        for each in _pages(self._session, f"{self._path}/activities", {}, most=_MOST_ACTIVITIES):
+            if each["action"].text_or() == "COMMENTED" and each["comment"]:
+                yield self._comment(each["comment"])
+
+    def create(self, body: str) -> Comment:
+        return self._comment(self._session.send("POST", f"{self._path}/comments", {"text": body}))
+
+    def edit(self, comment: Comment, body: str) -> Comment:
+        path = f"{self._path}/comments/{comment.id}"
+        fields = {"text": body, "version": comment.version}
+        try:
+            return self._comment(self._session.send("PUT", path, fields))
+        except Unacceptable as error:
+            # 409: another run changed it meanwhile. Reading it again gives its version.
+            raise NotThere(str(error)) from error
+
+    def remove(self, comment: Comment) -> None:
+        path = f"{self._path}/comments/{comment.id}"
+        try:
+            self._session.send("DELETE", path, query={"version": comment.version})
+        except Unacceptable:
+            # 409: its version moved, or a person answered it. The next run looks again.
+            return
+
+    @staticmethod
+    def _comment(data: Part) -> Comment:
+        return Comment(
+            id=data["id"].number(),
+            author=data["author"]["name"].text() if data["author"] else "",
+            body=data["text"].text_or(),
+            version=data["version"].number(),
+        )
+
+
+def _pages(
+    session: ForgeSession, path: str, query: Mapping[str, str], *, most: int = _MOST_PAGES
+) -> Iterator[Part]:
+    start, watch = 0, session.watch(f"GET of all pages of {path}")
+    for _ in range(most):
+        wanted = {**query, "start": start, "limit": 100}
+        page = session.send("GET", path, query=wanted, watch=watch)
+        yield from page["values"]
+        if not page["nextPageStart"] or page["isLastPage"].flag():
+            return
+        start = page["nextPageStart"].number()
+    raise session.endless(path, most)
 
 
 def _refused(text: str) -> Callable[[], None]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import Refused
 from gitops_ml.forge.api_session import Unacceptable
-from gitops_ml.forge.github import GitHub
+from gitops_ml.forge.github import GitHub, GitHubComments
 from gitops_ml.forge.pull_request import newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.forge.api_session import ForgeSession
+    from gitops_ml.forge.comment import CommentPage
     from gitops_ml.forge.protocol import Extra
     from gitops_ml.forge.pull_request import Proposal, PullRequest
     from gitops_ml.http.json_reader import Part
@@ -53,6 +54,9 @@ class Gitea(GitHub):
             is_own = ends[0]["repo_id"].value == ends[1]["repo_id"].value
             if is_own and tuple(end["ref"].text_or() for end in ends) == (head, base):
                 yield self._parse(each)
+
+    def comments(self, number: int) -> CommentPage:
+        return GiteaComments(self._session, f"{self._path}/issues", number)
 
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         return {
@@ -122,3 +126,13 @@ class Gitea(GitHub):
             # 409: an earlier run has scheduled it.
             if "already scheduled" not in str(error):
                 raise
+
+
+class GiteaComments(GitHubComments):
+    """The comments of a pull request at Gitea, whose list has no pages."""
+
+    _size: Mapping[str, int] = {}
+
+    def _viewer(self) -> str | None:
+        """There is no GraphQL; a token without `read:user` does not tell whose it is."""
+        return None

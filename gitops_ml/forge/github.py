@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import Refused
+from gitops_ml.forge.comment import Comment, CommentPage
 from gitops_ml.forge.protocol import Extra, Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 from gitops_ml.system.clean_text import one_line
@@ -25,6 +26,7 @@ mutation ($id: ID!, $method: PullRequestMergeMethod!) {
     clientMutationId
   }
 }"""
+_VIEWER = "query { viewer { login } }"
 
 
 class GitHub(Forge):
@@ -51,6 +53,9 @@ class GitHub(Forge):
             sort="created", direction="desc", per_page=100,
         )  # fmt: skip
         return newest(self._parse(each) for each in found if _branch(each["head"]) == head)
+
+    def comments(self, number: int) -> CommentPage:
+        return GitHubComments(self._session, f"{self._path}/issues", number)
 
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         return {
@@ -119,6 +124,55 @@ class GitHub(Forge):
         url = _graphql_url(self._session.address.api_url)
         if errors := [*self._session.send("POST", url, body)["errors"].items()]:
             raise Refused("; ".join(one_line(each["message"].text()) for each in errors))
+
+
+class GitHubComments(CommentPage):
+    """The comments of a pull request at GitHub, which are those of an issue; Gitea copies them."""
+
+    _size: Mapping[str, int] = {"per_page": 100}
+    """The parameter that asks for the longest page of a list."""
+
+    def __init__(self, session: ForgeSession, issues: str, number: int) -> None:
+        self._session, self._issues, self._number = session, issues, number
+
+    def account(self) -> str | None:
+        try:
+            return self._session.get("/user")["login"].text()
+        except Refused:
+            # The token of GitHub Actions, and of an app, may not ask the REST API who it is.
+            return self._viewer()
+
+    def _viewer(self) -> str | None:
+        url = _graphql_url(self._session.address.api_url)
+        try:
+            data = self._session.send("POST", url, {"query": _VIEWER})["data"]
+        except Refused:
+            return None
+        return data["viewer"]["login"].text() if data and data["viewer"] else None
+
+    def listed(self) -> Iterable[Comment]:
+        path = f"{self._issues}/{self._number}/comments"
+        return map(self._comment, self._session.pages(path, **self._size))
+
+    def create(self, body: str) -> Comment:
+        path = f"{self._issues}/{self._number}/comments"
+        return self._comment(self._session.send("POST", path, {"body": body}))
+
+    def edit(self, comment: Comment, body: str) -> Comment:
+        path = f"{self._issues}/comments/{comment.id}"
+        return self._comment(self._session.send("PATCH", path, {"body": body}))
+
+    def remove(self, comment: Comment) -> None:
+        self._session.send("DELETE", f"{self._issues}/comments/{comment.id}")
+
+    @staticmethod
+    def _comment(data: Part) -> Comment:
+        return Comment(
+            id=data["id"].number(),
+            author=data["user"]["login"].text() if data["user"] else "",
+            body=data["body"].text_or(),
+            url=data["html_url"].url(),
+        )
 
 
 def _graphql_url(api_url: str) -> str:

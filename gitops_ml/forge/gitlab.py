@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from gitops_ml.errors import Refused
 from gitops_ml.forge.api_session import Unacceptable
+from gitops_ml.forge.comment import Comment, CommentPage
 from gitops_ml.forge.protocol import Extra, Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 
@@ -39,6 +40,9 @@ class GitLab(Forge):
         )  # fmt: skip
         # Forks may have a branch of the same name.
         return newest(self._parse(each) for each in found if not _is_of_fork(each))
+
+    def comments(self, number: int) -> CommentPage:
+        return GitLabNotes(self._session, f"{self._pulls}/{number}/notes")
 
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         return {
@@ -123,6 +127,40 @@ class GitLab(Forge):
                 patience.wait(attempt, None)
             else:
                 return
+
+
+class GitLabNotes(CommentPage):
+    """The notes of a merge request."""
+
+    limit = 1_000_000
+
+    def __init__(self, session: ForgeSession, path: str) -> None:
+        self._session, self._path = session, path
+
+    def account(self) -> str | None:
+        try:
+            return str(self._session.get("/user")["id"].number())
+        except Refused:
+            return None
+
+    def listed(self) -> Iterable[Comment]:
+        found = self._session.pages(self._path, per_page=100, order_by="created_at", sort="asc")
+        return (self._note(each) for each in found if not each["system"].flag())
+
+    def create(self, body: str) -> Comment:
+        return self._note(self._session.send("POST", self._path, {"body": body}))
+
+    def edit(self, comment: Comment, body: str) -> Comment:
+        path = f"{self._path}/{comment.id}"
+        return self._note(self._session.send("PUT", path, {"body": body}))
+
+    def remove(self, comment: Comment) -> None:
+        self._session.send("DELETE", f"{self._path}/{comment.id}")
+
+    @staticmethod
+    def _note(data: Part) -> Comment:
+        author = str(data["author"]["id"].number()) if data["author"] else ""
+        return Comment(id=data["id"].number(), author=author, body=data["body"].text_or())
 
 
 def _no_teams() -> None:

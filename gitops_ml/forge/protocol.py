@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.forge.api_session import NotThere, Unacceptable
+from gitops_ml.forge.comment import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.forge.api_session import ForgeSession
+    from gitops_ml.forge.comment import CommentPage, Posted
     from gitops_ml.forge.pull_request import Proposal, PullRequest
     from gitops_ml.http.json_reader import Part
 
@@ -80,6 +82,14 @@ class Forge(ABC):
         except (NotThere, Unacceptable):
             return ()
         return tuple(sorted(map(self._parse, found), key=lambda each: -each.number))
+
+    def upsert_comment(self, number: int, marker: str, body: str) -> Posted:
+        """Give the pull request one comment of ours with this ``marker``; it is updated in place."""
+        return upsert(self.comments(number), marker, body)
+
+    @abstractmethod
+    def comments(self, number: int) -> CommentPage:
+        """The comments of a pull request."""
 
     def _with_extras(self, known: Part, proposal: Proposal) -> PullRequest:
         """The pull request, with a warning for each extra that the forge refused.

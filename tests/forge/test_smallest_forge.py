@@ -27,6 +27,9 @@ class Smallest(Forge):
     def _with_commit(self, commit):
         return self._session.get(f"{self._pulls}/of/{commit}")
 
+    def comments(self, number):
+        raise NotThere("there are no comments")
+
     def _extras(self, known, proposal):
         for label in proposal.labels:
             yield f"the label {label}", self._refuse

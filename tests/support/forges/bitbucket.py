@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 
-from tests.support.forges.server import Forge, Pull, Reply, Request, Route
+from tests.support.forges.server import Forge, Note, Pull, Reply, Request, Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ _PEOPLE = {
         "properties": {"user": {"type": "object", "required": ["name"]}},
     },
 }  # fmt: skip
+_COMMENT = {"type": "string", "maxLength": 32768}
 _BODIES: Mapping[str, Any] = {
     "POST pull-requests": {
         "required": ["title", "fromRef", "toRef"],
@@ -49,6 +50,11 @@ _BODIES: Mapping[str, Any] = {
     "POST participants": {
         "required": ["user", "role"],
         "properties": {"user": {"type": "object"}, "role": {"enum": ["REVIEWER"]}},
+    },
+    "POST comments": {"required": ["text"], "properties": {"text": _COMMENT}},
+    "PUT comments": {
+        "required": ["text", "version"],
+        "properties": {"text": _COMMENT, "version": {"type": "integer"}},
     },
     "POST merge": {
         "required": ["version"],
@@ -73,11 +79,15 @@ class Bitbucket(Forge):
         return {
             f"GET {requests}": self._list,
             f"POST {requests}": self._open,
-            f"GET {requests}/{{n}}": lambda _, n: Reply(200, self._full(self.pull(int(n)))),
+            f"GET {requests}/{{n}}": self._shown,
             f"PUT {requests}/{{n}}": self._edit,
             f"POST {requests}/{{n}}/participants": self._ask,
             f"POST {requests}/{{n}}/merge": self._merge,
             f"GET {here}/commits/{{sha}}/pull-requests": self._of_commit,
+            f"GET {requests}/{{n}}/activities": self._activities,
+            f"POST {requests}/{{n}}/comments": self._add_comment,
+            f"PUT {requests}/{{n}}/comments/{{id}}": self._edit_comment,
+            f"DELETE {requests}/{{n}}/comments/{{id}}": self._remove_comment,
             "GET /api/latest/application-properties": lambda _: Reply(
                 200, {"version": self.version, "buildNumber": "1", "displayName": "Bitbucket"}
             ),
@@ -98,6 +108,8 @@ class Bitbucket(Forge):
             return
         word = request.path.rpartition("/")[2]
         kind = "PUT" if request.method == "PUT" else f"{request.method} {word}"
+        if "/comments/" in request.path:
+            kind = "PUT comments"
         schema = {"type": "object", "additionalProperties": False, **_BODIES[kind]}
         for error in Draft202012Validator(schema).iter_errors(request.body):
             self.violations.append(f"{request.line}: {error.message}")
@@ -173,6 +185,37 @@ class Bitbucket(Forge):
     def _of_commit(self, request: Request, sha: str) -> Reply:
         return self._page(request, [self._full(pull) for pull in self.brought_by(sha)])
 
+    def _shown(self, request: Request, number: str) -> Reply:
+        known = {"X-AUSERNAME": self.user} if self.names_account else {}
+        return Reply(200, self._full(self.pull(int(number))), known)
+
+    def _activities(self, request: Request, number: str) -> Reply:
+        done = [
+            {"id": each.id, "action": "COMMENTED", "commentAction": "ADDED",
+             "comment": self._comment(each)} for each in self.notes_of(number)
+        ]  # fmt: skip
+        return self._page(request, [*reversed(done), {"id": 1, "action": "OPENED"}])
+
+    def _add_comment(self, request: Request, number: str) -> Reply:
+        return Reply(201, self._comment(self.note(int(number), request.body["text"])))
+
+    def _edit_comment(self, request: Request, number: str, id: str) -> Reply:
+        body = request.body
+        return self.with_note(
+            id, lambda note: self._outdated(note, body["version"])
+            or Reply(200, self._comment(self.edited(request, note, body["text"]))),
+        )  # fmt: skip
+
+    def _remove_comment(self, request: Request, number: str, id: str) -> Reply:
+        version = int(request.query["version"])
+        return self.with_note(
+            id, lambda note: self._outdated(note, version) or Reply(204, self.notes.remove(note))
+        )
+
+    def _outdated(self, note: Note, version: int) -> Reply | None:
+        words = "You are attempting to modify a comment based on out-of-date information."
+        return None if version == note.version else _errors(409, words)
+
     # -- shapes ------------------------------------------------------------------------------------
 
     def _full(self, pull: Pull) -> Any:
@@ -200,6 +243,13 @@ class Bitbucket(Forge):
         if tuple(map(int, self.version.split(".")[:2])) < (8, 18):
             del facts["draft"]
         return facts
+
+    def _comment(self, note: Note) -> Any:
+        author = {"name": note.author, "slug": note.author, "id": 1, "active": True}
+        return {
+            "id": note.id, "version": note.version, "text": note.body, "author": author,
+            "comments": [], "severity": "NORMAL", "state": "OPEN",
+        }  # fmt: skip
 
     def _ref(self, name: str, commit: str) -> Any:
         project, _, slug = self.repository.partition("/")

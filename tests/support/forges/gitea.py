@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 
-from tests.support.forges.server import Forge, Pull, Reply, Request, Route, paged
+from tests.support.forges.server import Forge, Note, Pull, Reply, Request, Route, paged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,8 @@ _REQUESTS = {
     "POST labels": "CreateLabelOption",
     "POST requested_reviewers": "PullReviewRequestOptions",
     "POST merge": "MergePullRequestOption",
+    "POST comments": "CreateIssueCommentOption",
+    "PATCH comments": "EditIssueCommentOption",
 }
 _ANSWERS = {
     "GET pulls": "PullRequest",
@@ -30,6 +32,9 @@ _ANSWERS = {
     "GET labels": "Label",
     "POST labels": "Label",
     "POST requested_reviewers": "PullReview",
+    "GET comments": "Comment",
+    "POST comments": "Comment",
+    "PATCH comments": "Comment",
 }
 
 
@@ -66,6 +71,11 @@ class Gitea(Forge):
             f"POST {here}/labels": self._create_label,
             "GET /orgs/{owner}/labels": self._labels_of_owner,
             f"GET {here}/commits/{{sha}}/pull": self._of_commit,
+            "GET /user": self._user,
+            f"GET {here}/issues/{{n}}/comments": self._comments,
+            f"POST {here}/issues/{{n}}/comments": self._add_comment,
+            f"PATCH {here}/issues/comments/{{id}}": self._edit_comment,
+            f"DELETE {here}/issues/comments/{{id}}": self._remove_comment,
         }
 
     def unauthorized(self) -> Reply:
@@ -164,6 +174,26 @@ class Gitea(Forge):
         found = self.brought_by(sha)
         return Reply(200, self._full(found[-1])) if found else self.not_found()
 
+    def _user(self, request: Request) -> Reply:
+        words = "token does not have at least one of required scope(s): [read:user]"
+        is_told = self.names_account
+        return Reply(200, self._person(self.user)) if is_told else Reply(403, {"message": words})
+
+    def _comments(self, request: Request, number: str) -> Reply:
+        return Reply(200, [self._comment(each) for each in self.notes_of(number)])
+
+    def _add_comment(self, request: Request, number: str) -> Reply:
+        return Reply(201, self._comment(self.note(int(number), request.body["body"])))
+
+    def _edit_comment(self, request: Request, id: str) -> Reply:
+        body = request.body["body"]
+        return self.with_note(
+            id, lambda note: Reply(200, self._comment(self.edited(request, note, body)))
+        )
+
+    def _remove_comment(self, request: Request, id: str) -> Reply:
+        return self.with_note(id, lambda note: Reply(204, self.notes.remove(note)))
+
     # -- shapes ------------------------------------------------------------------------------------
 
     def _full(self, pull: Pull) -> Any:
@@ -189,6 +219,13 @@ class Gitea(Forge):
             "created_at": TIME,
             "updated_at": TIME,
         }
+
+    def _comment(self, note: Note) -> Any:
+        page = f"{self.url}/{self.repository}/pulls/{note.pull}#issuecomment-{note.id}"
+        return {
+            "id": note.id, "body": note.body, "html_url": page, "created_at": TIME,
+            "updated_at": TIME, "user": self._person(note.author),
+        }  # fmt: skip
 
     def _ref(self, name: str, commit: str) -> Any:
         owner, _, repo = self.repository.partition("/")

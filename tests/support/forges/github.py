@@ -11,7 +11,7 @@ from openapi_core import Config, OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 
-from tests.support.forges.server import Forge, Pull, Reply, Request, Route, paged
+from tests.support.forges.server import Forge, Note, Pull, Reply, Request, Route, paged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,7 @@ class GitHub(Forge):
         return super().api(method, target, headers, body)
 
     def routes(self) -> Mapping[str, Route]:
-        pulls = f"/repos/{self.repository}/pulls"
+        pulls, issues = (f"/repos/{self.repository}/{each}" for each in ("pulls", "issues"))
         return {
             f"GET {pulls}": self._list,
             f"POST {pulls}": self._open,
@@ -89,6 +89,11 @@ class GitHub(Forge):
             f"GET /repos/{self.repository}/commits/{{sha}}/pulls": self._of_commit,
             f"GET /repos/{self.repository}": lambda _: Reply(200, self._repository()),
             "POST /graphql": self._graphql,
+            "GET /user": self._user,
+            f"GET {issues}/{{n}}/comments": self._comments,
+            f"POST {issues}/{{n}}/comments": self._add_comment,
+            f"PATCH {issues}/comments/{{id}}": self._edit_comment,
+            f"DELETE {issues}/comments/{{id}}": self._remove_comment,
         }
 
     def unauthorized(self) -> Reply:
@@ -184,7 +189,39 @@ class GitHub(Forge):
     def _of_commit(self, request: Request, sha: str) -> Reply:
         return Reply(200, [self._simple(pull) for pull in self.brought_by(sha)])
 
+    def _user(self, request: Request) -> Reply:
+        if not self.names_account:
+            return _error(403, "Resource not accessible by integration")
+        return Reply(200, self._person(self.user))
+
+    def _comments(self, request: Request, number: str) -> Reply:
+        shown = [self._comment(each) for each in self.notes_of(number)]
+        return paged(request, shown, self.api_url)
+
+    def _add_comment(self, request: Request, number: str) -> Reply:
+        if not self.pull(int(number)) or len(request.body["body"]) > 65536:
+            return _invalid({"resource": "IssueComment", "field": "body", "code": "too_long"})
+        return Reply(201, self._comment(self.note(int(number), request.body["body"])))
+
+    def _edit_comment(self, request: Request, id: str) -> Reply:
+        body = request.body["body"]
+        return self.with_note(
+            id, lambda note: Reply(200, self._comment(self.edited(request, note, body)))
+        )
+
+    def _remove_comment(self, request: Request, id: str) -> Reply:
+        return self.with_note(id, lambda note: Reply(204, self.notes.remove(note)))
+
+    def _comment(self, note: Note) -> Any:
+        return {
+            **shape("issue-comment"), "id": note.id, "body": note.body,
+            "user": self._person(note.author),
+            "html_url": f"{self.url}/{self.repository}/pull/{note.pull}#issuecomment-{note.id}",
+        }  # fmt: skip
+
     def _graphql(self, request: Request) -> Reply:
+        if "viewer" in request.body["query"]:
+            return Reply(200, {"data": {"viewer": {"login": self.user}}})
         variables = request.body["variables"]
         if "enablePullRequestAutoMerge" not in request.body["query"]:
             return Reply(200, {"errors": [{"message": "Field does not exist"}]})

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from jsonschema import Draft202012Validator
 
-from tests.support.forges.server import Forge, Pull, Reply, Request, Route, paged
+from tests.support.forges.server import Forge, Note, Pull, Reply, Request, Route, paged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,10 @@ _BODIES: Mapping[str, Mapping[str, Any]] = {
         "auto_merge": _FLAG, "merge_when_pipeline_succeeds": _FLAG, "sha": _TEXT,
         "should_remove_source_branch": _FLAG, "squash": _FLAG,
     },
+    # https://docs.gitlab.com/api/notes: "Create new merge request note", "Modify existing …"
+    "notes": {"body": {"type": "string", "maxLength": 1_000_000}},
 }  # fmt: skip
-_REQUIRED = {"POST": ["source_branch", "target_branch", "title"]}
+_REQUIRED = {"notes": ["body"], "POST": ["source_branch", "target_branch", "title"]}
 
 
 class GitLab(Forge):
@@ -52,6 +54,11 @@ class GitLab(Forge):
             f"GET {project}/repository/commits/{{sha}}/merge_requests": self._of_commit,
             f"GET {project}": lambda _: Reply(200, self._project()),
             "GET /users": self._users,
+            "GET /user": self._user,
+            f"GET {requests}/{{n}}/notes": self._list_notes,
+            f"POST {requests}/{{n}}/notes": self._add_note,
+            f"PUT {requests}/{{n}}/notes/{{id}}": self._edit_note,
+            f"DELETE {requests}/{{n}}/notes/{{id}}": self._remove_note,
         }
 
     def _reply(self, request: Request) -> Reply:
@@ -86,6 +93,7 @@ class GitLab(Forge):
         if request.body is None:
             return
         kind = "merge" if request.path.endswith("/merge") else request.method
+        kind = "notes" if "/notes" in request.path else kind
         schema = {
             "type": "object", "properties": _BODIES[kind], "additionalProperties": False,
             "required": _REQUIRED.get(kind, []),
@@ -146,6 +154,29 @@ class GitLab(Forge):
         name = request.query["username"]
         return Reply(200, [self._person(name)] if name in self.people else [])
 
+    def _user(self, request: Request) -> Reply:
+        is_told = self.names_account
+        me = {"id": 99, "username": self.user, "name": self.user}
+        return Reply(200, me) if is_told else Reply(403, {"message": "403 Forbidden"})
+
+    def _list_notes(self, request: Request, number: str) -> Reply:
+        assert (request.query["order_by"], request.query["sort"]) == ("created_at", "asc")
+        pushed = {**self._note(Note(1, int(number), self.user, "added 1 commit")), "system": True}
+        shown = [pushed, *map(self._note, self.notes_of(number))]
+        return paged(request, shown, self.api_url)
+
+    def _add_note(self, request: Request, number: str) -> Reply:
+        return Reply(201, self._note(self.note(int(number), request.body["body"])))
+
+    def _edit_note(self, request: Request, number: str, id: str) -> Reply:
+        body = request.body["body"]
+        return self.with_note(
+            id, lambda note: Reply(200, self._note(self.edited(request, note, body)))
+        )
+
+    def _remove_note(self, request: Request, number: str, id: str) -> Reply:
+        return self.with_note(id, lambda note: Reply(204, self.notes.remove(note)))
+
     # -- shapes ------------------------------------------------------------------------------------
 
     def _full(self, pull: Pull) -> Any:
@@ -175,6 +206,15 @@ class GitLab(Forge):
             "detailed_merge_status": "mergeable",
             "web_url": f"{self.url}/{self.repository}/-/merge_requests/{pull.number}",
         }
+
+    def _note(self, note: Note) -> Any:
+        id = 99 if note.author == self.user else 98
+        author = {"id": id, "username": note.author, "name": note.author}
+        return {
+            "id": note.id, "body": note.body, "author": author, "system": False,
+            "noteable_type": "MergeRequest", "noteable_iid": note.pull,
+            "created_at": TIME, "updated_at": TIME,
+        }  # fmt: skip
 
     def _person(self, name: str) -> Any:
         return {"id": self.people.index(name) + 1, "username": name, "name": name}

@@ -68,6 +68,17 @@ class Pull:
     version: int = 0
 
 
+@dataclass
+class Note:
+    """A comment on a pull request."""
+
+    id: int
+    pull: int
+    author: str
+    body: str
+    version: int = 0
+
+
 Route = Callable[..., Reply]
 
 
@@ -81,6 +92,10 @@ class Forge(HttpServer):
     teams: tuple[str, ...] = ("platform",)
     labels: tuple[str, ...] = ("deployment", "ml")
     pulls: list[Pull] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    """The comments of all pull requests."""
+    names_account: bool = True
+    """Whether the token may ask whose it is."""
     requests: list[Request] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     answers: list[Callable[[Request], Reply | None]] = field(default_factory=list)
@@ -163,6 +178,24 @@ class Forge(HttpServer):
         pull = Pull(len(self.pulls) + 1, title, body, head, base, draft=draft, commit=commit)
         self.pulls.append(pull)
         return pull
+
+    def note(self, pull: int, body: str, *, author: str | None = None) -> Note:
+        """A new comment, by default of the user of the token."""
+        id = 1 + max((each.id for each in self.notes), default=100)
+        self.notes.append(Note(id, pull, author or self.user, body))
+        return self.notes[-1]
+
+    def notes_of(self, pull: str) -> list[Note]:
+        return [each for each in self.notes if each.pull == int(pull)]
+
+    def with_note(self, id: str, act: Callable[[Note], Reply]) -> Reply:
+        """What ``act`` does with a comment; not found where it is gone."""
+        found = [each for each in self.notes if each.id == int(id)]
+        return act(found[0]) if found else self.not_found()
+
+    def edited(self, request: Request, note: Note, body: str) -> Note:
+        note.body, note.version = body, note.version + 1
+        return note
 
     def token_of(self, headers: Mapping[str, str]) -> str | None:
         """The token in the request's headers, by whatever way the forge takes one."""

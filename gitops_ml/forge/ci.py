@@ -1,0 +1,104 @@
+"""The pull request that a job of CI runs for, from the environment variables of each CI service.
+
+Only the CI service sets these variables. No document of the pull request takes part, so that a token
+goes to the server of the CI service alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gitops_ml.errors import UsageError
+from gitops_ml.forge.address import forge_address
+from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.forge.open import forge_over
+from gitops_ml.forge.token import find_token
+from gitops_ml.project.project import ForgeSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.forge.protocol import Forge
+
+_NUMBERS = {
+    "GITHUB_REF": r"refs/pull/([0-9]{1,18})/(?:merge|head)",
+    "CI_MERGE_REQUEST_IID": r"([0-9]{1,18})",
+    "bamboo_repository_pr_key": r"([0-9]{1,18})",
+    "CHANGE_ID": r"(?:PR-|MR-)?([0-9]{1,18})",
+    "CI_COMMIT_PULL_REQUEST": r"([0-9]{1,18})",
+    "DRONE_PULL_REQUEST": r"([0-9]{1,18})",
+    "BUILDKITE_PULL_REQUEST": r"([0-9]{1,18})",
+    "CIRCLE_PULL_REQUEST": r"https?://\S+/([0-9]{1,18})",
+}
+"""GitHub, Gitea and Forgejo Actions; GitLab; Bamboo; Jenkins; Woodpecker; Drone; Buildkite; CircleCI."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiRepository:
+    """The repository that a job runs for."""
+
+    type: str
+    server: str
+    """The URL of the forge."""
+    api_url: str | None
+    repository: str
+
+
+def pull_request_of_ci(environ: Mapping[str, str]) -> int | None:
+    """The number of the pull request that the job runs for; ``None`` where it runs for none.
+
+    >>> pull_request_of_ci({"GITHUB_REF": "refs/pull/12/merge"})
+    12
+    """
+    found = (re.fullmatch(form, environ.get(name, "")) for name, form in _NUMBERS.items())
+    return next((int(match[1]) for match in found if match), None)
+
+
+def repository_of_ci(environ: Mapping[str, str]) -> CiRepository | None:
+    """The repository that the job runs for; ``None`` where the CI service does not tell."""
+    if environ.get("GITHUB_ACTIONS") == "true" and environ.get("GITHUB_REPOSITORY"):
+        return CiRepository(
+            type=_kind_of_actions(environ),
+            server=environ.get("GITHUB_SERVER_URL") or "https://github.com",
+            api_url=environ.get("GITHUB_API_URL"),
+            repository=environ["GITHUB_REPOSITORY"],
+        )
+    project = environ.get("CI_MERGE_REQUEST_PROJECT_PATH") or environ.get("CI_PROJECT_PATH")
+    if environ.get("GITLAB_CI") and project and environ.get("CI_SERVER_URL"):
+        return CiRepository(
+            type="gitlab", server=environ["CI_SERVER_URL"],
+            api_url=environ.get("CI_API_V4_URL"), repository=project,
+        )  # fmt: skip
+    return None
+
+
+def forge_of_ci(environ: Mapping[str, str]) -> Forge:
+    """The forge of the repository that the job runs for.
+
+    Raises:
+        UsageError: this is no job of a CI service that tells its repository.
+    """
+    found = repository_of_ci(environ)
+    if found is None:
+        raise UsageError(
+            "this is no job of GitHub, Gitea, Forgejo or GitLab: name the repository of the source in "
+            "source.repository of the project file"
+        )
+    parts = urlsplit(found.server)
+    spec = ForgeSpec(
+        type=found.type, api_url=found.api_url, repository=found.repository, token_env=None
+    )
+    address = forge_address(
+        spec, scheme=parts.scheme, server=parts.netloc, path=found.repository, section="source"
+    )
+    assert address is not None
+    token = find_token(address.type, address.host, environ=environ, check=lambda _: None)
+    return forge_over(ForgeSession(address=address, token=token, environ=environ, section="source"))
+
+
+def _kind_of_actions(environ: Mapping[str, str]) -> str:
+    is_gitea = any(environ.get(f"{name}_ACTIONS") == "true" for name in ("GITEA", "FORGEJO"))
+    return "gitea" if is_gitea or "/api/v1" in environ.get("GITHUB_API_URL", "") else "github"
