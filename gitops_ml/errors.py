@@ -11,7 +11,8 @@
     ├── Refused                 5   the registry or the forge refused a request (credentials, permissions)
     ├── RepositoryMoved         6   the GitOps repository moved, is dirty, or was not written by gitops-ml
     ├── NotLive                 1   a release cannot become live, or did not in time; holds its status
-    └── DifferencesFound        7   differences or policy findings, if the command must fail on them
+    └── DifferencesFound        7   differences, if the command must fail on them
+        └── RulesBroken         7   a change breaks a rule of severity `error`; holds every finding
 
 Exceptions hold facts as attributes and build their message. They never print, exit or log, and never hold a secret.
 """
@@ -162,6 +163,18 @@ class DifferencesFound(GitopsMlError):
     """There are differences, and the command must fail on them."""
 
     exit_code = 7
+
+
+class RulesBroken(DifferencesFound):
+    """A change breaks rules of severity ``error``; ``problems`` holds every finding, notes too."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(sorted(problems))
+        broken = [each for each in self.problems if each.severity == "error"]
+        super().__init__(
+            "\n".join(f"{each} [{each.rule}]" for each in broken)
+            + "\nnothing was changed; `gitops-ml check --explain RULE` describes a rule"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from gitops_ml.delivery.push import (
     propose,
 )
 from gitops_ml.delivery.releases import repository_of
+from gitops_ml.delivery.rules import RuleCheck, rule_warnings
 from gitops_ml.forge.pull_request import Proposal, PullRequest, review_place
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import NO_RESTART, pods_by_directory
@@ -219,6 +220,7 @@ def deliver_changes(
             caller waits, and there is no kubeconfig; or a submodule, a link or a file is where a change
             is to be written.
         RepositoryMoved: the repository holds what gitops-ml did not write, or moved at each attempt.
+        RulesBroken: a release breaks a rule of severity ``error``.
     """
     workspace, options = context.workspace, context.options
     repository = repository_of(workspace, context.clients)
@@ -228,8 +230,12 @@ def deliver_changes(
     pushes = not (proposes or options.dry_run)
     warned: set[str] = set()
 
+    rules = RuleCheck(workspace, verb=topic.partition("/")[0], now=context.clients.clock())
+
     def with_edits(snapshot: GitSnapshot) -> Plan:
         plan = make_plan(snapshot)
+        broken = rule_warnings(rules.problems(plan.changes, snapshot))
+        plan = replace(plan, warnings=(*plan.warnings, *broken))
         edits = undone_edits(repository, snapshot, plan.changes)
         if not pushes:
             return replace(plan, warnings=(*plan.warnings, *edits))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gitops_ml.oci.keys import SigningSpec
+from gitops_ml.project.checks import Checks
 from gitops_ml.project.policy import Policy
 
 ARGO_CDS_OWN = "https://kubernetes.default.svc"
@@ -242,6 +243,7 @@ class Project:
     environments: Mapping[str, EnvironmentSpec]
     teams: Mapping[str, TeamSpec]
     default_team: str
+    checks: Checks = field(default_factory=Checks)
 
     @property
     def protected(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from gitops_ml.documents.structure import structure
 from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
+from gitops_ml.project.checks import check_relations
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
 from gitops_ml.project.price_fields import price_findings, with_prices
@@ -94,6 +95,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _repository(data.get(key) or {}, key)
     yield from _signing((data.get("image") or {}).get("signing") or {})
     yield from _policies(data)
+    yield from check_relations(data)
     clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
     for name, cluster in clusters.items():
         at: Path = ("clusters", name)

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ class Clients:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     offline: bool = False
     progress: Progress = lambda _: None
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    """The time that rules about dates compare with."""
     warn: Callable[[str], None] = warnings.warn
     """Called once for each warning that a client has when it connects."""
     _clusters: dict[str, KubernetesCluster] = field(default_factory=dict, init=False, repr=False)

@@ -1,0 +1,1 @@
+"""Rules about changes: what a change may do, each with severity, reason and remedy. Pure."""

@@ -1,0 +1,93 @@
+"""Check the releases of a change against rules: severities and exceptions are those of the project."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gitops_ml.policy.rule import FleetRule, RuleFinding
+from gitops_ml.project.checks import IGNORED
+from gitops_ml.project.policy import matches_any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import date
+
+    from gitops_ml.policy.rule import AnyRule, Fleet
+    from gitops_ml.project.checks import Checks, RuleException
+
+EXPIRED = "expired-exception"
+
+
+def evaluate(
+    fleet: Fleet, rules: Iterable[AnyRule], *, checks: Checks, today: date
+) -> tuple[RuleFinding, ...]:
+    """What the releases break, sorted; ``checks`` are those of the base of a pull request."""
+    found: list[RuleFinding] = []
+    for rule in rules:
+        severity = checks.severities.get(rule.id, rule.severity)
+        if severity != IGNORED:
+            found += _findings(rule, fleet, severity)
+    kept = (_excepted(each, checks.exceptions, today) for each in found)
+    return tuple(sorted(dict.fromkeys((*kept, *_expired(checks, today))), key=_order))
+
+
+def _order(finding: RuleFinding) -> tuple[str, ...]:
+    place = (finding.environment, finding.api, finding.rule)
+    return (*place, finding.message, *map(str, finding.path))
+
+
+def _findings(rule: AnyRule, fleet: Fleet, severity: str) -> Iterator[RuleFinding]:
+    if isinstance(rule, FleetRule):
+        for item in rule.check(fleet):
+            yield RuleFinding(
+                item.environment, "", rule.id, severity, item.message, remedy=rule.remedy
+            )
+        return
+    for subject in fleet.subjects:
+        for breach in rule.check(subject):
+            yield RuleFinding(
+                subject.environment.name,
+                subject.api,
+                rule.id,
+                severity,
+                breach.message,
+                path=breach.path,
+                remedy=rule.remedy,
+                file=breach.file,
+                line=breach.line,
+            )
+
+
+def _excepted(
+    finding: RuleFinding, exceptions: Iterable[RuleException], today: date
+) -> RuleFinding:
+    """The finding; a note where an exception covers it."""
+    for each in exceptions:
+        if _covers(each, finding) and not each.is_expired(today):
+            message = f"{finding.message} (excepted until {each.until}: {each.reason})"
+            return replace(finding, severity="note", message=message)
+    return finding
+
+
+def _covers(exception: RuleException, finding: RuleFinding) -> bool:
+    return (
+        exception.rule == finding.rule
+        and (not exception.environments or finding.environment in exception.environments)
+        and bool(finding.api)
+        and matches_any(exception.apis, finding.api)
+    )
+
+
+def _expired(checks: Checks, today: date) -> Iterator[RuleFinding]:
+    """An exception that no longer applies is reported until it is removed."""
+    severity = checks.severities.get(EXPIRED, "warning")
+    for each in checks.exceptions:
+        if severity != IGNORED and each.is_expired(today):
+            message = (
+                f"the exception from {each.rule} for {', '.join(each.apis)} expired on {each.until}"
+            )
+            remedy = (
+                "remove it from checks.exceptions of the project file, or renew it with a reason"
+            )
+            yield RuleFinding("", "", EXPIRED, severity, message, remedy=remedy)

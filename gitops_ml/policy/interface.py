@@ -1,0 +1,55 @@
+"""Rules about what the callers of an API rely on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.policy.rule import Breach, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.policy.rule import Subject
+
+
+def _endpoint(subject: Subject) -> Iterator[Breach]:
+    before, after = subject.before, subject.after
+    if before is None or after is None:
+        return
+    old, new = before.spec.networking, after.spec.networking
+    if old.endpoint != new.endpoint:
+        message = f"the endpoint changes from {old.endpoint} to {new.endpoint}: callers get 404"
+        yield Breach(("networking", "endpoint"), message)
+    for host in old.hosts:
+        if host not in new.hosts:
+            yield Breach(("networking", "hosts"), f"the host {host} is removed: callers get 404")
+    if old.visibility == "public" and new.visibility != "public":
+        message = "the gateway no longer routes to the API: callers outside of the cluster get 404"
+        yield Breach(("networking", "visibility"), message)
+
+
+def _kind(subject: Subject) -> Iterator[Breach]:
+    before, after = subject.before, subject.after
+    if before is not None and after is not None and before.spec.kind != after.spec.kind:
+        message = f"the kind changes from {before.spec.kind} to {after.spec.kind}"
+        yield Breach(("kind",), message)
+
+
+INTERFACE_RULES = (
+    Rule(
+        id="endpoint-changed",
+        title="An API keeps its endpoint, its hosts and its visibility",
+        severity="warning",
+        reason="Callers have the URL; once it is gone they fail, and nothing redirects them.",
+        remedy="serve the old endpoint by a second API until its callers moved, or except the API",
+        check=_endpoint,
+    ),
+    Rule(
+        id="kind-changed",
+        title="An API keeps its kind",
+        severity="warning",
+        reason="Another kind is called in another way: its callers have to change with it.",
+        remedy="deploy the new kind under another name, and remove the old API when nobody calls it",
+        check=_kind,
+    ),
+)

@@ -1,0 +1,134 @@
+"""A rule, and what it is checked on: a release before and after a change, or all releases of a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gitops_ml.documents.findings import Path
+    from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
+    from gitops_ml.release.spec import ReleaseSpec
+
+KubernetesObjects = tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A release before or after a change."""
+
+    spec: ReleaseSpec
+    image: ImageRef
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Helm's."""
+    objects: KubernetesObjects = ()
+    """Rendered with the chart; empty where no Helm engine is at hand."""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """The provenance of ``release.yaml``; empty where the release is not made yet."""
+    openapi: Mapping[str, Any] | None = None
+    """Read from the source of the predictor; `None` where that was not possible."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """The Python files of the predictor, by path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One release and what a change does to it."""
+
+    api: str
+    environment: EnvironmentSpec
+    action: str
+    """``add``, ``modify`` or ``delete``."""
+    before: Side | None
+    after: Side | None
+    project: Project
+    now: datetime
+    """With a time zone."""
+    verb: str = "check"
+    """The command that makes the change."""
+
+    @property
+    def cluster(self) -> ClusterSpec:
+        return self.project.clusters[self.environment.cluster]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All releases of a change, for rules about several of them."""
+
+    subjects: tuple[Subject, ...]
+    project: Project
+    existing: Mapping[str, int] = field(default_factory=dict)
+    """How many releases each environment had before the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """What breaks a rule, and where in the manifest."""
+
+    path: Path
+    message: str
+    file: str = ""
+    """Another file than the manifest, relative to the project."""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetBreach:
+    """What breaks a rule of several releases; the environment that it is about."""
+
+    environment: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a person needs to know of a rule; the page is `docs/rules.md`."""
+
+    id: str
+    title: str
+    severity: str
+    """Where the project file sets none."""
+    reason: str
+    remedy: str
+
+    @property
+    def page(self) -> str:
+        return f"https://gitops-ml.dev/docs/rules#{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(About):
+    """A rule about one release."""
+
+    check: Callable[[Subject], Iterable[Breach]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRule(About):
+    """A rule about all releases of a change."""
+
+    check: Callable[[Fleet], Iterable[FleetBreach]]
+
+
+AnyRule = Rule | FleetRule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFinding:
+    """A rule that a release breaks, with the severity of the project."""
+
+    environment: str
+    api: str
+    """Empty where it is about several releases."""
+    rule: str
+    severity: str
+    message: str
+    path: Path = ()
+    remedy: str = ""
+    file: str = ""
+    line: int = 0
