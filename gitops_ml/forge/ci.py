@@ -58,7 +58,7 @@ def pull_request_of_ci(environ: Mapping[str, str]) -> int | None:
 
 
 def repository_of_ci(environ: Mapping[str, str]) -> CiRepository | None:
-    """The repository that the job runs for; ``None`` where the CI service does not tell."""
+    """The repository that the job runs for; ``None`` where the CI service does not name one."""
     if environ.get("GITHUB_ACTIONS") == "true" and environ.get("GITHUB_REPOSITORY"):
         return CiRepository(
             type=_kind_of_actions(environ),
@@ -79,7 +79,7 @@ def forge_of_ci(environ: Mapping[str, str]) -> Forge:
     """The forge of the repository that the job runs for.
 
     Raises:
-        UsageError: this is no job of a CI service that tells its repository.
+        UsageError: this is no job of a CI service that names its repository.
     """
     found = repository_of_ci(environ)
     if found is None:

@@ -32,7 +32,7 @@ class Comment:
     """The name or id of the account, as `CommentPage.account` has it."""
     body: str
     url: str = ""
-    """Its web page, where the forge tells it."""
+    """Its web page, if the forge names it."""
     version: int = 0
     """For forges that count changes."""
 
@@ -58,7 +58,7 @@ class CommentPage(ABC):
 
     @abstractmethod
     def account(self) -> str | None:
-        """The account of the token; ``None`` where the forge does not tell."""
+        """The account of the token; ``None`` where the forge does not say."""
 
     @abstractmethod
     def listed(self) -> Iterable[Comment]:

@@ -134,5 +134,5 @@ class GiteaComments(GitHubComments):
     _size: Mapping[str, int] = {}
 
     def _viewer(self) -> str | None:
-        """There is no GraphQL; a token without `read:user` does not tell whose it is."""
+        """There is no GraphQL; a token without `read:user` does not say whose it is."""
         return None
