@@ -61,8 +61,8 @@ def _checked_name(directory: Path, name: str | None) -> str:
     api = _name_from(directory) if name is None else name
     if not _NAME.fullmatch(api):
         raise UsageError(
-            f"{api!r} cannot be an API's name: at most 42 lower-case letters, digits and dashes, "
-            "starting with a letter. Choose one with --name"
+            f"{api!r} cannot be the name of the project and its API: at most 40 lower-case letters, digits and "
+            "dashes, starting with a letter. Choose one with --name"
         )
     return api
 

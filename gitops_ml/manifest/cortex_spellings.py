@@ -15,6 +15,8 @@ from gitops_ml.documents.findings import Finding, Path, dotted, error, warning
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gitops_ml.errors import Problem
+
 _RULE = "spelling"
 
 _SIGNS: Mapping[str, frozenset[str]] = {
@@ -66,6 +68,11 @@ def original(renamed: Mapping[Path, Path], path: Path) -> Path:
         if path[:length] in renamed:
             return (*renamed[path[:length]], *path[length:])
     return path
+
+
+def is_older(problem: Problem) -> bool:
+    """Whether a problem names an older spelling."""
+    return problem.rule == _RULE
 
 
 def todays_spelling(submitted: Mapping[str, Any]) -> Spelling:
@@ -132,8 +139,10 @@ class _Translation:
         if predictor.pop("protobuf_path", None) is not None:
             self._refuse(
                 (*at, "protobuf_path"),
-                "gRPC services with their own protobuf are not served; remove it: the runtime "
-                "answers HTTP, and the Open Inference Protocol over HTTP and gRPC",
+                "the runtime serves no gRPC service of its own protobuf; remove it and write "
+                "`predict(self, payload)`, which HTTP and the Open Inference Protocol over gRPC "
+                "call, or serve the protobuf from an image of your own: `container`, in place of "
+                "`predictor`",
             )
         is_python = predictor.get("type", "python") == "python"
         target = "multi_model_reloading" if is_python else "models"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gitops_ml.documents.findings import Finding, Path, dotted
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.errors import Problem
-from gitops_ml.manifest.cortex_spellings import Spelling, original, todays_spelling
+from gitops_ml.manifest.cortex_differences import differences, has_cortex_name
+from gitops_ml.manifest.cortex_spellings import Spelling, is_older, original, todays_spelling
 from gitops_ml.manifest.kinds import kind_findings, section_findings
 
 if TYPE_CHECKING:
@@ -92,7 +93,10 @@ def parse_manifests(document: Document) -> tuple[tuple[Manifest, ...], tuple[Pro
         problems += found
         if not any(problem.severity == "error" for problem in found):
             manifests.append(manifest)
-    return tuple(m for m in manifests if m is not None), tuple(problems)
+    read = tuple(m for m in manifests if m is not None)
+    if has_cortex_name(document.file) or any(map(is_older, problems)):
+        problems += [each.problem(finding) for each, finding in differences(read)]
+    return read, tuple(problems)
 
 
 def parse_partly(document: Document) -> tuple[Manifest, ...]:

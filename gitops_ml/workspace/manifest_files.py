@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.documents.findings import Finding, error
 from gitops_ml.documents.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
+from gitops_ml.manifest.cortex_differences import SHELL_SCRIPT, has_cortex_name
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, requirement_problems, secret_problems
 from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.project.reader import default_project, read_project
@@ -185,6 +186,9 @@ def dependency_problems(manifest: Manifest, directory: Path) -> Iterator[Problem
     for problem in files.unread:
         if problem.file not in named or "link" not in problem.message:
             yield problem
+    is_first = manifest.index == 0 and manifest.kind == "RealtimeAPI"
+    if is_first and has_cortex_name(manifest.file) and files.read(names["shell"]) is not None:
+        yield manifest.problem(SHELL_SCRIPT)
 
 
 @dataclass(slots=True)

@@ -91,7 +91,9 @@ def test_a_name_of_ones_own(ann):
 def test_a_name_that_no_api_can_have_is_refused_before_anything_is_written(ann, name):
     result = ann.runs("init", "--name", name)
     assert (result.code, written_below([ann.project])) == (2, {})
-    assert "cannot be an API's name: at most 42 lower-case letters" in result.err
+    assert (
+        "cannot be the name of the project and its API: at most 40 lower-case letters" in result.err
+    )
 
 
 def test_both_repositories_can_be_named(ann):

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from gitops_ml.documents.yaml_reader import document_of, read_yaml
+from gitops_ml.manifest.cortex_differences import RULE
 from gitops_ml.manifest.manifest import parse_manifests
 
 
 def parse(api: dict[str, Any]):
-    return parse_manifests(document_of([api], file="api.yaml"))
+    """The manifest and the problems of its spelling; test_cortex_differences.py has the others."""
+    manifests, problems = parse_manifests(document_of([api], file="api.yaml"))
+    return manifests, tuple(problem for problem in problems if problem.rule != RULE)
 
 
 def realtime(**sections: Any) -> dict[str, Any]:
@@ -255,7 +258,7 @@ def test_a_pod_is_a_container_with_sidecars_and_compute():
     [
         (
             realtime(predictor={"protobuf_path": "x.proto"}),
-            "gRPC services with their own protobuf",
+            "the runtime serves no gRPC service of its own protobuf",
         ),
         (realtime(predictor={"path": "p.pickle"}), "a Python file (.py) inside of the project"),
         (

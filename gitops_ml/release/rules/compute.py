@@ -38,7 +38,9 @@ def compute_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Findin
         if group not in cluster.node_groups:
             message = (
                 f"unknown node group {group!r} in cluster {cluster.name!r}"
-                f"{suggestion(group, cluster.node_groups) if cluster.node_groups else ''}"
+                f"{suggestion(group, cluster.node_groups) if cluster.node_groups else ''}; "
+                f"write the labels of its nodes to clusters.{cluster.name}.node_groups of the "
+                "project file"
             )
             yield error(("compute", "node_groups", index), message, rule=_RULE)
     if len(compute.node_groups) > 1 and compute.affinity:

@@ -37,6 +37,11 @@ CLIENT_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "tensorflow": ("tensorflow_client", "model_client"),
     "onnx": ("onnx_client", "model_client"),
 }
+_NOT_OFFERED: Mapping[str, str] = dict.fromkeys(
+    ("proto_module_pb2", "module_proto_pb2"),
+    ": the runtime serves no gRPC service of its own protobuf; remove it and write `predict(self, payload)`",
+)
+"""Arguments of Cortex that no predictor gets, and what to write instead."""
 _NEWER_SYNTAX = re.compile(
     r"^\s*(?:async\s+)?(?:def|class)\s+\w+\s*\[|^\s*type\s+\w+|\b[fFtTrR]{1,2}[\"']|^\s*except\b"
 )
@@ -291,7 +296,7 @@ class _Class:
             if argument.arg not in known:
                 message = (
                     f"{self.name}.{method}: unknown argument {argument.arg!r}"
-                    f"{suggestion(argument.arg, known)}"
+                    f"{_NOT_OFFERED.get(argument.arg) or suggestion(argument.arg, known)}"
                 )
                 yield SourceFinding(*_place(argument), message)
 

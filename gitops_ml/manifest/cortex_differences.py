@@ -1,0 +1,181 @@
+"""State what a manifest of Cortex means otherwise here, with the field that changes it.
+
+`docs/cortex.md` has the same list, one row for each difference.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.findings import Finding, Path, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gitops_ml.manifest.manifest import Manifest
+
+RULE = "cortex"
+_STORES = ("s3://", "gs://")
+
+_Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One default of Cortex that is another one here."""
+
+    path: Path
+    """The field that changes it."""
+    message: str
+    applies: Callable[[_Body], bool]
+    """Whether the API, as written, has the other meaning."""
+
+
+def has_cortex_name(file: str) -> bool:
+    """Whether a manifest was written for Cortex, by the name of its file."""
+    return posixpath.basename(file).startswith("cortex")
+
+
+def differences(manifests: Iterable[Manifest]) -> Iterator[tuple[Manifest, Finding]]:
+    """Each difference once, at the first API that has it."""
+    served = [each for each in manifests if each.kind == "RealtimeAPI"]
+    for difference in DIFFERENCES:
+        for manifest in served:
+            submitted = {**manifest.body, "kind": manifest.submitted.get("kind")}
+            if difference.applies(submitted):
+                yield manifest, warning(difference.path, difference.message, rule=RULE)
+                break
+
+
+def _at(body: _Body, path: Path) -> Any:
+    found: Any = body
+    for step in path:
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
+
+
+def _without(*path: str) -> Callable[[_Body], bool]:
+    return lambda body: _at(body, path) is None
+
+
+def _of_predictor(*path: str) -> Callable[[_Body], bool]:
+    return lambda body: bool(body.get("predictor")) and _at(body, path) is None
+
+
+def _of_container(*path: str) -> Callable[[_Body], bool]:
+    return lambda body: bool(body.get("container")) and _at(body, path) is None
+
+
+def _reads_a_bucket(body: _Body) -> bool:
+    if body.get("secrets") or body.get("service_account"):
+        return False
+    return any(_names_a_bucket(body.get(section)) for section in ("predictor", "container"))
+
+
+def _names_a_bucket(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(key == "bucket" or _names_a_bucket(each) for key, each in value.items())
+    if isinstance(value, list):
+        return any(_names_a_bucket(each) for each in value)
+    return isinstance(value, str) and value.startswith(_STORES)
+
+
+DIFFERENCES = (
+    Difference(
+        ("predictor", "max_queue_length"),
+        "in Cortex 1024 requests could run or wait in a replica; here 100 may wait, and further "
+        "ones are answered with 429 or 503. predictor.max_queue_length changes that",
+        _of_predictor("predictor", "max_queue_length"),
+    ),
+    Difference(
+        ("predictor", "max_body_bytes_in_flight"),
+        "Cortex had no limit for the bodies of requests; here a replica holds 256 MiB of them at "
+        "once. predictor.max_body_bytes_in_flight changes that",
+        _of_predictor("predictor", "max_body_bytes_in_flight"),
+    ),
+    Difference(
+        ("networking", "timeout"),
+        "Cortex ended a request after an hour; here the limit is 60s. networking.timeout changes that",
+        _without("networking", "timeout"),
+    ),
+    Difference(
+        ("probes",),
+        "Cortex had no limit for loading, and a stopping replica had 60s; here loading may take "
+        "10m and stopping 30s. probes.startup and probes.grace change that",
+        _without("probes"),
+    ),
+    Difference(
+        ("predictor", "cors"),
+        "Cortex allowed the scripts of every web page to call the API; here none may. "
+        "predictor.cors: ['*'] allows all",
+        _of_predictor("predictor", "cors"),
+    ),
+    Difference(
+        ("compute", "mem_limit"),
+        "Cortex set no limit for memory; here a replica that needs more than compute.mem (1Gi "
+        "where it is not written) is ended. compute.mem_limit changes that",
+        _without("compute", "mem_limit"),
+    ),
+    Difference(
+        ("predictor", "writable"),
+        "in Cortex the project's folder was writable; here only /tmp is. predictor.writable: true "
+        "changes that",
+        _of_predictor("predictor", "writable"),
+    ),
+    Difference(
+        ("predictor", "python_version"),
+        "Cortex's images had Python 3.6 and many packages; here the image has the Python version "
+        "of the project and what requirements name. predictor.python_version and "
+        "predictor.dependencies change that",
+        _of_predictor("predictor", "python_version"),
+    ),
+    Difference(
+        ("service_account",),
+        "Cortex gave every pod the rights of the cluster on buckets; here a pod has none. "
+        "service_account.annotations (workload identity) or secrets give them",
+        _reads_a_bucket,
+    ),
+    Difference(
+        ("container", "run_as_user"),
+        "Cortex ran containers as root; here they run as user 10001. container.run_as_user changes "
+        "that, but to no root",
+        _of_container("container", "run_as_user"),
+    ),
+    Difference(
+        ("container", "read_only_root"),
+        "in Cortex the files of a container were writable; here only /tmp is. "
+        "container.read_only_root: false changes that",
+        _of_container("container", "read_only_root"),
+    ),
+    Difference(
+        ("container", "sidecars"),
+        "in Cortex the containers of a pod shared the folder /mnt; here they share only the "
+        "network. Pass files over localhost, or put both programs into one image",
+        lambda body: bool(_at(body, ("container", "sidecars"))),
+    ),
+    Difference(
+        ("container", "max_concurrency"),
+        "Cortex passed one request at a time to a container and let 100 wait; here all reach the "
+        "program in it, which must refuse what is beyond its capacity. container.max_concurrency "
+        "is the number that the autoscaler plans with",
+        _of_container("container", "max_concurrency"),
+    ),
+    Difference(
+        ("autoscaling",),
+        "before v0.18, Cortex scaled faster by default; the defaults here are those of later "
+        "versions. autoscaling.upscale_stabilization_period: 0s, max_upscale_factor: 10, "
+        "max_downscale_factor: 0.5 and both tolerances 0.1 restore them",
+        lambda body: body.get("kind") is None and _at(body, ("autoscaling",)) is None,
+    ),
+)
+
+SHELL_SCRIPT = warning(
+    ("predictor", "dependencies", "shell"),
+    "Cortex ran this script at each start of a replica; here it runs once, while the image is "
+    "built. What must run at each start belongs into `__init__`",
+    rule=RULE,
+)
+"""The difference of a script for dependencies, where there is one."""
