@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "inspect": "Show the contents of an image, or what a build would push.",
     "export": "Write the code, lock and manifest of an image to a folder.",
     "render": "Render releases as `deploy` would write them.",
+    "check": "Say what a change of the source does: what restarts, costs and breaks.",
     "diff": "Show what `deploy` would change in the GitOps repository.",
     "deploy": "Build, render, commit and push in one transaction.",
     "promote": "Promote releases from one environment to the next: the same image.",

@@ -148,7 +148,7 @@ def read_state(checkout: Checkout, directory: Path) -> State:
         return _state(checkout, _resolved(directory), depth=0)
     except (ProgramFailed, Untrusted):
         # For example a filter that is not installed, or a broken submodule.
-        with _replaced(checkout) as repository:
+        with replaced_configuration(checkout) as repository:
             head = run_git("rev-parse", "--verify", "HEAD^{commit}", repository=repository)
         return State(_commit(head.strip()), None)
 
@@ -160,7 +160,7 @@ def read_user(checkout: Checkout | None) -> Mapping[str, str]:
         ProgramFailed: git is not installed.
     """
     try:
-        with _replaced(checkout) as repository:
+        with replaced_configuration(checkout) as repository:
             wanted = ("config", "-z", "--get-regexp", r"^(author|user)\.(name|email)$")
             return _entries(run_git(*wanted, repository=repository))
     except ProgramFailed as error:
@@ -214,7 +214,7 @@ def _entries(listing: str, *, keeps: str = " ") -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _replaced(checkout: Checkout | None) -> Iterator[Mapping[str, str]]:
+def replaced_configuration(checkout: Checkout | None) -> Iterator[Mapping[str, str]]:
     """Variables that point git at the checkout, with its configuration replaced."""
     if checkout is None:
         yield OUTSIDE
@@ -245,7 +245,7 @@ def _configuration(settings: Mapping[str, str]) -> str:
 
 
 def _state(checkout: Checkout, directory: Path, *, depth: int) -> State:
-    with _replaced(checkout) as repository:
+    with replaced_configuration(checkout) as repository:
         answer = run_git(
             "--no-optional-locks", "status", "--porcelain=v2", "--branch", "-z", "--no-renames",
             "--untracked-files=normal", "--ignore-submodules=dirty", "--", ".",

@@ -63,7 +63,7 @@ class ReleaseChange:
             server, namespace = after[1]
             return f"moves to namespace {namespace} of {server}: stops here"
         new = read_fields(self.values[1])
-        if self.ids[0] == self.ids[1] and _pods(read_fields(self.values[0])) == _pods(new):
+        if self.ids[0] == self.ids[1] and pods_of(read_fields(self.values[0])) == pods_of(new):
             return NO_RESTART
         return _rollout(new)
 
@@ -110,7 +110,7 @@ def _release(environment: str, api: str, named: Mapping[str, Change]) -> Release
     return ReleaseChange(environment, api, change.action if change else "modify", values, facts)
 
 
-def _pods(values: Mapping[str, Any]) -> object:
+def pods_of(values: Mapping[str, Any]) -> object:
     """What of the values decides the pods; values that gitops-ml did not write count as a whole."""
     try:
         part = pod_part(values)
@@ -131,12 +131,27 @@ def _rollout(values: Mapping[str, Any]) -> str:
     return f"rolling, {few} at a time" if few == many else f"rolling, {few} to {many} at a time"
 
 
-def _at_a_time(strategy: Mapping[str, Any], replicas: int) -> int:
-    """How many of the replicas are extra or missing at once, as Kubernetes rounds the shares."""
-    extra = _share(strategy.get("maxSurge", 1), replicas, math.ceil)
+def extra_pods(strategy: Mapping[str, Any], replicas: int) -> int:
+    """How many pods a rollout starts before it stops one, of that many replicas."""
+    return (
+        0
+        if strategy.get("type") == "Recreate"
+        else _share(strategy.get("maxSurge", 1), replicas, math.ceil)
+    )
+
+
+def missing_pods(strategy: Mapping[str, Any], replicas: int) -> int:
+    """How many of the replicas a rollout may stop before others are ready."""
+    if strategy.get("type") == "Recreate":
+        return replicas
     missing = _share(strategy.get("maxUnavailable", 0), replicas, math.floor)
     # Both may be zero after rounding, and then one may be missing.
-    return max(1, extra + missing)
+    return missing if missing or extra_pods(strategy, replicas) else 1
+
+
+def _at_a_time(strategy: Mapping[str, Any], replicas: int) -> int:
+    """How many of the replicas are extra or missing at once, as Kubernetes rounds the shares."""
+    return max(1, extra_pods(strategy, replicas) + missing_pods(strategy, replicas))
 
 
 def _share(value: object, replicas: int, rounded: Callable[[float], int]) -> int:

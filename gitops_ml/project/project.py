@@ -26,6 +26,8 @@ class GpuClass:
     tolerations: tuple[KubernetesObject, ...]
     spare: bool
     """Whether another GPU is available during an update (a spare one, or a pool that grows)."""
+    quota: int | None = None
+    """The most that the cluster has for APIs; ``None``: not known."""
     spot: bool = False
     """Whether these are spot nodes."""
     gpu_hour: float | None = None

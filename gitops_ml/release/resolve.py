@@ -26,7 +26,7 @@ def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSp
     """The release of ``manifest`` in ``environment``. The documents have passed their schemas."""
     place = project.environments[environment]
     cluster = project.clusters[place.cluster]
-    given = _merged_fields(manifest, place)
+    given = merged_fields(manifest, place)
     body = load_schema("api").with_defaults(given)
     body["update_strategy"] = _update_strategy(given, body, cluster)
     body["autoscaling"] = _autoscaling(body, cluster)
@@ -37,7 +37,7 @@ def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSp
     return structure(ReleaseSpec, {**body, **_identity(manifest, body, place, project)})
 
 
-def _merged_fields(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
+def merged_fields(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
     """The fields that the project and the API set in an environment."""
     own = manifest.environments.get(place.name) or {}
     below = place.overrides
@@ -100,7 +100,7 @@ def _application_name(api: str, environment: str) -> Iterator[Finding]:
 
 def _incomplete(manifest: Manifest, place: EnvironmentSpec) -> Iterator[Finding]:
     """Fields that the API lacks in an environment, or has too many of."""
-    fields = _merged_fields(manifest, place)
+    fields = merged_fields(manifest, place)
     works = [section for section in _WORKS if fields.get(section)]
     if len(works) != 1:
         has = "both predictor and container" if works else "neither predictor nor container"

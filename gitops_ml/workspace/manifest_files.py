@@ -282,11 +282,12 @@ def _manifests(start: Path) -> Iterator[Path]:
 
 def _is_searched(folder: Path) -> bool:
     """Neither hidden nor installed software; symlinked folders are not followed by `os.walk`."""
-    return not (
-        folder.name.startswith(".")
-        or folder.name in _NEVER_SEARCHED
-        or _is_there(folder / "pyvenv.cfg")
-    )
+    return is_searched_name(folder.name) and not _is_there(folder / "pyvenv.cfg")
+
+
+def is_searched_name(folder: str) -> bool:
+    """Whether manifests are looked for in folders of this name."""
+    return not (folder.startswith(".") or folder in _NEVER_SEARCHED)
 
 
 def _is_there(path: Path) -> bool:

@@ -16,7 +16,18 @@ from gitops_ml.errors import UsageError
 from tests.support.person import container_api
 
 PACKAGE = Path(gml.__file__).parent
-ONLY_COMMANDS = {"build", "init", "base", "lock", "run", "bootstrap", "model", "diff", "inspect"}
+ONLY_COMMANDS = {
+    "check",
+    "build",
+    "init",
+    "base",
+    "lock",
+    "run",
+    "bootstrap",
+    "model",
+    "diff",
+    "inspect",
+}
 """Verbs that no method of the client calls, or that it calls without their options."""
 
 

@@ -1,0 +1,149 @@
+"""Say what a change does to the releases of a project: nothing of the change is executed."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.rendering import render_objects
+from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.git.checkout import Untrusted, find_checkout
+from gitops_ml.git.source_tree import open_source
+from gitops_ml.helm.engines import find_helm
+from gitops_ml.review.compare import Comparison, changed_pairs
+from gitops_ml.review.read_states import read_states
+from gitops_ml.review.review import Review, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.delivery.rendering import Objects
+    from gitops_ml.git.source_tree import SourceRepository, SourceTree
+    from gitops_ml.gitops.release_files import Release
+    from gitops_ml.helm.engines import HelmEngine
+    from gitops_ml.review.compare import Pair
+    from gitops_ml.review.read_states import States
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """What is compared."""
+
+    base: str
+    """A branch, tag or commit of the source repository: the state that the change is merged into."""
+    head: str | None = None
+    """The commit with the change; `None` for the checkout, with its uncommitted files."""
+    environments: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
+    """Only these; all where it is empty."""
+
+
+def check(folder: Path, options: CheckOptions) -> Review:
+    """Compare two states of the source repository that ``folder`` is in.
+
+    Raises:
+        UsageError: there is no such commit, or no source repository.
+        InvalidDocument: the state before the change cannot be read.
+    """
+    try:
+        checkout = find_checkout(folder)
+    except Untrusted as failure:
+        raise UsageError(f"the Git repository of {folder} is not one that git made") from failure
+    if checkout is None:
+        raise UsageError(f"{folder} is in no Git repository, and the base is a commit of one")
+    start = folder.resolve().relative_to(checkout.root).as_posix()
+    with open_source(checkout) as repository, tempfile.TemporaryDirectory(prefix="gitops-ml-") as d:
+        before, after, base, head = _trees(repository, options)
+        place = "" if start == "." else start
+        states = read_states(repository, before, after, start=place, folder=Path(d).resolve())
+        return _review(states, base, head, options)
+
+
+def _trees(
+    repository: SourceRepository, options: CheckOptions
+) -> tuple[SourceTree, SourceTree, State, State]:
+    tip = repository.commit(options.base)
+    if options.head is None:
+        after = repository.at_checkout()
+        head = State("the checkout", after.commit, bool(after.is_dirty))
+    else:
+        after = repository.at_commit(repository.commit(options.head))
+        head = State(options.head, after.commit)
+    # What others merged since the branch began is no part of the change.
+    start = repository.merge_base(tip, after.commit) if after.commit else None
+    before = repository.at_commit(start or tip)
+    return before, after, State(options.base, before.commit), head
+
+
+def _review(states: States, base: State, head: State, options: CheckOptions) -> Review:
+    review = Review(
+        project=states.after.project.name,
+        base=base,
+        head=head,
+        releases=(),
+        counts=dict.fromkeys(states.before.project.environments, states.apis),
+        problems=states.after.problems,
+        warnings=tuple(_base_warnings(states)),
+    )
+    if review.errors:
+        return review
+    pairs = [
+        pair for pair in changed_pairs(states.before, states.after) if _is_chosen(pair, options)
+    ]
+    try:
+        comparison, warnings = _compared(states, pairs)
+    except InvalidDocument as failure:
+        problems = tuple(sorted({*review.problems, *failure.problems}))
+        return replace(review, problems=problems)
+    return replace(
+        review, releases=comparison.reviews(pairs), warnings=(*review.warnings, *warnings)
+    )
+
+
+def _is_chosen(pair: Pair, options: CheckOptions) -> bool:
+    return (not options.environments or pair.environment in options.environments) and (
+        not options.apis or pair.api in options.apis
+    )
+
+
+def _base_warnings(states: States) -> Iterable[str]:
+    errors = [each for each in states.before.problems if each.severity == "error"]
+    if errors:
+        yield (
+            f"before the change, documents had {len(errors)} errors; what they describe counts as "
+            "it could be read"
+        )
+
+
+def _compared(states: States, pairs: Iterable[Pair]) -> tuple[Comparison, tuple[str, ...]]:
+    """The comparison with the Kubernetes objects of both sides, where Helm is at hand.
+
+    Raises:
+        InvalidDocument: the chart refuses a release after the change.
+    """
+    comparison = Comparison(before=states.before, after=states.after)
+    pairs = tuple(pairs)
+    try:
+        helm = find_helm()
+    except UsageError as failure:
+        return comparison, (f"Kubernetes objects are not compared: {failure}",)
+    after = render_objects([pair.after for pair in pairs if pair.after], helm=helm)
+    before = _rendered_before((pair.before for pair in pairs if pair.before), helm)
+    return replace(comparison, objects_before=before, objects_after=after), ()
+
+
+def _rendered_before(releases: Iterable[Release], helm: HelmEngine) -> dict[str, Objects]:
+    """The objects before the change; none of a release that the chart refused then."""
+    releases = tuple(releases)
+    try:
+        return render_objects(releases, helm=helm)
+    except InvalidDocument:
+        found: dict[str, Objects] = {}
+        for release in releases:
+            try:
+                found |= render_objects([release], helm=helm)
+            except InvalidDocument:
+                continue
+        return found

@@ -1,0 +1,193 @@
+"""Read commits of a source repository as data: paths, modes and contents, without a checkout.
+
+Filters, attributes, hooks and the configuration of the repository have no part in it: what is read are
+git's objects. The files that a checkout has beyond its commit are compared by their blob ids as well.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitops_ml.errors import ProgramFailed, UsageError
+from gitops_ml.git.checkout import read_state, replaced_configuration
+from gitops_ml.git.commits import blob_id, stream_id
+from gitops_ml.git.environment import OPTIONS, git_environment, git_program, run_git
+from gitops_ml.git.object_store import parse_blobs, parse_tree
+from gitops_ml.system.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gitops_ml.git.checkout import Checkout
+
+LINK = "120000"
+_SUBMODULE = "160000"
+_BATCH = 32 << 20
+"""Bytes of blobs that are in memory at a time."""
+LARGEST_BLOB = 16 << 20
+"""A larger blob is not read: its id decides whether it changes."""
+_MOST_UNTRACKED = 100_000
+
+
+class SourceFile(NamedTuple):
+    """A file or link of a state of the source."""
+
+    mode: str
+    id: str
+    """Of the blob."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTree:
+    """All files of one state by path, relative to the root of the repository."""
+
+    commit: str | None
+    is_dirty: bool | None
+    """Whether it has files that the commit has not; `None` where git could not tell."""
+    files: Mapping[str, SourceFile]
+    local: Mapping[str, Path] = field(default_factory=dict)
+    """Files of the checkout that are in no commit, by blob id."""
+
+
+class SourceRepository:
+    """The objects of a checkout's repository."""
+
+    def __init__(self, checkout: Checkout, variables: Mapping[str, str]) -> None:
+        self.checkout = checkout
+        self._variables = variables
+
+    def commit(self, ref: str) -> str:
+        """The id of a commit.
+
+        Raises:
+            UsageError: there is no such commit.
+        """
+        try:
+            text = self._git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+        except ProgramFailed as error:
+            raise UsageError(
+                f"{ref!r} is no commit of {self.checkout.root}: fetch it first "
+                "(in CI, a checkout with the whole history), or name another one"
+            ) from error
+        return text.strip()
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The newest commit that both have; `None` where the history is not here."""
+        try:
+            return self._git("merge-base", one, other).split()[0]
+        except (ProgramFailed, IndexError):
+            return None
+
+    def at_commit(self, commit: str) -> SourceTree:
+        return SourceTree(commit, is_dirty=False, files=self._files(commit))
+
+    def at_checkout(self) -> SourceTree:
+        """The commit that is checked out, with the files of the checkout that it does not have."""
+        state = read_state(self.checkout, self.checkout.root)
+        files = dict(self._files(state.commit)) if state.commit else {}
+        local: dict[str, Path] = {}
+        length = len(state.commit) if state.commit else 40
+        for changed in state.changed:
+            files.pop(changed, None)
+            for path in _on_disk(self.checkout.root, changed):
+                if (found := _read(self.checkout.root / path, length)) is not None:
+                    files[path] = found
+                    local[found.id] = self.checkout.root / path
+        return SourceTree(state.commit, state.is_dirty, files, local)
+
+    def sizes(self, ids: Iterable[str]) -> dict[str, int]:
+        """Bytes of each blob that is here."""
+        found = {}
+        for line in self._batch("--batch-check", ids).decode("ascii", "replace").splitlines():
+            id, _, rest = line.partition(" ")
+            kind, _, size = rest.partition(" ")
+            if kind == "blob":
+                found[id] = int(size)
+        return found
+
+    def blobs(self, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """The contents of blobs of at most `LARGEST_BLOB`, some at a time."""
+        sizes = self.sizes(ids)
+        batch: list[str] = []
+        waiting = 0
+        for id, size in sizes.items():
+            if size > LARGEST_BLOB:
+                continue
+            if batch and waiting + size > _BATCH:
+                yield from parse_blobs(self._batch("--batch", batch)).items()
+                batch, waiting = [], 0
+            batch.append(id)
+            waiting += size
+        if batch:
+            yield from parse_blobs(self._batch("--batch", batch)).items()
+
+    def _files(self, commit: str) -> dict[str, SourceFile]:
+        listing = self._run("ls-tree", "-r", "-z", "--full-tree", commit)
+        return {
+            entry.path: SourceFile(entry.mode, entry.id)
+            for entry in parse_tree(listing)
+            if entry.mode != _SUBMODULE
+        }
+
+    def _batch(self, how: str, ids: Iterable[str]) -> bytes:
+        wanted = "".join(f"{id}\n" for id in dict.fromkeys(ids))
+        return self._run("cat-file", how, input=wanted.encode()) if wanted else b""
+
+    def _git(self, *arguments: str) -> str:
+        return run_git(*arguments, repository=self._variables)
+
+    def _run(self, *arguments: str, input: bytes | None = None) -> bytes:
+        return run(
+            [git_program(os.environ), *OPTIONS, *arguments],
+            cwd=Path(os.sep),
+            environ=git_environment(os.environ, repository=self._variables),
+            input=input,
+            timeout=300,
+        ).stdout
+
+
+@contextmanager
+def open_source(checkout: Checkout) -> Iterator[SourceRepository]:
+    """The repository of a checkout, read with a configuration that names no program."""
+    with replaced_configuration(checkout) as variables:
+        # An object that replaces another one would be reviewed, and the other one merged.
+        yield SourceRepository(checkout, {**variables, "GIT_NO_REPLACE_OBJECTS": "1"})
+
+
+def _on_disk(root: Path, changed: str) -> Iterator[str]:
+    """The path of a file of the checkout; of a folder, those of all files and links below it."""
+    if not changed.endswith("/"):
+        yield changed
+        return
+    count = 0
+    for directory, folders, names in os.walk(root / changed):
+        folders[:] = sorted(name for name in folders if name != ".git")
+        # A link to a folder is an entry of its own, as it is in git.
+        links = [name for name in folders if Path(directory, name).is_symlink()]
+        for name in sorted([*names, *links]):
+            count += 1
+            if count > _MOST_UNTRACKED:
+                raise UsageError(f"{changed} has more than {_MOST_UNTRACKED:,} untracked files")
+            yield Path(directory, name).relative_to(root).as_posix()
+
+
+def _read(path: Path, length: int) -> SourceFile | None:
+    """A regular file or a link of the checkout; `None` for anything else."""
+    try:
+        facts = path.lstat()
+        if stat.S_ISLNK(facts.st_mode):
+            target = os.fsencode(os.readlink(path))  # noqa: PTH115 - as git stores it
+            return SourceFile(LINK, blob_id(target, length=length))
+        if not stat.S_ISREG(facts.st_mode):
+            return None
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(opened, "rb") as file:
+            mode = "100755" if facts.st_mode & stat.S_IXUSR else "100644"
+            return SourceFile(mode, stream_id(file, facts.st_size, length=length))
+    except OSError:
+        return None

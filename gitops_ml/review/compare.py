@@ -1,0 +1,138 @@
+"""Compare the releases of two states: which change, and what that does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.gitops.changed_releases import ReleaseChange
+from gitops_ml.gitops.differences import field_changes
+from gitops_ml.release.cost import monthly_cost
+from gitops_ml.review.image_changes import file_changes, image_review, package_changes
+from gitops_ml.review.objects import rated_changes
+from gitops_ml.review.review import ReleaseReview
+from gitops_ml.review.rollout import rollout_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.gitops.release_files import Release
+    from gitops_ml.project.project import ClusterSpec
+    from gitops_ml.release.cost import CostRange
+    from gitops_ml.review.review import Side
+    from gitops_ml.review.sides import StateReleases
+
+Objects = tuple["Mapping[str, Any]", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One release before and after; `None` where there is none."""
+
+    environment: str
+    api: str
+    before: Release | None
+    after: Release | None
+
+    @property
+    def action(self) -> str:
+        return "add" if self.before is None else "delete" if self.after is None else "modify"
+
+
+def changed_pairs(before: StateReleases, after: StateReleases) -> tuple[Pair, ...]:
+    """The releases whose files differ, by environment and API."""
+    found = []
+    for directory in sorted({*before.releases, *after.releases}):
+        old, new = before.releases.get(directory), after.releases.get(directory)
+        if _files(old) != _files(new):
+            _, environment, api = directory.split("/")
+            found.append(Pair(environment, api, old, new))
+    return tuple(found)
+
+
+def _files(release: Release | None) -> object:
+    return (release.text.values, release.text.facts) if release else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What is needed to review pairs of releases."""
+
+    before: StateReleases
+    after: StateReleases
+    objects_before: Mapping[str, Objects] = field(default_factory=dict)
+    objects_after: Mapping[str, Objects] = field(default_factory=dict)
+
+    def reviews(self, pairs: Iterable[Pair]) -> tuple[ReleaseReview, ...]:
+        return tuple(self.review(pair) for pair in pairs)
+
+    def review(self, pair: Pair) -> ReleaseReview:
+        """What the change does to one release."""
+        before = self._side(pair.before, self.before, self.objects_before)
+        after = self._side(pair.after, self.after, self.objects_after)
+        clusters = (_cluster(self.before, pair.before), _cluster(self.after, pair.after))
+        return ReleaseReview(
+            api=pair.api,
+            environment=pair.environment,
+            action=pair.action,
+            before=before,
+            after=after,
+            rollout=rollout_of(
+                before, after, pods=self._pods(pair), cluster=clusters[1] or clusters[0]
+            ),
+            fields=_fields(before, after),
+            objects=_objects(before, after),
+            image=image_review(before, after),
+            files=file_changes(before, after),
+            packages=package_changes(before, after),
+            cost=_cost((before, after), clusters),
+        )
+
+    def _side(
+        self, release: Release | None, state: StateReleases, objects: Mapping[str, Objects]
+    ) -> Side | None:
+        if release is None:
+            return None
+        return state.side(release.directory, objects.get(release.directory, ()))
+
+    def _pods(self, pair: Pair) -> str:
+        """What Argo CD does to the pods, from the files of the release on both sides."""
+        old, new = (
+            (r.text.values.encode(), r.text.facts.encode()) if r else (None, None)
+            for r in (pair.before, pair.after)
+        )
+        is_kept = pair.environment in self.before.project.protected
+        change = ReleaseChange(
+            pair.environment, pair.api, pair.action, (old[0], new[0]), (old[1], new[1]), is_kept
+        )
+        return change.pods
+
+
+def _cluster(state: StateReleases, release: Release | None) -> ClusterSpec | None:
+    return state.planned[release.directory].cluster if release else None
+
+
+def _fields(before: Side | None, after: Side | None) -> tuple[Any, ...]:
+    if before is None or after is None:
+        return ()
+    return field_changes(before.manifest, after.manifest)
+
+
+def _objects(before: Side | None, after: Side | None) -> tuple[Any, ...]:
+    old, new = (side.objects if side else () for side in (before, after))
+    # Without Helm, nothing was rendered.
+    if (before and not old) or (after and not new):
+        return ()
+    return rated_changes(old, new)
+
+
+def _cost(
+    sides: tuple[Side | None, Side | None], clusters: tuple[ClusterSpec | None, ClusterSpec | None]
+) -> tuple[CostRange | None, CostRange | None] | None:
+    """The cost of a month before and after; `None` where no price is known."""
+    found = [
+        monthly_cost(side.spec, cluster) if side and side.spec and cluster else None
+        for side, cluster in zip(sides, clusters, strict=True)
+    ]
+    unknown = any(side and cost is None for side, cost in zip(sides, found, strict=True))
+    return None if unknown else (found[0], found[1])

@@ -1,0 +1,79 @@
+"""What a change does to the image of a release: built again or not, why, and how much is pushed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.review.review import FileChange, ImageReview, PackageChange
+from gitops_ml.runtime.runtime_package import APP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_ml.review.review import Side
+
+_OWN = f"{APP}/"
+_MOST_NAMED = 5
+
+
+def image_review(before: Side | None, after: Side | None) -> ImageReview | None:
+    """The image of the release after the change; `None` for one that is not built."""
+    if after is None or after.content_hash is None:
+        return None
+    if before is None or before.content_hash is None:
+        return ImageReview(rebuilt=True, why=("the API has no image yet",), bytes_to_push=None)
+    if before.content_hash == after.content_hash:
+        return ImageReview(rebuilt=False, why=(), bytes_to_push=0)
+    changed = sorted(
+        path
+        for path in {*before.inputs, *after.inputs}
+        if before.inputs.get(path) != after.inputs.get(path)
+    )
+    own = [path.removeprefix(_OWN) for path in changed if path.startswith(_OWN)]
+    why = [*_named(own)]
+    if before.packages != after.packages:
+        count = len(package_changes(before, after))
+        why.append(f"{count} locked package{'' if count == 1 else 's'}")
+    if any(not path.startswith(_OWN) for path in changed):
+        why.append("the runtime of gitops-ml")
+    if not why:
+        why.append("the base image, the Python or the platform")
+    return ImageReview(rebuilt=True, why=tuple(why), bytes_to_push=_bytes(before, after, own))
+
+
+def _bytes(before: Side, after: Side, own: Iterable[str]) -> int | None:
+    """The layer of the project is pushed as a whole; the other layers are not known without a build."""
+    own = set(own)
+    is_only_code = bool(own) and before.packages == after.packages
+    others = {p for p in {*before.inputs, *after.inputs} if not p.startswith(_OWN)}
+    if not is_only_code or any(before.inputs.get(p) != after.inputs.get(p) for p in others):
+        return None
+    return sum(after.sizes.values())
+
+
+def _named(paths: list[str]) -> list[str]:
+    more = len(paths) - _MOST_NAMED
+    return [*paths[:_MOST_NAMED], *([f"{more} more files"] if more > 0 else [])]
+
+
+def file_changes(before: Side | None, after: Side | None) -> tuple[FileChange, ...]:
+    """The files of the project that enter the image and change, by path."""
+    old, new = (side.inputs if side else {} for side in (before, after))
+    sizes = after.sizes if after else {}
+    found = []
+    for path in sorted({*old, *new}):
+        if not path.startswith(_OWN) or old.get(path) == new.get(path):
+            continue
+        action = "add" if path not in old else "delete" if path not in new else "modify"
+        found.append(FileChange(path.removeprefix(_OWN), action, sizes.get(path)))
+    return tuple(found)
+
+
+def package_changes(before: Side | None, after: Side | None) -> tuple[PackageChange, ...]:
+    """The locked packages that change, by name."""
+    old, new = (side.packages if side else {} for side in (before, after))
+    return tuple(
+        PackageChange(name, old.get(name), new.get(name))
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    )

@@ -1,0 +1,132 @@
+"""Read the two states of the source that a check compares, as far as the change touches them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_ml.review.scope import Scope, scope_of, touched_folders
+from gitops_ml.review.sides import StateReleases, read_state_releases
+from gitops_ml.review.written_tree import write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.git.source_tree import SourceFile, SourceRepository, SourceTree
+
+_MOST_BESIDE = 200
+"""Unchanged manifests that are read because they name what a changed one names."""
+_ITEM = re.compile(rb"^-\s+\S", re.M)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class States:
+    """Both states, and how many APIs the one before has."""
+
+    before: StateReleases
+    after: StateReleases
+    apis: int
+
+
+def read_states(
+    repository: SourceRepository, before: SourceTree, after: SourceTree, *, start: str, folder: Path
+) -> States:
+    """Both states, written below ``folder``; ``start`` is a folder of the project.
+
+    Raises:
+        UsageError, InvalidDocument: a state cannot be read at all.
+    """
+    scopes = scope_of(before.files, start), scope_of(after.files, start)
+    touched = touched_folders((before.files, scopes[0]), (after.files, scopes[1]))
+    texts = _manifest_texts(repository, (before, after), scopes)
+    old = _read(repository, before, scopes[0], touched, (), folder / "before")
+    new = _read(repository, after, scopes[1], touched, (), folder / "after")
+    beside = _beside(new, after.files, scopes[1], touched, texts)
+    if beside:
+        again = folder / "again"
+        new = _read(repository, after, scopes[1], touched, beside, again)
+    count = sum(
+        _count(texts, before.files[path]) for path in _paths(scopes[0], scopes[0].manifests)
+    )
+    return States(before=old, after=new, apis=count)
+
+
+def _read(
+    repository: SourceRepository,
+    tree: SourceTree,
+    scope: Scope,
+    touched: set[str],
+    beside: Iterable[str],
+    folder: Path,
+) -> StateReleases:
+    folder.mkdir()
+    # The search for a project file ends here.
+    (folder / ".git").mkdir()
+    inside = {each for each in touched if each in scope.manifests}
+    paths = [path for path in tree.files if _belongs(path, inside)]
+    if scope.project_file:
+        paths.append(scope.project_file)
+    sizes = write_tree(repository, tree, (*paths, *beside), folder)
+    return read_state_releases(folder, scope, touched=inside, beside=beside, sizes=sizes)
+
+
+def _belongs(path: str, folders: set[str]) -> bool:
+    folder = posixpath.dirname(path)
+    while folder and folder not in folders:
+        folder = posixpath.dirname(folder)
+    return folder in folders
+
+
+def _paths(scope: Scope, folders: Iterable[str]) -> list[str]:
+    return [path for folder in folders for path in scope.manifests.get(folder, ())]
+
+
+def _manifest_texts(
+    repository: SourceRepository, trees: tuple[SourceTree, SourceTree], scopes: tuple[Scope, Scope]
+) -> Mapping[str, bytes]:
+    """The manifests of both states, by blob id: read, not parsed."""
+    ids = {
+        tree.files[path].id
+        for tree, scope in zip(trees, scopes, strict=True)
+        for path in _paths(scope, scope.manifests)
+    }
+    local = {**trees[0].local, **trees[1].local}
+    return dict(repository.blobs(id for id in ids if id not in local))
+
+
+def _count(texts: Mapping[str, bytes], file: SourceFile) -> int:
+    """About how many APIs a manifest has: the items of its list."""
+    return max(1, len(_ITEM.findall(texts.get(file.id, b""))))
+
+
+def _beside(
+    state: StateReleases,
+    files: Mapping[str, SourceFile],
+    scope: Scope,
+    touched: set[str],
+    texts: Mapping[str, bytes],
+) -> tuple[str, ...]:
+    """Untouched manifests with a name or an endpoint of a touched one: they may be in conflict."""
+    words = {word for manifest in state.workspace.manifests for word in _words(manifest)}
+    if not words:
+        return ()
+    form = re.compile(
+        rb"(?<![\w-])(?:%b)(?![\w-])" % b"|".join(re.escape(w.encode()) for w in sorted(words))
+    )
+    others = (folder for folder in scope.manifests if folder not in touched)
+    found = [p for p in _paths(scope, others) if form.search(texts.get(files[p].id, b""))]
+    return tuple(found[:_MOST_BESIDE])
+
+
+def _words(manifest: object) -> Iterable[str]:
+    name = str(getattr(manifest, "name", ""))
+    yield name
+    body = getattr(manifest, "body", {})
+    overrides = getattr(manifest, "environments", {})
+    for fields in (body, *overrides.values()):
+        endpoint = (fields.get("networking") or {}).get("endpoint")
+        if endpoint and str(endpoint).strip("/"):
+            yield str(endpoint).strip("/")

@@ -1,0 +1,69 @@
+"""A review as plain data: what `--output json` prints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_ml.errors import Problem
+    from gitops_ml.gitops.differences import FieldChange
+    from gitops_ml.review.review import RatedChange, ReleaseReview, Review, State
+
+
+def review_facts(review: Review) -> Mapping[str, Any]:
+    return {
+        "project": review.project,
+        "base": _state(review.base),
+        "head": _state(review.head),
+        "counts": dict(review.counts),
+        "problems": [_problem(each) for each in review.problems],
+        "releases": [_release(each) for each in review.releases],
+        "hand_edits": list(review.hand_edits),
+        "warnings": list(review.warnings),
+    }
+
+
+def _state(state: State) -> Mapping[str, Any]:
+    return asdict(state)
+
+
+def _problem(problem: Problem) -> Mapping[str, Any]:
+    return asdict(problem)
+
+
+def _release(release: ReleaseReview) -> Mapping[str, Any]:
+    return {
+        "api": release.api,
+        "environment": release.environment,
+        "action": release.action,
+        "directory": release.directory,
+        "rollout": asdict(release.rollout),
+        "image": asdict(release.image) if release.image else None,
+        "fields": _fields(release.fields),
+        "objects": [_object(each) for each in release.objects],
+        "files": [asdict(each) for each in release.files],
+        "packages": [asdict(each) for each in release.packages],
+        "cost": [asdict(each) if each else None for each in release.cost] if release.cost else None,
+    }
+
+
+def _object(rated: RatedChange) -> Mapping[str, Any]:
+    change = rated.change
+    return {
+        "kind": change.kind,
+        "name": change.name,
+        "action": change.action,
+        "risk": rated.risk,
+        "why": rated.why,
+        "fields": _fields(change.fields),
+    }
+
+
+def _fields(fields: Iterable[FieldChange]) -> list[Mapping[str, Any]]:
+    return [
+        {"path": each.path, "action": each.action, "before": each.before, "after": each.after}
+        for each in fields
+    ]

@@ -1,0 +1,196 @@
+"""One state of the source: the releases that a change touches, with their images and files.
+
+Nothing of the state is executed, and no server is asked: predictors are read as syntax trees, and an
+image has the hash of its inputs in place of the digest that only a registry knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.delivery.images import image_request
+from gitops_ml.delivery.rendering import make_releases
+from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
+from gitops_ml.image.planner import ImagePlanner, PlannedImage
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.packages.locking import LockOutcome, Locks
+from gitops_ml.release.resolve import merged_fields
+from gitops_ml.review.review import Side
+from gitops_ml.runtime.runtime_package import APP
+from gitops_ml.system.current_folder import standing_in
+from gitops_ml.workspace.manifest_files import Found
+from gitops_ml.workspace.workspace import read_found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from gitops_ml.gitops.release_files import Release
+    from gitops_ml.project.project import Project
+    from gitops_ml.review.scope import Scope
+    from gitops_ml.workspace.workspace import PlannedRelease, Workspace
+
+
+@dataclass(kw_only=True)
+class StateReleases:
+    """The releases of one state that a change touches."""
+
+    workspace: Workspace
+    folder: Path
+    """Where the state is written."""
+    sizes: Mapping[str, int]
+    planned: dict[str, PlannedRelease] = field(default_factory=dict)
+    """By directory, and so are the others."""
+    images: dict[str, PlannedImage] = field(default_factory=dict)
+    releases: dict[str, Release] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def project(self) -> Project:
+        return self.workspace.project
+
+    def side(self, directory: str, objects: tuple[Mapping[str, Any], ...]) -> Side:
+        """One release, for the review."""
+        planned, release = self.planned[directory], self.releases[directory]
+        image = self.images[directory]
+        with standing_in(self.folder):
+            line, _ = planned.manifest.place(())
+            spec = planned.spec
+        inputs, sizes = _inputs(image, self.sizes, planned.manifest.directory)
+        return Side(
+            spec=spec,
+            manifest=merged_fields(planned.manifest, planned.environment),
+            values=json.loads(release.text.data),
+            objects=objects,
+            image=str(replace(image.ref, digest=None)),
+            content_hash=image.content_hash.hex if image.content_hash else None,
+            inputs=inputs,
+            sizes=sizes,
+            packages=_packages(image),
+            file=planned.manifest.file,
+            line=line,
+            text=release.text.data,
+        )
+
+
+def read_state_releases(
+    folder: Path,
+    scope: Scope,
+    *,
+    touched: Iterable[str],
+    beside: Iterable[str] = (),
+    sizes: Mapping[str, int],
+) -> StateReleases:
+    """The releases of the manifests in the ``touched`` folders, as the state in ``folder`` has them.
+
+    ``beside`` are further manifests, which the others must not be in conflict with.
+
+    Raises:
+        UsageError, InvalidDocument: the state cannot be read at all.
+    """
+    touched = set(touched)
+    paths = sorted(
+        {path for each in touched for path in scope.manifests.get(each, ())} | set(beside)
+    )
+    found = Found(
+        root=folder / scope.root,
+        project_file=folder / scope.project_file if scope.project_file else None,
+        manifests=tuple(folder / path for path in paths),
+    )
+    with standing_in(folder):
+        workspace = read_found(found, environments=(), apis=(), covers_project=False)
+        state = StateReleases(workspace=workspace, folder=folder, sizes=sizes)
+        _plan(state, touched)
+    problems = (*workspace.problems.errors, *workspace.problems.warnings, *state.problems)
+    state.problems = tuple(sorted({_shown(each, folder) for each in problems}))
+    return state
+
+
+def _plan(state: StateReleases, touched: set[str]) -> None:
+    """The image and the files of each release."""
+    workspace = state.workspace
+    planner = ImagePlanner(
+        _settings(workspace.project), registry=None, locks=Locks.KNOWN, progress=lambda _: None
+    )
+    problems: list[Problem] = []
+    for planned in workspace.releases:
+        if planned.manifest.directory not in touched:
+            continue
+        request = image_request(workspace, planned)
+        if request.predictor is not None and request.predictor.image:
+            pinned = _pinned(request.predictor.image)
+            request = replace(request, predictor=replace(request.predictor, image=pinned))
+        try:
+            image = planner.plan(request)
+        except InvalidDocument as failure:
+            problems += failure.problems
+        except GitopsMlError as failure:
+            problems.append(planned.manifest.problem(_finding(failure)))
+        else:
+            state.planned[planned.directory] = planned
+            state.images[planned.directory] = _stand_in(image)
+    state.problems = tuple(problems)
+    made = make_releases(state.planned.values(), state.images, workspace)
+    state.releases = {release.directory: release for release in made}
+
+
+def _finding(failure: GitopsMlError) -> Any:
+    from gitops_ml.documents.findings import error
+
+    return error(("predictor",), str(failure), rule="image")
+
+
+def _settings(project: Project) -> Any:
+    return replace(project.image, base=_pinned(project.image.base))
+
+
+def _pinned(base: str) -> str:
+    """A base image by digest; a tag without one stands for itself, and no registry is asked."""
+    image = ImageRef.parse(base)
+    return base if image.digest else f"{base}@{_digest(base)}"
+
+
+def _digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _stand_in(image: PlannedImage) -> PlannedImage:
+    """The image by the hash of its inputs: equal inputs have equal digests, others differ."""
+    if image.ref.digest or image.content_hash is None:
+        return image
+    return image.with_digest(f"sha256:{image.content_hash.hex}")
+
+
+def _inputs(
+    image: PlannedImage, sizes: Mapping[str, int], folder: str
+) -> tuple[dict[str, str], dict[str, int]]:
+    if image.context is None:
+        return {}, {}
+    inputs = {each.path: _facts(each) for each in image.context.inputs}
+    own = (path for path in inputs if path.startswith(f"{APP}/"))
+    found = {
+        path: sizes.get(posixpath.join(folder, path.removeprefix(f"{APP}/")), 0) for path in own
+    }
+    return inputs, found
+
+
+def _facts(file: Any) -> str:
+    kind = "link" if file.is_link else "executable" if file.is_executable else "file"
+    return f"{kind} {file.fingerprint}"
+
+
+def _packages(image: PlannedImage) -> dict[str, str]:
+    if not isinstance(image.lock, LockOutcome):
+        return {}
+    return {package.name: package.version for package in image.lock.lock.packages}
+
+
+def _shown(problem: Problem, folder: Path) -> Problem:
+    """The problem with the paths of the source, not of the folder that it was written to."""
+    prefix = f"{folder}/"
+    message = problem.message.replace(prefix, "")
+    return replace(problem, file=problem.file.removeprefix(prefix), message=message)
