@@ -140,6 +140,7 @@ def calls(attack: Attack) -> Iterator[tuple[str, list[str], int]]:
     reference = f"oci://{attack.mill.repository}/model:1"
     yield "model push", ["model", reference], 0
     yield "model pull", [reference, str(home / "pulled")], 0
+    yield "check", ["--base", "HEAD"], 0
     yield "base update", ["--check"], 0
     yield "delete", ["iris", "-e", "staging", "--yes"], 0
     yield "schema", ["api"], 0
