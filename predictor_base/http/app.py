@@ -92,7 +92,7 @@ class App:
             return
         exchange = Exchange(scope, receive, timeout=self.settings.request_timeout_seconds)
         request_id_of_task.set(exchange.request_id)
-        await self._conclude(self._replying(exchange), exchange, send)
+        await self.conclude(self._replying(exchange), exchange, send)
 
     async def _replying(self, exchange: Exchange) -> Reply:
         endpoint = self._endpoint(exchange)
@@ -109,7 +109,7 @@ class App:
             span.set_attribute("http.response.status_code", reply.status)
         return reply
 
-    async def _conclude(self, replying: Awaitable[Reply], exchange: Exchange, send: Send) -> None:
+    async def conclude(self, replying: Awaitable[Reply], exchange: Exchange, send: Send) -> None:
         """Send and count the reply; what fails on the way becomes an error's reply, or breaks off what is sent."""
         try:
             reply = await replying
@@ -130,8 +130,16 @@ class App:
             else:
                 raise
         finally:
-            self.bodies.release(exchange.held)
-            self._account(reply, exchange)
+            self.conclude_direct(reply, exchange)
+
+    def conclude_direct(self, reply: Reply, exchange: Exchange) -> None:
+        """Release and count a request whose reply is sent."""
+        self.bodies.release(exchange.held)
+        self._account(reply, exchange)
+
+    def plain_lines(self, reply: Reply, exchange: Exchange) -> bytes | None:
+        """The reply's header lines, where it may be sent in one write."""
+        return self._sender.plain_lines(reply, exchange)
 
     # Predicting
 
@@ -169,10 +177,11 @@ class App:
             exchange.pre_seconds = time.perf_counter() - exchange.started
             result = await self.service.call(method, exchange)
         if type(result) is not dict and is_stream(unpacked(result)[0]):
-            return await self._streamed(result, exchange, form)
+            return await self.streamed(result, exchange, form)
         return self.reply(result, exchange, form)
 
-    async def _streamed(self, result: Any, exchange: Exchange, form: Form) -> Reply:
+    async def streamed(self, result: Any, exchange: Exchange, form: Form = PLAIN) -> Reply:
+        """The reply for a stream that the predictor returned."""
         values, after = unpacked(result)
         if form.only == "values":
             raise errors.NotAcceptable("the predictor streams; use a route that streams")

@@ -41,12 +41,17 @@ class Sender:
     def _write(self, reply: Reply, exchange: Exchange) -> bool:
         """Send a plain reply in one write, where the server can."""
         extensions = exchange.scope.get("extensions")
-        if not extensions or reply.headers or not self.writes_at_once or self._is_leaving():
+        if not extensions or (lines := self.plain_lines(reply, exchange)) is None:
             return False
         write: Callable[[int, bytes, bytes], bool] = extensions[WRITE_REPLY]
-        return write(reply.status, self.header_lines(reply, exchange), reply.body)
+        return write(reply.status, lines, reply.body)
 
-    def header_lines(self, reply: Reply, exchange: Exchange) -> bytes:
+    def plain_lines(self, reply: Reply, exchange: Exchange) -> bytes | None:
+        """The header lines of a reply that needs no others and may be one write."""
+        if reply.headers or reply.response is not None or reply.chunks is not None:
+            return None
+        if not self.writes_at_once or self._is_leaving():
+            return None
         return b"content-type: %b\r\nx-request-id: %b\r\n%bserver-timing: %b\r\n" % (
             reply.media_type,
             exchange.request_id.encode(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -10,17 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import (
-    HttpToolsProtocol,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from predictor_base.http.raw_replies import break_off, send_unchunked, write_reply
+from predictor_base.http.raw_replies import break_off, reply_bytes, send_unchunked, write_reply
 from predictor_base.http.request import BODY_IS_LATE, BREAK_OFF, WRITE_REPLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from predictor_base.http.express import DirectRequest, Express
     from predictor_base.settings import Settings
 
 MAX_HEAD_BYTES = 65536
@@ -58,6 +58,8 @@ class Connections(ServerState):
         super().__init__()
         self.settings = settings
 
+    express: Express | None = None
+    """None where every reply has to be ASGI messages."""
     count: Callable[[], None] = staticmethod(lambda: None)
     """Count a refused connection."""
     noted = 0.0
@@ -83,6 +85,10 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     server_state: Connections
+    opening: DirectRequest | None = None
+    """The request of the express lane whose body is expected."""
+    direct: DirectRequest | None = None
+    """The request of the express lane that is being answered."""
     phase = IDLE
     messages = 0
     head_bytes = 0
@@ -111,12 +117,15 @@ class GuardedProtocol(HttpToolsProtocol):
     @property
     def is_busy(self) -> bool:
         """Whether a request is being answered."""
-        return self.cycle is not None and not self.cycle.response_complete
+        return self.direct is not None or not self._has_answered
+
+    @property
+    def _has_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     # Reading
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         if self.refused:
             return
         self.head_bytes += len(data)
@@ -171,16 +180,29 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self.phase = BODY
         self.body_bytes = self.raw_bytes = 0
-        self._start()
+        self.opening = self._opened()
+        if self.opening is None:
+            self._start()
 
     def on_body(self, body: bytes) -> None:
         self.body_bytes += len(body)
+        if self.opening is not None:
+            if self.opening.size == len(body):
+                self.opening.exchange.body = body
+                return
+            self._start()  # only whole bodies take the lane
         HttpToolsProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
         if self.phase == HEAD:  # an offer
             return
         self.phase = IDLE
+        if (opening := self.opening) is not None:
+            if opening.begin(self):
+                self.direct, self.opening = opening, None
+                return
+            self._start()
+            HttpToolsProtocol.on_body(self, opening.exchange.body)
         HttpToolsProtocol.on_message_complete(self)
 
     def _check_head(self) -> None:
@@ -220,14 +242,74 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start(self) -> None:
         """Let the ASGI application answer."""
+        self.opening = None
+        self._leave_express()
         HttpToolsProtocol.on_headers_complete(self)
         if self.scope["http_version"] == "1.0":
             self.cycle.send = partial(send_unchunked, self.cycle)  # type: ignore[method-assign]
-        extensions: Any = {
-            WRITE_REPLY: partial(write_reply, self.cycle),
-            BREAK_OFF: partial(break_off, self.cycle),
-        }
-        self.scope["extensions"] = extensions
+        self.scope["extensions"] = _extensions(self.cycle)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    # The express lane
+
+    def _opened(self) -> DirectRequest | None:
+        express, parser = self.server_state.express, self.parser
+        if (
+            express is None
+            or self.is_busy
+            or self.expect_100_continue
+            or parser.get_method() != b"POST"
+            or not parser.should_keep_alive()
+            or parser.get_http_version() != "1.1"
+        ):
+            return None
+        return express.opened(self.url, self.scope)
+
+    def write_direct(self, status: int, headers: bytes, body: bytes) -> bool:
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        self.direct = None
+        lines = self.server_state.default_lines
+        self.transport.write(reply_bytes(status, lines, headers, body))
+        self.server_state.total_requests += 1
+        return True
+
+    def answer_by_task(self, scope: Any, application: Any) -> None:
+        self.direct = None
+        self.cycle = cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        cycle.more_body, cycle.disconnected = False, self.transport.is_closing()
+        scope["extensions"] = _extensions(cycle)
+        self._start_asgi_task(cycle, application)
+
+    def _leave_express(self) -> None:
+        """Let a task answer, so that what follows has its place behind it."""
+        if self.direct is not None:
+            self.direct.take_usual_way()
+
+    def shutdown(self) -> None:
+        if self.opening is not None:
+            self._start()
+        self._leave_express()
+        super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(*self.refusal)
@@ -236,6 +318,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer without the application, and close; earlier answers are sent first."""
         if self.refused:
             return
+        self._leave_express()
+        self.opening = None
         self.refused, self.refusal = True, (status, message)
         self.server_state.note(status, message, self.client)
         if not self.is_busy:
@@ -315,7 +399,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end_body(503, "the server is shutting down")
 
     def _end_body(self, status: int, message: str) -> None:
-        if self.is_busy:
+        if self.opening is not None:
+            self.refuse(status, message)
+        elif self.is_busy:
             extensions: Any = self.scope["extensions"]
             extensions[BODY_IS_LATE] = True
             self.refuse(status, message)
@@ -342,6 +428,10 @@ class GuardedProtocol(HttpToolsProtocol):
             min(waiting, key=lambda each: each.since).transport.close()
         else:
             self.refuse(503, "there are too many connections")
+
+
+def _extensions(cycle: RequestResponseCycle) -> Any:
+    return {WRITE_REPLY: partial(write_reply, cycle), BREAK_OFF: partial(break_off, cycle)}
 
 
 def _without_offers(connection: bytes) -> bytes:

@@ -21,6 +21,7 @@ from uvicorn.config import Config
 
 from predictor_base.errors import StartFailure
 from predictor_base.http.app import App
+from predictor_base.http.express import Express
 from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol
 from predictor_base.process import forks
 from predictor_base.process.health import HealthWatch
@@ -74,6 +75,8 @@ class Worker:
         self._app.add_routes(all_routes(self._app, replica))
         self._connections = Connections(settings)
         self._connections.count = lambda: self._metrics.rejected.update(connection=1)
+        if settings.cors is None:
+            self._connections.express = Express(self._app, self._loop)
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None

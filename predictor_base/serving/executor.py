@@ -9,6 +9,7 @@ and TensorFlow graphs depend on it).
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -18,21 +19,46 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+logger = logging.getLogger("predictor_base")
+
 
 class Job:
-    """One call in the pool; await its `future`."""
+    """One call in the pool; await its `future`, or be called back by `then`."""
 
-    __slots__ = ("argument", "context", "finished", "function", "future", "started")
+    __slots__ = ("argument", "context", "finished", "function", "future", "started", "then")
+    future: asyncio.Future[Any]
 
     def __init__(
-        self, future: asyncio.Future[Any], function: Callable[[Any], Any], argument: object
+        self,
+        function: Callable[[Any], Any],
+        argument: object,
+        then: Callable[[Any, BaseException | None], None] | None,
     ) -> None:
-        self.future = future
         self.function = function
         self.argument = argument
+        self.then = then
+        """Called on the loop with the result or the error; None where there is a future."""
         self.context = contextvars.copy_context()
         self.started = 0.0
         self.finished = 0.0
+
+    def is_cancelled(self) -> bool:
+        return self.then is None and self.future.cancelled()
+
+    def deliver(self, result: object, error: BaseException | None) -> None:
+        """Hand the outcome over; on the loop."""
+        if self.then is not None:
+            self.then(result, error)
+            return
+        if self.future.done():
+            return
+        if not isinstance(error, Exception | None) or isinstance(error, StopIteration):
+            # A future cannot hold these, and the loop reacts to SystemExit.
+            error = RuntimeError(f"the predictor raised {type(error).__name__}")
+        if error is None:
+            self.future.set_result(result)
+        else:
+            self.future.set_exception(error)
 
 
 class Executor:
@@ -46,17 +72,37 @@ class Executor:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._done: SimpleQueue[tuple[Job, Any, BaseException | None]] = SimpleQueue()
         self._delivery_is_due = False
+        self._submitted: list[Job] = []
+        self._handover_is_due = False
         self._busy: dict[int, float] = {}
 
     # For the loop
 
-    def submit(self, function: Callable[[Any], Any], argument: object) -> Job:
+    def submit(
+        self,
+        function: Callable[[Any], Any],
+        argument: object,
+        *,
+        then: Callable[[Any, BaseException | None], None] | None = None,
+    ) -> Job:
         """Run `function(argument)` on a thread."""
-        job = Job(self._loop.create_future(), function, argument)
-        self._jobs.put(job)
-        if len(self._started) < self._threads:
-            self._start_thread()
+        job = Job(function, argument, then)
+        if then is None:
+            job.future = self._loop.create_future()
+        self._submitted.append(job)
+        if not self._handover_is_due:
+            self._handover_is_due = True
+            self._loop.call_soon(self._hand_over)
         return job
+
+    def _hand_over(self) -> None:
+        # once for all that were read together: each wake-up of a thread contends for the interpreter
+        self._handover_is_due = False
+        for job in self._submitted:
+            self._jobs.put(job)
+            if len(self._started) < self._threads:
+                self._start_thread()
+        self._submitted.clear()
 
     def oldest_start(self) -> float | None:
         """When the longest running job began, on the `perf_counter` clock."""
@@ -88,7 +134,7 @@ class Executor:
             self._run(job)
 
     def _run(self, job: Job) -> None:
-        if job.future.cancelled():
+        if job.is_cancelled():
             return
         me = threading.get_ident()
         self._busy[me] = job.started = time.perf_counter()
@@ -111,15 +157,8 @@ class Executor:
                 done = self._done.get_nowait()
             except Empty:
                 return
-            self._deliver(*done)
-
-    def _deliver(self, job: Job, result: Any, error: BaseException | None) -> None:
-        if job.future.done():
-            return
-        if not isinstance(error, Exception | None) or isinstance(error, StopIteration):
-            # A future cannot hold these, and the loop reacts to SystemExit.
-            error = RuntimeError(f"the predictor raised {type(error).__name__}")
-        if error is None:
-            job.future.set_result(result)
-        else:
-            job.future.set_exception(error)
+            job, result, error = done
+            try:
+                job.deliver(result, error)
+            except Exception:  # the next results are of other requests
+                logger.exception("a result could not be delivered")

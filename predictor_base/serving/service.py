@@ -126,6 +126,38 @@ class Service:
         finally:
             self.inside -= 1
 
+    def short_method(self) -> Method | None:
+        """predict, where it takes a payload, is called on a thread, by itself, and a request has room to wait."""
+        if self.state != "ready" or self._batcher is not None or self.inside >= self._capacity:
+            return None
+        method = self.predictor.predict
+        is_short = method is not None and method.kind == "sync" and method.wants_payload
+        return method if is_short else None
+
+    def begin(
+        self,
+        function: Callable[[Any], Any],
+        request: Any,
+        *,
+        then: Callable[[Any, BaseException | None], None],
+    ) -> Job:
+        """Call the function on a thread and `then` on the loop, unless `result_of` is awaited by then."""
+        self._admit()
+        return self._executor.submit(function, request, then=then)
+
+    def end(self) -> None:
+        """The request of `begin` is answered."""
+        self.inside -= 1
+
+    async def result_of(self, job: Job, request: Any) -> Any:
+        """What the function of `begin` returns, within the request's time limit."""
+        guard = Guard(request)
+        try:
+            return await self._outcome(guard.wait(job.future))
+        finally:
+            guard.close()
+            self.end()
+
     async def stream(self, source: Any, request: Any) -> AsyncGenerator[Any, None]:
         """The values of an iterator that a call returned; it waits for its turn, and each value has a time limit."""
         self._admit()
@@ -175,10 +207,14 @@ class Service:
 
     async def _run(self, method: Method, request: Any, *, batch: bool = False) -> Any:
         """Call the method off the loop, or await it if it is async."""
+        if method.kind == "async":
+            return await self._outcome(self._run_async(method, request, batch=batch))
+        return await self._outcome(self._run_on_thread(method.call, request, batch=batch))
+
+    async def _outcome(self, waiting: Awaitable[Any]) -> Any:
+        """What is waited for; any failure as a RuntimeFailure."""
         try:
-            if method.kind == "async":
-                return await self._run_async(method, request, batch=batch)
-            return await self._run_on_thread(method.call, request, batch=batch)
+            return await waiting
         except asyncio.CancelledError as error:
             if self.state == "stopped":  # the end of the grace period
                 raise

@@ -1,0 +1,238 @@
+"""The express lane answers as the usual way does, and leaves to it whatever turns out to be unusual."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.support.predictor_server import Server, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SOURCE = """
+    import asyncio, contextvars, logging, pathlib, sys, threading, time
+    from starlette.responses import PlainTextResponse
+    from predictor_base import HTTPError
+
+    seen = contextvars.ContextVar("seen", default="nothing")
+    local = threading.local()
+
+    class PythonPredictor:
+        def __init__(self, config):
+            local.loaded = True
+        def predict(self, payload, headers, request_id):
+            match payload:
+                case {"sleep": seconds}:
+                    pathlib.Path("started").touch()
+                    time.sleep(seconds)
+                case "response": return PlainTextResponse("own", status_code=201)
+                case "refuse": raise HTTPError(409, "no", headers={"x-why": "so"})
+                case "raise": raise ValueError("secret")
+                case "exit": sys.exit(3)
+                case "unwritable": return {"value": object()}
+                case "stream": return iter(["a", "b"])
+                case "run": return asyncio.run(asyncio.sleep(0, "ran"))
+                case "loop":
+                    try: return str(asyncio.get_running_loop())
+                    except RuntimeError: return "none"
+                case "context":
+                    found = seen.get()
+                    seen.set(request_id)
+                    return found
+                case "local": return local.loaded
+                case "log": logging.getLogger("mine").warning("from predict")
+                case "header": return headers["x-one"]
+            return payload
+"""
+USUAL = {"content-type": "application/json; charset=utf-8"}
+"""A content type that only the usual way reads."""
+PAYLOADS = (
+    {"n": 1, "text": "ä"},
+    [1, 2.5, None],
+    "response",
+    "refuse",
+    "raise",
+    "exit",
+    "unwritable",
+    "stream",
+    "run",
+    "loop",
+    "context",
+    "local",
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("express")
+    with serving(folder, SOURCE, requestTimeoutSeconds=0.5, logLevel="info") as found:
+        yield found
+
+
+def post(server: Server, body: bytes, **headers: str) -> httpx.Response:
+    kind = {"content-type": "application/json"}
+    return server.client.post("/predict", content=body, headers={**kind, **headers})
+
+
+def facts(answer: httpx.Response) -> tuple[Any, ...]:
+    """What must not depend on the way, without ids and times."""
+    changing = ("x-request-id", "server-timing", "date")
+    headers = sorted((name, text) for name, text in answer.headers.items() if name not in changing)
+    body = answer.text.replace(answer.headers["x-request-id"], "ID")
+    return answer.status_code, headers, body
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=str)
+def test_both_ways_answer_alike(server: Server, payload: object) -> None:
+    body = json.dumps(payload).encode()
+    express = post(server, body)
+    assert facts(express) == facts(post(server, body, **USUAL))
+    assert express.headers["x-deployment-id"] == "iris-0123456789ab"
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"[" * 300 + b"]" * 300, b"\xff"], ids=str)
+def test_a_bad_body_is_answered_alike(server: Server, body: bytes) -> None:
+    answer = post(server, body)
+    assert answer.status_code in (200, 400)
+    assert facts(answer) == facts(post(server, body, **USUAL))
+
+
+def test_predict_runs_as_in_a_plain_thread(server: Server) -> None:
+    assert server.predict("run").text == "ran"
+    assert server.predict("loop").text == "none"
+    assert [server.predict("context").text for _ in range(2)] == ["nothing", "nothing"]
+    assert server.predict("local").json() is True
+
+
+def test_log_lines_have_the_request_id(server: Server) -> None:
+    server.predict("log", headers={"x-request-id": "of-the-lane"})
+    until(lambda: server.logged("from predict"))
+    assert server.logged("from predict")[-1]["request_id"] == "of-the-lane"
+
+
+def test_a_slow_call_costs_itself_alone(server: Server) -> None:
+    for _ in range(30):
+        assert server.predict({"n": 1}).status_code == 200
+    with ThreadPoolExecutor(4) as pool:
+        slow = pool.submit(server.predict, {"sleep": 0.8})
+        time.sleep(0.1)
+        started = time.perf_counter()
+        assert server.status("/livez") == 200
+        assert time.perf_counter() - started < 0.3
+        waiting = pool.submit(server.predict, "behind it")
+        assert slow.result(10).status_code == 504
+        assert waiting.result(10).status_code in (200, 504)
+    until(lambda: server.predict({"n": 2}).status_code == 200)
+
+
+def test_nothing_is_held_after_all_answers(server: Server) -> None:
+    for payload in PAYLOADS:
+        server.predict(payload)
+    assert server.metric("predictor_body_bytes_in_flight") == 0
+    assert server.metric("predictor_requests_in_progress") == 0
+
+
+def test_counts_have_the_requests_of_both_ways(tmp_path: Path) -> None:
+    with serving(tmp_path, SOURCE) as server:
+        for headers in ({}, USUAL):
+            for payload in ({"n": 1}, "refuse", "raise"):
+                server.predict(payload, headers=headers)
+        for code in ("200", "409", "500"):
+            assert server.metric("predictor_requests_total", code=code) == 2
+        assert server.metric("predictor_request_duration_seconds_count") == 6
+
+
+def head(length: int, *lines: str) -> bytes:
+    usual = (
+        "POST /predict HTTP/1.1",
+        "host: x",
+        "content-type: application/json",
+        f"content-length: {length}",
+    )
+    return "\r\n".join((*usual, *lines, "", "")).encode()
+
+
+def test_the_head_and_parts_of_the_body_may_come_apart(server: Server) -> None:
+    for parts in (
+        (head(7), b'{"n":1}'),
+        (head(7) + b'{"n', b'":1}'),
+        (head(7), b'{"', b'n":', b"1}"),
+        (head(7, "expect: 100-continue"), b'{"n":1}'),
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(0.02)
+            received = b""
+            while not received.endswith(b'{"n":1}'):
+                received += connection.recv(65536) or pytest.fail(f"no answer: {received!r}")
+        assert b"HTTP/1.1 200 OK" in received
+
+
+def test_a_body_that_does_not_come_is_answered_with_408(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, SOURCE, bodyTimeoutSeconds=0.5) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+    ):
+        connection.sendall(head(7))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_request_behind_a_slow_one_waits_for_its_place(server: Server) -> None:
+    slow, quick = b'{"sleep":0.02}', b'{"n":1}'
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(head(len(slow)) + slow + head(len(quick)) + quick)
+        received = b""
+        while not received.endswith(quick):
+            received += connection.recv(65536) or pytest.fail(f"no answer: {received!r}")
+    assert received.index(slow) < received.index(quick)
+
+
+def test_a_client_that_leaves_while_it_waits_is_not_predicted_for(tmp_path: Path) -> None:
+    with serving(tmp_path, SOURCE) as server, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(server.predict, {"sleep": 0.6})
+        until((tmp_path / "started").exists)
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+                connection.sendall(head(13) + b'{"sleep":0.3}')
+        assert slow.result(10).status_code == 200
+        until(lambda: server.metric("predictor_client_disconnects_total") == 5)
+        assert server.metric("predictor_requests_in_progress") == 0
+
+
+def test_a_call_that_runs_when_the_server_drains_is_answered(tmp_path: Path) -> None:
+    for seconds in (0.04, 0.4):
+        (tmp_path / "started").unlink(missing_ok=True)
+        with serving(tmp_path, SOURCE) as server, ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.predict, {"sleep": seconds})
+            until((tmp_path / "started").exists)
+            server.process.send_signal(signal.SIGTERM)
+            assert answer.result(10).json() == {"sleep": seconds}
+            assert server.process.wait(10) == 0
+
+
+def test_requests_of_many_clients_are_each_answered_once(server: Server) -> None:
+    found: list[int] = []
+
+    def ask(first: int) -> None:
+        with httpx.Client(base_url=server.url, timeout=20) as client:
+            found.extend(
+                client.post("/predict", json={"n": n}).json()["n"] for n in range(first, first + 50)
+            )
+
+    threads = [threading.Thread(target=ask, args=(first,)) for first in range(0, 800, 50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(800))
