@@ -46,7 +46,7 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
         Refused: docker's configuration cannot be read, or names a helper that is not installed.
     """
     path = docker_folder(environ) / "config.json"
-    config = _read(path)
+    config = read_config(path)
     names = (DOCKER_HUB, "docker.io", "index.docker.io") if host == "docker.io" else (host,)
     helpers = config.get("credHelpers") or {}
     for name in names:
@@ -62,12 +62,19 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
     return None
 
 
+def helper_for(config: Mapping[str, Any], key: str) -> str | None:
+    """The name of the credential helper that has the credentials of a registry, if any."""
+    helper = (config.get("credHelpers") or {}).get(key) or config.get("credsStore")
+    return str(helper) if helper else None
+
+
 def docker_folder(environ: Mapping[str, str]) -> Path:
     """The folder of docker's configuration."""
     return Path(environ.get("DOCKER_CONFIG") or home_folder(environ) / ".docker")
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Docker's configuration; empty where there is none."""
     try:
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -50,11 +50,14 @@ class Scope:
     """The access that a request needs, which its token must allow."""
 
     repository: str
+    """Empty for a login, which needs no access to any."""
     actions: str = "pull"
     mount_from: str = ""
     """Another repository that is read."""
 
     def __str__(self) -> str:
+        if not self.repository:
+            return ""
         more = f" repository:{self.mount_from}:pull" if self.mount_from else ""
         return f"repository:{self.repository}:{self.actions}{more}"
 
@@ -137,6 +140,18 @@ class RegistrySession:
             )
         except RequestFailed as error:
             raise unreachable(error, is_insecure=self._insecure) from error
+
+    def sign_in(self, host: str, credentials: Credentials) -> None:
+        """Check credentials with the registry, which are used from now on.
+
+        Raises:
+            Refused: the registry does not accept them.
+            ServerFailed: the registry does not answer.
+        """
+        with self._lock:
+            self._credentials[host] = credentials
+        with self.request("GET", host, "/v2/", scope=Scope("")) as answer:
+            check(answer, host, "/v2/")
 
     def _authorized(self, request: _Request, host: str, path: str, scope: Scope) -> HttpResponse:
         """The answer, with credentials where the registry requires them."""

@@ -80,6 +80,7 @@ EXECUTES: Mapping[str, Execution] = {
     "bootstrap": _GITOPS,
     "model push": _REGISTRY,
     "model pull": _REGISTRY,
+    "login": _REGISTRY,
     "completion": Execution(frozenset({"bash"})),
     "version": _NOTHING,
 }

@@ -147,6 +147,8 @@ def calls(attack: Attack) -> Iterator[tuple[str, list[str], int]]:
     yield "completion", ["bash"], 0
     yield "version", [], 0
     yield "init", [str(home / "new")], 0
+    registry = attack.mill.repository.partition("/")[0]
+    yield "login", [registry, "-u", "ann", "--password-env", "PATH"], 0
 
 
 def tag(attack: Attack) -> str:
