@@ -12,9 +12,13 @@ from gitops_ml.cli.options import api_option, environment_option, output_choice
 from gitops_ml.commands.check import CheckOptions, check
 from gitops_ml.errors import InvalidDocument
 from gitops_ml.review.reports.facts import review_facts
+from gitops_ml.review.reports.markdown import MARKER_LINE, comment
+from gitops_ml.review.reports.terminal import terminal_lines
 
 if TYPE_CHECKING:
+    from gitops_ml.project.project import Project
     from gitops_ml.review.review import Review
+    from gitops_ml.workspace.clients import Clients
 
 
 @click.command("check")
@@ -34,13 +38,25 @@ if TYPE_CHECKING:
 )
 @environment_option
 @api_option
-@output_choice("text", "json", help="Text for people, or the same facts as JSON.")
+@click.option(
+    "--offline",
+    is_flag=True,
+    envvar="GITOPS_ML_OFFLINE",
+    help="Ask no server; edits of the GitOps repository by hand are not known then.",
+)
+@output_choice(
+    "text",
+    "json",
+    "markdown",
+    help="Text for a terminal, facts as JSON, or the comment on a pull request.",
+)
 def command(
     folder: Path | None,
     base: str,
     head: str | None,
     environments: tuple[str, ...],
     apis: tuple[str, ...],
+    offline: bool,
     output: str,
 ) -> None:
     """Say what a change does: what restarts, what it costs, what it breaks.
@@ -52,19 +68,29 @@ def command(
       gitops-ml check --base origin/main
     """
     options = CheckOptions(base=base, head=head, environments=environments, apis=apis)
-    review = check(folder or Path.cwd(), options)
+    review = check(folder or Path.cwd(), options, clients_of=None if offline else _clients)
     if output == "json":
         report.as_json(review_facts(review))
+    elif output == "markdown":
+        report.stream(f"{MARKER_LINE}\n\n{comment(review)}", nl=False)
     else:
         _show(review)
     if review.errors:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
+    report.exit_if_different(bool(review.broken))
+
+
+def _clients(project: Project, root: Path) -> Clients:
+    from gitops_ml.workspace.clients import Clients
+
+    return Clients(
+        project=project,
+        root=root,
+        progress=report.progress,
+        warn=lambda text: report.warnings([text]),
+    )
 
 
 def _show(review: Review) -> None:
-    report.problems(review.problems, err=False)
-    report.warnings(review.warnings)
-    for release in review.releases:
-        report.changed(
-            release.action, f"{release.api} in {release.environment}: {release.rollout.pods}"
-        )
+    for text, kind in terminal_lines(review):
+        report.echo(report.styled(text, kind))

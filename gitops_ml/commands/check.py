@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.rendering import render_objects
-from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.errors import GitopsMlError, InvalidDocument, UsageError
 from gitops_ml.git.checkout import Untrusted, find_checkout
 from gitops_ml.git.source_tree import open_source
 from gitops_ml.helm.engines import find_helm
-from gitops_ml.review.compare import Comparison, changed_pairs
-from gitops_ml.review.read_states import read_states
+from gitops_ml.review.compare import Comparison, changed_pairs, total_cost
+from gitops_ml.review.hand_edits_of_change import edits_that_end
+from gitops_ml.review.read_states import read_project_of, read_states
 from gitops_ml.review.review import Review, State
+from gitops_ml.review.rollout import quota_warnings
+from gitops_ml.review.rules import with_findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from gitops_ml.delivery.rendering import Objects
+    from gitops_ml.git.checkout import Checkout
     from gitops_ml.git.source_tree import SourceRepository, SourceTree
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.helm.engines import HelmEngine
+    from gitops_ml.project.project import Project
     from gitops_ml.review.compare import Pair
     from gitops_ml.review.read_states import States
+    from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,31 +47,51 @@ class CheckOptions:
     """Only these; all where it is empty."""
 
 
-def check(folder: Path, options: CheckOptions) -> Review:
+def check(
+    folder: Path,
+    options: CheckOptions,
+    *,
+    clients_of: Callable[[Project, Path], Clients] | None = None,
+    now: datetime | None = None,
+) -> Review:
     """Compare two states of the source repository that ``folder`` is in.
+
+    ``clients_of`` makes the clients of a project in a folder; they only ever belong to the project
+    before the change. Without it, no server is asked.
 
     Raises:
         UsageError: there is no such commit, or no source repository.
         InvalidDocument: the state before the change cannot be read.
     """
+    checkout = _checkout(folder)
+    start = folder.resolve().relative_to(checkout.root).as_posix()
+    start = "" if start == "." else start
+    with open_source(checkout) as repository, tempfile.TemporaryDirectory(prefix="gitops-ml-") as d:
+        place = Path(d).resolve()
+        tip = repository.at_commit(repository.commit(options.base))
+        before, after, base, head = _trees(repository, tip, options)
+        states = read_states(repository, before, after, start=start, folder=place)
+        review, pairs = _review(states, base, head, options, now or datetime.now(timezone.utc))
+        if clients_of is None or review.errors:
+            return review
+        trusted = read_project_of(repository, tip, start=start, folder=place)
+        root = checkout.root / trusted.root
+        return _with_hand_edits(review, pairs, lambda: clients_of(trusted.project, root))
+
+
+def _checkout(folder: Path) -> Checkout:
     try:
         checkout = find_checkout(folder)
     except Untrusted as failure:
         raise UsageError(f"the Git repository of {folder} is not one that git made") from failure
     if checkout is None:
         raise UsageError(f"{folder} is in no Git repository, and the base is a commit of one")
-    start = folder.resolve().relative_to(checkout.root).as_posix()
-    with open_source(checkout) as repository, tempfile.TemporaryDirectory(prefix="gitops-ml-") as d:
-        before, after, base, head = _trees(repository, options)
-        place = "" if start == "." else start
-        states = read_states(repository, before, after, start=place, folder=Path(d).resolve())
-        return _review(states, base, head, options)
+    return checkout
 
 
 def _trees(
-    repository: SourceRepository, options: CheckOptions
+    repository: SourceRepository, tip: SourceTree, options: CheckOptions
 ) -> tuple[SourceTree, SourceTree, State, State]:
-    tip = repository.commit(options.base)
     if options.head is None:
         after = repository.at_checkout()
         head = State("the checkout", after.commit, bool(after.is_dirty))
@@ -72,34 +99,62 @@ def _trees(
         after = repository.at_commit(repository.commit(options.head))
         head = State(options.head, after.commit)
     # What others merged since the branch began is no part of the change.
-    start = repository.merge_base(tip, after.commit) if after.commit else None
-    before = repository.at_commit(start or tip)
+    start = repository.merge_base(str(tip.commit), after.commit) if after.commit else None
+    before = tip if start in (None, tip.commit) else repository.at_commit(str(start))
     return before, after, State(options.base, before.commit), head
 
 
-def _review(states: States, base: State, head: State, options: CheckOptions) -> Review:
+def _review(
+    states: States, base: State, head: State, options: CheckOptions, now: datetime
+) -> tuple[Review, tuple[Pair, ...]]:
+    """The review without what only servers know, and the releases that change."""
     review = Review(
         project=states.after.project.name,
         base=base,
         head=head,
         releases=(),
         counts=dict.fromkeys(states.before.project.environments, states.apis),
-        problems=states.after.problems,
+        problems=states.new_problems(),
         warnings=tuple(_base_warnings(states)),
     )
     if review.errors:
-        return review
-    pairs = [
+        return review, ()
+    pairs = tuple(
         pair for pair in changed_pairs(states.before, states.after) if _is_chosen(pair, options)
-    ]
+    )
     try:
         comparison, warnings = _compared(states, pairs)
     except InvalidDocument as failure:
         problems = tuple(sorted({*review.problems, *failure.problems}))
-        return replace(review, problems=problems)
-    return replace(
-        review, releases=comparison.reviews(pairs), warnings=(*review.warnings, *warnings)
+        return replace(review, problems=problems), ()
+    releases = comparison.reviews(pairs)
+    review = replace(
+        review,
+        releases=releases,
+        cost=total_cost(releases),
+        warnings=(*review.warnings, *warnings, *quota_warnings(releases)),
     )
+    project = (
+        states.before.project if states.before.workspace.has_project_file else states.after.project
+    )
+    return with_findings(
+        review, states.after, checks=project.checks, now=now, before=states.before.project
+    ), pairs
+
+
+def _with_hand_edits(
+    review: Review, pairs: Iterable[Pair], clients: Callable[[], Clients]
+) -> Review:
+    """The review with the edits by hand that the change would undo, where a server can be asked."""
+    modified = [pair.after for pair in pairs if pair.before and pair.after]
+    try:
+        found = clients()
+        if not modified or found.project.gitops is None:
+            return review
+        return replace(review, hand_edits=edits_that_end(found.repository, modified))
+    except GitopsMlError as failure:
+        text = f"the GitOps repository could not be read, so edits by hand are not known: {failure}"
+        return replace(review, warnings=(*review.warnings, text))
 
 
 def _is_chosen(pair: Pair, options: CheckOptions) -> bool:
@@ -108,7 +163,7 @@ def _is_chosen(pair: Pair, options: CheckOptions) -> bool:
     )
 
 
-def _base_warnings(states: States) -> Iterable[str]:
+def _base_warnings(states: States) -> Iterator[str]:
     errors = [each for each in states.before.problems if each.severity == "error"]
     if errors:
         yield (

@@ -53,7 +53,7 @@ class RuleCheck:
         project = self.workspace.project
         fleet = Fleet(subjects, project)
         found = evaluate(fleet, BUILT_IN, checks=project.checks, today=self.now.date())
-        problems = tuple(_problem(each, manifests) for each in found)
+        problems = tuple(problem_of(each, manifests) for each in found)
         errors = tuple(each for each in problems if each.severity == "error")
         if errors and self.verb not in _NEVER_STOPPED:
             raise RulesBroken(problems)
@@ -124,7 +124,7 @@ def rule_warnings(problems: Iterable[Problem]) -> tuple[str, ...]:
     )
 
 
-def _problem(finding: RuleFinding, manifests: Mapping[tuple[str, str], Manifest]) -> Problem:
+def problem_of(finding: RuleFinding, manifests: Mapping[tuple[str, str], Manifest]) -> Problem:
     """The finding at its place in the manifest."""
     message = f"{finding.message}; {finding.remedy}" if finding.remedy else finding.message
     manifest = manifests.get((finding.environment, finding.api))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.gitops.changed_releases import ReleaseChange
@@ -136,3 +136,33 @@ def _cost(
     ]
     unknown = any(side and cost is None for side, cost in zip(sides, found, strict=True))
     return None if unknown else (found[0], found[1])
+
+
+def total_cost(
+    releases: Iterable[ReleaseReview],
+) -> tuple[CostRange | None, CostRange | None] | None:
+    """The sums over releases, before and after; `None` where a price is not known."""
+    pairs = [release.cost for release in releases]
+    known = [pair for pair in pairs if pair is not None]
+    if not pairs or len(known) < len(pairs):
+        return None
+    before, after = ([pair[at] for pair in known if pair[at]] for at in (0, 1))
+    currencies = {each.currency for each in (*before, *after) if each}
+    return (_sum(before), _sum(after)) if len(currencies) == 1 else None
+
+
+def _sum(costs: Iterable[CostRange | None]) -> CostRange | None:
+    total: CostRange | None = None
+    for each in costs:
+        if each is None or total is None:
+            total = total or each
+            continue
+        total = replace(
+            total,
+            low=total.low + each.low,
+            high=total.high + each.high,
+            spot_low=total.spot_low + each.spot_low,
+            spot_high=total.spot_high + each.spot_high,
+            is_spot=total.is_spot and each.is_spot,
+        )
+    return total

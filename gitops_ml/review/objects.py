@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from gitops_ml.gitops.differences import object_changes
 from gitops_ml.review.review import RISKS, RatedChange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gitops_ml.gitops.differences import FieldChange, ObjectChange
 
@@ -19,6 +20,7 @@ _FOLLOWS = re.compile(
 )
 """Ids, hashes and versions: they move because something else did."""
 _DIGEST = re.compile(r"@?sha256:[0-9a-f]{64}$|:h-[0-9a-f]{20}(?:@sha256:[0-9a-f]{64})?$")
+_HASHED = re.compile(r"(.+)-[0-9a-f]{8}")
 _LOSES = {
     "Deployment",
     "Service",
@@ -52,14 +54,37 @@ _MEDIUM: tuple[tuple[str, str], ...] = (
 
 
 def rated_changes(
-    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
 ) -> tuple[RatedChange, ...]:
     """The changes of the objects, the highest risk first; those that only follow are left out."""
-    changes = (_reduced(change) for change in object_changes(before, after))
+    changes = (_reduced(each) for each in object_changes(*_unhashed(before, after)))
     found = [_rated(change) for change in changes if change is not None]
     return tuple(
         sorted(found, key=lambda each: (RISKS.index(each.risk), each.change.kind, each.change.name))
     )
+
+
+def _names(objects: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {str(each["metadata"]["name"]) for each in objects}
+
+
+def _unhashed(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> tuple[Any, Any]:
+    """The objects with ``*`` in place of the hashes at the ends of names that change."""
+    old, new = _names(before), _names(after)
+    hashed = {name: m[1] for name in old ^ new if (m := _HASHED.fullmatch(name))}
+    return _renamed(before, hashed), _renamed(after, hashed)
+
+
+def _renamed(objects: Sequence[Mapping[str, Any]], hashed: Mapping[str, str]) -> Any:
+    stems = [hashed[name] for name in _names(objects) if name in hashed]
+    # Two objects whose names differ in the hash alone keep it.
+    known = {name: stem for name, stem in hashed.items() if stems.count(stem) == 1}
+    text = json.dumps(objects) if known else ""
+    for name, stem in known.items():
+        text = text.replace(json.dumps(name)[1:-1], json.dumps(f"{stem}-*")[1:-1])
+    return json.loads(text) if known else objects
 
 
 def _reduced(change: ObjectChange) -> ObjectChange | None:

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.project.reader import default_project
 from gitops_ml.review.scope import Scope, scope_of, touched_folders
 from gitops_ml.review.sides import StateReleases, read_state_releases
 from gitops_ml.review.written_tree import write_tree
+from gitops_ml.workspace.manifest_files import read_project_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gitops_ml.errors import Problem
     from gitops_ml.git.source_tree import SourceFile, SourceRepository, SourceTree
+    from gitops_ml.project.project import Project
 
 _MOST_BESIDE = 200
 """Unchanged manifests that are read because they name what a changed one names."""
@@ -29,6 +33,41 @@ class States:
     before: StateReleases
     after: StateReleases
     apis: int
+
+    def new_problems(self) -> tuple[Problem, ...]:
+        """The problems after the change, without warnings that were there before it."""
+        known = {_without_place(each) for each in self.before.problems}
+        return tuple(
+            each
+            for each in self.after.problems
+            if each.severity == "error" or _without_place(each) not in known
+        )
+
+
+def _without_place(problem: Problem) -> object:
+    return problem.file, problem.path, problem.message
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectOf:
+    """The project of a state, and its folder in the source repository."""
+
+    project: Project
+    root: str
+
+
+def read_project_of(
+    repository: SourceRepository, tree: SourceTree, *, start: str, folder: Path
+) -> ProjectOf:
+    """The project of a state; the default one where it has none, or none that can be read."""
+    scope = scope_of(tree.files, start)
+    place = folder / "project"
+    (place / ".git").mkdir(parents=True)
+    if scope.project_file is None:
+        return ProjectOf(default_project(), scope.root)
+    write_tree(repository, tree, [scope.project_file], place)
+    project, _ = read_project_file(place / scope.project_file)
+    return ProjectOf(project or default_project(), scope.root)
 
 
 def read_states(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.errors import Problem
     from gitops_ml.gitops.differences import FieldChange, ObjectChange
+    from gitops_ml.release.cost import CostRange
     from gitops_ml.release.spec import ReleaseSpec
 
 ACTIONS = ("add", "modify", "delete")
@@ -149,10 +150,10 @@ class ReleaseReview:
     """`None` for a ready-made image, and for a release that goes."""
     files: tuple[FileChange, ...] = ()
     packages: tuple[PackageChange, ...] = ()
-    cost: tuple[Any, Any] | None = None
-    """Per month before and after, as `release.cost` has it; `None` where the project file has no prices."""
-    findings: tuple[Any, ...] = ()
-    """Of the policy."""
+    cost: tuple[CostRange | None, CostRange | None] | None = None
+    """Of a month before and after; `None` where the project file lacks a price."""
+    findings: tuple[Problem, ...] = ()
+    """Rules that it breaks, with their severities: ``error``, ``warning`` or ``note``."""
 
     @property
     def directory(self) -> str:
@@ -172,13 +173,13 @@ class Review:
     """By environment, how many releases there were before the change."""
     problems: tuple[Problem, ...] = ()
     """Of the documents after the change; with an error among them, no release is compared."""
-    findings: tuple[Any, ...] = ()
-    """Of rules about all releases together."""
+    findings: tuple[Problem, ...] = ()
+    """Broken rules about several releases, or about the project file."""
     hand_edits: tuple[str, ...] = ()
     """Edits in the GitOps repository that the merge would undo."""
     warnings: tuple[str, ...] = ()
-    cost: tuple[Any, Any] | None = None
-    """Per month before and after, of the releases that change."""
+    cost: tuple[CostRange | None, CostRange | None] | None = None
+    """Of a month before and after, of the releases that change."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -186,3 +187,9 @@ class Review:
 
     def of_action(self, action: str) -> tuple[ReleaseReview, ...]:
         return tuple(release for release in self.releases if release.action == action)
+
+    @property
+    def broken(self) -> tuple[Problem, ...]:
+        """The rules of severity ``error`` that are broken."""
+        found = (*self.findings, *(each for release in self.releases for each in release.findings))
+        return tuple(each for each in found if each.severity == "error")

@@ -17,14 +17,16 @@ from gitops_ml.release.resolve import has_spare
 from gitops_ml.review.review import Rollout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.review.review import Side
+    from gitops_ml.review.review import ReleaseReview, Side
 
 _MOST_NAMED = 4
 _STARTS = "starts"
+ONLY_IMAGE = "the pods follow from the image"
+"""The reason of a rollout where nothing but the image changes."""
 
 
 def rollout_of(
@@ -139,3 +141,19 @@ def _replicas(side: Side) -> tuple[int, int]:
     fewest = fewest if isinstance(fewest, int) else 1
     most = scaling.get("maxReplicas", fewest)
     return fewest, max(fewest, most if isinstance(most, int) else fewest)
+
+
+def quota_warnings(releases: Iterable[ReleaseReview]) -> Iterator[str]:
+    """GPUs that the releases of a change need together at the peak, where the quota is less."""
+    needed: dict[tuple[str, str, int], int] = {}
+    for release in releases:
+        rollout, side = release.rollout, release.after
+        if side and side.spec and rollout.quota is not None and rollout.gpu_class:
+            key = (side.spec.cluster, rollout.gpu_class, rollout.quota)
+            needed[key] = needed.get(key, 0) + rollout.gpus_at_peak
+    for (cluster, gpu_class, quota), gpus in needed.items():
+        if gpus > quota:
+            yield (
+                f"the releases of this change need {gpus} GPUs of class {gpu_class} on {cluster} at the "
+                f"peak, and clusters.{cluster}.gpu_classes.{gpu_class}.quota is {quota}: pods will wait"
+            )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.review.headline import headline
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.errors import Problem
     from gitops_ml.gitops.differences import FieldChange
+    from gitops_ml.release.cost import CostRange
     from gitops_ml.review.review import RatedChange, ReleaseReview, Review, State
 
 
@@ -18,9 +21,12 @@ def review_facts(review: Review) -> Mapping[str, Any]:
         "project": review.project,
         "base": _state(review.base),
         "head": _state(review.head),
+        "headline": headline(review),
         "counts": dict(review.counts),
         "problems": [_problem(each) for each in review.problems],
         "releases": [_release(each) for each in review.releases],
+        "findings": [_problem(each) for each in review.findings],
+        "cost": _cost(review.cost),
         "hand_edits": list(review.hand_edits),
         "warnings": list(review.warnings),
     }
@@ -46,8 +52,13 @@ def _release(release: ReleaseReview) -> Mapping[str, Any]:
         "objects": [_object(each) for each in release.objects],
         "files": [asdict(each) for each in release.files],
         "packages": [asdict(each) for each in release.packages],
-        "cost": [asdict(each) if each else None for each in release.cost] if release.cost else None,
+        "cost": _cost(release.cost),
+        "findings": [_problem(each) for each in release.findings],
     }
+
+
+def _cost(cost: tuple[CostRange | None, CostRange | None] | None) -> list[Any] | None:
+    return [asdict(each) if each else None for each in cost] if cost else None
 
 
 def _object(rated: RatedChange) -> Mapping[str, Any]:

@@ -1,0 +1,216 @@
+"""A review as the comment on a pull request, in Markdown, within the size that a forge takes."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.documents.markdown import block, cell, code, escaped
+from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.gitops.pull_request_body import LONGEST_BODY, field_lines
+from gitops_ml.review.headline import headline, urgency
+from gitops_ml.review.words import (
+    cost_text,
+    file_text,
+    gpus_text,
+    image_text,
+    next_steps,
+    package_text,
+    rollout_text,
+    why_text,
+)
+from gitops_ml.system.clean_text import one_line
+from gitops_ml.system.resources import template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gitops_ml.errors import Problem
+    from gitops_ml.review.review import ReleaseReview, Review
+
+MARKER = "check"
+"""`Forge.upsert_comment` knows the comment by it."""
+MARKER_LINE = f"<!-- gitops-ml: {MARKER} -->"
+"""The hidden line of a comment that another tool posts and updates."""
+_SIZES = (40, 20, 10, 5, 2)
+"""How many rows and lines of a list are tried, until what has to be shown fits."""
+_MOST_LINES = 60
+_MOST_COMPARED = 300
+_LONGEST_LINE = 400
+_SIGNS = {"add": "＋", "modify": "~", "delete": "−"}
+_QUOTED = re.compile(r"`[^`]+`")
+
+
+def comment(review: Review, *, limit: int = LONGEST_BODY, folded: bool = True) -> str:
+    """The comment, of at most ``limit`` characters.
+
+    With ``folded``, details are in HTML that most forges fold; Bitbucket shows HTML as text.
+    """
+    text = template("check.md.j2", escaped=escaped)
+    details = [_detail(alike, folded) for alike in _groups(review.releases)]
+    for most in _SIZES:
+        render = partial(text.render, **_facts(review, most))
+        room = limit - len(render(details=[], hidden=0)) - 300
+        if room > 0:
+            break
+    sizes = accumulate(len(each["text"]) + 2 for each in details)
+    shown = sum(size <= room for size in sizes)
+    hidden = max(0, len(review.releases) - _MOST_COMPARED)
+    hidden += sum(each["count"] for each in details[shown:])
+    body = render(details=details[:shown], hidden=hidden).strip() + "\n"
+    return body if len(body) <= limit else f"{body[: limit - 2]}…\n"
+
+
+def _facts(review: Review, most: int) -> dict[str, Any]:
+    rows = sorted(review.releases, key=urgency)
+    return {
+        "headline": headline(review),
+        "notes": list(_notes(review)),
+        "lists": [_list(title, lines, most) for title, lines in _lists(review) if lines],
+        "rows": [_row(release) for release in rows[:most]],
+        "more_rows": max(0, len(rows) - most),
+        "steps": [_step(text) for text in next_steps(review)],
+        "base_ref": one_line(review.base.label, most=100),
+        "footer": _footer(review),
+    }
+
+
+def _notes(review: Review) -> Iterator[str]:
+    if text := cost_text(review.cost):
+        yield f"Cost of a month, at the fewest to the most replicas: {escaped(text)}."
+
+
+def _lists(review: Review) -> Iterator[tuple[str, list[str]]]:
+    yield "Errors in the documents", [_problem(each) for each in review.errors]
+    found = [*review.findings, *(each for item in review.releases for each in item.findings)]
+    broken = [each for each in found if each.severity == "error"]
+    yield "Rules that this breaks", [_problem(each) for each in broken]
+    yield (
+        "Edits by hand in the GitOps repository that the merge would undo",
+        [escaped(_short(each)) for each in review.hand_edits],
+    )
+    warned = [each for each in (*review.problems, *found) if each.severity != "error"]
+    lines = [*(_problem(each) for each in warned), *(escaped(_short(w)) for w in review.warnings)]
+    yield "Warnings", list(dict.fromkeys(lines))
+
+
+def _list(title: str, lines: Sequence[str], most: int) -> tuple[str, Sequence[str], int]:
+    return title, lines[:most], max(0, len(lines) - most)
+
+
+def _problem(problem: Problem) -> str:
+    place = f"{problem.file}:{problem.line}" if problem.line else problem.file
+    path = f"{problem.path}: " if problem.path else ""
+    lead = f"{code(one_line(place, most=150))} " if place else ""
+    return f"{lead}{escaped(_short(path + problem.message))} ({code(problem.rule)})"
+
+
+def _short(text: str) -> str:
+    return one_line(text, most=_LONGEST_LINE)
+
+
+def _row(release: ReleaseReview) -> list[str]:
+    name = f"{cell(release.api)} in {cell(release.environment)}"
+    texts = (rollout_text(release), image_text(release), gpus_text(release))
+    cost = cost_text(release.cost)
+    cells = [escaped(text) or "–" for text in (*texts, cost)]
+    return [_SIGNS[release.action], name, *cells]
+
+
+def _step(text: str) -> str:
+    """A step, with its commands as code."""
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(part if _QUOTED.fullmatch(part) else _spaced(part) for part in parts)
+
+
+def _spaced(part: str) -> str:
+    """`escaped` drops the spaces at the ends."""
+    lead = " " if part.startswith(" ") else ""
+    return f"{lead}{escaped(part)}{' ' if part.strip() and part.endswith(' ') else ''}"
+
+
+def _footer(review: Review) -> str:
+    base, head = review.base, review.head
+    commits = [f"{code(base.label)} ({code(str(base.commit)[:12])})", code(head.label)]
+    dirty = " with uncommitted files" if head.is_dirty else ""
+    if head.commit:
+        commits[1] += f" ({code(head.commit[:12])}{dirty})"
+    return (
+        f"<sub>{commits[0]} compared with {commits[1]}; nothing of the change was executed.</sub>"
+    )
+
+
+# -- details ---------------------------------------------------------------------------------------
+
+
+def _groups(releases: Sequence[ReleaseReview]) -> list[list[ReleaseReview]]:
+    """The releases that change alike, in the order of the table."""
+    groups: dict[object, list[ReleaseReview]] = {}
+    for release in sorted(releases, key=urgency)[:_MOST_COMPARED]:
+        if sections := tuple(_sections(release)):
+            groups.setdefault((release.action, sections), []).append(release)
+    return list(groups.values())
+
+
+def _detail(alike: Sequence[ReleaseReview], folded: bool) -> dict[str, Any]:
+    names = [f"{each.api} in {each.environment}" for each in alike[:5]]
+    more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
+    title = ", ".join(names) + more
+    body = "\n\n".join(_sections(alike[0]))
+    if folded:
+        text = f"<details><summary>{_html(title)}</summary>\n\n{body}\n\n</details>"
+    else:
+        text = f"#### {escaped(title)}\n\n{body}"
+    return {"text": text, "count": len(alike)}
+
+
+def _html(text: str) -> str:
+    return escaped(text).replace("\\", "")
+
+
+def _sections(release: ReleaseReview) -> Iterator[str]:
+    if why := why_text(release):
+        yield f"Why: {escaped(_short(why))}."
+    if lines := _manifest_lines(release):
+        yield f"Manifest:\n\n{block(_cut(lines), 'yaml' if release.action == 'add' else 'diff')}"
+    if release.packages:
+        yield _bullets("Packages", (package_text(each) for each in release.packages))
+    if release.files and release.action == "modify":
+        yield _bullets("Files", (file_text(each) for each in release.files))
+    if release.objects and release.action == "modify":
+        yield f"Kubernetes objects, the highest risk first:\n\n{block(_cut(_objects(release)), 'diff')}"
+
+
+def _manifest_lines(release: ReleaseReview) -> list[str]:
+    """What the manifest says of the release; a line for each field that changes."""
+    if release.action == "add" and release.after:
+        return write_yaml(dict(release.after.manifest)).splitlines()
+    return [line for each in release.fields for line in field_lines(each)]
+
+
+def _objects(release: ReleaseReview) -> list[str]:
+    lines = []
+    for rated in release.objects:
+        change = rated.change
+        sign = {"add": "+", "delete": "-", "modify": " "}[change.action]
+        why = f", {rated.why}" if rated.why else ""
+        lines.append(f"{sign} {change.kind}/{change.name} ({rated.risk} risk{why})")
+        lines += [line for field in change.fields for line in field_lines(field)]
+    return lines
+
+
+def _bullets(title: str, texts: Iterable[str]) -> str:
+    lines = [f"* {code(_short(text))}" for text in texts]
+    more = [f"* … and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+    return "\n".join([f"{title}:\n", *lines[:_MOST_LINES], *more])
+
+
+def _cut(lines: list[str]) -> str:
+    more = [f"# and {len(lines) - _MOST_LINES} more lines"] if len(lines) > _MOST_LINES else []
+    return "\n".join([*(_short_line(line) for line in lines[:_MOST_LINES]), *more])
+
+
+def _short_line(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"

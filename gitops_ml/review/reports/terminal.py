@@ -1,0 +1,131 @@
+"""A review for a terminal of 80 columns: lines, each with the action or severity that colours it."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from gitops_ml.gitops.pull_request_body import field_lines
+from gitops_ml.review.headline import headline, urgency
+from gitops_ml.review.words import (
+    cost_text,
+    file_text,
+    gpus_text,
+    image_text,
+    next_steps,
+    package_text,
+    rollout_text,
+    why_text,
+)
+from gitops_ml.system.clean_text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gitops_ml.errors import Problem
+    from gitops_ml.review.review import ReleaseReview, Review
+
+    Line = tuple[str, str]
+    """Text, and ``add``, ``modify``, ``delete``, ``error``, ``warning`` or nothing."""
+
+WIDTH = 80
+_MOST_DETAILED = 20
+_MOST_FIELDS = 12
+_SIGNS = {"add": "+", "delete": "-", "modify": "~"}
+
+
+def terminal_lines(review: Review) -> Iterator[Line]:
+    """What a person at a terminal reads."""
+    yield from _wrapped(headline(review), "error" if review.errors else "")
+    if text := cost_text(review.cost):
+        yield from _wrapped(f"Cost of a month, fewest to most replicas: {text}")
+    found = [*review.findings, *(each for item in review.releases for each in item.findings)]
+    yield from _problems((*review.errors, *(each for each in found if each.severity == "error")))
+    yield from _list("edit by hand that ends", review.hand_edits, "warning")
+    for release in sorted(review.releases, key=urgency)[:_MOST_DETAILED]:
+        yield "", ""
+        yield from _release(release)
+    if (more := len(review.releases) - _MOST_DETAILED) > 0:
+        yield "", ""
+        yield f"and {more} more releases: --output json has all of them", ""
+    rest = [each for each in (*review.problems, *found) if each.severity != "error"]
+    yield from _problems(rest)
+    yield from _list("warning", review.warnings, "warning")
+    steps = list(next_steps(review))
+    if steps:
+        yield "", ""
+        yield "Next:", ""
+        for number, step in enumerate(steps, 1):
+            yield from _wrapped(step, lead=f"  {number}. ")
+
+
+def _release(release: ReleaseReview) -> Iterator[Line]:
+    title = f"{_SIGNS[release.action]} {release.api} in {release.environment}"
+    yield title, release.action
+    facts = [
+        ("pods", rollout_text(release)),
+        ("image", image_text(release)),
+        ("GPUs", gpus_text(release) and f"{gpus_text(release)} at the peak"),
+        ("cost", cost_text(release.cost)),
+        ("why", why_text(release)),
+    ]
+    for name, text in facts:
+        if text:
+            yield from _wrapped(text, lead=f"  {name:<7}")
+    lines = [line for each in release.fields for line in field_lines(each)]
+    yield from _block("fields", lines)
+    yield from _block("packages", [package_text(each) for each in release.packages])
+    if release.action == "modify":
+        yield from _block("files", [file_text(each) for each in release.files])
+        yield from _block("objects", list(_objects(release)))
+
+
+def _objects(release: ReleaseReview) -> Iterator[str]:
+    for rated in release.objects:
+        change = rated.change
+        why = f", {rated.why}" if rated.why else ""
+        yield f"{_SIGNS[change.action]} {change.kind}/{change.name}: {rated.risk} risk{why}"
+        for field in change.fields:
+            yield from (f"  {line}" for line in field_lines(field))
+
+
+def _block(title: str, lines: list[str]) -> Iterator[Line]:
+    if not lines:
+        return
+    yield f"  {title}", ""
+    for line in lines[:_MOST_FIELDS]:
+        kind = {"+": "add", "-": "delete", "~": "modify"}.get(line.strip()[:1], "")
+        yield one_line_of(f"    {line}"), kind
+    if len(lines) > _MOST_FIELDS:
+        yield f"    and {len(lines) - _MOST_FIELDS} more", ""
+
+
+def one_line_of(text: str) -> str:
+    """``text`` on one line of the terminal."""
+    indent = text[: len(text) - len(text.lstrip())]
+    return indent + one_line(text, most=WIDTH - len(indent))
+
+
+def _problems(problems: Iterable[Problem]) -> Iterator[Line]:
+    for each in problems:
+        place = f"{each.file}:{each.line}:{each.column}: " if each.line else ""
+        path = f"{each.path}: " if each.path else ""
+        text = f"{place}{each.severity}: {path}{each.message} [{each.rule}]"
+        yield from _wrapped(text, each.severity)
+
+
+def _list(title: str, texts: Iterable[str], kind: str) -> Iterator[Line]:
+    for text in texts:
+        yield from _wrapped(f"{title}: {text}", kind)
+
+
+def _wrapped(text: str, kind: str = "", *, lead: str = "") -> Iterator[Line]:
+    lines = textwrap.wrap(
+        one_line(text, most=2000),
+        WIDTH,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    yield from ((line, kind) for line in lines or [lead])

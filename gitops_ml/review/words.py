@@ -1,0 +1,129 @@
+"""The parts of a review as short texts, the same in every report for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.gitops.changed_releases import NO_RESTART
+from gitops_ml.release.cost import money_range
+from gitops_ml.review.headline import count_of
+from gitops_ml.review.rollout import ONLY_IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.release.cost import CostRange
+    from gitops_ml.review.review import (
+        Advisory,
+        FileChange,
+        PackageChange,
+        ReleaseReview,
+        Review,
+    )
+
+_MOST_SOURCES = 5
+
+
+def rollout_text(release: ReleaseReview) -> str:
+    """``rolling, 1 at a time, no downtime``."""
+    rollout = release.rollout
+    if not rollout.restarts:
+        return rollout.pods
+    return f"{rollout.pods}, {'downtime' if rollout.downtime else 'no downtime'}"
+
+
+def image_text(release: ReleaseReview) -> str:
+    """``built again, at most 0.2 MB to push``; empty for a release that goes."""
+    image = release.image
+    if release.after is None:
+        return ""
+    if image is None:
+        return _ready_made(release)
+    if not image.rebuilt:
+        return "unchanged"
+    size = (
+        "" if image.bytes_to_push is None else f", at most {size_text(image.bytes_to_push)} to push"
+    )
+    return f"built again{size}"
+
+
+def _ready_made(release: ReleaseReview) -> str:
+    images = [
+        side.values.get("image") if side else None for side in (release.before, release.after)
+    ]
+    is_other = release.action == "modify" and images[0] != images[1]
+    return "another ready-made image" if is_other else "ready-made"
+
+
+def size_text(number: int) -> str:
+    return f"{number / 1e6:.1f} MB" if number >= 100_000 else f"{number / 1e3:.1f} kB"
+
+
+def gpus_text(release: ReleaseReview) -> str:
+    """``8 of 10 t4``; empty without GPUs."""
+    rollout = release.rollout
+    if not rollout.gpus_at_peak:
+        return ""
+    of = "" if rollout.quota is None else f" of {rollout.quota}"
+    return f"{rollout.gpus_at_peak}{of} {rollout.gpu_class or 'GPUs'}"
+
+
+def cost_text(cost: tuple[CostRange | None, CostRange | None] | None) -> str:
+    """``USD 24 to 240 → USD 48 to 480``; empty where no price is known."""
+    if cost is None:
+        return ""
+    before, after = (money_range(*each.paid, each.currency) if each else "nothing" for each in cost)
+    return before if before == after else f"{before} → {after}"
+
+
+def package_text(change: PackageChange) -> str:
+    before, after = change.before or "–", change.after or "removed"
+    text = f"{change.name} {before} → {after}" if change.before else f"{change.name} {after} (new)"
+    return "; ".join([text, *map(advisory_text, change.advisories)])
+
+
+def advisory_text(advisory: Advisory) -> str:
+    fixed = f", fixed in {advisory.fixed}" if advisory.fixed else ""
+    return f"{advisory.id}: {advisory.summary or 'known vulnerability'}{fixed}"
+
+
+def file_text(change: FileChange) -> str:
+    sign = {"add": "+", "delete": "-", "modify": "~"}[change.action]
+    size = f" ({size_text(change.size)})" if change.size and change.action != "delete" else ""
+    return f"{sign} {change.path}{size}"
+
+
+def next_steps(review: Review) -> Iterator[str]:
+    """What to do before the merge, the most urgent first."""
+    if review.errors:
+        yield "correct the documents: each error above has its place"
+        return
+    if review.broken:
+        yield "mend what breaks a rule of severity error, or except the API with a reason and a date"
+    if review.hand_edits:
+        yield "write the edits by hand that are to stay into the manifests"
+    if any(each.rollout.downtime and each.action == "modify" for each in review.releases):
+        yield "choose a time for the downtime, or give the release a second replica or a spare GPU"
+    if any(change.advisories for each in review.releases for change in each.packages):
+        yield "take versions without known vulnerabilities: `gitops-ml lock --upgrade`"
+    removed = [each for each in review.releases if each.action == "delete"]
+    if removed:
+        yield f"remove the {count_of(len(removed), 'release')} after the merge: `gitops-ml deploy --prune`"
+    if any(each.action != "delete" for each in review.releases):
+        names = dict.fromkeys(
+            each.environment for each in review.releases if each.action != "delete"
+        )
+        flags = " ".join(f"-e {name}" for name in names)
+        yield f"after the merge, deploy: `gitops-ml deploy {flags}`"
+
+
+def why_text(release: ReleaseReview) -> str:
+    image = release.image
+    found = [
+        each for each in release.rollout.why if not (image and image.rebuilt and each == ONLY_IMAGE)
+    ]
+    if image and image.rebuilt and image.why and release.action != "add":
+        found.insert(0, f"the image is built again because of {', '.join(image.why)}")
+    if release.rollout.pods == NO_RESTART and not release.fields and not release.objects:
+        found.append("only the record of the release changes")
+    return "; ".join(found)
