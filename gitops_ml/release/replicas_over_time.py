@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from gitops_ml.release.spec import AutoscalingSpec
 
-STEP = timedelta(minutes=1)
-_LOOKS = 4
+STEP = timedelta(minutes=5)
+_LOOKS = 20
 """Of the HorizontalPodAutoscaler, in a step: every 15 seconds."""
 
 

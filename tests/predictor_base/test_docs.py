@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
-from tests.support.predictor_server import ROOT, free_port, serving, until
+from tests.support.browser import Browser, browsing
+from tests.support.predictor_server import ROOT, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHROMEDRIVER = shutil.which("chromedriver")
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 SOURCE = '''
     from typing import TypedDict
     class Flower(TypedDict):
@@ -30,66 +26,10 @@ SOURCE = '''
 '''
 
 
-class Browser:
-    """Chromium, spoken to by the WebDriver protocol."""
-
-    def __init__(self, port: int, profile: Path) -> None:
-        arguments = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=390,844",
-            f"--user-data-dir={profile}",
-        ]
-        options = {"goog:chromeOptions": {"args": arguments}}
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
-        asked = {"capabilities": {"alwaysMatch": {"browserName": "chrome", **options}}}
-        self._session = self._http.post("/session", json=asked).json()["value"]["sessionId"]
-
-    def do(self, command: str, **arguments: Any) -> Any:
-        path = f"/session/{self._session}/{command}"
-        answer = self._http.post(path, json=arguments)
-        answer.raise_for_status()
-        return answer.json()["value"]
-
-    def run(self, script: str) -> Any:
-        return self.do("execute/sync", script=f"return {script}", args=[])
-
-    def click(self, selector: str) -> None:
-        element = self.do("element", using="css selector", value=selector)[ELEMENT]
-        self.do(f"element/{element}/click")
-
-    def close(self) -> None:
-        self._http.delete(f"/session/{self._session}")
-        self._http.close()
-
-
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    if CHROMEDRIVER is None:
-        pytest.skip("needs chromedriver")
-    port = free_port()
-    driver = subprocess.Popen([CHROMEDRIVER, f"--port={port}"], stdout=subprocess.DEVNULL)
-
-    def answers() -> bool:
-        try:
-            return bool(httpx.get(f"http://127.0.0.1:{port}/status").json()["value"]["ready"])
-        except httpx.TransportError:
-            return False
-
-    try:
-        until(answers)
-        found = Browser(port, tmp_path / "profile")
+    with browsing(tmp_path / "profile") as found:
         yield found
-        found.close()
-    finally:
-        driver.terminate()
-        driver.wait(10)
 
 
 def test_the_page_describes_and_tries_the_api(tmp_path: Path, browser: Browser) -> None:

@@ -1,0 +1,257 @@
+"""The page of a check: one file, without scripts and without anything from elsewhere.
+
+All words of the documents are escaped by the template, and by `svg` within pictures. The page's own policy
+(CSP) allows its one style sheet and nothing else, so that words that got through would have no effect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.release.cost import CostRange, money_range
+from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
+from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
+from gitops_ml.review.reports.side_by_side import side_by_side
+from gitops_ml.review.reports.topology import topology
+from gitops_ml.system.clean_text import printable
+from gitops_ml.system.resources import template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gitops_ml.gitops.differences import FieldChange
+    from gitops_ml.review.review import RatedChange, ReleaseReview, Review, Side
+
+_OPEN = 5
+"""Releases that are shown with all their details at first."""
+_MOST_FIELDS = 100
+_MOST_PLACES = 12
+_LONGEST_VALUE = 2000
+_STATES = {"add": "added", "modify": "changed", "delete": "removed"}
+
+
+def html_page(
+    review: Review,
+    *,
+    headline: str,
+    weeks: Mapping[str, Weeks] | None = None,
+    prices: Iterable[str] = (),
+) -> str:
+    """The page; ``weeks`` are the replicas of releases over time, by directory, and ``prices`` their sources."""
+    style = template("review.css.j2").render()
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = template("review.html.j2", is_html=True, finalize=_shown)
+    found = weeks or {}
+    return page.render(
+        style=Markup(style),  # noqa: S704 - a file of this package
+        style_hash=f"sha256-{digest}",
+        project=review.project,
+        headline=headline,
+        base=review.base,
+        head=review.head,
+        numbers=list(_numbers(review)),
+        problems=review.problems,
+        findings=_findings(review),
+        notes=[*review.hand_edits, *review.warnings],
+        is_many=len(review.releases) > MOST_BARS,
+        releases=[
+            _release(release, f"r{number}", found.get(release.directory), of=len(review.releases))
+            for number, release in enumerate(review.releases)
+        ],
+        charts=cost_charts(review.releases),
+        price_note=_price_note(review, tuple(prices)),
+    )
+
+
+def _shown(value: object) -> object:
+    """A value of the documents without characters that steer its display."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _numbers(review: Review) -> Iterator[Mapping[str, str]]:
+    for action, label in _STATES.items():
+        if found := len(review.of_action(action)):
+            yield {
+                "value": str(found),
+                "label": f"{'releases' if found > 1 else 'release'} {label}",
+            }
+    restarts = sum(release.rollout.restarts for release in review.releases)
+    yield {"value": str(restarts), "label": "whose pods restart or stop"}
+    downtimes = sum(release.rollout.downtime for release in review.releases)
+    yield {"value": str(downtimes), "label": "with downtime"}
+    if review.cost and any(review.cost):
+        yield {"value": _cost(review.cost), "label": "per month"}
+
+
+def _findings(review: Review) -> list[Mapping[str, Any]]:
+    """What breaks rules; what breaks one in the same way is shown once, with the places."""
+    every = [*review.findings, *(f for release in review.releases for f in release.findings)]
+    places: dict[tuple[str, str, str, str], list[str]] = {}
+    for finding in every:
+        place = " in ".join(part for part in (finding.api, finding.environment) if part)
+        same = (finding.severity, finding.rule, finding.message, finding.remedy)
+        places.setdefault(same, []).append(place)
+    keys = ("severity", "rule", "message", "remedy")
+    order = ("error", "warning", "note")
+    return [
+        {**dict(zip(keys, same, strict=True)), "places": _some(found)}
+        for same, found in sorted(places.items(), key=lambda item: order.index(item[0][0]))
+    ]
+
+
+def _some(places: Sequence[str]) -> str:
+    rest = len(places) - _MOST_PLACES
+    return ", ".join(places[:_MOST_PLACES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _cost(cost: tuple[CostRange | None, CostRange | None] | None) -> str:
+    if cost is None or not any(cost):
+        return "–"
+    before, after = (money_range(*c.paid, c.currency) if c else None for c in cost)
+    if before is None or after is None or before == after:
+        return after or f"{before} → –"
+    return f"{before} → {after}"
+
+
+def _price_note(review: Review, prices: tuple[str, ...]) -> str:
+    if not any(release.cost and any(release.cost) for release in review.releases):
+        return (
+            "No prices: the project file has none for the clusters of these releases."
+            if review.releases
+            else ""
+        )
+    sources = f" Presets: {'; '.join(prices)}." if prices else ""
+    return f"Costs are the requests of all replicas for 730 hours, at the prices of the project file.{sources}"
+
+
+def _release(
+    release: ReleaseReview, anchor: str, weeks: Weeks | None, *, of: int
+) -> Mapping[str, Any]:
+    title = f"{release.api} in {release.environment}"
+    shown = weeks.shown if weeks else None
+    return {
+        "api": release.api,
+        "environment": release.environment,
+        "anchor": anchor,
+        "state": _STATES[release.action],
+        "rollout": release.rollout,
+        "is_open": of <= _OPEN,
+        "is_alone": of == 1,
+        "image": _image(release),
+        "cost": _cost(release.cost),
+        "sentences": list(_sentences(release)),
+        "fields": _fields(release.fields),
+        "objects": [_object(rated) for rated in release.objects],
+        "lists": list(_lists(release)),
+        "topology": topology(release),
+        "topology_caption": "From the route to the pods, "
+        + ("before it is removed" if release.after is None else "after the change"),
+        "chart": replica_chart(weeks, title=title) if weeks else None,
+        "chart_words": spoken(shown) if shown else "",
+        "rows": list(_differences(release)),
+    }
+
+
+def _image(release: ReleaseReview) -> str:
+    if release.image is None:
+        return "–"
+    if not release.image.rebuilt:
+        return "kept"
+    size = release.image.bytes_to_push
+    return "rebuilt" if size is None else f"rebuilt, {_size(size)} to push"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+
+
+def _sentences(release: ReleaseReview) -> Iterator[str]:
+    yield from release.rollout.why
+    if release.image and release.image.rebuilt and release.image.why:
+        yield f"The image is built again: {', '.join(release.image.why)}."
+    rollout = release.rollout
+    if rollout.gpus_at_peak:
+        of = f" of {rollout.quota}" if rollout.quota is not None else ""
+        yield f"At most {rollout.gpus_at_peak}{of} GPUs of the class {rollout.gpu_class} during the update."
+    for cost in release.cost[1:] if release.cost else ():
+        if cost is not None:
+            spot = money_range(cost.spot_low, cost.spot_high, cost.currency)
+            demand = money_range(cost.low, cost.high, cost.currency)
+            here = "spot nodes" if cost.is_spot else "nodes on demand"
+            yield f"{demand} per month on demand, {spot} on spot nodes; it runs on {here}."
+
+
+def _fields(fields: Sequence[FieldChange]) -> list[Mapping[str, str]]:
+    found: list[Mapping[str, str]] = [
+        {
+            "path": field.path,
+            "before": "–" if field.action == "add" else _value(field.before),
+            "after": "–" if field.action == "delete" else _value(field.after),
+        }
+        for field in fields[:_MOST_FIELDS]
+    ]
+    if rest := len(fields) - len(found):
+        found.append({"path": f"… {rest} more", "before": "", "after": ""})
+    return found
+
+
+def _value(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
+
+def _object(rated: RatedChange) -> Mapping[str, Any]:
+    change = rated.change
+    return {
+        "name": f"{change.kind}/{change.name}",
+        "action": _STATES.get(change.action, change.action),
+        "risk": rated.risk,
+        "why": rated.why,
+        "fields": _fields(change.fields),
+    }
+
+
+def _lists(release: ReleaseReview) -> Iterator[Mapping[str, Any]]:
+    if release.files:
+        lines = [
+            {
+                "name": f.path,
+                "text": _STATES.get(f.action, f.action) + (f", {_size(f.size)}" if f.size else ""),
+            }
+            for f in release.files[:_MOST_FIELDS]
+        ]
+        yield {"title": f"Source files that change: {len(release.files)}", "lines": lines}
+    if release.packages:
+        lines = [
+            {
+                "name": p.name,
+                "text": f"{p.before or '–'} → {p.after or '–'}"
+                + "".join(f" · {a.id} {a.summary}" for a in p.advisories),
+            }
+            for p in release.packages[:_MOST_FIELDS]
+        ]
+        yield {"title": f"Locked packages that change: {len(release.packages)}", "lines": lines}
+
+
+def _differences(release: ReleaseReview) -> Iterator[Mapping[str, Any]]:
+    """The manifest and the values as text, before and after, where both are there."""
+    if release.before is None or release.after is None:
+        return
+    for title, part in (("The manifest", "manifest"), ("The values of the chart", "values")):
+        before, after = (_text(side, part) for side in (release.before, release.after))
+        if rows := side_by_side(before, after):
+            yield {"title": title, "rows": rows}
+
+
+def _text(side: Side, part: str) -> str:
+    try:
+        return write_yaml(getattr(side, part))
+    except TypeError:  # something that YAML for machines does not have
+        return json.dumps(getattr(side, part), indent=2, sort_keys=True, default=str)
