@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, str] = {
     "predict": "Send a request to a running API.",
     "history": "Show the deployments of an API: which, when, who, what changed.",
     "trace": "Show the origin of a deployment id: commit, pull request, image, source, manifest.",
+    "doctor": "Check documents, machine, registry, Git, forge, Argo CD and clusters from here.",
     "bootstrap": "Prepare the GitOps repository: Argo CD's objects, base charts, a README for ops.",
     "model": "Push model weights to a registry and pull them.",
     "completion": "Print the completion script of a shell.",

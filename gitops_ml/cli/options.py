@@ -52,6 +52,17 @@ class ProjectChoice:
             report.problems(unserved_problems(workspace))
         return _with_clients(workspace, offline=offline)
 
+    def open_with_problems(self) -> tuple[Workspace, Clients]:
+        """The project as it is, with wrong documents or none."""
+        from gitops_ml.workspace.manifest_files import find
+        from gitops_ml.workspace.workspace import read_found
+
+        found = find(self.paths, project_file=self.file)
+        workspace = read_found(
+            found, environments=self.environments, apis=self.apis, covers_project=False
+        )
+        return _with_clients(workspace)
+
     def report_environments(self, workspace: Workspace, doing: str) -> None:
         """Say which environments a command chose where none was named, and which it left out."""
         from gitops_ml.cli import report

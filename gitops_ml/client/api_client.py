@@ -19,6 +19,7 @@ from gitops_ml.client.arguments import (
     takes,
 )
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
+from gitops_ml.client.diagnosis import Diagnosis
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.client.results import Api, Apis, Outcome
 from gitops_ml.client.views import (
@@ -31,6 +32,7 @@ from gitops_ml.client.views import (
     wait_for,
 )
 from gitops_ml.commands.delete import delete
+from gitops_ml.commands.doctor import SECONDS, doctor
 from gitops_ml.commands.inspect import export
 from gitops_ml.commands.logs import follow
 from gitops_ml.commands.patch import patch
@@ -354,6 +356,15 @@ class Client:
         policy = WaitPolicy(timeout=timeout, interval=interval)
         wanted = [self.get_api(name).expected() for name in names]
         return wait_for(self._connection, wanted, proposed=None, policy=policy)
+
+    def doctor(self, *, timeout: float = SECONDS, skip: Sequence[str] = ()) -> Diagnosis:
+        """Check what this project relies on, from here; nothing is changed.
+
+        Each check has ``timeout`` seconds. Findings about the subjects in ``skip`` do not count.
+        """
+        with self._connection.open() as (workspace, clients):
+            found = doctor(workspace, clients=clients, seconds=timeout, skip=tuple(skip))
+        return Diagnosis(found.checks)
 
     # -- on this machine ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import re
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from gitops_ml.cluster import kubeconfig
 from gitops_ml.cluster.rights import CALLER, role_for
@@ -60,7 +61,7 @@ class ApiServer:
             if response.status != 200:
                 raise self.failure(response.status, content, path)
             page = Part(self._object(content), f"{self.name} answered GET {path} oddly")
-            items += [_object_of(each) for each in page["items"].items()]
+            items += [_object_of(each, path) for each in page["items"].items()]
             more = page["metadata"]["continue"].text_or() if page["metadata"] else ""
             if not more:
                 return items
@@ -75,6 +76,20 @@ class ApiServer:
         if response.status != 200:
             raise self.failure(response.status, content, path)
         return self._object(content)
+
+    def through_proxy(self, path: str) -> tuple[int, bytes]:
+        """Status and body of what a pod or a Service answers to GET.
+
+        Raises:
+            Refused, ServerFailed: the API server itself refused, or could not reach it.
+        """
+        path, _, query = path.partition("?")
+        response = self.ask("GET", path, parse_qsl(query), watch=self.watch(f"GET of {path}"))
+        content = self.read(response, LARGEST)
+        # An answer of kind Status comes from the API server, any other from what it asked.
+        if response.status >= 400 and status_object(content) is not None:
+            raise self.failure(response.status, content, path)
+        return response.status, content
 
     def create(self, path: str, item: Json) -> Json:
         """The answer to a new object."""
@@ -201,9 +216,9 @@ class ApiServer:
         return ServerFailed(f"{self.name}: {text}{_proxy_remedy(text)}")
 
 
-def _object_of(item: Part) -> Json:
-    """An object of a list, which has a name and a namespace."""
-    for key in ("name", "namespace"):
+def _object_of(item: Part, path: str) -> Json:
+    """An object of a list, which has a name, and a namespace where its kind has one."""
+    for key in ("name", "namespace") if "/namespaces/" in path else ("name",):
         item["metadata"][key].text()
     return dict(item.value)
 

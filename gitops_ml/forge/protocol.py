@@ -46,6 +46,10 @@ class Forge(ABC):
         self._pulls = pulls
         """The path of the repository's pull requests; each is at ``<pulls>/<number>``."""
 
+    @property
+    def session(self) -> ForgeSession:
+        return self._session
+
     @abstractmethod
     def find(self, *, head: str, base: str) -> PullRequest | None:
         """The newest pull request from ``head`` to ``base``: the open one if there is one."""

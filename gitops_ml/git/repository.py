@@ -175,6 +175,15 @@ class GitRepository:
             lease = f"--force-with-lease=refs/heads/{name}:{expected or ''}"
             return page_named_in(self._push(commit, name, lease).stderr)
 
+    def try_push(self, base: GitSnapshot, *, branch: str) -> None:
+        """Ask the server whether ``base`` could be pushed to a new branch; nothing is pushed.
+
+        Raises:
+            Refused: the server refuses it.
+        """
+        with self._clone.hold():
+            self._push(base.commit or "", branch, "--dry-run")
+
     def _push(self, commit: str, branch: str, *options: str) -> GitResult:
         answer = self._git.push(
             "--porcelain", "--no-verify", *options, "--", self.remote.url,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from gitops_ml.errors import Refused, ServerFailed
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.response import gave_up
 from gitops_ml.oci.reference import split_repository
 from gitops_ml.oci.registry_session import RegistrySession, Scope, check
@@ -177,6 +177,24 @@ class Upload:
         if not found:
             raise ServerFailed(f"{self._host} does not name the URL of the upload")
         return found
+
+
+def try_upload(session: RegistrySession, repository: str) -> None:
+    """Begin an upload and cancel it: whether pushes to ``repository`` are accepted; nothing is stored.
+
+    Raises:
+        Refused, ServerFailed: they are not.
+    """
+    host, name = split_repository(repository)
+    scope = Scope(name, "pull,push")
+    response = session.request(
+        "POST", host, f"/v2/{name}/blobs/uploads/", scope=scope, headers={"Content-Length": "0"}
+    )
+    check(response, host, name)
+    if location := response.headers.get("Location"):
+        # A registry that cannot cancel forgets the upload after some time.
+        with suppress(GitopsMlError):
+            session.request("DELETE", host, location, scope=scope)
 
 
 class _Part:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.cluster.kubernetes import KubernetesCluster
+    from gitops_ml.cluster.prometheus import Prometheus
     from gitops_ml.forge.protocol import Forge
     from gitops_ml.git.repository import GitRepository
     from gitops_ml.helm.engines import HelmEngine
@@ -127,6 +128,13 @@ class Clients:
             wanted = wanted_cluster(self.project, name)
             self._clusters[name] = KubernetesCluster(wanted, self.environ, warn=self._warn_once)
         return self._clusters[name]
+
+    def prometheus(self, name: str) -> Prometheus | None:
+        """The Prometheus of a cluster; ``None`` where its entry names none."""
+        from gitops_ml.cluster.prometheus import Prometheus
+
+        address = self.project.clusters[name].prometheus.address
+        return Prometheus(address, self.cluster(name).server) if address else None
 
     def _warn_once(self, text: str) -> None:
         """Clusters of a project may be one API server."""

@@ -77,6 +77,7 @@ EXECUTES: Mapping[str, Execution] = {
     "predict": _CLUSTER,
     "history": _SOURCE,
     "trace": _SOURCE,
+    "doctor": Execution(frozenset({"git", "kubeconfig", "docker-credential-*"})),
     "bootstrap": _GITOPS,
     "model push": _REGISTRY,
     "model pull": _REGISTRY,

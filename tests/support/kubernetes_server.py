@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 import urllib.parse
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,7 +35,9 @@ PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
     "Event": "events",
+    "Gateway": "gateways",
     "Job": "jobs",
+    "Node": "nodes",
     "NetworkPolicy": "networkpolicies",
     "Pod": "pods",
     "PodDisruptionBudget": "poddisruptionbudgets",
@@ -102,6 +105,14 @@ class ApiServer:
     """The rights that requests needed: group, resource and verb."""
     requests: list[str] = field(default_factory=list)
     page: int = 500
+    version: str = "v1.35.2"
+    """As `/version` has it; empty where discovery does not answer either."""
+    served: dict[str, list[str]] = field(default_factory=dict)
+    """Resources by group and version, beside those of `kinds`."""
+    rights: set[tuple[str, str, str]] = field(default_factory=set)
+    """Group, resource and verb of what the token may do beside its roles."""
+    delay: float = 0.0
+    """Seconds before each answer."""
 
     def has(self, *items: Mapping[str, Any]) -> None:
         """Objects, as `kubectl apply` would bring them; one of the same name is replaced."""
@@ -109,7 +120,7 @@ class ApiServer:
             plural = PLURALS[item["kind"]]
             self.kinds.add((item["apiVersion"], plural))
             metadata = item["metadata"]
-            key = (item["apiVersion"], plural, metadata["namespace"], metadata["name"])
+            key = (item["apiVersion"], plural, metadata.get("namespace", ""), metadata["name"])
             self.objects[key] = json.loads(json.dumps(item))
 
     def loses(self, kind: str) -> None:
@@ -187,8 +198,28 @@ class _Handler(Handler):
                     self._log(pod, query)
             case ["api", version, "namespaces", namespace, plural]:
                 self._list(version, plural, namespace, query)
+            case [
+                "api",
+                "v1",
+                "namespaces",
+                namespace,
+                ("services" | "pods") as plural,
+                name,
+                "proxy",
+                *rest,
+            ]:
+                if self._is_allowed(f"{plural}/proxy", namespace, verb="get"):
+                    self._proxy(name, f"/{'/'.join(rest)}?{urllib.parse.urlencode(query)}")
             case ["apis", group, version, "namespaces", namespace, plural]:
                 self._list(f"{group}/{version}", plural, namespace, query)
+            case ["api", "v1", "nodes"]:
+                self._list("v1", "nodes", "", query)
+            case ["version"]:
+                self._json(200, {"major": "1", "gitVersion": self.server_state.version})
+            case ["apis", group, version]:
+                self._discovery(f"{group}/{version}")
+            case ["apis", group, version, "namespaces", namespace, plural, name]:
+                self._one(f"{group}/{version}", plural, namespace, name)
             case _:
                 self._status(404, "NotFound", "the server could not find the requested resource")
 
@@ -214,12 +245,15 @@ class _Handler(Handler):
         match path:
             case ["api", "v1", "namespaces", namespace, "services", service, "proxy", *rest]:
                 if self._is_allowed("services/proxy", namespace, verb="create"):
-                    self._proxy(service, "/" + "/".join(rest), body)
+                    self._proxy(service, "/" + "/".join(rest), body, method="POST")
+            case ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]:
+                self._review(json.loads(body))
             case _:
                 self._status(404, "NotFound", "the server could not find the requested resource")
 
     def _asked(self) -> tuple[list[str], dict[str, str]]:
         self.server_state.requests.append(f"{self.command} {self.path}")
+        time.sleep(self.server_state.delay)
         parts = urllib.parse.urlsplit(self.path)
         path = [urllib.parse.unquote(each) for each in parts.path.strip("/").split("/")]
         return path, dict(urllib.parse.parse_qsl(parts.query))
@@ -237,7 +271,7 @@ class _Handler(Handler):
             self._status(500, "InternalError", "etcdserver: request timed out")
             return False
         refused = f"{resource}/patch" if verb == "patch" else resource
-        if refused in self.server_state.forbidden or right not in granted():
+        if refused in self.server_state.forbidden or right not in self._rights():
             self._status(
                 403,
                 "Forbidden",
@@ -246,6 +280,36 @@ class _Handler(Handler):
             )
             return False
         return True
+
+    def _rights(self) -> set[tuple[str, str, str]]:
+        return granted() | self.server_state.rights
+
+    def _review(self, review: Mapping[str, Any]) -> None:
+        """What anybody may ask: whether the token has a right."""
+        asked = review["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (asked["resource"], asked["subresource"])))
+        refused = f"{resource}/patch" if asked["verb"] == "patch" else resource
+        allowed = (asked["group"], resource, asked["verb"]) in self._rights()
+        allowed = allowed and refused not in self.server_state.forbidden
+        self._json(201, {**review, "status": {"allowed": allowed}})
+
+    def _discovery(self, group_version: str) -> None:
+        names = [plural for version, plural in self.server_state.kinds if version == group_version]
+        names += self.server_state.served.get(group_version, [])
+        if not names and group_version not in self.server_state.served:
+            self._status(404, "NotFound", "the server could not find the requested resource")
+            return
+        resources = [{"name": name, "namespaced": True} for name in names]
+        self._json(200, {"kind": "APIResourceList", "resources": resources})
+
+    def _one(self, group_version: str, plural: str, namespace: str, name: str) -> None:
+        group = group_version.rpartition("/")[0]
+        if self._is_allowed(plural, namespace, verb="get", group=group):
+            item = self.server_state.objects.get((group_version, plural, namespace, name))
+            if item is None:
+                self._status(404, "NotFound", f'{plural}.{group} "{name}" not found')
+            else:
+                self._json(200, item)
 
     def _list(
         self, group_version: str, plural: str, namespace: str, query: Mapping[str, str]
@@ -314,11 +378,11 @@ class _Handler(Handler):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.flush()
 
-    def _proxy(self, service: str, path: str, body: bytes) -> None:
+    def _proxy(self, service: str, path: str, body: bytes = b"", *, method: str = "GET") -> None:
         """As the API server does it: the answer of an endpoint, or its own that there is none."""
-        scheme, name, port = service.split(":")
+        scheme, name, _ = service.split(":")
         address = self.server_state.services.get(name)
-        assert (scheme, port) == ("http", "http"), service
+        assert scheme == "http", service
         if address is None:
             message = f'no endpoints available for service "{service}"'
             self._status(503, "ServiceUnavailable", message)
@@ -329,7 +393,7 @@ class _Handler(Handler):
             return
         connection = http.client.HTTPConnection(urllib.parse.urlsplit(address).netloc, timeout=30)
         head = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "authorization")}
-        connection.request("POST", path, body=body, headers=head)
+        connection.request(method, path, body=body, headers=head)
         answer = connection.getresponse()
         content = answer.read()
         self.send_response(answer.status)

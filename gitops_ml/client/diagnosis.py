@@ -1,0 +1,41 @@
+"""What `Client.doctor` found, as a card and as a DataFrame."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.client.cards import Card, Shown
+from gitops_ml.client.python_terms import in_python
+from gitops_ml.doctor.outcome import FINDING
+
+if TYPE_CHECKING:
+    from gitops_ml.doctor.outcome import Check
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Diagnosis(Shown):
+    """Every check, in the order of the report."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def findings(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.outcome == FINDING)
+
+    def to_frame(self) -> Any:
+        """A DataFrame with the columns subject, outcome, text and remedy; needs pandas."""
+        import pandas
+
+        return pandas.DataFrame([asdict(check) for check in self.checks])
+
+    def _card(self) -> Card:
+        number = len(self.findings)
+        rows = [(each.subject, each.outcome, in_python(each.text)) for each in self.checks]
+        return Card(
+            title="doctor",
+            state=f"error {number} findings" if number else "live no finding",
+            head=("subject", "outcome", "what"),
+            table=tuple(rows),
+            notes=tuple(f"{each.subject}: {in_python(each.remedy)}" for each in self.findings),
+        )

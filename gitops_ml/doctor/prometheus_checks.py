@@ -1,0 +1,38 @@
+"""The Prometheus of a cluster's entry: whether it answers and reads the predictors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.cluster.prometheus import Prometheus
+    from gitops_ml.project.project import ClusterSpec
+
+
+def prometheus_probes(spec: ClusterSpec, prometheus: Prometheus | None) -> Iterator[Probe]:
+    subject = f"cluster {spec.name}: Prometheus"
+    yield Probe(subject, lambda: look(subject, spec, prometheus))
+
+
+def look(subject: str, spec: ClusterSpec, prometheus: Prometheus | None) -> Iterator[Check]:
+    if prometheus is None:
+        text = (
+            f"clusters.{spec.name}.prometheus.address is not set: KEDA and `compare` read the pods"
+        )
+        yield skipped(subject, text)
+        return
+    yield ok(subject, f"{prometheus.version()} at {prometheus.address}")
+    predictors = prometheus.query("count(predictor_info)")
+    if predictors and predictors[0].value:
+        yield ok(f"{subject}: targets", f"it reads {predictors[0].value:g} predictors")
+    else:
+        yield finding(
+            f"{subject}: targets",
+            "it has no series predictor_info: it reads no predictor, or none runs",
+            f"if one runs, set clusters.{spec.name}.prometheus.pod_monitors, or have Prometheus read pods with "
+            f"the annotation prometheus.io/scrape; its namespace is {spec.prometheus.namespace} for the NetworkPolicy",
+        )
