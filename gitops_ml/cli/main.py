@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, str] = {
     "bootstrap": "Prepare the GitOps repository: Argo CD's objects, base charts, a README for ops.",
     "model": "Push model weights to a registry and pull them.",
     "completion": "Print the completion script of a shell.",
+    "comment": "Post a text as the comment of a pull request; update it in place.",
     "login": "Log in to a registry, as `docker login` does.",
     "version": "Print the version.",
 }

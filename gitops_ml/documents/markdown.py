@@ -16,6 +16,13 @@ _STEERING = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 """Control characters, changes of direction, and invisible characters."""
+_EFFECTS = re.compile(
+    r"(://|[@#!](?=\w)|(?<![A-Za-z0-9])www\.(?=\w)|(?<![A-Za-z0-9])GH-(?=\d))", re.I
+)
+"""What makes a mention, a reference or an address of what follows."""
+_TAG = re.compile(r"<(?!/?(?:details|summary|br|sub|sup|kbd)>)", re.I)
+"""The start of any HTML but the few elements without effect that reports use."""
+_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|nbsp);)")
 _WORD_BREAK = "\u200b"
 """Invisible; a forge does not take what follows it for a name or an address."""
 
@@ -28,6 +35,21 @@ def escaped(text: object) -> str:
         r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     )
     return _WORD_BREAK + line if line.startswith("/") else line
+
+
+def disarmed(text: str) -> str:
+    """Markdown of others without effects: its tables, headings and code stay.
+
+    It mentions nobody, links to nothing, shows no picture, and has no HTML and no commands of a forge.
+    """
+    # An entity can spell any character of a mention.
+    text = _ENTITY.sub("&amp;", text)
+    text = _EFFECTS.sub(rf"\1{_WORD_BREAK}", _shown(text.replace("\r\n", "\n")))
+    text = (
+        _TAG.sub("&lt;", text).replace("](", f"]{_WORD_BREAK}(").replace("]:", f"]{_WORD_BREAK}:")
+    )
+    text = text.replace("][", f"]{_WORD_BREAK}[")
+    return re.sub(r"(?m)^(\s*)/", rf"\1{_WORD_BREAK}/", text)
 
 
 def code(text: object) -> str:

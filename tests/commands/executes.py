@@ -81,6 +81,7 @@ EXECUTES: Mapping[str, Execution] = {
     "bootstrap": _GITOPS,
     "model push": _REGISTRY,
     "model pull": _REGISTRY,
+    "comment": _SOURCE,
     "login": _REGISTRY,
     "completion": Execution(frozenset({"bash"})),
     "version": _NOTHING,

@@ -148,6 +148,7 @@ def calls(attack: Attack) -> Iterator[tuple[str, list[str], int]]:
     yield "version", [], 0
     yield "init", [str(home / "new")], 0
     registry = attack.mill.repository.partition("/")[0]
+    yield "comment", [str(home / "request.json"), "--pull-request", "1"], 2
     yield "login", [registry, "-u", "ann", "--password-env", "PATH"], 0
 
 

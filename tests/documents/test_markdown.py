@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.documents.markdown import block, cell, code, escaped
+from gitops_ml.documents.markdown import block, cell, code, disarmed, escaped
 
 EVIL = {
     "html": "<script>alert(1)</script><img src=x onerror=y>",
@@ -49,6 +49,28 @@ def test_words_stay_words(name):
     assert not re.search(r"[@#!](?=\w)|://(?=\w)|www\.(?=\w)|GH-(?=\w)", text)
     assert not text.startswith("/")
     assert not re.search(r"[\x00-\x1f\u202a-\u202e\u2066-\u2069]", text)
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_markdown_of_others_has_no_effects(name):
+    text = disarmed(f"# Head\n\n| a | b |\n|---|---|\n{EVIL[name]}\n")
+    assert text.startswith("# Head\n\n| a | b |\n|---|---|\n")
+    assert set(re.findall("<.*?>", text)) <= {"</details>"}
+    assert not re.search(r"\]\(|\]:|\]\[", text)
+    assert not re.search(r"&(?!(amp|lt|gt|quot|nbsp);)", text)
+    assert not re.search(
+        r"[@#!](?=\w)|://|(?<![a-z])www\.(?=\w)|GH-(?=\d)", text.replace("://\u200b", "")
+    )
+    assert not re.search(r"(?m)^\s*/", text)
+    assert not re.search(r"[\x00-\x08\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_what_a_report_is_made_of_stays():
+    report = (
+        "## 1 release changes\n\n- **iris** in `staging`: 3 < 4\n\n<details><summary>Files</summary>\n\n"
+        "```diff\n- a: 1\n+ a: 2\n```\n\n</details>\n\n| x | y |\n|---|---|\n| `a\\|b` | &lt; |\n"
+    )
+    assert disarmed(report) == report.replace("3 < 4", "3 &lt; 4")
 
 
 def test_plain_words_are_left_alone():
