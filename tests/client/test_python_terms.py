@@ -17,6 +17,7 @@ from tests.support.person import container_api
 
 PACKAGE = Path(gml.__file__).parent
 ONLY_COMMANDS = {
+    "login",
     "check",
     "build",
     "init",
@@ -67,7 +68,7 @@ def messages() -> list[tuple[str, str]]:
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         room, module = path.relative_to(PACKAGE).parts[0], path.stem
-        if room in ("cli", "client", "git", "system") or (
+        if room in ("cli", "client", "git", "review", "system") or (
             room == "commands" and module in ONLY_COMMANDS
         ):
             continue
