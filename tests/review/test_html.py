@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gitops_ml.errors import Problem
 from gitops_ml.gitops.differences import FieldChange, ObjectChange
-from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.release.replicas_over_time import Traffic, replica_week
 from gitops_ml.review.reports.html import html_page
 from gitops_ml.review.reports.replica_chart import Weeks
@@ -58,7 +58,7 @@ def weeks(release: ReleaseReview, *loads: float) -> Weeks:
 
 def page_of(*releases: ReleaseReview, **facts: Any) -> str:
     found = {release.directory: weeks(release, *range(40)) for release in releases}
-    return html_page(review_of(releases, **facts), headline="It changes.", weeks=found)
+    return html_page(review_of(releases, **facts), weeks=found)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def hostile_release() -> ReleaseReview:
         objects=(RatedChange(ObjectChange(words, words, "modify", fields), "high", words),),
         files=(FileChange(words, "modify", 1),),
         packages=(PackageChange(words, words, words),),
-        findings=(RuleFinding(words, words, words, "error", words, (), words),),
+        findings=(Problem(words, 1, 1, words, words, words, "error"),),
         rollout=dataclasses.replace(one.rollout, pods=words, why=(words,)),
     )
 
@@ -104,7 +104,7 @@ def test_hostile_words_are_text_and_nothing_else(browser: Browser, tmp_path: Pat
         [hostile_release(), changed()],
         project=words, base=State(words, words), warnings=(words,), hand_edits=(words,),
     )  # fmt: skip
-    page = html_page(review, headline=words, prices=(words,))
+    page = html_page(review, prices=(words,))
     (tmp_path / "page.html").write_text(page)
     browser.opens(tmp_path / "page.html")
     assert browser.run("document.title").startswith("<script>")
@@ -136,7 +136,10 @@ def test_the_page_needs_nothing_from_elsewhere_and_its_policy_allows_nothing(
     )
     (tmp_path / "page.html").write_text(forced)
     browser.opens(tmp_path / "page.html", width=1200)
-    assert browser.run("document.title") == "acme: It changes."
+    assert (
+        browser.run("document.title")
+        == "acme: This change restarts model-0 in staging without downtime."
+    )
     colour = "getComputedStyle(document.querySelector('h1')).color"
     assert browser.run(colour) != "rgb(255, 0, 0)"
     # Its own style sheet is applied.
@@ -180,7 +183,7 @@ CONTRAST = """(() => {
 def test_words_can_be_read_in_the_light_and_in_the_dark(
     browser: Browser, tmp_path: Path, scheme: str
 ) -> None:
-    finding = RuleFinding("staging", "iris", "gpu", "warning", "Too many.", (), "Take fewer.")
+    finding = Problem("api.yaml", 1, 1, "iris", "Too many.", "gpu", "warning")
     gone = release_review(api(name="old"), None, project=project_of(PRICED))
     (tmp_path / "page.html").write_text(
         page_of(dataclasses.replace(changed(), findings=(finding,)), gone, warnings=("Look.",))
@@ -222,7 +225,7 @@ def test_a_printed_page_has_the_details_that_are_closed_on_the_screen(
 
 
 def test_many_releases_have_bars_for_those_that_change_most_and_the_same_finding_once() -> None:
-    finding = RuleFinding("staging", "iris", "gpu", "error", "Too many.", (), "Take fewer.")
+    finding = Problem("api.yaml", 1, 1, "iris", "Too many.", "gpu")
     one = dataclasses.replace(changed(), findings=(finding,))
     page = page_of(*(dataclasses.replace(one, api=f"model-{n}") for n in range(40)))
     assert "the other 15" in page

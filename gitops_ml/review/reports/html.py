@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.release.cost import CostRange, money_range
+from gitops_ml.review.headline import headline
 from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
 from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
 from gitops_ml.review.reports.side_by_side import side_by_side
@@ -40,7 +41,6 @@ _STATES = {"add": "added", "modify": "changed", "delete": "removed"}
 def html_page(
     review: Review,
     *,
-    headline: str,
     weeks: Mapping[str, Weeks] | None = None,
     prices: Iterable[str] = (),
 ) -> str:
@@ -53,7 +53,7 @@ def html_page(
         style=Markup(style),  # noqa: S704 - a file of this package
         style_hash=f"sha256-{digest}",
         project=review.project,
-        headline=headline,
+        headline=headline(review),
         base=review.base,
         head=review.head,
         numbers=list(_numbers(review)),
@@ -92,18 +92,22 @@ def _numbers(review: Review) -> Iterator[Mapping[str, str]]:
 
 def _findings(review: Review) -> list[Mapping[str, Any]]:
     """What breaks rules; what breaks one in the same way is shown once, with the places."""
-    every = [*review.findings, *(f for release in review.releases for f in release.findings)]
-    places: dict[tuple[str, str, str, str], list[str]] = {}
-    for finding in every:
-        place = " in ".join(part for part in (finding.api, finding.environment) if part)
-        same = (finding.severity, finding.rule, finding.message, finding.remedy)
-        places.setdefault(same, []).append(place)
-    keys = ("severity", "rule", "message", "remedy")
-    order = ("error", "warning", "note")
+    every = [("", problem) for problem in review.findings]
+    for release in review.releases:
+        place = f"{release.api} in {release.environment}"
+        every += [(place, problem) for problem in release.findings]
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for place, problem in every:
+        same = (problem.severity, problem.rule, problem.message)
+        places.setdefault(same, []).extend([place] if place else [])
     return [
-        {**dict(zip(keys, same, strict=True)), "places": _some(found)}
-        for same, found in sorted(places.items(), key=lambda item: order.index(item[0][0]))
+        {"severity": severity, "rule": rule, "message": message, "places": _some(found)}
+        for (severity, rule, message), found in sorted(places.items(), key=_by_severity)
     ]
+
+
+def _by_severity(item: tuple[tuple[str, str, str], list[str]]) -> bool:
+    return item[0][0] != "error"
 
 
 def _some(places: Sequence[str]) -> str:
