@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import ReleaseChange
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.release.cost import monthly_cost
@@ -70,6 +71,7 @@ class Comparison:
         """What the change does to one release."""
         before = self._side(pair.before, self.before, self.objects_before)
         after = self._side(pair.after, self.after, self.objects_after)
+        before, after = self._with_sources(pair, before, after)
         clusters = (_cluster(self.before, pair.before), _cluster(self.after, pair.after))
         return ReleaseReview(
             api=pair.api,
@@ -94,6 +96,18 @@ class Comparison:
         if release is None:
             return None
         return state.side(release.directory, objects.get(release.directory, ()))
+
+    def _with_sources(
+        self, pair: Pair, before: Side | None, after: Side | None
+    ) -> tuple[Side | None, Side | None]:
+        """The sides with the sources of the predictor, where its image changes."""
+        if (before and before.content_hash) == (after and after.content_hash):
+            return before, after
+        directory = f"{layout.RELEASES}/{pair.environment}/{pair.api}"
+        return (
+            before and self.before.with_sources(before, directory),
+            after and self.after.with_sources(after, directory),
+        )
 
     def _pods(self, pair: Pair) -> str:
         """What Argo CD does to the pods, from the files of the release on both sides."""

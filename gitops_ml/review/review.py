@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.errors import Problem
     from gitops_ml.gitops.differences import FieldChange, ObjectChange
+    from gitops_ml.policy.rule import RuleFinding
     from gitops_ml.release.cost import CostRange
     from gitops_ml.release.spec import ReleaseSpec
 
@@ -58,8 +59,10 @@ class Side:
     """The manifest's file, relative to the source repository."""
     line: int = 0
     """Where the API begins in it, from 1; 0 where that is unknown."""
-    text: str = field(default="", repr=False)
-    """The values as JSON, as Helm takes them."""
+    openapi: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Of the predictor, where the image changes and the source tells."""
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The Python files that enter the image, where it changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +155,8 @@ class ReleaseReview:
     packages: tuple[PackageChange, ...] = ()
     cost: tuple[CostRange | None, CostRange | None] | None = None
     """Of a month before and after; `None` where the project file lacks a price."""
-    findings: tuple[Problem, ...] = ()
-    """Rules that it breaks, with their severities: ``error``, ``warning`` or ``note``."""
+    findings: tuple[RuleFinding, ...] = ()
+    """Rules that it breaks, with their severities, and with their places in the source repository."""
 
     @property
     def directory(self) -> str:
@@ -173,7 +176,7 @@ class Review:
     """By environment, how many releases there were before the change."""
     problems: tuple[Problem, ...] = ()
     """Of the documents after the change; with an error among them, no release is compared."""
-    findings: tuple[Problem, ...] = ()
+    findings: tuple[RuleFinding, ...] = ()
     """Broken rules about several releases, or about the project file."""
     hand_edits: tuple[str, ...] = ()
     """Edits in the GitOps repository that the merge would undo."""
@@ -189,7 +192,12 @@ class Review:
         return tuple(release for release in self.releases if release.action == action)
 
     @property
-    def broken(self) -> tuple[Problem, ...]:
+    def broken(self) -> tuple[RuleFinding, ...]:
         """The rules of severity ``error`` that are broken."""
-        found = (*self.findings, *(each for release in self.releases for each in release.findings))
-        return tuple(each for each in found if each.severity == "error")
+        return tuple(each for each in self.all_findings if each.severity == "error")
+
+    @property
+    def all_findings(self) -> tuple[RuleFinding, ...]:
+        """Those about all releases, then those of each."""
+        own = (each for release in self.releases for each in release.findings)
+        return (*self.findings, *own)

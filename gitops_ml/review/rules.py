@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from gitops_ml.policy.rule import Side as RuleSide
 from gitops_ml.system.current_folder import standing_in
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from gitops_ml.errors import Problem
+    from gitops_ml.manifest.manifest import Manifest
     from gitops_ml.policy.rule import RuleFinding
     from gitops_ml.project.checks import Checks
     from gitops_ml.project.project import Project
@@ -39,16 +41,26 @@ def with_findings(
         for planned in after.planned.values()
     }
     with standing_in(after.folder):
-        problems = [(each, problem_of(each, manifests)) for each in found]
-    releases = tuple(replace(each, findings=_of(each, problems)) for each in review.releases)
+        found = tuple(_placed(each, manifests) for each in found)
+    releases = tuple(replace(each, findings=_of(each, found)) for each in review.releases)
     known = {(each.environment, each.api) for each in review.releases}
-    rest = tuple(p for each, p in problems if (each.environment, each.api) not in known)
+    rest = tuple(each for each in found if (each.environment, each.api) not in known)
     return replace(review, releases=releases, findings=rest)
 
 
-def _of(release: ReleaseReview, found: list[tuple[RuleFinding, Problem]]) -> tuple[Problem, ...]:
+def _placed(finding: RuleFinding, manifests: Mapping[tuple[str, str], Manifest]) -> RuleFinding:
+    """The finding with its file and line in the source repository."""
+    manifest = manifests.get((finding.environment, finding.api))
+    if manifest is not None and finding.file:
+        # Files of rules are relative to the API's folder.
+        return replace(finding, file=posixpath.join(manifest.directory, finding.file))
+    problem = problem_of(finding, manifests)
+    return replace(finding, file=problem.file, line=problem.line)
+
+
+def _of(release: ReleaseReview, found: tuple[RuleFinding, ...]) -> tuple[RuleFinding, ...]:
     place = (release.environment, release.api)
-    return tuple(problem for each, problem in found if (each.environment, each.api) == place)
+    return tuple(each for each in found if (each.environment, each.api) == place)
 
 
 def _subject(release: ReleaseReview, after: Project, before: Project, now: datetime) -> Subject:
@@ -73,4 +85,6 @@ def _side(side: Side | None) -> RuleSide | None:
         image=ImageRef(image["repository"], image.get("tag"), image.get("digest")),
         values=side.values,
         objects=side.objects,
+        openapi=side.openapi,
+        sources=side.sources,
     )

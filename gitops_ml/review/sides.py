@@ -19,6 +19,7 @@ from gitops_ml.image.planner import ImagePlanner, PlannedImage
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.locking import LockOutcome, Locks
 from gitops_ml.release.resolve import merged_fields
+from gitops_ml.review.predictor_sources import openapi_of, sources_of
 from gitops_ml.review.review import Side
 from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.current_folder import standing_in
@@ -48,6 +49,7 @@ class StateReleases:
     images: dict[str, PlannedImage] = field(default_factory=dict)
     releases: dict[str, Release] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    _read: dict[str, tuple[Any, Mapping[str, str]]] = field(default_factory=dict, init=False)
 
     @property
     def project(self) -> Project:
@@ -73,8 +75,16 @@ class StateReleases:
             packages=_packages(image),
             file=planned.manifest.file,
             line=line,
-            text=release.text.data,
         )
+
+    def with_sources(self, side: Side, directory: str) -> Side:
+        """The side with the sources of its predictor."""
+        image = self.images[directory]
+        key = image.content_hash.hex if image.content_hash else ""
+        if key not in self._read and side.spec is not None:
+            self._read[key] = openapi_of(image, side.spec), sources_of(image)
+        openapi, sources = self._read.get(key, (None, {}))
+        return replace(side, openapi=openapi, sources=sources)
 
 
 def read_state_releases(

@@ -10,8 +10,9 @@ from gitops_ml.review.headline import count_of
 from gitops_ml.review.rollout import ONLY_IMAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from gitops_ml.policy.rule import RuleFinding
     from gitops_ml.release.cost import CostRange
     from gitops_ml.review.review import (
         Advisory,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         Review,
     )
 
-_MOST_SOURCES = 5
+_MOST_PLACES = 3
 
 
 def rollout_text(release: ReleaseReview) -> str:
@@ -127,3 +128,18 @@ def why_text(release: ReleaseReview) -> str:
     if release.rollout.pods == NO_RESTART and not release.fields and not release.objects:
         found.append("only the record of the release changes")
     return "; ".join(found)
+
+
+def finding_texts(findings: Iterable[RuleFinding]) -> Iterator[tuple[RuleFinding, str]]:
+    """Each broken rule with its sentence; what breaks one in the same way is there once, with the places."""
+    places: dict[tuple[str, str, str], list[RuleFinding]] = {}
+    for each in findings:
+        places.setdefault((each.severity, each.rule, each.message), []).append(each)
+    for found in places.values():
+        where = [" in ".join(part for part in (f.api, f.environment) if part) for f in found]
+        more = f" and {len(where) - _MOST_PLACES} more" if len(where) > _MOST_PLACES else ""
+        named = ", ".join(dict.fromkeys(filter(None, where[:_MOST_PLACES])))
+        first = found[0]
+        lead = f"{named}{more}: " if named else ""
+        remedy = f"; {first.remedy}" if first.remedy else ""
+        yield first, f"{lead}{first.message}{remedy}"

@@ -63,7 +63,7 @@ EXECUTES: Mapping[str, Execution] = {
     "inspect": Execution(frozenset({"uv", "python", "docker-credential-*"})),
     "export": _REGISTRY,
     "render": _IMAGES,
-    "check": _GITOPS,
+    "check": Execution(_GITOPS.programs | {"python"}),
     "diff": _IMAGES,
     "deploy": _BUILDS,
     "promote": _GITOPS,

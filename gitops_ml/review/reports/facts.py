@@ -25,7 +25,7 @@ def review_facts(review: Review) -> Mapping[str, Any]:
         "counts": dict(review.counts),
         "problems": [_problem(each) for each in review.problems],
         "releases": [_release(each) for each in review.releases],
-        "findings": [_problem(each) for each in review.findings],
+        "findings": [asdict(each) for each in review.findings],
         "cost": _cost(review.cost),
         "hand_edits": list(review.hand_edits),
         "warnings": list(review.warnings),
@@ -53,7 +53,7 @@ def _release(release: ReleaseReview) -> Mapping[str, Any]:
         "files": [asdict(each) for each in release.files],
         "packages": [asdict(each) for each in release.packages],
         "cost": _cost(release.cost),
-        "findings": [_problem(each) for each in release.findings],
+        "findings": [asdict(each) for each in release.findings],
     }
 
 

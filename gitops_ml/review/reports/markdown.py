@@ -14,6 +14,7 @@ from gitops_ml.review.headline import headline, urgency
 from gitops_ml.review.words import (
     cost_text,
     file_text,
+    finding_texts,
     gpus_text,
     image_text,
     next_steps,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gitops_ml.errors import Problem
+    from gitops_ml.policy.rule import RuleFinding
     from gitops_ml.review.review import ReleaseReview, Review
 
 MARKER = "check"
@@ -84,15 +86,15 @@ def _notes(review: Review) -> Iterator[str]:
 
 def _lists(review: Review) -> Iterator[tuple[str, list[str]]]:
     yield "Errors in the documents", [_problem(each) for each in review.errors]
-    found = [*review.findings, *(each for item in review.releases for each in item.findings)]
-    broken = [each for each in found if each.severity == "error"]
-    yield "Rules that this breaks", [_problem(each) for each in broken]
+    found = list(finding_texts(review.all_findings))
+    yield "Rules that this breaks", [_finding(*f) for f in found if f[0].severity == "error"]
     yield (
         "Edits by hand in the GitOps repository that the merge would undo",
         [escaped(_short(each)) for each in review.hand_edits],
     )
-    warned = [each for each in (*review.problems, *found) if each.severity != "error"]
-    lines = [*(_problem(each) for each in warned), *(escaped(_short(w)) for w in review.warnings)]
+    lines = [_finding(*f) for f in found if f[0].severity != "error"]
+    lines += [_problem(each) for each in review.problems if each.severity != "error"]
+    lines += [escaped(_short(each)) for each in review.warnings]
     yield "Warnings", list(dict.fromkeys(lines))
 
 
@@ -105,6 +107,13 @@ def _problem(problem: Problem) -> str:
     path = f"{problem.path}: " if problem.path else ""
     lead = f"{code(one_line(place, most=150))} " if place else ""
     return f"{lead}{escaped(_short(path + problem.message))} ({code(problem.rule)})"
+
+
+def _finding(finding: RuleFinding, text: str) -> str:
+    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
+    lead = f"{code(one_line(place, most=150))} " if place else ""
+    severity = "" if finding.severity in ("error", "warning") else f"{finding.severity}: "
+    return f"{lead}{severity}{escaped(_short(text))} ({code(finding.rule)})"
 
 
 def _short(text: str) -> str:

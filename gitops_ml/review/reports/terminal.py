@@ -10,6 +10,7 @@ from gitops_ml.review.headline import headline, urgency
 from gitops_ml.review.words import (
     cost_text,
     file_text,
+    finding_texts,
     gpus_text,
     image_text,
     next_steps,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gitops_ml.errors import Problem
+    from gitops_ml.policy.rule import RuleFinding
     from gitops_ml.review.review import ReleaseReview, Review
 
     Line = tuple[str, str]
@@ -39,8 +41,8 @@ def terminal_lines(review: Review) -> Iterator[Line]:
     yield from _wrapped(headline(review), "error" if review.errors else "")
     if text := cost_text(review.cost):
         yield from _wrapped(f"Cost of a month, fewest to most replicas: {text}")
-    found = [*review.findings, *(each for item in review.releases for each in item.findings)]
-    yield from _problems((*review.errors, *(each for each in found if each.severity == "error")))
+    yield from _problems(review.errors)
+    yield from _findings(review.broken)
     yield from _list("edit by hand that ends", review.hand_edits, "warning")
     for release in sorted(review.releases, key=urgency)[:_MOST_DETAILED]:
         yield "", ""
@@ -48,8 +50,8 @@ def terminal_lines(review: Review) -> Iterator[Line]:
     if (more := len(review.releases) - _MOST_DETAILED) > 0:
         yield "", ""
         yield f"and {more} more releases: --output json has all of them", ""
-    rest = [each for each in (*review.problems, *found) if each.severity != "error"]
-    yield from _problems(rest)
+    yield from _findings(each for each in review.all_findings if each.severity != "error")
+    yield from _problems(each for each in review.problems if each.severity != "error")
     yield from _list("warning", review.warnings, "warning")
     steps = list(next_steps(review))
     if steps:
@@ -112,6 +114,12 @@ def _problems(problems: Iterable[Problem]) -> Iterator[Line]:
         path = f"{each.path}: " if each.path else ""
         text = f"{place}{each.severity}: {path}{each.message} [{each.rule}]"
         yield from _wrapped(text, each.severity)
+
+
+def _findings(findings: Iterable[RuleFinding]) -> Iterator[Line]:
+    for finding, text in finding_texts(findings):
+        place = f"{finding.file}:{finding.line}: " if finding.line else ""
+        yield from _wrapped(f"{place}{finding.severity}: {text} [{finding.rule}]", finding.severity)
 
 
 def _list(title: str, texts: Iterable[str], kind: str) -> Iterator[Line]:
