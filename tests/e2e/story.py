@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.error
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -230,8 +232,16 @@ class Story:
         return f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
 
     def predicts(self, payload: Any, api: str = "answer") -> tuple[Any, Any]:
-        """The answer and its headers."""
-        return posted(f"{self.address(api)}/predict", payload)
+        """The answer and its headers; kube-proxy may know a pod some seconds after it is ready."""
+        url, deadline = f"{self.address(api)}/predict", time.monotonic() + 30
+        while True:
+            try:
+                return posted(url, payload)
+            except urllib.error.URLError as error:
+                is_refused = isinstance(error.reason, ConnectionRefusedError)
+                if not is_refused or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
 
 def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
