@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitops_ml._version import __version__
-from gitops_ml.errors import GitopsMlError, InvalidDocument
+from gitops_ml.errors import GitopsMlError, InvalidDocument, RulesBroken
 from gitops_ml.system.process import absolute_path
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _show(error: GitopsMlError, *, output: str | None) -> None:
 
     if output == "json":
         report.as_json({"error": _facts(error)})
-    elif output == "github" and isinstance(error, InvalidDocument):
+    elif output == "github" and isinstance(error, InvalidDocument | RulesBroken):
         for problem in error.problems:
             report.annotate(problem)
     report.error(error)
@@ -217,7 +217,7 @@ def _show(error: GitopsMlError, *, output: str | None) -> None:
 
 def _facts(error: GitopsMlError) -> Mapping[str, Any]:
     facts: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
-    if isinstance(error, InvalidDocument):
+    if isinstance(error, InvalidDocument | RulesBroken):
         from gitops_ml.cli.report import problem_facts
 
         facts["problems"] = [problem_facts(problem) for problem in error.problems]

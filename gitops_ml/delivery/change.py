@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from gitops_ml.delivery.push import (
     propose,
 )
 from gitops_ml.delivery.releases import repository_of
-from gitops_ml.delivery.rules import RuleCheck, rule_warnings
+from gitops_ml.delivery.rules import RuleCheck, no_sources, rule_warnings
 from gitops_ml.forge.pull_request import Proposal, PullRequest, review_place
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import NO_RESTART, pods_by_directory
@@ -28,6 +28,7 @@ from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
 from gitops_ml.workspace.source import read_author
 
 if TYPE_CHECKING:
+    from gitops_ml.delivery.rule_subjects import Sources
     from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
@@ -205,7 +206,12 @@ def _message(action: str, plan: ChangePlan, options: ChangeOptions) -> str:
 
 
 def deliver_changes(
-    context: ChangeContext, make_plan: MakePlan[Plan], *, topic: str, environments: Collection[str]
+    context: ChangeContext,
+    make_plan: MakePlan[Plan],
+    *,
+    topic: str,
+    environments: Collection[str],
+    sources: Callable[[str], Sources] = no_sources,
 ) -> Delivered[Plan]:
     """Commit what is planned, and push it or open a pull request with it.
 
@@ -213,7 +219,7 @@ def deliver_changes(
 
     ``topic`` names the branch of a pull request, such as ``deploy/staging/iris``: the same topic is the
     same pull request. ``environments`` are those whose releases change: their `delivery` decides
-    where the options do not.
+    where the options do not. ``sources`` are the Python files of a release's new image, by its directory.
 
     Raises:
         UsageError: the project file names no GitOps repository, or no forge can be found for it; the
@@ -230,7 +236,7 @@ def deliver_changes(
     pushes = not (proposes or options.dry_run)
     warned: set[str] = set()
 
-    rules = RuleCheck(workspace, verb=topic.partition("/")[0], now=context.clients.clock())
+    rules = RuleCheck(workspace, context.clients, topic.partition("/")[0], sources)
 
     def with_edits(snapshot: GitSnapshot) -> Plan:
         plan = make_plan(snapshot)

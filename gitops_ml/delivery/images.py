@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml._version import __version__
-from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, ServerFailed
 from gitops_ml.image.planner import (
     ImagePlanner,
     ImageRequest,
@@ -19,6 +20,8 @@ from gitops_ml.image.planner import (
 from gitops_ml.oci.reference import split_repository
 from gitops_ml.packages.locking import LockOutcome, Locks
 from gitops_ml.release.model_artifacts import SCHEME, artifacts_of
+from gitops_ml.runtime.runtime_package import APP
+from gitops_ml.system.project_files import read_file
 from gitops_ml.workspace.source import read_provenance
 
 if TYPE_CHECKING:
@@ -55,6 +58,27 @@ def image_request(workspace: Workspace, planned: PlannedRelease) -> ImageRequest
         manifest=planned.manifest.file,
         manifest_text=partial(workspace.manifest_text, planned.manifest),
     )
+
+
+_MOST_SOURCES = 500
+_LARGEST_SOURCE = 1 << 20
+
+
+def python_sources(image: PlannedImage | None) -> dict[str, str]:
+    """The Python files of the project that enter an image, by their paths in it; those that can be read."""
+    context = image.context if image else None
+    if context is None:
+        return {}
+    names = [
+        i.path for i in context.inputs if i.path.startswith(f"{APP}/") and i.path.endswith(".py")
+    ]
+    root, found = context.roots[APP], {}
+    for name in names[:_MOST_SOURCES]:
+        path = name.removeprefix(f"{APP}/")
+        with suppress(OSError, ValueError, InvalidDocument):
+            content = read_file(root / path, limit=_LARGEST_SOURCE, inside=(root,))
+            found[path] = content.decode("utf-8", "replace")
+    return found
 
 
 def check_models(workspace: Workspace, clients: Clients) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
-from functools import cache
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gitops_ml.documents.yaml_reader import load_all_yaml
 from gitops_ml.errors import InvalidDocument, Problem, ProgramFailed
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_files import Release, ReleaseText, release_text
@@ -21,6 +22,8 @@ from gitops_ml.system.memory import key as memory_key
 from gitops_ml.workspace.remembered import remembered
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gitops_ml.helm.engines import HelmEngine
     from gitops_ml.image.planner import PlannedImage
     from gitops_ml.oci.reference import ImageRef
@@ -120,8 +123,32 @@ def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[s
     Raises:
         InvalidDocument: the chart refuses a release, or a manifest does not hold all that one needs.
     """
-    texts = _with_helm(releases, helm.manifest, faults_of_text)
+    texts = _with_helm(releases, partial(_manifest, helm), faults_of_text)
     return {directory: text.encode() for directory, text in texts.items()}
+
+
+def _manifest(
+    helm: HelmEngine, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
+) -> str:
+    data = json.dumps(values, ensure_ascii=False)
+    return _rendered_text(helm, chart, release, namespace, data)
+
+
+@lru_cache(maxsize=4096)
+def _rendered_text(helm: HelmEngine, chart: Path, release: str, namespace: str, data: str) -> str:
+    """Rules look at what was rendered a moment before."""
+    return helm.manifest(chart, release=release, namespace=namespace, values=json.loads(data))
+
+
+def rendered_objects(
+    helm: HelmEngine, chart: str, *, name: str, namespace: str, data: str
+) -> tuple[Mapping[str, Any], ...]:
+    """The objects of a release with these values (JSON) and a base chart of ours.
+
+    Raises:
+        ProgramFailed: the chart refuses the values.
+    """
+    return load_all_yaml(_rendered_text(helm, chart_path(chart), name, namespace, data))
 
 
 def refuse_unrenderable(releases: Iterable[Release], *, helm: HelmEngine, memory: Memory) -> None:

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gitops_ml.policy.availability import AVAILABILITY_RULES
+from gitops_ml.policy.images import IMAGE_RULES
 from gitops_ml.policy.interface import INTERFACE_RULES
+from gitops_ml.policy.limits import LIMIT_RULES
 from gitops_ml.policy.ownership import OWNERSHIP_RULES
+from gitops_ml.policy.pod_security import POD_SECURITY_RULES
+from gitops_ml.policy.process import PROCESS_RULES
+from gitops_ml.policy.resources import RESOURCE_RULES
+from gitops_ml.policy.secrets import SECRET_RULES
 
 if TYPE_CHECKING:
     from gitops_ml.policy.rule import AnyRule
 
-BUILT_IN: tuple[AnyRule, ...] = (*OWNERSHIP_RULES, *INTERFACE_RULES)
+BUILT_IN: tuple[AnyRule, ...] = (
+    *POD_SECURITY_RULES,
+    *IMAGE_RULES,
+    *RESOURCE_RULES,
+    *AVAILABILITY_RULES,
+    *SECRET_RULES,
+    *OWNERSHIP_RULES,
+    *LIMIT_RULES,
+    *INTERFACE_RULES,
+    *PROCESS_RULES,
+)

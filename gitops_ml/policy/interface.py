@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gitops_ml.policy.openapi_changes import breaking_changes
 from gitops_ml.policy.rule import Breach, Rule
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ def _kind(subject: Subject) -> Iterator[Breach]:
         yield Breach(("kind",), message)
 
 
+def _schema(subject: Subject) -> Iterator[Breach]:
+    before, after = subject.before, subject.after
+    if before is None or after is None or before.openapi is None or after.openapi is None:
+        return
+    for sentence in dict.fromkeys(breaking_changes(before.openapi, after.openapi)):
+        yield Breach(("predictor", "path"), sentence)
+
+
 INTERFACE_RULES = (
     Rule(
         id="endpoint-changed",
@@ -51,5 +60,13 @@ INTERFACE_RULES = (
         reason="Another kind is called in another way: its callers have to change with it.",
         remedy="deploy the new kind under another name, and remove the old API when nobody calls it",
         check=_kind,
+    ),
+    Rule(
+        id="schema-changed",
+        title="An API takes the requests that it took, and answers with the fields that it had",
+        severity="warning",
+        reason="Callers send and read the fields of the API's document, which is read from the source of `predict`.",
+        remedy="add fields that are optional, and keep the old ones until no caller uses them",
+        check=_schema,
     ),
 )

@@ -20,6 +20,16 @@ def _required_labels(subject: Subject) -> Iterator[Breach]:
             yield Breach(("labels",), f"the label {key} is missing")
 
 
+def _owner(subject: Subject) -> Iterator[Breach]:
+    keys = subject.project.checks.owner_keys
+    if subject.after is None or not keys:
+        return
+    spec = subject.after.spec
+    if not any(spec.labels.get(key) or spec.annotations.get(key) for key in keys):
+        message = f"nothing names its owner: none of {', '.join(keys)} is set"
+        yield Breach(("annotations",), message)
+
+
 OWNERSHIP_RULES = (
     Rule(
         id="required-labels",
@@ -28,5 +38,13 @@ OWNERSHIP_RULES = (
         reason="Costs, alerts and access are assigned by labels; an object without them has no owner.",
         remedy="add the label to `labels` of the API",
         check=_required_labels,
+    ),
+    Rule(
+        id="owner",
+        title="An API names its owner",
+        severity="error",
+        reason="In an incident, the person on call has to find who knows the API.",
+        remedy="set one of the keys as a label or an annotation of the API",
+        check=_owner,
     ),
 )

@@ -56,6 +56,19 @@ class Subject:
         return self.project.clusters[self.environment.cluster]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one release uses at the most replicas."""
+
+    environment: str
+    team: str
+    replicas: int
+    gpus: int
+    cost: float | None
+    """Per month; `None` where prices are missing."""
+    currency: str
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """All releases of a change, for rules about several of them."""
@@ -64,6 +77,8 @@ class Fleet:
     project: Project
     existing: Mapping[str, int] = field(default_factory=dict)
     """How many releases each environment had before the change."""
+    standing: tuple[Usage, ...] = ()
+    """Of the releases that do not change; needed where `checks.limits` has any."""
 
 
 @dataclass(frozen=True, slots=True)

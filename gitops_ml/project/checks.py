@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion
+from gitops_ml.project.freezes import Freeze, freeze_error
 
 _RULE = "project"
 SEVERITIES = ("error", "warning", "note")
@@ -33,6 +34,38 @@ class RuleException:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """The most that releases may use together, at their most replicas."""
+
+    team: str | None
+    """``None``: all."""
+    environment: str | None
+    """``None``: all."""
+    gpus: int | None
+    replicas: int | None
+    cost: float | None
+    """Per month, in the currency of the clusters' prices."""
+
+    def __str__(self) -> str:
+        team = f"team {self.team}" if self.team else "all teams"
+        return f"{team} in {self.environment or 'all environments'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CelRule:
+    """A rule of the project as an expression in CEL, which is true for a release that keeps it."""
+
+    id: str
+    title: str
+    severity: str
+    expression: str
+    reason: str
+    remedy: str
+    field: str
+    """Of the manifest, where a finding points to: ``compute.mem``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checks:
     """The rules of the project."""
 
@@ -41,15 +74,51 @@ class Checks:
     exceptions: tuple[RuleException, ...] = ()
     required_labels: tuple[str, ...] = ()
     """Keys of labels that each API has to have."""
+    owner_keys: tuple[str, ...] = ()
+    """Keys of labels or annotations, one of which names the owner of an API."""
+    limits: tuple[Limit, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    promotion_only: tuple[str, ...] = ()
+    """Environments."""
+    remove_at_most_percent: int = 50
+    rules: tuple[CelRule, ...] = ()
 
 
 def check_relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong with `checks` of a project file that has passed its schema."""
-    for index, fields in enumerate((data.get("checks") or {}).get("exceptions") or ()):
+    checks = data.get("checks") or {}
+    for index, fields in enumerate(checks.get("exceptions") or ()):
         at: Path = ("checks", "exceptions", index)
         if not _is_date(fields["until"]):
             yield error((*at, "until"), f"{fields['until']} is no day of the calendar", rule=_RULE)
         yield from _environments(fields.get("environments"), data, (*at, "environments"))
+
+    for index, fields in enumerate(checks.get("freezes") or ()):
+        at = ("checks", "freezes", index)
+        yield from freeze_error(fields, at)
+        yield from _environments(fields.get("environments"), data, (*at, "environments"))
+    yield from _environments(checks.get("promotion_only"), data, ("checks", "promotion_only"))
+    yield from _limits(checks.get("limits") or (), data)
+    taken: set[str] = set()
+    for index, fields in enumerate(checks.get("rules") or ()):
+        if fields["id"] in taken:
+            message = f"another rule has the id {fields['id']!r}"
+            yield error(("checks", "rules", index, "id"), message, rule=_RULE)
+        taken.add(fields["id"])
+
+
+def _limits(limits: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
+    for index, fields in enumerate(limits):
+        at: Path = ("checks", "limits", index)
+        if not {"gpus", "replicas", "cost"} & {k for k, v in fields.items() if v is not None}:
+            yield error(at, "it limits nothing: set gpus, replicas or cost", rule=_RULE)
+        environment, team = fields.get("environment"), fields.get("team")
+        if environment is not None:
+            for found in _environments([environment], data, at):
+                yield Finding((*at, "environment"), found.message, _RULE)
+        if team is not None and (teams := data.get("teams")) and team not in teams:
+            message = f"unknown team {team!r}{suggestion(team, teams)}"
+            yield error((*at, "team"), message, rule=_RULE)
 
 
 def _environments(names: Any, data: Mapping[str, Any], at: Path) -> Iterator[Finding]:
