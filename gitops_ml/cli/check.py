@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,17 @@ if TYPE_CHECKING:
     envvar="GITOPS_ML_OFFLINE",
     help="Ask no server; edits of the GitOps repository by hand are not known then.",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write a page with pictures: one file, without scripts.",
+)
+@click.option(
+    "--traffic",
+    metavar="FILE",
+    help="With --html: the traffic for the replicas over a week, a CSV file or `prometheus`.",
+)
 @output_choice(
     "text",
     "json",
@@ -57,6 +69,8 @@ def command(
     environments: tuple[str, ...],
     apis: tuple[str, ...],
     offline: bool,
+    html: Path | None,
+    traffic: str | None,
     output: str,
 ) -> None:
     """Say what a change does: what restarts, what it costs, what it breaks.
@@ -66,9 +80,20 @@ def command(
     \b
     Examples:
       gitops-ml check --base origin/main
+      gitops-ml check --base origin/main --html check.html --traffic prometheus
     """
+    if traffic and not html:
+        raise click.UsageError("--traffic has an effect with --html only")
     options = CheckOptions(base=base, head=head, environments=environments, apis=apis)
-    review = check(folder or Path.cwd(), options, clients_of=None if offline else _clients)
+    trusted: list[Clients] = []
+
+    def clients_of(project: Project, root: Path) -> Clients:
+        trusted.append(_clients(project, root))
+        return trusted[-1]
+
+    review = check(folder or Path.cwd(), options, clients_of=None if offline else clients_of)
+    if html:
+        _write(review, html, traffic, trusted[-1] if trusted else None)
     if output == "json":
         report.as_json(review_facts(review))
     elif output == "markdown":
@@ -89,6 +114,13 @@ def _clients(project: Project, root: Path) -> Clients:
         progress=report.progress,
         warn=lambda text: report.warnings([text]),
     )
+
+
+def _write(review: Review, file: Path, traffic: str | None, clients: Clients | None) -> None:
+    from gitops_ml.commands.check_page import write_page
+
+    write_page(review, file, traffic=traffic, clients=clients, now=datetime.now(timezone.utc))
+    report.progress(f"the page is {file}")
 
 
 def _show(review: Review) -> None:

@@ -1,0 +1,156 @@
+"""Recorded traffic of APIs, from a CSV file, and the replicas of changed releases over its week.
+
+The file has a line of names and one for each time: `time` (ISO 8601, or seconds since 1970), and either
+`in_flight` or `requests_per_second` with `latency_seconds`; `api` and `environment` if it is about several.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import InvalidDocument, Problem
+from gitops_ml.release.replicas_over_time import Traffic, replica_week
+from gitops_ml.review.reports.replica_chart import Weeks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gitops_ml.release.replicas_over_time import ReplicaWeek
+    from gitops_ml.review.review import ReleaseReview, Side
+
+WEEK = timedelta(days=7)
+_ANY_MONDAY = datetime(2026, 1, 5, tzinfo=timezone.utc)
+_NAMES = ("time", "api", "environment", "in_flight", "requests_per_second", "latency_seconds")
+_RULE = "traffic"
+_MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Requests in progress over time, by environment and API; an empty one stands for any."""
+
+    loads: Mapping[tuple[str, str], Traffic]
+
+    def of(self, environment: str, api: str) -> Traffic | None:
+        places = ((environment, api), ("", api), (environment, ""), ("", ""))
+        return next((self.loads[place] for place in places if place in self.loads), None)
+
+
+NOTHING = Record({})
+
+
+def weeks_of(releases: Iterable[ReleaseReview], record: Record) -> dict[str, Weeks]:
+    """The replicas of each release before and after, by its directory."""
+    found = {}
+    for release in releases:
+        traffic = record.of(release.environment, release.api)
+        found[release.directory] = Weeks(
+            _week(release.before, traffic), _week(release.after, traffic)
+        )
+    return found
+
+
+def _week(side: Side | None, traffic: Traffic | None) -> ReplicaWeek | None:
+    if side is None or side.spec is None:
+        return None
+    since, until = _ANY_MONDAY, _ANY_MONDAY + WEEK
+    if traffic is not None:
+        until = traffic.until
+        since = max(traffic.since, until - WEEK)
+    return replica_week(side.spec.autoscaling, since, until, traffic=traffic)
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+
+def read_record(text: str, *, file: str) -> Record:
+    """The record of a CSV file.
+
+    Raises:
+        InvalidDocument: with each line that cannot be read.
+    """
+    lines = csv.reader(text.splitlines(), strict=True)
+    problems: list[Problem] = []
+    points: dict[tuple[str, str], dict[datetime, float]] = {}
+    try:
+        names = [name.strip() for name in next(lines, [])]
+        problems += (_problem(file, 1, message) for message in _head(names))
+        for number, cells in enumerate(lines, 2):
+            if problems and (number == 2 or len(problems) >= _MOST_PROBLEMS):
+                break
+            if any(cells):
+                _read(dict(zip(names, cells, strict=False)), points, problems, (file, number))
+    except csv.Error as error:
+        problems.append(_problem(file, lines.line_num, f"it is no CSV: {error}"))
+    if not points and not problems:
+        problems.append(_problem(file, 1, "it has no line beside that of the names"))
+    if problems:
+        raise InvalidDocument(problems)
+    return Record({place: Traffic(tuple(sorted(each.items()))) for place, each in points.items()})
+
+
+def _read(
+    fields: Mapping[str, str],
+    points: dict[tuple[str, str], dict[datetime, float]],
+    problems: list[Problem],
+    place: tuple[str, int],
+) -> None:
+    try:
+        at, load = _time(fields.get("time", "")), _load(fields)
+    except ValueError as error:
+        problems.append(_problem(*place, str(error)))
+        return
+    key = (fields.get("environment", "").strip(), fields.get("api", "").strip())
+    points.setdefault(key, {})[at] = load
+
+
+def _head(names: list[str]) -> Iterator[str]:
+    for name in names:
+        if name not in _NAMES:
+            yield f"unknown column {name!r}; the columns are {', '.join(_NAMES)}"
+    if "time" not in names:
+        yield "the column 'time' is missing"
+    if "in_flight" not in names and not {"requests_per_second", "latency_seconds"} <= {*names}:
+        yield "it needs the column 'in_flight', or both 'requests_per_second' and 'latency_seconds'"
+
+
+def _problem(file: str, line: int, message: str) -> Problem:
+    return Problem(file, line, 1, "", message, _RULE)
+
+
+def _time(text: str) -> datetime:
+    text = text.strip()
+    try:
+        return datetime.fromtimestamp(float(text), timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        pass
+    try:
+        # `Z` is read by newer Pythons only.
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        message = f"{text!r} is no time; write it as 2026-01-05T08:00:00Z, or in seconds since 1970"
+        raise ValueError(message) from None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _load(fields: Mapping[str, str]) -> float:
+    """Requests in progress: by Little's law, those that arrive in the time that one takes."""
+    if fields.get("in_flight", "").strip():
+        return _number(fields, "in_flight")
+    return _number(fields, "requests_per_second") * _number(fields, "latency_seconds")
+
+
+def _number(fields: Mapping[str, str], name: str) -> float:
+    text = fields.get(name, "").strip()
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found <= 1e12:
+        raise ValueError(f"{name}: {text!r} is no number of 0 or more")
+    return found

@@ -1,0 +1,63 @@
+"""A real Prometheus with a history that a test writes down."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.support.predictor_server import free_port, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+Sample = tuple[str, "Mapping[str, str]", float, float]
+"""Name, labels, seconds since 1970, value."""
+
+
+def openmetrics(samples: Iterable[Sample]) -> str:
+    """The samples as `promtool` reads them: one name after the other."""
+    by_name: dict[str, list[str]] = {}
+    for name, labels, at, value in samples:
+        words = ",".join(f'{key}="{text}"' for key, text in sorted(labels.items()))
+        lines = by_name.setdefault(name, [f"# TYPE {name} gauge"])
+        lines.append(f"{name}{{{words}}} {value:g} {at:.0f}")
+    return "\n".join([*(line for lines in by_name.values() for line in lines), "# EOF", ""])
+
+
+@contextmanager
+def prometheus_with(samples: Iterable[Sample], folder: Path) -> Iterator[str]:
+    """Its address, for as long as the block runs."""
+    for name in ("prometheus", "promtool"):
+        if shutil.which(name) is None:
+            pytest.skip(f"needs {name}")
+    data, history, config = folder / "data", folder / "history.txt", folder / "prometheus.yml"
+    history.write_text(openmetrics(samples))
+    config.write_text("global: {}\n")
+    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(history), str(data)]
+    subprocess.run(command, check=True, capture_output=True)
+    port = free_port()
+    options = (
+        f"--config.file={config}", f"--storage.tsdb.path={data}", "--log.level=error",
+        f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=100y",
+    )  # fmt: skip
+    server = subprocess.Popen(["prometheus", *options], stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: _is_ready(address))
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/-/ready").status_code == 200
+    except httpx.TransportError:
+        return False
