@@ -71,10 +71,19 @@ def check(
         tip = repository.at_commit(repository.commit(options.base))
         before, after, base, head = _trees(repository, tip, options)
         states = read_states(repository, before, after, start=start, folder=place)
-        review, pairs = _review(states, base, head, options, now or datetime.now(timezone.utc))
-        if clients_of is None or review.errors:
+        review, pairs = _review(states, base, head, options)
+        if review.errors:
             return review
         trusted = read_project_of(repository, tip, start=start, folder=place)
+        review = with_findings(
+            review,
+            states.after,
+            trusted=trusted,
+            before=states.before.project,
+            now=now or datetime.now(timezone.utc),
+        )
+        if clients_of is None:
+            return review
         root = checkout.root / trusted.root
         return _with_hand_edits(review, pairs, lambda: clients_of(trusted.project, root))
 
@@ -105,7 +114,7 @@ def _trees(
 
 
 def _review(
-    states: States, base: State, head: State, options: CheckOptions, now: datetime
+    states: States, base: State, head: State, options: CheckOptions
 ) -> tuple[Review, tuple[Pair, ...]]:
     """The review without what only servers know, and the releases that change."""
     review = Review(
@@ -134,12 +143,7 @@ def _review(
         cost=total_cost(releases),
         warnings=(*review.warnings, *warnings, *quota_warnings(releases)),
     )
-    project = (
-        states.before.project if states.before.workspace.has_project_file else states.after.project
-    )
-    return with_findings(
-        review, states.after, checks=project.checks, now=now, before=states.before.project
-    ), pairs
+    return review, pairs
 
 
 def _with_hand_edits(

@@ -54,6 +54,8 @@ class ProjectOf:
 
     project: Project
     root: str
+    file: str | None = None
+    """The project file; `None` where the state has none that can be read."""
 
 
 def read_project_of(
@@ -67,7 +69,9 @@ def read_project_of(
         return ProjectOf(default_project(), scope.root)
     write_tree(repository, tree, [scope.project_file], place)
     project, _ = read_project_file(place / scope.project_file)
-    return ProjectOf(project or default_project(), scope.root)
+    if project is None:
+        return ProjectOf(default_project(), scope.root)
+    return ProjectOf(project, scope.root, scope.project_file)
 
 
 def read_states(

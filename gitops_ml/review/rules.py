@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.rules import problem_of
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.policy.base_rules import beyond_base, rule_changes, with_base_rules
 from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.evaluate import evaluate
 from gitops_ml.policy.rule import Fleet, Subject
@@ -20,22 +21,29 @@ if TYPE_CHECKING:
 
     from gitops_ml.manifest.manifest import Manifest
     from gitops_ml.policy.rule import RuleFinding
-    from gitops_ml.project.checks import Checks
     from gitops_ml.project.project import Project
+    from gitops_ml.review.read_states import ProjectOf
     from gitops_ml.review.review import ReleaseReview, Review, Side
     from gitops_ml.review.sides import StateReleases
 
 
 def with_findings(
-    review: Review, after: StateReleases, *, checks: Checks, now: datetime, before: Project
+    review: Review, after: StateReleases, *, trusted: ProjectOf, before: Project, now: datetime
 ) -> Review:
     """The review with what its releases break.
 
-    ``checks`` are those before the change: a pull request cannot except itself.
+    ``trusted`` is the project that the change is merged into: a pull request cannot except itself.
+    ``before`` is the one that the change began with.
     """
-    subjects = tuple(_subject(each, after.project, before, now) for each in review.releases)
-    fleet = Fleet(subjects, after.project, existing=review.counts)
-    found = evaluate(fleet, BUILT_IN, checks=checks, today=now.date())
+    rules = trusted.project if trusted.file else after.project
+    project = with_base_rules(after.project, rules)
+    subjects = tuple(_subject(each, project, before, now) for each in review.releases)
+    fleet = Fleet(subjects, project, existing=review.counts)
+    found = evaluate(fleet, BUILT_IN, checks=rules.checks, today=now.date())
+    found += tuple(f for each in subjects for f in beyond_base(each, rules))
+    if trusted.file:
+        changes = rule_changes(before, after.project)
+        found += tuple(replace(each, file=trusted.file) for each in changes)
     manifests = {
         (planned.environment.name, planned.name): planned.manifest
         for planned in after.planned.values()
@@ -54,6 +62,8 @@ def _placed(finding: RuleFinding, manifests: Mapping[tuple[str, str], Manifest])
     if manifest is not None and finding.file:
         # Files of rules are relative to the API's folder.
         return replace(finding, file=posixpath.join(manifest.directory, finding.file))
+    if finding.file:
+        return finding
     problem = problem_of(finding, manifests)
     return replace(finding, file=problem.file, line=problem.line)
 
