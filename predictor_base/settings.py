@@ -63,6 +63,14 @@ class PredictionLogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    request: str
+    """The JSON of a request that predict answers."""
+    response: str | None = None
+    """The JSON of its response: the types of its values are checked, not the values."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cors:
     allow_origins: tuple[str, ...] = ("*",)
 
@@ -128,6 +136,8 @@ class Settings:
     batching: Batching | None = None
     models: Models | None = None
     multi_model_reloading: Models | None = None
+    example: Example | None = None
+    """Predicted before the replica is ready."""
     monitoring: Monitoring | None = None
     prediction_log: PredictionLogSettings | None = None
     cors: Cors | None = None
@@ -209,6 +219,16 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "batching.batchIntervalSeconds: is less than 0"
     if settings.prediction_log and not 0 <= settings.prediction_log.sample_rate <= 1:
         yield "predictionLog.sampleRate: is not between 0 and 1"
+    yield from _broken_examples(settings)
+
+
+def _broken_examples(settings: Settings) -> Iterator[str]:
+    for name in ("request", "response"):
+        text = getattr(settings.example, name, None)
+        try:
+            json.loads(text or "null")
+        except (ValueError, RecursionError) as error:
+            yield f"example.{name}: is not JSON: {error}"
 
 
 def _camel(name: str) -> str:

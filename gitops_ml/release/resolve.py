@@ -57,6 +57,7 @@ _NEEDED: tuple[tuple[str, ...], ...] = (
     ("predictor", "path"),
     ("predictor", "server_side_batching", "max_batch_size"),
     ("predictor", "server_side_batching", "batch_interval"),
+    ("predictor", "example", "request"),
     ("container", "image"),
     ("monitoring", "model_type"),
 )

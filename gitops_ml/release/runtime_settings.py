@@ -6,6 +6,7 @@ laptop and in the cluster. The defaults of the runtime apply to settings that ar
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.release.values.without_empty import plain_number
@@ -13,7 +14,7 @@ from gitops_ml.release.values.without_empty import plain_number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_ml.release.spec import Models, MonitoringSpec, PredictorSpec
+    from gitops_ml.release.spec import Example, Models, MonitoringSpec, PredictorSpec
 
 
 def runtime_settings(
@@ -37,6 +38,7 @@ def runtime_settings(
             "models": _models(predictor.models),
             "multiModelReloading": _models(predictor.multi_model_reloading),
             "batching": _batching(predictor),
+            "example": _example(predictor.example),
             "monitoring": _monitoring(monitoring),
             "cors": {"allowOrigins": list(predictor.cors)} if predictor.cors else None,
             "predictionLog": _prediction_log(predictor.prediction_log),
@@ -72,6 +74,14 @@ def _batching(predictor: PredictorSpec) -> dict[str, Any] | None:
         "maxBatchSize": batching.max_batch_size,
         "batchIntervalSeconds": plain_number(batching.batch_interval),
     }
+
+
+def _example(example: Example | None) -> dict[str, Any] | None:
+    """As JSON texts: Helm would change some numbers, and the request is sent as it is."""
+    if example is None:
+        return None
+    response = None if example.response is None else json.dumps(example.response)
+    return _set({"request": json.dumps(example.request), "response": response})
 
 
 def _monitoring(monitoring: MonitoringSpec | None) -> dict[str, Any] | None:

@@ -70,6 +70,14 @@ class Dependencies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A request that `predict` answers, as JSON values."""
+
+    request: Any
+    response: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictorSpec:
     """A user's class, served by the runtime in an image that gitops-ml builds."""
 
@@ -99,6 +107,7 @@ class PredictorSpec:
     cors: tuple[str, ...]
     """Origins that browsers may call from; ``*`` for all."""
     prediction_log: Mapping[str, Any] | None
+    example: Example | None
 
     def model_sections(self) -> Iterator[tuple[Path, Models]]:
         """``models`` and ``multi_model_reloading`` with their paths in the manifest, where they are set."""

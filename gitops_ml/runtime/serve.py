@@ -51,7 +51,7 @@ def serve_predictor(
     with tempfile.TemporaryDirectory(prefix="gitops-ml-run-") as folder:
         command = _command(spec, directory, Path(folder), host=host, port=port)
         progress(f"serving {spec.name} from {directory}; try it with:")
-        progress(f"  {curl_line(directory, host=host, port=port)}")
+        progress(f"  {curl_line(spec, directory, host=host, port=port)}")
         is_outdated = PythonFiles(directory).have_changed if reloads else None
         return attend(command, cwd=directory, env=_env(spec), is_outdated=is_outdated)
 
@@ -176,10 +176,13 @@ def _port_for(host: str, port: int) -> int:
         return found
 
 
-def curl_line(directory: Path, *, host: str, port: int) -> str:
-    """The command that tries the API, with the project's sample where there is one."""
+def curl_line(spec: ReleaseSpec, directory: Path, *, host: str, port: int) -> str:
+    """The command that tries the API, with the example or the project's sample where there is one."""
     sample = directory / _SAMPLE
-    body = f"@{shlex.quote(os.path.relpath(sample))}" if sample.is_file() else "'{}'"
+    if spec.predictor is not None and (example := spec.predictor.example) is not None:
+        body = shlex.quote(json.dumps(example.request))
+    else:
+        body = f"@{shlex.quote(os.path.relpath(sample))}" if sample.is_file() else "'{}'"
     address = f"http://{host if ':' not in host else f'[{host}]'}:{port}/predict"
     return f"curl {address} -H 'Content-Type: application/json' -d {body}"
 

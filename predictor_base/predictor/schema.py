@@ -10,12 +10,15 @@ import ast
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from predictor_base.predictor.annotations import Annotations, Schema, example, is_stream, literal
 from predictor_base.predictor.loader import CLASS_NAMES, VERBS
+
+if TYPE_CHECKING:
+    from predictor_base.settings import Example
 
 _ERRORS = {
     "400": "The body cannot be understood.",
@@ -53,6 +56,13 @@ class Description:
     components: dict[str, Schema]
     example: Any
     """An example payload."""
+    response_example: Any = None
+    """What predict returns for it; None where that is not known."""
+
+    def with_example(self, example: Example) -> Description:
+        """The API with the example of the settings."""
+        response = json.loads(example.response or "null")
+        return replace(self, example=json.loads(example.request), response_example=response)
 
     def tensors(self) -> tuple[list[Any], list[Any]]:
         """Inputs and outputs in the form of the Open Inference Protocol's metadata."""
@@ -185,7 +195,9 @@ def _operation(method: Signature, path: str, description: Description) -> dict[s
         for code, text in _ERRORS.items()
     }
     media = "text/event-stream" if method.streams else "application/json"
-    kinds = {media: {"schema": {} if method.streams else method.response}}
+    kinds: dict[str, Any] = {media: {"schema": {} if method.streams else method.response}}
+    if method.verb == "post" and description.response_example is not None:
+        kinds[media]["example"] = description.response_example
     if not method.response and not method.streams:
         kinds |= {"text/plain": {"schema": {}}, "application/octet-stream": {"schema": {}}}
     responses["200"] = {"description": "What the predictor returns.", "content": kinds}

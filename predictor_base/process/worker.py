@@ -21,6 +21,7 @@ from uvicorn.config import Config
 
 from predictor_base.errors import StartFailure
 from predictor_base.http.app import App
+from predictor_base.http.example import check_example
 from predictor_base.http.express import Express
 from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol
 from predictor_base.process import forks
@@ -236,6 +237,9 @@ class Worker:
 
     async def _begin(self, assembled: Assembled) -> None:
         """Take requests; listen where this worker replaces another one and has not listened before."""
+        self.service.prepare(assembled.predictor)
+        if self.settings.example is not None:
+            await check_example(self._app, self.settings.example)
         self._ready(assembled)
         if self._number not in self._servers:
             await self._accept(self._number)
@@ -249,6 +253,8 @@ class Worker:
 
         settings = self.settings
         description = describe(Path(settings.path), settings.class_name)
+        if settings.example is not None:
+            description = description.with_example(settings.example)
         document = openapi(description, name=settings.served_name, version=settings.served_version)
         self._app.document, self._app.signature = document, description.tensors()
         self._app.schema_hash = schema_hash(document)
@@ -267,7 +273,7 @@ class Worker:
             self.service.is_healthy = False
             self._health = HealthWatch(health, seconds=self.settings.health_timeout_seconds)
             self._health.start(lambda: self._loop.call_soon_threadsafe(self._health_changed))
-        self.service.serve(assembled.predictor)
+        self.service.serve()
         logger.info("ready after %.2f s", assembled.load_seconds)
         self._beat()
 

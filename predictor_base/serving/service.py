@@ -80,8 +80,8 @@ class Service:
             )
         return self._predictor
 
-    def serve(self, predictor: LoadedPredictor) -> None:
-        """Start to accept requests for this predictor."""
+    def prepare(self, predictor: LoadedPredictor) -> None:
+        """Let this predictor be called; the server is not ready yet."""
         method = predictor.predict
         self._set_limits(is_async=method is not None and method.kind.startswith("async"))
         batching = self._settings.batching
@@ -93,6 +93,9 @@ class Service:
             )
         self._predictor = predictor
         self.post_predict = predictor.post_predict
+
+    def serve(self) -> None:
+        """Start to accept requests."""
         if self.state == "loading":
             self.state = "ready"
 

@@ -30,6 +30,17 @@ def test_a_new_project_serves_and_predicts_at_once(ann):
         assert set(server.predicts(sample)) == {"score"}
 
 
+def test_the_example_is_predicted_and_shown(ann):
+    api = predictor_api("answer")
+    api["predictor"]["example"] = {"request": {"x": 21.0}, "response": {"answer": "forty-two"}}
+    ann.has(api)
+    process = started("run", "--port", "0", cwd=ann.project)
+    words = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 4
+    assert """-d '{"x": 21.0}'""" in words
+    assert "predict returned another response: response.answer is a number, not a text" in words
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_ends_well_and_takes_the_server_with_it(ann, number):
     ann.has(predictor_api("answer"))

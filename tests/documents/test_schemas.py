@@ -80,6 +80,7 @@ def test_every_default_is_valid(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_object_is_closed_but_those_that_are_free_by_nature(name):
     free = {"config", "overrides", "affinity", "authentication", "nodeAffinity", "podAffinity"}
+    free |= {"request", "response"}
     for path, schema in all_properties(name).items():
         if "object" in str(schema.get("type")) and path.rsplit(".", 1)[1] not in free:
             assert "additionalProperties" in schema or path.endswith("podAntiAffinity"), path

@@ -67,6 +67,16 @@ RUNTIME_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         setting("maxBodyBytesInFlight"),
         67108864,
     ),
+    "predictor.example.request": (
+        predictor(example={"request": {"x": 1.0}}),
+        setting("example"),
+        {"request": '{"x": 1.0}'},
+    ),
+    "predictor.example.response": (
+        predictor(example={"request": [1], "response": {"y": "é"}}),
+        setting("example"),
+        {"request": "[1]", "response": '{"y": "\\u00e9"}'},
+    ),
     "predictor.writable": (
         predictor(writable=True),
         lambda r: [

@@ -219,6 +219,8 @@ SAMPLES: dict[str, st.SearchStrategy[Any]] = {
     "project_file": st.none(),
 }
 BY_NAME: dict[str, st.SearchStrategy[Any]] = {
+    "request": st.sampled_from([{"x": 1.0}, [1, None], "{{ text }}", False, {"a": {"b": 2**70}}]),
+    "response": st.sampled_from([None, {"y": "é\u2028"}, [], 0.5]),
     "cpu": CPU,
     "cpu_limit": st.none() | CPU,
     "mem": BYTES,
