@@ -35,7 +35,7 @@ def test_the_example_is_predicted_and_shown(ann):
     api["predictor"]["example"] = {"request": {"x": 21.0}, "response": {"answer": "forty-two"}}
     ann.has(api)
     process = started("run", "--port", "0", cwd=ann.project)
-    words = process.communicate(timeout=60)[1].decode()
+    words = b"".join(process.communicate(timeout=60)).decode()
     assert process.returncode == 4
     assert """-d '{"x": 21.0}'""" in words
     assert "predict returned another response: response.answer is a number, not a text" in words
