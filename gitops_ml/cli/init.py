@@ -8,7 +8,11 @@ import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
-from gitops_ml.commands.init import init
+from gitops_ml.commands.ci_files import FILES, TOKEN_ENV, write_ci
+from gitops_ml.commands.init import Scaffolded, init
+from gitops_ml.errors import UsageError
+
+_PROJECT = "gitops-ml.yaml"
 
 
 @click.command("init")
@@ -26,21 +30,47 @@ from gitops_ml.commands.init import init
     show_default=True,
     help="The repository that Argo CD syncs.",
 )
+@click.option(
+    "--ci",
+    "forge",
+    type=click.Choice([*FILES]),
+    help="Write the workflows of this forge as well: check, deploy, promote, drift.",
+)
+@click.option(
+    "--branch",
+    default="main",
+    show_default=True,
+    help="The branch whose changes the workflows deploy.",
+)
 @output_option
 def command(
-    directory: Path, name: str | None, image_repository: str, gitops_repository: str, output: str
+    directory: Path,
+    name: str | None,
+    image_repository: str,
+    gitops_repository: str,
+    forge: str | None,
+    branch: str,
+    output: str,
 ) -> None:
     """Create a project in DIRECTORY: a manifest, a predictor and the project file.
 
-    Existing files are kept.
+    Existing files are kept. With --ci, DIRECTORY is the root of the repository; a project that exists gets
+    the workflows alone.
 
     \b
-    Example:
+    Examples:
       gitops-ml init iris && cd iris && gitops-ml validate
+      gitops-ml init --ci github
     """
-    made = init(
-        directory, name=name, image_repository=image_repository, gitops_repository=gitops_repository
-    )
+    made = Scaffolded((), ())
+    if forge is None or not (directory / _PROJECT).exists():
+        made = init(
+            directory, name=name, image_repository=image_repository,
+            gitops_repository=gitops_repository, token_env=TOKEN_ENV if forge else "",
+        )  # fmt: skip
+    if forge is not None:
+        more = _workflows(directory, forge, branch)
+        made = Scaffolded((*made.written, *more.written), (*made.kept, *more.kept))
     if output == "json":
         report.as_json({"written": list(made.written), "kept": list(made.kept)})
         return
@@ -48,4 +78,27 @@ def command(
         report.echo(f"wrote {path}")
     for path in made.kept:
         report.echo(f"kept  {path}")
+    if forge is not None:
+        report.say(
+            "\nnext: store the secrets that the first lines of the workflows name, and commit them"
+        )
+        return
     report.say("\nnext: gitops-ml validate, gitops-ml run, and `gitops-ml diff` to see a release")
+
+
+def _workflows(directory: Path, forge: str, branch: str) -> Scaffolded:
+    from gitops_ml.workspace.workspace import open_settings
+
+    root = next((each for each in (directory.resolve(), *directory.resolve().parents)
+                 if (each / ".git").exists()), None)  # fmt: skip
+    if root is not None and root != directory.resolve():
+        raise UsageError(
+            f"workflows are at the root of a repository, which is {root}: run `gitops-ml init --ci` there"
+        )
+    project = open_settings(directory / _PROJECT).project
+    gitops = project.gitops
+    if gitops is not None and gitops.token_env is None and gitops.repository.startswith("http"):
+        report.warnings(
+            [f"add `token_env: {TOKEN_ENV}` to `gitops` in {_PROJECT}: jobs have the token there"]
+        )
+    return write_ci(directory, forge, project, branch=branch)

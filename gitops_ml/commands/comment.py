@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.documents.markdown import disarmed
 from gitops_ml.errors import Refused, UsageError
 from gitops_ml.forge.ci import forge_of_ci, pull_request_of_ci, repository_of_ci
+from gitops_ml.forge.comment import without_marker
 from gitops_ml.forge.open import forge_of
 from gitops_ml.system.project_files import CannotRead, read_file
 
@@ -95,4 +96,4 @@ def text_of_others(file: Path) -> str:
         raise UsageError(f"{file} is not a text in UTF-8") from failure
     if not text.strip():
         raise UsageError(f"{file} is empty: there is nothing to post")
-    return disarmed(text)
+    return disarmed(without_marker(text))

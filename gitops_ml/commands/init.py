@@ -34,9 +34,16 @@ class Scaffolded:
 
 
 def init(
-    directory: Path, *, name: str | None, image_repository: str, gitops_repository: str
+    directory: Path,
+    *,
+    name: str | None,
+    image_repository: str,
+    gitops_repository: str,
+    token_env: str = "",
 ) -> Scaffolded:
     """Write the files of a new project that do not exist yet.
+
+    ``token_env`` is the variable that holds the token of the GitOps repository, if any.
 
     Raises:
         UsageError: ``name``, or the folder's name in its place, is not one that an API can have.
@@ -46,6 +53,7 @@ def init(
             "name": _checked_name(directory, name),
             "image_repository": image_repository,
             "gitops_repository": gitops_repository,
+            "token_env": token_env,
             "schema": _schema_location("api"),
             "project_schema": _schema_location("project"),
         }

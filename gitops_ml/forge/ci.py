@@ -72,6 +72,12 @@ def repository_of_ci(environ: Mapping[str, str]) -> CiRepository | None:
             type="gitlab", server=environ["CI_SERVER_URL"],
             api_url=environ.get("CI_API_V4_URL"), repository=project,
         )  # fmt: skip
+    bamboo = urlsplit(environ.get("bamboo_planRepository_repositoryUrl", "")).path
+    if bamboo and environ.get("BITBUCKET_URL"):
+        return CiRepository(
+            type="bitbucket", server=environ["BITBUCKET_URL"], api_url=None,
+            repository="/".join(bamboo.removesuffix(".git").strip("/").split("/")[-2:]),
+        )  # fmt: skip
     return None
 
 
@@ -84,8 +90,8 @@ def forge_of_ci(environ: Mapping[str, str]) -> Forge:
     found = repository_of_ci(environ)
     if found is None:
         raise UsageError(
-            "this is no job of GitHub, Gitea, Forgejo or GitLab: name the repository of the source in "
-            "source.repository of the project file"
+            "this is no job of GitHub, Gitea, Forgejo, GitLab or Bamboo with BITBUCKET_URL: name the "
+            "repository of the source in source.repository of the project file"
         )
     parts = urlsplit(found.server)
     spec = ForgeSpec(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MARKER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_MARKER_LINE = re.compile(r"\A\s*<!-- gitops-ml: [a-z0-9-]+ -->[ \t]*\n")
 _ATTEMPTS = 4
 _CUT = "\n\n… the rest is left out: the forge takes at most {} characters in a comment.\n"
 
@@ -88,7 +89,7 @@ def upsert(page: CommentPage, marker: str, body: str) -> Posted:
             f"{marker!r} is not a marker of comments: use lower-case letters, digits and dashes"
         )
     line = page.hidden.format(f"gitops-ml: {marker}")
-    text = _within(f"{line}\n\n{body.strip()}\n", page.limit)
+    text = _within(f"{line}\n\n{without_marker(body).strip()}\n", page.limit)
     account = page.account()
     created = None if account and _ours(page, account, line) else page.create(text)
     account = account or (created.author if created else "")
@@ -106,6 +107,11 @@ def upsert(page: CommentPage, marker: str, body: str) -> Posted:
             # A person or another run deleted the comment that would be updated.
             continue
     raise ServerFailed("the comment on the pull request was deleted again and again: try again")
+
+
+def without_marker(body: str) -> str:
+    """A report without the hidden line that it may start with; each forge has its own form of it."""
+    return _MARKER_LINE.sub("", body)
 
 
 def _settled(page: CommentPage, found: list[Comment], text: str, created: Comment | None) -> Posted:

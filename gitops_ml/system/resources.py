@@ -33,15 +33,22 @@ def template(
     *,
     is_html: bool = False,
     finalize: Callable[[Any], Any] | None = None,
+    has_braces: bool = False,
     **filters: Callable[..., Any],
 ) -> Template:
     """A template such as ``pull_request.md.j2``, where a variable without a value is an error.
 
-    Only HTML is escaped automatically; the templates of other formats escape with ``filters``.
+    Only HTML is escaped automatically; the templates of other formats escape with ``filters``. With
+    ``has_braces``, the text itself has ``{{ }}``, and the marks of the template are ``[[ ]]`` and ``[% %]``.
     """
     from jinja2 import Environment, StrictUndefined
 
+    marks: dict[str, Any] = {
+        "variable_start_string": "[[", "variable_end_string": "]]",
+        "block_start_string": "[%", "block_end_string": "%]",
+    }  # fmt: skip
     environment = Environment(
+        **(marks if has_braces else {}),
         autoescape=is_html,  # noqa: S701 - Markdown, YAML and Dockerfiles are not HTML
         finalize=finalize,
         undefined=StrictUndefined,

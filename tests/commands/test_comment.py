@@ -8,7 +8,7 @@ from tests.forge.test_ci import variables
 from tests.support.forges.running import KINDS, adapter, branch, forge_running, proposal
 from tests.support.git_servers import TOKEN
 
-TEXT = "## 1 release changes\n\nAsk @ann, see [this](https://evil.example/x).\n"
+TEXT = "<!-- gitops-ml: check -->\n## 1 release changes\n\nAsk @ann, see [this](https://evil.example/x).\n"
 
 
 @pytest.fixture(params=KINDS)
@@ -52,6 +52,7 @@ def test_the_text_is_data(forge, job):
     (note,) = forge.notes
     assert "## 1 release changes" in note.body
     assert "@ann" not in note.body
+    assert note.body.count("gitops-ml: check") == 1
     assert "](https://" not in note.body
 
 

@@ -41,6 +41,11 @@ def variables(forge) -> dict[str, str]:
             "CI_PROJECT_PATH": "stranger/fork", "CI_MERGE_REQUEST_PROJECT_PATH": forge.repository,
             "GITLAB_TOKEN": TOKEN,
         }  # fmt: skip
+    if forge.prefix == "/rest":
+        return {
+            "bamboo_planRepository_repositoryUrl": f"ssh://git@127.0.0.1:7999/{forge.repository}.git",
+            "BITBUCKET_URL": forge.url, "BITBUCKET_TOKEN": TOKEN,
+        }  # fmt: skip
     return {
         "GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": forge.url, "GITHUB_API_URL": forge.api_url,
         "GITHUB_REPOSITORY": forge.repository, "GITHUB_TOKEN": TOKEN, "GITEA_TOKEN": TOKEN,
@@ -48,9 +53,6 @@ def variables(forge) -> dict[str, str]:
 
 
 def test_a_job_comments_on_its_pull_request_without_a_project_file(forge):
-    if forge.prefix == "/rest":
-        assert repository_of_ci({"bamboo_repository_pr_key": "3"}) is None
-        return
     branch(forge)
     port = forge_of_ci(variables(forge))
     number = port.open(proposal()).number
@@ -63,6 +65,15 @@ def test_the_token_goes_to_the_server_of_the_ci_service_alone(github):
     elsewhere = {**known, "GITHUB_API_URL": "https://collector.example/api/v3"}
     assert forge_of_ci(known)._session.token is not None
     assert forge_of_ci(elsewhere)._session.token is None
+
+
+def test_bamboo_needs_the_address_of_bitbucket():
+    url = "ssh://git@bitbucket.acme.example:7999/ml/fraud.git"
+    environ = {"bamboo_planRepository_repositoryUrl": url}
+    assert repository_of_ci(environ) is None
+    found = repository_of_ci({**environ, "BITBUCKET_URL": "https://bitbucket.acme.example"})
+    assert found
+    assert found.repository == "ml/fraud"
 
 
 def test_outside_of_ci_the_message_names_the_project_file():

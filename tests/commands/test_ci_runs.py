@@ -1,0 +1,151 @@
+"""The steps of Gitea's workflows, run one by one: a pull request, its merge, the promotion, the night."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gitops_ml._version import __version__
+from tests.support.forges.running import forge_running
+from tests.support.git_servers import TOKEN, bare_repository, git
+from tests.support.images_without_docker import Mill, mill
+
+__all__ = ["mill"]
+SOURCE = "acme/source"
+PLACES = {
+    "staging": {"cluster": "main", "namespace": "ml-staging"},
+    "production": {"cluster": "main", "namespace": "ml-production", "protected": True},
+}
+
+
+@dataclass
+class Runner:
+    """Runs the ``run:`` steps of a workflow as act_runner does: one by one, in bash, in the checkout."""
+
+    mill: Mill
+    forge: Any
+    event: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def project(self) -> Path:
+        return self.mill.project
+
+    def runs(self, workflow: str, **github: str) -> str:
+        """The output of all steps, each of which must end well."""
+        document = yaml.safe_load((self.project / f".gitea/workflows/{workflow}.yaml").read_text())
+        output = ""
+        for job in document["jobs"].values():
+            for step in job["steps"]:
+                if "run" in step:
+                    output += self._step(step, github)
+        return output
+
+    def _step(self, step: dict[str, Any], github: dict[str, str]) -> str:
+        if step["run"].startswith("pip install"):
+            assert step["run"] == f"pip install 'gitops-ml[helm]=={__version__}'"
+            return ""
+        own = {name: self._value(str(value)) for name, value in step.get("env", {}).items()}
+        environ = {
+            **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "CI": "true", "GITHUB_ACTIONS": "true", "GITEA_ACTIONS": "true",
+            "GITHUB_SERVER_URL": self.forge.url, "GITHUB_API_URL": self.forge.api_url,
+            "GITHUB_REPOSITORY": SOURCE, "GITHUB_ACTOR": "ann", **github, **own,
+        }  # fmt: skip
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", step["run"]], cwd=self.project, env=environ,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{step['run']}: {done.stdout}{done.stderr}"
+        assert TOKEN not in done.stdout + done.stderr
+        return done.stdout
+
+    def _value(self, text: str) -> str:
+        known = {
+            "github.actor": "ann", "github.token": TOKEN, "secrets.GITOPS_TOKEN": TOKEN,
+            "secrets.REGISTRY_USER": "ann", "secrets.REGISTRY_TOKEN": "of-an-open-registry",
+        }  # fmt: skip
+        return re.sub(r"\$\{\{ (.+?) \}\}", lambda match: known[match[1]], text)
+
+
+@pytest.fixture
+def runner(mill: Mill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A project with workflows in a repository of the forge, which has the GitOps repository as well."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    with forge_running("gitea", tmp_path / "forge") as forge:
+        mill.person.configures(
+            image={
+                "repository": mill.repository.rpartition("/")[0], "base": str(mill.base.image),
+                "python_version": "3.11",
+            },
+            environments=PLACES,
+            gitops={
+                "repository": f"{forge.url}/acme/gitops.git", "token_env": "GITOPS_TOKEN",
+                "username": "ann", "forge": {"type": "gitea"},
+            },
+        )  # fmt: skip
+        person = mill.person
+        assert person.runs("init", "--ci", "gitea").code == 0
+        assert person.runs("lock").code == 0
+        (mill.project / ".gitignore").write_text("check.md\n")
+        person.keeps_source_in_git()
+        git("branch", "-M", "main", cwd=mill.project)
+        bare_repository(forge.base / f"{SOURCE}.git", {"README.md": "x\n"})
+        git("remote", "add", "origin", str(forge.base / f"{SOURCE}.git"), cwd=mill.project)
+        git("push", "-q", "--force", "origin", "main", cwd=mill.project)
+        git("fetch", "-q", "origin", cwd=mill.project)
+        yield Runner(mill, forge)
+
+
+def replicas(runner: Runner, number: int) -> None:
+    """A commit that changes the most replicas, on a branch."""
+    file = runner.project / "api.yaml"
+    manifest = yaml.safe_load(file.read_text())
+    manifest[0]["autoscaling"] = {"max_replicas": number}
+    file.write_text(yaml.safe_dump(manifest, sort_keys=False))
+    runner.mill.person.commits_source()
+
+
+def test_from_the_pull_request_to_production(runner):
+    runner.runs("gitops-ml-deploy")
+    gitops = runner.forge.bare
+    assert "releases/staging/answer/values.yaml" in git(
+        "ls-tree", "-r", "--name-only", "main", cwd=gitops
+    )
+    assert "releases/production" not in git("ls-tree", "-r", "--name-only", "main", cwd=gitops)
+    (promotion,) = runner.forge.pulls
+    assert "production" in promotion.title
+    runner.forge.merge(promotion.number)
+    assert "releases/production/answer/values.yaml" in git(
+        "ls-tree", "-r", "--name-only", "main", cwd=gitops
+    )
+    assert runner.runs("gitops-ml-drift")
+
+    git("checkout", "-q", "-b", "more", cwd=runner.project)
+    replicas(runner, 7)
+    runner.forge.repository, delivery = SOURCE, runner.forge.repository
+    git("push", "-q", "origin", "more", cwd=runner.project)
+    pull = runner.forge.add("More replicas", "", "more", "main", draft=False)
+    job = {"GITHUB_REF": f"refs/pull/{pull.number}/head", "GITHUB_BASE_REF": "main"}
+    runner.runs("gitops-ml-check", **job)
+    replicas(runner, 8)
+    runner.runs("gitops-ml-check", **job)
+    (comment,) = runner.forge.notes
+    assert (comment.pull, comment.version) == (pull.number, 1)
+    assert "answer" in comment.body
+    assert "staging" in comment.body
+
+    git("checkout", "-q", "main", cwd=runner.project)
+    git("merge", "-q", "more", cwd=runner.project)
+    runner.forge.repository = delivery
+    runner.runs("gitops-ml-deploy")
+    values = git("show", "main:releases/staging/answer/values.yaml", cwd=gitops)
+    assert yaml.safe_load(values)["autoscaling"]["maxReplicas"] == 8
+    assert len([each for each in runner.forge.pulls if "romote" in each.title]) == 2
