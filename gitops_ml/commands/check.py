@@ -128,9 +128,9 @@ def _review(
     )
     if review.errors:
         return review, ()
-    pairs = tuple(
-        pair for pair in changed_pairs(states.before, states.after) if _is_chosen(pair, options)
-    )
+    found = changed_pairs(states.before, states.after)
+    pairs = tuple(pair for pair in found.changed if _is_chosen(pair, options))
+    recorded = tuple(pair.directory for pair in found.recorded if _is_chosen(pair, options))
     try:
         comparison, warnings = _compared(states, pairs)
     except InvalidDocument as failure:
@@ -140,6 +140,7 @@ def _review(
     review = replace(
         review,
         releases=releases,
+        recorded=recorded,
         cost=total_cost(releases),
         warnings=(*review.warnings, *warnings, *quota_warnings(releases)),
     )

@@ -115,6 +115,11 @@ class ReleaseRecord:
         return _mapping(read_fields(self.text).get("provenance"))
 
 
+def without_manifest(facts: str) -> str:
+    """A record without the manifest as it was submitted, and what follows it."""
+    return facts.partition(_MANIFEST)[0]
+
+
 def origin_of(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Name and text of each fact about a source that is not a checkout, in the recorded order."""
     origin = _mapping(provenance.get("origin"))

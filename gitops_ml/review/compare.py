@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import ReleaseChange
 from gitops_ml.gitops.differences import field_changes
+from gitops_ml.gitops.release_yaml import without_manifest
 from gitops_ml.release.cost import monthly_cost
 from gitops_ml.review.image_changes import file_changes, image_review, package_changes
 from gitops_ml.review.objects import rated_changes
@@ -36,23 +37,43 @@ class Pair:
     after: Release | None
 
     @property
+    def directory(self) -> str:
+        return layout.release_directory(self.environment, self.api)
+
+    @property
     def action(self) -> str:
         return "add" if self.before is None else "delete" if self.after is None else "modify"
 
 
-def changed_pairs(before: StateReleases, after: StateReleases) -> tuple[Pair, ...]:
-    """The releases whose files differ, by environment and API."""
-    found = []
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The releases of two states whose files differ, by environment and API."""
+
+    changed: tuple[Pair, ...]
+    recorded: tuple[Pair, ...]
+    """Those of which only the record of the manifest differs: nothing in the cluster does."""
+
+
+def changed_pairs(before: StateReleases, after: StateReleases) -> Pairs:
+    changed: list[Pair] = []
+    recorded: list[Pair] = []
     for directory in sorted({*before.releases, *after.releases}):
         old, new = before.releases.get(directory), after.releases.get(directory)
-        if _files(old) != _files(new):
-            _, environment, api = directory.split("/")
-            found.append(Pair(environment, api, old, new))
-    return tuple(found)
+        if _files(old) == _files(new):
+            continue
+        _, environment, api = directory.split("/")
+        kept = _effective(old) == _effective(new)
+        (recorded if kept else changed).append(Pair(environment, api, old, new))
+    return Pairs(tuple(changed), tuple(recorded))
 
 
 def _files(release: Release | None) -> object:
     return (release.text.values, release.text.facts) if release else None
+
+
+def _effective(release: Release | None) -> object:
+    """What of the files decides what is in the cluster: all but the manifest as it was written."""
+    return (release.text.values, without_manifest(release.text.facts)) if release else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +124,9 @@ class Comparison:
         """The sides with the sources of the predictor, where its image changes."""
         if (before and before.content_hash) == (after and after.content_hash):
             return before, after
-        directory = f"{layout.RELEASES}/{pair.environment}/{pair.api}"
         return (
-            before and self.before.with_sources(before, directory),
-            after and self.after.with_sources(after, directory),
+            before and self.before.with_sources(before, pair.directory),
+            after and self.after.with_sources(after, pair.directory),
         )
 
     def _pods(self, pair: Pair) -> str:

@@ -42,7 +42,7 @@ _SENTENCES = {
     "restarted": ("restarts", " without downtime"),
     "kept": ("removes", " from Git, where Argo CD keeps what runs"),
     "added": ("adds", ""),
-    "changed": ("changes", " without a restart"),
+    "changed": ("updates", " without a restart"),
 }
 
 

@@ -39,7 +39,7 @@ def sources_of(image: PlannedImage) -> Mapping[str, str]:
 
 
 def openapi_of(image: PlannedImage, spec: ReleaseSpec) -> Mapping[str, Any] | None:
-    """The document that the runtime serves; `None` where the source does not tell."""
+    """The document that the runtime serves; `None` where the source does not define it."""
     if image.context is None or spec.predictor is None:
         return None
     predictor = spec.predictor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.project.reader import default_project
 from gitops_ml.review.scope import Scope, scope_of, touched_folders
 from gitops_ml.review.sides import StateReleases, read_state_releases
-from gitops_ml.review.written_tree import write_tree
+from gitops_ml.review.written_tree import local_content, write_tree
 from gitops_ml.workspace.manifest_files import read_project_file
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def _manifest_texts(
         for path in _paths(scope, scope.manifests)
     }
     local = {**trees[0].local, **trees[1].local}
-    return dict(repository.blobs(id for id in ids if id not in local))
+    own = {id: local_content(local[id]) for id in ids if id in local}
+    return {**own, **dict(repository.blobs(id for id in ids if id not in local))}
 
 
 def _count(texts: Mapping[str, bytes], file: SourceFile) -> int:

@@ -60,7 +60,7 @@ class Side:
     line: int = 0
     """Where the API begins in it, from 1; 0 where that is unknown."""
     openapi: Mapping[str, Any] | None = field(default=None, repr=False)
-    """Of the predictor, where the image changes and the source tells."""
+    """Of the predictor, where the image changes and the source defines it."""
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The Python files that enter the image, where it changes."""
 
@@ -172,6 +172,8 @@ class Review:
     head: State
     releases: tuple[ReleaseReview, ...]
     """Those that change, sorted by environment and API."""
+    recorded: tuple[str, ...] = ()
+    """Directories of releases of which only the recorded manifest changes, and nothing in the cluster."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """By environment, how many releases there were before the change."""
     problems: tuple[Problem, ...] = ()

@@ -137,7 +137,8 @@ def _plan(state: StateReleases, touched: set[str]) -> None:
         try:
             image = planner.plan(request)
         except InvalidDocument as failure:
-            problems += failure.problems
+            # A file that a manifest names and that is missing is among the errors already.
+            problems += () if workspace.problems.errors else failure.problems
         except GitopsMlError as failure:
             problems.append(planned.manifest.problem(_finding(failure)))
         else:

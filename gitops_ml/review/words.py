@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitops_ml.gitops.changed_releases import NO_RESTART
 from gitops_ml.release.cost import money_range
 from gitops_ml.review.headline import count_of
 from gitops_ml.review.rollout import ONLY_IMAGE
@@ -118,6 +117,16 @@ def next_steps(review: Review) -> Iterator[str]:
         yield f"after the merge, deploy: `gitops-ml deploy {flags}`"
 
 
+def recorded_text(review: Review) -> str:
+    """About releases whose record alone changes; empty without any."""
+    if not review.recorded:
+        return ""
+    return (
+        f"The manifest in release.yaml changes for {count_of(len(review.recorded), 'release')} of which "
+        "nothing changes in the cluster."
+    )
+
+
 def why_text(release: ReleaseReview) -> str:
     image = release.image
     found = [
@@ -125,8 +134,6 @@ def why_text(release: ReleaseReview) -> str:
     ]
     if image and image.rebuilt and image.why and release.action != "add":
         found.insert(0, f"the image is built again because of {', '.join(image.why)}")
-    if release.rollout.pods == NO_RESTART and not release.fields and not release.objects:
-        found.append("only the record of the release changes")
     return "; ".join(found)
 
 

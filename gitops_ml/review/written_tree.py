@@ -60,7 +60,7 @@ def _contents(
         if sizes.get(id, 0) > LARGEST_BLOB:
             yield id, f"blob {id}\n".encode()
         elif id in tree.local:
-            yield id, _local(tree.local[id])
+            yield id, local_content(tree.local[id])
     yield from repository.blobs(id for id in small if id not in tree.local)
 
 
@@ -68,7 +68,8 @@ def _local_sizes(tree: SourceTree, ids: Iterable[str]) -> dict[str, int]:
     return {id: tree.local[id].lstat().st_size for id in ids if id in tree.local}
 
 
-def _local(path: Path) -> bytes:
+def local_content(path: Path) -> bytes:
+    """The content of a file of the checkout, at most `LARGEST_BLOB`; of a link, its target."""
     if path.is_symlink():
         return os.fsencode(os.readlink(path))  # noqa: PTH115 - as git stores it
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

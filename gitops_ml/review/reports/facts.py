@@ -25,6 +25,7 @@ def review_facts(review: Review) -> Mapping[str, Any]:
         "counts": dict(review.counts),
         "problems": [_problem(each) for each in review.problems],
         "releases": [_release(each) for each in review.releases],
+        "recorded": list(review.recorded),
         "findings": [asdict(each) for each in review.findings],
         "cost": _cost(review.cost),
         "hand_edits": list(review.hand_edits),

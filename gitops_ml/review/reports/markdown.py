@@ -19,6 +19,7 @@ from gitops_ml.review.words import (
     image_text,
     next_steps,
     package_text,
+    recorded_text,
     rollout_text,
     why_text,
 )
@@ -82,6 +83,8 @@ def _facts(review: Review, most: int) -> dict[str, Any]:
 def _notes(review: Review) -> Iterator[str]:
     if text := cost_text(review.cost):
         yield f"Cost of a month, at the fewest to the most replicas: {escaped(text)}."
+    if text := recorded_text(review):
+        yield escaped(text)
 
 
 def _lists(review: Review) -> Iterator[tuple[str, list[str]]]:

@@ -15,6 +15,7 @@ from gitops_ml.review.words import (
     image_text,
     next_steps,
     package_text,
+    recorded_text,
     rollout_text,
     why_text,
 )
@@ -41,6 +42,8 @@ def terminal_lines(review: Review) -> Iterator[Line]:
     yield from _wrapped(headline(review), "error" if review.errors else "")
     if text := cost_text(review.cost):
         yield from _wrapped(f"Cost of a month, fewest to most replicas: {text}")
+    if text := recorded_text(review):
+        yield from _wrapped(text)
     yield from _problems(review.errors)
     yield from _findings(review.broken)
     yield from _list("edit by hand that ends", review.hand_edits, "warning")
