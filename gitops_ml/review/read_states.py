@@ -109,10 +109,11 @@ def _read(
     # The search for a project file ends here.
     (folder / ".git").mkdir()
     inside = {each for each in touched if each in scope.manifests}
-    paths = [path for path in tree.files if _belongs(path, inside)]
+    written = inside | {posixpath.dirname(path) for path in beside}
+    paths = [path for path in tree.files if _belongs(path, written)]
     if scope.project_file:
         paths.append(scope.project_file)
-    sizes = write_tree(repository, tree, (*paths, *beside), folder)
+    sizes = write_tree(repository, tree, paths, folder)
     return read_state_releases(folder, scope, touched=inside, beside=beside, sizes=sizes)
 
 
