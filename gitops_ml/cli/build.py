@@ -9,6 +9,7 @@ import click
 
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import ProjectChoice, dry_run_option, frozen_option, selection
+from gitops_ml.cli.terminal import short_digest, short_image
 from gitops_ml.commands.build import BuildOptions, Built, build
 
 if TYPE_CHECKING:
@@ -108,7 +109,16 @@ def _show(images: Sequence[Built]) -> None:
         return
     report.table(
         ("api", "image", "digest", "state", "builder"),
-        [(", ".join(i.apis), i.image, i.digest or "-", i.state, i.choice.builder) for i in images],
+        [
+            (
+                ", ".join(i.apis),
+                short_image(i.image),
+                short_digest(i.digest or "-"),
+                i.state,
+                i.choice.builder,
+            )
+            for i in images
+        ],
     )
     for choice in dict.fromkeys(item.choice for item in images):
         report.say(f"{choice.builder}: {choice.reason}")

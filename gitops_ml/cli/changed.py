@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import ProjectChoice, change_options, output_option, project_option
+from gitops_ml.cli.terminal import short_id
 from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by_change
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
 
@@ -62,7 +63,7 @@ def show(changed: ChangeResult, *, output: str) -> None:
         report.table(
             ("environment", "api", "pods", "deployment id", "before"),
             [
-                (r.environment, r.api, r.pods, r.after or "-", r.before or "-")
+                (r.environment, r.api, r.pods, short_id(r.after, r.api), short_id(r.before, r.api))
                 for r in changed.releases
             ],
         )

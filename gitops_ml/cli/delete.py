@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("delete")
 @chosen_apis
 @one_environment_option
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("-y", "--yes", "-f", "--force", is_flag=True, help="Do not ask for confirmation.")
 @change_command
 def command(context: ChangeContext, selection: Selection, yes: bool) -> ChangeResult:
     """Remove releases from the GitOps repository; Argo CD then deletes their objects.

@@ -9,6 +9,7 @@ from gitops_ml.cli.changed import show_fields, wait_for
 from gitops_ml.cli.options import (
     ProjectChoice,
     dry_run_option,
+    force_option,
     frozen_option,
     joined,
     message_option,
@@ -18,6 +19,7 @@ from gitops_ml.cli.options import (
     selection,
     wait_options,
 )
+from gitops_ml.cli.terminal import brief, short_id, short_image
 from gitops_ml.commands.deploy import Deployment, deploy
 from gitops_ml.commands.wait import wanted_by
 from gitops_ml.delivery.change import ChangeContext
@@ -42,6 +44,14 @@ _MOST_SHOWN = 20
     is_flag=True,
     help="Do not build; if the digest of an image is not known, deploy it by its content-hash tag.",
 )
+@click.option(
+    "-y",
+    "--yes",
+    is_flag=True,
+    expose_value=False,
+    help="As in Cortex; not needed, because `deploy` asks nothing.",
+)
+@force_option
 @click.option("--build/--no-build", default=True, help="Build images that are not in the registry.")
 @frozen_option
 @click.option(
@@ -115,12 +125,18 @@ def _show(deployment: Deployment, output: str) -> None:
         report.as_json(facts.deployment_facts(deployment))
         return
     for made in deployment.images:
-        report.say(f"built {made.image} with {made.choice.builder}: {made.choice.reason}")
+        report.say(f"built {brief(made.image)} with {made.choice.builder}: {made.choice.reason}")
     if deployment.releases:
         report.table(
             ("environment", "api", "pods", "deployment id", "image"),
             [
-                (r.environment, r.name, _pods(deployment, r.directory), r.deployment_id, r.image)
+                (
+                    r.environment,
+                    r.name,
+                    _pods(deployment, r.directory),
+                    short_id(r.deployment_id, r.name),
+                    short_image(r.image),
+                )
                 for r in deployment.releases
             ],
         )

@@ -9,10 +9,13 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import (
     ProjectChoice,
+    api_argument,
     first_environment_option,
     output_option,
     project_option,
 )
+from gitops_ml.cli.terminal import brief, short_id
+from gitops_ml.cli.watching import looks, watch_option
 from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.commands.get import Description, describe, utc_now
 from gitops_ml.system.clean_text import one_line
@@ -27,11 +30,12 @@ _MOST_EVENTS = 10
 
 
 @click.command("describe")
-@click.argument("api")
+@api_argument
 @project_option
 @first_environment_option
+@watch_option
 @output_option
-def command(api: str, project: ProjectChoice, output: str) -> None:
+def command(api: str, project: ProjectChoice, watch: bool, output: str) -> None:
     """Show one release: status and reason, replicas, events, endpoint.
 
     \b
@@ -39,12 +43,13 @@ def command(api: str, project: ProjectChoice, output: str) -> None:
       gitops-ml describe iris-classifier -e production
     """
     workspace, clients = project.open()
-    found = describe(workspace, api, clients=clients, environment=workspace.environments[0])
-    if output == "json":
-        report.as_json(facts.description_facts(found))
-        return
-    _show(found)
-    report.warnings(found.unseen)
+    environment = workspace.environments[0]
+    for _ in looks(watch, output=output):
+        found = describe(workspace, api, clients=clients, environment=environment)
+        if output == "json":
+            report.as_json(facts.description_facts(found))
+        else:
+            _show(found)
 
 
 def _show(found: Description) -> None:
@@ -54,19 +59,23 @@ def _show(found: Description) -> None:
         report.echo(f"  {name:<12}  {value}")
     report.section(
         ("replica", "state", "deployment id", "restarts", "node", "age"),
-        map(_replica, found.replicas),
+        (_replica(replica, found) for replica in found.replicas),
+        cut="node",
     )
     report.section(
-        ("event", "times", "last", "object", "message"), map(_event, found.events[-_MOST_EVENTS:])
+        ("event", "times", "last", "object", "message"),
+        map(_event, found.events[-_MOST_EVENTS:]),
+        cut="message",
     )
+    report.warnings(found.unseen)
 
 
-def _replica(replica: Replica) -> tuple[object, ...]:
+def _replica(replica: Replica, found: Description) -> tuple[object, ...]:
     pod = replica.pod
     return (
         pod.name,
         replica.state,
-        pod.deployment_id or "-",
+        short_id(pod.deployment_id, found.live.release.api),
         sum(container.restarts for container in pod.containers),
         pod.node or "-",
         report.age(pod.created_at, now=utc_now()),
@@ -105,5 +114,5 @@ def _facts(found: Description) -> Iterator[tuple[str, str]]:
         yield "replicas", f"{workload.ready} of {workload.requested} ready{limits}"
     if preflight := live.seen.preflight:
         yield "preflight", preflight_note(preflight)
-    yield "image", str(live.release.image)
+    yield "image", brief(live.release.image)
     yield "endpoint", found.endpoint.url if found.endpoint else "inside the cluster only"

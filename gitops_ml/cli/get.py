@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import completing, facts, report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
+from gitops_ml.cli.terminal import short_id
+from gitops_ml.cli.watching import looks, watch_option
 from gitops_ml.commands.get import LiveRelease, Overview, list_live, utc_now
-
-_WATCH_EVERY = 2.0
 
 
 @click.command("get")
-@click.argument("api", required=False)
+@click.argument("api", required=False, shell_complete=completing.apis)
 @project_option
 @environment_option
-@click.option("-w", "--watch", is_flag=True, help="Refresh every two seconds until interrupted.")
+@watch_option
 @output_option
 def command(api: str | None, project: ProjectChoice, watch: bool, output: str) -> None:
     """List releases with their status: what Git wants, and what runs.
@@ -31,18 +29,8 @@ def command(api: str | None, project: ProjectChoice, watch: bool, output: str) -
       gitops-ml get iris-classifier -e production --watch
     """
     workspace, clients = project.open()
-    if watch and output == "json":
-        raise click.UsageError(
-            "--watch needs --output text; with --output json, call `get` repeatedly"
-        )
-    while True:
-        overview = list_live(workspace, clients=clients, api=api)
-        if watch:
-            click.clear()  # on terminals only
-        _show(overview, output)
-        if not watch:
-            return
-        time.sleep(_WATCH_EVERY)
+    for _ in looks(watch, output=output):
+        _show(list_live(workspace, clients=clients, api=api), output)
 
 
 def _show(overview: Overview, output: str) -> None:
@@ -55,6 +43,7 @@ def _show(overview: Overview, output: str) -> None:
         report.table(
             ("environment", "api", "status", "ready", "deployment id", "up to date", "last update"),
             map(_row, overview.releases),
+            cut="status",
         )
     for live in overview.releases:
         why = filter(None, (live.status.reason, live.status.remedy, *live.notes))
@@ -70,7 +59,7 @@ def _row(live: LiveRelease) -> tuple[str, ...]:
         live.release.api,
         live.status.word,
         f"{workload.ready}/{workload.requested}" if workload else "-",
-        live.release.deployment_id,
+        short_id(live.release.deployment_id, live.release.api),
         {True: "yes", False: "no", None: "-"}[live.is_up_to_date],
         report.age(live.updated_at, now=utc_now()),
     )

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
+from gitops_ml.cli import facts, report, terminal
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    api_argument,
+    environment_option,
+    output_option,
+    project_option,
+)
 from gitops_ml.commands.history import history, table_row
+
+if TYPE_CHECKING:
+    from gitops_ml.gitops.release_history import Entry
 
 
 @click.command("history")
-@click.argument("api")
+@api_argument
 @environment_option
 @project_option
 @click.option(
@@ -37,5 +48,19 @@ def command(api: str, project: ProjectChoice, limit: int, output: str) -> None:
         return
     report.table(
         ("", "environment", "deployment id", "when", "who", "what", "changed", "pr", "commit"),
-        map(table_row, found.entries),
+        map(_row, found.entries),
+        cut="changed",
+    )
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    mark, environment, id, when, who, *others, commit = table_row(entry)
+    return (
+        mark,
+        environment,
+        terminal.short_id(id, entry.api),
+        terminal.since(entry.when, when),
+        terminal.short_name(who),
+        *others,
+        terminal.short_commit(commit),
     )

@@ -12,6 +12,7 @@ from gitops_ml.cli.options import (
     platform_option,
     project_option,
 )
+from gitops_ml.cli.terminal import short_digest
 from gitops_ml.commands.inspect import Inspection, Previews, inspect, preview
 from gitops_ml.errors import UsageError
 
@@ -89,16 +90,23 @@ def _show(found: Inspection) -> None:
     report.echo()
     report.table(
         ("files" if contents.is_model else "layer", "size", "digest"),
-        ((x.role, report.size(x.descriptor.size), x.descriptor.digest) for x in contents.layers),
+        (
+            (x.role, report.size(x.descriptor.size), short_digest(x.descriptor.digest))
+            for x in contents.layers
+        ),
     )
     labels = sorted(contents.labels.items())
-    report.section(("label", "value"), ((name, _in_short(value)) for name, value in labels))
+    report.section(
+        ("label", "value"), ((name, _in_short(value)) for name, value in labels), cut="value"
+    )
     report.section(
         ("package", "version", "licence"),
         ((each.name, each.version, each.licence or "-") for each in found.packages),
+        cut="licence",
     )
     report.section(
-        ("attached", "digest"), ((each.artifact_type, each.digest) for each in found.attached)
+        ("attached", "digest"),
+        ((each.artifact_type, short_digest(each.digest)) for each in found.attached),
     )
     report.section(
         ("signed with the key", "verified"),

@@ -9,6 +9,7 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
+    api_argument,
     first_environment_option,
     output_option,
     project_option,
@@ -17,7 +18,7 @@ from gitops_ml.commands.logs import CONTAINER, follow, logs
 
 
 @click.command("logs")
-@click.argument("api")
+@api_argument
 @project_option
 @first_environment_option
 @click.option("-f", "--follow", "follows", is_flag=True, help="Print new lines as they come.")

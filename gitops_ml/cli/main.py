@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitops_ml._version import __version__
+from gitops_ml.cli import verbosity
+from gitops_ml.cli.verbosity import with_verbosity
 from gitops_ml.errors import GitopsMlError, InvalidDocument, RulesBroken
 from gitops_ml.system.process import absolute_path
 
@@ -87,8 +89,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"gitops_ml.cli.{cmd_name}")
-        command: click.Command = module.command
-        return command
+        return with_verbosity(module.command)
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         with _readers_may_leave():
@@ -158,6 +159,7 @@ def main(args: Sequence[str] | None = None) -> None:
     # Libraries start programs as well; they must not find one in the current folder.
     os.environ["PATH"] = absolute_path(os.environ)
     options: dict[str, str] = {}
+    verbosity.reset()
     try:
         code = gitops_ml.main(
             args=list(args) if args is not None else None,
@@ -191,7 +193,7 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackT
     from gitops_ml.system.process import redacted, secrets_in
 
     text = "".join(traceback.format_exception(kind, error, trace))
-    report.say(redacted(text, secrets_in(os.environ)).rstrip())
+    report.echo_error(redacted(text, secrets_in(os.environ)).rstrip())
 
 
 def _show_usage(error: click.ClickException) -> None:
@@ -213,6 +215,8 @@ def _show(error: GitopsMlError, *, output: str | None) -> None:
         for problem in error.problems:
             report.annotate(problem)
     report.error(error)
+    if verbosity.level() is verbosity.Level.DEBUG:
+        _show_bug(type(error), error, error.__traceback__)
 
 
 def _facts(error: GitopsMlError) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitops_ml.cli import completing
+
 if TYPE_CHECKING:
     from gitops_ml.delivery.change import ChangeOptions
     from gitops_ml.delivery.releases import Selection
@@ -107,7 +109,7 @@ def output_choice(*choices: str, help: str) -> Callable[[Command], Command]:
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(choices),
+        type=_Choice(choices),
         default=choices[0],
         show_default=True,
         envvar="GITOPS_ML_OUTPUT",
@@ -116,6 +118,15 @@ def output_choice(*choices: str, help: str) -> Callable[[Command], Command]:
         is_eager=True,
         cls=_Output,
     )
+
+
+class _Choice(click.Choice[str]):
+    """A choice that also knows Cortex's word for text."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        return super().convert("text" if value == "pretty" else value, param, ctx)
 
 
 class _Output(click.Option):
@@ -156,7 +167,12 @@ def _project_choice(
 
 
 _environment_option = partial(
-    click.option, "-e", "--environment", metavar="NAME", envvar="GITOPS_ML_ENVIRONMENT"
+    click.option,
+    "-e",
+    "--environment",
+    metavar="NAME",
+    envvar="GITOPS_ML_ENVIRONMENT",
+    shell_complete=completing.environments,
 )
 environment_option = _environment_option(
     "environments", multiple=True, help="An environment of the project file. Can be repeated."
@@ -176,6 +192,17 @@ api_option = click.option(
     metavar="NAME",
     envvar="GITOPS_ML_API",
     help="Only this API. Can be repeated.",
+    shell_complete=completing.apis,
+)
+
+api_argument = click.argument("api", shell_complete=completing.apis)
+
+force_option = click.option(
+    "-f",
+    "--force",
+    is_flag=True,
+    expose_value=False,
+    help="As in Cortex; not needed, because a change never waits for one in progress.",
 )
 
 dry_run_option = click.option(
@@ -297,7 +324,7 @@ def _pairs(labels: Sequence[str]) -> dict[str, str]:
 
 
 chosen_apis = _all_of(
-    click.argument("apis", nargs=-1, metavar="[API]..."),
+    click.argument("apis", nargs=-1, metavar="[API]...", shell_complete=completing.apis),
     click.option("--all", "every", is_flag=True, help="Every API of the project."),
     click.option("--team", "teams", multiple=True, metavar="NAME", help="Only APIs of this team."),
     click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml.cli.changed import change_command
-from gitops_ml.cli.options import one_environment_option
+from gitops_ml.cli.options import api_argument, force_option, one_environment_option
 from gitops_ml.commands.patch import patch
 from gitops_ml.manifest.merge_patch import laid_together, setting, snippet
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 @click.command("patch")
-@click.argument("api")
+@api_argument
 @click.argument(
     "file",
     required=False,
     type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
 )
 @one_environment_option
+@force_option
 @click.option(
     "--set", "settings", multiple=True, metavar="PATH=VALUE", help="One field; `null` removes it."
 )

@@ -10,12 +10,13 @@ import click
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import (
     ProjectChoice,
+    api_argument,
     first_environment_option,
     joined,
     output_option,
     project_option,
 )
-from gitops_ml.commands.predict import Call, Prediction, predict
+from gitops_ml.commands.predict import Call, Prediction, predict, predict_on_this_machine
 from gitops_ml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 @click.command("predict")
-@click.argument("api")
+@api_argument
 @click.argument("file", metavar="JSON_FILE|-", type=click.File("rb"))
 @project_option
 @first_environment_option
@@ -58,10 +59,27 @@ def _header(text: str) -> tuple[str, str]:
     metavar="URL",
     help="URL of the API itself, for example of `kubectl port-forward service/iris 8080:80`.",
 )
+@click.option("--local", is_flag=True, help="Ask the `gitops-ml run` on this machine.")
+@click.option(
+    "-p",
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    show_default=True,
+    help="With --local, the port of `gitops-ml run`.",
+)
 @click.option("--timeout", type=float, help="Seconds. By default, the timeout of the API.")
 @output_option
 @joined("call", "path", "headers", "content_type", "address", "timeout", make=_call)
-def command(api: str, file: BinaryIO, project: ProjectChoice, call: Call, output: str) -> None:
+def command(
+    api: str,
+    file: BinaryIO,
+    project: ProjectChoice,
+    call: Call,
+    local: bool,
+    port: int,
+    output: str,
+) -> None:
     """Send a request to a running API, through its gateway or through the Kubernetes API server.
 
     The prediction goes to stdout; the deployment id and the request id go to stderr.
@@ -70,11 +88,15 @@ def command(api: str, file: BinaryIO, project: ProjectChoice, call: Call, output
     Examples:
       gitops-ml predict iris-classifier sample.json
       echo '{"x": 1}' | gitops-ml predict iris-classifier - -e production
+      gitops-ml predict iris-classifier sample.json --local
     """
-    workspace, clients = project.open()
     body = file.read()
     if call.headers and call.headers["content-type"] == _JSON:
         _require_json(body, file.name)
+    if local:
+        _show(predict_on_this_machine(api, body, port=port, call=call), output)
+        return
+    workspace, clients = project.open()
     environment = workspace.environments[0]
     prediction = predict(workspace, api, body, clients=clients, environment=environment, call=call)
     _show(prediction, output)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml.cli.changed import change_command
-from gitops_ml.cli.options import chosen_apis, one_environment_option
+from gitops_ml.cli.options import chosen_apis, force_option, one_environment_option
 from gitops_ml.commands.refresh import refresh
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command("refresh")
 @chosen_apis
 @one_environment_option
+@force_option
 @change_command
 def command(context: ChangeContext, selection: Selection) -> ChangeResult:
     """Restart a release: new pods with the same image and the same settings.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitops_ml.cli import terminal, verbosity
 from gitops_ml.errors import DifferencesFound, GitopsMlError, InvalidDocument, Problem
 from gitops_ml.system.clean_text import printable, printable_json
 
@@ -55,6 +56,11 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(shown, err=err, nl=nl)
 
 
+def echo_error(text: str) -> None:
+    """Write a line to stderr, also with ``--quiet``."""
+    echo(text, err=True)
+
+
 def stream(content: str | bytes, *, nl: bool = True) -> None:
     """Write content that programs may read: unchanged, except on a terminal."""
     if sys.stdout.isatty():
@@ -87,19 +93,21 @@ def _harmless(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Write a line that is not part of the result to stderr."""
-    echo(text, err=True)
+    """Write a line that is not part of the result to stderr; with ``--quiet`` nothing."""
+    if verbosity.level() > verbosity.Level.QUIET:
+        echo(text, err=True)
 
 
 def progress(text: str) -> None:
-    """Write a line about long work to stderr, on terminals only."""
-    if sys.stderr.isatty():
+    """Write a line about long work to stderr, on terminals and with ``--verbose``."""
+    level, normal = verbosity.level(), verbosity.Level.NORMAL
+    if level > normal or (level == normal and sys.stderr.isatty()):
         echo(styled(text, "progress", err=True), err=True)
 
 
 def warnings(texts: Iterable[str]) -> None:
     for text in texts:
-        say(f"{styled('warning', 'warning', err=True)}: {text}")
+        echo_error(f"{styled('warning', 'warning', err=True)}: {text}")
 
 
 def as_json(facts: Any) -> None:
@@ -118,20 +126,41 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns as wide as their widest cell, with two spaces between."""
-    cells = [[" ".join(printable(str(cell)).split("\n")) for cell in row] for row in rows]
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, cut: str = "") -> None:
+    """Columns as wide as their widest cell, with two spaces between.
+
+    Where a terminal is too narrow, the column ``cut`` is cut; if that is not enough, each row is a
+    block of lines ``name  value``.
+    """
+    cells: list[Sequence[str]] = [
+        [" ".join(printable(str(cell)).split("\n")) for cell in row] for row in rows
+    ]
+    head = terminal.short_head(head)
+    cells = terminal.cut_to_fit(head, cells, cut=cut)
+    if cells and terminal.is_too_wide(head, cells):
+        _blocks(head, cells)
+        return
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in ([name.upper() for name in head], *cells):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         echo(line.rstrip())
 
 
-def section(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _blocks(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    width = max(map(len, head))
+    for number, row in enumerate(rows):
+        if number:
+            echo()
+        for name, cell in zip(head, row, strict=True):
+            if cell:
+                echo(f"{(name or '-').upper():<{width}}  {cell}")
+
+
+def section(head: Sequence[str], rows: Iterable[Sequence[object]], *, cut: str = "") -> None:
     """A table below an empty line; nothing if it has no rows."""
     if rows := tuple(rows):
         echo()
-        table(head, rows)
+        table(head, rows, cut=cut)
 
 
 def fields(found: Iterable[FieldChange], *, indent: str = "  ", longest: int = 100) -> None:
@@ -211,6 +240,6 @@ def exit_if_different(is_different: bool) -> None:
 def error(failure: GitopsMlError) -> None:
     if isinstance(failure, InvalidDocument):
         problems(failure.problems)
-        say(f"{count(len(failure.problems), 'problem')} found")
+        echo_error(f"{count(len(failure.problems), 'problem')} found")
     else:
-        say(f"{styled('error', 'error', err=True)}: {failure}")
+        echo_error(f"{styled('error', 'error', err=True)}: {failure}")

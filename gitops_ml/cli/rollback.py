@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitops_ml.cli.changed import change_command
-from gitops_ml.cli.options import one_environment_option
+from gitops_ml.cli.options import api_argument, one_environment_option
 from gitops_ml.commands.rollback import rollback
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rollback")
-@click.argument("api")
+@api_argument
 @one_environment_option
 @click.option(
     "--to",

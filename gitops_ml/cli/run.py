@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import click
 
-from gitops_ml.cli import report
+from gitops_ml.cli import completing, report
 from gitops_ml.cli.options import (
     ProjectChoice,
     first_environment_option,
@@ -24,6 +25,7 @@ from gitops_ml.commands.run import run
     "--api",
     metavar="NAME",
     envvar="GITOPS_ML_API",
+    shell_complete=completing.apis,
     help="The API to serve, if the manifests have several.",
 )
 @first_environment_option
@@ -40,6 +42,8 @@ from gitops_ml.commands.run import run
 def command(project: ProjectChoice, api: str | None, host: str, port: int, reloads: bool) -> None:
     """Serve a predictor on this machine, with the runtime and settings of its image.
 
+    Its log is text on a terminal, and else JSON lines, as in a cluster.
+
     \b
     Example:
       gitops-ml run &
@@ -48,4 +52,5 @@ def command(project: ProjectChoice, api: str | None, host: str, port: int, reloa
     chosen = replace(project, apis=(api,) if api else ())
     workspace, clients = chosen.open_with_manifests()
     clients = replace(clients, progress=report.say)
-    run(workspace, host=host, port=port, reloads=reloads, clients=clients)
+    show = report.echo if sys.stdout.isatty() else None
+    run(workspace, host=host, port=port, reloads=reloads, clients=clients, show=show)

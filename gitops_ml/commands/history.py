@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gitops_ml.workspace.workspace import Workspace
 
 _MOST_FIELDS = 3
+_DIGITS = re.compile(r"[0-9a-f]{7,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def find_deployment(workspace: Workspace, clients: Clients, id: str) -> FoundDep
         UsageError: there is and was no such deployment; names the nearest.
     """
     past = _past(workspace, clients)
+    id = _with_api(past, id)
     api = id.rpartition("-")[0]
     events = past.events_in(past.environments, api)
     if not any(_begins(past, event, id) for _, event in events):
@@ -102,6 +105,22 @@ def find_deployment(workspace: Workspace, clients: Clients, id: str) -> FoundDep
     (wanted,) = matching
     events = [found for found in events if past.id_of(found[1].after.release) == wanted]
     return _found(past, api, wanted, events)
+
+
+def _with_api(past: ReleaseHistory, id: str) -> str:
+    """The id of hex digits alone, as tables on a terminal show it; any other one as it is."""
+    if not _DIGITS.fullmatch(id):
+        return id
+    ids = {release.deployment_id for release in current_releases(past.snapshot)}
+    if any(known.startswith(id) for known in ids):
+        return id
+    for known in (ids, past.ids()):
+        matching = {each for each in known if each.rpartition("-")[2].startswith(id)}
+        if len(matching) > 1:
+            raise UsageError(f"{id!r} begins several ids: {', '.join(sorted(matching))}")
+        if matching:
+            return matching.pop()
+    return id
 
 
 def refuse_near_id(workspace: Workspace, clients: Clients, word: str) -> None:

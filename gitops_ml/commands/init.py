@@ -54,15 +54,14 @@ def init(
             "image_repository": image_repository,
             "gitops_repository": gitops_repository,
             "token_env": token_env,
-            "schema": _schema_location("api"),
-            "project_schema": _schema_location("project"),
+            "schema": _schema_path("api"),
+            "project_schema": _schema_path("project"),
         }
     )
     kept = sorted(file.path for file in wanted if (directory / file.path).exists())
     new = [file for file in wanted if file.path not in kept]
-    return Scaffolded(
-        write_files(directory, ((file.path, file.content) for file in new)), tuple(kept)
-    )
+    files = ((file.path, file.content) for file in (*new, *_schemas()))
+    return Scaffolded(write_files(directory, files), tuple(kept))
 
 
 def _checked_name(directory: Path, name: str | None) -> str:
@@ -85,9 +84,18 @@ def _name_from(directory: Path) -> str:
     return re.sub(r"^[^a-z]+", "", name)[:40].strip("-") or "api"
 
 
-def _schema_location(name: str) -> str:
-    """The schema in this installation, so that editors use the version that checks."""
-    return (resource_directory("schemas") / f"{name}.schema.json").as_uri()
+def _schema_path(name: str) -> str:
+    """A file of the project: an editor finds it on every machine, and without a network."""
+    return f".gitops-ml/{name}.schema.json"
+
+
+def _schemas() -> list[RenderedFile]:
+    """The schemas of this version, which replace those of an earlier one."""
+    folder = resource_directory("schemas")
+    return [
+        RenderedFile(_schema_path(name), (folder / f"{name}.schema.json").read_bytes())
+        for name in ("api", "project")
+    ]
 
 
 def _render(facts: dict[str, str]) -> list[RenderedFile]:

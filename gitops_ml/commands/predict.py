@@ -125,6 +125,23 @@ def predict_at(url: str, payload: Any, *, api: str, call: Call = Call()) -> Pred
     )
 
 
+def predict_on_this_machine(api: str, payload: Any, *, port: int, call: Call) -> Prediction:
+    """The answer of a `gitops-ml run`.
+
+    Raises:
+        UsageError: it serves another API; else see `predict`.
+    """
+    url = (call.address or f"http://127.0.0.1:{port}").rstrip("/")
+    try:
+        found = predict_at(url, payload, api=api, call=call)
+    except ServerFailed as error:
+        raise ServerFailed(f"{error}. Is `gitops-ml run --port {port}` running?") from error
+    other = (found.deployment_id or "").removesuffix("-local")
+    if other not in ("", api):
+        raise UsageError(f"{url} serves {other!r}, not {api!r}: name the port of `gitops-ml run`")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """The API and environment, for messages."""

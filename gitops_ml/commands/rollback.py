@@ -107,7 +107,8 @@ def _named(past: ReleaseHistory, deployments: list[Event], to: str, *, name: str
     ids = {id: event for event in oldest_first if (id := past.id_of(event.last.release))}
     commits = {event.commit.id: replace(event, last=event.after) for event in deployments}
     for known, kind in ((ids, "ids"), (commits if _COMMIT.fullmatch(to) else {}, "commits")):
-        fitting = {key: event for key, event in known.items() if key.startswith(to)}
+        starts = (to, f"{name.partition(' ')[0]}-{to}") if kind == "ids" else (to,)
+        fitting = {key: event for key, event in known.items() if key.startswith(starts)}
         if len(fitting) == 1 or to in fitting:
             return fitting.get(to) or next(iter(fitting.values()))
         if fitting:

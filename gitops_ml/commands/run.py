@@ -13,7 +13,7 @@ from gitops_ml.workspace.predictor_files import SOURCE
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from gitops_ml.release.model_artifacts import Artifact
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 _NONE: Mapping[str, Path] = MappingProxyType({})
 
 
-def run(workspace: Workspace, *, host: str, port: int, reloads: bool, clients: Clients) -> None:
+def run(
+    workspace: Workspace,
+    *,
+    host: str,
+    port: int,
+    reloads: bool,
+    clients: Clients,
+    show: Callable[[str], None] | None = None,
+) -> None:
     """Serve the one predictor of the workspace until it is stopped.
 
     Model artifacts are fetched to the cache, where the predictor finds them as it does in a cluster.
@@ -40,6 +48,7 @@ def run(workspace: Workspace, *, host: str, port: int, reloads: bool, clients: C
         port=port,
         reloads=reloads,
         progress=clients.progress,
+        show=show,
     )
     if code:
         raise ProgramFailed((f"the predictor of {planned.name}",), code, "")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -28,6 +30,7 @@ from gitops_ml.system.process import (
     redacted,
     secrets_in,
 )
+from gitops_ml.system.progress import note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,10 +182,12 @@ class GitProgram:
                 as_process=True,
                 start_new_session=outlives_us or seconds is not None,
             )
+            begun = time.monotonic()
             process = cast("Popen[bytes]", started.proc)  # annotated as one of text
             started.proc = None  # or GitPython would end it when `started` is collected
             stdout, stderr = output_of(process, timeout=seconds, outlives_us=outlives_us)
         shown = tuple(redacted(part, self._secrets) for part in ("git", *arguments))
+        note(f"{shlex.join(shown)} ({time.monotonic() - begun:.2f} s)")
         message = redacted(stderr.decode("utf-8", "replace"), self._secrets)
         return GitResult(shown, process.returncode, stdout, message)
 

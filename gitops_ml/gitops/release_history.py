@@ -199,6 +199,14 @@ class ReleaseHistory:
         )
         return tuple(self._entry(api, environment, event) for environment, event in events)
 
+    def ids(self) -> set[str]:
+        """Every deployment id of the releases that are current, and of their past."""
+        files = self.snapshot.blob_ids(f"{layout.RELEASES}/")
+        events = self.events_below({path.rpartition("/")[0] for path in files})
+        blobs = {event.after.release for found in events.values() for event in found}
+        self._load(blobs)
+        return {id for blob in blobs if (id := self.id_of(blob))}
+
     def content(self, blob: str | None) -> bytes:
         self._load([blob])
         return self._blobs[blob] if blob else b""

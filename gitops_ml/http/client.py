@@ -37,6 +37,10 @@ _SAFE = "!#$%&'()*+,/:;=?@[]~"
 """What a path or a query may hold; all else is percent-encoded."""
 
 
+watchers: list[Callable[[str], None]] = []
+"""Called with each request that was answered; it holds no secret."""
+
+
 class SizedPieces(Protocol):
     """The pieces of a body of known length; each iteration begins with the first."""
 
@@ -147,6 +151,10 @@ class HttpClient:
         except BaseException:
             connection.close()
             raise
+        # Without the query, which may be signed.
+        place = f"{server.netloc.rpartition('@')[2]}{server.path}"
+        for watcher in watchers:
+            watcher(f"{request.method} {place}: {response.status}")
 
         def done(is_usable: bool) -> None:
             if is_usable and is_sent:

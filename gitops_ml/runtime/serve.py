@@ -39,10 +39,12 @@ def serve_predictor(
     port: int,
     reloads: bool,
     progress: Callable[[str], None],
+    show: Callable[[str], None] | None = None,
 ) -> int:
     """Serve until the program ends or is interrupted; returns its exit code.
 
-    ``port`` 0 is a free port. With ``reloads`` the program restarts when a Python file changes.
+    ``port`` 0 is a free port. With ``reloads`` the program restarts when a Python file changes. ``show``
+    gets its log as text for people; without it, the log is JSON on the standard output.
 
     Raises:
         UsageError: the predictor's file does not exist, or the port cannot be had.
@@ -53,7 +55,8 @@ def serve_predictor(
         progress(f"serving {spec.name} from {directory}; try it with:")
         progress(f"  {curl_line(spec, directory, host=host, port=port)}")
         is_outdated = PythonFiles(directory).have_changed if reloads else None
-        return attend(command, cwd=directory, env=_env(spec), is_outdated=is_outdated)
+        lines = (lambda line: show(readable_log(line).rstrip("\n"))) if show else None
+        return attend(command, cwd=directory, env=_env(spec), is_outdated=is_outdated, show=lines)
 
 
 class LocalServer:

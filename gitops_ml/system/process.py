@@ -10,15 +10,18 @@ import atexit
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed
 from gitops_ml.system.clean_text import redacted_urls
+from gitops_ml.system.progress import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -73,6 +76,7 @@ def run(
     environ = _environment(env) if environ is None else dict(environ)
     secrets = secrets_in({**os.environ, **environ})
     shown = tuple(redacted(part, secrets) for part in command)
+    begun = time.monotonic()
     try:
         process = subprocess.Popen(
             command,
@@ -90,6 +94,7 @@ def run(
         stdout, stderr = output_of(process, input=data, timeout=timeout)
     except Outdated as error:
         raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
+    note(f"{shlex.join(shown)} ({time.monotonic() - begun:.2f} s)")
     errors = redacted(stderr.decode("utf-8", "replace"), secrets)
     if process.returncode:
         raise ProgramFailed(shown, process.returncode, errors)
@@ -102,14 +107,17 @@ def attend(
     cwd: Path,
     env: Mapping[str, str],
     is_outdated: Callable[[], bool] | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> int:
     """Run a program in the foreground on this terminal; returns its exit code.
+
+    ``show`` gets each line of its standard output, which else goes where ours goes.
 
     SIGINT and SIGTERM are passed on, and the program may finish its work. With ``is_outdated``, the
     program is restarted each time that is true, also after it has exited.
     """
     command = [os.fspath(part) for part in argv]
-    attended = _Attended(command, cwd=cwd, env=_environment(env, hides_git=False))
+    attended = _Attended(command, cwd=cwd, env=_environment(env, hides_git=False), show=show)
     # Before the program starts, so that no signal is lost.
     before = {
         number: signal.signal(number, attended.pass_on)
@@ -125,9 +133,17 @@ def attend(
 class _Attended:
     """A program in the foreground, and its restarts."""
 
-    def __init__(self, command: list[str], *, cwd: Path, env: Mapping[str, str]) -> None:
-        self._command, self._cwd, self._env = command, cwd, env
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        show: Callable[[str], None] | None,
+    ) -> None:
+        self._command, self._cwd, self._env, self._show = command, cwd, env, show
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
         self._is_ending = False
 
     def pass_on(self, number: int, _: object) -> None:
@@ -138,20 +154,41 @@ class _Attended:
 
     def run(self, is_outdated: Callable[[], bool] | None) -> int:
         while True:
-            process = self._process = subprocess.Popen(self._command, cwd=self._cwd, env=self._env)
+            process = self._process = self._start()
             if self._is_ending:
                 process.terminate()
             if is_outdated is None:
-                return process.wait()
+                return self._end_of(process)
             while not self._is_ending and not is_outdated():
                 # After the program has exited, a change may repair it.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_LOOK_EVERY)
                     time.sleep(_LOOK_EVERY)
             if self._is_ending:
-                return process.wait()
+                return self._end_of(process)
             process.terminate()
-            process.wait()
+            self._end_of(process)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        output = subprocess.PIPE if self._show else None
+        process = subprocess.Popen(self._command, cwd=self._cwd, env=self._env, stdout=output)
+        if self._show:
+            self._reader = threading.Thread(target=self._read, args=[process], daemon=True)
+            self._reader.start()
+        return process
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert self._show is not None
+        assert process.stdout is not None
+        for line in process.stdout:
+            self._show(line.decode("utf-8", "replace").rstrip("\n"))
+
+    def _end_of(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for its end, and for its last lines; a child may hold the pipe for longer."""
+        code = process.wait()
+        if self._reader is not None:
+            self._reader.join(_LOOK_EVERY)
+        return code
 
 
 def _is_in_foreground() -> bool:

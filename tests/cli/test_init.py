@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from tests.support.person import NO_REGISTRY, written_below
 
+SCHEMAS = (".gitops-ml/api.schema.json", ".gitops-ml/project.schema.json")
 FILES = (
     ".gitopsmlignore", "api.yaml", "gitops-ml.yaml", "predictor.py", "requirements.txt",
     "sample.json",
@@ -22,7 +24,7 @@ def names(folder):
 
 def test_a_new_folder_gets_a_project_that_is_valid_and_renders(ann):
     result = ann.runs("init", "iris")
-    assert result.out == "".join(f"wrote {name}\n" for name in FILES)
+    assert result.out == "".join(f"wrote {name}\n" for name in (*SCHEMAS, *FILES))
     ann.go(ann.project / "iris")
     assert ann.runs("validate", "--strict").out == VALID
     assert ann.runs("render", "--offline").code == 0
@@ -68,7 +70,7 @@ def test_what_is_there_is_left_alone(ann):
     before = written_below([ann.project])
     result = ann.runs("init", "-o", "json").json
     assert result == {
-        "written": [".gitopsmlignore", "api.yaml", "gitops-ml.yaml", "sample.json"],
+        "written": [*SCHEMAS, ".gitopsmlignore", "api.yaml", "gitops-ml.yaml", "sample.json"],
         "kept": ["predictor.py", "requirements.txt"],
     }
     assert before.items() <= written_below([ann.project]).items()
@@ -80,6 +82,17 @@ def test_a_second_time_keeps_everything(ann):
     before = written_below([ann.project])
     assert ann.runs("init").out == "".join(f"kept  {name}\n" for name in FILES)
     assert written_below([ann.project]) == before
+
+
+def test_the_schema_is_found_on_every_machine_and_renewed_by_a_later_version(ann):
+    ann.runs("init")
+    for file, schema in zip(("api.yaml", "gitops-ml.yaml"), SCHEMAS, strict=True):
+        first = (ann.project / file).read_text().splitlines()[0]
+        assert first == f"# yaml-language-server: $schema={schema}"
+        assert json.loads((ann.project / schema).read_text())["$schema"]
+    (ann.project / SCHEMAS[0]).write_text("{}")
+    assert ann.runs("init").out.startswith(f"wrote {SCHEMAS[0]}\n")
+    assert ann.runs("schema", "api").json == json.loads((ann.project / SCHEMAS[0]).read_text())
 
 
 def test_a_name_of_ones_own(ann):

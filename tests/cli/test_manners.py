@@ -1,0 +1,193 @@
+"""What a person meets besides the results: tables of 80 columns, levels, completion, Cortex's flags."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from gitops_ml.cli import report
+from gitops_ml.cli.main import COMMANDS, Commands
+from tests.support.local_server import serving
+from tests.support.person import NO_REGISTRY, container_api, predictor_api, program
+from tests.support.real import free_port
+
+DIGEST = "sha256:" + "12345678" * 8
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """The standard output is a terminal of 80 columns."""
+    monkeypatch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
+
+
+def widest(text):
+    return max(map(len, text.splitlines()))
+
+
+# -- tables ------------------------------------------------------------------------------------------
+
+
+def test_tables_fit_a_terminal_and_are_whole_elsewhere(ann, monkeypatch):
+    ann.has(predictor_api("iris-classifier"))
+    whole = ann.deploys("-e", "staging", *NO_REGISTRY).out
+    found = re.search(r"iris-classifier-[0-9a-f]{12}", whole)
+    assert found
+    id = found[0]
+    assert "registry.example.org/ml/iris-classifier:h-" in whole
+    monkeypatch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
+    ann.has(predictor_api("iris-classifier", autoscaling={"max_replicas": 7}))
+    for arguments in (
+        ("deploy", "-e", "staging", "-e", "production", *NO_REGISTRY),
+        ("history", "iris-classifier"),
+        ("get",),
+        ("refresh", "iris-classifier", "-e", "staging"),
+    ):
+        result = ann.runs(*arguments)
+        assert widest(result.out) <= 80, result.out
+        assert id.rpartition("-")[2] in result.out or arguments[0] in ("deploy", "refresh", "get")
+    digits = id.rpartition("-")[2]
+    assert ann.runs("trace", digits).out.startswith(f"deployment id:  {id}\n")
+    assert ann.runs("trace", digits[:8], "-o", "json").json["deployment_id"] == id
+    assert ann.runs("rollback", "iris-classifier", "-e", "staging", "--to", digits).code == 0
+
+
+@pytest.mark.parametrize("length", [3, 15, 42])
+def test_a_row_that_does_not_fit_is_a_block(narrow, capsys, length):
+    head = ("environment", "api", "deployment id", "before")
+    row = ("production", "a" * length, f"{'a' * length}-0123456789ab", "-")
+    report.table(head, [row, row])
+    text = capsys.readouterr().out
+    assert (text.count("API") == 2) == (length == 42)
+    assert widest(text) <= 80
+    assert all(text.count(cell) >= 2 for cell in row)
+
+
+def test_one_column_is_cut_before_a_row_becomes_a_block(narrow, capsys):
+    report.table(("a", "b", "c"), [("x" * 20, "y" * 90, "z" * 20)], cut="b")
+    head, row = capsys.readouterr().out.splitlines()
+    assert row == f"{'x' * 20}  {'y' * 35}…  {'z' * 20}"
+    assert head.split() == ["A", "B", "C"]
+
+
+# -- levels ------------------------------------------------------------------------------------------
+
+
+def test_quiet_says_only_results_warnings_and_errors(ann):
+    assert ann.runs("init", "-q").err == ""
+    assert "next:" in ann.runs("init").err
+    assert ann.runs("deploy", "-q", "-e", "nowhere").err.startswith("error: unknown environment")
+
+
+def test_verbose_shows_each_program_and_debug_the_traceback(ann):
+    ann.has(predictor_api("iris"))
+    ann.deploys("-e", "staging", *NO_REGISTRY)
+    result = ann.runs("get", "-v")
+    assert "git fetch" in result.err
+    assert "git fetch" not in ann.runs("get").err
+    result = ann.runs("rollback", "iris", "-e", "staging", "--debug")
+    assert "Traceback" in result.err
+    assert "Traceback" not in ann.runs("rollback", "iris", "-e", "staging").err
+
+
+def test_every_command_has_the_levels():
+    group = Commands("gitops-ml")
+    for name in COMMANDS:
+        command = group.get_command(None, name)
+        for each in getattr(command, "commands", {"": command}).values():
+            assert {"quiet", "verbose", "debug"} <= {p.name for p in each.params}, name
+
+
+# -- completion --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("deploy -e ", ["production", "staging"]),
+        ("deploy -e staging -e ", ["production"]),
+        ("rollback ", ["iris", "spam"]),
+        ("rollback i", ["iris"]),
+        ("promote iris ", ["spam"]),
+        ("logs iris -e st", ["staging"]),
+        ("run -a s", ["spam"]),
+    ],
+)
+def test_names_of_the_project_are_completed(ann, monkeypatch, words, expected):
+    ann.has(predictor_api("iris"), predictor_api("spam"))
+    monkeypatch.setenv("COMP_WORDS", f"gitops-ml {words}")
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ") + 1))
+    monkeypatch.setenv("_GITOPS_ML_COMPLETE", "bash_complete")
+    result = ann.runs()
+    assert result.out.splitlines() == [f"plain,{name}" for name in expected]
+    assert result.err == ""
+
+
+def test_nothing_is_completed_and_nothing_said_where_there_is_no_project(ann, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "gitops-ml deploy -e ")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    monkeypatch.setenv("_GITOPS_ML_COMPLETE", "bash_complete")
+    result = ann.runs()
+    assert "plain,staging" not in result.out
+    assert result.err == ""
+
+
+# -- what fingers know from Cortex -------------------------------------------------------------------
+
+
+def test_flags_of_cortex_do_what_they_did(ann):
+    ann.has(container_api("iris"))
+    result = ann.runs("deploy", "-f", "-y", "-e", "staging", "-o", "pretty")
+    assert (result.code, "staging" in result.out) == (0, True)
+    assert ann.runs("refresh", "iris", "-e", "staging", "-f").code == 0
+    assert (
+        ann.runs("patch", "iris", "-e", "staging", "-f", "--set", "autoscaling.max_replicas=7").code
+        == 0
+    )
+    assert ann.runs("delete", "iris", "-e", "staging", "-f", "-o", "json").code == 0
+    for command in ("get", "describe"):
+        assert "-w, --watch" in ann.runs(command, "--help").out
+
+
+# -- a predictor on this machine ---------------------------------------------------------------------
+
+
+def test_a_local_run_is_asked_by_name(ann):
+    ann.has(predictor_api("answer"))
+    (ann.project / "x.json").write_text('{"x": 21}')
+    with serving(cwd=ann.project) as server:
+        port = server.address.rpartition(":")[2]
+        local = ("x.json", "--local", "-p", port)
+        assert json.loads(ann.runs("predict", "answer", *local).out) == {"answer": 42}
+        other = ann.runs("predict", "iris", *local)
+        assert (other.code, "serves 'answer', not 'iris'" in other.err) == (2, True)
+    nobody = ann.runs("predict", "answer", "x.json", "--local", "-p", str(free_port()))
+    assert nobody.code == 4
+    assert "`gitops-ml run" in nobody.err
+
+
+def test_the_log_of_a_run_is_text_on_a_terminal(ann):
+    ann.has(predictor_api("answer"))
+    master, slave = pty.openpty()
+    command = program("run", "--port", str(free_port()))
+    process = subprocess.Popen(
+        command, cwd=ann.project, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    )
+    os.close(slave)
+    end = threading.Timer(60, process.kill)
+    end.start()
+    shown = b""
+    while b"ready" not in shown:
+        shown += os.read(master, 4096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+    end.cancel()
+    os.close(master)
+    assert re.search(rb"^\d\d:\d\d:\d\d info ", shown, re.MULTILINE), shown
+    assert b'{"time"' not in shown
