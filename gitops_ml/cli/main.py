@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "export": "Write the code, lock and manifest of an image to a folder.",
     "render": "Render releases as `deploy` would write them.",
     "check": "Say what a change of the source does: what restarts, costs and breaks.",
+    "cost": "Show what releases have cost, how much was idle, and what would cost less.",
     "diff": "Show what `deploy` would change in the GitOps repository.",
     "deploy": "Build, render, commit and push in one transaction.",
     "promote": "Promote releases from one environment to the next: the same image.",

@@ -129,11 +129,12 @@ class Clients:
             self._clusters[name] = KubernetesCluster(wanted, self.environ, warn=self._warn_once)
         return self._clusters[name]
 
-    def prometheus(self, name: str) -> Prometheus | None:
-        """The Prometheus of a cluster; ``None`` where its entry names none."""
+    def prometheus(self, name: str, *, address: str | None = None) -> Prometheus | None:
+        """The Prometheus of a cluster, at another address if one is given; ``None`` where its entry
+        names none."""
         from gitops_ml.cluster.prometheus import Prometheus
 
-        address = self.project.clusters[name].prometheus.address
+        address = address or self.project.clusters[name].prometheus.address
         return Prometheus(address, self.cluster(name).server) if address else None
 
     def _warn_once(self, text: str) -> None:

@@ -23,7 +23,7 @@ Sample = tuple[str, "Mapping[str, str]", float, float]
 def openmetrics(samples: Iterable[Sample]) -> str:
     """The samples as `promtool` reads them: one name after the other."""
     by_name: dict[str, list[str]] = {}
-    for name, labels, at, value in samples:
+    for name, labels, at, value in sorted(samples, key=lambda sample: sample[2]):
         words = ",".join(f'{key}="{text}"' for key, text in sorted(labels.items()))
         lines = by_name.setdefault(name, [f"# TYPE {name} gauge"])
         lines.append(f"{name}{{{words}}} {value:g} {at:.0f}")

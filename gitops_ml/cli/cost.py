@@ -1,0 +1,108 @@
+"""`gitops-ml cost`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import click
+
+from gitops_ml.cli import report
+from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
+from gitops_ml.commands.cost import costs
+from gitops_ml.release.cost import money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.commands.cost import Costs, ReleaseCost
+
+
+@click.command("cost")
+@click.argument("api", required=False)
+@project_option
+@environment_option
+@click.option(
+    "--prometheus",
+    metavar="URL",
+    help="Where this machine reaches Prometheus, if not at the address in the project file.",
+)
+@output_option
+def command(api: str | None, project: ProjectChoice, prometheus: str | None, output: str) -> None:
+    """Show what releases have cost, how much was idle, and what would cost less.
+
+    Replicas and requests of the last week come from the cluster's Prometheus, prices from the project
+    file.
+
+    \b
+    Examples:
+      gitops-ml cost -e production
+      gitops-ml cost iris-classifier --prometheus http://localhost:9090
+    """
+    workspace, clients = project.open_with_manifests(offline=True)
+    now = datetime.now(timezone.utc)
+    found = costs(workspace, clients=clients, now=now, api=api, address=prometheus)
+    report.warnings(found.warnings)
+    if output == "json":
+        report.as_json(_facts(found))
+    else:
+        _show(found, api)
+    if found.missing:
+        report.warnings([f"no prices: set {', '.join(found.missing)} in the project file"])
+
+
+def _facts(found: Costs) -> object:
+    return {
+        "releases": [asdict(each) for each in found.releases],
+        "totals": {
+            currency: dict(zip(("day", "week", "month"), amounts, strict=True))
+            for currency, amounts in found.totals().items()
+        },
+        "missing": list(found.missing),
+        "warnings": list(found.warnings),
+    }
+
+
+def _show(found: Costs, api: str | None) -> None:
+    head = ("environment", "api", "last day", "last week", "month", "idle", "replica hours")
+    rows = [*map(_row, found.releases)]
+    if len(found.releases) > 1:
+        rows += _totals(found)
+    report.table(head, rows)
+    for release in found.releases:
+        for line in _savings(release, everything=api is not None):
+            report.echo(line)
+
+
+def _row(release: ReleaseCost) -> tuple[str, ...]:
+    each = release.spending
+    if each is None:
+        return (release.environment, release.api, "-", "-", "-", "-", "nothing recorded")
+    amounts = (_amount(value, each.currency) for value in (each.day, each.week, each.month))
+    idle = "-" if each.idle is None else f"{each.idle:.0%}"
+    hours = f"{each.replica_hours:,.0f}"
+    return (release.environment, release.api, *amounts, idle, hours)
+
+
+def _amount(value: float | None, currency: str | None) -> str:
+    return "-" if value is None or currency is None else money(value, currency)
+
+
+def _totals(found: Costs) -> Iterator[tuple[str, ...]]:
+    for currency, amounts in found.totals().items():
+        yield ("", "all", *(money(each, currency) for each in amounts), "", "")
+
+
+def _savings(release: ReleaseCost, *, everything: bool) -> Iterator[str]:
+    """The best saving of a release, or all of them."""
+    each = release.spending
+    if each is None or not each.currency:
+        return
+    for saving in each.savings if everything else each.savings[:1]:
+        note = f" ({saving.note})" if saving.note else ""
+        amount = money(saving.per_month, each.currency)
+        yield (
+            f"{release.api} in {release.environment}: {saving.name} would save {amount} a month: "
+            f"{saving.change}{note}"
+        )

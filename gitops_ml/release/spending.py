@@ -1,0 +1,227 @@
+"""What a release has cost, how much of it was idle, and what would have cost less, by its recorded past.
+
+Past replicas are priced with the requests and the prices of now. An alternative is simulated with the recorded
+requests, beside the present settings, so that an error of the simulation is in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from gitops_ml.release.cost import MONTH_HOURS, replica_hour
+from gitops_ml.release.replicas_over_time import Traffic, replica_hours, simulated
+from gitops_ml.release.spec import CronWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.project.project import ClusterSpec
+    from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec
+
+STEP = timedelta(minutes=5)
+_DAY = timedelta(days=1)
+_LEAST = 0.01
+"""The share of the cost from which a saving is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was recorded of one release, at times that are `STEP` apart."""
+
+    times: tuple[datetime, ...]
+    """When anything was recorded; at other times, nothing is known."""
+    replicas: Mapping[datetime, float]
+    """Where a time has no value, there was none."""
+    load: Mapping[datetime, float] | None
+    """Requests in progress; `None` where the release has no such gauge."""
+
+    @property
+    def hours(self) -> float:
+        return len(self.times) * STEP.total_seconds() / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """A change of the manifest, and what a month would cost less with it."""
+
+    name: str
+    change: str
+    """What to write."""
+    per_month: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What one release has cost."""
+
+    hours: float
+    """Of the week, how many were recorded."""
+    replica_hours: float
+    idle: float | None
+    """The share of the replicas that no request needed; `None` where requests are not recorded."""
+    currency: str | None
+    """`None` where a price is missing, and with it all amounts."""
+    day: float | None
+    week: float | None
+    month: float | None
+    """A month like the recorded time."""
+    savings: tuple[Saving, ...] = ()
+
+
+def spending(spec: ReleaseSpec, cluster: ClusterSpec, usage: Usage) -> Spending:
+    """What the release has cost in the recorded time."""
+    hour = replica_hour(spec, cluster)
+    week = _replica_hours(usage, usage.times)
+    last_day = tuple(at for at in usage.times if at > usage.times[-1] - _DAY)
+    day = _replica_hours(usage, last_day)
+    month = week * hour.paid / usage.hours * MONTH_HOURS if hour and usage.hours else None
+    return Spending(
+        hours=usage.hours,
+        replica_hours=week,
+        idle=_idle(usage, spec.autoscaling.target_in_flight),
+        currency=hour.currency if hour else None,
+        day=day * hour.paid if hour else None,
+        week=week * hour.paid if hour else None,
+        month=month,
+        savings=_savings(spec, cluster, usage, month) if month else (),
+    )
+
+
+def _replica_hours(usage: Usage, times: tuple[datetime, ...]) -> float:
+    return sum(usage.replicas.get(at, 0.0) for at in times) * STEP.total_seconds() / 3600
+
+
+def _idle(usage: Usage, target: float) -> float | None:
+    total = sum(usage.replicas.get(at, 0.0) for at in usage.times)
+    if usage.load is None or not total:
+        return None
+    used = sum(
+        min(usage.replicas.get(at, 0.0), usage.load.get(at, 0.0) / target) for at in usage.times
+    )
+    return 1 - used / total
+
+
+# -- what would cost less --------------------------------------------------------------------------
+
+
+def _savings(
+    spec: ReleaseSpec, cluster: ClusterSpec, usage: Usage, month: float
+) -> tuple[Saving, ...]:
+    found = [*_on_other_nodes(spec, cluster, month)]
+    if usage.load is not None and usage.times:
+        found += _with_other_replicas(spec, cluster, usage, month)
+    worth = (each for each in found if each.per_month >= month * _LEAST)
+    return tuple(sorted(worth, key=lambda each: (-each.per_month, each.name)))
+
+
+def _on_other_nodes(spec: ReleaseSpec, cluster: ClusterSpec, month: float) -> Iterator[Saving]:
+    now = replica_hour(spec, cluster)
+    assert now is not None, "there is a cost"
+    has_spot = cluster.spot is not None and not spec.compute.gpu
+    if has_spot and not now.is_spot:
+        note = "a spot node may be taken away within minutes"
+        yield Saving("spot", "compute.spot: true", month * (1 - now.spot / now.paid), note)
+    for name, each in cluster.gpu_classes.items() if spec.compute.gpu else ():
+        other = replace(spec, compute=replace(spec.compute, gpu_class=name))
+        hour = replica_hour(other, cluster)
+        if hour is not None and hour.paid < now.paid:
+            note = "if the model fits and is fast enough there"
+            kind = "spot" if each.spot and not now.is_spot else "smaller class"
+            change = f"compute.gpu_class: {name}"
+            yield Saving(kind, change, month * (1 - hour.paid / now.paid), note)
+
+
+def _with_other_replicas(
+    spec: ReleaseSpec, cluster: ClusterSpec, usage: Usage, month: float
+) -> Iterator[Saving]:
+    assert usage.load is not None, "requests are recorded"
+    traffic = Traffic(tuple((at, usage.load.get(at, 0.0)) for at in usage.times))
+    scaling = spec.autoscaling
+    now = _simulated_hours(scaling, traffic)
+    if not now:
+        return
+    for name, change, other, note in _alternatives(scaling, cluster, traffic):
+        share = 1 - _simulated_hours(other, traffic) / now
+        yield Saving(name, change, month * share, note)
+
+
+def _simulated_hours(scaling: AutoscalingSpec, traffic: Traffic) -> float:
+    until = traffic.until
+    return replica_hours(simulated(scaling, traffic, traffic.since, until), until)
+
+
+def _alternatives(
+    scaling: AutoscalingSpec, cluster: ClusterSpec, traffic: Traffic
+) -> Iterator[tuple[str, str, AutoscalingSpec, str]]:
+    """Name, what to write, the settings, and a note."""
+    least = scaling.min_replicas
+    if least > 1:
+        yield "fewer replicas", "min_replicas: 1", replace(scaling, min_replicas=1), ""
+    if least:
+        zero = replace(scaling, min_replicas=0)
+        starts = _starts(zero, traffic)
+        note = f"{starts} starts from zero in the recorded time"
+        if not cluster.http_addon and not scaling.triggers:
+            note += "; it needs KEDA's HTTP add-on or a trigger that wakes it"
+        yield "scale to zero", "min_replicas: 0", zero, note
+        if (window := _busy_window(scaling, traffic)) is not None:
+            low = _outside(scaling, traffic, window)
+            other = replace(scaling, min_replicas=low, schedule=(*scaling.schedule, window))
+            words = f'{{start: "{window.start}", end: "{window.end}", replicas: {least}}}'
+            yield "schedule", f"min_replicas: {low}, schedule: [{words}]", other, "times are UTC"
+
+
+def _starts(scaling: AutoscalingSpec, traffic: Traffic) -> int:
+    steps = simulated(scaling, traffic, traffic.since, traffic.until)
+    return sum(not each.replicas and later.replicas > 0 for each, later in pairwise(steps))
+
+
+def _busy_window(scaling: AutoscalingSpec, traffic: Traffic) -> CronWindow | None:
+    """The hours of a day, in UTC, outside of which one replica was enough; none if that is never."""
+    busy = {
+        (at.isoweekday() > 5, at.hour)
+        for at, load in _in_utc(traffic)
+        if load > (scaling.target_in_flight if scaling.min_replicas > 1 else 0)
+    }
+    hours = {hour for _, hour in busy}
+    if not hours:
+        return None
+    start, length = _shortest_span(hours)
+    if length > 20:
+        return None
+    days = "*" if any(is_weekend for is_weekend, _ in busy) or start + length > 24 else "1-5"
+    ends = f"0 {(start + length) % 24} * * {days}"
+    if start + length == 24 and days == "1-5":
+        ends = "0 0 * * 2-6"
+    return CronWindow(
+        start=f"0 {start} * * {days}", end=ends, timezone="UTC", replicas=scaling.min_replicas
+    )
+
+
+def _shortest_span(hours: set[int]) -> tuple[int, int]:
+    """Where the shortest span of the day with all hours starts, and how long it is."""
+    spans = [(max((hour - start) % 24 for hour in hours) + 1, start) for start in hours]
+    length, start = min(spans)
+    return start, length
+
+
+def _outside(scaling: AutoscalingSpec, traffic: Traffic, window: CronWindow) -> int:
+    """One replica outside of the window, or none where nobody called."""
+    start, end = (int(line.split()[1]) for line in (window.start, window.end))
+    is_weekly = window.start.endswith("1-5")
+    inside = {(start + n) % 24 for n in range((end - start) % 24 or 24)}
+    called = (
+        load > 0 and (at.hour not in inside or (is_weekly and at.isoweekday() > 5))
+        for at, load in _in_utc(traffic)
+    )
+    return 1 if any(called) else 0
+
+
+def _in_utc(traffic: Traffic) -> Iterator[tuple[datetime, float]]:
+    """When each step began: a value is the average of the time before it."""
+    return ((at.astimezone(timezone.utc) - STEP, load) for at, load in traffic.points)
