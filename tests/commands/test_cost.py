@@ -21,7 +21,7 @@ def week_of(now: float, replicas, load, *, api: str, states: bool, gauge: str, h
     place = {"namespace": "ml-staging"}
     labels = {**place, "app_kubernetes_io_instance": api}
     for number in range(hours * 24):
-        at = now - number * 150
+        at = now - number * 150 - 75
         hour = int(at // 3600) % 168
         yield "up", {"job": "pods"}, at, 1
         pods = int(replicas(hour))
