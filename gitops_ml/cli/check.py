@@ -56,6 +56,18 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="With --html: the traffic for the replicas over a week, a CSV file or `prometheus`.",
 )
+@click.option(
+    "--comment",
+    "posts",
+    is_flag=True,
+    help="Post the report as the comment of the pull request; one from before is updated in place.",
+)
+@click.option(
+    "--pull-request",
+    "number",
+    type=click.IntRange(1),
+    help="With --comment: its number. By default, that of the pull request that the CI job runs for.",
+)
 @output_choice(
     "text",
     "json",
@@ -71,6 +83,8 @@ def command(
     offline: bool,
     html: Path | None,
     traffic: str | None,
+    posts: bool,
+    number: int | None,
     output: str,
 ) -> None:
     """Say what a change does: what restarts, what it costs, what it breaks.
@@ -80,6 +94,7 @@ def command(
     \b
     Examples:
       gitops-ml check --base origin/main
+      gitops-ml check --base origin/main --comment --pull-request 12
       gitops-ml check --base origin/main --html check.html --traffic prometheus
     """
     if traffic and not html:
@@ -100,6 +115,8 @@ def command(
         report.stream(f"{MARKER_LINE}\n\n{comment(review)}", nl=False)
     else:
         _show(review)
+    if posts:
+        _post(review, folder or Path.cwd(), number)
     if review.errors:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
     report.exit_if_different(bool(review.broken))
@@ -114,6 +131,19 @@ def _clients(project: Project, root: Path) -> Clients:
         progress=report.progress,
         warn=lambda text: report.warnings([text]),
     )
+
+
+def _post(review: Review, folder: Path, number: int | None) -> None:
+    from gitops_ml.cli.comment import publish, sentence
+    from gitops_ml.commands.comment import CommentPlace
+    from gitops_ml.workspace.workspace import open_settings
+
+    file = folder / "gitops-ml.yaml"
+    done, found = publish(
+        comment(review), CommentPlace(pull_request=number),
+        project=lambda: open_settings(file if file.exists() else None),
+    )  # fmt: skip
+    report.say(sentence(done, found))
 
 
 def _write(review: Review, file: Path, traffic: str | None, clients: Clients | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,12 @@ from gitops_ml.commands.comment import (
     text_of_others,
 )
 from gitops_ml.forge.ci import repository_of_ci
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gitops_ml.forge.comment import Posted
+    from gitops_ml.workspace.workspace import Workspace
 
 
 @click.command("comment")
@@ -55,19 +62,30 @@ def command(
       gitops-ml comment check.md --pull-request 12 --commit "$HEAD_SHA"
     """
     place = CommentPlace(pull_request=number, commit=commit, marker=marker)
-    text = text_of_others(file)
-    found = comment_number(place, os.environ)
-    if repository_of_ci(os.environ) is not None:
-        forge = comment_forge(None, folder=Path.cwd(), environ=os.environ)
-    else:
-        workspace, _ = project.open()
-        forge = comment_forge(workspace.project.source, folder=workspace.root, environ=os.environ)
-    done = post_comment(text, place, forge=forge, number=found)
+    done, found = publish(text_of_others(file), place, project=lambda: project.open()[0])
     if output == "json":
         report.as_json(
             {"action": done.action, "pull_request": found, "url": done.comment.url or None}
         )
     else:
-        report.echo(
-            f"{done.action} the comment of pull request {found} {done.comment.url}".rstrip()
-        )
+        report.echo(sentence(done, found))
+
+
+def publish(
+    text: str, place: CommentPlace, *, project: Callable[[], Workspace]
+) -> tuple[Posted, int]:
+    """Post ``text``; returns what became of it, and the number of the pull request.
+
+    ``project`` opens the project, which names the repository where no CI service does.
+    """
+    number = comment_number(place, os.environ)
+    if repository_of_ci(os.environ) is not None:
+        forge = comment_forge(None, folder=Path.cwd(), environ=os.environ)
+    else:
+        opened = project()
+        forge = comment_forge(opened.project.source, folder=opened.root, environ=os.environ)
+    return post_comment(text, place, forge=forge, number=number), number
+
+
+def sentence(done: Posted, number: int) -> str:
+    return f"{done.action} the comment of pull request {number} {done.comment.url}".rstrip()

@@ -7,6 +7,7 @@ import pytest
 from tests.forge.test_ci import variables
 from tests.support.forges.running import KINDS, adapter, branch, forge_running, proposal
 from tests.support.git_servers import TOKEN
+from tests.support.person import predictor_api
 
 TEXT = "<!-- gitops-ml: check -->\n## 1 release changes\n\nAsk @ann, see [this](https://evil.example/x).\n"
 
@@ -88,3 +89,19 @@ def test_without_a_pull_request_the_option_is_named(ann, monkeypatch):
     result = ann.runs("comment", "check.md")
     assert (result.code, "--pull-request" in result.err) == (2, True)
     assert ann.runs("comment", "check.md", "--commit", "main", "--pull-request", "1").code == 2
+
+
+def test_check_posts_its_report_and_updates_it(forge, job):
+    job.has(predictor_api("iris"))
+    if forge.prefix != "/rest":
+        job.configures()
+    job.keeps_source_in_git()
+    for most in (7, 8):
+        job.has(predictor_api("iris", autoscaling={"max_replicas": most}))
+        result = job.runs("check", "--base", "HEAD", "--offline", "--comment")
+        assert result.code == 0, result
+    assert "updated the comment of pull request 1" in result.err
+    (note,) = forge.notes
+    assert note.body.count("gitops-ml: check") == 1
+    assert "8" in note.body
+    assert "iris" in note.body
