@@ -153,10 +153,11 @@ def _fields(release: ReleaseChange) -> Iterable[FieldChange]:
 
 def field_lines(change: FieldChange) -> Iterable[str]:
     """One field before and after, as lines of a diff."""
+    path = one_line(change.path)
     if change.action != "add":
-        yield f"- {change.path}: {_short(change.before)}"
+        yield f"- {path}: {_short(change.before)}"
     if change.action != "delete":
-        yield f"+ {change.path}: {_short(change.after)}"
+        yield f"+ {path}: {_short(change.after)}"
 
 
 def _short(value: Any) -> str:
