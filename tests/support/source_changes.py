@@ -137,8 +137,8 @@ class Source:
         shutil.rmtree(self.folder / self.folders[name])
         del self.apis[name]
 
-    def checked(self, **options: Any) -> Review:
-        return check(self.folder, CheckOptions(base="main", **options))
+    def checked(self, *, base: str = "main", **options: Any) -> Review:
+        return check(self.folder, CheckOptions(base=base, **options))
 
 
 def _set(fields: dict[str, Any], path: list[str], value: Any) -> None:
