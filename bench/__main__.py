@@ -112,6 +112,13 @@ def manifests(options: argparse.Namespace) -> list[Row]:
         shutil.rmtree(folder)
 
 
+def checks(options: argparse.Namespace) -> list[Row]:
+    """`check` of a pull request beside `helm template` of both states."""
+    from bench import check
+
+    return check.measure(options.apis, helm_releases=options.helm_releases)
+
+
 def hashing(_: argparse.Namespace) -> list[Row]:
     from bench import hash as hash_
 
@@ -153,6 +160,7 @@ GROUPS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "startup": startup,
     "fleet": fleets,
     "manifests": manifests,
+    "check": checks,
     "hash": hashing,
     "notebook": notebook,
     "history": histories,
