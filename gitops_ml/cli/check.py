@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import api_option, environment_option, output_choice
 from gitops_ml.commands.check import CheckOptions, check
-from gitops_ml.errors import InvalidDocument
+from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.review.reports.facts import review_facts
+from gitops_ml.review.reports.formats import FORMATS
 from gitops_ml.review.reports.markdown import MARKER_LINE, comment
 from gitops_ml.review.reports.terminal import terminal_lines
 
@@ -20,6 +22,25 @@ if TYPE_CHECKING:
     from gitops_ml.project.project import Project
     from gitops_ml.review.review import Review
     from gitops_ml.workspace.clients import Clients
+
+
+def _reports(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, Path], ...]:
+    """Format and file of each."""
+    found = [each.partition("=") for each in given]
+    for name, _, file in found:
+        if name not in FORMATS or not file:
+            raise click.BadParameter(f"{name!r} is not FORMAT=FILE; formats: {', '.join(FORMATS)}")
+    return tuple((name, Path(file)) for name, _, file in found)
+
+
+def _explain(context: click.Context, parameter: click.Parameter, rule: str | None) -> None:
+    if rule is not None:
+        from gitops_ml.commands.explain import explain
+
+        report.echo(explain(rule), nl=False)
+        context.exit()
 
 
 @click.command("check")
@@ -68,11 +89,29 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="With --comment: its number. By default, that of the pull request that the CI job runs for.",
 )
+@click.option(
+    "--report",
+    "reports",
+    metavar="FORMAT=FILE",
+    multiple=True,
+    callback=_reports,
+    help="Also write a file: sarif, junit, code-quality (GitLab), annotations, markdown or json. Repeatable.",
+)
+@click.option(
+    "--explain",
+    metavar="RULE",
+    is_eager=True,
+    expose_value=False,
+    callback=_explain,
+    help="Describe a rule, and check nothing.",
+)
 @output_choice(
     "text",
     "json",
     "markdown",
-    help="Text for a terminal, facts as JSON, or the comment on a pull request.",
+    "github",
+    help="Text for a terminal, facts as JSON, the comment on a pull request, or annotations for GitHub with the "
+    "comment as the summary of the step.",
 )
 def command(
     folder: Path | None,
@@ -85,6 +124,7 @@ def command(
     traffic: str | None,
     posts: bool,
     number: int | None,
+    reports: tuple[tuple[str, Path], ...],
     output: str,
 ) -> None:
     """Say what a change does: what restarts, what it costs, what it breaks.
@@ -109,17 +149,27 @@ def command(
     review = check(folder or Path.cwd(), options, clients_of=None if offline else clients_of)
     if html:
         _write(review, html, traffic, trusted[-1] if trusted else None)
-    if output == "json":
-        report.as_json(review_facts(review))
-    elif output == "markdown":
-        report.stream(f"{MARKER_LINE}\n\n{comment(review)}", nl=False)
-    else:
-        _show(review)
+    for name, file in reports:
+        _write_report(file, FORMATS[name](review))
+    _print(review, output)
     if posts:
         _post(review, folder or Path.cwd(), number)
     if review.errors:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
     report.exit_if_different(bool(review.broken))
+
+
+def _print(review: Review, output: str) -> None:
+    if output == "json":
+        report.as_json(review_facts(review))
+    elif output == "github":
+        report.stream(FORMATS["annotations"](review), nl=False)
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            _write_report(Path(summary), comment(review), mode="a")
+    elif output == "markdown":
+        report.stream(f"{MARKER_LINE}\n\n{comment(review)}", nl=False)
+    else:
+        _show(review)
 
 
 def _clients(project: Project, root: Path) -> Clients:
@@ -144,6 +194,14 @@ def _post(review: Review, folder: Path, number: int | None) -> None:
         project=lambda: open_settings(file if file.exists() else None),
     )  # fmt: skip
     report.say(sentence(done, found))
+
+
+def _write_report(file: Path, text: str, *, mode: str = "w") -> None:
+    try:
+        with file.open(mode, encoding="utf-8") as opened:
+            opened.write(text)
+    except OSError as failure:
+        raise UsageError(f"{file} cannot be written: {failure.strerror}") from failure
 
 
 def _write(review: Review, file: Path, traffic: str | None, clients: Clients | None) -> None:

@@ -209,26 +209,12 @@ def problems(found: Iterable[Problem], *, err: bool = True) -> None:
 
 def annotate(problem: Problem) -> None:
     """Write a problem as a GitHub workflow command."""
-    click.echo(annotation(problem))
+    from gitops_ml.review.reports.annotations import workflow_command
 
-
-def annotation(problem: Problem) -> str:
-    """A problem as a GitHub workflow command, which annotates its line in the pull request.
-
-    See "Workflow commands for GitHub Actions": properties escape ``% CR LF : ,``, data ``% CR LF``.
-    """
-    level = "error" if problem.severity == "error" else "warning"
-    place = {"file": problem.file, "line": problem.line or 1, "col": problem.column or 1}
-    properties = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in place.items())
     message = f"{problem.path}: {problem.message}" if problem.path else problem.message
-    return f"::{level} {properties},title=gitops-ml {problem.rule}::{_escaped(message, '')}"
-
-
-def _escaped(text: str, more: str) -> str:
-    text = printable(text)
-    for character in "%\r\n" + more:
-        text = text.replace(character, f"%{ord(character):02X}")
-    return text
+    place = (problem.file, problem.line, problem.column)
+    title = f"gitops-ml {problem.rule}"
+    click.echo(workflow_command(problem.severity, message, title=title, place=place))
 
 
 def exit_if_different(is_different: bool) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.delivery.rule_set import rules_of
 from gitops_ml.delivery.rule_subjects import SubjectReader
 from gitops_ml.documents.findings import Finding
-from gitops_ml.errors import Problem, RulesBroken
+from gitops_ml.errors import Problem, RulesBroken, UsageError
 from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.evaluate import evaluate
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.policy.rule import RuleFinding
+    from gitops_ml.policy.rule import AnyRule, RuleFinding
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
@@ -61,12 +62,21 @@ class RuleCheck:
         fleet = reader.fleet(changes, RepositoryState.of(snapshot))
         if not fleet.subjects:
             return ()
-        found = evaluate(fleet, BUILT_IN, checks=project.checks, today=reader.now.date())
+        found = evaluate(fleet, self._rules(), checks=project.checks, today=reader.now.date())
         problems = tuple(problem_of(each, reader.manifests) for each in found)
         is_broken = any(each.severity == "error" for each in problems)
         if is_broken and self.verb not in _NEVER_STOPPED:
             raise RulesBroken(problems)
         return problems
+
+    def _rules(self) -> tuple[AnyRule, ...]:
+        try:
+            return rules_of(self.workspace.project.checks)
+        except UsageError as failure:
+            if self.verb not in _NEVER_STOPPED:
+                raise
+            self.clients.warn(str(failure))
+            return BUILT_IN
 
 
 def rule_warnings(problems: Iterable[Problem]) -> tuple[str, ...]:

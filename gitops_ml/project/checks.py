@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from gitops_ml.documents.cel import NoLibrary, compile_cel
 from gitops_ml.documents.findings import Finding, Path, error, suggestion
 from gitops_ml.project.freezes import Freeze, freeze_error
 
@@ -104,6 +105,8 @@ def check_relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         if fields["id"] in taken:
             message = f"another rule has the id {fields['id']!r}"
             yield error(("checks", "rules", index, "id"), message, rule=_RULE)
+        if (wrong := _cel_error(fields["expression"])) is not None:
+            yield error(("checks", "rules", index, "expression"), wrong, rule=_RULE)
         taken.add(fields["id"])
 
 
@@ -127,6 +130,17 @@ def _environments(names: Any, data: Mapping[str, Any], at: Path) -> Iterator[Fin
         if name not in known:
             message = f"unknown environment {name!r}{suggestion(name, known)}"
             yield error((*at, index), message, rule=_RULE)
+
+
+def _cel_error(expression: str) -> str | None:
+    """Why it is not CEL; `None` also without the library, which only the check of a change needs."""
+    try:
+        compile_cel(expression)
+    except NoLibrary:
+        return None
+    except ValueError as error:
+        return f"this is not CEL: {error}"
+    return None
 
 
 def _is_date(text: str) -> bool:

@@ -6,10 +6,10 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gitops_ml.delivery.rule_set import rules_of
 from gitops_ml.delivery.rules import problem_of
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.policy.base_rules import beyond_base, rule_changes, with_base_rules
-from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.evaluate import evaluate
 from gitops_ml.policy.rule import Fleet, Subject
 from gitops_ml.policy.rule import Side as RuleSide
@@ -39,7 +39,7 @@ def with_findings(
     project = with_base_rules(after.project, rules)
     subjects = tuple(_subject(each, project, before, now) for each in review.releases)
     fleet = Fleet(subjects, project, existing=review.counts)
-    found = evaluate(fleet, BUILT_IN, checks=rules.checks, today=now.date())
+    found = evaluate(fleet, rules_of(rules.checks), checks=rules.checks, today=now.date())
     found += tuple(f for each in subjects for f in beyond_base(each, rules))
     if trusted.file:
         changes = rule_changes(before, after.project)

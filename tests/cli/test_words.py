@@ -13,7 +13,7 @@ import pytest
 
 from gitops_ml._version import __version__
 from gitops_ml.cli.main import COMMANDS
-from gitops_ml.cli.report import annotation
+from gitops_ml.cli.report import annotate
 from gitops_ml.errors import Problem
 from tests.support.git_servers import commit_files
 from tests.support.person import (
@@ -156,11 +156,12 @@ def test_github_gets_annotations(ann):
     assert result.out.count("\n") == 1
 
 
-def test_annotations_cannot_be_broken_by_what_they_quote():
+def test_annotations_cannot_be_broken_by_what_they_quote(capsys):
     problem = Problem("a,b:c%.yaml", 3, 1, "iris", "50% of\r\n::error::x", severity="warning")
-    assert annotation(problem) == (
+    annotate(problem)
+    assert capsys.readouterr().out == (
         "::warning file=a%2Cb%3Ac%25.yaml,line=3,col=1,title=gitops-ml schema"
-        "::iris: 50%25 of%0A::error::x"
+        "::iris: 50%25 of%0A::error::x\n"
     )
 
 

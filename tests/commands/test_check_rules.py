@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.support.git_servers import git
@@ -110,3 +112,72 @@ def test_the_first_project_file_has_its_own_rules(ann):
     ann.configures(checks=REQUIRED)
     result = checked(ann)
     assert "required-labels" in broken(result), result
+
+
+# -- reports and descriptions ----------------------------------------------------------------------
+
+
+def test_reports_are_written_beside_the_output(proposer):
+    proposer.has(container_api("iris"))
+    files = {name: proposer.home / name for name in ("sarif", "junit", "code-quality")}
+    reports = [word for name, file in files.items() for word in ("--report", f"{name}={file}")]
+    assert checked(proposer, *reports).code == 7
+    assert json.loads(files["sarif"].read_text())["version"] == "2.1.0"
+    assert "required-labels" in files["junit"].read_text()
+    assert json.loads(files["code-quality"].read_text())
+
+
+def test_github_gets_annotations_and_a_summary(proposer, monkeypatch):
+    summary = proposer.home / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    proposer.has(container_api("iris"))
+    result = proposer.runs("check", "--base", "main", "--offline", "-o", "github")
+    assert result.code == 7
+    assert result.out.startswith(
+        "::error file=api.yaml,line=1,col=1,title=gitops-ml required-labels::iris in production"
+    )
+    assert "required-labels" in summary.read_text()
+
+
+def test_a_report_of_an_unknown_format_names_the_known_ones(proposer):
+    result = proposer.runs("check", "--base", "main", "--report", "sarfi=x")
+    assert result.code == 2
+    assert "code-quality" in result.err
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("pod-security", "Pods meet the Pod Security Standard restricted"),
+        ("gpu-deadlock", "no project file changes that"),
+        ("acme", "Two replicas"),
+    ],
+)
+def test_a_rule_is_explained_without_a_base(ann, rule, text):
+    own = {"id": "acme", "title": "Two replicas", "expression": "true"}
+    ann.configures(checks={"rules": [own]})
+    result = ann.runs("check", "--explain", rule)
+    assert (result.code, text in result.out) == (0, True), result
+
+
+def test_an_unknown_rule_names_the_one_that_is_meant(ann):
+    result = ann.runs("check", "--explain", "pod-securty")
+    assert result.code == 2
+    assert "did you mean 'pod-security'" in result.err
+
+
+def test_rules_of_the_base_in_cel_hold(proposer):
+    git("checkout", "-q", "main", cwd=proposer.project)
+    rule = {
+        "id": "acme",
+        "title": "Two replicas",
+        "expression": "release.autoscaling.min_replicas >= 2",
+    }
+    proposer.configures(checks={"rules": [rule]})
+    proposer.commits_source()
+    git("checkout", "-q", "-B", "change", cwd=proposer.project)
+    proposer.configures(checks={})
+    proposer.has(container_api("iris", labels={"tier": "gold"}))
+    result = checked(proposer)
+    assert result.code == 7
+    assert broken(result) == {"acme"}

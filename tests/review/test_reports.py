@@ -1,0 +1,125 @@
+"""Reports for other programs: each is what the program that reads it expects, whatever a manifest says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+from junitparser import JUnitXml
+
+from gitops_ml.errors import Problem
+from gitops_ml.policy.rule import RuleFinding
+from gitops_ml.review.reports.formats import FORMATS
+from gitops_ml.review.review import Review, State
+
+SCHEMA = Path(__file__).parents[1] / "support" / "sarif-schema-2.1.0.json"
+HOSTILE = "a\x00\x1b[31m]]>&<b>\r\n::error::x%0A \ud800 \u202e"
+FINDINGS = (
+    RuleFinding(
+        "production",
+        "iris",
+        "required-labels",
+        "error",
+        "a label",
+        ("labels",),
+        "add it",
+        "a b.yaml",
+        3,
+    ),
+    RuleFinding("staging", "iris", "single-replica", "note", HOSTILE, file="api.yaml", line=1),
+    RuleFinding("staging", "", "acme", "warning", "several releases"),
+)
+
+
+def review(**changes):
+    words = {
+        "project": "shop",
+        "base": State("main", "0" * 40),
+        "head": State("the checkout", None),
+        "releases": (),
+        "findings": FINDINGS,
+        "problems": (Problem("api.yaml", 7, 5, "iris.compute", HOSTILE, "schema"),),
+    }
+    return Review(**{**words, **changes})
+
+
+@pytest.fixture(scope="module")
+def validator():
+    return jsonschema.Draft4Validator(
+        json.loads(SCHEMA.read_text()), format_checker=jsonschema.Draft4Validator.FORMAT_CHECKER
+    )
+
+
+@pytest.mark.parametrize("findings", [FINDINGS, ()])
+def test_sarif_is_sarif(validator, findings):
+    document = json.loads(FORMATS["sarif"](review(findings=findings, problems=())))
+    assert [error.message for error in validator.iter_errors(document)] == []
+    assert len(document["runs"][0]["results"]) == len(findings)
+
+
+def test_sarif_names_the_line_and_describes_the_rule(validator):
+    document = json.loads(FORMATS["sarif"](review()))
+    assert [error.message for error in validator.iter_errors(document)] == []
+    (run,) = document["runs"]
+    result = next(each for each in run["results"] if each["ruleId"] == "required-labels")
+    place = result["locations"][0]["physicalLocation"]
+    assert place == {
+        "artifactLocation": {"uri": "a%20b.yaml"},
+        "region": {"startLine": 3, "startColumn": 1},
+    }
+    assert result["level"] == "error"
+    rule = run["tool"]["driver"]["rules"][result["ruleIndex"]]
+    assert rule["id"] == "required-labels"
+    assert rule["defaultConfiguration"] == {"level": "error"}
+
+
+def test_a_fingerprint_stays_when_lines_move():
+    from dataclasses import replace
+
+    moved = tuple(replace(each, line=each.line + 9) for each in FINDINGS)
+    before, after = (
+        {each["fingerprint"] for each in json.loads(FORMATS["code-quality"](review(findings=f)))}
+        for f in (FINDINGS, moved)
+    )
+    assert before == after
+    assert len(before) == 4
+
+
+def test_junit_counts_failures(tmp_path):
+    text = FORMATS["junit"](review())
+    (tmp_path / "check.xml").write_text(text, "utf-8")
+    suites = JUnitXml.fromfile(str(tmp_path / "check.xml"))
+    assert (suites.tests, suites.failures, suites.errors) == (4, 2, 0)
+    cases = [case for suite in suites for case in suite]
+    assert {case.name for case in cases if case.result} == {
+        "required-labels: labels",
+        "schema: iris.compute",
+    }
+
+
+def test_gitlab_gets_what_it_needs():
+    for entry in json.loads(FORMATS["code-quality"](review())):
+        assert entry.keys() == {"description", "check_name", "fingerprint", "severity", "location"}
+        assert entry["severity"] in ("info", "minor", "major", "critical", "blocker")
+        assert entry["location"]["lines"]["begin"] >= 1
+        assert not entry["location"]["path"].startswith(("/", "./"))
+
+
+def test_each_annotation_is_one_line_that_no_text_can_break():
+    lines = FORMATS["annotations"](review()).splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith(
+        "::error file=a b.yaml,line=3,col=1,title=gitops-ml required-labels::"
+    )
+    assert [line.split()[0] for line in lines] == ["::error", "::error", "::warning", "::notice"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_passes_on_control_characters(name):
+    text = FORMATS[name](review())
+    assert not {"\x00", "\x1b"} & set(text)
+    if name == "junit":
+        ElementTree.fromstring(text)
