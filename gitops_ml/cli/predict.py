@@ -26,8 +26,12 @@ _JSON = "application/json"
 
 
 def _call(headers: tuple[str, ...], content_type: str, **settings: Any) -> Call:
-    named = dict(map(_header, headers))
-    return Call(headers={**named, "content-type": content_type}, **settings)
+    return Call(headers={**named_headers(headers), "content-type": content_type}, **settings)
+
+
+def named_headers(headers: tuple[str, ...]) -> dict[str, str]:
+    """The headers of `--header`, by lower-case names."""
+    return dict(map(_header, headers))
 
 
 def _header(text: str) -> tuple[str, str]:

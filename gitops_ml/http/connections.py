@@ -120,7 +120,7 @@ class Connections:
         bundle, is_checked = self._bundle_of(server.netloc), server.hostname not in self._unchecked
         with self._lock:
             if (bundle, is_checked) not in self._contexts:
-                self._contexts[bundle, is_checked] = _new_context(bundle, is_checked=is_checked)
+                self._contexts[bundle, is_checked] = new_context(bundle, is_checked=is_checked)
             return self._contexts[bundle, is_checked]
 
     def _proxy(self, server: SplitResult) -> SplitResult | None:
@@ -154,7 +154,8 @@ def address(text: str, what: str) -> SplitResult:
     )
 
 
-def _new_context(bundle: str | None, *, is_checked: bool) -> ssl.SSLContext:
+def new_context(bundle: str | None, *, is_checked: bool = True) -> ssl.SSLContext:
+    """TLS with the CAs of this file; those of the system where there is none."""
     places = ssl.get_default_verify_paths()
     if bundle is None and not (places.cafile or places.capath):
         import certifi  # this Python does not find the CAs of the system

@@ -58,6 +58,21 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
     return HttpAnswer(answer.status, answered, answer.content)
 
 
+def get(url: str) -> HttpAnswer:
+    """The answer to a GET request, of any status.
+
+    Raises:
+        ServerFailed: there is no answer.
+    """
+    place = urlsplit(url).netloc
+    watch = Limits.from_environ(os.environ).answer(place, "during GET")
+    try:
+        answer = HttpClient(os.environ).send("GET", url, watch=watch, redirects="none")
+    except RequestFailed as error:
+        raise ServerFailed(str(error)) from error
+    return HttpAnswer(answer.status, {}, answer.content)
+
+
 def is_ready(url: str) -> bool:
     """Whether a server on this machine answers with success."""
     try:

@@ -18,6 +18,7 @@ from tests.support.person import container_api
 PACKAGE = Path(gml.__file__).parent
 ONLY_COMMANDS = {
     "login",
+    "bench",
     "check",
     "build",
     "init",
