@@ -75,7 +75,9 @@ def test_a_protected_environment_has_to_be_confirmed(life):
     result = life.ann.runs("bench", "iris", *QUICK, *there)
     assert (result.code, "confirm with --yes" in result.err) == (2, True)
     confirmed = life.ann.runs("bench", "iris", *QUICK, *there, "--yes")
-    assert "there is no body to send: give a file, or set predictor.example" in confirmed.err
+    assert "iris is not in production" in confirmed.err
+    unprotected = life.ann.runs("bench", "iris", *QUICK, "--address", nobody)
+    assert "there is no body to send: give a file, or set predictor.example" in unprotected.err
 
 
 @pytest.mark.parametrize(
