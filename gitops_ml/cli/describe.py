@@ -14,6 +14,7 @@ from gitops_ml.cli.options import (
     output_option,
     project_option,
 )
+from gitops_ml.cli.recorded import show_predictions
 from gitops_ml.cli.terminal import brief, short_id
 from gitops_ml.cli.watching import looks, watch_option
 from gitops_ml.cluster.preflight import preflight_note
@@ -67,6 +68,7 @@ def _show(found: Description) -> None:
         map(_event, found.events[-_MOST_EVENTS:]),
         cut="message",
     )
+    show_predictions(found.predictions)
     report.warnings(found.unseen)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.cli.recorded import predictions_facts
 from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.oci.reference import ImageRef
 
@@ -269,6 +270,7 @@ def overview_facts(overview: Overview) -> Facts:
     return {
         "releases": [live_facts(live) for live in overview.releases],
         "unseen": overview.unseen,
+        "predictions": list(map(predictions_facts, overview.predictions)),
     }
 
 
@@ -299,6 +301,7 @@ def description_facts(found: Description) -> Facts:
         "replicas": [_replica_facts(replica) for replica in found.replicas],
         "events": _each(found.events, "at object reason message count"),
         "unseen": found.unseen,
+        "predictions": list(map(predictions_facts, found.predictions)),
     }
 
 

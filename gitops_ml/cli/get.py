@@ -6,6 +6,7 @@ import click
 
 from gitops_ml.cli import completing, facts, report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
+from gitops_ml.cli.recorded import show_predictions
 from gitops_ml.cli.terminal import short_id
 from gitops_ml.cli.watching import looks, watch_option
 from gitops_ml.commands.get import LiveRelease, Overview, list_live, utc_now
@@ -49,6 +50,7 @@ def _show(overview: Overview, output: str) -> None:
         why = filter(None, (live.status.reason, live.status.remedy, *live.notes))
         if text := "; ".join(why):
             report.say(f"{live.release.api} in {live.release.environment}: {text}")
+    show_predictions(overview.predictions)
     report.warnings(overview.unseen)
 
 

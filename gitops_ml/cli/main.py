@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, str] = {
     "logs": "Show the logs of the replicas of an API.",
     "predict": "Send a request to a running API.",
     "bench": "Measure an API under load: latency, throughput, errors.",
+    "compare": "Compare what two deployments predict: classes or values, errors, latency, accuracy.",
     "history": "Show the deployments of an API: which, when, who, what changed.",
     "trace": "Show the origin of a deployment id: commit, pull request, image, source, manifest.",
     "doctor": "Check documents, machine, registry, Git, forge, Argo CD and clusters from here.",

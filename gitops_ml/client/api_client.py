@@ -20,6 +20,7 @@ from gitops_ml.client.arguments import (
 )
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
 from gitops_ml.client.diagnosis import Diagnosis
+from gitops_ml.client.predictions_view import ComparisonView, PredictionsView
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.client.results import Api, Apis, Outcome
 from gitops_ml.client.views import (
@@ -45,6 +46,7 @@ from gitops_ml.delivery.change import WAIT_SECONDS, ChangeOptions
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.delivery.releases import get_release, list_releases
 from gitops_ml.errors import UsageError
+from gitops_ml.predictions.from_cluster import DAYS
 from gitops_ml.system.clean_text import printable
 
 if TYPE_CHECKING:
@@ -356,6 +358,25 @@ class Client:
         policy = WaitPolicy(timeout=timeout, interval=interval)
         wanted = [self.get_api(name).expected() for name in names]
         return wait_for(self._connection, wanted, proposed=None, policy=policy)
+
+    def predictions(self, api_name: str, *, days: float = DAYS) -> PredictionsView:
+        """What each deployment of an API predicted: classes, or a histogram of values.
+
+        From the Prometheus of the cluster's entry (pods of the last ``days``), else from the pods that run.
+        """
+        return PredictionsView.read(self._connection, api_name, days=days)
+
+    def compare(
+        self,
+        first: str,
+        second: str,
+        *,
+        days: float = DAYS,
+        logs: Sequence[str | Path] = (),
+        key: str = "",
+    ) -> ComparisonView:
+        """Whether two deployments predict alike; with ``logs``, from files of the prediction log."""
+        return ComparisonView.read(self._connection, first, second, days=days, logs=logs, key=key)
 
     def doctor(self, *, timeout: float = SECONDS, skip: Sequence[str] = ()) -> Diagnosis:
         """Check what this project relies on, from here; nothing is changed.

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 Class = TypeVar("Class", bound=type)
 
 _METHODS = {
+    "compare": "compare",
     "delete": "delete_api",
     "deploy": "deploy",
     "describe": "status",
+    "doctor": "doctor",
     "export": "export",
     "get": "list_apis",
     "history": "history",
@@ -39,6 +41,7 @@ _OPTIONS = {
     "--from": 'gml.client("<environment>")',
     "--header": "headers=",
     "--label": "labels=",
+    "--log": "logs=",
     "--message": "message=",
     "--no-build": "build=False",
     "--no-pull-request": "pull_request=False",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import CallKeywords, takes
 from gitops_ml.client.cards import Shown
+from gitops_ml.client.predictions_view import AccuracyView, PredictionsView
 from gitops_ml.client.python_terms import in_python, speaks_python
 from gitops_ml.client.views import LocalApi, LocalCode, Logs, Prediction, Status, serve, wait_for
 from gitops_ml.cluster.observed import ExpectedRelease
@@ -19,6 +20,7 @@ from gitops_ml.errors import UsageError
 from gitops_ml.forge import pull_request
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import unified_diff
+from gitops_ml.predictions.from_cluster import DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -205,6 +207,16 @@ class Api(Shown):
     def logs(self, *, tail: int | None = 100) -> Logs:
         """The newest log lines of its replicas; see `Client.logs`."""
         return Logs.read(self._connection, self.name, tail=tail)
+
+    def predictions(self, *, days: float = DAYS) -> PredictionsView:
+        """What each of its deployments predicted; see `Client.predictions`."""
+        return PredictionsView.read(self._connection, self.name, days=days)
+
+    def accuracy(
+        self, logs: Iterable[str | Path], *, every: str = "day", key: str = ""
+    ) -> AccuracyView:
+        """How often its deployments were right, by day or hour: prediction logs joined with feedback."""
+        return AccuracyView.read(self.name, logs, every=every, key=key)
 
     def run_locally(self, *, port: int = 0) -> LocalApi:
         """Serve it on this machine, also before it is merged; see `Client.run_locally`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from gitops_ml.cluster import kubeconfig
-from gitops_ml.cluster.rights import CALLER, role_for
+from gitops_ml.cluster.rights import CALLER, METRICS_READER, role_for
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part, read_answer
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
 
     from gitops_ml.cluster.kubernetes_objects import Json
+    from gitops_ml.cluster.rights import Role
 
 LARGEST = 64 << 20
 """Bytes of one answer."""
@@ -88,7 +89,7 @@ class ApiServer:
         content = self.read(response, LARGEST)
         # An answer of kind Status comes from the API server, any other from what it asked.
         if response.status >= 400 and status_object(content) is not None:
-            raise self.failure(response.status, content, path)
+            raise self.failure(response.status, content, path, role=METRICS_READER)
         return response.status, content
 
     def create(self, path: str, item: Json) -> Json:
@@ -199,7 +200,9 @@ class ApiServer:
             f"{self.name} does not answer: {text}. Does `kubectl get pods` work from here (VPN, proxy)?"
         )
 
-    def failure(self, status: int, content: bytes, path: str) -> GitopsMlError:
+    def failure(
+        self, status: int, content: bytes, path: str, *, role: Role | None = None
+    ) -> GitopsMlError:
         """The error for an API server's refusal, with its message and the remedy."""
         message = (status_object(content) or {}).get("message")
         text = message if isinstance(message, str) else ""
@@ -211,7 +214,7 @@ class ApiServer:
             )
         if status == 403:
             return Refused(
-                f"{self.name}: {text}. An administrator of the cluster can allow it: {_grant(path)}"
+                f"{self.name}: {text}. An administrator of the cluster can allow it: {_grant(path, role)}"
             )
         return ServerFailed(f"{self.name}: {text}{_proxy_remedy(text)}")
 
@@ -247,11 +250,11 @@ def _proxy_remedy(message: str) -> str:
     )
 
 
-def _grant(path: str) -> str:
+def _grant(path: str, role: Role | None) -> str:
     """The command that grants the access that was refused."""
     match = re.search(r"/namespaces/([^/]+)/(\w+)", path)
     namespace, resource = match.groups() if match else ("<namespace>", "pods")
-    role = role_for(resource)
+    role = role or role_for(resource)
     way_round = ", or set the cluster's gateway in gitops-ml.yaml" if role is CALLER else ""
     return (
         f"`{role.binding(namespace)}`{way_round} (the role is in bootstrap/rights.yaml of the GitOps "

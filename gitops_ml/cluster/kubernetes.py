@@ -173,6 +173,15 @@ class KubernetesCluster:
         watch.lift(idle=not follow)
         return LogLines(response)
 
+    def pod_metrics(self, namespace: str, pod: str, place: str) -> str:
+        """What a pod answers at ``place``, its port and path, such as ``8082/metrics``."""
+        port, _, path = place.partition("/")
+        full = f"/api/v1/namespaces/{namespace}/pods/http:{pod}:{port}/proxy/{path}"
+        status, content = self.server.through_proxy(full)
+        if status != 200:
+            raise ServerFailed(f"the pod {pod} answered {status} to GET /{path} at port {port}")
+        return content.decode(errors="replace")
+
     def post(
         self,
         namespace: str,

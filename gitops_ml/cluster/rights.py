@@ -54,6 +54,14 @@ CALLER = Role(
     is_for_argo_cd=False,
     rights=(Right("", "services/proxy", "create"),),
 )
+METRICS_READER = Role(
+    "gitops-ml-metrics-reader",
+    "predictions in `get`, `describe` and `compare`: the metrics of pods, and queries to Prometheus where it "
+    "is bound in its namespace, too. Kubernetes cannot limit it to metrics: it allows any GET request to pods "
+    "and Services of the namespace",
+    is_for_argo_cd=False,
+    rights=(Right("", "pods/proxy", "get"), Right("", "services/proxy", "get")),
+)
 SYNC_READER = Role(
     "gitops-ml-sync-reader",
     "`get`, `describe` and `--wait`: what Argo CD says about a release",
@@ -73,7 +81,7 @@ REFRESHER = Role(
         Right("argoproj.io", "applicationsets", "patch"),
     ),
 )
-ROLES = (READER, CALLER, SYNC_READER, REFRESHER)
+ROLES = (READER, CALLER, METRICS_READER, SYNC_READER, REFRESHER)
 
 
 def role_for(resource: str) -> Role:

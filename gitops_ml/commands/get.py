@@ -18,6 +18,7 @@ from gitops_ml.cluster.observed import (
 )
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
+from gitops_ml.commands.predictions import has_tracking, recorded
 from gitops_ml.delivery.releases import current_release, own_releases, release_values, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gitops_ml.cluster.endpoint import Endpoint
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
+    from gitops_ml.predictions.observed_predictions import Predictions
     from gitops_ml.project.project import ClusterSpec
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
@@ -75,6 +77,8 @@ class Overview:
     releases: tuple[LiveRelease, ...]
     unseen: tuple[str, ...]
     """Why something could not be read, once each; the statuses then come from Git alone."""
+    predictions: tuple[Predictions, ...] = ()
+    """What the deployments of the API predict, where one is named and its predictions are tracked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,7 @@ class Description:
     endpoint: Endpoint | None
     """The URL outside of the cluster, if it has one."""
     unseen: tuple[str, ...]
+    predictions: tuple[Predictions, ...] = ()
 
 
 def list_live(
@@ -111,7 +116,13 @@ def list_live(
         known = sorted({release.api for release in every})
         raise UsageError(f"there is no release of {api!r} in {places}{suggestion(api, known)}")
     looked = look(workspace, releases, clients=clients, api=api)
-    return Overview(releases=looked.live(releases, now=now()), unseen=looked.unseen)
+    tracked = [each for each in releases if api is not None and has_tracking(each)]
+    predictions, failures = _predictions(workspace, tracked, clients)
+    return Overview(
+        releases=looked.live(releases, now=now()),
+        unseen=tuple(dict.fromkeys((*looked.unseen, *failures))),
+        predictions=predictions,
+    )
 
 
 def status(
@@ -140,13 +151,30 @@ def describe(
     snapshot, live, unseen = _look_at(workspace, api, environment, clients, moment)
     pods = live.seen.workload.pods if live.seen.workload else ()
     values, wanted = release_values(snapshot, live.release), live.release.deployment_id
+    tracked = [live.release] if pods and has_tracking(live.release) else []
+    predictions, failures = _predictions(workspace, tracked, clients)
     return Description(
         live=live,
         replicas=tuple(replica_of(pod, wanted=wanted, now=moment) for pod in pods),
         events=_events(workspace, live, clients) if live.seen.sees_workloads else (),
         endpoint=endpoint_of(api, values, cluster_of(workspace, environment).gateway),
-        unseen=unseen,
+        unseen=tuple(dict.fromkeys((*unseen, *failures))),
+        predictions=predictions,
     )
+
+
+def _predictions(
+    workspace: Workspace, releases: Iterable[ReleaseRecord], clients: Clients
+) -> tuple[tuple[Predictions, ...], tuple[str, ...]]:
+    """What the deployments of releases predict, and why some could not be read."""
+    found: list[Predictions] = []
+    failures: list[str] = []
+    for release in releases:
+        try:
+            found += recorded(workspace, release, clients=clients)
+        except GitopsMlError as error:
+            failures.append(f"predictions of {release.api} in {release.environment}: {error}")
+    return tuple(found), tuple(failures)
 
 
 def _look_at(

@@ -66,7 +66,7 @@ def document_checks(workspace: Workspace) -> Iterator[Check]:
         yield finding(
             "documents",
             "there is no gitops-ml.yaml in this folder or above",
-            "run `gitops-ml init`, or name the project file with --project",
+            "run `gitops-ml init`, or name the project file",
         )
     elif not wrong:
         apis, environments = len(workspace.manifests), ", ".join(workspace.environments)
@@ -80,6 +80,6 @@ def without(checks: Iterable[Check], subjects: tuple[str, ...]) -> Iterator[Chec
             check.subject == each or check.subject.startswith(f"{each}:") for each in subjects
         )
         if is_left_out and check.outcome != SKIPPED:
-            yield skipped(check.subject, f"--skip: {check.text}", check.remedy)
+            yield skipped(check.subject, f"left out: {check.text}", check.remedy)
         else:
             yield check

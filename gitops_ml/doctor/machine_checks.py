@@ -42,7 +42,7 @@ def _helm(clients: Clients) -> Iterator[Check]:
         if gitops is not None and gitops.mode == "manifests":
             yield finding("Helm", f"gitops.mode is manifests, and {error}", "install either")
         else:
-            yield skipped("Helm", f"only `--manifests` needs it: {error}")
+            yield skipped("Helm", f"only the rendering of Kubernetes objects needs it: {error}")
 
 
 def _docker(clients: Clients) -> Iterator[Check]:

@@ -73,6 +73,7 @@ EXECUTES: Mapping[str, Execution] = {
     "delete": _GITOPS,
     "get": _CLUSTER,
     "describe": _CLUSTER,
+    "compare": _CLUSTER,
     "logs": _CLUSTER,
     "predict": _CLUSTER,
     "history": _SOURCE,

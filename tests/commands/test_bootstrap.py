@@ -113,6 +113,7 @@ def test_the_readme_shows_how_to_bind_the_roles_and_to_set_up_webhooks(shop):
     assert [line.split()[4:7] for line in lines if line.startswith(binds)] == [
         ["gitops-ml-reader", "-n", "ml-staging"],
         ["gitops-ml-caller", "-n", "ml-staging"],
+        ["gitops-ml-metrics-reader", "-n", "ml-staging"],
         ["gitops-ml-sync-reader", "-n", "gitops-system"],
         ["gitops-ml-refresher", "-n", "gitops-system"],
     ]

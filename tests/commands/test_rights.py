@@ -11,9 +11,15 @@ import yaml
 
 from gitops_ml.gitops.rights_file import rights_file
 from tests.support import controllers as k8s
+from tests.support.http_servers import Handler, answering
 from tests.support.kubernetes_server import Log, granted
 from tests.support.local_server import serving
 from tests.support.person import NO_REGISTRY, predictor_api
+
+
+class Nothing(Handler):
+    def do_GET(self):
+        self.answer(200, b"")
 
 
 def ends_well(life, *words: str) -> None:
@@ -22,7 +28,7 @@ def ends_well(life, *words: str) -> None:
 
 
 def test_the_verbs_use_each_right_that_is_granted_and_no_other(life):
-    life.deploys(predictor_api("iris"))
+    life.deploys(predictor_api("iris", monitoring={"model_type": "classification"}))
     deploys = ("deploy", "-e", "staging", *NO_REGISTRY, "--wait")
     not_synced = life.ann.runs(*deploys, "--timeout", "1")
     assert "Argo CD has no Application iris-staging yet" in not_synced.err, not_synced
@@ -38,6 +44,17 @@ def test_the_verbs_use_each_right_that_is_granted_and_no_other(life):
     with serving(cwd=life.ann.project) as server:
         life.server.services["iris"] = server.address
         ends_well(life, "predict", "iris", str(payload))
+    with answering(Nothing) as host:
+        # Predictions come from the pods, or from the Prometheus that the cluster's entry names.
+        life.server.services |= {name: f"http://{host}", "prometheus": f"http://{host}"}
+        ends_well(life, "describe", "iris")
+        prometheus = {"address": "http://prometheus.monitoring.svc:9090"}
+        life.ann.configures(
+            clusters={
+                "main": {"server": "https://kubernetes.default.svc", "prometheus": prometheus}
+            }
+        )
+        ends_well(life, "describe", "iris")
     assert life.server.used == granted()
 
 

@@ -1,0 +1,103 @@
+"""Recorded predictions and comparisons of them, as JSON and for people."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.cli import report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gitops_ml.predictions.comparison import Comparison
+    from gitops_ml.predictions.observed_predictions import Histogram, Predictions
+
+_MOST_CLASSES = 10
+_COLOURS = {"different": "error", "alike": "add"}
+_BAR = 24
+
+
+def predictions_facts(found: Predictions) -> Mapping[str, Any]:
+    """The counts; the infinite bound of a histogram is null."""
+    return {
+        "deployment_id": found.deployment_id,
+        "source": found.source,
+        "predictions": found.total,
+        "classes": dict(found.classes),
+        "values": _histogram_facts(found.values),
+        "requests": dict(found.requests),
+        "latency_seconds": _histogram_facts(found.latency),
+        "judged": found.judged,
+        "right": found.right,
+    }
+
+
+def _histogram_facts(histogram: Histogram | None) -> Mapping[str, Any] | None:
+    if histogram is None:
+        return None
+    filled = [pair for pair in zip(histogram.bounds, histogram.counts, strict=True) if pair[1]]
+    return {
+        "buckets": [
+            {"up_to": None if math.isinf(bound) else bound, "count": count}
+            for bound, count in filled
+        ],
+        "median": histogram.quantile(0.5),
+        "p95": histogram.quantile(0.95),
+    }
+
+
+def comparison_facts(found: Comparison) -> Mapping[str, Any]:
+    return {
+        "verdict": found.verdict,
+        "aspects": [_finite(asdict(aspect)) for aspect in found.aspects],
+        "first": predictions_facts(found.first),
+        "second": predictions_facts(found.second),
+    }
+
+
+def _finite(aspect: Mapping[str, Any]) -> Mapping[str, Any]:
+    """JSON has no infinite numbers."""
+    figures = {k: v if math.isfinite(v) else None for k, v in aspect["figures"].items()}
+    return {**aspect, "figures": figures}
+
+
+def show_predictions(found: Iterable[Predictions]) -> None:
+    """A section for each deployment: classes with their shares, or the distribution of values."""
+    for each in found:
+        report.echo()
+        report.echo(f"{each.deployment_id}: {each.total:.0f} predictions, from {each.source}")
+        if each.total:
+            report.table(("predicted", "count", "share", ""), _rows(each))
+
+
+def _rows(found: Predictions) -> Iterator[tuple[str, ...]]:
+    total = found.total or 1.0
+    largest = sorted(found.classes.items(), key=lambda each: -each[1])
+    for name, number in largest[:_MOST_CLASSES]:
+        yield name, f"{number:.0f}", f"{number / total:.1%}", _bar(number / total)
+    if more := largest[_MOST_CLASSES:]:
+        rest = sum(number for _, number in more)
+        yield f"{len(more)} more", f"{rest:.0f}", f"{rest / total:.1%}", ""
+    if found.values is not None:
+        for bound, count in zip(found.values.bounds, found.values.counts, strict=True):
+            if count:
+                name = "above" if math.isinf(bound) else f"up to {bound:g}"
+                yield name, f"{count:.0f}", f"{count / total:.1%}", _bar(count / total)
+
+
+def _bar(share: float) -> str:
+    return "#" * round(share * _BAR)
+
+
+def show_comparison(found: Comparison) -> None:
+    first, second = found.first, found.second
+    verdict = report.styled(found.verdict, _COLOURS.get(found.verdict, "warning"))
+    report.echo(f"{first.deployment_id} and {second.deployment_id}: {verdict}")
+    for aspect in found.aspects:
+        report.echo(f"  {aspect.name:<8}  {aspect.verdict}: {aspect.text}")
+    for each in (first, second):
+        report.echo(f"  {each.deployment_id}: {each.total:.0f} predictions, from {each.source}")
+    if not found.aspects:
+        report.echo("  nothing is recorded: set `monitoring` in the manifest to count predictions")

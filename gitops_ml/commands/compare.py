@@ -1,0 +1,94 @@
+"""Compare what two deployments predict, from Prometheus or pods, or from prediction logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.commands.history import find_deployment
+from gitops_ml.commands.predictions import recorded
+from gitops_ml.documents.findings import suggestion
+from gitops_ml.errors import UsageError
+from gitops_ml.predictions.comparison import Comparison
+from gitops_ml.predictions.comparison import compare as compared
+from gitops_ml.predictions.from_cluster import DAYS
+from gitops_ml.predictions.prediction_log_files import (
+    LogContent,
+    deployments_in,
+    predictions_in,
+    read_events,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from gitops_ml.predictions.observed_predictions import Predictions
+    from gitops_ml.workspace.clients import Clients
+    from gitops_ml.workspace.workspace import Workspace
+
+
+def compare(
+    workspace: Workspace, first: str, second: str, *, clients: Clients, days: float = DAYS
+) -> Comparison:
+    """Two deployments by id, or by the unique beginning of one.
+
+    Raises:
+        UsageError: there is no such deployment, or nothing of it is recorded.
+    """
+    pair = [_recorded_of(workspace, id, clients=clients, days=days) for id in (first, second)]
+    return compared(*pair)
+
+
+def _recorded_of(workspace: Workspace, id: str, *, clients: Clients, days: float) -> Predictions:
+    found = find_deployment(workspace, clients, id)
+    every = recorded(workspace, found.release, clients=clients, days=days)
+    for each in every:
+        if each.deployment_id == found.deployment_id:
+            return each
+    known = ", ".join(each.deployment_id for each in every) or "none"
+    raise UsageError(
+        f"nothing is recorded of {found.deployment_id}: no pod of it was seen (recorded are: {known}). "
+        "Pods that ended are known to Prometheus (clusters.*.prometheus.address) and to the prediction log "
+        "(--log)"
+    )
+
+
+def compare_logs(
+    files: Iterable[Path], first: str, second: str, *, key: str = "", model_type: str | None = None
+) -> Comparison:
+    """Two deployments in files of the prediction log.
+
+    ``key`` and ``model_type`` are as in ``monitoring`` of a manifest.
+
+    Raises:
+        UsageError: a file cannot be read, or has no response of a deployment.
+    """
+    content = read_logs(files, key=key)
+    ids = [_id_in(content, wanted) for wanted in (first, second)]
+    return compared(*(predictions_in(content, id, model_type=model_type) for id in ids))
+
+
+def read_logs(files: Iterable[Path], *, key: str = "") -> LogContent:
+    """The events of log files."""
+    return read_events(_lines(files), key=key)
+
+
+def _lines(files: Iterable[Path]) -> Iterator[bytes]:
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                yield from stream
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _id_in(content: LogContent, wanted: str) -> str:
+    known = deployments_in(content)
+    matching = [wanted] if wanted in known else [id for id in known if id.startswith(wanted)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise UsageError(f"{wanted!r} begins several ids: {', '.join(sorted(matching))}")
+    raise UsageError(
+        f"the logs have no response of the deployment {wanted!r}{suggestion(wanted, sorted(known))}"
+    )

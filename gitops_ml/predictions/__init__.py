@@ -1,0 +1,1 @@
+"""What deployments predict, from Prometheus, pods or log files, and whether two of them predict alike."""

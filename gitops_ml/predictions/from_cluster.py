@@ -1,0 +1,111 @@
+"""Read what a deployment predicted: from the Prometheus of its cluster, else from its pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_ml.errors import GitopsMlError
+from gitops_ml.predictions.metrics_text import PART, Sum, predictions_of, read_sums
+
+if TYPE_CHECKING:
+    from gitops_ml.cluster.kubernetes import KubernetesCluster
+    from gitops_ml.cluster.prometheus import Prometheus
+    from gitops_ml.predictions.observed_predictions import Predictions
+
+DAYS = 7.0
+PROBE_PORT = 8082
+"""The chart's default of ``container.probePort``."""
+DEFAULT_METRICS = f"{PROBE_PORT}/metrics"
+_AT_ONCE = 8
+_MOST_PODS = 200
+_SECONDS_OF_A_DAY = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the pods of an API run."""
+
+    namespace: str
+    environment: str
+    api: str
+    metrics: str
+    """Port and path of the metrics: ``8081/metrics``."""
+
+
+def deployments_of(prometheus: Prometheus, api: str, *, days: float = DAYS) -> tuple[str, ...]:
+    """The ids of the deployments of an API whose pods were seen in the last ``days``."""
+    info = f'predictor_info{{deployment_id=~"{api}-[0-9a-f]{{12}}"}}{_window(days)}'
+    found = prometheus.query(f"count by (deployment_id) (last_over_time({info}))")
+    return tuple(sample.labels.get("deployment_id", "") for sample in found)
+
+
+def _window(days: float) -> str:
+    return f"[{max(60, int(days * _SECONDS_OF_A_DAY))}s]"
+
+
+def from_prometheus(
+    prometheus: Prometheus, deployment_id: str, *, days: float = DAYS
+) -> Predictions:
+    """What the pods of a deployment that were seen in the last ``days`` have counted since their start.
+
+    Counters are read at their highest value: an increase would leave out what came before the first scrape.
+    """
+    window = _window(days)
+    info = f'last_over_time(predictor_info{{deployment_id="{deployment_id}"}}{window})'
+    sums: dict[Sum, float] = {}
+    for name, part in PART.items():
+        query = f"sum by ({part}) (max_over_time({name}{window}) and on (instance) {info})"
+        for sample in prometheus.query(query):
+            sums[name, sample.labels.get(part, "")] = sample.value
+    pods = prometheus.query(f"count({info})")
+    count = int(pods[0].value) if pods else 0
+    source = f"Prometheus: {count} pods of the last {days:g} days, each since its start"
+    return predictions_of(sums, deployment_id=deployment_id, source=source)
+
+
+def from_pods(cluster: KubernetesCluster, place: Place) -> dict[str, Predictions]:
+    """What the pods that run now have counted since their start, by deployment id.
+
+    Raises:
+        ServerFailed: no pod could be read; has the first reason.
+    """
+    pods = cluster.pods(place.namespace, environment=place.environment, api=place.api)
+    running = [pod for pod in pods if pod.phase == "Running" and pod.deployment_id][:_MOST_PODS]
+
+    def read(name: str) -> str | GitopsMlError:
+        try:
+            return cluster.pod_metrics(place.namespace, name, place.metrics)
+        except GitopsMlError as error:
+            return error
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = list(pool.map(read, [pod.name for pod in running]))
+    texts: dict[str, list[str]] = {}
+    for pod, answer in zip(running, answers, strict=True):
+        if isinstance(answer, str):
+            texts.setdefault(pod.deployment_id or "", []).append(answer)
+    failures = [each for each in answers if isinstance(each, GitopsMlError)]
+    if failures and not texts:
+        raise failures[0]
+    return {id: _of_pods(id, found, unread=len(failures)) for id, found in texts.items()}
+
+
+def _of_pods(deployment_id: str, texts: list[str], *, unread: int) -> Predictions:
+    left = f"; {unread} pods of the API could not be read" if unread else ""
+    source = f"{len(texts)} pods that run now, each since its start{left}"
+    return predictions_of(read_sums(texts), deployment_id=deployment_id, source=source)
+
+
+def metrics_port(values: Mapping[str, object]) -> str:
+    """Port and path of the metrics of a release, from its values."""
+    container, metrics = _part(values, "container"), _part(values, "metrics")
+    own = container.get("probePort", PROBE_PORT) if values.get("runtime") else None
+    return f"{own or container.get('port') or 8080}{metrics.get('path') or '/metrics'}"
+
+
+def _part(values: Mapping[str, object], key: str) -> Mapping[str, object]:
+    found = values.get(key)
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,240 @@
+"""What deployments predict, and `gitops-ml compare`: from pods, from Prometheus, and from log files."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+import gitops_ml as gml
+from gitops_ml.client.predictions_view import AccuracyView
+from tests.support import controllers as k8s
+from tests.support.http_servers import Handler, answering
+from tests.support.person import predictor_api
+
+METRICS = """\
+# HELP predictor_predictions_total Predictions by class.
+# TYPE predictor_predictions_total counter
+predictor_predictions_total{{class="setosa",deployment_id="{id}"}} {setosa}
+predictor_predictions_total{{class="virginica",deployment_id="{id}"}} {virginica}
+# TYPE predictor_requests_total counter
+predictor_requests_total{{code="200",method="POST",model_name="iris"}} {ok}
+predictor_requests_total{{code="500",method="POST",model_name="iris"}} {failed}
+# TYPE predictor_request_duration_seconds histogram
+predictor_request_duration_seconds_bucket{{le="0.01",model_name="iris"}} {quick}
+predictor_request_duration_seconds_bucket{{le="0.1",model_name="iris"}} 1000
+predictor_request_duration_seconds_bucket{{le="+Inf",model_name="iris"}} 1000
+predictor_request_duration_seconds_count{{model_name="iris"}} 1000
+predictor_request_duration_seconds_sum{{model_name="iris"}} 9
+"""
+
+
+def metrics(id, *, setosa=500, virginica=500, failed=0, quick=990) -> bytes:
+    return METRICS.format(
+        id=id, setosa=setosa, virginica=virginica, ok=1000 - failed, failed=failed, quick=quick
+    ).encode()
+
+
+def tracked(name="iris", **changes):
+    return predictor_api(name, monitoring={"model_type": "classification"}, **changes)
+
+
+@pytest.fixture
+def two(life):
+    """An old and a new deployment with two pods each; what their metrics are, by deployment id."""
+    old = life.deploys(tracked())
+    new = life.deploys(tracked(compute={"cpu": "300m"}))
+    life.syncs()
+    life.runs(k8s.ready(), k8s.ready(), k8s.ready(), k8s.ready())
+    for number in range(2):
+        life.pod(number)["metadata"]["labels"]["gitops-ml.dev/deployment-id"] = old
+    answers = {old: metrics(old), new: metrics(new, setosa=900, virginica=100)}
+
+    class Pod(Handler):
+        id = old
+
+        def do_GET(self):
+            self.answer(200, answers[self.id], {"Content-Type": "text/plain"})
+
+    class NewPod(Pod):
+        id = new
+
+    with answering(Pod) as old_host, answering(NewPod) as new_host:
+        for number in range(4):
+            name = life.pod(number)["metadata"]["name"]
+            life.server.services[name] = f"http://{old_host if number < 2 else new_host}"
+        yield life, old, new, answers
+
+
+def test_describe_and_get_show_what_each_deployment_predicts(two):
+    life, old, new, _ = two
+    result = life.ann.runs("describe", "iris", "-e", "staging")
+    assert result.code == 0, result
+    assert f"{new}: 2000 predictions, from 2 pods that run now, each since its start" in result.out
+    assert "setosa     1800   90.0%" in result.out
+    assert f"{old}: 2000 predictions" in result.out
+    found = life.ann.runs("get", "iris", "-e", "staging", "-o", "json").json["predictions"]
+    assert [each["deployment_id"] for each in found] == [new, old]
+    assert found[0]["classes"] == {"setosa": 1800.0, "virginica": 200.0}
+    assert found[0]["requests"] == {"200": 2000.0}
+    asked = [each for each in life.server.requests if "/proxy/" in each]
+    assert {each.partition("/proxy")[0].rpartition(":")[2] for each in asked} == {"8082"}
+
+
+def test_get_without_a_name_asks_no_pod(two):
+    life, *_ = two
+    assert life.ann.runs("get").code == 0
+    assert not [each for each in life.server.requests if "/proxy/" in each]
+
+
+def test_without_the_right_describe_says_which_role_gives_it(two):
+    life, *_ = two
+    life.server.forbidden.add("pods/proxy")
+    result = life.ann.runs("describe", "iris", "-e", "staging")
+    assert result.code == 0
+    assert "clusterrole=gitops-ml-metrics-reader" in result.err
+
+
+def test_compare_tells_a_shift_from_none(two):
+    life, old, new, answers = two
+    result = life.ann.runs("compare", old, new, "--exit-code")
+    assert result.code == 7, result
+    first, *lines = result.out.splitlines()
+    assert first == f"{old} and {new}: different"
+    assert lines[0].startswith("  classes   different: the shift is large: PSI ")
+    assert "'setosa': 50.0% -> 90.0%" in lines[0]
+    answers[new] = metrics(new, setosa=503, virginica=497)
+    same = life.ann.runs("compare", old[:-4], new[:-4], "--exit-code", "-o", "json")
+    assert (same.code, same.json["verdict"]) == (0, "alike"), same
+    assert {each["name"] for each in same.json["aspects"]} == {"classes", "errors", "latency"}
+    assert same.json["aspects"][0]["figures"]["psi"] < 0.01
+
+
+def test_compare_names_what_is_recorded_where_a_deployment_is_not(two):
+    life, old, new, _ = two
+    for number in range(2):
+        life.pod(number)["metadata"]["labels"]["gitops-ml.dev/deployment-id"] = new
+    result = life.ann.runs("compare", old, new)
+    assert result.code == 2
+    assert f"nothing is recorded of {old}" in result.err
+    assert new in result.err
+    assert "prometheus.address" in result.err
+
+
+def test_prometheus_is_asked_where_the_cluster_names_it(two):
+    life, old, new, _ = two
+    asked = []
+
+    class Prometheus(Handler):
+        def do_GET(self):
+            asked.append(self.path)
+            series = []
+            if "count+by" in self.path:
+                series = [({"deployment_id": id}, "1") for id in (old, new)]
+            elif "predictor_predictions_total" in self.path:
+                rest = (
+                    {"setosa": "700", "virginica": "300"} if old in self.path else {"setosa": "70"}
+                )
+                series = [({"class": name}, value) for name, value in rest.items()]
+            elif "count" in self.path:
+                series = [({}, "3")]
+            result = [{"metric": labels, "value": [1, value]} for labels, value in series]
+            body = {"status": "success", "data": {"resultType": "vector", "result": result}}
+            self.answer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    main = {
+        "server": "https://kubernetes.default.svc",
+        "prometheus": {"address": "http://prometheus.monitoring.svc:9090"},
+    }
+    life.ann.configures(clusters={"main": main})
+    with answering(Prometheus) as host:
+        life.server.services["prometheus"] = f"http://{host}"
+        found = life.ann.runs("compare", old, new, "-o", "json", "--days", "2")
+    assert found.code == 0, found
+    assert found.json["first"]["classes"] == {"setosa": 700.0, "virginica": 300.0}
+    assert found.json["second"]["source"].startswith("Prometheus: 3 pods of the last 2 days")
+    assert any("172800s" in each for each in asked)
+    assert not [each for each in life.server.requests if "/pods/" in each and "/proxy/" in each]
+
+
+def test_the_client_gives_frames_and_a_plot(two):
+    _, old, new, _ = two
+    client = gml.client("staging")
+    found = client.get_api("iris").predictions()
+    frame = found.to_frame()
+    assert list(frame.columns) == ["deployment_id", "prediction", "count", "share"]
+    assert frame[frame.prediction == "setosa"].set_index("deployment_id")["share"].to_dict() == {
+        new: 0.9, old: 0.5,
+    }  # fmt: skip
+    html = found._repr_html_()
+    assert html.count("<rect") == 6
+    assert "currentColor" in html
+    compared = client.compare(old, new)
+    assert compared.verdict == "different"
+    assert list(compared.to_frame()["aspect"]) == ["classes", "errors", "latency"]
+    assert "large" in repr(compared)
+
+
+# -- log files -------------------------------------------------------------------------------------
+
+OLD, NEW = "iris-000000000001", "iris-000000000002"
+
+
+def response(id, deployment, label, *, rate="1", status="200", day=1):
+    return {
+        "specversion": "1.0", "type": "org.kubeflow.serving.inference.response", "id": id,
+        "source": "/staging/iris", "time": f"2026-11-0{day}T10:00:00.000Z", "deploymentid": deployment,
+        "samplerate": rate, "statuscode": status, "data": {"label": label},
+    }  # fmt: skip
+
+
+def feedback(id, truth):
+    return {
+        "specversion": "1.0",
+        "type": "dev.gitops-ml.feedback",
+        "id": id,
+        "data": {"truth": truth},
+    }
+
+
+def write(folder, events, name="log.jsonl"):
+    file = folder / name
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in events) + "no event\n{}\n")
+    return file
+
+
+def test_log_files_need_neither_a_cluster_nor_a_project(ann):
+    rand = random.Random(4)
+    events = []
+    for number in range(1200):
+        deployment, shares = ((OLD, (0.5, 0.5)), (NEW, (0.8, 0.2)))[number % 2]
+        label = rand.choices(["setosa", "virginica"], shares)[0]
+        events.append(response(f"r{number}", deployment, label, rate="0.1"))
+        right = label if rand.random() < (0.9 if deployment == OLD else 0.6) else "other"
+        events.append(feedback(f"r{number}", right))
+    file = write(ann.project, events)
+    words = ("compare", OLD, "iris-000000000002", "--log", file, "--key", "label", "-o", "json")
+    result = ann.runs(*words, "--exit-code")
+    assert result.code == 7, result
+    verdicts = {each["name"]: each["verdict"] for each in result.json["aspects"]}
+    assert verdicts == {"classes": "different", "accuracy": "different", "errors": "alike"}
+    assert result.json["first"]["predictions"] == 6000  # 600 at a rate of 10 %
+    spans = gml_accuracy(ann, file)
+    assert [(each.deployment_id, each.judged) for each in spans] == [(OLD, 600), (NEW, 600)]
+    assert 0.85 < spans[0].accuracy < 0.95
+
+
+def gml_accuracy(ann, file):
+    view = AccuracyView.read("iris", [file], every="day", key="label")
+    assert list(view.to_frame()["judged"]) == [each.judged for each in view.spans]
+    return view.spans
+
+
+def test_a_log_without_the_deployment_names_those_it_has(ann):
+    file = write(ann.project, [response("1", OLD, "a")])
+    result = ann.runs("compare", OLD, "iris-000000000003", "--log", file)
+    assert result.code == 2
+    assert f"did you mean '{OLD}'" in result.err
+    result = ann.runs("compare", OLD, NEW, "--log", ann.project / "gone.jsonl")
+    assert (result.code, "gone.jsonl cannot be read" in result.err) == (2, True)

@@ -1,0 +1,116 @@
+"""Counts of real predictors, as a real Prometheus and their own metrics have them."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from contextlib import ExitStack
+
+import pytest
+
+from gitops_ml.cluster.prometheus import Prometheus, proxy_path
+from gitops_ml.predictions.comparison import DIFFERENT, compare
+from gitops_ml.predictions.from_cluster import deployments_of, from_prometheus, metrics_port
+from gitops_ml.predictions.metrics_text import predictions_of, read_sums
+from tests.support.predictor_server import serving, until
+from tests.support.real import free_port, require, running
+
+OLD, NEW = "iris-0123456789ab", "iris-ba9876543210"
+SOURCE = """\
+class PythonPredictor:
+    def __init__(self, config):
+        self.limit = config["limit"]
+
+    def predict(self, payload):
+        if payload["x"] < 0:
+            raise RuntimeError("negative")
+        return {"label": "low" if payload["x"] < self.limit else "high"}
+"""
+TRACKED = {"monitoring": {"modelType": "classification", "key": "label"}}
+
+
+def test_counts_are_those_of_the_predictors(tmp_path):
+    require("prometheus")
+    with ExitStack() as stack:
+        servers = {}
+        for id, limit in ((OLD, 50), (NEW, 10)):
+            folder = tmp_path / id
+            folder.mkdir()
+            server = stack.enter_context(
+                serving(folder, SOURCE, deploymentId=id, config={"limit": limit}, **TRACKED)
+            )
+            servers[id] = server
+            for number in range(100):
+                server.predict({"x": number})
+            server.predict({"x": -1})
+        prometheus = stack.enter_context(scraping(tmp_path, servers))
+        until(lambda: len(deployments_of(prometheus, "iris")) == 2, seconds=30)
+        until(lambda: from_prometheus(prometheus, NEW).total == 100, seconds=30)
+        old, new = (from_prometheus(prometheus, id) for id in (OLD, NEW))
+        text = servers[NEW].client.get("/metrics").text
+    assert old.classes == {"low": 50, "high": 50}
+    assert new.classes == {"low": 10, "high": 90}
+    assert (new.requests, new.errors) == ({"200": 100, "500": 1}, 1)
+    assert new.latency is not None
+    assert new.latency.total == 101
+    assert "1 pods of the last 7 days" in new.source
+    own = predictions_of(read_sums([text]), deployment_id=NEW, source="")
+    assert (own.classes, own.requests) == (new.classes, new.requests)
+    assert compare(old, new).verdict == DIFFERENT
+
+
+class scraping:
+    """A Prometheus that reads these servers."""
+
+    def __init__(self, folder, servers):
+        port = free_port()
+        targets = [f"127.0.0.1:{server.port}" for server in servers.values()]
+        document = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [{"job_name": "p", "static_configs": [{"targets": targets}]}],
+        }
+        (folder / "prometheus.json").write_text(json.dumps(document))
+        self.url = f"http://127.0.0.1:{port}"
+        command = [
+            "prometheus", f"--config.file={folder / 'prometheus.json'}", f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+        ]  # fmt: skip
+        self._running = running(command, log=folder / "prometheus.log", is_ready=self._is_ready)
+
+    def __enter__(self) -> Prometheus:
+        self._running.__enter__()
+        return Prometheus(self.url, None)
+
+    def __exit__(self, *error: object) -> None:
+        self._running.__exit__(*error)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("http://prometheus.monitoring.svc:9090", "monitoring/services/http:prometheus:9090/proxy"),
+        ("http://p.m.svc.cluster.local", "m/services/http:p:80/proxy"),
+        ("https://p.m.svc/prefix", "m/services/https:p:443/proxy/prefix"),
+        ("https://prometheus.acme.example", None),
+        ("http://127.0.0.1:9090", None),
+        ("http://prometheus:9090", None),
+    ],
+)
+def test_an_address_inside_of_the_cluster_goes_through_the_api_server(address, path):
+    assert proxy_path(address) == (path and f"/api/v1/namespaces/{path}")
+
+
+def test_metrics_are_on_the_port_of_the_probes_unless_the_container_is_ready_made():
+    assert metrics_port({"runtime": {"path": "p"}, "container": {"port": 8080}}) == "8082/metrics"
+    assert (
+        metrics_port({"runtime": {"path": "p"}, "container": {"probePort": 9000}}) == "9000/metrics"
+    )
+    made = {"container": {"port": 3000}, "metrics": {"path": "/stats"}}
+    assert metrics_port(made) == "3000/stats"
