@@ -49,9 +49,8 @@ def _explain(context: click.Context, parameter: click.Parameter, rule: str | Non
 )
 @click.option(
     "--base",
-    required=True,
     metavar="REF",
-    help="The branch or commit that the change is merged into.",
+    help="The branch or commit that the change is merged into. By default, the GitOps repository: what runs.",
 )
 @click.option(
     "--head",
@@ -115,7 +114,7 @@ def _explain(context: click.Context, parameter: click.Parameter, rule: str | Non
 )
 def command(
     folder: Path | None,
-    base: str,
+    base: str | None,
     head: str | None,
     environments: tuple[str, ...],
     apis: tuple[str, ...],

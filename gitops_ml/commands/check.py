@@ -8,17 +8,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.rendering import render_objects
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError, InvalidDocument, UsageError
 from gitops_ml.git.checkout import Untrusted, find_checkout
 from gitops_ml.git.source_tree import open_source
 from gitops_ml.helm.engines import find_helm
 from gitops_ml.review.compare import Comparison, changed_pairs, total_cost
+from gitops_ml.review.current import current_objects_of, current_states
 from gitops_ml.review.hand_edits_of_change import edits_that_end
-from gitops_ml.review.read_states import read_project_of, read_states
+from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
 from gitops_ml.review.review import Review, State
 from gitops_ml.review.rollout import quota_warnings
 from gitops_ml.review.rules import with_findings
+from gitops_ml.review.sides import read_checkout_releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,16 +34,18 @@ if TYPE_CHECKING:
     from gitops_ml.helm.engines import HelmEngine
     from gitops_ml.project.project import Project
     from gitops_ml.review.compare import Pair
-    from gitops_ml.review.read_states import States
     from gitops_ml.workspace.clients import Clients
+
+    ObjectsBefore = Callable[[Iterable[Release], HelmEngine], dict[str, Objects]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOptions:
     """What is compared."""
 
-    base: str
-    """A branch, tag or commit of the source repository: the state that the change is merged into."""
+    base: str | None = None
+    """A branch, tag or commit of the source repository: the state that the change is merged into;
+    `None` for the GitOps repository."""
     head: str | None = None
     """The commit with the change; `None` for the checkout, with its uncommitted files."""
     environments: tuple[str, ...] = ()
@@ -63,6 +69,9 @@ def check(
         UsageError: there is no such commit, or no source repository.
         InvalidDocument: the state before the change cannot be read.
     """
+    now = now or datetime.now(timezone.utc)
+    if options.base is None:
+        return _check_current(folder, options, clients_of, now)
     checkout = _checkout(folder)
     start = folder.resolve().relative_to(checkout.root).as_posix()
     start = "" if start == "." else start
@@ -80,12 +89,44 @@ def check(
             states.after,
             trusted=trusted,
             before=states.before.project,
-            now=now or datetime.now(timezone.utc),
+            now=now,
         )
         if clients_of is None:
             return review
         root = checkout.root / trusted.root
         return _with_hand_edits(review, pairs, lambda: clients_of(trusted.project, root))
+
+
+def _check_current(
+    folder: Path,
+    options: CheckOptions,
+    clients_of: Callable[[Project, Path], Clients] | None,
+    now: datetime,
+) -> Review:
+    """Compare the checkout with the GitOps repository."""
+    if clients_of is None or options.head is not None:
+        raise UsageError(
+            "without a base, the checkout is compared with the GitOps repository: name a base to "
+            "compare commits, or to ask no server"
+        )
+    after = read_checkout_releases(folder, clients_of)
+    base, head = State("the GitOps repository", None), State("the checkout", None)
+    project, root = after.project, after.workspace.root
+    if after.has_errors:
+        return _review(States(before=after, after=after, counts={}), base, head, options)[0]
+    clients = clients_of(project, root)
+    repository = repository_of(after.workspace, clients)
+    snapshot = repository.fetch()
+    states = current_states(after, RepositoryState.of(snapshot))
+
+    def objects(releases: Iterable[Release], helm: HelmEngine) -> dict[str, Objects]:
+        return current_objects_of(snapshot, [each.directory for each in releases], helm)
+
+    base = replace(base, commit=snapshot.commit)
+    review, pairs = _review(states, base, head, options, objects_before=objects)
+    trusted = ProjectOf(project, "", "gitops-ml.yaml" if after.workspace.has_project_file else None)
+    review = with_findings(review, after, trusted=trusted, before=project, now=now)
+    return _with_hand_edits(review, pairs, lambda: clients)
 
 
 def _checkout(folder: Path) -> Checkout:
@@ -110,11 +151,16 @@ def _trees(
     # What others merged since the branch began is no part of the change.
     start = repository.merge_base(str(tip.commit), after.commit) if after.commit else None
     before = tip if start in (None, tip.commit) else repository.at_commit(str(start))
-    return before, after, State(options.base, before.commit), head
+    return before, after, State(str(options.base), before.commit), head
 
 
 def _review(
-    states: States, base: State, head: State, options: CheckOptions
+    states: States,
+    base: State,
+    head: State,
+    options: CheckOptions,
+    *,
+    objects_before: ObjectsBefore | None = None,
 ) -> tuple[Review, tuple[Pair, ...]]:
     """The review without what only servers know, and the releases that change."""
     review = Review(
@@ -122,7 +168,7 @@ def _review(
         base=base,
         head=head,
         releases=(),
-        counts=dict.fromkeys(states.before.project.environments, states.apis),
+        counts=states.counts,
         problems=states.new_problems(),
         warnings=tuple(_base_warnings(states)),
     )
@@ -132,7 +178,7 @@ def _review(
     pairs = tuple(pair for pair in found.changed if _is_chosen(pair, options))
     recorded = tuple(pair.directory for pair in found.recorded if _is_chosen(pair, options))
     try:
-        comparison, warnings = _compared(states, pairs)
+        comparison, warnings = _compared(states, pairs, objects_before or _rendered_before)
     except InvalidDocument as failure:
         problems = tuple(sorted({*review.problems, *failure.problems}))
         return replace(review, problems=problems), ()
@@ -177,7 +223,9 @@ def _base_warnings(states: States) -> Iterator[str]:
         )
 
 
-def _compared(states: States, pairs: Iterable[Pair]) -> tuple[Comparison, tuple[str, ...]]:
+def _compared(
+    states: States, pairs: Iterable[Pair], objects_before: ObjectsBefore
+) -> tuple[Comparison, tuple[str, ...]]:
     """The comparison with the Kubernetes objects of both sides, where Helm is at hand.
 
     Raises:
@@ -190,7 +238,7 @@ def _compared(states: States, pairs: Iterable[Pair]) -> tuple[Comparison, tuple[
     except UsageError as failure:
         return comparison, (f"Kubernetes objects are not compared: {failure}",)
     after = render_objects([pair.after for pair in pairs if pair.after], helm=helm)
-    before = _rendered_before((pair.before for pair in pairs if pair.before), helm)
+    before = objects_before((pair.before for pair in pairs if pair.before), helm)
     return replace(comparison, objects_before=before, objects_after=after), ()
 
 

@@ -16,8 +16,9 @@ from gitops_ml.review.review import ReleaseReview
 from gitops_ml.review.rollout import rollout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.cost import CostRange
@@ -146,10 +147,24 @@ def _cluster(state: StateReleases, release: Release | None) -> ClusterSpec | Non
     return state.planned[release.directory].cluster if release else None
 
 
-def _fields(before: Side | None, after: Side | None) -> tuple[Any, ...]:
+def _fields(before: Side | None, after: Side | None) -> tuple[FieldChange, ...]:
     if before is None or after is None:
         return ()
-    return field_changes(before.manifest, after.manifest)
+    return tuple(
+        each
+        for change in field_changes(before.manifest, after.manifest)
+        for each in _leaves(change)
+    )
+
+
+def _leaves(change: FieldChange) -> Iterator[FieldChange]:
+    """A section that comes or goes as its fields."""
+    sides = [{} if side is None else side for side in (change.before, change.after)]
+    if change.action == "modify" or not all(isinstance(side, dict) for side in sides):
+        yield change
+        return
+    for each in field_changes(*sides):
+        yield replace(each, path=f"{change.path}.{each.path}")
 
 
 def _objects(before: Side | None, after: Side | None) -> tuple[Any, ...]:

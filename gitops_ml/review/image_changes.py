@@ -24,6 +24,9 @@ def image_review(before: Side | None, after: Side | None) -> ImageReview | None:
         return ImageReview(rebuilt=True, why=("the API has no image yet",), bytes_to_push=None)
     if before.content_hash == after.content_hash:
         return ImageReview(rebuilt=False, why=(), bytes_to_push=0)
+    if not before.inputs:
+        # The GitOps repository has the hash of the inputs, and not their names.
+        return ImageReview(rebuilt=True, why=("its inputs changed",), bytes_to_push=None)
     changed = sorted(
         path
         for path in {*before.inputs, *after.inputs}
@@ -59,6 +62,8 @@ def _named(paths: list[str]) -> list[str]:
 def file_changes(before: Side | None, after: Side | None) -> tuple[FileChange, ...]:
     """The files of the project that enter the image and change, by path."""
     old, new = (side.inputs if side else {} for side in (before, after))
+    if before is not None and before.content_hash and not old:
+        return ()
     sizes = after.sizes if after else {}
     found = []
     for path in sorted({*old, *new}):
@@ -72,6 +77,8 @@ def file_changes(before: Side | None, after: Side | None) -> tuple[FileChange, .
 def package_changes(before: Side | None, after: Side | None) -> tuple[PackageChange, ...]:
     """The locked packages that change, by name."""
     old, new = (side.packages if side else {} for side in (before, after))
+    if before is not None and before.content_hash and not before.inputs:
+        return ()
     return tuple(
         PackageChange(name, old.get(name), new.get(name))
         for name in sorted({*old, *new})

@@ -28,11 +28,12 @@ _ITEM = re.compile(rb"^-\s+\S", re.M)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class States:
-    """Both states, and how many APIs the one before has."""
+    """Both states."""
 
     before: StateReleases
     after: StateReleases
-    apis: int
+    counts: Mapping[str, int]
+    """By environment, how many releases the state before has."""
 
     def new_problems(self) -> tuple[Problem, ...]:
         """The problems after the change, without warnings that were there before it."""
@@ -94,7 +95,8 @@ def read_states(
     count = sum(
         _count(texts, before.files[path]) for path in _paths(scopes[0], scopes[0].manifests)
     )
-    return States(before=old, after=new, apis=count)
+    counts = dict.fromkeys(old.project.environments, count)
+    return States(before=old, after=new, counts=counts)
 
 
 def _read(

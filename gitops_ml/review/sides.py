@@ -22,17 +22,19 @@ from gitops_ml.release.resolve import merged_fields
 from gitops_ml.review.predictor_sources import openapi_of, sources_of
 from gitops_ml.review.review import Side
 from gitops_ml.runtime.runtime_package import APP
-from gitops_ml.system.current_folder import standing_in
+from gitops_ml.system.current_folder import current_folder, standing_in
 from gitops_ml.workspace.manifest_files import Found
-from gitops_ml.workspace.workspace import read_found
+from gitops_ml.workspace.workspace import open_project, read_found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from gitops_ml.gitops.release_files import Release
+    from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.project.project import Project
     from gitops_ml.review.scope import Scope
+    from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 
 
@@ -54,6 +56,15 @@ class StateReleases:
     @property
     def project(self) -> Project:
         return self.workspace.project
+
+    @property
+    def has_errors(self) -> bool:
+        return any(problem.severity == "error" for problem in self.problems)
+
+    def make(self) -> None:
+        """The files of the releases, with the images that are known now."""
+        made = make_releases(self.planned.values(), self.images, self.workspace)
+        self.releases = {release.directory: release for release in made}
 
     def side(self, directory: str, objects: tuple[Mapping[str, Any], ...]) -> Side:
         """One release, for the review."""
@@ -115,23 +126,47 @@ def read_state_releases(
         workspace = read_found(found, environments=(), apis=(), covers_project=False)
         state = StateReleases(workspace=workspace, folder=folder, sizes=sizes)
         _plan(state, touched)
-    problems = (*workspace.problems.errors, *workspace.problems.warnings, *state.problems)
-    state.problems = tuple(sorted({_shown(each, folder) for each in problems}))
+    return _with_problems(state)
+
+
+def read_checkout_releases(
+    folder: Path, clients_of: Callable[[Project, Path], Clients]
+) -> StateReleases:
+    """The releases of all manifests at or below ``folder``, as they are on the disk.
+
+    The registry of the project has the digest of a base image without one.
+
+    Raises:
+        UsageError: there is no manifest, or there are several projects.
+        InvalidDocument: a manifest is a symlink that leaves the project.
+    """
+    workspace = open_project([folder], may_be_empty=True)
+    state = StateReleases(workspace=workspace, folder=current_folder(), sizes={})
+    registry = clients_of(workspace.project, workspace.root).registry
+    touched = {each.manifest.directory for each in workspace.releases}
+    _plan(state, touched, registry)
+    return _with_problems(state)
+
+
+def _with_problems(state: StateReleases) -> StateReleases:
+    """The state with the problems of its documents, at their places in the source."""
+    found = state.workspace.problems
+    problems = (*found.errors, *found.warnings, *state.problems)
+    state.problems = tuple(sorted({_shown(each, state.folder) for each in problems}))
     return state
 
 
-def _plan(state: StateReleases, touched: set[str]) -> None:
+def _plan(state: StateReleases, touched: set[str], registry: OciRegistry | None = None) -> None:
     """The image and the files of each release."""
     workspace = state.workspace
-    planner = ImagePlanner(
-        _settings(workspace.project), registry=None, locks=Locks.KNOWN, progress=lambda _: None
-    )
+    settings = workspace.project.image if registry else _settings(workspace.project)
+    planner = ImagePlanner(settings, registry=registry, locks=Locks.KNOWN, progress=lambda _: None)
     problems: list[Problem] = []
     for planned in workspace.releases:
         if planned.manifest.directory not in touched:
             continue
         request = image_request(workspace, planned)
-        if request.predictor is not None and request.predictor.image:
+        if registry is None and request.predictor is not None and request.predictor.image:
             pinned = _pinned(request.predictor.image)
             request = replace(request, predictor=replace(request.predictor, image=pinned))
         try:
@@ -145,8 +180,7 @@ def _plan(state: StateReleases, touched: set[str]) -> None:
             state.planned[planned.directory] = planned
             state.images[planned.directory] = _stand_in(image)
     state.problems = tuple(problems)
-    made = make_releases(state.planned.values(), state.images, workspace)
-    state.releases = {release.directory: release for release in made}
+    state.make()
 
 
 def _finding(failure: GitopsMlError) -> Any:
@@ -182,10 +216,12 @@ def _inputs(
     if image.context is None:
         return {}, {}
     inputs = {each.path: _facts(each) for each in image.context.inputs}
-    own = (path for path in inputs if path.startswith(f"{APP}/"))
-    found = {
-        path: sizes.get(posixpath.join(folder, path.removeprefix(f"{APP}/")), 0) for path in own
-    }
+    own = (path.removeprefix(f"{APP}/") for path in inputs if path.startswith(f"{APP}/"))
+    root = image.context.roots[APP]
+    found = {}
+    for path in own:
+        known = sizes.get(posixpath.join(folder, path))
+        found[f"{APP}/{path}"] = (root / path).lstat().st_size if known is None else known
     return inputs, found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.git_servers import git
+from gitops_ml.errors import UsageError
+from tests.support.git_servers import commit_files, git
 from tests.support.person import container_api, predictor_api
 
 pytest.importorskip("helm_python")
@@ -62,3 +63,138 @@ def test_a_changed_predictor_is_a_new_image_and_a_rollout(source):
     assert found[0]["image"]["why"] == ["predictor.py"]
     assert found[0]["rollout"]["restarts"]
     assert [each["path"] for each in found[0]["files"]] == ["predictor.py"]
+
+
+# -- against the GitOps repository -----------------------------------------------------------------
+
+
+def compared(person, *arguments):
+    return person.runs("check", "-o", "json", *arguments)
+
+
+@pytest.fixture
+def deployed(ann):
+    """Iris and roses run in both environments."""
+    ann.has(container_api("iris"), container_api("roses"))
+    ann.deploys()
+    return ann
+
+
+def test_what_is_deployed_differs_in_nothing(deployed):
+    result = compared(deployed)
+    assert (result.code, result.json["releases"], result.json["recorded"]) == (0, [], [])
+
+
+def test_without_a_base_the_checkout_is_compared_with_what_runs(deployed):
+    deployed.has(container_api("iris", compute={"cpu": "300m"}), container_api("tulips"))
+    result = compared(deployed).json
+    assert {(each["api"], each["environment"], each["action"]) for each in result["releases"]} == {
+        (api, environment, action)
+        for api, action in (("iris", "modify"), ("roses", "delete"), ("tulips", "add"))
+        for environment in ("staging", "production")
+    }
+    iris = next(each for each in result["releases"] if each["api"] == "iris")
+    assert iris["rollout"]["restarts"]
+    assert {"path": "compute.cpu", "action": "add", "before": None, "after": "300m"} in iris[
+        "fields"
+    ]
+    assert iris["objects"][0]["kind"] == "Deployment"
+    assert result["base"]["commit"] == git("rev-parse", "main", cwd=deployed.gitops)
+    assert result["counts"] == {"staging": 2, "production": 2}
+
+
+def test_an_edit_by_hand_that_the_change_undoes_is_shown(source):
+    source.deploys("-e", "staging", "--by-tag")
+    values = "releases/staging/iris/values.yaml"
+    edited = source.text(values).replace("maxReplicas: 5", "maxReplicas: 50")
+    commit_files(source.gitops, {values: edited})
+    source.has(
+        container_api("iris", autoscaling={"max_replicas": 7}), folder=source.project / "iris"
+    )
+    (source.project / "iris" / "gitops-ml.yaml").unlink()
+    result = checked(source).json
+    (edit,) = result["hand_edits"]
+    assert "autoscaling.maxReplicas: 50 becomes 7" in edit
+    text = source.runs("check", "--base", "main", "-o", "markdown").out
+    assert "Edits by hand" in text
+    (edit,) = compared(source, "-e", "staging").json["hand_edits"]
+    assert "50 becomes 7" in edit
+    assert checked(source, "--offline").json["hand_edits"] == []
+
+
+def test_a_head_needs_a_base(deployed):
+    result = deployed.runs("check", "--head", "HEAD")
+    assert (result.code, "name a base" in result.err) == (2, True)
+
+
+def test_a_base_that_is_not_there_is_named(source):
+    result = source.runs("check", "--base", "nowhere")
+    assert (result.code, "'nowhere' is no commit" in result.err) == (2, True)
+
+
+def test_what_others_merged_since_is_no_part_of_the_change(source):
+    with (source.project / "roses" / "predictor.py").open("a") as file:
+        file.write("# mine\n")
+    source.commits_source()
+    git("checkout", "-q", "main", cwd=source.project)
+    with (source.project / "iris" / "api.yaml").open("a") as file:
+        file.write("  compute: {cpu: 700m}\n")
+    source.commits_source()
+    git("checkout", "-q", "change", cwd=source.project)
+    assert {each["api"] for each in checked(source).json["releases"]} == {"roses"}
+
+
+def test_only_some_environments_and_apis(source):
+    for name in ("iris", "roses"):
+        with (source.project / name / "api.yaml").open("a") as file:
+            file.write("  compute: {cpu: 700m}\n")
+    found = checked(source, "-e", "staging", "-a", "iris").json["releases"]
+    assert [(each["api"], each["environment"]) for each in found] == [("iris", "staging")]
+
+
+def test_errors_are_all_in_the_comment_and_the_exit_code_is_3(source):
+    (source.project / "iris" / "api.yaml").write_text("- name: iris\n  kind: RealtimeApi\n")
+    with (source.project / "roses" / "api.yaml").open("a") as file:
+        file.write("  compute: {cpu: lots}\n")
+    result = source.runs("check", "--base", "main", "-o", "markdown")
+    assert result.code == 3
+    assert "`iris/api.yaml:" in result.out
+    assert "`roses/api.yaml:" in result.out
+
+
+def test_a_broken_rule_of_severity_error_is_exit_code_7(source):
+    project = source.project / "gitops-ml.yaml"
+    project.write_text(project.read_text() + "checks: {required_labels: [cost-center]}\n")
+    source.commits_source()
+    git("branch", "-f", "main", cwd=source.project)
+    with (source.project / "iris" / "api.yaml").open("a") as file:
+        file.write("  compute: {cpu: 700m}\n")
+    result = source.runs("check", "--base", "main")
+    assert result.code == 7
+    assert "cost-center" in result.out
+
+
+def test_a_project_in_a_folder_of_the_repository(ann):
+    (ann.project / "README.md").write_text("x")
+    folder = ann.project / "ml"
+    ann.has(container_api("iris"), folder=folder)
+    ann.keeps_source_in_git()
+    git("branch", "-M", "main", cwd=ann.project)
+    ann.has(container_api("iris", compute={"cpu": "1"}), folder=folder)
+    found = ann.runs("check", "ml", "--base", "main", "-o", "json").json["releases"]
+    assert {each["api"] for each in found} == {"iris"}
+    ann.go(folder)
+    assert len(ann.runs("check", "--base", "main", "-o", "json").json["releases"]) == 2
+
+
+def test_without_helm_everything_but_the_objects_is_shown(source, monkeypatch):
+    def nowhere():
+        raise UsageError("rendering Kubernetes objects needs Helm")
+
+    monkeypatch.setattr("gitops_ml.commands.check.find_helm", nowhere)
+    with (source.project / "iris" / "api.yaml").open("a") as file:
+        file.write("  compute: {cpu: 700m}\n")
+    result = checked(source).json
+    assert result["releases"][0]["rollout"]["restarts"]
+    assert result["releases"][0]["objects"] == []
+    assert "needs Helm" in result["warnings"][0]
