@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.client import cards
 from gitops_ml.client.arguments import (
     CallKeywords,
     ChangeKeywords,
@@ -20,16 +21,15 @@ from gitops_ml.client.arguments import (
 )
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
 from gitops_ml.client.diagnosis import Diagnosis
+from gitops_ml.client.past import History, Trace
 from gitops_ml.client.predictions_view import ComparisonView, PredictionsView
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.client.results import Api, Apis, Outcome
 from gitops_ml.client.views import (
-    History,
     LocalApi,
     Logs,
     Prediction,
     Status,
-    Trace,
     wait_for,
 )
 from gitops_ml.commands.delete import delete
@@ -44,6 +44,7 @@ from gitops_ml.commands.rollback import rollback
 from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.delivery.change import WAIT_SECONDS, ChangeOptions
 from gitops_ml.delivery.plan import DeployOptions
+from gitops_ml.delivery.proposals import Proposed, proposed_releases
 from gitops_ml.delivery.releases import get_release, list_releases
 from gitops_ml.errors import UsageError
 from gitops_ml.predictions.from_cluster import DAYS
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.client.connection import Connection
     from gitops_ml.delivery.change import ChangeContext, ChangeResult
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
 
 
 @speaks_python
@@ -75,6 +77,21 @@ class Client:
         gitops = self._connection.loaded.project.gitops
         repository = gitops and gitops.repository
         return f"<gitops_ml client: {self.project}, {self.environment}, {repository}>"
+
+    def _repr_html_(self) -> str:
+        project = self._connection.loaded.project
+        place = project.environments[self.environment]
+        rows = (
+            cards.Row("GitOps repository", project.gitops.repository if project.gitops else None),
+            cards.Row("images", project.image.repository if project.image else None),
+            cards.Row("cluster", f"{place.cluster}, namespace {place.namespace}"),
+            cards.Row("delivery", place.delivery.replace("_", " ")),
+            cards.Row("environments", ", ".join(project.environments)),
+        )
+        state = "protected" if place.protected else ""
+        return cards.html(
+            cards.Card(title=f"{self.project} in {self.environment}", state=state, rows=rows)
+        )
 
     # -- deploy ------------------------------------------------------------------------------------
 
@@ -187,18 +204,44 @@ class Client:
     # -- read current releases and their history ---------------------------------------------------
 
     def get_api(self, api_name: str) -> Api:
-        """The current release of an API."""
+        """The current release of an API with what is proposed for it; one that is only proposed, too."""
         with self._connection.open() as (workspace, clients):
-            release = get_release(
-                workspace, api_name, clients=clients, environment=self.environment
+            where = self.environment
+            proposed = proposed_releases(
+                workspace, clients=clients, environment=where, api=api_name
             )
-        return Api.standing(release, self._connection)
+            new = [each for each in proposed if each.release is not None]
+            try:
+                release = get_release(workspace, api_name, clients=clients, environment=where)
+            except UsageError:
+                if not new:
+                    raise
+                return Api.waiting(new[-1], self._connection)
+        return Api.standing(release, self._connection, proposed=proposed)
 
     def list_apis(self) -> Apis:
-        """The current releases of the project in this environment."""
+        """The current releases of the project in this environment, and those that are only proposed."""
         with self._connection.open() as (workspace, clients):
             found = list_releases(workspace, clients=clients, environments=[self.environment])
-        return Apis(Api.standing(release, self._connection) for release in found)
+            proposed = [
+                each
+                for each in proposed_releases(
+                    workspace, clients=clients, environment=self.environment
+                )
+                if each.release is None or each.release.project == self.project
+            ]
+        current = {release.api: release for release in found}
+        new = {each.api: each for each in proposed if each.api not in current and each.release}
+        return Apis(
+            self._listed(current[name], proposed)
+            if name in current
+            else Api.waiting(new[name], self._connection)
+            for name in sorted({*current, *new})
+        )
+
+    def _listed(self, release: ReleaseRecord, proposed: Sequence[Proposed]) -> Api:
+        own = tuple(each for each in proposed if each.api == release.api)
+        return Api.standing(release, self._connection, proposed=own)
 
     def history(self, api_name: str, *, limit: int | None = 20) -> History:
         """The deployments of an API in this environment, the newest first."""

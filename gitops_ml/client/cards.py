@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
 
+if TYPE_CHECKING:
+    from gitops_ml.oci.reference import ImageRef
+
 _MOST_DIFF_LINES = 400
 _COLOURS = {
     "plan": "#6e5494",
-    "open": "#1f7a3d", "proposed": "#1f7a3d", "committed": "#1f7a3d", "live": "#1f7a3d",
-    "merged": "#6e5494", "deployed": "#0b62a8",
-    "updating": "#9a5b00", "pending": "#9a5b00", "draft": "#5f6772", "pushed": "#0b62a8",
+    "open": "#0b62a8", "proposed": "#0b62a8", "pushed": "#0b62a8",
+    "merged": "#0f6b70", "committed": "#0f6b70", "deployed": "#0f6b70",
+    "live": "#1f7a3d",
+    "updating": "#9a5b00", "pending": "#9a5b00", "draft": "#5f6772",
     "closed": "#b42318", "error": "#b42318",
 }  # fmt: skip
 """Background of white text, readable in light and dark notebooks."""
 _GREY = "#5f6772"
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +34,19 @@ class Row:
     name: str
     value: str | None
     link: str = ""
+    whole: str = ""
+    """The value in full, where ``value`` is cut; shown under the pointer."""
 
     @property
     def safe_link(self) -> str:
         """The link, if it is an HTTP URL: the response of a forge is not trusted."""
         return self.link if self.link.startswith(("https://", "http://")) else ""
+
+
+def image_row(image: ImageRef | None) -> Row:
+    """An image with the first characters of its digest."""
+    text = str(image or "")
+    return Row("image", _DIGEST.sub(r"\1…", text) or None, whole=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

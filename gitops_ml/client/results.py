@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.client import cards
-from gitops_ml.client.arguments import CallKeywords, takes
+from gitops_ml.client.arguments import CallKeywords, ChangeKeywords, takes
 from gitops_ml.client.cards import Shown
+from gitops_ml.client.past import History
 from gitops_ml.client.predictions_view import AccuracyView, PredictionsView
 from gitops_ml.client.python_terms import in_python, speaks_python
-from gitops_ml.client.views import LocalApi, LocalCode, Logs, Prediction, Status, serve, wait_for
+from gitops_ml.client.reviews import PullRequest, example_rows, proposed_rows, review_rows
+from gitops_ml.client.views import (
+    LocalApi,
+    LocalCode,
+    Logs,
+    Prediction,
+    Status,
+    serve,
+    wait_for,
+)
 from gitops_ml.cluster.observed import ExpectedRelease
 from gitops_ml.commands.predict import Call
 from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.delivery.awaited import below, expected_by
-from gitops_ml.delivery.change import WAIT_SECONDS
+from gitops_ml.delivery.change import WAIT_SECONDS, changed_values
 from gitops_ml.errors import UsageError
-from gitops_ml.forge import pull_request
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import unified_diff
+from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.predictions.from_cluster import DAYS
 
 if TYPE_CHECKING:
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
     from gitops_ml.capture.package import Package
     from gitops_ml.client.connection import Connection
     from gitops_ml.delivery.change import ChangeResult, DeliveryResult, ReleaseChange
+    from gitops_ml.delivery.proposals import Proposed
     from gitops_ml.git.commits import Change
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
@@ -39,33 +50,7 @@ if TYPE_CHECKING:
     from gitops_ml.oci.reference import ImageRef
 
 
-class PullRequest(Shown, pull_request.PullRequest):
-    """The pull request, or without a forge the branch, with the changes of a call."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, found: pull_request.PullRequest | None) -> PullRequest | None:
-        if found is None:
-            return None
-        return cls(**{each.name: getattr(found, each.name) for each in fields(found)})
-
-    @property
-    def name(self) -> str:
-        """``#12``, or the branch if there is no forge."""
-        return f"#{self.number}" if self.number else self.head
-
-    def _card(self) -> cards.Card:
-        state = "draft" if self.is_draft and self.state == "open" else self.state
-        kind = "pull request" if self.number else "branch"
-        return cards.Card(
-            title=self.title,
-            state=state if self.number else "pushed",
-            rows=(
-                cards.Row(kind, self.name, link=self.url),
-                cards.Row("branches", f"{self.head} → {self.base}"),
-            ),
-        )
+_EQUAL = "none: this is equal to the current release"
 
 
 @speaks_python
@@ -103,6 +88,8 @@ class Api(Shown):
     """The example, and what the class of the session and the packaged class answer to it."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The API as it was submitted."""
+    proposed: tuple[Proposed, ...] = ()
+    """What open pull requests would make of this current release."""
     _connection: Connection = field(compare=False)
     _code: LocalCode = field(default_factory=LocalCode, compare=False)
 
@@ -142,9 +129,16 @@ class Api(Shown):
         )
 
     @classmethod
-    def standing(cls, release: ReleaseRecord, connection: Connection) -> Api:
+    def standing(
+        cls,
+        release: ReleaseRecord,
+        connection: Connection,
+        *,
+        proposed: tuple[Proposed, ...] = (),
+    ) -> Api:
         """A current release."""
         return cls(
+            proposed=proposed,
             name=release.api,
             environment=release.environment,
             namespace=release.namespace,
@@ -155,15 +149,47 @@ class Api(Shown):
             _connection=connection,
         )
 
+    @classmethod
+    def waiting(cls, proposed: Proposed, connection: Connection) -> Api:
+        """A release that exists in a pull request only."""
+        assert proposed.release is not None, "what is to be removed exists"
+        return replace(
+            cls.standing(proposed.release, connection),
+            is_standing=False,
+            commit=proposed.pull_request.commit,
+            pull_request=PullRequest.of(proposed.pull_request),
+        )
+
     @property
     def diff(self) -> str:
         """The changes as a unified diff, without the base charts of gitops-ml."""
         return _diff(self.changes)
 
     @property
+    def fields(self) -> tuple[FieldChange, ...]:
+        """What changes in the values of the current release, each with the value before and after."""
+        directory = layout.release_directory(self.environment, self.name)
+        return tuple(
+            each
+            for change in self.changes
+            if change.path == f"{directory}/{layout.VALUES}" and change.action == "modify"
+            for each in changed_values(read_fields(change.before), read_fields(change.after))
+        )
+
+    @property
     def summary(self) -> str:
         """A short sentence about the outcome."""
         return _summary(self)
+
+    def history(self, *, limit: int | None = 20) -> History:
+        """Its deployments, the newest first; see `Client.history`."""
+        return History.read(self._connection, self.name, limit=limit)
+
+    def promote(self, *, to: str | None = None, **options: Unpack[ChangeKeywords]) -> Outcome:
+        """Promote its current release to the next environment, or to ``to``; see `Client.promote`."""
+        from gitops_ml.client.api_client import Client  # it makes results
+
+        return Client(self._connection).promote(self.name, to=to, **options)
 
     def wait(self, *, timeout: float = WAIT_SECONDS, interval: float = 5) -> Status:
         """Wait until it is merged and live; report progress.
@@ -245,12 +271,14 @@ class Api(Shown):
             state=_state(self),
             rows=(
                 cards.Row("deployment", self.deployment_id),
-                cards.Row("image", str(self.image) if self.image else None),
+                cards.image_row(self.image),
                 cards.Row("pods", self.pods),
-                *_review_rows(self.pull_request, self.commit),
-                *_example_rows(self.example),
+                cards.Row("changes", None if self.changes or self.is_standing else _EQUAL),
+                *review_rows(self.pull_request, self.commit),
+                *proposed_rows(self.proposed),
+                *example_rows(self.example),
             ),
-            notes=(*self.notes, *self.warnings),
+            notes=(*map(_field_line, self.fields), *self.notes, *self.warnings),
             diff=tuple(map(unified_diff, own_changes(self.changes))),
             files=len(self.changes),
         )
@@ -265,9 +293,16 @@ class Apis(Shown, tuple["Api", ...]):
         environments = ", ".join(dict.fromkeys(api.environment for api in self))
         return cards.Card(
             title=f"APIs in {environments}" if self else "no APIs",
-            head=("api", "environment", "deployment", "image"),
+            head=("api", "environment", "state", "deployment", "image", "proposed"),
             table=tuple(
-                (api.name, api.environment, api.deployment_id or "", _short_image(api.image))
+                (
+                    api.name,
+                    api.environment,
+                    _state(api),
+                    api.deployment_id or "",
+                    _short_image(api.image),
+                    ", ".join(review.name for review in _reviews(api)),
+                )
                 for api in self
             ),
         )
@@ -333,7 +368,7 @@ class Outcome(Shown):
         return cards.Card(
             title=f"{self.action} {names}".strip(),
             state=_state(self),
-            rows=_review_rows(self.pull_request, self.commit),
+            rows=review_rows(self.pull_request, self.commit),
             head=("api", "environment", "pods", "deployment", "before"),
             table=tuple(
                 (each.api, each.environment, each.pods, each.after or "removed", each.before or "-")
@@ -359,7 +394,7 @@ def _diff(changes: Iterable[Change]) -> str:
 def _summary(result: Api | Outcome) -> str:
     if isinstance(result, Api) and result.is_standing:
         return f"deployed as {result.deployment_id}"
-    if not result.changes:
+    if not result.changes and result.pull_request is None:
         return "nothing to change"
     if result.is_plan:
         return "planned, nothing was changed"
@@ -376,11 +411,13 @@ def own_changes(changes: Iterable[Change]) -> tuple[Change, ...]:
 def _state(result: Api | Outcome) -> str:
     if isinstance(result, Api) and result.is_standing:
         return "deployed"
-    if result.is_plan:
-        return "plan"
+    if result.pull_request is not None:
+        return "proposed"
     if not result.changes:
         return "unchanged"
-    return "proposed" if result.pull_request is not None else "committed"
+    if result.is_plan:
+        return "plan"
+    return "committed"
 
 
 def _field_line(change: FieldChange) -> str:
@@ -397,20 +434,7 @@ def _short_image(image: ImageRef | None) -> str:
     return str(image).partition("@")[0] if image else ""
 
 
-def _review_rows(review: PullRequest | None, commit: str | None) -> tuple[cards.Row, ...]:
-    if review is not None:
-        kind = "pull request" if review.number else "branch"
-        return (cards.Row(kind, f"{review.name} {review.title}", link=review.url),)
-    return (cards.Row("commit", commit[:12] if commit else None),)
-
-
-def _example_rows(example: Example | None) -> tuple[cards.Row, ...]:
-    if example is None:
-        return ()
-    if example.why_not:
-        return (cards.Row("example", f"was not tried: {example.why_not}"),)
-    return (
-        cards.Row("example", example.payload),
-        cards.Row("answer here", example.here),
-        cards.Row("packaged", example.packaged),
-    )
+def _reviews(api: Api) -> tuple[PullRequest, ...]:
+    """The open pull requests of an API."""
+    found = [each.pull_request for each in api.proposed] if api.proposed else [api.pull_request]
+    return tuple(review for each in found if (review := PullRequest.of(each)))

@@ -4,132 +4,45 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
+from gitops_ml.client.past import Trace
 from gitops_ml.client.python_terms import in_python, speaks_python
+from gitops_ml.client.reviews import proposed_rows
 from gitops_ml.commands.get import describe
-from gitops_ml.commands.history import history, table_row, trace, trace_lines
 from gitops_ml.commands.inspect import export
 from gitops_ml.commands.logs import logs
 from gitops_ml.commands.model import is_elsewhere, name_models
 from gitops_ml.commands.predict import Call, predict, predict_at
 from gitops_ml.commands.run import start
 from gitops_ml.commands.wait import WaitPolicy, wait
+from gitops_ml.delivery.proposals import proposed_releases
 from gitops_ml.errors import PredictionFailed, UsageError
+from gitops_ml.forge.pull_request import review_place
 from gitops_ml.models.saved import model_folder
 from gitops_ml.release.model_artifacts import parse_location
 from gitops_ml.system.clean_text import printable
 from gitops_ml.workspace.from_dicts import DescribedApi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from gitops_ml.client.connection import Connection
     from gitops_ml.commands import predict as prediction
     from gitops_ml.commands.get import Description
     from gitops_ml.commands.logs import LogLine
     from gitops_ml.delivery.awaited import Expected
+    from gitops_ml.delivery.proposals import Proposed
     from gitops_ml.forge.pull_request import PullRequest
-    from gitops_ml.gitops.release_history import Entry
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.runtime.serve import LocalServer
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class History(Shown):
-    """The deployments of an API, the newest first."""
-
-    api: str
-    entries: tuple[Entry, ...]
-    warnings: tuple[str, ...]
-
-    @classmethod
-    def read(cls, connection: Connection, api: str, *, limit: int | None) -> History:
-        with connection.open() as (workspace, clients):
-            found = history(
-                workspace, api, clients=clients, environments=[connection.environment], limit=limit
-            )
-        warnings = tuple(map(in_python, found.warnings))
-        return cls(api=api, entries=found.entries, warnings=warnings)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, index: int) -> Entry:
-        return self.entries[index]
-
-    def _card(self) -> cards.Card:
-        return cards.Card(
-            title=f"deployments of {self.api}",
-            head=(
-                "",
-                "environment",
-                "deployment",
-                "when",
-                "who",
-                "what",
-                "changed",
-                "pr",
-                "commit",
-            ),
-            table=tuple(map(table_row, self.entries)),
-            notes=self.warnings,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Trace(Shown):
-    """The origin of a deployment id."""
-
-    deployment_id: str
-    api: str
-    environment: str
-    image: ImageRef
-    manifest: Mapping[str, Any]
-    """The API as it was submitted."""
-    source: Mapping[str, Any]
-    """Its provenance: repository, commit, author, notebook or flow."""
-    commit: str
-    """The first commit of the GitOps repository with this deployment."""
-    when: str
-    author: str
-    pull_request: int | None
-    is_current: bool
-    lines: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def read(cls, connection: Connection, deployment_id: str) -> Trace:
-        with connection.open() as (workspace, clients):
-            found = trace(workspace, deployment_id, clients=clients)
-        return cls(
-            deployment_id=found.deployment_id,
-            api=found.release.api,
-            environment=found.release.environment,
-            image=found.release.image,
-            manifest=found.release.manifest,
-            source=found.release.provenance,
-            commit=found.commit,
-            when=found.when,
-            author=found.author,
-            pull_request=found.pull_request,
-            is_current=found.is_current,
-            lines=tuple(trace_lines(found)),
-        )
-
-    def _card(self) -> cards.Card:
-        return cards.Card(
-            title=self.deployment_id, rows=tuple(cards.Row(*line) for line in self.lines)
-        )
 
 
 @speaks_python
@@ -155,13 +68,24 @@ class Status(Shown):
     replicas: tuple[tuple[str, str], ...]
     """Name and state of each."""
     notes: tuple[str, ...]
+    proposed: tuple[Proposed, ...] = ()
+    """What open pull requests would make of it."""
 
     @classmethod
     def read(cls, connection: Connection, api: str) -> Status:
         with connection.open() as (workspace, clients):
-            return cls.of(
-                describe(workspace, api, clients=clients, environment=connection.environment)
-            )
+            where = connection.environment
+            proposed = proposed_releases(workspace, clients=clients, environment=where, api=api)
+            try:
+                found = describe(workspace, api, clients=clients, environment=where)
+            except UsageError as error:
+                if not proposed:
+                    raise
+                place = review_place(proposed[-1].pull_request)
+                raise UsageError(
+                    f"{api} is not deployed to {where} yet; proposed: {place}"
+                ) from error
+            return replace(cls.of(found), proposed=proposed)
 
     @classmethod
     def of(cls, found: Description) -> Status:
@@ -204,6 +128,7 @@ class Status(Shown):
                     "ready", f"{self.ready} of {self.requested}" if self.ready is not None else None
                 ),
                 cards.Row("endpoint", self.endpoint, link=self.endpoint or ""),
+                *proposed_rows(self.proposed),
             ),
             head=("replica", "state"),
             table=self.replicas,

@@ -18,12 +18,13 @@ from gitops_ml.delivery.push import (
 )
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.rules import RuleCheck, no_sources, rule_warnings
+from gitops_ml.errors import UsageError
 from gitops_ml.forge.pull_request import Proposal, PullRequest, review_place
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import NO_RESTART, pods_by_directory
 from gitops_ml.gitops.commit_message import action_message, summary_of
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.proposal_branch import head_branch
+from gitops_ml.gitops.proposal_branch import head_branch, of_another
 from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
 from gitops_ml.workspace.source import read_author
 
@@ -252,12 +253,14 @@ def deliver_changes(
         warned.update(edits)
         return plan
 
+    head = head_branch(topic)
     if options.dry_run:
-        return _tried(repository.fetch(), with_edits, proposes=proposes)
+        tried = _tried(repository.fetch(), with_edits, proposes=proposes)
+        others = _of_others(context, tried, head=head) if proposes else ()
+        return replace(tried, warnings=(*tried.warnings, *others))
     author = read_author(workspace.root, workspace.project.gitops)
     if not proposes:
         return deliver(repository, with_edits, author=author)
-    head = head_branch(topic)
     delivered = propose(
         repository,
         context.clients.forge,
@@ -291,6 +294,22 @@ def _tried(base: GitSnapshot, make_plan: MakePlan[Plan], *, proposes: bool) -> D
     is_refused = proposes and base.commit is None
     warnings = (NOTHING_TO_PROPOSE_TO,) if is_refused else ()
     return Delivered(plan=plan, base=base.commit, warnings=warnings)
+
+
+def _of_others(context: ChangeContext, tried: Delivered[Plan], *, head: str) -> tuple[str, ...]:
+    """What another person proposes for the same releases now, if a plan would change them."""
+    if not tried.plan.changes or tried.base is None:
+        return ()
+    repository = repository_of(context.workspace, context.clients)
+    branch = repository.read_branch(head, base=repository.at(tried.base))
+    if branch is None:
+        return ()
+    try:
+        author = read_author(context.workspace.root, context.project.gitops)
+    except UsageError:  # a plan needs no author
+        author = ("", "")
+    found = of_another(branch, tried.plan.changes, author=author)
+    return (found,) if found else ()
 
 
 def _review(

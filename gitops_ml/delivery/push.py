@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gitops_ml.documents.markdown import escaped
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.forge.pull_request import Proposal, PullRequest
 from gitops_ml.git.repository import GitRepository, GitSnapshot
-from gitops_ml.gitops.proposal_branch import foreign_commits, holds, marked
+from gitops_ml.gitops.proposal_branch import foreign_commits, holds, marked, of_another
 
 if TYPE_CHECKING:
     from gitops_ml.forge.protocol import Forge
@@ -157,12 +158,14 @@ def propose(
         return make_plan(base)
 
     proposal: Proposal | None = None
+    other = ""
 
     def make_commit(base: GitSnapshot, plan: Plan) -> tuple[str, Callable[[], str | None]]:
-        nonlocal proposal
+        nonlocal proposal, other
         proposal = make_proposal(plan)  # first: what cannot be described is not pushed
         branch = repository.read_branch(head, base=base)
         _refuse_work_of_others(branch)
+        other = of_another(branch, plan.changes, author=author) if branch else ""
         if branch and holds(branch, plan.changes):
             return branch.commit, lambda: None
         text = marked(plan.message, plan.changes, length=len(base.commit or ""))
@@ -171,11 +174,19 @@ def propose(
         return commit, partial(repository.push_branch, head, commit, expected=expected)
 
     delivered = Retry(attempts=10).until_pushed(repository, plan_for_review, make_commit)
-    proposal = proposal or make_proposal(delivered.plan)
+    proposal = _with_note(proposal or make_proposal(delivered.plan), other)
     if delivered.commit is None:
         return replace(delivered, warnings=_still_open(forge, proposal))
     found = forge.open(proposal) if forge else _branch_only(proposal, delivered)
-    return replace(delivered, pull_request=found, warnings=found.warnings)
+    told = (other,) if other else ()
+    return replace(delivered, pull_request=found, warnings=(*told, *found.warnings))
+
+
+def _with_note(proposal: Proposal, other: str) -> Proposal:
+    """The text says that it replaces another person's proposal; the forge notifies that person."""
+    if not other:
+        return proposal
+    return replace(proposal, body=f"> {escaped(other)}.\n\n{proposal.body}")
 
 
 def _still_open(forge: Forge | None, proposal: Proposal) -> tuple[str, ...]:

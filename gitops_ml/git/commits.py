@@ -66,6 +66,10 @@ class BranchCommit:
     message: str
     differences: tuple[Difference, ...]
     """From each of its parents; from the empty tree, where it has none."""
+    author: tuple[str, str] = ("", "")
+    """Name and address."""
+    when: str = ""
+    """ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,10 @@ class GitRepository:
                 self._renew()
                 return self._branch(name, base.commit)
 
+    def branches(self, prefix: str) -> tuple[str, ...]:
+        """The branches of the server with this prefix, sorted."""
+        return tuple(sorted(name for name in self._branches() if name.startswith(prefix)))
+
     def push_branch(self, name: str, commit: str, *, expected: str | None) -> str | None:
         """Make the branch of a proposal point at ``commit``, if it still points at ``expected``.
 
@@ -229,14 +233,12 @@ class GitRepository:
         lines = [line.split() for line in listing.text.splitlines()]
         request = "".join(f"{id}\n" for id, *_ in lines).encode()
         texts = parse_blobs(self._git.local("cat-file", "--batch", input=request).required())
-        return tuple(
-            BranchCommit(
-                id,
-                parse_commit(id, texts[id], {}).message,
-                tuple(self._difference(parent, id) for parent in parents or (None,)),
-            )
-            for id, *parents in lines
-        )
+        found = []
+        for id, *parents in lines:
+            commit = parse_commit(id, texts[id], {})
+            differences = tuple(self._difference(parent, id) for parent in parents or (None,))
+            found.append(BranchCommit(id, commit.message, differences, commit.author, commit.when))
+        return tuple(found)
 
     def _difference(self, old: str | None, new: str) -> Difference:
         # The empty tree's id depends on the kind of ids; `--root` compares with nothing in any.

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gitops_ml.git.commits import Branch, BranchCommit, Change, Difference, blob_id
+from gitops_ml.gitops import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,6 +63,27 @@ def foreign_commits(branch: Branch) -> tuple[str, ...]:
             len(commit.differences) > 1
             and any(_fingerprint(_after(each)) in ours for each in commit.differences)
         )
+    )
+
+
+def of_another(branch: Branch, changes: Iterable[Change], *, author: tuple[str, str]) -> str:
+    """A sentence about another person's proposal for the same releases; empty if there is none."""
+    newest = branch.commits[0] if branch.commits else None
+    if newest is None or newest.author[1] == author[1]:
+        return ""
+    who, where = newest.author[0] or newest.author[1], f"{branch.name}, {newest.id[:12]}"
+    if _holds_values(branch, changes):
+        return f"{who} has proposed the same already ({where}); this one replaces it"
+    return f"{who} proposed another change of the same on {newest.when} ({where}); this one replaces it"
+
+
+def _holds_values(branch: Branch, changes: Iterable[Change]) -> bool:
+    """Whether the branch makes these changes; the records of releases differ by their authors."""
+    length, record = len(branch.commit), f"/{layout.RELEASE}"
+    wanted = {change.path: _id(change.after, length) for change in changes}
+    found = _after(branch.difference)
+    return wanted.keys() == found.keys() and all(
+        found[path] == after for path, after in wanted.items() if not path.endswith(record)
     )
 
 

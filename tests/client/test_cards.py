@@ -9,7 +9,7 @@ import pytest
 
 import gitops_ml as gml
 from gitops_ml.client import cards
-from gitops_ml.client.results import PullRequest
+from gitops_ml.client.reviews import PullRequest
 from tests.support import sessions
 from tests.support.person import container_api
 
@@ -55,21 +55,24 @@ def proposal(**changes):
 
 def test_an_api_as_text(client):
     api = client.create_api(container_api("iris"), pull_request=False)
+    notes = [f"  note: {warning}" for warning in api.warnings]
     assert repr(api).splitlines() == [
         "iris in staging  [committed]",
         f"  deployment  {api.deployment_id}",
-        f"  image       {api.image}",
+        f"  image       {str(api.image)[: -len(api.image.digest)]}{api.image.digest[:19]}…",
         "  pods        starts",
         f"  commit      {api.commit[:12]}",
         f"  {len(api.changes)} files change",
+        *notes,
     ]
 
 
 def test_a_card_says_what_the_text_says(client):
     api = client.create_api(container_api("iris"), dry_run=True)
     page = Elements(api._repr_html_())
-    for word in ("iris in staging", "plan", api.deployment_id, str(api.image), "+++ b/releases/"):
+    for word in ("iris in staging", "plan", api.deployment_id, "+++ b/releases/"):
         assert word in page.text
+    assert f'title="{api.image}"' in api._repr_html_()
     assert page.open == []
     assert page.names <= {"div", "span", "details", "summary", "ul", "li", "a", "table", "code"}
 
@@ -109,13 +112,47 @@ def test_a_branch_where_there_is_no_forge():
     assert dataclasses.replace(branch, number=3).name == "#3"
 
 
+def test_a_plan_shows_what_changes_and_an_equal_one_says_so(client):
+    client.create_api(container_api("iris"), pull_request=False)
+    other = container_api("iris", autoscaling={"max_replicas": 7})
+    plan = client.create_api(other, dry_run=True)
+    assert [(each.before, each.after) for each in plan.fields] == [(5, 7)]
+    assert "  note: autoscaling.maxReplicas: 5 → 7" in repr(plan).splitlines()
+    equal = client.create_api(container_api("iris"), dry_run=True)
+    assert repr(equal).splitlines()[0] == "iris in staging  [unchanged]"
+    assert "none: this is equal to the current release" in repr(equal)
+    assert "equal to the current release" in equal._repr_html_()
+
+
+def test_what_is_proposed_and_what_is_live_differ_in_colour():
+    states = ("plan", "proposed", "committed", "live", "updating", "error")
+    colours = {state: cards.html(cards.Card(title="x", state=state)) for state in states}
+    found = {page.partition("background: ")[2][:7] for page in colours.values()}
+    assert len(found) == len(states)
+
+
+def test_a_client_is_a_card(client):
+    page = Elements(client._repr_html_())
+    for word in ("shop in staging", "gitops.git", "ml-staging", "staging, production"):
+        assert word in page.text
+
+
+def test_an_api_knows_its_past_and_can_be_promoted(client, ann):
+    client.create_api(container_api("iris"), pull_request=False)
+    api = client.get_api("iris")
+    assert [entry.deployment_id for entry in api.history()] == [api.deployment_id]
+    assert api.promote(to="production", pull_request=False).releases[0].environment == "production"
+
+
 def test_a_list_is_a_table(client):
     client.create_api(container_api("iris"), pull_request=False)
     client.create_api(container_api("faces"), pull_request=False)
     apis = client.list_apis()
     assert [api.name for api in apis] == ["faces", "iris"]
     assert repr(apis).splitlines()[0] == "APIs in staging"
-    assert repr(apis).splitlines()[1].split() == ["API", "ENVIRONMENT", "DEPLOYMENT", "IMAGE"]
+    assert repr(apis).splitlines()[1].split() == [
+        "API", "ENVIRONMENT", "STATE", "DEPLOYMENT", "IMAGE", "PROPOSED",
+    ]  # fmt: skip
 
 
 def test_history_and_trace(client):

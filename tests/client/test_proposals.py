@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import gitops_ml as gml
-from gitops_ml.errors import NotLive
+from gitops_ml.errors import NotLive, UsageError
 from tests.support import controllers as k8s
 from tests.support import sessions
 from tests.support.forges.running import forge_running, kind_of
@@ -84,3 +84,53 @@ def test_proposing_twice_is_one_pull_request(forge, life):
     second = client.create_api(container_api("iris", autoscaling={"max_replicas": 7}))
     assert len(forge.pulls) == 1
     assert first.pull_request.url == second.pull_request.url
+
+
+def committing_as(monkeypatch, name):
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", name)
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", f"{name.lower()}@example.org")
+
+
+def test_two_people_who_propose_the_same_are_named_to_each_other(forge, life, monkeypatch):
+    client = gml.client("staging", offline=True)
+    committing_as(monkeypatch, "Ann")
+    assert "Ann" not in "".join(client.create_api(container_api("iris")).warnings)
+    committing_as(monkeypatch, "Ben")
+    (same,) = [each for each in client.create_api(container_api("iris")).warnings if "Ann" in each]
+    assert same.startswith("Ann has proposed the same already (gitops-ml/deploy/staging/iris,")
+    committing_as(monkeypatch, "Ann")
+    client.create_api(container_api("iris"))
+    committing_as(monkeypatch, "Ben")
+    other = container_api("iris", autoscaling={"max_replicas": 7})
+    for is_plan in (True, False):
+        api = client.create_api(other, dry_run=is_plan)
+        (text,) = [each for each in api.warnings if "Ann" in each]
+        assert text.startswith("Ann proposed another change of the same on ")
+    # The forge notifies Ann of the change of her pull request.
+    (pull,) = forge.pulls
+    assert pull.body.startswith("> Ann proposed another change of the same on ")
+
+
+def test_what_is_proposed_is_known_until_it_is_merged(forge, life):
+    client = gml.client("staging", offline=True)
+    client.create_api(container_api("iris"))
+    waiting = client.get_api("iris")
+    assert repr(waiting).splitlines()[0] == "iris in staging  [proposed]"
+    assert waiting.pull_request.number == 1
+    assert [repr(each).splitlines()[0] for each in client.list_apis()] == [
+        "iris in staging  [proposed]"
+    ]
+    with pytest.raises(UsageError, match="not deployed to staging yet; proposed: pull re"):
+        client.status("iris")
+    forge.merge(1)
+    merged = client.get_api("iris")
+    assert (merged.is_standing, merged.proposed) == (True, ())
+    assert "[deployed]" in repr(merged)
+    client.create_api(container_api("iris", autoscaling={"max_replicas": 7}))
+    (proposed,) = client.get_api("iris").proposed
+    assert proposed.pull_request.is_open
+    assert f"#{proposed.pull_request.number}" in repr(client.list_apis())
+    assert client.status("iris").proposed == (proposed,)
+    forge.close(proposed.pull_request.number)
+    assert client.get_api("iris").proposed == ()
