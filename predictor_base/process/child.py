@@ -22,6 +22,8 @@ STACK_SIGNAL = signal.SIGRTMAX - 1
 STACK_SECONDS = 0.5
 """How long a worker may take to write them."""
 STACK_BYTES = 65536
+ENDING_SECONDS = 1.5
+"""How long threads, pools of processes and exit functions of the predictor may take to end."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -74,6 +76,18 @@ class Child:
         return os.fstat(self.stacks.fileno()).st_size > 0
 
 
+def _leave_later(code: int) -> None:
+    """Leave once the time is over, whatever has not ended by then."""
+
+    def leave() -> None:
+        time.sleep(ENDING_SECONDS)
+        names = ", ".join(each.name for each in threading.enumerate() if not each.daemon)
+        logger.error("threads or processes of the predictor do not end: %s; leaving", names)
+        os._exit(code)
+
+    threading.Thread(target=leave, name="leave", daemon=True).start()
+
+
 def _run(supervisor: Supervisor, number: int, stacks: IO[bytes]) -> None:
     """Be the worker; never returns."""
     code = 1
@@ -98,6 +112,7 @@ def _run(supervisor: Supervisor, number: int, stacks: IO[bytes]) -> None:
         )
         code = worker.run()
         # as at the end of an interpreter: pools of processes, and what the predictor has registered
+        _leave_later(code)
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     except BaseException:

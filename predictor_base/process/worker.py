@@ -25,6 +25,7 @@ from predictor_base.http.example import check_example
 from predictor_base.http.express import Express
 from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol
 from predictor_base.process import forks
+from predictor_base.process.child import ENDING_SECONDS
 from predictor_base.process.health import HealthWatch
 from predictor_base.process.replica_state import DRAINING, READY, STALLED, UNHEALTHY, ReplicaState
 from predictor_base.process.routes import all_routes
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 SWITCH_SECONDS = 0.001
 """How long a predict in Python may block the event loop; Python's default is five times that."""
-LEAVING_SECONDS = 1.5
-"""The part of the time for closing that is left for the end of the process."""
 SHARING_SECONDS = 0.1
 """How often a worker looks for connections of workers that do not serve."""
 
@@ -344,7 +343,7 @@ class Worker:
         """Flush the prediction log and traces, shut the predictor down and unload its models, in the time there is."""
         if self._forced.is_set():
             os._exit(1)
-        seconds = max(self.settings.close_seconds - LEAVING_SECONDS, 0.1)
+        seconds = max(self.settings.close_seconds - ENDING_SECONDS, 0.1)
         closing = [
             self._on_own_thread(partial(recorder.close, seconds=seconds))
             for recorder in (self._prediction_log, self._app.tracing)

@@ -298,3 +298,33 @@ def test_health_is_told_by_its_truth_value_in_time(
         until(lambda: (tmp_path / "called").exists(), what=server.log)
         until(lambda: server.status("/readyz") == status, what=server.log)
         assert server.status("/livez") == 200
+
+
+@pytest.mark.parametrize("is_refused", [True, False], ids=["refused", "no answer"])
+def test_traces_and_events_that_nobody_takes_do_not_delay_the_exit(
+    tmp_path: Path, is_refused: bool
+) -> None:
+    source = """
+        import pathlib
+        class PythonPredictor:
+            def predict(self, payload): return payload
+            def shutdown(self): pathlib.Path("shut down").touch()
+    """
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        if not is_refused:
+            hole.listen(50)
+        address = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        with serving(
+            tmp_path,
+            source,
+            environ={"OTEL_EXPORTER_OTLP_ENDPOINT": address},
+            predictionLog={"sink": "http", "url": address},
+        ) as server:
+            for n in range(5):
+                assert server.predict(n).status_code == 200
+            started = time.monotonic()
+            server.terminate()
+            assert server.process.wait(20) == 0
+            assert time.monotonic() - started < 5  # closeSeconds, which the pod's grace period has
+            assert (tmp_path / "shut down").exists()
