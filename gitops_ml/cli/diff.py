@@ -17,11 +17,21 @@ from gitops_ml.gitops.differences import unified_diff
     is_flag=True,
     help="Show the Kubernetes objects that would change, field by field.",
 )
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Compare Git with the cluster: what differs, and who changed it.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 7 if there are differences.")
 @offline_option
 @output_option
 def command(
-    project: ProjectChoice, manifests: bool, exit_code: bool, offline: bool, output: str
+    project: ProjectChoice,
+    manifests: bool,
+    live: bool,
+    exit_code: bool,
+    offline: bool,
+    output: str,
 ) -> None:
     """Show what `deploy` would change in the GitOps repository.
 
@@ -31,7 +41,11 @@ def command(
     Examples:
       gitops-ml diff -e staging
       gitops-ml diff --manifests --exit-code
+      gitops-ml diff --live -e production --exit-code
     """
+    if live:
+        _live(project, exit_code=exit_code, output=output, is_whole=manifests or offline)
+        return
     workspace, clients = project.open_with_manifests(offline=offline, spares_protected=True)
     project.report_environments(workspace, "comparing")
     differences = diff(workspace, clients=clients, with_objects=manifests)
@@ -46,6 +60,25 @@ def command(
             report.echo(f"{api} in {environment}: {pods}")
         report.echo(differences.summary())
     report.exit_if_different(exit_code and bool(differences.changes))
+
+
+def _live(project: ProjectChoice, *, exit_code: bool, output: str, is_whole: bool) -> None:
+    from gitops_ml.cli import live
+    from gitops_ml.commands.live import drift
+
+    if is_whole or project.paths:
+        raise click.UsageError(
+            "--live compares the GitOps repository with the cluster: leave PATH, --manifests and "
+            "--offline out"
+        )
+    workspace, clients = project.open()
+    found = drift(workspace, clients=clients, apis=project.apis)
+    report.warnings(found.warnings)
+    if output == "json":
+        report.as_json(live.facts(found))
+    else:
+        live.show(found)
+    report.exit_if_different(exit_code and not found.is_clean)
 
 
 def _show_files(differences: Differences) -> None:

@@ -62,6 +62,23 @@ METRICS_READER = Role(
     is_for_argo_cd=False,
     rights=(Right("", "pods/proxy", "get"), Right("", "services/proxy", "get")),
 )
+DRIFT_READER = Role(
+    "gitops-ml-drift-reader",
+    "`diff --live`, together with gitops-ml-reader: the other objects of a release, but for ConfigMaps",
+    is_for_argo_cd=False,
+    rights=(
+        Right("", "serviceaccounts", "list"),
+        Right("", "services", "list"),
+        Right("external-secrets.io", "externalsecrets", "list"),
+        Right("gateway.networking.k8s.io", "httproutes", "list"),
+        Right("http.keda.sh", "interceptorroutes", "list"),
+        Right("keda.sh", "triggerauthentications", "list"),
+        Right("monitoring.coreos.com", "podmonitors", "list"),
+        Right("networking.k8s.io", "ingresses", "list"),
+        Right("networking.k8s.io", "networkpolicies", "list"),
+        Right("policy", "poddisruptionbudgets", "list"),
+    ),
+)
 SYNC_READER = Role(
     "gitops-ml-sync-reader",
     "`get`, `describe` and `--wait`: what Argo CD says about a release",
@@ -81,7 +98,7 @@ REFRESHER = Role(
         Right("argoproj.io", "applicationsets", "patch"),
     ),
 )
-ROLES = (READER, CALLER, METRICS_READER, SYNC_READER, REFRESHER)
+ROLES = (READER, CALLER, METRICS_READER, DRIFT_READER, SYNC_READER, REFRESHER)
 
 
 def role_for(resource: str) -> Role:

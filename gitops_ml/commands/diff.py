@@ -101,7 +101,8 @@ def _object_differences(
     changed = [item for item in plan.releases if f"{item.directory}/{layout.VALUES}" in paths]
     after = render_objects(changed, helm=clients.helm)
     before = {
-        item.directory: current_objects(snapshot, item, helm=clients.helm) for item in changed
+        item.directory: current_objects(snapshot, item.directory, item.name, helm=clients.helm)
+        for item in changed
     }
     found = {place: object_changes(before[place], objects) for place, objects in after.items()}
     return tuple((place, fields) for place, fields in found.items() if fields)

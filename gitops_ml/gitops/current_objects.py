@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.helm.engines import HelmEngine, Objects
 
@@ -36,16 +35,16 @@ _LARGEST = 8 << 20
 """Bytes of a chart, and characters of what it renders for one release."""
 
 
-def current_objects(snapshot: GitSnapshot, release: Release, *, helm: HelmEngine) -> Objects:
+def current_objects(
+    snapshot: GitSnapshot, directory: str, api: str, *, helm: HelmEngine
+) -> Objects:
     """The objects of the current release; none where the API is not deployed yet.
 
     Raises:
         ProgramFailed: Helm refuses the values of the current release.
         RepositoryMoved: its files are damaged, or the repository lacks its chart.
     """
-    paths = [
-        f"{release.directory}/{name}" for name in (layout.MANIFEST, layout.VALUES, layout.RELEASE)
-    ]
+    paths = [f"{directory}/{name}" for name in (layout.MANIFEST, layout.VALUES, layout.RELEASE)]
     found = snapshot.read(paths)
     manifest, values, record = (found.get(path) for path in paths)
     if manifest is not None:
@@ -58,7 +57,7 @@ def current_objects(snapshot: GitSnapshot, release: Release, *, helm: HelmEngine
         return ()
     with _chart(snapshot, current) as chart:
         return helm.template(
-            chart, release=release.name, namespace=current.namespace, values=load_yaml(values)
+            chart, release=api, namespace=current.namespace, values=load_yaml(values)
         )
 
 

@@ -38,7 +38,8 @@ def test_the_verbs_use_each_right_that_is_granted_and_no_other(life):
     life.server.logs[name, "predictor", False] = Log(["2026-11-25T12:00:00.000000000Z ready"])
     payload = life.ann.home / "payload.json"
     payload.write_text(json.dumps({"x": 21}))
-    for words in (["get"], ["describe", "iris"], ["logs", "iris"]):
+    reads = (["get"], ["describe", "iris"], ["logs", "iris"], ["diff", "--live", "-e", "staging"])
+    for words in reads:
         ends_well(life, *words)
     ends_well(life, *deploys)
     with serving(cwd=life.ann.project) as server:

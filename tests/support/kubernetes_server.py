@@ -35,16 +35,22 @@ PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
     "Event": "events",
+    "ExternalSecret": "externalsecrets",
+    "HTTPRoute": "httproutes",
+    "Ingress": "ingresses",
+    "InterceptorRoute": "interceptorroutes",
     "Gateway": "gateways",
     "Job": "jobs",
     "Node": "nodes",
     "NetworkPolicy": "networkpolicies",
     "Pod": "pods",
+    "PodMonitor": "podmonitors",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "ReplicaSet": "replicasets",
     "ScaledObject": "scaledobjects",
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
+    "TriggerAuthentication": "triggerauthentications",
 }
 EVERYBODY_HAS = {
     *(("v1", "pods"), ("v1", "events"), ("apps/v1", "deployments"), ("batch/v1", "jobs")),
@@ -97,6 +103,8 @@ class ApiServer:
     """Where the endpoints of a Service really are, by its name."""
     forbidden: set[str] = field(default_factory=set)
     """Resources that the token may not read."""
+    refuses: dict[str, str] = field(default_factory=dict)
+    """Why a dry run of an object is not accepted, by its name."""
     broken: bool = False
     """Whether it answers nothing but that it is overloaded."""
     cut: bool = False
@@ -170,6 +178,21 @@ def _fits(item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     return True
 
 
+def _applied(wanted: Any, live: Any) -> Any:
+    """The live object with what is wanted in it; items of lists belong together by name."""
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return {**live, **{key: _applied(value, live.get(key)) for key, value in wanted.items()}}
+    if isinstance(wanted, list) and isinstance(live, list) and _are_named(wanted + live):
+        theirs = {item["name"]: item for item in live}
+        mine = {item["name"]: _applied(item, theirs.get(item["name"])) for item in wanted}
+        return [*({**theirs, **mine}.values())]
+    return wanted
+
+
+def _are_named(items: list[Any]) -> bool:
+    return all(isinstance(item, dict) and "name" in item for item in items)
+
+
 @contextmanager
 def api_server(*, tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
     """An API server on the loopback for as long as the block runs."""
@@ -224,9 +247,12 @@ class _Handler(Handler):
                 self._status(404, "NotFound", "the server could not find the requested resource")
 
     def do_PATCH(self) -> None:
-        """A merge patch of annotations, which is all that readers send."""
-        path, _ = self._asked()
+        """A merge patch of annotations, or the dry run of an apply: readers send nothing else."""
+        path, query = self._asked()
         change = json.loads(self.read_body())
+        if self.headers["Content-Type"] == "application/apply-patch+yaml":
+            self._try(path, query, change)
+            return
         assert self.headers["Content-Type"] == "application/merge-patch+json"
         _, group, version, _, namespace, plural, name = path
         if not self._is_allowed(plural, namespace, verb="patch", group=group):
@@ -238,6 +264,21 @@ class _Handler(Handler):
         annotations = item["metadata"].setdefault("annotations", {})
         annotations.update(change["metadata"]["annotations"])
         self._json(200, item)
+
+    def _try(self, path: list[str], query: Mapping[str, str], wanted: dict[str, Any]) -> None:
+        """What an apply would make of the object; nothing is kept."""
+        assert (query["dryRun"], query["force"]) == ("All", "true")
+        group = "" if path[0] == "api" else path[1]
+        version, _, namespace, plural, name = path[-5:]
+        if not self._is_allowed(plural, namespace, verb="patch", group=group):
+            return
+        if name in self.server_state.refuses:
+            self._status(
+                422, "Invalid", f'{plural} "{name}" is invalid: {self.server_state.refuses[name]}'
+            )
+            return
+        key = (f"{group}/{version}" if group else version, plural, namespace, name)
+        self._json(200, _applied(wanted, self.server_state.objects.get(key, {})))
 
     def do_POST(self) -> None:
         path, _ = self._asked()
