@@ -83,7 +83,7 @@ def _beside_git(
     owned: tuple[OwnedField, ...],
     known: set[str],
 ) -> Iterator[LiveDifference]:
-    """Fields that Git does not state, and that somebody else than Argo CD set."""
+    """Fields that Git does not state, and that another owner than Argo CD set."""
     stated = set(_paths(wanted, ""))
     kept = {field.path for field in owned if field.owner.is_argo_cd}
     newest: dict[str, OwnedField] = {}
