@@ -114,6 +114,7 @@ def test_the_readme_shows_how_to_bind_the_roles_and_to_set_up_webhooks(shop):
         ["gitops-ml-reader", "-n", "ml-staging"],
         ["gitops-ml-caller", "-n", "ml-staging"],
         ["gitops-ml-metrics-reader", "-n", "ml-staging"],
+        ["gitops-ml-drift-reader", "-n", "ml-staging"],
         ["gitops-ml-sync-reader", "-n", "gitops-system"],
         ["gitops-ml-refresher", "-n", "gitops-system"],
     ]
