@@ -100,8 +100,8 @@ def until(is_so: Callable[[], bool], *, seconds: float, what: str) -> None:
         time.sleep(1)
 
 
-def posted(url: str, payload: Any) -> tuple[Any, Mapping[str, str]]:
+def posted(url: str, payload: Any, *, seconds: float = 20) -> tuple[Any, Mapping[str, str]]:
     """The JSON answer and its headers."""
     body, head = json.dumps(payload).encode(), {"Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, body, head), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, body, head), timeout=seconds) as answer:
         return json.loads(answer.read()), {k.lower(): v for k, v in answer.headers.items()}
