@@ -23,6 +23,7 @@ from gitops_ml.review.review import Review, State
 from gitops_ml.review.rollout import quota_warnings
 from gitops_ml.review.rules import with_findings
 from gitops_ml.review.sides import read_checkout_releases
+from gitops_ml.review.usage import usage_of_all, usage_of_planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -84,12 +85,15 @@ def check(
         if review.errors:
             return review
         trusted = read_project_of(repository, tip, start=start, folder=place)
+        rules = trusted.project if trusted.file else states.after.project
+        is_limited = bool(rules.checks.limits and review.releases)
         review = with_findings(
             review,
             states.after,
             trusted=trusted,
             before=states.before.project,
             now=now,
+            usage=usage_of_all(repository, after, start=start, folder=place) if is_limited else {},
         )
         if clients_of is None:
             return review
@@ -125,7 +129,8 @@ def _check_current(
     base = replace(base, commit=snapshot.commit)
     review, pairs = _review(states, base, head, options, objects_before=objects)
     trusted = ProjectOf(project, "", "gitops-ml.yaml" if after.workspace.has_project_file else None)
-    review = with_findings(review, after, trusted=trusted, before=project, now=now)
+    usage = usage_of_planned(after.planned.values()) if project.checks.limits else {}
+    review = with_findings(review, after, trusted=trusted, before=project, now=now, usage=usage)
     return _with_hand_edits(review, pairs, lambda: clients)
 
 

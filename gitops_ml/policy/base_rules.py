@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.policy.evaluate import CHANGED
 from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.project.checks import IGNORED
 from gitops_ml.release.rules.policy_requests import policy_findings
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from gitops_ml.policy.rule import Subject
     from gitops_ml.project.project import EnvironmentSpec, Project
 
-CHANGED = "rules-changed"
 _LONGEST = 120
 
 

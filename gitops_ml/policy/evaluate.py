@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gitops_ml.documents.findings import suggestion
 from gitops_ml.policy.rule import FleetRule, RuleFinding
 from gitops_ml.project.checks import IGNORED
 from gitops_ml.project.policy import matches_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Set
     from datetime import date
 
     from gitops_ml.policy.rule import AnyRule, Fleet
     from gitops_ml.project.checks import Checks, RuleException
 
-EXPIRED = "expired-exception"
+EXPIRED, CHANGED, UNKNOWN = "expired-exception", "rules-changed", "unknown-rule"
+"""Findings about the rules themselves."""
 
 
 def evaluate(
@@ -24,12 +26,14 @@ def evaluate(
 ) -> tuple[RuleFinding, ...]:
     """What the releases break, sorted; ``checks`` are those of the base of a pull request."""
     found: list[RuleFinding] = []
+    rules = tuple(rules)
     for rule in rules:
         severity = checks.severities.get(rule.id, rule.severity)
         if severity != IGNORED:
             found += _findings(rule, fleet, severity)
     kept = (_excepted(each, checks.exceptions, today) for each in found)
-    return tuple(sorted(dict.fromkeys((*kept, *_expired(checks, today))), key=_order))
+    more = (*_expired(checks, today), *_unknown(checks, {rule.id for rule in rules}))
+    return tuple(sorted(dict.fromkeys((*kept, *more)), key=_order))
 
 
 def _order(finding: RuleFinding) -> tuple[str, ...]:
@@ -77,6 +81,17 @@ def _covers(exception: RuleException, finding: RuleFinding) -> bool:
         and bool(finding.api)
         and matches_any(exception.apis, finding.api)
     )
+
+
+def _unknown(checks: Checks, ids: Set[str]) -> Iterator[RuleFinding]:
+    """A severity or an exception that no rule has: a typing error, or a package that is not installed."""
+    known = sorted({*ids, EXPIRED, CHANGED, UNKNOWN})
+    severity = checks.severities.get(UNKNOWN, "warning")
+    named = {*checks.severities, *(each.rule for each in checks.exceptions)}
+    for rule in sorted(named - set(known)):
+        if severity != IGNORED:
+            message = f"checks names the unknown rule {rule!r}{suggestion(rule, known)}"
+            yield RuleFinding("", "", UNKNOWN, severity, message)
 
 
 def _expired(checks: Checks, today: date) -> Iterator[RuleFinding]:

@@ -71,8 +71,11 @@ def _pod(pod: Pod) -> Iterator[str]:
     for sysctl in context.get("sysctls") or ():
         if sysctl.get("name") not in _SYSCTLS:
             yield f"sysctl {sysctl.get('name')} is not a safe one"
-    if context.get("runAsUser") == 0:
-        yield "runAsUser is 0"
+    if pod.spec.get("hostUsers") is not False:
+        if context.get("runAsUser") == 0:
+            yield "runAsUser is 0"
+        if context.get("runAsNonRoot") is False:
+            yield "runAsNonRoot is false"
     yield from _shared(context)
 
 
@@ -119,10 +122,13 @@ def _container(container: Mapping[str, Any], pod: Pod) -> Iterator[str]:
         yield "allowPrivilegeEscalation is not false"
     if "ALL" not in (within(own, "capabilities").get("drop") or ()):
         yield "it does not drop all capabilities"
-    if own.get("runAsNonRoot", inherited.get("runAsNonRoot")) is not True:
-        yield "runAsNonRoot is not true"
-    if own.get("runAsUser") == 0:
-        yield "runAsUser is 0"
+    # With user namespaces of its own, root of the pod is nobody on the node.
+    if pod.spec.get("hostUsers") is not False:
+        is_unset = own.get("runAsNonRoot") is None
+        if (inherited if is_unset else own).get("runAsNonRoot") is not True:
+            yield "runAsNonRoot is not true"
+        if own.get("runAsUser") == 0:
+            yield "runAsUser is 0"
     if not (within(own, "seccompProfile") or within(inherited, "seccompProfile")):
         yield "no seccompProfile is set"
 

@@ -20,6 +20,7 @@ _POD_FIELD = {
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
     "Pod": (),
 }
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 MAIN = "predictor"
 """The container of the API."""
 
@@ -38,7 +39,7 @@ class Pod:
     @property
     def containers(self) -> tuple[Mapping[str, Any], ...]:
         """Those that serve, and those that run before or beside them."""
-        lists = (self.spec.get(name) for name in ("initContainers", "containers"))
+        lists = (self.spec.get(name) for name in _CONTAINERS)
         return tuple(each for found in lists for each in found or () if isinstance(each, dict))
 
 

@@ -20,25 +20,35 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.policy.rule import RuleFinding
+    from gitops_ml.policy.rule import RuleFinding, Usage
     from gitops_ml.project.project import Project
     from gitops_ml.review.read_states import ProjectOf
     from gitops_ml.review.review import ReleaseReview, Review, Side
     from gitops_ml.review.sides import StateReleases
+    from gitops_ml.review.usage import Place
 
 
 def with_findings(
-    review: Review, after: StateReleases, *, trusted: ProjectOf, before: Project, now: datetime
+    review: Review,
+    after: StateReleases,
+    *,
+    trusted: ProjectOf,
+    before: Project,
+    now: datetime,
+    usage: Mapping[Place, Usage],
 ) -> Review:
     """The review with what its releases break.
 
     ``trusted`` is the project that the change is merged into: a pull request cannot except itself.
-    ``before`` is the one that the change began with.
+    ``before`` is the one that the change began with; ``usage`` is that of all releases after it, where
+    there are limits.
     """
     rules = trusted.project if trusted.file else after.project
     project = with_base_rules(after.project, rules)
     subjects = tuple(_subject(each, project, before, now) for each in review.releases)
-    fleet = Fleet(subjects, project, existing=review.counts)
+    changed = {(each.environment, each.api) for each in review.releases}
+    standing = tuple(each for place, each in usage.items() if place not in changed)
+    fleet = Fleet(subjects, project, existing=review.counts, standing=standing)
     found = evaluate(fleet, rules_of(rules.checks), checks=rules.checks, today=now.date())
     found += tuple(f for each in subjects for f in beyond_base(each, rules))
     if trusted.file:

@@ -181,3 +181,32 @@ def test_rules_of_the_base_in_cel_hold(proposer):
     result = checked(proposer)
     assert result.code == 7
     assert broken(result) == {"acme"}
+
+
+def test_limits_count_the_releases_that_do_not_change(ann):
+    rose = {"autoscaling": {"max_replicas": 5}}
+    ann.has(container_api("iris"), folder=ann.project / "iris")
+    ann.has(container_api("rose", **rose), folder=ann.project / "rose")
+    for name in ("iris", "rose"):
+        (ann.project / name / "gitops-ml.yaml").unlink()
+    ann.configures(checks={"limits": [{"environment": "staging", "replicas": 12}]})
+    ann.keeps_source_in_git()
+    git("branch", "-M", "main", cwd=ann.project)
+    git("checkout", "-q", "-b", "change", cwd=ann.project)
+    for most, rules in ((8, {"usage-limit"}), (7, set())):
+        ann.has(
+            container_api("iris", autoscaling={"max_replicas": most}), folder=ann.project / "iris"
+        )
+        (ann.project / "iris" / "gitops-ml.yaml").unlink()
+        assert broken(checked(ann)) == rules
+
+
+def test_a_severity_of_an_unknown_rule_is_reported(proposer):
+    git("checkout", "-q", "main", cwd=proposer.project)
+    proposer.configures(checks={"severities": {"pod-securty": "error"}})
+    proposer.commits_source()
+    git("checkout", "-q", "-B", "change", cwd=proposer.project)
+    proposer.has(container_api("iris"))
+    result = checked(proposer)
+    assert "unknown-rule" in broken(result, "warning")
+    assert "did you mean 'pod-security'" in result.out
