@@ -66,6 +66,12 @@ def _explain(context: click.Context, parameter: click.Parameter, rule: str | Non
     help="Ask no server; edits of the GitOps repository by hand are not known then.",
 )
 @click.option(
+    "--advisories",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder of advisories in the OSV format: known vulnerabilities of the packages that change.",
+)
+@click.option(
     "--html",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -119,6 +125,7 @@ def command(
     environments: tuple[str, ...],
     apis: tuple[str, ...],
     offline: bool,
+    advisories: Path | None,
     html: Path | None,
     traffic: str | None,
     posts: bool,
@@ -138,7 +145,9 @@ def command(
     """
     if traffic and not html:
         raise click.UsageError("--traffic has an effect with --html only")
-    options = CheckOptions(base=base, head=head, environments=environments, apis=apis)
+    options = CheckOptions(
+        base=base, head=head, environments=environments, apis=apis, advisories=advisories
+    )
     trusted: list[Clients] = []
 
     def clients_of(project: Project, root: Path) -> Clients:

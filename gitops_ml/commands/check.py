@@ -18,6 +18,8 @@ from gitops_ml.helm.engines import find_helm
 from gitops_ml.review.compare import Comparison, changed_pairs, total_cost
 from gitops_ml.review.current import current_objects_of, current_states
 from gitops_ml.review.hand_edits_of_change import edits_that_end
+from gitops_ml.review.headline import count_of
+from gitops_ml.review.image_changes import with_advisories
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
 from gitops_ml.review.review import Review, State
 from gitops_ml.review.rollout import quota_warnings
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from gitops_ml.helm.engines import HelmEngine
     from gitops_ml.project.project import Project
     from gitops_ml.review.compare import Pair
+    from gitops_ml.review.review import ReleaseReview
     from gitops_ml.workspace.clients import Clients
 
     ObjectsBefore = Callable[[Iterable[Release], HelmEngine], dict[str, Objects]]
@@ -52,6 +55,8 @@ class CheckOptions:
     environments: tuple[str, ...] = ()
     apis: tuple[str, ...] = ()
     """Only these; all where it is empty."""
+    advisories: Path | None = None
+    """A folder of advisories in the OSV format."""
 
 
 def check(
@@ -193,9 +198,20 @@ def _review(
         releases=releases,
         recorded=recorded,
         cost=total_cost(releases),
-        warnings=(*review.warnings, *warnings, *quota_warnings(releases)),
+        warnings=(
+            *review.warnings,
+            *warnings,
+            *quota_warnings(releases),
+            *states.after.lock_warnings(_rebuilt(releases)),
+        ),
     )
+    if options.advisories is not None:
+        review = with_advisories(review, options.advisories)
     return review, pairs
+
+
+def _rebuilt(releases: Iterable[ReleaseReview]) -> list[str]:
+    return [each.directory for each in releases if each.image and each.image.rebuilt]
 
 
 def _with_hand_edits(
@@ -223,8 +239,8 @@ def _base_warnings(states: States) -> Iterator[str]:
     errors = [each for each in states.before.problems if each.severity == "error"]
     if errors:
         yield (
-            f"before the change, documents had {len(errors)} errors; what they describe counts as "
-            "it could be read"
+            f"before the change, the documents had {count_of(len(errors), 'error')}; what they "
+            "describe counts as far as it could be read"
         )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gitops_ml.packages.advisories import read_advisories
 from gitops_ml.review.review import FileChange, ImageReview, PackageChange
 from gitops_ml.runtime.runtime_package import APP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-    from gitops_ml.review.review import Side
+    from gitops_ml.review.review import Review, Side
 
 _OWN = f"{APP}/"
 _MOST_NAMED = 5
@@ -84,3 +87,31 @@ def package_changes(before: Side | None, after: Side | None) -> tuple[PackageCha
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     )
+
+
+def with_advisories(review: Review, folder: Path) -> Review:
+    """The review with the known vulnerabilities of the packages that come or change.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    wanted = {
+        (change.name, change.after)
+        for release in review.releases
+        for change in release.packages
+        if change.after
+    }
+    known = read_advisories(folder, wanted)
+    releases = tuple(
+        replace(
+            release,
+            packages=tuple(
+                replace(each, advisories=known.found.get((each.name, each.after or ""), ()))
+                for each in release.packages
+            ),
+        )
+        for release in review.releases
+    )
+    text = f"{known.unread} files of {folder} are no advisories in the OSV format"
+    warnings = (text,) if known.unread else ()
+    return replace(review, releases=releases, warnings=(*review.warnings, *warnings))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.errors import Problem
     from gitops_ml.gitops.differences import FieldChange, ObjectChange
+    from gitops_ml.packages.advisories import Advisory
     from gitops_ml.policy.rule import RuleFinding
     from gitops_ml.release.cost import CostRange
     from gitops_ml.release.spec import ReleaseSpec
@@ -101,16 +102,6 @@ class FileChange:
     action: str
     size: int | None = None
     """Bytes after the change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Advisory:
-    """A known vulnerability of one version of a package."""
-
-    id: str
-    summary: str
-    fixed: str | None
-    """The first version without it, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.delivery.images import image_request
 from gitops_ml.delivery.rendering import make_releases
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
-from gitops_ml.image.planner import ImagePlanner, PlannedImage
+from gitops_ml.image.planner import ImagePlanner, PlannedImage, Unlocked
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.packages.locking import LockOutcome, Locks
+from gitops_ml.packages.lock_file import BadLock, lock_path, parse_lock
+from gitops_ml.packages.locking import Locks
 from gitops_ml.release.resolve import merged_fields
 from gitops_ml.review.predictor_sources import openapi_of, sources_of
 from gitops_ml.review.review import Side
 from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.current_folder import current_folder, standing_in
+from gitops_ml.system.project_files import LARGEST_LOCK, read_file
 from gitops_ml.workspace.manifest_files import Found
 from gitops_ml.workspace.workspace import open_project, read_found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from gitops_ml.gitops.release_files import Release
@@ -87,6 +89,20 @@ class StateReleases:
             file=planned.manifest.file,
             line=line,
         )
+
+    def lock_warnings(self, directories: Iterable[str]) -> Iterator[str]:
+        """About locks of images without an up-to-date one: their packages are not decided yet."""
+        places: dict[str, str] = {}
+        for directory in directories:
+            image = self.images.get(directory)
+            if image is not None and isinstance(image.lock, Unlocked):
+                path = image.lock.path.as_posix().removeprefix(f"{self.folder}/")
+                places[path] = image.lock.reason
+        for path, reason in sorted(places.items()):
+            yield (
+                f"{path} {reason}, so the packages are resolved by the deploy: run `gitops-ml lock` and "
+                "commit it"
+            )
 
     def with_sources(self, side: Side, directory: str) -> Side:
         """The side with the sources of its predictor."""
@@ -231,9 +247,17 @@ def _facts(file: Any) -> str:
 
 
 def _packages(image: PlannedImage) -> dict[str, str]:
-    if not isinstance(image.lock, LockOutcome):
+    """The packages of the lock, also of one that is older than the requirements."""
+    if image.context is None:
         return {}
-    return {package.name: package.version for package in image.lock.lock.packages}
+    root = image.context.roots[APP]
+    pip = image.context.dependencies.pip
+    try:
+        content = read_file(root / lock_path(pip), limit=LARGEST_LOCK, inside=(root,))
+        lock = parse_lock(content.decode("utf-8", "replace"), requirements=pip)
+    except (OSError, BadLock, ValueError):
+        return {}
+    return {package.name: package.version for package in lock.packages}
 
 
 def _shown(problem: Problem, folder: Path) -> Problem:

@@ -11,10 +11,10 @@ from gitops_ml.review.rollout import ONLY_IMAGE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from gitops_ml.packages.advisories import Advisory
     from gitops_ml.policy.rule import RuleFinding
     from gitops_ml.release.cost import CostRange
     from gitops_ml.review.review import (
-        Advisory,
         FileChange,
         PackageChange,
         ReleaseReview,
