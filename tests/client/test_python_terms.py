@@ -20,6 +20,8 @@ ONLY_COMMANDS = {
     "login",
     "bench",
     "check",
+    "comment",
+    "cost",
     "build",
     "init",
     "base",
