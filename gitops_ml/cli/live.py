@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.drift import LiveDifference
 
 _LONGEST = 120
+_WHOLE = {
+    "add": "in the cluster, and not in Git",
+    "delete": "in Git only",
+    "modify": "not as in Git, by Argo CD's comparison",
+}
 
 
 def show(drift: Drift) -> None:
@@ -42,8 +47,7 @@ def _show_release(release: ReleaseDrift) -> None:
 
 def _line(each: LiveDifference) -> str:
     if not each.path:
-        where = "in the cluster, and not in Git" if each.action == "add" else "in Git only"
-        return f"{each.kind}/{each.name}: {where}{_by(each)}"
+        return f"{each.kind}/{each.name}: {_WHOLE[each.action]}{_by(each)}"
     git, live = _in_short(each.git), _in_short(each.live)
     values = {"add": live, "delete": f"{git} is missing", "modify": f"{git} -> {live}"}
     return f"{each.path}: {values[each.action]}{_by(each)}"

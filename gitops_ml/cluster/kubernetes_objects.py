@@ -53,6 +53,11 @@ def read_application(item: Json) -> Application:
         conditions=tuple(map(_condition, _dicts(status, "conditions"))),
         deployed_at=read_time(history[-1].get("deployedAt")) if history else None,
         path=_text(_dict(_dict(item, "spec"), "source"), "path"),
+        out_of_sync=tuple(
+            (_text(each, "kind"), _text(each, "name"))
+            for each in _dicts(status, "resources")
+            if each.get("status") == "OutOfSync"
+        ),
         is_refreshing=REFRESH in annotations,
         is_deleting=bool(metadata.get("deletionTimestamp")),
     )

@@ -89,6 +89,8 @@ class Application:
     deployed_at: datetime | None
     path: str = ""
     """The folder of the GitOps repository that it renders."""
+    out_of_sync: tuple[tuple[str, str], ...] = ()
+    """Kind and name of the objects that are not as in Git, by its own comparison."""
     is_refreshing: bool = False
     """Whether a refresh was asked for and has not begun."""
     is_deleting: bool = False

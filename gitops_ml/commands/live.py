@@ -126,8 +126,14 @@ class _Comparison:
             environment=release.environment,
             sync=application.sync if application else None,
             revision=application.revision if application else None,
-            differences=tuple(self._differences(wanted, live)),
+            differences=(*self._differences(wanted, live), *self._by_argo_cd(application)),
         )
+
+    def _by_argo_cd(self, application: Application | None) -> Iterator[LiveDifference]:
+        """What only Argo CD could compare."""
+        for kind, name in application.out_of_sync if application else ():
+            if kind in self._live.unread and not is_preflight(name):
+                yield LiveDifference(kind=kind, name=name)
 
     def _differences(
         self, wanted: Mapping[Identity, Object], live: Mapping[Identity, Object]

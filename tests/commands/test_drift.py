@@ -195,6 +195,16 @@ def test_what_argo_cd_says_is_shown_and_what_cannot_be_read_is_said(synced):
         "ConfigMap objects are not compared: the roles of gitops-ml do not include them"
         in result.err
     )
+    for item in synced.server.objects.values():
+        if item["kind"] == "Application":
+            item["status"]["resources"] = [
+                {"kind": kind, "name": "iris", "status": "OutOfSync"}
+                for kind in ("ConfigMap", "Deployment")
+            ]
+    result = synced.ann.runs("diff", "--live", "-e", "staging", "--exit-code")
+    assert result.code == 7
+    assert "  ~ ConfigMap/iris: not as in Git, by Argo CD's comparison\n" in result.out
+    assert "1 difference between" in result.out
     synced.server.forbidden |= {"applications"}
     blind = synced.ann.runs("diff", "--live", "-e", "staging")
     assert "what Argo CD says is not known" in blind.err

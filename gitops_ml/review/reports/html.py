@@ -177,7 +177,8 @@ def _size(size: int) -> str:
 
 
 def _sentences(release: ReleaseReview) -> Iterator[str]:
-    yield from release.rollout.why
+    for why in filter(None, release.rollout.why):
+        yield f"{why[0].upper()}{why[1:].removesuffix('.')}."
     if release.image and release.image.rebuilt and release.image.why:
         yield f"The image is built again: {', '.join(release.image.why)}."
     rollout = release.rollout
