@@ -71,7 +71,7 @@ def messages() -> list[tuple[str, str]]:
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         room, module = path.relative_to(PACKAGE).parts[0], path.stem
-        if room in ("cli", "client", "git", "review", "system") or (
+        if room in ("cli", "client", "git", "helm", "review", "system") or (
             room == "commands" and module in ONLY_COMMANDS
         ):
             continue
