@@ -86,8 +86,11 @@ def text_of_others(file: Path) -> str:
     """A text that the job of a stranger may have written, without mentions, links and HTML.
 
     Raises:
-        UsageError: the file cannot be read, is too large, or is not UTF-8.
+        UsageError: the file cannot be read, is a link, is too large, or is not UTF-8.
     """
+    if file.is_symlink():
+        # Such as to /proc/self/environ, in a checkout or an artifact: the secrets of this job would be posted.
+        raise UsageError(f"{file} is a link: only a file is posted")
     try:
         text = read_file(file, limit=_LARGEST).decode("utf-8")
     except CannotRead as failure:

@@ -55,7 +55,8 @@ class Runner:
         own = {name: self._value(str(value)) for name, value in step.get("env", {}).items()}
         environ = {
             **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "CI": "true", "GITHUB_ACTIONS": "true", "GITEA_ACTIONS": "true",
+            "CI": "true", "RUNNER_TEMP": str(self.mill.person.home / "runner"),
+            "GITHUB_ACTIONS": "true", "GITEA_ACTIONS": "true",
             "GITHUB_SERVER_URL": self.forge.url, "GITHUB_API_URL": self.forge.api_url,
             "GITHUB_REPOSITORY": SOURCE, "GITHUB_ACTOR": "ann", **github, **own,
         }  # fmt: skip
@@ -94,7 +95,6 @@ def runner(mill: Mill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         person = mill.person
         assert person.runs("init", "--ci", "gitea").code == 0
         assert person.runs("lock").code == 0
-        (mill.project / ".gitignore").write_text("check.md\n")
         person.keeps_source_in_git()
         git("branch", "-M", "main", cwd=mill.project)
         bare_repository(forge.base / f"{SOURCE}.git", {"README.md": "x\n"})

@@ -82,6 +82,16 @@ def test_what_is_no_report_is_not_posted(forge, job, content, words):
     assert words in result.err
 
 
+@pytest.mark.parametrize("target", ["/proc/self/environ", "real.md"])
+def test_a_link_is_not_posted(forge, job, target):
+    """The environment of the job that comments has a token."""
+    (job.project / "real.md").write_text(TEXT)
+    (job.project / "check.md").unlink()
+    (job.project / "check.md").symlink_to(target)
+    result = job.runs("comment", "check.md")
+    assert (result.code, forge.notes, "is a link" in result.err) == (2, [], True)
+
+
 def test_without_a_pull_request_the_option_is_named(ann, monkeypatch):
     monkeypatch.delenv("GITHUB_REF", raising=False)
     monkeypatch.delenv("CI_MERGE_REQUEST_IID", raising=False)
