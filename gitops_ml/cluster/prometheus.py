@@ -66,11 +66,7 @@ class Prometheus:
         """The series of a query from ``start`` to ``end``, each ``step`` seconds."""
         found = self._data("/api/v1/query_range", query=promql, start=start, end=end, step=step)
         return tuple(
-            Series(
-                _labels(each),
-                tuple((float(p[0].value), _number(p[1])) for p in each["values"].items()),
-            )
-            for each in found["result"].items()
+            Series(_labels(each), _points(each["values"])) for each in found["result"].items()
         )
 
     def _data(self, path: str, **query: Any) -> Part:
@@ -123,6 +119,14 @@ def proxy_path(address: str) -> str | None:
 def _labels(series: Part) -> dict[str, str]:
     metric = series["metric"]
     return {key: metric[key].text_or() for key in metric.value or {}}
+
+
+def _points(part: Part) -> tuple[tuple[float, float], ...]:
+    """Times and values. There may be millions, so they are not checked one by one."""
+    try:
+        return tuple((float(at), float(value)) for at, value in part.value)
+    except (TypeError, ValueError):
+        raise part.odd("is no list of times and values") from None
 
 
 def _number(part: Part) -> float:

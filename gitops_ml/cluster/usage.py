@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from gitops_ml.release.replicas_over_time import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from gitops_ml.cluster.prometheus import Prometheus
+    from gitops_ml.cluster.prometheus import Prometheus, Series
 
     Place = tuple[str, str]
     """Namespace and API."""
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = "predictor_requests_in_progress"
 """The gauge of the runtime; a ready-made container may have another one."""
 STEP_SECONDS = 300
+_DAY = 24 * 3600
 _BY_API = "namespace, app_kubernetes_io_instance"
 
 
@@ -55,7 +56,7 @@ def recorded_replicas(
 
 def recorded_times(prometheus: Prometheus, *, start: float, end: float) -> tuple[float, ...]:
     """The times at which it recorded anything: at others, no value does not mean zero."""
-    found = prometheus.query_range("count(up)", start=start, end=end, step=STEP_SECONDS)
+    found = _day_by_day(prometheus, "count(up)", start, end)
     return tuple(at for series in found for at, _ in series.points)
 
 
@@ -66,12 +67,20 @@ def _in(namespaces: Iterable[str]) -> str:
 def _by_place(
     prometheus: Prometheus, query: str, label: str, start: float, end: float
 ) -> dict[Place, Traffic]:
-    found = prometheus.query_range(query, start=start, end=end, step=STEP_SECONDS)
-    over_time = (
-        ((each.labels.get("namespace", ""), each.labels.get(label, "")), _over_time(each.points))
-        for each in found
-    )
+    points: dict[Place, list[tuple[float, float]]] = {}
+    for each in _day_by_day(prometheus, query, start, end):
+        place = (each.labels.get("namespace", ""), each.labels.get(label, ""))
+        points.setdefault(place, []).extend(each.points)
+    over_time = ((place, _over_time(each)) for place, each in points.items())
     return {place: traffic for place, traffic in over_time if traffic.points}
+
+
+def _day_by_day(prometheus: Prometheus, query: str, start: float, end: float) -> Iterator[Series]:
+    """The series of each day: an answer about a week of a thousand APIs would be too long."""
+    while start <= end:
+        last = min(end, start + _DAY - STEP_SECONDS)
+        yield from prometheus.query_range(query, start=start, end=last, step=STEP_SECONDS)
+        start += _DAY
 
 
 def _over_time(points: Iterable[tuple[float, float]]) -> Traffic:

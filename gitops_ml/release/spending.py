@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gitops_ml.project.project import ClusterSpec
+    from gitops_ml.release.schedule import Step
     from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec
 
 STEP = timedelta(minutes=5)
@@ -142,43 +143,42 @@ def _with_other_replicas(
     assert usage.load is not None, "requests are recorded"
     traffic = Traffic(tuple((at, usage.load.get(at, 0.0)) for at in usage.times))
     scaling = spec.autoscaling
-    now = _simulated_hours(scaling, traffic)
+    until = traffic.until
+    now = replica_hours(simulated(scaling, traffic, traffic.since, until), until)
     if not now:
         return
-    for name, change, other, note in _alternatives(scaling, cluster, traffic):
-        share = 1 - _simulated_hours(other, traffic) / now
-        yield Saving(name, change, month * share, note)
-
-
-def _simulated_hours(scaling: AutoscalingSpec, traffic: Traffic) -> float:
-    until = traffic.until
-    return replica_hours(simulated(scaling, traffic, traffic.since, until), until)
+    for name, change, other in _alternatives(scaling, traffic):
+        steps = simulated(other, traffic, traffic.since, until)
+        share = 1 - replica_hours(steps, until) / now
+        yield Saving(name, change, month * share, _note(other, cluster, steps))
 
 
 def _alternatives(
-    scaling: AutoscalingSpec, cluster: ClusterSpec, traffic: Traffic
-) -> Iterator[tuple[str, str, AutoscalingSpec, str]]:
-    """Name, what to write, the settings, and a note."""
+    scaling: AutoscalingSpec, traffic: Traffic
+) -> Iterator[tuple[str, str, AutoscalingSpec]]:
+    """Name, what to write, and the settings."""
     least = scaling.min_replicas
     if least > 1:
-        yield "fewer replicas", "min_replicas: 1", replace(scaling, min_replicas=1), ""
+        yield "fewer replicas", "min_replicas: 1", replace(scaling, min_replicas=1)
     if least:
-        zero = replace(scaling, min_replicas=0)
-        starts = _starts(zero, traffic)
-        note = f"{starts} starts from zero in the recorded time"
-        if not cluster.http_addon and not scaling.triggers:
-            note += "; it needs KEDA's HTTP add-on or a trigger that wakes it"
-        yield "scale to zero", "min_replicas: 0", zero, note
+        yield "scale to zero", "min_replicas: 0", replace(scaling, min_replicas=0)
         if (window := _busy_window(scaling, traffic)) is not None:
-            low = _outside(scaling, traffic, window)
+            low = _outside(traffic, window)
             other = replace(scaling, min_replicas=low, schedule=(*scaling.schedule, window))
             words = f'{{start: "{window.start}", end: "{window.end}", replicas: {least}}}'
-            yield "schedule", f"min_replicas: {low}, schedule: [{words}]", other, "times are UTC"
+            yield "schedule", f"min_replicas: {low}, schedule: [{words}]", other
 
 
-def _starts(scaling: AutoscalingSpec, traffic: Traffic) -> int:
-    steps = simulated(scaling, traffic, traffic.since, traffic.until)
-    return sum(not each.replicas and later.replicas > 0 for each, later in pairwise(steps))
+def _note(scaling: AutoscalingSpec, cluster: ClusterSpec, steps: tuple[Step, ...]) -> str:
+    if scaling.schedule:
+        return "times are UTC"
+    if scaling.min_replicas:
+        return ""
+    starts = sum(not each.replicas and later.replicas > 0 for each, later in pairwise(steps))
+    note = f"{starts} starts from zero in the recorded time"
+    if cluster.http_addon or scaling.triggers:
+        return note
+    return f"{note}; it needs KEDA's HTTP add-on or a trigger that wakes it"
 
 
 def _busy_window(scaling: AutoscalingSpec, traffic: Traffic) -> CronWindow | None:
@@ -210,7 +210,7 @@ def _shortest_span(hours: set[int]) -> tuple[int, int]:
     return start, length
 
 
-def _outside(scaling: AutoscalingSpec, traffic: Traffic, window: CronWindow) -> int:
+def _outside(traffic: Traffic, window: CronWindow) -> int:
     """One replica outside of the window, or none where nobody called."""
     start, end = (int(line.split()[1]) for line in (window.start, window.end))
     is_weekly = window.start.endswith("1-5")
