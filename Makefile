@@ -24,7 +24,7 @@ TESTS ?= tests/e2e
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit e2e e2e-binaries fuzz bench bench-serving base-image clean
+.PHONY: help demo test check audit e2e e2e-binaries fuzz bench bench-serving dashboards base-image clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ bench: $(VENV)/.installed ## Measure gitops-ml and a peer in the same run
 bench-serving: $(VENV)/.installed ## Measure the runtime and other serving runtimes
 	@[ -d .bench-serving ] || UV="$(abspath $(BIN))/uv" bench/serving/run.sh setup
 	PYTHON="$(abspath $(BIN))/python" bench/serving/run.sh
+
+dashboards: $(VENV)/.installed ## Write the dashboards of the chart and of bootstrap, after a change of dashboards/
+	$(BIN)/python -m dashboards
 
 base-image: ## Build the base image of predictors: VARIANT=cpu|cuda IMAGE=… PLATFORM=… PUSH=1
 	$(DOCKER) build --platform $(PLATFORM) --tag $(IMAGE) $(BUILD_ARGS) \

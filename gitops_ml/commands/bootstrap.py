@@ -22,6 +22,7 @@ from gitops_ml.git.commits import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
+from gitops_ml.gitops.fleet_dashboards import fleet_dashboards
 from gitops_ml.gitops.previews import CHART as PREVIEW_CHART
 from gitops_ml.gitops.previews import previews_file
 from gitops_ml.gitops.release_files import chart_files, environment_files
@@ -204,7 +205,7 @@ def _argo_files(
     return (
         *chart_files([predictor_chart()]),
         *_preview_files(workspace),
-        *_files_to_apply(project),
+        *_files_to_apply(workspace),
         *environment_files(
             project,
             workspace.environments,
@@ -230,10 +231,12 @@ def _preview_files(workspace: Workspace) -> tuple[RenderedFile, ...]:
     return (*chart_files([read_chart(PREVIEW_CHART)]), *files) if files else ()
 
 
-def _files_to_apply(project: Project) -> tuple[RenderedFile, ...]:
+def _files_to_apply(workspace: Workspace) -> tuple[RenderedFile, ...]:
     """What an administrator applies, and nothing syncs."""
+    project = workspace.project
     assert project.gitops is not None, "`repository_of` refuses a project without"
-    return (root_file(project.gitops), rights_file())
+    dashboards = fleet_dashboards(project, workspace.environments)
+    return (root_file(project.gitops), rights_file(), *dashboards)
 
 
 def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:

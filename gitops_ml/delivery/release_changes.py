@@ -6,6 +6,8 @@ the files, and compare them with the repository.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from gitops_ml.gitops.release_files import Release, chart_files, environment_fil
 from gitops_ml.gitops.release_yaml import REFRESH, project_of, read_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from gitops_ml.delivery.modes import EnvironmentMode
     from gitops_ml.delivery.repository_state import RepositoryState
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from gitops_ml.project.project import Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import PlannedRelease, Workspace
+
+_COMMIT = re.compile("[0-9a-f]{7,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def release_changes(
     """
     wanted = tuple(wanted)
     releases = _with_refreshes((item.release for item in wanted), state)
+    releases = _with_alert_origins(zip(wanted, releases, strict=True), state)
     project, gone = workspace.project, tuple(gone)
     _refuse(wanted, releases, state, project, gone=gone)
     modes = environment_modes(state, project, {item.environment for item in releases})
@@ -246,6 +251,34 @@ def _with_refreshes(releases: Iterable[Release], state: RepositoryState) -> tupl
             item = replace(item, text=item.text.refreshed(there.refresh))
         found.append(item)
     return tuple(found)
+
+
+def _with_alert_origins(
+    pairs: Iterable[tuple[WantedRelease, Release]], state: RepositoryState
+) -> tuple[Release, ...]:
+    """The releases; alerts name the commit of the deployment, and the deployment before it."""
+    pairs = tuple(pairs)
+    paths = {f"{item.directory}/{layout.VALUES}" for _, item in pairs if item.text.has_alerts}
+    values = state.read(paths & state.blob_ids.keys())
+    return tuple(
+        replace(
+            item,
+            text=item.text.with_alert_origin(
+                state.release_yaml(item.directory),
+                values.get(f"{item.directory}/{layout.VALUES}"),
+                commit=_commit(wanted.provenance),
+            ),
+        )
+        if item.text.has_alerts
+        else item
+        for wanted, item in pairs
+    )
+
+
+def _commit(provenance: Provenance | Mapping[str, Any]) -> str | None:
+    fields = provenance if isinstance(provenance, Mapping) else provenance.fields()
+    commit = fields.get("commit")
+    return commit if isinstance(commit, str) and _COMMIT.fullmatch(commit) else None
 
 
 def _added_to_charts(state: RepositoryState, files: Iterable[RenderedFile]) -> set[str]:

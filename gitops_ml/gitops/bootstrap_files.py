@@ -131,7 +131,20 @@ def steps(
             "Create the roles of people and of CI, on each cluster",
             (f"kubectl apply -f {layout.RIGHTS}",),
         ),
+        *_dashboards(project, places),
     )
+
+
+def _dashboards(project: Project, places: Iterable[EnvironmentSpec]) -> tuple[Steps, ...]:
+    paths = [
+        layout.fleet_dashboard_path(place.name)
+        for place in places
+        if project.clusters[place.cluster].grafana is not None
+    ]
+    if not paths:
+        return ()
+    title = "Show all APIs of an environment in Grafana, once its namespace exists"
+    return (Steps(title, tuple(f"kubectl apply -f {path}" for path in paths)),)
 
 
 def readme(project: Project, gitops: GitopsSpec) -> Block:

@@ -9,6 +9,7 @@ argocd/projects/<team>.yaml                  one AppProject per team
 argocd/previews/<environment>.yaml           AppProject and ApplicationSet of its previews
 bootstrap/root.yaml                          the Application that syncs argocd/; applied once by ops
 bootstrap/rights.yaml                        the ClusterRoles of people and of CI; applied by ops
+bootstrap/dashboards/<environment>.yaml      the dashboard of all APIs; applied by ops
 policy.yaml                                  limits for the releases of all projects; written by ops
 """
 
@@ -33,6 +34,10 @@ def application_set_path(environment: str) -> str:
 
 def app_project_path(team: str) -> str:
     return f"{ARGOCD}/projects/{team}.yaml"
+
+
+def fleet_dashboard_path(environment: str) -> str:
+    return f"bootstrap/dashboards/{environment}.yaml"
 
 
 def chart_of(path: str) -> str | None:

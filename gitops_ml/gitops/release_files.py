@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,19 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import argo, layout
 from gitops_ml.gitops.deployment_id import deployment_id
-from gitops_ml.gitops.release_yaml import Provenance, deployment_id_of, split_provenance
+from gitops_ml.gitops.release_yaml import (
+    Provenance,
+    as_text,
+    deployment_id_of,
+    read_fields,
+    split_provenance,
+)
 from gitops_ml.release.values.chart import chart_values
 from gitops_ml.release.values.pod_part import pod_part
+from gitops_ml.release.values.without_empty import without_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from gitops_ml.gitops.deployment_id import Refresh
     from gitops_ml.helm.charts import Chart
@@ -48,6 +57,44 @@ class ReleaseText:
             facts=refresh.facts(self.facts, before=refresh.of),
             data=self.data.replace(before, f'"deploymentId": "{after}"', 1),
         )
+
+    @property
+    def has_alerts(self) -> bool:
+        return '"alerts": {' in self.data
+
+    def with_alert_origin(
+        self, release: bytes | None, values: bytes | None, *, commit: str | None
+    ) -> ReleaseText:
+        """The text whose alerts name the source commit, and the deployment to compare predictions with.
+
+        ``release`` and ``values`` are the files of the current release: both facts are kept while the
+        deployment id is the same.
+        """
+        made = json.loads(self.data)
+        alerts = made.get("monitoring", {}).get("alerts")
+        if alerts is None:
+            return self
+        before = deployment_id_of(release)
+        if before == self.deployment_id:
+            alerts |= _alert_origin(values)
+        else:
+            alerts |= without_empty(commit=commit, previousDeploymentId=before)
+        data = json.dumps(made, ensure_ascii=False)
+        return replace(self, values=write_yaml(made), data=data)
+
+
+_MONITORING = re.compile(r"^monitoring:\n(?: .*\n)+", re.M)
+
+
+def _alert_origin(values: bytes | None) -> dict[str, str]:
+    """The facts of `ReleaseText.with_alert_origin` in a ``values.yaml``."""
+    match = _MONITORING.search(as_text(values))
+    fields = read_fields(match[0] if match else None).get("monitoring")
+    alerts = fields.get("alerts") if isinstance(fields, dict) else None
+    if not isinstance(alerts, dict):
+        return {}
+    names = ("commit", "previousDeploymentId")
+    return {name: str(alerts[name]) for name in names if alerts.get(name)}
 
 
 @dataclass(frozen=True, slots=True)

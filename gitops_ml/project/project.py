@@ -86,6 +86,22 @@ class PrometheusSpec:
     pod_monitors: bool
     """Whether the cluster has the Prometheus Operator, which reads PodMonitors."""
     labels: Labels
+    alerts: bool
+    """Whether each release has a PrometheusRule."""
+    runbooks: str | None
+    """The folder of the runbook pages; ``None``: those of gitops-ml."""
+    sources: tuple[str, ...]
+    """What it scrapes besides the pods: ``kube_state_metrics``, ``keda``, ``dcgm``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrafanaSpec:
+    type: str
+    """``config_map`` or ``operator``."""
+    labels: Labels
+    instance_selector: Labels
+    """Of the operator: the Grafana that shows the dashboards."""
+    folder: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +119,7 @@ class ClusterSpec:
     node_groups: Mapping[str, Labels]
     gateway: GatewaySpec | None
     prometheus: PrometheusSpec
+    grafana: GrafanaSpec | None
     keda_namespace: str
     http_addon: bool
     external_secrets: bool

@@ -103,6 +103,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         for gpu, fields in ((cluster or {}).get("gpu_classes") or {}).items():
             yield from _gpu_class_relations(fields, (*at, "gpu_classes", gpu))
         yield from _image_volumes(cluster or {}, at)
+        yield from _unmeasured((cluster or {}).get("prometheus") or {}, at)
         yield from price_findings(cluster or {}, at)
         spot = (cluster or {}).get("spot")
         if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
@@ -139,6 +140,16 @@ def _image_volumes(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     if cluster.get("image_volumes") and version and minor_version(version) < 33:
         message = f"pods can mount images from Kubernetes 1.33 on; kubernetes_version is {version}"
         yield error((*at, "image_volumes"), message, rule=_RULE)
+
+
+def _unmeasured(prometheus: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    if prometheus.get("alerts") and not (
+        prometheus.get("pod_monitors") or prometheus.get("address")
+    ):
+        message = (
+            "without pod_monitors or address nothing scrapes the pods, so that no alert could fire"
+        )
+        yield error((*at, "prometheus", "alerts"), message, rule=_RULE)
 
 
 def _repository(fields: Mapping[str, Any], section: str) -> Iterator[Finding]:

@@ -255,6 +255,29 @@ class MonitoringSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyObjectives:
+    """The time that a percentage of the requests takes at most."""
+
+    p50: Seconds | None
+    p90: Seconds | None
+    p95: Seconds | None
+    p99: Seconds | None
+
+    def by_percentile(self) -> Iterator[tuple[int, float]]:
+        """Percentile and seconds of each objective."""
+        for name in ("p50", "p90", "p95", "p99"):
+            if (seconds := getattr(self, name)) is not None:
+                yield int(name[1:]), seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SloSpec:
+    availability: float
+    """The percentage of requests that do not fail."""
+    latency: LatencyObjectives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTimings:
     startup: Seconds
     """The budget for loading models: the startup probe fails after it."""
@@ -316,6 +339,7 @@ class ReleaseSpec:
     update_strategy: UpdateStrategySpec
     networking: NetworkingSpec
     monitoring: MonitoringSpec | None
+    slo: SloSpec
     probes: ProbeTimings
     secrets: tuple[SecretSpec, ...]
     service_account: ServiceAccountSpec

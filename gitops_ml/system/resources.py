@@ -27,6 +27,11 @@ def schema_text(name: str) -> str:
     return (resource_directory("schemas") / f"{name}.schema.json").read_text(encoding="utf-8")
 
 
+def resource_text(name: str) -> str:
+    """The text of a file of the folder ``templates``."""
+    return (_PACKAGE / "templates" / name).read_text(encoding="utf-8")
+
+
 @lru_cache
 def template(
     name: str,
@@ -57,5 +62,4 @@ def template(
         keep_trailing_newline=True,
     )
     environment.filters.update(filters)
-    text = (_PACKAGE / "templates" / name).read_text(encoding="utf-8")
-    return environment.from_string(text)
+    return environment.from_string(resource_text(name))

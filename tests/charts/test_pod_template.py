@@ -16,7 +16,7 @@ from tests.charts.conftest import CHART, EXAMPLES, merged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-POD_TEMPLATES = ("1", "19fd1870301c7e3541789bf10cf8b8b8e12469c78821765033f095a908c16387")
+POD_TEMPLATES = ("1", "4895b71986f9cb550d5299d77cb6b316fba694029f378d0c5ce594ed9f68121a")
 """The pod version of the chart, and the sha256 of the pod templates of all examples."""
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -90,6 +90,11 @@ OTHER: dict[str, Any] = {
     "imagePullSecrets": [{"name": "regcred"}],
     "metrics.path": "/other",
     "models.artifacts": [{"name": "other", "reference": f"ghcr.io/acme/m@{DIGEST}"}],
+    "monitoring.alerts.commit": "c" * 40,
+    "monitoring.alerts.runbooks": "https://wiki.acme.example",
+    "monitoring.alerts.slo.availability": 99.5,
+    "monitoring.alerts.slo.latency": [{"percentile": 95, "seconds": 1}],
+    "monitoring.dashboard.currency": "EUR",
     "networkPolicy.egress.rules": [{"ports": [{"port": 443}]}],
     "networkPolicy.from": [{"namespaceSelector": {}}],
     "podMonitor.interval": "16s",

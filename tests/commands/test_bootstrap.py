@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
@@ -46,6 +48,30 @@ def test_an_empty_repository_gets_its_first_commit(shop):
     assert git("log", "-1", "--format=%s", "main", cwd=shop.gitops) == (
         "Prepare the repository for shop"
     )
+
+
+@pytest.mark.parametrize("kind", ["config_map", "operator"])
+def test_an_environment_with_grafana_gets_a_dashboard_of_all_its_apis(ann, kind):
+    grafana = {"type": kind, "folder": "Prediction APIs"}
+    ann.configures(clusters={"main": {**EVERYTHING["main"], "grafana": grafana}})
+    result = did(ann, "bootstrap")
+    assert "kubectl apply -f bootstrap/dashboards/staging.yaml" in result.out
+    item = yaml.safe_load(ann.text("bootstrap/dashboards/staging.yaml"))
+    if kind == "operator":
+        check_custom_resource(item)
+        text = item["spec"]["json"]
+    else:
+        assert item["metadata"]["labels"]["grafana_dashboard"] == "1"
+        (text,) = item["data"].values()
+    dashboard = json.loads(text)
+    assert dashboard["title"] == "All APIs (staging)"
+    assert "@" not in text
+    assert len(dashboard["uid"]) <= 40
+    assert ann.paths("argocd/") == [
+        "argocd/production.yaml",
+        "argocd/projects/ml.yaml",
+        "argocd/staging.yaml",
+    ]
 
 
 def test_argo_cd_accepts_its_objects(shop):

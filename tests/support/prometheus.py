@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.support.predictor_server import free_port, until
 
@@ -41,6 +42,35 @@ def prometheus_with(samples: Iterable[Sample], folder: Path) -> Iterator[str]:
     config.write_text("global: {}\n")
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(history), str(data)]
     subprocess.run(command, check=True, capture_output=True)
+    with _running(config, data) as address:
+        yield address
+
+
+@contextmanager
+def prometheus_scraping(
+    targets: Mapping[str, Mapping[str, str]], rules: Mapping[str, Any], folder: Path
+) -> Iterator[str]:
+    """A Prometheus that scrapes these addresses each second and evaluates the rules; its own address.
+
+    ``targets`` has the labels that the scrape adds, by address.
+    """
+    if shutil.which("prometheus") is None:
+        pytest.skip("needs prometheus")
+    (folder / "rules.yml").write_text(yaml.safe_dump(rules))
+    static = [{"targets": [name], "labels": dict(labels)} for name, labels in targets.items()]
+    config = folder / "prometheus.yml"
+    document = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [{"job_name": "pods", "static_configs": static}],
+    }
+    config.write_text(yaml.safe_dump(document))
+    with _running(config, folder / "data") as address:
+        yield address
+
+
+@contextmanager
+def _running(config: Path, data: Path) -> Iterator[str]:
     port = free_port()
     options = (
         f"--config.file={config}", f"--storage.tsdb.path={data}", "--log.level=error",

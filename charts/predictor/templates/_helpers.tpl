@@ -139,6 +139,11 @@ annotations:
 {{- addf $timing.preStopSeconds $timing.drainSeconds $timing.graceSeconds $timing.closeSeconds | ceil | int64 -}}
 {{- end }}
 
+{{/* A rollout that waits for a node, the image, the models or the old pod's last requests has not failed yet. */}}
+{{- define "predictor.progressDeadlineSeconds" -}}
+{{ add .Values.timing.nodeProvisionSeconds .Values.timing.startupSeconds .Values.timing.minReadySeconds (include "predictor.terminationGracePeriodSeconds" . | int64) 60 }}
+{{- end }}
+
 {{/* The maximum number of replicas. */}}
 {{- define "predictor.maxReplicas" -}}
 {{- if .Values.autoscaling.enabled -}}

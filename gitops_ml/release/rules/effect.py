@@ -73,6 +73,10 @@ def _others(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[tuple[str, str,
         yield "networking", "endpoint", _NO_ROUTE
     if cluster.gateway is None or cluster.gateway.type != "ingress":
         yield "networking", "tls_secret", _NO_INGRESS
+    if spec.container is not None or not cluster.prometheus.alerts:
+        reason = _NOT_MEASURED if cluster.prometheus.alerts else _NO_ALERTS.format(cluster.name)
+        yield "slo", "availability", reason
+        yield "slo", "latency", reason
     bound, default = (
         "only bounds target_in_flight",
         "is the default and a bound of target_in_flight",
@@ -100,6 +104,10 @@ _TOLERANCE = (
 _RECREATED = "Recreate stops all replicas before it starts new ones"
 _NO_PREFLIGHT = "only a predictor can be imported; a container is tried by its probes"
 _NO_ROUTE = "no gateway routes to the API; callers in the cluster use the name of the Service"
+_NOT_MEASURED = (
+    "the metrics of a ready-made container have names of its own: it gets no such alerts"
+)
+_NO_ALERTS = "cluster {!r} has no alerts; set prometheus.alerts in the project file"
 _NO_INGRESS = "only an Ingress has it; the listeners of a Gateway have their own certificates"
 _NOT_ENFORCED = (
     "nothing counts the requests of a ready-made container: this field {}; the container "

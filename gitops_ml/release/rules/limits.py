@@ -47,6 +47,9 @@ def _durations(spec: ReleaseSpec) -> Iterator[Finding]:
     yield from _between(("probes", "grace"), probes.grace, most=24 * _HOUR)
     cooldown = spec.autoscaling.cooldown_period
     yield from _between(("autoscaling", "cooldown_period"), cooldown, most=24 * _HOUR)
+    for percentile, seconds in spec.slo.latency.by_percentile():
+        slo: Path = ("slo", "latency", f"p{percentile}")
+        yield from _between(slo, seconds, least=0.001, most=60)
     if spec.predictor is not None and (batching := spec.predictor.server_side_batching):
         path: Path = ("predictor", "server_side_batching", "batch_interval")
         yield from _between(path, batching.batch_interval, most=_HOUR)

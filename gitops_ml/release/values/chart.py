@@ -14,6 +14,7 @@ from gitops_ml.release.model_artifacts import artifact_values, mounted
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.release.values.exact_json import exact
 from gitops_ml.release.values.nodes import memory, resources, scheduling
+from gitops_ml.release.values.observability import monitoring
 from gitops_ml.release.values.preflight_job import preflight
 from gitops_ml.release.values.scaling import autoscaling
 from gitops_ml.release.values.without_empty import without_empty
@@ -72,7 +73,7 @@ def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) ->
         values["image"] |= _pull_policy(image)
     if spec.container is None or spec.container.metrics_path:
         values |= _monitored(cluster.prometheus, values.get("metrics", {}))
-    return values
+    return values | without_empty(monitoring=monitoring(spec, cluster))
 
 
 def _pull_policy(image: ImageRef) -> Mapping[str, Any]:
