@@ -40,7 +40,7 @@ def _schema(subject: Subject) -> Iterator[Breach]:
     before, after = subject.before, subject.after
     if before is None or after is None or before.openapi is None or after.openapi is None:
         return
-    for sentence in dict.fromkeys(breaking_changes(before.openapi, after.openapi)):
+    for sentence in breaking_changes(before.openapi, after.openapi):
         yield Breach(("predictor", "path"), sentence)
 
 

@@ -14,8 +14,18 @@ _DEEPEST = 12
 """Levels of a schema that are compared; a schema may contain itself."""
 
 
-def breaking_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """One sentence for each change that a caller of ``before`` can fail on."""
+def breaking_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """One sentence for each change that a caller of ``before`` can fail on, with its operations."""
+    operations: dict[str, list[str]] = {}
+    for operation, change in _changes(before, after):
+        found = operations.setdefault(change, [])
+        if operation not in found:
+            found.append(operation)
+    return tuple(f"{', '.join(names)}: {change}" for change, names in operations.items())
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Operation and change."""
     for path, operations in within(before, "paths").items():
         for method in _METHODS:
             old = within(operations, method)
@@ -24,25 +34,26 @@ def breaking_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
                 continue
             where = f"{method.upper()} {path}"
             if not new:
-                yield f"{where} is removed"
+                yield where, "it is removed"
                 continue
-            yield from _Comparison(before, after, where).operation(old, new)
+            for change in _Comparison(before, after).operation(old, new):
+                yield where, change
 
 
 class _Comparison:
-    """Two documents, for their references, and the operation that is compared."""
+    """Two documents, for the references in them."""
 
-    def __init__(self, before: Mapping[str, Any], after: Mapping[str, Any], where: str) -> None:
-        self._documents, self._where = (before, after), where
+    def __init__(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        self._documents = (before, after)
 
     def operation(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         bodies = within(old, "requestBody"), within(new, "requestBody")
         if bodies[1].get("required") and not bodies[0].get("required"):
-            yield f"{self._where} requires a body"
+            yield "it requires a body"
         for kind, schema in _schemas(bodies[0]).items():
             other = _schemas(bodies[1])
             if kind not in other:
-                yield f"{self._where} no longer takes {kind}"
+                yield f"it no longer takes {kind}"
             else:
                 yield from self._request(schema, other[kind], "the request")
         yield from self._responses(within(old, "responses"), within(new, "responses"))
@@ -52,12 +63,12 @@ class _Comparison:
             if not str(status).startswith("2"):
                 continue
             if status not in new:
-                yield f"{self._where} no longer answers {status}"
+                yield f"it no longer answers {status}"
                 continue
             after = _schemas(within(new, status))
             for kind, schema in _schemas(answer).items():
                 if kind not in after:
-                    yield f"{self._where} no longer answers {kind}"
+                    yield f"it no longer answers {kind}"
                 else:
                     yield from self._response(schema, after[kind], "the response")
 
@@ -70,10 +81,10 @@ class _Comparison:
         fields = within(old, "properties"), within(new, "properties")
         for name in new.get("required") or ():
             if name not in (old.get("required") or ()):
-                yield f"{self._where}: {at} requires {name}"
+                yield f"{at} requires {name}"
         if new.get("additionalProperties") is False:
             for name in fields[0].keys() - fields[1].keys():
-                yield f"{self._where}: {at} no longer takes {name}"
+                yield f"{at} no longer takes {name}"
         yield from self._values(new, old, at)
         for name in fields[0].keys() & fields[1].keys():
             yield from self._request(fields[0][name], fields[1][name], f"{name} of {at}", depth + 1)
@@ -88,10 +99,10 @@ class _Comparison:
         yield from self._types(old, new, at)
         fields = within(old, "properties"), within(new, "properties")
         for name in fields[0].keys() - fields[1].keys():
-            yield f"{self._where}: {name} is gone from {at}"
+            yield f"{name} is gone from {at}"
         for name in old.get("required") or ():
             if name in fields[1] and name not in (new.get("required") or ()):
-                yield f"{self._where}: {name} of {at} may be missing"
+                yield f"{name} of {at} may be missing"
         yield from self._values(old, new, at)
         for name in fields[0].keys() & fields[1].keys():
             yield from self._response(
@@ -107,14 +118,14 @@ class _Comparison:
             return
         if not given or not given <= allowed:
             old, new = sorted(given) or ["anything"], sorted(allowed)
-            yield f"{self._where}: the type of {at} changes ({' or '.join(old)}, {' or '.join(new)})"
+            yield f"the type of {at} changes ({' or '.join(old)}, {' or '.join(new)})"
 
     def _values(self, wide: Mapping[str, Any], narrow: Mapping[str, Any], at: str) -> Iterator[str]:
         allowed, given = wide.get("enum"), narrow.get("enum")
         if isinstance(allowed, list) and (
             not isinstance(given, list) or any(each not in allowed for each in given)
         ):
-            yield f"{self._where}: the values of {at} change"
+            yield f"the values of {at} change"
 
     def _resolved(self, schema: Any, which: int) -> Mapping[str, Any]:
         for _ in range(_DEEPEST):

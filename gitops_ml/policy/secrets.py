@@ -75,9 +75,9 @@ def _named(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[int, str]
         return
     text, name = value.value, _last_name(target)
     if names_a_secret(name) and could_be_secret(text) and len(text) >= _SHORTEST:
-        yield value.lineno, f"{name[:60]} is given a text: is it a secret?"
+        yield value.lineno, f"{name[:60]} is given a text that may be a secret"
     elif looks_random(text) and not has_secret_shape(text):
-        yield value.lineno, f"{name[:60]} is given a random text: is it a key?"
+        yield value.lineno, f"{name[:60]} is given a random text that may be a key"
 
 
 def _last_name(target: ast.expr) -> str:
