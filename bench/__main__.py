@@ -132,6 +132,13 @@ def histories(options: argparse.Namespace) -> list[Row]:
     return history.measure(options.apis)
 
 
+def live_clusters(options: argparse.Namespace) -> list[Row]:
+    """`get` and `logs` against an API server on the loopback."""
+    from bench import live
+
+    return live.measure(options.apis)
+
+
 def images(options: argparse.Namespace) -> list[Row]:
     import pytest
 
@@ -164,6 +171,7 @@ GROUPS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "hash": hashing,
     "notebook": notebook,
     "history": histories,
+    "live": live_clusters,
     "oci": images,
 }
 

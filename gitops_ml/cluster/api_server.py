@@ -6,7 +6,7 @@ import json
 import re
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from gitops_ml.cluster import kubeconfig
@@ -15,6 +15,7 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part, read_answer
 from gitops_ml.http.response import unpacked
+from gitops_ml.system.memory_cycles import without_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from gitops_ml.cluster.kubernetes_objects import Json
     from gitops_ml.cluster.rights import Role
+
+Found = TypeVar("Found")
 
 LARGEST = 64 << 20
 """Bytes of one answer."""
@@ -48,9 +51,12 @@ class ApiServer:
         self._connection: tuple[ApiClient, str] | None = None
         self._connecting = threading.Lock()
 
-    def objects(self, path: str, **query: str) -> list[Json] | None:
-        """Every object of a list, page by page; ``None`` where the cluster does not have the kind."""
-        items: list[Json] = []
+    def objects(self, path: str, read: Callable[[Json], Found], **query: str) -> list[Found] | None:
+        """What ``read`` makes of each object of a list; ``None`` where the cluster does not have the kind.
+
+        A page is read when it arrives, so that thousands of objects need the memory of one page.
+        """
+        found: list[Found] = []
         more = ""
         watch = self.watch(f"GET of {path}")
         for _ in range(_MOST_PAGES):
@@ -61,12 +67,20 @@ class ApiServer:
                 return None
             if response.status != 200:
                 raise self.failure(response.status, content, path)
-            page = Part(self._object(content), f"{self.name} answered GET {path} oddly")
-            items += [_object_of(each, path) for each in page["items"].items()]
-            more = page["metadata"]["continue"].text_or() if page["metadata"] else ""
+            with without_collection():
+                items, more = self._page(content, path, read)
+            found += items
             if not more:
-                return items
+                return found
         raise ServerFailed(f"{self.name} has more than {_MOST_PAGES} pages of {path}")
+
+    def _page(
+        self, content: bytes, path: str, read: Callable[[Json], Found]
+    ) -> tuple[list[Found], str]:
+        """What ``read`` makes of the objects of a page, and where the next page begins."""
+        page = Part(self._object(content), f"{self.name} answered GET {path} oddly")
+        found = [read(_object_of(each, path)) for each in page["items"].items()]
+        return found, page["metadata"]["continue"].text_or() if page["metadata"] else ""
 
     def get(self, path: str) -> Json | None:
         """One object; ``None`` where the cluster does not have it."""

@@ -14,10 +14,10 @@ from gitops_ml.errors import Refused
 from gitops_ml.http.json_reader import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from gitops_ml.cluster.api_server import ApiServer
+    from gitops_ml.cluster.api_server import ApiServer, Found
     from gitops_ml.cluster.kubernetes_objects import Json
     from gitops_ml.cluster.rights import Right
 
@@ -93,16 +93,13 @@ class ClusterFacts:
         return answer["status"]["allowed"].flag()
 
     def nodes(self) -> tuple[Node, ...] | None:
-        items = self._objects("/api/v1/nodes")
-        return None if items is None else tuple(map(read_node, items))
+        return self._objects("/api/v1/nodes", read_node)
 
     def versions(self, namespace: str, selector: str) -> tuple[str, ...] | None:
         """The versions of a controller's Deployments, by label or by the tag of their image."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-        items = self._objects(path, labelSelector=selector)
-        if items is None:
-            return None
-        return tuple(dict.fromkeys(filter(None, map(read_version, items))))
+        found = self._objects(path, read_version, labelSelector=selector)
+        return None if found is None else tuple(dict.fromkeys(filter(None, found)))
 
     def gateway(self, namespace: str, name: str) -> Json | None:
         """A Gateway; ``None`` where there is none.
@@ -117,12 +114,14 @@ class ClusterFacts:
     def syncs(self, namespace: str) -> tuple[SyncFacts, ...]:
         """The newest sync of each Application of gitops-ml."""
         path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications"
-        items = self.server.objects(path, labelSelector="gitops-ml.dev/api") or ()
-        return tuple(map(read_sync, items))
+        return tuple(self.server.objects(path, read_sync, labelSelector="gitops-ml.dev/api") or ())
 
-    def _objects(self, path: str, **query: str) -> list[Json] | None:
+    def _objects(
+        self, path: str, read: Callable[[Json], Found], **query: str
+    ) -> tuple[Found, ...] | None:
+        """``None`` where the caller may not list them."""
         try:
-            return self.server.objects(path, **query) or []
+            return tuple(self.server.objects(path, read, **query) or ())
         except Refused:
             return None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,7 @@ def connect(wanted: ClusterRef, *, environ: Mapping[str, str]) -> tuple[ApiClien
         UsageError: there is no kubeconfig, no such context, or more than one candidate.
     """
     files = kubeconfig_files(environ)
+    _import_without_validation()
     if not files:
         return _in_cluster(wanted, environ), "the cluster that this runs in"
     from kubernetes import config
@@ -84,6 +87,21 @@ def connect(wanted: ClusterRef, *, environ: Mapping[str, str]) -> tuple[ApiClien
     except (ConfigException, yaml.YAMLError) as error:
         raise UsageError(f"{path}: {error}") from error
     return client, f"the context {context!r}"
+
+
+def _import_without_validation() -> None:
+    """Import kubernetes without the library kubernetes_validate, which it imports where it is installed.
+
+    Nothing here validates objects, and with all formats of jsonschema that import takes a second.
+    """
+    name = "kubernetes_validate"
+    if name in sys.modules:
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # the import system's way to say that it is not there
+    try:
+        importlib.import_module("kubernetes")
+    finally:
+        del sys.modules[name]
 
 
 def kubeconfig_files(environ: Mapping[str, str]) -> tuple[Path, ...]:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from gitops_ml.cluster.api_server import LARGEST, ApiServer, status_object
+from gitops_ml.cluster.api_server import LARGEST, ApiServer, Found, status_object
 from gitops_ml.cluster.kubernetes_objects import (
     API,
     ENVIRONMENT,
     JOB,
     REFRESH,
     REFRESH_SET,
+    join_preflights,
+    join_workloads,
+    read_api_pod,
     read_application,
     read_application_set,
+    read_deployment,
     read_event,
+    read_job,
+    read_job_pod,
     read_pod,
-    read_preflights,
-    read_workloads,
+    read_target,
 )
 from gitops_ml.errors import ServerFailed
 from gitops_ml.http.deadlines import Watch
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gitops_ml.cluster import kubeconfig
+    from gitops_ml.cluster.kubernetes_objects import Json
     from gitops_ml.cluster.observed import (
         Application,
         ApplicationSet,
@@ -62,6 +69,7 @@ class KubernetesCluster:
         """Argo CD's Applications of an environment, or of one API there."""
         items = self.server.objects(
             f"{_ARGO_CD}/namespaces/{namespace}/applications",
+            read_application,
             labelSelector=_selector(environment, api),
         )
         if items is None:
@@ -69,13 +77,13 @@ class KubernetesCluster:
                 f"{self.server.name}: Argo CD is not installed there: set gitops.argocd_context in "
                 "gitops-ml.yaml to the context of the cluster that Argo CD runs in"
             )
-        return tuple(map(read_application, items))
+        return tuple(items)
 
     def application_sets(self, namespace: str, *, environment: str) -> tuple[ApplicationSet, ...]:
         """What makes the Applications of an environment: one, or none yet."""
         path = f"{_ARGO_CD}/namespaces/{namespace}/applicationsets"
-        items = self.server.objects(path, labelSelector=_selector(environment, None))
-        return tuple(map(read_application_set, items or ()))
+        selector = _selector(environment, None)
+        return tuple(self.server.objects(path, read_application_set, labelSelector=selector) or ())
 
     def refresh_application(self, namespace: str, name: str) -> None:
         """Ask Argo CD to compare an Application with the newest commit now."""
@@ -98,47 +106,45 @@ class KubernetesCluster:
 
     def pods(self, namespace: str, *, environment: str, api: str) -> tuple[Pod, ...]:
         """The pods of an API, those that end among them."""
-        items = self.server.objects(
-            f"/api/v1/namespaces/{namespace}/pods", labelSelector=_selector(environment, api)
-        )
-        return tuple(map(read_pod, items or ()))
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        selector = _selector(environment, api)
+        return tuple(self.server.objects(path, read_pod, labelSelector=selector) or ())
 
     def workloads(
         self, namespace: str, *, environment: str, api: str | None = None
     ) -> tuple[Workload, ...]:
-        """The Deployments of an environment, with their pods and autoscalers."""
+        """The Deployments of an environment, with their pods and autoscalers; read side by side."""
         selector = _selector(environment, api)
-        found = [
-            self.server.objects(f"{path}/namespaces/{namespace}/{plural}", labelSelector=selector)
-            or ()
-            for path, plural in (
-                ("/apis/apps/v1", "deployments"),
-                ("/api/v1", "pods"),
-                ("/apis/keda.sh/v1alpha1", "scaledobjects"),
-            )
-        ]
-        return read_workloads(*found)
+
+        def listed(
+            path: str, plural: str, read: Callable[[Json], Found]
+        ) -> Callable[[], list[Found]]:
+            place = f"{path}/namespaces/{namespace}/{plural}"
+            return lambda: self.server.objects(place, read, labelSelector=selector) or []
+
+        with ThreadPoolExecutor(3) as pool:
+            deployments = pool.submit(listed("/apis/apps/v1", "deployments", read_deployment))
+            pods = pool.submit(listed("/api/v1", "pods", read_api_pod))
+            scalers = pool.submit(listed("/apis/keda.sh/v1alpha1", "scaledobjects", read_target))
+        return join_workloads(deployments.result(), pods.result(), scalers.result())
 
     def preflights(
         self, namespace: str, *, environment: str, api: str | None = None
     ) -> tuple[Preflight, ...]:
         """The Jobs that try new images, with their pods; the newest last."""
         selector = _selector(environment, api)
-        jobs = self.server.objects(
-            f"/apis/batch/v1/namespaces/{namespace}/jobs", labelSelector=selector
-        )
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        jobs = self.server.objects(path, read_job, labelSelector=selector)
         if not jobs:
             return ()
-        of_jobs = f"{selector},{JOB}"
-        pods = self.server.objects(f"/api/v1/namespaces/{namespace}/pods", labelSelector=of_jobs)
-        return read_preflights(jobs, pods or ())
+        of_jobs, path = f"{selector},{JOB}", f"/api/v1/namespaces/{namespace}/pods"
+        pods = self.server.objects(path, read_job_pod, labelSelector=of_jobs)
+        return join_preflights(jobs, pods or ())
 
     def warnings(self, namespace: str) -> tuple[Event, ...]:
         """The events of a namespace that are not Normal; the newest last."""
-        items = self.server.objects(
-            f"/api/v1/namespaces/{namespace}/events", fieldSelector="type!=Normal"
-        )
-        events = map(read_event, items or ())
+        path = f"/api/v1/namespaces/{namespace}/events"
+        events = self.server.objects(path, read_event, fieldSelector="type!=Normal") or ()
         return tuple(sorted(events, key=lambda event: event.at.timestamp() if event.at else 0))
 
     def logs(

@@ -6,6 +6,7 @@ A missing field has Kubernetes' default. Nothing here sends a request.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -99,44 +100,54 @@ def _condition(item: Json) -> Condition:
     )
 
 
-def read_workloads(
-    deployments: Iterable[Json], pods: Iterable[Json], scaled_objects: Iterable[Json]
+def read_api_pod(item: Json) -> tuple[str, Pod] | None:
+    """The API that a pod answers for, and the pod; ``None`` for a pod of a Job."""
+    labels = _labels(item["metadata"])
+    return None if JOB in labels else (labels.get(API, ""), read_pod(item))
+
+
+def read_target(item: Json) -> tuple[str, Scaler]:
+    """The name of the Deployment that a ScaledObject scales, and its autoscaler."""
+    return _text(_dict(_dict(item, "spec"), "scaleTargetRef"), "name"), read_scaler(item)
+
+
+def join_workloads(
+    deployments: Iterable[tuple[str, Workload]],
+    pods: Iterable[tuple[str, Pod] | None],
+    scalers: Iterable[tuple[str, Scaler]],
 ) -> tuple[Workload, ...]:
     """Each Deployment with its own pods and autoscaler."""
-    read_pods: dict[str, list[Pod]] = {}
-    for item in pods:
-        labels = _labels(item["metadata"])
-        if JOB not in labels:
-            read_pods.setdefault(labels.get(API, ""), []).append(read_pod(item))
-    scalers = {
-        _text(_dict(_dict(item, "spec"), "scaleTargetRef"), "name"): read_scaler(item)
-        for item in scaled_objects
-    }
+    by_api: dict[str, list[Pod]] = {}
+    for api, pod in filter(None, pods):
+        by_api.setdefault(api, []).append(pod)
+    by_name = dict(scalers)
     return tuple(
-        _workload(
-            item,
-            tuple(read_pods.get(_labels(item["metadata"]).get(API, ""), ())),
-            scalers.get(item["metadata"]["name"]),
-        )
-        for item in deployments
+        replace(workload, pods=_by_age(by_api.get(api, ())), scaler=by_name.get(workload.name))
+        for api, workload in deployments
     )
 
 
-def _workload(item: Json, pods: tuple[Pod, ...], scaler: Scaler | None) -> Workload:
+def _by_age(pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    return tuple(sorted(pods, key=lambda pod: (pod.created_at or _NEVER, pod.name)))
+
+
+def read_deployment(item: Json) -> tuple[str, Workload]:
+    """The API of a Deployment, and its workload without pods and autoscaler."""
     metadata, spec, status = item["metadata"], _dict(item, "spec"), _dict(item, "status")
     template = _dict(_dict(spec, "template"), "metadata")
     conditions = _dicts(status, "conditions")
-    return Workload(
+    workload = Workload(
         name=metadata["name"],
         namespace=metadata["namespace"],
         deployment_id=_labels(template).get(DEPLOYMENT_ID),
         requested=_number(spec, "replicas", 1),
         is_observed=_number(status, "observedGeneration") >= _number(metadata, "generation"),
         conditions=tuple(map(_condition, conditions)),
-        pods=tuple(sorted(pods, key=lambda pod: (pod.created_at or _NEVER, pod.name))),
-        scaler=scaler,
+        pods=(),
+        scaler=None,
         updated_at=_rolled_out_at(conditions),
     )
+    return _labels(metadata).get(API, ""), workload
 
 
 def _rolled_out_at(conditions: Iterable[Json]) -> datetime | None:
@@ -147,16 +158,24 @@ def _rolled_out_at(conditions: Iterable[Json]) -> datetime | None:
     return None
 
 
-def read_preflights(jobs: Iterable[Json], pods: Iterable[Json]) -> tuple[Preflight, ...]:
+def read_job_pod(item: Json) -> tuple[str, Pod]:
+    """The name of the Job of a pod, and the pod."""
+    return _labels(item["metadata"]).get(JOB, ""), read_pod(item)
+
+
+def join_preflights(
+    jobs: Iterable[Preflight], pods: Iterable[tuple[str, Pod]]
+) -> tuple[Preflight, ...]:
     """Each Job with its pods; the newest last."""
-    read_pods: dict[str, list[Pod]] = {}
-    for item in pods:
-        read_pods.setdefault(_labels(item["metadata"]).get(JOB, ""), []).append(read_pod(item))
-    found = [_preflight(item, read_pods.get(item["metadata"]["name"], ())) for item in jobs]
+    by_job: dict[str, list[Pod]] = {}
+    for name, pod in pods:
+        by_job.setdefault(name, []).append(pod)
+    found = [replace(job, pods=_by_age(by_job.get(job.name, ()))) for job in jobs]
     return tuple(sorted(found, key=lambda each: (each.created_at or _NEVER, each.name)))
 
 
-def _preflight(item: Json, pods: Iterable[Pod]) -> Preflight:
+def read_job(item: Json) -> Preflight:
+    """A Job that tries a new image, without its pods."""
     metadata, status = item["metadata"], _dict(item, "status")
     template = _dict(_dict(_dict(item, "spec"), "template"), "metadata")
     holds = {
@@ -172,7 +191,7 @@ def _preflight(item: Json, pods: Iterable[Pod]) -> Preflight:
         deployment_id=_labels(template).get(DEPLOYMENT_ID),
         state="failed" if failed else "succeeded" if succeeded else "running",
         message=failed.message if failed else "",
-        pods=tuple(sorted(pods, key=lambda pod: (pod.created_at or _NEVER, pod.name))),
+        pods=(),
         created_at=read_time(metadata.get("creationTimestamp")),
     )
 

@@ -61,7 +61,7 @@ def live_objects(
             unread[kind] = "the roles of gitops-ml do not include them; Argo CD compares them"
             continue
         try:
-            items = server.objects(_place(kind, namespace), labelSelector=selector)
+            items = server.objects(_place(kind, namespace), dict, labelSelector=selector)
         except Refused as failure:
             unread[kind] = _reason(kind, namespace, failure)
             continue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitops_ml.cluster.endpoint import endpoint_of
 from gitops_ml.cluster.observed import (
@@ -26,6 +28,7 @@ from gitops_ml.workspace.workspace import chosen_environments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from concurrent.futures import Executor, Future
 
     from gitops_ml.cluster.endpoint import Endpoint
     from gitops_ml.git.repository import GitSnapshot
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     """Environment and API."""
 
 Found = TypeVar("Found")
+_AT_ONCE = 6
+"""Lists that are read at the same time."""
 
 
 def utc_now() -> datetime:
@@ -262,28 +267,39 @@ def look(
     api: str | None = None,
 ) -> Observation:
     """The releases in Argo CD and in the clusters; what cannot be read is not an error here."""
-    seen: dict[Place, Observed] = {}
-    failures: list[GitopsMlError] = []
     groups: dict[tuple[str, str], list[ReleaseRecord]] = {}
     for release in releases:
         groups.setdefault((release.environment, release.namespace), []).append(release)
-    for (environment, namespace), group in groups.items():
-        applications = _read(_applications, workspace, clients, environment, api)
-        workloads = _read(_workloads, workspace, clients, environment, namespace, api)
-        preflights: Mapping[str, Preflight] | GitopsMlError = {}
-        if not isinstance(workloads, GitopsMlError):  # else it would fail in the same way
-            preflights = _read(_preflights, workspace, clients, environment, namespace, api)
-        read = (applications, workloads, preflights)
-        failures += [each for each in read if isinstance(each, GitopsMlError)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        waiting = [_reading(pool, workspace, clients, place, api) for place in groups]
+        read = [tuple(each.result() for each in group) for group in waiting]
+    seen: dict[Place, Observed] = {}
+    for group, (applications, workloads, preflights) in zip(groups.values(), read, strict=True):
         for release in group:
-            seen[environment, release.api] = Observed(
+            seen[release.environment, release.api] = Observed(
                 application=_named(release.api, applications),
                 workload=_named(release.api, workloads),
                 preflight=_named(release.deployment_id, preflights),
                 sees_applications=not isinstance(applications, GitopsMlError),
                 sees_workloads=not isinstance(workloads, GitopsMlError),
             )
+    failures = [each for group in read for each in group if isinstance(each, GitopsMlError)]
     return Observation(seen, tuple(failures))
+
+
+def _reading(
+    pool: Executor, workspace: Workspace, clients: Clients, place: tuple[str, str], api: str | None
+) -> tuple[Future[Any], Future[Any], Future[Any]]:
+    """What is read about the releases of one environment and namespace, side by side."""
+    environment, namespace = place
+    # Connected here: two threads would each make a client.
+    clients.argo_cd, clients.cluster(cluster_of(workspace, environment).name)
+    within: tuple[object, ...] = (workspace, clients, environment, namespace, api)
+    return (
+        pool.submit(partial(_read, _applications, workspace, clients, environment, api)),
+        pool.submit(partial(_read, _workloads, *within)),
+        pool.submit(partial(_read, _preflights, *within)),
+    )
 
 
 def _read(

@@ -8,13 +8,12 @@ import pytest
 
 from gitops_ml.cluster.kubernetes_objects import (
     read_application,
-    read_preflights,
-    read_workloads,
 )
 from gitops_ml.cluster.observed import CODES, ExpectedRelease, Observed, Status
 from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.cluster.status import status_of
 from tests.support import controllers as k8s
+from tests.support.workloads import read_preflights, read_workloads
 
 ID, OLD, COMMIT = "iris-111111111111", "iris-000000000000", "c" * 40
 NOW = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)

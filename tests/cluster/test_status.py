@@ -6,11 +6,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from gitops_ml.cluster.kubernetes_objects import read_application, read_time, read_workloads
+from gitops_ml.cluster.kubernetes_objects import read_application, read_time
 from gitops_ml.cluster.observed import CODES, ExpectedRelease, Observed, Status
 from gitops_ml.cluster.replicas import last_error, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from tests.support import controllers as k8s
+from tests.support.workloads import read_workloads
 
 ID, OLD, COMMIT = "iris-111111111111", "iris-000000000000", "c" * 40
 NOW = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)

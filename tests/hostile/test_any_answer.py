@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitops_ml.cluster.kubernetes_objects import read_application, read_event, read_workloads
+from gitops_ml.cluster.kubernetes_objects import read_application, read_event
 from gitops_ml.errors import GitopsMlError, ServerFailed
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
@@ -24,6 +24,7 @@ from gitops_ml.oci.referrers import referrers
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
 from tests.support.http_servers import Handler, answering
+from tests.support.workloads import read_workloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
