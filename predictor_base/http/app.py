@@ -32,7 +32,8 @@ from predictor_base.http.sending import CLOSE, Sender
 from predictor_base.http.streaming import event_stream
 from predictor_base.jsontext import dump, parse
 from predictor_base.serving.service import is_stream
-from predictor_base.telemetry.log import request_id_of_task
+from predictor_base.telemetry.log import request_id_of_task, trace_id_of_task
+from predictor_base.telemetry.tracing import traceparent_of
 
 if TYPE_CHECKING:
     from predictor_base.predictor.loader import Method
@@ -63,6 +64,7 @@ class App:
         """Prediction tracking, where it is enabled."""
         self.record_exchange: Callable[[Exchange, Reply], None] | None = None
         """The prediction log, where it is enabled."""
+        self.log_feedback: Callable[[str, object], None] | None = None
         self.tracing: Tracing | None = None
         self.signature: tuple[list[Any], list[Any]] = ([], [])
         """Inputs and outputs for model metadata."""
@@ -105,6 +107,8 @@ class App:
         with tracing.request(
             f"POST {exchange.scope['path']}", headers=exchange.headers, attributes=facts
         ) as span:
+            exchange.trace = traceparent_of(span)
+            trace_id_of_task.set(exchange.trace[3:35])
             reply = await endpoint(exchange)
             span.set_attribute("http.response.status_code", reply.status)
         return reply
@@ -268,8 +272,11 @@ class App:
             self._account(reply, exchange)
 
     def record_feedback(self, feedback: Mapping[str, Any]) -> None:
-        """Log the true outcome of an earlier prediction."""
-        logger.info("feedback", extra={"feedback": dict(feedback)})
+        """Log the true outcome of an earlier prediction: with the predictions, where those are logged."""
+        if self.log_feedback is not None:
+            self.log_feedback(feedback["id"], dict(feedback))
+        else:
+            logger.info("feedback", extra={"feedback": dict(feedback)})
 
     def _error_headers(
         self, error: Exception, exchange: Exchange

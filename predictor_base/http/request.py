@@ -46,6 +46,11 @@ Answer = TypeVar("Answer")
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
 
 
+def is_request_id(text: str) -> bool:
+    """Whether a text may be the id of a request: ours, or one that a client chose."""
+    return _SAFE_ID(text.encode("utf-8", "replace")) is not None
+
+
 @dataclass(slots=True)
 class Reply:
     """The reply: a body, or a stream (`chunks`), or the predictor's own Starlette response (`response`)."""
@@ -115,6 +120,8 @@ class Exchange:
     queue_seconds = 0.0
     predict_seconds = 0.0
     post_seconds = 0.0
+    trace = ""
+    """The W3C trace context of this request, where tracing is on."""
     is_prediction = False
     has_started = False
     """Whether a part of the reply is sent."""

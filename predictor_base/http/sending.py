@@ -48,7 +48,12 @@ class Sender:
 
     def plain_lines(self, reply: Reply, exchange: Exchange) -> bytes | None:
         """The header lines of a reply that needs no others and may be one write."""
-        if reply.headers or reply.response is not None or reply.chunks is not None:
+        if (
+            reply.headers
+            or exchange.trace
+            or reply.response is not None
+            or reply.chunks is not None
+        ):
             return None
         if not self.writes_at_once or self._is_leaving():
             return None
@@ -67,6 +72,8 @@ class Sender:
             (b"server-timing", exchange.timing()),
             *reply.headers,
         ]
+        if exchange.trace:
+            headers.append((b"traceresponse", exchange.trace.encode()))
         if self._is_leaving() and CLOSE not in headers:
             headers.append(CLOSE)
         return headers

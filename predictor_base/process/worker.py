@@ -190,7 +190,7 @@ class Worker:
             allow_origins=cors.allow_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "x-deployment-id", "server-timing"],
+            expose_headers=["x-request-id", "x-deployment-id", "server-timing", "traceresponse"],
         )
 
     async def _tick(self) -> None:
@@ -296,6 +296,7 @@ class Worker:
             self._prediction_log = log = PredictionLog(settings, registry=self._metrics.registry)
             log.start()
             self._app.record_exchange = log.record_exchange
+            self._app.log_feedback = log.record_feedback
         self._app.tracing = start_tracing(settings, os.environ)
         if self._grpc_address:
             from predictor_base.protocols.grpc_server import GrpcServer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from predictor_base import __version__
 from predictor_base.errors import BadRequest, NotImplementedHere, shown
 from predictor_base.http.app import App, Endpoint, json_reply
-from predictor_base.http.request import Exchange, Form, Reply, off_loop
+from predictor_base.http.request import Exchange, Form, Reply, is_request_id, off_loop
 from predictor_base.http.streaming import as_event
 from predictor_base.jsontext import dump, parse
 from predictor_base.protocols.tensors import Gate, Tensor, read_binary, read_json, tensors
@@ -146,8 +146,12 @@ class OpenInference:
     async def feedback(self, exchange: Exchange) -> Reply:
         """Pass the true outcome to the predictor's feedback method, if it has one, and log it."""
         payload = await self._read_json(exchange, limit=FEEDBACK_BYTES)
-        if not isinstance(payload.get("id"), str):
+        exchange.is_prediction = False  # neither counted nor logged as one
+        id = payload.get("id")
+        if not isinstance(id, str):
             raise BadRequest("id: the x-request-id of the prediction is required")
+        if not is_request_id(id):
+            raise BadRequest("id: not the x-request-id of a prediction")
         self._app.record_feedback(payload)
         if method := self._app.service.predictor.others.get("feedback"):
             exchange.payload = payload

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
 """The request that the current task or thread works on; log lines carry it."""
+trace_id_of_task: ContextVar[str] = ContextVar("trace_id", default="")
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -38,6 +39,8 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id := request_id_of_task.get():
             line["request_id"] = request_id
+        if trace_id := trace_id_of_task.get():
+            line["trace_id"] = trace_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         line.update((key, value) for key, value in vars(record).items() if key not in _OWN)

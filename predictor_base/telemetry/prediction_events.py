@@ -8,10 +8,10 @@ deployment that made the prediction.
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 REQUEST_TYPE = "org.kubeflow.serving.inference.request"
 RESPONSE_TYPE = "org.kubeflow.serving.inference.response"
+FEEDBACK_TYPE = "dev.gitops-ml.feedback"
 REDACTED = "[redacted]"
 
 _JSON = "application/json"
@@ -43,6 +44,40 @@ class LoggedPrediction:
     headers: Mapping[str, str]
     size: int
     """An estimate of the memory that payload and response need while they wait."""
+    trace: str = ""
+    """The runtime's own trace context, where tracing is on."""
+    count = 2
+    """Events."""
+
+    def events(self, settings: Settings, log: PredictionLogSettings) -> tuple[Event, ...]:
+        return events_of(self, settings, log)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedFeedback:
+    """The true outcome of an earlier prediction, as a client sent it."""
+
+    request_id: str
+    """Of the prediction, which another replica or deployment may have made."""
+    feedback: object
+    time: float
+    size: int
+    count = 1
+    """Events."""
+
+    def events(self, settings: Settings, log: PredictionLogSettings) -> tuple[Event, ...]:
+        """One event with the id of the request: tools join the two by it."""
+        attributes = {
+            "specversion": "1.0",
+            "type": FEEDBACK_TYPE,
+            "id": self.request_id,
+            "source": _source(settings),
+            "time": _moment(self.time),
+            "inferenceservicename": settings.name,
+            "namespace": settings.environment,
+        }
+        known = {name: value for name, value in attributes.items() if value}
+        return (_event(self.feedback, log, known),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +108,9 @@ def is_sampled(request_id: str, rate: float, *, status: int) -> bool:
     """
     if rate >= 1 or status == 500:
         return True
-    return zlib.crc32(request_id.encode("utf-8", "replace")) < rate * 2**32
+    # A checksum such as CRC-32 is linear: of ids that count, it takes more of the odd ones than of the even.
+    digest = blake2b(request_id.encode("utf-8", "replace"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") < rate * 2**32
 
 
 def events_of(
@@ -90,12 +127,11 @@ def _attributes(
     prediction: LoggedPrediction, settings: Settings, log: PredictionLogSettings
 ) -> dict[str, str]:
     rate = 1.0 if prediction.status == 500 else log.sample_rate
-    utc = datetime.fromtimestamp(prediction.time, timezone.utc)
-    moment = utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = _moment(prediction.time)
     attributes = {
         "specversion": "1.0",
         "id": prediction.request_id,
-        "source": f"/{settings.environment or 'default'}/{settings.name}",
+        "source": _source(settings),
         "time": moment,
         "recordedtime": moment,
         "inferenceservicename": settings.name,
@@ -108,9 +144,18 @@ def _attributes(
         "gitsha": settings.git_sha,
         "imagedigest": settings.image_digest,
         "samplerate": f"{rate:g}",
-        "traceparent": _header(prediction.headers, "traceparent"),
+        "traceparent": prediction.trace or _header(prediction.headers, "traceparent"),
     }
     return {name: value for name, value in attributes.items() if value}
+
+
+def _source(settings: Settings) -> str:
+    return f"/{settings.environment or 'default'}/{settings.name}"
+
+
+def _moment(seconds: float) -> str:
+    utc = datetime.fromtimestamp(seconds, timezone.utc)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:

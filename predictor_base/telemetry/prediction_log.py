@@ -24,8 +24,8 @@ from predictor_base.errors import StartFailure
 from predictor_base.jsontext import memory_of
 from predictor_base.telemetry.prediction_events import (
     Event,
+    LoggedFeedback,
     LoggedPrediction,
-    events_of,
     is_sampled,
 )
 
@@ -41,6 +41,8 @@ _ELEMENT_BYTES = 64
 _TIMEOUT = 10.0
 _ATTEMPTS = 3
 
+Logged = LoggedPrediction | LoggedFeedback
+
 logger = logging.getLogger(__name__)
 
 
@@ -52,7 +54,7 @@ class PredictionLog:
             raise ValueError("the settings have no predictionLog")
         self._settings = settings
         self._log = settings.prediction_log
-        self._queue: queue.SimpleQueue[LoggedPrediction | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Logged | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -82,7 +84,7 @@ class PredictionLog:
         response = reply.body if reply.result is None else reply.result
         size = estimate(exchange.payload, exchange.body) + estimate(response, reply.body)
         facts = (exchange.request_id, exchange.payload, response, reply.status, time.time())
-        self._put(LoggedPrediction(*facts, exchange.headers, size))
+        self._put(LoggedPrediction(*facts, exchange.headers, size, exchange.trace))
 
     def record(
         self,
@@ -99,13 +101,17 @@ class PredictionLog:
         facts = (request_id, payload, response, status, time.time())
         self._put(LoggedPrediction(*facts, headers or {}, size))
 
+    def record_feedback(self, request_id: str, feedback: object) -> None:
+        """Queue the event of a feedback; feedback is never left out of the sample."""
+        self._put(LoggedFeedback(request_id, feedback, time.time(), estimate(feedback)))
+
     def _is_out(self, request_id: str, status: int) -> bool:
         if is_sampled(request_id, self._log.sample_rate, status=status):
             return False
         self._sampled_out.inc(2)
         return True
 
-    def _put(self, prediction: LoggedPrediction) -> None:
+    def _put(self, prediction: Logged) -> None:
         with self._lock:
             has_room = self._queue.qsize() < QUEUE_LENGTH and (
                 not self._waiting_bytes or self._waiting_bytes + prediction.size <= QUEUE_BYTES
@@ -113,7 +119,7 @@ class PredictionLog:
             if has_room:
                 self._waiting_bytes += prediction.size
         if not has_room or self._stop.is_set():
-            self._dropped.inc(2)
+            self._dropped.inc(prediction.count)
             return
         self._queue.put(prediction)
 
@@ -126,8 +132,8 @@ class PredictionLog:
         self._stop.set()
         self._thread.join(1.0)
         while not self._queue.empty():
-            if self._queue.get() is not None:
-                self._dropped.inc(2)
+            if (left := self._queue.get()) is not None:
+                self._dropped.inc(left.count)
 
     def _deliver(self) -> None:
         assert self._sink is not None
@@ -141,19 +147,19 @@ class PredictionLog:
         finally:
             self._sink.close()
 
-    def _send(self, prediction: LoggedPrediction) -> None:
+    def _send(self, prediction: Logged) -> None:
         assert self._sink is not None
         try:
-            events: tuple[Event, ...] = events_of(prediction, self._settings, self._log)
+            events = prediction.events(self._settings, self._log)
             delivered = sum(self._sink.send(event) for event in events)
         except Exception:
             # an event that cannot be written must not end the thread
             logger.exception(
                 "prediction log: the events of request %s are lost", prediction.request_id
             )
-            events, delivered = (), 0
+            delivered = 0
         self._sent.inc(delivered)
-        self._dropped.inc(2 - delivered)
+        self._dropped.inc(prediction.count - delivered)
 
 
 def estimate(value: Any, body: bytes = b"") -> int:

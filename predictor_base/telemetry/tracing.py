@@ -62,6 +62,12 @@ class Tracing:
         self._provider.shutdown()
 
 
+def traceparent_of(span: Span) -> str:
+    """The W3C trace context of a span, as in the header ``traceparent``."""
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
 def start_tracing(settings: Settings, environ: Mapping[str, str]) -> Tracing | None:
     """Tracing as the environment configures it; None where it is off, or libraries are missing."""
     names = exporter_names(environ)

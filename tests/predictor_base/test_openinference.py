@@ -317,6 +317,15 @@ def test_feedback_is_accepted_and_logged(server: Server) -> None:
     assert server.predict({"truth": 1}, "/feedback").status_code == 400
     until(lambda: server.logged("feedback"))
     assert server.logged("feedback")[0]["feedback"] == {"id": "abc", "truth": "setosa"}
+    for wrong in ("", "x" * 129, "two words", "line\nbreak", "ü"):
+        refused = server.predict({"id": wrong, "truth": 1}, "/feedback")
+        assert (refused.status_code, "x-request-id" in refused.text) == (400, True), wrong
+
+
+def test_feedback_does_not_count_as_a_prediction(server: Server) -> None:
+    before = server.metric("predictor_requests_total", code="202")
+    assert server.predict({"id": "abc", "truth": 1}, "/feedback").status_code == 202
+    assert server.metric("predictor_requests_total", code="202") == before
 
 
 def test_tritons_client_agrees(server: Server) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gitops_ml.predictions.prediction_log_files import predictions_in, read_events
 from predictor_base import jsontext
 from predictor_base.errors import StartFailure
 from predictor_base.http.request import Reply
@@ -25,6 +26,7 @@ from predictor_base.telemetry import prediction_log
 from predictor_base.telemetry.prediction_events import is_sampled
 from predictor_base.telemetry.prediction_log import PredictionLog
 from tests.support.http_servers import Handler, HttpServer, listening
+from tests.support.predictor_server import serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -310,7 +312,8 @@ def test_parsed_payloads_do_not_fill_memory_while_they_wait(
     collected.log.start()
     for number in range(50):
         body = b"" if isinstance(payload, bytearray) else jsontext.dump(payload)
-        request = SimpleNamespace(request_id=f"r-{number}", payload=payload, body=body, headers={})
+        facts = {"payload": payload, "body": body, "headers": {}, "trace": ""}
+        request = SimpleNamespace(request_id=f"r-{number}", **facts)
         collected.log.record_exchange(request, Reply(200, b"1", result=1))
     assert collected.count("dropped") >= 2 * 35
     receiver.may_answer.set()
@@ -384,3 +387,41 @@ def test_stdout_gets_whole_lines_from_several_processes_at_once(tmp_path: Path) 
         ]
         assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert len(lines(out)) == 3 * 2 * 200
+
+
+def test_feedback_is_an_event_with_the_id_of_the_prediction(tmp_path):
+    """What `gitops-ml compare --log` and `api.accuracy()` join."""
+    source = """
+        class PythonPredictor:
+            def __init__(self, config): ...
+            def predict(self, payload): return {"label": payload["x"]}
+    """
+    log = {"sink": "file", "path": str(tmp_path / "log.jsonl"), "redact": ["secret"]}
+    with serving(tmp_path, source, predictionLog=log) as server:
+        ids = []
+        for label in ("a", "b", "a"):
+            ids.append(server.predict({"x": label}).headers["x-request-id"])
+        for id, truth in zip(ids, ("a", "a", "a"), strict=True):
+            told = {"id": id, "truth": truth, "secret": "no"}
+            assert server.predict(told, "/feedback").status_code == 202
+        file = tmp_path / "log.jsonl"
+        until(lambda: file.exists() and len(file.read_text().splitlines()) == 9)
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    feedback = [each for each in events if each["type"] == "dev.gitops-ml.feedback"]
+    assert [each["id"] for each in feedback] == ids
+    assert feedback[0]["data"] == {"id": ids[0], "truth": "a", "secret": "[redacted]"}
+    content = read_events(file.read_text().splitlines(), key="label")
+    found = predictions_in(content, "iris-0123456789ab")
+    assert (found.judged, found.right, found.classes) == (3, 2, {"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize(
+    "ids", ["{}", "req-{:08d}", "{:032x}", "order/{}/retry=1", "2026-11-25T12:{:06d}Z"]
+)
+def test_the_sample_has_no_bias_by_the_form_of_the_ids(ids):
+    """The share is the rate, also in each part of ids that count, which is where a checksum fails."""
+    number, rate = 20_000, 0.1
+    chosen = [is_sampled(ids.format(n), rate, status=200) for n in range(number)]
+    for part in (chosen, chosen[: number // 4], chosen[-number // 4 :], chosen[::2], chosen[1::7]):
+        spread = (len(part) * rate * (1 - rate)) ** 0.5
+        assert abs(sum(part) - len(part) * rate) < 4.5 * spread

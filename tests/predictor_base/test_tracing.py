@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from predictor_base.settings import Settings
 from predictor_base.telemetry.tracing import exporter_names, start_tracing
 from tests.support.http_servers import Handler, HttpServer, listening
+from tests.support.predictor_server import serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,3 +157,43 @@ def test_missing_libraries_are_told_and_the_server_goes_on() -> None:
     out = run(source, OTEL_TRACES_EXPORTER="otlp")
     assert "add opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http" in out
     assert out.endswith("None\n")
+
+
+def test_a_trace_is_in_the_response_the_log_lines_and_the_prediction_log(tmp_path):
+    """With the caller's trace and without one: all name the same."""
+    source = """
+        import logging
+
+        class PythonPredictor:
+            def __init__(self, config): ...
+            def predict(self, payload):
+                logging.getLogger("mine").warning("predicting")
+                if payload["x"] < 0:
+                    raise ValueError("negative")
+                return {"label": "a"}
+    """
+    log = {"sink": "file", "path": str(tmp_path / "log.jsonl")}
+    with listening(Collector()) as collector:
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        with serving(tmp_path, source, environ=environ, predictionLog=log) as server:
+            given = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+            answers = [
+                server.predict({"x": 1}, headers=given), server.predict({"x": 1}),
+                server.predict({"x": -1}),
+            ]  # fmt: skip
+            until(lambda: len(server.logged("predicting")) == 3)
+            lines = server.logged("predicting")
+            file = tmp_path / "log.jsonl"
+            until(lambda: file.exists() and len(file.read_text().splitlines()) == 6)
+    traces = [each.headers["traceresponse"].split("-")[1] for each in answers]
+    assert traces[0] == TRACE
+    assert len(set(traces)) == 3
+    assert [each.status_code for each in answers] == [200, 200, 500]
+    assert [line["trace_id"] for line in lines] == traces
+    assert [line["request_id"] for line in lines] == [
+        each.headers["x-request-id"] for each in answers
+    ]
+    assert {line["deployment_id"] for line in lines} == {"iris-0123456789ab"}
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {each["traceparent"].split("-")[1] for each in events} == set(traces)
+    assert {each["id"] for each in events} == {each.headers["x-request-id"] for each in answers}
